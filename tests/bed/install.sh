@@ -1,0 +1,73 @@
+#!/usr/bin/env bash
+# Installs and builds what the bed is made of; done in a moment where everything is there already.
+# Usage: install.sh [RECIPE...]    (all recipes if none is named)
+set -euo pipefail
+. "$(dirname "$0")/env.sh"
+
+PACKAGES=(containerd runc containernetworking-plugins nftables iptables iproute2 buildah jq openssl curl socat
+  postgresql binutils build-essential util-linux ca-certificates git)
+
+install_packages() {
+  local missing=() p
+  for p in "${PACKAGES[@]}"; do
+    dpkg-query -W -f='${Status}\n' "$p" 2>/dev/null | grep -q ' installed$' || missing+=("$p")
+  done
+  command -v java >/dev/null || missing+=(openjdk-17-jre-headless)
+  command -v mvn >/dev/null || [ -e "$(cached dynamodb)/.done" ] || missing+=(maven)
+  python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
+  command -v go >/dev/null || missing+=(golang-go)
+  command -v cargo >/dev/null || missing+=(cargo)
+  [ ${#missing[@]} -gt 0 ] || return 0
+  say "apt: installing ${missing[*]}"
+  command -v apt-get >/dev/null || die "not a Debian machine; install these by hand: ${missing[*]}"
+  # The bed runs a Postgres of its own: keep the package from making a system-wide one.
+  local conf=/etc/postgresql-common/createcluster.conf
+  if [[ " ${missing[*]} " == *" postgresql "* && ! -e $conf ]]; then
+    mkdir -p "${conf%/*}"
+    echo 'create_main_cluster = false' >"$conf"
+  fi
+  export DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1
+  apt-get update -q >"$CACHE/log/apt.log" 2>&1 || die "apt-get update failed, see $CACHE/log/apt.log"
+  apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-confold "${missing[@]}" >>"$CACHE/log/apt.log" 2>&1 ||
+    die "apt-get install failed, see $CACHE/log/apt.log"
+}
+
+check_tools() {
+  local go rust want
+  go=$(go env GOVERSION 2>/dev/null | sed 's/^go//')
+  [ "$(printf '%s\n' 1.24 "${go:-0}" | sort -V | head -1)" = 1.24 ] ||
+    die "Go 1.24 or newer is needed (found ${go:-none}): install it from go.dev/dl and put it on PATH"
+  want=$(sed -n 's/^rust-version = "\(.*\)"/\1/p' "$REPO/Cargo.toml")
+  rust=$(cd "$REPO" && rustc --version | cut -d' ' -f2)
+  [ "$(printf '%s\n' "$want" "${rust:-0}" | sort -V | head -1)" = "$want" ] ||
+    die "Rust $want or newer is needed (found ${rust:-none}): install it with rustup and put it on PATH"
+}
+
+# Builds one recipe into its place in the cache, with a sign of life every 20 seconds.
+build() {
+  local name=$1 out log t0 beat
+  out=$(cached "$name") log=$CACHE/log/$1.log
+  [ ! -e "$out/.done" ] || return 0
+  t0=$(date +%s)
+  say "$name: building ($(sed -n '1s/^# //p' "$BED_DIR/recipes/$name.sh")); log: $log"
+  rm -rf "$out" && mkdir -p "$out"
+  (while sleep 20; do say "$name: still building, $(($(date +%s) - t0))s: $(tail -n 1 "$log" | cut -c1-100)"; done) 9>&- &
+  beat=$!
+  if ! OUT=$out bash "$BED_DIR/recipes/$name.sh" >"$log" 2>&1 9>&-; then
+    kill "$beat"
+    tail -n 20 "$log" >&2
+    die "$name could not be built, see $log"
+  fi
+  kill "$beat"
+  touch "$out/.done"
+  say "$name: built in $(($(date +%s) - t0))s"
+}
+
+[ "$(id -u)" = 0 ] || die "the bed makes namespaces and mounts: run it as root"
+mkdir -p "$CACHE/log"
+exec 9>"$CACHE/install.lock"
+flock -n 9 || { say "waiting for another install to end"; flock 9; }
+install_packages
+check_tools
+[ $# -gt 0 ] || set -- python dynamodb etcd helm pause runtime coredns kubernetes
+for name in "$@"; do build "$name"; done

@@ -1,0 +1,30 @@
+//! The test bed, as tests see it.
+//!
+//! [`Bed::shared`] boots the real parts once (Kubernetes, Postgres with TLS, an S3 server, DynamoDB Local) or attaches
+//! to a bed that is up. They live in namespaces of their own, so a test reaches them from inside [`Bed::run`] only:
+//!
+//! ```no_run
+//! # fn main() -> anyhow::Result<()> {
+//! let bed = harness::Bed::shared()?;
+//! bed.run(async {
+//!     let database = bed.database("orders").await?;
+//!     bed.psql(&database, "create table t (id int)").await?;
+//!     Ok(())
+//! })
+//! # }
+//! ```
+//!
+//! Tests share one bed and run side by side: take every name from [`unique`], or from what returns one ([`Bed::database`],
+//! [`Bed::bucket`], [`Bed::table`], [`Bed::namespace`]). What a killed test leaves goes with the next fresh bed; its
+//! child processes end with it, and its namespaces are deleted by the next test program that attaches.
+
+mod bed;
+mod cluster;
+mod command;
+mod stores;
+mod wait;
+
+pub use bed::{Bed, Part, Signal};
+pub use command::Output;
+pub use stores::{Access, ParquetFile};
+pub use wait::{GiveUp, unique, wait_until};
