@@ -39,8 +39,9 @@ impl Bed {
     /// # Errors
     /// With `kubectl`'s words, among them those for an object that is absent.
     pub async fn get(&self, namespace: &str, args: &[&str]) -> Result<Value> {
-        let text =
-            self.kubectl(&[&["-n", namespace, "get", "-o", "json"], args].concat()).await?;
+        let text = self
+            .kubectl(&[&["-n", namespace, "get", "-o", "json"], args].concat())
+            .await?;
         serde_json::from_str(&text).context("parse what kubectl printed")
     }
 
@@ -78,11 +79,22 @@ impl Bed {
                 "labels": { "pod-security.kubernetes.io/enforce": "restricted" },
             },
         });
-        self.kubectl_with(&["create", "-f", "-"], &manifest.to_string()).await?;
-        let default = ["-n", &name, "get", "serviceaccount", "default", "-o", "name"];
-        crate::wait_until("the namespace's account", Duration::from_secs(30), async || {
-            self.kubectl(&default).await
-        })
+        self.kubectl_with(&["create", "-f", "-"], &manifest.to_string())
+            .await?;
+        let default = [
+            "-n",
+            &name,
+            "get",
+            "serviceaccount",
+            "default",
+            "-o",
+            "name",
+        ];
+        crate::wait_until(
+            "the namespace's account",
+            Duration::from_secs(30),
+            async || self.kubectl(&default).await,
+        )
         .await?;
         Ok(name)
     }
@@ -95,7 +107,10 @@ impl Bed {
     /// If a binary is missing or the build fails.
     pub async fn load_images(&self) -> Result<()> {
         let program = std::env::current_exe().context("find this program")?;
-        let folder = program.parent().and_then(|deps| deps.parent()).context("find its folder")?;
+        let folder = program
+            .parent()
+            .and_then(|deps| deps.parent())
+            .context("find its folder")?;
         let mut command = tokio::process::Command::new(script("images.sh"));
         command.arg(&self.state).arg(folder);
         let output = self.output(command, "", IMAGES_DEADLINE).await?;
@@ -110,7 +125,10 @@ impl Bed {
             &["-n", namespace, "get", "pods,jobs", "-o", "wide"][..],
             &["-n", namespace, "get", "events", "--sort-by=.lastTimestamp"][..],
         ] {
-            text += &self.kubectl(args).await.unwrap_or_else(|error| format!("{error:#}\n"));
+            text += &self
+                .kubectl(args)
+                .await
+                .unwrap_or_else(|error| format!("{error:#}\n"));
         }
         text
     }
@@ -118,19 +136,30 @@ impl Bed {
     /// A program of the bed's own cache, as `inner.sh` found it.
     pub(crate) fn tool(&self, name: &str) -> Result<PathBuf> {
         let path = self.state.join("tools").join(name);
-        ensure!(path.exists(), "{} is missing: the bed is half up or of another release", path.display());
+        ensure!(
+            path.exists(),
+            "{} is missing: the bed is half up or of another release",
+            path.display()
+        );
         Ok(path)
     }
 
     /// Deletes the namespaces of test programs that have ended.
     pub(crate) fn forget_dead_owners(&self) -> Result<()> {
-        let Ok(owners) = fs::read_dir(self.state.join("owners")) else { return Ok(()) };
+        let Ok(owners) = fs::read_dir(self.state.join("owners")) else {
+            return Ok(());
+        };
         let mut dead = Vec::new();
         for entry in owners {
             let path = entry?.path();
             let owner = fs::read_to_string(&path).unwrap_or_default();
-            let pid = owner.split(' ').next().and_then(|pid| pid.parse().ok()).unwrap_or(0);
-            if process_name(pid).as_deref() != Some(owner.as_str()) && fs::remove_file(&path).is_ok()
+            let pid = owner
+                .split(' ')
+                .next()
+                .and_then(|pid| pid.parse().ok())
+                .unwrap_or(0);
+            if process_name(pid).as_deref() != Some(owner.as_str())
+                && fs::remove_file(&path).is_ok()
             {
                 dead.extend(path.file_name().map(std::ffi::OsStr::to_os_string));
             }

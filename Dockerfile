@@ -1,0 +1,20 @@
+# Both images of Tidemark: `docker build --target operator .` and `--target worker .`
+# No shell, no package manager, not root. Tests replace the base and the build stage by local ones (tests/bed/images.sh).
+ARG RUNTIME=gcr.io/distroless/cc-debian12:nonroot
+
+FROM rust:1.95-bookworm AS build
+WORKDIR /src
+COPY . .
+RUN --mount=type=cache,target=/usr/local/cargo/registry --mount=type=cache,target=/src/target \
+    cargo build --release --locked --package operator --package worker \
+    && mkdir /out && cp target/release/tidemark-operator target/release/tidemark /out/
+
+FROM ${RUNTIME} AS operator
+COPY --from=build /out/tidemark-operator /usr/local/bin/tidemark-operator
+USER 65532:65532
+ENTRYPOINT ["/usr/local/bin/tidemark-operator"]
+
+FROM ${RUNTIME} AS worker
+COPY --from=build /out/tidemark /usr/local/bin/tidemark
+USER 65532:65532
+ENTRYPOINT ["/usr/local/bin/tidemark"]

@@ -1,0 +1,72 @@
+# make help      says what there is
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+MAKEFLAGS += --no-print-directory --no-builtin-rules
+
+CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidemark
+export CARGO_TARGET_DIR ?= $(CACHE)/target
+export TIDEMARK_T0 := $(shell date +%s)
+BED := tests/bed
+STEP := $(BED)/step.sh
+CRDS := charts/tidemark-crds/templates
+
+.PHONY: help
+help: ## this list
+	@sed -n 's/^\([a-z-]*\):.*## /\1\t/p' Makefile | expand -t 12
+
+.PHONY: install
+install: ## installs and builds all that tests and demo need (Debian packages, a venv, Go programs)
+	@$(STEP) "install" $(BED)/install.sh
+
+.PHONY: build
+build: ## builds the workspace; one profile serves tests, demo and images
+	@$(STEP) "build" cargo build --locked --workspace --all-targets
+
+.PHONY: fmt
+fmt: ## formats the code
+	cargo fmt --all
+
+.PHONY: lint
+lint: ## format, clippy with warnings denied, purity of the decision packages
+	@$(STEP) "format" cargo fmt --all --check
+	@$(STEP) "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
+	@$(STEP) "purity" $(BED)/purity.sh
+
+.PHONY: generate
+generate: ## writes the CRDs of the chart from the types
+	@cargo run --quiet --locked --package crds --bin crdgen -- $(CRDS)
+
+.PHONY: drift
+drift: generate ## fails where a generated file is not the committed one
+	@$(STEP) "generated files" git diff --exit-code -- $(CRDS)
+	@test -z "$$(git ls-files --others --exclude-standard -- $(CRDS))" || { echo "error: generated but not committed: $$(git ls-files --others --exclude-standard -- $(CRDS))" >&2; exit 1; }
+
+.PHONY: charts
+charts: install ## lints the charts
+	@$(STEP) "helm lint" $(BED)/helm.sh lint --strict charts/tidemark-crds charts/tidemark
+
+.PHONY: test
+test: install build lint drift charts ## everything that must pass
+	@trap '$(BED)/down.sh test' EXIT; \
+	  $(STEP) "bed" $(BED)/up.sh test >/dev/null; \
+	  $(STEP) "images" $(BED)/images.sh build $(CARGO_TARGET_DIR)/debug >/dev/null; \
+	  cargo test --locked --workspace
+
+.PHONY: images
+images: install build ## builds both images, as archives in the cache
+	@$(STEP) "images" $(BED)/images.sh build $(CARGO_TARGET_DIR)/debug
+
+.PHONY: demo
+demo: install ## a cluster with Tidemark and one extract, start to end
+	@$(STEP) "build" cargo build --locked --package operator --package worker
+	@tests/demo/demo.sh
+
+.PHONY: demo-down
+demo-down: ## removes the demo
+	@$(BED)/down.sh demo
+
+.PHONY: clean-bed
+clean-bed: ## ends all beds and removes their state; the cache stays
+	@$(BED)/down.sh test
+	@$(BED)/down.sh demo
