@@ -51,7 +51,7 @@ fn a_restricted_job_reaches_the_servers_by_name() -> Result<()> {
         });
         bed.kubectl_with(&["-n", &namespace, "create", "-f", "-"], &job.to_string())
             .await?;
-        let done = wait_until("the Job", Duration::from_secs(60), async || {
+        let done = wait_until("the Job", Duration::from_mins(1), async || {
             let job = bed.get(&namespace, &["job", "dial"]).await?;
             ensure!(job["status"]["succeeded"] == 1, "status {}", job["status"]);
             Ok(())

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use nix::sched::{CloneFlags, setns};
 
 /// How long one test may take.
-const TEST_DEADLINE: Duration = Duration::from_secs(600);
+const TEST_DEADLINE: Duration = Duration::from_mins(10);
 
 /// A running bed: the folder with its state, and how to reach its parts.
 #[derive(Debug)]

@@ -13,7 +13,7 @@ use crate::bed::script;
 use crate::{Bed, unique};
 
 /// How long an import of the images may take, their build included.
-const IMAGES_DEADLINE: Duration = Duration::from_secs(300);
+const IMAGES_DEADLINE: Duration = Duration::from_mins(5);
 
 impl Bed {
     /// Runs `kubectl` and returns what it printed.

@@ -11,7 +11,7 @@ use tokio::process::Command;
 use crate::Bed;
 
 /// How long [`Bed::kubectl`], [`Bed::helm`] and [`Bed::psql`] may take.
-const COMMAND_DEADLINE: Duration = Duration::from_secs(120);
+const COMMAND_DEADLINE: Duration = Duration::from_mins(2);
 
 /// What a program that has ended left.
 #[derive(Debug, Clone)]

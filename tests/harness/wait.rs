@@ -33,21 +33,18 @@ pub async fn wait_until<T>(
     deadline: Duration,
     mut probe: impl AsyncFnMut() -> Result<T>,
 ) -> Result<T> {
-    let start = Instant::now();
-    let mut last = None;
-    loop {
-        let left = deadline.saturating_sub(start.elapsed());
+    let end = Instant::now() + deadline;
+    let mut last = "the first look had no answer".to_owned();
+    while let Some(left) = end.checked_duration_since(Instant::now()) {
         match tokio::time::timeout(left, probe()).await {
             Ok(Ok(value)) => return Ok(value),
             Ok(Err(error)) if error.is::<GiveUp>() => bail!("wait for {what}: {error:#}"),
-            Ok(Err(error)) => last = Some(format!("{error:#}")),
-            Err(_) => {
-                let last = last.unwrap_or_else(|| "the first look had no answer".to_owned());
-                bail!("wait for {what}: not within {deadline:?}; at the last look: {last}");
-            }
+            Ok(Err(error)) => last = format!("{error:#}"),
+            Err(_) => break,
         }
-        tokio::time::sleep(POLL.min(deadline.saturating_sub(start.elapsed()))).await;
+        tokio::time::sleep(POLL.min(end.saturating_duration_since(Instant::now()))).await;
     }
+    bail!("wait for {what}: not within {deadline:?}; at the last look: {last}")
 }
 
 /// `<prefix>-<letters and digits>`, a name that no other test of this or an earlier run has.
