@@ -311,3 +311,25 @@ fn parquet_is_read_back() -> Result<()> {
         Ok(())
     })
 }
+
+/// The images of the product, built from the binaries of this workspace, are there for pods.
+#[test]
+fn images_are_imported() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        bed.load_images().await?;
+        let socket = bed.state.join("containerd.sock");
+        let mut list = bed.command("ctr");
+        list.arg("-a")
+            .arg(&socket)
+            .args(["-n", "k8s.io", "images", "ls", "-q"]);
+        let images = bed.succeed(list, "").await?;
+        for image in ["localhost/tidemark-operator:dev", "localhost/tidemark:dev"] {
+            ensure!(
+                images.lines().any(|line| line == image),
+                "{image} is not among: {images}"
+            );
+        }
+        bed.load_images().await.context("load them again")
+    })
+}
