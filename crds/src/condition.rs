@@ -1,0 +1,237 @@
+//! What is said about a run: condition types, reasons, and the report that a pod leaves behind.
+//!
+//! No string literal for any of these stands anywhere else.
+
+use std::fmt;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+macro_rules! words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+        pub enum $name { $($(#[$variant_doc])* $variant),+ }
+
+        impl $name {
+            /// All of them, in the order of their declaration.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// The word as it stands in conditions, events, items and metrics.
+            pub const fn name(self) -> &'static str {
+                match self { $(Self::$variant => stringify!($variant)),+ }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(self.name())
+            }
+        }
+    };
+}
+
+words! {
+    /// The condition types of an `ExtractJob`. `Reconciling` and `Stalled` are kstatus' words.
+    ConditionType {
+        /// The coordinator has claimed the source and pinned the window.
+        Planned,
+        /// Rows are being read.
+        Running,
+        /// The run is published: tracking says `Y`.
+        Committed,
+        /// Pointer and removal are done too.
+        Complete,
+        /// The object will not be tried again by itself.
+        Failed,
+        /// Something is under way.
+        Reconciling,
+        /// A human is needed.
+        Stalled,
+    }
+}
+
+words! {
+    /// Why a condition is as it is.
+    Reason {
+        /// All is well.
+        Succeeded,
+        /// The coordinator is being started or is planning.
+        Planning,
+        /// Rows are being read.
+        Extracting,
+        /// The run is being published.
+        Committing,
+        /// Another run holds the source.
+        SourceBusy,
+        /// The next attempt is due after a pause.
+        RetryPending,
+        /// The object is being deleted.
+        Deleting,
+        /// Something about the manifest only shows outside the schema.
+        InvalidSpec,
+        /// A newer release wrote what is there.
+        NewerRelease,
+        /// The tracking table is not on the operator's allow-list, or none is named.
+        TrackingNotAllowed,
+        /// The tracking table cannot be read or written.
+        TrackingUnreachable,
+        /// The object was run against another tracking table.
+        TrackingChanged,
+        /// An item of the tracking table that must be there is gone.
+        TrackingLost,
+        /// The tracking item cannot be understood.
+        TrackingUnreadable,
+        /// The tracking item is of another watermark column or type.
+        WatermarkColumnChanged,
+        /// The table's maximum is below the stored watermark.
+        WatermarkRegressed,
+        /// Somebody else moved the watermark while the run was under way.
+        WatermarkMoved,
+        /// Rows without watermark, and the policy is to fail.
+        NullWatermarkRows,
+        /// NaN or infinity where a finite value is needed.
+        NonFiniteValue,
+        /// The prefix belongs to another source.
+        PrefixTaken,
+        /// The published extract lies under another uri.
+        UriChanged,
+        /// An upload of a decided run is gone.
+        CommitStuck,
+        /// A range ended without its record.
+        RecordMissing,
+        /// A record does not fit the plan or the others.
+        RecordMismatch,
+        /// No extract pod started in time.
+        ExtractNotStarted,
+        /// Settle could not end the run.
+        SettleFailed,
+        /// Another process took the run.
+        Fenced,
+        /// `activeDeadlineSeconds` is over.
+        DeadlineExceeded,
+        /// A pod does not start.
+        PodNotStarted,
+        /// A pod ended without saying why.
+        PodLost,
+        /// A signal ended the process.
+        Stopped,
+        /// The Secret lacks a key, or cannot be read.
+        CredentialsMissing,
+        /// The database refuses user or password.
+        CredentialsRejected,
+        /// No connection to the database.
+        DatabaseUnreachable,
+        /// The TLS handshake with the database failed.
+        TlsFailed,
+        /// There is no such database.
+        DatabaseNotFound,
+        /// There is no such table.
+        TableNotFound,
+        /// There is no such column.
+        ColumnNotFound,
+        /// The database user may not read what is needed.
+        DatabaseDenied,
+        /// The column cannot serve as watermark or partition column.
+        ColumnTypeUnsupported,
+        /// The database failed in the middle.
+        DatabaseFailed,
+        /// The snapshot that all ranges share is gone.
+        SnapshotLost,
+        /// A value could not be read.
+        DecodeFailed,
+        /// Rows read, recorded and written differ.
+        RowCountMismatch,
+        /// No answer from S3.
+        StorageUnreachable,
+        /// There is no such bucket.
+        BucketNotFound,
+        /// S3 refuses access.
+        StorageDenied,
+        /// S3 failed in another way.
+        StorageFailed,
+        /// There is no such tracking table.
+        TrackingTableNotFound,
+        /// DynamoDB refuses access.
+        TrackingDenied,
+        /// The ServiceAccount is missing or lacks its label.
+        ServiceAccountNotAllowed,
+        /// A Job of another owner has our name.
+        ForeignJob,
+        /// A defect of Tidemark.
+        Internal,
+    }
+}
+
+/// What a process says about its end: the termination message of a pod, and the source of
+/// conditions and events. Never holds a secret, a row value or a SQL literal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Why.
+    pub reason: Reason,
+    /// What happened, one sentence.
+    pub message: String,
+    /// What to do about it, one sentence; empty when there is nothing to do.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub remedy: String,
+}
+
+impl Report {
+    /// A report with a remedy.
+    pub fn new(reason: Reason, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+        Self { reason, message: message.into(), remedy: remedy.into() }
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)?;
+        if !self.remedy.is_empty() {
+            write!(f, "; remedy: {}", self.remedy)?;
+        }
+        Ok(())
+    }
+}
+
+/// How a process ended, as its exit code.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Exit {
+    /// Done; from `extract` only if the task record exists.
+    Done,
+    /// Permanent for the run: a human must mend something.
+    Permanent,
+    /// Permanent for this range.
+    RangePermanent,
+    /// Another run holds the source.
+    Fenced,
+    /// Try again later.
+    Transient,
+    /// A signal ended it.
+    Stopped,
+}
+
+impl Exit {
+    /// The code.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Permanent => 10,
+            Self::RangePermanent => 11,
+            Self::Fenced => 20,
+            Self::Transient => 75,
+            Self::Stopped => 143,
+        }
+    }
+
+    /// The meaning of a code; an unknown one (137, a crash) may pass by itself.
+    pub const fn from_code(code: i32) -> Self {
+        match code {
+            0 => Self::Done,
+            10 => Self::Permanent,
+            11 => Self::RangePermanent,
+            20 => Self::Fenced,
+            143 => Self::Stopped,
+            _ => Self::Transient,
+        }
+    }
+}

@@ -1,0 +1,377 @@
+//! What a user writes: `ExtractJob`, one window of one table, published once.
+
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};
+use kube::{CustomResource, KubeSchema};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::output::{Output, Tracking};
+use crate::source::Source;
+use crate::status::ExtractJobStatus;
+
+/// One window of one table, extracted to Parquet on S3 and published once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
+#[kube(
+    group = "tidemark.dev",
+    version = "v1alpha1",
+    kind = "ExtractJob",
+    namespaced,
+    status = "ExtractJobStatus",
+    shortname = "ej",
+    category = "all",
+    category = "tidemark",
+    derive = "PartialEq",
+    doc = "One window of one table, extracted to Parquet on S3 and published once.",
+    validation = ("size(self.metadata.name) <= 63", "metadata.name must have at most 63 characters, since labels carry it"),
+    printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
+    printcolumn = r#"{"name":"Type","type":"string","jsonPath":".spec.extract.type"}"#,
+    printcolumn = r#"{"name":"Table","type":"string","jsonPath":".spec.extract.table"}"#,
+    printcolumn = r#"{"name":"Watermark","type":"string","jsonPath":".status.watermark"}"#,
+    printcolumn = r#"{"name":"Rows","type":"integer","jsonPath":".status.rows"}"#,
+    printcolumn = r#"{"name":"Progress","type":"string","jsonPath":".status.progress"}"#,
+    printcolumn = r#"{"name":"Last success","type":"date","jsonPath":".status.lastSuccess.time"}"#,
+    printcolumn = r#"{"name":"Age","type":"date","jsonPath":".metadata.creationTimestamp"}"#
+)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = ("self.source.engine == oldSelf.source.engine", "source.engine is immutable: create another ExtractJob"))]
+#[x_kube(validation = ("self.source.database == oldSelf.source.database", "source.database is immutable: create another ExtractJob"))]
+#[x_kube(validation = ("self.extract.table == oldSelf.extract.table", "extract.table is immutable: create another ExtractJob"))]
+#[x_kube(validation = ("self.output.uri == oldSelf.output.uri", "output.uri is immutable: create another ExtractJob"))]
+#[x_kube(validation = (
+    "has(self.tracking) == has(oldSelf.tracking) && (!has(self.tracking) || self.tracking == oldSelf.tracking)",
+    "tracking is immutable, present or absent: create another ExtractJob"
+))]
+pub struct ExtractJobSpec {
+    /// The database that holds the table.
+    pub source: Source,
+    /// What to take from it.
+    pub extract: Extract,
+    /// Where the Parquet files go.
+    pub output: Output,
+    /// Where the watermark is kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracking: Option<Tracking>,
+    /// How the pods run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub worker: Option<Worker>,
+    /// How often a failed run is tried again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+    /// Seconds after which a run is stopped and failed; 86400 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 10, max = 2_592_000))]
+    pub active_deadline_seconds: Option<i64>,
+}
+
+/// What to take from the database.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = (
+    "self.type != 'PE' || has(self.watermark)",
+    "a PE extract takes the rows above a watermark: set extract.watermark.column and .type, or use type FE"
+))]
+#[x_kube(validation = (
+    "!has(self.reingest) || !self.reingest || has(self.watermark)",
+    "reingest sets the watermark anew: set extract.watermark.column and .type, or use type FE without reingest"
+))]
+pub struct Extract {
+    /// The table: `schema.table` or `table`; a part that holds a dot is put in double quotes.
+    #[schemars(length(min = 1, max = 140))]
+    #[x_kube(validation = (
+        "self.matches('^([^\".[:cntrl:]]+|\"([^\"]|\"\")+\")([.]([^\".[:cntrl:]]+|\"([^\"]|\"\")+\"))?$')",
+        "table must be <table> or <schema>.<table>; put a part that holds a dot in double quotes"
+    ))]
+    #[x_kube(validation = (
+        "self.contains('\"') || self.split('.').all(part, size(bytes(part)) <= 63)",
+        "table: an identifier has at most 63 bytes in Postgres, which would cut it in silence"
+    ))]
+    pub table: String,
+    /// `FE` takes everything and replaces the earlier extract; `PE` takes the rows above the
+    /// watermark and appends.
+    #[serde(rename = "type")]
+    pub extract_type: ExtractType,
+    /// The column that grows, and where the window starts and ends.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<Watermark>,
+    /// Take the table from its beginning and replace what is there.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reingest: Option<bool>,
+    /// How the table is cut into ranges, one pod each; one range when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition: Option<Partition>,
+}
+
+/// Full or incremental.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum ExtractType {
+    /// Full extract: replaces the earlier one.
+    FE,
+    /// Partial (incremental) extract: appends the rows above the watermark.
+    PE,
+}
+
+impl ExtractType {
+    /// The word used in manifests and items.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::FE => "FE",
+            Self::PE => "PE",
+        }
+    }
+}
+
+/// The column that grows, and where the window starts and ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = (
+    "!has(self.low) || !has(self.high) || self.high == '-1' || self.low.matches('^-?[0-9.eE+-]+$') && !self.low.matches('^[0-9]{4}-') == (self.high.matches('^-?[0-9.eE+-]+$') && !self.high.matches('^[0-9]{4}-')) && self.low.contains(':') == self.high.contains(':')",
+    "watermark.low and watermark.high must be of one kind: two numbers, two dates or two timestamps"
+))]
+#[x_kube(validation = (
+    "!has(self.low) || !has(self.high) || self.high == '-1' || (self.low.matches('^[0-9]{4}-') ? (!self.high.matches('^[0-9]{4}-') || self.low.matches('(Z|[+-][0-9:]{5,6})$') || self.low.replace('T', ' ') <= self.high.replace('T', ' ')) : (self.high.matches('^[0-9]{4}-') || double(self.low) <= double(self.high)))",
+    "watermark.low must not be above watermark.high: swap them"
+))]
+pub struct Watermark {
+    /// Name of the column.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = ("size(bytes(self)) <= 63", "watermark.column: an identifier has at most 63 bytes in Postgres"))]
+    pub column: String,
+    /// Type of its values.
+    #[serde(rename = "type")]
+    pub value_type: WatermarkType,
+    /// Start of the window, not included (PE) or included (FE). For PE it holds on the first run
+    /// only: later the tracking table says where the last run ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = (
+        "self.matches('^(-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?(Z|[+-][0-9]{2}:?[0-9]{2})?)?)$')",
+        "watermark.low must be a number, a date (2023-01-31) or a timestamp (2023-01-31 10:00:00)"
+    ))]
+    pub low: Option<String>,
+    /// End of the window, included; `-1` or left out: everything there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = (
+        "self.matches('^(-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?(Z|[+-][0-9]{2}:?[0-9]{2})?)?)$')",
+        "watermark.high must be a number, a date (2023-01-31) or a timestamp (2023-01-31 10:00:00)"
+    ))]
+    pub high: Option<String>,
+    /// Who writes the column: `database` (a default or trigger of the server's own clock or
+    /// sequence) allows the exact guard, `application` (when left out) does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stamped_by: Option<StampedBy>,
+    /// Seconds to stay behind the clock where nothing better can be had; 300 when left out.
+    /// For number columns a distance below the maximum; none when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2_592_000))]
+    pub lag: Option<i64>,
+    /// Seconds to wait for open transactions to end; 60 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 3600))]
+    pub wait: Option<i64>,
+    /// Zone of the clock behind a column without zone; the server's own when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub time_zone: Option<String>,
+    /// What to do about rows whose watermark is NULL; `fail` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub null_policy: Option<NullPolicy>,
+}
+
+/// Type of a watermark's values. The long names are those of the job that Tidemark replaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WatermarkType {
+    /// Whole numbers of up to 64 bits.
+    #[serde(rename = "int", alias = "IntegerType", alias = "LongType")]
+    Int,
+    /// Exact decimals.
+    #[serde(rename = "decimal", alias = "DecimalType")]
+    Decimal,
+    /// Binary floating point, by its shortest exact text.
+    #[serde(rename = "double", alias = "FloatType", alias = "DoubleType")]
+    Double,
+    /// Points in time, with or without zone, to the microsecond.
+    #[serde(rename = "timestamp", alias = "TimestampType")]
+    Timestamp,
+    /// Days.
+    #[serde(rename = "date", alias = "DateType")]
+    Date,
+}
+
+impl WatermarkType {
+    /// The word written to manifests and to the tracking table.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Int => "int",
+            Self::Decimal => "decimal",
+            Self::Double => "double",
+            Self::Timestamp => "timestamp",
+            Self::Date => "date",
+        }
+    }
+
+    /// Reads the words of both the manifest and the replaced job; `None` for any other.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "int" | "IntegerType" | "LongType" => Some(Self::Int),
+            "decimal" | "DecimalType" => Some(Self::Decimal),
+            "double" | "FloatType" | "DoubleType" => Some(Self::Double),
+            "timestamp" | "TimestampType" => Some(Self::Timestamp),
+            "date" | "DateType" => Some(Self::Date),
+            _ => None,
+        }
+    }
+
+    /// The text below every value of the type: a first run without `low` starts there, and reads
+    /// it as "no lower bound".
+    pub const fn minimum_text(self) -> &'static str {
+        match self {
+            Self::Int => "-9223372036854775808",
+            Self::Decimal => "-99999999999999999999999999999999999999",
+            Self::Double => "-1.7976931348623157e+308",
+            Self::Timestamp => "0001-01-01 00:00:00",
+            Self::Date => "0001-01-01",
+        }
+    }
+
+    /// Whether the values are points in time.
+    pub const fn is_time(self) -> bool {
+        matches!(self, Self::Timestamp | Self::Date)
+    }
+}
+
+/// Who writes a watermark column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum StampedBy {
+    /// Some program, by its own clock or counter.
+    #[default]
+    Application,
+    /// The database server.
+    Database,
+}
+
+/// What to do about rows whose watermark is NULL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum NullPolicy {
+    /// Refuse the run.
+    #[default]
+    Fail,
+    /// Take them in every window.
+    Include,
+    /// Leave them out.
+    Exclude,
+}
+
+/// How the table is cut into ranges.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = (
+    "has(self.column) || (has(self.strategy) && self.strategy == 'none')",
+    "partition.column is missing: name the column to cut by, or set strategy: none"
+))]
+#[x_kube(validation = (
+    "!has(self.lowerBound) || !has(self.upperBound) || self.lowerBound.matches('^[0-9]{4}-') == self.upperBound.matches('^[0-9]{4}-')",
+    "partition.lowerBound and upperBound must be of one kind: two numbers, two dates or two timestamps"
+))]
+#[x_kube(validation = (
+    "!has(self.lowerBound) || !has(self.upperBound) || (self.lowerBound.matches('^[0-9]{4}-') ? (!self.upperBound.matches('^[0-9]{4}-') || self.lowerBound <= self.upperBound) : (self.upperBound.matches('^[0-9]{4}-') || double(self.lowerBound) <= double(self.upperBound)))",
+    "partition.lowerBound must not be above upperBound: swap them"
+))]
+pub struct Partition {
+    /// Column to cut by: integer, date or timestamp.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = ("size(bytes(self)) <= 63", "partition.column: an identifier has at most 63 bytes in Postgres"))]
+    pub column: Option<String>,
+    /// Sets the stride together with `upperBound`; never drops rows. The column's minimum when
+    /// left out. Not used by PE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = (
+        "self.matches('^(-?[0-9]+|[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?)?)$')",
+        "partition.lowerBound must be a whole number, a date or a timestamp"
+    ))]
+    pub lower_bound: Option<String>,
+    /// Sets the stride together with `lowerBound`; never drops rows. The column's maximum when
+    /// left out. Not used by PE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    #[x_kube(validation = (
+        "self.matches('^(-?[0-9]+|[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?)?)$')",
+        "partition.upperBound must be a whole number, a date or a timestamp"
+    ))]
+    pub upper_bound: Option<String>,
+    /// How many ranges; from the table's estimated size when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub count: Option<u32>,
+    /// `range` (when a column is given) or `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<Strategy>,
+}
+
+/// How ranges are cut.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Strategy {
+    /// Equal strides over the column's values; NULL keys are in one of the ranges.
+    Range,
+    /// One range.
+    None,
+}
+
+/// How the pods run: an allow-list, never image, command, volumes or security context.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Worker {
+    /// How many pods at a time; the smaller of the number of ranges and 8 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub parallelism: Option<i32>,
+    /// Requests and limits of each pod; the memory limit is the worker's budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub resources: Option<ResourceRequirements>,
+    /// ServiceAccount of the pods; it must carry the label `tidemark.dev/extract: allowed`.
+    /// `tidemark-extract` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub service_account_name: Option<String>,
+    /// Node labels that the pods need.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub node_selector: Option<BTreeMap<String, String>>,
+    /// Node taints that the pods tolerate.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tolerations: Option<Vec<Toleration>>,
+    /// Labels for Jobs and pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[x_kube(validation = (
+        "self.all(key, !key.startsWith('tidemark.dev/') && !key.startsWith('batch.kubernetes.io/'))",
+        "worker.labels must not set tidemark.dev/ or batch.kubernetes.io/ keys: they are how runs are found"
+    ))]
+    pub labels: Option<BTreeMap<String, String>>,
+    /// Annotations for pods.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub annotations: Option<BTreeMap<String, String>>,
+    /// Seconds to keep finished Jobs and their logs; 3600 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2_592_000))]
+    pub ttl_seconds_after_finished: Option<i32>,
+}
+
+/// How often a failed run is tried again.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Retry {
+    /// Runs each time the object becomes due; 3 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 100))]
+    pub runs: Option<u32>,
+    /// How often one range is tried again inside a run; 3 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 100))]
+    pub backoff_limit_per_index: Option<i32>,
+}

@@ -1,0 +1,31 @@
+//! The vocabulary of Tidemark: the nouns that the operator and the worker share, in reading order.
+//!
+//! | word | meaning |
+//! |---|---|
+//! | *source* | one table of one database, named in the tracking table by `<database>.<table>` |
+//! | *window* | the part of a source that one run takes: all rows, or `low < watermark <= high` |
+//! | *run* | one try at one window, with an id of its own; it is published whole or not at all |
+//! | *attempt* | which run of one `ExtractJob` this is, counted per uid and never restarted |
+//! | *range* | the part of a window that one pod reads |
+//! | *record* | what one range left behind: keys, upload ids, parts, rows |
+//! | *request* | hash over the fields that define the data an `ExtractJob` asks for |
+//! | *outcome* | what became of one request: Complete or Failed |
+//!
+//! Nothing here reads, writes, waits or decides.
+
+pub mod extract_job;
+pub mod source;
+pub mod output;
+pub mod status;
+pub mod condition;
+pub mod request;
+pub mod task;
+pub mod tracking;
+pub mod units;
+
+pub use condition::{ConditionType, Reason, Report};
+pub use extract_job::{ExtractJob, ExtractJobSpec, ExtractType};
+pub use request::{HASH_VERSION, RequestHash};
+pub use status::{ExtractJobStatus, Phase};
+pub use task::Task;
+pub use units::RunId;

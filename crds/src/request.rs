@@ -1,0 +1,60 @@
+//! The hash over the fields that define data, which tells whether an outcome answers an object.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::extract_job::ExtractJobSpec;
+
+/// Version of the list below. An outcome is compared by the version it was written with.
+pub const HASH_VERSION: u32 = 1;
+
+/// Hash and version.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub struct RequestHash {
+    /// Lower-case hexadecimal SHA-256.
+    pub request: String,
+    /// The version of the list that was hashed.
+    pub hash_version: u32,
+}
+
+/// Hashes what `spec` says about the data, as the user wrote it: an absent field adds nothing, so
+/// that a field added by a later release changes no older hash.
+///
+/// `None` for a version that this release does not know.
+pub fn request_hash(spec: &ExtractJobSpec, hash_version: u32) -> Option<RequestHash> {
+    match hash_version {
+        1 => {
+            let digest = Sha256::digest(Value::Object(version_1(spec)).to_string().as_bytes());
+            let request = digest.iter().map(|byte| format!("{byte:02x}")).collect();
+            Some(RequestHash { request, hash_version })
+        }
+        _ => None,
+    }
+}
+
+/// `serde_json` keeps maps sorted by key, so the text is the same for the same fields.
+fn version_1(spec: &ExtractJobSpec) -> Map<String, Value> {
+    let extract = &spec.extract;
+    let mut fields = Map::new();
+    let mut put = |name: &str, value: Value| {
+        if !value.is_null() {
+            fields.insert(name.to_owned(), value);
+        }
+    };
+    put("engine", json!(spec.source.engine));
+    put("database", json!(spec.source.database));
+    put("table", json!(extract.table));
+    put("type", json!(extract.extract_type));
+    put("reingest", json!(extract.reingest));
+    put("uri", json!(spec.output.uri));
+    if let Some(watermark) = &extract.watermark {
+        put("watermark", json!(watermark));
+    }
+    if let Some(partition) = &extract.partition {
+        put("partition.column", json!(partition.column));
+        put("partition.strategy", json!(partition.strategy));
+    }
+    fields
+}

@@ -1,0 +1,316 @@
+//! The items of the DynamoDB tracking table: `L` (the old job's), `R` (the run), `O` (the outcome
+//! for one object). Both binaries read them; only coordinator, settle and `run` write them.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::condition::Report;
+use crate::units::RunId;
+
+/// Schema version of `R` and `O`; a higher one is left alone (`NewerRelease`).
+pub const ITEM_VERSION: u32 = 1;
+
+/// Days that an outcome is kept, by the table's time to live on `expires_at`.
+pub const OUTCOME_DAYS: i64 = 90;
+
+/// Key of item `R` of the source `key`.
+pub fn run_key(key: &str) -> String {
+    format!("{key}#tidemark")
+}
+
+/// Key of item `O` of the source `key` for the object `uid`.
+pub fn outcome_key(key: &str, uid: &str) -> String {
+    format!("{key}#tidemark#{uid}")
+}
+
+/// `L`: the item of the replaced job, exactly its attributes, all of them text. People and the
+/// old job read it and may write it.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct LegacyItem {
+    /// Hash key `<database>.<table>`.
+    pub source: String,
+    /// End of the next window; `-1`: everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hwm_value: Option<String>,
+    /// Start of the next window, not included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lwm_value: Option<String>,
+    /// Name of the watermark column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hwm_col_name: Option<String>,
+    /// Type of the watermark column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hwm_column_type: Option<String>,
+    /// `FE` or `PE`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extract_type: Option<String>,
+    /// `%Y-%m-%d %H:%M:%S`, UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<String>,
+    /// `Y` or `N`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extract_successful: Option<String>,
+    /// JSON text `{"row_count": n}`; -1 while running and after a failure.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extract_metadata: Option<String>,
+}
+
+/// `R`: the run that holds the source, or held it last.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RunItem {
+    /// Hash key, [`run_key`].
+    pub source: String,
+    /// [`ITEM_VERSION`] of the release that wrote it.
+    pub schema: u32,
+    /// Counts the writes of this item.
+    pub rev: u64,
+    /// Where the run stands.
+    pub state: RunState,
+    /// The run.
+    pub run: RunId,
+    /// Where its files go.
+    pub uri: String,
+    /// The last published run, if any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub head: Option<Head>,
+    /// For whom it runs.
+    pub owner: Owner,
+    /// Which attempt of that owner it is.
+    pub attempt: u32,
+    /// Seconds since 1970, UTC, after which others may take the source over.
+    pub deadline: i64,
+    /// Records seen when the holder last renewed.
+    pub records: u32,
+    /// The number that this run's publication has in `current.json`.
+    pub commit: u64,
+    /// What kind of run.
+    pub mode: Mode,
+    /// The window, from PIN on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
+    /// SHA-256 of `plan.json`, from PIN on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_hash: Option<String>,
+    /// Number of ranges, from PIN on.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub n: Option<u32>,
+    /// The window that the next incremental run must take, since a run that pinned it failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub owed: Option<Window>,
+    /// What is still to do after `Y`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub todo: Option<Todo>,
+    /// `L` as we last wrote it. Where the table's differs, somebody else wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub legacy: Option<LegacyItem>,
+    /// Said to people: why the run failed, or what was odd about it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<Report>,
+}
+
+/// States of a run. `claimed` and `running` may fail; `committing` only goes forward; `Y`,
+/// `failed` and `aborted` are ends. All survive a restart of anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub enum RunState {
+    /// Set by CLAIM.
+    #[serde(rename = "claimed")]
+    Claimed,
+    /// Set by PIN: window and plan stand.
+    #[serde(rename = "running")]
+    Running,
+    /// Set by DECIDE: whoever finds it carries it to `Y`.
+    #[serde(rename = "committing")]
+    Committing,
+    /// Set by Y: published.
+    #[serde(rename = "Y")]
+    Published,
+    /// Set by FAIL.
+    #[serde(rename = "failed")]
+    Failed,
+    /// Set by FAIL on suspend and deletion.
+    #[serde(rename = "aborted")]
+    Aborted,
+    /// Set by FORCE: a human undid DECIDE; whoever finds it carries the undo.
+    #[serde(rename = "reverting")]
+    Reverting,
+}
+
+impl RunState {
+    /// The word in the table.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Claimed => "claimed",
+            Self::Running => "running",
+            Self::Committing => "committing",
+            Self::Published => "Y",
+            Self::Failed => "failed",
+            Self::Aborted => "aborted",
+            Self::Reverting => "reverting",
+        }
+    }
+
+    /// Whether a holder may still be at work that has not decided yet.
+    pub const fn is_live(self) -> bool {
+        matches!(self, Self::Claimed | Self::Running)
+    }
+
+    /// Whether settle has something left to do about a run of its own.
+    pub const fn is_open(self) -> bool {
+        matches!(self, Self::Claimed | Self::Running | Self::Committing | Self::Reverting)
+    }
+}
+
+/// What kind of run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Mode {
+    /// Full: replaces, the watermark is not moved.
+    FE,
+    /// Incremental: appends, the watermark moves to the maximum seen.
+    PE,
+    /// From the beginning: replaces, the watermark is set to the maximum seen.
+    #[serde(rename = "reingest")]
+    Reingest,
+}
+
+impl Mode {
+    /// Whether the run replaces what is there.
+    pub const fn replaces(self) -> bool {
+        matches!(self, Self::FE | Self::Reingest)
+    }
+
+    /// Whether the watermark moves to the maximum seen.
+    pub const fn moves_watermark(self) -> bool {
+        matches!(self, Self::PE | Self::Reingest)
+    }
+}
+
+/// For whom a run is.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Owner {
+    /// Uid of the `ExtractJob`, or `cli/<uuid>`.
+    pub uid: String,
+    /// Hash of the fields that define the data.
+    pub request: String,
+    /// Version of that hash.
+    pub hash_version: u32,
+    /// Generation of the object when the attempt began.
+    pub generation: i64,
+    /// The annotation `tidemark.dev/requested-at` when the attempt began.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub requested_at: Option<String>,
+}
+
+/// A published run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Head {
+    /// Its id.
+    pub run: RunId,
+    /// Where it lies.
+    pub uri: String,
+    /// Its commit number.
+    pub commit: u64,
+}
+
+/// A pinned window: rows with `low < watermark <= high`, in text of the watermark's type.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Window {
+    /// Start; absent: from the beginning. Included for FE, not included for PE.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low: Option<String>,
+    /// `L.lwm_value` byte for byte as CLAIM read it; absent where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low_text: Option<String>,
+    /// End, included; absent: no bound (FE), or nothing to take (an empty PE window).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high: Option<String>,
+    /// Whether no row can be in it.
+    pub empty: bool,
+    /// What kept the end below rows that were not committed yet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub guard: Option<Guard>,
+}
+
+/// What kept the end of a window below rows that were not committed yet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Guard {
+    /// The start of the oldest open transaction of this database.
+    Exact,
+    /// All transactions that were open at the bound had ended before the snapshot.
+    Waited,
+    /// A fixed distance behind the clock or the maximum.
+    Lag,
+    /// Nothing: late rows may be missed.
+    Unguarded,
+}
+
+/// What is still to do after `Y`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Todo {
+    /// Whether `current.json` has yet to be moved up to the head.
+    pub pointer: bool,
+    /// Since when (seconds since 1970, UTC) the replaced files are to be removed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removal_due: Option<i64>,
+}
+
+/// Complete or Failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum TrackedOutcome {
+    /// Published.
+    Complete,
+    /// Given up.
+    Failed,
+}
+
+/// `O`: the outcome for one `ExtractJob`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutcomeItem {
+    /// Hash key, [`outcome_key`].
+    pub source: String,
+    /// [`ITEM_VERSION`] of the release that wrote it.
+    pub schema: u32,
+    /// The highest attempt that claimed or was settled.
+    pub attempt: u32,
+    /// The outcome; absent while the first attempt runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub result: Option<OutcomeResult>,
+    /// Seconds since 1970, for the table's time to live.
+    pub expires_at: i64,
+}
+
+/// What became of a request.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OutcomeResult {
+    /// Complete or Failed.
+    pub outcome: TrackedOutcome,
+    /// The owner as the task had it: request, hash version, generation, requested-at.
+    pub owner: Owner,
+    /// The run, if one was claimed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
+    /// Why it failed, or what was odd.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Report>,
+    /// The window.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub window: Option<Window>,
+    /// Where the next incremental run starts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watermark: Option<String>,
+    /// Rows published.
+    #[serde(default)]
+    pub rows: u64,
+    /// Bytes published.
+    #[serde(default)]
+    pub bytes: u64,
+    /// Files published.
+    #[serde(default)]
+    pub files: u64,
+    /// Ranges.
+    #[serde(default)]
+    pub partitions: u32,
+    /// Columns written as text, since their type could not be kept.
+    #[serde(default)]
+    pub columns_as_text: u64,
+}

@@ -1,0 +1,91 @@
+//! `plan.json`: what one run will read, fixed before the first row is read.
+
+use std::fmt;
+
+use crds::extract_job::{NullPolicy, WatermarkType};
+use crds::tracking::{Mode, Window};
+use crds::RunId;
+use serde::{Deserialize, Serialize};
+
+use crate::columns::Column;
+use crate::ranges::KeyRange;
+
+/// Schema version of plan, task record, manifest and pointer.
+pub const CONTROL_VERSION: u32 = 1;
+
+/// The plan of one run. Written once, under `If-None-Match`; its hash is pinned in `R`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Plan {
+    /// [`CONTROL_VERSION`] of the release that wrote it.
+    pub version: u32,
+    /// The run.
+    pub run: RunId,
+    /// Key of the source in the tracking table.
+    pub source: String,
+    /// What kind of run.
+    pub mode: Mode,
+    /// The table.
+    pub table: TableName,
+    /// Its columns, in the order they are written.
+    pub columns: Vec<Column>,
+    /// The watermark column, if the run has one.
+    pub watermark: Option<PlannedWatermark>,
+    /// The window.
+    pub window: Window,
+    /// The column that `ranges` cut, if any.
+    pub partition_column: Option<String>,
+    /// The ranges: disjoint, and together the whole window. None: there is nothing to read.
+    pub ranges: Vec<KeyRange>,
+    /// The exported snapshot that all ranges are read under.
+    pub snapshot: Option<String>,
+    /// Rows of the table by the database's own estimate, -1 where it has none.
+    pub estimated_rows: i64,
+    /// What people should know: a weak guard, columns written as text.
+    pub warnings: Vec<String>,
+}
+
+/// A table, its two names as the catalog has them.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct TableName {
+    /// Schema.
+    pub schema: String,
+    /// Table.
+    pub table: String,
+}
+
+impl fmt::Display for TableName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.schema, self.table)
+    }
+}
+
+/// The watermark column of a run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedWatermark {
+    /// The column.
+    pub column: String,
+    /// Type of its values, as the user named it.
+    pub value_type: WatermarkType,
+    /// What to do about NULLs.
+    pub null_policy: NullPolicy,
+}
+
+/// What CLAIM hands to the planner: where the window starts, and what may bound its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlanOrder {
+    /// The run.
+    pub run: RunId,
+    /// What kind of run.
+    pub mode: Mode,
+    /// Key of the source.
+    pub source: String,
+    /// Start as text; absent: from the beginning.
+    pub low: Option<String>,
+    /// `L.lwm_value` as read; goes into the window unchanged.
+    pub low_text: Option<String>,
+    /// A given end; absent: everything there is.
+    pub high: Option<String>,
+    /// A window to take as it is, since an earlier run pinned it and failed.
+    pub owed: Option<Window>,
+}
+
