@@ -1,0 +1,207 @@
+//! In: a plan, a range. Out: statement text. Bound: one statement. Fails: a plan whose texts are
+//! not of its types (`InvalidSpec`).
+//!
+//! The only module that makes SQL: identifiers are quoted by doubling, and bounds are literals
+//! printed from parsed, typed values, since COPY takes no parameters.
+
+pub mod statements;
+
+use crds::Reason;
+use crds::extract_job::{NullPolicy, WatermarkType};
+use crds::tracking::{Mode, Window};
+
+use crate::columns::{Column, Target, oids};
+use crate::error::Failure;
+use crate::plan::{Plan, PlannedWatermark, TableName};
+use crate::ranges::{KeyRange, KeyType};
+use crate::watermark::Value;
+
+/// An identifier, quoted.
+pub fn quote(identifier: &str) -> String {
+    format!("\"{}\"", identifier.replace('"', "\"\""))
+}
+
+/// A table, both names quoted.
+pub fn quote_table(table: &TableName) -> String {
+    format!("{}.{}", quote(&table.schema), quote(&table.table))
+}
+
+/// The statement that reads one range.
+///
+/// # Errors
+/// `InvalidSpec` where the plan contradicts itself.
+pub fn copy_statement(plan: &Plan, range: &KeyRange) -> Result<String, Failure> {
+    let mut predicates = Vec::new();
+    predicates.extend(window_predicate(plan)?);
+    predicates.extend(range_predicate(plan, range)?);
+    let select = select(&plan.columns, &plan.table, &predicates);
+    Ok(format!("COPY ({select}) TO STDOUT (FORMAT BINARY)"))
+}
+
+/// A query of all columns that gives no row: it takes the lock that the snapshot is held with,
+/// and fails where a column may not be read.
+pub fn hold_statement(columns: &[Column], table: &TableName) -> String {
+    format!("{} LIMIT 0", select(columns, table, &[]))
+}
+
+/// Greatest and least value of a column, as text.
+pub fn extremes_statement(table: &TableName, column: &str) -> String {
+    let (table, column) = (quote_table(table), quote(column));
+    format!("SELECT max({column})::text, min({column})::text FROM {table}")
+}
+
+/// Whether a column has a NULL.
+pub fn null_statement(table: &TableName, column: &str) -> String {
+    let (table, column) = (quote_table(table), quote(column));
+    format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE {column} IS NULL)")
+}
+
+/// Whether the window of a plan has a row.
+///
+/// # Errors
+/// As [`copy_statement`].
+pub fn any_row_statement(plan: &Plan) -> Result<String, Failure> {
+    Ok(format!("SELECT EXISTS ({})", window_rows(plan)?))
+}
+
+/// The planner's opinion of how many rows the window has: the first line of its answer.
+///
+/// # Errors
+/// As [`copy_statement`].
+pub fn estimate_statement(plan: &Plan) -> Result<String, Failure> {
+    Ok(format!("EXPLAIN {}", window_rows(plan)?))
+}
+
+fn window_rows(plan: &Plan) -> Result<String, Failure> {
+    let predicates = window_predicate(plan)?;
+    let filter = predicates.map_or_else(String::new, |predicate| format!(" WHERE {predicate}"));
+    Ok(format!("SELECT 1 FROM {}{filter}", quote_table(&plan.table)))
+}
+
+fn select(columns: &[Column], table: &TableName, predicates: &[String]) -> String {
+    let columns: Vec<_> = columns.iter().map(output).collect();
+    let filter = if predicates.is_empty() {
+        String::new()
+    } else {
+        format!(" WHERE {}", predicates.join(" AND "))
+    };
+    format!("SELECT {} FROM {}{filter}", columns.join(", "), quote_table(table))
+}
+
+fn output(column: &Column) -> String {
+    let name = quote(&column.name);
+    if column.target == Target::AsText { format!("{name}::text") } else { name }
+}
+
+/// The rows of the window; `None`: all rows of the table.
+fn window_predicate(plan: &Plan) -> Result<Option<String>, Failure> {
+    let Some(watermark) = &plan.watermark else { return Ok(None) };
+    let column = column(plan, &watermark.column)?;
+    let window = &plan.window;
+    let low = bound(watermark, window.low.as_deref(), column)?;
+    let high = bound(watermark, window.high.as_deref(), column)?;
+    let name = quote(&column.name);
+    let at_least = low.as_ref().map(|low| format!("{name} >= {low}"));
+    let above = low.map(|low| format!("{name} > {low}"));
+    let at_most = high.map(|high| format!("{name} <= {high}"));
+    let values: Vec<_> = match plan.mode {
+        Mode::FE => at_least.into_iter().chain(at_most).collect(),
+        // without an end there is nothing to take but rows without watermark
+        Mode::PE | Mode::Reingest => match at_most {
+            Some(at_most) => above.into_iter().chain([at_most]).collect(),
+            None => vec!["false".to_owned()],
+        },
+    };
+    if values.is_empty() {
+        return Ok(None);
+    }
+    let values = values.join(" AND ");
+    Ok(Some(match watermark.null_policy {
+        NullPolicy::Include => format!("({values} OR {name} IS NULL)"),
+        NullPolicy::Fail | NullPolicy::Exclude => format!("({values})"),
+    }))
+}
+
+fn bound(
+    watermark: &PlannedWatermark,
+    text: Option<&str>,
+    column: &Column,
+) -> Result<Option<String>, Failure> {
+    text.map(|text| typed_literal(watermark.value_type, text, column)).transpose()
+}
+
+/// The rows of the range; `None`: all rows of the window.
+fn range_predicate(plan: &Plan, range: &KeyRange) -> Result<Option<String>, Failure> {
+    if range.from.is_none() && range.to.is_none() {
+        return Ok(None);
+    }
+    let Some(name) = &plan.partition_column else {
+        return Err(contradiction("ranges without a partition column"));
+    };
+    let column = column(plan, name)?;
+    let Some(key_type) = KeyType::of(column.type_oid) else {
+        return Err(contradiction("ranges of a column that cannot be cut"));
+    };
+    let name = quote(name);
+    let side = |text: &Option<String>, operator| {
+        text.as_deref()
+            .map(|text| typed_literal(key_type.value_type(), text, column))
+            .transpose()
+            .map(|literal| literal.map(|literal| format!("{name} {operator} {literal}")))
+    };
+    let sides: Vec<_> = side(&range.from, ">=")?.into_iter().chain(side(&range.to, "<")?).collect();
+    let keys = sides.join(" AND ");
+    Ok(Some(if range.nulls { format!("({keys} OR {name} IS NULL)") } else { format!("({keys})") }))
+}
+
+fn column<'a>(plan: &'a Plan, name: &str) -> Result<&'a Column, Failure> {
+    let found = plan.columns.iter().find(|column| column.name == name);
+    found.ok_or_else(|| contradiction("a column that is not in its list"))
+}
+
+fn typed_literal(
+    value_type: WatermarkType,
+    text: &str,
+    column: &Column,
+) -> Result<String, Failure> {
+    let value = Value::parse(value_type, text)
+        .map_err(|_| contradiction("a bound that is not of its column's type"))?;
+    Ok(literal(&value, column.type_oid))
+}
+
+/// A literal of a type that compares with the column in its own index. Whole numbers are 64 bits
+/// wide, so that a bound outside a narrower column is no error.
+pub fn literal(value: &Value, type_oid: u32) -> String {
+    let (zone, cast) = match (value, type_oid) {
+        (Value::Int(_), _) => ("", "int8"),
+        (Value::Decimal(_), _) => ("", "numeric"),
+        (Value::Double(_), oids::FLOAT4) => ("", "float4"),
+        (Value::Double(_), _) => ("", "float8"),
+        (Value::Timestamp(_), oids::TIMESTAMPTZ) => ("+00", "timestamptz"),
+        (Value::Timestamp(_), _) => ("", "timestamp"),
+        (Value::Date(_), _) => ("", "date"),
+    };
+    let text = value.to_text();
+    let text = match text.strip_suffix(" BC") {
+        Some(year) => format!("{year}{zone} BC"),
+        None => format!("{text}{zone}"),
+    };
+    // made of digits, signs, dots, colons, `e` and `BC` alone, so that there is nothing to escape
+    format!("'{text}'::{cast}")
+}
+
+fn contradiction(what: &str) -> Failure {
+    Failure::permanent(
+        Reason::InvalidSpec,
+        format!("the plan has {what}"),
+        "do not edit plan.json; start another run",
+    )
+}
+
+/// Whether a window needs the NULL check: rows without watermark are in no bounded window.
+pub fn bounds_rows(mode: Mode, window: &Window) -> bool {
+    mode != Mode::FE || window.low.is_some() || window.high.is_some()
+}
+
+#[cfg(test)]
+mod tests;

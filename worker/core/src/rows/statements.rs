@@ -1,0 +1,137 @@
+//! Statement texts without a dynamic part: session, catalog, guard and snapshot. What varies is
+//! bound as a parameter.
+
+/// Starts a transaction whose statements each see what is committed by then.
+pub const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
+/// Starts a transaction that sees one snapshot.
+pub const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+/// Ends a transaction.
+pub const COMMIT: &str = "COMMIT";
+
+/// Pins what changes the meaning or the text of a value, inside the transaction only: a pooler
+/// would hand session settings on to the next client. None of these takes a snapshot.
+pub const PIN: &str = "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, MDY'; \
+    SET LOCAL IntervalStyle = 'postgres'; SET LOCAL bytea_output = 'hex'; \
+    SET LOCAL extra_float_digits = 1; SET LOCAL search_path = ''; SET LOCAL row_security = off; \
+    SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '30s'; \
+    SET LOCAL idle_in_transaction_session_timeout = 0";
+
+/// Takes over a snapshot; must be the first statement that could take one. The id is checked to
+/// be of hexadecimal digits and dashes, since this statement takes no parameters.
+pub fn import_snapshot(id: &str) -> Option<String> {
+    let plain = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    plain.then(|| format!("SET TRANSACTION SNAPSHOT '{id}'"))
+}
+
+/// Publishes the snapshot of this transaction.
+pub const EXPORT_SNAPSHOT: &str = "SELECT pg_catalog.pg_export_snapshot()";
+/// Anything at all, on the session that holds the snapshot.
+pub const STILL_THERE: &str = "SELECT 1";
+
+/// Whether a relation that this transaction has locked was rewritten between its snapshot and
+/// the lock. `pg_class` is read under the snapshot, `pg_relation_filenode` as of now; a rewritten
+/// table looks empty under an older snapshot.
+pub const REWRITTEN: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_locks l \
+    LEFT JOIN pg_catalog.pg_class c ON c.oid = l.relation \
+    WHERE l.locktype = 'relation' AND l.pid = pg_catalog.pg_backend_pid() AND l.granted \
+    AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) \
+    AND (c.oid IS NULL OR (c.relkind NOT IN ('i', 'I') AND c.relfilenode <> 0 \
+        AND c.relfilenode <> coalesce(pg_catalog.pg_relation_filenode(c.oid), 0))))";
+
+/// Relations of some names (`$2`), in some schemas (`$1`) or in any of the user's.
+pub const RELATIONS: &str = "SELECT c.oid, n.nspname::text, c.relname::text \
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    WHERE c.relname::text = ANY ($2) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') \
+    AND CASE WHEN $1::text[] IS NULL \
+        THEN n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
+        ELSE n.nspname::text = ANY ($1) END \
+    ORDER BY n.nspname, c.relname LIMIT 1000";
+
+/// Columns of a relation (`$1`) in their order; a domain is shown as the type below it, since
+/// that is what arrives on the wire.
+pub const COLUMNS: &str = "WITH RECURSIVE base AS (\
+    SELECT a.attnum, a.attname::text AS name, a.atttypid AS type, a.atttypmod AS modifier, \
+        a.attnotnull AS required, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name \
+    FROM pg_catalog.pg_attribute a \
+    WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped \
+    UNION ALL \
+    SELECT b.attnum, b.name, t.typbasetype, t.typtypmod, b.required OR t.typnotnull, b.type_name \
+    FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype = 'd') \
+    SELECT b.name, b.type, b.modifier, b.required, b.type_name \
+    FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype <> 'd' \
+    ORDER BY b.attnum";
+
+/// Rows (-1: unknown) and bytes of a relation (`$1`) and its partitions, by the statistics.
+pub const SIZE: &str = "SELECT coalesce(CASE WHEN bool_and(c.reltuples < 0) THEN -1 \
+    ELSE sum(greatest(c.reltuples, 0)) END, -1)::int8, \
+    coalesce(sum(pg_catalog.pg_table_size(c.oid)), 0)::int8 \
+    FROM (SELECT $1 AS oid UNION SELECT relid FROM pg_catalog.pg_partition_tree($1::regclass)) t \
+    JOIN pg_catalog.pg_class c ON c.oid = t.oid WHERE c.relkind IN ('r', 'm')";
+
+/// What the server can prove: whether it is a replica, whether we see when others' transactions
+/// began, and whether column `$2` of relation `$1` takes its numbers one by one from a sequence
+/// of its own.
+pub const GUARD_FACTS: &str = "SELECT pg_catalog.pg_is_in_recovery(), \
+    pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE'), \
+    EXISTS (SELECT 1 FROM pg_catalog.pg_depend d \
+        JOIN pg_catalog.pg_sequence s ON s.seqrelid = d.objid \
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid \
+        LEFT JOIN pg_catalog.pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum \
+        WHERE d.classid = 'pg_catalog.pg_class'::regclass \
+        AND d.refclassid = 'pg_catalog.pg_class'::regclass \
+        AND d.refobjid = $1 AND a.attname::text = $2 \
+        AND s.seqcache = 1 AND s.seqincrement = 1 AND NOT s.seqcycle \
+        AND (a.attidentity <> '' OR pg_catalog.pg_get_expr(f.adbin, f.adrelid) = \
+            'nextval(' || quote_literal(s.seqrelid::regclass::text) || '::regclass)'))";
+
+/// The lower of this statement's clock and the start of the oldest open transaction of this
+/// database, less one second, read in zone `$1`. Where that zone's clock goes back within two
+/// hours it is lower still by that jump, since the same readings will come again.
+pub const EXACT_CLOCK: &str = "SELECT least(c.at AT TIME ZONE $1, \
+    (c.at + '1 hour') AT TIME ZONE $1 - interval '1 hour', \
+    (c.at + '2 hours') AT TIME ZONE $1 - interval '2 hours')::text \
+    FROM (SELECT least(min(a.xact_start), statement_timestamp()) - interval '1 second' AS at \
+        FROM pg_catalog.pg_stat_activity a \
+        WHERE a.datname = current_database() AND a.pid <> pg_catalog.pg_backend_pid() \
+        AND a.backend_type IS DISTINCT FROM 'autovacuum worker' \
+        AND coalesce(a.application_name, '') NOT LIKE 'tidemark/%') c";
+
+/// The clock less `$2` seconds, read in zone `$1` as [`EXACT_CLOCK`] is.
+pub const LAG_CLOCK: &str = "SELECT least(c.at AT TIME ZONE $1, \
+    (c.at + '1 hour') AT TIME ZONE $1 - interval '1 hour', \
+    (c.at + '2 hours') AT TIME ZONE $1 - interval '2 hours')::text \
+    FROM (SELECT statement_timestamp() - make_interval(secs => $2) AS at) c";
+
+/// Whether the server knows a zone by name (`$1`).
+pub const ZONE_KNOWN: &str =
+    "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_timezone_names WHERE lower(name) = lower($1))";
+
+/// The zone that a session of ours would have without our own start-up setting, as far as SQL
+/// tells: what is set for role and database, else the zone of the server's log.
+pub const SERVER_ZONE: &str = "SELECT coalesce((SELECT substr(s.entry, length('TimeZone=') + 1) \
+        FROM pg_catalog.pg_db_role_setting r, unnest(r.setconfig) AS s (entry) \
+        WHERE lower(split_part(s.entry, '=', 1)) = 'timezone' \
+        AND r.setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database \
+            WHERE datname = current_database())) \
+        AND r.setrole IN (0, (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = current_user)) \
+        ORDER BY r.setrole <> 0 AND r.setdatabase <> 0 DESC, r.setrole <> 0 DESC, \
+            r.setdatabase <> 0 DESC LIMIT 1), \
+    current_setting('log_timezone'))";
+
+/// The transactions that are open in this database, without ours and autovacuum's.
+pub const OPEN_TRANSACTIONS: &str = "SELECT l.virtualxid FROM pg_catalog.pg_locks l \
+    JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
+    WHERE l.locktype = 'virtualxid' AND l.granted AND l.virtualxid = l.virtualtransaction \
+    AND a.datname = current_database() AND a.usesysid IS NOT NULL \
+    AND a.pid <> pg_catalog.pg_backend_pid() \
+    AND coalesce(a.application_name, '') NOT LIKE 'tidemark/%'";
+
+/// Whether any of the transactions `$1` is still open.
+pub const STILL_OPEN: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_locks l \
+    WHERE l.locktype = 'virtualxid' AND l.granted AND l.virtualxid = l.virtualtransaction \
+    AND l.virtualxid = ANY ($1))";
+
+/// Whether a transaction of this database is prepared: it is in none of the lists above, and its
+/// start is nowhere to be had.
+pub const PREPARED: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_prepared_xacts \
+    WHERE database = current_database())";
