@@ -1,0 +1,138 @@
+//! In: an object that is being deleted. Out: its run settled, its Jobs deleted, the object let go.
+//! Bound: the deletion bound, after which it is let go with a warning. Fails: never.
+
+use crds::task::SettleOrder;
+use crds::{Phase, Reason, Report};
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+
+use crate::attempt::{Attempt, Letter, attempts, is_deleted, is_finished, name, uid};
+use crate::decide::{Decision, Look, Pause, is_unsettled, left, tracking};
+use crate::effects::{Effect, Note};
+use crate::observed::{Observed, Tracking, TrackingRead};
+use crate::settling::{Progress, has_live_pods, steps};
+use crate::starting::letter;
+use crate::status::Mood;
+use crate::valid::{may_read, valid};
+
+/// Settles what is open, then lets the object go.
+pub(crate) fn deleting(seen: &Observed, open: Option<&Attempt>) -> Result<Decision, Pause> {
+    let report = Report::new(Reason::Deleting, "the object is being deleted", "");
+    if !seen.has_finalizer() {
+        return Ok(quiet(seen));
+    }
+    match seen.namespace_terminating {
+        None => return Err(Pause::Look(Look::Namespace)),
+        Some(true) => return Ok(quiet(seen).doing(vec![Effect::DropFinalizer])),
+        Some(false) => {}
+    }
+    let since = seen
+        .job
+        .metadata
+        .deletion_timestamp
+        .as_ref()
+        .map_or(Timestamp::MIN, |time| time.0);
+    let Some(patience) = left(seen, since, seen.settings.timing.deletion_bound) else {
+        return Ok(give_up(seen));
+    };
+    let Some((attempt, letter)) = what_is_open(seen, open)? else {
+        return Ok(let_go(seen));
+    };
+    let order = SettleOrder {
+        last: true,
+        aborted: true,
+        report: report.clone(),
+    };
+    let (effects, progress) = steps(seen, &attempt, &letter, since, &order);
+    match progress {
+        Progress::Done(_) => Ok(let_go(seen)),
+        Progress::Exhausted(_) => Ok(give_up(seen)),
+        Progress::Waiting(pause) => {
+            let status = seen.status();
+            Ok(
+                Decision::say(seen, status, Phase::Deleting, Mood::Reconciling, &report)
+                    .doing(effects)
+                    .after(pause.min(patience)),
+            )
+        }
+    }
+}
+
+/// The attempt whose run may be open: nothing else holds the object.
+fn what_is_open<'a>(
+    seen: &'a Observed,
+    open: Option<&Attempt<'a>>,
+) -> Result<Option<(Attempt<'a>, Letter)>, Pause> {
+    let status = seen.status();
+    let ended =
+        matches!(status.phase, Some(Phase::Complete | Phase::Failed)) && !is_unsettled(&status);
+    if open.is_none() && (ended || status.attempt.is_none()) {
+        return Ok(None);
+    }
+    let valid = valid(&seen.job, seen.settings).ok();
+    let known = open.and_then(Attempt::letter);
+    let made = || {
+        let valid = valid.as_ref()?;
+        let number = open.map(|attempt| attempt.number).or(status.attempt)?;
+        Some(letter(seen, valid, valid.owner.clone(), (number, 0)))
+    };
+    let Some(letter) = known.or_else(made) else {
+        return Ok(None);
+    };
+    let attempt = open
+        .cloned()
+        .unwrap_or_else(|| Attempt::without_jobs(letter.task.attempt));
+    let live = attempt.jobs().any(|job| !is_finished(job)) || has_live_pods(seen, attempt.number);
+    if live {
+        return Ok(Some((attempt, letter)));
+    }
+    if may_read(&seen.job, &letter.task.tracking, &seen.settings.tracking).is_err() {
+        return Ok(None);
+    }
+    if let Tracking::Unreadable(_) = seen.tracking {
+        return Ok(Some((attempt, letter)));
+    }
+    let read = tracking(seen, &letter.task.tracking)?;
+    Ok(is_ours_and_open(seen, read).then_some((attempt, letter)))
+}
+
+fn is_ours_and_open(seen: &Observed, read: &TrackingRead) -> bool {
+    read.run_of(seen.uid())
+        .is_some_and(|run| run.state.is_open())
+}
+
+fn quiet(seen: &Observed) -> Decision {
+    let report = Report::new(Reason::Deleting, "the object is being deleted", "");
+    let mut decision = Decision::of(seen, seen.status(), &report);
+    decision.notes.clear();
+    decision
+}
+
+/// Jobs go first, pods before them: an orphaning deletion would leave them behind.
+fn let_go(seen: &Observed) -> Decision {
+    let attempts = attempts(&seen.jobs, seen.uid());
+    let delete = |job: &Job| Effect::DeleteJob {
+        job: name(job),
+        uid: uid(job),
+    };
+    let jobs = attempts
+        .iter()
+        .flat_map(Attempt::jobs)
+        .filter(|job| !is_deleted(job));
+    let effects = jobs.map(delete).chain([Effect::DropFinalizer]).collect();
+    quiet(seen).doing(effects)
+}
+
+fn give_up(seen: &Observed) -> Decision {
+    let mut decision = let_go(seen);
+    decision.notes.push(Note {
+        warning: true,
+        reason: Reason::SettleFailed,
+        message: "the object is let go although its run could not be settled: Secret, \
+                  ServiceAccount, bucket or tracking table may be gone. Open uploads are left to \
+                  the bucket's lifecycle rule, and another run waits for the deadline in the \
+                  tracking table"
+            .to_owned(),
+    });
+    decision
+}

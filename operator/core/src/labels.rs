@@ -1,0 +1,86 @@
+//! Names by which an object's Jobs are found again. No literal of these stands anywhere else.
+
+use sha2::{Digest, Sha256};
+
+/// Label: uid of the `ExtractJob`.
+pub const UID: &str = "tidemark.dev/uid";
+/// Label: the attempt.
+pub const ATTEMPT: &str = "tidemark.dev/attempt";
+/// Label: [`Role`] of the Job.
+pub const ROLE: &str = "tidemark.dev/role";
+/// Label: the run, on extract Jobs.
+pub const RUN: &str = "tidemark.dev/run";
+/// Label: which settle Job of the attempt it is.
+pub const SETTLE: &str = "tidemark.dev/settle";
+/// Label: name of the `ExtractJob`, for people.
+pub const NAME: &str = "tidemark.dev/extract-job";
+/// Annotation on a coordinator Job: the [`crate::ending::Ending`] of its attempt, in JSON.
+pub const ENDING: &str = "tidemark.dev/ending";
+/// Annotation on an extract Job: `rev` of the run when all ranges had ended.
+pub const REV: &str = "tidemark.dev/rev";
+/// The finalizer that waits for settle.
+pub const FINALIZER: &str = "tidemark.dev/settle";
+/// Name of the one container.
+pub const CONTAINER: &str = "tidemark";
+
+/// What a Job is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// Claims, plans, keeps the snapshot, commits.
+    Coordinator,
+    /// Reads ranges.
+    Extract,
+    /// Ends a run whose pods are stopped.
+    Settle,
+}
+
+impl Role {
+    /// The label's value.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Coordinator => "coordinator",
+            Self::Extract => "extract",
+            Self::Settle => "settle",
+        }
+    }
+
+    /// The worker's sub-command.
+    pub const fn command(self) -> &'static str {
+        match self {
+            Self::Coordinator => "coordinate",
+            Self::Extract => "extract",
+            Self::Settle => "settle",
+        }
+    }
+}
+
+/// Name of the coordinator Job of an attempt: at most 39 characters, so that the names of its pods,
+/// of the extract Job and of the settle Jobs stay within a host name.
+pub fn coordinator_name(name: &str, uid: &str, attempt: u32) -> String {
+    let stem: String = name
+        .chars()
+        .take(30)
+        .map(|letter| if letter == '.' { '-' } else { letter })
+        .collect();
+    format!("{}-{}", stem.trim_end_matches('-'), hash8(uid, attempt))
+}
+
+/// Name of its extract Job.
+pub fn extract_name(coordinator: &str) -> String {
+    format!("{coordinator}-extract")
+}
+
+/// Name of its settle Job number `k`, from 1.
+pub fn settle_name(coordinator: &str, k: u32) -> String {
+    format!("{coordinator}-settle-{k}")
+}
+
+/// Eight hexadecimal digits that tell attempts of all objects apart.
+fn hash8(uid: &str, attempt: u32) -> String {
+    let digest = Sha256::digest(format!("{uid}/{attempt}").as_bytes());
+    digest
+        .iter()
+        .take(4)
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
+}

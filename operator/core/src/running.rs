@@ -1,0 +1,377 @@
+//! In: an attempt that is under way. Out: its extract Job when it is time, its progress, its end.
+//! Bound: one extract Job for each run. Fails: by an [`Ending`].
+
+use std::time::Duration;
+
+use crds::status::Partitions;
+use crds::tracking::{RunItem, RunState, TrackedOutcome};
+use crds::{ExtractJobStatus, Phase, Reason, Report};
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use k8s_openapi::api::core::v1::Pod;
+
+use crate::attempt::{Attempt, Letter, completed_at, is_complete, name, uid};
+use crate::decide::{Decision, Look, Pause, Validity, left, refused, tracking};
+use crate::due::{Answer, answer, status_outcome};
+use crate::effects::Effect;
+use crate::ending::{Ending, EndingKind, recorded, shown};
+use crate::labels::REV;
+use crate::observed::Observed;
+use crate::pods::{has_started, pods_of, ready_since, trouble};
+use crate::settling;
+use crate::starting::{letter, planning_report};
+use crate::status::Mood;
+use crate::valid::may_read;
+use crate::workload::Maker;
+
+/// How soon to look again when tracking and pods do not agree yet.
+const SOON: Duration = Duration::from_secs(3);
+
+/// Drives an attempt whose outcome does not stand in status yet.
+pub(crate) fn drive(
+    seen: &Observed,
+    valid: Validity,
+    attempt: &Attempt,
+) -> Result<Decision, Pause> {
+    let letter = match (attempt.letter(), valid) {
+        (Some(letter), _) => letter,
+        (None, Ok(valid)) => letter(seen, valid, valid.owner.clone(), (attempt.number, 0)),
+        (None, Err(report)) => return Ok(refused(seen, report)),
+    };
+    if let Err(report) = may_read(&seen.job, &letter.task.tracking, &seen.settings.tracking) {
+        return Ok(refused(seen, &report));
+    }
+    if let Some(ending) = recorded(attempt) {
+        return settling::end(seen, valid, attempt, &letter, &ending);
+    }
+    if attempt.coordinator.is_some_and(is_complete) {
+        return completed(seen, valid, attempt, &letter);
+    }
+    if let Some(ending) = shown(seen, attempt) {
+        return settling::end(seen, valid, attempt, &letter, &ending);
+    }
+    match watch(seen, attempt, &letter)? {
+        Watched::Alive(decision) => Ok(decision),
+        Watched::Ended(ending) => settling::end(seen, valid, attempt, &letter, &ending),
+    }
+}
+
+/// The coordinator says that it is done; the tracking table must say so too.
+fn completed(
+    seen: &Observed,
+    valid: Validity,
+    attempt: &Attempt,
+    letter: &Letter,
+) -> Result<Decision, Pause> {
+    let task = &letter.task;
+    let read = tracking(seen, settling::table(letter))?;
+    let result = read.o.as_ref().and_then(|outcome| outcome.result.as_ref());
+    let answered = result.filter(|result| {
+        result.outcome == TrackedOutcome::Complete
+            && answer(&task.spec, &task.owner, &status_outcome(result)) == Answer::Answered
+    });
+    if let Some(result) = answered {
+        return Ok(settling::conclude(seen, attempt, letter, (read, result)));
+    }
+    let report = Report::new(
+        Reason::Internal,
+        "the coordinator ended well, but the tracking table holds no outcome of it",
+        "",
+    );
+    let ending = Ending::new(seen, EndingKind::Failed, report);
+    settling::end(seen, valid, attempt, letter, &ending)
+}
+
+enum Watched {
+    Alive(Decision),
+    Ended(Ending),
+}
+
+/// An attempt whose Jobs neither failed nor completed.
+fn watch(seen: &Observed, attempt: &Attempt, letter: &Letter) -> Result<Watched, Pause> {
+    let Some(coordinator) = attempt.coordinator else {
+        return Ok(Watched::Alive(planning(seen, attempt, None)));
+    };
+    if let Some(extract) = attempt.extract {
+        return extracting(seen, attempt, letter, extract);
+    }
+    let Some(_) = pods_of(&seen.pods, coordinator).find_map(ready_since) else {
+        let told = not_started(seen, coordinator)?;
+        return Ok(Watched::Alive(planning(seen, attempt, told)));
+    };
+    let status = seen.status();
+    let known = status
+        .partitions
+        .filter(|_| status.attempt == Some(attempt.number));
+    if let Some(partitions) = known {
+        if partitions.total > 1 {
+            let report = Report::new(Reason::PodLost, "the extract Job was deleted", "");
+            return Ok(Watched::Ended(Ending::new(
+                seen,
+                EndingKind::Failed,
+                report,
+            )));
+        }
+        return Ok(Watched::Alive(running(
+            seen,
+            status,
+            partitions,
+            Phase::Running,
+        )));
+    }
+    let read = tracking(seen, settling::table(letter))?;
+    let mine = read
+        .run_of(seen.uid())
+        .filter(|run| run.attempt == attempt.number);
+    let Some((run, n)) = mine.and_then(|run| Some((run, run.n?))) else {
+        return Ok(Watched::Alive(planning(seen, attempt, None).after(SOON)));
+    };
+    Ok(Watched::Alive(planned(seen, attempt, letter, (run, n))))
+}
+
+/// The coordinator holds its snapshot: the ranges can be read.
+fn planned(
+    seen: &Observed,
+    attempt: &Attempt,
+    letter: &Letter,
+    (run, n): (&RunItem, u32),
+) -> Decision {
+    let partitions = Partitions {
+        total: n,
+        succeeded: 0,
+        failed: 0,
+    };
+    let base = ExtractJobStatus {
+        run_id: Some(run.run),
+        attempt: Some(attempt.number),
+        window: run
+            .window
+            .as_ref()
+            .map(|window| crds::status::StatusWindow {
+                low: window.low.clone(),
+                high: window.high.clone(),
+                guard: window.guard,
+            }),
+        extract_successful: Some("N".to_owned()),
+        ..seen.status()
+    };
+    if n <= 1 {
+        return running(seen, base, partitions, Phase::Running);
+    }
+    if run.state != RunState::Running {
+        return planning(seen, attempt, None).after(SOON);
+    }
+    let image = attempt.image().unwrap_or(&seen.settings.worker_image);
+    let maker = Maker {
+        object: &seen.job,
+        letter,
+        image,
+        settings: seen.settings,
+    };
+    let job = maker.extract(run.run, n);
+    running(seen, base, partitions, Phase::Running)
+        .doing(vec![Effect::CreateJob(Box::new(job))])
+        .after(seen.settings.timing.pod_start_wait)
+}
+
+fn planning(seen: &Observed, attempt: &Attempt, trouble: Option<Report>) -> Decision {
+    let base = ExtractJobStatus {
+        attempt: Some(attempt.number),
+        ..seen.status()
+    };
+    let pause = seen.settings.timing.pod_start_wait;
+    let report = trouble.unwrap_or_else(|| planning_report(attempt.number));
+    Decision::say(seen, base, Phase::Planning, Mood::Reconciling, &report).after(pause)
+}
+
+fn running(
+    seen: &Observed,
+    base: ExtractJobStatus,
+    partitions: Partitions,
+    phase: Phase,
+) -> Decision {
+    let base = ExtractJobStatus {
+        progress: Some(format!("{}/{}", partitions.succeeded, partitions.total)),
+        partitions: Some(partitions),
+        ..base
+    };
+    let report = if phase == Phase::Committing {
+        Report::new(
+            Reason::Committing,
+            "all ranges are read, the run is being published",
+            "",
+        )
+    } else {
+        Report::new(Reason::Extracting, "rows are being read", "")
+    };
+    Decision::say(seen, base, phase, Mood::Reconciling, &report)
+}
+
+/// The extract Job exists.
+fn extracting(
+    seen: &Observed,
+    attempt: &Attempt,
+    letter: &Letter,
+    extract: &Job,
+) -> Result<Watched, Pause> {
+    let partitions = partitions(extract);
+    let mut base = ExtractJobStatus {
+        attempt: Some(attempt.number),
+        ..seen.status()
+    };
+    let run = extract
+        .metadata
+        .labels
+        .as_ref()
+        .and_then(|labels| labels.get(crate::labels::RUN));
+    base.run_id = run.and_then(|run| run.parse().ok()).or(base.run_id);
+    if is_complete(extract) {
+        return committing(seen, attempt, letter, (extract, base, partitions));
+    }
+    let pods: Vec<&Pod> = pods_of(&seen.pods, extract).collect();
+    let ready = attempt
+        .coordinator
+        .and_then(|job| pods_of(&seen.pods, job).find_map(ready_since));
+    let any_started = partitions.succeeded > 0 || pods.iter().any(|pod| has_started(pod));
+    let patience = seen.settings.timing.extract_start_wait;
+    if !any_started && ready.is_some_and(|since| left(seen, since, patience).is_none()) {
+        let told = not_started(seen, extract)?
+            .map(|report| report.message)
+            .unwrap_or_default();
+        let report = Report::new(
+            Reason::ExtractNotStarted,
+            format!("no extract pod started while the coordinator waited; {told}"),
+            "make room for spec.worker.parallelism pods beside the coordinators",
+        );
+        return Ok(Watched::Ended(Ending::new(
+            seen,
+            EndingKind::Yielded,
+            report,
+        )));
+    }
+    let decision = running(seen, base, partitions, Phase::Running);
+    if any_started {
+        return Ok(Watched::Alive(decision));
+    }
+    let pause = seen.settings.timing.pod_start_wait;
+    let Some(report) = not_started(seen, extract)? else {
+        return Ok(Watched::Alive(decision.after(pause)));
+    };
+    let status = decision.status;
+    Ok(Watched::Alive(
+        Decision::say(seen, status, Phase::Running, Mood::Reconciling, &report).after(pause),
+    ))
+}
+
+/// All ranges ended: the coordinator must soon have seen all their records.
+fn committing(
+    seen: &Observed,
+    attempt: &Attempt,
+    letter: &Letter,
+    (extract, base, partitions): (&Job, ExtractJobStatus, Partitions),
+) -> Result<Watched, Pause> {
+    let read = tracking(seen, settling::table(letter))?;
+    let decision = running(seen, base, partitions, Phase::Committing);
+    let mine = read
+        .run_of(seen.uid())
+        .filter(|run| run.attempt == attempt.number);
+    let Some(run) = mine.filter(|run| run.state == RunState::Running) else {
+        return Ok(Watched::Alive(
+            decision.after(seen.settings.timing.record_look),
+        ));
+    };
+    let notes = extract.metadata.annotations.as_ref();
+    let noted = notes
+        .and_then(|notes| notes.get(REV))
+        .and_then(|rev| rev.parse::<u64>().ok());
+    let Some(rev) = noted else {
+        let effect = Effect::RecordRev {
+            job: name(extract),
+            rev: run.rev,
+        };
+        let look = seen.settings.timing.record_look;
+        return Ok(Watched::Alive(decision.doing(vec![effect]).after(look)));
+    };
+    let ended = completed_at(extract).unwrap_or(Timestamp::UNIX_EPOCH);
+    let too_late = left(seen, ended, seen.settings.timing.record_wait).is_none();
+    let missing = run.rev > rev && run.records < partitions.total;
+    if missing || (run.rev == rev && too_late) {
+        let report = Report::new(
+            Reason::RecordMissing,
+            format!(
+                "all ranges ended, but {} of {} left a record",
+                run.records, partitions.total
+            ),
+            "",
+        );
+        return Ok(Watched::Ended(Ending::new(
+            seen,
+            EndingKind::Failed,
+            report,
+        )));
+    }
+    Ok(Watched::Alive(
+        decision.after(seen.settings.timing.record_look),
+    ))
+}
+
+/// Progress as the Job controller counts it.
+fn partitions(extract: &Job) -> Partitions {
+    let count = |number: Option<i32>| u32::try_from(number.unwrap_or_default()).unwrap_or_default();
+    let total = count(extract.spec.as_ref().and_then(|spec| spec.completions));
+    let status = extract.status.as_ref();
+    Partitions {
+        total,
+        succeeded: count(status.and_then(|status| status.succeeded)),
+        failed: indexes(status.and_then(|status| status.failed_indexes.as_deref())),
+    }
+}
+
+/// How many indexes a text like `1,3-5,7` names.
+fn indexes(text: Option<&str>) -> u32 {
+    let parts = text
+        .unwrap_or_default()
+        .split(',')
+        .filter(|part| !part.is_empty());
+    parts.fold(0, |sum, part| {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        match (from.parse::<u32>(), to.parse::<u32>()) {
+            (Ok(from), Ok(to)) => sum + to.saturating_sub(from) + 1,
+            _ => sum,
+        }
+    })
+}
+
+/// Why the Job's pods do not start, once they have had their time.
+fn not_started(seen: &Observed, job: &Job) -> Result<Option<Report>, Pause> {
+    let pods: Vec<&Pod> = pods_of(&seen.pods, job).collect();
+    if pods.iter().any(|pod| has_started(pod)) {
+        return Ok(None);
+    }
+    let created = job
+        .metadata
+        .creation_timestamp
+        .as_ref()
+        .map_or(seen.now, |time| time.0);
+    if left(seen, created, seen.settings.timing.pod_start_wait).is_some() {
+        return Ok(None);
+    }
+    let Some(warnings) = &seen.warnings else {
+        let pods = pods.iter().filter_map(|pod| pod.metadata.uid.clone());
+        return Err(Pause::Look(Look::Warnings(
+            std::iter::once(uid(job)).chain(pods).collect(),
+        )));
+    };
+    Ok(trouble(&pods, warnings))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indexes_are_counted_from_their_text() {
+        let counts = [None, Some(""), Some("3"), Some("0,2-4,9"), Some("x-")].map(indexes);
+        assert_eq!(counts, [0, 0, 1, 5, 0]);
+    }
+}

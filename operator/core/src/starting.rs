@@ -1,0 +1,370 @@
+//! In: an object without an attempt under way. Out: rest, a pause, or the next coordinator Job.
+//! Bound: one Job. Fails: never.
+
+use crds::task::{TASK_VERSION, Task};
+use crds::tracking::{OutcomeItem, Owner, RunItem, TrackedOutcome};
+use crds::{ConditionType, ExtractJobStatus, Phase, Reason, Report};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+
+use crate::attempt::{Attempt, Letter, attempts, is_finished, is_started, is_stopped, name, uid};
+use crate::decide::{Decision, Look, Pause, left, refused, tracking, until};
+use crate::due::{Answer, answer, status_outcome};
+use crate::effects::Effect;
+use crate::observed::{Observed, ServiceAccountSeen, TrackingRead};
+use crate::settling;
+use crate::status::{Mood, failed, find, speak};
+use crate::valid::ValidExtractJob;
+use crate::workload::Maker;
+
+/// Seconds that finished Jobs are kept by objects that name no number.
+const TTL_SECONDS: i32 = 3600;
+
+/// Starts what is due, or leaves the object as it is.
+pub(crate) fn start_or_rest(
+    seen: &Observed,
+    valid: &ValidExtractJob,
+    latest: Option<&Attempt>,
+) -> Result<Decision, Pause> {
+    let status = seen.status();
+    if status
+        .tracking_table
+        .as_ref()
+        .is_some_and(|table| *table != valid.tracking.table)
+    {
+        return Ok(refused(seen, &moved_report(&status, valid)));
+    }
+    if let Some(outcome) = &status.outcome {
+        match answer(&seen.job.spec, &valid.owner, outcome) {
+            Answer::Answered => return Ok(rest(seen, outcome.result)),
+            Answer::Newer => return Err(Pause::Newer),
+            Answer::Due => {}
+        }
+    }
+    let same = status.observed_generation == Some(seen.generation());
+    let pause = status
+        .not_before
+        .as_ref()
+        .and_then(|at| until(seen, at.0))
+        .filter(|_| same);
+    if let Some(pause) = pause {
+        let report = present_report(&status);
+        return Ok(
+            Decision::say(seen, status, Phase::Waiting, Mood::Reconciling, &report).after(pause),
+        );
+    }
+    let retry = if same {
+        status.retry.unwrap_or_default()
+    } else {
+        0
+    };
+    let read = tracking(seen, &valid.tracking)?;
+    if let Some(run) = read.run_of(seen.uid()).filter(|run| run.state.is_open())
+        && latest.is_none_or(|attempt| attempt.number < run.attempt)
+    {
+        return settling::orphan(seen, valid, run, retry);
+    }
+    next(seen, valid, retry)
+}
+
+/// Makes the next coordinator Job, if nothing speaks against it.
+pub(crate) fn next(
+    seen: &Observed,
+    valid: &ValidExtractJob,
+    retry: u32,
+) -> Result<Decision, Pause> {
+    let read = tracking(seen, &valid.tracking)?;
+    if let Some(decision) = answered(seen, valid, read)? {
+        return Ok(decision);
+    }
+    if let Some(run) = &read.r
+        && is_busy(run, seen)
+    {
+        let report = busy_report(run);
+        let base = ExtractJobStatus {
+            retry: (retry > 0).then_some(retry),
+            not_before: None,
+            tracking_table: Some(valid.tracking.table.clone()),
+            ..seen.status()
+        };
+        return Ok(
+            Decision::say(seen, base, Phase::Waiting, Mood::Reconciling, &report)
+                .after(seen.settings.timing.busy_retry),
+        );
+    }
+    match seen.service_account {
+        ServiceAccountSeen::NotRead => {
+            return Err(Pause::Look(Look::ServiceAccount(
+                valid.service_account.clone(),
+            )));
+        }
+        ServiceAccountSeen::Absent | ServiceAccountSeen::Unlabelled => {
+            return Ok(refused(seen, &service_account_report(seen, valid))
+                .after(seen.settings.timing.busy_retry));
+        }
+        ServiceAccountSeen::Allowed => {}
+    }
+    let number = 1 + highest_attempt(seen, read);
+    let letter = letter(seen, valid, valid.owner.clone(), (number, retry));
+    Ok(start(seen, valid, &letter))
+}
+
+/// What the tracking table already says about the request, if anything.
+fn answered(
+    seen: &Observed,
+    valid: &ValidExtractJob,
+    read: &TrackingRead,
+) -> Result<Option<Decision>, Pause> {
+    let Some(OutcomeItem {
+        result: Some(result),
+        attempt,
+        ..
+    }) = &read.o
+    else {
+        return Ok(None);
+    };
+    match answer(&seen.job.spec, &valid.owner, &status_outcome(result)) {
+        Answer::Due => Ok(None),
+        Answer::Newer => Err(Pause::Newer),
+        Answer::Answered => match result.outcome {
+            TrackedOutcome::Complete => {
+                let attempts = attempts(&seen.jobs, seen.uid());
+                let of_jobs = attempts.into_iter().rfind(|known| known.number == *attempt);
+                let known = of_jobs.unwrap_or(Attempt::without_jobs(*attempt));
+                let letter = known
+                    .letter()
+                    .unwrap_or_else(|| letter(seen, valid, result.owner.clone(), (*attempt, 0)));
+                Ok(Some(settling::conclude(
+                    seen,
+                    &known,
+                    &letter,
+                    (read, result),
+                )))
+            }
+            TrackedOutcome::Failed => {
+                let report = result.report.clone().unwrap_or_else(|| {
+                    Report::new(Reason::Internal, "the tracking table says Failed", "")
+                });
+                let status = failed(seen, &result.owner, *attempt, &report);
+                Ok(Some(Decision::of(seen, status, &report)))
+            }
+        },
+    }
+}
+
+/// Whether somebody else may be at work on the source.
+fn is_busy(run: &RunItem, seen: &Observed) -> bool {
+    run.owner.uid != seen.uid() && run.state.is_live() && run.deadline > seen.now.as_second()
+}
+
+/// The highest attempt that anything shows.
+fn highest_attempt(seen: &Observed, read: &TrackingRead) -> u32 {
+    let of_jobs = attempts(&seen.jobs, seen.uid())
+        .last()
+        .map(|attempt| attempt.number);
+    let of_outcome = read.o.as_ref().map(|outcome| outcome.attempt);
+    let of_run = read.run_of(seen.uid()).map(|run| run.attempt);
+    [of_jobs, of_outcome, of_run, seen.status().attempt]
+        .into_iter()
+        .flatten()
+        .max()
+        .unwrap_or(0)
+}
+
+/// The letter of an attempt, given its number and how many failed before it.
+pub(crate) fn letter(
+    seen: &Observed,
+    valid: &ValidExtractJob,
+    owner: Owner,
+    (attempt, retry): (u32, u32),
+) -> Letter {
+    Letter::new(Task {
+        version: TASK_VERSION,
+        spec: valid.spec.clone(),
+        tracking: valid.tracking.clone(),
+        owner,
+        attempt,
+        retry,
+        name: format!("{}/{}", seen.namespace(), seen.name()),
+    })
+}
+
+/// The finalizer comes first: from the Job on, something may have to be settled.
+fn start(seen: &Observed, valid: &ValidExtractJob, letter: &Letter) -> Decision {
+    let image = &seen.settings.worker_image;
+    let maker = Maker {
+        object: &seen.job,
+        letter,
+        image,
+        settings: seen.settings,
+    };
+    let mut effects = Vec::new();
+    if !seen.has_finalizer() {
+        effects.push(Effect::AddFinalizer);
+    }
+    effects.push(Effect::CreateJob(Box::new(maker.coordinator())));
+    let task = &letter.task;
+    let old = seen.status();
+    let base = ExtractJobStatus {
+        tracking_table: Some(valid.tracking.table.clone()),
+        run_id: None,
+        attempt: Some(task.attempt),
+        retry: (task.retry > 0).then_some(task.retry),
+        not_before: None,
+        partitions: None,
+        progress: None,
+        window: None,
+        start_time: old
+            .start_time
+            .clone()
+            .filter(|_| task.retry > 0)
+            .or(Some(Time(seen.now))),
+        completion_time: None,
+        ..old
+    };
+    let report = planning_report(task.attempt);
+    Decision::say(seen, base, Phase::Planning, Mood::Reconciling, &report)
+        .doing(effects)
+        .after(seen.settings.timing.pod_start_wait)
+}
+
+/// What is said while the coordinator plans.
+pub(crate) fn planning_report(attempt: u32) -> Report {
+    Report::new(
+        Reason::Planning,
+        format!("attempt {attempt}: the coordinator claims the source and plans"),
+        "",
+    )
+}
+
+/// The outcome stands: Jobs may go in time, and nothing holds the object any more.
+fn rest(seen: &Observed, result: TrackedOutcome) -> Decision {
+    let status = seen.status();
+    let worker = seen.job.spec.worker.as_ref();
+    let seconds = worker
+        .and_then(|worker| worker.ttl_seconds_after_finished)
+        .unwrap_or(TTL_SECONDS);
+    let ended = status
+        .completion_time
+        .as_ref()
+        .map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    let linger = left(seen, ended, seen.settings.timing.pod_stop_wait);
+    let mut effects = Vec::new();
+    let mut all_finished = true;
+    for attempt in attempts(&seen.jobs, seen.uid()) {
+        for job in attempt.jobs() {
+            let ttl = job
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.ttl_seconds_after_finished);
+            if is_finished(job) {
+                if ttl.is_none() {
+                    effects.push(Effect::SetTtl {
+                        job: name(job),
+                        seconds,
+                    });
+                }
+                continue;
+            }
+            all_finished = false;
+            if linger.is_none() && !is_stopped(job) {
+                effects.push(stop(job));
+            }
+        }
+    }
+    if all_finished && seen.has_finalizer() {
+        effects.push(Effect::DropFinalizer);
+    }
+    let (phase, mood) = match result {
+        TrackedOutcome::Complete => (Phase::Complete, Mood::Done),
+        TrackedOutcome::Failed => (Phase::Failed, Mood::Stalled),
+    };
+    let report = if status.phase == Some(phase) {
+        present_report(&status)
+    } else {
+        Report::new(Reason::Succeeded, "the request has its outcome", "")
+    };
+    let status =
+        if status.phase == Some(phase) && status.observed_generation == Some(seen.generation()) {
+            status
+        } else {
+            speak(seen, status, phase, mood, &report)
+        };
+    let mut decision = Decision::of(seen, status, &report).doing(effects);
+    decision.notes.clear();
+    match linger.filter(|_| !all_finished) {
+        Some(pause) => decision.after(pause),
+        None => decision,
+    }
+}
+
+/// The effect that ends a Job: one that never started has no log worth keeping.
+pub(crate) fn stop(job: &k8s_openapi::api::batch::v1::Job) -> Effect {
+    if is_started(job) {
+        Effect::StopJob { job: name(job) }
+    } else {
+        Effect::DeleteJob {
+            job: name(job),
+            uid: uid(job),
+        }
+    }
+}
+
+/// What the status says now, said again.
+pub(crate) fn present_report(status: &ExtractJobStatus) -> Report {
+    let found = find(status, ConditionType::Reconciling);
+    let reason = found.and_then(|condition| {
+        Reason::ALL
+            .iter()
+            .copied()
+            .find(|reason| reason.name() == condition.reason)
+    });
+    let message = found
+        .map(|condition| condition.message.clone())
+        .unwrap_or_default();
+    Report::new(reason.unwrap_or(Reason::RetryPending), message, "")
+}
+
+fn busy_report(run: &RunItem) -> Report {
+    let holder = if run.owner.uid.starts_with("cli/") {
+        "a command line"
+    } else {
+        "another object"
+    };
+    Report::new(
+        Reason::SourceBusy,
+        format!(
+            "run {} of {holder} ({}) holds the source",
+            run.run, run.owner.uid
+        ),
+        "",
+    )
+}
+
+fn moved_report(status: &ExtractJobStatus, valid: &ValidExtractJob) -> Report {
+    let old = status.tracking_table.as_deref().unwrap_or_default();
+    Report::new(
+        Reason::TrackingChanged,
+        format!(
+            "the object ran against tracking table {old}, now {} is meant",
+            valid.tracking.table
+        ),
+        "restore the operator's default table, or create another ExtractJob",
+    )
+}
+
+fn service_account_report(seen: &Observed, valid: &ValidExtractJob) -> Report {
+    let name = &valid.service_account;
+    let message = match seen.service_account {
+        ServiceAccountSeen::Absent => format!("there is no ServiceAccount {name}"),
+        ServiceAccountSeen::NotRead
+        | ServiceAccountSeen::Unlabelled
+        | ServiceAccountSeen::Allowed => format!("the ServiceAccount {name} may not run extracts"),
+    };
+    let remedy = format!(
+        "create it if it is missing, then: kubectl label serviceaccount {name} {}={}",
+        crds::task::EXTRACT_LABEL,
+        crds::task::EXTRACT_ALLOWED
+    );
+    Report::new(Reason::ServiceAccountNotAllowed, message, remedy)
+}

@@ -1,0 +1,192 @@
+//! In: what was decided and the last status. Out: the new [`ExtractJobStatus`].
+//! Bound: seven conditions. Fails: never.
+
+use crds::status::{LastSuccess, Partitions, StatusWindow};
+use crds::tracking::{OutcomeResult, Owner, TrackedOutcome};
+use crds::{ConditionType, ExtractJobStatus, Phase, Reason, Report};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
+
+use crate::due::{outcome_of, status_outcome};
+use crate::observed::Observed;
+
+/// Whether something is under way, is done, or needs a human.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mood {
+    /// It goes on by itself.
+    Reconciling,
+    /// A human is needed.
+    Stalled,
+    /// Nothing is left to do.
+    Done,
+}
+
+/// `base` with phase and conditions that say `report`.
+pub fn speak(
+    seen: &Observed,
+    base: ExtractJobStatus,
+    phase: Phase,
+    mood: Mood,
+    report: &Report,
+) -> ExtractJobStatus {
+    let conditions = ConditionType::ALL
+        .iter()
+        .map(|kind| condition(seen, *kind, holds(*kind, phase, mood), report))
+        .collect();
+    ExtractJobStatus {
+        phase: Some(phase),
+        conditions,
+        observed_generation: Some(seen.generation()),
+        ..base
+    }
+}
+
+/// Which conditions are True in which phase.
+fn holds(kind: ConditionType, phase: Phase, mood: Mood) -> bool {
+    match kind {
+        ConditionType::Planned => {
+            matches!(phase, Phase::Running | Phase::Committing | Phase::Complete)
+        }
+        ConditionType::Running => phase == Phase::Running,
+        ConditionType::Committed | ConditionType::Complete => phase == Phase::Complete,
+        ConditionType::Failed => phase == Phase::Failed,
+        ConditionType::Reconciling => mood == Mood::Reconciling,
+        ConditionType::Stalled => mood == Mood::Stalled,
+    }
+}
+
+fn condition(seen: &Observed, kind: ConditionType, holds: bool, report: &Report) -> Condition {
+    let status = if holds { "True" } else { "False" };
+    let before = seen.job.status.as_ref().and_then(|old| find(old, kind));
+    let since = before
+        .filter(|old| old.status == status)
+        .map(|old| old.last_transition_time.clone());
+    Condition {
+        type_: kind.name().to_owned(),
+        status: status.to_owned(),
+        reason: report.reason.name().to_owned(),
+        message: report.to_string(),
+        observed_generation: Some(seen.generation()),
+        last_transition_time: since.unwrap_or(Time(seen.now)),
+    }
+}
+
+/// A condition of a status.
+pub fn find(status: &ExtractJobStatus, kind: ConditionType) -> Option<&Condition> {
+    status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == kind.name())
+}
+
+/// Marks `committed` in a status whose run is published, but not done with.
+pub fn mark_committed(seen: &Observed, status: &mut ExtractJobStatus, report: &Report) {
+    let kind = ConditionType::Committed;
+    if let Some(found) = status
+        .conditions
+        .iter_mut()
+        .find(|one| one.type_ == kind.name())
+    {
+        *found = condition(seen, kind, true, report);
+    }
+}
+
+/// The numbers of a published run. The outcome is left as it was.
+pub fn published(seen: &Observed, result: &OutcomeResult, attempt: u32) -> ExtractJobStatus {
+    let base = seen.status();
+    let number = |count: u64| Some(i64::try_from(count).unwrap_or(i64::MAX));
+    let success = result.run.map(|run_id| {
+        base.last_success
+            .clone()
+            .filter(|old| old.run_id == run_id)
+            .unwrap_or(LastSuccess {
+                run_id,
+                time: Time(seen.now),
+                rows: i64::try_from(result.rows).unwrap_or(i64::MAX),
+            })
+    });
+    ExtractJobStatus {
+        run_id: result.run.or(base.run_id),
+        attempt: Some(attempt),
+        retry: None,
+        not_before: None,
+        window: result.window.as_ref().map(|window| StatusWindow {
+            low: window.low.clone(),
+            high: window.high.clone(),
+            guard: window.guard,
+        }),
+        watermark: result.watermark.clone(),
+        extract_successful: Some("Y".to_owned()),
+        partitions: Some(Partitions {
+            total: result.partitions,
+            succeeded: result.partitions,
+            failed: 0,
+        }),
+        progress: Some(format!("{0}/{0}", result.partitions)),
+        rows: number(result.rows),
+        bytes: number(result.bytes),
+        files: number(result.files),
+        consistency: Some("snapshot".to_owned()),
+        columns_as_text: number(result.columns_as_text),
+        last_success: success.or(base.last_success.clone()),
+        start_time: base.start_time.clone().or(Some(Time(seen.now))),
+        ..base
+    }
+}
+
+/// The status of an answered request.
+pub fn complete(seen: &Observed, result: &OutcomeResult, attempt: u32) -> ExtractJobStatus {
+    let base = published(seen, result, attempt);
+    let outcome = Some(status_outcome(result));
+    let since = base
+        .completion_time
+        .clone()
+        .filter(|_| base.outcome == outcome);
+    let base = ExtractJobStatus {
+        completion_time: since.or(Some(Time(seen.now))),
+        outcome,
+        ..base
+    };
+    speak(
+        seen,
+        base,
+        Phase::Complete,
+        Mood::Done,
+        &success_report(result),
+    )
+}
+
+/// What is said of a published run.
+pub fn success_report(result: &OutcomeResult) -> Report {
+    let run = result.run.map(|run| run.to_string()).unwrap_or_default();
+    let message = format!(
+        "run {run} published {} rows in {} files",
+        result.rows, result.files
+    );
+    match &result.report {
+        None => Report::new(Reason::Succeeded, message, ""),
+        Some(odd) => Report::new(
+            Reason::Succeeded,
+            format!("{message}; {}", odd.message),
+            odd.remedy.clone(),
+        ),
+    }
+}
+
+/// The status of a request that is given up for `owner`.
+pub fn failed(seen: &Observed, owner: &Owner, attempt: u32, report: &Report) -> ExtractJobStatus {
+    let base = seen.status();
+    let outcome = Some(outcome_of(owner, TrackedOutcome::Failed));
+    let since = base
+        .completion_time
+        .clone()
+        .filter(|_| base.outcome == outcome);
+    let base = ExtractJobStatus {
+        completion_time: since.or(Some(Time(seen.now))),
+        outcome,
+        attempt: Some(attempt),
+        not_before: None,
+        extract_successful: Some("N".to_owned()),
+        ..base
+    };
+    speak(seen, base, Phase::Failed, Mood::Stalled, report)
+}

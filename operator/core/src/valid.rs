@@ -1,0 +1,187 @@
+//! In: the spec as the API server accepted it. Out: [`ValidExtractJob`].
+//! Bound: none. Fails: a [`Report`] for what only the operator's settings can tell.
+
+use crds::extract_job::ExtractJobSpec;
+use crds::output::Tracking;
+use crds::request::{HASH_VERSION, request_hash};
+use crds::source::TlsMode;
+use crds::task::{REQUESTED_AT, TaskTracking};
+use crds::tracking::Owner;
+use crds::{ExtractJob, Reason, Report};
+
+use crate::settings::{Settings, TrackingSettings};
+
+/// An object that may run: tracking table resolved, nothing in it that the operator forbids.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ValidExtractJob {
+    /// The spec for the pods, tracking resolved.
+    pub spec: ExtractJobSpec,
+    /// Where its watermark is.
+    pub tracking: TaskTracking,
+    /// For whom an attempt that starts now would run.
+    pub owner: Owner,
+    /// ServiceAccount of its pods.
+    pub service_account: String,
+}
+
+/// Checks what the schema cannot know.
+///
+/// # Errors
+/// `TrackingNotAllowed` or `InvalidSpec`, each with a remedy.
+pub fn valid(job: &ExtractJob, settings: &Settings) -> Result<ValidExtractJob, Report> {
+    let tracking = tracking(job, &settings.tracking)?;
+    let mode = job
+        .spec
+        .source
+        .tls
+        .as_ref()
+        .and_then(|tls| tls.mode)
+        .unwrap_or_default();
+    if mode == TlsMode::InsecurePlaintext && !settings.allow_insecure_plaintext {
+        return Err(Report::new(
+            Reason::InvalidSpec,
+            "source.tls.mode is insecurePlaintext, which this operator does not allow",
+            "use verifyFull with source.tls.caRef, or start the operator with --allow-insecure-plaintext",
+        ));
+    }
+    let owner = owner(job).ok_or_else(|| {
+        Report::new(
+            Reason::Internal,
+            "the request of the object cannot be hashed",
+            "",
+        )
+    })?;
+    let mut spec = job.spec.clone();
+    spec.tracking = Some(Tracking {
+        table: Some(tracking.table.clone()),
+        region: tracking.region.clone(),
+        endpoint: tracking.endpoint.clone(),
+        secret_ref: spec.tracking.and_then(|given| given.secret_ref),
+        key: Some(tracking.key.clone()),
+    });
+    Ok(ValidExtractJob {
+        service_account: service_account(job, settings),
+        spec,
+        tracking,
+        owner,
+    })
+}
+
+/// ServiceAccount of the object's pods.
+pub fn service_account(job: &ExtractJob, settings: &Settings) -> String {
+    job.spec
+        .worker
+        .as_ref()
+        .and_then(|worker| worker.service_account_name.clone())
+        .unwrap_or_else(|| settings.service_account.clone())
+}
+
+/// For whom an attempt that starts now would run.
+pub fn owner(job: &ExtractJob) -> Option<Owner> {
+    let hash = request_hash(&job.spec, HASH_VERSION)?;
+    Some(Owner {
+        uid: job.metadata.uid.clone().unwrap_or_default(),
+        request: hash.request,
+        hash_version: hash.hash_version,
+        generation: job.metadata.generation.unwrap_or_default(),
+        requested_at: requested_at(job),
+    })
+}
+
+/// The annotation that asks for another run.
+fn requested_at(job: &ExtractJob) -> Option<String> {
+    job.metadata
+        .annotations
+        .as_ref()
+        .and_then(|notes| notes.get(REQUESTED_AT).cloned())
+}
+
+/// The tracking table of an object: its own words, else the settings', and only allowed ones.
+///
+/// # Errors
+/// `TrackingNotAllowed`.
+pub fn tracking(job: &ExtractJob, settings: &TrackingSettings) -> Result<TaskTracking, Report> {
+    let given = job.spec.tracking.clone().unwrap_or_default();
+    let table = given
+        .table
+        .or_else(|| settings.table.clone())
+        .ok_or_else(|| {
+            Report::new(
+                Reason::TrackingNotAllowed,
+                "no tracking table is named",
+                "set spec.tracking.table, or give the operator a default with --tracking-table",
+            )
+        })?;
+    if settings.table.as_ref() != Some(&table) && !matches_any(&settings.allowed_tables, &table) {
+        return Err(Report::new(
+            Reason::TrackingNotAllowed,
+            format!("the tracking table {table} is not on the operator's allow-list"),
+            "name an allowed table, or add it with --tracking-allowed-tables",
+        ));
+    }
+    let endpoint = given.endpoint.or_else(|| settings.endpoint.clone());
+    if let Some(endpoint) = &endpoint
+        && settings.endpoint.as_ref() != Some(endpoint)
+        && !settings.allowed_endpoints.contains(endpoint)
+    {
+        return Err(Report::new(
+            Reason::TrackingNotAllowed,
+            format!("the tracking endpoint {endpoint} is not on the operator's allow-list"),
+            "leave spec.tracking.endpoint out, or add it with --tracking-allowed-endpoints",
+        ));
+    }
+    let key = given
+        .key
+        .unwrap_or_else(|| format!("{}.{}", job.spec.source.database, job.spec.extract.table));
+    let key = if settings.namespace_keys {
+        format!(
+            "{}/{key}",
+            job.metadata.namespace.as_deref().unwrap_or_default()
+        )
+    } else {
+        key
+    };
+    let region = given.region.or_else(|| settings.region.clone());
+    Ok(TaskTracking {
+        table,
+        region,
+        endpoint,
+        key,
+    })
+}
+
+fn matches_any(patterns: &[String], table: &str) -> bool {
+    patterns
+        .iter()
+        .any(|pattern| match pattern.strip_suffix('*') {
+            Some(start) => table.starts_with(start),
+            None => pattern == table,
+        })
+}
+
+/// Whether the operator may read the table that a letter names: a Job can be forged by whoever may
+/// make Jobs in the namespace.
+///
+/// # Errors
+/// `TrackingNotAllowed`.
+pub fn may_read(
+    job: &ExtractJob,
+    named: &TaskTracking,
+    settings: &TrackingSettings,
+) -> Result<(), Report> {
+    let mut as_named = job.clone();
+    let mut given = as_named.spec.tracking.take().unwrap_or_default();
+    given.table = Some(named.table.clone());
+    given.region.clone_from(&named.region);
+    given.endpoint.clone_from(&named.endpoint);
+    as_named.spec.tracking = Some(given);
+    let allowed = tracking(&as_named, settings)?;
+    if allowed.key == named.key && allowed.endpoint == named.endpoint {
+        return Ok(());
+    }
+    Err(Report::new(
+        Reason::TrackingNotAllowed,
+        "the attempt under way was told another tracking key than the object has",
+        "find out who made its Job, and delete it",
+    ))
+}
