@@ -1,0 +1,425 @@
+//! In: a log-in, what to extract, what CLAIM ordered. Out: [`Holder`]: the plan, and the session
+//! that keeps its snapshot. Bound: one session. Fails: all that
+//! [`worker_core::bounds`], [`worker_core::window`] and [`crate::sessions`] name,
+//! `NullWatermarkRows`, `SnapshotLost`.
+
+use std::time::Duration;
+
+use crds::Reason;
+use crds::extract_job::{Extract, NullPolicy, Partition, Strategy, Watermark};
+use crds::tracking::{Mode, Window};
+use futures::future::BoxFuture;
+use sqlx::PgConnection;
+use sqlx::postgres::types::Oid;
+use worker_core::bounds::{
+    NamePart, Relation, TableRef, check_watermark, find_column, key_extreme, key_type, pick_table,
+    watermark_extreme,
+};
+use worker_core::columns::{Column, Target, target_for};
+use worker_core::error::Failure;
+use worker_core::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, TableName};
+use worker_core::ranges::{self, KeyRange, KeyType};
+use worker_core::rows::{self, statements};
+use worker_core::watermark::Value;
+use worker_core::window::{self, Held, Observed};
+
+use crate::guard::{self, Found, Guarded};
+use crate::sessions::{Login, begin, begin_snapshot, commit, connect, database_failure, made};
+
+/// How often a snapshot is taken anew because the table was rewritten before it was locked.
+const SNAPSHOTS_MAX: u32 = 3;
+/// How long the session that holds the snapshot may take to answer.
+const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Called between the steps with the name of the point, so that tests can do something exactly
+/// there.
+pub type Pause<'a> = &'a (dyn Fn(&'static str) -> BoxFuture<'static, ()> + Send + Sync);
+
+/// The plan, and the session that keeps its snapshot until this is dropped.
+#[derive(Debug)]
+pub struct Holder {
+    /// The plan.
+    pub plan: Plan,
+    connection: PgConnection,
+}
+
+impl Holder {
+    /// One query on the very session that exported the snapshot: it answers only if the
+    /// transaction lived until now. Serves as heartbeat too.
+    ///
+    /// # Errors
+    /// `SnapshotLost`.
+    pub async fn still_there(&mut self) -> Result<(), Failure> {
+        let query = sqlx::raw_sql(statements::STILL_THERE).execute(&mut self.connection);
+        match tokio::time::timeout(ANSWER_TIMEOUT, query).await {
+            Ok(Ok(_)) => Ok(()),
+            Ok(Err(_)) | Err(_) => Err(Failure::transient(
+                Reason::SnapshotLost,
+                "the session that holds the snapshot is gone",
+                "the next attempt takes a new snapshot; if it happens again, look for what ends \
+                 long transactions (a pooler, a replica's conflicts, an administrator)",
+            )),
+        }
+    }
+
+    /// Lets the snapshot go.
+    pub async fn release(self) {
+        // the server ends the transaction with the session anyway
+        let _ = tokio::time::timeout(ANSWER_TIMEOUT, sqlx::Connection::close(self.connection)).await;
+    }
+}
+
+/// The table as the catalog has it.
+#[derive(Debug, PartialEq, Eq)]
+struct Subject {
+    relation: Relation,
+    columns: Vec<Column>,
+}
+
+impl Subject {
+    fn table(&self) -> &TableName {
+        &self.relation.name
+    }
+
+    /// The watermark column, checked.
+    fn watermark<'a>(&'a self, watermark: &Watermark) -> Result<&'a Column, Failure> {
+        let column = find_column(&self.columns, &watermark.column, "extract.watermark.column")?;
+        check_watermark(column, watermark.value_type)?;
+        Ok(column)
+    }
+
+    /// The partition column, checked; `None`: one range.
+    fn partition<'a>(
+        &'a self,
+        partition: Option<&'a Partition>,
+    ) -> Result<Option<Cut<'a>>, Failure> {
+        let wanted = partition.filter(|partition| partition.strategy != Some(Strategy::None));
+        let Some((partition, name)) = wanted.and_then(|it| Some((it, it.column.as_deref()?))) else {
+            return Ok(None);
+        };
+        let column = find_column(&self.columns, name, "extract.partition.column")?;
+        Ok(Some(Cut { partition, column, key_type: key_type(column)? }))
+    }
+}
+
+/// The partition column and how to cut it.
+#[derive(Debug, Clone, Copy)]
+struct Cut<'a> {
+    partition: &'a Partition,
+    column: &'a Column,
+    key_type: KeyType,
+}
+
+/// Guards, takes the snapshot, and plans inside it. Pause points, in their order: `before-bound`,
+/// `before-wait` (only where transactions are waited for), `after-bound`, `after-guard`,
+/// `after-snapshot`.
+///
+/// # Errors
+/// See the head of this file.
+pub async fn open(
+    login: &Login,
+    extract: &Extract,
+    order: &PlanOrder,
+    pause: Pause<'_>,
+) -> Result<Holder, Failure> {
+    let wanted = TableRef::parse(&extract.table)?;
+    let mut connection = connect(login, &format!("tidemark/{}/coordinator", order.run)).await?;
+    begin(&mut connection).await?;
+    let subject = look_up(&mut connection, &wanted).await?;
+    commit(&mut connection).await?;
+    subject.partition(extract.partition.as_ref())?;
+    let found = seek_guard(&mut connection, &subject, extract, order, pause).await?;
+    pause("after-guard").await;
+    take_snapshot(&mut connection, &subject).await?;
+    if look_up(&mut connection, &wanted).await? != subject {
+        return Err(Failure::transient(
+            Reason::DatabaseFailed,
+            "the table was altered while the run was being planned",
+            "the next attempt plans with its new columns",
+        ));
+    }
+    let mut plan = plan(&mut connection, &subject, extract, order, found).await?;
+    let snapshot = sqlx::query_scalar(statements::EXPORT_SNAPSHOT).fetch_one(&mut connection).await;
+    plan.snapshot = Some(snapshot.map_err(|error| database_failure("export the snapshot", &error))?);
+    pause("after-snapshot").await;
+    Ok(Holder { plan, connection })
+}
+
+async fn look_up(connection: &mut PgConnection, wanted: &TableRef) -> Result<Subject, Failure> {
+    let failed = |error| database_failure("read the catalog", &error);
+    let found: Vec<(Oid, String, String)> = sqlx::query_as(statements::RELATIONS)
+        .bind(wanted.schema.as_ref().map(NamePart::spellings))
+        .bind(wanted.table.spellings())
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed)?;
+    let candidates: Vec<_> = found
+        .into_iter()
+        .map(|(oid, schema, table)| Relation { oid: oid.0, name: TableName { schema, table } })
+        .collect();
+    let relation = pick_table(wanted, &candidates)?;
+    let rows: Vec<(String, Oid, i32, bool, String)> = sqlx::query_as(statements::COLUMNS)
+        .bind(Oid(relation.oid))
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(failed)?;
+    let columns = rows.into_iter().map(|(name, oid, type_modifier, required, type_name)| Column {
+        name,
+        type_oid: oid.0,
+        type_name,
+        type_modifier,
+        nullable: !required,
+        target: target_for(oid.0, type_modifier),
+    });
+    let columns: Vec<_> = columns.collect();
+    if columns.is_empty() {
+        return Err(Failure::permanent(
+            Reason::ColumnNotFound,
+            "the table has no columns",
+            "check extract.table",
+        ));
+    }
+    Ok(Subject { relation, columns })
+}
+
+/// A full extract has no guard, and an owed window has had its own.
+async fn seek_guard(
+    connection: &mut PgConnection,
+    subject: &Subject,
+    extract: &Extract,
+    order: &PlanOrder,
+    pause: Pause<'_>,
+) -> Result<Found, Failure> {
+    let nothing = Found { held: Held::NOTHING, warnings: Vec::new() };
+    let Some(watermark) = &extract.watermark else {
+        return match order.mode {
+            Mode::FE => Ok(nothing),
+            Mode::PE | Mode::Reingest => Err(Failure::permanent(
+                Reason::InvalidSpec,
+                "this kind of run needs a watermark column",
+                "set extract.watermark.column and extract.watermark.type",
+            )),
+        };
+    };
+    let column = subject.watermark(watermark)?;
+    if order.mode == Mode::FE || order.owed.is_some() {
+        return Ok(nothing);
+    }
+    let oid = subject.relation.oid;
+    guard::seek(connection, Guarded { oid, table: subject.table(), column, watermark }, pause).await
+}
+
+/// Begins the transaction that holds the snapshot, and locks the table by a query on it. The
+/// snapshot is older than the lock, so it is taken anew if the table was rewritten in between.
+async fn take_snapshot(connection: &mut PgConnection, subject: &Subject) -> Result<(), Failure> {
+    for _ in 0..SNAPSHOTS_MAX {
+        begin_snapshot(connection).await?;
+        let hold = rows::hold_statement(&subject.columns, subject.table());
+        sqlx::query(made(hold))
+            .fetch_optional(&mut *connection)
+            .await
+            .map_err(|error| database_failure("open the table", &error))?;
+        let rewritten: bool = sqlx::query_scalar(statements::REWRITTEN)
+            .fetch_one(&mut *connection)
+            .await
+            .map_err(|error| database_failure("check the table's lock", &error))?;
+        if !rewritten {
+            return Ok(());
+        }
+        commit(connection).await?;
+    }
+    Err(Failure::transient(
+        Reason::DatabaseFailed,
+        "the table was rewritten each time a snapshot was taken",
+        "let TRUNCATE, VACUUM FULL or ALTER TABLE end first",
+    ))
+}
+
+async fn plan(
+    connection: &mut PgConnection,
+    subject: &Subject,
+    extract: &Extract,
+    order: &PlanOrder,
+    found: Found,
+) -> Result<Plan, Failure> {
+    let watermark = extract.watermark.as_ref();
+    let observed = observe(connection, subject, watermark, order).await?;
+    let window = match (order.mode, watermark) {
+        (Mode::PE | Mode::Reingest, Some(watermark)) => {
+            window::choose(order, watermark.value_type, observed, &found.held)?
+        }
+        _ => window::full(order, watermark.map(|watermark| watermark.value_type), true)?,
+    };
+    let (estimated_rows, table_bytes) = size(connection, subject).await?;
+    let cut = subject.partition(extract.partition.as_ref())?;
+    let planned = |watermark: &Watermark| -> Result<PlannedWatermark, Failure> {
+        Ok(PlannedWatermark {
+            column: subject.watermark(watermark)?.name.clone(),
+            value_type: watermark.value_type,
+            null_policy: watermark.null_policy.unwrap_or_default(),
+        })
+    };
+    let mut plan = Plan {
+        version: CONTROL_VERSION,
+        run: order.run,
+        source: order.source.clone(),
+        mode: order.mode,
+        table: subject.table().clone(),
+        columns: subject.columns.clone(),
+        watermark: watermark.map(planned).transpose()?,
+        warnings: warnings(subject, order, &window, found.warnings),
+        window,
+        partition_column: cut.map(|cut| cut.column.name.clone()),
+        ranges: Vec::new(),
+        snapshot: None,
+        estimated_rows,
+    };
+    if plan.mode == Mode::FE {
+        let statement = rows::any_row_statement(&plan)?;
+        plan.window.empty = !exists(connection, statement, "look for a row").await?;
+    }
+    if !plan.window.empty {
+        plan.ranges = match cut {
+            Some(cut) => cut_ranges(connection, &plan, cut, table_bytes).await?,
+            None => vec![KeyRange::whole()],
+        };
+    }
+    Ok(plan)
+}
+
+fn warnings(
+    subject: &Subject,
+    order: &PlanOrder,
+    window: &Window,
+    mut warnings: Vec<String>,
+) -> Vec<String> {
+    let as_text = subject.columns.iter().filter(|column| column.target == Target::AsText);
+    let as_text: Vec<_> =
+        as_text.map(|column| format!("{} ({})", column.name, column.type_name)).collect();
+    if !as_text.is_empty() {
+        warnings.push(format!("columns written as the database's text: {}", as_text.join(", ")));
+    }
+    if order.mode == Mode::FE && rows::bounds_rows(order.mode, window) {
+        warnings.push(
+            "the full extract is bounded by the given watermark values, which the replaced job \
+             documented and never applied"
+                .to_owned(),
+        );
+    }
+    warnings
+}
+
+/// The watermark's extremes and NULLs, as far as the run has to know them.
+async fn observe(
+    connection: &mut PgConnection,
+    subject: &Subject,
+    watermark: Option<&Watermark>,
+    order: &PlanOrder,
+) -> Result<Observed, Failure> {
+    let mut observed = Observed { max: None, null_rows: false };
+    let Some(watermark) = watermark else { return Ok(observed) };
+    let column = subject.watermark(watermark)?;
+    let policy = watermark.null_policy.unwrap_or_default();
+    let bounded = order.mode != Mode::FE || order.low.is_some() || order.high.is_some();
+    if bounded && column.nullable && policy != NullPolicy::Exclude {
+        let statement = rows::null_statement(subject.table(), &column.name);
+        observed.null_rows = exists(connection, statement, "look for rows without watermark").await?;
+    }
+    if observed.null_rows && policy == NullPolicy::Fail {
+        return Err(Failure::permanent(
+            Reason::NullWatermarkRows,
+            format!("the table has rows whose watermark column {:?} is NULL", column.name),
+            "fill them, or set extract.watermark.nullPolicy to include (in every window) or exclude",
+        ));
+    }
+    if order.mode != Mode::FE {
+        let (max, min) = extremes(connection, subject.table(), &column.name).await?;
+        let read = |text: &String| watermark_extreme(watermark.value_type, &column.name, text);
+        min.as_ref().map(read).transpose()?;
+        observed.max = max.as_ref().map(read).transpose()?;
+    }
+    Ok(observed)
+}
+
+async fn cut_ranges(
+    connection: &mut PgConnection,
+    plan: &Plan,
+    cut: Cut<'_>,
+    table_bytes: i64,
+) -> Result<Vec<KeyRange>, Failure> {
+    let count = match (cut.partition.count, plan.mode) {
+        (Some(count), _) => count,
+        (None, Mode::PE) => ranges::count_for(estimate(connection, plan).await?, 0),
+        (None, Mode::FE | Mode::Reingest) => ranges::count_for(plan.estimated_rows, table_bytes),
+    };
+    if count < 2 {
+        return Ok(vec![KeyRange::whole()]);
+    }
+    let key_type = cut.key_type;
+    let given = |text: &Option<String>, side| {
+        text.as_deref().map(|text| window::given_bound(key_type.value_type(), text, side)).transpose()
+    };
+    // bounds are accepted for PE, and not used: its rows are at one end of the column
+    let (given_least, given_greatest) = match plan.mode {
+        Mode::PE => window_span(plan, cut),
+        Mode::FE | Mode::Reingest => (
+            given(&cut.partition.lower_bound, "lower partition")?,
+            given(&cut.partition.upper_bound, "upper partition")?,
+        ),
+    };
+    let span = match (given_least, given_greatest) {
+        (Some(least), Some(greatest)) => Some((least, greatest)),
+        (least, greatest) => {
+            let (max, min) = extremes(connection, &plan.table, &cut.column.name).await?;
+            let read = |text: Option<String>| text.and_then(|text| key_extreme(key_type, &text));
+            least.or_else(|| read(min)).zip(greatest.or_else(|| read(max)))
+        }
+    };
+    Ok(ranges::cut(key_type, span, count))
+}
+
+/// Where the partition column is the watermark, its rows lie inside the window.
+fn window_span(plan: &Plan, cut: Cut<'_>) -> (Option<Value>, Option<Value>) {
+    let same = plan.watermark.as_ref().is_some_and(|watermark| watermark.column == cut.column.name);
+    let read = |text: &Option<String>| {
+        text.as_deref().filter(|_| same).and_then(|text| key_extreme(cut.key_type, text))
+    };
+    (read(&plan.window.low), read(&plan.window.high))
+}
+
+async fn extremes(
+    connection: &mut PgConnection,
+    table: &TableName,
+    column: &str,
+) -> Result<(Option<String>, Option<String>), Failure> {
+    let query = sqlx::query_as(made(rows::extremes_statement(table, column)));
+    let answer = query.fetch_one(&mut *connection).await;
+    answer.map_err(|error| database_failure("read a column's extremes", &error))
+}
+
+async fn exists(
+    connection: &mut PgConnection,
+    statement: String,
+    action: &str,
+) -> Result<bool, Failure> {
+    let answer = sqlx::query_scalar(made(statement)).fetch_one(&mut *connection).await;
+    answer.map_err(|error| database_failure(action, &error))
+}
+
+async fn size(connection: &mut PgConnection, subject: &Subject) -> Result<(i64, i64), Failure> {
+    let query = sqlx::query_as(statements::SIZE).bind(Oid(subject.relation.oid));
+    let answer = query.fetch_one(&mut *connection).await;
+    answer.map_err(|error| database_failure("read the table's size", &error))
+}
+
+/// Rows of the window by the planner; -1 where its answer has no number.
+async fn estimate(connection: &mut PgConnection, plan: &Plan) -> Result<i64, Failure> {
+    let query = sqlx::query_scalar(made(rows::estimate_statement(plan)?));
+    let lines: Vec<String> = query
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(|error| database_failure("estimate the window's rows", &error))?;
+    let rows = lines.first().and_then(|line| line.split_once("rows="));
+    let digits = rows.and_then(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next());
+    Ok(digits.and_then(|digits| digits.parse().ok()).unwrap_or(-1))
+}

@@ -1,0 +1,276 @@
+//! In: a session, the watermark, what CLAIM ordered. Out: what holds the window's end ([`Held`]).
+//! Bound: one wait of `watermark.wait` seconds. Fails: `InvalidSpec` (unknown zone), and as
+//! [`crate::sessions::database_failure`].
+//!
+//! Everything here happens before the snapshot exists, each step in a transaction of its own:
+//! inside the snapshot a transaction that commits between two reads would be in neither.
+
+use std::time::{Duration, Instant};
+
+use crds::Reason;
+use crds::extract_job::Watermark;
+use crds::tracking::Guard;
+use sqlx::PgConnection;
+use worker_core::bounds::{fraction_digits, watermark_extreme};
+use worker_core::columns::{Column, oids};
+use worker_core::error::Failure;
+use worker_core::plan::TableName;
+use worker_core::rows::{self, statements};
+use worker_core::watermark::Value;
+use worker_core::window::{GuardOrder, Held, ServerFacts, Step, guard_order, hold};
+
+use crate::bounds::Pause;
+use crate::sessions::{begin, commit, database_failure, made};
+
+/// How often a wait looks again.
+const POLL: Duration = Duration::from_millis(100);
+
+/// The table and column that are guarded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Guarded<'a> {
+    /// Oid of the table.
+    pub(crate) oid: u32,
+    /// The table.
+    pub(crate) table: &'a TableName,
+    /// The watermark column.
+    pub(crate) column: &'a Column,
+    /// What the manifest says about it.
+    pub(crate) watermark: &'a Watermark,
+}
+
+/// What was found, and what people should know about it.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// What holds.
+    pub(crate) held: Held,
+    /// Weaknesses, for plan and status.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Seeks the best guard there is. `pg_prepared_xacts` is read last: the caller takes the snapshot
+/// right after.
+pub(crate) async fn seek(
+    connection: &mut PgConnection,
+    guarded: Guarded<'_>,
+    pause: Pause<'_>,
+) -> Result<Found, Failure> {
+    let mut warnings = Vec::new();
+    let facts = server_facts(connection, guarded).await?;
+    let order = guard_order(guarded.watermark, facts);
+    let zone = zone(connection, guarded, &mut warnings).await?;
+    let clock = match guarded.watermark.value_type.is_time() {
+        true => Some(lag_clock(connection, &zone, order.lag.unwrap_or(0), guarded).await?),
+        false => None,
+    };
+    pause("before-bound").await;
+    let found = match order.step {
+        Step::Exact => Some(exact(connection, &zone, guarded).await?),
+        Step::Wait => wait(connection, &order, &zone, guarded, pause).await?,
+        Step::Nothing => None,
+    };
+    pause("after-bound").await;
+    let prepared = order.step != Step::Nothing && prepared(connection).await?;
+    let held = hold(&order, found.filter(|_| !prepared), clock, fraction_digits(guarded.column));
+    warnings.extend(explain(&order, facts, &held, found.is_some(), prepared));
+    Ok(Found { held, warnings })
+}
+
+async fn server_facts(
+    connection: &mut PgConnection,
+    guarded: Guarded<'_>,
+) -> Result<ServerFacts, Failure> {
+    begin(connection).await?;
+    let (replica, sees_starts, own_sequence) = sqlx::query_as(statements::GUARD_FACTS)
+        .bind(sqlx::postgres::types::Oid(guarded.oid))
+        .bind(&guarded.column.name)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|error| database_failure("ask what guards the window", &error))?;
+    commit(connection).await?;
+    Ok(ServerFacts { replica, sees_starts, own_sequence })
+}
+
+/// The zone that the column's clock is read in. A column with zone, and a number, have UTC.
+async fn zone(
+    connection: &mut PgConnection,
+    guarded: Guarded<'_>,
+    warnings: &mut Vec<String>,
+) -> Result<String, Failure> {
+    if !matches!(guarded.column.type_oid, oids::TIMESTAMP | oids::DATE) {
+        return Ok("UTC".to_owned());
+    }
+    begin(connection).await?;
+    let zone = match &guarded.watermark.time_zone {
+        Some(zone) => {
+            let known: bool = one(connection, statements::ZONE_KNOWN, Some(zone)).await?;
+            if !known {
+                return Err(Failure::permanent(
+                    Reason::InvalidSpec,
+                    "the database does not know the zone of extract.watermark.timeZone",
+                    "name it as in pg_timezone_names, such as Europe/Berlin",
+                ));
+            }
+            zone.clone()
+        }
+        None => {
+            let zone: String = one(connection, statements::SERVER_ZONE, None).await?;
+            warnings.push(format!(
+                "watermark column {:?} has no zone; its clock was read in the server's zone, \
+                 {zone}: if its values are written in another, set extract.watermark.timeZone",
+                guarded.column.name
+            ));
+            zone
+        }
+    };
+    commit(connection).await?;
+    Ok(zone)
+}
+
+async fn one<T>(
+    connection: &mut PgConnection,
+    statement: &'static str,
+    parameter: Option<&str>,
+) -> Result<T, Failure>
+where
+    T: Send + Unpin + for<'r> sqlx::Decode<'r, sqlx::Postgres> + sqlx::Type<sqlx::Postgres>,
+{
+    let query = sqlx::query_scalar(statement);
+    let query = match parameter {
+        Some(parameter) => query.bind(parameter.to_owned()),
+        None => query,
+    };
+    let answer = query.fetch_one(&mut *connection).await;
+    answer.map_err(|error| database_failure("seek a guard for the window", &error))
+}
+
+/// A `date` column gets the day that is running.
+fn read_clock(guarded: Guarded<'_>, text: &str) -> Result<Value, Failure> {
+    watermark_extreme(guarded.watermark.value_type, &guarded.column.name, text)
+}
+
+async fn lag_clock(
+    connection: &mut PgConnection,
+    zone: &str,
+    lag_s: i64,
+    guarded: Guarded<'_>,
+) -> Result<Value, Failure> {
+    begin(connection).await?;
+    #[expect(clippy::cast_precision_loss, reason = "a lag is at most 30 days of seconds")]
+    let text: String = sqlx::query_scalar(statements::LAG_CLOCK)
+        .bind(zone)
+        .bind(lag_s as f64)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|error| database_failure("read the database's clock", &error))?;
+    commit(connection).await?;
+    read_clock(guarded, &text)
+}
+
+async fn exact(
+    connection: &mut PgConnection,
+    zone: &str,
+    guarded: Guarded<'_>,
+) -> Result<Value, Failure> {
+    begin(connection).await?;
+    let text: String = one(connection, statements::EXACT_CLOCK, Some(zone)).await?;
+    commit(connection).await?;
+    read_clock(guarded, &text)
+}
+
+/// Reads a bound, then waits until every transaction that was open has ended. `None`: the time
+/// was over.
+async fn wait(
+    connection: &mut PgConnection,
+    order: &GuardOrder,
+    zone: &str,
+    guarded: Guarded<'_>,
+    pause: Pause<'_>,
+) -> Result<Option<Value>, Failure> {
+    let bound = if guarded.watermark.value_type.is_time() {
+        lag_clock(connection, zone, 0, guarded).await?
+    } else {
+        maximum(connection, guarded).await?
+    };
+    pause("before-wait").await;
+    begin(connection).await?;
+    let open: Vec<String> = sqlx::query_scalar(statements::OPEN_TRANSACTIONS)
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(|error| database_failure("list open transactions", &error))?;
+    commit(connection).await?;
+    let deadline = Instant::now() + Duration::from_secs(order.wait_s);
+    while still_open(connection, &open).await? {
+        if Instant::now() >= deadline {
+            return Ok(None);
+        }
+        tokio::time::sleep(POLL).await;
+    }
+    Ok(Some(bound))
+}
+
+/// The greatest number that is committed; the type's least where there is none, so that what
+/// comes meanwhile is left to the next run.
+async fn maximum(
+    connection: &mut PgConnection,
+    guarded: Guarded<'_>,
+) -> Result<Value, Failure> {
+    begin(connection).await?;
+    let statement = rows::extremes_statement(guarded.table, &guarded.column.name);
+    let (max, _): (Option<String>, Option<String>) = sqlx::query_as(made(statement))
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|error| database_failure("read the greatest watermark", &error))?;
+    commit(connection).await?;
+    let value_type = guarded.watermark.value_type;
+    let text = max.as_deref().unwrap_or(value_type.minimum_text());
+    watermark_extreme(value_type, &guarded.column.name, text)
+}
+
+async fn still_open(connection: &mut PgConnection, open: &[String]) -> Result<bool, Failure> {
+    if open.is_empty() {
+        return Ok(false);
+    }
+    begin(connection).await?;
+    let any = sqlx::query_scalar(statements::STILL_OPEN)
+        .bind(open)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|error| database_failure("wait for open transactions", &error))?;
+    commit(connection).await?;
+    Ok(any)
+}
+
+async fn prepared(connection: &mut PgConnection) -> Result<bool, Failure> {
+    begin(connection).await?;
+    let any = one(connection, statements::PREPARED, None).await?;
+    commit(connection).await?;
+    Ok(any)
+}
+
+/// Why the guard is weaker than it could be.
+fn explain(
+    order: &GuardOrder,
+    facts: ServerFacts,
+    held: &Held,
+    found: bool,
+    prepared: bool,
+) -> Option<String> {
+    let why = if facts.replica {
+        "the server is a replica and does not show the primary's transactions"
+    } else if prepared {
+        "a prepared transaction is open in this database"
+    } else if order.step == Step::Wait && !found {
+        "transactions stayed open for longer than extract.watermark.wait"
+    } else if !order.proves {
+        "the watermark is stamped by the application (extract.watermark.stampedBy)"
+    } else {
+        "the column's numbers do not come one by one from a sequence of its own"
+    };
+    match held.kind {
+        Guard::Exact | Guard::Waited => None,
+        Guard::Lag => Some(format!("guard is a fixed lag, since {why}")),
+        Guard::Unguarded => Some(format!(
+            "no guard: rows that are committed late may be missed, since {why}; set extract.watermark.lag"
+        )),
+    }
+}
