@@ -1,13 +1,18 @@
 //! What a user writes: `ExtractJob`, one window of one table, published once.
+#![expect(
+    unreachable_pub,
+    reason = "the derive of KubeSchema copies each struct into a function"
+)]
 
 use std::collections::BTreeMap;
 
 use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};
 use kube::{CustomResource, KubeSchema};
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::output::{Output, Tracking};
+use crate::rules;
 use crate::source::Source;
 use crate::status::ExtractJobStatus;
 
@@ -43,6 +48,7 @@ use crate::status::ExtractJobStatus;
     "has(self.tracking) == has(oldSelf.tracking) && (!has(self.tracking) || self.tracking == oldSelf.tracking)",
     "tracking is immutable, present or absent: create another ExtractJob"
 ))]
+#[x_kube(validation = (rules::KEY_IS_FREE, "database and table must not hold '#tidemark', which marks our own items: set tracking.key"))]
 pub struct ExtractJobSpec {
     /// The database that holds the table.
     pub source: Source,
@@ -78,13 +84,13 @@ pub struct ExtractJobSpec {
 ))]
 pub struct Extract {
     /// The table: `schema.table` or `table`; a part that holds a dot is put in double quotes.
-    #[schemars(length(min = 1, max = 140))]
+    #[schemars(length(min = 1, max = 257))]
     #[x_kube(validation = (
-        "self.matches('^([^\".[:cntrl:]]+|\"([^\"]|\"\")+\")([.]([^\".[:cntrl:]]+|\"([^\"]|\"\")+\"))?$')",
+        rules::TABLE_FORM,
         "table must be <table> or <schema>.<table>; put a part that holds a dot in double quotes"
     ))]
     #[x_kube(validation = (
-        "self.contains('\"') || self.split('.').all(part, size(bytes(part)) <= 63)",
+        rules::TABLE_BYTES,
         "table: an identifier has at most 63 bytes in Postgres, which would cut it in silence"
     ))]
     pub table: String,
@@ -125,14 +131,11 @@ impl ExtractType {
 /// The column that grows, and where the window starts and ends.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = (
-    "!has(self.low) || !has(self.high) || self.high == '-1' || self.low.matches('^-?[0-9.eE+-]+$') && !self.low.matches('^[0-9]{4}-') == (self.high.matches('^-?[0-9.eE+-]+$') && !self.high.matches('^[0-9]{4}-')) && self.low.contains(':') == self.high.contains(':')",
-    "watermark.low and watermark.high must be of one kind: two numbers, two dates or two timestamps"
-))]
-#[x_kube(validation = (
-    "!has(self.low) || !has(self.high) || self.high == '-1' || (self.low.matches('^[0-9]{4}-') ? (!self.high.matches('^[0-9]{4}-') || self.low.matches('(Z|[+-][0-9:]{5,6})$') || self.low.replace('T', ' ') <= self.high.replace('T', ' ')) : (self.high.matches('^[0-9]{4}-') || double(self.low) <= double(self.high)))",
-    "watermark.low must not be above watermark.high: swap them"
-))]
+#[x_kube(validation = (rules::INT_ENDS, "watermark.low and .high must be whole numbers, since watermark.type is int"))]
+#[x_kube(validation = (rules::NUMBER_ENDS, "watermark.low and .high must be numbers, since watermark.type is decimal or double"))]
+#[x_kube(validation = (rules::DATE_ENDS, "watermark.low and .high must be dates (2023-01-31), since watermark.type is date"))]
+#[x_kube(validation = (rules::TIMESTAMP_ENDS, "watermark.low and .high must be timestamps (2023-01-31 10:00:00), since watermark.type is timestamp"))]
+#[x_kube(validation = (rules::ENDS_ASCEND, "watermark.low must not be above watermark.high: swap them"))]
 pub struct Watermark {
     /// Name of the column.
     #[schemars(length(min = 1, max = 63))]
@@ -145,18 +148,10 @@ pub struct Watermark {
     /// only: later the tracking table says where the last run ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
-    #[x_kube(validation = (
-        "self.matches('^(-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?(Z|[+-][0-9]{2}:?[0-9]{2})?)?)$')",
-        "watermark.low must be a number, a date (2023-01-31) or a timestamp (2023-01-31 10:00:00)"
-    ))]
     pub low: Option<String>,
     /// End of the window, included; `-1` or left out: everything there is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
-    #[x_kube(validation = (
-        "self.matches('^(-?[0-9]+([.][0-9]+)?([eE][+-]?[0-9]+)?|[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?(Z|[+-][0-9]{2}:?[0-9]{2})?)?)$')",
-        "watermark.high must be a number, a date (2023-01-31) or a timestamp (2023-01-31 10:00:00)"
-    ))]
     pub high: Option<String>,
     /// Who writes the column: `database` (a default or trigger of the server's own clock or
     /// sequence) allows the exact guard, `application` (when left out) does not.
@@ -274,13 +269,10 @@ pub enum NullPolicy {
     "partition.column is missing: name the column to cut by, or set strategy: none"
 ))]
 #[x_kube(validation = (
-    "!has(self.lowerBound) || !has(self.upperBound) || self.lowerBound.matches('^[0-9]{4}-') == self.upperBound.matches('^[0-9]{4}-')",
-    "partition.lowerBound and upperBound must be of one kind: two numbers, two dates or two timestamps"
+    rules::BOUNDS_ALIKE,
+    "partition.lowerBound and upperBound must be two whole numbers, two dates (2023-01-31) or two timestamps (2023-01-31 10:00:00)"
 ))]
-#[x_kube(validation = (
-    "!has(self.lowerBound) || !has(self.upperBound) || (self.lowerBound.matches('^[0-9]{4}-') ? (!self.upperBound.matches('^[0-9]{4}-') || self.lowerBound <= self.upperBound) : (self.upperBound.matches('^[0-9]{4}-') || double(self.lowerBound) <= double(self.upperBound)))",
-    "partition.lowerBound must not be above upperBound: swap them"
-))]
+#[x_kube(validation = (rules::BOUNDS_ASCEND, "partition.lowerBound must not be above upperBound: swap them"))]
 pub struct Partition {
     /// Column to cut by: integer, date or timestamp.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -334,6 +326,7 @@ pub struct Worker {
     pub parallelism: Option<i32>,
     /// Requests and limits of each pod; the memory limit is the worker's budget.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "resources")]
     pub resources: Option<ResourceRequirements>,
     /// ServiceAccount of the pods; it must carry the label `tidemark.dev/extract: allowed`.
     /// `tidemark-extract` when left out.
@@ -348,18 +341,61 @@ pub struct Worker {
     pub tolerations: Option<Vec<Toleration>>,
     /// Labels for Jobs and pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "labels")]
     #[x_kube(validation = (
-        "self.all(key, !key.startsWith('tidemark.dev/') && !key.startsWith('batch.kubernetes.io/'))",
-        "worker.labels must not set tidemark.dev/ or batch.kubernetes.io/ keys: they are how runs are found"
+        rules::LABELS_ARE_FREE,
+        "worker.labels must not set keys of tidemark.dev/ or batch.kubernetes.io/: they are how runs are found"
     ))]
     pub labels: Option<BTreeMap<String, String>>,
     /// Annotations for pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(extend("maxProperties" = 20))]
+    #[x_kube(validation = (
+        "self.all(key, !key.startsWith('tidemark.dev/'))",
+        "worker.annotations must not set keys of tidemark.dev/: the operator does"
+    ))]
     pub annotations: Option<BTreeMap<String, String>>,
     /// Seconds to keep finished Jobs and their logs; 3600 when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_592_000))]
     pub ttl_seconds_after_finished: Option<i32>,
+}
+
+/// Labels with values as Kubernetes takes them.
+fn labels(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "nullable": true,
+        "maxProperties": 20,
+        "additionalProperties": {
+            "type": "string",
+            "maxLength": 63,
+            "pattern": "^([A-Za-z0-9]([A-Za-z0-9._-]*[A-Za-z0-9])?)?$",
+        },
+    })
+}
+
+/// Requests and limits as people write them, `cpu: 2` among them; no claims.
+fn resources(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "nullable": true,
+        "properties": {
+            "limits": quantities("What each pod may use at most."),
+            "requests": quantities("What each pod is promised."),
+        },
+    })
+}
+
+fn quantities(description: &str) -> Schema {
+    json_schema!({
+        "description": description,
+        "type": "object",
+        "additionalProperties": {
+            "x-kubernetes-int-or-string": true,
+            "pattern": "^[+-]?([0-9]+|[0-9]+[.][0-9]*|[.][0-9]+)([KMGTPE]i|[mkMGTPE]|[eE][+-]?[0-9]+)?$",
+        },
+    })
 }
 
 /// How often a failed run is tried again.

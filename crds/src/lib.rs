@@ -16,6 +16,7 @@
 pub mod extract_job;
 pub mod source;
 pub mod output;
+mod rules;
 pub mod status;
 pub mod condition;
 pub mod request;

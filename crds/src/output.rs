@@ -1,7 +1,10 @@
 //! Where the Parquet files go, and where the watermark is kept: `spec.output`, `spec.tracking`.
+#![expect(
+    unreachable_pub,
+    reason = "the derive of KubeSchema copies each struct into a function"
+)]
 
 use kube::KubeSchema;
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::source::SecretRef;

@@ -27,8 +27,11 @@ pub fn request_hash(spec: &ExtractJobSpec, hash_version: u32) -> Option<RequestH
     match hash_version {
         1 => {
             let digest = Sha256::digest(Value::Object(version_1(spec)).to_string().as_bytes());
-            let request = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-            Some(RequestHash { request, hash_version })
+            let request = format!("{digest:x}");
+            Some(RequestHash {
+                request,
+                hash_version,
+            })
         }
         _ => None,
     }

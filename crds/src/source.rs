@@ -1,4 +1,8 @@
 //! Where the rows come from: `spec.source`.
+#![expect(
+    unreachable_pub,
+    reason = "the derive of KubeSchema copies each struct into a function"
+)]
 
 use kube::KubeSchema;
 use schemars::JsonSchema;
@@ -20,6 +24,10 @@ pub struct Source {
     pub port: Option<u16>,
     /// Name of the database.
     #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = (
+        "size(bytes(self)) <= 63 && !self.matches('[[:cntrl:]]')",
+        "database: a name has at most 63 bytes in Postgres, and no control characters"
+    ))]
     pub database: String,
     /// How to log in: exactly one kind.
     pub credentials: Credentials,

@@ -156,7 +156,10 @@ impl RunState {
 
     /// Whether settle has something left to do about a run of its own.
     pub const fn is_open(self) -> bool {
-        matches!(self, Self::Claimed | Self::Running | Self::Committing | Self::Reverting)
+        matches!(
+            self,
+            Self::Claimed | Self::Running | Self::Committing | Self::Reverting
+        )
     }
 }
 
@@ -272,6 +275,9 @@ pub struct OutcomeItem {
     pub schema: u32,
     /// The highest attempt that claimed or was settled.
     pub attempt: u32,
+    /// The run that this attempt claimed; settle aborts its uploads even when `R` is another's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run: Option<RunId>,
     /// The outcome; absent while the first attempt runs.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result: Option<OutcomeResult>,

@@ -1,0 +1,120 @@
+//! What the request hash covers, and what it must not cover.
+#![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
+
+use crds::extract_job::ExtractJobSpec;
+use crds::request::request_hash;
+use crds::{ExtractJob, HASH_VERSION};
+use serde_json::{Value, json};
+
+fn spec() -> Value {
+    let text = include_str!("../examples/reingest.yaml");
+    let job: ExtractJob = serde_saphyr::from_str(text).unwrap();
+    json!(job.spec)
+}
+
+fn hash(spec: Value) -> String {
+    let spec: ExtractJobSpec = serde_json::from_value(spec).unwrap();
+    request_hash(&spec, HASH_VERSION).unwrap().request
+}
+
+/// The spec with the value at the JSON pointer `path` set, its parents made where absent.
+fn with(path: &str, value: Value) -> Value {
+    let mut spec = spec();
+    let mut place = &mut spec;
+    for name in path.trim_start_matches('/').split('/') {
+        place = &mut place[name];
+    }
+    *place = value;
+    spec
+}
+
+#[test]
+fn each_field_that_defines_data_changes_the_hash() {
+    let base = hash(spec());
+    for (path, value) in [
+        ("/source/database", json!("store")),
+        ("/extract/table", json!("public.customers")),
+        ("/extract/type", json!("FE")),
+        ("/extract/reingest", json!(false)),
+        ("/extract/reingest", Value::Null),
+        ("/extract/watermark/column", json!("id")),
+        ("/extract/watermark/type", json!("date")),
+        ("/extract/watermark/low", json!("2023-01-31")),
+        ("/extract/watermark/high", json!("2023-12-31")),
+        ("/extract/watermark/stampedBy", json!("database")),
+        ("/extract/watermark/lag", json!(60)),
+        ("/extract/watermark/nullPolicy", json!("include")),
+        ("/extract/partition/column", json!("customer")),
+        ("/extract/partition/strategy", json!("range")),
+        ("/output/uri", json!("s3://lake/shop/orders-2")),
+    ] {
+        assert_ne!(base, hash(with(path, value)), "{path} is not in the hash");
+    }
+}
+
+#[test]
+fn no_other_field_changes_the_hash() {
+    let base = hash(spec());
+    for (path, value) in [
+        ("/source/host", json!("replica.example.com")),
+        ("/source/port", json!(6432)),
+        ("/source/credentials/secretRef/name", json!("other")),
+        (
+            "/source/tls",
+            json!({"mode": "verifyCa", "caRef": {"name": "ca"}}),
+        ),
+        ("/extract/partition/lowerBound", json!("5")),
+        ("/extract/partition/upperBound", json!("50")),
+        ("/extract/partition/count", json!(8)),
+        ("/output/endpoint", json!("http://s3.example:8333")),
+        ("/output/pathStyle", json!(true)),
+        ("/output/region", json!("eu-west-1")),
+        ("/output/secretRef", json!({"name": "keys"})),
+        ("/tracking", Value::Null),
+        ("/tracking/secretRef", json!({"name": "keys"})),
+        (
+            "/worker",
+            json!({"parallelism": 2, "labels": {"team": "shop"}}),
+        ),
+        ("/retry", json!({"runs": 5, "backoffLimitPerIndex": 0})),
+        ("/activeDeadlineSeconds", json!(600)),
+    ] {
+        assert_eq!(base, hash(with(path, value)), "{path} is in the hash");
+    }
+}
+
+#[test]
+fn the_order_of_fields_and_absence_written_out_change_nothing() {
+    let sorted = spec();
+    let mut fields: Vec<_> = sorted.as_object().unwrap().iter().collect();
+    fields.reverse();
+    let reversed: Vec<String> = fields
+        .into_iter()
+        .map(|(name, value)| format!("{}: {value}", json!(name)))
+        .collect();
+    let text = format!("{{{}}}", reversed.join(", "));
+    let spec: ExtractJobSpec = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        request_hash(&spec, HASH_VERSION).unwrap().request,
+        hash(sorted.clone())
+    );
+    assert_eq!(
+        hash(with("/extract/watermark/high", Value::Null)),
+        hash(sorted)
+    );
+}
+
+/// An outcome in a tracking table names this hash: it must stay the same in every release.
+#[test]
+fn version_1_is_pinned() {
+    assert_eq!(
+        hash(spec()),
+        "de66a642d6b1cbd680f25abada01ed50e9567cc9543b80bbd2a3771e456c62bf"
+    );
+}
+
+#[test]
+fn an_unknown_version_has_no_hash() {
+    let spec: ExtractJobSpec = serde_json::from_value(spec()).unwrap();
+    assert_eq!(request_hash(&spec, HASH_VERSION + 1), None);
+}

@@ -1,0 +1,83 @@
+//! Every example parses, prints and parses again to the same value, and nothing in it is lost.
+#![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crds::ExtractJob;
+use serde_json::{Value, json};
+
+fn yaml_files(folder: &str) -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("examples")
+        .join(folder);
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|ending| ending == "yaml"))
+        .collect();
+    paths.sort();
+    paths
+}
+
+#[test]
+fn examples_survive_a_round_trip() {
+    let paths = yaml_files(".");
+    assert!(paths.len() >= 5, "{paths:?}");
+    for path in paths {
+        let text = fs::read_to_string(&path).unwrap();
+        let job: ExtractJob = serde_saphyr::from_str(&text)
+            .map_err(|error| format!("{path:?}: {error}"))
+            .unwrap();
+        let printed = serde_saphyr::to_string(&job).unwrap();
+        let again: ExtractJob = serde_saphyr::from_str(&printed).unwrap();
+        assert_eq!(job, again, "{path:?}");
+        let raw: Value = serde_saphyr::from_str(&text).unwrap();
+        assert_eq!(
+            with_texts(raw["spec"].clone()),
+            with_texts(json!(job)["spec"].clone()),
+            "{path:?}"
+        );
+    }
+}
+
+/// `cpu: 1` comes back as the text `1`.
+fn with_texts(mut spec: Value) -> Value {
+    for kind in ["requests", "limits"] {
+        let amounts = spec.pointer_mut(&format!("/worker/resources/{kind}"));
+        for amount in amounts
+            .and_then(Value::as_object_mut)
+            .into_iter()
+            .flat_map(|all| all.values_mut())
+        {
+            if amount.is_number() {
+                *amount = json!(amount.to_string());
+            }
+        }
+    }
+    spec
+}
+
+#[test]
+fn refused_examples_say_why_in_their_first_line() {
+    let paths = yaml_files("refused");
+    assert!(paths.len() >= 50, "{} files", paths.len());
+    for path in paths {
+        let text = fs::read_to_string(&path).unwrap();
+        let message = text
+            .lines()
+            .next()
+            .and_then(|line| line.strip_prefix("# refused: "));
+        assert!(
+            message.is_some_and(|message| !message.is_empty()),
+            "{path:?}"
+        );
+        let documents = serde_saphyr::from_multiple::<Value>(&text).unwrap();
+        assert!(
+            documents
+                .iter()
+                .all(|document| document["kind"] == "ExtractJob"),
+            "{path:?}"
+        );
+    }
+}
