@@ -1,0 +1,176 @@
+//! In: columns (Arrow builders). Out: when to cut a [`RecordBatch`](arrow_array::RecordBatch).
+//! Bound: [`MemorySplit`], from the container's limit and never from the table. Fails: nothing.
+
+/// Assumed where the container has no limit.
+const LIMIT_BYTES_DEFAULT: u64 = 512 * MIB;
+/// What the process holds before the first row: binary, runtime, TLS, SDK.
+const PROCESS_BYTES: u64 = 32 * MIB;
+/// Share of the rest that is planned for, in percent: the allocator keeps gaps.
+const PLANNED_PERCENT: u64 = 60;
+/// S3's least size of a part that is not the last.
+const PART_BYTES_MIN: u64 = 5 * MIB;
+/// Larger parts need more memory and are no faster.
+const PART_BYTES_MAX: u64 = 8 * MIB;
+/// Larger row groups read no faster.
+const ROW_GROUP_BYTES_MAX: u64 = 64 * MIB;
+/// Below this a row group is mostly footer.
+const ROW_GROUP_BYTES_MIN: u64 = 4 * MIB;
+/// One batch is encoded while its columns are still in the cache of the CPU.
+const BATCH_BYTES_MAX: u64 = 2 * MIB;
+/// Rows of a batch at most.
+const BATCH_ROWS_MAX: usize = 65_536;
+/// Parquet's usual size of a data page and of a dictionary.
+const PAGE_BYTES_MAX: u64 = MIB;
+/// Below this pages compress badly.
+const PAGE_BYTES_MIN: u64 = 8 * 1024;
+/// What a column's zstd contexts take at level 3: tables of 768 KiB, block buffers, the
+/// decompressor that comes with each compressor.
+const ZSTD_3_BYTES: u64 = 1_536 * 1024;
+/// The same at level 1, whose tables are small.
+const ZSTD_1_BYTES: u64 = 768 * 1024;
+
+const MIB: u64 = 1 << 20;
+
+/// The memory that the worker's container may use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemoryBudget {
+    limit_bytes: u64,
+}
+
+/// The budget, split among the stages of the line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct MemorySplit {
+    /// Wire bytes waiting for the decoder.
+    pub wire_bytes: usize,
+    /// Bytes at which a batch is cut.
+    pub batch_bytes: usize,
+    /// Rows at which a batch is cut.
+    pub batch_rows: usize,
+    /// Memory of the encoder at which a row group is closed.
+    pub row_group_bytes: usize,
+    /// Size of a data page, and of a dictionary.
+    pub page_bytes: usize,
+    /// zstd level: 3, or 1 where a wide table's contexts would not fit.
+    pub zstd_level: i32,
+    /// Size of a part.
+    pub part_bytes: usize,
+    /// Parts being sent at the same time; two more are being filled and waiting.
+    pub parts_in_flight: usize,
+}
+
+impl MemoryBudget {
+    /// From the container's limit, if it has one.
+    pub fn new(limit_bytes: Option<u64>) -> Self {
+        Self {
+            limit_bytes: limit_bytes.unwrap_or(LIMIT_BYTES_DEFAULT),
+        }
+    }
+
+    /// The budget of each of `ranges` that are read at the same time.
+    #[must_use]
+    pub fn shared(self, ranges: usize) -> Self {
+        let ranges = (ranges as u64).max(1);
+        let rest = self.limit_bytes.saturating_sub(PROCESS_BYTES) / ranges;
+        Self {
+            limit_bytes: PROCESS_BYTES + rest,
+        }
+    }
+
+    /// Its split for a table of so many columns.
+    pub fn split(self, columns: usize) -> MemorySplit {
+        let columns = (columns as u64).max(1);
+        let planned = self.limit_bytes.saturating_sub(PROCESS_BYTES) / 100 * PLANNED_PERCENT;
+        let part = (planned / 12).clamp(PART_BYTES_MIN, PART_BYTES_MAX);
+        let parts_in_flight: u64 = if planned >= 128 * MIB { 4 } else { 2 };
+        let batch = (planned / 24).clamp(256 * 1024, BATCH_BYTES_MAX);
+        // a batch is held twice for a moment: its builders grow by doubling
+        let wire = batch;
+        let encoder = planned.saturating_sub(part * (parts_in_flight + 2) + batch * 2 + wire);
+        let (zstd_level, contexts) = if columns * ZSTD_3_BYTES * 2 <= encoder {
+            (3, columns * ZSTD_3_BYTES)
+        } else {
+            (1, columns * ZSTD_1_BYTES)
+        };
+        let row_group = encoder
+            .saturating_sub(contexts)
+            .clamp(ROW_GROUP_BYTES_MIN, ROW_GROUP_BYTES_MAX);
+        // each column holds a page and a dictionary that do not count as encoded yet
+        let page = (row_group / columns / 4).clamp(PAGE_BYTES_MIN, PAGE_BYTES_MAX);
+        MemorySplit {
+            wire_bytes: bytes(wire),
+            batch_bytes: bytes(batch),
+            batch_rows: BATCH_ROWS_MAX,
+            row_group_bytes: bytes(row_group),
+            page_bytes: bytes(page),
+            zstd_level,
+            part_bytes: bytes(part),
+            parts_in_flight: bytes(parts_in_flight),
+        }
+    }
+}
+
+/// Quantities clamped far below 4 GiB.
+fn bytes(quantity: u64) -> usize {
+    usize::try_from(quantity).unwrap_or(usize::MAX)
+}
+
+impl MemorySplit {
+    /// Whether the batch being built is to be cut.
+    pub fn cuts_batch(&self, rows: usize, bytes_held: usize) -> bool {
+        rows > 0 && (rows >= self.batch_rows || bytes_held >= self.batch_bytes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn total(limit: u64, columns: usize) -> u64 {
+        let split = MemoryBudget::new(Some(limit)).split(columns);
+        let contexts = if split.zstd_level == 3 {
+            ZSTD_3_BYTES
+        } else {
+            ZSTD_1_BYTES
+        };
+        let parts = split.part_bytes * (split.parts_in_flight + 2);
+        (parts + split.batch_bytes * 2 + split.wire_bytes + split.row_group_bytes) as u64
+            + contexts * columns as u64
+    }
+
+    #[test]
+    fn the_stages_together_stay_within_what_is_planned() {
+        for limit in [128, 192, 256, 512, 1024, 4096] {
+            let planned = (limit * MIB - PROCESS_BYTES) / 100 * PLANNED_PERCENT;
+            assert!(total(limit * MIB, 16) <= planned, "{limit} MiB");
+        }
+    }
+
+    #[test]
+    fn a_wide_table_gives_up_compression_before_memory() {
+        let wide = MemoryBudget::new(Some(256 * MIB)).split(40);
+        assert_eq!(wide.zstd_level, 1);
+        assert!(wide.page_bytes * 40 * 4 <= wide.row_group_bytes);
+        assert_eq!(MemoryBudget::new(Some(256 * MIB)).split(8).zstd_level, 3);
+    }
+
+    #[test]
+    fn a_batch_is_cut_by_rows_or_bytes_but_never_empty() {
+        let split = MemoryBudget::new(None).split(8);
+        assert!(!split.cuts_batch(0, usize::MAX));
+        assert!(split.cuts_batch(split.batch_rows, 0));
+        assert!(split.cuts_batch(1, split.batch_bytes));
+        assert!(!split.cuts_batch(split.batch_rows - 1, split.batch_bytes - 1));
+    }
+
+    #[test]
+    fn no_limit_is_too_small_for_a_valid_split() {
+        for limit in [0, 1, MIB, 64 * MIB, u64::MAX] {
+            let split = MemoryBudget::new(Some(limit)).split(1600);
+            assert!(split.part_bytes as u64 >= PART_BYTES_MIN, "{limit}");
+            assert!(
+                split.batch_bytes > 0 && split.row_group_bytes > 0,
+                "{limit}"
+            );
+        }
+    }
+}

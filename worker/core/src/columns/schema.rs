@@ -1,0 +1,101 @@
+//! The Arrow schema of an extract, and its fingerprint.
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use sha2::{Digest, Sha256};
+
+use super::{Column, Target};
+
+/// Field metadata: the type as the database prints it.
+const SOURCE_TYPE: &str = "tidemark.source_type";
+/// Field metadata of Arrow's extension types.
+const EXTENSION_NAME: &str = "ARROW:extension:name";
+/// Their parameters; the two types used here have none.
+const EXTENSION_METADATA: &str = "ARROW:extension:metadata";
+
+impl Target {
+    /// The Arrow type its values are built in.
+    pub(super) fn data_type(self) -> DataType {
+        match self {
+            Self::Boolean => DataType::Boolean,
+            Self::Int16 => DataType::Int16,
+            Self::Int32 => DataType::Int32,
+            Self::Int64 => DataType::Int64,
+            Self::Float32 => DataType::Float32,
+            Self::Float64 => DataType::Float64,
+            Self::Decimal { precision, scale } => DataType::Decimal128(precision, scale),
+            Self::Text | Self::AsText | Self::Json => DataType::Utf8,
+            Self::Binary => DataType::Binary,
+            Self::Date => DataType::Date32,
+            Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
+            Self::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+            Self::Uuid => DataType::FixedSizeBinary(16),
+        }
+    }
+
+    const fn extension(self) -> Option<&'static str> {
+        match self {
+            Self::Uuid => Some("arrow.uuid"),
+            Self::Json => Some("arrow.json"),
+            Self::Boolean
+            | Self::Int16
+            | Self::Int32
+            | Self::Int64
+            | Self::Float32
+            | Self::Float64
+            | Self::Decimal { .. }
+            | Self::Text
+            | Self::AsText
+            | Self::Binary
+            | Self::Date
+            | Self::Timestamp
+            | Self::TimestampTz => None,
+        }
+    }
+}
+
+/// The schema of the files.
+///
+/// Every field is nullable, NOT NULL columns too: the files of a chain keep one schema when the
+/// constraint is dropped, and a NOT NULL that was never validated cannot stop a run.
+pub fn arrow_schema(columns: &[Column]) -> SchemaRef {
+    let fields: Vec<Field> = columns.iter().map(field).collect();
+    Arc::new(Schema::new(fields))
+}
+
+fn field(column: &Column) -> Field {
+    let mut metadata = HashMap::from([(SOURCE_TYPE.to_owned(), column.type_name.clone())]);
+    if let Some(extension) = column.target.extension() {
+        metadata.insert(EXTENSION_NAME.to_owned(), extension.to_owned());
+        metadata.insert(EXTENSION_METADATA.to_owned(), String::new());
+    }
+    Field::new(&column.name, column.target.data_type(), true).with_metadata(metadata)
+}
+
+/// SHA-256, in hex, over name, type and target of every column in their order.
+///
+/// Each text goes in with its length before it, so that no two lists of columns run together.
+pub fn fingerprint(columns: &[Column]) -> String {
+    let mut hash = Sha256::new();
+    for column in columns {
+        for text in [
+            &column.name,
+            &column.type_name,
+            &column.target.data_type().to_string(),
+        ] {
+            hash.update((text.len() as u64).to_be_bytes());
+            hash.update(text.as_bytes());
+        }
+        hash.update(column.target.extension().unwrap_or_default().as_bytes());
+    }
+    hash.finalize()
+        .iter()
+        .fold(String::with_capacity(64), |mut hex, byte| {
+            // writing to a String cannot fail
+            let _ = write!(hex, "{byte:02x}");
+            hex
+        })
+}
