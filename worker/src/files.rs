@@ -1,0 +1,256 @@
+//! In: [`RecordBatch`](arrow_array::RecordBatch)es. Out: Parquet files as parts of one size. Bound:
+//! one row group, one part being filled. Fails: [`EncodeError`].
+
+use std::io::{self, Write};
+use std::sync::Arc;
+
+use arrow_array::RecordBatch;
+use arrow_schema::SchemaRef;
+use bytes::{Bytes, BytesMut};
+use parquet::arrow::arrow_writer::ArrowWriterOptions;
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
+use parquet::basic::{Compression, LogicalType, ZstdLevel};
+use parquet::errors::ParquetError;
+use parquet::file::properties::{EnabledStatistics, WriterProperties};
+use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
+use tokio::sync::mpsc;
+use worker_core::batches::MemorySplit;
+use worker_core::columns::{Column, Target};
+use worker_core::files::{closes_file, closes_row_group};
+
+/// What leaves the encoder, file after file.
+#[derive(Debug)]
+pub enum Piece {
+    /// The next part of the file; all but the last have the same size.
+    Part(Bytes),
+    /// The file is whole; what follows is of the next one.
+    End(FileEnd),
+}
+
+/// What is known of a file when its footer is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileEnd {
+    /// Rows by its footer.
+    pub rows: u64,
+    /// Its size.
+    pub bytes: u64,
+}
+
+/// Why no file came to be.
+#[derive(Debug, thiserror::Error)]
+pub enum EncodeError {
+    /// The uploads have ended; they know why.
+    #[error("hand over a part")]
+    HandOver,
+    /// The schema has no Parquet form.
+    #[error("prepare the Parquet schema")]
+    PrepareSchema {
+        /// Why.
+        source: ParquetError,
+    },
+    /// A batch could not be encoded.
+    #[error("encode a batch")]
+    EncodeBatch {
+        /// Why.
+        source: ParquetError,
+    },
+}
+
+/// Writes batches into files, one after the other.
+pub struct FileWriter {
+    schema: SchemaRef,
+    options: ArrowWriterOptions,
+    split: MemorySplit,
+    pieces: mpsc::Sender<Piece>,
+    open: Option<ArrowWriter<PartSink>>,
+    rows: u64,
+}
+
+impl FileWriter {
+    /// A writer without a file: the first batch opens one.
+    ///
+    /// # Errors
+    /// [`EncodeError::PrepareSchema`].
+    pub fn new(
+        columns: &[Column],
+        schema: SchemaRef,
+        split: MemorySplit,
+        pieces: mpsc::Sender<Piece>,
+    ) -> Result<Self, EncodeError> {
+        let prepare = |source| EncodeError::PrepareSchema { source };
+        let options = ArrowWriterOptions::new()
+            .with_properties(properties(&split).map_err(prepare)?)
+            .with_parquet_schema(parquet_schema(columns, &schema).map_err(prepare)?);
+        Ok(Self {
+            schema,
+            options,
+            split,
+            pieces,
+            open: None,
+            rows: 0,
+        })
+    }
+
+    /// Rows in the footers of the files closed so far.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Encodes one batch; closes row group and file where they are full.
+    ///
+    /// # Errors
+    /// [`EncodeError`].
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), EncodeError> {
+        let writer = match &mut self.open {
+            Some(writer) => writer,
+            None => self.open.insert(
+                ArrowWriter::try_new_with_options(
+                    PartSink::new(self.split.part_bytes, self.pieces.clone()),
+                    Arc::clone(&self.schema),
+                    self.options.clone(),
+                )
+                .map_err(encode_error)?,
+            ),
+        };
+        writer.write(batch).map_err(encode_error)?;
+        if closes_row_group(&self.split, writer.memory_size()) {
+            writer.flush().map_err(encode_error)?;
+            if closes_file(writer.bytes_written() as u64) {
+                self.close()?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the open file, if any.
+    ///
+    /// # Errors
+    /// [`EncodeError`].
+    pub fn close(&mut self) -> Result<(), EncodeError> {
+        let Some(mut writer) = self.open.take() else {
+            return Ok(());
+        };
+        let footer = writer.finish().map_err(encode_error)?;
+        let rows = u64::try_from(footer.file_metadata().num_rows()).unwrap_or(0);
+        self.rows += rows;
+        // the sink is emptied by hand: `finish` flushes, but the last part waits for its end
+        writer
+            .inner_mut()
+            .end(rows)
+            .map_err(|_| EncodeError::HandOver)
+    }
+}
+
+fn encode_error(source: ParquetError) -> EncodeError {
+    match &source {
+        ParquetError::External(inner) if inner.is::<io::Error>() => EncodeError::HandOver,
+        _ => EncodeError::EncodeBatch { source },
+    }
+}
+
+fn properties(split: &MemorySplit) -> Result<WriterProperties, ParquetError> {
+    Ok(WriterProperties::builder()
+        .set_compression(Compression::ZSTD(ZstdLevel::try_new(split.zstd_level)?))
+        .set_statistics_enabled(EnabledStatistics::Page)
+        .set_data_page_size_limit(split.page_bytes)
+        .set_dictionary_page_size_limit(split.page_bytes)
+        // row groups are closed by memory
+        .set_max_row_group_row_count(None)
+        .set_created_by(format!("tidemark version {}", env!("CARGO_PKG_VERSION")))
+        .build())
+}
+
+/// The schema that the Arrow types stand for, with the logical types that Arrow has only as names.
+fn parquet_schema(
+    columns: &[Column],
+    schema: &SchemaRef,
+) -> Result<SchemaDescriptor, ParquetError> {
+    let plain = ArrowSchemaConverter::new().convert(schema)?;
+    let fields = plain.root_schema().get_fields().iter().zip(columns);
+    let fields = fields
+        .map(|(field, column)| match column.target {
+            Target::Uuid => with_logical_type(field, LogicalType::Uuid, 16),
+            Target::Json => with_logical_type(field, LogicalType::Json, -1),
+            _ => Ok(Arc::clone(field)),
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    let root = Type::group_type_builder("schema")
+        .with_fields(fields)
+        .build()?;
+    Ok(SchemaDescriptor::new(Arc::new(root)))
+}
+
+fn with_logical_type(
+    field: &TypePtr,
+    logical_type: LogicalType,
+    length: i32,
+) -> Result<TypePtr, ParquetError> {
+    Type::primitive_type_builder(field.name(), field.get_physical_type())
+        .with_repetition(field.get_basic_info().repetition())
+        .with_logical_type(Some(logical_type))
+        .with_length(length)
+        .build()
+        .map(Arc::new)
+}
+
+/// Cuts what is written into parts of one size and hands them on; waits while the queue is full.
+struct PartSink {
+    part_bytes: usize,
+    filling: BytesMut,
+    bytes: u64,
+    pieces: mpsc::Sender<Piece>,
+}
+
+impl PartSink {
+    fn new(part_bytes: usize, pieces: mpsc::Sender<Piece>) -> Self {
+        Self {
+            part_bytes,
+            filling: BytesMut::new(),
+            bytes: 0,
+            pieces,
+        }
+    }
+
+    fn hand_over(&mut self) -> io::Result<()> {
+        let part = std::mem::take(&mut self.filling).freeze();
+        self.bytes += part.len() as u64;
+        self.pieces
+            .blocking_send(Piece::Part(part))
+            .map_err(|_| ended())
+    }
+
+    fn end(&mut self, rows: u64) -> io::Result<()> {
+        if !self.filling.is_empty() {
+            self.hand_over()?;
+        }
+        let end = FileEnd {
+            rows,
+            bytes: self.bytes,
+        };
+        self.pieces
+            .blocking_send(Piece::End(end))
+            .map_err(|_| ended())
+    }
+}
+
+fn ended() -> io::Error {
+    io::Error::new(io::ErrorKind::BrokenPipe, "the uploads have ended")
+}
+
+impl Write for PartSink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.filling.capacity() == 0 {
+            self.filling = BytesMut::with_capacity(self.part_bytes);
+        }
+        let taken = bytes.len().min(self.part_bytes - self.filling.len());
+        self.filling.extend_from_slice(&bytes[..taken]);
+        if self.filling.len() == self.part_bytes {
+            self.hand_over()?;
+        }
+        Ok(taken)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,249 @@
+//! The line: one range through all stages, joined by bounded queues.
+//!
+//! Rows are read on tokio, decoded and encoded on one thread of their own, and sent as parts on
+//! tokio again. A stage that fails drops its ends of the queues; its neighbours then stop with
+//! nothing to say of their own.
+
+use std::sync::Arc;
+
+use aws_sdk_s3::Client;
+use crds::Reason;
+use sqlx::postgres::PgConnection;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinHandle};
+use worker_core::batches::{MemoryBudget, MemorySplit};
+use worker_core::columns::{Column, DecodeError, Decoder, fingerprint};
+use worker_core::error::Failure;
+use worker_core::objects::Prefix;
+use worker_core::plan::{CONTROL_VERSION, Plan};
+use worker_core::records::TaskRecord;
+use worker_core::rows::copy_statement;
+
+use crate::files::{EncodeError, FileWriter, Piece};
+use crate::objects::Uploads;
+use crate::rows::{self, Chunk};
+
+/// Parts waiting between encoder and uploads.
+const PARTS_WAITING: usize = 1;
+
+/// What one range needs.
+#[derive(Debug)]
+pub struct Extract<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Its SHA-256, as pinned.
+    pub plan_hash: &'a str,
+    /// Which range.
+    pub index: u32,
+    /// A session that has imported the plan's snapshot. Close it after a failure: it may be in the
+    /// middle of a stream.
+    pub connection: &'a mut PgConnection,
+    /// Where the files go.
+    pub s3: &'a Client,
+    /// Under which prefix.
+    pub prefix: &'a Prefix,
+    /// Random, one per process.
+    pub token: &'a str,
+    /// Memory of the container.
+    pub budget: MemoryBudget,
+    /// Becomes true when a signal came.
+    pub stop: watch::Receiver<bool>,
+}
+
+/// How a stage ended before its work was done.
+#[derive(Debug)]
+enum StageEnd {
+    /// The next stage is gone and knows why.
+    Unwanted,
+    /// For a reason of its own.
+    Failed(Failure),
+}
+
+/// What the decoder knows when all rows are encoded.
+#[derive(Debug)]
+struct Encoded {
+    rows: u64,
+    footer_rows: u64,
+    watermarks: Option<(String, String)>,
+}
+
+/// Takes one range from the table to parts on S3, and says what lies there.
+///
+/// *Guarantees*: on success every file's parts are stored and nothing is completed. On failure, and
+/// when stopped, the uploads begun here have been aborted. It must not be dropped instead of being
+/// stopped: open uploads would stay until settle.
+///
+/// *Memory*: the budget's split, whatever the size of the table.
+///
+/// # Errors
+/// The reason of the stage that failed first in the line's own order: storage, database, decoding.
+pub async fn extract_range(extract: Extract<'_>) -> Result<TaskRecord, Failure> {
+    let split = extract.budget.split(extract.plan.columns.len());
+    let Extract {
+        s3, prefix, token, ..
+    } = extract;
+    let mut uploads = Uploads::new(s3, &prefix.bucket, token, split.parts_in_flight);
+    let mut stop = extract.stop.clone();
+    let outcome = {
+        let line = Box::pin(run(extract, split, &mut uploads));
+        tokio::select! {
+            outcome = line => outcome,
+            () = stopped(&mut stop) => Err(Failure::stopped()),
+        }
+    };
+    if outcome.is_err() {
+        uploads.abort().await;
+    }
+    outcome
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        // whoever could say "stop" is gone
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn run(
+    extract: Extract<'_>,
+    split: MemorySplit,
+    uploads: &mut Uploads,
+) -> Result<TaskRecord, Failure> {
+    let Extract {
+        plan,
+        index,
+        connection,
+        prefix,
+        token,
+        ..
+    } = extract;
+    let range = usize::try_from(index)
+        .ok()
+        .and_then(|index| plan.ranges.get(index));
+    let range = range.ok_or_else(|| internal("the plan has no such range"))?;
+    let statement = copy_statement(plan, range)?;
+
+    let (chunk_sender, chunks) = rows::queue(split.wire_bytes);
+    let (piece_sender, mut pieces) = mpsc::channel(PARTS_WAITING);
+    let columns = plan.columns.clone();
+    let watermark = plan
+        .watermark
+        .as_ref()
+        .map(|watermark| watermark.column.clone());
+    let encode: JoinHandle<Result<Encoded, StageEnd>> = tokio::task::spawn_blocking(move || {
+        encode(&columns, watermark.as_deref(), split, chunks, piece_sender)
+    });
+
+    let sent = async {
+        let key = |number| prefix.data_file(plan.run, index, token, number);
+        let sent = uploads.take(&mut pieces, key).await;
+        // the encoder must see that nobody waits for more
+        drop(pieces);
+        sent
+    };
+    let read = rows::read(connection, &statement, chunk_sender);
+    let (read, encoded, sent) = tokio::join!(read, encode, sent);
+
+    sent?;
+    read?;
+    let encoded = ended(encoded)?;
+    let files = uploads.record()?;
+    let (watermark_min, watermark_max) = encoded.watermarks.unzip();
+    let record = TaskRecord {
+        version: CONTROL_VERSION,
+        run: plan.run,
+        index,
+        token: token.to_owned(),
+        plan_hash: extract.plan_hash.to_owned(),
+        snapshot: plan.snapshot.clone(),
+        schema: fingerprint(&plan.columns),
+        rows: encoded.rows,
+        watermark_max,
+        watermark_min,
+        files,
+    };
+    if encoded.rows != encoded.footer_rows || encoded.rows != record.footer_rows() {
+        let message = format!(
+            "{} rows were read, but the files of range {index} hold {}",
+            encoded.rows,
+            record.footer_rows()
+        );
+        return Err(Failure::permanent(
+            Reason::RowCountMismatch,
+            message,
+            "report this as a defect",
+        ));
+    }
+    Ok(record)
+}
+
+fn ended(encoded: Result<Result<Encoded, StageEnd>, JoinError>) -> Result<Encoded, Failure> {
+    match encoded {
+        Ok(Ok(encoded)) => Ok(encoded),
+        Ok(Err(StageEnd::Failed(failure))) => Err(failure),
+        // asked last: had a neighbour failed, it would have said so
+        Ok(Err(StageEnd::Unwanted)) => Err(internal("the encoder was left alone")),
+        Err(_) => Err(internal("the encoder broke off")),
+    }
+}
+
+/// Decodes and encodes until the reader has no more. Runs on a thread of its own.
+fn encode(
+    columns: &[Column],
+    watermark: Option<&str>,
+    split: MemorySplit,
+    mut chunks: mpsc::Receiver<Chunk>,
+    pieces: mpsc::Sender<Piece>,
+) -> Result<Encoded, StageEnd> {
+    let mut decoder = Decoder::new(columns, watermark)?;
+    let mut files = FileWriter::new(columns, Arc::clone(decoder.schema()), split, pieces)?;
+    while let Some(chunk) = chunks.blocking_recv() {
+        decoder.feed(&chunk.bytes)?;
+        drop(chunk);
+        if split.cuts_batch(decoder.batch_rows(), decoder.bytes_held()) {
+            files.write(&decoder.take_batch()?)?;
+        }
+    }
+    decoder.finish()?;
+    if decoder.batch_rows() > 0 {
+        files.write(&decoder.take_batch()?)?;
+    }
+    files.close()?;
+    let watermarks = decoder.watermarks()?;
+    Ok(Encoded {
+        rows: decoder.rows(),
+        footer_rows: files.rows(),
+        watermarks,
+    })
+}
+
+impl From<DecodeError> for StageEnd {
+    fn from(error: DecodeError) -> Self {
+        let (message, remedy) = (error.to_string(), error.remedy());
+        Self::Failed(if error.is_transient() {
+            Failure::transient(Reason::DecodeFailed, message, remedy)
+        } else {
+            let reason = if error.is_not_finite() {
+                Reason::NonFiniteValue
+            } else {
+                Reason::DecodeFailed
+            };
+            Failure::permanent(reason, message, remedy)
+        })
+    }
+}
+
+impl From<EncodeError> for StageEnd {
+    fn from(error: EncodeError) -> Self {
+        match error {
+            EncodeError::HandOver => Self::Unwanted,
+            EncodeError::PrepareSchema { .. } | EncodeError::EncodeBatch { .. } => {
+                Self::Failed(internal(&error.to_string()))
+            }
+        }
+    }
+}
+
+fn internal(message: &str) -> Failure {
+    Failure::permanent(Reason::Internal, message, "report this as a defect")
+}

@@ -1,0 +1,222 @@
+//! In: Parquet files (bytes) in parts. Out: parts of multipart uploads that nobody can see yet.
+//! Bound: parts in flight, each of one size. Fails: [`Failure`] with a storage reason.
+//!
+//! Nothing is completed here: that is the commit's right alone.
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::config::{Builder, RequestChecksumCalculation};
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::ByteStream;
+use bytes::Bytes;
+use crds::Reason;
+use worker_core::error::Failure;
+use worker_core::manifests::TOKEN_METADATA;
+use worker_core::records::PendingFile;
+
+mod uploads;
+
+pub use uploads::Uploads;
+
+/// Most parts of an upload, by S3's rules.
+const PARTS_MAX: usize = 10_000;
+
+/// One multipart upload under way.
+#[derive(Debug, Clone)]
+pub struct Multipart {
+    bucket: String,
+    key: String,
+    upload_id: String,
+}
+
+/// A part that lies on S3.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredPart {
+    /// Its number, from 1.
+    pub number: i32,
+    /// What S3 calls its content.
+    pub etag: String,
+}
+
+/// The record keeps ETags and no checksums, and an upload begun with checksums could not be
+/// completed without them. The signature covers the SHA-256 of each part's bytes all the same.
+fn without_checksums() -> Builder {
+    aws_sdk_s3::config::Config::builder()
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+}
+
+impl Multipart {
+    /// Begins an upload that carries the token of this process.
+    ///
+    /// # Errors
+    /// A storage reason.
+    pub async fn create(
+        s3: &Client,
+        bucket: &str,
+        key: String,
+        token: &str,
+    ) -> Result<Self, Failure> {
+        let request = s3
+            .create_multipart_upload()
+            .bucket(bucket)
+            .key(&key)
+            .metadata(TOKEN_METADATA, token)
+            .content_type("application/vnd.apache.parquet")
+            .customize()
+            .config_override(without_checksums());
+        let created = Box::pin(request.send()).await;
+        let created = created.map_err(|error| storage_failure("begin an upload", &error))?;
+        let upload_id = created
+            .upload_id
+            .ok_or_else(|| no_answer("begin an upload"))?;
+        Ok(Self {
+            bucket: bucket.to_owned(),
+            key,
+            upload_id,
+        })
+    }
+
+    /// Sends one part. `number` counts from 1.
+    ///
+    /// # Errors
+    /// A storage reason.
+    pub async fn send(
+        &self,
+        s3: &Client,
+        number: i32,
+        bytes: Bytes,
+    ) -> Result<StoredPart, Failure> {
+        let request = s3
+            .upload_part()
+            .bucket(&self.bucket)
+            .key(&self.key)
+            .upload_id(&self.upload_id)
+            .part_number(number)
+            .body(ByteStream::from(bytes))
+            .customize()
+            .config_override(without_checksums());
+        let sent = Box::pin(request.send()).await;
+        let sent = sent.map_err(|error| storage_failure("send a part", &error))?;
+        let etag = sent.e_tag.ok_or_else(|| no_answer("send a part"))?;
+        Ok(StoredPart { number, etag })
+    }
+
+    /// What the record says of a file whose parts are all there.
+    ///
+    /// # Errors
+    /// `Internal` where the parts are not 1, 2, ... or too many.
+    pub fn record(
+        &self,
+        mut parts: Vec<StoredPart>,
+        bytes: u64,
+        rows: u64,
+    ) -> Result<PendingFile, Failure> {
+        parts.sort_by_key(|part| part.number);
+        let gapless = (1..)
+            .zip(&parts)
+            .all(|(number, part)| part.number == number);
+        if parts.is_empty() || parts.len() > PARTS_MAX || !gapless {
+            let message = "an upload has gaps or too many parts";
+            return Err(Failure::permanent(
+                Reason::Internal,
+                message,
+                "report this as a defect",
+            ));
+        }
+        Ok(PendingFile {
+            key: self.key.clone(),
+            upload_id: self.upload_id.clone(),
+            parts: parts.into_iter().map(|part| part.etag).collect(),
+            bytes,
+            rows,
+        })
+    }
+
+    /// Removes the upload and its parts.
+    ///
+    /// # Errors
+    /// A storage reason; an upload that is gone is none.
+    pub async fn abort(&self, s3: &Client) -> Result<(), Failure> {
+        abort(s3, &self.bucket, &self.key, &self.upload_id).await
+    }
+}
+
+async fn abort(s3: &Client, bucket: &str, key: &str, upload_id: &str) -> Result<(), Failure> {
+    let request = s3
+        .abort_multipart_upload()
+        .bucket(bucket)
+        .key(key)
+        .upload_id(upload_id);
+    match Box::pin(request.send()).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.code() == Some("NoSuchUpload") => Ok(()),
+        Err(error) => Err(storage_failure("abort an upload", &error)),
+    }
+}
+
+fn no_answer(action: &str) -> Failure {
+    let message = format!("{action}: the answer of the object store lacks a field");
+    Failure::transient(
+        Reason::StorageFailed,
+        message,
+        "check that the endpoint speaks S3",
+    )
+}
+
+/// What an error of S3 means to people and to the operator. `action` reads "send a part".
+///
+/// Says code and HTTP status, never the request: that may hold a signature.
+pub fn storage_failure<E>(action: &str, error: &SdkError<E>) -> Failure
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
+    let status = error
+        .raw_response()
+        .map(|response| response.status().as_u16());
+    let code = error.code();
+    let unreachable = match error {
+        SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
+            true
+        }
+        // an answer, or a request that was never sent
+        _ => false,
+    };
+    if unreachable {
+        let message = format!("{action}: no answer from the object store");
+        let remedy = "check output.endpoint and output.region, and that the pod may reach them";
+        return Failure::transient(Reason::StorageUnreachable, message, remedy);
+    }
+    match (code, status) {
+        (Some("NoSuchBucket"), _) => Failure::permanent(
+            Reason::BucketNotFound,
+            format!("{action}: there is no such bucket"),
+            "create the bucket, or correct output.uri and output.region",
+        ),
+        (
+            Some("AccessDenied" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "Forbidden"),
+            _,
+        )
+        | (_, Some(401 | 403)) => Failure::permanent(
+            Reason::StorageDenied,
+            format!(
+                "{action}: the object store refuses access{}",
+                detail(code, status)
+            ),
+            "allow s3:PutObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts on the prefix, \
+             or correct output.secretRef",
+        ),
+        _ => Failure::transient(
+            Reason::StorageFailed,
+            format!("{action}: the object store failed{}", detail(code, status)),
+            "it is tried again; if it comes back, look into the object store's own log",
+        ),
+    }
+}
+
+fn detail(code: Option<&str>, status: Option<u16>) -> String {
+    match (code, status) {
+        (Some(code), Some(status)) => format!(" ({code}, HTTP {status})"),
+        (Some(code), None) => format!(" ({code})"),
+        (None, Some(status)) => format!(" (HTTP {status})"),
+        (None, None) => String::new(),
+    }
+}
