@@ -21,10 +21,12 @@
 mod bed;
 mod cluster;
 mod command;
+mod source;
 mod stores;
 mod wait;
 
 pub use bed::{Bed, Part, Signal};
 pub use command::Output;
+pub use source::{SourceFixture, binary};
 pub use stores::{Access, ParquetFile};
 pub use wait::{GiveUp, unique, wait_until};

@@ -1,1 +1,23 @@
-//! Placeholder.
+//! The worker's effects: on the database, on S3 and on the tracking table. What to do is decided in
+//! `worker-core`; the modules stand in the order of the line.
+
+pub mod settings;
+pub mod run;
+pub mod dry_run;
+pub mod sessions;
+pub mod guard;
+pub mod bounds;
+pub mod extract;
+pub mod flow;
+pub mod rows;
+pub mod batches;
+pub mod files;
+pub mod objects;
+pub mod control;
+pub mod tracking;
+pub mod commits;
+pub mod stores;
+pub mod pause;
+pub mod shutdown;
+pub mod report;
+pub mod telemetry;

@@ -58,7 +58,10 @@ pub struct Login {
 
 impl fmt::Debug for Login {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Login").field("port", &self.port).field("tls", &self.tls).finish_non_exhaustive()
+        f.debug_struct("Login")
+            .field("port", &self.port)
+            .field("tls", &self.tls)
+            .finish_non_exhaustive()
     }
 }
 
@@ -168,7 +171,12 @@ pub async fn begin(connection: &mut PgConnection) -> Result<(), Failure> {
 /// # Errors
 /// As [`database_failure`].
 pub async fn begin_snapshot(connection: &mut PgConnection) -> Result<(), Failure> {
-    run(connection, "begin a transaction", statements::BEGIN_SNAPSHOT).await?;
+    run(
+        connection,
+        "begin a transaction",
+        statements::BEGIN_SNAPSHOT,
+    )
+    .await?;
     run(connection, "pin the session", statements::PIN).await
 }
 
@@ -184,7 +192,12 @@ pub async fn import(connection: &mut PgConnection, id: &str) -> Result<(), Failu
             "do not edit plan.json; start another run",
         )
     })?;
-    run(connection, "begin a transaction", statements::BEGIN_SNAPSHOT).await?;
+    run(
+        connection,
+        "begin a transaction",
+        statements::BEGIN_SNAPSHOT,
+    )
+    .await?;
     sqlx::raw_sql(made(statement))
         .execute(&mut *connection)
         .await
@@ -206,7 +219,8 @@ async fn run(
     statement: &'static str,
 ) -> Result<(), Failure> {
     let done = sqlx::raw_sql(statement).execute(connection).await;
-    done.map(|_| ()).map_err(|error| database_failure(action, &error))
+    done.map(|_| ())
+        .map_err(|error| database_failure(action, &error))
 }
 
 /// `22023` and `0A000` of an import: the exporter is gone, or is on another node or database.
@@ -223,7 +237,10 @@ fn import_failure(error: &sqlx::Error) -> Failure {
 }
 
 fn code(error: &sqlx::Error) -> Option<String> {
-    error.as_database_error().and_then(|answer| answer.code()).map(std::borrow::Cow::into_owned)
+    error
+        .as_database_error()
+        .and_then(|answer| answer.code())
+        .map(std::borrow::Cow::into_owned)
 }
 
 /// What an error of the driver means, and what to do about it. The server's own message is never
@@ -231,10 +248,15 @@ fn code(error: &sqlx::Error) -> Option<String> {
 pub fn database_failure(action: &str, error: &sqlx::Error) -> Failure {
     match error {
         sqlx::Error::Database(answer) => server_failure(action, answer.as_ref()),
-        sqlx::Error::Tls(source) => tls_failure(source.downcast_ref::<rustls::Error>(), &source.to_string()),
+        sqlx::Error::Tls(source) => {
+            tls_failure(source.downcast_ref::<rustls::Error>(), &source.to_string())
+        }
         sqlx::Error::Io(source) => match rustls_error(source) {
             Some(tls) => tls_failure(Some(tls), ""),
-            None => unreachable(&format!("{action}: no connection to the database ({})", source.kind())),
+            None => unreachable(&format!(
+                "{action}: no connection to the database ({})",
+                source.kind()
+            )),
         },
         sqlx::Error::Configuration(_) => Failure::permanent(
             Reason::InvalidSpec,
@@ -250,7 +272,9 @@ pub fn database_failure(action: &str, error: &sqlx::Error) -> Failure {
 }
 
 fn rustls_error(error: &std::io::Error) -> Option<&rustls::Error> {
-    error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>())
+    error
+        .get_ref()
+        .and_then(|source| source.downcast_ref::<rustls::Error>())
 }
 
 fn unreachable(message: &str) -> Failure {
@@ -309,9 +333,21 @@ fn server_failure(action: &str, answer: &dyn sqlx::error::DatabaseError) -> Fail
             "the database refuses the user, its password, or this kind of connection",
             "check the Secret of source.credentials.secretRef, the server's pg_hba.conf and source.tls",
         ),
-        "3D000" => permanent(Reason::DatabaseNotFound, "there is no such database", "correct source.database"),
-        "42P01" => permanent(Reason::TableNotFound, "there is no such table", "correct extract.table"),
-        "42703" => permanent(Reason::ColumnNotFound, "a column is gone", "check the table's columns, then start another run"),
+        "3D000" => permanent(
+            Reason::DatabaseNotFound,
+            "there is no such database",
+            "correct source.database",
+        ),
+        "42P01" => permanent(
+            Reason::TableNotFound,
+            "there is no such table",
+            "correct extract.table",
+        ),
+        "42703" => permanent(
+            Reason::ColumnNotFound,
+            "a column is gone",
+            "check the table's columns, then start another run",
+        ),
         "42501" if hides_rows(answer) => permanent(
             Reason::DatabaseDenied,
             "row level security would hide rows from the database user",
@@ -373,13 +409,20 @@ mod tests {
         let mode = |tls| options(&Login { tls, ..login() }, "tidemark/x/0").get_ssl_mode();
         assert!(matches!(mode(TlsMode::VerifyFull), PgSslMode::VerifyFull));
         assert!(matches!(mode(TlsMode::VerifyCa), PgSslMode::VerifyCa));
-        assert!(matches!(mode(TlsMode::InsecurePlaintext), PgSslMode::Disable));
+        assert!(matches!(
+            mode(TlsMode::InsecurePlaintext),
+            PgSslMode::Disable
+        ));
     }
 
     #[test]
     fn each_fault_of_a_certificate_has_its_own_remedy() {
         use rustls::CertificateError as Bad;
-        let remedy = |bad| tls_failure(Some(&rustls::Error::InvalidCertificate(bad)), "").report.remedy;
+        let remedy = |bad| {
+            tls_failure(Some(&rustls::Error::InvalidCertificate(bad)), "")
+                .report
+                .remedy
+        };
         assert!(remedy(Bad::UnknownIssuer).contains("caRef"));
         assert!(remedy(Bad::NotValidForName).contains("source.host"));
         assert!(remedy(Bad::Expired).contains("renew"));
@@ -389,7 +432,12 @@ mod tests {
     fn a_handshake_that_failed_inside_io_is_found() {
         let bad = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
         let io = std::io::Error::new(std::io::ErrorKind::InvalidData, bad);
-        assert_eq!(database_failure("connect", &sqlx::Error::Io(io)).report.reason, Reason::TlsFailed);
+        assert_eq!(
+            database_failure("connect", &sqlx::Error::Io(io))
+                .report
+                .reason,
+            Reason::TlsFailed
+        );
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
         let failure = database_failure("connect", &sqlx::Error::Io(refused));
         assert_eq!(failure.report.reason, Reason::DatabaseUnreachable);

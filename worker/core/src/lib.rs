@@ -2,9 +2,16 @@
 //! files, objects, commits. Nothing here waits, reads a clock or talks to anything.
 
 pub mod plan;
+pub mod watermark;
+pub mod window;
+pub mod bounds;
 pub mod ranges;
+pub mod rows;
 pub mod columns;
+pub mod batches;
+pub mod files;
 pub mod objects;
 pub mod records;
 pub mod manifests;
+pub mod commits;
 pub mod error;

@@ -2,10 +2,14 @@
 //! its parent. All of them are deterministic: no clock, no process, sorted.
 
 use crds::RunId;
-use crds::tracking::{Mode, Window};
+use crds::extract_job::WatermarkType;
+use crds::tracking::{Mode, RunItem, Window};
 use serde::{Deserialize, Serialize};
 
 use crate::columns::Column;
+use crate::plan::{CONTROL_VERSION, Plan, PlannedWatermark};
+use crate::records::TaskRecord;
+use crate::watermark::Value;
 
 /// `_tidemark/<run>/manifest.json`: one published (or decided) run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -26,6 +30,8 @@ pub struct Manifest {
     pub replaces: Vec<RunId>,
     /// The window.
     pub window: Window,
+    /// The watermark column, if any.
+    pub watermark: Option<PlannedWatermark>,
     /// The columns.
     pub columns: Vec<Column>,
     /// SHA-256 of the plan.
@@ -92,3 +98,61 @@ pub struct SourceIdentity {
 
 /// Metadata key under which a data object carries its process token.
 pub const TOKEN_METADATA: &str = "tidemark-token";
+
+/// The bytes of a control object: the same for the same value.
+pub fn to_body<T: Serialize>(value: &T) -> Vec<u8> {
+    serde_json::to_vec_pretty(value).unwrap_or_default()
+}
+
+/// The manifest of a run: a pure function of plan and records, whatever order they came in.
+pub fn build(
+    run: &RunItem,
+    plan: &Plan,
+    plan_hash: &str,
+    records: &[TaskRecord],
+    replaces: Vec<RunId>,
+) -> Manifest {
+    let mut sorted: Vec<&TaskRecord> = records.iter().collect();
+    sorted.sort_by_key(|record| record.index);
+    let files: Vec<ManifestFile> = sorted
+        .iter()
+        .flat_map(|record| {
+            record.files.iter().map(|file| ManifestFile {
+                key: file.key.clone(),
+                rows: file.rows,
+                bytes: file.bytes,
+                token: record.token.clone(),
+                upload_id: file.upload_id.clone(),
+                parts: file.parts.clone(),
+            })
+        })
+        .collect();
+    let maxima = sorted.iter().filter_map(|record| record.watermark_max.as_deref());
+    let value_type = plan.watermark.as_ref().map(|planned| planned.value_type);
+    Manifest {
+        version: CONTROL_VERSION,
+        run: run.run,
+        commit: run.commit,
+        source: plan.source.clone(),
+        mode: plan.mode,
+        parent: run.head.as_ref().map(|head| head.run).filter(|_| !plan.mode.replaces()),
+        replaces,
+        window: plan.window.clone(),
+        watermark: plan.watermark.clone(),
+        columns: plan.columns.clone(),
+        plan_hash: plan_hash.to_owned(),
+        snapshot: plan.snapshot.clone(),
+        rows: sorted.iter().map(|record| record.rows).sum(),
+        bytes: files.iter().map(|file| file.bytes).sum(),
+        ranges: u32::try_from(plan.ranges.len()).unwrap_or(u32::MAX),
+        watermark_max: value_type.and_then(|known| greatest(known, maxima)),
+        files,
+    }
+}
+
+/// The greatest of watermark texts, by value and not by text.
+fn greatest<'a>(known: WatermarkType, texts: impl Iterator<Item = &'a str>) -> Option<String> {
+    let values = texts.filter_map(|text| Some((Value::parse(known, text).ok()?, text)));
+    let max = values.max_by(|(left, _), (right, _)| left.cmp(right));
+    max.map(|(_, text)| text.to_owned())
+}

@@ -6,6 +6,7 @@ use crds::extract_job::{NullPolicy, WatermarkType};
 use crds::tracking::{Mode, Window};
 use crds::RunId;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::columns::Column;
 use crate::ranges::KeyRange;
@@ -89,3 +90,8 @@ pub struct PlanOrder {
     pub owed: Option<Window>,
 }
 
+
+/// SHA-256 of a plan's bytes, in lower-case hexadecimal.
+pub fn hash(body: &[u8]) -> String {
+    Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()
+}

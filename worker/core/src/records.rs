@@ -1,7 +1,12 @@
 //! `tasks/<index>.json`: what one range left behind. The first one written for an index counts.
 
-use crds::RunId;
+use std::collections::BTreeSet;
+
+use crds::{Reason, RunId};
 use serde::{Deserialize, Serialize};
+
+use crate::error::Failure;
+use crate::plan::Plan;
 
 /// The record of one range.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,4 +60,48 @@ impl TaskRecord {
     pub fn bytes(&self) -> u64 {
         self.files.iter().map(|file| file.bytes).sum()
     }
+}
+
+/// Whether `records` are all of the plan's, of one snapshot and one schema, and count the same
+/// rows as read and as written.
+///
+/// # Errors
+/// `RecordMissing`, `RecordMismatch`, `RowCountMismatch`: none of them is cured by waiting, all of
+/// them by another run.
+pub fn check(plan: &Plan, plan_hash: &str, records: &[TaskRecord]) -> Result<(), Failure> {
+    let again = "the next attempt reads the window anew; if it happens again, report it";
+    let indexes: BTreeSet<u32> = records.iter().map(|record| record.index).collect();
+    let all = (0..u32::try_from(plan.ranges.len()).unwrap_or(u32::MAX)).all(|i| indexes.contains(&i));
+    if !all || records.len() != plan.ranges.len() {
+        let message = format!("{} of {} ranges left a record", indexes.len(), plan.ranges.len());
+        return Err(Failure::transient(Reason::RecordMissing, message, again));
+    }
+    for record in records {
+        let mismatch = |what: &str| {
+            let message = format!("the record of range {} is of another {what}", record.index);
+            Err(Failure::transient(Reason::RecordMismatch, message, again))
+        };
+        if record.run != plan.run {
+            return mismatch("run");
+        }
+        if record.plan_hash != plan_hash {
+            return mismatch("plan");
+        }
+        if record.snapshot != plan.snapshot {
+            return mismatch("snapshot");
+        }
+        if record.schema != records[0].schema {
+            return mismatch("schema");
+        }
+        if record.rows != record.footer_rows() {
+            let message = format!(
+                "range {}: {} rows were read and {} written",
+                record.index,
+                record.rows,
+                record.footer_rows()
+            );
+            return Err(Failure::transient(Reason::RowCountMismatch, message, again));
+        }
+    }
+    Ok(())
 }

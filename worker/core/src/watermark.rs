@@ -62,7 +62,9 @@ impl Value {
             WatermarkType::Timestamp => calendar::parse_timestamp(text).map(Self::Timestamp),
             WatermarkType::Date => calendar::parse_date(text).map(Self::Date),
         };
-        value.ok_or(BadValue::Malformed { expected: value_type.name() })
+        value.ok_or(BadValue::Malformed {
+            expected: value_type.name(),
+        })
     }
 
     /// The text as Python's `str()` makes it: `12`, `12.50`, `1e-05`, `2023-01-31 10:00:00.5`
@@ -96,7 +98,11 @@ impl Value {
         match self {
             Self::Timestamp(micros) => {
                 let tick = 10_i64.pow(6_u32.saturating_sub(digits));
-                Self::Timestamp((micros.div_euclid(tick)).saturating_sub(1).saturating_mul(tick))
+                Self::Timestamp(
+                    (micros.div_euclid(tick))
+                        .saturating_sub(1)
+                        .saturating_mul(tick),
+                )
             }
             Self::Date(days) => Self::Date(days.saturating_sub(1)),
             Self::Int(_) | Self::Decimal(_) | Self::Double(_) => *self,
@@ -109,7 +115,10 @@ impl Value {
         match self {
             Self::Int(number) => Self::Int(number.saturating_sub(distance)),
             Self::Decimal(number) => Self::Decimal(number.less(distance)),
-            #[expect(clippy::cast_precision_loss, reason = "a distance is at most 30 days of seconds")]
+            #[expect(
+                clippy::cast_precision_loss,
+                reason = "a distance is at most 30 days of seconds"
+            )]
             Self::Double(number) => Self::Double(number - distance as f64),
             Self::Timestamp(_) | Self::Date(_) => *self,
         }
@@ -119,7 +128,9 @@ impl Value {
 /// A whole number, also as `12.0`, which older items hold.
 fn parse_int(text: &str) -> Option<i64> {
     let whole = match text.split_once('.') {
-        Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|byte| byte == b'0') => whole,
+        Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|byte| byte == b'0') => {
+            whole
+        }
         Some(_) => return None,
         None => text,
     };

@@ -1,0 +1,177 @@
+//! One source of a test's own: database, bucket, tracking table; and the worker run against it.
+
+use std::fs;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::{Access, Bed, Output, unique};
+
+/// How long a local run may take, waiting for a deadline included.
+const RUN_DEADLINE: Duration = Duration::from_mins(3);
+
+/// A database, a bucket and a tracking table that nobody else uses.
+#[derive(Debug, Clone)]
+pub struct SourceFixture {
+    /// The bed that they are in.
+    pub bed: &'static Bed,
+    /// Name of the database.
+    pub database: String,
+    /// Name of the bucket.
+    pub bucket: String,
+    /// Name of the tracking table.
+    pub table: String,
+    folder: PathBuf,
+}
+
+/// The folder of the workspace's binaries.
+///
+/// # Errors
+/// If the test does not stand in a target folder.
+pub fn binary(name: &str) -> Result<PathBuf> {
+    let test = std::env::current_exe()?;
+    let folder = test.parent().and_then(std::path::Path::parent).context("target folder")?;
+    let path = folder.join(name);
+    ensure!(path.exists(), "{} is not built: run make build", path.display());
+    Ok(path)
+}
+
+impl SourceFixture {
+    /// Makes them.
+    ///
+    /// # Errors
+    /// With the words of the part that refused.
+    pub async fn new(bed: &'static Bed, prefix: &str) -> Result<Self> {
+        let folder = bed.state.join("local").join(unique(prefix));
+        fs::create_dir_all(folder.join("credentials"))?;
+        fs::write(folder.join("credentials/username"), Bed::POSTGRES_USER)?;
+        fs::write(folder.join("credentials/password"), Bed::POSTGRES_PASSWORD)?;
+        Ok(Self {
+            bed,
+            database: bed.database(prefix).await?,
+            bucket: bed.bucket(prefix).await?,
+            table: bed.table(prefix).await?,
+            folder,
+        })
+    }
+
+    /// Sets the password that local runs use.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn password(&self, password: &str) -> Result<()> {
+        Ok(fs::write(self.folder.join("credentials/password"), password)?)
+    }
+
+    /// A file of this source's own, for pause points.
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The tracking key of a table.
+    pub fn key(&self, table: &str) -> String {
+        format!("{}.{table}", self.database)
+    }
+
+    /// A full extract of `table`, to be changed by the test.
+    pub fn job(&self, table: &str, extract_type: &str) -> Value {
+        let name = table.replace(['.', '_'], "-");
+        json!({
+            "apiVersion": "tidemark.dev/v1alpha1",
+            "kind": "ExtractJob",
+            "metadata": { "name": name },
+            "spec": {
+                "source": {
+                    "engine": "postgres",
+                    "host": Bed::IP,
+                    "port": Bed::POSTGRES_PORT,
+                    "database": self.database,
+                    "credentials": { "secretRef": { "name": "database" } },
+                    "tls": { "caRef": { "name": "database-ca", "key": "ca.crt" } },
+                },
+                "extract": { "table": table, "type": extract_type },
+                "output": {
+                    "uri": format!("s3://{}/{table}", self.bucket),
+                    "endpoint": Bed::S3,
+                    "pathStyle": true,
+                    "region": Bed::REGION,
+                    "secretRef": { "name": "aws" },
+                },
+                "tracking": {
+                    "table": self.table,
+                    "region": Bed::REGION,
+                    "endpoint": Bed::DYNAMODB,
+                    "secretRef": { "name": "aws" },
+                },
+            },
+        })
+    }
+
+    /// `tidemark` in this process' place, with the credentials that it needs.
+    ///
+    /// # Errors
+    /// If the manifest cannot be written.
+    pub fn command(&self, sub_command: &str, job: &Value) -> Result<tokio::process::Command> {
+        let manifest = self.folder.join(unique("manifest"));
+        fs::write(&manifest, job.to_string())?;
+        let (id, secret) = Access::Admin.keys();
+        let mut command = self.bed.command(binary("tidemark")?);
+        command
+            .args([sub_command, "-f"])
+            .arg(manifest)
+            .arg("--credentials")
+            .arg(self.folder.join("credentials"))
+            .arg("--ca-file")
+            .arg(self.bed.ca())
+            .env("AWS_ACCESS_KEY_ID", id)
+            .env("AWS_SECRET_ACCESS_KEY", secret)
+            .env("AWS_REGION", Bed::REGION);
+        Ok(command)
+    }
+
+    /// Runs a local run to its end, whatever that is.
+    ///
+    /// # Errors
+    /// If it does not end.
+    pub async fn try_run(&self, job: &Value) -> Result<Output> {
+        self.bed.output(self.command("run", job)?, "", RUN_DEADLINE).await
+    }
+
+    /// Runs a local run that must publish, and returns what it printed.
+    ///
+    /// # Errors
+    /// With the run's own words.
+    pub async fn run(&self, job: &Value) -> Result<Value> {
+        let output = self.try_run(job).await?;
+        ensure!(output.code == Some(0), "exit {:?}: {}", output.code, output.stderr);
+        serde_json::from_str(output.stdout.trim()).context("parse what the run printed")
+    }
+
+    /// The run item of a table's source.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn run_item(&self, table: &str) -> Result<Option<Value>> {
+        self.bed.item(&self.table, &format!("{}#tidemark", self.key(table))).await
+    }
+
+    /// The old job's item of a table's source.
+    ///
+    /// # Errors
+    /// If it cannot be read.
+    pub async fn legacy_item(&self, table: &str) -> Result<Option<Value>> {
+        self.bed.item(&self.table, &self.key(table)).await
+    }
+
+    /// Open uploads in the bucket.
+    ///
+    /// # Errors
+    /// If they cannot be listed.
+    pub async fn open_uploads(&self) -> Result<usize> {
+        let listed =
+            self.bed.s3(Access::Admin).list_multipart_uploads().bucket(&self.bucket).send().await?;
+        Ok(listed.uploads().len())
+    }
+}

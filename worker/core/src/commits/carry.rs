@@ -1,0 +1,189 @@
+//! Carrying a decided run to `Y`, and what is left to do after it: by its holder, by settle, or by
+//! the next claimant.
+
+use crds::tracking::{RunItem, RunState};
+use crds::{Reason, Report};
+
+use super::{
+    Act, Carried, Carrier, Effect, Ending, Phase, Seen, TRIES_MAX, Then, Tidy, Why, transitions,
+};
+use crate::error::Failure;
+use crate::manifests::{Manifest, Pointer, to_body};
+use crate::objects::Prefix;
+use crate::plan::CONTROL_VERSION;
+
+/// Another's decided run: its manifest says what to complete.
+pub(super) fn fetch(carrier: Carrier, run: RunItem, then: Then) -> (Carrier, Act) {
+    if run.state == RunState::Reverting {
+        return carrier.end(Ending::Failed(stuck("a run is being undone by hand")));
+    }
+    let act = Act::ReadManifest { uri: run.uri.clone(), run: run.run };
+    carrier.go(Phase::Fetching(Box::new(run), then), act)
+}
+
+pub(super) fn complete(carrier: Carrier, carried: Carried) -> (Carrier, Act) {
+    let uri = &carried.run.uri;
+    let effects: Vec<Effect> = carried
+        .manifest
+        .files
+        .iter()
+        .map(|file| Effect::Complete { uri: uri.clone(), file: file.clone() })
+        .collect();
+    if effects.is_empty() {
+        return carrier.look(Why::Yes(Box::new(carried), 0));
+    }
+    carrier.go(Phase::Completing(Box::new(carried)), Act::Write(effects))
+}
+
+fn stuck(what: &str) -> Failure {
+    Failure::permanent(
+        Reason::CommitStuck,
+        format!("a decided run cannot be completed: {what}"),
+        "look whether a lifecycle rule of the bucket aborts uploads too early, and restore the \
+         objects named in the run's manifest",
+    )
+}
+
+/// An upload was gone: fine, if somebody else carried the run meanwhile.
+pub(super) fn gone(carrier: Carrier, carried: Carried, seen: &Seen) -> (Carrier, Act) {
+    match &seen.run {
+        Some(run) if run.run == carried.run.run && run.state == RunState::Committing => {
+            carrier.end(Ending::Failed(stuck("an upload is gone and its object is not there")))
+        }
+        Some(_) | None => passed(carrier, carried.then),
+    }
+}
+
+/// Somebody else brought the run to its end.
+fn passed(carrier: Carrier, then: Then) -> (Carrier, Act) {
+    match then {
+        Then::Finish => carrier.end(Ending::CarriedByAnother),
+        Then::Claim => carrier.look(Why::Claim(1)),
+        Then::Settle => carrier.look(Why::Settle { swept: false, tries: 1 }),
+    }
+}
+
+pub(super) fn yes(carrier: Carrier, carried: Carried, seen: &Seen, tries: u32) -> (Carrier, Act) {
+    let Some(run) = seen.run.as_ref().filter(|run| run.run == carried.run.run) else {
+        return passed(carrier, carried.then);
+    };
+    match run.state {
+        RunState::Committing if tries <= TRIES_MAX => {
+            let uid = carrier.task().owner.uid.clone();
+            let change = transitions::yes(run, &carried.manifest, seen, &uid, &moved());
+            let phase = Phase::Publishing(Box::new(carried), Box::new(change.item), tries);
+            carrier.track(phase, change.transaction)
+        }
+        RunState::Published => {
+            tidy(carrier, run.clone(), carried.then, Some(carried.manifest), 0)
+        }
+        RunState::Committing
+        | RunState::Claimed
+        | RunState::Running
+        | RunState::Failed
+        | RunState::Aborted
+        | RunState::Reverting => carrier.end(Ending::Failed(Failure::transient(
+            Reason::Committing,
+            "the run is decided, but its outcome could not be written yet",
+            "",
+        ))),
+    }
+}
+
+fn moved() -> Report {
+    Report::new(
+        Reason::WatermarkMoved,
+        "somebody else moved the stored watermark after the run was decided; theirs was kept",
+        "let only one writer use the tracking item; rows of this run may be taken again",
+    )
+}
+
+/// After `Y`: pointer and removal, whoever's run it was.
+pub(super) fn tidy(
+    carrier: Carrier,
+    run: RunItem,
+    then: Then,
+    manifest: Option<Manifest>,
+    tries: u32,
+) -> (Carrier, Act) {
+    let carrier = match (then, manifest) {
+        (Then::Finish, Some(manifest)) => carrier.keep(manifest),
+        (Then::Finish | Then::Claim | Then::Settle, _) => carrier,
+    };
+    let Some(todo) = &run.todo else { return finish(carrier, then) };
+    if tries > TRIES_MAX {
+        let failure = Failure::transient(
+            Reason::Committing,
+            "the run is published, but current.json could not be moved yet",
+            "",
+        );
+        return carrier.end(Ending::Failed(failure));
+    }
+    let removal = todo.removal_due.is_some();
+    let act = Act::ReadTidy { uri: run.uri.clone(), run: run.run, removal };
+    carrier.go(Phase::Tidying(Box::new(run), then, tries), act)
+}
+
+/// The pointer moves only up, and only as it was read.
+pub(super) fn tidied(
+    carrier: Carrier,
+    run: RunItem,
+    tidy: Tidy,
+    then: Then,
+    tries: u32,
+) -> (Carrier, Act) {
+    let commit = tidy.pointer.as_ref().map_or(0, |(pointer, _)| pointer.commit);
+    let Ok(prefix) = Prefix::parse(&run.uri) else { return remove(carrier, run, &tidy, then) };
+    if commit >= run.commit {
+        return remove(carrier, run, &tidy, then);
+    }
+    let pointer = Pointer {
+        version: CONTROL_VERSION,
+        source: run.source.trim_end_matches("#tidemark").to_owned(),
+        run: run.run,
+        commit: run.commit,
+        manifest: prefix.manifest(run.run),
+    };
+    let effect = Effect::PutPointer {
+        uri: run.uri.clone(),
+        key: prefix.pointer(),
+        body: to_body(&pointer),
+        etag: tidy.pointer.as_ref().map(|(_, etag)| etag.clone()),
+    };
+    let phase = Phase::Pointing(Box::new(run), Box::new(tidy), then, tries);
+    carrier.go(phase, Act::Write(vec![effect]))
+}
+
+/// Replaced files go only once the pointer is at or past the run that replaces them.
+pub(super) fn remove(carrier: Carrier, run: RunItem, tidy: &Tidy, then: Then) -> (Carrier, Act) {
+    let uri = &run.uri;
+    let due = run.todo.as_ref().is_some_and(|todo| todo.removal_due.is_some());
+    let effects: Vec<Effect> = tidy
+        .replaced
+        .iter()
+        .filter(|replaced| due && replaced.run != run.run)
+        .flat_map(|replaced| &replaced.files)
+        .map(|file| Effect::Delete { uri: uri.clone(), key: file.key.clone() })
+        .collect();
+    if effects.is_empty() {
+        return clear(carrier, &run, then);
+    }
+    carrier.go(Phase::Removing(Box::new(run), then), Act::Write(effects))
+}
+
+pub(super) fn clear(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier, Act) {
+    let change = transitions::clear(run);
+    carrier.track(Phase::Clearing(then), change.transaction)
+}
+
+/// A refused CLEAR means that the next claimant or another carrier has done it.
+pub(super) fn finish(carrier: Carrier, then: Then) -> (Carrier, Act) {
+    match then {
+        Then::Finish => match carrier.kept.clone() {
+            Some(manifest) => carrier.end(Ending::Published(manifest)),
+            None => carrier.end(Ending::CarriedByAnother),
+        },
+        Then::Claim => carrier.look(Why::Claim(1)),
+        Then::Settle => carrier.look(Why::Settle { swept: false, tries: 1 }),
+    }
+}

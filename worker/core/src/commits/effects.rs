@@ -1,0 +1,169 @@
+//! The external writes of the protocol, one effect each: what fault tests and the model enumerate.
+
+use crds::RunId;
+use crds::tracking::{LegacyItem, OutcomeItem, RunItem, RunState};
+
+use crate::manifests::ManifestFile;
+
+/// One external write.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// One transaction on the tracking table.
+    Track(Transaction),
+    /// A control object that is written once. `Refused` when it is there already.
+    PutOnce {
+        /// Where.
+        uri: String,
+        /// Key in the bucket.
+        key: String,
+        /// The bytes.
+        body: Vec<u8>,
+    },
+    /// `current.json`. `Refused` when it is not at `etag` any more.
+    PutPointer {
+        /// Where.
+        uri: String,
+        /// Key in the bucket.
+        key: String,
+        /// The bytes.
+        body: Vec<u8>,
+        /// The version to replace; absent: there must be none.
+        etag: Option<String>,
+    },
+    /// Completes a multipart upload. `Gone` when the upload is unknown and the object is not ours.
+    Complete {
+        /// Where.
+        uri: String,
+        /// The file.
+        file: ManifestFile,
+    },
+    /// Aborts a multipart upload; one that is unknown counts as done.
+    Abort {
+        /// Where.
+        uri: String,
+        /// Key in the bucket.
+        key: String,
+        /// The upload.
+        upload_id: String,
+    },
+    /// Deletes a completed file of a replaced run; one that is not there counts as done.
+    Delete {
+        /// Where.
+        uri: String,
+        /// Key in the bucket.
+        key: String,
+    },
+}
+
+/// What became of an effect.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reply {
+    /// It holds.
+    Done,
+    /// Its condition did not hold, or may have held for our own lost write: read and see.
+    Refused,
+    /// The upload to complete is gone, and the object is not ours.
+    Gone,
+}
+
+/// Which step of the protocol a transaction is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Step {
+    /// Take the source.
+    Claim,
+    /// Fix window and plan.
+    Pin,
+    /// Prolong the deadline.
+    Renew,
+    /// From here only forward.
+    Decide,
+    /// Published.
+    Yes,
+    /// Nothing left to do after `Y`.
+    Clear,
+    /// Give the run up.
+    Fail,
+    /// Fence an attempt that has not claimed, or write its outcome.
+    Raise,
+}
+
+/// Writes that hold together or not at all.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transaction {
+    /// Which step it is.
+    pub step: Step,
+    /// Its writes, at most one for each item.
+    pub writes: Vec<ItemWrite>,
+}
+
+/// A write, or only a check, of one item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ItemWrite {
+    /// Hash key.
+    pub key: String,
+    /// What must be there.
+    pub expect: Expect,
+    /// What is put; absent: only the check.
+    pub put: Option<Item>,
+}
+
+/// An item of the tracking table.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Item {
+    /// `L`.
+    Legacy(LegacyItem),
+    /// `R`.
+    Run(Box<RunItem>),
+    /// `O`.
+    Outcome(Box<OutcomeItem>),
+}
+
+/// A condition on one item.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Expect {
+    /// There is none.
+    Absent,
+    /// `R` is at exactly this run, state and revision.
+    Run {
+        /// The run.
+        run: RunId,
+        /// Its state; the run id alone would let a woken process act twice.
+        state: RunState,
+        /// The revision, so that a holder who has just renewed is not overtaken.
+        rev: u64,
+    },
+    /// `L` is as read, attribute by attribute.
+    Legacy(LegacyItem),
+    /// `L.lwm_value` is this text, byte for byte.
+    LegacyLow(String),
+    /// `O` is as read: attempt and result.
+    Outcome(Box<OutcomeItem>),
+}
+
+impl Expect {
+    /// `R` as read.
+    pub fn run(item: &RunItem) -> Self {
+        Self::Run { run: item.run, state: item.state, rev: item.rev }
+    }
+
+    /// Whether the condition holds for what is there: the meaning that every store must give it.
+    pub fn holds(&self, there: Option<&Item>) -> bool {
+        match (self, there) {
+            (Self::Absent, there) => there.is_none(),
+            (Self::Run { run, state, rev }, Some(Item::Run(item))) => {
+                item.run == *run && item.state == *state && item.rev == *rev
+            }
+            (Self::Legacy(read), Some(Item::Legacy(item))) => item == read,
+            (Self::LegacyLow(low), Some(Item::Legacy(item))) => {
+                item.lwm_value.as_deref() == Some(low)
+            }
+            (Self::Outcome(read), Some(Item::Outcome(item))) => {
+                item.attempt == read.attempt && item.result == read.result
+            }
+            (
+                Self::Run { .. } | Self::Legacy(_) | Self::LegacyLow(_) | Self::Outcome(_),
+                Some(Item::Legacy(_) | Item::Run(_) | Item::Outcome(_)) | None,
+            ) => false,
+        }
+    }
+}

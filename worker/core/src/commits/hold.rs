@@ -1,0 +1,255 @@
+//! The holder's part: from CLAIM to DECIDE, and giving up.
+
+use crds::task::SettleOrder;
+use crds::tracking::{RunItem, RunState};
+use crds::{Reason, RunId};
+
+use super::claim::{Claim, Claimed, claim as decide_claim, prefix_taken};
+use super::{
+    Act, Carried, Carrier, Effect, Ending, Held, Phase, Role, Seen, Sweep, TRIES_MAX, Then, Why,
+    carry, transitions,
+};
+use crate::error::Failure;
+use crate::manifests::{Manifest, build, to_body};
+use crate::objects::Prefix;
+use crate::plan::Plan;
+use crate::records::{self, TaskRecord};
+
+fn fenced() -> Failure {
+    Failure::fenced(Reason::Fenced, "another process has taken the source")
+}
+
+pub(super) fn claim(carrier: Carrier, seen: &Seen, fresh: RunId, tries: u32) -> (Carrier, Act) {
+    if tries > TRIES_MAX {
+        let failure = Failure::fenced(Reason::SourceBusy, "others keep taking the source");
+        return carrier.end(Ending::Failed(failure));
+    }
+    let run = seen.run.clone();
+    match (decide_claim(carrier.task(), seen, fresh, carrier.lease_seconds), run) {
+        (Claim::Answered, _) => carrier.end(Ending::Answered),
+        (Claim::Refused(failure), _) => carrier.end(Ending::Failed(failure)),
+        (Claim::CarryFirst, Some(run)) => carry::fetch(carrier, run, Then::Claim),
+        (Claim::TidyFirst, Some(run)) => carry::tidy(carrier, run, Then::Claim, None, 0),
+        (Claim::CarryFirst | Claim::TidyFirst, None) => carrier.end(Ending::Failed(fenced())),
+        (Claim::Write(claimed), _) => {
+            let transaction = claimed.transaction.clone();
+            carrier.track(Phase::Claiming(claimed, tries), transaction)
+        }
+    }
+}
+
+/// CLAIM was refused: by our own write whose reply was lost, or by another's.
+pub(super) fn claimed(
+    carrier: Carrier,
+    claimed: Claimed,
+    seen: &Seen,
+    fresh: RunId,
+    tries: u32,
+) -> (Carrier, Act) {
+    match &seen.run {
+        Some(run) if run.run == claimed.item.run && run.state == RunState::Claimed => {
+            let ours = seen.identity.as_ref() == Some(&seen.own_identity);
+            let claimed = Claimed { item: run.clone(), ..claimed };
+            identify(carrier, claimed, ours)
+        }
+        Some(_) | None => claim(carrier, seen, fresh, tries),
+    }
+}
+
+/// Marks the prefix as this source's; an identity that is there was compared by CLAIM, but another
+/// source may come in between.
+pub(super) fn identify(carrier: Carrier, claimed: Claimed, known: bool) -> (Carrier, Act) {
+    if known {
+        return plan(carrier, claimed);
+    }
+    let body = to_body(&claimed.identity);
+    match Prefix::parse(&claimed.item.uri) {
+        Ok(prefix) => {
+            let uri = claimed.item.uri.clone();
+            let effect = Effect::PutOnce { uri, key: prefix.source(), body };
+            carrier.go(Phase::Identifying(Box::new(claimed)), Act::Write(vec![effect]))
+        }
+        Err(bad) => {
+            let failure = Failure::permanent(Reason::InvalidSpec, bad.to_string(), "mend output.uri");
+            carrier.look(Why::Fail(Box::new(failure), Box::new(claimed.item), 0))
+        }
+    }
+}
+
+pub(super) fn identified(carrier: Carrier, claimed: Claimed, seen: &Seen) -> (Carrier, Act) {
+    if seen.identity.as_ref() == Some(&seen.own_identity) {
+        return plan(carrier, claimed);
+    }
+    carrier.look(Why::Fail(Box::new(prefix_taken()), Box::new(claimed.item), 0))
+}
+
+pub(super) fn plan(carrier: Carrier, claimed: Claimed) -> (Carrier, Act) {
+    carrier.go(Phase::Planning(Box::new(claimed.item)), Act::Plan(claimed.order))
+}
+
+pub(super) fn planned(carrier: Carrier, run: RunItem, plan: Plan) -> (Carrier, Act) {
+    let body = to_body(&plan);
+    let plan_hash = crate::plan::hash(&body);
+    let uri = run.uri.clone();
+    let key = match Prefix::parse(&uri) {
+        Ok(prefix) => prefix.plan(run.run),
+        Err(_) => String::new(),
+    };
+    let held = Box::new(Held { run, plan, plan_hash });
+    carrier.go(Phase::PuttingPlan(held), Act::Write(vec![Effect::PutOnce { uri, key, body }]))
+}
+
+/// A refused plan is our own, written before its reply was lost: run ids are never used twice.
+pub(super) fn pin(carrier: Carrier, held: Held) -> (Carrier, Act) {
+    let deadline = held.run.deadline;
+    let change = transitions::pin(&held.run, &held.plan, &held.plan_hash, deadline);
+    carrier.track(Phase::Pinning(Box::new(held), Box::new(change.item)), change.transaction)
+}
+
+pub(super) fn pinned(carrier: Carrier, held: Held, seen: &Seen) -> (Carrier, Act) {
+    match &seen.run {
+        Some(run) if run.run == held.run.run && run.state == RunState::Running => {
+            let run = run.clone();
+            running(carrier, Held { run, ..held })
+        }
+        Some(_) | None => carrier.end(Ending::Failed(fenced())),
+    }
+}
+
+pub(super) fn running(carrier: Carrier, held: Held) -> (Carrier, Act) {
+    let held = Box::new(held);
+    carrier.go(Phase::Running(held.clone()), Act::Extract(held))
+}
+
+pub(super) fn renew(carrier: Carrier, held: Held, now: i64, records: u32) -> (Carrier, Act) {
+    let change = transitions::renew(&held.run, now + carrier.lease_seconds, records);
+    carrier.track(Phase::Renewing(Box::new(held), Box::new(change.item)), change.transaction)
+}
+
+pub(super) fn renewed(carrier: Carrier, held: Held, seen: &Seen) -> (Carrier, Act) {
+    pinned(carrier, held, seen)
+}
+
+pub(super) fn recorded(carrier: Carrier, held: Held, records: Vec<TaskRecord>) -> (Carrier, Act) {
+    match records::check(&held.plan, &held.plan_hash, &records) {
+        Ok(()) => {
+            let act = Act::Assure(records.clone());
+            carrier.go(Phase::Assuring(Box::new(held), records), act)
+        }
+        Err(failure) => carrier.look(Why::Fail(Box::new(failure), Box::new(held.run), 0)),
+    }
+}
+
+pub(super) fn assured(carrier: Carrier, held: Held, records: Vec<TaskRecord>) -> (Carrier, Act) {
+    let run = &held.run;
+    match run.head.as_ref().filter(|head| run.mode.replaces() && head.uri == run.uri) {
+        Some(head) => {
+            let act = Act::ReadChain { uri: head.uri.clone(), run: head.run };
+            carrier.go(Phase::Chaining(Box::new(held), records), act)
+        }
+        None => manifest(carrier, held, &records, Vec::new()),
+    }
+}
+
+pub(super) fn manifest(
+    carrier: Carrier,
+    held: Held,
+    records: &[TaskRecord],
+    replaces: Vec<RunId>,
+) -> (Carrier, Act) {
+    let manifest = build(&held.run, &held.plan, &held.plan_hash, records, replaces);
+    let uri = held.run.uri.clone();
+    let key = Prefix::parse(&uri).map(|prefix| prefix.manifest(held.run.run)).unwrap_or_default();
+    let effect = Effect::PutOnce { uri, key, body: to_body(&manifest) };
+    carrier.go(
+        Phase::PuttingManifest(Box::new(held), Box::new(manifest)),
+        Act::Write(vec![effect]),
+    )
+}
+
+pub(super) fn decide(carrier: Carrier, held: Held, manifest: Manifest, tries: u32) -> (Carrier, Act) {
+    let change = transitions::decide(&held.run, held.run.deadline, manifest.ranges);
+    let phase = Phase::Deciding(Box::new(held), Box::new(manifest), Box::new(change.item), tries);
+    carrier.track(phase, change.transaction)
+}
+
+/// DECIDE was refused: by our own write, by a moved watermark, or by another holder.
+pub(super) fn decided(
+    carrier: Carrier,
+    held: Held,
+    manifest: Manifest,
+    seen: &Seen,
+    tries: u32,
+) -> (Carrier, Act) {
+    let Some(run) = seen.run.as_ref().filter(|run| run.run == held.run.run) else {
+        return carrier.end(Ending::Failed(fenced()));
+    };
+    match run.state {
+        RunState::Committing => {
+            let carried = Carried { run: run.clone(), manifest, then: Then::Finish };
+            carry::complete(carrier, carried)
+        }
+        RunState::Published => carry::tidy(carrier, run.clone(), Then::Finish, Some(manifest), 0),
+        RunState::Running => {
+            let low = run.window.as_ref().and_then(|window| window.low_text.clone());
+            let stored = seen.legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone());
+            if seen.legacy.is_none() || stored != low || tries > TRIES_MAX {
+                let failure = moved(seen);
+                let run = Box::new(run.clone());
+                return carrier.look(Why::Fail(Box::new(failure), run, 0));
+            }
+            let held = Held { run: run.clone(), ..held };
+            decide(carrier, held, manifest, tries)
+        }
+        RunState::Claimed | RunState::Failed | RunState::Aborted | RunState::Reverting => {
+            carrier.end(Ending::Failed(fenced()))
+        }
+    }
+}
+
+fn moved(seen: &Seen) -> Failure {
+    if seen.legacy.is_none() {
+        return Failure::permanent(
+            Reason::TrackingLost,
+            "the tracking item of the source was deleted while the run was under way",
+            "restore the item, or reingest",
+        );
+    }
+    Failure::transient(
+        Reason::WatermarkMoved,
+        "somebody else moved the stored watermark while the run was under way",
+        "let only one writer use the tracking item; the next attempt starts from the new watermark",
+    )
+}
+
+/// Gives the run up, if it is still ours and undecided.
+pub(super) fn fail(
+    carrier: Carrier,
+    failure: Failure,
+    run: RunItem,
+    seen: &Seen,
+    tries: u32,
+) -> (Carrier, Act) {
+    let found = seen.run.as_ref().filter(|found| found.run == run.run && found.state.is_live());
+    let (Some(found), false) = (found, tries > TRIES_MAX) else {
+        return carrier.end(Ending::Failed(failure));
+    };
+    let last = match &carrier.role {
+        Role::Hold { last, .. } => *last || failure.exit == crds::condition::Exit::Permanent,
+        Role::Settle { .. } => false,
+    };
+    let order = SettleOrder { last, aborted: false, report: failure.report.clone() };
+    let change = transitions::fail(found, seen, carrier.task(), &order);
+    let phase = Phase::Failing(Box::new(failure), Box::new(change.item), tries);
+    carrier.track(phase, change.transaction)
+}
+
+/// FAIL holds: now the open uploads of the run may go.
+pub(super) fn abandon(carrier: Carrier, failure: Failure, run: &RunItem) -> (Carrier, Act) {
+    if let Role::Settle { .. } = carrier.role {
+        return carrier.look(Why::Settle { swept: false, tries: 0 });
+    }
+    let sweep =
+        Sweep { uri: run.uri.clone(), run: run.run, passes: 2, failure: Some(failure) };
+    super::settle::sweep(carrier, sweep)
+}

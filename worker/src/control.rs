@@ -1,0 +1,320 @@
+//! The control objects under `<uri>/_tidemark/`, and the uploads and files they speak of.
+
+use std::time::Duration;
+
+use aws_sdk_s3::Client;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::primitives::ByteStream;
+use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use crds::{Reason, RunId};
+use serde::de::DeserializeOwned;
+use worker_core::commits::Reply;
+use worker_core::error::Failure;
+use worker_core::manifests::{ManifestFile, TOKEN_METADATA};
+use worker_core::objects::Prefix;
+use worker_core::plan::CONTROL_VERSION;
+use worker_core::records::{PendingFile, TaskRecord};
+
+use crate::objects::storage_failure;
+
+/// How often a write that met another one in flight (409) is sent again.
+const CONFLICTS_MAX: u32 = 20;
+
+/// The control objects of one prefix.
+#[derive(Debug, Clone)]
+pub struct Control {
+    client: Client,
+    /// Bucket and prefix.
+    pub prefix: Prefix,
+}
+
+/// When an object may be written.
+#[derive(Debug, Clone)]
+pub enum Only {
+    /// There is none.
+    IfAbsent,
+    /// It is at this `ETag`.
+    IfAt(String),
+}
+
+fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> &str {
+    match error {
+        SdkError::ServiceError(service) => service.err().code().unwrap_or("unknown"),
+        _ => "none",
+    }
+}
+
+impl Control {
+    /// The control objects under `uri`.
+    ///
+    /// # Errors
+    /// `InvalidSpec` for a uri that is not `s3://<bucket>/<prefix>`.
+    pub fn new(client: Client, uri: &str) -> Result<Self, Failure> {
+        let prefix = Prefix::parse(uri).map_err(|bad| {
+            Failure::permanent(Reason::InvalidSpec, bad.to_string(), "mend output.uri")
+        })?;
+        Ok(Self { client, prefix })
+    }
+
+    /// Reads one object with its `ETag`; `None` where there is none.
+    ///
+    /// # Errors
+    /// As [`storage_failure`].
+    pub async fn bytes(&self, key: &str) -> Result<Option<(Vec<u8>, String)>, Failure> {
+        let request = self.client.get_object().bucket(&self.prefix.bucket).key(key);
+        let reply = match request.send().await {
+            Ok(reply) => reply,
+            Err(error) if code(&error) == "NoSuchKey" => return Ok(None),
+            Err(error) => return Err(storage_failure("read a control object", &error)),
+        };
+        let etag = reply.e_tag().unwrap_or_default().to_owned();
+        let body = reply.body.collect().await.map_err(|_| {
+            Failure::transient(Reason::StorageUnreachable, "a control object broke off", "")
+        })?;
+        Ok(Some((body.to_vec(), etag)))
+    }
+
+    /// Reads one control object as JSON.
+    ///
+    /// # Errors
+    /// As [`Self::bytes`]; `NewerRelease` and `StorageFailed` for what cannot be understood.
+    pub async fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<(T, String)>, Failure> {
+        let Some((body, etag)) = self.bytes(key).await? else { return Ok(None) };
+        parse(key, &body).map(|value| Some((value, etag)))
+    }
+
+    /// Writes one object under a condition. A refusal may stem from our own lost write.
+    ///
+    /// # Errors
+    /// As [`storage_failure`].
+    pub async fn put(&self, key: &str, body: &[u8], only: &Only) -> Result<Reply, Failure> {
+        for attempt in 0..CONFLICTS_MAX {
+            let request = self
+                .client
+                .put_object()
+                .bucket(&self.prefix.bucket)
+                .key(key)
+                .content_type("application/json")
+                .body(ByteStream::from(body.to_vec()));
+            let request = match only {
+                Only::IfAbsent => request.if_none_match("*"),
+                Only::IfAt(etag) => request.if_match(etag),
+            };
+            match request.send().await {
+                Ok(_) => return Ok(Reply::Done),
+                Err(error) => match code(&error) {
+                    "PreconditionFailed" => return Ok(Reply::Refused),
+                    // a conflicting write was in flight: nothing is known, so ask again
+                    "ConditionalRequestConflict" | "OperationAborted" => {
+                        tokio::time::sleep(Duration::from_millis(20 << attempt.min(6))).await;
+                    }
+                    _ => return Err(storage_failure("write a control object", &error)),
+                },
+            }
+        }
+        Err(Failure::transient(Reason::StorageFailed, "a control object is contended", ""))
+    }
+
+    /// Completes an upload, or finds that it was completed: same token, same size.
+    ///
+    /// # Errors
+    /// As [`storage_failure`].
+    pub async fn complete(&self, file: &ManifestFile) -> Result<Reply, Failure> {
+        let parts = (1..).zip(&file.parts).map(|(number, etag)| {
+            CompletedPart::builder().part_number(number).e_tag(etag).build()
+        });
+        let upload = CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build();
+        let sent = self
+            .client
+            .complete_multipart_upload()
+            .bucket(&self.prefix.bucket)
+            .key(&file.key)
+            .upload_id(&file.upload_id)
+            .multipart_upload(upload)
+            .send()
+            .await;
+        match sent {
+            Ok(_) => Ok(Reply::Done),
+            Err(error) if code(&error) == "NoSuchUpload" => self.completed_before(file).await,
+            Err(error) => Err(storage_failure("complete a file", &error)),
+        }
+    }
+
+    async fn completed_before(&self, file: &ManifestFile) -> Result<Reply, Failure> {
+        let head = self.client.head_object().bucket(&self.prefix.bucket).key(&file.key).send().await;
+        match head {
+            Ok(head) => {
+                let token = head.metadata().and_then(|all| all.get(TOKEN_METADATA));
+                let size = head.content_length().and_then(|size| u64::try_from(size).ok());
+                let ours = token == Some(&file.token) && size == Some(file.bytes);
+                Ok(if ours { Reply::Done } else { Reply::Gone })
+            }
+            Err(error) => {
+                let missing = matches!(&error, SdkError::ServiceError(service)
+                    if service.raw().status().as_u16() == 404);
+                if missing { Ok(Reply::Gone) } else { Err(storage_failure("look at a file", &error)) }
+            }
+        }
+    }
+
+    /// Aborts an upload; an unknown one is done.
+    ///
+    /// # Errors
+    /// As [`storage_failure`].
+    pub async fn abort(&self, key: &str, upload_id: &str) -> Result<Reply, Failure> {
+        let sent = self
+            .client
+            .abort_multipart_upload()
+            .bucket(&self.prefix.bucket)
+            .key(key)
+            .upload_id(upload_id)
+            .send()
+            .await;
+        match sent {
+            Ok(_) => Ok(Reply::Done),
+            Err(error) if code(&error) == "NoSuchUpload" => Ok(Reply::Done),
+            Err(error) => Err(storage_failure("abort an upload", &error)),
+        }
+    }
+
+    /// Deletes a file; one that is not there is done.
+    ///
+    /// # Errors
+    /// As [`storage_failure`].
+    pub async fn delete(&self, key: &str) -> Result<Reply, Failure> {
+        let sent = self.client.delete_object().bucket(&self.prefix.bucket).key(key).send().await;
+        sent.map(|_| Reply::Done).map_err(|error| storage_failure("delete a file", &error))
+    }
+
+    /// Open uploads of a run: key and id.
+    ///
+    /// # Errors
+    /// As [`storage_failure`].
+    pub async fn uploads(&self, run: RunId) -> Result<Vec<(String, String)>, Failure> {
+        let folder = self.prefix.run_folder(run);
+        let mut found = Vec::new();
+        let (mut key_marker, mut id_marker) = (None, None);
+        loop {
+            let page = self
+                .client
+                .list_multipart_uploads()
+                .bucket(&self.prefix.bucket)
+                .prefix(&folder)
+                .set_key_marker(key_marker)
+                .set_upload_id_marker(id_marker)
+                .send()
+                .await
+                .map_err(|error| storage_failure("list open uploads", &error))?;
+            for upload in page.uploads() {
+                if let (Some(key), Some(id)) = (upload.key(), upload.upload_id())
+                    && key.starts_with(&folder)
+                {
+                    found.push((key.to_owned(), id.to_owned()));
+                }
+            }
+            if !page.is_truncated().unwrap_or(false) || page.next_key_marker().is_none() {
+                return Ok(found);
+            }
+            key_marker = page.next_key_marker().map(Into::into);
+            id_marker = page.next_upload_id_marker().map(Into::into);
+        }
+    }
+
+    /// Whether every part of an upload is still there as recorded.
+    ///
+    /// # Errors
+    /// `RecordMismatch` where it is not; else as [`storage_failure`].
+    pub async fn assure(&self, file: &PendingFile) -> Result<(), Failure> {
+        let (mut etags, mut marker) = (Vec::new(), None);
+        loop {
+            let page = self
+                .client
+                .list_parts()
+                .bucket(&self.prefix.bucket)
+                .key(&file.key)
+                .upload_id(&file.upload_id)
+                .set_part_number_marker(marker)
+                .send()
+                .await
+                .map_err(|error| storage_failure("look at an upload", &error))?;
+            etags.extend(page.parts().iter().filter_map(|part| part.e_tag().map(bare)));
+            if !page.is_truncated().unwrap_or(false) || page.next_part_number_marker().is_none() {
+                break;
+            }
+            marker = page.next_part_number_marker().map(Into::into);
+        }
+        if etags.iter().map(String::as_str).eq(file.parts.iter().map(|etag| etag.trim_matches('"'))) {
+            return Ok(());
+        }
+        Err(Failure::transient(
+            Reason::RecordMismatch,
+            "an upload does not hold the parts that its record names",
+            "the next attempt writes the files anew",
+        ))
+    }
+
+    /// Which ranges of a run have a record.
+    ///
+    /// # Errors
+    /// As [`storage_failure`].
+    pub async fn recorded(&self, run: RunId) -> Result<Vec<String>, Failure> {
+        let mut keys = Vec::new();
+        let mut token = None;
+        loop {
+            let page = self
+                .client
+                .list_objects_v2()
+                .bucket(&self.prefix.bucket)
+                .prefix(self.prefix.records(run))
+                .set_continuation_token(token)
+                .send()
+                .await
+                .map_err(|error| storage_failure("list records", &error))?;
+            keys.extend(page.contents().iter().filter_map(|found| found.key().map(Into::into)));
+            token = page.next_continuation_token().map(Into::into);
+            if token.is_none() {
+                return Ok(keys);
+            }
+        }
+    }
+
+    /// Reads the records with these keys.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; `RecordMissing` where a listed one is gone.
+    pub async fn records(&self, keys: &[String]) -> Result<Vec<TaskRecord>, Failure> {
+        let mut records = Vec::with_capacity(keys.len());
+        for key in keys {
+            let found = self.read(key).await?.ok_or_else(|| {
+                Failure::transient(Reason::RecordMissing, "a record vanished", "")
+            })?;
+            records.push(found.0);
+        }
+        Ok(records)
+    }
+}
+
+fn bare(etag: &str) -> String {
+    etag.trim_matches('"').to_owned()
+}
+
+fn parse<T: DeserializeOwned>(key: &str, body: &[u8]) -> Result<T, Failure> {
+    let name = key.rsplit('/').next().unwrap_or_default();
+    let version = serde_json::from_slice::<serde_json::Value>(body)
+        .ok()
+        .and_then(|value| value.get("version").and_then(serde_json::Value::as_u64));
+    if version.is_some_and(|version| version > u64::from(CONTROL_VERSION)) {
+        return Err(Failure::permanent(
+            Reason::NewerRelease,
+            format!("{name} was written by a newer release"),
+            "upgrade Tidemark to that release",
+        ));
+    }
+    serde_json::from_slice(body).map_err(|_| {
+        Failure::permanent(
+            Reason::StorageFailed,
+            format!("{name} under _tidemark cannot be understood"),
+            "do not edit the objects under _tidemark; restore it from a version of the bucket",
+        )
+    })
+}

@@ -1,0 +1,108 @@
+//! `tidemark plan`: what a run would do, without writing anything.
+
+use std::io::Write;
+
+use crds::tracking::{outcome_key, run_key};
+use crds::{Reason, RunId};
+use uuid::Uuid;
+use worker_core::columns::Target;
+use worker_core::commits::Seen;
+use worker_core::commits::claim::{Claim, claim};
+use worker_core::error::Failure;
+use worker_core::manifests::{Pointer, SourceIdentity};
+use worker_core::plan::{CONTROL_VERSION, Plan};
+use worker_core::rows::copy_statement;
+
+use crate::control::Control;
+use crate::pause::Pause;
+use crate::run::{local_task, local_world};
+use crate::settings::Local;
+use crate::tracking::TrackingTable;
+
+/// Prints one line on standard output.
+pub fn print(line: &str) {
+    // a closed pipe is the reader's wish
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
+/// Asks the database as a run would, and prints what it would read.
+///
+/// # Errors
+/// As CLAIM and PLAN of a run.
+pub async fn plan(local: &Local) -> Result<String, Failure> {
+    let task = local_task(local)?;
+    let (stores, login) = local_world(local, &task).await?;
+    let table = TrackingTable::new(stores.dynamodb.clone(), task.tracking.table.clone());
+    let control = Control::new(stores.s3.clone(), &task.spec.output.uri)?;
+    let key = &task.tracking.key;
+    let identity: Option<(SourceIdentity, String)> = control.read(&control.prefix.source()).await?;
+    let pointer: Option<(Pointer, String)> = control.read(&control.prefix.pointer()).await?;
+    let identity = identity.map(|(identity, _)| identity);
+    let seen = Seen {
+        now: jiff::Timestamp::now().as_second(),
+        run: table.read(&run_key(key)).await?,
+        legacy: table.read(key).await?,
+        outcome: table.read(&outcome_key(key, &task.owner.uid)).await?,
+        holder_outcome: None,
+        pointer: pointer.map(|(pointer, _)| pointer),
+        own_identity: identity.clone().unwrap_or(SourceIdentity {
+            version: CONTROL_VERSION,
+            tracking: String::new(),
+            table: task.tracking.table.clone(),
+            source: key.clone(),
+        }),
+        identity,
+    };
+    let order = match claim(&task, &seen, RunId(Uuid::now_v7()), 0) {
+        Claim::Write(claimed) => claimed.order,
+        Claim::Refused(failure) => return Err(failure),
+        Claim::Answered | Claim::CarryFirst | Claim::TidyFirst => {
+            return Err(Failure::transient(
+                Reason::Committing,
+                "a run of this source is being published; plan again in a moment",
+                "",
+            ));
+        }
+    };
+    let holder =
+        Box::pin(crate::bounds::open(&login, &task.spec.extract, &order, &Pause::default().points())).await?;
+    show(&holder.plan)?;
+    Ok(format!("planned {} ranges", holder.plan.ranges.len()))
+}
+
+fn show(plan: &Plan) -> Result<(), Failure> {
+    print(&format!("table      {}", plan.table));
+    print(&format!("mode       {:?}", plan.mode));
+    let bound = |bound: &Option<String>| bound.clone().unwrap_or_else(|| "-".to_owned());
+    let window = &plan.window;
+    let guard = window.guard.map_or_else(|| "-".to_owned(), |guard| format!("{guard:?}"));
+    print(&format!(
+        "window     low {} high {} guard {}{}",
+        bound(&window.low),
+        bound(&window.high),
+        guard.to_lowercase(),
+        if window.empty { " (nothing to take)" } else { "" }
+    ));
+    print(&format!("rows       {} in the table, estimated", plan.estimated_rows));
+    print(&format!("columns    {}", plan.columns.len()));
+    for column in &plan.columns {
+        let how = if column.target == Target::AsText {
+            "as text".to_owned()
+        } else {
+            format!("{:?}", column.target)
+        };
+        print(&format!("  {:<30} {:<30} {how}", column.name, column.type_name));
+    }
+    print(&format!("ranges     {}", plan.ranges.len()));
+    for (index, range) in plan.ranges.iter().enumerate() {
+        let nulls = if range.nulls { " and NULL" } else { "" };
+        print(&format!("  {index:<4} from {} to below {}{nulls}", bound(&range.from), bound(&range.to)));
+    }
+    if let Some(range) = plan.ranges.first() {
+        print(&format!("statement  {}", copy_statement(plan, range)?));
+    }
+    for warning in &plan.warnings {
+        print(&format!("warning    {warning}"));
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! One range: from the plan to its task record, in an extract pod or in the coordinator itself.
+
+use std::sync::Arc;
+
+use crds::Reason;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+use worker_core::batches::MemoryBudget;
+use worker_core::commits::{Held, Reply};
+use worker_core::error::Failure;
+use worker_core::manifests::to_body;
+use worker_core::plan::Plan;
+use worker_core::records::TaskRecord;
+
+use crate::batches::budget_from_cgroup;
+use crate::commits::World;
+use crate::control::{Control, Only};
+use crate::flow::{Extract, extract_range};
+use crate::pause::Pause;
+use crate::sessions::{self, Login};
+
+/// What every range of one run needs.
+#[derive(Clone)]
+pub struct RangeReader {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// Its SHA-256.
+    pub plan_hash: String,
+    /// How to log in.
+    pub login: Login,
+    /// S3.
+    pub s3: aws_sdk_s3::Client,
+    /// Control objects of the run's uri.
+    pub control: Control,
+    /// Memory of one range.
+    pub budget: MemoryBudget,
+    /// Becomes true when reading must end.
+    pub stop: watch::Receiver<bool>,
+    /// Pause points for tests.
+    pub pause: Pause,
+}
+
+impl RangeReader {
+    /// Reads range `index` and leaves its record, or finds that another process has left it.
+    ///
+    /// # Errors
+    /// Whatever stopped it; its own uploads are aborted then.
+    pub async fn read(&self, index: u32) -> Result<TaskRecord, Failure> {
+        let (run, prefix) = (self.plan.run, &self.control.prefix);
+        let key = prefix.record(run, index);
+        if let Some((record, _)) = self.control.read(&key).await? {
+            return Ok(record);
+        }
+        let token = Uuid::new_v4().simple().to_string();
+        let name = format!("tidemark/{run}/{index}");
+        let mut connection = sessions::connect(&self.login, &name).await?;
+        if let Some(snapshot) = &self.plan.snapshot {
+            sessions::import(&mut connection, snapshot).await?;
+        }
+        self.pause.at("range-start").await;
+        let record = extract_range(Extract {
+            plan: &self.plan,
+            plan_hash: &self.plan_hash,
+            index,
+            connection: &mut connection,
+            s3: &self.s3,
+            prefix,
+            token: &token,
+            budget: self.budget,
+            stop: self.stop.clone(),
+        })
+        .await?;
+        self.pause.at("before-record").await;
+        let put = self.control.put(&key, &to_body(&record), &Only::IfAbsent).await;
+        match put {
+            Ok(Reply::Done) => Ok(record),
+            Ok(Reply::Refused | Reply::Gone) => self.refused(&key, record).await,
+            Err(failure) => {
+                self.abort(&record).await;
+                Err(failure)
+            }
+        }
+    }
+
+    /// There is a record: our own, its reply lost, or that of another process for this range, which
+    /// counts then.
+    async fn refused(&self, key: &str, mine: TaskRecord) -> Result<TaskRecord, Failure> {
+        let found: Option<(TaskRecord, String)> = self.control.read(key).await?;
+        let (found, _) = found.ok_or_else(|| {
+            Failure::transient(Reason::StorageFailed, "a record was refused and is not there", "")
+        })?;
+        if found.token != mine.token {
+            self.abort(&mine).await;
+        }
+        Ok(found)
+    }
+
+    async fn abort(&self, record: &TaskRecord) {
+        for file in &record.files {
+            if let Err(failure) = self.control.abort(&file.key, &file.upload_id).await {
+                tracing::warn!(%failure, "abort an upload; settle will do it");
+            }
+        }
+    }
+}
+
+/// Ranges that are being read in this process.
+pub struct Extraction {
+    reading: Option<JoinHandle<Result<Vec<TaskRecord>, Failure>>>,
+    stop: watch::Sender<bool>,
+}
+
+impl Extraction {
+    /// The records, once all ranges have one; `None` while any is being read.
+    ///
+    /// # Errors
+    /// The first failure of a range.
+    pub async fn ended(&mut self) -> Result<Option<Vec<TaskRecord>>, Failure> {
+        if !self.reading.as_ref().is_some_and(JoinHandle::is_finished) {
+            return Ok(None);
+        }
+        let Some(reading) = self.reading.take() else { return Ok(None) };
+        match reading.await {
+            Ok(records) => records.map(Some),
+            Err(_) => Err(Failure::transient(Reason::Internal, "a range ended in disorder", "")),
+        }
+    }
+
+    /// Stops reading and waits until nothing is read and nothing uploaded any more.
+    pub async fn stop(mut self) {
+        let _ = self.stop.send(true);
+        if let Some(reading) = self.reading.take() {
+            let _ = reading.await;
+        }
+    }
+}
+
+/// Begins to read all ranges of a plan here, `parallel` at a time.
+///
+/// # Errors
+/// `InvalidSpec` for a bad uri.
+pub fn here(world: &World, held: &Held, parallel: usize) -> Result<Extraction, Failure> {
+    let Some(login) = world.login.clone() else { return Err(Failure::stopped()) };
+    let parallel = parallel.max(1);
+    let (stop, receiver) = watch::channel(false);
+    let reader = RangeReader {
+        plan: Arc::new(held.plan.clone()),
+        plan_hash: held.plan_hash.clone(),
+        login,
+        s3: world.stores.s3.clone(),
+        control: Control::new(world.stores.s3.clone(), &held.run.uri)?,
+        budget: budget_from_cgroup().shared(parallel),
+        stop: receiver,
+        pause: world.pause.clone(),
+    };
+    let count = u32::try_from(held.plan.ranges.len()).unwrap_or(u32::MAX);
+    let reading = async move {
+        let reader = &reader;
+        stream::iter(0..count)
+            .map(|index| async move { Box::pin(reader.read(index)).await })
+            .buffer_unordered(parallel)
+            .try_collect()
+            .await
+    };
+    Ok(Extraction { reading: Some(tokio::spawn(reading)), stop })
+}

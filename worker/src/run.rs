@@ -1,0 +1,339 @@
+//! The sub-commands: from what a process was told to its exit code.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crds::condition::Exit;
+use crds::source::Source;
+use crds::task::{self, SettleOrder, TASK_VERSION, TaskTracking};
+use crds::tracking::{OutcomeItem, Owner, outcome_key};
+use crds::{ExtractJob, HASH_VERSION, Reason, RunId, Task};
+use serde_json::json;
+use uuid::Uuid;
+use worker_core::commits::transitions::answers_complete;
+use worker_core::commits::{Carrier, Ending, Role};
+use worker_core::error::Failure;
+use worker_core::plan::{self, Plan};
+
+use crate::batches::budget_from_cgroup;
+use crate::commits::{Readers, World, drive};
+use crate::control::Control;
+use crate::extract::RangeReader;
+use crate::pause::Pause;
+use crate::report;
+use crate::sessions::{Login, read_credentials};
+use crate::settings::{Command, DurationFlags, ExtractPod, Local, Pod, Settings, SettlePod};
+use crate::shutdown::Stop;
+use crate::stores::{SecretDirs, Stores, connect};
+use crate::tracking::TrackingTable;
+
+/// Ranges that `run` reads at a time.
+const LOCAL_RANGES_AT_ONCE: usize = 4;
+
+/// Durations of the protocol.
+#[derive(Debug, Clone, Copy)]
+pub struct Durations {
+    /// Seconds that a claim lasts.
+    pub lease_seconds: i64,
+    /// Between renewals.
+    pub renew: Duration,
+    /// Between queries on the snapshot's session.
+    pub heartbeat: Duration,
+    /// Between looks for records.
+    pub poll: Duration,
+}
+
+impl From<DurationFlags> for Durations {
+    fn from(flags: DurationFlags) -> Self {
+        Self {
+            lease_seconds: flags.lease_seconds,
+            renew: Duration::from_secs(flags.renew_seconds),
+            heartbeat: Duration::from_secs(flags.heartbeat_seconds),
+            poll: Duration::from_millis(flags.poll_ms),
+        }
+    }
+}
+
+/// Does what was asked for.
+pub async fn run(settings: Settings) -> ExitCode {
+    let durations = Durations::from(settings.durations);
+    let result = match settings.command {
+        Command::Ready => return ready(),
+        Command::Coordinate(pod) => Box::pin(coordinate(&pod, durations)).await,
+        Command::Extract(pod) => Box::pin(extract(&pod)).await,
+        Command::Settle(pod) => Box::pin(settle(&pod, durations)).await,
+        Command::Run(local) => Box::pin(local_run(&local, durations)).await,
+        Command::Plan(local) => Box::pin(crate::dry_run::plan(&local)).await,
+    };
+    match result {
+        Ok(message) => report::done(&message),
+        Err(failure) => report::failed(&failure),
+    }
+}
+
+fn ready() -> ExitCode {
+    if Path::new(task::READY_FILE).exists() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn unreadable(what: &str) -> Failure {
+    Failure::permanent(Reason::Internal, format!("{what} cannot be understood"), "report this")
+}
+
+fn letter(text: &str) -> Result<Task, Failure> {
+    let version = serde_json::from_str::<serde_json::Value>(text)
+        .ok()
+        .and_then(|value| value.get("version").and_then(serde_json::Value::as_u64));
+    if version.is_some_and(|version| version > u64::from(TASK_VERSION)) {
+        return Err(Failure::permanent(
+            Reason::NewerRelease,
+            "the task was written by a newer release",
+            "use the worker image of the operator's release",
+        ));
+    }
+    serde_json::from_str(text).map_err(|_| unreadable("the task"))
+}
+
+fn listen() -> Result<Stop, Failure> {
+    Stop::listen().map_err(|_| {
+        Failure::transient(Reason::Internal, "signal handlers cannot be installed", "")
+    })
+}
+
+async fn pod_stores(task: &Task) -> Result<Stores, Failure> {
+    let dirs = SecretDirs {
+        output: Path::new(task::OUTPUT_SECRET_DIR),
+        tracking: Path::new(task::TRACKING_SECRET_DIR),
+    };
+    connect(&task.spec, &task.tracking, dirs).await
+}
+
+fn pod_login(task: &Task) -> Result<Login, Failure> {
+    let ca = Path::new(task::CA_FILE);
+    let ca = ca.exists().then(|| ca.to_path_buf());
+    login(&task.spec.source, Path::new(task::CREDENTIALS_DIR), ca)
+}
+
+/// The host of the manifest, or else that of the Secret.
+fn login(source: &Source, folder: &Path, ca: Option<PathBuf>) -> Result<Login, Failure> {
+    let mounted = read_credentials(folder)?;
+    let host = source.host.clone().or(mounted.host).ok_or_else(|| {
+        Failure::permanent(
+            Reason::CredentialsMissing,
+            "no host is named",
+            "set source.host, or the key host in the Secret of source.credentials.secretRef",
+        )
+    })?;
+    Ok(Login {
+        host,
+        port: source.port.unwrap_or(source.engine.default_port()),
+        database: source.database.clone(),
+        username: mounted.username,
+        password: mounted.password,
+        tls: source.tls.as_ref().and_then(|tls| tls.mode).unwrap_or_default(),
+        ca,
+    })
+}
+
+async fn coordinate(pod: &Pod, durations: Durations) -> Result<String, Failure> {
+    let task = letter(&pod.task)?;
+    let stores = pod_stores(&task).await?;
+    // a missing Secret key must not keep the protocol from saying N
+    let login = pod_login(&task)?;
+    let mut world = World {
+        stores,
+        login: Some(login),
+        readers: Readers::Pods,
+        durations,
+        stop: listen()?,
+        pause: Pause::parse(pod.pause.as_deref(), task.attempt),
+        ready: Arc::new(say_ready),
+        extraction: None,
+        holder: None,
+        task: task.clone(),
+    };
+    let role = Role::Hold { task: Box::new(task), last: false };
+    let ending = drive(Carrier::new(role, durations.lease_seconds), &mut world).await;
+    ended(ending, &world).await
+}
+
+fn say_ready() -> Result<(), Failure> {
+    std::fs::write(task::READY_FILE, "").map_err(|_| {
+        Failure::transient(Reason::Internal, "the ready file cannot be written", "report this")
+    })
+}
+
+/// Exit 0 only if the outcome answers the task as Complete.
+async fn ended(ending: Ending, world: &World) -> Result<String, Failure> {
+    match ending {
+        Ending::Published(manifest) => Ok(format!(
+            "run {} is published: {} rows, {} files",
+            manifest.run,
+            manifest.rows,
+            manifest.files.len()
+        )),
+        Ending::Answered => Ok("the request had been answered before".to_owned()),
+        Ending::Settled => Ok("settled".to_owned()),
+        Ending::Failed(failure) => Err(failure),
+        Ending::CarriedByAnother => {
+            let tracking = &world.task.tracking;
+            let table = TrackingTable::new(world.stores.dynamodb.clone(), tracking.table.clone());
+            let key = outcome_key(&tracking.key, &world.task.owner.uid);
+            let outcome: Option<OutcomeItem> = table.read(&key).await?;
+            let result = outcome.and_then(|outcome| outcome.result);
+            if result.is_some_and(|result| answers_complete(&result, &world.task)) {
+                return Ok("the run was published by another carrier".to_owned());
+            }
+            Err(Failure::fenced(Reason::Fenced, "another process has taken the source"))
+        }
+    }
+}
+
+async fn extract(pod: &ExtractPod) -> Result<String, Failure> {
+    let task = letter(&pod.pod.task)?;
+    let run: RunId = pod.run.parse().map_err(|_| unreadable("the run id"))?;
+    let stores = pod_stores(&task).await?;
+    let control = Control::new(stores.s3.clone(), &task.spec.output.uri)?;
+    let found = control.bytes(&control.prefix.plan(run)).await?;
+    let (body, _) = found.ok_or_else(|| {
+        Failure::fenced(Reason::Fenced, "the plan of the run is gone, so the run is over")
+    })?;
+    let planned: Plan = serde_json::from_slice(&body).map_err(|_| unreadable("the plan"))?;
+    if pod.index as usize >= planned.ranges.len() {
+        return Err(unreadable("the index of this pod"));
+    }
+    let reader = RangeReader {
+        plan_hash: plan::hash(&body),
+        plan: Arc::new(planned),
+        login: pod_login(&task)?,
+        s3: stores.s3.clone(),
+        control,
+        budget: budget_from_cgroup(),
+        stop: listen()?.receiver(),
+        pause: Pause::parse(pod.pod.pause.as_deref(), task.attempt),
+    };
+    let record = Box::pin(reader.read(pod.index)).await?;
+    Ok(format!("range {}: {} rows, {} files", record.index, record.rows, record.files.len()))
+}
+
+async fn settle(pod: &SettlePod, durations: Durations) -> Result<String, Failure> {
+    let task = letter(&pod.pod.task)?;
+    let order: SettleOrder =
+        serde_json::from_str(&pod.order).map_err(|_| unreadable("the settle order"))?;
+    let mut world = World {
+        stores: pod_stores(&task).await?,
+        login: None,
+        readers: Readers::Pods,
+        durations,
+        stop: listen()?,
+        pause: Pause::parse(pod.pod.pause.as_deref(), task.attempt),
+        ready: Arc::new(|| Ok(())),
+        extraction: None,
+        holder: None,
+        task: task.clone(),
+    };
+    let role = Role::Settle { task: Box::new(task), order: Box::new(order) };
+    let ending = drive(Carrier::new(role, durations.lease_seconds), &mut world).await;
+    ended(ending, &world).await
+}
+
+/// Reads a manifest for a run or plan without a cluster.
+///
+/// # Errors
+/// `InvalidSpec` and `TrackingNotAllowed`, each with a remedy.
+pub fn local_task(local: &Local) -> Result<Task, Failure> {
+    let invalid = |message: String| {
+        Failure::permanent(Reason::InvalidSpec, message, "mend the manifest")
+    };
+    let text = std::fs::read_to_string(&local.manifest)
+        .map_err(|error| invalid(format!("the manifest cannot be read: {}", error.kind())))?;
+    let job: ExtractJob = serde_saphyr::from_str(&text)
+        .map_err(|error| invalid(format!("the manifest is no ExtractJob: {error}")))?;
+    let tracking = job.spec.tracking.clone().unwrap_or_default();
+    let table = tracking.table.clone().or_else(|| local.tracking_table.clone()).ok_or_else(|| {
+        Failure::permanent(
+            Reason::TrackingNotAllowed,
+            "no tracking table is named",
+            "set tracking.table, or --tracking-table",
+        )
+    })?;
+    let default_key = format!("{}.{}", job.spec.source.database, job.spec.extract.table);
+    let request = crds::request::request_hash(&job.spec, HASH_VERSION);
+    Ok(Task {
+        version: TASK_VERSION,
+        tracking: TaskTracking {
+            table,
+            region: tracking.region,
+            endpoint: tracking.endpoint,
+            key: tracking.key.unwrap_or(default_key),
+        },
+        owner: Owner {
+            uid: format!("cli/{}", Uuid::now_v7()),
+            request: request.map(|request| request.request).unwrap_or_default(),
+            hash_version: HASH_VERSION,
+            generation: 1,
+            requested_at: None,
+        },
+        attempt: 1,
+        retry: 0,
+        name: job.metadata.name.unwrap_or_else(|| "run".to_owned()),
+        spec: job.spec,
+    })
+}
+
+/// Clients and login of a process without a cluster.
+///
+/// # Errors
+/// `CredentialsMissing`.
+pub async fn local_world(local: &Local, task: &Task) -> Result<(Stores, Login), Failure> {
+    let nowhere = PathBuf::new();
+    let dirs = SecretDirs { output: &nowhere, tracking: &nowhere };
+    let stores = connect(&task.spec, &task.tracking, dirs).await?;
+    let login = login(&task.spec.source, &local.credentials, local.ca_file.clone())?;
+    Ok((stores, login))
+}
+
+/// Everything in this process. Where another run holds the source, waits until its deadline.
+async fn local_run(local: &Local, durations: Durations) -> Result<String, Failure> {
+    let task = local_task(local)?;
+    let (stores, login) = local_world(local, &task).await?;
+    let count = task.spec.worker.as_ref().and_then(|worker| worker.parallelism);
+    let parallel = count.and_then(|count| usize::try_from(count).ok());
+    let mut world = World {
+        stores,
+        login: Some(login),
+        readers: Readers::Here(parallel.unwrap_or(LOCAL_RANGES_AT_ONCE)),
+        durations,
+        stop: listen()?,
+        pause: Pause::parse(local.pause.as_deref(), task.attempt),
+        ready: Arc::new(|| Ok(())),
+        extraction: None,
+        holder: None,
+        task: task.clone(),
+    };
+    loop {
+        let role = Role::Hold { task: Box::new(task.clone()), last: true };
+        let ending = drive(Carrier::new(role, durations.lease_seconds), &mut world).await;
+        let busy = matches!(&ending, Ending::Failed(failure)
+            if failure.exit == Exit::Fenced && failure.report.reason == Reason::SourceBusy);
+        if let (Ending::Published(manifest), false) = (&ending, busy) {
+            let said = json!({
+                "run": manifest.run, "rows": manifest.rows, "bytes": manifest.bytes,
+                "files": manifest.files.len(), "window": manifest.window,
+                "watermark": manifest.watermark_max,
+            });
+            crate::dry_run::print(&said.to_string());
+        }
+        if !busy || local.no_wait {
+            return ended(ending, &world).await;
+        }
+        if let Ending::Failed(failure) = &ending {
+            tracing::warn!(message = %failure.report, "waiting for the source");
+        }
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_secs(2)) => {}
+            () = world.stop.stopped() => return Err(Failure::stopped()),
+        }
+    }
+}

@@ -1,0 +1,111 @@
+//! Flags and environment of `tidemark`, read once.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use crds::task;
+
+/// Extracts one table to Parquet on S3, one window at a time, each published once.
+#[derive(Debug, Parser)]
+#[command(name = "tidemark", version)]
+pub struct Settings {
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+    /// Durations, all with the protocol's defaults.
+    #[command(flatten)]
+    pub durations: DurationFlags,
+}
+
+/// The sub-commands.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Claim, plan, hold the snapshot, publish: the coordinator pod.
+    Coordinate(Pod),
+    /// Read one range: an extract pod.
+    Extract(ExtractPod),
+    /// End what a stopped coordinator left: the settle pod.
+    Settle(SettlePod),
+    /// Whether the coordinator is Ready, for its probe.
+    Ready,
+    /// Everything in this process, without a cluster.
+    Run(Local),
+    /// A dry run: statement, ranges, estimates, warnings; nothing is written.
+    Plan(Local),
+}
+
+/// What every pod is told.
+#[derive(Debug, Args)]
+pub struct Pod {
+    /// The task, as JSON.
+    #[arg(long, env = task::TASK_ENV, hide_env_values = true)]
+    pub task: String,
+    /// A pause point for tests.
+    #[arg(long, env = crate::pause::PAUSE_ENV, hide = true)]
+    pub pause: Option<String>,
+}
+
+/// What an extract pod is told.
+#[derive(Debug, Args)]
+pub struct ExtractPod {
+    /// As every pod.
+    #[command(flatten)]
+    pub pod: Pod,
+    /// The run.
+    #[arg(long, env = task::RUN_ENV)]
+    pub run: String,
+    /// The range.
+    #[arg(long, env = task::INDEX_ENV)]
+    pub index: u32,
+}
+
+/// What a settle pod is told.
+#[derive(Debug, Args)]
+pub struct SettlePod {
+    /// As every pod.
+    #[command(flatten)]
+    pub pod: Pod,
+    /// How and why, as JSON.
+    #[arg(long, env = task::SETTLE_ENV)]
+    pub order: String,
+}
+
+/// A run or plan without a cluster. S3 and DynamoDB credentials come from the AWS environment.
+#[derive(Debug, Args)]
+pub struct Local {
+    /// An `ExtractJob` manifest.
+    #[arg(short = 'f', long = "manifest")]
+    pub manifest: PathBuf,
+    /// A folder with the files username and password, and optionally host.
+    #[arg(long, env = "TIDEMARK_CREDENTIALS_DIR", default_value = task::CREDENTIALS_DIR)]
+    pub credentials: PathBuf,
+    /// The certificate authority of the database, PEM; the public ones when left out.
+    #[arg(long, env = "TIDEMARK_CA_FILE")]
+    pub ca_file: Option<PathBuf>,
+    /// The tracking table, where the manifest names none.
+    #[arg(long, env = "TIDEMARK_TRACKING_TABLE")]
+    pub tracking_table: Option<String>,
+    /// Fail when another run holds the source, instead of waiting for its deadline.
+    #[arg(long)]
+    pub no_wait: bool,
+    /// A pause point for tests.
+    #[arg(long, env = crate::pause::PAUSE_ENV, hide = true)]
+    pub pause: Option<String>,
+}
+
+/// Durations of the protocol.
+#[derive(Debug, Clone, Copy, Args)]
+pub struct DurationFlags {
+    /// Seconds that a claim lasts unless renewed.
+    #[arg(long, global = true, env = "TIDEMARK_LEASE_SECONDS", default_value_t = 600)]
+    pub lease_seconds: i64,
+    /// Seconds between renewals.
+    #[arg(long, global = true, env = "TIDEMARK_RENEW_SECONDS", default_value_t = 180)]
+    pub renew_seconds: u64,
+    /// Seconds between queries that keep the snapshot's session alive.
+    #[arg(long, global = true, env = "TIDEMARK_HEARTBEAT_SECONDS", default_value_t = 15)]
+    pub heartbeat_seconds: u64,
+    /// Milliseconds between looks for records.
+    #[arg(long, global = true, env = "TIDEMARK_POLL_MS", default_value_t = 1000)]
+    pub poll_ms: u64,
+}

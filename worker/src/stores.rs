@@ -1,0 +1,104 @@
+//! The clients of S3 and DynamoDB: endpoints and regions from the task, credentials from mounted
+//! files or from the SDK's own chain.
+
+use std::path::Path;
+use std::time::Duration;
+
+use aws_config::retry::RetryConfig;
+use aws_config::timeout::TimeoutConfig;
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_s3::config::{Credentials, RequestChecksumCalculation};
+use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
+use crds::Reason;
+use crds::extract_job::ExtractJobSpec;
+use crds::task::TaskTracking;
+use worker_core::error::Failure;
+
+/// How often the SDK itself repeats a request that was throttled or met a 5xx.
+const ATTEMPTS_MAX: u32 = 8;
+
+/// Where credentials lie, if they are files.
+#[derive(Debug, Clone, Copy)]
+pub struct SecretDirs<'a> {
+    /// `accessKeyId` and `secretAccessKey` for S3.
+    pub output: &'a Path,
+    /// The same for DynamoDB.
+    pub tracking: &'a Path,
+}
+
+/// Both clients.
+#[derive(Debug, Clone)]
+pub struct Stores {
+    /// S3.
+    pub s3: aws_sdk_s3::Client,
+    /// DynamoDB.
+    pub dynamodb: aws_sdk_dynamodb::Client,
+}
+
+/// Makes the clients; nothing is sent yet.
+///
+/// # Errors
+/// `CredentialsMissing` when a folder of credentials lacks a file.
+pub async fn connect(
+    spec: &ExtractJobSpec,
+    tracking: &TaskTracking,
+    dirs: SecretDirs<'_>,
+) -> Result<Stores, Failure> {
+    let output = shared(spec.output.region.as_deref(), dirs.output, "output").await?;
+    let mut s3 = aws_sdk_s3::config::Builder::from(&output)
+        .force_path_style(spec.output.path_style.unwrap_or(spec.output.endpoint.is_some()))
+        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
+    s3.set_endpoint_url(spec.output.endpoint.clone().or_else(|| output.endpoint_url().map(Into::into)));
+    let table = shared(tracking.region.as_deref(), dirs.tracking, "tracking").await?;
+    let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(&table);
+    dynamodb.set_endpoint_url(
+        tracking.endpoint.clone().or_else(|| table.endpoint_url().map(Into::into)),
+    );
+    Ok(Stores {
+        s3: aws_sdk_s3::Client::from_conf(s3.build()),
+        dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
+    })
+}
+
+async fn shared(region: Option<&str>, dir: &Path, what: &str) -> Result<SdkConfig, Failure> {
+    let http = aws_smithy_http_client::Builder::new()
+        .tls_provider(Provider::Rustls(CryptoMode::Ring))
+        .build_https();
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(5))
+        .operation_attempt_timeout(Duration::from_mins(2))
+        .build();
+    let mut loader = aws_config::defaults(BehaviorVersion::latest())
+        .http_client(http)
+        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
+        .timeout_config(timeouts);
+    if let Some(region) = region {
+        loader = loader.region(Region::new(region.to_owned()));
+    }
+    if let Some(credentials) = credentials(dir, what)? {
+        loader = loader.credentials_provider(credentials);
+    }
+    let config = loader.load().await;
+    if config.region().is_some() {
+        return Ok(config);
+    }
+    // a server other than AWS takes any region, and AWS names the right one in its refusal
+    Ok(config.into_builder().region(Region::new("us-east-1")).build())
+}
+
+fn credentials(dir: &Path, what: &str) -> Result<Option<Credentials>, Failure> {
+    if !dir.exists() {
+        return Ok(None);
+    }
+    let read = |name: &str| {
+        std::fs::read_to_string(dir.join(name)).map(|text| text.trim().to_owned()).map_err(|_| {
+            Failure::permanent(
+                Reason::CredentialsMissing,
+                format!("the Secret of {what}.secretRef has no readable key {name}"),
+                "give it the keys accessKeyId and secretAccessKey",
+            )
+        })
+    };
+    let (id, secret) = (read("accessKeyId")?, read("secretAccessKey")?);
+    Ok(Some(Credentials::new(id, secret, None, None, "tidemark-secret")))
+}

@@ -1,0 +1,235 @@
+//! The tracking table: consistent reads of its items, and the protocol's transactions on them.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
+use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
+use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Put, TransactWriteItem};
+use crds::Reason;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use worker_core::commits::{Expect, Item, ItemWrite, Reply, Transaction};
+use worker_core::error::Failure;
+
+/// How often a transaction that met another one in flight is sent again.
+const CONFLICTS_MAX: u32 = 20;
+
+/// One tracking table.
+#[derive(Debug, Clone)]
+pub struct TrackingTable {
+    client: aws_sdk_dynamodb::Client,
+    table: String,
+}
+
+impl TrackingTable {
+    /// The table `table`, through `client`.
+    pub fn new(client: aws_sdk_dynamodb::Client, table: String) -> Self {
+        Self { client, table }
+    }
+
+    /// Reads one item, consistently.
+    ///
+    /// # Errors
+    /// As [`tracking_failure`]; `TrackingUnreadable` for an item of another shape.
+    pub async fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>, Failure> {
+        let reply = self
+            .client
+            .get_item()
+            .table_name(&self.table)
+            .key("source", AttributeValue::S(key.to_owned()))
+            .consistent_read(true)
+            .send()
+            .await
+            .map_err(|error| tracking_failure("read", &self.table, &error))?;
+        let Some(item) = reply.item else { return Ok(None) };
+        serde_dynamo::from_item(item).map(Some).map_err(|error| {
+            Failure::permanent(
+                Reason::TrackingUnreadable,
+                format!("item {key} of tracking table {} cannot be understood: {error}", self.table),
+                "restore the attributes' types: all of the old job's are text",
+            )
+        })
+    }
+
+    /// Writes all of a transaction or nothing. A lost reply is repeated under the same token by
+    /// the SDK; what it cannot tell comes back as `Refused`, and the caller reads.
+    ///
+    /// # Errors
+    /// As [`tracking_failure`].
+    pub async fn write(&self, transaction: &Transaction) -> Result<Reply, Failure> {
+        let items = transaction
+            .writes
+            .iter()
+            .map(|write| self.item(write))
+            .collect::<Result<Vec<_>, Failure>>()?;
+        for attempt in 0..CONFLICTS_MAX {
+            let request = self.client.transact_write_items().set_transact_items(Some(items.clone()));
+            let error = match request.send().await {
+                Ok(_) => return Ok(Reply::Done),
+                Err(error) => error,
+            };
+            match cancelled(&error) {
+                Some(Cancelled::Condition) => return Ok(Reply::Refused),
+                Some(Cancelled::Conflict) => {
+                    tokio::time::sleep(Duration::from_millis(20 << attempt.min(6))).await;
+                }
+                None => return Err(tracking_failure("write", &self.table, &error)),
+            }
+        }
+        Err(Failure::transient(
+            Reason::TrackingUnreachable,
+            format!("tracking table {} is contended", self.table),
+            "let fewer writers use the same item",
+        ))
+    }
+
+    fn item(&self, write: &ItemWrite) -> Result<TransactWriteItem, Failure> {
+        let condition = render(&write.expect)?;
+        let built = match &write.put {
+            Some(item) => Put::builder()
+                .table_name(&self.table)
+                .set_item(Some(attributes(item)?))
+                .condition_expression(condition.expression)
+                .set_expression_attribute_names(Some(condition.names))
+                .set_expression_attribute_values(condition.values)
+                .build()
+                .map(|put| TransactWriteItem::builder().put(put).build()),
+            None => ConditionCheck::builder()
+                .table_name(&self.table)
+                .key("source", AttributeValue::S(write.key.clone()))
+                .condition_expression(condition.expression)
+                .set_expression_attribute_names(Some(condition.names))
+                .set_expression_attribute_values(condition.values)
+                .build()
+                .map(|check| TransactWriteItem::builder().condition_check(check).build()),
+        };
+        built.map_err(|error| defect(&error))
+    }
+}
+
+fn defect(error: &dyn std::fmt::Display) -> Failure {
+    Failure::transient(Reason::Internal, format!("build a tracking write: {error}"), "report this")
+}
+
+fn attributes(item: &Item) -> Result<HashMap<String, AttributeValue>, Failure> {
+    let made = match item {
+        Item::Legacy(item) => serde_dynamo::to_item(item),
+        Item::Run(item) => serde_dynamo::to_item(&**item),
+        Item::Outcome(item) => serde_dynamo::to_item(&**item),
+    };
+    made.map_err(|error| defect(&error))
+}
+
+fn value<T: Serialize>(value: &T) -> Result<AttributeValue, Failure> {
+    serde_dynamo::to_attribute_value(value).map_err(|error| defect(&error))
+}
+
+struct Condition {
+    expression: String,
+    names: HashMap<String, String>,
+    values: Option<HashMap<String, AttributeValue>>,
+}
+
+/// A condition as DynamoDB's expression; `source` and `state` are reserved words, so every name
+/// stands behind a `#`.
+fn render(expect: &Expect) -> Result<Condition, Failure> {
+    let mut terms: Vec<(&str, Option<AttributeValue>)> = Vec::new();
+    match expect {
+        Expect::Absent => terms.push(("source", None)),
+        Expect::Run { run, state, rev } => {
+            terms.push(("run", Some(value(run)?)));
+            terms.push(("state", Some(value(state)?)));
+            terms.push(("rev", Some(value(rev)?)));
+        }
+        Expect::Legacy(read) => {
+            let text = |text: &Option<String>| text.clone().map(AttributeValue::S);
+            terms.push(("source", Some(AttributeValue::S(read.source.clone()))));
+            terms.push(("hwm_value", text(&read.hwm_value)));
+            terms.push(("lwm_value", text(&read.lwm_value)));
+            terms.push(("hwm_col_name", text(&read.hwm_col_name)));
+            terms.push(("hwm_column_type", text(&read.hwm_column_type)));
+            terms.push(("extract_type", text(&read.extract_type)));
+            terms.push(("updated_at", text(&read.updated_at)));
+            terms.push(("extract_successful", text(&read.extract_successful)));
+            terms.push(("extract_metadata", text(&read.extract_metadata)));
+        }
+        Expect::LegacyLow(low) => terms.push(("lwm_value", Some(AttributeValue::S(low.clone())))),
+        Expect::Outcome(read) => {
+            terms.push(("attempt", Some(value(&read.attempt)?)));
+            terms.push(("result", read.result.as_ref().map(value).transpose()?));
+        }
+    }
+    let names = terms.iter().map(|(name, _)| (format!("#{name}"), (*name).to_owned())).collect();
+    let expression = terms
+        .iter()
+        .map(|(name, value)| match value {
+            Some(_) => format!("#{name} = :{name}"),
+            None => format!("attribute_not_exists(#{name})"),
+        })
+        .collect::<Vec<_>>()
+        .join(" AND ");
+    let values: HashMap<String, AttributeValue> = terms
+        .into_iter()
+        .filter_map(|(name, value)| Some((format!(":{name}"), value?)))
+        .collect();
+    Ok(Condition { expression, names, values: (!values.is_empty()).then_some(values) })
+}
+
+enum Cancelled {
+    Condition,
+    Conflict,
+}
+
+fn cancelled(error: &SdkError<TransactWriteItemsError>) -> Option<Cancelled> {
+    let SdkError::ServiceError(service) = error else { return None };
+    match service.err() {
+        TransactWriteItemsError::TransactionCanceledException(cancelled) => {
+            let has = |code: &str| {
+                cancelled.cancellation_reasons().iter().any(|reason| reason.code() == Some(code))
+            };
+            if has("ConditionalCheckFailed") {
+                return Some(Cancelled::Condition);
+            }
+            let passing = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+            passing.into_iter().any(has).then_some(Cancelled::Conflict)
+        }
+        TransactWriteItemsError::TransactionInProgressException(_) => Some(Cancelled::Conflict),
+        _ => None,
+    }
+}
+
+/// What a failed request to DynamoDB means to people.
+pub fn tracking_failure<E, R>(action: &str, table: &str, error: &SdkError<E, R>) -> Failure
+where
+    E: ProvideErrorMetadata,
+{
+    let code = match error {
+        SdkError::ServiceError(service) => service.err().code().unwrap_or("unknown"),
+        _ => {
+            return Failure::transient(
+                Reason::TrackingUnreachable,
+                format!("{action} tracking table {table}: no answer from DynamoDB"),
+                "check tracking.endpoint and tracking.region, and the network policy of the namespace",
+            );
+        }
+    };
+    match code {
+        "ResourceNotFoundException" => Failure::permanent(
+            Reason::TrackingTableNotFound,
+            format!("there is no tracking table {table}"),
+            "create it with the text hash key source, or mend tracking.table and tracking.region",
+        ),
+        "AccessDeniedException" | "UnrecognizedClientException" | "InvalidSignatureException"
+        | "MissingAuthenticationTokenException" | "ExpiredTokenException" => Failure::permanent(
+            Reason::TrackingDenied,
+            format!("{action} tracking table {table}: DynamoDB refuses ({code})"),
+            "allow GetItem, PutItem and ConditionCheckItem on it, and check the credentials",
+        ),
+        code => Failure::transient(
+            Reason::TrackingUnreachable,
+            format!("{action} tracking table {table}: DynamoDB answers {code}"),
+            "",
+        ),
+    }
+}
