@@ -1,2 +1,27 @@
-//! Placeholder.
-fn main() {}
+//! `tidemark-operator`: makes the Jobs that extract tables, and says how they went.
+
+mod run;
+mod settings;
+mod error;
+mod reconcile;
+mod observed;
+mod tracking;
+mod effects;
+mod report;
+mod health;
+mod metrics;
+mod telemetry;
+
+use clap::Parser;
+
+fn main() -> anyhow::Result<()> {
+    let flags = settings::Flags::parse();
+    telemetry::start(flags.log_format);
+    rustls::crypto::ring::default_provider()
+        .install_default()
+        .map_err(|_| anyhow::anyhow!("another TLS provider is installed already"))?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(run::run(flags))
+}

@@ -82,6 +82,26 @@ pub fn foreign_job(seen: &Observed, name: &str) -> Decision {
         .after(seen.settings.timing.retry_most)
 }
 
+/// What to say when the API server refuses to make a Job.
+pub fn refused_job(seen: &Observed, name: &str, told: &str) -> Decision {
+    let report = Report::new(
+        Reason::PodNotStarted,
+        format!(
+            "the Job {name} is refused: {}",
+            told.chars().take(500).collect::<String>()
+        ),
+        "raise the quota of the namespace, or mend what the message names; it is tried again by itself",
+    );
+    Decision::say(
+        seen,
+        seen.status(),
+        present_phase(seen),
+        Mood::Reconciling,
+        &report,
+    )
+    .after(seen.settings.timing.busy_retry)
+}
+
 fn consider(seen: &Observed) -> Result<Decision, Pause> {
     let attempts = attempts(&seen.jobs, seen.uid());
     let latest = attempts.last();

@@ -53,7 +53,8 @@ pub(crate) fn start_or_rest(
             Decision::say(seen, status, Phase::Waiting, Mood::Reconciling, &report).after(pause),
         );
     }
-    let retry = if same {
+    let waits = status.phase == Some(Phase::Waiting);
+    let retry = if same && waits {
         status.retry.unwrap_or_default()
     } else {
         0

@@ -1,0 +1,203 @@
+//! In: a decision. Out: the cluster changed, one effect at a time, then the status, then events.
+//! Bound: the decision. Fails: at the first effect that fails; deciding again mends that.
+
+use std::time::Duration;
+
+use crds::{ExtractJob, ExtractJobStatus};
+use k8s_openapi::api::batch::v1::Job;
+use kube::Api;
+use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
+use kube::runtime::controller::Action;
+use operator_core::attempt::is_owned_by;
+use operator_core::decide::{foreign_job, refused_job};
+use operator_core::labels::{ENDING, FINALIZER, REV};
+use operator_core::{Decision, Effect, Observed};
+use serde_json::{Value, json};
+
+use crate::error::{Error, code};
+use crate::report;
+use crate::run::Context;
+
+/// The one field manager of everything that is applied.
+const MANAGER: &str = "tidemark-operator";
+
+/// What became of an effect.
+enum Applied {
+    /// Done, or done before.
+    Done,
+    /// The object has this version now.
+    Version(Option<String>),
+    /// The decision cannot be carried out: this one stands instead.
+    Instead(Box<Decision>),
+}
+
+/// Carries out a decision.
+///
+/// # Errors
+/// The API server's.
+pub(crate) async fn apply(
+    context: &Context,
+    seen: &Observed<'_>,
+    decision: &Decision,
+) -> Result<Action, Error> {
+    let mut version = seen.job.metadata.resource_version.clone();
+    let mut released = false;
+    let mut decision = decision;
+    let instead;
+    for effect in &decision.effects {
+        report::effect(context, seen, effect);
+        match one(context, seen, effect, version.as_deref()).await? {
+            Applied::Done => {}
+            Applied::Version(now) => version = now,
+            Applied::Instead(other) => {
+                instead = other;
+                decision = &instead;
+                break;
+            }
+        }
+        released |= *effect == Effect::DropFinalizer;
+    }
+    let deleted = seen.job.metadata.deletion_timestamp.is_some();
+    if seen.job.status.as_ref() != Some(&decision.status) && !(released && deleted) {
+        put_status(context, seen, &decision.status, version.as_deref()).await?;
+    }
+    report::notes(context, seen, &decision.notes).await;
+    Ok(Action::requeue(
+        decision.requeue.max(Duration::from_millis(50)),
+    ))
+}
+
+async fn one(
+    context: &Context,
+    seen: &Observed<'_>,
+    effect: &Effect,
+    version: Option<&str>,
+) -> Result<Applied, Error> {
+    let jobs: Api<Job> = Api::namespaced(context.client.clone(), seen.namespace());
+    match effect {
+        Effect::AddFinalizer => finalizer(context, seen, version, true).await,
+        Effect::DropFinalizer => finalizer(context, seen, version, false).await,
+        Effect::CreateJob(job) => create(&jobs, seen, job).await,
+        Effect::RecordEnding { job, ending } => {
+            let text = serde_json::to_string(ending).unwrap_or_default();
+            let patch = json!({ "metadata": { "annotations": { ENDING: text } } });
+            change(&jobs, job, &patch, "record the ending").await
+        }
+        Effect::RecordRev { job, rev } => {
+            let patch = json!({ "metadata": { "annotations": { REV: rev.to_string() } } });
+            change(&jobs, job, &patch, "record the revision").await
+        }
+        Effect::StopJob { job } => {
+            let patch = json!({ "spec": { "activeDeadlineSeconds": 1 } });
+            change(&jobs, job, &patch, "stop a Job").await
+        }
+        Effect::SetTtl { job, seconds } => {
+            let patch = json!({ "spec": { "ttlSecondsAfterFinished": seconds } });
+            change(&jobs, job, &patch, "let a Job expire").await
+        }
+        Effect::DeleteJob { job, uid } => {
+            let only = Preconditions {
+                uid: Some(uid.clone()),
+                resource_version: None,
+            };
+            let how = DeleteParams::foreground().preconditions(only);
+            match jobs.delete(job, &how).await {
+                Ok(_) => Ok(Applied::Done),
+                Err(error) if matches!(code(&error), Some(404 | 409)) => Ok(Applied::Done),
+                Err(error) => Err(Error::cluster("delete a Job")(error)),
+            }
+        }
+    }
+}
+
+async fn change(
+    jobs: &Api<Job>,
+    name: &str,
+    patch: &Value,
+    action: &'static str,
+) -> Result<Applied, Error> {
+    match jobs
+        .patch(name, &PatchParams::default(), &Patch::Merge(patch))
+        .await
+    {
+        Ok(_) => Ok(Applied::Done),
+        Err(error) if code(&error) == Some(404) => Ok(Applied::Done),
+        Err(error) => Err(Error::cluster(action)(error)),
+    }
+}
+
+async fn create(jobs: &Api<Job>, seen: &Observed<'_>, job: &Job) -> Result<Applied, Error> {
+    let params = PostParams {
+        field_manager: Some(MANAGER.to_owned()),
+        ..PostParams::default()
+    };
+    let error = match jobs.create(&params, job).await {
+        Ok(_) => return Ok(Applied::Done),
+        Err(error) => error,
+    };
+    let name = job.metadata.name.as_deref().unwrap_or_default();
+    match &error {
+        kube::Error::Api(status) if status.code == 409 && status.reason == "AlreadyExists" => {
+            let found = jobs
+                .get_opt(name)
+                .await
+                .map_err(Error::cluster("get a Job"))?;
+            match found {
+                Some(found) if !is_owned_by(&found, seen.uid()) => {
+                    Ok(Applied::Instead(Box::new(foreign_job(seen, name))))
+                }
+                Some(_) | None => Ok(Applied::Done),
+            }
+        }
+        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => Ok(Applied::Instead(
+            Box::new(refused_job(seen, name, &status.message)),
+        )),
+        _ => Err(Error::cluster("create a Job")(error)),
+    }
+}
+
+/// The version that was read is a condition: an object that changed meanwhile is decided on again.
+async fn finalizer(
+    context: &Context,
+    seen: &Observed<'_>,
+    version: Option<&str>,
+    add: bool,
+) -> Result<Applied, Error> {
+    let mut names = seen.job.metadata.finalizers.clone().unwrap_or_default();
+    names.retain(|name| name != FINALIZER);
+    if add {
+        names.push(FINALIZER.to_owned());
+    }
+    let patch = json!({ "metadata": { "resourceVersion": version, "finalizers": names } });
+    let objects: Api<ExtractJob> = Api::namespaced(context.client.clone(), seen.namespace());
+    match objects
+        .patch(seen.name(), &PatchParams::default(), &Patch::Merge(&patch))
+        .await
+    {
+        Ok(object) => Ok(Applied::Version(object.metadata.resource_version)),
+        Err(error) if code(&error) == Some(404) && !add => Ok(Applied::Done),
+        Err(error) => Err(Error::cluster("change the finalizer")(error)),
+    }
+}
+
+/// Under the version that was decided on, so that an old copy takes nothing back.
+async fn put_status(
+    context: &Context,
+    seen: &Observed<'_>,
+    status: &ExtractJobStatus,
+    version: Option<&str>,
+) -> Result<(), Error> {
+    let patch = json!({
+        "apiVersion": "tidemark.dev/v1alpha1",
+        "kind": "ExtractJob",
+        "metadata": { "name": seen.name(), "resourceVersion": version },
+        "status": status,
+    });
+    let objects: Api<ExtractJob> = Api::namespaced(context.client.clone(), seen.namespace());
+    let params = PatchParams::apply(MANAGER).force();
+    objects
+        .patch_status(seen.name(), &params, &Patch::Apply(&patch))
+        .await
+        .map_err(Error::cluster("apply the status"))?;
+    Ok(())
+}

@@ -1,0 +1,53 @@
+//! `/live`: the process runs. `/ready`: every watch has listed. `/metrics`: counters.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::routing::get;
+
+use crate::metrics::Metrics;
+
+/// What the three paths show.
+#[derive(Debug, Clone)]
+pub(crate) struct Health {
+    /// Whether every watch has listed.
+    pub(crate) ready: Arc<AtomicBool>,
+    /// Counters.
+    pub(crate) metrics: Arc<Metrics>,
+}
+
+/// Serves until the process ends.
+///
+/// # Errors
+/// The address cannot be bound.
+pub(crate) async fn serve(address: SocketAddr, health: Health) -> std::io::Result<()> {
+    let paths = Router::new()
+        .route("/live", get(|| std::future::ready("live")))
+        .route("/ready", get(ready))
+        .route("/metrics", get(metrics))
+        .with_state(health);
+    let listener = tokio::net::TcpListener::bind(address).await?;
+    axum::serve(listener, paths).await
+}
+
+#[expect(clippy::unused_async, reason = "axum wants a future")]
+async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
+    if health.ready.load(Ordering::Acquire) {
+        (StatusCode::OK, "ready")
+    } else {
+        (
+            StatusCode::SERVICE_UNAVAILABLE,
+            "watches have not listed yet",
+        )
+    }
+}
+
+#[expect(clippy::unused_async, reason = "axum wants a future")]
+async fn metrics(State(health): State<Health>) -> ([(&'static str, &'static str); 1], String) {
+    let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+    ([("content-type", kind)], health.metrics.text())
+}

@@ -1,0 +1,92 @@
+//! Counters of the operator. Names stand here and nowhere else.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
+use prometheus_client::registry::Registry;
+
+/// Label of errors.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+pub(crate) struct CategoryLabel {
+    /// [`crate::error::Error::category`] or a reason.
+    pub(crate) category: &'static str,
+}
+
+/// All metrics.
+#[derive(Debug)]
+pub(crate) struct Metrics {
+    registry: Registry,
+    /// Reconciles that were begun.
+    pub(crate) reconciles: Counter,
+    /// Reconciles at work.
+    pub(crate) active: Gauge,
+    /// Seconds from beginning to end.
+    pub(crate) seconds: Histogram,
+    /// Reconciles that failed, by category.
+    pub(crate) errors: Family<CategoryLabel, Counter>,
+    /// Reads of the tracking table.
+    pub(crate) tracking_reads: Counter<u64, AtomicU64>,
+    /// Effects applied, by kind.
+    pub(crate) effects: Family<CategoryLabel, Counter>,
+    /// Failed attempts to read or refusals that were shown in a condition, by reason.
+    pub(crate) warnings: Family<CategoryLabel, Counter>,
+}
+
+impl Metrics {
+    /// All at zero.
+    pub(crate) fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("tidemark_operator"),
+            reconciles: Counter::default(),
+            active: Gauge::default(),
+            seconds: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
+            errors: Family::default(),
+            tracking_reads: Counter::default(),
+            effects: Family::default(),
+            warnings: Family::default(),
+        };
+        let registry = &mut metrics.registry;
+        registry.register("reconciles", "Reconciles begun", metrics.reconciles.clone());
+        registry.register(
+            "reconciles_active",
+            "Reconciles at work",
+            metrics.active.clone(),
+        );
+        registry.register(
+            "reconcile_seconds",
+            "Time of a reconcile",
+            metrics.seconds.clone(),
+        );
+        registry.register("errors", "Reconciles that failed", metrics.errors.clone());
+        registry.register(
+            "tracking_reads",
+            "Reads of the tracking table",
+            metrics.tracking_reads.clone(),
+        );
+        registry.register(
+            "effects",
+            "Changes made in the cluster",
+            metrics.effects.clone(),
+        );
+        registry.register(
+            "warnings",
+            "Warnings told to people",
+            metrics.warnings.clone(),
+        );
+        metrics
+    }
+
+    /// In the text form of Prometheus.
+    pub(crate) fn text(&self) -> String {
+        let mut text = String::new();
+        if encode(&mut text, &self.registry).is_err() {
+            text.clear();
+        }
+        text
+    }
+}

@@ -1,0 +1,38 @@
+//! Observe, decide, apply; nothing else branches.
+
+use std::sync::Arc;
+
+use crds::ExtractJob;
+use kube::runtime::controller::Action;
+use operator_core::{Decision, Observed, Step, decide};
+
+use crate::error::Error;
+use crate::run::Context;
+use crate::{effects, observed, report};
+
+/// Reads that one decision may ask for.
+const READS_MAX: usize = 8;
+
+/// Brings one object a step further.
+///
+/// # Errors
+/// The API server's; the object is then looked at again.
+pub(crate) async fn reconcile(
+    job: Arc<ExtractJob>,
+    context: Arc<Context>,
+) -> Result<Action, Error> {
+    let _measured = report::measure(&context.metrics);
+    let mut seen = observed::observe(&context, &job).await?;
+    let decision = Box::pin(decided(&context, &mut seen)).await?;
+    effects::apply(&context, &seen, &decision).await
+}
+
+async fn decided(context: &Context, seen: &mut Observed<'_>) -> Result<Decision, Error> {
+    for _ in 0..READS_MAX {
+        match decide(seen) {
+            Step::Act(decision) => return Ok(*decision),
+            Step::Look(look) => observed::look(context, seen, look).await?,
+        }
+    }
+    Err(Error::Undecided { reads: READS_MAX })
+}
