@@ -119,7 +119,7 @@ fn boundaries(key_type: KeyType, least: Value, greatest: Value, count: u32) -> V
     };
     // 128 bits: the span of all 64-bit numbers has 65
     let values = last - first + 1;
-    let count = i128::from(count);
+    let count = i128::from(count).min(values);
     (1..count)
         .filter_map(|step| key_type.value(first + values * step / count))
         .collect()
