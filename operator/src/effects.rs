@@ -43,22 +43,30 @@ pub(crate) async fn apply(
     let mut version = seen.job.metadata.resource_version.clone();
     let mut released = false;
     let mut decision = decision;
+    let mut put = false;
     let instead;
     for effect in &decision.effects {
         report::effect(context, seen, effect);
+        if *effect == Effect::PutStatus {
+            version = put_status(context, seen, &decision.status, version.as_deref()).await?;
+            put = true;
+            continue;
+        }
         match one(context, seen, effect, version.as_deref()).await? {
             Applied::Done => {}
             Applied::Version(now) => version = now,
             Applied::Instead(other) => {
                 instead = other;
                 decision = &instead;
+                put = false;
                 break;
             }
         }
         released |= *effect == Effect::DropFinalizer;
     }
     let deleted = seen.job.metadata.deletion_timestamp.is_some();
-    if seen.job.status.as_ref() != Some(&decision.status) && !(released && deleted) {
+    let changed = seen.job.status.as_ref() != Some(&decision.status);
+    if !put && changed && !(released && deleted) {
         put_status(context, seen, &decision.status, version.as_deref()).await?;
     }
     report::notes(context, seen, &decision.notes).await;
@@ -77,6 +85,7 @@ async fn one(
     match effect {
         Effect::AddFinalizer => finalizer(context, seen, version, true).await,
         Effect::DropFinalizer => finalizer(context, seen, version, false).await,
+        Effect::PutStatus => Ok(Applied::Done),
         Effect::CreateJob(job) => create(&jobs, seen, job).await,
         Effect::RecordEnding { job, ending } => {
             let text = serde_json::to_string(ending).unwrap_or_default();
@@ -186,7 +195,7 @@ async fn put_status(
     seen: &Observed<'_>,
     status: &ExtractJobStatus,
     version: Option<&str>,
-) -> Result<(), Error> {
+) -> Result<Option<String>, Error> {
     let patch = json!({
         "apiVersion": "tidemark.dev/v1alpha1",
         "kind": "ExtractJob",
@@ -195,9 +204,9 @@ async fn put_status(
     });
     let objects: Api<ExtractJob> = Api::namespaced(context.client.clone(), seen.namespace());
     let params = PatchParams::apply(MANAGER).force();
-    objects
+    let object = objects
         .patch_status(seen.name(), &params, &Patch::Apply(&patch))
         .await
         .map_err(Error::cluster("apply the status"))?;
-    Ok(())
+    Ok(object.metadata.resource_version)
 }

@@ -50,6 +50,7 @@ impl Drop for Measured<'_> {
 pub(crate) fn effect(context: &Context, seen: &Observed<'_>, effect: &Effect) {
     let (kind, job) = match effect {
         Effect::AddFinalizer => ("add_finalizer", ""),
+        Effect::PutStatus => ("put_status", ""),
         Effect::CreateJob(job) => (
             "create_job",
             job.metadata.name.as_deref().unwrap_or_default(),

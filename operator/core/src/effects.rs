@@ -11,6 +11,8 @@ use crate::ending::Ending;
 pub enum Effect {
     /// Put our finalizer on the object, if it is still as observed.
     AddFinalizer,
+    /// Write the decision's status now, under the version of the object that was observed.
+    PutStatus,
     /// Make a Job. One of the same name is a success if it belongs to the same object.
     CreateJob(Box<Job>),
     /// Write on the coordinator Job how its attempt ended, while its pods still say so.

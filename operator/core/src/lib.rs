@@ -22,6 +22,7 @@ pub mod decide;
 mod deleting;
 mod running;
 mod settling;
+mod concluding;
 mod starting;
 
 pub use decide::{Decision, Look, Step, decide};

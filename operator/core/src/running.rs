@@ -11,6 +11,7 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::attempt::{Attempt, Letter, completed_at, is_complete, name, uid};
+use crate::concluding;
 use crate::decide::{Decision, Look, Pause, Validity, left, refused, tracking};
 use crate::due::{Answer, answer, status_outcome};
 use crate::effects::Effect;
@@ -71,7 +72,7 @@ fn completed(
             && answer(&task.spec, &task.owner, &status_outcome(result)) == Answer::Answered
     });
     if let Some(result) = answered {
-        return Ok(settling::conclude(seen, attempt, letter, (read, result)));
+        return Ok(concluding::conclude(seen, attempt, letter, (read, result)));
     }
     let report = Report::new(
         Reason::Internal,

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crds::task::{SettleOrder, TaskTracking};
-use crds::tracking::{OutcomeResult, RunItem, TrackedOutcome};
+use crds::tracking::TrackedOutcome;
 use crds::{ExtractJobStatus, Phase, Reason, Report};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -17,13 +17,12 @@ use crate::due::{Answer, answer, status_outcome};
 use crate::effects::Effect;
 use crate::ending::{Ending, EndingKind, recorded};
 use crate::labels::{ATTEMPT, ROLE, Role};
-use crate::observed::{Observed, TrackingRead};
+use crate::observed::Observed;
 use crate::pods::is_live;
 use crate::retry::{backoff, spread};
-use crate::starting;
-use crate::status::{Mood, complete, failed, mark_committed, published, speak, success_report};
-use crate::valid::ValidExtractJob;
+use crate::status::{Mood, failed};
 use crate::workload::Maker;
+use crate::{concluding, starting};
 
 /// Attempts each time an object becomes due, where it names no number.
 const RUNS: u32 = 3;
@@ -280,7 +279,7 @@ fn settled(
         answer(&task.spec, &task.owner, &status_outcome(result)) == Answer::Answered
     });
     if let Some(result) = answered.filter(|result| result.outcome == TrackedOutcome::Complete) {
-        return Ok(conclude(seen, attempt, letter, (read, result)));
+        return Ok(concluding::conclude(seen, attempt, letter, (read, result)));
     }
     let valid = match valid {
         Ok(valid) if moved_on => return starting::next(seen, valid, 0),
@@ -337,77 +336,18 @@ fn waiting(
         extract_successful: Some("N".to_owned()),
         ..old
     };
-    Decision::say(
-        seen,
-        base,
-        Phase::Waiting,
-        Mood::Reconciling,
-        &ending.report,
-    )
-    .after(pause)
-}
-
-/// The request is published. What is still to do about it, a settle Job does.
-pub(crate) fn conclude(
-    seen: &Observed,
-    attempt: &Attempt,
-    letter: &Letter,
-    (read, result): (&TrackingRead, &OutcomeResult),
-) -> Decision {
-    let run = read.r.as_ref().filter(|run| Some(run.run) == result.run);
-    let is_due = run.and_then(|run| run.todo.as_ref()).is_some_and(|todo| {
-        todo.pointer
-            || todo
-                .removal_due
-                .is_some_and(|due| due <= seen.now.as_second())
-    });
-    let report = success_report(result);
-    let done = attempt
-        .settles
-        .last()
-        .is_some_and(|(_, job)| is_complete(job));
-    if !is_due || done {
-        return Decision::of(seen, complete(seen, result, attempt.number), &report);
-    }
-    let order = SettleOrder {
-        last: false,
-        aborted: false,
-        report: report.clone(),
-    };
-    let (effects, progress) = steps(seen, attempt, letter, seen.now, &order);
-    let (mood, pause) = match progress {
-        Progress::Waiting(pause) => (Mood::Reconciling, pause),
-        Progress::Done(_) => (Mood::Reconciling, Duration::ZERO),
-        Progress::Exhausted(pause) => (Mood::Stalled, pause),
-    };
-    let base = published(seen, result, attempt.number);
-    let report = Report::new(Reason::Committing, report.message, "");
-    let mut status = speak(seen, base, Phase::Committing, mood, &report);
-    mark_committed(seen, &mut status, &report);
-    Decision::of(seen, status, &report)
-        .doing(effects)
-        .after(pause)
-}
-
-/// A run of ours is open and none of its Jobs is left: it is settled by the letter it must have had.
-pub(crate) fn orphan(
-    seen: &Observed,
-    valid: &ValidExtractJob,
-    run: &RunItem,
-    retry: u32,
-) -> Result<Decision, Pause> {
-    let letter = starting::letter(seen, valid, run.owner.clone(), (run.attempt, retry));
-    let attempt = Attempt::without_jobs(run.attempt);
-    let report = Report::new(
-        Reason::PodLost,
-        format!(
-            "the Jobs of attempt {} were deleted while its run was open",
-            run.attempt
+    let report = match ending.kind {
+        EndingKind::Yielded => ending.report.clone(),
+        EndingKind::Failed | EndingKind::Permanent => Report::new(
+            Reason::RetryPending,
+            format!(
+                "attempt {attempt} failed, the next one follows after a pause: {}: {}",
+                ending.report.reason, ending.report.message
+            ),
+            ending.report.remedy.clone(),
         ),
-        "",
-    );
-    let ending = Ending::new(seen, EndingKind::Failed, report);
-    end(seen, Ok(valid), &attempt, &letter, &ending)
+    };
+    Decision::say(seen, base, Phase::Waiting, Mood::Reconciling, &report).after(pause)
 }
 
 /// The tracking table of an attempt.

@@ -8,11 +8,11 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::attempt::{Attempt, Letter, attempts, is_finished, is_started, is_stopped, name, uid};
+use crate::concluding;
 use crate::decide::{Decision, Look, Pause, left, refused, tracking, until};
 use crate::due::{Answer, answer, status_outcome};
 use crate::effects::Effect;
 use crate::observed::{Observed, ServiceAccountSeen, TrackingRead};
-use crate::settling;
 use crate::status::{Mood, failed, find, speak};
 use crate::valid::ValidExtractJob;
 use crate::workload::Maker;
@@ -53,8 +53,9 @@ pub(crate) fn start_or_rest(
             Decision::say(seen, status, Phase::Waiting, Mood::Reconciling, &report).after(pause),
         );
     }
-    let waits = status.phase == Some(Phase::Waiting);
-    let retry = if same && waits {
+    // A count of an earlier request is not ours, and one of this request is never lost.
+    let counts = !matches!(status.phase, Some(Phase::Complete | Phase::Failed) | None);
+    let retry = if same && counts {
         status.retry.unwrap_or_default()
     } else {
         0
@@ -63,7 +64,7 @@ pub(crate) fn start_or_rest(
     if let Some(run) = read.run_of(seen.uid()).filter(|run| run.state.is_open())
         && latest.is_none_or(|attempt| attempt.number < run.attempt)
     {
-        return settling::orphan(seen, valid, run, retry);
+        return concluding::orphan(seen, valid, run, retry);
     }
     next(seen, valid, retry)
 }
@@ -135,7 +136,7 @@ fn answered(
                 let letter = known
                     .letter()
                     .unwrap_or_else(|| letter(seen, valid, result.owner.clone(), (*attempt, 0)));
-                Ok(Some(settling::conclude(
+                Ok(Some(concluding::conclude(
                     seen,
                     &known,
                     &letter,
@@ -190,7 +191,8 @@ pub(crate) fn letter(
     })
 }
 
-/// The finalizer comes first: from the Job on, something may have to be settled.
+/// The finalizer comes first: from the Job on, something may have to be settled. Then the status takes
+/// the attempt's number, which an old copy of the object cannot: no number is used twice.
 fn start(seen: &Observed, valid: &ValidExtractJob, letter: &Letter) -> Decision {
     let image = &seen.settings.worker_image;
     let maker = Maker {
@@ -203,6 +205,7 @@ fn start(seen: &Observed, valid: &ValidExtractJob, letter: &Letter) -> Decision 
     if !seen.has_finalizer() {
         effects.push(Effect::AddFinalizer);
     }
+    effects.push(Effect::PutStatus);
     effects.push(Effect::CreateJob(Box::new(maker.coordinator())));
     let task = &letter.task;
     let old = seen.status();

@@ -6,8 +6,9 @@ use crds::tracking::{OutcomeResult, Owner, TrackedOutcome};
 use crds::{ConditionType, ExtractJobStatus, Phase, Reason, Report};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-use crate::due::{outcome_of, status_outcome};
+use crate::due::{Answer, answer, outcome_of, status_outcome};
 use crate::observed::Observed;
+use crate::valid::owner;
 
 /// Whether something is under way, is done, or needs a human.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -133,6 +134,25 @@ pub fn published(seen: &Observed, result: &OutcomeResult, attempt: u32) -> Extra
     }
 }
 
+/// The generation that an outcome speaks of: the object's, unless the object asks for more by now, so
+/// that nobody takes an older request's end for the present one's.
+fn about(seen: &Observed, mut status: ExtractJobStatus, spoken_of: i64) -> ExtractJobStatus {
+    let answers = status
+        .outcome
+        .as_ref()
+        .zip(owner(&seen.job))
+        .is_some_and(|(outcome, owner)| {
+            answer(&seen.job.spec, &owner, outcome) == Answer::Answered
+        });
+    if !answers {
+        status.observed_generation = Some(spoken_of);
+        for condition in &mut status.conditions {
+            condition.observed_generation = Some(spoken_of);
+        }
+    }
+    status
+}
+
 /// The status of an answered request.
 pub fn complete(seen: &Observed, result: &OutcomeResult, attempt: u32) -> ExtractJobStatus {
     let base = published(seen, result, attempt);
@@ -146,13 +166,9 @@ pub fn complete(seen: &Observed, result: &OutcomeResult, attempt: u32) -> Extrac
         outcome,
         ..base
     };
-    speak(
-        seen,
-        base,
-        Phase::Complete,
-        Mood::Done,
-        &success_report(result),
-    )
+    let report = success_report(result);
+    let status = speak(seen, base, Phase::Complete, Mood::Done, &report);
+    about(seen, status, result.owner.generation)
 }
 
 /// What is said of a published run.
@@ -188,5 +204,6 @@ pub fn failed(seen: &Observed, owner: &Owner, attempt: u32, report: &Report) -> 
         extract_successful: Some("N".to_owned()),
         ..base
     };
-    speak(seen, base, Phase::Failed, Mood::Stalled, report)
+    let status = speak(seen, base, Phase::Failed, Mood::Stalled, report);
+    about(seen, status, owner.generation)
 }

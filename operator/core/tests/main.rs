@@ -1,0 +1,6 @@
+//! Decisions about a world that obeys them.
+
+mod world;
+mod flow;
+mod manifests;
+mod properties;

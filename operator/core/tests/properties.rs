@@ -1,0 +1,211 @@
+//! What holds for every sequence of events: crashes, old copies and late pods included.
+
+use std::collections::BTreeSet;
+
+use crds::condition::{Exit, Reason};
+use crds::tracking::TrackedOutcome;
+use crds::{Phase, Report};
+use operator_core::Effect;
+use proptest::prelude::*;
+
+use crate::world::World;
+
+/// One thing that happens.
+#[derive(Debug, Clone, Copy)]
+enum Event {
+    Step,
+    /// The operator ends after so many effects.
+    Crash(usize),
+    /// The operator decides on an older copy of the object.
+    Old(usize),
+    Plan(u32),
+    Publish,
+    Fail(u8),
+    ExtractEnds(bool),
+    JobController,
+    Settle(bool),
+    Pass(u64),
+    DeleteJob(usize),
+    Edit,
+    Request,
+}
+
+fn event() -> impl Strategy<Value = Event> {
+    prop_oneof![
+        6 => Just(Event::Step),
+        1 => (0_usize..3).prop_map(Event::Crash),
+        2 => (0_usize..8).prop_map(Event::Old),
+        3 => (0_u32..4).prop_map(Event::Plan),
+        2 => Just(Event::Publish),
+        2 => prop_oneof![Just(10), Just(11), Just(20), Just(75), Just(143)].prop_map(Event::Fail),
+        1 => any::<bool>().prop_map(Event::ExtractEnds),
+        3 => Just(Event::JobController),
+        3 => any::<bool>().prop_map(Event::Settle),
+        3 => prop_oneof![Just(1), Just(15), Just(70), Just(700), Just(2000)].prop_map(Event::Pass),
+        1 => (0_usize..4).prop_map(Event::DeleteJob),
+        1 => Just(Event::Edit),
+        1 => Just(Event::Request),
+    ]
+}
+
+fn happen(world: &mut World, event: Event) {
+    match event {
+        Event::Step => {
+            world.step();
+        }
+        Event::Crash(most) => {
+            let copy = world.job.clone();
+            let decision = world.decide(&copy);
+            world.apply(&copy, &decision, most);
+        }
+        Event::Old(back) => {
+            let at = world.history.len().saturating_sub(1 + back);
+            let copy = world.history[at].clone();
+            let decision = world.decide(&copy);
+            world.apply(&copy, &decision, usize::MAX);
+        }
+        Event::Plan(n) => live(world, |world| world.plans(n)),
+        Event::Publish => live(world, World::publishes),
+        Event::Fail(code) => live(world, |world| {
+            let report = Report::new(Reason::DatabaseFailed, "so it went", "");
+            if let Some(job) = world.last(0) {
+                world.fails(&job, Exit::from_code(i32::from(code)), Some(&report));
+            }
+        }),
+        Event::ExtractEnds(well) => {
+            if let Some(job) = world
+                .last(1)
+                .filter(|job| !operator_core::attempt::is_finished(job))
+            {
+                if well {
+                    world.finish(&job, "Complete", "CompletionsReached");
+                } else {
+                    world.fails(&job, Exit::Transient, None);
+                }
+            }
+        }
+        Event::JobController => world.job_controller(),
+        Event::Settle(true) => {
+            world.settles();
+        }
+        Event::Settle(false) => {
+            if let Some(job) = world
+                .last(2)
+                .filter(|job| !operator_core::attempt::is_finished(job))
+            {
+                world.fails(&job, Exit::Transient, None);
+            }
+        }
+        Event::Pass(seconds) => world.pass(seconds),
+        Event::DeleteJob(at) => {
+            let name = world.jobs.get(at).and_then(|job| job.metadata.name.clone());
+            world.delete(&name.unwrap_or_default());
+        }
+        Event::Edit => world.edit(|job| job.spec.retry = None),
+        Event::Request => {
+            let at = world.history.len().to_string();
+            world.request(Some(&at));
+        }
+    }
+}
+
+/// Only a coordinator that still runs does anything.
+fn live(world: &mut World, act: impl FnOnce(&mut World)) {
+    if world
+        .last(0)
+        .is_some_and(|job| !operator_core::attempt::is_finished(&job))
+    {
+        act(world);
+    }
+}
+
+fn completes(world: &World) -> bool {
+    world
+        .tracking
+        .o
+        .as_ref()
+        .and_then(|outcome| outcome.result.as_ref())
+        .is_some_and(|result| {
+            result.outcome == TrackedOutcome::Complete
+                && result.owner.requested_at.as_ref() == requested_at(world)
+        })
+}
+
+fn requested_at(world: &World) -> Option<&String> {
+    world
+        .job
+        .metadata
+        .annotations
+        .as_ref()?
+        .get(crds::task::REQUESTED_AT)
+}
+
+fn is_coordinator(effect: &Effect) -> bool {
+    matches!(effect, Effect::CreateJob(job) if {
+        let name = job.metadata.name.as_deref().unwrap_or_default();
+        !name.contains("-settle-") && !name.ends_with("-extract")
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    /// (1) *Stable*: a few steps after anything, deciding again changes nothing.
+    /// And no name is used twice: there are never two coordinators of one attempt.
+    #[test]
+    fn decisions_settle_down_and_attempts_are_never_repeated(events in prop::collection::vec(event(), 1..60)) {
+        let mut world = World::new();
+        for event in events {
+            happen(&mut world, event);
+            let names: BTreeSet<&String> =
+                world.made.iter().filter(|name| !name.contains("-settle-") && !name.ends_with("-extract")).collect();
+            let count = world.made.iter().filter(|name| !name.contains("-settle-") && !name.ends_with("-extract")).count();
+            prop_assert_eq!(names.len(), count, "coordinators made twice: {:?}", world.made);
+        }
+        world.rest();
+    }
+
+    /// (5) *Stale-safe*: while the tracking table answers the object, no copy of it, however old,
+    /// makes a coordinator that could be for this request.
+    #[test]
+    fn complete_request_is_never_due_again(events in prop::collection::vec(event(), 1..60), back in 0_usize..20) {
+        let mut world = World::new();
+        for event in events {
+            happen(&mut world, event);
+            if !completes(&world) {
+                continue;
+            }
+            let at = world.history.len().saturating_sub(1 + back);
+            let copy = world.history[at].clone();
+            let same = copy.metadata.annotations == world.job.metadata.annotations;
+            let decision = world.decide(&copy);
+            prop_assert!(!same || !decision.effects.iter().any(is_coordinator), "{:?}", decision);
+        }
+    }
+
+    /// Whatever happened before, an object whose Jobs then go well is published.
+    #[test]
+    fn every_history_can_end_well(events in prop::collection::vec(event(), 1..40)) {
+        let mut world = World::new();
+        for event in events {
+            happen(&mut world, event);
+        }
+        world.request(Some("last wish"));
+        for _ in 0..40 {
+            world.pass(700);
+            world.step();
+            world.job_controller();
+            world.settles();
+            world.step();
+            if world.status().phase == Some(Phase::Complete) && completes(&world) {
+                break;
+            }
+            live(&mut world, |world| world.plans(1));
+            world.step();
+            live(&mut world, World::publishes);
+            world.step();
+        }
+        prop_assert_eq!(world.status().phase, Some(Phase::Complete));
+        prop_assert!(completes(&world));
+    }
+}

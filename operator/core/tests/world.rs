@@ -1,0 +1,582 @@
+//! An in-memory cluster and tracking table around one `ExtractJob`. Effects are obeyed at once; what
+//! Job controller, kubelet and worker would do is done by the test, one step at a time.
+
+use std::time::Duration;
+
+use crds::condition::Exit;
+use crds::task::{SETTLE_ENV, SettleOrder, Task};
+use crds::tracking::{
+    ITEM_VERSION, Mode, OutcomeItem, OutcomeResult, RunItem, RunState, TrackedOutcome, outcome_key,
+    run_key,
+};
+use crds::{ExtractJob, ExtractJobStatus, Report, RunId};
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::{Job, JobCondition, JobStatus};
+use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
+use operator_core::attempt::{attempts, is_finished};
+use operator_core::decide::Look;
+use operator_core::labels::{ENDING, FINALIZER, REV};
+use operator_core::observed::{ClusterWarning, ServiceAccountSeen, Tracking, TrackingRead};
+use operator_core::settings::{Timing, TrackingSettings};
+use operator_core::{Decision, Effect, Observed, Settings, Step, decide};
+use serde_json::json;
+
+pub(crate) const KEY: &str = "shop.orders";
+pub(crate) const UID: &str = "11111111-1111-1111-1111-111111111111";
+
+pub(crate) struct World {
+    pub(crate) job: ExtractJob,
+    pub(crate) jobs: Vec<Job>,
+    pub(crate) pods: Vec<Pod>,
+    pub(crate) tracking: TrackingRead,
+    pub(crate) unreadable: Option<Report>,
+    pub(crate) account: ServiceAccountSeen,
+    pub(crate) warnings: Vec<ClusterWarning>,
+    pub(crate) terminating: bool,
+    pub(crate) now: Timestamp,
+    pub(crate) settings: Settings,
+    /// Names of all Jobs ever made.
+    pub(crate) made: Vec<String>,
+    /// Copies of the object as it was, oldest first.
+    pub(crate) history: Vec<ExtractJob>,
+    pub(crate) reads: usize,
+    pub(crate) gone: bool,
+    version: u64,
+}
+
+pub(crate) fn settings() -> Settings {
+    let resources = |memory: &str| -> ResourceRequirements {
+        serde_json::from_value(json!({ "limits": { "memory": memory } })).expect("resources")
+    };
+    Settings {
+        worker_image: "tidemark:1".to_owned(),
+        worker_pull_policy: "IfNotPresent".to_owned(),
+        worker_pull_secrets: Vec::new(),
+        service_account: "tidemark-extract".to_owned(),
+        resources: resources("1Gi"),
+        settle_resources: resources("256Mi"),
+        allow_insecure_plaintext: false,
+        tracking: TrackingSettings {
+            table: Some("marks".to_owned()),
+            ..Default::default()
+        },
+        timing: Timing::default(),
+    }
+}
+
+pub(crate) fn object() -> ExtractJob {
+    serde_json::from_value(json!({
+        "apiVersion": "tidemark.dev/v1alpha1",
+        "kind": "ExtractJob",
+        "metadata": {
+            "name": "orders", "namespace": "shop", "uid": UID, "generation": 1,
+            "resourceVersion": "1",
+        },
+        "spec": {
+            "source": {
+                "engine": "postgres", "host": "db.shop", "database": "shop",
+                "credentials": { "secretRef": { "name": "shop-db" } },
+                "tls": { "caRef": { "name": "shop-ca" } },
+            },
+            "extract": {
+                "table": "orders", "type": "PE",
+                "watermark": { "column": "updated_at", "type": "timestamp" },
+                "partition": { "column": "id" },
+            },
+            "output": { "uri": "s3://lake/orders", "secretRef": { "name": "lake" } },
+        },
+    }))
+    .expect("object")
+}
+
+pub(crate) fn run_id(number: u32) -> RunId {
+    RunId(uuid::Uuid::from_u128(u128::from(number)))
+}
+
+impl World {
+    pub(crate) fn new() -> Self {
+        let job = object();
+        Self {
+            history: vec![job.clone()],
+            job,
+            jobs: Vec::new(),
+            pods: Vec::new(),
+            tracking: TrackingRead::default(),
+            unreadable: None,
+            account: ServiceAccountSeen::Allowed,
+            warnings: Vec::new(),
+            terminating: false,
+            now: "2026-01-01T00:00:00Z".parse().expect("time"),
+            settings: settings(),
+            made: Vec::new(),
+            reads: 0,
+            gone: false,
+            version: 1,
+        }
+    }
+
+    pub(crate) fn status(&self) -> ExtractJobStatus {
+        self.job.status.clone().unwrap_or_default()
+    }
+
+    pub(crate) fn pass(&mut self, seconds: u64) {
+        self.now += Duration::from_secs(seconds);
+    }
+
+    /// What is decided about this copy of the object.
+    pub(crate) fn decide(&mut self, copy: &ExtractJob) -> Decision {
+        let settings = self.settings.clone();
+        let mut seen = Observed {
+            job: copy.clone(),
+            jobs: self.jobs.clone(),
+            pods: self.pods.clone(),
+            tracking: Tracking::NotRead,
+            service_account: ServiceAccountSeen::NotRead,
+            warnings: None,
+            namespace_terminating: None,
+            unreadable: 0,
+            now: self.now,
+            settings: &settings,
+        };
+        for _ in 0..5 {
+            match decide(&seen) {
+                Step::Act(decision) => return *decision,
+                Step::Look(Look::Tracking(_)) => {
+                    self.reads += 1;
+                    seen.unreadable = 1;
+                    seen.tracking = self.unreadable.clone().map_or_else(
+                        || Tracking::Read(Box::new(self.tracking.clone())),
+                        Tracking::Unreadable,
+                    );
+                }
+                Step::Look(Look::ServiceAccount(_)) => seen.service_account = self.account,
+                Step::Look(Look::Warnings(_)) => seen.warnings = Some(self.warnings.clone()),
+                Step::Look(Look::Namespace) => seen.namespace_terminating = Some(self.terminating),
+            }
+        }
+        unreachable!("undecided");
+    }
+
+    /// Decides and applies.
+    pub(crate) fn step(&mut self) -> Decision {
+        let copy = self.job.clone();
+        let decision = self.decide(&copy);
+        self.apply(&copy, &decision, usize::MAX);
+        decision
+    }
+
+    /// Steps until nothing changes; a bound says that it must end.
+    pub(crate) fn rest(&mut self) -> Decision {
+        for _ in 0..4 {
+            let before = self.status();
+            let decision = self.step();
+            if self.gone || (decision.effects.is_empty() && before == self.status()) {
+                return decision;
+            }
+        }
+        unreachable!("no rest: {:?}", self.status());
+    }
+
+    fn bump(&mut self) {
+        self.version += 1;
+        self.job.metadata.resource_version = Some(self.version.to_string());
+        self.history.push(self.job.clone());
+    }
+
+    /// Applies the first `most` effects, and the status if all were. An old copy is refused.
+    pub(crate) fn apply(&mut self, copy: &ExtractJob, decision: &Decision, most: usize) {
+        let mut version = copy.metadata.resource_version.clone();
+        for effect in decision.effects.iter().take(most) {
+            let guarded = matches!(
+                effect,
+                Effect::AddFinalizer | Effect::DropFinalizer | Effect::PutStatus
+            );
+            if guarded && version != self.job.metadata.resource_version {
+                return;
+            }
+            self.obey(effect, decision);
+            if guarded {
+                version.clone_from(&self.job.metadata.resource_version);
+            }
+            if self.gone {
+                return;
+            }
+        }
+        if decision.effects.len() <= most
+            && version == self.job.metadata.resource_version
+            && self.job.status.as_ref() != Some(&decision.status)
+        {
+            self.job.status = Some(decision.status.clone());
+            self.bump();
+        }
+    }
+
+    fn obey(&mut self, effect: &Effect, decision: &Decision) {
+        match effect {
+            Effect::AddFinalizer => {
+                self.job.metadata.finalizers = Some(vec![FINALIZER.to_owned()]);
+                self.bump();
+            }
+            Effect::DropFinalizer => {
+                self.job.metadata.finalizers = None;
+                self.bump();
+                self.gone = self.job.metadata.deletion_timestamp.is_some();
+            }
+            Effect::PutStatus => {
+                self.job.status = Some(decision.status.clone());
+                self.bump();
+            }
+            Effect::CreateJob(job) => self.create(job),
+            Effect::RecordEnding { job, ending } => {
+                self.note(job, ENDING, serde_json::to_string(ending).expect("ending"));
+            }
+            Effect::RecordRev { job, rev } => self.note(job, REV, rev.to_string()),
+            Effect::StopJob { job } => {
+                let spec = self.named(job).and_then(|job| job.spec.as_mut());
+                spec.expect("a Job to stop").active_deadline_seconds = Some(1);
+            }
+            Effect::SetTtl { job, seconds } => {
+                let spec = self.named(job).and_then(|job| job.spec.as_mut());
+                spec.expect("a Job to expire").ttl_seconds_after_finished = Some(*seconds);
+            }
+            Effect::DeleteJob { job, .. } => self.delete(job),
+        }
+    }
+
+    fn create(&mut self, job: &Job) {
+        let name = job.metadata.name.clone().expect("name");
+        if self.named(&name).is_some() {
+            return;
+        }
+        let mut job = job.clone();
+        job.metadata.uid = Some(format!("uid-of-{name}-{}", self.made.len()));
+        job.metadata.creation_timestamp = Some(Time(self.now));
+        job.status = Some(JobStatus {
+            start_time: Some(Time(self.now)),
+            ..JobStatus::default()
+        });
+        self.made.push(name);
+        self.jobs.push(job);
+    }
+
+    pub(crate) fn delete(&mut self, name: &str) {
+        let Some(at) = self.jobs.iter().position(|job| named(job, name)) else {
+            return;
+        };
+        let uid = self.jobs.remove(at).metadata.uid;
+        self.pods.retain(|pod| pod_owner(pod) != uid.as_deref());
+    }
+
+    pub(crate) fn named(&mut self, name: &str) -> Option<&mut Job> {
+        self.jobs.iter_mut().find(|job| named(job, name))
+    }
+
+    fn note(&mut self, name: &str, key: &str, text: String) {
+        if let Some(job) = self.named(name) {
+            job.metadata
+                .annotations
+                .get_or_insert_default()
+                .insert(key.to_owned(), text);
+        }
+    }
+
+    /// The Job of the last attempt in this role: 0 coordinator, 1 extract, 2 newest settle.
+    pub(crate) fn last(&self, role: usize) -> Option<Job> {
+        let attempts = attempts(&self.jobs, UID);
+        let last = attempts.last()?;
+        match role {
+            0 => last.coordinator.cloned(),
+            1 => last.extract.cloned(),
+            _ => last.settles.last().map(|(_, job)| (*job).clone()),
+        }
+    }
+
+    /// Adds a pod to a Job, with this part of a pod's status.
+    pub(crate) fn pod(&mut self, job: &Job, status: serde_json::Value) {
+        let owner = OwnerReference {
+            api_version: "batch/v1".to_owned(),
+            kind: "Job".to_owned(),
+            name: job.metadata.name.clone().expect("name"),
+            uid: job.metadata.uid.clone().expect("uid"),
+            controller: Some(true),
+            ..OwnerReference::default()
+        };
+        let mut pod = Pod {
+            status: serde_json::from_value(status).expect("pod status"),
+            ..Pod::default()
+        };
+        pod.metadata.name = job.metadata.name.as_ref().map(|name| format!("{name}-pod"));
+        pod.metadata.uid = Some(format!("pod-{}", self.pods.len()));
+        pod.metadata.labels.clone_from(&job.metadata.labels);
+        pod.metadata.owner_references = Some(vec![owner]);
+        self.pods
+            .retain(|old| pod_owner(old) != job.metadata.uid.as_deref());
+        self.pods.push(pod);
+    }
+
+    /// A pod of the Job runs, and is Ready.
+    pub(crate) fn ready_pod(&mut self, job: &Job) {
+        let ready = json!({
+            "phase": "Running",
+            "conditions": [{ "type": "Ready", "status": "True", "lastTransitionTime": Time(self.now) }],
+        });
+        self.pod(job, ready);
+    }
+
+    pub(crate) fn finish(&mut self, job: &Job, kind: &str, reason: &str) {
+        let now = self.now;
+        let name = job.metadata.name.clone().expect("name");
+        let Some(found) = self.named(&name) else {
+            return;
+        };
+        let status = found.status.get_or_insert_default();
+        status
+            .conditions
+            .get_or_insert_default()
+            .push(JobCondition {
+                type_: kind.to_owned(),
+                status: "True".to_owned(),
+                reason: Some(reason.to_owned()),
+                last_transition_time: Some(Time(now)),
+                ..JobCondition::default()
+            });
+        if kind == "Complete" {
+            status.succeeded = found
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.completions)
+                .or(Some(1));
+        }
+    }
+
+    /// The Job's pod ends with this code and report, and the Job fails.
+    pub(crate) fn fails(&mut self, job: &Job, exit: Exit, report: Option<&Report>) {
+        let message = report.map(|report| serde_json::to_string(report).expect("report"));
+        let ended = json!({
+            "phase": "Failed",
+            "containerStatuses": [{
+                "name": "tidemark", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": { "terminated": { "exitCode": exit.code(), "message": message } },
+            }],
+        });
+        self.pod(job, ended);
+        self.finish(job, "Failed", "BackoffLimitExceeded");
+    }
+
+    /// Stopped Jobs come to their end.
+    pub(crate) fn job_controller(&mut self) {
+        let stopped = |job: &&Job| {
+            let deadline = job
+                .spec
+                .as_ref()
+                .and_then(|spec| spec.active_deadline_seconds);
+            deadline == Some(1) && !is_finished(job)
+        };
+        for job in self
+            .jobs
+            .iter()
+            .filter(stopped)
+            .cloned()
+            .collect::<Vec<_>>()
+        {
+            self.fails(&job, Exit::Stopped, None);
+            self.finish(&job, "Failed", "DeadlineExceeded");
+        }
+    }
+
+    /// The coordinator claims and pins a plan of `n` ranges, and is Ready.
+    pub(crate) fn plans(&mut self, n: u32) {
+        let Some(job) = self.last(0) else { return };
+        let task = task(&job);
+        self.tracking.r = Some(run_item(&task, RunState::Running, Some(n)));
+        self.outcome(&task, None);
+        self.ready_pod(&job);
+    }
+
+    /// The coordinator publishes and ends.
+    pub(crate) fn publishes(&mut self) {
+        let Some(job) = self.last(0) else { return };
+        let task = task(&job);
+        let n = self.tracking.r.as_ref().and_then(|run| run.n);
+        self.tracking.r = Some(run_item(&task, RunState::Published, n));
+        self.outcome(&task, Some(result(&task, TrackedOutcome::Complete, None)));
+        self.pod(&job, json!({ "phase": "Succeeded" }));
+        self.finish(&job, "Complete", "CompletionsReached");
+    }
+
+    /// The newest settle Job does its work, if one is at work.
+    pub(crate) fn settles(&mut self) -> bool {
+        let Some(job) = self.last(2).filter(|job| !is_finished(job)) else {
+            return false;
+        };
+        let (task, order) = (task(&job), order(&job));
+        let mine = self
+            .tracking
+            .r
+            .clone()
+            .filter(|run| run.owner.uid == UID && run.attempt <= task.attempt);
+        let answered = self
+            .tracking
+            .o
+            .as_ref()
+            .and_then(|outcome| outcome.result.as_ref())
+            .is_some_and(|result| result.owner == task.owner);
+        if let Some(mut run) = mine {
+            match run.state {
+                RunState::Claimed | RunState::Running => run.state = RunState::Failed,
+                RunState::Committing => {
+                    run.state = RunState::Published;
+                    self.outcome(&task, Some(result(&task, TrackedOutcome::Complete, None)));
+                }
+                _ => {}
+            }
+            run.todo = None;
+            self.tracking.r = Some(run);
+        }
+        let published = self
+            .tracking
+            .r
+            .as_ref()
+            .is_some_and(|run| run.state == RunState::Published && run.owner == task.owner);
+        if order.last && !published && !answered {
+            let failed = result(&task, TrackedOutcome::Failed, Some(order.report));
+            self.outcome(&task, Some(failed));
+        } else {
+            self.outcome(&task, None);
+        }
+        self.finish(&job, "Complete", "CompletionsReached");
+        true
+    }
+
+    fn outcome(&mut self, task: &Task, result: Option<OutcomeResult>) {
+        let old = self.tracking.o.take();
+        let attempt = old.as_ref().map_or(0, |old| old.attempt).max(task.attempt);
+        self.tracking.o = Some(OutcomeItem {
+            source: outcome_key(KEY, UID),
+            schema: ITEM_VERSION,
+            attempt,
+            run: Some(run_id(attempt)),
+            result: result.or(old.and_then(|old| old.result)),
+            expires_at: 0,
+        });
+    }
+
+    pub(crate) fn edit(&mut self, change: impl FnOnce(&mut ExtractJob)) {
+        change(&mut self.job);
+        self.job.metadata.generation = self.job.metadata.generation.map(|number| number + 1);
+        self.bump();
+    }
+
+    pub(crate) fn request(&mut self, at: Option<&str>) {
+        let notes = self.job.metadata.annotations.get_or_insert_default();
+        match at {
+            Some(at) => notes.insert(crds::task::REQUESTED_AT.to_owned(), at.to_owned()),
+            None => notes.remove(crds::task::REQUESTED_AT),
+        };
+        self.bump();
+    }
+
+    pub(crate) fn delete_object(&mut self) {
+        self.job.metadata.deletion_timestamp = Some(Time(self.now));
+        self.bump();
+        self.gone = self
+            .job
+            .metadata
+            .finalizers
+            .as_ref()
+            .is_none_or(Vec::is_empty);
+    }
+
+    pub(crate) fn condition(&self, kind: &str) -> (String, String) {
+        let status = self.status();
+        let found = status
+            .conditions
+            .iter()
+            .find(|one| one.type_ == kind)
+            .expect("condition");
+        (found.status.clone(), found.reason.clone())
+    }
+}
+
+fn named(job: &Job, name: &str) -> bool {
+    job.metadata.name.as_deref() == Some(name)
+}
+
+fn pod_owner(pod: &Pod) -> Option<&str> {
+    Some(
+        pod.metadata
+            .owner_references
+            .as_ref()?
+            .first()?
+            .uid
+            .as_str(),
+    )
+}
+
+fn env<T: serde::de::DeserializeOwned>(job: &Job, key: &str) -> T {
+    let spec = job
+        .spec
+        .as_ref()
+        .and_then(|spec| spec.template.spec.as_ref())
+        .expect("spec");
+    let env = spec
+        .containers
+        .first()
+        .and_then(|one| one.env.as_ref())
+        .expect("environment");
+    let found = env
+        .iter()
+        .find(|one| one.name == key)
+        .and_then(|one| one.value.as_ref());
+    serde_json::from_str(found.expect("variable")).expect("JSON")
+}
+
+pub(crate) fn task(job: &Job) -> Task {
+    env(job, crds::task::TASK_ENV)
+}
+
+pub(crate) fn order(job: &Job) -> SettleOrder {
+    env(job, SETTLE_ENV)
+}
+
+pub(crate) fn run_item(task: &Task, state: RunState, n: Option<u32>) -> RunItem {
+    RunItem {
+        source: run_key(KEY),
+        schema: ITEM_VERSION,
+        rev: 1,
+        state,
+        run: run_id(task.attempt),
+        uri: "s3://lake/orders".to_owned(),
+        head: None,
+        owner: task.owner.clone(),
+        attempt: task.attempt,
+        deadline: i64::MAX,
+        records: 0,
+        commit: 1,
+        mode: Mode::PE,
+        window: None,
+        plan_hash: None,
+        n,
+        owed: None,
+        todo: None,
+        legacy: None,
+        note: None,
+    }
+}
+
+fn result(task: &Task, outcome: TrackedOutcome, report: Option<Report>) -> OutcomeResult {
+    OutcomeResult {
+        outcome,
+        owner: task.owner.clone(),
+        run: Some(run_id(task.attempt)),
+        report,
+        window: None,
+        watermark: Some("2026-01-01 00:00:00".to_owned()),
+        rows: 10,
+        bytes: 1000,
+        files: 2,
+        partitions: 1,
+        columns_as_text: 0,
+    }
+}
