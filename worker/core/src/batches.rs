@@ -23,11 +23,11 @@ const BATCH_ROWS_MAX: usize = 65_536;
 const PAGE_BYTES_MAX: u64 = MIB;
 /// Below this pages compress badly.
 const PAGE_BYTES_MIN: u64 = 8 * 1024;
-/// What a column's zstd contexts take at level 3: tables of 768 KiB, block buffers, the
-/// decompressor that comes with each compressor.
-const ZSTD_3_BYTES: u64 = 1_536 * 1024;
-/// The same at level 1, whose tables are small.
-const ZSTD_1_BYTES: u64 = 768 * 1024;
+/// zstd's buffers for one block, five times its size, are for blocks of at most this.
+const ZSTD_BLOCK_BYTES_MAX: u64 = 128 * 1024;
+/// What a pair of zstd contexts takes whatever the page: entropy tables, the decompressor that
+/// comes with each compressor.
+const ZSTD_FIXED_BYTES: u64 = 128 * 1024;
 
 const MIB: u64 = 1 << 20;
 
@@ -86,16 +86,13 @@ impl MemoryBudget {
         // a batch is held twice for a moment: its builders grow by doubling
         let wire = batch;
         let encoder = planned.saturating_sub(part * (parts_in_flight + 2) + batch * 2 + wire);
-        let (zstd_level, contexts) = if columns * ZSTD_3_BYTES * 2 <= encoder {
-            (3, columns * ZSTD_3_BYTES)
-        } else {
-            (1, columns * ZSTD_1_BYTES)
-        };
-        let row_group = encoder
-            .saturating_sub(contexts)
-            .clamp(ROW_GROUP_BYTES_MIN, ROW_GROUP_BYTES_MAX);
         // each column holds a page and a dictionary that do not count as encoded yet
-        let page = (row_group / columns / 4).clamp(PAGE_BYTES_MIN, PAGE_BYTES_MAX);
+        let page = (encoder / columns / 24).clamp(PAGE_BYTES_MIN, PAGE_BYTES_MAX);
+        let at_level = |level| columns * zstd_bytes(level, page);
+        let zstd_level = if at_level(3) * 2 <= encoder { 3 } else { 1 };
+        let row_group = encoder
+            .saturating_sub(at_level(zstd_level))
+            .clamp(ROW_GROUP_BYTES_MIN, ROW_GROUP_BYTES_MAX);
         MemorySplit {
             wire_bytes: bytes(wire),
             batch_bytes: bytes(batch),
@@ -107,6 +104,19 @@ impl MemoryBudget {
             parts_in_flight: bytes(parts_in_flight),
         }
     }
+}
+
+/// What the zstd contexts of one column take: every column has its own.
+///
+/// Match tables follow the size of what is compressed at once, a page: at level 3 twelve bytes for
+/// each of its bytes, to 768 KiB, at level 1 no more than 64 KiB.
+fn zstd_bytes(level: i32, page_bytes: u64) -> u64 {
+    let tables = if level == 1 {
+        64 * 1024
+    } else {
+        (page_bytes * 12).min(768 * 1024)
+    };
+    tables + page_bytes.min(ZSTD_BLOCK_BYTES_MAX) * 5 + ZSTD_FIXED_BYTES
 }
 
 /// Quantities clamped far below 4 GiB.
@@ -127,11 +137,7 @@ mod tests {
 
     fn total(limit: u64, columns: usize) -> u64 {
         let split = MemoryBudget::new(Some(limit)).split(columns);
-        let contexts = if split.zstd_level == 3 {
-            ZSTD_3_BYTES
-        } else {
-            ZSTD_1_BYTES
-        };
+        let contexts = zstd_bytes(split.zstd_level, split.page_bytes as u64);
         let parts = split.part_bytes * (split.parts_in_flight + 2);
         (parts + split.batch_bytes * 2 + split.wire_bytes + split.row_group_bytes) as u64
             + contexts * columns as u64
@@ -149,7 +155,7 @@ mod tests {
     fn a_wide_table_gives_up_compression_before_memory() {
         let wide = MemoryBudget::new(Some(256 * MIB)).split(40);
         assert_eq!(wide.zstd_level, 1);
-        assert!(wide.page_bytes * 40 * 4 <= wide.row_group_bytes);
+        assert!(wide.page_bytes * 40 * 2 <= wide.row_group_bytes);
         assert_eq!(MemoryBudget::new(Some(256 * MIB)).split(8).zstd_level, 3);
     }
 
