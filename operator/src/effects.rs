@@ -140,9 +140,8 @@ async fn create(jobs: &Api<Job>, seen: &Observed<'_>, job: &Job) -> Result<Appli
         field_manager: Some(MANAGER.to_owned()),
         ..PostParams::default()
     };
-    let error = match jobs.create(&params, job).await {
-        Ok(_) => return Ok(Applied::Done),
-        Err(error) => error,
+    let Err(error) = jobs.create(&params, job).await else {
+        return Ok(Applied::Done);
     };
     let name = job.metadata.name.as_deref().unwrap_or_default();
     match &error {

@@ -34,7 +34,6 @@ pub(crate) async fn serve(address: SocketAddr, health: Health) -> std::io::Resul
     axum::serve(listener, paths).await
 }
 
-#[expect(clippy::unused_async, reason = "axum wants a future")]
 async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
     if health.ready.load(Ordering::Acquire) {
         (StatusCode::OK, "ready")
@@ -46,7 +45,6 @@ async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
     }
 }
 
-#[expect(clippy::unused_async, reason = "axum wants a future")]
 async fn metrics(State(health): State<Health>) -> ([(&'static str, &'static str); 1], String) {
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
     ([("content-type", kind)], health.metrics.text())

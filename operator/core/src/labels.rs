@@ -78,9 +78,9 @@ pub fn settle_name(coordinator: &str, k: u32) -> String {
 /// Eight hexadecimal digits that tell attempts of all objects apart.
 fn hash8(uid: &str, attempt: u32) -> String {
     let digest = Sha256::digest(format!("{uid}/{attempt}").as_bytes());
-    digest
+    let number = digest
         .iter()
         .take(4)
-        .map(|byte| format!("{byte:02x}"))
-        .collect()
+        .fold(0_u32, |number, byte| (number << 8) | u32::from(*byte));
+    format!("{number:08x}")
 }

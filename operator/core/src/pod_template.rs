@@ -174,7 +174,7 @@ fn mounts(spec: &ExtractJobSpec) -> Vec<Mount> {
         .tracking
         .as_ref()
         .and_then(|tracking| tracking.secret_ref.as_ref());
-    [
+    vec![
         secret(
             "credentials",
             CREDENTIALS_DIR,

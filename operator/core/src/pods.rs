@@ -127,7 +127,7 @@ pub fn trouble(pods: &[&Pod], warnings: &[ClusterWarning]) -> Option<Report> {
     pods.iter()
         .find_map(|pod| waiting_trouble(pod))
         .or_else(|| {
-            let warning = warnings.iter().find_map(|warning| warning_trouble(warning));
+            let warning = warnings.iter().find_map(warning_trouble);
             warning.or_else(|| pods.iter().find_map(|pod| unschedulable(pod)))
         })
 }

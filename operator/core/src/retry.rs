@@ -24,7 +24,7 @@ mod tests {
     use super::*;
 
     const FIRST: Duration = Duration::from_secs(10);
-    const MOST: Duration = Duration::from_secs(300);
+    const MOST: Duration = Duration::from_mins(5);
 
     #[test]
     fn pause_doubles_up_to_its_bound() {

@@ -52,7 +52,7 @@ pub(crate) fn drive(
         return settling::end(seen, valid, attempt, &letter, &ending);
     }
     match watch(seen, attempt, &letter)? {
-        Watched::Alive(decision) => Ok(decision),
+        Watched::Alive(decision) => Ok(*decision),
         Watched::Ended(ending) => settling::end(seen, valid, attempt, &letter, &ending),
     }
 }
@@ -84,21 +84,27 @@ fn completed(
 }
 
 enum Watched {
-    Alive(Decision),
+    Alive(Box<Decision>),
     Ended(Ending),
+}
+
+impl Watched {
+    fn alive(decision: Decision) -> Self {
+        Self::Alive(Box::new(decision))
+    }
 }
 
 /// An attempt whose Jobs neither failed nor completed.
 fn watch(seen: &Observed, attempt: &Attempt, letter: &Letter) -> Result<Watched, Pause> {
     let Some(coordinator) = attempt.coordinator else {
-        return Ok(Watched::Alive(planning(seen, attempt, None)));
+        return Ok(Watched::alive(planning(seen, attempt, None)));
     };
     if let Some(extract) = attempt.extract {
         return extracting(seen, attempt, letter, extract);
     }
     let Some(_) = pods_of(&seen.pods, coordinator).find_map(ready_since) else {
         let told = not_started(seen, coordinator)?;
-        return Ok(Watched::Alive(planning(seen, attempt, told)));
+        return Ok(Watched::alive(planning(seen, attempt, told)));
     };
     let status = seen.status();
     let known = status
@@ -113,7 +119,7 @@ fn watch(seen: &Observed, attempt: &Attempt, letter: &Letter) -> Result<Watched,
                 report,
             )));
         }
-        return Ok(Watched::Alive(running(
+        return Ok(Watched::alive(running(
             seen,
             status,
             partitions,
@@ -125,9 +131,9 @@ fn watch(seen: &Observed, attempt: &Attempt, letter: &Letter) -> Result<Watched,
         .run_of(seen.uid())
         .filter(|run| run.attempt == attempt.number);
     let Some((run, n)) = mine.and_then(|run| Some((run, run.n?))) else {
-        return Ok(Watched::Alive(planning(seen, attempt, None).after(SOON)));
+        return Ok(Watched::alive(planning(seen, attempt, None).after(SOON)));
     };
-    Ok(Watched::Alive(planned(seen, attempt, letter, (run, n))))
+    Ok(Watched::alive(planned(seen, attempt, letter, (run, n))))
 }
 
 /// The coordinator holds its snapshot: the ranges can be read.
@@ -252,14 +258,14 @@ fn extracting(
     }
     let decision = running(seen, base, partitions, Phase::Running);
     if any_started {
-        return Ok(Watched::Alive(decision));
+        return Ok(Watched::alive(decision));
     }
     let pause = seen.settings.timing.pod_start_wait;
     let Some(report) = not_started(seen, extract)? else {
-        return Ok(Watched::Alive(decision.after(pause)));
+        return Ok(Watched::alive(decision.after(pause)));
     };
     let status = decision.status;
-    Ok(Watched::Alive(
+    Ok(Watched::alive(
         Decision::say(seen, status, Phase::Running, Mood::Reconciling, &report).after(pause),
     ))
 }
@@ -277,7 +283,7 @@ fn committing(
         .run_of(seen.uid())
         .filter(|run| run.attempt == attempt.number);
     let Some(run) = mine.filter(|run| run.state == RunState::Running) else {
-        return Ok(Watched::Alive(
+        return Ok(Watched::alive(
             decision.after(seen.settings.timing.record_look),
         ));
     };
@@ -291,7 +297,7 @@ fn committing(
             rev: run.rev,
         };
         let look = seen.settings.timing.record_look;
-        return Ok(Watched::Alive(decision.doing(vec![effect]).after(look)));
+        return Ok(Watched::alive(decision.doing(vec![effect]).after(look)));
     };
     let ended = completed_at(extract).unwrap_or(Timestamp::UNIX_EPOCH);
     let too_late = left(seen, ended, seen.settings.timing.record_wait).is_none();
@@ -311,7 +317,7 @@ fn committing(
             report,
         )));
     }
-    Ok(Watched::Alive(
+    Ok(Watched::alive(
         decision.after(seen.settings.timing.record_look),
     ))
 }
