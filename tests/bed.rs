@@ -1,9 +1,5 @@
 //! The bed keeps the promises that the product's tests rest on.
-#![expect(
-    clippy::unwrap_used,
-    clippy::panic,
-    reason = "a test says what is wrong by failing"
-)]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by failing")]
 
 use std::time::Duration;
 
@@ -49,8 +45,7 @@ fn a_restricted_job_reaches_the_servers_by_name() -> Result<()> {
                 "containers": containers,
             }}},
         });
-        bed.kubectl_with(&["-n", &namespace, "create", "-f", "-"], &job.to_string())
-            .await?;
+        bed.kubectl_with(&["-n", &namespace, "create", "-f", "-"], &job.to_string()).await?;
         let done = wait_until("the Job", Duration::from_mins(1), async || {
             let job = bed.get(&namespace, &["job", "dial"]).await?;
             ensure!(job["status"]["succeeded"] == 1, "status {}", job["status"]);
@@ -60,9 +55,7 @@ fn a_restricted_job_reaches_the_servers_by_name() -> Result<()> {
         if let Err(error) = done {
             return Err(error.context(bed.describe(&namespace).await));
         }
-        let log = bed
-            .kubectl(&["-n", &namespace, "logs", "job/dial", "-c", "postgres"])
-            .await?;
+        let log = bed.kubectl(&["-n", &namespace, "logs", "job/dial", "-c", "postgres"]).await?;
         ensure!(log.contains("connected to 198.18.0.1:5432"), "log: {log}");
         Ok(())
     })
@@ -74,18 +67,9 @@ fn a_privileged_pod_is_refused() -> Result<()> {
     let bed = Bed::shared()?;
     bed.run(async {
         let namespace = bed.namespace("smoke").await?;
-        let run = [
-            "-n",
-            &namespace,
-            "run",
-            "root",
-            "--image=localhost/tidemark-pause:1",
-        ];
+        let run = ["-n", &namespace, "run", "root", "--image=localhost/tidemark-pause:1"];
         let refusal = bed.kubectl(&run).await.unwrap_err();
-        ensure!(
-            format!("{refusal:#}").contains("violates PodSecurity"),
-            "{refusal:#}"
-        );
+        ensure!(format!("{refusal:#}").contains("violates PodSecurity"), "{refusal:#}");
         Ok(())
     })
 }
@@ -101,16 +85,10 @@ fn conditional_puts_have_one_winner() -> Result<()> {
             put.if_none_match("*").body(b"{}".to_vec().into()).send()
         };
         let refused = put(Access::Reader).await.unwrap_err();
-        ensure!(
-            refused.raw_response().unwrap().status().as_u16() == 403,
-            "{refused:?}"
-        );
+        ensure!(refused.raw_response().unwrap().status().as_u16() == 403, "{refused:?}");
         put(Access::Admin).await?;
         let second = put(Access::Admin).await.unwrap_err();
-        ensure!(
-            second.raw_response().unwrap().status().as_u16() == 412,
-            "{second:?}"
-        );
+        ensure!(second.raw_response().unwrap().status().as_u16() == 412, "{second:?}");
         ensure!(bed.keys(&bucket, "").await? == ["plan.json"]);
         ensure!(bed.object(&bucket, "plan.json").await? == b"{}");
         Ok(())
@@ -122,40 +100,16 @@ fn conditional_puts_have_one_winner() -> Result<()> {
 fn complete_after_delete_is_refused() -> Result<()> {
     let bed = Bed::shared()?;
     bed.run(async {
-        let (s3, bucket, key) = (
-            bed.s3(Access::Admin),
-            bed.bucket("smoke").await?,
-            "a.parquet",
-        );
-        let upload = s3
-            .create_multipart_upload()
-            .bucket(&bucket)
-            .key(key)
-            .send()
-            .await?;
+        let (s3, bucket, key) = (bed.s3(Access::Admin), bed.bucket("smoke").await?, "a.parquet");
+        let upload = s3.create_multipart_upload().bucket(&bucket).key(key).send().await?;
         let id = upload.upload_id().context("upload id")?;
-        let part = s3
-            .upload_part()
-            .bucket(&bucket)
-            .key(key)
-            .upload_id(id)
-            .part_number(1);
+        let part = s3.upload_part().bucket(&bucket).key(key).upload_id(id).part_number(1);
         let part = part.body(b"rows".to_vec().into()).send().await?;
-        ensure!(
-            bed.keys(&bucket, "").await?.is_empty(),
-            "an open upload is listed"
-        );
-        let part = CompletedPart::builder()
-            .part_number(1)
-            .e_tag(part.e_tag().unwrap())
-            .build();
+        ensure!(bed.keys(&bucket, "").await?.is_empty(), "an open upload is listed");
+        let part = CompletedPart::builder().part_number(1).e_tag(part.e_tag().unwrap()).build();
         let parts = CompletedMultipartUpload::builder().parts(part).build();
         let complete = || {
-            let complete = s3
-                .complete_multipart_upload()
-                .bucket(&bucket)
-                .key(key)
-                .upload_id(id);
+            let complete = s3.complete_multipart_upload().bucket(&bucket).key(key).upload_id(id);
             complete.multipart_upload(parts.clone()).send()
         };
         complete().await?;
@@ -184,9 +138,7 @@ fn racing_transactions_have_one_winner() -> Result<()> {
                         .item("writer", AttributeValue::N(writer.to_string()))
                         .condition_expression("attribute_not_exists(#s)")
                         .expression_attribute_names("#s", "source");
-                    TransactWriteItem::builder()
-                        .put(put.build().unwrap())
-                        .build()
+                    TransactWriteItem::builder().put(put.build().unwrap()).build()
                 };
                 let transaction = client
                     .transact_write_items()
@@ -201,14 +153,8 @@ fn racing_transactions_have_one_winner() -> Result<()> {
             }
             ensure!(winners.len() == 1, "round {round}: won by {winners:?}");
             for key in [format!("{round}"), format!("{round}#tidemark")] {
-                let item = bed
-                    .item(&table, &key)
-                    .await?
-                    .context("item of the winner")?;
-                ensure!(
-                    item == json!({ "source": key, "writer": winners[0] }),
-                    "{item}"
-                );
+                let item = bed.item(&table, &key).await?.context("item of the winner")?;
+                ensure!(item == json!({ "source": key, "writer": winners[0] }), "{item}");
             }
         }
         Ok(())
@@ -224,26 +170,14 @@ fn postgres_speaks_verified_tls_only() -> Result<()> {
         let tls = "select ssl, version from pg_stat_ssl where pid = pg_backend_pid()";
         ensure!(bed.psql(&database, tls).await? == "t|TLSv1.3");
         ensure!(bed.psql(&database, "show wal_level").await? == "logical");
-        ensure!(
-            bed.psql(&database, "show max_prepared_transactions")
-                .await?
-                == "10"
-        );
+        ensure!(bed.psql(&database, "show max_prepared_transactions").await? == "10");
         let mut plain = bed.command("psql");
-        let url = bed
-            .postgres_url(&database)
-            .replace("sslmode=verify-full", "sslmode=disable");
+        let url = bed.postgres_url(&database).replace("sslmode=verify-full", "sslmode=disable");
         plain.args(["-d", &url, "-c", "select 1"]);
         let refused = bed.succeed(plain, "").await.unwrap_err();
-        ensure!(
-            format!("{refused:#}").contains("no encryption"),
-            "{refused:#}"
-        );
+        ensure!(format!("{refused:#}").contains("no encryption"), "{refused:#}");
         let wrong = bed.psql(&database, "select broken").await.unwrap_err();
-        ensure!(
-            format!("{wrong:#}").contains("column \"broken\" does not exist"),
-            "{wrong:#}"
-        );
+        ensure!(format!("{wrong:#}").contains("column \"broken\" does not exist"), "{wrong:#}");
         Ok(())
     })
 }
@@ -261,10 +195,7 @@ fn a_wait_reports_the_last_look() -> Result<()> {
             Ok(())
         });
         let error = format!("{:#}", wait.await.unwrap_err());
-        ensure!(
-            error.contains("the tide") && error.contains("low at look"),
-            "{error}"
-        );
+        ensure!(error.contains("the tide") && error.contains("low at look"), "{error}");
         ensure!(looks > 1, "looked {looks} times");
         Ok(())
     })
@@ -288,26 +219,14 @@ fn parquet_is_read_back() -> Result<()> {
         let key = "orders/extract_run=1/day=2023-01-31/part-0.parquet";
         let put = bed.s3(Access::Admin).put_object().bucket(&bucket).key(key);
         put.body(bytes.into()).send().await?;
-        let rows = bed
-            .read_parquet(&bucket, "orders/extract_run=1/", "select * from t")
-            .await?;
+        let rows = bed.read_parquet(&bucket, "orders/extract_run=1/", "select * from t").await?;
         ensure!(rows == [json!({ "id": 7, "name": "ä", "at": "2023-01-31 10:00:00.500000" })]);
-        let days = bed
-            .read_parquet(&bucket, "orders", "select day from h")
-            .await?;
+        let days = bed.read_parquet(&bucket, "orders", "select day from h").await?;
         ensure!(days == [json!({ "day": "2023-01-31" })], "{days:?}");
         let files = bed.parquet_files(&bucket, "orders/extract_run=1/").await?;
-        let [file] = files.as_slice() else {
-            panic!("{files:?}")
-        };
-        ensure!(
-            file.name == "day=2023-01-31/part-0.parquet" && file.rows == 1,
-            "{file:?}"
-        );
-        ensure!(
-            file.codecs == ["ZSTD"] && file.schema["at"] == "timestamp[us]",
-            "{file:?}"
-        );
+        let [file] = files.as_slice() else { panic!("{files:?}") };
+        ensure!(file.name == "day=2023-01-31/part-0.parquet" && file.rows == 1, "{file:?}");
+        ensure!(file.codecs == ["ZSTD"] && file.schema["at"] == "timestamp[us]", "{file:?}");
         Ok(())
     })
 }
@@ -320,15 +239,10 @@ fn images_are_imported() -> Result<()> {
         bed.load_images().await?;
         let socket = bed.state.join("containerd.sock");
         let mut list = bed.command("ctr");
-        list.arg("-a")
-            .arg(&socket)
-            .args(["-n", "k8s.io", "images", "ls", "-q"]);
+        list.arg("-a").arg(&socket).args(["-n", "k8s.io", "images", "ls", "-q"]);
         let images = bed.succeed(list, "").await?;
         for image in ["localhost/tidemark-operator:dev", "localhost/tidemark:dev"] {
-            ensure!(
-                images.lines().any(|line| line == image),
-                "{image} is not among: {images}"
-            );
+            ensure!(images.lines().any(|line| line == image), "{image} is not among: {images}");
         }
         bed.load_images().await.context("load them again")
     })

@@ -112,7 +112,11 @@ fn a_row_that_commits_between_guard_and_snapshot_comes_with_the_next_run() -> Re
         let source = SourceFixture::new(bed, "guard").await?;
         let db = &source.database;
         bed.psql(db, "create table orders (id int, at timestamptz not null default now())").await?;
-        bed.psql(db, "insert into orders select i, now() - interval '1 day' from generate_series(1, 10) i").await?;
+        bed.psql(
+            db,
+            "insert into orders select i, now() - interval '1 day' from generate_series(1, 10) i",
+        )
+        .await?;
         let mut job = source.job("public.orders", "PE");
         job["spec"]["extract"]["watermark"] =
             json!({ "column": "at", "type": "timestamptz", "stampedBy": "database" });
@@ -190,15 +194,20 @@ fn a_full_extract_replaces_the_earlier_one() -> Result<()> {
     bed.run(async {
         let source = SourceFixture::new(bed, "again").await?;
         let db = &source.database;
-        bed.psql(db, "create table t (id int primary key); insert into t select generate_series(1, 100)").await?;
+        bed.psql(
+            db,
+            "create table t (id int primary key); insert into t select generate_series(1, 100)",
+        )
+        .await?;
         let job = source.job("public.t", "FE");
         source.run(&job).await?;
         bed.psql(db, "delete from t where id > 40").await?;
         source.run(&job).await?;
         let rows = bed.read_parquet(&source.bucket, "public.t", "select count(*) n from t").await?;
         ensure!(rows[0] == json!({ "n": 40 }), "{}", rows[0]);
-        let pointer: Value =
-            serde_json::from_slice(&bed.object(&source.bucket, "public.t/_tidemark/current.json").await?)?;
+        let pointer: Value = serde_json::from_slice(
+            &bed.object(&source.bucket, "public.t/_tidemark/current.json").await?,
+        )?;
         ensure!(pointer["commit"] == 2, "{pointer}");
         let item = source.run_item("public.t").await?.context("item R")?;
         ensure!(item["state"] == "Y" && item.get("todo").is_none(), "{item}");
@@ -261,7 +270,11 @@ fn a_killed_run_is_taken_over_after_its_deadline_with_the_same_window() -> Resul
     bed.run(async {
         let source = SourceFixture::new(bed, "killed").await?;
         let db = &source.database;
-        bed.psql(db, "create table t (id int primary key); insert into t select generate_series(1, 500)").await?;
+        bed.psql(
+            db,
+            "create table t (id int primary key); insert into t select generate_series(1, 500)",
+        )
+        .await?;
         let mut job = source.job("public.t", "PE");
         job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int" });
         for point in ["after-claim", "after-pin", "before-record", "after-put-manifest"] {
@@ -271,7 +284,8 @@ fn a_killed_run_is_taken_over_after_its_deadline_with_the_same_window() -> Resul
             let said = source.run(&job).await?;
             if let Some(before) = before {
                 ensure!(
-                    said["window"]["low"] == before["low"] && said["window"]["high"] == before["high"],
+                    said["window"]["low"] == before["low"]
+                        && said["window"]["high"] == before["high"],
                     "{point}: {before} then {said}"
                 );
             }
@@ -283,7 +297,11 @@ fn a_killed_run_is_taken_over_after_its_deadline_with_the_same_window() -> Resul
         }
         source.run(&job).await?;
         let rows = bed
-            .read_parquet(&source.bucket, "public.t", "select count(*) n, count(distinct id) d, max(id) m from t")
+            .read_parquet(
+                &source.bucket,
+                "public.t",
+                "select count(*) n, count(distinct id) d, max(id) m from t",
+            )
             .await?;
         ensure!(rows[0] == json!({ "n": 512, "d": 512, "m": 512 }), "{}", rows[0]);
         Ok(())
@@ -291,7 +309,11 @@ fn a_killed_run_is_taken_over_after_its_deadline_with_the_same_window() -> Resul
 }
 
 /// Kills a run at a pause point and returns the window that it had pinned.
-async fn window_after_kill(source: &SourceFixture, job: &Value, point: &str) -> Result<Option<Value>> {
+async fn window_after_kill(
+    source: &SourceFixture,
+    job: &Value,
+    point: &str,
+) -> Result<Option<Value>> {
     let gate = source.file(point);
     let mut command = source.command("run", job)?;
     command

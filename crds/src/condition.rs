@@ -179,11 +179,7 @@ pub struct Report {
 impl Report {
     /// A report with a remedy.
     pub fn new(reason: Reason, message: impl Into<String>, remedy: impl Into<String>) -> Self {
-        Self {
-            reason,
-            message: message.into(),
-            remedy: remedy.into(),
-        }
+        Self { reason, message: message.into(), remedy: remedy.into() }
     }
 }
 

@@ -1,8 +1,5 @@
 //! What a user writes: `ExtractJob`, one window of one table, published once.
-#![expect(
-    unreachable_pub,
-    reason = "the derive of KubeSchema copies each struct into a function"
-)]
+#![expect(unreachable_pub, reason = "the derive of KubeSchema copies each struct into a function")]
 
 use std::collections::BTreeMap;
 

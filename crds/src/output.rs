@@ -1,8 +1,5 @@
 //! Where the Parquet files go, and where the watermark is kept: `spec.output`, `spec.tracking`.
-#![expect(
-    unreachable_pub,
-    reason = "the derive of KubeSchema copies each struct into a function"
-)]
+#![expect(unreachable_pub, reason = "the derive of KubeSchema copies each struct into a function")]
 
 use kube::KubeSchema;
 use serde::{Deserialize, Serialize};

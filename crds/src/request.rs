@@ -28,10 +28,7 @@ pub fn request_hash(spec: &ExtractJobSpec, hash_version: u32) -> Option<RequestH
         1 => {
             let digest = Sha256::digest(Value::Object(version_1(spec)).to_string().as_bytes());
             let request = format!("{digest:x}");
-            Some(RequestHash {
-                request,
-                hash_version,
-            })
+            Some(RequestHash { request, hash_version })
         }
         _ => None,
     }

@@ -51,13 +51,8 @@ macro_rules! instant {
 }
 
 /// Of a watermark: type `int` comes with whole numbers.
-pub(crate) const INT_ENDS: &str = concat!(
-    "self.type != 'int' || ",
-    window_ends!(),
-    ".all(text, ",
-    is_whole!(),
-    ")"
-);
+pub(crate) const INT_ENDS: &str =
+    concat!("self.type != 'int' || ", window_ends!(), ".all(text, ", is_whole!(), ")");
 
 /// Of a watermark: types `decimal` and `double` come with numbers.
 pub(crate) const NUMBER_ENDS: &str = concat!(
@@ -69,13 +64,8 @@ pub(crate) const NUMBER_ENDS: &str = concat!(
 );
 
 /// Of a watermark: type `date` comes with dates.
-pub(crate) const DATE_ENDS: &str = concat!(
-    "self.type != 'date' || ",
-    window_ends!(),
-    ".all(text, ",
-    is_date!(),
-    ")"
-);
+pub(crate) const DATE_ENDS: &str =
+    concat!("self.type != 'date' || ", window_ends!(), ".all(text, ", is_date!(), ")");
 
 /// Of a watermark: type `timestamp` comes with timestamps, a date being its midnight.
 pub(crate) const TIMESTAMP_ENDS: &str = concat!(

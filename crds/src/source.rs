@@ -1,8 +1,5 @@
 //! Where the rows come from: `spec.source`.
-#![expect(
-    unreachable_pub,
-    reason = "the derive of KubeSchema copies each struct into a function"
-)]
+#![expect(unreachable_pub, reason = "the derive of KubeSchema copies each struct into a function")]
 
 use kube::KubeSchema;
 use schemars::JsonSchema;

@@ -156,10 +156,7 @@ impl RunState {
 
     /// Whether settle has something left to do about a run of its own.
     pub const fn is_open(self) -> bool {
-        matches!(
-            self,
-            Self::Claimed | Self::Running | Self::Committing | Self::Reverting
-        )
+        matches!(self, Self::Claimed | Self::Running | Self::Committing | Self::Reverting)
     }
 }
 

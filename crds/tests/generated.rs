@@ -16,9 +16,7 @@ fn walk(path: &str, value: &Value, look: &mut impl FnMut(&str, &Value)) {
     look(path, value);
     match value {
         Value::Object(fields) => {
-            fields
-                .iter()
-                .for_each(|(name, field)| walk(&format!("{path}.{name}"), field, look));
+            fields.iter().for_each(|(name, field)| walk(&format!("{path}.{name}"), field, look));
         }
         Value::Array(items) => items.iter().for_each(|item| walk(path, item, look)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
@@ -37,14 +35,8 @@ fn the_committed_crd_is_the_generated_one() {
 
 #[test]
 fn helm_keeps_the_crd_and_reads_no_template_in_it() {
-    assert_eq!(
-        crd()["metadata"]["annotations"]["helm.sh/resource-policy"],
-        "keep"
-    );
-    assert!(
-        !COMMITTED.contains("{{"),
-        "Helm would take it for a template"
-    );
+    assert_eq!(crd()["metadata"]["annotations"]["helm.sh/resource-policy"], "keep");
+    assert!(!COMMITTED.contains("{{"), "Helm would take it for a template");
 }
 
 #[test]
@@ -58,14 +50,8 @@ fn the_schema_is_structural() {
             "{path}: properties beside additionalProperties"
         );
         assert!(!schema.contains_key("$ref"), "{path}: a reference");
-        let width = schema
-            .get("format")
-            .and_then(Value::as_str)
-            .unwrap_or_default();
-        assert!(
-            !width.starts_with("uint"),
-            "{path}: format {width} is not one of OpenAPI"
-        );
+        let width = schema.get("format").and_then(Value::as_str).unwrap_or_default();
+        assert!(!width.starts_with("uint"), "{path}: format {width} is not one of OpenAPI");
     });
 }
 

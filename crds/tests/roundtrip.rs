@@ -8,9 +8,7 @@ use crds::ExtractJob;
 use serde_json::{Value, json};
 
 fn yaml_files(folder: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("examples")
-        .join(folder);
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(folder);
     let mut paths: Vec<PathBuf> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
@@ -26,9 +24,8 @@ fn examples_survive_a_round_trip() {
     assert!(paths.len() >= 5, "{paths:?}");
     for path in paths {
         let text = fs::read_to_string(&path).unwrap();
-        let job: ExtractJob = serde_saphyr::from_str(&text)
-            .map_err(|error| format!("{path:?}: {error}"))
-            .unwrap();
+        let job: ExtractJob =
+            serde_saphyr::from_str(&text).map_err(|error| format!("{path:?}: {error}")).unwrap();
         let printed = serde_saphyr::to_string(&job).unwrap();
         let again: ExtractJob = serde_saphyr::from_str(&printed).unwrap();
         assert_eq!(job, again, "{path:?}");
@@ -45,10 +42,8 @@ fn examples_survive_a_round_trip() {
 fn with_texts(mut spec: Value) -> Value {
     for kind in ["requests", "limits"] {
         let amounts = spec.pointer_mut(&format!("/worker/resources/{kind}"));
-        for amount in amounts
-            .and_then(Value::as_object_mut)
-            .into_iter()
-            .flat_map(|all| all.values_mut())
+        for amount in
+            amounts.and_then(Value::as_object_mut).into_iter().flat_map(|all| all.values_mut())
         {
             if amount.is_number() {
                 *amount = json!(amount.to_string());
@@ -64,20 +59,9 @@ fn refused_examples_say_why_in_their_first_line() {
     assert!(paths.len() >= 50, "{} files", paths.len());
     for path in paths {
         let text = fs::read_to_string(&path).unwrap();
-        let message = text
-            .lines()
-            .next()
-            .and_then(|line| line.strip_prefix("# refused: "));
-        assert!(
-            message.is_some_and(|message| !message.is_empty()),
-            "{path:?}"
-        );
+        let message = text.lines().next().and_then(|line| line.strip_prefix("# refused: "));
+        assert!(message.is_some_and(|message| !message.is_empty()), "{path:?}");
         let documents = serde_saphyr::from_multiple::<Value>(&text).unwrap();
-        assert!(
-            documents
-                .iter()
-                .all(|document| document["kind"] == "ExtractJob"),
-            "{path:?}"
-        );
+        assert!(documents.iter().all(|document| document["kind"] == "ExtractJob"), "{path:?}");
     }
 }

@@ -70,9 +70,7 @@ pub(crate) async fn apply(
         put_status(context, seen, &decision.status, version.as_deref()).await?;
     }
     report::notes(context, seen, &decision.notes).await;
-    Ok(Action::requeue(
-        decision.requeue.max(Duration::from_millis(50)),
-    ))
+    Ok(Action::requeue(decision.requeue.max(Duration::from_millis(50))))
 }
 
 async fn one(
@@ -105,10 +103,7 @@ async fn one(
             change(&jobs, job, &patch, "let a Job expire").await
         }
         Effect::DeleteJob { job, uid } => {
-            let only = Preconditions {
-                uid: Some(uid.clone()),
-                resource_version: None,
-            };
+            let only = Preconditions { uid: Some(uid.clone()), resource_version: None };
             let how = DeleteParams::foreground().preconditions(only);
             match jobs.delete(job, &how).await {
                 Ok(_) => Ok(Applied::Done),
@@ -125,10 +120,7 @@ async fn change(
     patch: &Value,
     action: &'static str,
 ) -> Result<Applied, Error> {
-    match jobs
-        .patch(name, &PatchParams::default(), &Patch::Merge(patch))
-        .await
-    {
+    match jobs.patch(name, &PatchParams::default(), &Patch::Merge(patch)).await {
         Ok(_) => Ok(Applied::Done),
         Err(error) if code(&error) == Some(404) => Ok(Applied::Done),
         Err(error) => Err(Error::cluster(action)(error)),
@@ -136,20 +128,14 @@ async fn change(
 }
 
 async fn create(jobs: &Api<Job>, seen: &Observed<'_>, job: &Job) -> Result<Applied, Error> {
-    let params = PostParams {
-        field_manager: Some(MANAGER.to_owned()),
-        ..PostParams::default()
-    };
+    let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
     let Err(error) = jobs.create(&params, job).await else {
         return Ok(Applied::Done);
     };
     let name = job.metadata.name.as_deref().unwrap_or_default();
     match &error {
         kube::Error::Api(status) if status.code == 409 && status.reason == "AlreadyExists" => {
-            let found = jobs
-                .get_opt(name)
-                .await
-                .map_err(Error::cluster("get a Job"))?;
+            let found = jobs.get_opt(name).await.map_err(Error::cluster("get a Job"))?;
             match found {
                 Some(found) if !is_owned_by(&found, seen.uid()) => {
                     Ok(Applied::Instead(Box::new(foreign_job(seen, name))))
@@ -157,9 +143,9 @@ async fn create(jobs: &Api<Job>, seen: &Observed<'_>, job: &Job) -> Result<Appli
                 Some(_) | None => Ok(Applied::Done),
             }
         }
-        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => Ok(Applied::Instead(
-            Box::new(refused_job(seen, name, &status.message)),
-        )),
+        kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => {
+            Ok(Applied::Instead(Box::new(refused_job(seen, name, &status.message))))
+        }
         _ => Err(Error::cluster("create a Job")(error)),
     }
 }
@@ -178,10 +164,7 @@ async fn finalizer(
     }
     let patch = json!({ "metadata": { "resourceVersion": version, "finalizers": names } });
     let objects: Api<ExtractJob> = Api::namespaced(context.client.clone(), seen.namespace());
-    match objects
-        .patch(seen.name(), &PatchParams::default(), &Patch::Merge(&patch))
-        .await
-    {
+    match objects.patch(seen.name(), &PatchParams::default(), &Patch::Merge(&patch)).await {
         Ok(object) => Ok(Applied::Version(object.metadata.resource_version)),
         Err(error) if code(&error) == Some(404) && !add => Ok(Applied::Done),
         Err(error) => Err(Error::cluster("change the finalizer")(error)),

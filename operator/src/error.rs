@@ -25,10 +25,7 @@ pub(crate) enum Error {
 impl Error {
     /// For `map_err`.
     pub(crate) fn cluster(action: &'static str) -> impl Fn(kube::Error) -> Self {
-        move |source| Self::Cluster {
-            action,
-            source: Box::new(source),
-        }
+        move |source| Self::Cluster { action, source: Box::new(source) }
     }
 
     /// Whether somebody changed the object meanwhile: nothing is wrong, look again.

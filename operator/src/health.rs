@@ -38,10 +38,7 @@ async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
     if health.ready.load(Ordering::Acquire) {
         (StatusCode::OK, "ready")
     } else {
-        (
-            StatusCode::SERVICE_UNAVAILABLE,
-            "watches have not listed yet",
-        )
+        (StatusCode::SERVICE_UNAVAILABLE, "watches have not listed yet")
     }
 }
 

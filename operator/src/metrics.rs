@@ -52,32 +52,16 @@ impl Metrics {
         };
         let registry = &mut metrics.registry;
         registry.register("reconciles", "Reconciles begun", metrics.reconciles.clone());
-        registry.register(
-            "reconciles_active",
-            "Reconciles at work",
-            metrics.active.clone(),
-        );
-        registry.register(
-            "reconcile_seconds",
-            "Time of a reconcile",
-            metrics.seconds.clone(),
-        );
+        registry.register("reconciles_active", "Reconciles at work", metrics.active.clone());
+        registry.register("reconcile_seconds", "Time of a reconcile", metrics.seconds.clone());
         registry.register("errors", "Reconciles that failed", metrics.errors.clone());
         registry.register(
             "tracking_reads",
             "Reads of the tracking table",
             metrics.tracking_reads.clone(),
         );
-        registry.register(
-            "effects",
-            "Changes made in the cluster",
-            metrics.effects.clone(),
-        );
-        registry.register(
-            "warnings",
-            "Warnings told to people",
-            metrics.warnings.clone(),
-        );
+        registry.register("effects", "Changes made in the cluster", metrics.effects.clone());
+        registry.register("warnings", "Warnings told to people", metrics.warnings.clone());
         metrics
     }
 

@@ -34,19 +34,11 @@ pub(crate) async fn observe<'a>(
     };
     let mine = ListParams::default().labels(&format!("{UID}={uid}"));
     let jobs: Api<Job> = Api::namespaced(context.client.clone(), namespace);
-    let jobs = jobs
-        .list(&mine)
-        .await
-        .map_err(Error::cluster("list Jobs"))?
-        .items;
+    let jobs = jobs.list(&mine).await.map_err(Error::cluster("list Jobs"))?.items;
     let mut pods = Vec::new();
     if !jobs.is_empty() {
         let all: Api<Pod> = Api::namespaced(context.client.clone(), namespace);
-        pods = all
-            .list(&mine)
-            .await
-            .map_err(Error::cluster("list pods"))?
-            .items;
+        pods = all.list(&mine).await.map_err(Error::cluster("list pods"))?.items;
     }
     Ok(Observed {
         job: job.clone(),
@@ -85,10 +77,8 @@ pub(crate) async fn look(
         }
         Look::ServiceAccount(name) => {
             let accounts: Api<ServiceAccount> = Api::namespaced(client, &namespace);
-            let found = accounts
-                .get_opt(&name)
-                .await
-                .map_err(Error::cluster("get ServiceAccount"))?;
+            let found =
+                accounts.get_opt(&name).await.map_err(Error::cluster("get ServiceAccount"))?;
             seen.service_account = match found {
                 None => ServiceAccountSeen::Absent,
                 Some(account) if is_allowed(&account) => ServiceAccountSeen::Allowed,
@@ -102,10 +92,7 @@ pub(crate) async fn look(
                 let about = ListParams::default()
                     .fields(&format!("involvedObject.uid={uid},type=Warning"))
                     .limit(WARNINGS_MAX);
-                let found = events
-                    .list(&about)
-                    .await
-                    .map_err(Error::cluster("list Events"))?;
+                let found = events.list(&about).await.map_err(Error::cluster("list Events"))?;
                 warnings.extend(found.items.into_iter().rev().map(|event| ClusterWarning {
                     reason: event.reason.unwrap_or_default(),
                     message: event.message.unwrap_or_default(),

@@ -31,18 +31,13 @@ pub(crate) struct Measured<'a> {
 pub(crate) fn measure(metrics: &Metrics) -> Measured<'_> {
     metrics.reconciles.inc();
     metrics.active.inc();
-    Measured {
-        metrics,
-        since: Instant::now(),
-    }
+    Measured { metrics, since: Instant::now() }
 }
 
 impl Drop for Measured<'_> {
     fn drop(&mut self) {
         self.metrics.active.dec();
-        self.metrics
-            .seconds
-            .observe(self.since.elapsed().as_secs_f64());
+        self.metrics.seconds.observe(self.since.elapsed().as_secs_f64());
     }
 }
 
@@ -51,10 +46,7 @@ pub(crate) fn effect(context: &Context, seen: &Observed<'_>, effect: &Effect) {
     let (kind, job) = match effect {
         Effect::AddFinalizer => ("add_finalizer", ""),
         Effect::PutStatus => ("put_status", ""),
-        Effect::CreateJob(job) => (
-            "create_job",
-            job.metadata.name.as_deref().unwrap_or_default(),
-        ),
+        Effect::CreateJob(job) => ("create_job", job.metadata.name.as_deref().unwrap_or_default()),
         Effect::RecordEnding { job, .. } => ("record_ending", job.as_str()),
         Effect::RecordRev { job, .. } => ("record_rev", job.as_str()),
         Effect::StopJob { job } => ("stop_job", job.as_str()),
@@ -62,18 +54,8 @@ pub(crate) fn effect(context: &Context, seen: &Observed<'_>, effect: &Effect) {
         Effect::SetTtl { job, .. } => ("set_ttl", job.as_str()),
         Effect::DropFinalizer => ("drop_finalizer", ""),
     };
-    context
-        .metrics
-        .effects
-        .get_or_create(&CategoryLabel { category: kind })
-        .inc();
-    tracing::info!(
-        namespace = seen.namespace(),
-        name = seen.name(),
-        effect = kind,
-        job,
-        "change"
-    );
+    context.metrics.effects.get_or_create(&CategoryLabel { category: kind }).inc();
+    tracing::info!(namespace = seen.namespace(), name = seen.name(), effect = kind, job, "change");
 }
 
 /// Tells people what changed.
@@ -82,21 +64,13 @@ pub(crate) async fn notes(context: &Context, seen: &Observed<'_>, notes: &[Note]
         let reason = note.reason.name();
         let (namespace, name) = (seen.namespace(), seen.name());
         if note.warning {
-            context
-                .metrics
-                .warnings
-                .get_or_create(&CategoryLabel { category: reason })
-                .inc();
+            context.metrics.warnings.get_or_create(&CategoryLabel { category: reason }).inc();
             tracing::warn!(namespace, name, reason, message = note.message, "warning");
         } else {
             tracing::info!(namespace, name, reason, message = note.message, "state");
         }
         let event = Event {
-            type_: if note.warning {
-                EventType::Warning
-            } else {
-                EventType::Normal
-            },
+            type_: if note.warning { EventType::Warning } else { EventType::Normal },
             reason: reason.to_owned(),
             note: Some(note.message.chars().take(NOTE_MAX).collect()),
             action: "Reconcile".to_owned(),
@@ -104,46 +78,28 @@ pub(crate) async fn notes(context: &Context, seen: &Observed<'_>, notes: &[Note]
         };
         let about = seen.job.object_ref(&());
         if let Err(error) = context.recorder.publish(&event, &about).await {
-            context
-                .metrics
-                .errors
-                .get_or_create(&CategoryLabel { category: "event" })
-                .inc();
+            context.metrics.errors.get_or_create(&CategoryLabel { category: "event" }).inc();
             tracing::warn!(namespace, name, %error, "event not published");
         }
     }
 }
 
 /// Logs and counts a reconcile that failed, and says when to try again.
-#[expect(
-    clippy::needless_pass_by_value,
-    reason = "the signature is kube-runtime's"
-)]
+#[expect(clippy::needless_pass_by_value, reason = "the signature is kube-runtime's")]
 pub(crate) fn failure(job: Arc<ExtractJob>, error: &Error, context: Arc<Context>) -> Action {
     let category = error.category();
-    context
-        .metrics
-        .errors
-        .get_or_create(&CategoryLabel { category })
-        .inc();
+    context.metrics.errors.get_or_create(&CategoryLabel { category }).inc();
     let uid = job.metadata.uid.as_deref().unwrap_or_default();
     if error.is_conflict() {
         tracing::debug!(uid, "the object changed meanwhile");
         return Action::requeue(CONFLICT_PAUSE);
     }
     let failures = context.count_failures(&format!("reconcile/{uid}"), true);
-    let (namespace, name) = (
-        job.metadata.namespace.as_deref(),
-        job.metadata.name.as_deref(),
-    );
+    let (namespace, name) = (job.metadata.namespace.as_deref(), job.metadata.name.as_deref());
     let cause = error.source().map(ToString::to_string).unwrap_or_default();
     tracing::error!(namespace, name, category, failures, cause, "{error}");
     let timing = &context.settings.timing;
-    Action::requeue(backoff(
-        failures,
-        timing.retry_first / 10,
-        timing.retry_most,
-    ))
+    Action::requeue(backoff(failures, timing.retry_first / 10, timing.retry_most))
 }
 
 /// Forgets the failures of an object whose reconcile ended well.
@@ -153,10 +109,6 @@ pub(crate) fn success(context: &Context, uid: &str) {
 
 /// Logs and counts a watch that broke; it is taken up again by itself.
 pub(crate) fn watch_failure(context: &Context, error: &kube::runtime::watcher::Error) {
-    context
-        .metrics
-        .errors
-        .get_or_create(&CategoryLabel { category: "watch" })
-        .inc();
+    context.metrics.errors.get_or_create(&CategoryLabel { category: "watch" }).inc();
     tracing::warn!(%error, "watch interrupted");
 }

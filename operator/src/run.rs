@@ -1,8 +1,9 @@
 //! Wiring: client, watches, tracking tables, events, health; and the order in which they end.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use crds::ExtractJob;
@@ -25,6 +26,8 @@ use crate::tracking::TrackingTables;
 
 /// The Jobs and pods that are ours.
 const OURS: &str = "app.kubernetes.io/managed-by=tidemark-operator";
+/// Between looks whether a store has listed.
+const READY_LOOK: Duration = Duration::from_millis(100);
 /// Objects whose failures are remembered; beyond that all are forgotten.
 const FAILURES_MAX: usize = 10_000;
 
@@ -62,20 +65,12 @@ impl Context {
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {
-    let client = Client::try_default()
-        .await
-        .context("connect to the API server")?;
+    let client = Client::try_default().await.context("connect to the API server")?;
     let metrics = Arc::new(Metrics::new());
     let ready = Arc::new(AtomicBool::new(false));
-    let health = Health {
-        ready: Arc::clone(&ready),
-        metrics: Arc::clone(&metrics),
-    };
+    let health = Health { ready: Arc::clone(&ready), metrics: Arc::clone(&metrics) };
     let served = tokio::spawn(serve(flags.health_address, health));
-    let reporter = Reporter {
-        controller: "tidemark-operator".to_owned(),
-        instance: None,
-    };
+    let reporter = Reporter { controller: "tidemark-operator".to_owned(), instance: None };
     let context = Arc::new(Context {
         recorder: Recorder::new(client.clone(), reporter),
         settings: flags.settings(),
@@ -86,14 +81,9 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {
     });
     let namespaces = flags.namespaces();
     tracing::info!(?namespaces, image = flags.worker_image, "operator starts");
-    let scopes: Vec<Option<String>> = if namespaces.is_empty() {
-        vec![None]
-    } else {
-        namespaces.into_iter().map(Some).collect()
-    };
-    let controllers = scopes
-        .iter()
-        .map(|scope| watch(&context, scope.as_deref(), &flags));
+    let scopes: Vec<Option<String>> =
+        if namespaces.is_empty() { vec![None] } else { namespaces.into_iter().map(Some).collect() };
+    let controllers = scopes.iter().map(|scope| watch(&context, scope.as_deref(), &flags));
     let (controllers, stores): (Vec<_>, Vec<_>) = controllers.unzip();
     tokio::spawn(say_ready(stores, ready));
     let work = stream::select_all(controllers).for_each(|()| std::future::ready(()));
@@ -131,17 +121,20 @@ fn watch(context: &Arc<Context>, scope: Option<&str>, flags: &Flags) -> (Work, S
     let store = controller.store();
     let reconciled = Arc::clone(context);
     let known = controller.store();
-    let work = controller
-        .run(reconcile, report::failure, Arc::clone(context))
-        .map(move |done| match done {
-            Ok((object, _)) => {
-                let object = known.get(&object);
-                let uid = object.and_then(|object| object.uid()).unwrap_or_default();
-                report::success(&reconciled, &uid);
-            }
-            Err(controller::Error::QueueError(error)) => report::watch_failure(&reconciled, &error),
-            Err(_) => {}
-        });
+    let work =
+        controller.run(reconcile, report::failure, Arc::clone(context)).map(
+            move |done| match done {
+                Ok((object, _)) => {
+                    let object = known.get(&object);
+                    let uid = object.and_then(|object| object.uid()).unwrap_or_default();
+                    report::success(&reconciled, &uid);
+                }
+                Err(controller::Error::QueueError(error)) => {
+                    report::watch_failure(&reconciled, &error)
+                }
+                Err(_) => {}
+            },
+        );
     (work.boxed(), store)
 }
 
@@ -151,13 +144,12 @@ fn object_of(pod: &Pod) -> Option<ObjectRef<ExtractJob>> {
     Some(ObjectRef::new(name).within(&pod.namespace()?))
 }
 
+/// Says so once every store has listed. A store wakes only the waiter that asked last, and the
+/// controller asks too: so this asks again and again.
 async fn say_ready(stores: Vec<Store>, ready: Arc<AtomicBool>) {
-    let left = AtomicUsize::new(stores.len());
     for store in stores {
-        if store.wait_until_ready().await.is_ok() {
-            left.fetch_sub(1, Ordering::AcqRel);
-        }
+        while tokio::time::timeout(READY_LOOK, store.wait_until_ready()).await.is_err() {}
     }
-    ready.store(left.load(Ordering::Acquire) == 0, Ordering::Release);
+    ready.store(true, Ordering::Release);
     tracing::info!("every watch has listed");
 }

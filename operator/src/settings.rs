@@ -36,11 +36,7 @@ pub(crate) struct Flags {
     #[arg(long, env = "WORKER_PULL_SECRETS", value_delimiter = ',')]
     pub(crate) worker_pull_secrets: Vec<String>,
     /// ServiceAccount of pods whose object names none.
-    #[arg(
-        long,
-        env = "WORKER_SERVICE_ACCOUNT",
-        default_value = "tidemark-extract"
-    )]
+    #[arg(long, env = "WORKER_SERVICE_ACCOUNT", default_value = "tidemark-extract")]
     pub(crate) worker_service_account: String,
     /// Resources of pods whose object names none, as JSON.
     #[arg(long, env = "WORKER_RESOURCES", value_parser = resources, default_value =
@@ -127,9 +123,7 @@ pub(crate) struct TimingFlags {
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text
-        .parse()
-        .map_err(|_| format!("{text} is no number of seconds"))?;
+    let seconds: f64 = text.parse().map_err(|_| format!("{text} is no number of seconds"))?;
     Duration::try_from_secs_f64(seconds).map_err(|reason| reason.to_string())
 }
 
@@ -139,17 +133,11 @@ fn resources(text: &str) -> Result<ResourceRequirements, String> {
 
 /// Without the empty words that an unset chart value leaves.
 fn words(given: &[String]) -> Vec<String> {
-    given
-        .iter()
-        .map(|word| word.trim().to_owned())
-        .filter(|word| !word.is_empty())
-        .collect()
+    given.iter().map(|word| word.trim().to_owned()).filter(|word| !word.is_empty()).collect()
 }
 
 fn word(given: Option<&String>) -> Option<String> {
-    given
-        .map(|word| word.trim().to_owned())
-        .filter(|word| !word.is_empty())
+    given.map(|word| word.trim().to_owned()).filter(|word| !word.is_empty())
 }
 
 impl Flags {
@@ -209,10 +197,7 @@ mod tests {
     #[test]
     fn defaults_of_flags_are_those_of_the_decisions() {
         let flags = Flags::parse_from(["tidemark-operator", "--worker-image", "image"]);
-        assert_eq!(
-            format!("{:?}", flags.settings().timing),
-            format!("{:?}", Timing::default())
-        );
+        assert_eq!(format!("{:?}", flags.settings().timing), format!("{:?}", Timing::default()));
         assert!(!flags.allow_insecure_plaintext);
         assert!(flags.namespaces().is_empty());
     }

@@ -15,9 +15,7 @@ pub(crate) enum LogFormat {
 pub(crate) fn start(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env()
         .unwrap_or_else(|_| EnvFilter::new("info,kube_runtime=warn"));
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr);
+    let lines = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     // An error means that somebody else logs already.
     let _ = match format {
         LogFormat::Json => lines.json().try_init(),

@@ -36,9 +36,8 @@ pub(crate) struct TrackingTables {
 impl TrackingTables {
     /// Reads the operator's own AWS configuration.
     pub(crate) async fn new(timeout: Duration) -> Self {
-        let http = Builder::new()
-            .tls_provider(tls::Provider::Rustls(CryptoMode::Ring))
-            .build_https();
+        let http =
+            Builder::new().tls_provider(tls::Provider::Rustls(CryptoMode::Ring)).build_https();
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(timeout.min(Duration::from_secs(2)))
             .operation_attempt_timeout(timeout)
@@ -49,10 +48,7 @@ impl TrackingTables {
             .timeout_config(timeouts)
             .load()
             .await;
-        Self {
-            config,
-            clients: Mutex::new(HashMap::new()),
-        }
+        Self { config, clients: Mutex::new(HashMap::new()) }
     }
 
     /// The items of one source, and the outcome for one object.
@@ -65,11 +61,7 @@ impl TrackingTables {
             get(&client, at, run_key(&at.key)),
             get(&client, at, outcome_key(&at.key, uid)),
         )?;
-        Ok(TrackingRead {
-            r: parse(r)?,
-            l: None,
-            o: parse(o)?,
-        })
+        Ok(TrackingRead { r: parse(r)?, l: None, o: parse(o)? })
     }
 
     async fn client(&self, at: &TaskTracking) -> Client {

@@ -97,12 +97,7 @@ impl Bed {
         ensure!(output.status.success(), "up.sh {name}: {}", output.status);
         let state = PathBuf::from(String::from_utf8(output.stdout)?.trim());
         let process = fs::read_to_string(state.join("process")).context("read its process")?;
-        let pid = process
-            .split(' ')
-            .next()
-            .unwrap_or_default()
-            .parse()
-            .context("read its pid")?;
+        let pid = process.split(' ').next().unwrap_or_default().parse().context("read its pid")?;
         let bed = Self { state, pid };
         bed.forget_dead_owners()?;
         Ok(bed)
@@ -114,10 +109,7 @@ impl Bed {
     /// If something of it cannot be removed.
     pub fn stop(self) -> Result<()> {
         let name = self.state.file_name().context("name of the bed")?;
-        let status = Command::new(script("down.sh"))
-            .arg(name)
-            .status()
-            .context("run down.sh")?;
+        let status = Command::new(script("down.sh")).arg(name).status().context("run down.sh")?;
         ensure!(status.success(), "down.sh: {status}");
         Ok(())
     }

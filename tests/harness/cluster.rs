@@ -39,9 +39,7 @@ impl Bed {
     /// # Errors
     /// With `kubectl`'s words, among them those for an object that is absent.
     pub async fn get(&self, namespace: &str, args: &[&str]) -> Result<Value> {
-        let text = self
-            .kubectl(&[&["-n", namespace, "get", "-o", "json"], args].concat())
-            .await?;
+        let text = self.kubectl(&[&["-n", namespace, "get", "-o", "json"], args].concat()).await?;
         serde_json::from_str(&text).context("parse what kubectl printed")
     }
 
@@ -79,22 +77,11 @@ impl Bed {
                 "labels": { "pod-security.kubernetes.io/enforce": "restricted" },
             },
         });
-        self.kubectl_with(&["create", "-f", "-"], &manifest.to_string())
-            .await?;
-        let default = [
-            "-n",
-            &name,
-            "get",
-            "serviceaccount",
-            "default",
-            "-o",
-            "name",
-        ];
-        crate::wait_until(
-            "the namespace's account",
-            Duration::from_secs(30),
-            async || self.kubectl(&default).await,
-        )
+        self.kubectl_with(&["create", "-f", "-"], &manifest.to_string()).await?;
+        let default = ["-n", &name, "get", "serviceaccount", "default", "-o", "name"];
+        crate::wait_until("the namespace's account", Duration::from_secs(30), async || {
+            self.kubectl(&default).await
+        })
         .await?;
         Ok(name)
     }
@@ -107,10 +94,7 @@ impl Bed {
     /// If a binary is missing or the build fails.
     pub async fn load_images(&self) -> Result<()> {
         let program = std::env::current_exe().context("find this program")?;
-        let folder = program
-            .parent()
-            .and_then(|deps| deps.parent())
-            .context("find its folder")?;
+        let folder = program.parent().and_then(|deps| deps.parent()).context("find its folder")?;
         let mut command = tokio::process::Command::new(script("images.sh"));
         command.arg(&self.state).arg(folder);
         let output = self.output(command, "", IMAGES_DEADLINE).await?;
@@ -125,10 +109,7 @@ impl Bed {
             &["-n", namespace, "get", "pods,jobs", "-o", "wide"][..],
             &["-n", namespace, "get", "events", "--sort-by=.lastTimestamp"][..],
         ] {
-            text += &self
-                .kubectl(args)
-                .await
-                .unwrap_or_else(|error| format!("{error:#}\n"));
+            text += &self.kubectl(args).await.unwrap_or_else(|error| format!("{error:#}\n"));
         }
         text
     }
@@ -153,11 +134,7 @@ impl Bed {
         for entry in owners {
             let path = entry?.path();
             let owner = fs::read_to_string(&path).unwrap_or_default();
-            let pid = owner
-                .split(' ')
-                .next()
-                .and_then(|pid| pid.parse().ok())
-                .unwrap_or(0);
+            let pid = owner.split(' ').next().and_then(|pid| pid.parse().ok()).unwrap_or(0);
             if process_name(pid).as_deref() != Some(owner.as_str())
                 && fs::remove_file(&path).is_ok()
             {

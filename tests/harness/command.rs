@@ -47,10 +47,7 @@ impl Bed {
         input: &str,
         deadline: Duration,
     ) -> Result<Output> {
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let line = describe(&command);
         let mut child = command.spawn().with_context(|| format!("start {line}"))?;
         let mut stdin = child.stdin.take().context("take standard input")?;
@@ -83,11 +80,7 @@ impl Bed {
             "{line}: exit {:?}: {}{}",
             output.code,
             output.stderr.trim(),
-            if output.stderr.trim().is_empty() {
-                output.stdout.trim()
-            } else {
-                ""
-            },
+            if output.stderr.trim().is_empty() { output.stdout.trim() } else { "" },
         );
         Ok(output.stdout)
     }
@@ -99,9 +92,6 @@ fn describe(command: &Command) -> String {
         .chain(command.as_std().get_args())
         .map(|word| word.to_string_lossy().into_owned())
         .collect();
-    let own = words
-        .iter()
-        .position(|word| word == "--")
-        .map_or(0, |at| at + 1);
+    let own = words.iter().position(|word| word == "--").map_or(0, |at| at + 1);
     words[own..].join(" ")
 }

@@ -55,8 +55,7 @@ impl Bed {
     /// If the server refuses it.
     pub async fn database(&self, prefix: &str) -> Result<String> {
         let name = unique(prefix).replace('-', "_");
-        self.psql("postgres", &format!("create database {name}"))
-            .await?;
+        self.psql("postgres", &format!("create database {name}")).await?;
         Ok(name)
     }
 
@@ -66,13 +65,7 @@ impl Bed {
     /// With the server's words.
     pub async fn psql(&self, database: &str, sql: &str) -> Result<String> {
         let mut command = self.command("psql");
-        command.args([
-            "-XAtq",
-            "-v",
-            "ON_ERROR_STOP=1",
-            "-d",
-            &self.postgres_url(database),
-        ]);
+        command.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", &self.postgres_url(database)]);
         Ok(self.succeed(command, sql).await?.trim_end().to_owned())
     }
 
@@ -98,11 +91,7 @@ impl Bed {
     /// If the server refuses it.
     pub async fn bucket(&self, prefix: &str) -> Result<String> {
         let name = unique(prefix);
-        self.s3(Access::Admin)
-            .create_bucket()
-            .bucket(&name)
-            .send()
-            .await?;
+        self.s3(Access::Admin).create_bucket().bucket(&name).send().await?;
         Ok(name)
     }
 
@@ -112,19 +101,12 @@ impl Bed {
     /// If the server refuses it.
     pub async fn keys(&self, bucket: &str, prefix: &str) -> Result<Vec<String>> {
         let client = self.s3(Access::Admin);
-        let mut pages = client
-            .list_objects_v2()
-            .bucket(bucket)
-            .prefix(prefix)
-            .into_paginator()
-            .send();
+        let mut pages =
+            client.list_objects_v2().bucket(bucket).prefix(prefix).into_paginator().send();
         let mut keys = Vec::new();
         while let Some(page) = pages.next().await {
             keys.extend(
-                page?
-                    .contents()
-                    .iter()
-                    .filter_map(|object| object.key().map(str::to_owned)),
+                page?.contents().iter().filter_map(|object| object.key().map(str::to_owned)),
             );
         }
         keys.sort();
@@ -136,13 +118,7 @@ impl Bed {
     /// # Errors
     /// If it is absent.
     pub async fn object(&self, bucket: &str, key: &str) -> Result<Vec<u8>> {
-        let object = self
-            .s3(Access::Admin)
-            .get_object()
-            .bucket(bucket)
-            .key(key)
-            .send()
-            .await;
+        let object = self.s3(Access::Admin).get_object().bucket(bucket).key(key).send().await;
         let object = object.with_context(|| format!("get s3://{bucket}/{key}"))?;
         Ok(object.body.collect().await?.to_vec())
     }
@@ -195,16 +171,9 @@ impl Bed {
     /// If the table is absent, or an attribute has a type that no item of ours has.
     pub async fn item(&self, table: &str, source: &str) -> Result<Option<Value>> {
         let key = AttributeValue::S(source.to_owned());
-        let request = self
-            .dynamodb()
-            .get_item()
-            .table_name(table)
-            .key("source", key);
+        let request = self.dynamodb().get_item().table_name(table).key("source", key);
         let output = request.consistent_read(true).send().await?;
-        output
-            .item
-            .map(|item| plain(AttributeValue::M(item)))
-            .transpose()
+        output.item.map(|item| plain(AttributeValue::M(item))).transpose()
     }
 
     /// Runs SQL over all Parquet files under a prefix with duckdb, one JSON object a row. Table `t` has the columns of the
@@ -234,48 +203,30 @@ impl Bed {
     ) -> Result<Vec<Value>> {
         let folder = self.state.join("parquet").join(unique("read"));
         for key in self.keys(bucket, prefix).await? {
-            if Path::new(&key)
-                .extension()
-                .is_some_and(|extension| extension == "parquet")
-            {
-                let name = key
-                    .strip_prefix(prefix)
-                    .unwrap_or(&key)
-                    .trim_start_matches('/');
+            if Path::new(&key).extension().is_some_and(|extension| extension == "parquet") {
+                let name = key.strip_prefix(prefix).unwrap_or(&key).trim_start_matches('/');
                 let path = folder.join(name);
                 fs::create_dir_all(path.parent().context("folder of a file")?)?;
                 fs::write(path, self.object(bucket, &key).await?)?;
             }
         }
         let mut command = self.command(self.state.join("venv/bin/python"));
-        command
-            .arg(crate::bed::script("read_parquet.py"))
-            .arg(mode)
-            .arg(&folder)
-            .args(rest);
+        command.arg(crate::bed::script("read_parquet.py")).arg(mode).arg(&folder).args(rest);
         let text = self.succeed(command, "").await;
         // Absent where the prefix had no file.
         let _ = fs::remove_dir_all(&folder);
-        text?
-            .lines()
-            .map(|line| serde_json::from_str(line).context("parse a row"))
-            .collect()
+        text?.lines().map(|line| serde_json::from_str(line).context("parse a row")).collect()
     }
 }
 
 fn http_client() -> aws_sdk_s3::config::SharedHttpClient {
     Builder::new()
-        .tls_provider(tls::Provider::Rustls(
-            tls::rustls_provider::CryptoMode::Ring,
-        ))
+        .tls_provider(tls::Provider::Rustls(tls::rustls_provider::CryptoMode::Ring))
         .build_https()
 }
 
 fn parquet_file(line: &Value) -> Result<ParquetFile> {
-    let field = |name: &str| {
-        line.get(name)
-            .with_context(|| format!("{name} of a footer"))
-    };
+    let field = |name: &str| line.get(name).with_context(|| format!("{name} of a footer"));
     Ok(ParquetFile {
         name: field("name")?.as_str().context("name")?.to_owned(),
         rows: field("rows")?.as_u64().context("rows")?,
@@ -299,15 +250,11 @@ fn plain(value: AttributeValue) -> Result<Value> {
         AttributeValue::M(map) => {
             // In order of the names, so that a failed comparison can be read.
             let sorted: BTreeMap<_, _> = map.into_iter().collect();
-            let fields = sorted
-                .into_iter()
-                .map(|(name, value)| Ok((name, plain(value)?)));
+            let fields = sorted.into_iter().map(|(name, value)| Ok((name, plain(value)?)));
             Value::Object(fields.collect::<Result<Map<_, _>>>()?)
         }
         other => {
-            return Err(anyhow!(
-                "an attribute of a type that is not ours: {other:?}"
-            ));
+            return Err(anyhow!("an attribute of a type that is not ours: {other:?}"));
         }
     })
 }

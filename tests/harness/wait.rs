@@ -52,12 +52,6 @@ pub async fn wait_until<T>(
 pub fn unique(prefix: &str) -> String {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let count = COUNT.fetch_add(1, Ordering::Relaxed);
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |age| age.as_millis());
-    format!(
-        "{prefix}-{:x}-{:x}-{count}",
-        now % (1 << 36),
-        std::process::id()
-    )
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |age| age.as_millis());
+    format!("{prefix}-{:x}-{:x}-{count}", now % (1 << 36), std::process::id())
 }

@@ -6,27 +6,20 @@ use std::fs;
 use worker_core::batches::MemoryBudget;
 
 /// Where the kernel says how much memory this container may use: version 2, then version 1.
-const LIMIT_FILES: [&str; 2] = [
-    "/sys/fs/cgroup/memory.max",
-    "/sys/fs/cgroup/memory/memory.limit_in_bytes",
-];
+const LIMIT_FILES: [&str; 2] =
+    ["/sys/fs/cgroup/memory.max", "/sys/fs/cgroup/memory/memory.limit_in_bytes"];
 
 /// Version 1 writes a number near 2^63 for "no limit".
 const LIMIT_BYTES_MAX: u64 = 1 << 50;
 
 /// The budget that the container's limit leaves.
 pub fn budget_from_cgroup() -> MemoryBudget {
-    let limit = LIMIT_FILES
-        .iter()
-        .find_map(|path| limit_of(&fs::read_to_string(path).ok()?));
+    let limit = LIMIT_FILES.iter().find_map(|path| limit_of(&fs::read_to_string(path).ok()?));
     MemoryBudget::new(limit)
 }
 
 fn limit_of(text: &str) -> Option<u64> {
-    text.trim()
-        .parse()
-        .ok()
-        .filter(|limit| *limit < LIMIT_BYTES_MAX)
+    text.trim().parse().ok().filter(|limit| *limit < LIMIT_BYTES_MAX)
 }
 
 #[cfg(test)]

@@ -100,11 +100,7 @@ impl Subject {
             return Ok(None);
         };
         let column = find_column(&self.columns, name, "extract.partition.column")?;
-        Ok(Some(Cut {
-            partition,
-            column,
-            key_type: key_type(column)?,
-        }))
+        Ok(Some(Cut { partition, column, key_type: key_type(column)? }))
     }
 }
 
@@ -145,9 +141,7 @@ pub async fn open(
         ));
     }
     let mut plan = plan(&mut connection, &subject, extract, order, found).await?;
-    let snapshot = sqlx::query_scalar(statements::EXPORT_SNAPSHOT)
-        .fetch_one(&mut connection)
-        .await;
+    let snapshot = sqlx::query_scalar(statements::EXPORT_SNAPSHOT).fetch_one(&mut connection).await;
     plan.snapshot =
         Some(snapshot.map_err(|error| database_failure("export the snapshot", &error))?);
     pause("after-snapshot").await;
@@ -164,10 +158,7 @@ async fn look_up(connection: &mut PgConnection, wanted: &TableRef) -> Result<Sub
         .map_err(failed)?;
     let candidates: Vec<_> = found
         .into_iter()
-        .map(|(oid, schema, table)| Relation {
-            oid: oid.0,
-            name: TableName { schema, table },
-        })
+        .map(|(oid, schema, table)| Relation { oid: oid.0, name: TableName { schema, table } })
         .collect();
     let relation = pick_table(wanted, &candidates)?;
     let rows: Vec<(String, Oid, i32, bool, String)> = sqlx::query_as(statements::COLUMNS)
@@ -175,16 +166,14 @@ async fn look_up(connection: &mut PgConnection, wanted: &TableRef) -> Result<Sub
         .fetch_all(&mut *connection)
         .await
         .map_err(failed)?;
-    let columns = rows
-        .into_iter()
-        .map(|(name, oid, type_modifier, required, type_name)| Column {
-            name,
-            type_oid: oid.0,
-            type_name,
-            type_modifier,
-            nullable: !required,
-            target: target_for(oid.0, type_modifier),
-        });
+    let columns = rows.into_iter().map(|(name, oid, type_modifier, required, type_name)| Column {
+        name,
+        type_oid: oid.0,
+        type_name,
+        type_modifier,
+        nullable: !required,
+        target: target_for(oid.0, type_modifier),
+    });
     let columns: Vec<_> = columns.collect();
     if columns.is_empty() {
         return Err(Failure::permanent(
@@ -204,10 +193,7 @@ async fn seek_guard(
     order: &PlanOrder,
     pause: Pause<'_>,
 ) -> Result<Found, Failure> {
-    let nothing = Found {
-        held: Held::NOTHING,
-        warnings: Vec::new(),
-    };
+    let nothing = Found { held: Held::NOTHING, warnings: Vec::new() };
     let Some(watermark) = &extract.watermark else {
         return match order.mode {
             Mode::FE => Ok(nothing),
@@ -223,17 +209,7 @@ async fn seek_guard(
         return Ok(nothing);
     }
     let oid = subject.relation.oid;
-    guard::seek(
-        connection,
-        Guarded {
-            oid,
-            table: subject.table(),
-            column,
-            watermark,
-        },
-        pause,
-    )
-    .await
+    guard::seek(connection, Guarded { oid, table: subject.table(), column, watermark }, pause).await
 }
 
 /// Begins the transaction that holds the snapshot, and locks the table by a query on it. The
@@ -320,18 +296,11 @@ fn warnings(
     window: &Window,
     mut warnings: Vec<String>,
 ) -> Vec<String> {
-    let as_text = subject
-        .columns
-        .iter()
-        .filter(|column| column.target == Target::AsText);
-    let as_text: Vec<_> = as_text
-        .map(|column| format!("{} ({})", column.name, column.type_name))
-        .collect();
+    let as_text = subject.columns.iter().filter(|column| column.target == Target::AsText);
+    let as_text: Vec<_> =
+        as_text.map(|column| format!("{} ({})", column.name, column.type_name)).collect();
     if !as_text.is_empty() {
-        warnings.push(format!(
-            "columns written as the database's text: {}",
-            as_text.join(", ")
-        ));
+        warnings.push(format!("columns written as the database's text: {}", as_text.join(", ")));
     }
     if order.mode == Mode::FE && rows::bounds_rows(order.mode, window) {
         warnings.push(
@@ -350,10 +319,7 @@ async fn observe(
     watermark: Option<&Watermark>,
     order: &PlanOrder,
 ) -> Result<Observed, Failure> {
-    let mut observed = Observed {
-        max: None,
-        null_rows: false,
-    };
+    let mut observed = Observed { max: None, null_rows: false };
     let Some(watermark) = watermark else {
         return Ok(observed);
     };
@@ -368,10 +334,7 @@ async fn observe(
     if observed.null_rows && policy == NullPolicy::Fail {
         return Err(Failure::permanent(
             Reason::NullWatermarkRows,
-            format!(
-                "the table has rows whose watermark column {:?} is NULL",
-                column.name
-            ),
+            format!("the table has rows whose watermark column {:?} is NULL", column.name),
             "fill them, or set extract.watermark.nullPolicy to include (in every window) or exclude",
         ));
     }
@@ -418,9 +381,7 @@ async fn cut_ranges(
         (least, greatest) => {
             let (max, min) = extremes(connection, &plan.table, &cut.column.name).await?;
             let read = |text: Option<String>| text.and_then(|text| key_extreme(key_type, &text));
-            least
-                .or_else(|| read(min))
-                .zip(greatest.or_else(|| read(max)))
+            least.or_else(|| read(min)).zip(greatest.or_else(|| read(max)))
         }
     };
     Ok(ranges::cut(key_type, span, count))
@@ -428,14 +389,9 @@ async fn cut_ranges(
 
 /// Where the partition column is the watermark, its rows lie inside the window.
 fn window_span(plan: &Plan, cut: Cut<'_>) -> (Option<Value>, Option<Value>) {
-    let same = plan
-        .watermark
-        .as_ref()
-        .is_some_and(|watermark| watermark.column == cut.column.name);
+    let same = plan.watermark.as_ref().is_some_and(|watermark| watermark.column == cut.column.name);
     let read = |text: &Option<String>| {
-        text.as_deref()
-            .filter(|_| same)
-            .and_then(|text| key_extreme(cut.key_type, text))
+        text.as_deref().filter(|_| same).and_then(|text| key_extreme(cut.key_type, text))
     };
     (read(&plan.window.low), read(&plan.window.high))
 }
@@ -455,9 +411,7 @@ async fn exists(
     statement: String,
     action: &str,
 ) -> Result<bool, Failure> {
-    let answer = sqlx::query_scalar(made(statement))
-        .fetch_one(&mut *connection)
-        .await;
+    let answer = sqlx::query_scalar(made(statement)).fetch_one(&mut *connection).await;
     answer.map_err(|error| database_failure(action, &error))
 }
 

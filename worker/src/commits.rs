@@ -155,7 +155,9 @@ impl World {
         let legacy = table.read(key).await?;
         let outcome = table.read(&outcome_key(key, uid)).await?;
         let holder_outcome: Option<OutcomeItem> = match &run {
-            Some(run) if run.owner.uid != *uid => table.read(&outcome_key(key, &run.owner.uid)).await?,
+            Some(run) if run.owner.uid != *uid => {
+                table.read(&outcome_key(key, &run.owner.uid)).await?
+            }
             Some(_) | None => None,
         };
         let control = self.control(&self.task.spec.output.uri)?;

@@ -78,7 +78,10 @@ impl Control {
     ///
     /// # Errors
     /// As [`Self::bytes`]; `NewerRelease` and `StorageFailed` for what cannot be understood.
-    pub async fn read<T: DeserializeOwned>(&self, key: &str) -> Result<Option<(T, String)>, Failure> {
+    pub async fn read<T: DeserializeOwned>(
+        &self,
+        key: &str,
+    ) -> Result<Option<(T, String)>, Failure> {
         let Some((body, etag)) = self.bytes(key).await? else { return Ok(None) };
         parse(key, &body).map(|value| Some((value, etag)))
     }
@@ -120,9 +123,9 @@ impl Control {
     /// # Errors
     /// As [`storage_failure`].
     pub async fn complete(&self, file: &ManifestFile) -> Result<Reply, Failure> {
-        let parts = (1..).zip(&file.parts).map(|(number, etag)| {
-            CompletedPart::builder().part_number(number).e_tag(etag).build()
-        });
+        let parts = (1..)
+            .zip(&file.parts)
+            .map(|(number, etag)| CompletedPart::builder().part_number(number).e_tag(etag).build());
         let upload = CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build();
         let sent = self
             .client
@@ -141,7 +144,8 @@ impl Control {
     }
 
     async fn completed_before(&self, file: &ManifestFile) -> Result<Reply, Failure> {
-        let head = self.client.head_object().bucket(&self.prefix.bucket).key(&file.key).send().await;
+        let head =
+            self.client.head_object().bucket(&self.prefix.bucket).key(&file.key).send().await;
         match head {
             Ok(head) => {
                 let token = head.metadata().and_then(|all| all.get(TOKEN_METADATA));
@@ -152,7 +156,11 @@ impl Control {
             Err(error) => {
                 let missing = matches!(&error, SdkError::ServiceError(service)
                     if service.raw().status().as_u16() == 404);
-                if missing { Ok(Reply::Gone) } else { Err(storage_failure("look at a file", &error)) }
+                if missing {
+                    Ok(Reply::Gone)
+                } else {
+                    Err(storage_failure("look at a file", &error))
+                }
             }
         }
     }
@@ -243,7 +251,8 @@ impl Control {
             }
             marker = page.next_part_number_marker().map(Into::into);
         }
-        if etags.iter().map(String::as_str).eq(file.parts.iter().map(|etag| etag.trim_matches('"'))) {
+        if etags.iter().map(String::as_str).eq(file.parts.iter().map(|etag| etag.trim_matches('"')))
+        {
             return Ok(());
         }
         Err(Failure::transient(

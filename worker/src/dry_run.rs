@@ -64,8 +64,13 @@ pub async fn plan(local: &Local) -> Result<String, Failure> {
             ));
         }
     };
-    let holder =
-        Box::pin(crate::bounds::open(&login, &task.spec.extract, &order, &Pause::default().points())).await?;
+    let holder = Box::pin(crate::bounds::open(
+        &login,
+        &task.spec.extract,
+        &order,
+        &Pause::default().points(),
+    ))
+    .await?;
     show(&holder.plan)?;
     Ok(format!("planned {} ranges", holder.plan.ranges.len()))
 }
@@ -96,7 +101,11 @@ fn show(plan: &Plan) -> Result<(), Failure> {
     print(&format!("ranges     {}", plan.ranges.len()));
     for (index, range) in plan.ranges.iter().enumerate() {
         let nulls = if range.nulls { " and NULL" } else { "" };
-        print(&format!("  {index:<4} from {} to below {}{nulls}", bound(&range.from), bound(&range.to)));
+        print(&format!(
+            "  {index:<4} from {} to below {}{nulls}",
+            bound(&range.from),
+            bound(&range.to)
+        ));
     }
     if let Some(range) = plan.ranges.first() {
         print(&format!("statement  {}", copy_statement(plan, range)?));

@@ -81,14 +81,7 @@ impl FileWriter {
         let options = ArrowWriterOptions::new()
             .with_properties(properties(&split).map_err(prepare)?)
             .with_parquet_schema(parquet_schema(columns, &schema).map_err(prepare)?);
-        Ok(Self {
-            schema,
-            options,
-            split,
-            pieces,
-            open: None,
-            rows: 0,
-        })
+        Ok(Self { schema, options, split, pieces, open: None, rows: 0 })
     }
 
     /// Rows in the footers of the files closed so far.
@@ -134,10 +127,7 @@ impl FileWriter {
         let rows = u64::try_from(footer.file_metadata().num_rows()).unwrap_or(0);
         self.rows += rows;
         // the sink is emptied by hand: `finish` flushes, but the last part waits for its end
-        writer
-            .inner_mut()
-            .end(rows)
-            .map_err(|_| EncodeError::HandOver)
+        writer.inner_mut().end(rows).map_err(|_| EncodeError::HandOver)
     }
 }
 
@@ -174,9 +164,7 @@ fn parquet_schema(
             _ => Ok(Arc::clone(field)),
         })
         .collect::<Result<Vec<_>, _>>()?;
-    let root = Type::group_type_builder("schema")
-        .with_fields(fields)
-        .build()?;
+    let root = Type::group_type_builder("schema").with_fields(fields).build()?;
     Ok(SchemaDescriptor::new(Arc::new(root)))
 }
 
@@ -203,33 +191,21 @@ struct PartSink {
 
 impl PartSink {
     fn new(part_bytes: usize, pieces: mpsc::Sender<Piece>) -> Self {
-        Self {
-            part_bytes,
-            filling: BytesMut::new(),
-            bytes: 0,
-            pieces,
-        }
+        Self { part_bytes, filling: BytesMut::new(), bytes: 0, pieces }
     }
 
     fn hand_over(&mut self) -> io::Result<()> {
         let part = std::mem::take(&mut self.filling).freeze();
         self.bytes += part.len() as u64;
-        self.pieces
-            .blocking_send(Piece::Part(part))
-            .map_err(|_| ended())
+        self.pieces.blocking_send(Piece::Part(part)).map_err(|_| ended())
     }
 
     fn end(&mut self, rows: u64) -> io::Result<()> {
         if !self.filling.is_empty() {
             self.hand_over()?;
         }
-        let end = FileEnd {
-            rows,
-            bytes: self.bytes,
-        };
-        self.pieces
-            .blocking_send(Piece::End(end))
-            .map_err(|_| ended())
+        let end = FileEnd { rows, bytes: self.bytes };
+        self.pieces.blocking_send(Piece::End(end)).map_err(|_| ended())
     }
 }
 

@@ -79,9 +79,7 @@ struct Encoded {
 /// The reason of the stage that failed first in the line's own order: storage, database, decoding.
 pub async fn extract_range(extract: Extract<'_>) -> Result<TaskRecord, Failure> {
     let split = extract.budget.split(extract.plan.columns.len());
-    let Extract {
-        s3, prefix, token, ..
-    } = extract;
+    let Extract { s3, prefix, token, .. } = extract;
     let mut uploads = Uploads::new(s3, &prefix.bucket, token, split.parts_in_flight);
     let mut stop = extract.stop.clone();
     let outcome = {
@@ -109,27 +107,15 @@ async fn run(
     split: MemorySplit,
     uploads: &mut Uploads,
 ) -> Result<TaskRecord, Failure> {
-    let Extract {
-        plan,
-        index,
-        connection,
-        prefix,
-        token,
-        ..
-    } = extract;
-    let range = usize::try_from(index)
-        .ok()
-        .and_then(|index| plan.ranges.get(index));
+    let Extract { plan, index, connection, prefix, token, .. } = extract;
+    let range = usize::try_from(index).ok().and_then(|index| plan.ranges.get(index));
     let range = range.ok_or_else(|| internal("the plan has no such range"))?;
     let statement = copy_statement(plan, range)?;
 
     let (chunk_sender, chunks) = rows::queue(split.wire_bytes);
     let (piece_sender, mut pieces) = mpsc::channel(PARTS_WAITING);
     let columns = plan.columns.clone();
-    let watermark = plan
-        .watermark
-        .as_ref()
-        .map(|watermark| watermark.column.clone());
+    let watermark = plan.watermark.as_ref().map(|watermark| watermark.column.clone());
     let encode: JoinHandle<Result<Encoded, StageEnd>> = tokio::task::spawn_blocking(move || {
         encode(&columns, watermark.as_deref(), split, chunks, piece_sender)
     });
@@ -210,11 +196,7 @@ fn encode(
     }
     files.close()?;
     let watermarks = decoder.watermarks()?;
-    Ok(Encoded {
-        rows: decoder.rows(),
-        footer_rows: files.rows(),
-        watermarks,
-    })
+    Ok(Encoded { rows: decoder.rows(), footer_rows: files.rows(), watermarks })
 }
 
 impl From<DecodeError> for StageEnd {
@@ -223,11 +205,8 @@ impl From<DecodeError> for StageEnd {
         Self::Failed(if error.is_transient() {
             Failure::transient(Reason::DecodeFailed, message, remedy)
         } else {
-            let reason = if error.is_not_finite() {
-                Reason::NonFiniteValue
-            } else {
-                Reason::DecodeFailed
-            };
+            let reason =
+                if error.is_not_finite() { Reason::NonFiniteValue } else { Reason::DecodeFailed };
             Failure::permanent(reason, message, remedy)
         })
     }

@@ -70,12 +70,7 @@ pub(crate) async fn seek(
     };
     pause("after-bound").await;
     let prepared = order.step != Step::Nothing && prepared(connection).await?;
-    let held = hold(
-        &order,
-        found.filter(|_| !prepared),
-        clock,
-        fraction_digits(guarded.column),
-    );
+    let held = hold(&order, found.filter(|_| !prepared), clock, fraction_digits(guarded.column));
     warnings.extend(explain(&order, facts, &held, found.is_some(), prepared));
     Ok(Found { held, warnings })
 }
@@ -92,11 +87,7 @@ async fn server_facts(
         .await
         .map_err(|error| database_failure("ask what guards the window", &error))?;
     commit(connection).await?;
-    Ok(ServerFacts {
-        replica,
-        sees_starts,
-        own_sequence,
-    })
+    Ok(ServerFacts { replica, sees_starts, own_sequence })
 }
 
 /// The zone that the column's clock is read in. A column with zone, and a number, have UTC.
@@ -164,10 +155,7 @@ async fn lag_clock(
     guarded: Guarded<'_>,
 ) -> Result<Value, Failure> {
     begin(connection).await?;
-    #[expect(
-        clippy::cast_precision_loss,
-        reason = "a lag is at most 30 days of seconds"
-    )]
+    #[expect(clippy::cast_precision_loss, reason = "a lag is at most 30 days of seconds")]
     let text: String = sqlx::query_scalar(statements::LAG_CLOCK)
         .bind(zone)
         .bind(lag_s as f64)

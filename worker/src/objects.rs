@@ -65,14 +65,8 @@ impl Multipart {
             .config_override(without_checksums());
         let created = Box::pin(request.send()).await;
         let created = created.map_err(|error| storage_failure("begin an upload", &error))?;
-        let upload_id = created
-            .upload_id
-            .ok_or_else(|| no_answer("begin an upload"))?;
-        Ok(Self {
-            bucket: bucket.to_owned(),
-            key,
-            upload_id,
-        })
+        let upload_id = created.upload_id.ok_or_else(|| no_answer("begin an upload"))?;
+        Ok(Self { bucket: bucket.to_owned(), key, upload_id })
     }
 
     /// Sends one part. `number` counts from 1.
@@ -111,16 +105,10 @@ impl Multipart {
         rows: u64,
     ) -> Result<PendingFile, Failure> {
         parts.sort_by_key(|part| part.number);
-        let gapless = (1..)
-            .zip(&parts)
-            .all(|(number, part)| part.number == number);
+        let gapless = (1..).zip(&parts).all(|(number, part)| part.number == number);
         if parts.is_empty() || parts.len() > PARTS_MAX || !gapless {
             let message = "an upload has gaps or too many parts";
-            return Err(Failure::permanent(
-                Reason::Internal,
-                message,
-                "report this as a defect",
-            ));
+            return Err(Failure::permanent(Reason::Internal, message, "report this as a defect"));
         }
         Ok(PendingFile {
             key: self.key.clone(),
@@ -141,11 +129,7 @@ impl Multipart {
 }
 
 async fn abort(s3: &Client, bucket: &str, key: &str, upload_id: &str) -> Result<(), Failure> {
-    let request = s3
-        .abort_multipart_upload()
-        .bucket(bucket)
-        .key(key)
-        .upload_id(upload_id);
+    let request = s3.abort_multipart_upload().bucket(bucket).key(key).upload_id(upload_id);
     match Box::pin(request.send()).await {
         Ok(_) => Ok(()),
         Err(error) if error.code() == Some("NoSuchUpload") => Ok(()),
@@ -155,11 +139,7 @@ async fn abort(s3: &Client, bucket: &str, key: &str, upload_id: &str) -> Result<
 
 fn no_answer(action: &str) -> Failure {
     let message = format!("{action}: the answer of the object store lacks a field");
-    Failure::transient(
-        Reason::StorageFailed,
-        message,
-        "check that the endpoint speaks S3",
-    )
+    Failure::transient(Reason::StorageFailed, message, "check that the endpoint speaks S3")
 }
 
 /// What an error of S3 means to people and to the operator. `action` reads "send a part".
@@ -169,9 +149,7 @@ pub fn storage_failure<E>(action: &str, error: &SdkError<E>) -> Failure
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
-    let status = error
-        .raw_response()
-        .map(|response| response.status().as_u16());
+    let status = error.raw_response().map(|response| response.status().as_u16());
     let code = error.code();
     let unreachable = match error {
         SdkError::TimeoutError(_) | SdkError::DispatchFailure(_) | SdkError::ResponseError(_) => {
@@ -197,10 +175,7 @@ where
         )
         | (_, Some(401 | 403)) => Failure::permanent(
             Reason::StorageDenied,
-            format!(
-                "{action}: the object store refuses access{}",
-                detail(code, status)
-            ),
+            format!("{action}: the object store refuses access{}", detail(code, status)),
             "allow s3:PutObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts on the prefix, \
              or correct output.secretRef",
         ),

@@ -43,25 +43,14 @@ pub enum Read {
 /// A queue that holds at most so many bytes; a larger chunk goes through alone.
 pub fn queue(bytes_max: usize) -> (ChunkSender, mpsc::Receiver<Chunk>) {
     let (chunks, receiver) = mpsc::channel(CHUNKS_MAX);
-    let bytes_max = u32::try_from(bytes_max)
-        .unwrap_or(u32::MAX)
-        .clamp(1, 1 << 28);
+    let bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX).clamp(1, 1 << 28);
     let room = Arc::new(Semaphore::new(bytes_max as usize));
-    (
-        ChunkSender {
-            chunks,
-            room,
-            bytes_max,
-        },
-        receiver,
-    )
+    (ChunkSender { chunks, room, bytes_max }, receiver)
 }
 
 impl ChunkSender {
     async fn send(&self, bytes: Vec<u8>) -> Read {
-        let size = u32::try_from(bytes.len())
-            .unwrap_or(u32::MAX)
-            .min(self.bytes_max);
+        let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX).min(self.bytes_max);
         let Ok(room) = Arc::clone(&self.room).acquire_many_owned(size).await else {
             return Read::Unwanted;
         };
@@ -86,10 +75,8 @@ pub async fn read(
     let stream = connection.copy_out_raw(statement).await;
     let mut stream = stream.map_err(|error| database_failure("read the rows", &error))?;
     let mut filling = Vec::with_capacity(CHUNK_BYTES);
-    while let Some(bytes) = stream
-        .try_next()
-        .await
-        .map_err(|error| database_failure("read the rows", &error))?
+    while let Some(bytes) =
+        stream.try_next().await.map_err(|error| database_failure("read the rows", &error))?
     {
         if !filling.is_empty() && filling.len() + bytes.len() > CHUNK_BYTES {
             let full = std::mem::replace(&mut filling, Vec::with_capacity(CHUNK_BYTES));

@@ -243,21 +243,21 @@ async fn settle(pod: &SettlePod, durations: Durations) -> Result<String, Failure
 /// # Errors
 /// `InvalidSpec` and `TrackingNotAllowed`, each with a remedy.
 pub fn local_task(local: &Local) -> Result<Task, Failure> {
-    let invalid = |message: String| {
-        Failure::permanent(Reason::InvalidSpec, message, "mend the manifest")
-    };
+    let invalid =
+        |message: String| Failure::permanent(Reason::InvalidSpec, message, "mend the manifest");
     let text = std::fs::read_to_string(&local.manifest)
         .map_err(|error| invalid(format!("the manifest cannot be read: {}", error.kind())))?;
     let job: ExtractJob = serde_saphyr::from_str(&text)
         .map_err(|error| invalid(format!("the manifest is no ExtractJob: {error}")))?;
     let tracking = job.spec.tracking.clone().unwrap_or_default();
-    let table = tracking.table.clone().or_else(|| local.tracking_table.clone()).ok_or_else(|| {
-        Failure::permanent(
-            Reason::TrackingNotAllowed,
-            "no tracking table is named",
-            "set tracking.table, or --tracking-table",
-        )
-    })?;
+    let table =
+        tracking.table.clone().or_else(|| local.tracking_table.clone()).ok_or_else(|| {
+            Failure::permanent(
+                Reason::TrackingNotAllowed,
+                "no tracking table is named",
+                "set tracking.table, or --tracking-table",
+            )
+        })?;
     let default_key = format!("{}.{}", job.spec.source.database, job.spec.extract.table);
     let request = crds::request::request_hash(&job.spec, HASH_VERSION);
     Ok(Task {

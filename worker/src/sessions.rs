@@ -171,12 +171,7 @@ pub async fn begin(connection: &mut PgConnection) -> Result<(), Failure> {
 /// # Errors
 /// As [`database_failure`].
 pub async fn begin_snapshot(connection: &mut PgConnection) -> Result<(), Failure> {
-    run(
-        connection,
-        "begin a transaction",
-        statements::BEGIN_SNAPSHOT,
-    )
-    .await?;
+    run(connection, "begin a transaction", statements::BEGIN_SNAPSHOT).await?;
     run(connection, "pin the session", statements::PIN).await
 }
 
@@ -192,12 +187,7 @@ pub async fn import(connection: &mut PgConnection, id: &str) -> Result<(), Failu
             "do not edit plan.json; start another run",
         )
     })?;
-    run(
-        connection,
-        "begin a transaction",
-        statements::BEGIN_SNAPSHOT,
-    )
-    .await?;
+    run(connection, "begin a transaction", statements::BEGIN_SNAPSHOT).await?;
     sqlx::raw_sql(made(statement))
         .execute(&mut *connection)
         .await
@@ -219,8 +209,7 @@ async fn run(
     statement: &'static str,
 ) -> Result<(), Failure> {
     let done = sqlx::raw_sql(statement).execute(connection).await;
-    done.map(|_| ())
-        .map_err(|error| database_failure(action, &error))
+    done.map(|_| ()).map_err(|error| database_failure(action, &error))
 }
 
 /// `22023` and `0A000` of an import: the exporter is gone, or is on another node or database.
@@ -237,10 +226,7 @@ fn import_failure(error: &sqlx::Error) -> Failure {
 }
 
 fn code(error: &sqlx::Error) -> Option<String> {
-    error
-        .as_database_error()
-        .and_then(|answer| answer.code())
-        .map(std::borrow::Cow::into_owned)
+    error.as_database_error().and_then(|answer| answer.code()).map(std::borrow::Cow::into_owned)
 }
 
 /// What an error of the driver means, and what to do about it. The server's own message is never
@@ -253,10 +239,9 @@ pub fn database_failure(action: &str, error: &sqlx::Error) -> Failure {
         }
         sqlx::Error::Io(source) => match rustls_error(source) {
             Some(tls) => tls_failure(Some(tls), ""),
-            None => unreachable(&format!(
-                "{action}: no connection to the database ({})",
-                source.kind()
-            )),
+            None => {
+                unreachable(&format!("{action}: no connection to the database ({})", source.kind()))
+            }
         },
         sqlx::Error::Configuration(_) => Failure::permanent(
             Reason::InvalidSpec,
@@ -272,9 +257,7 @@ pub fn database_failure(action: &str, error: &sqlx::Error) -> Failure {
 }
 
 fn rustls_error(error: &std::io::Error) -> Option<&rustls::Error> {
-    error
-        .get_ref()
-        .and_then(|source| source.downcast_ref::<rustls::Error>())
+    error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>())
 }
 
 fn unreachable(message: &str) -> Failure {
@@ -338,11 +321,9 @@ fn server_failure(action: &str, answer: &dyn sqlx::error::DatabaseError) -> Fail
             "there is no such database",
             "correct source.database",
         ),
-        "42P01" => permanent(
-            Reason::TableNotFound,
-            "there is no such table",
-            "correct extract.table",
-        ),
+        "42P01" => {
+            permanent(Reason::TableNotFound, "there is no such table", "correct extract.table")
+        }
         "42703" => permanent(
             Reason::ColumnNotFound,
             "a column is gone",
@@ -409,20 +390,14 @@ mod tests {
         let mode = |tls| options(&Login { tls, ..login() }, "tidemark/x/0").get_ssl_mode();
         assert!(matches!(mode(TlsMode::VerifyFull), PgSslMode::VerifyFull));
         assert!(matches!(mode(TlsMode::VerifyCa), PgSslMode::VerifyCa));
-        assert!(matches!(
-            mode(TlsMode::InsecurePlaintext),
-            PgSslMode::Disable
-        ));
+        assert!(matches!(mode(TlsMode::InsecurePlaintext), PgSslMode::Disable));
     }
 
     #[test]
     fn each_fault_of_a_certificate_has_its_own_remedy() {
         use rustls::CertificateError as Bad;
-        let remedy = |bad| {
-            tls_failure(Some(&rustls::Error::InvalidCertificate(bad)), "")
-                .report
-                .remedy
-        };
+        let remedy =
+            |bad| tls_failure(Some(&rustls::Error::InvalidCertificate(bad)), "").report.remedy;
         assert!(remedy(Bad::UnknownIssuer).contains("caRef"));
         assert!(remedy(Bad::NotValidForName).contains("source.host"));
         assert!(remedy(Bad::Expired).contains("renew"));
@@ -433,9 +408,7 @@ mod tests {
         let bad = rustls::Error::InvalidCertificate(rustls::CertificateError::Expired);
         let io = std::io::Error::new(std::io::ErrorKind::InvalidData, bad);
         assert_eq!(
-            database_failure("connect", &sqlx::Error::Io(io))
-                .report
-                .reason,
+            database_failure("connect", &sqlx::Error::Io(io)).report.reason,
             Reason::TlsFailed
         );
         let refused = std::io::Error::from(std::io::ErrorKind::ConnectionRefused);

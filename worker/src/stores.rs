@@ -48,7 +48,9 @@ pub async fn connect(
     let mut s3 = aws_sdk_s3::config::Builder::from(&output)
         .force_path_style(spec.output.path_style.unwrap_or(spec.output.endpoint.is_some()))
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
-    s3.set_endpoint_url(spec.output.endpoint.clone().or_else(|| output.endpoint_url().map(Into::into)));
+    s3.set_endpoint_url(
+        spec.output.endpoint.clone().or_else(|| output.endpoint_url().map(Into::into)),
+    );
     let table = shared(tracking.region.as_deref(), dirs.tracking, "tracking").await?;
     let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(&table);
     dynamodb.set_endpoint_url(

@@ -46,7 +46,10 @@ impl TrackingTable {
         serde_dynamo::from_item(item).map(Some).map_err(|error| {
             Failure::permanent(
                 Reason::TrackingUnreadable,
-                format!("item {key} of tracking table {} cannot be understood: {error}", self.table),
+                format!(
+                    "item {key} of tracking table {} cannot be understood: {error}",
+                    self.table
+                ),
                 "restore the attributes' types: all of the old job's are text",
             )
         })
@@ -64,7 +67,8 @@ impl TrackingTable {
             .map(|write| self.item(write))
             .collect::<Result<Vec<_>, Failure>>()?;
         for attempt in 0..CONFLICTS_MAX {
-            let request = self.client.transact_write_items().set_transact_items(Some(items.clone()));
+            let request =
+                self.client.transact_write_items().set_transact_items(Some(items.clone()));
             let error = match request.send().await {
                 Ok(_) => return Ok(Reply::Done),
                 Err(error) => error,
@@ -169,10 +173,8 @@ fn render(expect: &Expect) -> Result<Condition, Failure> {
         })
         .collect::<Vec<_>>()
         .join(" AND ");
-    let values: HashMap<String, AttributeValue> = terms
-        .into_iter()
-        .filter_map(|(name, value)| Some((format!(":{name}"), value?)))
-        .collect();
+    let values: HashMap<String, AttributeValue> =
+        terms.into_iter().filter_map(|(name, value)| Some((format!(":{name}"), value?))).collect();
     Ok(Condition { expression, names, values: (!values.is_empty()).then_some(values) })
 }
 
@@ -191,7 +193,8 @@ fn cancelled(error: &SdkError<TransactWriteItemsError>) -> Option<Cancelled> {
             if has("ConditionalCheckFailed") {
                 return Some(Cancelled::Condition);
             }
-            let passing = ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
+            let passing =
+                ["TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"];
             passing.into_iter().any(has).then_some(Cancelled::Conflict)
         }
         TransactWriteItemsError::TransactionInProgressException(_) => Some(Cancelled::Conflict),
@@ -220,8 +223,11 @@ where
             format!("there is no tracking table {table}"),
             "create it with the text hash key source, or mend tracking.table and tracking.region",
         ),
-        "AccessDeniedException" | "UnrecognizedClientException" | "InvalidSignatureException"
-        | "MissingAuthenticationTokenException" | "ExpiredTokenException" => Failure::permanent(
+        "AccessDeniedException"
+        | "UnrecognizedClientException"
+        | "InvalidSignatureException"
+        | "MissingAuthenticationTokenException"
+        | "ExpiredTokenException" => Failure::permanent(
             Reason::TrackingDenied,
             format!("{action} tracking table {table}: DynamoDB refuses ({code})"),
             "allow GetItem, PutItem and ConditionCheckItem on it, and check the credentials",

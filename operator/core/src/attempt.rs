@@ -20,10 +20,7 @@ pub struct Letter {
 impl Letter {
     /// Writes a task.
     pub fn new(task: Task) -> Self {
-        Self {
-            text: serde_json::to_string(&task).unwrap_or_default(),
-            task,
-        }
+        Self { text: serde_json::to_string(&task).unwrap_or_default(), task }
     }
 }
 
@@ -43,12 +40,7 @@ pub struct Attempt<'a> {
 impl<'a> Attempt<'a> {
     /// An attempt that only the tracking table shows.
     pub fn without_jobs(number: u32) -> Self {
-        Self {
-            number,
-            coordinator: None,
-            extract: None,
-            settles: Vec::new(),
-        }
+        Self { number, coordinator: None, extract: None, settles: Vec::new() }
     }
 
     /// Coordinator and extract Job, as far as there are any.
@@ -58,8 +50,7 @@ impl<'a> Attempt<'a> {
 
     /// All of its Jobs.
     pub fn jobs(&self) -> impl Iterator<Item = &'a Job> {
-        self.workers()
-            .chain(self.settles.iter().map(|(_, job)| *job))
+        self.workers().chain(self.settles.iter().map(|(_, job)| *job))
     }
 
     /// The Job that carries notes about the attempt.
@@ -85,43 +76,19 @@ impl<'a> Attempt<'a> {
     /// The image that the attempt runs.
     pub fn image(&self) -> Option<&'a str> {
         self.workers().find_map(|job| {
-            job.spec
-                .as_ref()?
-                .template
-                .spec
-                .as_ref()?
-                .containers
-                .first()?
-                .image
-                .as_deref()
+            job.spec.as_ref()?.template.spec.as_ref()?.containers.first()?.image.as_deref()
         })
     }
 }
 
 fn task_text(job: &Job) -> Option<&str> {
-    let container = job
-        .spec
-        .as_ref()?
-        .template
-        .spec
-        .as_ref()?
-        .containers
-        .first()?;
-    container
-        .env
-        .iter()
-        .flatten()
-        .find(|env| env.name == TASK_ENV)?
-        .value
-        .as_deref()
+    let container = job.spec.as_ref()?.template.spec.as_ref()?.containers.first()?;
+    container.env.iter().flatten().find(|env| env.name == TASK_ENV)?.value.as_deref()
 }
 
 fn letter(job: &Job) -> Option<Letter> {
     let text = task_text(job)?;
-    Some(Letter {
-        text: text.to_owned(),
-        task: serde_json::from_str(text).ok()?,
-    })
+    Some(Letter { text: text.to_owned(), task: serde_json::from_str(text).ok()? })
 }
 
 /// The attempts of the object `uid`, ascending.
@@ -147,9 +114,7 @@ pub fn attempts<'a>(jobs: &'a [Job], uid: &str) -> Vec<Attempt<'a>> {
         } else if role == Some(Role::Extract.name()) {
             attempt.extract = Some(job);
         } else if role == Some(Role::Settle.name()) {
-            attempt
-                .settles
-                .push((number_label(job, SETTLE).unwrap_or(1), job));
+            attempt.settles.push((number_label(job, SETTLE).unwrap_or(1), job));
         }
     }
     for attempt in &mut found {
@@ -187,9 +152,7 @@ fn number_label(job: &Job, key: &str) -> Option<u32> {
 
 fn condition<'a>(job: &'a Job, kind: &str) -> Option<&'a JobCondition> {
     let conditions = job.status.as_ref()?.conditions.as_ref()?;
-    conditions
-        .iter()
-        .find(|condition| condition.type_ == kind && condition.status == "True")
+    conditions.iter().find(|condition| condition.type_ == kind && condition.status == "True")
 }
 
 fn condition_time(condition: &JobCondition) -> Option<Timestamp> {
@@ -231,16 +194,12 @@ pub fn is_finished(job: &Job) -> bool {
 
 /// Whether it was ever started.
 pub fn is_started(job: &Job) -> bool {
-    job.status
-        .as_ref()
-        .is_some_and(|status| status.start_time.is_some())
+    job.status.as_ref().is_some_and(|status| status.start_time.is_some())
 }
 
 /// Whether it was told to stop by us.
 pub fn is_stopped(job: &Job) -> bool {
-    job.spec
-        .as_ref()
-        .is_some_and(|spec| spec.active_deadline_seconds == Some(1))
+    job.spec.as_ref().is_some_and(|spec| spec.active_deadline_seconds == Some(1))
 }
 
 /// Whether somebody deletes it.

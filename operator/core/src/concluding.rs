@@ -25,24 +25,14 @@ pub(crate) fn conclude(
 ) -> Decision {
     let run = read.r.as_ref().filter(|run| Some(run.run) == result.run);
     let is_due = run.and_then(|run| run.todo.as_ref()).is_some_and(|todo| {
-        todo.pointer
-            || todo
-                .removal_due
-                .is_some_and(|due| due <= seen.now.as_second())
+        todo.pointer || todo.removal_due.is_some_and(|due| due <= seen.now.as_second())
     });
     let report = success_report(result);
-    let done = attempt
-        .settles
-        .last()
-        .is_some_and(|(_, job)| is_complete(job));
+    let done = attempt.settles.last().is_some_and(|(_, job)| is_complete(job));
     if !is_due || done {
         return Decision::of(seen, complete(seen, result, attempt.number), &report);
     }
-    let order = SettleOrder {
-        last: false,
-        aborted: false,
-        report: report.clone(),
-    };
+    let order = SettleOrder { last: false, aborted: false, report: report.clone() };
     let (effects, progress) = steps(seen, attempt, letter, seen.now, &order);
     let (mood, pause) = match progress {
         Progress::Waiting(pause) => (Mood::Reconciling, pause),
@@ -53,9 +43,7 @@ pub(crate) fn conclude(
     let report = Report::new(Reason::Committing, report.message, "");
     let mut status = speak(seen, base, Phase::Committing, mood, &report);
     mark_committed(seen, &mut status, &report);
-    Decision::of(seen, status, &report)
-        .doing(effects)
-        .after(pause)
+    Decision::of(seen, status, &report).doing(effects).after(pause)
 }
 
 /// A run of ours is open and none of its Jobs is left: it is settled by the letter it must have had.
@@ -69,10 +57,7 @@ pub(crate) fn orphan(
     let attempt = Attempt::without_jobs(run.attempt);
     let report = Report::new(
         Reason::PodLost,
-        format!(
-            "the Jobs of attempt {} were deleted while its run was open",
-            run.attempt
-        ),
+        format!("the Jobs of attempt {} were deleted while its run was open", run.attempt),
         "",
     );
     let ending = Ending::new(seen, EndingKind::Failed, report);

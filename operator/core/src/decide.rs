@@ -86,20 +86,11 @@ pub fn foreign_job(seen: &Observed, name: &str) -> Decision {
 pub fn refused_job(seen: &Observed, name: &str, told: &str) -> Decision {
     let report = Report::new(
         Reason::PodNotStarted,
-        format!(
-            "the Job {name} is refused: {}",
-            told.chars().take(500).collect::<String>()
-        ),
+        format!("the Job {name} is refused: {}", told.chars().take(500).collect::<String>()),
         "raise the quota of the namespace, or mend what the message names; it is tried again by itself",
     );
-    Decision::say(
-        seen,
-        seen.status(),
-        present_phase(seen),
-        Mood::Reconciling,
-        &report,
-    )
-    .after(seen.settings.timing.busy_retry)
+    Decision::say(seen, seen.status(), present_phase(seen), Mood::Reconciling, &report)
+        .after(seen.settings.timing.busy_retry)
 }
 
 fn consider(seen: &Observed) -> Result<Decision, Pause> {
@@ -126,9 +117,7 @@ fn is_resolved(seen: &Observed, attempt: &Attempt) -> bool {
     let Some(Letter { task, .. }) = attempt.letter() else {
         return false;
     };
-    let known = status
-        .attempt
-        .is_some_and(|number| number >= attempt.number);
+    let known = status.attempt.is_some_and(|number| number >= attempt.number);
     let answered = status
         .outcome
         .as_ref()
@@ -196,13 +185,7 @@ fn newer(seen: &Observed) -> Decision {
         "a newer release of Tidemark works on this object",
         "upgrade this operator",
     );
-    Decision::say(
-        seen,
-        seen.status(),
-        present_phase(seen),
-        Mood::Stalled,
-        &report,
-    )
+    Decision::say(seen, seen.status(), present_phase(seen), Mood::Stalled, &report)
 }
 
 impl Decision {
@@ -227,11 +210,7 @@ impl Decision {
         let is_new = old.and_then(|old| old.phase) != status.phase
             || reason_before != Some(report.reason.name());
         let warning = !report.remedy.is_empty() || status.phase == Some(Phase::Failed);
-        let note = Note {
-            warning,
-            reason: report.reason,
-            message: report.to_string(),
-        };
+        let note = Note { warning, reason: report.reason, message: report.to_string() };
         Self {
             effects: Vec::new(),
             status,

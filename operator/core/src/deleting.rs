@@ -26,34 +26,23 @@ pub(crate) fn deleting(seen: &Observed, open: Option<&Attempt>) -> Result<Decisi
         Some(true) => return Ok(quiet(seen).doing(vec![Effect::DropFinalizer])),
         Some(false) => {}
     }
-    let since = seen
-        .job
-        .metadata
-        .deletion_timestamp
-        .as_ref()
-        .map_or(Timestamp::MIN, |time| time.0);
+    let since = seen.job.metadata.deletion_timestamp.as_ref().map_or(Timestamp::MIN, |time| time.0);
     let Some(patience) = left(seen, since, seen.settings.timing.deletion_bound) else {
         return Ok(give_up(seen));
     };
     let Some((attempt, letter)) = what_is_open(seen, open)? else {
         return Ok(let_go(seen));
     };
-    let order = SettleOrder {
-        last: true,
-        aborted: true,
-        report: report.clone(),
-    };
+    let order = SettleOrder { last: true, aborted: true, report: report.clone() };
     let (effects, progress) = steps(seen, &attempt, &letter, since, &order);
     match progress {
         Progress::Done(_) => Ok(let_go(seen)),
         Progress::Exhausted(_) => Ok(give_up(seen)),
         Progress::Waiting(pause) => {
             let status = seen.status();
-            Ok(
-                Decision::say(seen, status, Phase::Deleting, Mood::Reconciling, &report)
-                    .doing(effects)
-                    .after(pause.min(patience)),
-            )
+            Ok(Decision::say(seen, status, Phase::Deleting, Mood::Reconciling, &report)
+                .doing(effects)
+                .after(pause.min(patience)))
         }
     }
 }
@@ -79,9 +68,7 @@ fn what_is_open<'a>(
     let Some(letter) = known.or_else(made) else {
         return Ok(None);
     };
-    let attempt = open
-        .cloned()
-        .unwrap_or_else(|| Attempt::without_jobs(letter.task.attempt));
+    let attempt = open.cloned().unwrap_or_else(|| Attempt::without_jobs(letter.task.attempt));
     let live = attempt.jobs().any(|job| !is_finished(job)) || has_live_pods(seen, attempt.number);
     if live {
         return Ok(Some((attempt, letter)));
@@ -97,8 +84,7 @@ fn what_is_open<'a>(
 }
 
 fn is_ours_and_open(seen: &Observed, read: &TrackingRead) -> bool {
-    read.run_of(seen.uid())
-        .is_some_and(|run| run.state.is_open())
+    read.run_of(seen.uid()).is_some_and(|run| run.state.is_open())
 }
 
 fn quiet(seen: &Observed) -> Decision {
@@ -111,14 +97,8 @@ fn quiet(seen: &Observed) -> Decision {
 /// Jobs go first, pods before them: an orphaning deletion would leave them behind.
 fn let_go(seen: &Observed) -> Decision {
     let attempts = attempts(&seen.jobs, seen.uid());
-    let delete = |job: &Job| Effect::DeleteJob {
-        job: name(job),
-        uid: uid(job),
-    };
-    let jobs = attempts
-        .iter()
-        .flat_map(Attempt::jobs)
-        .filter(|job| !is_deleted(job));
+    let delete = |job: &Job| Effect::DeleteJob { job: name(job), uid: uid(job) };
+    let jobs = attempts.iter().flat_map(Attempt::jobs).filter(|job| !is_deleted(job));
     let effects = jobs.map(delete).chain([Effect::DropFinalizer]).collect();
     quiet(seen).doing(effects)
 }

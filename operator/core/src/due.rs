@@ -32,11 +32,7 @@ pub fn answer(spec: &ExtractJobSpec, owner: &Owner, outcome: &StatusOutcome) -> 
         TrackedOutcome::Complete => true,
         TrackedOutcome::Failed => outcome.generation >= owner.generation,
     };
-    if same_request && same_wish && recent {
-        Answer::Answered
-    } else {
-        Answer::Due
-    }
+    if same_request && same_wish && recent { Answer::Answered } else { Answer::Due }
 }
 
 /// The part of a tracked outcome that status repeats.

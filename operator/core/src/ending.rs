@@ -36,11 +36,7 @@ pub struct Ending {
 impl Ending {
     /// One seen now.
     pub fn new(seen: &Observed, kind: EndingKind, report: Report) -> Self {
-        Self {
-            at: seen.now,
-            kind,
-            report,
-        }
+        Self { at: seen.now, kind, report }
     }
 }
 
@@ -56,11 +52,7 @@ pub fn recorded(attempt: &Attempt) -> Option<Ending> {
 pub fn shown(seen: &Observed, attempt: &Attempt) -> Option<Ending> {
     let gone = |what: &str| {
         let message = format!("the {what} Job of attempt {} was deleted", attempt.number);
-        Some(Ending::new(
-            seen,
-            EndingKind::Failed,
-            Report::new(Reason::PodLost, message, ""),
-        ))
+        Some(Ending::new(seen, EndingKind::Failed, Report::new(Reason::PodLost, message, "")))
     };
     let Some(coordinator) = attempt.coordinator else {
         return gone("coordinator");
@@ -73,28 +65,20 @@ pub fn shown(seen: &Observed, attempt: &Attempt) -> Option<Ending> {
             _ => None,
         };
     }
-    let mut ends: Vec<PodEnd> = attempt
-        .workers()
-        .flat_map(|job| pods_of(&seen.pods, job).filter_map(end))
-        .collect();
+    let mut ends: Vec<PodEnd> =
+        attempt.workers().flat_map(|job| pods_of(&seen.pods, job).filter_map(end)).collect();
     ends.sort_by_key(|end| (rank(end.exit), end.at));
     let deadline = failures().any(|failure| failure.deadline);
     Some(match ends.into_iter().next() {
-        Some(PodEnd {
-            exit: Exit::Permanent,
-            report,
-            ..
-        }) => Ending::new(seen, EndingKind::Permanent, report),
-        Some(PodEnd {
-            exit: Exit::Fenced,
-            report,
-            ..
-        }) => Ending::new(seen, EndingKind::Yielded, report),
-        Some(PodEnd {
-            exit: Exit::RangePermanent,
-            report,
-            ..
-        }) => Ending::new(seen, EndingKind::Failed, report),
+        Some(PodEnd { exit: Exit::Permanent, report, .. }) => {
+            Ending::new(seen, EndingKind::Permanent, report)
+        }
+        Some(PodEnd { exit: Exit::Fenced, report, .. }) => {
+            Ending::new(seen, EndingKind::Yielded, report)
+        }
+        Some(PodEnd { exit: Exit::RangePermanent, report, .. }) => {
+            Ending::new(seen, EndingKind::Failed, report)
+        }
         _ if deadline => Ending::new(seen, EndingKind::Failed, deadline_report(seen)),
         Some(end) => Ending::new(seen, EndingKind::Failed, end.report),
         None => Ending::new(seen, EndingKind::Failed, lost_report(&name(coordinator))),
@@ -114,11 +98,8 @@ const fn rank(exit: Exit) -> u8 {
 }
 
 fn deadline_report(seen: &Observed) -> Report {
-    let seconds = seen
-        .job
-        .spec
-        .active_deadline_seconds
-        .unwrap_or(crate::workload::DEADLINE_SECONDS);
+    let seconds =
+        seen.job.spec.active_deadline_seconds.unwrap_or(crate::workload::DEADLINE_SECONDS);
     Report::new(
         Reason::DeadlineExceeded,
         format!("the run took longer than {seconds} seconds"),
@@ -127,9 +108,5 @@ fn deadline_report(seen: &Observed) -> Report {
 }
 
 fn lost_report(job: &str) -> Report {
-    Report::new(
-        Reason::PodLost,
-        format!("a pod of Job {job} vanished before it could say why"),
-        "",
-    )
+    Report::new(Reason::PodLost, format!("a pod of Job {job} vanished before it could say why"), "")
 }

@@ -57,11 +57,8 @@ impl Role {
 /// Name of the coordinator Job of an attempt: at most 39 characters, so that the names of its pods,
 /// of the extract Job and of the settle Jobs stay within a host name.
 pub fn coordinator_name(name: &str, uid: &str, attempt: u32) -> String {
-    let stem: String = name
-        .chars()
-        .take(30)
-        .map(|letter| if letter == '.' { '-' } else { letter })
-        .collect();
+    let stem: String =
+        name.chars().take(30).map(|letter| if letter == '.' { '-' } else { letter }).collect();
     format!("{}-{}", stem.trim_end_matches('-'), hash8(uid, attempt))
 }
 
@@ -78,9 +75,6 @@ pub fn settle_name(coordinator: &str, k: u32) -> String {
 /// Eight hexadecimal digits that tell attempts of all objects apart.
 fn hash8(uid: &str, attempt: u32) -> String {
     let digest = Sha256::digest(format!("{uid}/{attempt}").as_bytes());
-    let number = digest
-        .iter()
-        .take(4)
-        .fold(0_u32, |number, byte| (number << 8) | u32::from(*byte));
+    let number = digest.iter().take(4).fold(0_u32, |number, byte| (number << 8) | u32::from(*byte));
     format!("{number:08x}")
 }

@@ -60,13 +60,8 @@ pub struct TrackingRead {
 impl TrackingRead {
     /// Whether a newer release wrote one of the items.
     pub fn is_newer(&self) -> bool {
-        self.r
-            .as_ref()
-            .is_some_and(|item| item.schema > ITEM_VERSION)
-            || self
-                .o
-                .as_ref()
-                .is_some_and(|item| item.schema > ITEM_VERSION)
+        self.r.as_ref().is_some_and(|item| item.schema > ITEM_VERSION)
+            || self.o.as_ref().is_some_and(|item| item.schema > ITEM_VERSION)
     }
 
     /// The run, if it is one of `uid`.

@@ -53,9 +53,8 @@ pub(crate) fn pod_template(plan: PodPlan, settings: &Settings) -> PodTemplateSpe
         .map(|name| LocalObjectReference { name: name.clone() })
         .collect();
     let mounts = mounts(spec);
-    let service_account = worker
-        .service_account_name
-        .unwrap_or_else(|| settings.service_account.clone());
+    let service_account =
+        worker.service_account_name.unwrap_or_else(|| settings.service_account.clone());
     let pod = PodSpec {
         automount_service_account_token: Some(false),
         containers: vec![container(&plan, settings, &mounts)],
@@ -108,10 +107,7 @@ fn container(plan: &PodPlan, settings: &Settings, mounts: &[Mount]) -> Container
         resources: Some(resources(plan, settings)),
         security_context: Some(SecurityContext {
             allow_privilege_escalation: Some(false),
-            capabilities: Some(Capabilities {
-                drop: Some(vec!["ALL".to_owned()]),
-                add: None,
-            }),
+            capabilities: Some(Capabilities { drop: Some(vec!["ALL".to_owned()]), add: None }),
             read_only_root_filesystem: Some(true),
             run_as_non_root: Some(true),
             ..SecurityContext::default()
@@ -136,9 +132,7 @@ fn container(plan: &PodPlan, settings: &Settings, mounts: &[Mount]) -> Container
 /// The image has no shell, so the worker itself says whether its ready file is there.
 fn ready_probe() -> Probe {
     Probe {
-        exec: Some(ExecAction {
-            command: Some(vec![BINARY.to_owned(), "ready".to_owned()]),
-        }),
+        exec: Some(ExecAction { command: Some(vec![BINARY.to_owned(), "ready".to_owned()]) }),
         period_seconds: Some(1),
         timeout_seconds: Some(5),
         failure_threshold: Some(3),
@@ -151,9 +145,7 @@ fn resources(plan: &PodPlan, settings: &Settings) -> ResourceRequirements {
         return settings.settle_resources.clone();
     }
     let worker = plan.letter.task.spec.worker.as_ref();
-    worker
-        .and_then(|worker| worker.resources.clone())
-        .unwrap_or_else(|| settings.resources.clone())
+    worker.and_then(|worker| worker.resources.clone()).unwrap_or_else(|| settings.resources.clone())
 }
 
 struct Mount {
@@ -170,16 +162,9 @@ fn mounts(spec: &ExtractJobSpec) -> Vec<Mount> {
             volume: secret_volume(name, reference),
         })
     };
-    let tracking = spec
-        .tracking
-        .as_ref()
-        .and_then(|tracking| tracking.secret_ref.as_ref());
+    let tracking = spec.tracking.as_ref().and_then(|tracking| tracking.secret_ref.as_ref());
     vec![
-        secret(
-            "credentials",
-            CREDENTIALS_DIR,
-            spec.source.credentials.secret_ref.as_ref(),
-        ),
+        secret("credentials", CREDENTIALS_DIR, spec.source.credentials.secret_ref.as_ref()),
         secret("output", OUTPUT_SECRET_DIR, spec.output.secret_ref.as_ref()),
         secret("tracking", TRACKING_SECRET_DIR, tracking),
         ca_mount(spec),
@@ -211,10 +196,7 @@ fn ca_mount(spec: &ExtractJobSpec) -> Option<Mount> {
         path: file.to_owned(),
         ..KeyToPath::default()
     }]);
-    let mut volume = Volume {
-        name: "ca".to_owned(),
-        ..Volume::default()
-    };
+    let mut volume = Volume { name: "ca".to_owned(), ..Volume::default() };
     match reference.kind.unwrap_or_default() {
         CaKind::ConfigMap => {
             volume.config_map = Some(ConfigMapVolumeSource {
@@ -232,11 +214,7 @@ fn ca_mount(spec: &ExtractJobSpec) -> Option<Mount> {
             });
         }
     }
-    Some(Mount {
-        path: parent(CA_FILE).to_owned(),
-        read_only: true,
-        volume,
-    })
+    Some(Mount { path: parent(CA_FILE).to_owned(), read_only: true, volume })
 }
 
 fn scratch(name: &str, path: &str, size: &str) -> Mount {
@@ -247,11 +225,7 @@ fn scratch(name: &str, path: &str, size: &str) -> Mount {
     Mount {
         path: path.to_owned(),
         read_only: false,
-        volume: Volume {
-            name: name.to_owned(),
-            empty_dir: Some(empty_dir),
-            ..Volume::default()
-        },
+        volume: Volume { name: name.to_owned(), empty_dir: Some(empty_dir), ..Volume::default() },
     }
 }
 

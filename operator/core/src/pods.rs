@@ -14,24 +14,14 @@ pub fn pods_of<'a>(pods: &'a [Pod], job: &Job) -> impl Iterator<Item = &'a Pod> 
     let uid = job.metadata.uid.clone();
     pods.iter().filter(move |pod| {
         let owners = pod.metadata.owner_references.iter().flatten();
-        uid.is_some()
-            && owners
-                .into_iter()
-                .any(|owner| Some(&owner.uid) == uid.as_ref())
+        uid.is_some() && owners.into_iter().any(|owner| Some(&owner.uid) == uid.as_ref())
     })
 }
 
 fn condition_since(pod: &Pod, kind: &str) -> Option<Timestamp> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let found = conditions
-        .iter()
-        .find(|one| one.type_ == kind && one.status == "True")?;
-    Some(
-        found
-            .last_transition_time
-            .as_ref()
-            .map_or(Timestamp::UNIX_EPOCH, |time| time.0),
-    )
+    let found = conditions.iter().find(|one| one.type_ == kind && one.status == "True")?;
+    Some(found.last_transition_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0))
 }
 
 /// Since when the pod is Ready.
@@ -40,10 +30,7 @@ pub fn ready_since(pod: &Pod) -> Option<Timestamp> {
 }
 
 fn phase(pod: &Pod) -> &str {
-    pod.status
-        .as_ref()
-        .and_then(|status| status.phase.as_deref())
-        .unwrap_or("Pending")
+    pod.status.as_ref().and_then(|status| status.phase.as_deref()).unwrap_or("Pending")
 }
 
 /// Whether a process of the pod may still be at work.
@@ -57,9 +44,7 @@ pub fn has_started(pod: &Pod) -> bool {
 }
 
 fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
-    pod.status
-        .iter()
-        .flat_map(|status| status.container_statuses.iter().flatten())
+    pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten())
 }
 
 /// How a pod's process ended.
@@ -81,22 +66,11 @@ pub fn end(pod: &Pod) -> Option<PodEnd> {
         if exit == Exit::Done {
             return None;
         }
-        let said = ended
-            .message
-            .as_deref()
-            .and_then(|text| serde_json::from_str(text.trim()).ok());
+        let said = ended.message.as_deref().and_then(|text| serde_json::from_str(text.trim()).ok());
         let report = said.unwrap_or_else(|| {
-            silent_end(
-                pod,
-                ended.exit_code,
-                ended.reason.as_deref().unwrap_or_default(),
-            )
+            silent_end(pod, ended.exit_code, ended.reason.as_deref().unwrap_or_default())
         });
-        Some(PodEnd {
-            exit,
-            report,
-            at: ended.finished_at.as_ref().map(|time| time.0),
-        })
+        Some(PodEnd { exit, report, at: ended.finished_at.as_ref().map(|time| time.0) })
     })
 }
 
@@ -124,12 +98,10 @@ pub fn trouble(pods: &[&Pod], warnings: &[ClusterWarning]) -> Option<Report> {
     if pods.iter().any(|pod| has_started(pod)) {
         return None;
     }
-    pods.iter()
-        .find_map(|pod| waiting_trouble(pod))
-        .or_else(|| {
-            let warning = warnings.iter().find_map(warning_trouble);
-            warning.or_else(|| pods.iter().find_map(|pod| unschedulable(pod)))
-        })
+    pods.iter().find_map(|pod| waiting_trouble(pod)).or_else(|| {
+        let warning = warnings.iter().find_map(warning_trouble);
+        warning.or_else(|| pods.iter().find_map(|pod| unschedulable(pod)))
+    })
 }
 
 fn waiting_trouble(pod: &Pod) -> Option<Report> {
@@ -148,20 +120,15 @@ fn waiting_trouble(pod: &Pod) -> Option<Report> {
         };
         let told = waiting.message.as_deref().unwrap_or_default();
         let message = format!("pod {name} does not start: {reason}: {told}");
-        Some(Report::new(
-            Reason::PodNotStarted,
-            shorten(&message),
-            remedy,
-        ))
+        Some(Report::new(Reason::PodNotStarted, shorten(&message), remedy))
     })
 }
 
 fn unschedulable(pod: &Pod) -> Option<Report> {
     let name = pod.metadata.name.as_deref().unwrap_or_default();
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
-    let found = conditions
-        .iter()
-        .find(|one| one.type_ == "PodScheduled" && one.status == "False")?;
+    let found =
+        conditions.iter().find(|one| one.type_ == "PodScheduled" && one.status == "False")?;
     let told = found.message.as_deref().unwrap_or_default();
     Some(Report::new(
         Reason::PodNotStarted,
@@ -199,8 +166,5 @@ fn shorten(text: &str) -> String {
     if text.chars().count() <= LETTERS_MAX {
         return text.to_owned();
     }
-    text.chars()
-        .take(LETTERS_MAX)
-        .chain("...".chars())
-        .collect()
+    text.chars().take(LETTERS_MAX).chain("...".chars()).collect()
 }

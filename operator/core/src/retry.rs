@@ -28,9 +28,8 @@ mod tests {
 
     #[test]
     fn pause_doubles_up_to_its_bound() {
-        let pauses: Vec<u64> = (0..8)
-            .map(|failures| backoff(failures, FIRST, MOST).as_secs())
-            .collect();
+        let pauses: Vec<u64> =
+            (0..8).map(|failures| backoff(failures, FIRST, MOST).as_secs()).collect();
         assert_eq!(pauses, [10, 10, 20, 40, 80, 160, 300, 300]);
         assert_eq!(backoff(u32::MAX, FIRST, MOST), MOST);
     }

@@ -107,29 +107,16 @@ fn watch(seen: &Observed, attempt: &Attempt, letter: &Letter) -> Result<Watched,
         return Ok(Watched::alive(planning(seen, attempt, told)));
     };
     let status = seen.status();
-    let known = status
-        .partitions
-        .filter(|_| status.attempt == Some(attempt.number));
+    let known = status.partitions.filter(|_| status.attempt == Some(attempt.number));
     if let Some(partitions) = known {
         if partitions.total > 1 {
             let report = Report::new(Reason::PodLost, "the extract Job was deleted", "");
-            return Ok(Watched::Ended(Ending::new(
-                seen,
-                EndingKind::Failed,
-                report,
-            )));
+            return Ok(Watched::Ended(Ending::new(seen, EndingKind::Failed, report)));
         }
-        return Ok(Watched::alive(running(
-            seen,
-            status,
-            partitions,
-            Phase::Running,
-        )));
+        return Ok(Watched::alive(running(seen, status, partitions, Phase::Running)));
     }
     let read = tracking(seen, settling::table(letter))?;
-    let mine = read
-        .run_of(seen.uid())
-        .filter(|run| run.attempt == attempt.number);
+    let mine = read.run_of(seen.uid()).filter(|run| run.attempt == attempt.number);
     let Some((run, n)) = mine.and_then(|run| Some((run, run.n?))) else {
         return Ok(Watched::alive(planning(seen, attempt, None).after(SOON)));
     };
@@ -143,22 +130,15 @@ fn planned(
     letter: &Letter,
     (run, n): (&RunItem, u32),
 ) -> Decision {
-    let partitions = Partitions {
-        total: n,
-        succeeded: 0,
-        failed: 0,
-    };
+    let partitions = Partitions { total: n, succeeded: 0, failed: 0 };
     let base = ExtractJobStatus {
         run_id: Some(run.run),
         attempt: Some(attempt.number),
-        window: run
-            .window
-            .as_ref()
-            .map(|window| crds::status::StatusWindow {
-                low: window.low.clone(),
-                high: window.high.clone(),
-                guard: window.guard,
-            }),
+        window: run.window.as_ref().map(|window| crds::status::StatusWindow {
+            low: window.low.clone(),
+            high: window.high.clone(),
+            guard: window.guard,
+        }),
         extract_successful: Some("N".to_owned()),
         ..seen.status()
     };
@@ -169,12 +149,7 @@ fn planned(
         return planning(seen, attempt, None).after(SOON);
     }
     let image = attempt.image().unwrap_or(&seen.settings.worker_image);
-    let maker = Maker {
-        object: &seen.job,
-        letter,
-        image,
-        settings: seen.settings,
-    };
+    let maker = Maker { object: &seen.job, letter, image, settings: seen.settings };
     let job = maker.extract(run.run, n);
     running(seen, base, partitions, Phase::Running)
         .doing(vec![Effect::CreateJob(Box::new(job))])
@@ -182,10 +157,7 @@ fn planned(
 }
 
 fn planning(seen: &Observed, attempt: &Attempt, trouble: Option<Report>) -> Decision {
-    let base = ExtractJobStatus {
-        attempt: Some(attempt.number),
-        ..seen.status()
-    };
+    let base = ExtractJobStatus { attempt: Some(attempt.number), ..seen.status() };
     let pause = seen.settings.timing.pod_start_wait;
     let report = trouble.unwrap_or_else(|| planning_report(attempt.number));
     Decision::say(seen, base, Phase::Planning, Mood::Reconciling, &report).after(pause)
@@ -203,11 +175,7 @@ fn running(
         ..base
     };
     let report = if phase == Phase::Committing {
-        Report::new(
-            Reason::Committing,
-            "all ranges are read, the run is being published",
-            "",
-        )
+        Report::new(Reason::Committing, "all ranges are read, the run is being published", "")
     } else {
         Report::new(Reason::Extracting, "rows are being read", "")
     };
@@ -222,39 +190,24 @@ fn extracting(
     extract: &Job,
 ) -> Result<Watched, Pause> {
     let partitions = partitions(extract);
-    let mut base = ExtractJobStatus {
-        attempt: Some(attempt.number),
-        ..seen.status()
-    };
-    let run = extract
-        .metadata
-        .labels
-        .as_ref()
-        .and_then(|labels| labels.get(crate::labels::RUN));
+    let mut base = ExtractJobStatus { attempt: Some(attempt.number), ..seen.status() };
+    let run = extract.metadata.labels.as_ref().and_then(|labels| labels.get(crate::labels::RUN));
     base.run_id = run.and_then(|run| run.parse().ok()).or(base.run_id);
     if is_complete(extract) {
         return committing(seen, attempt, letter, (extract, base, partitions));
     }
     let pods: Vec<&Pod> = pods_of(&seen.pods, extract).collect();
-    let ready = attempt
-        .coordinator
-        .and_then(|job| pods_of(&seen.pods, job).find_map(ready_since));
+    let ready = attempt.coordinator.and_then(|job| pods_of(&seen.pods, job).find_map(ready_since));
     let any_started = partitions.succeeded > 0 || pods.iter().any(|pod| has_started(pod));
     let patience = seen.settings.timing.extract_start_wait;
     if !any_started && ready.is_some_and(|since| left(seen, since, patience).is_none()) {
-        let told = not_started(seen, extract)?
-            .map(|report| report.message)
-            .unwrap_or_default();
+        let told = not_started(seen, extract)?.map(|report| report.message).unwrap_or_default();
         let report = Report::new(
             Reason::ExtractNotStarted,
             format!("no extract pod started while the coordinator waited; {told}"),
             "make room for spec.worker.parallelism pods beside the coordinators",
         );
-        return Ok(Watched::Ended(Ending::new(
-            seen,
-            EndingKind::Yielded,
-            report,
-        )));
+        return Ok(Watched::Ended(Ending::new(seen, EndingKind::Yielded, report)));
     }
     let decision = running(seen, base, partitions, Phase::Running);
     if any_started {
@@ -279,23 +232,14 @@ fn committing(
 ) -> Result<Watched, Pause> {
     let read = tracking(seen, settling::table(letter))?;
     let decision = running(seen, base, partitions, Phase::Committing);
-    let mine = read
-        .run_of(seen.uid())
-        .filter(|run| run.attempt == attempt.number);
+    let mine = read.run_of(seen.uid()).filter(|run| run.attempt == attempt.number);
     let Some(run) = mine.filter(|run| run.state == RunState::Running) else {
-        return Ok(Watched::alive(
-            decision.after(seen.settings.timing.record_look),
-        ));
+        return Ok(Watched::alive(decision.after(seen.settings.timing.record_look)));
     };
     let notes = extract.metadata.annotations.as_ref();
-    let noted = notes
-        .and_then(|notes| notes.get(REV))
-        .and_then(|rev| rev.parse::<u64>().ok());
+    let noted = notes.and_then(|notes| notes.get(REV)).and_then(|rev| rev.parse::<u64>().ok());
     let Some(rev) = noted else {
-        let effect = Effect::RecordRev {
-            job: name(extract),
-            rev: run.rev,
-        };
+        let effect = Effect::RecordRev { job: name(extract), rev: run.rev };
         let look = seen.settings.timing.record_look;
         return Ok(Watched::alive(decision.doing(vec![effect]).after(look)));
     };
@@ -305,21 +249,12 @@ fn committing(
     if missing || (run.rev == rev && too_late) {
         let report = Report::new(
             Reason::RecordMissing,
-            format!(
-                "all ranges ended, but {} of {} left a record",
-                run.records, partitions.total
-            ),
+            format!("all ranges ended, but {} of {} left a record", run.records, partitions.total),
             "",
         );
-        return Ok(Watched::Ended(Ending::new(
-            seen,
-            EndingKind::Failed,
-            report,
-        )));
+        return Ok(Watched::Ended(Ending::new(seen, EndingKind::Failed, report)));
     }
-    Ok(Watched::alive(
-        decision.after(seen.settings.timing.record_look),
-    ))
+    Ok(Watched::alive(decision.after(seen.settings.timing.record_look)))
 }
 
 /// Progress as the Job controller counts it.
@@ -336,10 +271,7 @@ fn partitions(extract: &Job) -> Partitions {
 
 /// How many indexes a text like `1,3-5,7` names.
 fn indexes(text: Option<&str>) -> u32 {
-    let parts = text
-        .unwrap_or_default()
-        .split(',')
-        .filter(|part| !part.is_empty());
+    let parts = text.unwrap_or_default().split(',').filter(|part| !part.is_empty());
     parts.fold(0, |sum, part| {
         let (from, to) = part.split_once('-').unwrap_or((part, part));
         match (from.parse::<u32>(), to.parse::<u32>()) {
@@ -355,19 +287,13 @@ fn not_started(seen: &Observed, job: &Job) -> Result<Option<Report>, Pause> {
     if pods.iter().any(|pod| has_started(pod)) {
         return Ok(None);
     }
-    let created = job
-        .metadata
-        .creation_timestamp
-        .as_ref()
-        .map_or(seen.now, |time| time.0);
+    let created = job.metadata.creation_timestamp.as_ref().map_or(seen.now, |time| time.0);
     if left(seen, created, seen.settings.timing.pod_start_wait).is_some() {
         return Ok(None);
     }
     let Some(warnings) = &seen.warnings else {
         let pods = pods.iter().filter_map(|pod| pod.metadata.uid.clone());
-        return Err(Pause::Look(Look::Warnings(
-            std::iter::once(uid(job)).chain(pods).collect(),
-        )));
+        return Err(Pause::Look(Look::Warnings(std::iter::once(uid(job)).chain(pods).collect())));
     };
     Ok(trouble(&pods, warnings))
 }

@@ -48,10 +48,8 @@ pub(crate) fn steps(
     order: &SettleOrder,
 ) -> (Vec<Effect>, Progress) {
     let unfinished = || attempt.workers().filter(|job| !is_finished(job));
-    let mut effects: Vec<Effect> = unfinished()
-        .filter(|job| !is_stopped(job))
-        .map(starting::stop)
-        .collect();
+    let mut effects: Vec<Effect> =
+        unfinished().filter(|job| !is_stopped(job)).map(starting::stop).collect();
     let busy = unfinished().next().is_some() || has_live_pods(seen, attempt.number);
     let wait = left(seen, since, seen.settings.timing.pod_stop_wait);
     if let Some(wait) = wait.filter(|_| busy && attempt.anchor().is_some()) {
@@ -67,9 +65,7 @@ pub(crate) fn has_live_pods(seen: &Observed, number: u32) -> bool {
     seen.pods.iter().filter(|pod| is_live(pod)).any(|pod| {
         let labels = pod.metadata.labels.as_ref();
         let is = |key: &str, value: &str| {
-            labels
-                .and_then(|labels| labels.get(key))
-                .is_some_and(|found| found == value)
+            labels.and_then(|labels| labels.get(key)).is_some_and(|found| found == value)
         };
         is(ATTEMPT, &number) && !is(ROLE, Role::Settle.name())
     })
@@ -90,11 +86,7 @@ fn settle(
     let tries = last.map_or(0, |(k, _)| k);
     let exhausted = tries >= timing.settle_tries;
     let at_work = |pause| {
-        if exhausted {
-            Progress::Exhausted(pause)
-        } else {
-            Progress::Waiting(pause)
-        }
+        if exhausted { Progress::Exhausted(pause) } else { Progress::Waiting(pause) }
     };
     if let Some((_, job)) = last {
         if !is_finished(job) {
@@ -105,36 +97,22 @@ fn settle(
         } else {
             backoff(tries, timing.settle_retry, timing.settle_deadline)
         };
-        let failed_at = failure(job)
-            .and_then(|failure| failure.at)
-            .unwrap_or(seen.now);
+        let failed_at = failure(job).and_then(|failure| failure.at).unwrap_or(seen.now);
         if let Some(pause) = left(seen, failed_at, pause) {
             return at_work(pause);
         }
     }
-    let older = attempt
-        .settles
-        .iter()
-        .filter(|(k, job)| exhausted && *k < tries && is_finished(job));
+    let older =
+        attempt.settles.iter().filter(|(k, job)| exhausted && *k < tries && is_finished(job));
     effects.extend(
         older
             .filter(|(_, job)| {
-                job.spec
-                    .as_ref()
-                    .is_some_and(|spec| spec.ttl_seconds_after_finished.is_none())
+                job.spec.as_ref().is_some_and(|spec| spec.ttl_seconds_after_finished.is_none())
             })
-            .map(|(_, job)| Effect::SetTtl {
-                job: name(job),
-                seconds: FAILED_SETTLE_TTL,
-            }),
+            .map(|(_, job)| Effect::SetTtl { job: name(job), seconds: FAILED_SETTLE_TTL }),
     );
     let image = attempt.image().unwrap_or(&seen.settings.worker_image);
-    let maker = Maker {
-        object: &seen.job,
-        letter,
-        image,
-        settings: seen.settings,
-    };
+    let maker = Maker { object: &seen.job, letter, image, settings: seen.settings };
     effects.push(Effect::CreateJob(Box::new(maker.settle(tries + 1, order))));
     at_work(timing.settle_deadline)
 }
@@ -149,34 +127,22 @@ pub(crate) fn end(
 ) -> Result<Decision, Pause> {
     let mut effects = Vec::new();
     if let Some(anchor) = attempt.anchor().filter(|_| recorded(attempt).is_none()) {
-        effects.push(Effect::RecordEnding {
-            job: name(anchor),
-            ending: ending.clone(),
-        });
+        effects.push(Effect::RecordEnding { job: name(anchor), ending: ending.clone() });
     }
     let last = is_last(seen, letter, ending);
-    let order = SettleOrder {
-        last,
-        aborted: false,
-        report: ending.report.clone(),
-    };
+    let order = SettleOrder { last, aborted: false, report: ending.report.clone() };
     let (steps, progress) = steps(seen, attempt, letter, ending.at, &order);
     effects.extend(steps);
     match progress {
         Progress::Waiting(pause) => {
-            let base = ExtractJobStatus {
-                attempt: Some(attempt.number),
-                ..seen.status()
-            };
+            let base = ExtractJobStatus { attempt: Some(attempt.number), ..seen.status() };
             let phase = match base.phase {
                 Some(phase @ (Phase::Planning | Phase::Running | Phase::Committing)) => phase,
                 _ => Phase::Planning,
             };
-            Ok(
-                Decision::say(seen, base, phase, Mood::Reconciling, &ending.report)
-                    .doing(effects)
-                    .after(pause),
-            )
+            Ok(Decision::say(seen, base, phase, Mood::Reconciling, &ending.report)
+                .doing(effects)
+                .after(pause))
         }
         Progress::Exhausted(pause) => exhausted(seen, valid, (attempt, letter), ending)
             .map(|decision| decision.doing(effects).after(pause)),
@@ -189,12 +155,7 @@ pub(crate) fn end(
 }
 
 fn budget(seen: &Observed) -> u32 {
-    seen.job
-        .spec
-        .retry
-        .as_ref()
-        .and_then(|retry| retry.runs)
-        .unwrap_or(RUNS)
+    seen.job.spec.retry.as_ref().and_then(|retry| retry.runs).unwrap_or(RUNS)
 }
 
 /// Whether no attempt follows by itself.
@@ -227,11 +188,7 @@ fn exhausted(
     {
         return starting::next(seen, valid, 0);
     }
-    let settle = attempt
-        .settles
-        .last()
-        .map(|(_, job)| name(job))
-        .unwrap_or_default();
+    let settle = attempt.settles.last().map(|(_, job)| name(job)).unwrap_or_default();
     let report = Report::new(
         Reason::SettleFailed,
         format!(
@@ -256,21 +213,10 @@ fn settled(
 ) -> Result<Decision, Pause> {
     let status = seen.status();
     let moved_on = has_moved_on(valid, letter);
-    let planned = status
-        .not_before
-        .as_ref()
-        .filter(|_| status.attempt == Some(attempt.number));
-    let pause = planned
-        .and_then(|planned| until(seen, planned.0))
-        .filter(|_| !moved_on);
+    let planned = status.not_before.as_ref().filter(|_| status.attempt == Some(attempt.number));
+    let pause = planned.and_then(|planned| until(seen, planned.0)).filter(|_| !moved_on);
     if let Some(pause) = pause {
-        return Ok(waiting(
-            seen,
-            (attempt.number, status.retry),
-            ending,
-            at,
-            pause,
-        ));
+        return Ok(waiting(seen, (attempt.number, status.retry), ending, at, pause));
     }
     let task = &letter.task;
     let read = tracking(seen, &task.tracking)?;
@@ -292,26 +238,16 @@ fn settled(
     }
     let timing = &seen.settings.timing;
     let (retry, pause) = match ending.kind {
-        EndingKind::Yielded => (
-            task.retry,
-            spread(timing.busy_retry, seen.uid(), attempt.number),
-        ),
-        EndingKind::Failed | EndingKind::Permanent => (
-            task.retry + 1,
-            backoff(task.retry + 1, timing.retry_first, timing.retry_most),
-        ),
+        EndingKind::Yielded => (task.retry, spread(timing.busy_retry, seen.uid(), attempt.number)),
+        EndingKind::Failed | EndingKind::Permanent => {
+            (task.retry + 1, backoff(task.retry + 1, timing.retry_first, timing.retry_most))
+        }
     };
     let not_before = later(at, pause);
     match until(seen, not_before) {
         Some(pause) => {
             let retry = (retry > 0).then_some(retry);
-            Ok(waiting(
-                seen,
-                (attempt.number, retry),
-                ending,
-                not_before,
-                pause,
-            ))
+            Ok(waiting(seen, (attempt.number, retry), ending, not_before, pause))
         }
         None => starting::next(seen, valid, retry),
     }
@@ -325,10 +261,7 @@ fn waiting(
     pause: Duration,
 ) -> Decision {
     let old = seen.status();
-    let kept = old
-        .not_before
-        .clone()
-        .filter(|_| old.attempt == Some(attempt));
+    let kept = old.not_before.clone().filter(|_| old.attempt == Some(attempt));
     let base = ExtractJobStatus {
         attempt: Some(attempt),
         retry,

@@ -27,11 +27,7 @@ pub(crate) fn start_or_rest(
     latest: Option<&Attempt>,
 ) -> Result<Decision, Pause> {
     let status = seen.status();
-    if status
-        .tracking_table
-        .as_ref()
-        .is_some_and(|table| *table != valid.tracking.table)
-    {
+    if status.tracking_table.as_ref().is_some_and(|table| *table != valid.tracking.table) {
         return Ok(refused(seen, &moved_report(&status, valid)));
     }
     if let Some(outcome) = &status.outcome {
@@ -42,24 +38,16 @@ pub(crate) fn start_or_rest(
         }
     }
     let same = status.observed_generation == Some(seen.generation());
-    let pause = status
-        .not_before
-        .as_ref()
-        .and_then(|at| until(seen, at.0))
-        .filter(|_| same);
+    let pause = status.not_before.as_ref().and_then(|at| until(seen, at.0)).filter(|_| same);
     if let Some(pause) = pause {
         let report = present_report(&status);
         return Ok(
-            Decision::say(seen, status, Phase::Waiting, Mood::Reconciling, &report).after(pause),
+            Decision::say(seen, status, Phase::Waiting, Mood::Reconciling, &report).after(pause)
         );
     }
     // A count of an earlier request is not ours, and one of this request is never lost.
     let counts = !matches!(status.phase, Some(Phase::Complete | Phase::Failed) | None);
-    let retry = if same && counts {
-        status.retry.unwrap_or_default()
-    } else {
-        0
-    };
+    let retry = if same && counts { status.retry.unwrap_or_default() } else { 0 };
     let read = tracking(seen, &valid.tracking)?;
     if let Some(run) = read.run_of(seen.uid()).filter(|run| run.state.is_open())
         && latest.is_none_or(|attempt| attempt.number < run.attempt)
@@ -89,16 +77,12 @@ pub(crate) fn next(
             tracking_table: Some(valid.tracking.table.clone()),
             ..seen.status()
         };
-        return Ok(
-            Decision::say(seen, base, Phase::Waiting, Mood::Reconciling, &report)
-                .after(seen.settings.timing.busy_retry),
-        );
+        return Ok(Decision::say(seen, base, Phase::Waiting, Mood::Reconciling, &report)
+            .after(seen.settings.timing.busy_retry));
     }
     match seen.service_account {
         ServiceAccountSeen::NotRead => {
-            return Err(Pause::Look(Look::ServiceAccount(
-                valid.service_account.clone(),
-            )));
+            return Err(Pause::Look(Look::ServiceAccount(valid.service_account.clone())));
         }
         ServiceAccountSeen::Absent | ServiceAccountSeen::Unlabelled => {
             return Ok(refused(seen, &service_account_report(seen, valid))
@@ -117,12 +101,7 @@ fn answered(
     valid: &ValidExtractJob,
     read: &TrackingRead,
 ) -> Result<Option<Decision>, Pause> {
-    let Some(OutcomeItem {
-        result: Some(result),
-        attempt,
-        ..
-    }) = &read.o
-    else {
+    let Some(OutcomeItem { result: Some(result), attempt, .. }) = &read.o else {
         return Ok(None);
     };
     match answer(&seen.job.spec, &valid.owner, &status_outcome(result)) {
@@ -136,12 +115,7 @@ fn answered(
                 let letter = known
                     .letter()
                     .unwrap_or_else(|| letter(seen, valid, result.owner.clone(), (*attempt, 0)));
-                Ok(Some(concluding::conclude(
-                    seen,
-                    &known,
-                    &letter,
-                    (read, result),
-                )))
+                Ok(Some(concluding::conclude(seen, &known, &letter, (read, result))))
             }
             TrackedOutcome::Failed => {
                 let report = result.report.clone().unwrap_or_else(|| {
@@ -161,16 +135,10 @@ fn is_busy(run: &RunItem, seen: &Observed) -> bool {
 
 /// The highest attempt that anything shows.
 fn highest_attempt(seen: &Observed, read: &TrackingRead) -> u32 {
-    let of_jobs = attempts(&seen.jobs, seen.uid())
-        .last()
-        .map(|attempt| attempt.number);
+    let of_jobs = attempts(&seen.jobs, seen.uid()).last().map(|attempt| attempt.number);
     let of_outcome = read.o.as_ref().map(|outcome| outcome.attempt);
     let of_run = read.run_of(seen.uid()).map(|run| run.attempt);
-    [of_jobs, of_outcome, of_run, seen.status().attempt]
-        .into_iter()
-        .flatten()
-        .max()
-        .unwrap_or(0)
+    [of_jobs, of_outcome, of_run, seen.status().attempt].into_iter().flatten().max().unwrap_or(0)
 }
 
 /// The letter of an attempt, given its number and how many failed before it.
@@ -195,12 +163,7 @@ pub(crate) fn letter(
 /// the attempt's number, which an old copy of the object cannot: no number is used twice.
 fn start(seen: &Observed, valid: &ValidExtractJob, letter: &Letter) -> Decision {
     let image = &seen.settings.worker_image;
-    let maker = Maker {
-        object: &seen.job,
-        letter,
-        image,
-        settings: seen.settings,
-    };
+    let maker = Maker { object: &seen.job, letter, image, settings: seen.settings };
     let mut effects = Vec::new();
     if !seen.has_finalizer() {
         effects.push(Effect::AddFinalizer);
@@ -218,11 +181,7 @@ fn start(seen: &Observed, valid: &ValidExtractJob, letter: &Letter) -> Decision 
         partitions: None,
         progress: None,
         window: None,
-        start_time: old
-            .start_time
-            .clone()
-            .filter(|_| task.retry > 0)
-            .or(Some(Time(seen.now))),
+        start_time: old.start_time.clone().filter(|_| task.retry > 0).or(Some(Time(seen.now))),
         completion_time: None,
         ..old
     };
@@ -245,28 +204,18 @@ pub(crate) fn planning_report(attempt: u32) -> Report {
 fn rest(seen: &Observed, result: TrackedOutcome) -> Decision {
     let status = seen.status();
     let worker = seen.job.spec.worker.as_ref();
-    let seconds = worker
-        .and_then(|worker| worker.ttl_seconds_after_finished)
-        .unwrap_or(TTL_SECONDS);
-    let ended = status
-        .completion_time
-        .as_ref()
-        .map_or(Timestamp::UNIX_EPOCH, |time| time.0);
+    let seconds =
+        worker.and_then(|worker| worker.ttl_seconds_after_finished).unwrap_or(TTL_SECONDS);
+    let ended = status.completion_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
     let linger = left(seen, ended, seen.settings.timing.pod_stop_wait);
     let mut effects = Vec::new();
     let mut all_finished = true;
     for attempt in attempts(&seen.jobs, seen.uid()) {
         for job in attempt.jobs() {
-            let ttl = job
-                .spec
-                .as_ref()
-                .and_then(|spec| spec.ttl_seconds_after_finished);
+            let ttl = job.spec.as_ref().and_then(|spec| spec.ttl_seconds_after_finished);
             if is_finished(job) {
                 if ttl.is_none() {
-                    effects.push(Effect::SetTtl {
-                        job: name(job),
-                        seconds,
-                    });
+                    effects.push(Effect::SetTtl { job: name(job), seconds });
                 }
                 continue;
             }
@@ -307,10 +256,7 @@ pub(crate) fn stop(job: &k8s_openapi::api::batch::v1::Job) -> Effect {
     if is_started(job) {
         Effect::StopJob { job: name(job) }
     } else {
-        Effect::DeleteJob {
-            job: name(job),
-            uid: uid(job),
-        }
+        Effect::DeleteJob { job: name(job), uid: uid(job) }
     }
 }
 
@@ -318,29 +264,18 @@ pub(crate) fn stop(job: &k8s_openapi::api::batch::v1::Job) -> Effect {
 pub(crate) fn present_report(status: &ExtractJobStatus) -> Report {
     let found = find(status, ConditionType::Reconciling);
     let reason = found.and_then(|condition| {
-        Reason::ALL
-            .iter()
-            .copied()
-            .find(|reason| reason.name() == condition.reason)
+        Reason::ALL.iter().copied().find(|reason| reason.name() == condition.reason)
     });
-    let message = found
-        .map(|condition| condition.message.clone())
-        .unwrap_or_default();
+    let message = found.map(|condition| condition.message.clone()).unwrap_or_default();
     Report::new(reason.unwrap_or(Reason::RetryPending), message, "")
 }
 
 fn busy_report(run: &RunItem) -> Report {
-    let holder = if run.owner.uid.starts_with("cli/") {
-        "a command line"
-    } else {
-        "another object"
-    };
+    let holder =
+        if run.owner.uid.starts_with("cli/") { "a command line" } else { "another object" };
     Report::new(
         Reason::SourceBusy,
-        format!(
-            "run {} of {holder} ({}) holds the source",
-            run.run, run.owner.uid
-        ),
+        format!("run {} of {holder} ({}) holds the source", run.run, run.owner.uid),
         "",
     )
 }

@@ -58,9 +58,8 @@ fn holds(kind: ConditionType, phase: Phase, mood: Mood) -> bool {
 fn condition(seen: &Observed, kind: ConditionType, holds: bool, report: &Report) -> Condition {
     let status = if holds { "True" } else { "False" };
     let before = seen.job.status.as_ref().and_then(|old| find(old, kind));
-    let since = before
-        .filter(|old| old.status == status)
-        .map(|old| old.last_transition_time.clone());
+    let since =
+        before.filter(|old| old.status == status).map(|old| old.last_transition_time.clone());
     Condition {
         type_: kind.name().to_owned(),
         status: status.to_owned(),
@@ -73,20 +72,13 @@ fn condition(seen: &Observed, kind: ConditionType, holds: bool, report: &Report)
 
 /// A condition of a status.
 pub fn find(status: &ExtractJobStatus, kind: ConditionType) -> Option<&Condition> {
-    status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == kind.name())
+    status.conditions.iter().find(|condition| condition.type_ == kind.name())
 }
 
 /// Marks `committed` in a status whose run is published, but not done with.
 pub fn mark_committed(seen: &Observed, status: &mut ExtractJobStatus, report: &Report) {
     let kind = ConditionType::Committed;
-    if let Some(found) = status
-        .conditions
-        .iter_mut()
-        .find(|one| one.type_ == kind.name())
-    {
+    if let Some(found) = status.conditions.iter_mut().find(|one| one.type_ == kind.name()) {
         *found = condition(seen, kind, true, report);
     }
 }
@@ -96,14 +88,11 @@ pub fn published(seen: &Observed, result: &OutcomeResult, attempt: u32) -> Extra
     let base = seen.status();
     let number = |count: u64| Some(i64::try_from(count).unwrap_or(i64::MAX));
     let success = result.run.map(|run_id| {
-        base.last_success
-            .clone()
-            .filter(|old| old.run_id == run_id)
-            .unwrap_or(LastSuccess {
-                run_id,
-                time: Time(seen.now),
-                rows: i64::try_from(result.rows).unwrap_or(i64::MAX),
-            })
+        base.last_success.clone().filter(|old| old.run_id == run_id).unwrap_or(LastSuccess {
+            run_id,
+            time: Time(seen.now),
+            rows: i64::try_from(result.rows).unwrap_or(i64::MAX),
+        })
     });
     ExtractJobStatus {
         run_id: result.run.or(base.run_id),
@@ -137,13 +126,9 @@ pub fn published(seen: &Observed, result: &OutcomeResult, attempt: u32) -> Extra
 /// The generation that an outcome speaks of: the object's, unless the object asks for more by now, so
 /// that nobody takes an older request's end for the present one's.
 fn about(seen: &Observed, mut status: ExtractJobStatus, spoken_of: i64) -> ExtractJobStatus {
-    let answers = status
-        .outcome
-        .as_ref()
-        .zip(owner(&seen.job))
-        .is_some_and(|(outcome, owner)| {
-            answer(&seen.job.spec, &owner, outcome) == Answer::Answered
-        });
+    let answers = status.outcome.as_ref().zip(owner(&seen.job)).is_some_and(|(outcome, owner)| {
+        answer(&seen.job.spec, &owner, outcome) == Answer::Answered
+    });
     if !answers {
         status.observed_generation = Some(spoken_of);
         for condition in &mut status.conditions {
@@ -157,15 +142,9 @@ fn about(seen: &Observed, mut status: ExtractJobStatus, spoken_of: i64) -> Extra
 pub fn complete(seen: &Observed, result: &OutcomeResult, attempt: u32) -> ExtractJobStatus {
     let base = published(seen, result, attempt);
     let outcome = Some(status_outcome(result));
-    let since = base
-        .completion_time
-        .clone()
-        .filter(|_| base.outcome == outcome);
-    let base = ExtractJobStatus {
-        completion_time: since.or(Some(Time(seen.now))),
-        outcome,
-        ..base
-    };
+    let since = base.completion_time.clone().filter(|_| base.outcome == outcome);
+    let base =
+        ExtractJobStatus { completion_time: since.or(Some(Time(seen.now))), outcome, ..base };
     let report = success_report(result);
     let status = speak(seen, base, Phase::Complete, Mood::Done, &report);
     about(seen, status, result.owner.generation)
@@ -174,10 +153,7 @@ pub fn complete(seen: &Observed, result: &OutcomeResult, attempt: u32) -> Extrac
 /// What is said of a published run.
 pub fn success_report(result: &OutcomeResult) -> Report {
     let run = result.run.map(|run| run.to_string()).unwrap_or_default();
-    let message = format!(
-        "run {run} published {} rows in {} files",
-        result.rows, result.files
-    );
+    let message = format!("run {run} published {} rows in {} files", result.rows, result.files);
     match &result.report {
         None => Report::new(Reason::Succeeded, message, ""),
         Some(odd) => Report::new(
@@ -192,10 +168,7 @@ pub fn success_report(result: &OutcomeResult) -> Report {
 pub fn failed(seen: &Observed, owner: &Owner, attempt: u32, report: &Report) -> ExtractJobStatus {
     let base = seen.status();
     let outcome = Some(outcome_of(owner, TrackedOutcome::Failed));
-    let since = base
-        .completion_time
-        .clone()
-        .filter(|_| base.outcome == outcome);
+    let since = base.completion_time.clone().filter(|_| base.outcome == outcome);
     let base = ExtractJobStatus {
         completion_time: since.or(Some(Time(seen.now))),
         outcome,

@@ -30,13 +30,7 @@ pub struct ValidExtractJob {
 /// `TrackingNotAllowed` or `InvalidSpec`, each with a remedy.
 pub fn valid(job: &ExtractJob, settings: &Settings) -> Result<ValidExtractJob, Report> {
     let tracking = tracking(job, &settings.tracking)?;
-    let mode = job
-        .spec
-        .source
-        .tls
-        .as_ref()
-        .and_then(|tls| tls.mode)
-        .unwrap_or_default();
+    let mode = job.spec.source.tls.as_ref().and_then(|tls| tls.mode).unwrap_or_default();
     if mode == TlsMode::InsecurePlaintext && !settings.allow_insecure_plaintext {
         return Err(Report::new(
             Reason::InvalidSpec,
@@ -45,11 +39,7 @@ pub fn valid(job: &ExtractJob, settings: &Settings) -> Result<ValidExtractJob, R
         ));
     }
     let owner = owner(job).ok_or_else(|| {
-        Report::new(
-            Reason::Internal,
-            "the request of the object cannot be hashed",
-            "",
-        )
+        Report::new(Reason::Internal, "the request of the object cannot be hashed", "")
     })?;
     let mut spec = job.spec.clone();
     spec.tracking = Some(Tracking {
@@ -59,12 +49,7 @@ pub fn valid(job: &ExtractJob, settings: &Settings) -> Result<ValidExtractJob, R
         secret_ref: spec.tracking.and_then(|given| given.secret_ref),
         key: Some(tracking.key.clone()),
     });
-    Ok(ValidExtractJob {
-        service_account: service_account(job, settings),
-        spec,
-        tracking,
-        owner,
-    })
+    Ok(ValidExtractJob { service_account: service_account(job, settings), spec, tracking, owner })
 }
 
 /// ServiceAccount of the object's pods.
@@ -90,10 +75,7 @@ pub fn owner(job: &ExtractJob) -> Option<Owner> {
 
 /// The annotation that asks for another run.
 fn requested_at(job: &ExtractJob) -> Option<String> {
-    job.metadata
-        .annotations
-        .as_ref()
-        .and_then(|notes| notes.get(REQUESTED_AT).cloned())
+    job.metadata.annotations.as_ref().and_then(|notes| notes.get(REQUESTED_AT).cloned())
 }
 
 /// The tracking table of an object: its own words, else the settings', and only allowed ones.
@@ -102,16 +84,13 @@ fn requested_at(job: &ExtractJob) -> Option<String> {
 /// `TrackingNotAllowed`.
 pub fn tracking(job: &ExtractJob, settings: &TrackingSettings) -> Result<TaskTracking, Report> {
     let given = job.spec.tracking.clone().unwrap_or_default();
-    let table = given
-        .table
-        .or_else(|| settings.table.clone())
-        .ok_or_else(|| {
-            Report::new(
-                Reason::TrackingNotAllowed,
-                "no tracking table is named",
-                "set spec.tracking.table, or give the operator a default with --tracking-table",
-            )
-        })?;
+    let table = given.table.or_else(|| settings.table.clone()).ok_or_else(|| {
+        Report::new(
+            Reason::TrackingNotAllowed,
+            "no tracking table is named",
+            "set spec.tracking.table, or give the operator a default with --tracking-table",
+        )
+    })?;
     if settings.table.as_ref() != Some(&table) && !matches_any(&settings.allowed_tables, &table) {
         return Err(Report::new(
             Reason::TrackingNotAllowed,
@@ -134,29 +113,19 @@ pub fn tracking(job: &ExtractJob, settings: &TrackingSettings) -> Result<TaskTra
         .key
         .unwrap_or_else(|| format!("{}.{}", job.spec.source.database, job.spec.extract.table));
     let key = if settings.namespace_keys {
-        format!(
-            "{}/{key}",
-            job.metadata.namespace.as_deref().unwrap_or_default()
-        )
+        format!("{}/{key}", job.metadata.namespace.as_deref().unwrap_or_default())
     } else {
         key
     };
     let region = given.region.or_else(|| settings.region.clone());
-    Ok(TaskTracking {
-        table,
-        region,
-        endpoint,
-        key,
-    })
+    Ok(TaskTracking { table, region, endpoint, key })
 }
 
 fn matches_any(patterns: &[String], table: &str) -> bool {
-    patterns
-        .iter()
-        .any(|pattern| match pattern.strip_suffix('*') {
-            Some(start) => table.starts_with(start),
-            None => pattern == table,
-        })
+    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
+        Some(start) => table.starts_with(start),
+        None => pattern == table,
+    })
 }
 
 /// Whether the operator may read the table that a letter names: a Job can be forged by whoever may

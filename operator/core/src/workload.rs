@@ -54,10 +54,7 @@ impl Maker<'_> {
         let mut job = self.job(Role::Extract, &name, &labels, env);
         let task = &self.letter.task.spec;
         let wanted = task.worker.as_ref().and_then(|worker| worker.parallelism);
-        let tries = task
-            .retry
-            .as_ref()
-            .and_then(|retry| retry.backoff_limit_per_index);
+        let tries = task.retry.as_ref().and_then(|retry| retry.backoff_limit_per_index);
         let completions = i32::try_from(n).unwrap_or(i32::MAX);
         if let Some(spec) = &mut job.spec {
             spec.backoff_limit = None;
@@ -93,11 +90,7 @@ impl Maker<'_> {
             let seconds = self.settings.timing.settle_deadline.as_secs();
             return i64::try_from(seconds).unwrap_or(i64::MAX);
         }
-        self.letter
-            .task
-            .spec
-            .active_deadline_seconds
-            .unwrap_or(DEADLINE_SECONDS)
+        self.letter.task.spec.active_deadline_seconds.unwrap_or(DEADLINE_SECONDS)
     }
 
     fn job(
@@ -108,18 +101,9 @@ impl Maker<'_> {
         env: Vec<(&'static str, String)>,
     ) -> Job {
         let mut labels = self.labels(role);
-        labels.extend(
-            extra
-                .iter()
-                .map(|(key, value)| ((*key).to_owned(), value.clone())),
-        );
-        let plan = PodPlan {
-            role,
-            letter: self.letter,
-            image: self.image,
-            labels: labels.clone(),
-            env,
-        };
+        labels.extend(extra.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
+        let plan =
+            PodPlan { role, letter: self.letter, image: self.image, labels: labels.clone(), env };
         Job {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
@@ -140,20 +124,13 @@ impl Maker<'_> {
 
     fn labels(&self, role: Role) -> BTreeMap<String, String> {
         let task = &self.letter.task;
-        let mut labels = task
-            .spec
-            .worker
-            .as_ref()
-            .and_then(|worker| worker.labels.clone())
-            .unwrap_or_default();
+        let mut labels =
+            task.spec.worker.as_ref().and_then(|worker| worker.labels.clone()).unwrap_or_default();
         let metadata = &self.object.metadata;
         let own = [
             ("app.kubernetes.io/name", "tidemark".to_owned()),
             ("app.kubernetes.io/component", role.name().to_owned()),
-            (
-                "app.kubernetes.io/managed-by",
-                "tidemark-operator".to_owned(),
-            ),
+            ("app.kubernetes.io/managed-by", "tidemark-operator".to_owned()),
             (NAME, metadata.name.clone().unwrap_or_default()),
             (UID, metadata.uid.clone().unwrap_or_default()),
             (ATTEMPT, task.attempt.to_string()),

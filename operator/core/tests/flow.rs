@@ -15,11 +15,7 @@ fn phase(world: &World) -> Phase {
 }
 
 fn created(decision: &Decision) -> usize {
-    decision
-        .effects
-        .iter()
-        .filter(|effect| matches!(effect, Effect::CreateJob(_)))
-        .count()
+    decision.effects.iter().filter(|effect| matches!(effect, Effect::CreateJob(_))).count()
 }
 
 fn started() -> World {
@@ -31,11 +27,7 @@ fn started() -> World {
 /// The attempt fails, its Jobs are stopped and its run is settled.
 fn fails(world: &mut World, exit: Exit, reason: Reason) {
     let job = world.last(0).expect("coordinator");
-    world.fails(
-        &job,
-        exit,
-        Some(&Report::new(reason, "so it went", "do this")),
-    );
+    world.fails(&job, exit, Some(&Report::new(reason, "so it went", "do this")));
     world.step();
     world.job_controller();
     world.step();
@@ -49,11 +41,7 @@ fn one_range_goes_from_due_to_complete() {
     let decision = world.step();
     assert!(matches!(
         decision.effects.as_slice(),
-        [
-            Effect::AddFinalizer,
-            Effect::PutStatus,
-            Effect::CreateJob(_)
-        ]
+        [Effect::AddFinalizer, Effect::PutStatus, Effect::CreateJob(_)]
     ));
     assert_eq!(phase(&world), Phase::Planning);
     world.plans(1);
@@ -61,17 +49,11 @@ fn one_range_goes_from_due_to_complete() {
     assert_eq!(phase(&world), Phase::Running);
     let reads = world.reads;
     world.step();
-    assert_eq!(
-        world.reads, reads,
-        "nothing happened, so tracking is not read"
-    );
+    assert_eq!(world.reads, reads, "nothing happened, so tracking is not read");
     world.publishes();
     world.step();
     assert_eq!(phase(&world), Phase::Complete);
-    assert_eq!(
-        world.condition("Committed"),
-        ("True".to_owned(), "Succeeded".to_owned())
-    );
+    assert_eq!(world.condition("Committed"), ("True".to_owned(), "Succeeded".to_owned()));
     let decision = world.step();
     assert!(matches!(
         decision.effects.as_slice(),
@@ -93,12 +75,7 @@ fn extract_job_is_made_once_and_its_loss_fails_the_run() {
     world.delete(&extract);
     let decision = world.step();
     assert_eq!(created(&decision), 0);
-    assert!(
-        decision
-            .effects
-            .iter()
-            .any(|effect| matches!(effect, Effect::StopJob { .. }))
-    );
+    assert!(decision.effects.iter().any(|effect| matches!(effect, Effect::StopJob { .. })));
 }
 
 #[test]
@@ -107,10 +84,7 @@ fn permanent_error_is_final_until_the_object_changes() {
     fails(&mut world, Exit::Permanent, Reason::TableNotFound);
     assert!(order(&world.last(2).expect("settle")).last);
     assert_eq!(phase(&world), Phase::Failed);
-    assert_eq!(
-        world.condition("Failed"),
-        ("True".to_owned(), "TableNotFound".to_owned())
-    );
+    assert_eq!(world.condition("Failed"), ("True".to_owned(), "TableNotFound".to_owned()));
     world.pass(86_400);
     assert_eq!(created(&world.rest()), 0);
     world.edit(|job| job.spec.retry = None);
@@ -141,10 +115,7 @@ fn transient_errors_are_tried_again_while_the_budget_lasts() {
 fn fenced_attempt_makes_way_and_spends_no_retry() {
     let mut world = started();
     fails(&mut world, Exit::Fenced, Reason::Fenced);
-    assert_eq!(
-        (phase(&world), world.status().retry),
-        (Phase::Waiting, None)
-    );
+    assert_eq!((phase(&world), world.status().retry), (Phase::Waiting, None));
     world.pass(61);
     world.step();
     assert_eq!(task(&world.last(0).expect("coordinator")).retry, 0);
@@ -175,21 +146,13 @@ fn busy_source_is_waited_for() {
     assert_eq!(world.condition("Reconciling").1, "SourceBusy");
     let run = world.tracking.r.as_mut().expect("run");
     run.deadline = world.now.as_second() - 1;
-    assert_eq!(
-        created(&world.step()),
-        1,
-        "its holder let the deadline pass"
-    );
+    assert_eq!(created(&world.step()), 1, "its holder let the deadline pass");
 }
 
 #[test]
 fn nothing_starts_without_tracking_account_or_permission() {
     let mut world = World::new();
-    world.unreadable = Some(Report::new(
-        Reason::TrackingUnreachable,
-        "no answer",
-        "look",
-    ));
+    world.unreadable = Some(Report::new(Reason::TrackingUnreachable, "no answer", "look"));
     assert!(world.rest().effects.is_empty());
     assert_eq!(
         world.condition("Reconciling"),
@@ -202,10 +165,8 @@ fn nothing_starts_without_tracking_account_or_permission() {
     assert_eq!(world.condition("Stalled").1, "ServiceAccountNotAllowed");
 
     let mut world = World::new();
-    world.job.spec.tracking = Some(crds::output::Tracking {
-        table: Some("other".to_owned()),
-        ..Default::default()
-    });
+    world.job.spec.tracking =
+        Some(crds::output::Tracking { table: Some("other".to_owned()), ..Default::default() });
     assert!(world.rest().effects.is_empty());
     assert_eq!(world.condition("Stalled").1, "TrackingNotAllowed");
     world.settings.tracking.allowed_tables = vec!["oth*".to_owned()];
@@ -276,10 +237,7 @@ fn settle_that_keeps_failing_stalls_and_a_wish_starts_anew() {
     }
     world.pass(120);
     assert_eq!(created(&world.rest()), 0);
-    assert_eq!(
-        world.condition("Stalled"),
-        ("True".to_owned(), "SettleFailed".to_owned())
-    );
+    assert_eq!(world.condition("Stalled"), ("True".to_owned(), "SettleFailed".to_owned()));
     assert_eq!(phase(&world), Phase::Failed);
     world.pass(1800);
     assert_eq!(created(&world.step()), 1, "one more after half an hour");
@@ -307,10 +265,7 @@ fn deletion_stops_settles_and_lets_go() {
     assert!(given.last && given.aborted);
     world.settles();
     let decision = world.step();
-    assert!(matches!(
-        decision.effects.last(),
-        Some(Effect::DropFinalizer)
-    ));
+    assert!(matches!(decision.effects.last(), Some(Effect::DropFinalizer)));
     assert_eq!(decision.effects.len(), 4, "three Jobs are deleted before");
     assert!(world.gone && world.jobs.is_empty());
 }
@@ -320,10 +275,7 @@ fn deletion_does_not_wait_where_nothing_can_be_settled() {
     let mut world = started();
     world.terminating = true;
     world.delete_object();
-    assert!(matches!(
-        world.step().effects.as_slice(),
-        [Effect::DropFinalizer]
-    ));
+    assert!(matches!(world.step().effects.as_slice(), [Effect::DropFinalizer]));
 
     let mut world = started();
     world.plans(1);
@@ -334,12 +286,7 @@ fn deletion_does_not_wait_where_nothing_can_be_settled() {
     world.pass(601);
     let decision = world.step();
     assert!(world.gone);
-    assert!(
-        decision
-            .notes
-            .iter()
-            .any(|note| note.warning && note.reason == Reason::SettleFailed)
-    );
+    assert!(decision.notes.iter().any(|note| note.warning && note.reason == Reason::SettleFailed));
 
     let mut world = started();
     world.plans(1);
@@ -357,10 +304,7 @@ fn missing_record_is_found_after_a_later_renewal() {
     let extract = world.last(1).expect("extract");
     world.finish(&extract, "Complete", "CompletionsReached");
     let decision = world.step();
-    assert!(matches!(
-        decision.effects.as_slice(),
-        [Effect::RecordRev { rev: 1, .. }]
-    ));
+    assert!(matches!(decision.effects.as_slice(), [Effect::RecordRev { rev: 1, .. }]));
     assert_eq!(phase(&world), Phase::Committing);
     assert!(world.step().effects.is_empty());
     let run = world.tracking.r.as_mut().expect("run");
@@ -397,10 +341,7 @@ fn coordinator_that_starves_its_own_pods_makes_way() {
     world.step();
     world.settles();
     world.rest();
-    assert_eq!(
-        (phase(&world), world.status().retry),
-        (Phase::Waiting, None)
-    );
+    assert_eq!((phase(&world), world.status().retry), (Phase::Waiting, None));
 }
 
 #[test]
@@ -418,10 +359,7 @@ fn pods_that_do_not_start_say_why() {
     assert_eq!(world.condition("Planned").1, "Planning");
     world.pass(31);
     world.step();
-    assert_eq!(
-        world.condition("Planned"),
-        ("False".to_owned(), "CredentialsMissing".to_owned())
-    );
+    assert_eq!(world.condition("Planned"), ("False".to_owned(), "CredentialsMissing".to_owned()));
     let waiting = json!({ "phase": "Pending", "containerStatuses": [{
         "name": "tidemark", "image": "", "imageID": "", "ready": false, "restartCount": 0,
         "state": { "waiting": { "reason": "ImagePullBackOff", "message": "no such image" } },
@@ -434,12 +372,7 @@ fn pods_that_do_not_start_say_why() {
 #[test]
 fn job_of_somebody_else_is_no_attempt() {
     let mut world = started();
-    world.jobs[0]
-        .metadata
-        .owner_references
-        .as_mut()
-        .expect("owners")[0]
-        .uid = "other".to_owned();
+    world.jobs[0].metadata.owner_references.as_mut().expect("owners")[0].uid = "other".to_owned();
     world.jobs[0]
         .metadata
         .labels

@@ -38,11 +38,7 @@ fn statuses_of_a_published_and_a_refused_request() {
     let mut world = World::new();
     world.step();
     let coordinator = world.last(0).expect("coordinator");
-    let why = Report::new(
-        Reason::TableNotFound,
-        "there is no table orders",
-        "name another table",
-    );
+    let why = Report::new(Reason::TableNotFound, "there is no table orders", "name another table");
     world.fails(&coordinator, Exit::Permanent, Some(&why));
     world.step();
     world.settles();

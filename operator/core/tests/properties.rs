@@ -73,9 +73,7 @@ fn happen(world: &mut World, event: Event) {
             }
         }),
         Event::ExtractEnds(well) => {
-            if let Some(job) = world
-                .last(1)
-                .filter(|job| !operator_core::attempt::is_finished(job))
+            if let Some(job) = world.last(1).filter(|job| !operator_core::attempt::is_finished(job))
             {
                 if well {
                     world.finish(&job, "Complete", "CompletionsReached");
@@ -89,9 +87,7 @@ fn happen(world: &mut World, event: Event) {
             world.settles();
         }
         Event::Settle(false) => {
-            if let Some(job) = world
-                .last(2)
-                .filter(|job| !operator_core::attempt::is_finished(job))
+            if let Some(job) = world.last(2).filter(|job| !operator_core::attempt::is_finished(job))
             {
                 world.fails(&job, Exit::Transient, None);
             }
@@ -111,33 +107,20 @@ fn happen(world: &mut World, event: Event) {
 
 /// Only a coordinator that still runs does anything.
 fn live(world: &mut World, act: impl FnOnce(&mut World)) {
-    if world
-        .last(0)
-        .is_some_and(|job| !operator_core::attempt::is_finished(&job))
-    {
+    if world.last(0).is_some_and(|job| !operator_core::attempt::is_finished(&job)) {
         act(world);
     }
 }
 
 fn completes(world: &World) -> bool {
-    world
-        .tracking
-        .o
-        .as_ref()
-        .and_then(|outcome| outcome.result.as_ref())
-        .is_some_and(|result| {
-            result.outcome == TrackedOutcome::Complete
-                && result.owner.requested_at.as_ref() == requested_at(world)
-        })
+    world.tracking.o.as_ref().and_then(|outcome| outcome.result.as_ref()).is_some_and(|result| {
+        result.outcome == TrackedOutcome::Complete
+            && result.owner.requested_at.as_ref() == requested_at(world)
+    })
 }
 
 fn requested_at(world: &World) -> Option<&String> {
-    world
-        .job
-        .metadata
-        .annotations
-        .as_ref()?
-        .get(crds::task::REQUESTED_AT)
+    world.job.metadata.annotations.as_ref()?.get(crds::task::REQUESTED_AT)
 }
 
 fn is_coordinator(effect: &Effect) -> bool {

@@ -57,10 +57,7 @@ pub(crate) fn settings() -> Settings {
         resources: resources("1Gi"),
         settle_resources: resources("256Mi"),
         allow_insecure_plaintext: false,
-        tracking: TrackingSettings {
-            table: Some("marks".to_owned()),
-            ..Default::default()
-        },
+        tracking: TrackingSettings { table: Some("marks".to_owned()), ..Default::default() },
         timing: Timing::default(),
     }
 }
@@ -188,10 +185,8 @@ impl World {
     pub(crate) fn apply(&mut self, copy: &ExtractJob, decision: &Decision, most: usize) {
         let mut version = copy.metadata.resource_version.clone();
         for effect in decision.effects.iter().take(most) {
-            let guarded = matches!(
-                effect,
-                Effect::AddFinalizer | Effect::DropFinalizer | Effect::PutStatus
-            );
+            let guarded =
+                matches!(effect, Effect::AddFinalizer | Effect::DropFinalizer | Effect::PutStatus);
             if guarded && version != self.job.metadata.resource_version {
                 return;
             }
@@ -252,10 +247,7 @@ impl World {
         let mut job = job.clone();
         job.metadata.uid = Some(format!("uid-of-{name}-{}", self.made.len()));
         job.metadata.creation_timestamp = Some(Time(self.now));
-        job.status = Some(JobStatus {
-            start_time: Some(Time(self.now)),
-            ..JobStatus::default()
-        });
+        job.status = Some(JobStatus { start_time: Some(Time(self.now)), ..JobStatus::default() });
         self.made.push(name);
         self.jobs.push(job);
     }
@@ -274,10 +266,7 @@ impl World {
 
     fn note(&mut self, name: &str, key: &str, text: String) {
         if let Some(job) = self.named(name) {
-            job.metadata
-                .annotations
-                .get_or_insert_default()
-                .insert(key.to_owned(), text);
+            job.metadata.annotations.get_or_insert_default().insert(key.to_owned(), text);
         }
     }
 
@@ -302,16 +291,13 @@ impl World {
             controller: Some(true),
             ..OwnerReference::default()
         };
-        let mut pod = Pod {
-            status: serde_json::from_value(status).expect("pod status"),
-            ..Pod::default()
-        };
+        let mut pod =
+            Pod { status: serde_json::from_value(status).expect("pod status"), ..Pod::default() };
         pod.metadata.name = job.metadata.name.as_ref().map(|name| format!("{name}-pod"));
         pod.metadata.uid = Some(format!("pod-{}", self.pods.len()));
         pod.metadata.labels.clone_from(&job.metadata.labels);
         pod.metadata.owner_references = Some(vec![owner]);
-        self.pods
-            .retain(|old| pod_owner(old) != job.metadata.uid.as_deref());
+        self.pods.retain(|old| pod_owner(old) != job.metadata.uid.as_deref());
         self.pods.push(pod);
     }
 
@@ -331,22 +317,15 @@ impl World {
             return;
         };
         let status = found.status.get_or_insert_default();
-        status
-            .conditions
-            .get_or_insert_default()
-            .push(JobCondition {
-                type_: kind.to_owned(),
-                status: "True".to_owned(),
-                reason: Some(reason.to_owned()),
-                last_transition_time: Some(Time(now)),
-                ..JobCondition::default()
-            });
+        status.conditions.get_or_insert_default().push(JobCondition {
+            type_: kind.to_owned(),
+            status: "True".to_owned(),
+            reason: Some(reason.to_owned()),
+            last_transition_time: Some(Time(now)),
+            ..JobCondition::default()
+        });
         if kind == "Complete" {
-            status.succeeded = found
-                .spec
-                .as_ref()
-                .and_then(|spec| spec.completions)
-                .or(Some(1));
+            status.succeeded = found.spec.as_ref().and_then(|spec| spec.completions).or(Some(1));
         }
     }
 
@@ -367,19 +346,10 @@ impl World {
     /// Stopped Jobs come to their end.
     pub(crate) fn job_controller(&mut self) {
         let stopped = |job: &&Job| {
-            let deadline = job
-                .spec
-                .as_ref()
-                .and_then(|spec| spec.active_deadline_seconds);
+            let deadline = job.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
             deadline == Some(1) && !is_finished(job)
         };
-        for job in self
-            .jobs
-            .iter()
-            .filter(stopped)
-            .cloned()
-            .collect::<Vec<_>>()
-        {
+        for job in self.jobs.iter().filter(stopped).cloned().collect::<Vec<_>>() {
             self.fails(&job, Exit::Stopped, None);
             self.finish(&job, "Failed", "DeadlineExceeded");
         }
@@ -480,21 +450,12 @@ impl World {
     pub(crate) fn delete_object(&mut self) {
         self.job.metadata.deletion_timestamp = Some(Time(self.now));
         self.bump();
-        self.gone = self
-            .job
-            .metadata
-            .finalizers
-            .as_ref()
-            .is_none_or(Vec::is_empty);
+        self.gone = self.job.metadata.finalizers.as_ref().is_none_or(Vec::is_empty);
     }
 
     pub(crate) fn condition(&self, kind: &str) -> (String, String) {
         let status = self.status();
-        let found = status
-            .conditions
-            .iter()
-            .find(|one| one.type_ == kind)
-            .expect("condition");
+        let found = status.conditions.iter().find(|one| one.type_ == kind).expect("condition");
         (found.status.clone(), found.reason.clone())
     }
 }
@@ -504,31 +465,13 @@ fn named(job: &Job, name: &str) -> bool {
 }
 
 fn pod_owner(pod: &Pod) -> Option<&str> {
-    Some(
-        pod.metadata
-            .owner_references
-            .as_ref()?
-            .first()?
-            .uid
-            .as_str(),
-    )
+    Some(pod.metadata.owner_references.as_ref()?.first()?.uid.as_str())
 }
 
 fn env<T: serde::de::DeserializeOwned>(job: &Job, key: &str) -> T {
-    let spec = job
-        .spec
-        .as_ref()
-        .and_then(|spec| spec.template.spec.as_ref())
-        .expect("spec");
-    let env = spec
-        .containers
-        .first()
-        .and_then(|one| one.env.as_ref())
-        .expect("environment");
-    let found = env
-        .iter()
-        .find(|one| one.name == key)
-        .and_then(|one| one.value.as_ref());
+    let spec = job.spec.as_ref().and_then(|spec| spec.template.spec.as_ref()).expect("spec");
+    let env = spec.containers.first().and_then(|one| one.env.as_ref()).expect("environment");
+    let found = env.iter().find(|one| one.name == key).and_then(|one| one.value.as_ref());
     serde_json::from_str(found.expect("variable")).expect("JSON")
 }
 

@@ -61,9 +61,7 @@ pub struct MemorySplit {
 impl MemoryBudget {
     /// From the container's limit, if it has one.
     pub fn new(limit_bytes: Option<u64>) -> Self {
-        Self {
-            limit_bytes: limit_bytes.unwrap_or(LIMIT_BYTES_DEFAULT),
-        }
+        Self { limit_bytes: limit_bytes.unwrap_or(LIMIT_BYTES_DEFAULT) }
     }
 
     /// The budget of each of `ranges` that are read at the same time.
@@ -71,9 +69,7 @@ impl MemoryBudget {
     pub fn shared(self, ranges: usize) -> Self {
         let ranges = (ranges as u64).max(1);
         let rest = self.limit_bytes.saturating_sub(PROCESS_BYTES) / ranges;
-        Self {
-            limit_bytes: PROCESS_BYTES + rest,
-        }
+        Self { limit_bytes: PROCESS_BYTES + rest }
     }
 
     /// Its split for a table of so many columns.
@@ -111,11 +107,7 @@ impl MemoryBudget {
 /// Match tables follow the size of what is compressed at once, a page: at level 3 twelve bytes for
 /// each of its bytes, to 768 KiB, at level 1 no more than 64 KiB.
 fn zstd_bytes(level: i32, page_bytes: u64) -> u64 {
-    let tables = if level == 1 {
-        64 * 1024
-    } else {
-        (page_bytes * 12).min(768 * 1024)
-    };
+    let tables = if level == 1 { 64 * 1024 } else { (page_bytes * 12).min(768 * 1024) };
     tables + page_bytes.min(ZSTD_BLOCK_BYTES_MAX) * 5 + ZSTD_FIXED_BYTES
 }
 
@@ -173,10 +165,7 @@ mod tests {
         for limit in [0, 1, MIB, 64 * MIB, u64::MAX] {
             let split = MemoryBudget::new(Some(limit)).split(1600);
             assert!(split.part_bytes as u64 >= PART_BYTES_MIN, "{limit}");
-            assert!(
-                split.batch_bytes > 0 && split.row_group_bytes > 0,
-                "{limit}"
-            );
+            assert!(split.batch_bytes > 0 && split.row_group_bytes > 0, "{limit}");
         }
     }
 }

@@ -68,15 +68,9 @@ impl TableRef {
         };
         let (first, rest) = name_part(text).ok_or_else(bad)?;
         match rest.strip_prefix('.') {
-            None if rest.is_empty() => Ok(Self {
-                schema: None,
-                table: first,
-            }),
+            None if rest.is_empty() => Ok(Self { schema: None, table: first }),
             Some(rest) => match name_part(rest) {
-                Some((table, "")) => Ok(Self {
-                    schema: Some(first),
-                    table,
-                }),
+                Some((table, "")) => Ok(Self { schema: Some(first), table }),
                 _ => Err(bad()),
             },
             None => Err(bad()),
@@ -97,22 +91,10 @@ fn name_part(text: &str) -> Option<(NamePart, &str)> {
             }
         }
         let name = inner[..end].replace("\"\"", "\"");
-        (
-            NamePart {
-                text: name,
-                quoted: true,
-            },
-            &inner[end + 1..],
-        )
+        (NamePart { text: name, quoted: true }, &inner[end + 1..])
     } else {
         let (name, rest) = text.split_at(text.find('.').unwrap_or(text.len()));
-        (
-            NamePart {
-                text: name.to_owned(),
-                quoted: false,
-            },
-            rest,
-        )
+        (NamePart { text: name.to_owned(), quoted: false }, rest)
     };
     let name = &part.text;
     let odd = name.is_empty()
@@ -183,15 +165,13 @@ pub fn find_column<'a>(
 ) -> Result<&'a Column, Failure> {
     let folded = name.to_lowercase();
     let exact = columns.iter().find(|column| column.name == name);
-    exact
-        .or_else(|| columns.iter().find(|column| column.name == folded))
-        .ok_or_else(|| {
-            Failure::permanent(
-                Reason::ColumnNotFound,
-                format!("the table has no column {name:?}"),
-                format!("correct {field}, or give the database user access to the right table"),
-            )
-        })
+    exact.or_else(|| columns.iter().find(|column| column.name == folded)).ok_or_else(|| {
+        Failure::permanent(
+            Reason::ColumnNotFound,
+            format!("the table has no column {name:?}"),
+            format!("correct {field}, or give the database user access to the right table"),
+        )
+    })
 }
 
 /// Whether the values of a column are of the watermark type that the user named.
@@ -202,10 +182,7 @@ pub fn check_watermark(column: &Column, value_type: WatermarkType) -> Result<(),
     let fits = match value_type {
         WatermarkType::Int => matches!(column.type_oid, oids::INT2 | oids::INT4 | oids::INT8),
         WatermarkType::Decimal => {
-            matches!(
-                column.type_oid,
-                oids::NUMERIC | oids::INT2 | oids::INT4 | oids::INT8
-            )
+            matches!(column.type_oid, oids::NUMERIC | oids::INT2 | oids::INT4 | oids::INT8)
         }
         WatermarkType::Double => matches!(column.type_oid, oids::FLOAT4 | oids::FLOAT8),
         WatermarkType::Timestamp => {
@@ -228,11 +205,7 @@ pub fn check_watermark(column: &Column, value_type: WatermarkType) -> Result<(),
         column.type_name,
         value_type.name()
     );
-    Err(Failure::permanent(
-        Reason::ColumnTypeUnsupported,
-        message,
-        remedy,
-    ))
+    Err(Failure::permanent(Reason::ColumnTypeUnsupported, message, remedy))
 }
 
 const fn watermark_type(type_oid: u32) -> Option<WatermarkType> {
@@ -249,10 +222,7 @@ const fn watermark_type(type_oid: u32) -> Option<WatermarkType> {
 /// Digits after the second that a time column keeps: `timestamp(0)` has the modifier 0, and one
 /// without precision has 6.
 pub fn fraction_digits(column: &Column) -> u32 {
-    u32::try_from(column.type_modifier)
-        .ok()
-        .filter(|digits| *digits <= 6)
-        .unwrap_or(6)
+    u32::try_from(column.type_modifier).ok().filter(|digits| *digits <= 6).unwrap_or(6)
 }
 
 /// How a partition column can be cut.
@@ -307,13 +277,7 @@ mod tests {
     use crate::columns::Target;
 
     fn relation(oid: u32, schema: &str, table: &str) -> Relation {
-        Relation {
-            oid,
-            name: TableName {
-                schema: schema.to_owned(),
-                table: table.to_owned(),
-            },
-        }
+        Relation { oid, name: TableName { schema: schema.to_owned(), table: table.to_owned() } }
     }
 
     fn pick(text: &str, candidates: &[Relation]) -> Result<u32, Reason> {
@@ -326,14 +290,7 @@ mod tests {
     fn column(type_oid: u32, type_modifier: i32) -> Column {
         let name = "at".to_owned();
         let target = Target::AsText;
-        Column {
-            name,
-            type_oid,
-            type_name: "t".to_owned(),
-            type_modifier,
-            nullable: true,
-            target,
-        }
+        Column { name, type_oid, type_name: "t".to_owned(), type_modifier, nullable: true, target }
     }
 
     #[test]
@@ -349,35 +306,18 @@ mod tests {
             assert_eq!(read.table.text, table);
         }
         let long = "x".repeat(64);
-        for text in [
-            "",
-            ".",
-            "a.",
-            ".a",
-            "a.b.c",
-            "\"a",
-            "a\"b",
-            "\"a\"b",
-            "\"\"",
-            long.as_str(),
-        ] {
+        for text in ["", ".", "a.", ".a", "a.b.c", "\"a", "a\"b", "\"a\"b", "\"\"", long.as_str()] {
             assert!(TableRef::parse(text).is_err(), "{text}");
         }
     }
 
     #[test]
     fn the_very_name_comes_before_its_folded_form_and_public_before_others() {
-        let both = [
-            relation(1, "public", "orders"),
-            relation(2, "public", "Orders"),
-        ];
+        let both = [relation(1, "public", "orders"), relation(2, "public", "Orders")];
         assert_eq!(pick("Orders", &both), Ok(2));
         assert_eq!(pick("ORDERS", &both), Ok(1));
         assert_eq!(pick("\"ORDERS\"", &both), Err(Reason::TableNotFound));
-        let schemas = [
-            relation(1, "sales", "orders"),
-            relation(2, "public", "orders"),
-        ];
+        let schemas = [relation(1, "sales", "orders"), relation(2, "public", "orders")];
         assert_eq!(pick("orders", &schemas), Ok(2));
         assert_eq!(pick("sales.orders", &schemas), Ok(1));
         assert_eq!(pick("Sales.Orders", &schemas), Ok(1));

@@ -16,12 +16,20 @@ pub struct Failure {
 
 impl Failure {
     /// Only a human can mend it.
-    pub fn permanent(reason: Reason, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub fn permanent(
+        reason: Reason,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
         Self { exit: Exit::Permanent, report: Report::new(reason, message, remedy) }
     }
 
     /// It may pass by itself.
-    pub fn transient(reason: Reason, message: impl Into<String>, remedy: impl Into<String>) -> Self {
+    pub fn transient(
+        reason: Reason,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Self {
         Self { exit: Exit::Transient, report: Report::new(reason, message, remedy) }
     }
 

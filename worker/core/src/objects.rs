@@ -28,7 +28,8 @@ impl Prefix {
     pub fn parse(uri: &str) -> Result<Self, BadUri> {
         let rest = uri.strip_prefix("s3://").ok_or(BadUri)?;
         let (bucket, prefix) = rest.split_once('/').ok_or(BadUri)?;
-        let odd = |part: &str| part.is_empty() || part == ".." || part.chars().any(char::is_control);
+        let odd =
+            |part: &str| part.is_empty() || part == ".." || part.chars().any(char::is_control);
         if odd(bucket) || prefix.split('/').any(odd) {
             return Err(BadUri);
         }
@@ -93,7 +94,9 @@ mod tests {
 
     #[test]
     fn odd_uris_are_refused() {
-        for uri in ["lake/x", "s3://lake", "s3://lake/", "s3:///x", "s3://lake/a/../b", "s3://lake/a//b"] {
+        for uri in
+            ["lake/x", "s3://lake", "s3://lake/", "s3:///x", "s3://lake/a/../b", "s3://lake/a//b"]
+        {
             assert_eq!(Prefix::parse(uri), Err(BadUri), "{uri}");
         }
     }

@@ -2,9 +2,9 @@
 
 use std::fmt;
 
+use crds::RunId;
 use crds::extract_job::{NullPolicy, WatermarkType};
 use crds::tracking::{Mode, Window};
-use crds::RunId;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -89,7 +89,6 @@ pub struct PlanOrder {
     /// A window to take as it is, since an earlier run pinned it and failed.
     pub owed: Option<Window>,
 }
-
 
 /// SHA-256 of a plan's bytes, in lower-case hexadecimal.
 pub fn hash(body: &[u8]) -> String {

@@ -31,11 +31,7 @@ pub struct KeyRange {
 impl KeyRange {
     /// The range that holds every row.
     pub const fn whole() -> Self {
-        Self {
-            from: None,
-            to: None,
-            nulls: true,
-        }
+        Self { from: None, to: None, nulls: true }
     }
 }
 
@@ -83,9 +79,7 @@ impl KeyType {
 /// How many ranges suit a table when nobody says. Negative estimates count as unknown.
 pub fn count_for(rows: i64, bytes: i64) -> u32 {
     let wanted = (rows / ROWS_PER_RANGE).max(bytes / BYTES_PER_RANGE).max(0) + 1;
-    u32::try_from(wanted)
-        .unwrap_or(u32::MAX)
-        .min(RANGES_MAX_ESTIMATED)
+    u32::try_from(wanted).unwrap_or(u32::MAX).min(RANGES_MAX_ESTIMATED)
 }
 
 /// Cuts the span from `least` to `greatest` (both included) into `count` equal strides, or fewer
@@ -98,18 +92,10 @@ pub fn cut(key_type: KeyType, span: Option<(Value, Value)>, count: u32) -> Vec<K
     let mut from = None;
     for cut in cuts {
         let to = Some(cut.to_text());
-        ranges.push(KeyRange {
-            from,
-            to: to.clone(),
-            nulls: ranges.is_empty(),
-        });
+        ranges.push(KeyRange { from, to: to.clone(), nulls: ranges.is_empty() });
         from = to;
     }
-    ranges.push(KeyRange {
-        from,
-        to: None,
-        nulls: ranges.is_empty(),
-    });
+    ranges.push(KeyRange { from, to: None, nulls: ranges.is_empty() });
     ranges
 }
 
@@ -120,9 +106,7 @@ fn boundaries(key_type: KeyType, least: Value, greatest: Value, count: u32) -> V
     // 128 bits: the span of all 64-bit numbers has 65
     let values = last - first + 1;
     let count = i128::from(count).min(values);
-    (1..count)
-        .filter_map(|step| key_type.value(first + values * step / count))
-        .collect()
+    (1..count).filter_map(|step| key_type.value(first + values * step / count)).collect()
 }
 
 fn ordinal(value: Value) -> Option<i128> {
@@ -140,11 +124,7 @@ mod tests {
     use super::*;
 
     fn ints(least: i64, greatest: i64, count: u32) -> Vec<KeyRange> {
-        cut(
-            KeyType::Int,
-            Some((Value::Int(least), Value::Int(greatest))),
-            count,
-        )
+        cut(KeyType::Int, Some((Value::Int(least), Value::Int(greatest))), count)
     }
 
     fn holds(range: &KeyRange, key_type: KeyType, key: Value) -> bool {
@@ -156,15 +136,9 @@ mod tests {
     #[test]
     fn strides_are_equal_and_the_outer_ranges_open() {
         let ranges = ints(1, 100, 4);
-        let cuts: Vec<_> = ranges
-            .iter()
-            .filter_map(|range| range.to.as_deref())
-            .collect();
+        let cuts: Vec<_> = ranges.iter().filter_map(|range| range.to.as_deref()).collect();
         assert_eq!(cuts, ["26", "51", "76"]);
-        assert_eq!(
-            (ranges[0].from.as_ref(), ranges[3].to.as_ref()),
-            (None, None)
-        );
+        assert_eq!((ranges[0].from.as_ref(), ranges[3].to.as_ref()), (None, None));
     }
 
     #[test]
@@ -184,11 +158,7 @@ mod tests {
     #[test]
     fn days_and_instants_can_be_cut() {
         let day = |text| Value::parse(WatermarkType::Date, text).expect(text);
-        let ranges = cut(
-            KeyType::Date,
-            Some((day("2024-01-01"), day("2024-01-31"))),
-            2,
-        );
+        let ranges = cut(KeyType::Date, Some((day("2024-01-01"), day("2024-01-31"))), 2);
         assert_eq!(ranges[1].from.as_deref(), Some("2024-01-16"));
         let at = |text| Value::parse(WatermarkType::Timestamp, text).expect(text);
         let span = (at("2024-01-01 00:00:00"), at("2024-01-01 23:59:59.999999"));

@@ -71,7 +71,8 @@ impl TaskRecord {
 pub fn check(plan: &Plan, plan_hash: &str, records: &[TaskRecord]) -> Result<(), Failure> {
     let again = "the next attempt reads the window anew; if it happens again, report it";
     let indexes: BTreeSet<u32> = records.iter().map(|record| record.index).collect();
-    let all = (0..u32::try_from(plan.ranges.len()).unwrap_or(u32::MAX)).all(|i| indexes.contains(&i));
+    let all =
+        (0..u32::try_from(plan.ranges.len()).unwrap_or(u32::MAX)).all(|i| indexes.contains(&i));
     if !all || records.len() != plan.ranges.len() {
         let message = format!("{} of {} ranges left a record", indexes.len(), plan.ranges.len());
         return Err(Failure::transient(Reason::RecordMissing, message, again));

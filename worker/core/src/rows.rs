@@ -75,10 +75,7 @@ pub fn estimate_statement(plan: &Plan) -> Result<String, Failure> {
 fn window_rows(plan: &Plan) -> Result<String, Failure> {
     let predicates = window_predicate(plan)?;
     let filter = predicates.map_or_else(String::new, |predicate| format!(" WHERE {predicate}"));
-    Ok(format!(
-        "SELECT 1 FROM {}{filter}",
-        quote_table(&plan.table)
-    ))
+    Ok(format!("SELECT 1 FROM {}{filter}", quote_table(&plan.table)))
 }
 
 fn select(columns: &[Column], table: &TableName, predicates: &[String]) -> String {
@@ -88,20 +85,12 @@ fn select(columns: &[Column], table: &TableName, predicates: &[String]) -> Strin
     } else {
         format!(" WHERE {}", predicates.join(" AND "))
     };
-    format!(
-        "SELECT {} FROM {}{filter}",
-        columns.join(", "),
-        quote_table(table)
-    )
+    format!("SELECT {} FROM {}{filter}", columns.join(", "), quote_table(table))
 }
 
 fn output(column: &Column) -> String {
     let name = quote(&column.name);
-    if column.target == Target::AsText {
-        format!("{name}::text")
-    } else {
-        name
-    }
+    if column.target == Target::AsText { format!("{name}::text") } else { name }
 }
 
 /// The rows of the window; `None`: all rows of the table.
@@ -140,8 +129,7 @@ fn bound(
     text: Option<&str>,
     column: &Column,
 ) -> Result<Option<String>, Failure> {
-    text.map(|text| typed_literal(watermark.value_type, text, column))
-        .transpose()
+    text.map(|text| typed_literal(watermark.value_type, text, column)).transpose()
 }
 
 /// The rows of the range; `None`: all rows of the window.
@@ -163,16 +151,9 @@ fn range_predicate(plan: &Plan, range: &KeyRange) -> Result<Option<String>, Fail
             .transpose()
             .map(|literal| literal.map(|literal| format!("{name} {operator} {literal}")))
     };
-    let sides: Vec<_> = side(&range.from, ">=")?
-        .into_iter()
-        .chain(side(&range.to, "<")?)
-        .collect();
+    let sides: Vec<_> = side(&range.from, ">=")?.into_iter().chain(side(&range.to, "<")?).collect();
     let keys = sides.join(" AND ");
-    Ok(Some(if range.nulls {
-        format!("({keys} OR {name} IS NULL)")
-    } else {
-        format!("({keys})")
-    }))
+    Ok(Some(if range.nulls { format!("({keys} OR {name} IS NULL)") } else { format!("({keys})") }))
 }
 
 fn column<'a>(plan: &'a Plan, name: &str) -> Result<&'a Column, Failure> {

@@ -62,9 +62,7 @@ impl Value {
             WatermarkType::Timestamp => calendar::parse_timestamp(text).map(Self::Timestamp),
             WatermarkType::Date => calendar::parse_date(text).map(Self::Date),
         };
-        value.ok_or(BadValue::Malformed {
-            expected: value_type.name(),
-        })
+        value.ok_or(BadValue::Malformed { expected: value_type.name() })
     }
 
     /// The text as Python's `str()` makes it: `12`, `12.50`, `1e-05`, `2023-01-31 10:00:00.5`
@@ -98,11 +96,7 @@ impl Value {
         match self {
             Self::Timestamp(micros) => {
                 let tick = 10_i64.pow(6_u32.saturating_sub(digits));
-                Self::Timestamp(
-                    (micros.div_euclid(tick))
-                        .saturating_sub(1)
-                        .saturating_mul(tick),
-                )
+                Self::Timestamp((micros.div_euclid(tick)).saturating_sub(1).saturating_mul(tick))
             }
             Self::Date(days) => Self::Date(days.saturating_sub(1)),
             Self::Int(_) | Self::Decimal(_) | Self::Double(_) => *self,

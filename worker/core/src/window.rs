@@ -27,11 +27,7 @@ pub struct Held {
 
 impl Held {
     /// Nothing holds.
-    pub const NOTHING: Self = Self {
-        kind: Guard::Unguarded,
-        bound: None,
-        below_max: None,
-    };
+    pub const NOTHING: Self = Self { kind: Guard::Unguarded, bound: None, below_max: None };
 
     fn end(&self, max: &Value) -> Value {
         let distant = self.below_max.map_or(*max, |distance| max.less(distance));
@@ -86,17 +82,9 @@ pub fn guard_order(watermark: &Watermark, facts: ServerFacts) -> GuardOrder {
         (false, false) if facts.own_sequence => Step::Wait,
         (false, _) => Step::Nothing,
     };
-    let lag = watermark
-        .lag
-        .or(time.then_some(LAG_S_TIME))
-        .filter(|lag| *lag > 0);
+    let lag = watermark.lag.or(time.then_some(LAG_S_TIME)).filter(|lag| *lag > 0);
     let wait_s = u64::try_from(watermark.wait.unwrap_or(WAIT_S)).unwrap_or(0);
-    GuardOrder {
-        step,
-        proves,
-        lag,
-        wait_s,
-    }
+    GuardOrder { step, proves, lag, wait_s }
 }
 
 /// Puts together what the step found and what the lag gives. `found` is absent where the step was
@@ -110,27 +98,15 @@ pub fn hold(order: &GuardOrder, found: Option<Value>, clock: Option<Value>, digi
     };
     let tick = |value: Value| value.last_whole_tick(digits);
     if order.proves && found.is_some() {
-        return Held {
-            kind: proven,
-            bound: found.map(tick),
-            below_max: None,
-        };
+        return Held { kind: proven, bound: found.map(tick), below_max: None };
     }
     let bound = match (found, clock) {
         (Some(found), Some(clock)) => Some(found.min(clock)),
         (found, clock) => found.or(clock),
     };
     let below_max = order.lag.filter(|_| clock.is_none());
-    let kind = if order.lag.is_some() {
-        Guard::Lag
-    } else {
-        Guard::Unguarded
-    };
-    Held {
-        kind,
-        bound: bound.map(tick),
-        below_max,
-    }
+    let kind = if order.lag.is_some() { Guard::Lag } else { Guard::Unguarded };
+    Held { kind, bound: bound.map(tick), below_max }
 }
 
 /// What was observed inside the snapshot.
@@ -165,10 +141,7 @@ pub fn choose(
     if let Some(owed) = &order.owed {
         return Ok(owed.clone());
     }
-    let given = order
-        .high
-        .as_deref()
-        .map(|text| given_bound(value_type, text, "high"));
+    let given = order.high.as_deref().map(|text| given_bound(value_type, text, "high"));
     let given = given.transpose()?;
     let high = observed.max.map(|max| {
         let end = held.end(&max);
@@ -232,10 +205,7 @@ pub fn given_bound(value_type: WatermarkType, text: &str, side: &str) -> Result<
     Value::parse(value_type, text).map_err(|_| {
         Failure::permanent(
             Reason::InvalidSpec,
-            format!(
-                "the given {side} bound is not a value of type {}",
-                value_type.name()
-            ),
+            format!("the given {side} bound is not a value of type {}", value_type.name()),
             "correct the bound, or the type, in the manifest",
         )
     })
@@ -256,11 +226,7 @@ fn unreadable_low(order: &PlanOrder, value_type: WatermarkType) -> Failure {
         )
     };
     let name = value_type.name();
-    Failure::permanent(
-        reason,
-        format!("{place} is not a value of type {name}"),
-        remedy,
-    )
+    Failure::permanent(reason, format!("{place} is not a value of type {name}"), remedy)
 }
 
 fn regressed() -> Failure {

@@ -86,8 +86,7 @@ impl Uploads {
             .iter()
             .map(|file| {
                 let end = file.end.ok_or_else(unfinished)?;
-                file.multipart
-                    .record(file.arrived.clone(), end.bytes, end.rows)
+                file.multipart.record(file.arrived.clone(), end.bytes, end.rows)
             })
             .collect()
     }
@@ -123,18 +122,14 @@ impl Uploads {
         file.begun += 1;
         let (number, multipart, s3) = (file.begun, Arc::clone(&file.multipart), self.s3.clone());
         self.sending.spawn(async move {
-            multipart
-                .send(&s3, number, bytes)
-                .await
-                .map(|part| (index, part))
+            multipart.send(&s3, number, bytes).await.map(|part| (index, part))
         });
         Ok(())
     }
 
     fn end(&mut self, end: FileEnd) -> Result<(), Failure> {
         let file = self.files.last_mut().filter(|file| file.end.is_none());
-        file.ok_or_else(|| internal("a file ended that never began"))?
-            .end = Some(end);
+        file.ok_or_else(|| internal("a file ended that never began"))?.end = Some(end);
         Ok(())
     }
 

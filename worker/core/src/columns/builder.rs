@@ -79,11 +79,7 @@ impl ColumnBuilder {
             Self::Int64(builder) => builder.append_value(i64::from_be_bytes(fixed(bytes)?)),
             Self::Float32(builder) => builder.append_value(f32::from_be_bytes(fixed(bytes)?)),
             Self::Float64(builder) => builder.append_value(f64::from_be_bytes(fixed(bytes)?)),
-            Self::Decimal {
-                builder,
-                precision,
-                scale,
-            } => {
+            Self::Decimal { builder, precision, scale } => {
                 builder.append_value(decimal::decode(bytes, *precision, *scale)?);
             }
             Self::Text { builder, versioned } => builder.append_value(text(bytes, *versioned)?),
@@ -91,9 +87,7 @@ impl ColumnBuilder {
             Self::Date(builder) => builder.append_value(temporal::days(bytes)?),
             Self::Timestamp(builder) => builder.append_value(temporal::micros(bytes)?),
             Self::Uuid(builder) => {
-                builder
-                    .append_value(fixed::<16>(bytes)?)
-                    .map_err(|_| Fault::Length)?;
+                builder.append_value(fixed::<16>(bytes)?).map_err(|_| Fault::Length)?;
             }
         }
         Ok(())

@@ -86,9 +86,7 @@ fn magnitude(groups: &[u8], mut exponent: i32) -> Result<u128, Fault> {
             Ok(_) if digits == 0 => 0,
             Ok(exponent) => {
                 let power = power(exponent).ok_or(Fault::Precision)?;
-                u128::from(digits)
-                    .checked_mul(power)
-                    .ok_or(Fault::Precision)?
+                u128::from(digits).checked_mul(power).ok_or(Fault::Precision)?
             }
             Err(_) => u128::from(below_point(digits, exponent)?),
         };
@@ -114,11 +112,7 @@ fn small_magnitude(groups: &[u8], mut exponent: i32) -> Result<u64, Fault> {
 
 fn digits(group: &[u8]) -> Result<u16, Fault> {
     let digits = u16::from_be_bytes([group[0], group[1]]);
-    if digits > 9_999 {
-        Err(Fault::Malformed)
-    } else {
-        Ok(digits)
-    }
+    if digits > 9_999 { Err(Fault::Malformed) } else { Ok(digits) }
 }
 
 /// A group that reaches below the column's scale: what is below must be zeros.
@@ -129,18 +123,11 @@ fn below_point(digits: u16, exponent: i32) -> Result<u16, Fault> {
         -3 => 1_000,
         _ => 10_000,
     };
-    if digits.is_multiple_of(power) {
-        Ok(digits / power)
-    } else {
-        Err(Fault::Precision)
-    }
+    if digits.is_multiple_of(power) { Ok(digits / power) } else { Err(Fault::Precision) }
 }
 
 fn power(exponent: u32) -> Option<u128> {
-    usize::try_from(exponent)
-        .ok()
-        .and_then(|index| POWERS.get(index))
-        .copied()
+    usize::try_from(exponent).ok().and_then(|index| POWERS.get(index)).copied()
 }
 
 /// The text of a decimal, all digits of its scale written.
@@ -205,20 +192,10 @@ fn parts(text: &[u8]) -> Result<Parts<'_>, Fault> {
     if whole.is_empty() || !plain(whole) || !plain(fraction) {
         return Err(Fault::Malformed);
     }
-    let start = whole
-        .iter()
-        .position(|byte| *byte != b'0')
-        .unwrap_or(whole.len());
-    let end = fraction
-        .iter()
-        .rposition(|byte| *byte != b'0')
-        .map_or(0, |at| at + 1);
+    let start = whole.iter().position(|byte| *byte != b'0').unwrap_or(whole.len());
+    let end = fraction.iter().rposition(|byte| *byte != b'0').map_or(0, |at| at + 1);
     let (whole, fraction) = (&whole[start..], &fraction[..end]);
     // there is one zero: "-0.00" equals "0"
     let negative = negative && !(whole.is_empty() && fraction.is_empty());
-    Ok(Parts {
-        negative,
-        whole,
-        fraction,
-    })
+    Ok(Parts { negative, whole, fraction })
 }

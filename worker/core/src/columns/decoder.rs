@@ -73,9 +73,7 @@ impl Decoder {
         let watermark = match watermark {
             None => None,
             Some(name) => {
-                let unknown = || DecodeError::TrackWatermark {
-                    column: name.to_owned(),
-                };
+                let unknown = || DecodeError::TrackWatermark { column: name.to_owned() };
                 let index = columns.iter().position(|column| column.name == name);
                 let index = index.ok_or_else(unknown)?;
                 Some((index, Extremes::of(&columns[index]).ok_or_else(unknown)?))
@@ -83,10 +81,7 @@ impl Decoder {
         };
         Ok(Self {
             schema: arrow_schema(columns),
-            builders: columns
-                .iter()
-                .map(|column| ColumnBuilder::new(column, 0, 0))
-                .collect(),
+            builders: columns.iter().map(|column| ColumnBuilder::new(column, 0, 0)).collect(),
             watermark,
             state: State::Header,
             carry: Vec::new(),
@@ -241,11 +236,7 @@ impl Decoder {
         }
         if usize::try_from(count) != Ok(self.columns.len()) {
             let (row, expected) = (self.rows + 1, self.columns.len());
-            return Err(DecodeError::CountFields {
-                row,
-                expected,
-                found: count,
-            });
+            return Err(DecodeError::CountFields { row, expected, found: count });
         }
         let Some(end) = self.measure(bytes)? else {
             return Ok(Step::Incomplete);
@@ -303,42 +294,24 @@ impl Decoder {
         let Some((start, end)) = self.fields[index] else {
             return Ok(());
         };
-        extremes
-            .see(&bytes[start..end])
-            .map_err(|fault| self.value_error(index, fault))
+        extremes.see(&bytes[start..end]).map_err(|fault| self.value_error(index, fault))
     }
 
     #[cold]
     fn value_error(&self, index: usize, fault: Fault) -> DecodeError {
-        let Column {
-            name, type_name, ..
-        } = &self.columns[index];
+        let Column { name, type_name, .. } = &self.columns[index];
         let (column, type_name) = (name.clone(), type_name.clone());
-        DecodeError::DecodeValue {
-            column,
-            type_name,
-            row: self.rows + 1,
-            fault,
-        }
+        DecodeError::DecodeValue { column, type_name, row: self.rows + 1, fault }
     }
 
     #[cold]
     fn measure_error(&self, index: usize) -> DecodeError {
-        let Column {
-            name, type_name, ..
-        } = &self.columns[index];
+        let Column { name, type_name, .. } = &self.columns[index];
         let (column, type_name) = (name.clone(), type_name.clone());
-        DecodeError::MeasureValue {
-            column,
-            type_name,
-            row: self.rows + 1,
-        }
+        DecodeError::MeasureValue { column, type_name, row: self.rows + 1 }
     }
 }
 
 fn word(bytes: &[u8], at: usize) -> Option<i32> {
-    bytes
-        .get(at..)?
-        .first_chunk()
-        .map(|word| i32::from_be_bytes(*word))
+    bytes.get(at..)?.first_chunk().map(|word| i32::from_be_bytes(*word))
 }

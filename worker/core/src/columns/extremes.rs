@@ -41,31 +41,12 @@ impl Extremes {
     /// For a column whose type has an order that the tracking table knows; else none.
     pub(super) fn of(column: &Column) -> Option<Self> {
         let kind = match column.target {
-            Target::Int16 => Kind::Whole {
-                width: 2,
-                seen: None,
-            },
-            Target::Int32 => Kind::Whole {
-                width: 4,
-                seen: None,
-            },
-            Target::Int64 => Kind::Whole {
-                width: 8,
-                seen: None,
-            },
-            Target::Float32 => Kind::Float {
-                width: 4,
-                seen: None,
-            },
-            Target::Float64 => Kind::Float {
-                width: 8,
-                seen: None,
-            },
-            Target::Decimal { precision, scale } => Kind::Decimal {
-                precision,
-                scale,
-                seen: None,
-            },
+            Target::Int16 => Kind::Whole { width: 2, seen: None },
+            Target::Int32 => Kind::Whole { width: 4, seen: None },
+            Target::Int64 => Kind::Whole { width: 8, seen: None },
+            Target::Float32 => Kind::Float { width: 4, seen: None },
+            Target::Float64 => Kind::Float { width: 8, seen: None },
+            Target::Decimal { precision, scale } => Kind::Decimal { precision, scale, seen: None },
             Target::Date => Kind::Date { seen: None },
             Target::Timestamp | Target::TimestampTz => Kind::Timestamp { seen: None },
             Target::AsText if column.type_oid == oids::NUMERIC => Kind::Text { seen: None },
@@ -84,11 +65,7 @@ impl Extremes {
         match &mut self.kind {
             Kind::Whole { width, seen } => widen(seen, whole(bytes, *width)?),
             Kind::Float { width, seen } => widen(seen, finite(bytes, *width)?),
-            Kind::Decimal {
-                precision,
-                scale,
-                seen,
-            } => {
+            Kind::Decimal { precision, scale, seen } => {
                 widen(seen, decimal::decode(bytes, *precision, *scale)?);
             }
             Kind::Date { seen } => widen(seen, temporal::days(bytes)?),
@@ -104,8 +81,7 @@ impl Extremes {
             seen: Option<&(T, T)>,
             text: impl Fn(&T) -> Result<String, Fault>,
         ) -> Result<Option<(String, String)>, Fault> {
-            seen.map(|(min, max)| Ok((text(min)?, text(max)?)))
-                .transpose()
+            seen.map(|(min, max)| Ok((text(min)?, text(max)?))).transpose()
         }
         match &self.kind {
             Kind::Whole { seen, .. } => both(seen.as_ref(), |value| Ok(value.to_string())),
@@ -161,9 +137,7 @@ fn whole(bytes: &[u8], width: usize) -> Result<i64, Fault> {
     match (width, bytes) {
         (2, &[a, b]) => Ok(i64::from(i16::from_be_bytes([a, b]))),
         (4, &[a, b, c, d]) => Ok(i64::from(i32::from_be_bytes([a, b, c, d]))),
-        (8, bytes) => Ok(i64::from_be_bytes(
-            bytes.try_into().map_err(|_| Fault::Length)?,
-        )),
+        (8, bytes) => Ok(i64::from_be_bytes(bytes.try_into().map_err(|_| Fault::Length)?)),
         _ => Err(Fault::Length),
     }
 }
@@ -174,11 +148,7 @@ fn finite(bytes: &[u8], width: usize) -> Result<f64, Fault> {
         (8, bytes) => f64::from_be_bytes(bytes.try_into().map_err(|_| Fault::Length)?),
         _ => return Err(Fault::Length),
     };
-    if value.is_finite() {
-        Ok(value)
-    } else {
-        Err(Fault::NotFinite)
-    }
+    if value.is_finite() { Ok(value) } else { Err(Fault::NotFinite) }
 }
 
 /// The shortest text that reads back as the same number, as Python's `repr` writes it.
@@ -186,15 +156,8 @@ fn finite(bytes: &[u8], width: usize) -> Result<f64, Fault> {
 /// Rust's `{:?}` has Python's digits and its thresholds for exponents (1e-4 and 1e16), but writes
 /// `1e16` where Python writes `1e+16`, and `1e-5` for `1e-05`.
 fn float_text(value: f64, width: usize) -> String {
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "the value was widened from 4 bytes"
-    )]
-    let text = if width == 4 {
-        format!("{:?}", value as f32)
-    } else {
-        format!("{value:?}")
-    };
+    #[expect(clippy::cast_possible_truncation, reason = "the value was widened from 4 bytes")]
+    let text = if width == 4 { format!("{:?}", value as f32) } else { format!("{value:?}") };
     match text.split_once('e') {
         None => text,
         Some((digits, exponent)) => {

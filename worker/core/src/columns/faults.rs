@@ -99,19 +99,15 @@ impl DecodeError {
     /// What a human does about it.
     pub const fn remedy(&self) -> &'static str {
         match self {
-            Self::DecodeValue {
-                fault: Fault::NotFinite,
-                ..
-            } => "replace the NaN or infinity in the table, or exclude the column",
-            Self::DecodeValue {
-                fault: Fault::Year, ..
+            Self::DecodeValue { fault: Fault::NotFinite, .. } => {
+                "replace the NaN or infinity in the table, or exclude the column"
             }
-            | Self::WriteWatermark { .. } => {
+            Self::DecodeValue { fault: Fault::Year, .. } | Self::WriteWatermark { .. } => {
                 "correct the value in the table, or exclude the column"
             }
-            Self::DecodeValue {
-                fault: Fault::Utf8, ..
-            } => "convert the database from SQL_ASCII to UTF8, or exclude the column",
+            Self::DecodeValue { fault: Fault::Utf8, .. } => {
+                "convert the database from SQL_ASCII to UTF8, or exclude the column"
+            }
             Self::DecodeValue { .. } | Self::CountFields { .. } => {
                 "was the table altered while it was read? run again, else exclude the column"
             }
@@ -130,13 +126,7 @@ impl DecodeError {
 
     /// Whether a value was NaN or an infinity.
     pub const fn is_not_finite(&self) -> bool {
-        matches!(
-            self,
-            Self::DecodeValue {
-                fault: Fault::NotFinite,
-                ..
-            }
-        )
+        matches!(self, Self::DecodeValue { fault: Fault::NotFinite, .. })
     }
 
     /// Whether the next try may fare better: the stream was broken, not a value.

@@ -178,8 +178,5 @@ pub fn target_for(type_oid: u32, type_modifier: i32) -> Target {
     if type_oid == oids::NUMERIC {
         return decimal::target(type_modifier);
     }
-    TARGETS
-        .iter()
-        .find(|(oid, _)| *oid == type_oid)
-        .map_or(Target::AsText, |(_, target)| *target)
+    TARGETS.iter().find(|(oid, _)| *oid == type_oid).map_or(Target::AsText, |(_, target)| *target)
 }

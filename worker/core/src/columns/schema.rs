@@ -81,21 +81,15 @@ fn field(column: &Column) -> Field {
 pub fn fingerprint(columns: &[Column]) -> String {
     let mut hash = Sha256::new();
     for column in columns {
-        for text in [
-            &column.name,
-            &column.type_name,
-            &column.target.data_type().to_string(),
-        ] {
+        for text in [&column.name, &column.type_name, &column.target.data_type().to_string()] {
             hash.update((text.len() as u64).to_be_bytes());
             hash.update(text.as_bytes());
         }
         hash.update(column.target.extension().unwrap_or_default().as_bytes());
     }
-    hash.finalize()
-        .iter()
-        .fold(String::with_capacity(64), |mut hex, byte| {
-            // writing to a String cannot fail
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
+    hash.finalize().iter().fold(String::with_capacity(64), |mut hex, byte| {
+        // writing to a String cannot fail
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
 }

@@ -41,12 +41,7 @@ pub(super) fn days_text(days: i32) -> Result<String, Fault> {
     if !YEARS.contains(&date.year()) {
         return Err(Fault::Year);
     }
-    Ok(format!(
-        "{:04}-{:02}-{:02}",
-        date.year(),
-        date.month(),
-        date.day()
-    ))
+    Ok(format!("{:04}-{:02}-{:02}", date.year(), date.month(), date.day()))
 }
 
 /// `2023-01-31 10:00:00`, and six digits more where there are any: Python's `str(datetime)`.

@@ -55,18 +55,13 @@ fn numeric_wire(value: i128, scale: u32) -> Vec<u8> {
     }
     let (whole, fraction) = digits.split_at(digits.len() - scale);
     let whole = format!("{whole:0>width$}", width = whole.len().div_ceil(4) * 4);
-    let fraction = format!(
-        "{fraction:0<width$}",
-        width = fraction.len().div_ceil(4) * 4
-    );
+    let fraction = format!("{fraction:0<width$}", width = fraction.len().div_ceil(4) * 4);
     let mut weight = i16::try_from(whole.len() / 4).expect("short") - 1;
     let all = whole + &fraction;
-    let groups = all.as_bytes().chunks(4).map(|group| {
-        std::str::from_utf8(group)
-            .expect("digits")
-            .parse::<u16>()
-            .expect("digits")
-    });
+    let groups = all
+        .as_bytes()
+        .chunks(4)
+        .map(|group| std::str::from_utf8(group).expect("digits").parse::<u16>().expect("digits"));
     let mut groups: Vec<u16> = groups.collect();
     while groups.last() == Some(&0) {
         groups.pop();
@@ -76,10 +71,7 @@ fn numeric_wire(value: i128, scale: u32) -> Vec<u8> {
         weight -= 1;
     }
     let sign = if value < 0 { 0x4000 } else { 0 };
-    let mut bytes = u16::try_from(groups.len())
-        .expect("short")
-        .to_be_bytes()
-        .to_vec();
+    let mut bytes = u16::try_from(groups.len()).expect("short").to_be_bytes().to_vec();
     bytes.extend(weight.to_be_bytes());
     bytes.extend(u16::to_be_bytes(sign));
     bytes.extend(u16::try_from(scale).expect("short").to_be_bytes());
@@ -95,20 +87,12 @@ fn decode(columns: &[Column], bytes: &[u8]) -> Result<RecordBatch, DecodeError> 
 }
 
 fn decode_one(type_oid: u32, modifier: i32, value: &[u8]) -> Result<RecordBatch, DecodeError> {
-    decode(
-        &[column("x", type_oid, modifier)],
-        &stream(&[vec![Some(value.to_vec())]]),
-    )
+    decode(&[column("x", type_oid, modifier)], &stream(&[vec![Some(value.to_vec())]]))
 }
 
 fn fault_of(outcome: Result<RecordBatch, DecodeError>) -> Option<Fault> {
     match outcome {
-        Err(DecodeError::DecodeValue {
-            column,
-            row: 1,
-            fault,
-            ..
-        }) if column == "x" => Some(fault),
+        Err(DecodeError::DecodeValue { column, row: 1, fault, .. }) if column == "x" => Some(fault),
         _ => None,
     }
 }
@@ -118,10 +102,7 @@ type Seen = Result<Option<(String, String)>, DecodeError>;
 /// The least and greatest that a column of these values has.
 fn extremes(column: Column, values: &[&[u8]]) -> Seen {
     let mut decoder = Decoder::new(&[column], Some("x"))?;
-    let rows: Vec<_> = values
-        .iter()
-        .map(|value| vec![Some(value.to_vec())])
-        .collect();
+    let rows: Vec<_> = values.iter().map(|value| vec![Some(value.to_vec())]).collect();
     decoder.feed(&stream(&rows))?;
     decoder.watermarks()
 }
@@ -139,9 +120,7 @@ fn micros_wire(unix_micros: i64) -> [u8; 8] {
 #[test]
 fn types_without_a_row_become_text() {
     assert_eq!(target_for(oids::NUMERIC, -1), Target::AsText);
-    for oid in [
-        0, 18, 26, 142, 600, 869, 1007, 1083, 1186, 1266, 1560, 3904, 16_385,
-    ] {
+    for oid in [0, 18, 26, 142, 600, 869, 1007, 1083, 1186, 1266, 1560, 3904, 16_385] {
         assert_eq!(target_for(oid, -1), Target::AsText, "{oid}");
         assert_eq!(target_for(oid, -1).fidelity(), Fidelity::String);
     }
@@ -150,33 +129,11 @@ fn types_without_a_row_become_text() {
 #[test]
 fn numeric_is_a_decimal_where_its_digits_fit() {
     let target = |precision, scale| target_for(oids::NUMERIC, numeric(precision, scale));
-    assert_eq!(
-        target(12, 2),
-        Target::Decimal {
-            precision: 12,
-            scale: 2
-        }
-    );
-    assert_eq!(
-        target(38, 38),
-        Target::Decimal {
-            precision: 38,
-            scale: 38
-        }
-    );
-    assert_eq!(
-        target(1, 0),
-        Target::Decimal {
-            precision: 1,
-            scale: 0
-        }
-    );
+    assert_eq!(target(12, 2), Target::Decimal { precision: 12, scale: 2 });
+    assert_eq!(target(38, 38), Target::Decimal { precision: 38, scale: 38 });
+    assert_eq!(target(1, 0), Target::Decimal { precision: 1, scale: 0 });
     for (precision, scale) in [(39, 2), (1000, 0), (3, 5), (5, -2)] {
-        assert_eq!(
-            target(precision, scale),
-            Target::AsText,
-            "numeric({precision},{scale})"
-        );
+        assert_eq!(target(precision, scale), Target::AsText, "numeric({precision},{scale})");
     }
 }
 
@@ -189,14 +146,8 @@ fn the_fingerprint_tells_name_type_and_order_apart() {
     assert_ne!(print, fingerprint(&[b.clone(), a.clone()]));
     assert_ne!(print, fingerprint(&[a, column("b", oids::JSON, -1)]));
     let (ab_c, a_bc) = (
-        Column {
-            type_name: "c".into(),
-            ..column("ab", 25, -1)
-        },
-        Column {
-            type_name: "bc".into(),
-            ..column("a", 25, -1)
-        },
+        Column { type_name: "c".into(), ..column("ab", 25, -1) },
+        Column { type_name: "bc".into(), ..column("a", 25, -1) },
     );
     assert_ne!(fingerprint(&[ab_c]), fingerprint(&[a_bc]));
 }
@@ -204,13 +155,7 @@ fn the_fingerprint_tells_name_type_and_order_apart() {
 #[test]
 fn uuid_and_json_carry_their_extension_names() {
     let schema = arrow_schema(&[column("u", oids::UUID, -1), column("j", oids::JSONB, -1)]);
-    let name = |index: usize| {
-        schema
-            .field(index)
-            .metadata()
-            .get("ARROW:extension:name")
-            .cloned()
-    };
+    let name = |index: usize| schema.field(index).metadata().get("ARROW:extension:name").cloned();
     assert_eq!(name(0).as_deref(), Some("arrow.uuid"));
     assert_eq!(name(1).as_deref(), Some("arrow.json"));
 }
@@ -218,40 +163,20 @@ fn uuid_and_json_carry_their_extension_names() {
 #[test]
 fn every_type_reads_its_wire_form() {
     let one = |oid, modifier, value: &[u8]| {
-        Arc::clone(
-            decode_one(oid, modifier, value)
-                .expect("a good value")
-                .column(0),
-        )
+        Arc::clone(decode_one(oid, modifier, value).expect("a good value").column(0))
     };
     assert!(one(oids::BOOL, -1, &[1]).as_boolean().value(0));
-    assert_eq!(
-        one(oids::BYTEA, -1, &[0, 255]).as_binary::<i32>().value(0),
-        [0, 255]
-    );
-    assert_eq!(
-        one(oids::UUID, -1, &[7; 16])
-            .as_fixed_size_binary()
-            .value(0),
-        [7; 16]
-    );
+    assert_eq!(one(oids::BYTEA, -1, &[0, 255]).as_binary::<i32>().value(0), [0, 255]);
+    assert_eq!(one(oids::UUID, -1, &[7; 16]).as_fixed_size_binary().value(0), [7; 16]);
     assert_eq!(one(oids::JSON, -1, b"{}").as_string::<i32>().value(0), "{}");
+    assert_eq!(one(oids::JSONB, -1, b"\x01{}").as_string::<i32>().value(0), "{}");
     assert_eq!(
-        one(oids::JSONB, -1, b"\x01{}").as_string::<i32>().value(0),
-        "{}"
-    );
-    assert_eq!(
-        one(oids::DATE, -1, &0_i32.to_be_bytes())
-            .as_primitive::<Date32Type>()
-            .value(0),
+        one(oids::DATE, -1, &0_i32.to_be_bytes()).as_primitive::<Date32Type>().value(0),
         10_957
     );
     for oid in [oids::TIMESTAMP, oids::TIMESTAMPTZ] {
         let array = one(oid, -1, &micros_wire(-1));
-        assert_eq!(
-            array.as_primitive::<TimestampMicrosecondType>().value(0),
-            -1
-        );
+        assert_eq!(array.as_primitive::<TimestampMicrosecondType>().value(0), -1);
     }
     // 1234567.89 = groups 123, 4567, 8900 of weight 1
     let wire = [0, 3, 0, 1, 0, 0, 0, 2, 0, 123, 0x11, 0xD7, 0x22, 0xC4];
@@ -272,68 +197,18 @@ fn values_that_a_target_cannot_hold_are_refused() {
         (oids::NUMERIC, decimal, sign(0xD000), Fault::NotFinite),
         (oids::NUMERIC, decimal, sign(0xF000), Fault::NotFinite),
         (oids::NUMERIC, decimal, sign(0x1234), Fault::Length),
-        (
-            oids::NUMERIC,
-            decimal,
-            numeric_wire(100_000, 2),
-            Fault::Precision,
-        ),
-        (
-            oids::NUMERIC,
-            decimal,
-            numeric_wire(12_345, 3),
-            Fault::Precision,
-        ),
+        (oids::NUMERIC, decimal, numeric_wire(100_000, 2), Fault::Precision),
+        (oids::NUMERIC, decimal, numeric_wire(12_345, 3), Fault::Precision),
         (oids::NUMERIC, decimal, numeric_wire(1, 9), Fault::Precision),
-        (
-            oids::NUMERIC,
-            numeric(38, 38),
-            numeric_wire(i128::MAX, 0),
-            Fault::Precision,
-        ),
-        (
-            oids::NUMERIC,
-            decimal,
-            vec![0, 1, 0, 0, 0, 0, 0, 0, 0x27, 0x10],
-            Fault::Malformed,
-        ),
+        (oids::NUMERIC, numeric(38, 38), numeric_wire(i128::MAX, 0), Fault::Precision),
+        (oids::NUMERIC, decimal, vec![0, 1, 0, 0, 0, 0, 0, 0, 0x27, 0x10], Fault::Malformed),
         (oids::NUMERIC, decimal, vec![0; 7], Fault::Length),
-        (
-            oids::DATE,
-            -1,
-            i32::MAX.to_be_bytes().to_vec(),
-            Fault::NotFinite,
-        ),
-        (
-            oids::DATE,
-            -1,
-            i32::MIN.to_be_bytes().to_vec(),
-            Fault::NotFinite,
-        ),
-        (
-            oids::DATE,
-            -1,
-            (i32::MAX - 1).to_be_bytes().to_vec(),
-            Fault::Year,
-        ),
-        (
-            oids::TIMESTAMP,
-            -1,
-            i64::MAX.to_be_bytes().to_vec(),
-            Fault::NotFinite,
-        ),
-        (
-            oids::TIMESTAMPTZ,
-            -1,
-            i64::MIN.to_be_bytes().to_vec(),
-            Fault::NotFinite,
-        ),
-        (
-            oids::TIMESTAMP,
-            -1,
-            (i64::MAX - 1).to_be_bytes().to_vec(),
-            Fault::Year,
-        ),
+        (oids::DATE, -1, i32::MAX.to_be_bytes().to_vec(), Fault::NotFinite),
+        (oids::DATE, -1, i32::MIN.to_be_bytes().to_vec(), Fault::NotFinite),
+        (oids::DATE, -1, (i32::MAX - 1).to_be_bytes().to_vec(), Fault::Year),
+        (oids::TIMESTAMP, -1, i64::MAX.to_be_bytes().to_vec(), Fault::NotFinite),
+        (oids::TIMESTAMPTZ, -1, i64::MIN.to_be_bytes().to_vec(), Fault::NotFinite),
+        (oids::TIMESTAMP, -1, (i64::MAX - 1).to_be_bytes().to_vec(), Fault::Year),
         (oids::INT4, -1, vec![0; 8], Fault::Length),
         (oids::UUID, -1, vec![0; 15], Fault::Length),
         (oids::TEXT, -1, vec![0xFF], Fault::Utf8),
@@ -341,25 +216,15 @@ fn values_that_a_target_cannot_hold_are_refused() {
         (oids::JSONB, -1, vec![], Fault::Length),
     ];
     for (oid, modifier, wire, fault) in cases {
-        assert_eq!(
-            fault_of(decode_one(*oid, *modifier, wire)),
-            Some(*fault),
-            "{oid} {wire:?}"
-        );
+        assert_eq!(fault_of(decode_one(*oid, *modifier, wire)), Some(*fault), "{oid} {wire:?}");
     }
 }
 
 #[test]
 fn errors_name_column_type_and_row_and_no_value() {
-    let rows = [
-        vec![Some(b"fine".to_vec())],
-        vec![Some(b"s\xFFcret".to_vec())],
-    ];
+    let rows = [vec![Some(b"fine".to_vec())], vec![Some(b"s\xFFcret".to_vec())]];
     let error = decode(&[column("note", oids::TEXT, -1)], &stream(&rows)).expect_err("bad UTF-8");
-    assert_eq!(
-        error.to_string(),
-        "decode column note (type 25) in row 2: invalid UTF-8"
-    );
+    assert_eq!(error.to_string(), "decode column note (type 25) in row 2: invalid UTF-8");
 }
 
 #[test]
@@ -367,24 +232,13 @@ fn a_stream_that_is_not_whole_is_an_error() {
     let columns = [column("x", oids::INT4, -1)];
     let whole = stream(&[vec![Some(vec![0; 4])]]);
     for end in 0..whole.len() {
-        assert!(
-            decode(&columns, &whole[..end]).is_err(),
-            "{end} bytes of {}",
-            whole.len()
-        );
+        assert!(decode(&columns, &whole[..end]).is_err(), "{end} bytes of {}", whole.len());
     }
     assert!(decode(&columns, &whole).is_ok());
     let longer = [whole.as_slice(), &[0]].concat();
-    assert_eq!(
-        decode(&columns, &longer),
-        Err(DecodeError::StopAtTrailer { row: 1 })
-    );
+    assert_eq!(decode(&columns, &longer), Err(DecodeError::StopAtTrailer { row: 1 }));
     let two = stream(&[vec![None, None]]);
-    let error = DecodeError::CountFields {
-        row: 1,
-        expected: 1,
-        found: 2,
-    };
+    let error = DecodeError::CountFields { row: 1, expected: 1, found: 2 };
     assert_eq!(decode(&columns, &two), Err(error));
     let mut with_oids = whole;
     with_oids[12] = 1;
@@ -409,35 +263,21 @@ fn watermarks_are_written_as_python_writes_them() {
         assert_eq!(seen, Ok(pair(text, text)));
     }
     let real = 1.1_f32.to_be_bytes();
-    assert_eq!(
-        extremes(column("x", oids::FLOAT4, -1), &[&real]),
-        Ok(pair("1.1", "1.1"))
-    );
+    assert_eq!(extremes(column("x", oids::FLOAT4, -1), &[&real]), Ok(pair("1.1", "1.1")));
 
     let time = column("x", oids::TIMESTAMPTZ, -1);
-    let (whole, fraction) = (
-        micros_wire(1_675_159_200_000_000),
-        micros_wire(1_675_159_200_000_120),
-    );
+    let (whole, fraction) =
+        (micros_wire(1_675_159_200_000_000), micros_wire(1_675_159_200_000_120));
     let seen = extremes(time.clone(), &[&fraction, &whole]);
-    assert_eq!(
-        seen,
-        Ok(pair("2023-01-31 10:00:00", "2023-01-31 10:00:00.000120"))
-    );
+    assert_eq!(seen, Ok(pair("2023-01-31 10:00:00", "2023-01-31 10:00:00.000120")));
     let before = micros_wire(-1);
     assert_eq!(
         extremes(time, &[&before]),
-        Ok(pair(
-            "1969-12-31 23:59:59.999999",
-            "1969-12-31 23:59:59.999999"
-        ))
+        Ok(pair("1969-12-31 23:59:59.999999", "1969-12-31 23:59:59.999999"))
     );
 
     let days = |unix: i32| (unix - 10_957).to_be_bytes();
-    let seen = extremes(
-        column("x", oids::DATE, -1),
-        &[&days(19_388), &days(-1), &days(0)],
-    );
+    let seen = extremes(column("x", oids::DATE, -1), &[&days(19_388), &days(-1), &days(0)]);
     assert_eq!(seen, Ok(pair("1969-12-31", "2023-01-31")));
 
     let small = column("x", oids::INT2, -1);
@@ -451,21 +291,12 @@ fn watermarks_are_written_as_python_writes_them() {
 
 #[test]
 fn numeric_without_precision_is_compared_as_a_number() {
-    let texts: &[&[u8]] = &[
-        b"9.5",
-        b"-10",
-        b"10.25",
-        b"010.2",
-        b"-9.99999999999999999999999999999999999999999",
-    ];
+    let texts: &[&[u8]] =
+        &[b"9.5", b"-10", b"10.25", b"010.2", b"-9.99999999999999999999999999999999999999999"];
     let seen = extremes(column("x", oids::NUMERIC, -1), texts);
     assert_eq!(seen, Ok(pair("-10", "10.25")));
     let seen = extremes(column("x", oids::NUMERIC, -1), &[b"0.00", b"-0.000"]);
-    assert_eq!(
-        seen,
-        Ok(pair("0.00", "0.00")),
-        "equal values: the first stays"
-    );
+    assert_eq!(seen, Ok(pair("0.00", "0.00")), "equal values: the first stays");
     for text in [b"NaN".as_slice(), b"Infinity", b"-Infinity"] {
         let outcome = extremes(column("x", oids::NUMERIC, -1), &[text]);
         assert!(outcome.is_err_and(|error| error.is_not_finite()));
@@ -480,10 +311,7 @@ fn watermarks_without_a_text_are_refused() {
     // 4713 BC and 10000 AD are good values of a column, but no text of the tracking table
     for days in [-2_440_588 - 10_957, 2_932_897 - 10_957] {
         let outcome = extremes(column("x", oids::DATE, -1), &[&i32::to_be_bytes(days)]);
-        assert!(
-            matches!(outcome, Err(DecodeError::WriteWatermark { .. })),
-            "{days}"
-        );
+        assert!(matches!(outcome, Err(DecodeError::WriteWatermark { .. })), "{days}");
     }
     for name in ["x", "y"] {
         let columns = [column("x", oids::UUID, -1)];
@@ -497,18 +325,9 @@ fn watermarks_without_a_text_are_refused() {
 #[test]
 fn nulls_are_no_watermarks() {
     let mut decoder = Decoder::new(&[column("x", oids::INT8, -1)], Some("x")).expect("a column");
-    decoder
-        .feed(&stream(&[vec![None], vec![None]]))
-        .expect("good rows");
+    decoder.feed(&stream(&[vec![None], vec![None]])).expect("good rows");
     assert_eq!((decoder.rows(), decoder.watermarks()), (2, Ok(None)));
-    assert_eq!(
-        decoder
-            .take_batch()
-            .expect("a batch")
-            .column(0)
-            .null_count(),
-        2
-    );
+    assert_eq!(decoder.take_batch().expect("a batch").column(0).null_count(), 2);
 }
 
 #[test]
@@ -536,11 +355,7 @@ struct Row {
 }
 
 fn rows() -> impl Strategy<Value = Vec<Row>> {
-    let whole = (
-        any::<Option<i16>>(),
-        any::<Option<i32>>(),
-        any::<Option<i64>>(),
-    );
+    let whole = (any::<Option<i16>>(), any::<Option<i32>>(), any::<Option<i64>>());
     let floats = (any::<Option<f32>>(), any::<Option<f64>>());
     let large = -(10_i128.pow(38) - 1)..10_i128.pow(38);
     let decimals = (
@@ -551,11 +366,7 @@ fn rows() -> impl Strategy<Value = Vec<Row>> {
         proptest::option::of(-2_500_000..2_500_000),
         proptest::option::of(-200_000_000_000_000_000_i64..200_000_000_000_000_000),
     );
-    let rest = (
-        any::<Option<String>>(),
-        any::<Option<Vec<u8>>>(),
-        any::<Option<bool>>(),
-    );
+    let rest = (any::<Option<String>>(), any::<Option<Vec<u8>>>(), any::<Option<bool>>());
     let row = (whole, floats, decimals, time, rest).prop_map(
         |(whole, floats, decimals, time, (text, binary, flag))| Row {
             whole,
@@ -610,12 +421,8 @@ fn wire(row: &Row) -> Vec<Option<Vec<u8>>> {
 }
 
 fn unwire(batch: &RecordBatch, at: usize) -> Row {
-    let valid = |index: usize| {
-        batch
-            .column(index)
-            .is_valid(at)
-            .then(|| batch.column(index).as_ref())
-    };
+    let valid =
+        |index: usize| batch.column(index).is_valid(at).then(|| batch.column(index).as_ref());
     Row {
         whole: (
             valid(0).map(|array| array.as_primitive::<Int16Type>().value(at)),

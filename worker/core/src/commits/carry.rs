@@ -74,9 +74,7 @@ pub(super) fn yes(carrier: Carrier, carried: Carried, seen: &Seen, tries: u32) -
             let phase = Phase::Publishing(Box::new(carried), Box::new(change.item), tries);
             carrier.track(phase, change.transaction)
         }
-        RunState::Published => {
-            tidy(carrier, run.clone(), carried.then, Some(carried.manifest), 0)
-        }
+        RunState::Published => tidy(carrier, run.clone(), carried.then, Some(carried.manifest), 0),
         RunState::Committing
         | RunState::Claimed
         | RunState::Running

@@ -70,7 +70,8 @@ pub(super) fn identify(carrier: Carrier, claimed: Claimed, known: bool) -> (Carr
             carrier.go(Phase::Identifying(Box::new(claimed)), Act::Write(vec![effect]))
         }
         Err(bad) => {
-            let failure = Failure::permanent(Reason::InvalidSpec, bad.to_string(), "mend output.uri");
+            let failure =
+                Failure::permanent(Reason::InvalidSpec, bad.to_string(), "mend output.uri");
             carrier.look(Why::Fail(Box::new(failure), Box::new(claimed.item), 0))
         }
     }
@@ -161,13 +162,15 @@ pub(super) fn manifest(
     let uri = held.run.uri.clone();
     let key = Prefix::parse(&uri).map(|prefix| prefix.manifest(held.run.run)).unwrap_or_default();
     let effect = Effect::PutOnce { uri, key, body: to_body(&manifest) };
-    carrier.go(
-        Phase::PuttingManifest(Box::new(held), Box::new(manifest)),
-        Act::Write(vec![effect]),
-    )
+    carrier.go(Phase::PuttingManifest(Box::new(held), Box::new(manifest)), Act::Write(vec![effect]))
 }
 
-pub(super) fn decide(carrier: Carrier, held: Held, manifest: Manifest, tries: u32) -> (Carrier, Act) {
+pub(super) fn decide(
+    carrier: Carrier,
+    held: Held,
+    manifest: Manifest,
+    tries: u32,
+) -> (Carrier, Act) {
     let change = transitions::decide(&held.run, held.run.deadline, manifest.ranges);
     let phase = Phase::Deciding(Box::new(held), Box::new(manifest), Box::new(change.item), tries);
     carrier.track(phase, change.transaction)
@@ -249,7 +252,6 @@ pub(super) fn abandon(carrier: Carrier, failure: Failure, run: &RunItem) -> (Car
     if let Role::Settle { .. } = carrier.role {
         return carrier.look(Why::Settle { swept: false, tries: 0 });
     }
-    let sweep =
-        Sweep { uri: run.uri.clone(), run: run.run, passes: 2, failure: Some(failure) };
+    let sweep = Sweep { uri: run.uri.clone(), run: run.run, passes: 2, failure: Some(failure) };
     super::settle::sweep(carrier, sweep)
 }

@@ -54,11 +54,10 @@ fn of_another(
     tries: u32,
 ) -> (Carrier, Act) {
     let ours = seen.outcome.as_ref().and_then(|outcome| outcome.run);
-    let complete = seen
-        .outcome
-        .as_ref()
-        .and_then(|outcome| outcome.result.as_ref())
-        .is_some_and(|result| result.run == ours && transitions::answers_complete(result, carrier.task()));
+    let complete =
+        seen.outcome.as_ref().and_then(|outcome| outcome.result.as_ref()).is_some_and(|result| {
+            result.run == ours && transitions::answers_complete(result, carrier.task())
+        });
     match ours.filter(|ours| *ours != run.run && !swept && !complete) {
         Some(ours) => {
             let uri = carrier.task().spec.output.uri.clone();

@@ -100,7 +100,13 @@ fn low_check(run: &RunItem) -> Option<ItemWrite> {
 ///
 /// Where the stored watermark is not the run's low text any more, somebody else wrote: `R` and `O`
 /// are written without `L`.
-pub fn yes(run: &RunItem, manifest: &Manifest, seen: &Seen, task_uid: &str, moved: &Report) -> Change {
+pub fn yes(
+    run: &RunItem,
+    manifest: &Manifest,
+    seen: &Seen,
+    task_uid: &str,
+    moved: &Report,
+) -> Change {
     let low = run.window.as_ref().and_then(|window| window.low_text.clone());
     let stored = seen.legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone());
     let ours = run.mode != Mode::PE || (seen.legacy.is_some() && stored == low);
@@ -130,10 +136,19 @@ pub fn yes(run: &RunItem, manifest: &Manifest, seen: &Seen, task_uid: &str, move
         bytes: manifest.bytes,
         files: manifest.files.len() as u64,
         partitions: manifest.ranges,
-        columns_as_text: manifest.columns.iter().filter(|column| column.target == Target::AsText).count() as u64,
+        columns_as_text: manifest
+            .columns
+            .iter()
+            .filter(|column| column.target == Target::AsText)
+            .count() as u64,
     };
-    let mut others =
-        vec![put_outcome(run, seen.outcome_of_holder(task_uid), Some(result), run.attempt, seen.now)];
+    let mut others = vec![put_outcome(
+        run,
+        seen.outcome_of_holder(task_uid),
+        Some(result),
+        run.attempt,
+        seen.now,
+    )];
     if let Some(legacy) = legacy {
         others.push(ItemWrite {
             key: legacy.source.clone(),
@@ -153,7 +168,8 @@ fn legacy_at_yes(run: &RunItem, manifest: &Manifest, base: LegacyItem, now: i64)
             item.lwm_value = Some(max.clone());
             item.hwm_value = Some("-1".to_owned());
         }
-        if let Some(watermark) = manifest.watermark.as_ref().filter(|_| run.mode == Mode::Reingest) {
+        if let Some(watermark) = manifest.watermark.as_ref().filter(|_| run.mode == Mode::Reingest)
+        {
             item.hwm_col_name = Some(watermark.column.clone());
             item.hwm_column_type = Some(watermark.value_type.name().to_owned());
         }
@@ -262,10 +278,7 @@ pub fn raise(task: &Task, seen: &Seen, order: &SettleOrder) -> Option<Transactio
         result: failure.or(result),
         expires_at: seen.now + OUTCOME_DAYS * 86_400,
     };
-    let write = ItemWrite {
-        key,
-        expect: seen.expect_outcome(),
-        put: Some(Item::Outcome(Box::new(item))),
-    };
+    let write =
+        ItemWrite { key, expect: seen.expect_outcome(), put: Some(Item::Outcome(Box::new(item))) };
     Some(Transaction { step: Step::Raise, writes: vec![write] })
 }

@@ -19,10 +19,7 @@ pub const PIN: &str = "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, M
 /// Takes over a snapshot; must be the first statement that could take one. The id is checked to
 /// be of hexadecimal digits and dashes, since this statement takes no parameters.
 pub fn import_snapshot(id: &str) -> Option<String> {
-    let plain = !id.is_empty()
-        && id
-            .bytes()
-            .all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
+    let plain = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
     plain.then(|| format!("SET TRANSACTION SNAPSHOT '{id}'"))
 }
 

@@ -3,28 +3,16 @@ use crate::plan::CONTROL_VERSION;
 
 fn column(name: &str, type_oid: u32, target: Target) -> Column {
     let type_name = "t".to_owned();
-    Column {
-        name: name.to_owned(),
-        type_oid,
-        type_name,
-        type_modifier: -1,
-        nullable: true,
-        target,
-    }
+    Column { name: name.to_owned(), type_oid, type_name, type_modifier: -1, nullable: true, target }
 }
 
 fn plan(mode: Mode, low: Option<&str>, high: Option<&str>, null_policy: NullPolicy) -> Plan {
     Plan {
         version: CONTROL_VERSION,
-        run: "01890a5d-ac96-774b-bcce-b302099a8057"
-            .parse()
-            .expect("a run id"),
+        run: "01890a5d-ac96-774b-bcce-b302099a8057".parse().expect("a run id"),
         source: "db.t".to_owned(),
         mode,
-        table: TableName {
-            schema: "public".to_owned(),
-            table: "odd \" name".to_owned(),
-        },
+        table: TableName { schema: "public".to_owned(), table: "odd \" name".to_owned() },
         columns: vec![
             column("id", oids::INT4, Target::Int32),
             column("at", oids::TIMESTAMPTZ, Target::TimestampTz),
@@ -53,14 +41,9 @@ fn plan(mode: Mode, low: Option<&str>, high: Option<&str>, null_policy: NullPoli
 fn predicate(plan: &Plan, range: &KeyRange) -> String {
     let statement = copy_statement(plan, range).expect("a statement");
     let inner = statement.strip_prefix("COPY (").expect("COPY");
-    let inner = inner
-        .strip_suffix(") TO STDOUT (FORMAT BINARY)")
-        .expect("binary");
+    let inner = inner.strip_suffix(") TO STDOUT (FORMAT BINARY)").expect("binary");
     let (columns, filter) = inner.split_once("\"odd \"\" name\"").expect("the table");
-    assert_eq!(
-        columns,
-        "SELECT \"id\", \"at\", \"shape\"::text FROM \"public\"."
-    );
+    assert_eq!(columns, "SELECT \"id\", \"at\", \"shape\"::text FROM \"public\".");
     filter.strip_prefix(" WHERE ").unwrap_or(filter).to_owned()
 }
 
@@ -85,10 +68,7 @@ fn an_incremental_window_leaves_its_start_out_and_takes_its_end() {
 #[test]
 fn an_incremental_window_without_end_has_no_value_in_it() {
     let nulls = plan(Mode::PE, Some(LOW), None, NullPolicy::Include);
-    assert_eq!(
-        predicate(&nulls, &KeyRange::whole()),
-        "(false OR \"at\" IS NULL)"
-    );
+    assert_eq!(predicate(&nulls, &KeyRange::whole()), "(false OR \"at\" IS NULL)");
     let nothing = plan(Mode::Reingest, None, None, NullPolicy::Exclude);
     assert_eq!(predicate(&nothing, &KeyRange::whole()), "(false)");
 }
@@ -101,13 +81,7 @@ fn a_full_extract_takes_both_ends_or_everything() {
         "(\"at\" >= '2023-01-31 10:00:00+00'::timestamptz \
          AND \"at\" <= '2023-01-31 10:00:00+00'::timestamptz)"
     );
-    assert_eq!(
-        predicate(
-            &plan(Mode::FE, None, None, NullPolicy::Fail),
-            &KeyRange::whole()
-        ),
-        ""
-    );
+    assert_eq!(predicate(&plan(Mode::FE, None, None, NullPolicy::Fail), &KeyRange::whole()), "");
 }
 
 #[test]
@@ -122,45 +96,27 @@ fn ranges_take_their_start_and_one_of_them_the_nulls() {
     assert_eq!(first, "(\"id\" < '-5'::int8 OR \"id\" IS NULL)");
     let middle = predicate(&all, &range(Some("-5"), Some("7"), false));
     assert_eq!(middle, "(\"id\" >= '-5'::int8 AND \"id\" < '7'::int8)");
-    assert_eq!(
-        predicate(&all, &range(Some("7"), None, false)),
-        "(\"id\" >= '7'::int8)"
-    );
+    assert_eq!(predicate(&all, &range(Some("7"), None, false)), "(\"id\" >= '7'::int8)");
 }
 
 #[test]
 fn a_bound_that_is_no_value_never_becomes_sql() {
-    let evil = plan(
-        Mode::PE,
-        None,
-        Some("2023-01-31'; drop table t; --"),
-        NullPolicy::Fail,
-    );
+    let evil = plan(Mode::PE, None, Some("2023-01-31'; drop table t; --"), NullPolicy::Fail);
     assert!(copy_statement(&evil, &KeyRange::whole()).is_err());
     let all = plan(Mode::FE, None, None, NullPolicy::Fail);
-    let range = KeyRange {
-        from: Some("1 OR true".to_owned()),
-        to: None,
-        nulls: false,
-    };
+    let range = KeyRange { from: Some("1 OR true".to_owned()), to: None, nulls: false };
     assert!(copy_statement(&all, &range).is_err());
 }
 
 #[test]
 fn identifiers_are_quoted_by_doubling() {
-    assert_eq!(
-        quote("a\"; drop table x; --"),
-        "\"a\"\"; drop table x; --\""
-    );
+    assert_eq!(quote("a\"; drop table x; --"), "\"a\"\"; drop table x; --\"");
 }
 
 #[test]
 fn a_year_before_christ_keeps_its_zone_before_the_era() {
     let old = Value::parse(WatermarkType::Timestamp, "0044-03-15 12:00:00 BC").expect("a time");
-    assert_eq!(
-        literal(&old, oids::TIMESTAMPTZ),
-        "'0044-03-15 12:00:00+00 BC'::timestamptz"
-    );
+    assert_eq!(literal(&old, oids::TIMESTAMPTZ), "'0044-03-15 12:00:00+00 BC'::timestamptz");
 }
 
 #[test]

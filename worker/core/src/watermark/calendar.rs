@@ -24,11 +24,7 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     let year = year_of_era + era * 400 + i64::from(month <= 2);
     (year, month, day)
 }
@@ -36,11 +32,7 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
 /// `2023-01-31`; years before 1 carry ` BC` as in Postgres, which `suffix` returns apart.
 fn date_parts(days: i64) -> (String, &'static str) {
     let (year, month, day) = civil_from_days(days);
-    let (shown, suffix) = if year < 1 {
-        (1 - year, " BC")
-    } else {
-        (year, "")
-    };
+    let (shown, suffix) = if year < 1 { (1 - year, " BC") } else { (year, "") };
     (format!("{shown:04}-{month:02}-{day:02}"), suffix)
 }
 
@@ -56,11 +48,7 @@ pub(super) fn timestamp_text(micros: i64) -> String {
     let of_day = micros.rem_euclid(DAY_US);
     let (seconds, fraction) = (of_day / 1_000_000, of_day % 1_000_000);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    let fraction = if fraction == 0 {
-        String::new()
-    } else {
-        format!(".{fraction:06}")
-    };
+    let fraction = if fraction == 0 { String::new() } else { format!(".{fraction:06}") };
     format!("{date} {hour:02}:{minute:02}:{second:02}{fraction}{suffix}")
 }
 
@@ -68,11 +56,7 @@ pub(super) fn timestamp_text(micros: i64) -> String {
 pub(super) fn parse_date(text: &str) -> Option<i32> {
     let (micros, has_time) = parse(text)?;
     // a zone would move the day, so only the day as written counts
-    let days = if has_time {
-        parse(text.get(..date_len(text)?)?)?.0
-    } else {
-        micros
-    } / DAY_US_WIDE;
+    let days = if has_time { parse(text.get(..date_len(text)?)?)?.0 } else { micros } / DAY_US_WIDE;
     i32::try_from(days).ok()
 }
 
@@ -104,10 +88,7 @@ fn parse(text: &str) -> Option<(i128, bool)> {
     let time = rest.strip_prefix('T').or_else(|| rest.strip_prefix(' '))?;
     let zone_at = time.find(|c: char| !(c.is_ascii_digit() || c == ':' || c == '.'));
     let (clock, zone) = time.split_at(zone_at.unwrap_or(time.len()));
-    Some((
-        midnight + i128::from(clock_micros(clock)? - zone_micros(zone)?),
-        true,
-    ))
+    Some((midnight + i128::from(clock_micros(clock)? - zone_micros(zone)?), true))
 }
 
 fn civil(text: &str, before_christ: bool) -> Option<i64> {
@@ -132,11 +113,7 @@ fn clock_micros(text: &str) -> Option<i64> {
     if !valid || fraction.len() > 9 {
         return None;
     }
-    let fraction = if fraction.is_empty() {
-        0
-    } else {
-        digits(&format!("{fraction:0<9}"))? / 1000
-    };
+    let fraction = if fraction.is_empty() { 0 } else { digits(&format!("{fraction:0<9}"))? / 1000 };
     Some(((hour * 60 + minute) * 60 + second) * 1_000_000 + fraction)
 }
 

@@ -30,26 +30,17 @@ impl Decimal {
             return None;
         }
         let trimmed = digits.trim_start_matches('0');
-        let magnitude: i128 = if trimmed.is_empty() {
-            0
-        } else {
-            trimmed.parse().ok()?
-        };
+        let magnitude: i128 = if trimmed.is_empty() { 0 } else { trimmed.parse().ok()? };
         let scale = i64::try_from(fraction.len()).ok()? - i64::from(exponent);
         let (magnitude, scale) = match u32::try_from(scale) {
             Ok(scale) => (magnitude, scale),
             Err(_) => {
-                let zeros = u32::try_from(-scale)
-                    .ok()
-                    .filter(|zeros| *zeros <= DIGITS_MAX)?;
+                let zeros = u32::try_from(-scale).ok().filter(|zeros| *zeros <= DIGITS_MAX)?;
                 (magnitude.checked_mul(10_i128.pow(zeros))?, 0)
             }
         };
         let fits = scale <= DIGITS_MAX && magnitude < 10_i128.pow(DIGITS_MAX);
-        fits.then_some(Self {
-            unscaled: if negative { -magnitude } else { magnitude },
-            scale,
-        })
+        fits.then_some(Self { unscaled: if negative { -magnitude } else { magnitude }, scale })
     }
 
     /// The number less a whole distance; stays as it is where that has too many digits.
@@ -65,10 +56,7 @@ impl Decimal {
     /// Whole part, rounded down, and what is left in units of `10^-scale`.
     fn parts(self) -> (i128, i128) {
         let unit = 10_i128.pow(self.scale);
-        (
-            self.unscaled.div_euclid(unit),
-            self.unscaled.rem_euclid(unit),
-        )
+        (self.unscaled.div_euclid(unit), self.unscaled.rem_euclid(unit))
     }
 }
 

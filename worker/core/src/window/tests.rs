@@ -16,24 +16,15 @@ fn order(mode: Mode, low: Option<&str>, high: Option<&str>) -> PlanOrder {
 }
 
 fn run_id() -> RunId {
-    "01890a5d-ac96-774b-bcce-b302099a8057"
-        .parse()
-        .expect("a run id")
+    "01890a5d-ac96-774b-bcce-b302099a8057".parse().expect("a run id")
 }
 
 fn seen(max: i64) -> Observed {
-    Observed {
-        max: Some(Value::Int(max)),
-        null_rows: false,
-    }
+    Observed { max: Some(Value::Int(max)), null_rows: false }
 }
 
 fn bound(value: i64) -> Held {
-    Held {
-        kind: Guard::Waited,
-        bound: Some(Value::Int(value)),
-        below_max: None,
-    }
+    Held { kind: Guard::Waited, bound: Some(Value::Int(value)), below_max: None }
 }
 
 fn pe(order: &PlanOrder, observed: Observed, held: &Held) -> Window {
@@ -42,11 +33,9 @@ fn pe(order: &PlanOrder, observed: Observed, held: &Held) -> Window {
 
 #[test]
 fn the_end_is_the_least_of_given_maximum_and_guard() {
-    for (high, max, guard, expected) in [
-        (None, 30, 20, "20"),
-        (None, 15, 20, "15"),
-        (Some("12"), 30, 20, "12"),
-    ] {
+    for (high, max, guard, expected) in
+        [(None, 30, 20, "20"), (None, 15, 20, "15"), (Some("12"), 30, 20, "12")]
+    {
         let window = pe(&order(Mode::PE, Some("10"), high), seen(max), &bound(guard));
         assert_eq!(window.high.as_deref(), Some(expected));
         assert_eq!((window.low.as_deref(), window.empty), (Some("10"), false));
@@ -60,10 +49,7 @@ fn an_end_that_is_not_above_the_start_is_an_empty_window() {
         let window = pe(&order(Mode::PE, Some("10"), None), seen(max), &bound(guard));
         assert_eq!((window.high, window.empty), (None, true));
     }
-    let nothing = Observed {
-        max: None,
-        null_rows: false,
-    };
+    let nothing = Observed { max: None, null_rows: false };
     assert!(pe(&order(Mode::PE, Some("10"), None), nothing, &Held::NOTHING).empty);
 }
 
@@ -75,10 +61,7 @@ fn a_guard_that_saw_an_empty_table_leaves_everything_to_the_next_run() {
 
 #[test]
 fn rows_without_watermark_fill_a_window_that_is_empty_otherwise() {
-    let observed = Observed {
-        max: Some(Value::Int(10)),
-        null_rows: true,
-    };
+    let observed = Observed { max: Some(Value::Int(10)), null_rows: true };
     let window = pe(&order(Mode::PE, Some("10"), None), observed, &Held::NOTHING);
     assert_eq!((window.high, window.empty), (None, false));
 }
@@ -90,10 +73,7 @@ fn a_table_below_its_watermark_is_refused_by_pe_alone() {
     assert_eq!(failure.report.reason, Reason::WatermarkRegressed);
     assert!(!failure.to_string().contains('9'));
     let reingest = order(Mode::Reingest, Some("10"), None);
-    assert_eq!(
-        pe(&reingest, seen(9), &Held::NOTHING).high.as_deref(),
-        Some("9")
-    );
+    assert_eq!(pe(&reingest, seen(9), &Held::NOTHING).high.as_deref(), Some("9"));
 }
 
 #[test]
@@ -112,52 +92,28 @@ fn an_owed_window_is_taken_as_it_is() {
         empty: false,
         guard: Some(Guard::Exact),
     };
-    let order = PlanOrder {
-        owed: Some(owed.clone()),
-        ..order(Mode::PE, Some("10"), Some("12"))
-    };
+    let order = PlanOrder { owed: Some(owed.clone()), ..order(Mode::PE, Some("10"), Some("12")) };
     assert_eq!(pe(&order, seen(50), &bound(15)), owed);
     assert!(choose(&order, WatermarkType::Int, seen(9), &Held::NOTHING).is_err());
 }
 
 #[test]
 fn a_full_extract_takes_the_given_bounds_and_no_guard() {
-    let window = full(
-        &order(Mode::FE, Some("10"), Some("20.0")),
-        Some(WatermarkType::Int),
-        true,
-    );
+    let window = full(&order(Mode::FE, Some("10"), Some("20.0")), Some(WatermarkType::Int), true);
     let window = window.expect("good bounds");
-    assert_eq!(
-        (window.low.as_deref(), window.high.as_deref()),
-        (Some("10"), Some("20"))
-    );
+    assert_eq!((window.low.as_deref(), window.high.as_deref()), (Some("10"), Some("20")));
     assert_eq!((window.guard, window.empty), (None, false));
     let none = full(&order(Mode::FE, None, None), None, true).expect("no bounds");
     assert_eq!((none.low, none.high), (None, None));
-    let bad = full(
-        &order(Mode::FE, Some("x"), None),
-        Some(WatermarkType::Int),
-        true,
-    );
-    assert_eq!(
-        bad.expect_err("no number").report.reason,
-        Reason::InvalidSpec
-    );
+    let bad = full(&order(Mode::FE, Some("x"), None), Some(WatermarkType::Int), true);
+    assert_eq!(bad.expect_err("no number").report.reason, Reason::InvalidSpec);
 }
 
 #[test]
 fn a_stored_start_that_cannot_be_read_is_the_tracking_items_fault() {
-    let bad = choose(
-        &order(Mode::PE, Some("x"), None),
-        WatermarkType::Int,
-        seen(1),
-        &Held::NOTHING,
-    );
-    assert_eq!(
-        bad.expect_err("no number").report.reason,
-        Reason::TrackingUnreadable
-    );
+    let bad =
+        choose(&order(Mode::PE, Some("x"), None), WatermarkType::Int, seen(1), &Held::NOTHING);
+    assert_eq!(bad.expect_err("no number").report.reason, Reason::TrackingUnreadable);
 }
 
 fn watermark(
@@ -178,72 +134,26 @@ fn watermark(
     }
 }
 
-const ALL_FACTS: ServerFacts = ServerFacts {
-    replica: false,
-    sees_starts: true,
-    own_sequence: true,
-};
+const ALL_FACTS: ServerFacts =
+    ServerFacts { replica: false, sees_starts: true, own_sequence: true };
 
 #[test]
 fn the_best_step_that_can_be_had_is_taken() {
     let database = Some(StampedBy::Database);
-    let blind = ServerFacts {
-        sees_starts: false,
-        ..ALL_FACTS
-    };
-    let replica = ServerFacts {
-        replica: true,
-        ..ALL_FACTS
-    };
-    let plain = ServerFacts {
-        own_sequence: false,
-        ..ALL_FACTS
-    };
+    let blind = ServerFacts { sees_starts: false, ..ALL_FACTS };
+    let replica = ServerFacts { replica: true, ..ALL_FACTS };
+    let plain = ServerFacts { own_sequence: false, ..ALL_FACTS };
     for (value_type, stamped_by, facts, step, lag) in [
-        (
-            WatermarkType::Timestamp,
-            database,
-            ALL_FACTS,
-            Step::Exact,
-            Some(300),
-        ),
-        (
-            WatermarkType::Timestamp,
-            database,
-            blind,
-            Step::Wait,
-            Some(300),
-        ),
-        (
-            WatermarkType::Timestamp,
-            database,
-            replica,
-            Step::Nothing,
-            Some(300),
-        ),
-        (
-            WatermarkType::Timestamp,
-            None,
-            ALL_FACTS,
-            Step::Exact,
-            Some(300),
-        ),
-        (
-            WatermarkType::Timestamp,
-            None,
-            blind,
-            Step::Nothing,
-            Some(300),
-        ),
+        (WatermarkType::Timestamp, database, ALL_FACTS, Step::Exact, Some(300)),
+        (WatermarkType::Timestamp, database, blind, Step::Wait, Some(300)),
+        (WatermarkType::Timestamp, database, replica, Step::Nothing, Some(300)),
+        (WatermarkType::Timestamp, None, ALL_FACTS, Step::Exact, Some(300)),
+        (WatermarkType::Timestamp, None, blind, Step::Nothing, Some(300)),
         (WatermarkType::Int, database, ALL_FACTS, Step::Wait, None),
         (WatermarkType::Int, database, plain, Step::Nothing, None),
     ] {
         let order = guard_order(&watermark(value_type, stamped_by, None), facts);
-        assert_eq!(
-            (order.step, order.lag),
-            (step, lag),
-            "{value_type:?} {facts:?}"
-        );
+        assert_eq!((order.step, order.lag), (step, lag), "{value_type:?} {facts:?}");
         assert_eq!(order.proves, stamped_by.is_some());
     }
 }
@@ -254,10 +164,7 @@ fn what_an_application_stamps_is_only_lowered() {
     let (early, late) = (Value::Timestamp(1_000_000), Value::Timestamp(9_000_000));
     for (found, clock) in [(early, late), (late, early)] {
         let held = hold(&order, Some(found), Some(clock), 6);
-        assert_eq!(
-            (held.kind, held.bound),
-            (Guard::Lag, Some(Value::Timestamp(999_999)))
-        );
+        assert_eq!((held.kind, held.bound), (Guard::Lag, Some(Value::Timestamp(999_999))));
     }
 }
 
@@ -265,39 +172,24 @@ fn what_an_application_stamps_is_only_lowered() {
 fn a_step_that_failed_leaves_the_lag() {
     let clock = Some(Value::Timestamp(9_000_000));
     let database = Some(StampedBy::Database);
-    let time = guard_order(
-        &watermark(WatermarkType::Timestamp, database, None),
-        ALL_FACTS,
-    );
+    let time = guard_order(&watermark(WatermarkType::Timestamp, database, None), ALL_FACTS);
     assert_eq!(hold(&time, None, clock, 0).kind, Guard::Lag);
-    assert_eq!(
-        hold(&time, None, clock, 0).bound,
-        Some(Value::Timestamp(8_000_000))
-    );
+    assert_eq!(hold(&time, None, clock, 0).bound, Some(Value::Timestamp(8_000_000)));
     let number = guard_order(&watermark(WatermarkType::Int, database, None), ALL_FACTS);
     assert_eq!(hold(&number, None, None, 6), Held::NOTHING);
     let lagging = guard_order(&watermark(WatermarkType::Int, database, Some(5)), ALL_FACTS);
     let held = hold(&lagging, None, None, 6);
-    assert_eq!(
-        (held.kind, held.end(&Value::Int(30))),
-        (Guard::Lag, Value::Int(25))
-    );
+    assert_eq!((held.kind, held.end(&Value::Int(30))), (Guard::Lag, Value::Int(25)));
 }
 
 #[test]
 fn a_lag_of_nothing_is_unguarded_and_still_leaves_the_running_tick() {
     let order = guard_order(
         &watermark(WatermarkType::Timestamp, None, Some(0)),
-        ServerFacts {
-            sees_starts: false,
-            ..ALL_FACTS
-        },
+        ServerFacts { sees_starts: false, ..ALL_FACTS },
     );
     let held = hold(&order, None, Some(Value::Timestamp(9_000_000)), 6);
-    assert_eq!(
-        (held.kind, held.bound),
-        (Guard::Unguarded, Some(Value::Timestamp(8_999_999)))
-    );
+    assert_eq!((held.kind, held.bound), (Guard::Unguarded, Some(Value::Timestamp(8_999_999))));
 }
 
 proptest! {
