@@ -15,6 +15,9 @@ USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/tidemark-operator"]
 
 FROM ${RUNTIME} AS worker
+# glibc raises its threshold with the first freed part and then keeps what it could return: with a
+# fixed one the peak of an extract does not grow with the table (54 against 98 MiB at 8 million rows)
+ENV MALLOC_TRIM_THRESHOLD_=131072
 COPY --from=build /out/tidemark /usr/local/bin/tidemark
 USER 65532:65532
 ENTRYPOINT ["/usr/local/bin/tidemark"]

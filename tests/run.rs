@@ -123,7 +123,7 @@ fn a_row_that_commits_between_guard_and_snapshot_comes_with_the_next_run() -> Re
         job["spec"]["extract"]["watermark"]["type"] = json!("timestamp");
         // a transaction that stamps now, and commits only once the guard was read
         let gate = source.file("gate");
-        let mut session = Session::open(&source, db).await?;
+        let mut session = Session::open(&source, db)?;
         session.say("begin; insert into orders values (11);").await?;
         let mut command = source.command("run", &job)?;
         command.env("TIDEMARK_TEST_PAUSE", format!("after-guard={}", gate.display()));
@@ -163,7 +163,7 @@ struct Session {
 }
 
 impl Session {
-    async fn open(source: &SourceFixture, database: &str) -> Result<Self> {
+    fn open(source: &SourceFixture, database: &str) -> Result<Self> {
         use tokio::io::AsyncBufReadExt;
         let mut command = source.bed.command("psql");
         command

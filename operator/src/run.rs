@@ -130,7 +130,7 @@ fn watch(context: &Arc<Context>, scope: Option<&str>, flags: &Flags) -> (Work, S
                     report::success(&reconciled, &uid);
                 }
                 Err(controller::Error::QueueError(error)) => {
-                    report::watch_failure(&reconciled, &error)
+                    report::watch_failure(&reconciled, &error);
                 }
                 Err(_) => {}
             },

@@ -35,6 +35,9 @@ pub(crate) struct Flags {
     /// Secrets with registry credentials, in the object's namespace.
     #[arg(long, env = "WORKER_PULL_SECRETS", value_delimiter = ',')]
     pub(crate) worker_pull_secrets: Vec<String>,
+    /// Further environment of every worker pod, such as a proxy; given once for each `NAME=VALUE`.
+    #[arg(long, value_parser = pair)]
+    pub(crate) worker_env: Vec<(String, String)>,
     /// ServiceAccount of pods whose object names none.
     #[arg(long, env = "WORKER_SERVICE_ACCOUNT", default_value = "tidemark-extract")]
     pub(crate) worker_service_account: String,
@@ -122,6 +125,11 @@ pub(crate) struct TimingFlags {
     pub(crate) resync: Duration,
 }
 
+fn pair(text: &str) -> Result<(String, String), String> {
+    let (name, value) = text.split_once('=').ok_or("it must be NAME=VALUE")?;
+    Ok((name.to_owned(), value.to_owned()))
+}
+
 fn seconds(text: &str) -> Result<Duration, String> {
     let seconds: f64 = text.parse().map_err(|_| format!("{text} is no number of seconds"))?;
     Duration::try_from_secs_f64(seconds).map_err(|reason| reason.to_string())
@@ -152,6 +160,7 @@ impl Flags {
             worker_image: self.worker_image.clone(),
             worker_pull_policy: self.worker_pull_policy.clone(),
             worker_pull_secrets: words(&self.worker_pull_secrets),
+            worker_env: self.worker_env.clone(),
             service_account: self.worker_service_account.clone(),
             resources: self.worker_resources.clone(),
             settle_resources: self.settle_resources.clone(),

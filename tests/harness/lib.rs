@@ -22,11 +22,13 @@ mod bed;
 mod cluster;
 mod command;
 mod source;
+mod release;
 mod stores;
 mod wait;
 
 pub use bed::{Bed, Part, Signal};
 pub use command::Output;
+pub use release::{Release, condition};
 pub use source::{SourceFixture, binary};
 pub use stores::{Access, ParquetFile};
 pub use wait::{GiveUp, unique, wait_until};

@@ -58,9 +58,10 @@ pub(crate) async fn seek(
     let facts = server_facts(connection, guarded).await?;
     let order = guard_order(guarded.watermark, facts);
     let zone = zone(connection, guarded, &mut warnings).await?;
-    let clock = match guarded.watermark.value_type.is_time() {
-        true => Some(lag_clock(connection, &zone, order.lag.unwrap_or(0), guarded).await?),
-        false => None,
+    let clock = if guarded.watermark.value_type.is_time() {
+        Some(lag_clock(connection, &zone, order.lag.unwrap_or(0), guarded).await?)
+    } else {
+        None
     };
     pause("before-bound").await;
     let found = match order.step {
@@ -70,7 +71,12 @@ pub(crate) async fn seek(
     };
     pause("after-bound").await;
     let prepared = order.step != Step::Nothing && prepared(connection).await?;
-    let held = hold(&order, found.filter(|_| !prepared), clock, fraction_digits(guarded.column));
+    let mut held =
+        hold(&order, found.filter(|_| !prepared), clock, fraction_digits(guarded.column));
+    // the zone is then a guess by the server's log: a wrong one puts the bound above late rows
+    if is_zoneless(guarded) && guarded.watermark.time_zone.is_none() {
+        held.kind = Guard::Unguarded;
+    }
     warnings.extend(explain(&order, facts, &held, found.is_some(), prepared));
     Ok(Found { held, warnings })
 }
@@ -90,13 +96,17 @@ async fn server_facts(
     Ok(ServerFacts { replica, sees_starts, own_sequence })
 }
 
+fn is_zoneless(guarded: Guarded<'_>) -> bool {
+    matches!(guarded.column.type_oid, oids::TIMESTAMP | oids::DATE)
+}
+
 /// The zone that the column's clock is read in. A column with zone, and a number, have UTC.
 async fn zone(
     connection: &mut PgConnection,
     guarded: Guarded<'_>,
     warnings: &mut Vec<String>,
 ) -> Result<String, Failure> {
-    if !matches!(guarded.column.type_oid, oids::TIMESTAMP | oids::DATE) {
+    if !is_zoneless(guarded) {
         return Ok("UTC".to_owned());
     }
     begin(connection).await?;
@@ -115,8 +125,8 @@ async fn zone(
         None => {
             let zone: String = one(connection, statements::SERVER_ZONE, None).await?;
             warnings.push(format!(
-                "watermark column {:?} has no zone; its clock was read in the server's zone, \
-                 {zone}: if its values are written in another, set extract.watermark.timeZone",
+                "watermark column {:?} has no zone, and the server's own is only guessed to be \
+                 {zone}: set extract.watermark.timeZone, until then late rows may be missed",
                 guarded.column.name
             ));
             zone

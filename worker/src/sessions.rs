@@ -226,7 +226,10 @@ fn import_failure(error: &sqlx::Error) -> Failure {
 }
 
 fn code(error: &sqlx::Error) -> Option<String> {
-    error.as_database_error().and_then(|answer| answer.code()).map(std::borrow::Cow::into_owned)
+    error
+        .as_database_error()
+        .and_then(sqlx::error::DatabaseError::code)
+        .map(std::borrow::Cow::into_owned)
 }
 
 /// What an error of the driver means, and what to do about it. The server's own message is never

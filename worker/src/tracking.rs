@@ -69,10 +69,7 @@ impl TrackingTable {
         for attempt in 0..CONFLICTS_MAX {
             let request =
                 self.client.transact_write_items().set_transact_items(Some(items.clone()));
-            let error = match request.send().await {
-                Ok(_) => return Ok(Reply::Done),
-                Err(error) => error,
-            };
+            let Err(error) = request.send().await else { return Ok(Reply::Done) };
             match cancelled(&error) {
                 Some(Cancelled::Condition) => return Ok(Reply::Refused),
                 Some(Cancelled::Conflict) => {
@@ -118,7 +115,7 @@ fn defect(error: &dyn std::fmt::Display) -> Failure {
 
 fn attributes(item: &Item) -> Result<HashMap<String, AttributeValue>, Failure> {
     let made = match item {
-        Item::Legacy(item) => serde_dynamo::to_item(item),
+        Item::Legacy(item) => serde_dynamo::to_item(&**item),
         Item::Run(item) => serde_dynamo::to_item(&**item),
         Item::Outcome(item) => serde_dynamo::to_item(&**item),
     };

@@ -89,7 +89,9 @@ pub(crate) fn pod_template(plan: PodPlan, settings: &Settings) -> PodTemplateSpe
 }
 
 fn container(plan: &PodPlan, settings: &Settings, mounts: &[Mount]) -> Container {
-    let env = std::iter::once((TASK_ENV, plan.letter.text.clone()))
+    let further = settings.worker_env.iter().map(|(name, value)| (name.as_str(), value.clone()));
+    let env = further
+        .chain(std::iter::once((TASK_ENV, plan.letter.text.clone())))
         .chain(plan.env.iter().cloned())
         .map(|(name, value)| EnvVar {
             name: name.to_owned(),

@@ -20,6 +20,8 @@ pub struct Settings {
     pub resources: ResourceRequirements,
     /// Resources of settle pods.
     pub settle_resources: ResourceRequirements,
+    /// Further environment of every worker pod.
+    pub worker_env: Vec<(String, String)>,
     /// Whether a manifest may ask for a connection without TLS.
     pub allow_insecure_plaintext: bool,
     /// Where watermarks are kept.

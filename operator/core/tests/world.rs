@@ -53,6 +53,7 @@ pub(crate) fn settings() -> Settings {
         worker_image: "tidemark:1".to_owned(),
         worker_pull_policy: "IfNotPresent".to_owned(),
         worker_pull_secrets: Vec::new(),
+        worker_env: Vec::new(),
         service_account: "tidemark-extract".to_owned(),
         resources: resources("1Gi"),
         settle_resources: resources("256Mi"),

@@ -92,5 +92,5 @@ pub struct PlanOrder {
 
 /// SHA-256 of a plan's bytes, in lower-case hexadecimal.
 pub fn hash(body: &[u8]) -> String {
-    Sha256::digest(body).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(body).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

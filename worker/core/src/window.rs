@@ -75,12 +75,11 @@ pub fn guard_order(watermark: &Watermark, facts: ServerFacts) -> GuardOrder {
     let time = watermark.value_type.is_time();
     let proves = watermark.stamped_by == Some(StampedBy::Database);
     let step = match (facts.replica, time) {
-        (true, _) => Step::Nothing,
         (false, true) if facts.sees_starts => Step::Exact,
         // for application clocks the wait's bound is the clock, which never lowers clock minus lag
         (false, true) if proves => Step::Wait,
         (false, false) if facts.own_sequence => Step::Wait,
-        (false, _) => Step::Nothing,
+        (true | false, _) => Step::Nothing,
     };
     let lag = watermark.lag.or(time.then_some(LAG_S_TIME)).filter(|lag| *lag > 0);
     let wait_s = u64::try_from(watermark.wait.unwrap_or(WAIT_S)).unwrap_or(0);

@@ -45,7 +45,7 @@ fn stuck(what: &str) -> Failure {
 }
 
 /// An upload was gone: fine, if somebody else carried the run meanwhile.
-pub(super) fn gone(carrier: Carrier, carried: Carried, seen: &Seen) -> (Carrier, Act) {
+pub(super) fn gone(carrier: Carrier, carried: &Carried, seen: &Seen) -> (Carrier, Act) {
     match &seen.run {
         Some(run) if run.run == carried.run.run && run.state == RunState::Committing => {
             carrier.end(Ending::Failed(stuck("an upload is gone and its object is not there")))

@@ -233,7 +233,7 @@ fn write(task: &Task, seen: &Seen, fresh: RunId, lease_seconds: i64) -> Claimed 
         ItemWrite {
             key: legacy.source.clone(),
             expect: seen.legacy.clone().map_or(Expect::Absent, Expect::Legacy),
-            put: Some(Item::Legacy(legacy)),
+            put: Some(Item::Legacy(Box::new(legacy))),
         },
         ItemWrite {
             key: outcome.source.clone(),
@@ -274,11 +274,11 @@ fn legacy_at_claim(task: &Task, seen: &Seen, mode: Mode) -> LegacyItem {
     let watermark = task.spec.extract.watermark.as_ref();
     let mut item =
         seen.legacy.clone().or(copy).unwrap_or_else(|| first_legacy(task, watermark, mode));
-    if item.hwm_col_name.as_deref().unwrap_or_default().is_empty() {
-        if let Some(watermark) = watermark {
-            item.hwm_col_name = Some(watermark.column.clone());
-            item.hwm_column_type = Some(watermark.value_type.name().to_owned());
-        }
+    if item.hwm_col_name.as_deref().unwrap_or_default().is_empty()
+        && let Some(watermark) = watermark
+    {
+        item.hwm_col_name = Some(watermark.column.clone());
+        item.hwm_column_type = Some(watermark.value_type.name().to_owned());
     }
     item.extract_type = Some(task.spec.extract.extract_type.name().to_owned());
     item.extract_successful = Some("N".to_owned());

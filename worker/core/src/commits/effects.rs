@@ -111,7 +111,7 @@ pub struct ItemWrite {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
     /// `L`.
-    Legacy(LegacyItem),
+    Legacy(Box<LegacyItem>),
     /// `R`.
     Run(Box<RunItem>),
     /// `O`.
@@ -153,7 +153,7 @@ impl Expect {
             (Self::Run { run, state, rev }, Some(Item::Run(item))) => {
                 item.run == *run && item.state == *state && item.rev == *rev
             }
-            (Self::Legacy(read), Some(Item::Legacy(item))) => item == read,
+            (Self::Legacy(read), Some(Item::Legacy(item))) => **item == *read,
             (Self::LegacyLow(low), Some(Item::Legacy(item))) => {
                 item.lwm_value.as_deref() == Some(low)
             }

@@ -229,7 +229,7 @@ fn moved(seen: &Seen) -> Failure {
 pub(super) fn fail(
     carrier: Carrier,
     failure: Failure,
-    run: RunItem,
+    run: &RunItem,
     seen: &Seen,
     tries: u32,
 ) -> (Carrier, Act) {

@@ -394,9 +394,9 @@ fn looked(carrier: Carrier, seen: &Seen, fresh: RunId) -> (Carrier, Act) {
         Why::Decided(held, manifest, tries) => {
             hold::decided(carrier, *held, *manifest, seen, tries)
         }
-        Why::Gone(carried) => carry::gone(carrier, *carried, seen),
+        Why::Gone(carried) => carry::gone(carrier, &carried, seen),
         Why::Yes(carried, tries) => carry::yes(carrier, *carried, seen, tries),
-        Why::Fail(failure, run, tries) => hold::fail(carrier, *failure, *run, seen, tries),
+        Why::Fail(failure, run, tries) => hold::fail(carrier, *failure, &run, seen, tries),
         Why::Settle { swept, tries } => settle::settle(carrier, seen, swept, tries),
     }
 }

@@ -153,7 +153,7 @@ pub fn yes(
         others.push(ItemWrite {
             key: legacy.source.clone(),
             expect: seen.legacy.clone().map_or(Expect::Absent, Expect::Legacy),
-            put: Some(Item::Legacy(legacy)),
+            put: Some(Item::Legacy(Box::new(legacy))),
         });
     }
     change(Step::Yes, run, item, others)

@@ -1,0 +1,257 @@
+//! A release of the chart of a test's own: namespace, Secrets, operator, and one source.
+
+use std::fs;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::{Value, json};
+
+use crate::{Access, Bed, SourceFixture, wait_until};
+
+/// The folder of the charts.
+const CHARTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts");
+
+/// An operator that watches one namespace, its own.
+#[derive(Debug, Clone)]
+pub struct Release {
+    /// Database, bucket and tracking table.
+    pub source: SourceFixture,
+    /// The namespace.
+    pub namespace: String,
+}
+
+impl Release {
+    /// Installs the CRDs, once for the bed, and the operator in a namespace of its own. `args` are
+    /// further flags of the operator, after short durations.
+    ///
+    /// # Errors
+    /// With the words of the part that refused.
+    pub async fn new(bed: &'static Bed, prefix: &str, args: &[&str]) -> Result<Self> {
+        let source = SourceFixture::new(bed, prefix).await?;
+        let namespace = bed.namespace(prefix).await?;
+        bed.load_images().await?;
+        let release = Self { source, namespace };
+        release.crds().await?;
+        release.secrets().await?;
+        release.install("install", args).await?;
+        Ok(release)
+    }
+
+    fn bed(&self) -> &'static Bed {
+        self.source.bed
+    }
+
+    /// Tests of one bed start together: the CRDs are applied, which any of them may repeat.
+    async fn crds(&self) -> Result<()> {
+        let chart = format!("{CHARTS}/tidemark-crds");
+        let yaml = self.bed().helm(&["template", "crds", &chart, "--kube-version", "1.34"]).await?;
+        self.bed().kubectl_with(&["apply", "--server-side", "-f", "-"], &yaml).await?;
+        let crd = "crd/extractjobs.tidemark.dev";
+        self.bed().kubectl(&["wait", "--for=condition=Established", crd, "--timeout=60s"]).await?;
+        Ok(())
+    }
+
+    async fn secrets(&self) -> Result<()> {
+        let (id, secret) = Access::Admin.keys();
+        self.secret("database", &[("username", "postgres"), ("password", "secret")]).await?;
+        self.secret("aws", &[("accessKeyId", id), ("secretAccessKey", secret)]).await?;
+        let ca = format!("ca.crt={}", self.bed().ca().display());
+        self.kubectl(&["create", "configmap", "database-ca", "--from-file", &ca]).await?;
+        Ok(())
+    }
+
+    /// Writes a Secret.
+    ///
+    /// # Errors
+    /// If the API server refuses.
+    pub async fn secret(&self, name: &str, data: &[(&str, &str)]) -> Result<()> {
+        let data: serde_json::Map<String, Value> =
+            data.iter().map(|(key, value)| ((*key).to_owned(), json!(value))).collect();
+        let secret = json!({
+            "apiVersion": "v1", "kind": "Secret", "metadata": { "name": name }, "stringData": data,
+        });
+        self.apply(&secret).await
+    }
+
+    /// `helm install` or `upgrade`, with durations that suit a test; waits for Ready.
+    ///
+    /// # Errors
+    /// With helm's words.
+    pub async fn install(&self, verb: &str, args: &[&str]) -> Result<()> {
+        let short = [
+            "--busy-retry=1",
+            "--retry-first=1",
+            "--retry-most=5",
+            "--pod-start-wait=10",
+            "--pod-stop-wait=15",
+            "--record-wait=30",
+            "--record-look=2",
+            "--settle-retry=1",
+            "--settle-deadline=30",
+            "--deletion-bound=60",
+        ];
+        let all: Vec<&str> = short.iter().chain(args).copied().collect();
+        let image = |name: &str| json!({ "repository": name, "tag": "dev", "pullPolicy": "Never" });
+        let values = json!({
+            "image": { "operator": image("localhost/tidemark-operator"), "worker": image("localhost/tidemark") },
+            "extractNamespaces": [self.namespace],
+            "tracking": {
+                "table": self.source.table, "tables": ["*"], "region": Bed::REGION,
+                "endpoint": Bed::DYNAMODB,
+            },
+            "aws": { "secretName": "aws" },
+            "extraArgs": all,
+            "worker": { "resources": {
+                "requests": { "cpu": "10m", "memory": "64Mi" },
+                "limits": { "cpu": "1", "memory": "256Mi" },
+            }},
+        });
+        let file = self.source.file("values.json");
+        fs::write(&file, values.to_string())?;
+        let file = file.display().to_string();
+        let chart = format!("{CHARTS}/tidemark");
+        let installed = self
+            .bed()
+            .helm(&[
+                verb,
+                "tidemark",
+                &chart,
+                "-n",
+                &self.namespace,
+                "-f",
+                &file,
+                "--wait",
+                "--timeout",
+                "90s",
+            ])
+            .await;
+        if installed.is_err() {
+            bail!("{:?}\n{}", installed, self.bed().describe(&self.namespace).await);
+        }
+        Ok(())
+    }
+
+    /// `kubectl` in the release's namespace.
+    ///
+    /// # Errors
+    /// With kubectl's words.
+    pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
+        let args: Vec<&str> = ["-n", &self.namespace].iter().chain(args).copied().collect();
+        self.bed().kubectl(&args).await
+    }
+
+    /// Applies an object.
+    ///
+    /// # Errors
+    /// With the API server's words.
+    pub async fn apply(&self, object: &Value) -> Result<()> {
+        let args = ["-n", &self.namespace, "apply", "-f", "-"];
+        self.bed().kubectl_with(&args, &object.to_string()).await.map(|_| ())
+    }
+
+    /// Any objects, as JSON.
+    ///
+    /// # Errors
+    /// With kubectl's words.
+    pub async fn get(&self, args: &[&str]) -> Result<Value> {
+        self.bed().get(&self.namespace, args).await
+    }
+
+    /// Waits until the object's condition is True, and returns the object.
+    ///
+    /// # Errors
+    /// After the deadline, with the object's status and what the namespace shows.
+    pub async fn condition(&self, job: &str, name: &str, deadline: Duration) -> Result<Value> {
+        let seen = wait_until(&format!("{name} of {job}"), deadline, async || {
+            let object = self.get(&["extractjob", job]).await?;
+            let met = condition(&object, name)["status"] == "True";
+            ensure!(met, "status {}", object["status"]);
+            Ok(object)
+        })
+        .await;
+        match seen {
+            Ok(object) => Ok(object),
+            Err(error) => bail!("{error:#}\n{}", self.bed().describe(&self.namespace).await),
+        }
+    }
+
+    /// Applies a job and waits until it is Complete.
+    ///
+    /// # Errors
+    /// As [`Self::condition`].
+    pub async fn complete(&self, job: &Value) -> Result<Value> {
+        self.apply(job).await?;
+        let name = job["metadata"]["name"].as_str().context("name")?;
+        self.condition(name, "Complete", Duration::from_mins(3)).await
+    }
+
+    /// Asks for another run of a job that has an outcome.
+    ///
+    /// # Errors
+    /// With kubectl's words.
+    pub async fn request(&self, job: &str, text: &str) -> Result<()> {
+        let annotation = format!("tidemark.dev/requested-at={text}");
+        self.kubectl(&["annotate", "--overwrite", "extractjob", job, &annotation]).await.map(|_| ())
+    }
+
+    /// Asks for another run and waits until that is Complete.
+    ///
+    /// # Errors
+    /// As [`Self::condition`].
+    pub async fn again(&self, job: &str, text: &str) -> Result<Value> {
+        self.request(job, text).await?;
+        let seen =
+            wait_until(&format!("run {text} of {job}"), Duration::from_mins(3), async || {
+                let object = self.get(&["extractjob", job]).await?;
+                let met = condition(&object, "Complete")["status"] == "True"
+                    && object["status"]["outcome"]["requestedAt"] == text;
+                ensure!(met, "status {}", object["status"]);
+                Ok(object)
+            })
+            .await;
+        match seen {
+            Ok(object) => Ok(object),
+            Err(error) => bail!("{error:#}\n{}", self.bed().describe(&self.namespace).await),
+        }
+    }
+
+    /// Names of the pods of a job by role (`coordinator`, `extract`, `settle`) that are running.
+    ///
+    /// # Errors
+    /// With kubectl's words.
+    pub async fn running_pods(&self, job: &str, role: &str) -> Result<Vec<String>> {
+        let labels = format!("tidemark.dev/extract-job={job},tidemark.dev/role={role}");
+        let pods = self.get(&["pods", "-l", &labels]).await?;
+        let names = pods["items"].as_array().context("items")?.iter().filter_map(|pod| {
+            let running = pod["status"]["phase"] == "Running";
+            pod["metadata"]["name"].as_str().filter(|_| running).map(Into::into)
+        });
+        Ok(names.collect())
+    }
+
+    /// Kills a pod at once, as a lost node would: no signal that it could answer.
+    ///
+    /// # Errors
+    /// With kubectl's words.
+    pub async fn kill_pod(&self, pod: &str) -> Result<()> {
+        self.kubectl(&["delete", "pod", pod, "--grace-period=0", "--force"]).await.map(|_| ())
+    }
+
+    /// How many runs the prefix of a table has published: the commit number of `current.json`.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn published(&self, table: &str) -> Result<u64> {
+        let key = format!("{table}/_tidemark/current.json");
+        let pointer: Value =
+            serde_json::from_slice(&self.bed().object(&self.source.bucket, &key).await?)?;
+        pointer["commit"].as_u64().context("commit number")
+    }
+}
+
+/// A condition of an object; null where it has none of that name.
+pub fn condition(object: &Value, name: &str) -> Value {
+    let conditions = object["status"]["conditions"].as_array();
+    let found = conditions.and_then(|all| all.iter().find(|one| one["type"] == name));
+    found.cloned().unwrap_or(Value::Null)
+}
