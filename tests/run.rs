@@ -94,7 +94,7 @@ fn incremental_runs_lose_no_row_and_double_none() -> Result<()> {
         ensure!(third["rows"] == 0, "{third}");
         let legacy = source.legacy_item("public.orders").await?.context("item L")?;
         ensure!(text(&legacy, "extract_successful") == "Y" && text(&legacy, "hwm_value") == "-1", "{legacy}");
-        let max = bed.psql(db, "select max(at) from orders").await?;
+        let max = bed.psql(db, "select to_char(max(at), 'YYYY-MM-DD HH24:MI:SS.US') from orders").await?;
         ensure!(text(&legacy, "lwm_value") == max.trim(), "{legacy} {max}");
         let rows = bed
             .read_parquet(&source.bucket, "public.orders",
