@@ -237,15 +237,27 @@ impl Release {
         self.kubectl(&["delete", "pod", pod, "--grace-period=0", "--force"]).await.map(|_| ())
     }
 
-    /// How many runs the prefix of a table has published: the commit number of `current.json`.
+    /// How many runs the prefix of a table has published: the chain that `current.json` ends, and
+    /// what its runs replaced.
     ///
     /// # Errors
     /// If there is none.
     pub async fn published(&self, table: &str) -> Result<u64> {
-        let key = format!("{table}/_tidemark/current.json");
-        let pointer: Value =
-            serde_json::from_slice(&self.bed().object(&self.source.bucket, &key).await?)?;
-        pointer["commit"].as_u64().context("commit number")
+        let read = async |key: String| {
+            let body = self.bed().object(&self.source.bucket, &key).await?;
+            serde_json::from_slice::<Value>(&body).context("parse a control object")
+        };
+        let pointer = read(format!("{table}/_tidemark/current.json")).await?;
+        let mut runs = std::collections::BTreeSet::new();
+        let mut next = pointer["run"].as_str().map(String::from);
+        while let Some(run) = next {
+            let manifest = read(format!("{table}/_tidemark/{run}/manifest.json")).await?;
+            let replaced = manifest["replaces"].as_array().context("replaces")?;
+            runs.extend(replaced.iter().filter_map(|run| run.as_str().map(String::from)));
+            runs.insert(run);
+            next = manifest["parent"].as_str().map(String::from);
+        }
+        Ok(u64::try_from(runs.len())?)
     }
 }
 

@@ -1,0 +1,198 @@
+//! The protocol against stores in memory: every death after every write ends in one published run.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by failing")]
+
+mod stores;
+
+use crds::condition::Exit;
+use crds::extract_job::ExtractType;
+use crds::task::SettleOrder;
+use crds::tracking::{Mode, RunState};
+use crds::{Reason, Report};
+use stores::{Stores, order, task};
+use worker_core::commits::{Carrier, Ending, Role};
+
+const LEASE: i64 = 600;
+
+fn hold(attempt: u32, kind: ExtractType) -> Carrier {
+    Carrier::new(Role::Hold { task: Box::new(task("a", attempt, kind)), last: false }, LEASE)
+}
+
+fn settle(attempt: u32, kind: ExtractType, order: SettleOrder) -> Carrier {
+    let task = Box::new(task("a", attempt, kind));
+    Carrier::new(Role::Settle { task, order: Box::new(order) }, LEASE)
+}
+
+#[test]
+fn an_incremental_run_moves_the_watermark_to_the_maximum_seen() {
+    let mut stores = Stores::new();
+    let ending = stores.drive(hold(1, ExtractType::PE), usize::MAX).unwrap();
+    assert!(matches!(ending, Ending::Published(_)), "{ending:?}");
+    let legacy = stores.legacy().unwrap();
+    assert_eq!(legacy.lwm_value.as_deref(), Some("20"));
+    assert_eq!(legacy.hwm_value.as_deref(), Some("-1"));
+    assert_eq!(legacy.extract_successful.as_deref(), Some("Y"));
+    assert_eq!(stores.pointer().unwrap().commit, 1);
+    stores.check();
+}
+
+#[test]
+fn a_request_that_was_answered_is_not_run_again() {
+    let mut stores = Stores::new();
+    stores.drive(hold(1, ExtractType::FE), usize::MAX).unwrap();
+    let ending = stores.drive(hold(2, ExtractType::FE), usize::MAX).unwrap();
+    assert_eq!(ending, Ending::Answered);
+    assert_eq!(stores.pointer().unwrap().commit, 1);
+}
+
+#[test]
+fn a_late_duplicate_of_an_attempt_is_fenced() {
+    let mut stores = Stores::new();
+    stores.drive(hold(1, ExtractType::PE), 2);
+    let ending = stores.drive(hold(1, ExtractType::PE), usize::MAX).unwrap();
+    let Ending::Failed(failure) = ending else { panic!("{ending:?}") };
+    assert_eq!(failure.exit, Exit::Fenced);
+}
+
+/// Dies after `writes` writes, is settled, and tried again: whatever the number, the end is the same.
+fn dies_after(kind: ExtractType, writes: usize, settle_dies: usize) -> bool {
+    let mut stores = Stores::new();
+    let whole = stores.drive(hold(1, kind), writes).is_some();
+    stores.drive(settle(1, kind, order(false, false)), settle_dies);
+    let ending = stores.drive(settle(1, kind, order(false, false)), usize::MAX).unwrap();
+    assert_eq!(ending, Ending::Settled, "after {writes} writes");
+    let run = stores.run();
+    assert!(run.is_none_or(|run| !run.state.is_open()), "after {writes} writes");
+    let ending = stores.drive(hold(2, kind), usize::MAX).unwrap();
+    assert!(matches!(ending, Ending::Published(_) | Ending::Answered), "{writes}: {ending:?}");
+    assert_eq!(stores.published(), 1, "runs published after {writes} writes");
+    assert_eq!(stores.legacy().unwrap().extract_successful.as_deref(), Some("Y"));
+    assert!(stores.uploads.is_empty(), "open uploads after {writes} writes");
+    stores.check();
+    whole
+}
+
+#[test]
+fn whatever_dies_after_whichever_write_one_run_is_published() {
+    for kind in [ExtractType::PE, ExtractType::FE] {
+        let mut writes = 0;
+        while !dies_after(kind, writes, usize::MAX) {
+            for settle_dies in 0..6 {
+                dies_after(kind, writes, settle_dies);
+            }
+            writes += 1;
+        }
+        assert!(writes >= 9, "only {writes} writes were seen");
+    }
+}
+
+#[test]
+fn a_run_that_failed_leaves_its_window_to_the_next() {
+    let mut stores = Stores::new();
+    // claim, source.json, plan, PIN
+    stores.drive(hold(1, ExtractType::PE), 4);
+    let before = stores.run().unwrap();
+    assert_eq!(before.state, RunState::Running);
+    stores.drive(settle(1, ExtractType::PE, order(false, false)), usize::MAX).unwrap();
+    stores.rows_up_to = 99;
+    stores.drive(hold(2, ExtractType::PE), usize::MAX).unwrap();
+    let after = stores.run().unwrap();
+    assert_eq!(
+        (before.window.as_ref().unwrap().low.clone(), before.window.unwrap().high),
+        (after.window.as_ref().unwrap().low.clone(), after.window.unwrap().high),
+    );
+}
+
+#[test]
+fn a_decided_run_is_carried_by_settle_and_never_failed() {
+    let mut stores = Stores::new();
+    // claim, source.json, plan, PIN, manifest, DECIDE
+    stores.drive(hold(1, ExtractType::PE), 6);
+    assert_eq!(stores.run().unwrap().state, RunState::Committing);
+    stores.drive(settle(1, ExtractType::PE, order(true, true)), usize::MAX).unwrap();
+    assert_eq!(stores.run().unwrap().state, RunState::Published);
+    assert_eq!(stores.published(), 1);
+    stores.check();
+}
+
+#[test]
+fn a_settled_attempt_never_claims() {
+    let mut stores = Stores::new();
+    let ending = stores.drive(settle(1, ExtractType::PE, order(true, false)), usize::MAX).unwrap();
+    assert_eq!(ending, Ending::Settled);
+    let ending = stores.drive(hold(1, ExtractType::PE), usize::MAX).unwrap();
+    assert!(matches!(ending, Ending::Failed(_)), "{ending:?}");
+    assert!(stores.run().is_none());
+}
+
+#[test]
+fn a_live_run_of_another_is_left_alone_until_its_deadline() {
+    let mut stores = Stores::new();
+    stores.drive(hold(1, ExtractType::PE), 4);
+    let other = || {
+        let task = Box::new(task("b", 1, ExtractType::PE));
+        Carrier::new(Role::Hold { task, last: true }, LEASE)
+    };
+    let Ending::Failed(failure) = stores.drive(other(), usize::MAX).unwrap() else { panic!() };
+    assert_eq!((failure.exit, failure.report.reason), (Exit::Fenced, Reason::SourceBusy));
+    stores.now += LEASE + 1;
+    let ending = stores.drive(other(), usize::MAX).unwrap();
+    assert!(matches!(ending, Ending::Published(_)), "{ending:?}");
+}
+
+#[test]
+fn somebody_elses_write_of_the_watermark_wins() {
+    let mut stores = Stores::new();
+    stores.drive(hold(1, ExtractType::PE), 5);
+    let mut legacy = stores.legacy().unwrap();
+    legacy.lwm_value = Some("7".to_owned());
+    stores.put_legacy(legacy);
+    stores.drive(settle(1, ExtractType::PE, order(false, false)), usize::MAX).unwrap();
+    assert_eq!(stores.run().unwrap().owed, None, "an owed window is void");
+    stores.drive(hold(2, ExtractType::PE), usize::MAX).unwrap();
+    let run = stores.run().unwrap();
+    assert_eq!(run.mode, Mode::PE);
+    assert_eq!(run.window.unwrap().low.as_deref(), Some("7"));
+}
+
+#[test]
+fn a_lost_item_is_never_taken_for_a_first_run() {
+    for lost in ["L", "R"] {
+        let mut stores = Stores::new();
+        stores.drive(hold(1, ExtractType::PE), usize::MAX).unwrap();
+        stores.lose(lost);
+        let mut carrier = hold(2, ExtractType::PE);
+        if let Role::Hold { task, .. } = &mut carrier.role {
+            task.owner.requested_at = Some("again".to_owned());
+        }
+        let Ending::Failed(failure) = stores.drive(carrier, usize::MAX).unwrap() else { panic!() };
+        assert_eq!((failure.exit, failure.report.reason), (Exit::Permanent, Reason::TrackingLost));
+    }
+}
+
+#[test]
+fn a_full_extract_removes_what_it_replaces_only_once_the_pointer_is_there() {
+    let mut stores = Stores::new();
+    stores.drive(hold(1, ExtractType::FE), usize::MAX).unwrap();
+    let mut again = hold(2, ExtractType::FE);
+    if let Role::Hold { task, .. } = &mut again.role {
+        task.owner.requested_at = Some("again".to_owned());
+    }
+    stores.drive(again, usize::MAX).unwrap();
+    assert_eq!(stores.published(), 2);
+    assert_eq!(stores.files.len(), 2, "files of the second run only");
+    stores.check();
+}
+
+#[test]
+fn an_order_names_its_report() {
+    let order = SettleOrder {
+        last: true,
+        aborted: false,
+        report: Report::new(Reason::PodLost, "the pod is gone", "look"),
+    };
+    let mut stores = Stores::new();
+    stores.drive(hold(1, ExtractType::PE), 4);
+    stores.drive(settle(1, ExtractType::PE, order), usize::MAX).unwrap();
+    let result = stores.outcome("a").unwrap().result.unwrap();
+    assert_eq!(result.report.unwrap().reason, Reason::PodLost);
+}
