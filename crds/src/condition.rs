@@ -64,6 +64,8 @@ words! {
         Committing,
         /// Another run holds the source.
         SourceBusy,
+        /// Published, but nothing kept the window's end below rows that commit late.
+        Unguarded,
         /// The next attempt is due after a pause.
         RetryPending,
         /// The object is being deleted.

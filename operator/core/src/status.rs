@@ -2,7 +2,7 @@
 //! Bound: seven conditions. Fails: never.
 
 use crds::status::{LastSuccess, Partitions, StatusWindow};
-use crds::tracking::{OutcomeResult, Owner, TrackedOutcome};
+use crds::tracking::{Guard, OutcomeResult, Owner, TrackedOutcome};
 use crds::{ConditionType, ExtractJobStatus, Phase, Reason, Report};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
@@ -154,7 +154,14 @@ pub fn complete(seen: &Observed, result: &OutcomeResult, attempt: u32) -> Extrac
 pub fn success_report(result: &OutcomeResult) -> Report {
     let run = result.run.map(|run| run.to_string()).unwrap_or_default();
     let message = format!("run {run} published {} rows in {} files", result.rows, result.files);
+    let guard = result.window.as_ref().and_then(|window| window.guard);
     match &result.report {
+        None if guard == Some(Guard::Unguarded) => Report::new(
+            Reason::Unguarded,
+            format!("{message}; unguarded: a row that commits late below the end is never taken"),
+            "set watermark.lag, or stampedBy: database where the server writes the column, and \
+             timeZone where the column has no zone",
+        ),
         None => Report::new(Reason::Succeeded, message, ""),
         Some(odd) => Report::new(
             Reason::Succeeded,
