@@ -1,1 +1,319 @@
-//! Being written.
+//! Promise 4 on the real cluster: whoever is killed, and whenever, the end is the same as without:
+//! one published run, all rows once, and no attempt for ever.
+
+use std::fs;
+use std::process::Stdio;
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use harness::{Access, Bed, Release, wait_until};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader, Lines};
+use tokio::process::{Child, ChildStdout};
+
+/// How long a step of a run may take on a busy machine.
+const STEP: Duration = Duration::from_secs(90);
+/// Name of the table and of its object.
+const NAME: &str = "events";
+/// Rows where a range should be read at once.
+const FEW: u64 = 1_000;
+/// Rows where reading a range should take a while.
+const MANY: u64 = 2_000_000;
+/// The exit code of a container whose process was killed.
+const KILLED: i32 = 128 + 9;
+
+#[test]
+fn of_a_worker_killed_in_mid_stream_only_its_range_is_done_again() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let release = Release::new(bed, "killworker", &[]).await?;
+        let mut job = extract_of(&release, MANY, 3).await?;
+        job["spec"]["worker"] = json!({ "parallelism": 3, "resources": {
+            "requests": { "cpu": "10m", "memory": "64Mi" },
+            "limits": { "cpu": "300m", "memory": "256Mi" } } });
+        release.apply(&job).await?;
+        // the first part is under way, so the stream is; the record ends a range
+        let dead = wait_until("an upload of range 1", STEP, async || {
+            open(&release, "/part-00001-").await?.pop().context("none yet")
+        })
+        .await?;
+        let labels = format!("{},batch.kubernetes.io/job-completion-index=1", labels("extract"));
+        let pod = one(&release, &["pods", "-l", &labels]).await?;
+        kill_process(&pod)?;
+
+        ends_once(&release, MANY, 1).await?;
+        let pods = release.get(&["pods", "-l", &self::labels("extract")]).await?;
+        let mut seen: Vec<(&str, i64)> = items(&pods)?
+            .iter()
+            .filter_map(|pod| {
+                let index = &pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"];
+                let end = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
+                Some((index.as_str()?, end["exitCode"].as_i64()?))
+            })
+            .collect();
+        seen.sort_unstable();
+        ensure!(seen == [("0", 0), ("1", 0), ("1", KILLED.into()), ("2", 0)], "{seen:?}");
+        ensure!(jobs(&release, "settle").await? == 0, "a settled run");
+        let keys = bed.keys(&release.source.bucket, NAME).await?;
+        let files = keys.iter().filter(|key| key.contains("/part-")).count();
+        ensure!(files == 3 && !keys.contains(&dead), "{dead} was published: {keys:?}");
+        // it stays unseen until somebody sweeps it; all others are completed
+        let left = open(&release, "").await?;
+        ensure!(left.iter().all(|key| *key == dead), "{left:?}, killed {dead}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_coordinator_killed_before_claim_is_followed_by_one_that_publishes_once() -> Result<()> {
+    killed_coordinator("before-claim", None, 2)
+}
+
+#[test]
+fn a_coordinator_killed_after_pin_is_followed_by_one_that_publishes_once() -> Result<()> {
+    killed_coordinator("after-pin", Some("running"), 2)
+}
+
+#[test]
+fn of_a_coordinator_killed_after_decide_the_run_is_carried_on_and_published_once() -> Result<()> {
+    killed_coordinator("after-decide", Some("committing"), 1)
+}
+
+/// The coordinator of attempt 1 is killed at `point`, where the run has `state`.
+fn killed_coordinator(point: &str, state: Option<&str>, attempts: u64) -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let pause = format!("--worker-env=TIDEMARK_TEST_PAUSE={point}@1");
+        let release = Release::new(bed, point, &[&pause]).await?;
+        let job = extract_of(&release, FEW, 2).await?;
+        release.apply(&job).await?;
+        let pod = paused(&release, point).await?;
+        let run = release.source.run_item(NAME).await?;
+        let found = run.as_ref().and_then(|run| run["state"].as_str());
+        ensure!(found == state, "{run:?}");
+        kill_process(&pod)?;
+        ends_once(&release, FEW, attempts).await?;
+        ensure!(jobs(&release, "settle").await? == 1, "settled once");
+        let left = open(&release, "").await?;
+        ensure!(left.is_empty(), "open: {left:?}");
+        Ok(())
+    })
+}
+
+#[test]
+fn an_operator_killed_after_it_made_the_coordinator_job_goes_on_with_it() -> Result<()> {
+    killed_operator("coordinator")
+}
+
+#[test]
+fn an_operator_killed_after_it_made_the_extract_job_goes_on_with_it() -> Result<()> {
+    killed_operator("extract")
+}
+
+/// The operator is killed as soon as there is a Job of `role`.
+fn killed_operator(role: &str) -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let release = Release::new(bed, &format!("op-{role}"), &[]).await?;
+        let job = extract_of(&release, FEW, 2).await?;
+        let operator = operator(&release).await?;
+        let mut jobs_made = JobWatch::start(&release, role)?;
+        release.apply(&job).await?;
+        jobs_made.first().await?;
+        kill_process(&operator)?;
+        ends_once(&release, FEW, 1).await?;
+        ensure!(jobs(&release, "settle").await? == 0, "a settled run");
+        ensure!(open(&release, "").await?.is_empty(), "open uploads");
+        was_killed_once(&release).await
+    })
+}
+
+#[test]
+fn an_operator_killed_after_it_made_a_settle_job_goes_on_with_it() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let pause = "--worker-env=TIDEMARK_TEST_PAUSE=after-pin@1";
+        let release = Release::new(bed, "op-settle", &[pause]).await?;
+        let job = extract_of(&release, FEW, 2).await?;
+        let operator = operator(&release).await?;
+        release.apply(&job).await?;
+        let coordinator = paused(&release, "after-pin").await?;
+        let mut jobs_made = JobWatch::start(&release, "settle")?;
+        kill_process(&coordinator)?;
+        jobs_made.first().await?;
+        kill_process(&operator)?;
+        ends_once(&release, FEW, 2).await?;
+        ensure!(jobs(&release, "settle").await? == 1, "settled once");
+        ensure!(open(&release, "").await?.is_empty(), "open uploads");
+        was_killed_once(&release).await
+    })
+}
+
+/// A table of `rows` rows that compress badly, and a full extract of it in `ranges` ranges.
+async fn extract_of(release: &Release, rows: u64, ranges: u32) -> Result<Value> {
+    let sql = format!(
+        "create table {NAME} (id bigint primary key, name text, other text);
+         insert into {NAME} select i, md5(i::text), md5((-i)::text) from generate_series(1, {rows}) i"
+    );
+    release.source.bed.psql(&release.source.database, &sql).await?;
+    let mut job = release.source.job(NAME, "FE");
+    job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": ranges });
+    Ok(job)
+}
+
+/// The object is Complete in this attempt: one run is published, every row is in it once, the old
+/// item says so too, and nothing goes on.
+async fn ends_once(release: &Release, rows: u64, attempts: u64) -> Result<()> {
+    let (bed, source) = (release.source.bed, &release.source);
+    let object = release.condition(NAME, "Complete", STEP).await?;
+    let status = &object["status"];
+    ensure!(status["attempt"] == attempts && status["rows"] == rows, "{status}");
+    ensure!(release.published(NAME).await? == 1, "published runs");
+    let sql = "select count(*) n, count(distinct id) ids, sum(id)::bigint total,
+               count(*) filter (name = md5(id::varchar) and other = md5((-id)::varchar)) whole from t";
+    let read = bed.read_parquet(&source.bucket, NAME, sql).await?;
+    let total = rows * (rows + 1) / 2;
+    let want = json!({ "n": rows, "ids": rows, "total": total, "whole": rows });
+    ensure!(read == [want.clone()], "{read:?}, not {want}");
+    let run = source.run_item(NAME).await?.context("run item")?;
+    ensure!(run["state"] == "Y", "{run}");
+    let legacy = source.legacy_item(NAME).await?.context("old item")?;
+    ensure!(legacy["extract_successful"] == "Y", "{legacy}");
+
+    looks_again(release).await?;
+    let made = jobs(release, "coordinator").await?;
+    ensure!(made == usize::try_from(attempts)?, "{made} coordinators for {attempts} attempts");
+    let all = format!("tidemark.dev/extract-job={NAME}");
+    wait_until("the end of all Jobs", STEP, async || {
+        let jobs = release.get(&["jobs", "-l", &all]).await?;
+        let active = items(&jobs)?.iter().filter(|job| job["status"]["active"].as_u64() > Some(0));
+        ensure!(active.count() == 0, "{jobs}");
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until the operator has looked at the object once more.
+async fn looks_again(release: &Release) -> Result<()> {
+    wait_until("a further look", STEP, async || {
+        let before = release.reconciles().await?;
+        release.kubectl(&["annotate", "extractjob", NAME, "look=1", "--overwrite"]).await?;
+        wait_until("it", Duration::from_secs(5), async || {
+            ensure!(release.reconciles().await? > before, "not after {before}");
+            Ok(())
+        })
+        .await?;
+        release.kubectl(&["annotate", "extractjob", NAME, "look-"]).await.map(|_| ())
+    })
+    .await
+}
+
+/// Waits until the coordinator stands at a pause point, and returns its pod.
+async fn paused(release: &Release, point: &str) -> Result<Value> {
+    let waited = wait_until(&format!("the coordinator at {point}"), STEP, async || {
+        let pod = one(release, &["pods", "-l", &labels("coordinator")]).await?;
+        let name = pod["metadata"]["name"].as_str().context("name")?;
+        let log = release.kubectl(&["logs", name]).await?;
+        let there = log.lines().any(|line| line.contains("paused") && line.contains(point));
+        ensure!(there, "{log}");
+        Ok(pod)
+    })
+    .await;
+    match waited {
+        Ok(pod) => Ok(pod),
+        Err(error) => {
+            bail!("{error:#}\n{}", release.source.bed.describe(&release.namespace).await)
+        }
+    }
+}
+
+fn labels(role: &str) -> String {
+    format!("tidemark.dev/extract-job={NAME},tidemark.dev/role={role}")
+}
+
+fn items(list: &Value) -> Result<&Vec<Value>> {
+    list["items"].as_array().context("items")
+}
+
+/// The only object of a list.
+async fn one(release: &Release, args: &[&str]) -> Result<Value> {
+    let list = release.get(args).await?;
+    let [one] = items(&list)?.as_slice() else { bail!("not one of {args:?}: {list}") };
+    Ok(one.clone())
+}
+
+/// The operator's pod: it has no role in a run.
+async fn operator(release: &Release) -> Result<Value> {
+    one(release, &["pods", "-l", "!tidemark.dev/role"]).await
+}
+
+/// The operator was started again, once.
+async fn was_killed_once(release: &Release) -> Result<()> {
+    let pod = operator(release).await?;
+    let container = &pod["status"]["containerStatuses"][0];
+    let code = &container["lastState"]["terminated"]["exitCode"];
+    ensure!(container["restartCount"] == 1 && *code == KILLED, "{container}");
+    Ok(())
+}
+
+/// How many Jobs of a role the object has.
+async fn jobs(release: &Release, role: &str) -> Result<usize> {
+    let jobs = release.get(&["jobs", "-l", &labels(role)]).await?;
+    Ok(items(&jobs)?.len())
+}
+
+/// Keys of the open uploads that contain `part`.
+async fn open(release: &Release, part: &str) -> Result<Vec<String>> {
+    let source = &release.source;
+    let s3 = source.bed.s3(Access::Admin);
+    let listed = s3.list_multipart_uploads().bucket(&source.bucket).send().await?;
+    let keys = listed.uploads().iter().filter_map(|upload| upload.key().map(str::to_owned));
+    Ok(keys.filter(|key| key.contains(part)).collect())
+}
+
+/// Kills the product's process in a pod, as a lack of memory would. The bed's processes are children
+/// of this machine, and their control group names their pod.
+fn kill_process(pod: &Value) -> Result<()> {
+    let uid = pod["metadata"]["uid"].as_str().context("uid")?;
+    for entry in fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // a process may end meanwhile
+        let read = |file| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
+        if read("cgroup").contains(uid) && read("comm").starts_with("tidemark") {
+            kill(Pid::from_raw(pid), Signal::SIGKILL)?;
+            return Ok(());
+        }
+    }
+    bail!("no process in {}", pod["metadata"]["name"])
+}
+
+/// Watches for Jobs: sooner than looking again and again.
+struct JobWatch {
+    lines: Lines<BufReader<ChildStdout>>,
+    _child: Child,
+}
+
+impl JobWatch {
+    fn start(release: &Release, role: &str) -> Result<Self> {
+        let bed = release.source.bed;
+        let mut child = bed
+            .command(bed.state.join("tools/kubectl"))
+            .env("KUBECONFIG", bed.kubeconfig())
+            .args(["-n", &release.namespace, "get", "jobs", "--watch", "-o", "name"])
+            .args(["-l", &labels(role)])
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()?;
+        let lines = BufReader::new(child.stdout.take().context("stdout")?).lines();
+        Ok(Self { lines, _child: child })
+    }
+
+    async fn first(&mut self) -> Result<String> {
+        let line = tokio::time::timeout(STEP, self.lines.next_line()).await.context("a Job")??;
+        line.context("the watch ended")
+    }
+}
