@@ -160,21 +160,31 @@ impl World {
             }
             Some(_) | None => None,
         };
-        let control = self.control(&self.task.spec.output.uri)?;
-        let pointer: Option<(Pointer, String)> = control.read(&control.prefix.pointer()).await?;
-        let identity: Option<(SourceIdentity, String)> =
-            control.read(&control.prefix.source()).await?;
+        let (pointer, identity) = self.prefix_says().await?;
         let seen = Seen {
             now: now(),
             run,
             legacy,
             outcome,
             holder_outcome,
-            pointer: pointer.map(|(pointer, _)| pointer),
-            identity: identity.map(|(identity, _)| identity),
+            pointer,
+            identity,
             own_identity: self.identity(),
         };
         Ok(Event::Seen(Box::new(seen), RunId(Uuid::now_v7())))
+    }
+
+    /// What a claim turns on. Settle claims nothing, and must end what never had a bucket or the
+    /// right to look into it: it does not look.
+    async fn prefix_says(&self) -> Result<(Option<Pointer>, Option<SourceIdentity>), Failure> {
+        if self.login.is_none() {
+            return Ok((None, None));
+        }
+        let control = self.control(&self.task.spec.output.uri)?;
+        let pointer: Option<(Pointer, String)> = control.read(&control.prefix.pointer()).await?;
+        let identity: Option<(SourceIdentity, String)> =
+            control.read(&control.prefix.source()).await?;
+        Ok((pointer.map(|(pointer, _)| pointer), identity.map(|(identity, _)| identity)))
     }
 
     fn identity(&self) -> SourceIdentity {
