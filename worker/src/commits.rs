@@ -12,12 +12,14 @@ use crds::{RunId, Task};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::time::Instant;
 use uuid::Uuid;
+use worker_core::batches::MemoryBudget;
 use worker_core::commits::{Act, Carrier, Effect, Ending, Event, Held, Reply, Seen, Tidy, step};
 use worker_core::error::Failure;
 use worker_core::manifests::{Manifest, Pointer, SourceIdentity};
 use worker_core::plan::CONTROL_VERSION;
 use worker_core::records::TaskRecord;
 
+use crate::batches::budget_from_cgroup;
 use crate::bounds::Holder;
 use crate::control::{Control, Only};
 use crate::extract::{Extraction, here};
@@ -34,8 +36,13 @@ const WRITES_AT_ONCE: usize = 16;
 /// Who reads the ranges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readers {
-    /// This process, so many ranges at a time.
-    Here(usize),
+    /// This process.
+    Here {
+        /// Ranges read at a time.
+        parallel: usize,
+        /// Memory for all of them.
+        budget: MemoryBudget,
+    },
     /// Pods of an extract Job; a plan of at most one range is read here all the same.
     Pods,
 }
@@ -258,11 +265,11 @@ impl World {
         let ranges = held.plan.ranges.len();
         let mine = ranges <= 1 || self.readers != Readers::Pods;
         if mine && self.extraction.is_none() {
-            let parallel = match self.readers {
-                Readers::Here(parallel) => parallel,
-                Readers::Pods => 1,
+            let (parallel, budget) = match self.readers {
+                Readers::Here { parallel, budget } => (parallel, budget),
+                Readers::Pods => (1, budget_from_cgroup()),
             };
-            self.extraction = Some(here(self, held, parallel)?);
+            self.extraction = Some(here(self, held, parallel, budget)?);
         }
         let control = self.control(&held.run.uri)?;
         let mut beat = Instant::now() + self.durations.heartbeat;

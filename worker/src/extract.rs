@@ -14,7 +14,6 @@ use worker_core::manifests::to_body;
 use worker_core::plan::Plan;
 use worker_core::records::TaskRecord;
 
-use crate::batches::budget_from_cgroup;
 use crate::commits::World;
 use crate::control::{Control, Only};
 use crate::flow::{Extract, extract_range};
@@ -137,11 +136,16 @@ impl Extraction {
     }
 }
 
-/// Begins to read all ranges of a plan here, `parallel` at a time.
+/// Begins to read all ranges of a plan here, `parallel` at a time, which share the budget.
 ///
 /// # Errors
 /// `InvalidSpec` for a bad uri.
-pub fn here(world: &World, held: &Held, parallel: usize) -> Result<Extraction, Failure> {
+pub fn here(
+    world: &World,
+    held: &Held,
+    parallel: usize,
+    budget: MemoryBudget,
+) -> Result<Extraction, Failure> {
     let Some(login) = world.login.clone() else { return Err(Failure::stopped()) };
     let parallel = parallel.max(1);
     let (stop, receiver) = watch::channel(false);
@@ -151,7 +155,7 @@ pub fn here(world: &World, held: &Held, parallel: usize) -> Result<Extraction, F
         login,
         s3: world.stores.s3.clone(),
         control: Control::new(world.stores.s3.clone(), &held.run.uri)?,
-        budget: budget_from_cgroup().shared(parallel),
+        budget: budget.shared(parallel),
         stop: receiver,
         pause: world.pause.clone(),
     };

@@ -12,6 +12,7 @@ use crds::tracking::{OutcomeItem, Owner, outcome_key};
 use crds::{ExtractJob, HASH_VERSION, Reason, RunId, Task};
 use serde_json::json;
 use uuid::Uuid;
+use worker_core::batches::MemoryBudget;
 use worker_core::commits::transitions::answers_complete;
 use worker_core::commits::{Carrier, Ending, Role};
 use worker_core::error::Failure;
@@ -300,10 +301,12 @@ async fn local_run(local: &Local, durations: Durations) -> Result<String, Failur
     let (stores, login) = local_world(local, &task).await?;
     let count = task.spec.worker.as_ref().and_then(|worker| worker.parallelism);
     let parallel = count.and_then(|count| usize::try_from(count).ok());
+    let budget =
+        local.memory_bytes.map_or_else(budget_from_cgroup, |bytes| MemoryBudget::new(Some(bytes)));
     let mut world = World {
         stores,
         login: Some(login),
-        readers: Readers::Here(parallel.unwrap_or(LOCAL_RANGES_AT_ONCE)),
+        readers: Readers::Here { parallel: parallel.unwrap_or(LOCAL_RANGES_AT_ONCE), budget },
         durations,
         stop: listen()?,
         pause: Pause::parse(local.pause.as_deref(), task.attempt),

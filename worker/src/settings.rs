@@ -88,6 +88,9 @@ pub struct Local {
     /// Fail when another run holds the source, instead of waiting for its deadline.
     #[arg(long)]
     pub no_wait: bool,
+    /// Bytes of memory that this process may use; the container's limit when left out.
+    #[arg(long, env = "TIDEMARK_MEMORY_BYTES")]
+    pub memory_bytes: Option<u64>,
     /// A pause point for tests.
     #[arg(long, env = crate::pause::PAUSE_ENV, hide = true)]
     pub pause: Option<String>,
