@@ -1,1 +1,469 @@
-//! Being written.
+//! Promises 3 and 5 on the real cluster: what goes wrong is said clearly, and once it is mended the
+//! run succeeds; what cannot be run is refused when it is applied.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use harness::{Access, Bed, Release, condition, unique, wait_until};
+use serde_json::{Value, json};
+use tokio::net::{TcpListener, TcpStream};
+
+/// Manifests that teach; those that are refused lie in `refused/`.
+const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/examples");
+/// How soon a failure must be told.
+const TOLD_WITHIN: f64 = 30.0;
+/// How long what leads to the failure may take, and the telling of it.
+const FAILURE_DEADLINE: Duration = Duration::from_secs(90);
+/// How long a look at something that is there already may take.
+const LOOK_DEADLINE: Duration = Duration::from_secs(15);
+
+fn items(list: &Value) -> impl Iterator<Item = &Value> {
+    list["items"].as_array().into_iter().flatten()
+}
+
+fn contains(value: &Value, part: &str) -> bool {
+    value.as_str().is_some_and(|text| text.contains(part))
+}
+
+/// Seconds from one instant to another, by the database's calendar.
+async fn seconds(release: &Release, from: &Value, to: &Value) -> Result<f64> {
+    let (from, to) = (from.as_str().context("from")?, to.as_str().context("to")?);
+    let sql = format!("select extract(epoch from timestamptz '{to}' - timestamptz '{from}')");
+    let said = release.source.bed.psql("postgres", &sql).await?;
+    said.parse().with_context(|| format!("seconds: {said}"))
+}
+
+/// All conditions that are True are of these types and say the same, with a remedy.
+fn says_one_thing(object: &Value, types: &[&str], reason: &str, remedy: &str) -> Result<()> {
+    let status = &object["status"];
+    let all = status["conditions"].as_array().context("conditions")?;
+    let held: Vec<&Value> = all.iter().filter(|one| one["status"] == "True").collect();
+    let mut names: Vec<&str> = held.iter().filter_map(|one| one["type"].as_str()).collect();
+    names.sort_unstable();
+    ensure!(names == types, "{names:?}: {status}");
+    for one in held {
+        ensure!(one["reason"] == reason, "{one}");
+        ensure!(contains(&one["message"], "; remedy: "), "{one}");
+        ensure!(contains(&one["message"], remedy), "{one}");
+    }
+    Ok(())
+}
+
+/// An Event of type Warning about the object says it too.
+async fn an_event_says(release: &Release, job: &str, reason: &str, remedy: &str) -> Result<()> {
+    let about = format!("involvedObject.kind=ExtractJob,involvedObject.name={job}");
+    wait_until("the Event", LOOK_DEADLINE, async || {
+        let events = release.get(&["events", "--field-selector", &about]).await?;
+        let found = items(&events).any(|event| {
+            event["type"] == "Warning"
+                && event["reason"] == reason
+                && contains(&event["message"], remedy)
+        });
+        ensure!(found, "{events}");
+        Ok(())
+    })
+    .await
+}
+
+/// When the last of the job's pods that failed ended.
+async fn last_failure(release: &Release, job: &str) -> Result<Value> {
+    let label = format!("tidemark.dev/extract-job={job}");
+    let pods = release.get(&["pods", "-l", &label]).await?;
+    let ends = items(&pods).filter_map(|pod| {
+        let end = &pod["status"]["containerStatuses"][0]["state"]["terminated"];
+        end["finishedAt"].as_str().filter(|_| end["exitCode"] != 0)
+    });
+    let last = ends.max().with_context(|| format!("no pod failed: {pods}"))?;
+    Ok(json!(last))
+}
+
+/// Applies a job of which a pod will fail, and sees that the failure is told.
+async fn fails(release: &Release, job: &Value, reason: &str, remedy: &str) -> Result<Value> {
+    let name = job["metadata"]["name"].as_str().context("name")?;
+    release.apply(job).await?;
+    is_told(release, name, reason, remedy).await
+}
+
+/// Sees that a pod's failure is told: by one thing said, by an Event, and soon.
+async fn is_told(release: &Release, name: &str, reason: &str, remedy: &str) -> Result<Value> {
+    let object = release.condition(name, "Failed", FAILURE_DEADLINE).await?;
+    says_one_thing(&object, &["Failed", "Stalled"], reason, remedy)?;
+    an_event_says(release, name, reason, remedy).await?;
+    let (from, to) = (
+        last_failure(release, name).await?,
+        condition(&object, "Failed")["lastTransitionTime"].clone(),
+    );
+    let took = seconds(release, &from, &to).await?;
+    ensure!((0.0..=TOLD_WITHIN).contains(&took), "{took} s from {from} to {to}");
+    Ok(object)
+}
+
+/// `extract_successful` of the old job's item; null where there is none.
+async fn successful(release: &Release, table: &str) -> Result<Value> {
+    let item = release.source.legacy_item(table).await?;
+    Ok(item.map_or(Value::Null, |item| item["extract_successful"].clone()))
+}
+
+/// After the mending: another request takes the whole table.
+async fn succeeds_after(release: &Release, name: &str, table: &str, rows: u64) -> Result<()> {
+    let object = release.again(name, "mended").await?;
+    ensure!(object["status"]["rows"] == rows, "{}", object["status"]);
+    ensure!(successful(release, table).await? == "Y", "{}", object["status"]);
+    counts(release, table, rows).await
+}
+
+/// The published files hold this many rows.
+async fn counts(release: &Release, table: &str, rows: u64) -> Result<()> {
+    let source = &release.source;
+    let sql = "select count(*) n, count(distinct id) d from t";
+    let read = source.bed.read_parquet(&source.bucket, table, sql).await?;
+    ensure!(read[0] == json!({ "n": rows, "d": rows }), "{}", read[0]);
+    Ok(())
+}
+
+async fn numbers(release: &Release, table: &str, from: u32, to: u32) -> Result<()> {
+    let sql = format!(
+        "create table if not exists {table} (id bigint primary key);
+         insert into {table} select generate_series({from}, {to})"
+    );
+    release.source.bed.psql(&release.source.database, &sql).await.map(|_| ())
+}
+
+#[test]
+fn a_wrong_password_is_told_and_mended_by_the_secret() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let release = Release::new(bed, "password", &[]).await?;
+        let (name, table) = ("public-one", "public.one");
+        numbers(&release, "one", 1, 100).await?;
+        release.secret("database", &[("username", "postgres"), ("password", "wrong")]).await?;
+        let job = release.source.job(table, "FE");
+        let object =
+            fails(&release, &job, "CredentialsRejected", "source.credentials.secretRef").await?;
+        ensure!(object["status"]["extractSuccessful"] == "N", "{}", object["status"]);
+        ensure!(successful(&release, table).await? == "N", "the old job's item");
+        release.secret("database", &[("username", "postgres"), ("password", "secret")]).await?;
+        succeeds_after(&release, name, table, 100).await
+    })
+}
+
+#[test]
+fn a_missing_table_is_told_and_mended_by_making_it() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let release = Release::new(bed, "no-table", &[]).await?;
+        let (name, table) = ("public-one", "public.one");
+        let job = release.source.job(table, "FE");
+        let object = fails(&release, &job, "TableNotFound", "check extract.table").await?;
+        ensure!(object["status"]["extractSuccessful"] == "N", "{}", object["status"]);
+        ensure!(successful(&release, table).await? == "N", "the old job's item");
+        numbers(&release, "one", 1, 100).await?;
+        succeeds_after(&release, name, table, 100).await
+    })
+}
+
+#[test]
+fn a_missing_bucket_is_told_and_mended_by_making_it() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let mut release = Release::new(bed, "no-bucket", &[]).await?;
+        release.source.bucket = unique("no-bucket");
+        let (name, table) = ("public-one", "public.one");
+        numbers(&release, "one", 1, 100).await?;
+        let job = release.source.job(table, "FE");
+        let object = fails(&release, &job, "BucketNotFound", "create the bucket").await?;
+        ensure!(object["status"]["extractSuccessful"] == "N", "{}", object["status"]);
+        // the prefix is looked at before the source is claimed, so the item is as it was: absent
+        ensure!(successful(&release, table).await? == Value::Null, "the old job's item");
+        bed.s3(Access::Admin).create_bucket().bucket(&release.source.bucket).send().await?;
+        succeeds_after(&release, name, table, 100).await
+    })
+}
+
+#[test]
+fn a_wrong_storage_key_is_told_and_mended_by_the_secret() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let release = Release::new(bed, "no-key", &[]).await?;
+        let (name, table) = ("public-one", "public.one");
+        numbers(&release, "one", 1, 100).await?;
+        release.secret("lake", &[("accessKeyId", "nobody"), ("secretAccessKey", "wrong")]).await?;
+        let mut job = release.source.job(table, "FE");
+        job["spec"]["output"]["secretRef"]["name"] = json!("lake");
+        fails(&release, &job, "StorageDenied", "output.secretRef").await?;
+        ensure!(successful(&release, table).await? == Value::Null, "the old job's item");
+        lake(&release, Access::Admin).await?;
+        succeeds_after(&release, name, table, 100).await
+    })
+}
+
+/// Applies a job whose tracking table cannot be read, and sees that this is told, without a pod.
+async fn tracking_fails(
+    release: &Release,
+    job: &Value,
+    mood: &str,
+    (reason, remedy): (&str, &str),
+) -> Result<()> {
+    let name = job["metadata"]["name"].as_str().context("name")?;
+    release.apply(job).await?;
+    let object = release.condition(name, mood, FAILURE_DEADLINE).await?;
+    says_one_thing(&object, &[mood], reason, remedy)?;
+    let (from, to) =
+        (&object["metadata"]["creationTimestamp"], &condition(&object, mood)["lastTransitionTime"]);
+    let took = seconds(release, from, to).await?;
+    ensure!((0.0..=TOLD_WITHIN).contains(&took), "{took} s from {from} to {to}");
+    an_event_says(release, name, reason, remedy).await?;
+    let label = format!("tidemark.dev/extract-job={name}");
+    let made = release.get(&["pods,jobs", "-l", &label]).await?;
+    ensure!(items(&made).next().is_none(), "{made}");
+    Ok(())
+}
+
+#[test]
+fn a_missing_tracking_table_is_told_and_mended_by_making_it() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let mut release = Release::new(bed, "no-tracking", &[]).await?;
+        release.source.table = unique("late");
+        let table = "public.one";
+        numbers(&release, "one", 1, 100).await?;
+        let job = release.source.job(table, "FE");
+        let words = ("TrackingTableNotFound", "create a DynamoDB table");
+        tracking_fails(&release, &job, "Stalled", words).await?;
+        bed.create_table(&release.source.table).await?;
+        let object = release.condition("public-one", "Complete", Duration::from_mins(2)).await?;
+        ensure!(object["status"]["rows"] == 100, "{}", object["status"]);
+        ensure!(object["status"]["attempt"] == 1, "{}", object["status"]);
+        counts(&release, table, 100).await
+    })
+}
+
+/// Hands every connection on to DynamoDB.
+async fn forward(listener: TcpListener) -> Result<()> {
+    let to = Bed::DYNAMODB.trim_start_matches("http://");
+    loop {
+        let (mut client, _) = listener.accept().await?;
+        tokio::spawn(async move {
+            let mut server = TcpStream::connect(to).await?;
+            tokio::io::copy_bidirectional(&mut client, &mut server).await
+        });
+    }
+}
+
+#[test]
+fn an_unreachable_tracking_endpoint_is_told_and_waited_for() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let closed = TcpListener::bind((Bed::IP, 0)).await?.local_addr()?;
+        let endpoint = format!("http://{closed}");
+        let allowed = format!("--tracking-allowed-endpoints={endpoint}");
+        let release = Release::new(bed, "unreachable", &[&allowed]).await?;
+        let table = "public.one";
+        numbers(&release, "one", 1, 100).await?;
+        let mut job = release.source.job(table, "FE");
+        job["spec"]["tracking"]["endpoint"] = json!(endpoint);
+        let words = ("TrackingUnreachable", "check endpoint");
+        tracking_fails(&release, &job, "Reconciling", words).await?;
+        tokio::spawn(forward(TcpListener::bind(closed).await?));
+        let object = release.condition("public-one", "Complete", Duration::from_mins(2)).await?;
+        ensure!(object["status"]["rows"] == 100, "{}", object["status"]);
+        counts(&release, table, 100).await
+    })
+}
+
+#[test]
+fn a_tracking_endpoint_off_the_allow_list_is_told() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let release = Release::new(bed, "off-list", &[]).await?;
+        let mut job = release.source.job("public.one", "FE");
+        job["spec"]["tracking"]["endpoint"] = json!("http://198.18.0.1:9");
+        tracking_fails(&release, &job, "Stalled", ("TrackingNotAllowed", "tracking")).await
+    })
+}
+
+/// Keeps pods from being made, but for one more; returns once that is in force.
+async fn hold_pods(release: &Release) -> Result<()> {
+    let pods = release.get(&["pods"]).await?;
+    let alive = items(&pods).filter(|pod| pod["status"]["phase"] == "Running").count();
+    let (used, hard) = (json!(alive.to_string()), format!("--hard=pods={}", alive + 1));
+    release.kubectl(&["create", "quota", "hold", &hard]).await?;
+    wait_until("the quota", LOOK_DEADLINE, async || {
+        let quota = release.get(&["quota", "hold"]).await?;
+        ensure!(quota["status"]["used"]["pods"] == used, "{quota}");
+        Ok(())
+    })
+    .await
+}
+
+async fn lake(release: &Release, access: Access) -> Result<()> {
+    let (id, secret) = access.keys();
+    release.secret("lake", &[("accessKeyId", id), ("secretAccessKey", secret)]).await
+}
+
+/// The window of the run item: where it is owed, and where it is pinned.
+async fn run_window(release: &Release, table: &str) -> Result<(Value, Value)> {
+    let item = release.source.run_item(table).await?.context("run item")?;
+    Ok((item["window"].clone(), item["owed"].clone()))
+}
+
+#[test]
+fn writes_refused_once_ready_fail_the_run_and_its_window_is_taken_again() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let release = Release::new(bed, "denied", &[]).await?;
+        let (name, table) = ("public-one", "public.one");
+        lake(&release, Access::Admin).await?;
+        numbers(&release, "one", 1, 100).await?;
+        let mut job = release.source.job(table, "PE");
+        let spec = &mut job["spec"];
+        spec["extract"]["watermark"] = json!({ "column": "id", "type": "int" });
+        spec["extract"]["partition"] = json!({ "column": "id", "count": 2 });
+        spec["worker"] = json!({ "parallelism": 2 });
+        spec["retry"] = json!({ "runs": 1 });
+        spec["output"]["secretRef"]["name"] = json!("lake");
+        release.complete(&job).await?;
+
+        numbers(&release, "one", 101, 300).await?;
+        hold_pods(&release).await?;
+        release.request(name, "refused").await?;
+        // the extract Job is made when the coordinator is Ready, and its pods are held back
+        let ready = format!(
+            "tidemark.dev/extract-job={name},tidemark.dev/role=extract,tidemark.dev/attempt=2"
+        );
+        wait_until("the extract Job", FAILURE_DEADLINE, async || {
+            let jobs = release.get(&["jobs", "-l", &ready]).await?;
+            ensure!(items(&jobs).count() == 1, "{jobs}");
+            Ok(())
+        })
+        .await?;
+        let (pinned, _) = run_window(&release, table).await?;
+        ensure!(pinned["low"] == "100" && pinned["high"] == "300", "{pinned}");
+        lake(&release, Access::Reader).await?;
+        release.kubectl(&["delete", "quota", "hold"]).await?;
+        let object = is_told(&release, name, "StorageDenied", "s3:PutObject").await?;
+        ensure!(object["status"]["extractSuccessful"] == "N", "{}", object["status"]);
+        ensure!(successful(&release, table).await? == "N", "the old job's item");
+        ensure!(release.published(table).await? == 1, "nothing may be published");
+
+        numbers(&release, "one", 301, 400).await?;
+        lake(&release, Access::Admin).await?;
+        let object = release.again(name, "mended").await?;
+        let window = &object["status"]["window"];
+        ensure!(window["low"] == pinned["low"] && window["high"] == pinned["high"], "{window}");
+        ensure!(object["status"]["rows"] == 200, "{}", object["status"]);
+        counts(&release, table, 300).await?;
+
+        let object = release.again(name, "next").await?;
+        ensure!(object["status"]["rows"] == 100, "{}", object["status"]);
+        counts(&release, table, 400).await?;
+        ensure!(release.source.open_uploads().await? == 0, "open uploads");
+        Ok(())
+    })
+}
+
+fn manifests(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Applies a manifest that must be refused; says what was wrong with that.
+async fn refusal(bed: &Bed, namespace: &str, path: &Path) -> Result<()> {
+    let text = fs::read_to_string(path)?;
+    let first = text.lines().next().context("an empty file")?;
+    let why = first.strip_prefix("# refused: ").context("the first line says no reason")?;
+    let file = path.display().to_string();
+    let Err(refused) = bed.kubectl(&["-n", namespace, "apply", "-f", &file]).await else {
+        bail!("accepted");
+    };
+    let said = format!("{refused:#}");
+    ensure!(said.contains(why), "refused for another reason: {said}");
+    let kept = bed.get(namespace, &["extractjobs"]).await?;
+    let changes = text.lines().any(|line| line == "---");
+    // what came before the change is there, as it was; nothing else is
+    ensure!(items(&kept).count() == usize::from(changes), "{kept}");
+    ensure!(items(&kept).all(|object| object["metadata"]["generation"] == 1), "{kept}");
+    if changes {
+        bed.kubectl(&["-n", namespace, "delete", "extractjobs", "--all"]).await?;
+    }
+    Ok(())
+}
+
+#[test]
+fn apply_refuses_what_cannot_run_and_says_why() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        Release::crds(bed).await?;
+        let namespace = bed.namespace("refused").await?;
+        let paths = manifests(&Path::new(EXAMPLES).join("refused"))?;
+        ensure!(paths.len() >= 59, "only {} manifests", paths.len());
+        let mut wrong = Vec::new();
+        for path in paths {
+            if let Err(error) = refusal(bed, &namespace, &path).await {
+                wrong.push(format!("{}: {error:#}", path.display()));
+            }
+        }
+        ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+        Ok(())
+    })
+}
+
+#[test]
+fn apply_accepts_every_example() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        Release::crds(bed).await?;
+        let namespace = bed.namespace("examples").await?;
+        let paths = manifests(Path::new(EXAMPLES))?;
+        ensure!(paths.len() >= 6, "only {} manifests", paths.len());
+        for path in paths {
+            let file = path.display().to_string();
+            let dry = ["-n", &namespace, "apply", "--dry-run=server", "-f", &file];
+            bed.kubectl(&dry).await?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn apply_accepts_an_incremental_extract_with_partition_bounds() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        Release::crds(bed).await?;
+        let namespace = bed.namespace("bounds").await?;
+        let extract = json!({
+            "table": "public.orders", "type": "PE",
+            "watermark": { "column": "updated_at", "type": "timestamp" },
+            "partition": { "column": "id", "lowerBound": "1", "upperBound": "4000", "count": 4 },
+        });
+        let job = json!({
+            "apiVersion": "tidemark.dev/v1alpha1", "kind": "ExtractJob",
+            "metadata": { "name": "bounds" },
+            "spec": {
+                "source": {
+                    "engine": "postgres", "host": "db.example.com", "database": "shop",
+                    "credentials": { "secretRef": { "name": "shop-postgres" } },
+                },
+                "extract": extract,
+                "output": { "uri": "s3://lake/shop/orders" },
+            },
+        });
+        bed.kubectl_with(&["-n", &namespace, "apply", "-f", "-"], &job.to_string()).await?;
+        let object = bed.get(&namespace, &["extractjob", "bounds"]).await?;
+        let kept = &object["spec"]["extract"];
+        for (key, value) in extract["partition"].as_object().context("partition")? {
+            ensure!(kept["partition"][key] == *value, "{kept}");
+        }
+        bed.kubectl(&["-n", &namespace, "delete", "extractjob", "bounds"]).await?;
+        Ok(())
+    })
+}

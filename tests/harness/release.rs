@@ -31,7 +31,7 @@ impl Release {
         let namespace = bed.namespace(prefix).await?;
         bed.load_images().await?;
         let release = Self { source, namespace };
-        release.crds().await?;
+        Self::crds(bed).await?;
         release.secrets().await?;
         release.install("install", args).await?;
         Ok(release)
@@ -42,12 +42,15 @@ impl Release {
     }
 
     /// Tests of one bed start together: the CRDs are applied, which any of them may repeat.
-    async fn crds(&self) -> Result<()> {
+    ///
+    /// # Errors
+    /// With helm's or kubectl's words.
+    pub async fn crds(bed: &Bed) -> Result<()> {
         let chart = format!("{CHARTS}/tidemark-crds");
-        let yaml = self.bed().helm(&["template", "crds", &chart, "--kube-version", "1.34"]).await?;
-        self.bed().kubectl_with(&["apply", "--server-side", "-f", "-"], &yaml).await?;
+        let yaml = bed.helm(&["template", "crds", &chart, "--kube-version", "1.34"]).await?;
+        bed.kubectl_with(&["apply", "--server-side", "-f", "-"], &yaml).await?;
         let crd = "crd/extractjobs.tidemark.dev";
-        self.bed().kubectl(&["wait", "--for=condition=Established", crd, "--timeout=60s"]).await?;
+        bed.kubectl(&["wait", "--for=condition=Established", crd, "--timeout=60s"]).await?;
         Ok(())
     }
 

@@ -144,9 +144,18 @@ impl Bed {
     /// If the server refuses it.
     pub async fn table(&self, prefix: &str) -> Result<String> {
         let name = unique(prefix);
+        self.create_table(&name).await?;
+        Ok(name)
+    }
+
+    /// Makes a tracking table of this name.
+    ///
+    /// # Errors
+    /// If the server refuses it.
+    pub async fn create_table(&self, name: &str) -> Result<()> {
         self.dynamodb()
             .create_table()
-            .table_name(&name)
+            .table_name(name)
             .attribute_definitions(
                 AttributeDefinition::builder()
                     .attribute_name("source")
@@ -162,7 +171,7 @@ impl Bed {
             .billing_mode(BillingMode::PayPerRequest)
             .send()
             .await?;
-        Ok(name)
+        Ok(())
     }
 
     /// One item of a tracking table as plain JSON, read consistently; `None` if it is absent.
