@@ -47,7 +47,8 @@ fn version_1(spec: &ExtractJobSpec) -> Map<String, Value> {
     put("database", json!(spec.source.database));
     put("table", json!(extract.table));
     put("type", json!(extract.extract_type));
-    put("reingest", json!(extract.reingest));
+    // `false` is what absence means: a default that the API server fills in asks for nothing new
+    put("reingest", json!(extract.reingest.filter(|wanted| *wanted)));
     put("uri", json!(spec.output.uri));
     if let Some(watermark) = &extract.watermark {
         put("watermark", json!(watermark));

@@ -90,6 +90,13 @@ fn the_order_of_fields_and_absence_written_out_change_nothing() {
     assert_eq!(hash(with("/extract/watermark/high", Value::Null)), hash(sorted));
 }
 
+/// The API server fills a new default into old objects, whose outcomes must still answer them.
+#[test]
+fn a_default_written_out_changes_nothing() {
+    let absent = hash(with("/extract/reingest", Value::Null));
+    assert_eq!(hash(with("/extract/reingest", json!(false))), absent);
+}
+
 /// An outcome in a tracking table names this hash: it must stay the same in every release.
 #[test]
 fn version_1_is_pinned() {
