@@ -102,6 +102,23 @@ impl Bed {
         Ok(())
     }
 
+    /// Gives the imported images a second tag, as those of another release have.
+    ///
+    /// # Errors
+    /// With the runtime's words.
+    pub async fn tag_images(&self, tag: &str) -> Result<()> {
+        for name in ["localhost/tidemark-operator", "localhost/tidemark"] {
+            let mut command = tokio::process::Command::new("ctr");
+            command
+                .arg("-a")
+                .arg(self.state.join("containerd.sock"))
+                .args(["-n", "k8s.io", "images", "tag", "--force"])
+                .args([format!("{name}:dev"), format!("{name}:{tag}")]);
+            self.succeed(command, "").await?;
+        }
+        Ok(())
+    }
+
     /// What a failed test wants to see: pods, Jobs and events of a namespace.
     pub async fn describe(&self, namespace: &str) -> String {
         let mut text = String::new();

@@ -81,6 +81,14 @@ impl Release {
     /// # Errors
     /// With helm's words.
     pub async fn install(&self, verb: &str, args: &[&str]) -> Result<()> {
+        self.install_images(verb, "dev", args).await
+    }
+
+    /// The same with images of another tag, which [`Bed::tag_images`] gave them.
+    ///
+    /// # Errors
+    /// With helm's words.
+    pub async fn install_images(&self, verb: &str, tag: &str, args: &[&str]) -> Result<()> {
         let short = [
             "--busy-retry=1",
             "--retry-first=1",
@@ -94,7 +102,7 @@ impl Release {
             "--deletion-bound=60",
         ];
         let all: Vec<&str> = short.iter().chain(args).copied().collect();
-        let image = |name: &str| json!({ "repository": name, "tag": "dev", "pullPolicy": "Never" });
+        let image = |name: &str| json!({ "repository": name, "tag": tag, "pullPolicy": "Never" });
         let values = json!({
             "image": { "operator": image("localhost/tidemark-operator"), "worker": image("localhost/tidemark") },
             "extractNamespaces": [self.namespace],
@@ -238,6 +246,22 @@ impl Release {
     /// With kubectl's words.
     pub async fn kill_pod(&self, pod: &str) -> Result<()> {
         self.kubectl(&["delete", "pod", pod, "--grace-period=0", "--force"]).await.map(|_| ())
+    }
+
+    /// How often the operator has begun to look at an object, since it started.
+    ///
+    /// # Errors
+    /// If its metrics cannot be read.
+    pub async fn reconciles(&self) -> Result<u64> {
+        let path = format!(
+            "/api/v1/namespaces/{}/services/tidemark:metrics/proxy/metrics",
+            self.namespace
+        );
+        let text = self.bed().kubectl(&["get", "--raw", &path]).await?;
+        let line = text.lines().find_map(|line| {
+            line.strip_prefix("tidemark_operator_reconciles_total ")?.trim().parse().ok()
+        });
+        line.with_context(|| format!("no count of reconciles in {text}"))
     }
 
     /// How many runs the prefix of a table has published: the chain that `current.json` ends, and
