@@ -355,7 +355,8 @@ async fn gone(release: &Release, name: &str, deadline: Duration) -> Result<()> {
 }
 
 /// Exactly that many runs of a table came to be published (each leaves a manifest), and the last of
-/// them is the one that readers see. The store may show `current.json` as it was for some seconds.
+/// them is the one that readers see. The bed's store was once seen to show `current.json` as it had
+/// been for some seconds: so that is waited for.
 async fn published(release: &Release, name: &str, runs: usize) -> Result<()> {
     let (bed, source) = (release.source.bed, &release.source);
     let run = source.run_item(name).await?.context("run item")?;
