@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, SourceFixture, wait_until};
+use harness::{Bed, Session, SourceFixture, wait_until};
 use serde_json::{Value, json};
 
 const EVERY_TYPE: &str = "
@@ -123,7 +123,7 @@ fn a_row_that_commits_between_guard_and_snapshot_comes_with_the_next_run() -> Re
         job["spec"]["extract"]["watermark"]["type"] = json!("timestamp");
         // a transaction that stamps now, and commits only once the guard was read
         let gate = source.file("gate");
-        let mut session = Session::open(&source, db)?;
+        let mut session = Session::open(bed, db)?;
         session.say("begin; insert into orders values (11);").await?;
         let mut command = source.command("run", &job)?;
         command.env("TIDEMARK_TEST_PAUSE", format!("after-guard={}", gate.display()));
@@ -153,39 +153,6 @@ fn a_row_that_commits_between_guard_and_snapshot_comes_with_the_next_run() -> Re
         ensure!(second["rows"] == 1, "{second}");
         Ok(())
     })
-}
-
-/// A psql session that says one thing after another.
-struct Session {
-    child: tokio::process::Child,
-    input: tokio::process::ChildStdin,
-    lines: tokio::io::Lines<tokio::io::BufReader<tokio::process::ChildStdout>>,
-}
-
-impl Session {
-    fn open(source: &SourceFixture, database: &str) -> Result<Self> {
-        use tokio::io::AsyncBufReadExt;
-        let mut command = source.bed.command("psql");
-        command
-            .arg(source.bed.postgres_url(database))
-            .args(["-X", "-q", "-A", "-t", "-v", "ON_ERROR_STOP=1"])
-            .stdin(std::process::Stdio::piped())
-            .stdout(std::process::Stdio::piped());
-        let mut child = command.spawn()?;
-        let input = child.stdin.take().context("stdin")?;
-        let output = child.stdout.take().context("stdout")?;
-        let lines = tokio::io::BufReader::new(output).lines();
-        Ok(Self { child, input, lines })
-    }
-
-    /// Says it and waits until it is done.
-    async fn say(&mut self, sql: &str) -> Result<()> {
-        use tokio::io::AsyncWriteExt;
-        self.input.write_all(format!("{sql}\n\\echo done\n").as_bytes()).await?;
-        let line = tokio::time::timeout(Duration::from_secs(20), self.lines.next_line()).await??;
-        ensure!(line.as_deref() == Some("done"), "psql said {line:?}, {:?}", self.child.try_wait());
-        Ok(())
-    }
 }
 
 #[test]

@@ -1,10 +1,23 @@
 //! Promises 1, 2 and 9 on the real cluster: what is extracted is what the table holds.
 
+use std::collections::BTreeMap;
+use std::fs;
+use std::process::Stdio;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use harness::{Bed, Release, condition};
-use serde_json::json;
+use anyhow::{Context, Result, ensure};
+use harness::{Bed, Release, Session, SourceFixture, condition, wait_until};
+use serde_json::{Value, json};
+
+/// The memory that worker pods are promised to need, whatever the table.
+const LIMIT_BYTES: u64 = 128 << 20;
+/// The same in Kubernetes' words.
+const LIMIT: &str = "128Mi";
+/// Rows of the small table: at 85 compressed bytes a row they fill a row group and the parts in flight, which is all that
+/// is ever held.
+const FEW: u64 = 350_000;
+/// Rows of the large one.
+const MANY: u64 = 8 * FEW;
 
 #[test]
 fn a_full_extract_in_four_ranges_holds_the_whole_table() -> Result<()> {
@@ -45,4 +58,306 @@ fn a_full_extract_in_four_ranges_holds_the_whole_table() -> Result<()> {
         ensure!(got == want.trim(), "{got} {want}");
         Ok(())
     })
+}
+
+/// `FEW` and `MANY` rows that compress badly, in `few` and `many`.
+async fn two_sizes(source: &SourceFixture) -> Result<()> {
+    let sql = format!(
+        "create unlogged table many (id bigint primary key, v int, name text);
+         insert into many select i, i % 977, md5(i::text) || md5('a' || i) || md5('b' || i) || md5('c' || i) || md5('d' || i)
+         from generate_series(1, {MANY}) i;
+         create unlogged table few (like many including all);
+         insert into few select * from many where id <= {FEW}"
+    );
+    source.bed.psql(&source.database, &sql).await.map(|_| ())
+}
+
+#[test]
+fn a_table_of_any_size_takes_the_same_memory_within_128_mebibytes() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let release = Release::new(bed, "memory", &[]).await?;
+        two_sizes(&release.source).await?;
+
+        let few = peak_of_local_run(&release.source, "public.few", FEW).await?;
+        let many = peak_of_local_run(&release.source, "public.many", MANY).await?;
+        ensure!(many < LIMIT_BYTES, "{many} bytes for {MANY} rows");
+        ensure!(many * 100 <= few * 115, "{few} bytes for {FEW} rows, {many} for {MANY}");
+
+        let mut job = release.source.job("public.many", "FE");
+        job["metadata"]["name"] = json!("pods");
+        job["spec"]["output"]["uri"] = json!(format!("s3://{}/pods", release.source.bucket));
+        job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 2 });
+        job["spec"]["worker"] = json!({ "parallelism": 2, "resources": {
+            "requests": { "cpu": "10m", "memory": "64Mi" }, "limits": { "memory": LIMIT } } });
+        release.apply(&job).await?;
+        let (object, pods) = watch_pods(&release, "pods").await?;
+        let status = &object["status"];
+        ensure!(status["rows"] == MANY && status["attempt"] == 1, "{status}");
+        let extracting: Vec<_> = pods.values().filter(|pod| pod.role == "extract").collect();
+        ensure!(extracting.len() == 2 && pods.len() == 3, "one pod for each range: {pods:?}");
+        for pod in pods.values() {
+            ensure!(pod.limit == LIMIT && pod.restarts == 0 && !pod.failed, "{pods:?}");
+        }
+        // a pod that did not see its limit would plan with several times of that
+        for pod in extracting {
+            ensure!(pod.peak > 0 && pod.peak * 100 <= many * 115, "{many} bytes here, {pods:?}");
+        }
+        Ok(())
+    })
+}
+
+/// The most memory that a run of one range held at a time, as the image runs it.
+async fn peak_of_local_run(source: &SourceFixture, table: &str, rows: u64) -> Result<u64> {
+    let mut job = source.job(table, "FE");
+    job["spec"]["worker"] = json!({ "parallelism": 1 });
+    let mut command = source.command("run", &job)?;
+    command
+        .env("MALLOC_TRIM_THRESHOLD_", "131072")
+        .env("TIDEMARK_MEMORY_BYTES", LIMIT_BYTES.to_string())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn()?;
+    // the programs before it replace themselves, so the pid becomes the run's
+    let pid = child.id().context("pid")?;
+    let mut peak = 0;
+    wait_until(&format!("the run of {table}"), Duration::from_mins(1), async || {
+        peak = peak.max(peak_of(pid).unwrap_or(0));
+        ensure!(child.try_wait()?.is_some(), "still running, {peak} bytes");
+        Ok(())
+    })
+    .await?;
+    let output = child.wait_with_output().await?;
+    let error = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}: {error}", output.status);
+    let said: Value = serde_json::from_slice(&output.stdout)?;
+    ensure!(said["rows"] == rows, "{said}");
+    ensure!(peak > 0, "the run of {table} was never seen");
+    Ok(peak)
+}
+
+/// The peak of a process that is the worker by now.
+fn peak_of(pid: u32) -> Option<u64> {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).ok()?;
+    let field = |name: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(name))?;
+        line.strip_prefix(':').map(str::trim)
+    };
+    let kibibytes: u64 = field("VmHWM")?.strip_suffix(" kB")?.parse().ok()?;
+    (field("Name")? == "tidemark").then_some(kibibytes * 1024)
+}
+
+/// What was seen of a pod.
+#[derive(Debug, Default)]
+struct PodSeen {
+    role: String,
+    limit: String,
+    restarts: u64,
+    failed: bool,
+    /// Of its worker, in bytes.
+    peak: u64,
+}
+
+/// Watches the pods of a job, by name, until the job is Complete.
+async fn watch_pods(release: &Release, job: &str) -> Result<(Value, BTreeMap<String, PodSeen>)> {
+    let labels = format!("tidemark.dev/extract-job={job}");
+    let mut pods: BTreeMap<String, PodSeen> = BTreeMap::new();
+    let object = wait_until(&format!("{job} to complete"), Duration::from_mins(2), async || {
+        let object = release.get(&["extractjob", job]).await?;
+        let listed = release.get(&["pods", "-l", &labels]).await?;
+        for pod in listed["items"].as_array().context("items")? {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let container = &pod["status"]["containerStatuses"][0];
+            let seen = pods.entry(text(&pod["metadata"]["name"])).or_default();
+            seen.role = text(&pod["metadata"]["labels"]["tidemark.dev/role"]);
+            seen.limit = text(&pod["spec"]["containers"][0]["resources"]["limits"]["memory"]);
+            seen.restarts = seen.restarts.max(container["restartCount"].as_u64().unwrap_or(0));
+            seen.failed |= pod["status"]["phase"] == "Failed";
+            seen.peak = seen.peak.max(peak_of_pod(&text(&pod["metadata"]["uid"]))?);
+        }
+        ensure!(condition(&object, "Complete")["status"] == "True", "status {}", object["status"]);
+        Ok(object)
+    })
+    .await?;
+    Ok((object, pods))
+}
+
+/// The peak of the worker in a pod; 0 when it does not run. The bed's processes are children of
+/// this machine, and their control group names their pod.
+fn peak_of_pod(uid: &str) -> Result<u64> {
+    let mut peak = 0;
+    for entry in fs::read_dir("/proc")? {
+        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
+            continue;
+        };
+        // a process may end meanwhile
+        let group = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
+        if group.contains(uid) {
+            peak = peak.max(peak_of(pid).unwrap_or(0));
+        }
+    }
+    Ok(peak)
+}
+
+#[test]
+fn incremental_runs_of_the_operator_lose_no_row_and_double_none() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let release = Release::new(bed, "incr", &[]).await?;
+        let db = &release.source.database;
+        bed.psql(
+            db,
+            "create table orders (id int, v int not null default 0,
+                 changed timestamp not null default (now() at time zone 'UTC'));
+             insert into orders select i, 0, (now() at time zone 'UTC') - interval '1 day' + i * interval '1 ms'
+             from generate_series(1, 1000) i",
+        )
+        .await?;
+        // stamped before run 1, committed after it; 2002 is stamped and committed between them
+        let mut late = Session::open(bed, db)?;
+        late.say("begin; insert into orders values (2001);").await?;
+        bed.psql(db, "insert into orders values (2002)").await?;
+
+        let mut job = release.source.job("public.orders", "PE");
+        job["spec"]["extract"]["watermark"] =
+            json!({ "column": "changed", "type": "timestamp", "stampedBy": "database", "timeZone": "UTC" });
+        let first = release.complete(&job).await?;
+        late.say("commit;").await?;
+        let first = &first["status"];
+        ensure!(first["rows"] == 1000, "{first}");
+        ensure!(first["window"]["guard"] == "exact" && first["window"].get("low").is_none(), "{first}");
+        let stamp = async |ids: &str| {
+            let sql = format!(
+                "select to_char(max(changed), 'YYYY-MM-DD HH24:MI:SS.US') from orders where id {ids}"
+            );
+            bed.psql(db, &sql).await
+        };
+        ensure!(first["watermark"] == stamp("<= 1000").await?, "{first}");
+        let high = first["window"]["high"].as_str().context("high")?;
+        ensure!(high < stamp("= 2001").await?.as_str(), "the late row is in the window: {first}");
+
+        bed.psql(db, "insert into orders select i from generate_series(1001, 1100) i").await?;
+        bed.psql(db, "update orders set v = 1, changed = default where id <= 10").await?;
+        older_than_a_second(bed, db).await?;
+        let second = release.again("public-orders", "2").await?;
+        let second = &second["status"];
+        ensure!(second["rows"] == 2 + 100 + 10, "{second}");
+        ensure!(second["window"]["low"] == first["watermark"], "{first} then {second}");
+        ensure!(second["window"]["guard"] == "exact", "{second}");
+        ensure!(second["watermark"] == stamp("<= 10").await?, "{second}");
+
+        bed.psql(db, "insert into orders select i from generate_series(1101, 1150) i").await?;
+        bed.psql(db, "update orders set v = v + 1, changed = default where id <= 5 or id = 2001").await?;
+        older_than_a_second(bed, db).await?;
+        let third = release.again("public-orders", "3").await?;
+        let third = &third["status"];
+        ensure!(third["rows"] == 50 + 6, "{third}");
+        ensure!(third["window"]["low"] == second["watermark"], "{second} then {third}");
+        ensure!(third["watermark"] == stamp("<= 5").await?, "{third}");
+
+        ensure!(release.published("public.orders").await? == 3, "three runs");
+        holds_every_version_once(&release.source, 1000 + 112 + 56).await?;
+        Ok(())
+    })
+}
+
+/// Whether the files hold so many versions of rows, each once, and the newest of each row is what the table holds.
+async fn holds_every_version_once(source: &SourceFixture, versions: u64) -> Result<()> {
+    let (bed, db) = (source.bed, &source.database);
+    let rows = bed
+        .read_parquet(
+            &source.bucket,
+            "public.orders",
+            "with last as (select id, arg_max(v, changed) v, max(changed) changed from t group by id)
+             select (select count(*) from t) n, (select count(distinct (id, v, changed)) from t) versions,
+             count(*) ids, sum(id)::bigint s, sum(v)::bigint v, md5(string_agg(id || ' ' || v || ' ' ||
+             strftime(changed, '%Y-%m-%d %H:%M:%S.%f'), ';' order by id)) hash from last",
+        )
+        .await?;
+    let mut want: Value = serde_json::from_str(
+        &bed.psql(
+            db,
+            "select json_build_object('ids', count(*), 's', sum(id), 'v', sum(v), 'hash', md5(string_agg(
+             id || ' ' || v || ' ' || to_char(changed, 'YYYY-MM-DD HH24:MI:SS.US'), ';' order by id))) from orders",
+        )
+        .await?,
+    )?;
+    want["n"] = json!(versions);
+    want["versions"] = json!(versions);
+    ensure!(rows[0] == want, "read {}\nwant {want}", rows[0]);
+    Ok(())
+}
+
+/// Waits until the clock is so far past all stamps that the next window, which ends a second before it, holds them.
+async fn older_than_a_second(bed: &Bed, database: &str) -> Result<()> {
+    let sql = "select clock_timestamp() at time zone 'UTC' - max(changed) > interval '1 second' from orders";
+    wait_until("the stamps to age", Duration::from_secs(20), async || {
+        ensure!(bed.psql(database, sql).await? == "t", "younger");
+        Ok(())
+    })
+    .await
+}
+
+#[test]
+fn a_run_without_a_cluster_takes_the_same_rows_beside_the_operator() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let release = Release::new(bed, "beside", &[]).await?;
+        let source = &release.source;
+        bed.psql(
+            &source.database,
+            "create table events (id bigint primary key, name text, price numeric(12,2), at timestamptz, doc jsonb, raw bytea)",
+        )
+        .await?;
+        let mut job = source.job("public.events", "PE");
+        job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int" });
+        job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 2 });
+        let mut local = job.clone();
+        local["spec"]["tracking"]["key"] = json!("another-key");
+        local["spec"]["output"]["uri"] = json!(format!("s3://{}/local", source.bucket));
+
+        // each of the two goes on from its own watermark
+        events(source, 1, 20_000).await?;
+        let said = source.run(&local).await?;
+        ensure!(said["rows"] == 20_000, "{said}");
+        let object = release.complete(&job).await?;
+        ensure!(object["status"]["rows"] == 20_000, "{}", object["status"]);
+        events(source, 20_001, 20_100).await?;
+        let object = release.again("public-events", "2").await?;
+        ensure!(object["status"]["rows"] == 100, "{}", object["status"]);
+        let said = source.run(&local).await?;
+        ensure!(said["rows"] == 100 && said["watermark"] == object["status"]["watermark"], "{said}");
+
+        let digest = "select count(*) n, sum(id)::varchar ids, sum(price)::varchar price, count(name) names,
+             md5(string_agg(md5(t::varchar), '' order by id)) hash from t";
+        let pods = bed.read_parquet(&source.bucket, "public.events", digest).await?;
+        let here = bed.read_parquet(&source.bucket, "local", digest).await?;
+        ensure!(pods == here, "the operator {pods:?}\nwithout it {here:?}");
+        let want = bed
+            .psql(
+                &source.database,
+                "select json_build_object('n', count(*), 'ids', sum(id)::text, 'price', sum(price)::text,
+                 'names', count(name)) from events",
+            )
+            .await?;
+        let mut want: Value = serde_json::from_str(&want)?;
+        want["hash"] = pods[0]["hash"].clone();
+        ensure!(pods[0] == want, "read {}\nwant {want}", pods[0]);
+        for key in [source.key("public.events"), "another-key".to_owned()] {
+            let item = bed.item(&source.table, &key).await?.with_context(|| key.clone())?;
+            ensure!(item["extract_successful"] == "Y" && item["lwm_value"] == "20100", "{key}: {item}");
+        }
+        Ok(())
+    })
+}
+
+/// Inserts events of these numbers.
+async fn events(source: &SourceFixture, from: u32, to: u32) -> Result<()> {
+    let sql = format!(
+        "insert into events select i, case when i % 3 > 0 then 'event ' || i end, i / 100.0,
+             timestamptz '2024-01-01' + i * interval '1.000001 second', jsonb_build_object('i', i),
+             decode(lpad(to_hex(i), 8, '0'), 'hex')
+         from generate_series({from}, {to}) i"
+    );
+    source.bed.psql(&source.database, &sql).await.map(|_| ())
 }

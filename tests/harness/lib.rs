@@ -23,12 +23,14 @@ mod cluster;
 mod command;
 mod source;
 mod release;
+mod session;
 mod stores;
 mod wait;
 
 pub use bed::{Bed, Part, Signal};
 pub use command::Output;
 pub use release::{Release, condition};
+pub use session::Session;
 pub use source::{SourceFixture, binary};
 pub use stores::{Access, ParquetFile};
 pub use wait::{GiveUp, unique, wait_until};
