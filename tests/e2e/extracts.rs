@@ -15,7 +15,7 @@ const LIMIT_BYTES: u64 = 128 << 20;
 const LIMIT: &str = "128Mi";
 /// Rows of the small table: at 85 compressed bytes a row they fill a row group and the parts in flight, which is all that
 /// is ever held.
-const FEW: u64 = 350_000;
+const FEW: u64 = 400_000;
 /// Rows of the large one.
 const MANY: u64 = 8 * FEW;
 
