@@ -41,7 +41,7 @@ fn of_a_worker_killed_in_mid_stream_only_its_range_is_done_again() -> Result<()>
         .await?;
         let labels = format!("{},batch.kubernetes.io/job-completion-index=1", labels("extract"));
         let pod = one(&release, &["pods", "-l", &labels]).await?;
-        kill_process(&pod)?;
+        kill_now(process_of(&pod)?)?;
 
         ends_once(&release, MANY, 1).await?;
         let pods = release.get(&["pods", "-l", &self::labels("extract")]).await?;
@@ -93,7 +93,7 @@ fn killed_coordinator(point: &str, state: Option<&str>, attempts: u64) -> Result
         let run = release.source.run_item(NAME).await?;
         let found = run.as_ref().and_then(|run| run["state"].as_str());
         ensure!(found == state, "{run:?}");
-        kill_process(&pod)?;
+        kill_now(process_of(&pod)?)?;
         ends_once(&release, FEW, attempts).await?;
         ensure!(jobs(&release, "settle").await? == 1, "settled once");
         let left = open(&release, "").await?;
@@ -118,11 +118,11 @@ fn killed_operator(role: &str) -> Result<()> {
     bed.run(async {
         let release = Release::new(bed, &format!("op-{role}"), &[]).await?;
         let job = extract_of(&release, FEW, 2).await?;
-        let operator = operator(&release).await?;
+        let operator = process_of(&operator(&release).await?)?;
         let mut jobs_made = JobWatch::start(&release, role)?;
         release.apply(&job).await?;
         jobs_made.first().await?;
-        kill_process(&operator)?;
+        kill_now(operator)?;
         ends_once(&release, FEW, 1).await?;
         ensure!(jobs(&release, "settle").await? == 0, "a settled run");
         ensure!(open(&release, "").await?.is_empty(), "open uploads");
@@ -137,13 +137,13 @@ fn an_operator_killed_after_it_made_a_settle_job_goes_on_with_it() -> Result<()>
         let pause = "--worker-env=TIDEMARK_TEST_PAUSE=after-pin@1";
         let release = Release::new(bed, "op-settle", &[pause]).await?;
         let job = extract_of(&release, FEW, 2).await?;
-        let operator = operator(&release).await?;
+        let operator = process_of(&operator(&release).await?)?;
         release.apply(&job).await?;
         let coordinator = paused(&release, "after-pin").await?;
         let mut jobs_made = JobWatch::start(&release, "settle")?;
-        kill_process(&coordinator)?;
+        kill_now(process_of(&coordinator)?)?;
         jobs_made.first().await?;
-        kill_process(&operator)?;
+        kill_now(operator)?;
         ends_once(&release, FEW, 2).await?;
         ensure!(jobs(&release, "settle").await? == 1, "settled once");
         ensure!(open(&release, "").await?.is_empty(), "open uploads");
@@ -273,9 +273,14 @@ async fn open(release: &Release, part: &str) -> Result<Vec<String>> {
     Ok(keys.filter(|key| key.contains(part)).collect())
 }
 
-/// Kills the product's process in a pod, as a lack of memory would. The bed's processes are children
-/// of this machine, and their control group names their pod.
-fn kill_process(pod: &Value) -> Result<()> {
+/// Kills a process, as a lack of memory would.
+fn kill_now(process: Pid) -> Result<()> {
+    kill(process, Signal::SIGKILL).with_context(|| format!("kill {process}"))
+}
+
+/// The product's process in a pod. The bed's processes are children of this machine, and their
+/// control group names their pod.
+fn process_of(pod: &Value) -> Result<Pid> {
     let uid = pod["metadata"]["uid"].as_str().context("uid")?;
     for entry in fs::read_dir("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
@@ -284,8 +289,7 @@ fn kill_process(pod: &Value) -> Result<()> {
         // a process may end meanwhile
         let read = |file| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
         if read("cgroup").contains(uid) && read("comm").starts_with("tidemark") {
-            kill(Pid::from_raw(pid), Signal::SIGKILL)?;
-            return Ok(());
+            return Ok(Pid::from_raw(pid));
         }
     }
     bail!("no process in {}", pod["metadata"]["name"])
