@@ -297,3 +297,26 @@ async fn window_after_kill(
     let item = source.run_item("public.t").await?.context("item R")?;
     Ok(item.get("window").cloned())
 }
+
+#[test]
+fn a_plan_says_what_a_run_would_read_and_writes_nothing() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::new(bed, "plan").await?;
+        bed.psql(
+            &source.database,
+            "create table t (id int primary key, net inet, at timestamptz); insert into t select i from generate_series(1, 100) i",
+        )
+        .await?;
+        let mut job = source.job("public.t", "FE");
+        job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 4 });
+        let output = bed.output(source.command("plan", &job)?, "", Duration::from_mins(1)).await?;
+        ensure!(output.code == Some(0), "{}", output.stderr);
+        for line in ["table      public.t", "ranges     4", "as text", "statement  COPY (SELECT"] {
+            ensure!(output.stdout.contains(line), "no {line:?} in\n{}", output.stdout);
+        }
+        ensure!(source.run_item("public.t").await?.is_none(), "an item was written");
+        ensure!(bed.keys(&source.bucket, "").await?.is_empty(), "an object was written");
+        Ok(())
+    })
+}
