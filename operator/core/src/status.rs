@@ -37,6 +37,9 @@ pub fn speak(
         phase: Some(phase),
         conditions,
         observed_generation: Some(seen.generation()),
+        // an earlier attempt that is settled once more, its Jobs deleted by hand, must not make
+        // the number of a later one free again
+        attempt: base.attempt.max(seen.status().attempt),
         ..base
     }
 }

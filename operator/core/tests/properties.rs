@@ -7,6 +7,7 @@ use crds::tracking::TrackedOutcome;
 use crds::{Phase, Report};
 use operator_core::Effect;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use crate::world::World;
 
@@ -130,8 +131,20 @@ fn is_coordinator(effect: &Effect) -> bool {
     })
 }
 
+/// The same histories each time, so that a failure is seen again; `PROPTEST_RNG_SEED` and
+/// `PROPTEST_CASES` ask for others and for more.
+fn config() -> ProptestConfig {
+    let base = ProptestConfig::default();
+    let rng_seed = match base.rng_seed {
+        RngSeed::Random => RngSeed::Fixed(7),
+        given @ RngSeed::Fixed(_) => given,
+    };
+    let cases = if std::env::var("PROPTEST_CASES").is_ok() { base.cases } else { 1500 };
+    ProptestConfig { cases, failure_persistence: None, rng_seed, ..base }
+}
+
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 1500, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(config())]
 
     /// (1) *Stable*: a few steps after anything, deciding again changes nothing.
     /// And no name is used twice: there are never two coordinators of one attempt.

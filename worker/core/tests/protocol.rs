@@ -32,6 +32,7 @@ fn an_incremental_run_moves_the_watermark_to_the_maximum_seen() {
     assert_eq!(legacy.hwm_value.as_deref(), Some("-1"));
     assert_eq!(legacy.extract_successful.as_deref(), Some("Y"));
     assert_eq!(stores.pointer().unwrap().commit, 1);
+    assert!(stores.uploads.is_empty(), "a killed pod's upload stays open");
     stores.check();
 }
 

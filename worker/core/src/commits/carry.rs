@@ -5,7 +5,8 @@ use crds::tracking::{RunItem, RunState};
 use crds::{Reason, Report};
 
 use super::{
-    Act, Carried, Carrier, Effect, Ending, Phase, Seen, TRIES_MAX, Then, Tidy, Why, transitions,
+    Act, AfterSweep, Carried, Carrier, Effect, Ending, Phase, Seen, Sweep, TRIES_MAX, Then, Tidy,
+    Why, transitions,
 };
 use crate::error::Failure;
 use crate::manifests::{Manifest, Pointer, to_body};
@@ -174,11 +175,25 @@ pub(super) fn clear(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier, Ac
     carrier.track(Phase::Clearing(then), change.transaction)
 }
 
+/// The end of a run of our own.
+pub(super) fn published(carrier: Carrier) -> (Carrier, Act) {
+    match carrier.kept.clone() {
+        Some(manifest) => carrier.end(Ending::Published(manifest)),
+        None => carrier.end(Ending::CarriedByAnother),
+    }
+}
+
 /// A refused CLEAR means that the next claimant or another carrier has done it.
 pub(super) fn finish(carrier: Carrier, then: Then) -> (Carrier, Act) {
     match then {
-        Then::Finish => match carrier.kept.clone() {
-            Some(manifest) => carrier.end(Ending::Published(manifest)),
+        // all that the manifest names is completed: an upload that is still open belongs to a pod
+        // that died, or came second
+        Then::Finish => match &carrier.kept {
+            Some(manifest) => {
+                let uri = carrier.task().spec.output.uri.clone();
+                let sweep = Sweep { uri, run: manifest.run, passes: 1, then: AfterSweep::Publish };
+                super::settle::sweep(carrier, sweep)
+            }
             None => carrier.end(Ending::CarriedByAnother),
         },
         Then::Claim => carrier.look(Why::Claim(1)),

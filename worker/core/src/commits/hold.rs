@@ -6,8 +6,8 @@ use crds::{Reason, RunId};
 
 use super::claim::{Claim, Claimed, claim as decide_claim, prefix_taken};
 use super::{
-    Act, Carried, Carrier, Effect, Ending, Held, Phase, Role, Seen, Sweep, TRIES_MAX, Then, Why,
-    carry, transitions,
+    Act, AfterSweep, Carried, Carrier, Effect, Ending, Held, Phase, Role, Seen, Sweep, TRIES_MAX,
+    Then, Why, carry, transitions,
 };
 use crate::error::Failure;
 use crate::manifests::{Manifest, build, to_body};
@@ -252,6 +252,7 @@ pub(super) fn abandon(carrier: Carrier, failure: Failure, run: &RunItem) -> (Car
     if let Role::Settle { .. } = carrier.role {
         return carrier.look(Why::Settle { swept: false, tries: 0 });
     }
-    let sweep = Sweep { uri: run.uri.clone(), run: run.run, passes: 2, failure: Some(failure) };
+    let sweep =
+        Sweep { uri: run.uri.clone(), run: run.run, passes: 2, then: AfterSweep::Fail(failure) };
     super::settle::sweep(carrier, sweep)
 }

@@ -16,7 +16,8 @@ mod settle;
 
 pub use effects::{Effect, Expect, Item, ItemWrite, Reply, Step, Transaction};
 pub use phases::{
-    Act, Carried, Carrier, Ending, Event, Held, Phase, Role, Sweep, TRIES_MAX, Then, Tidy, Why,
+    Act, AfterSweep, Carried, Carrier, Ending, Event, Held, Phase, Role, Sweep, TRIES_MAX, Then,
+    Tidy, Why,
 };
 pub use seen::Seen;
 
@@ -184,8 +185,12 @@ fn failed(carrier: Carrier, failure: Failure) -> (Carrier, Act) {
             return carrier.end(Ending::Failed(earlier));
         }
         Phase::Listing(sweep) | Phase::Aborting(sweep) => {
-            let ending = sweep.failure.clone().unwrap_or(failure);
-            return carrier.end(Ending::Failed(ending));
+            return match sweep.then.clone() {
+                AfterSweep::Fail(earlier) => carrier.end(Ending::Failed(earlier)),
+                AfterSweep::Settle => carrier.end(Ending::Failed(failure)),
+                // the run stands; whoever runs next may sweep
+                AfterSweep::Publish => carry::published(carrier),
+            };
         }
         Phase::Start
         | Phase::Look(_)

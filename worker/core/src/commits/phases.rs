@@ -184,8 +184,19 @@ pub struct Sweep {
     pub run: RunId,
     /// How many times they are still listed.
     pub passes: u32,
-    /// The failure to end with (hold); none: settle goes on.
-    pub failure: Option<Failure>,
+    /// What comes after.
+    pub then: AfterSweep,
+}
+
+/// What comes after a run's open uploads are gone.
+#[derive(Debug, Clone, PartialEq)]
+pub enum AfterSweep {
+    /// The holder ends with its failure.
+    Fail(Failure),
+    /// Settle goes on.
+    Settle,
+    /// The holder's run is published: what was left belonged to pods that lost their range.
+    Publish,
 }
 
 /// What [`Act::ReadTidy`] finds.

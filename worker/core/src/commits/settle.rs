@@ -3,8 +3,8 @@
 use crds::tracking::{RunItem, RunState};
 
 use super::{
-    Act, Carrier, Effect, Ending, Phase, Role, Seen, Sweep, TRIES_MAX, Then, Why, carry,
-    transitions,
+    Act, AfterSweep, Carrier, Effect, Ending, Phase, Role, Seen, Sweep, TRIES_MAX, Then, Why,
+    carry, transitions,
 };
 use crate::error::Failure;
 
@@ -37,11 +37,14 @@ pub(super) fn settle(carrier: Carrier, seen: &Seen, swept: bool, tries: u32) -> 
             carrier.track(phase, change.transaction)
         }
         RunState::Committing | RunState::Reverting => carry::fetch(carrier, run, Then::Settle),
-        RunState::Published => raise(carrier, seen, tries),
-        RunState::Failed | RunState::Aborted if swept => raise(carrier, seen, tries),
-        RunState::Failed | RunState::Aborted => {
-            sweep(carrier, Sweep { uri: run.uri, run: run.run, passes: 2, failure: None })
+        RunState::Published | RunState::Failed | RunState::Aborted if swept => {
+            raise(carrier, seen, tries)
         }
+        // of a published run, what is still open belongs to pods that died or came second
+        RunState::Published | RunState::Failed | RunState::Aborted => sweep(
+            carrier,
+            Sweep { uri: run.uri, run: run.run, passes: 2, then: AfterSweep::Settle },
+        ),
     }
 }
 
@@ -61,7 +64,7 @@ fn of_another(
     match ours.filter(|ours| *ours != run.run && !swept && !complete) {
         Some(ours) => {
             let uri = carrier.task().spec.output.uri.clone();
-            sweep(carrier, Sweep { uri, run: ours, passes: 2, failure: None })
+            sweep(carrier, Sweep { uri, run: ours, passes: 2, then: AfterSweep::Settle })
         }
         None => raise(carrier, seen, tries),
     }
@@ -105,8 +108,9 @@ pub(super) fn aborted(carrier: Carrier, sweep: Sweep) -> (Carrier, Act) {
         let passes = sweep.passes - 1;
         return self::sweep(carrier, Sweep { passes, ..sweep });
     }
-    match sweep.failure {
-        Some(failure) => carrier.end(Ending::Failed(failure)),
-        None => carrier.look(Why::Settle { swept: true, tries: 1 }),
+    match sweep.then {
+        AfterSweep::Fail(failure) => carrier.end(Ending::Failed(failure)),
+        AfterSweep::Settle => carrier.look(Why::Settle { swept: true, tries: 1 }),
+        AfterSweep::Publish => carry::published(carrier),
     }
 }

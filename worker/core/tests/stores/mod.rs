@@ -252,6 +252,8 @@ impl Stores {
                 }],
             })
             .collect();
+        let dead = format!("orders/extract_run={run}/part-dead.parquet");
+        self.uploads.insert((dead, "of a pod that was killed".to_owned()));
         for file in records.iter().flat_map(|record| &record.files) {
             self.uploads.insert((file.key.clone(), file.upload_id.clone()));
         }
