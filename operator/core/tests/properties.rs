@@ -139,7 +139,7 @@ fn config() -> ProptestConfig {
         RngSeed::Random => RngSeed::Fixed(7),
         given @ RngSeed::Fixed(_) => given,
     };
-    let cases = if std::env::var("PROPTEST_CASES").is_ok() { base.cases } else { 1500 };
+    let cases = base.cases.max(1500);
     ProptestConfig { cases, failure_persistence: None, rng_seed, ..base }
 }
 
