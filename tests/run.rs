@@ -320,3 +320,27 @@ fn a_plan_says_what_a_run_would_read_and_writes_nothing() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn a_full_extract_that_comes_back_to_an_earlier_uri_replaces_what_lies_there() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::new(bed, "uris").await?;
+        let db = &source.database;
+        bed.psql(
+            db,
+            "create table t (id int primary key); insert into t select generate_series(1, 100)",
+        )
+        .await?;
+        for uri in ["a", "b", "a"] {
+            let mut job = source.job("public.t", "FE");
+            job["spec"]["output"]["uri"] = json!(format!("s3://{}/{uri}/t", source.bucket));
+            source.run(&job).await?;
+        }
+        for uri in ["a/t", "b/t"] {
+            let rows = bed.read_parquet(&source.bucket, uri, "select count(*) n from t").await?;
+            ensure!(rows[0] == json!({ "n": 100 }), "{uri}: {}", rows[0]);
+        }
+        Ok(())
+    })
+}

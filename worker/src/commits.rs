@@ -337,9 +337,17 @@ impl World {
     }
 
     /// From `run` down its parents, and all that each of them replaced; oldest first.
-    async fn chain(&self, uri: &str, run: RunId) -> Result<Vec<RunId>, Failure> {
+    async fn chain(&self, uri: &str, run: Option<RunId>) -> Result<Vec<RunId>, Failure> {
         let mut runs = BTreeSet::new();
-        let mut next = Some(run);
+        let control = self.control(uri)?;
+        let mut next = match run {
+            Some(run) => Some(run),
+            None => {
+                let found: Option<(Pointer, String)> =
+                    control.read(&control.prefix.pointer()).await?;
+                found.map(|(pointer, _)| pointer.run)
+            }
+        };
         while let Some(run) = next {
             if !runs.insert(run) {
                 break;

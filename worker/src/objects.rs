@@ -176,8 +176,9 @@ where
         | (_, Some(401 | 403)) => Failure::permanent(
             Reason::StorageDenied,
             format!("{action}: the object store refuses access{}", detail(code, status)),
-            "allow s3:PutObject, s3:AbortMultipartUpload and s3:ListMultipartUploadParts on the prefix, \
-             or correct output.secretRef",
+            "allow s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and \
+             s3:ListMultipartUploadParts on the prefix, s3:ListBucket and \
+             s3:ListBucketMultipartUploads on the bucket, or correct output.secretRef",
         ),
         _ => Failure::transient(
             Reason::StorageFailed,

@@ -84,7 +84,7 @@ fn what_is_open<'a>(
 }
 
 fn is_ours_and_open(seen: &Observed, read: &TrackingRead) -> bool {
-    read.run_of(seen.uid()).is_some_and(|run| run.state.is_open())
+    read.run_of(seen.uid()).is_some_and(|run| run.state.is_open() || run.todo.is_some())
 }
 
 fn quiet(seen: &Observed) -> Decision {

@@ -102,7 +102,7 @@ fn watch(seen: &Observed, attempt: &Attempt, letter: &Letter) -> Result<Watched,
     if let Some(extract) = attempt.extract {
         return extracting(seen, attempt, letter, extract);
     }
-    let Some(_) = pods_of(&seen.pods, coordinator).find_map(ready_since) else {
+    let Some(ready) = pods_of(&seen.pods, coordinator).find_map(ready_since) else {
         let told = not_started(seen, coordinator)?;
         return Ok(Watched::alive(planning(seen, attempt, told)));
     };
@@ -120,6 +120,16 @@ fn watch(seen: &Observed, attempt: &Attempt, letter: &Letter) -> Result<Watched,
     let Some((run, n)) = mine.and_then(|run| Some((run, run.n?))) else {
         return Ok(Watched::alive(planning(seen, attempt, None).after(SOON)));
     };
+    // a quota or an admission webhook may refuse the Job itself: the source is not held for ever
+    let patience = seen.settings.timing.extract_start_wait;
+    if n > 1 && left(seen, ready, patience).is_none() {
+        let report = Report::new(
+            Reason::ExtractNotStarted,
+            "the extract Job could not be made while the coordinator waited",
+            "look at the events of the namespace: a quota on Jobs, or an admission webhook",
+        );
+        return Ok(Watched::Ended(Ending::new(seen, EndingKind::Yielded, report)));
+    }
     Ok(Watched::alive(planned(seen, attempt, letter, (run, n))))
 }
 

@@ -235,7 +235,17 @@ fn rest(seen: &Observed, result: TrackedOutcome) -> Decision {
     let report = if status.phase == Some(phase) {
         present_report(&status)
     } else {
-        Report::new(Reason::Succeeded, "the request has its outcome", "")
+        match result {
+            TrackedOutcome::Complete => {
+                Report::new(Reason::Succeeded, "the request has its outcome", "")
+            }
+            TrackedOutcome::Failed => Report::new(
+                Reason::RetryPending,
+                "the request has failed before, and nothing has changed since",
+                "look at the earlier events, mend what they name, then annotate the object with \
+                 tidemark.dev/requested-at",
+            ),
+        }
     };
     let status =
         if status.phase == Some(phase) && status.observed_generation == Some(seen.generation()) {

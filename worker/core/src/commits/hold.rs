@@ -88,7 +88,9 @@ pub(super) fn plan(carrier: Carrier, claimed: Claimed) -> (Carrier, Act) {
     carrier.go(Phase::Planning(Box::new(claimed.item)), Act::Plan(claimed.order))
 }
 
-pub(super) fn planned(carrier: Carrier, run: RunItem, plan: Plan) -> (Carrier, Act) {
+pub(super) fn planned(carrier: Carrier, run: RunItem, plan: Plan, now: i64) -> (Carrier, Act) {
+    // planning a large table takes its time: PIN starts the lease anew
+    let run = RunItem { deadline: now + carrier.lease_seconds, ..run };
     let body = to_body(&plan);
     let plan_hash = crate::plan::hash(&body);
     let uri = run.uri.clone();
@@ -142,14 +144,13 @@ pub(super) fn recorded(carrier: Carrier, held: Held, records: Vec<TaskRecord>) -
 }
 
 pub(super) fn assured(carrier: Carrier, held: Held, records: Vec<TaskRecord>) -> (Carrier, Act) {
-    let run = &held.run;
-    match run.head.as_ref().filter(|head| run.mode.replaces() && head.uri == run.uri) {
-        Some(head) => {
-            let act = Act::ReadChain { uri: head.uri.clone(), run: head.run };
-            carrier.go(Phase::Chaining(Box::new(held), records), act)
-        }
-        None => manifest(carrier, held, &records, Vec::new()),
+    if !held.run.mode.replaces() {
+        return manifest(carrier, held, &records, Vec::new());
     }
+    // the head may lie under another uri by now, and an earlier chain of ours still under this one
+    let (uri, head) = (held.run.uri.clone(), held.run.head.as_ref());
+    let run = head.filter(|head| head.uri == uri).map(|head| head.run);
+    carrier.go(Phase::Chaining(Box::new(held), records), Act::ReadChain { uri, run })
 }
 
 pub(super) fn manifest(

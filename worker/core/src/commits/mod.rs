@@ -83,7 +83,9 @@ fn answered(carrier: Carrier, event: Event) -> (Carrier, Act) {
             Role::Hold { .. } => carrier.look(Why::Claim(0)),
             Role::Settle { .. } => carrier.look(Why::Settle { swept: false, tries: 0 }),
         },
-        (Phase::Planning(run), Event::Planned(plan, _)) => hold::planned(carrier, *run, *plan),
+        (Phase::Planning(run), Event::Planned(plan, now)) => {
+            hold::planned(carrier, *run, *plan, now)
+        }
         (Phase::Running(held), Event::RenewDue(now, records)) => {
             hold::renew(carrier, *held, now, records)
         }
@@ -161,7 +163,7 @@ fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
         Phase::Failing(failure, run, tries) => carrier.look(Why::Fail(failure, run, tries + 1)),
         Phase::Aborting(sweep) => settle::aborted(carrier, *sweep),
         Phase::Raising(tries) if done || tries > TRIES_MAX => carrier.end(Ending::Settled),
-        Phase::Raising(tries) => carrier.look(Why::Settle { swept: true, tries: tries + 1 }),
+        Phase::Raising(tries) => carrier.look(Why::Settle { swept: false, tries: tries + 1 }),
         phase => defect(carrier, &phase, "Replied"),
     }
 }
@@ -187,7 +189,11 @@ fn failed(carrier: Carrier, failure: Failure) -> (Carrier, Act) {
         Phase::Listing(sweep) | Phase::Aborting(sweep) => {
             return match sweep.then.clone() {
                 AfterSweep::Fail(earlier) => carrier.end(Ending::Failed(earlier)),
-                AfterSweep::Settle => carrier.end(Ending::Failed(failure)),
+                // a published run needs no sweep to be settled
+                AfterSweep::Settle { must: false } => {
+                    carrier.look(Why::Settle { swept: true, tries: 1 })
+                }
+                AfterSweep::Settle { must: true } => carrier.end(Ending::Failed(failure)),
                 // the run stands; whoever runs next may sweep
                 AfterSweep::Publish => carry::published(carrier),
             };

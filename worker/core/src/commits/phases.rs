@@ -194,7 +194,10 @@ pub enum AfterSweep {
     /// The holder ends with its failure.
     Fail(Failure),
     /// Settle goes on.
-    Settle,
+    Settle {
+        /// Whether it may not go on without: the run was given up.
+        must: bool,
+    },
     /// The holder's run is published: what was left belonged to pods that lost their range.
     Publish,
 }
@@ -221,12 +224,12 @@ pub enum Act {
     Extract(Box<Held>),
     /// Ask for every upload's parts, then the snapshot's session: [`Event::Assured`].
     Assure(Vec<TaskRecord>),
-    /// Read the chain that ends at this run, oldest first: [`Event::Chain`].
+    /// Read a chain, oldest run first: [`Event::Chain`].
     ReadChain {
         /// Where.
         uri: String,
-        /// Its end.
-        run: RunId,
+        /// Its end; absent: what `current.json` there names, if it is there.
+        run: Option<RunId>,
     },
     /// Read one manifest: [`Event::Fetched`].
     ReadManifest {

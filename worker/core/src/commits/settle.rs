@@ -43,7 +43,12 @@ pub(super) fn settle(carrier: Carrier, seen: &Seen, swept: bool, tries: u32) -> 
         // of a published run, what is still open belongs to pods that died or came second
         RunState::Published | RunState::Failed | RunState::Aborted => sweep(
             carrier,
-            Sweep { uri: run.uri, run: run.run, passes: 2, then: AfterSweep::Settle },
+            Sweep {
+                uri: run.uri.clone(),
+                run: run.run,
+                passes: 2,
+                then: AfterSweep::Settle { must: run.state != RunState::Published },
+            },
         ),
     }
 }
@@ -64,7 +69,10 @@ fn of_another(
     match ours.filter(|ours| *ours != run.run && !swept && !complete) {
         Some(ours) => {
             let uri = carrier.task().spec.output.uri.clone();
-            sweep(carrier, Sweep { uri, run: ours, passes: 2, then: AfterSweep::Settle })
+            sweep(
+                carrier,
+                Sweep { uri, run: ours, passes: 2, then: AfterSweep::Settle { must: true } },
+            )
         }
         None => raise(carrier, seen, tries),
     }
@@ -110,7 +118,7 @@ pub(super) fn aborted(carrier: Carrier, sweep: Sweep) -> (Carrier, Act) {
     }
     match sweep.then {
         AfterSweep::Fail(failure) => carrier.end(Ending::Failed(failure)),
-        AfterSweep::Settle => carrier.look(Why::Settle { swept: true, tries: 1 }),
+        AfterSweep::Settle { .. } => carrier.look(Why::Settle { swept: true, tries: 1 }),
         AfterSweep::Publish => carry::published(carrier),
     }
 }

@@ -165,6 +165,9 @@ impl Stores {
             Act::Extract(held) => Event::Recorded(self.extract(&held)),
             Act::Assure(_) => Event::Assured(self.now),
             Act::ReadChain { run, .. } => {
+                let Some(run) = run.or_else(|| self.pointer().map(|pointer| pointer.run)) else {
+                    return Event::Chain(Vec::new());
+                };
                 let mut chain = vec![run];
                 while let Some(parent) =
                     self.manifest(chain[chain.len() - 1]).and_then(|m| m.parent)
