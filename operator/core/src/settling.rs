@@ -144,8 +144,11 @@ pub(crate) fn end(
                 .doing(effects)
                 .after(pause))
         }
-        Progress::Exhausted(pause) => exhausted(seen, valid, (attempt, letter), ending)
-            .map(|decision| decision.doing(effects).after(pause)),
+        Progress::Exhausted(pause) => {
+            let mut decision = exhausted(seen, valid, (attempt, letter), ending)?;
+            effects.append(&mut decision.effects);
+            Ok(decision.doing(effects).after(pause))
+        }
         Progress::Done(at) => {
             let mut decision = settled(seen, valid, (attempt, letter), ending, at)?;
             effects.append(&mut decision.effects);

@@ -205,3 +205,26 @@ proptest! {
         prop_assert!(completes(&world));
     }
 }
+
+/// Found by the property above: the next attempt's Job was forgotten, and its number taken again at
+/// each look.
+#[test]
+fn an_edit_after_settle_failed_for_good_starts_one_attempt() {
+    let mut world = World::new();
+    happen(&mut world, Event::Step);
+    happen(&mut world, Event::Fail(10));
+    for _ in 0..7 {
+        happen(&mut world, Event::Step);
+        happen(&mut world, Event::Settle(false));
+        happen(&mut world, Event::Pass(15));
+    }
+    happen(&mut world, Event::Edit);
+    world.rest();
+    let status = world.status();
+    assert_eq!((status.phase, status.attempt), (Some(Phase::Planning), Some(2)));
+    assert!(
+        world.made.iter().filter(|name| !name.contains("-settle-")).count() == 2,
+        "{:?}",
+        world.made
+    );
+}
