@@ -344,3 +344,42 @@ fn a_full_extract_that_comes_back_to_an_earlier_uri_replaces_what_lies_there() -
         Ok(())
     })
 }
+
+#[test]
+fn a_number_that_was_drawn_earlier_and_commits_later_is_waited_for() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::new(bed, "waited").await?;
+        let db = &source.database;
+        bed.psql(db, "create table t (id serial primary key); insert into t select from generate_series(1, 10)")
+            .await?;
+        let mut job = source.job("public.t", "PE");
+        job["spec"]["extract"]["watermark"] =
+            json!({ "column": "id", "type": "int", "stampedBy": "database" });
+        // 11 is drawn and not committed, 12 is committed: the window ends at 12
+        let mut session = Session::open(bed, db)?;
+        session.say("begin; insert into t default values;").await?;
+        bed.psql(db, "insert into t default values").await?;
+        let gate = source.file("gate");
+        let mut command = source.command("run", &job)?;
+        command.env("TIDEMARK_TEST_PAUSE", format!("before-wait={}", gate.display()));
+        let running = bed.output(command, "", Duration::from_mins(2));
+        let meanwhile = async {
+            wait_until("the pause", Duration::from_mins(1), async || {
+                ensure!(gate.exists(), "not there yet");
+                Ok(())
+            })
+            .await?;
+            std::fs::remove_file(&gate)?;
+            session.say("commit;").await
+        };
+        let (output, meanwhile) = tokio::join!(running, meanwhile);
+        meanwhile?;
+        let output = output?;
+        ensure!(output.code == Some(0), "{}", output.stderr);
+        let said: Value = serde_json::from_str(output.stdout.trim())?;
+        ensure!(said["rows"] == 12 && said["watermark"] == "12", "{said}");
+        ensure!(said["window"]["guard"] == "waited", "{said}");
+        Ok(())
+    })
+}
