@@ -10,14 +10,15 @@ use worker_core::error::Failure;
 
 /// Says how the process ended.
 pub fn ended(exit: Exit, report: &Report) -> ExitCode {
-    let (reason, message, remedy) = (report.reason, &report.message, &report.remedy);
+    // `message` is the log line's own key
+    let (reason, said, remedy) = (report.reason, &report.message, &report.remedy);
     match exit {
-        Exit::Done => tracing::info!(%reason, message, "ended"),
+        Exit::Done => tracing::info!(%reason, said, "ended"),
         Exit::Permanent | Exit::RangePermanent => {
-            tracing::error!(%reason, message, remedy, exit = exit.code(), "failed");
+            tracing::error!(%reason, said, remedy, exit = exit.code(), "failed");
         }
         Exit::Fenced | Exit::Transient | Exit::Stopped => {
-            tracing::warn!(%reason, message, remedy, exit = exit.code(), "failed");
+            tracing::warn!(%reason, said, remedy, exit = exit.code(), "failed");
         }
     }
     // outside Kubernetes there is no such file, and nobody reads it
