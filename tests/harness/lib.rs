@@ -27,7 +27,7 @@ mod session;
 mod stores;
 mod wait;
 
-pub use bed::{Bed, Part, Signal};
+pub use bed::{Bed, Part, Signal, tests_dir};
 pub use command::Output;
 pub use release::{Release, condition};
 pub use session::Session;

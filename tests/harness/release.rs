@@ -6,10 +6,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::{Access, Bed, SourceFixture, wait_until};
+use crate::{Access, Bed, SourceFixture, tests_dir, wait_until};
 
 /// The folder of the charts.
-const CHARTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts");
+fn chart(name: &str) -> String {
+    format!("{}/../charts/{name}", tests_dir().display())
+}
 
 /// An operator that watches one namespace, its own.
 #[derive(Debug, Clone)]
@@ -46,7 +48,7 @@ impl Release {
     /// # Errors
     /// With helm's or kubectl's words.
     pub async fn crds(bed: &Bed) -> Result<()> {
-        let chart = format!("{CHARTS}/tidemark-crds");
+        let chart = chart("tidemark-crds");
         let yaml = bed.helm(&["template", "crds", &chart, "--kube-version", "1.34"]).await?;
         bed.kubectl_with(&["apply", "--server-side", "-f", "-"], &yaml).await?;
         let crd = "crd/extractjobs.tidemark.dev";
@@ -120,7 +122,7 @@ impl Release {
         let file = self.source.file("values.json");
         fs::write(&file, values.to_string())?;
         let file = file.display().to_string();
-        let chart = format!("{CHARTS}/tidemark");
+        let chart = chart("tidemark");
         let installed = self
             .bed()
             .helm(&[
