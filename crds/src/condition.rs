@@ -100,6 +100,14 @@ words! {
         UriChanged,
         /// An upload of a decided run is gone.
         CommitStuck,
+        /// The run that was to be undone is not stuck.
+        NotStuck,
+        /// What is published is not as it was recorded.
+        VerifyFailed,
+        /// A human undid a decided run.
+        Reverted,
+        /// The tracking items changed since they were looked at.
+        RevisionChanged,
         /// A range ended without its record.
         RecordMissing,
         /// A record does not fit the plan or the others.

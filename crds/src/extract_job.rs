@@ -163,6 +163,12 @@ pub struct Watermark {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 3600))]
     pub wait: Option<i64>,
+    /// Seconds (for numbers a distance) below the stored watermark from which rows are taken again,
+    /// for writers that commit late in ways no guard sees; the stored watermark never moves back.
+    /// Readers must then drop doubled rows by their key. None when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 31_536_000))]
+    pub lookback: Option<i64>,
     /// Zone of the clock behind a column without zone; the server's own when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]

@@ -16,6 +16,14 @@ use uuid::Uuid;
 #[serde(transparent)]
 pub struct RunId(#[schemars(with = "String")] pub Uuid);
 
+impl RunId {
+    /// When the run was claimed, seconds since 1970, UTC; `None` where the id is no `UUIDv7`.
+    pub fn began(self) -> Option<i64> {
+        let (seconds, _) = self.0.get_timestamp()?.to_unix();
+        (self.0.get_version_num() == 7).then(|| i64::try_from(seconds).ok())?
+    }
+}
+
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -503,6 +503,8 @@ pub(crate) fn run_item(task: &Task, state: RunState, n: Option<u32>) -> RunItem 
         plan_hash: None,
         n,
         owed: None,
+        retain_seconds: None,
+        set: None,
         todo: None,
         legacy: None,
         note: None,
