@@ -7,7 +7,6 @@ use crds::{ExtractJob, ExtractJobStatus};
 use k8s_openapi::api::batch::v1::Job;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::runtime::controller::Action;
 use operator_core::attempt::is_owned_by;
 use operator_core::decide::{foreign_job, refused_job};
 use operator_core::labels::{ENDING, FINALIZER, REV};
@@ -31,7 +30,7 @@ enum Applied {
     Instead(Box<Decision>),
 }
 
-/// Carries out a decision.
+/// Carries out a decision, and says when to look again.
 ///
 /// # Errors
 /// The API server's.
@@ -39,7 +38,7 @@ pub(crate) async fn apply(
     context: &Context,
     seen: &Observed<'_>,
     decision: &Decision,
-) -> Result<Action, Error> {
+) -> Result<Duration, Error> {
     let mut version = seen.job.metadata.resource_version.clone();
     let mut released = false;
     let mut decision = decision;
@@ -70,7 +69,7 @@ pub(crate) async fn apply(
         put_status(context, seen, &decision.status, version.as_deref()).await?;
     }
     report::notes(context, seen, &decision.notes).await;
-    Ok(Action::requeue(decision.requeue.max(Duration::from_millis(50))))
+    Ok(decision.requeue.max(Duration::from_millis(50)))
 }
 
 async fn one(

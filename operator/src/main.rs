@@ -1,6 +1,7 @@
 //! `tidemark-operator`: makes the Jobs that extract tables, and says how they went.
 
 mod run;
+mod watches;
 mod settings;
 mod error;
 mod reconcile;
@@ -9,7 +10,9 @@ mod tracking;
 mod effects;
 mod report;
 mod health;
+mod readiness;
 mod metrics;
+mod queue;
 mod telemetry;
 
 use clap::Parser;
