@@ -14,6 +14,7 @@ use operator_core::{Decision, Effect, Observed};
 use serde_json::{Value, json};
 
 use crate::error::{Error, code};
+use crate::pause::Side;
 use crate::report;
 use crate::run::Context;
 
@@ -83,7 +84,12 @@ async fn one(
         Effect::AddFinalizer => finalizer(context, seen, version, true).await,
         Effect::DropFinalizer => finalizer(context, seen, version, false).await,
         Effect::PutStatus => Ok(Applied::Done),
-        Effect::CreateJob(job) => create(&jobs, seen, job).await,
+        Effect::CreateJob(job) => {
+            context.pause.at(Side::Before, job).await;
+            let made = create(&jobs, seen, job).await;
+            context.pause.at(Side::After, job).await;
+            made
+        }
         Effect::RecordEnding { job, ending } => {
             let text = serde_json::to_string(ending).unwrap_or_default();
             let patch = json!({ "metadata": { "annotations": { ENDING: text } } });

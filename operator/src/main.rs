@@ -8,6 +8,7 @@ mod reconcile;
 mod observed;
 mod tracking;
 mod effects;
+mod pause;
 mod report;
 mod health;
 mod readiness;

@@ -13,6 +13,7 @@ use tokio::sync::watch::{Receiver, channel};
 
 use crate::health::{Health, serve};
 use crate::metrics::Metrics;
+use crate::pause::Pause;
 use crate::readiness::Readiness;
 use crate::settings::Flags;
 use crate::tracking::TrackingTables;
@@ -33,6 +34,8 @@ pub(crate) struct Context {
     pub(crate) metrics: Arc<Metrics>,
     /// Which watches have listed.
     pub(crate) readiness: Arc<Readiness>,
+    /// Where a test wants to stop this process.
+    pub(crate) pause: Pause,
     /// Tells people.
     pub(crate) recorder: Recorder,
     failures: Mutex<HashMap<String, u32>>,
@@ -70,6 +73,7 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {
         tables: TrackingTables::new(flags.tracking_timeout).await,
         metrics,
         readiness,
+        pause: Pause::parse(flags.pause.as_deref()),
         client,
         failures: Mutex::new(HashMap::new()),
     });

@@ -73,6 +73,9 @@ pub(crate) struct Flags {
     /// Longest time for one read of the tracking table, in seconds.
     #[arg(long, env = "TRACKING_TIMEOUT", default_value = "5", value_parser = seconds)]
     pub(crate) tracking_timeout: Duration,
+    /// A pause point for tests.
+    #[arg(long, env = crate::pause::PAUSE_ENV, hide = true)]
+    pub(crate) pause: Option<String>,
     /// Every duration of the protocol.
     #[command(flatten)]
     pub(crate) timing: TimingFlags,
