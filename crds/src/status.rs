@@ -27,6 +27,10 @@ pub struct ExtractJobStatus {
     /// The tracking table that the object was run against.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracking_table: Option<String>,
+    /// Its endpoint when the last attempt began, where that is no server of AWS: a run in flight is
+    /// read there, though the operator's default has changed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracking_endpoint: Option<String>,
     /// The run that is under way, or the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunId>,

@@ -11,7 +11,7 @@ use crate::attempt::{Attempt, Letter, attempts};
 use crate::due::{Answer, answer};
 use crate::effects::{Effect, Note};
 use crate::observed::{Observed, Tracking, TrackingRead};
-use crate::retry::backoff;
+use crate::retry::{backoff, spread};
 use crate::status::{Mood, find, speak};
 use crate::valid::{ValidExtractJob, valid};
 use crate::{deleting, running, starting};
@@ -172,11 +172,10 @@ fn unreadable(seen: &Observed, report: &Report) -> Decision {
         _ => Mood::Stalled,
     };
     let timing = &seen.settings.timing;
-    Decision::say(seen, seen.status(), present_phase(seen), mood, report).after(backoff(
-        seen.unreadable,
-        timing.retry_first,
-        timing.retry_most,
-    ))
+    let pause = backoff(seen.unreadable, timing.retry_first, timing.retry_most);
+    // an outage is met by all objects at once; they must not come back all at once
+    let pause = spread(pause, seen.uid(), seen.unreadable);
+    Decision::say(seen, seen.status(), present_phase(seen), mood, report).after(pause)
 }
 
 fn newer(seen: &Observed) -> Decision {

@@ -18,7 +18,7 @@ use crate::effects::Effect;
 use crate::ending::{Ending, EndingKind, recorded};
 use crate::labels::{ATTEMPT, ROLE, Role};
 use crate::observed::Observed;
-use crate::pods::is_live;
+use crate::pods::{end as end_of_pod, is_live, pods_of};
 use crate::retry::{backoff, spread};
 use crate::status::{Mood, failed};
 use crate::workload::Maker;
@@ -171,7 +171,7 @@ fn is_last(seen: &Observed, letter: &Letter, ending: &Ending) -> bool {
 }
 
 /// Whether the object asks for something else than the attempt did.
-fn has_moved_on(valid: Validity, letter: &Letter) -> bool {
+pub(crate) fn has_moved_on(valid: Validity, letter: &Letter) -> bool {
     valid.is_ok_and(|valid| {
         let (now, then) = (&valid.owner, &letter.task.owner);
         now.generation != then.generation || now.requested_at != then.requested_at
@@ -202,19 +202,38 @@ fn exhausted(
     if let Some(result) = published {
         return Ok(concluding::conclude(seen, attempt, letter, (read, result)));
     }
-    let settle = attempt.settles.last().map(|(_, job)| name(job)).unwrap_or_default();
-    let report = Report::new(
-        Reason::SettleFailed,
-        format!(
-            "the run of attempt {} could not be ended: {}",
-            attempt.number, ending.report.message
-        ),
-        format!(
-            "read the log of Job {settle}, mend what it names, then annotate the object with tidemark.dev/requested-at"
-        ),
-    );
+    let report = settle_failed(seen, attempt, ending);
     let status = failed(seen, &letter.task.owner, attempt.number, &report);
     Ok(Decision::of(seen, status, &report))
+}
+
+/// Why the last settle Job failed, by its own words where it had any.
+fn settle_failed(seen: &Observed, attempt: &Attempt, ending: &Ending) -> Report {
+    let job = attempt.settles.last().map(|(_, job)| *job);
+    let said = job.and_then(|job| pods_of(&seen.pods, job).find_map(end_of_pod));
+    let name = job.map(name).unwrap_or_default();
+    let number = attempt.number;
+    let ended = format!("it ended since: {}", ending.report.message);
+    let (message, mend) = match said.map(|end| end.report) {
+        Some(Report { reason, message, remedy }) => {
+            let mend =
+                if remedy.is_empty() { format!("read the log of Job {name}") } else { remedy };
+            (
+                format!(
+                    "the run of attempt {number} could not be settled: {reason}: {message}; {ended}"
+                ),
+                mend,
+            )
+        }
+        None => (
+            format!(
+                "the run of attempt {number} could not be settled: Job {name} failed without a word; {ended}"
+            ),
+            format!("read the events and the log of Job {name}, mend what they name"),
+        ),
+    };
+    let remedy = format!("{mend}; then annotate the object with tidemark.dev/requested-at");
+    Report::new(Reason::SettleFailed, message, remedy)
 }
 
 /// The run is settled: what the tracking table says comes first.

@@ -27,15 +27,16 @@ pub(crate) fn start_or_rest(
     latest: Option<&Attempt>,
 ) -> Result<Decision, Pause> {
     let status = seen.status();
-    if status.tracking_table.as_ref().is_some_and(|table| *table != valid.tracking.table) {
-        return Ok(refused(seen, &moved_report(&status, valid)));
-    }
     if let Some(outcome) = &status.outcome {
         match answer(&seen.job.spec, &valid.owner, outcome) {
             Answer::Answered => return Ok(rest(seen, outcome.result)),
             Answer::Newer => return Err(Pause::Newer),
             Answer::Due => {}
         }
+    }
+    // only what is due meets the other table: what was answered stays as it is
+    if status.tracking_table.as_ref().is_some_and(|table| *table != valid.tracking.table) {
+        return Ok(refused(seen, &moved_report(&status, valid)));
     }
     let same = status.observed_generation == Some(seen.generation());
     let pause = status.not_before.as_ref().and_then(|at| until(seen, at.0)).filter(|_| same);
@@ -174,6 +175,7 @@ fn start(seen: &Observed, valid: &ValidExtractJob, letter: &Letter) -> Decision 
     let old = seen.status();
     let base = ExtractJobStatus {
         tracking_table: Some(valid.tracking.table.clone()),
+        tracking_endpoint: valid.tracking.endpoint.clone(),
         run_id: None,
         attempt: Some(task.attempt),
         retry: (task.retry > 0).then_some(task.retry),

@@ -2,5 +2,6 @@
 
 mod world;
 mod flow;
+mod life;
 mod manifests;
 mod properties;
