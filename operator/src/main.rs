@@ -1,6 +1,7 @@
 //! `tidemark-operator`: makes the Jobs that extract tables, and says how they went.
 
 mod run;
+mod leader;
 mod watches;
 mod settings;
 mod error;

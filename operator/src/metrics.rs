@@ -25,6 +25,8 @@ pub(crate) struct Metrics {
     registry: Registry,
     waiting: Gauge,
     scheduled: Gauge,
+    /// Whether this replica does the work.
+    pub(crate) leads: Gauge,
     /// Objects that wait for a reconcile.
     pub(crate) queue: Queue,
     /// Reconciles that were begun.
@@ -50,6 +52,7 @@ impl Metrics {
             registry: Registry::with_prefix("tidemark_operator"),
             waiting: Gauge::default(),
             scheduled: Gauge::default(),
+            leads: Gauge::default(),
             queue: Queue::default(),
             reconciles: Counter::default(),
             active: Gauge::default(),
@@ -73,6 +76,7 @@ impl Metrics {
             "Objects that are looked at again at a later time, if nothing of them changes before",
             metrics.scheduled.clone(),
         );
+        registry.register("leads", "1 in the replica that does the work", metrics.leads.clone());
         registry.register("reconcile_seconds", "Time of a reconcile", metrics.seconds.clone());
         registry.register("errors", "Reconciles that failed", metrics.errors.clone());
         registry.register(

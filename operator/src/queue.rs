@@ -55,6 +55,11 @@ impl Queue {
         self.lock().remove(&(namespace.unwrap_or_default().to_owned(), name.to_owned()));
     }
 
+    /// Nothing is watched any more.
+    pub(crate) fn clear(&self) {
+        self.lock().clear();
+    }
+
     /// How many wait now.
     pub(crate) fn waiting(&self) -> Waiting {
         let now = Instant::now();

@@ -23,6 +23,11 @@ impl Readiness {
         self.missing.store(watches, Ordering::Release);
     }
 
+    /// Another replica does the work; this one is ready to take over.
+    pub(crate) fn stand_by(&self) {
+        self.missing.store(0, Ordering::Release);
+    }
+
     /// Whether every watch has listed.
     pub(crate) fn is_ready(&self) -> bool {
         self.missing.load(Ordering::Acquire) == 0

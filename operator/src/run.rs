@@ -12,6 +12,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch::{Receiver, channel};
 
 use crate::health::{Health, serve};
+use crate::leader::Candidate;
 use crate::metrics::Metrics;
 use crate::pause::Pause;
 use crate::readiness::Readiness;
@@ -79,10 +80,36 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {
     });
     tracing::info!(namespaces = ?flags.namespaces(), image = flags.worker_image, "operator starts");
     tokio::select! {
-        () = work(&context, &flags, stopped) => tracing::info!("operator ends"),
+        () = lead(&context, &flags, stopped) => tracing::info!("operator ends"),
         ended = served => ended?.context("serve health and metrics")?,
     }
     Ok(())
+}
+
+/// Works as long as this replica leads, until told to stop.
+async fn lead(context: &Arc<Context>, flags: &Flags, stopped: Receiver<bool>) {
+    let Some(name) = flags.lease() else {
+        context.metrics.leads.set(1);
+        return work(context, flags, stopped).await;
+    };
+    let (client, me) = (context.client.clone(), flags.lease_identity.clone());
+    let mut candidate = Candidate::new(client, name, me, flags.lease_duration);
+    loop {
+        context.readiness.stand_by();
+        tokio::select! {
+            () = candidate.lead() => {}
+            () = told(stopped.clone()) => return,
+        }
+        tracing::info!("this replica leads");
+        context.metrics.leads.set(1);
+        tokio::select! {
+            () = work(context, flags, stopped.clone()) => return candidate.step_down().await,
+            // what is at work is cut off, as a crash would: deciding again mends that
+            () = candidate.lost() => tracing::warn!("this replica leads no more"),
+        }
+        context.metrics.leads.set(0);
+        context.metrics.queue.clear();
+    }
 }
 
 /// Watches and reconciles until told to stop; what is at work then comes to its end.
