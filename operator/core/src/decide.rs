@@ -128,7 +128,8 @@ fn is_resolved(seen: &Observed, attempt: &Attempt) -> bool {
 /// Whether the last attempt's run could not be ended.
 pub(crate) fn is_unsettled(status: &ExtractJobStatus) -> bool {
     find(status, ConditionType::Stalled).is_some_and(|condition| {
-        condition.status == "True" && condition.reason == Reason::SettleFailed.name()
+        let reasons = [Reason::SettleFailed, Reason::CommitStuck].map(Reason::name);
+        condition.status == "True" && reasons.contains(&condition.reason.as_str())
     })
 }
 
@@ -160,9 +161,10 @@ fn present_phase(seen: &Observed) -> Phase {
         Some(phase @ (Phase::Waiting | Phase::Planning | Phase::Running | Phase::Committing)) => {
             phase
         }
-        Some(Phase::Pending | Phase::Complete | Phase::Failed | Phase::Deleting) | None => {
-            Phase::Pending
-        }
+        Some(
+            Phase::Pending | Phase::Complete | Phase::Failed | Phase::Suspended | Phase::Deleting,
+        )
+        | None => Phase::Pending,
     }
 }
 

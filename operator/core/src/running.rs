@@ -1,6 +1,7 @@
 //! In: an attempt that is under way. Out: its extract Job when it is time, its progress, its end.
 //! Bound: one extract Job for each run. Fails: by an [`Ending`].
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use crds::status::Partitions;
@@ -58,10 +59,31 @@ pub(crate) fn drive(
     if let Some(ending) = shown(seen, attempt) {
         return settling::end(seen, valid, attempt, &letter, &ending);
     }
+    if seen.is_suspended() {
+        let report = Report::new(Reason::Suspended, "the run is stopped, as spec.suspend asks", "");
+        let ending = Ending::new(seen, EndingKind::Yielded, report);
+        return settling::end(seen, valid, attempt, &letter, &ending);
+    }
     match watch(seen, attempt, &letter)? {
-        Watched::Alive(decision) => Ok(*decision),
+        Watched::Alive(decision) => Ok(mention_what_waits(valid, &letter, *decision)),
         Watched::Ended(ending) => settling::end(seen, valid, attempt, &letter, &ending),
     }
+}
+
+/// A run goes on as it was begun; what the object asks for since then follows it, and is said so.
+fn mention_what_waits(valid: Validity, letter: &Letter, mut decision: Decision) -> Decision {
+    let Ok(valid) = valid else { return decision };
+    let (now, then) = (&valid.owner, &letter.task.owner);
+    let wish = now.requested_at.as_ref().filter(|_| now.requested_at != then.requested_at);
+    let waits = match wish {
+        Some(wish) => format!("a run for requested-at {wish}"),
+        None if now.request != then.request => format!("a run of generation {}", now.generation),
+        None => return decision,
+    };
+    for condition in &mut decision.status.conditions {
+        let _ = write!(condition.message, "; {waits} follows when this one has ended");
+    }
+    decision
 }
 
 /// The coordinator Job of an attempt of which no process has ever run.

@@ -5,3 +5,4 @@ mod flow;
 mod life;
 mod manifests;
 mod properties;
+mod wishes;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crds::condition::Exit;
 use crds::task::{SETTLE_ENV, SettleOrder, Task};
 use crds::tracking::{
-    ITEM_VERSION, Mode, OutcomeItem, OutcomeResult, RunItem, RunState, TrackedOutcome, outcome_key,
-    run_key,
+    ITEM_VERSION, Mode, OutcomeItem, OutcomeResult, RunItem, RunState, Todo, TrackedOutcome,
+    outcome_key, run_key,
 };
 use crds::{ExtractJob, ExtractJobStatus, Report, RunId};
 use jiff::Timestamp;
@@ -415,6 +415,9 @@ impl World {
             .is_some_and(|result| result.owner == task.owner);
         if let Some(mut run) = mine {
             match run.state {
+                RunState::Claimed | RunState::Running if order.aborted => {
+                    run.state = RunState::Aborted;
+                }
                 RunState::Claimed | RunState::Running => run.state = RunState::Failed,
                 RunState::Committing => {
                     run.state = RunState::Published;
@@ -422,7 +425,9 @@ impl World {
                 }
                 _ => {}
             }
-            run.todo = None;
+            let now = self.now.as_second();
+            let later = run.todo.and_then(|todo| todo.removal_due).filter(|due| *due > now);
+            run.todo = later.map(|due| Todo { pointer: false, removal_due: Some(due) });
             self.tracking.r = Some(run);
         }
         let published = self
