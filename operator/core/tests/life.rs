@@ -87,9 +87,25 @@ fn deletion_does_what_is_left_to_do_after_publication() {
 
 #[test]
 fn published_run_whose_settle_keeps_failing_is_not_called_failed() {
+    settle_keeps_failing(|_| {});
+}
+
+#[test]
+fn published_run_of_a_coordinator_that_failed_after_it_is_not_called_failed() {
+    settle_keeps_failing(|world| {
+        let job = world.last(0).expect("coordinator");
+        let job = world.named(&job.metadata.name.expect("name")).expect("coordinator");
+        job.status.as_mut().expect("status").conditions = None;
+        let job = job.clone();
+        world.fails(&job, Exit::Stopped, None);
+    });
+}
+
+fn settle_keeps_failing(change: impl FnOnce(&mut World)) {
     let mut world = started();
     world.plans(1);
     world.publishes();
+    change(&mut world);
     world.tracking.r.as_mut().expect("run").todo = Some(Todo { pointer: true, removal_due: None });
     for _ in 1..=5 {
         world.pass(120);
