@@ -62,6 +62,10 @@ pub struct ExtractJobSpec {
     /// How often a failed run is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+    /// Stops the run that is under way, if it is not being published yet, and starts none until this
+    /// is false or absent again; then the same window is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
     /// Seconds after which a run is stopped and failed; 86400 when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 2_592_000))]
