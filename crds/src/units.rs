@@ -16,6 +16,14 @@ use uuid::Uuid;
 #[serde(transparent)]
 pub struct RunId(#[schemars(with = "String")] pub Uuid);
 
+impl RunId {
+    /// When the run was claimed: milliseconds since 1970, the first 48 bits of the id. The same in
+    /// every pod of the run.
+    pub fn claimed_millis(self) -> i64 {
+        i64::try_from(self.0.as_u128() >> 80).unwrap_or(i64::MAX)
+    }
+}
+
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.fmt(f)

@@ -242,9 +242,9 @@ impl World {
 
     async fn plan(&mut self, order: &worker_core::plan::PlanOrder) -> Result<Event, Failure> {
         let Some(login) = self.login.clone() else { return Err(Failure::stopped()) };
-        let extract = self.task.spec.extract.clone();
+        let spec = self.task.spec.clone();
         let pause = self.pause.points();
-        let opening = crate::bounds::open(&login, &extract, order, &pause);
+        let opening = crate::bounds::open(&login, &spec, order, &pause);
         let holder = tokio::select! {
             holder = Box::pin(opening) => holder?,
             () = self.stop.stopped() => return Err(Failure::stopped()),

@@ -14,4 +14,5 @@ pub mod objects;
 pub mod records;
 pub mod manifests;
 pub mod commits;
+pub mod moving;
 pub mod error;
