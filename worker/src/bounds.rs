@@ -340,7 +340,8 @@ async fn observe(
         return Err(Failure::permanent(
             Reason::NullWatermarkRows,
             format!("the table has rows whose watermark column {:?} is NULL", column.name),
-            "fill them, or set extract.watermark.nullPolicy to include (in every window) or exclude",
+            "fill them, or set extract.watermark.nullPolicy (in a call of the old job NULL_POLICY) to \
+             include (in every window) or exclude",
         ));
     }
     if order.mode != Mode::FE {

@@ -127,9 +127,10 @@ fn notes(moved: &Moved) -> Vec<String> {
         ));
     }
     if let Some(secret) = &credentials.aws_secret {
+        let host = if moved.spec.source.host.is_none() { "; its db_host is the host" } else { "" };
+        let name = &secret.name;
         notes.push(format!(
-            "The pods' identity needs secretsmanager:GetSecretValue on {}; its db_host is the host.",
-            secret.name
+            "The pods' identity needs secretsmanager:GetSecretValue on {name}{host}."
         ));
     }
     notes.push(
