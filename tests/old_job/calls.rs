@@ -1,8 +1,10 @@
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, OldJob, SourceFixture};
+use harness::{Access, Bed, OldJob, SourceFixture, wait_until};
 use serde_json::json;
 
-use super::{Form, arguments, call, reason, try_call, with};
+use super::{Form, arguments, call, reason, spelled, try_call, with};
 
 #[test]
 fn a_call_in_each_form_runs_unchanged() -> Result<()> {
@@ -153,6 +155,45 @@ fn a_full_extract_writes_given_bounds_back_and_else_leaves_the_item() -> Result<
             let item = source.legacy_item("public.t").await?.context("item L")?;
             ensure!(said["rows"] == rows && item["lwm_value"] == low, "{said} {item}");
         }
+        Ok(())
+    })
+}
+
+/// An upload that a dead process of the run left is found in a folder of its time too.
+#[test]
+fn what_a_dead_process_left_in_a_time_folder_is_aborted() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::new(bed, "orphan").await?;
+        let rows = "create table t (id int); insert into t select generate_series(1, 10)";
+        bed.psql(&source.database, rows).await?;
+        let one_range = with(arguments(&source, "public.t"), &[("partition_column", "")]);
+        let (words, variables) = spelled(Form::Glue, &one_range);
+        let gate = source.file("gate");
+        let mut command = source.call(&words, &variables)?;
+        command.env("TIDEMARK_TEST_PAUSE", format!("before-record={}", gate.display()));
+        let meanwhile = async {
+            wait_until("the pause", Duration::from_mins(1), async || {
+                ensure!(gate.exists(), "not there yet");
+                Ok(())
+            })
+            .await?;
+            let s3 = bed.s3(Access::Admin);
+            let open = s3.list_multipart_uploads().bucket(&source.bucket).send().await?;
+            let own =
+                open.uploads().first().and_then(|upload| upload.key()).context("an upload")?;
+            ensure!(own.contains("jdbc_extract_time="), "{own}");
+            let left = own.replace("-000.parquet", "-left.parquet");
+            s3.create_multipart_upload().bucket(&source.bucket).key(left).send().await?;
+            ensure!(source.open_uploads().await? == 2, "two open uploads");
+            Ok::<_, anyhow::Error>(std::fs::remove_file(&gate)?)
+        };
+        let (output, meanwhile) =
+            tokio::join!(bed.output(command, "", Duration::from_mins(2)), meanwhile);
+        meanwhile?;
+        let output = output?;
+        ensure!(output.code == Some(0), "{}", output.stderr);
+        ensure!(source.open_uploads().await? == 0, "an upload stays open");
         Ok(())
     })
 }

@@ -366,3 +366,24 @@ fn a_first_run_without_rows_is_continued_by_the_old_job() -> Result<()> {
         Ok(())
     })
 }
+
+/// A full extract of the old job without bounds leaves `None`, which its own next incremental run
+/// could not read.
+#[test]
+fn what_python_wrote_for_nothing_is_the_beginning() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::new(bed, "none").await?;
+        let rows = "create table t (id int); insert into t select generate_series(1, 10)";
+        bed.psql(&source.database, rows).await?;
+        let old =
+            OldJob { source: &source, table: TABLE, column: "id", column_type: "IntegerType" };
+        let took = old.run(Call { full: true, ..Call::default() }).await?;
+        ensure!(took.ids.len() == 10, "{took:?}");
+        let item = source.legacy_item(TABLE).await?.context("item L")?;
+        ensure!(item["lwm_value"] == "None" && item["hwm_value"] == "None", "{item}");
+        let said = super::call(&source, Form::Glue, &arguments(&source, TABLE)).await?;
+        ensure!(said["rows"] == 10 && said["watermark"] == "10", "{said}");
+        Ok(())
+    })
+}
