@@ -55,6 +55,24 @@ pub struct LegacyItem {
     pub extract_metadata: Option<String>,
 }
 
+impl LegacyItem {
+    /// Every attribute but the key, by its name in the table.
+    pub fn attributes(&self) -> impl Iterator<Item = (&'static str, Option<&str>)> {
+        [
+            ("hwm_value", &self.hwm_value),
+            ("lwm_value", &self.lwm_value),
+            ("hwm_col_name", &self.hwm_col_name),
+            ("hwm_column_type", &self.hwm_column_type),
+            ("extract_type", &self.extract_type),
+            ("updated_at", &self.updated_at),
+            ("extract_successful", &self.extract_successful),
+            ("extract_metadata", &self.extract_metadata),
+        ]
+        .into_iter()
+        .map(|(name, value)| (name, value.as_deref()))
+    }
+}
+
 /// `R`: the run that holds the source, or held it last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RunItem {

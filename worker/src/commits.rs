@@ -3,26 +3,28 @@
 //!
 //! Drives the protocol: asks `step` what to do, does it, and tells `step` what happened.
 
+mod hold;
+mod patience;
+
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use std::time::Duration;
 
 use crds::tracking::{OutcomeItem, RunItem, outcome_key, run_key};
 use crds::{RunId, Task};
 use futures::stream::{self, StreamExt, TryStreamExt};
+use tokio::sync::OnceCell;
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use uuid::Uuid;
 use worker_core::batches::MemoryBudget;
-use worker_core::commits::{Act, Carrier, Effect, Ending, Event, Held, Reply, Seen, Tidy, step};
+use worker_core::commits::{Act, Carrier, Effect, Ending, Event, Reply, Seen, Tidy, step};
 use worker_core::error::Failure;
 use worker_core::manifests::{Manifest, Pointer, SourceIdentity};
 use worker_core::plan::CONTROL_VERSION;
-use worker_core::records::TaskRecord;
 
-use crate::batches::budget_from_cgroup;
 use crate::bounds::Holder;
 use crate::control::{Control, Only};
-use crate::extract::{Extraction, here};
+use crate::extract::Extraction;
 use crate::pause::Pause;
 use crate::run::Durations;
 use crate::sessions::Login;
@@ -65,10 +67,23 @@ pub struct World {
     pub pause: Pause,
     /// Called once the run is pinned and the snapshot held.
     pub ready: Arc<dyn Fn() -> Result<(), Failure> + Send + Sync>,
-    /// Where ranges that are read here stand.
-    pub extraction: Option<Extraction>,
+    /// What goes on meanwhile.
+    pub underway: Underway,
+}
+
+/// What a process has going on besides the act it performs.
+#[derive(Default)]
+pub struct Underway {
+    /// The database is being asked.
+    planning: Option<JoinHandle<Result<Holder, Failure>>>,
+    /// Ranges that are read here.
+    extraction: Option<Extraction>,
     /// The session that exported the snapshot.
-    pub holder: Option<Holder>,
+    holder: Option<Holder>,
+    /// When the deadline in tracking must be prolonged.
+    renew_at: Option<Instant>,
+    /// Where the tracking table is: account and region.
+    place: OnceCell<String>,
 }
 
 /// Drives `carrier` to its end.
@@ -83,7 +98,10 @@ pub async fn drive(mut carrier: Carrier, world: &mut World) -> Ending {
                 world.stop_reading().await;
                 return ending;
             }
-            act => Box::pin(world.perform(act)).await.unwrap_or_else(Event::Failed),
+            act => {
+                let patient = carrier.holds();
+                Box::pin(world.patiently(patient, act)).await.unwrap_or_else(Event::Failed)
+            }
         };
     }
 }
@@ -141,7 +159,10 @@ impl World {
     }
 
     async fn stop_reading(&mut self) {
-        if let Some(extraction) = self.extraction.take() {
+        if let Some(planning) = self.underway.planning.take() {
+            planning.abort();
+        }
+        if let Some(extraction) = self.underway.extraction.take() {
             extraction.stop().await;
         }
     }
@@ -176,7 +197,7 @@ impl World {
             holder_outcome,
             pointer,
             identity,
-            own_identity: self.identity(),
+            own_identity: self.identity().await?,
         };
         Ok(Event::Seen(Box::new(seen), RunId(Uuid::now_v7())))
     }
@@ -194,15 +215,22 @@ impl World {
         Ok((pointer.map(|(pointer, _)| pointer), identity.map(|(identity, _)| identity)))
     }
 
-    fn identity(&self) -> SourceIdentity {
+    /// Whose prefix this task writes to: the table by account and region, however it is reached.
+    async fn identity(&self) -> Result<SourceIdentity, Failure> {
         let tracking = &self.task.tracking;
-        let region = self.stores.dynamodb.config().region().map(ToString::to_string);
-        SourceIdentity {
+        let place = match self.login {
+            Some(_) => {
+                self.underway.place.get_or_try_init(|| async { self.table().place().await }).await?
+            }
+            // settle compares no identities
+            None => "",
+        };
+        Ok(SourceIdentity {
             version: CONTROL_VERSION,
-            tracking: tracking.endpoint.clone().or(region).unwrap_or_default(),
+            tracking: place.to_owned(),
             table: tracking.table.clone(),
             source: tracking.key.clone(),
-        }
+        })
     }
 
     async fn write(&self, effects: Vec<Effect>) -> Result<Event, Failure> {
@@ -238,90 +266,6 @@ impl World {
             }
             Effect::Delete { uri, key } => self.control(&uri)?.delete(&key).await,
         }
-    }
-
-    async fn plan(&mut self, order: &worker_core::plan::PlanOrder) -> Result<Event, Failure> {
-        let Some(login) = self.login.clone() else { return Err(Failure::stopped()) };
-        let spec = self.task.spec.clone();
-        let pause = self.pause.points();
-        let opening = crate::bounds::open(&login, &spec, order, &pause);
-        let holder = tokio::select! {
-            holder = Box::pin(opening) => holder?,
-            () = self.stop.stopped() => return Err(Failure::stopped()),
-        };
-        let plan = holder.plan.clone();
-        for warning in &plan.warnings {
-            tracing::warn!(warning, "plan");
-        }
-        self.holder = Some(holder);
-        Ok(Event::Planned(Box::new(plan), now()))
-    }
-
-    /// Ready, until all records are there: read here, or waited for.
-    async fn extract(&mut self, held: &Held) -> Result<Event, Failure> {
-        (self.ready)()?;
-        self.pause.at("ready").await;
-        let renew = Instant::now() + self.durations.renew;
-        let ranges = held.plan.ranges.len();
-        let mine = ranges <= 1 || self.readers != Readers::Pods;
-        if mine && self.extraction.is_none() {
-            let (parallel, budget) = match self.readers {
-                Readers::Here { parallel, budget } => (parallel, budget),
-                Readers::Pods => (1, budget_from_cgroup()),
-            };
-            self.extraction = Some(here(self, held, parallel, budget)?);
-        }
-        let control = self.control(&held.run.uri)?;
-        let mut beat = Instant::now() + self.durations.heartbeat;
-        let mut seen = BTreeSet::new();
-        loop {
-            if let Some(extraction) = &mut self.extraction
-                && let Some(ended) = extraction.ended().await?
-            {
-                return Ok(Event::Recorded(ended));
-            }
-            if !mine {
-                let keys = control.recorded(held.run.run).await?;
-                seen = keys.iter().cloned().collect();
-                if seen.len() >= ranges {
-                    let records = control.records(&keys).await?;
-                    return Ok(Event::Recorded(records));
-                }
-            }
-            if Instant::now() >= renew {
-                let records = u32::try_from(seen.len()).unwrap_or(u32::MAX);
-                return Ok(Event::RenewDue(now(), records));
-            }
-            if Instant::now() >= beat {
-                self.still_there().await?;
-                beat = Instant::now() + self.durations.heartbeat;
-            }
-            let wait = if mine { Duration::from_millis(20) } else { self.durations.poll };
-            tokio::select! {
-                () = tokio::time::sleep(wait) => {}
-                () = self.stop.stopped() => return Err(Failure::stopped()),
-            }
-        }
-    }
-
-    async fn still_there(&mut self) -> Result<(), Failure> {
-        match &mut self.holder {
-            Some(holder) => holder.still_there().await,
-            None => Ok(()),
-        }
-    }
-
-    /// Every part as recorded, and then one more query on the very session that exported the
-    /// snapshot: it lived until after the last record.
-    async fn assure(&mut self, records: &[TaskRecord]) -> Result<Event, Failure> {
-        let control = self.control(&self.task.spec.output.uri)?;
-        stream::iter(records.iter().flat_map(|record| &record.files))
-            .map(|file| control.assure(file))
-            .buffer_unordered(WRITES_AT_ONCE)
-            .try_collect::<Vec<()>>()
-            .await?;
-        self.still_there().await?;
-        Ok(Event::Assured(now()))
     }
 
     async fn manifest(&self, uri: &str, run: RunId) -> Result<Manifest, Failure> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crds::Reason;
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::stream::{self, StreamExt};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -108,7 +108,7 @@ impl RangeReader {
 /// Ranges that are being read in this process.
 pub struct Extraction {
     reading: Option<JoinHandle<Result<Vec<TaskRecord>, Failure>>>,
-    stop: watch::Sender<bool>,
+    stop: Arc<watch::Sender<bool>>,
 }
 
 impl Extraction {
@@ -160,13 +160,38 @@ pub fn here(
         pause: world.pause.clone(),
     };
     let count = u32::try_from(held.plan.ranges.len()).unwrap_or(u32::MAX);
-    let reading = async move {
-        let reader = &reader;
-        stream::iter(0..count)
-            .map(|index| async move { Box::pin(reader.read(index)).await })
-            .buffer_unordered(parallel)
-            .try_collect()
-            .await
-    };
+    let stop = Arc::new(stop);
+    let reading = all(reader, count, parallel, Arc::clone(&stop));
     Ok(Extraction { reading: Some(tokio::spawn(reading)), stop })
+}
+
+/// Reads all ranges. At the first failure the others are told to stop, and waited for: FAIL lists
+/// the open uploads, and none may be begun after that.
+async fn all(
+    reader: RangeReader,
+    count: u32,
+    parallel: usize,
+    stop: Arc<watch::Sender<bool>>,
+) -> Result<Vec<TaskRecord>, Failure> {
+    let (reader, stop) = (&reader, &*stop);
+    let mut reading = stream::iter(0..count)
+        .map(|index| async move {
+            if *stop.borrow() {
+                Err(Failure::stopped())
+            } else {
+                Box::pin(reader.read(index)).await
+            }
+        })
+        .buffer_unordered(parallel);
+    let (mut records, mut first) = (Vec::new(), None);
+    while let Some(read) = reading.next().await {
+        match read {
+            Ok(record) => records.push(record),
+            Err(failure) => {
+                first.get_or_insert(failure);
+                let _ = stop.send(true);
+            }
+        }
+    }
+    first.map_or(Ok(records), Err)
 }

@@ -158,6 +158,13 @@ where
         // an answer, or a request that was never sent
         _ => false,
     };
+    let overloaded = status.is_some_and(|status| status >= 500 || status == 429)
+        || matches!(code, Some("SlowDown" | "RequestTimeout" | "InternalError"));
+    if overloaded {
+        let message = format!("{action}: the object store failed{}", detail(code, status));
+        let remedy = "it is tried again; if it lasts, look into the object store's own log";
+        return Failure::transient(Reason::StorageUnreachable, message, remedy);
+    }
     if unreachable {
         let message = format!("{action}: no answer from the object store");
         let remedy = "check output.endpoint and output.region, and that the pod may reach them";

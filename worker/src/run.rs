@@ -18,7 +18,7 @@ use worker_core::error::Failure;
 use worker_core::plan::{self, Plan};
 
 use crate::batches::budget_from_cgroup;
-use crate::commits::{Readers, World, drive};
+use crate::commits::{Readers, Underway, World, drive};
 use crate::control::Control;
 use crate::credentials::login;
 use crate::extract::RangeReader;
@@ -32,6 +32,8 @@ use crate::shutdown::Stop;
 use crate::stores::{SecretDirs, Stores, connect};
 use crate::tracking::TrackingTable;
 
+/// Seconds that a process may work, where the manifest does not say.
+const DEADLINE_SECONDS: i64 = 86_400;
 /// Ranges that `run` reads at a time.
 const LOCAL_RANGES_AT_ONCE: usize = 4;
 
@@ -99,8 +101,10 @@ fn letter(text: &str) -> Result<Task, Failure> {
     serde_json::from_str(text).map_err(|_| unreadable("the task"))
 }
 
-fn listen() -> Result<Stop, Failure> {
-    Stop::listen().map_err(|_| {
+fn listen(task: &Task) -> Result<Stop, Failure> {
+    let seconds = task.spec.active_deadline_seconds.unwrap_or(DEADLINE_SECONDS);
+    let deadline = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
+    Stop::listen(deadline).map_err(|_| {
         Failure::transient(Reason::Internal, "signal handlers cannot be installed", "")
     })
 }
@@ -129,11 +133,10 @@ async fn coordinate(pod: &Pod, durations: Durations) -> Result<String, Failure> 
         login: Some(login),
         readers: Readers::Pods,
         durations,
-        stop: listen()?,
+        stop: listen(&task)?,
         pause: Pause::parse(pod.pause.as_deref(), task.attempt),
         ready: Arc::new(say_ready),
-        extraction: None,
-        holder: None,
+        underway: Underway::default(),
         task: task.clone(),
     };
     let role = Role::Hold { task: Box::new(task), last: false };
@@ -193,7 +196,7 @@ async fn extract(pod: &ExtractPod) -> Result<String, Failure> {
         s3: stores.s3.clone(),
         control,
         budget: budget_from_cgroup(),
-        stop: listen()?.receiver(),
+        stop: listen(&task)?.receiver(),
         pause: Pause::parse(pod.pod.pause.as_deref(), task.attempt),
     };
     let record = Box::pin(reader.read(pod.index)).await?;
@@ -209,11 +212,10 @@ async fn settle(pod: &SettlePod, durations: Durations) -> Result<String, Failure
         login: None,
         readers: Readers::Pods,
         durations,
-        stop: listen()?,
+        stop: listen(&task)?,
         pause: Pause::parse(pod.pod.pause.as_deref(), task.attempt),
         ready: Arc::new(|| Ok(())),
-        extraction: None,
-        holder: None,
+        underway: Underway::default(),
         task: task.clone(),
     };
     let role = Role::Settle { task: Box::new(task), order: Box::new(order) };
@@ -321,11 +323,10 @@ pub async fn here(
         login: Some(login),
         readers: Readers::Here { parallel: parallel.unwrap_or(LOCAL_RANGES_AT_ONCE), budget },
         durations,
-        stop: listen()?,
+        stop: listen(&task)?,
         pause: Pause::parse(process.pause.as_deref(), task.attempt),
         ready: Arc::new(|| Ok(())),
-        extraction: None,
-        holder: None,
+        underway: Underway::default(),
         task: task.clone(),
     };
     loop {
@@ -349,7 +350,7 @@ pub async fn here(
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(2)) => {}
-            () = world.stop.stopped() => return Err(Failure::stopped()),
+            () = world.stop.stopped() => return Err(world.stop.failure()),
         }
     }
 }

@@ -5,8 +5,9 @@ use std::time::Duration;
 
 use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
-use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Put, TransactWriteItem};
+use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Put, TransactWriteItem, Update};
 use crds::Reason;
+use crds::tracking::LegacyItem;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use worker_core::commits::{Expect, Item, ItemWrite, Reply, Transaction};
@@ -55,6 +56,28 @@ impl TrackingTable {
         })
     }
 
+    /// Account and region of the table, by its ARN: the same whatever endpoint leads to it.
+    ///
+    /// # Errors
+    /// As [`tracking_failure`].
+    pub async fn place(&self) -> Result<String, Failure> {
+        let request = self.client.describe_table().table_name(&self.table);
+        let reply = Box::pin(request.send())
+            .await
+            .map_err(|error| tracking_failure("describe", &self.table, &error))?;
+        let arn = reply.table.and_then(|table| table.table_arn).unwrap_or_default();
+        // arn:<partition>:dynamodb:<region>:<account>:table/<name>
+        let parts: Vec<&str> = arn.split(':').collect();
+        let [_, partition, _, region, account, _] = parts[..] else {
+            return Err(Failure::transient(
+                Reason::TrackingUnreadable,
+                format!("tracking table {} has no ARN", self.table),
+                "check that tracking.endpoint speaks DynamoDB",
+            ));
+        };
+        Ok(format!("{partition}:{region}:{account}"))
+    }
+
     /// Writes all of a transaction or nothing. A lost reply is repeated under the same token by
     /// the SDK; what it cannot tell comes back as `Refused`, and the caller reads.
     ///
@@ -85,9 +108,34 @@ impl TrackingTable {
         ))
     }
 
+    fn legacy(
+        &self,
+        key: &str,
+        item: &LegacyItem,
+        condition: Condition,
+    ) -> Result<TransactWriteItem, Failure> {
+        let assignments = Assignments::of(item);
+        let (mut names, mut values) = (condition.names, condition.values.unwrap_or_default());
+        names.extend(assignments.names);
+        values.extend(assignments.values);
+        Update::builder()
+            .table_name(&self.table)
+            .key("source", AttributeValue::S(key.to_owned()))
+            .update_expression(assignments.expression)
+            .condition_expression(condition.expression)
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(Some(values))
+            .build()
+            .map(|update| TransactWriteItem::builder().update(update).build())
+            .map_err(|error| defect(&error))
+    }
+
     fn item(&self, write: &ItemWrite) -> Result<TransactWriteItem, Failure> {
         let condition = render(&write.expect)?;
         let built = match &write.put {
+            Some(Item::Legacy(item)) => {
+                return self.legacy(&write.key, item, condition);
+            }
             Some(item) => Put::builder()
                 .table_name(&self.table)
                 .set_item(Some(attributes(item)?))
@@ -106,6 +154,38 @@ impl TrackingTable {
                 .map(|check| TransactWriteItem::builder().condition_check(check).build()),
         };
         built.map_err(|error| defect(&error))
+    }
+}
+
+/// Sets the attributes of the old item and no others: what people added to it stays.
+struct Assignments {
+    expression: String,
+    names: HashMap<String, String>,
+    values: HashMap<String, AttributeValue>,
+}
+
+impl Assignments {
+    fn of(item: &LegacyItem) -> Self {
+        let mut made =
+            Self { expression: String::new(), names: HashMap::new(), values: HashMap::new() };
+        let (mut set, mut remove) = (Vec::new(), Vec::new());
+        for (name, value) in item.attributes() {
+            made.names.insert(format!("#{name}"), name.to_owned());
+            match value {
+                Some(value) => {
+                    set.push(format!("#{name} = :new_{name}"));
+                    let value = AttributeValue::S(value.to_owned());
+                    made.values.insert(format!(":new_{name}"), value);
+                }
+                None => remove.push(format!("#{name}")),
+            }
+        }
+        for (word, terms) in [("SET", set), (" REMOVE", remove)] {
+            if !terms.is_empty() {
+                made.expression.push_str(&format!("{word} {}", terms.join(", ")));
+            }
+        }
+        made
     }
 }
 
@@ -144,16 +224,9 @@ fn render(expect: &Expect) -> Result<Condition, Failure> {
             terms.push(("rev", Some(value(rev)?)));
         }
         Expect::Legacy(read) => {
-            let text = |text: &Option<String>| text.clone().map(AttributeValue::S);
             terms.push(("source", Some(AttributeValue::S(read.source.clone()))));
-            terms.push(("hwm_value", text(&read.hwm_value)));
-            terms.push(("lwm_value", text(&read.lwm_value)));
-            terms.push(("hwm_col_name", text(&read.hwm_col_name)));
-            terms.push(("hwm_column_type", text(&read.hwm_column_type)));
-            terms.push(("extract_type", text(&read.extract_type)));
-            terms.push(("updated_at", text(&read.updated_at)));
-            terms.push(("extract_successful", text(&read.extract_successful)));
-            terms.push(("extract_metadata", text(&read.extract_metadata)));
+            let text = |text: &str| AttributeValue::S(text.to_owned());
+            terms.extend(read.attributes().map(|(name, value)| (name, value.map(text))));
         }
         Expect::LegacyLow(low) => terms.push(("lwm_value", Some(AttributeValue::S(low.clone())))),
         Expect::Outcome(read) => {
@@ -227,7 +300,8 @@ where
         | "ExpiredTokenException" => Failure::permanent(
             Reason::TrackingDenied,
             format!("{action} tracking table {table}: DynamoDB refuses ({code})"),
-            "allow GetItem, PutItem and ConditionCheckItem on it, and check the credentials",
+            "allow DescribeTable, GetItem, PutItem, UpdateItem and ConditionCheckItem on it, and \
+             check the credentials",
         ),
         code => Failure::transient(
             Reason::TrackingUnreachable,

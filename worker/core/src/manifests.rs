@@ -91,7 +91,7 @@ pub struct Pointer {
 pub struct SourceIdentity {
     /// [`crate::plan::CONTROL_VERSION`].
     pub version: u32,
-    /// Endpoint or account and region of the tracking table.
+    /// Partition, region and account of the tracking table, by its ARN.
     pub tracking: String,
     /// The tracking table.
     pub table: String,

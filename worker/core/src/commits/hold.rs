@@ -85,11 +85,28 @@ pub(super) fn identified(carrier: Carrier, claimed: Claimed, seen: &Seen) -> (Ca
 }
 
 pub(super) fn plan(carrier: Carrier, claimed: Claimed) -> (Carrier, Act) {
-    carrier.go(Phase::Planning(Box::new(claimed.item)), Act::Plan(claimed.order))
+    let act = Act::Plan(claimed.order.clone());
+    carrier.go(Phase::Planning(Box::new(claimed)), act)
+}
+
+/// A guard that waits, or a large table, may take longer than a claim lasts.
+pub(super) fn renew_claim(carrier: Carrier, claimed: Claimed, now: i64) -> (Carrier, Act) {
+    let change = transitions::renew(&claimed.item, now + carrier.lease_seconds, 0);
+    let phase = Phase::RenewingClaim(Box::new(claimed), Box::new(change.item));
+    carrier.track(phase, change.transaction)
+}
+
+pub(super) fn renewed_claim(carrier: Carrier, claimed: Claimed, seen: &Seen) -> (Carrier, Act) {
+    match &seen.run {
+        Some(run) if run.run == claimed.item.run && run.state == RunState::Claimed => {
+            plan(carrier, Claimed { item: run.clone(), ..claimed })
+        }
+        Some(_) | None => carrier.end(Ending::Failed(fenced())),
+    }
 }
 
 pub(super) fn planned(carrier: Carrier, run: RunItem, plan: Plan, now: i64) -> (Carrier, Act) {
-    // planning a large table takes its time: PIN starts the lease anew
+    // PIN starts the lease anew
     let run = RunItem { deadline: now + carrier.lease_seconds, ..run };
     let body = to_body(&plan);
     let plan_hash = crate::plan::hash(&body);

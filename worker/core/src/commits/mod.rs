@@ -23,6 +23,7 @@ pub use seen::Seen;
 
 use crds::{RunId, Task};
 
+use self::claim::Claimed;
 use crate::error::Failure;
 use crate::manifests::Manifest;
 
@@ -30,6 +31,21 @@ impl Carrier {
     /// A process that has done nothing yet.
     pub fn new(role: Role, lease_seconds: i64) -> Self {
         Self { role, lease_seconds, phase: Phase::Start, kept: None }
+    }
+
+    /// Whether the process holds, or may hold, a run that is lost to it if it ends now: then an
+    /// outage of a store is to be waited out.
+    pub fn holds(&self) -> bool {
+        let holder = matches!(self.role, Role::Hold { .. });
+        let before = matches!(
+            self.phase,
+            Phase::Start
+                | Phase::Look(Why::Claim(_) | Why::Settle { .. })
+                | Phase::Fetching(_, Then::Claim | Then::Settle)
+                | Phase::Tidying(_, Then::Claim | Then::Settle, _)
+                | Phase::Ended
+        );
+        holder && !before
     }
 
     fn task(&self) -> &Task {
@@ -83,8 +99,11 @@ fn answered(carrier: Carrier, event: Event) -> (Carrier, Act) {
             Role::Hold { .. } => carrier.look(Why::Claim(0)),
             Role::Settle { .. } => carrier.look(Why::Settle { swept: false, tries: 0 }),
         },
-        (Phase::Planning(run), Event::Planned(plan, now)) => {
-            hold::planned(carrier, *run, *plan, now)
+        (Phase::Planning(claimed), Event::Planned(plan, now)) => {
+            hold::planned(carrier, claimed.item, *plan, now)
+        }
+        (Phase::Planning(claimed), Event::RenewDue(now, _)) => {
+            hold::renew_claim(carrier, *claimed, now)
         }
         (Phase::Running(held), Event::RenewDue(now, records)) => {
             hold::renew(carrier, *held, now, records)
@@ -116,6 +135,7 @@ fn looked(carrier: Carrier, seen: &Seen, fresh: RunId) -> (Carrier, Act) {
         Why::Claim(tries) => hold::claim(carrier, seen, fresh, tries),
         Why::Claimed(claimed, tries) => hold::claimed(carrier, *claimed, seen, fresh, tries),
         Why::Identified(claimed) => hold::identified(carrier, *claimed, seen),
+        Why::RenewedClaim(claimed) => hold::renewed_claim(carrier, *claimed, seen),
         Why::Pinned(held) => hold::pinned(carrier, *held, seen),
         Why::Renewed(held) => hold::renewed(carrier, *held, seen),
         Why::Decided(held, manifest, tries) => {
@@ -136,6 +156,10 @@ fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
         Phase::Claiming(claimed, tries) => carrier.look(Why::Claimed(claimed, tries + 1)),
         Phase::Identifying(claimed) if done => hold::plan(carrier, *claimed),
         Phase::Identifying(claimed) => carrier.look(Why::Identified(claimed)),
+        Phase::RenewingClaim(claimed, run) if done => {
+            hold::plan(carrier, Claimed { item: *run, ..*claimed })
+        }
+        Phase::RenewingClaim(claimed, _) => carrier.look(Why::RenewedClaim(claimed)),
         Phase::PuttingPlan(held) => hold::pin(carrier, *held),
         Phase::Pinning(held, run) if done => hold::running(carrier, Held { run: *run, ..*held }),
         Phase::Pinning(held, _) => carrier.look(Why::Pinned(held)),
@@ -172,8 +196,10 @@ fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
 /// given up; after it the run waits for the next carrier.
 fn failed(carrier: Carrier, failure: Failure) -> (Carrier, Act) {
     let run = match &carrier.phase {
-        Phase::Identifying(claimed) | Phase::Look(Why::Identified(claimed)) => &claimed.item,
-        Phase::Planning(run) => &**run,
+        Phase::Identifying(claimed)
+        | Phase::Planning(claimed)
+        | Phase::RenewingClaim(claimed, _)
+        | Phase::Look(Why::Identified(claimed) | Why::RenewedClaim(claimed)) => &claimed.item,
         Phase::PuttingPlan(held)
         | Phase::Pinning(held, _)
         | Phase::Running(held)

@@ -102,7 +102,9 @@ pub enum Phase {
     /// `source.json` is being written.
     Identifying(Box<Claimed>),
     /// The database is being asked.
-    Planning(Box<RunItem>),
+    Planning(Box<Claimed>),
+    /// RENEW of a claim is being written, while the database is being asked.
+    RenewingClaim(Box<Claimed>, Box<RunItem>),
     /// `plan.json` is being written.
     PuttingPlan(Box<Held>),
     /// PIN is being written.
@@ -154,6 +156,8 @@ pub enum Why {
     Claimed(Box<Claimed>, u32),
     /// Whose `source.json` it is.
     Identified(Box<Claimed>),
+    /// Whether a refused RENEW of the claim was our own.
+    RenewedClaim(Box<Claimed>),
     /// Whether a refused PIN was our own.
     Pinned(Box<Held>),
     /// Whether a refused RENEW was our own.
@@ -218,7 +222,8 @@ pub enum Act {
     Read,
     /// Write; the order does not matter: [`Event::Replied`], a reply each.
     Write(Vec<Effect>),
-    /// Ask the database, take the snapshot: [`Event::Planned`].
+    /// Ask the database, take the snapshot: [`Event::Planned`], or meanwhile [`Event::RenewDue`].
+    /// Asked for again after a renewal, it goes on where it was.
     Plan(PlanOrder),
     /// Be Ready, have all ranges read: [`Event::Recorded`], or meanwhile [`Event::RenewDue`].
     Extract(Box<Held>),

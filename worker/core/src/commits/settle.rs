@@ -30,12 +30,9 @@ pub(super) fn settle(carrier: Carrier, seen: &Seen, swept: bool, tries: u32) -> 
     }
     match run.state {
         // the fence comes first: only a run that is failed can lose its uploads
-        RunState::Claimed | RunState::Running => {
-            let change = transitions::fail(&run, seen, &task, &order);
-            let failure = Failure { exit: crds::condition::Exit::Done, report: order.report };
-            let phase = Phase::Failing(Box::new(failure), Box::new(change.item), tries);
-            carrier.track(phase, change.transaction)
-        }
+        RunState::Claimed | RunState::Running => fail(carrier, &run, seen, tries),
+        // a coordinator that was told to stop does not know why, and wrote `failed`
+        RunState::Failed if order.aborted && was_stopped(&run) => fail(carrier, &run, seen, tries),
         RunState::Committing | RunState::Reverting => carry::fetch(carrier, run, Then::Settle),
         RunState::Published | RunState::Failed | RunState::Aborted if swept => {
             raise(carrier, seen, tries)
@@ -51,6 +48,20 @@ pub(super) fn settle(carrier: Carrier, seen: &Seen, swept: bool, tries: u32) -> 
             },
         ),
     }
+}
+
+fn was_stopped(run: &RunItem) -> bool {
+    run.note.as_ref().is_some_and(|note| note.reason == crds::Reason::Stopped)
+}
+
+fn fail(carrier: Carrier, run: &RunItem, seen: &Seen, tries: u32) -> (Carrier, Act) {
+    let Role::Settle { task, order } = carrier.role.clone() else {
+        return carrier.end(Ending::Settled);
+    };
+    let change = transitions::fail(run, seen, &task, &order);
+    let failure = Failure { exit: crds::condition::Exit::Done, report: order.report };
+    let phase = Phase::Failing(Box::new(failure), Box::new(change.item), tries);
+    carrier.track(phase, change.transaction)
 }
 
 /// `R` is another's: the run of ours that it followed may have left uploads.

@@ -1,0 +1,170 @@
+//! The acts of a process that holds a run: asking the database, having the ranges read, and looking
+//! once more before the decision.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use crds::Reason;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use worker_core::commits::{Event, Held};
+use worker_core::error::Failure;
+use worker_core::plan::PlanOrder;
+use worker_core::records::TaskRecord;
+
+use super::patience::{Backoff, may_pass};
+use super::{Readers, WRITES_AT_ONCE, World, now};
+use crate::batches::budget_from_cgroup;
+use crate::bounds::Holder;
+use crate::control::Control;
+use crate::extract::here;
+
+/// How long one look for records may take: a renewal may be due meanwhile.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
+/// Between looks whether ranges that are read here have ended.
+const HERE_POLL: Duration = Duration::from_millis(20);
+
+impl World {
+    /// Asks the database; where that takes long, the claim is renewed meanwhile.
+    pub(super) async fn plan(&mut self, order: &PlanOrder) -> Result<Event, Failure> {
+        let renew = tokio::time::sleep_until(self.renew_at());
+        let mut planning = match self.underway.planning.take() {
+            Some(planning) => planning,
+            None => self.begin_planning(order)?,
+        };
+        let holder = tokio::select! {
+            ended = &mut planning => match ended {
+                Ok(holder) => holder?,
+                Err(_) => {
+                    let message = "planning ended in disorder";
+                    return Err(Failure::transient(Reason::Internal, message, "report this"));
+                }
+            },
+            () = renew => {
+                self.underway.planning = Some(planning);
+                self.underway.renew_at = None;
+                return Ok(Event::RenewDue(now(), 0));
+            }
+            () = self.stop.stopped() => {
+                planning.abort();
+                return Err(self.stop.failure());
+            }
+        };
+        let plan = holder.plan.clone();
+        for warning in &plan.warnings {
+            tracing::warn!(warning, "plan");
+        }
+        self.underway.holder = Some(holder);
+        Ok(Event::Planned(Box::new(plan), now()))
+    }
+
+    /// When the next renewal is due, whatever act was begun anew meanwhile.
+    fn renew_at(&mut self) -> Instant {
+        *self.underway.renew_at.get_or_insert_with(|| Instant::now() + self.durations.renew)
+    }
+
+    fn begin_planning(
+        &self,
+        order: &PlanOrder,
+    ) -> Result<JoinHandle<Result<Holder, Failure>>, Failure> {
+        let Some(login) = self.login.clone() else { return Err(Failure::stopped()) };
+        let (spec, order) = (self.task.spec.clone(), order.clone());
+        let pause = self.pause.points();
+        Ok(tokio::spawn(async move {
+            Box::pin(crate::bounds::open(&login, &spec, &order, &pause)).await
+        }))
+    }
+
+    /// Ready, until all records are there: read here, or waited for.
+    pub(super) async fn extract(&mut self, held: &Held) -> Result<Event, Failure> {
+        (self.ready)()?;
+        self.pause.at("ready").await;
+        let mine = held.plan.ranges.len() <= 1 || self.readers != Readers::Pods;
+        if mine && self.underway.extraction.is_none() {
+            let (parallel, budget) = match self.readers {
+                Readers::Here { parallel, budget } => (parallel, budget),
+                Readers::Pods => (1, budget_from_cgroup()),
+            };
+            self.underway.extraction = Some(here(self, held, parallel, budget)?);
+        }
+        let mut beat = Instant::now() + self.durations.heartbeat;
+        let (mut records, mut backoff) = (0, Backoff::default());
+        loop {
+            if Instant::now() >= self.renew_at() {
+                self.underway.renew_at = None;
+                return Ok(Event::RenewDue(now(), records));
+            }
+            let look = if mine { self.ended().await } else { self.recorded(held).await };
+            let wait = match look {
+                Ok(Looked::All(all)) => return Ok(Event::Recorded(all)),
+                Ok(Looked::Some(found)) => {
+                    (records, backoff) = (found, Backoff::default());
+                    if mine { HERE_POLL } else { self.durations.poll }
+                }
+                // the pods read on: nothing is lost by looking again
+                Err(failure) if !mine && may_pass(&failure) => backoff.next(&failure),
+                Err(failure) => return Err(failure),
+            };
+            if Instant::now() >= beat {
+                self.still_there().await?;
+                beat = Instant::now() + self.durations.heartbeat;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.stop.stopped() => return Err(self.stop.failure()),
+            }
+        }
+    }
+
+    /// What ranges that are read here have come to.
+    async fn ended(&mut self) -> Result<Looked, Failure> {
+        let Some(extraction) = &mut self.underway.extraction else { return Ok(Looked::Some(0)) };
+        Ok(extraction.ended().await?.map_or(Looked::Some(0), Looked::All))
+    }
+
+    /// What the pods have left.
+    async fn recorded(&self, held: &Held) -> Result<Looked, Failure> {
+        let control = self.control(&held.run.uri)?;
+        let look = async {
+            let keys = control.recorded(held.run.run).await?;
+            let found: BTreeSet<&String> = keys.iter().collect();
+            if found.len() < held.plan.ranges.len() {
+                return Ok(Looked::Some(u32::try_from(found.len()).unwrap_or(u32::MAX)));
+            }
+            control.records(&keys).await.map(Looked::All)
+        };
+        tokio::time::timeout(LOOK_TIMEOUT, look).await.unwrap_or_else(|_| {
+            let message = "list records: no answer from the object store";
+            Err(Failure::transient(Reason::StorageUnreachable, message, ""))
+        })
+    }
+
+    async fn still_there(&mut self) -> Result<(), Failure> {
+        match &mut self.underway.holder {
+            Some(holder) => holder.still_there().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Every part as recorded, and then one more query on the very session that exported the
+    /// snapshot: it lived until after the last record.
+    pub(super) async fn assure(&mut self, records: &[TaskRecord]) -> Result<Event, Failure> {
+        let control: Control = self.control(&self.task.spec.output.uri)?;
+        stream::iter(records.iter().flat_map(|record| &record.files))
+            .map(|file| control.assure(file))
+            .buffer_unordered(WRITES_AT_ONCE)
+            .try_collect::<Vec<()>>()
+            .await?;
+        self.still_there().await?;
+        Ok(Event::Assured(now()))
+    }
+}
+
+/// How far the records are.
+enum Looked {
+    /// So many of them.
+    Some(u32),
+    /// All.
+    All(Vec<TaskRecord>),
+}

@@ -1,0 +1,82 @@
+//! Outages of the stores: whoever holds a run tries again until its own deadline; whoever holds
+//! none leaves that to the next attempt.
+
+use std::time::Duration;
+
+use crds::Reason;
+use crds::condition::Exit;
+use worker_core::commits::{Act, Event};
+use worker_core::error::Failure;
+
+use super::World;
+
+/// The first pause; each is twice as long as the one before.
+const FIRST: Duration = Duration::from_secs(1);
+/// The longest pause.
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Whether a failure says only that a store does not answer, throttles or met an error of its own.
+pub(super) fn may_pass(failure: &Failure) -> bool {
+    let store =
+        matches!(failure.report.reason, Reason::TrackingUnreachable | Reason::StorageUnreachable);
+    store && failure.exit == Exit::Transient
+}
+
+/// Pauses that grow.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Backoff(u32);
+
+impl Backoff {
+    /// How long to wait after this failure, which the log is told: half of it is fixed, half is
+    /// by chance, so that a hundred holders do not return in step.
+    pub(super) fn next(&mut self, failure: &Failure) -> Duration {
+        let whole = FIRST.saturating_mul(1 << self.0.min(8)).min(LONGEST);
+        self.0 += 1;
+        let chance = f64::from(uuid::Uuid::new_v4().as_fields().1) / f64::from(u16::MAX);
+        let wait = whole.mul_f64(0.5 + chance / 2.0);
+        tracing::warn!(%failure, wait_ms = wait.as_millis(), "a store is out of reach; trying again");
+        wait
+    }
+}
+
+impl World {
+    /// Performs an act. With `patient`, an outage of a store is waited out: until SIGTERM, or until
+    /// the process's own deadline.
+    pub(super) async fn patiently(&mut self, patient: bool, act: Act) -> Result<Event, Failure> {
+        let mut backoff = Backoff::default();
+        loop {
+            let failure = match Box::pin(self.perform(act.clone())).await {
+                Err(failure) if patient && may_pass(&failure) => failure,
+                ended => return ended,
+            };
+            let wait = backoff.next(&failure);
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.stop.stopped() => return Err(failure),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_grow_to_half_a_minute_and_no_further() {
+        let failure = Failure::transient(Reason::StorageUnreachable, "no answer", "");
+        let mut backoff = Backoff::default();
+        let waits: Vec<Duration> = (0..20).map(|_| backoff.next(&failure)).collect();
+        assert!(waits[0] >= FIRST / 2 && waits[0] <= FIRST, "{waits:?}");
+        assert!(waits.iter().all(|wait| *wait <= LONGEST), "{waits:?}");
+        assert!(waits[19] >= LONGEST / 2, "{waits:?}");
+    }
+
+    #[test]
+    fn only_an_outage_may_pass() {
+        let refused = Failure::permanent(Reason::TrackingDenied, "refused", "");
+        let gone = Failure::permanent(Reason::TrackingUnreachable, "no table", "");
+        let throttled = Failure::transient(Reason::TrackingUnreachable, "throttled", "");
+        assert!(!may_pass(&refused) && !may_pass(&gone) && may_pass(&throttled));
+    }
+}
