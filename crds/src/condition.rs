@@ -132,6 +132,8 @@ words! {
         Stopped,
         /// The Secret lacks a key, or cannot be read.
         CredentialsMissing,
+        /// AWS Secrets Manager does not answer.
+        CredentialsUnreachable,
         /// The database refuses user or password.
         CredentialsRejected,
         /// No connection to the database.

@@ -238,6 +238,24 @@ impl WatermarkType {
         }
     }
 
+    /// Where the replaced job began with `IntegerType`.
+    pub const INTEGER_MINIMUM_TEXT: &str = "-2147483648";
+    /// Where it began with `FloatType`.
+    pub const FLOAT_MINIMUM_TEXT: &str = "-3.4028234663852886e+38";
+
+    /// Whether a start of this text takes all rows: the least value of the type itself, or of the
+    /// narrower type that the replaced job knew, or nothing, as its Python wrote it.
+    pub fn is_beginning(self, text: &str) -> bool {
+        let narrower = match self {
+            Self::Int => text == Self::INTEGER_MINIMUM_TEXT,
+            Self::Double => text == Self::FLOAT_MINIMUM_TEXT,
+            // no value of these types, and the database would refuse it
+            Self::Timestamp | Self::Date => text == "-1",
+            Self::Decimal => false,
+        };
+        narrower || text == self.minimum_text() || matches!(text, "" | "None")
+    }
+
     /// Whether the values are points in time.
     pub const fn is_time(self) -> bool {
         matches!(self, Self::Timestamp | Self::Date)

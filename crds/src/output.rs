@@ -2,13 +2,16 @@
 #![expect(unreachable_pub, reason = "the derive of KubeSchema copies each struct into a function")]
 
 use kube::KubeSchema;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::rules;
 use crate::source::SecretRef;
 
 /// Where the Parquet files go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = (rules::FOLDER_IS_NO_COLUMN, "output.columns must not use the name of the run's folder (extract_run; with runFolder time: jdbc_extract_time): readers take it for a column too"))]
 pub struct Output {
     /// `s3://<bucket>/<prefix>`. A prefix belongs to one source.
     #[schemars(length(min = 6, max = 900))]
@@ -43,6 +46,55 @@ pub struct Output {
     /// the pod's own identity when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
+    /// Columns that are added to those of the table; none when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub columns: Option<OutputColumns>,
+    /// How the folder of a run is named: `run` (when left out) `extract_run=<run id>`, or `time`
+    /// `jdbc_extract_time=<yyyy-MM-dd_HH-mm-ss>` in UTC, as the replaced job named it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub run_folder: Option<RunFolder>,
+}
+
+/// Names of columns that are added to those of the table. One that is left out is not added.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = (rules::COLUMNS_DIFFER, "output.columns: each added column needs a name of its own"))]
+pub struct OutputColumns {
+    /// When the run was claimed: microseconds, UTC, the same in all rows of a run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = ("!self.matches('[[:cntrl:]]')", "output.columns.extractTime must not hold control characters"))]
+    pub extract_time: Option<String>,
+    /// SHA-256 of the row in hexadecimal: NULL is unlike the empty text, and ('ab', 'c') unlike
+    /// ('a', 'bc').
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = ("!self.matches('[[:cntrl:]]')", "output.columns.rowHash must not hold control characters"))]
+    pub row_hash: Option<String>,
+    /// The id of the run.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = ("!self.matches('[[:cntrl:]]')", "output.columns.runId must not hold control characters"))]
+    pub run_id: Option<String>,
+}
+
+impl OutputColumns {
+    /// The names, in the order in which the columns are added.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        [&self.extract_time, &self.row_hash, &self.run_id].into_iter().flatten().map(String::as_str)
+    }
+}
+
+/// How the folder of a run is named.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum RunFolder {
+    /// `extract_run=<run id>`.
+    #[default]
+    Run,
+    /// `jdbc_extract_time=<yyyy-MM-dd_HH-mm-ss>`; two runs of one second share it, and their
+    /// files differ by the run id in their names.
+    Time,
 }
 
 /// The DynamoDB table that holds the watermark. The chart's values stand in for what is left out.

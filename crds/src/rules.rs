@@ -50,6 +50,40 @@ macro_rules! instant {
     };
 }
 
+/// Those that are given of the names of added columns.
+macro_rules! added {
+    ($columns:literal) => {
+        concat!(
+            "((has(",
+            $columns,
+            ".extractTime) ? [",
+            $columns,
+            ".extractTime] : []) + ",
+            "(has(",
+            $columns,
+            ".rowHash) ? [",
+            $columns,
+            ".rowHash] : []) + ",
+            "(has(",
+            $columns,
+            ".runId) ? [",
+            $columns,
+            ".runId] : []))"
+        )
+    };
+}
+
+/// Of added columns: no two have one name.
+pub(crate) const COLUMNS_DIFFER: &str =
+    concat!(added!("self"), ".all(name, ", added!("self"), ".exists_one(other, other == name))");
+
+/// Of an output: no added column has the name that the run's folder gives to its rows.
+pub(crate) const FOLDER_IS_NO_COLUMN: &str = concat!(
+    "!has(self.columns) || !",
+    added!("self.columns"),
+    ".exists(name, name == (has(self.runFolder) && self.runFolder == 'time' ? 'jdbc_extract_time' : 'extract_run'))"
+);
+
 /// Of a watermark: type `int` comes with whole numbers.
 pub(crate) const INT_ENDS: &str =
     concat!("self.type != 'int' || ", window_ends!(), ".all(text, ", is_whole!(), ")");

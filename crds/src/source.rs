@@ -61,13 +61,39 @@ impl Engine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (
-    "has(self.secretRef)",
-    "no credential is given: set source.credentials.secretRef.name to a Secret of this namespace with the keys username and password"
+    "has(self.secretRef) || has(self.awsSecret)",
+    "no credential is given: set source.credentials.secretRef.name to a Secret of this namespace with the keys username and password, or source.credentials.awsSecret.name"
+))]
+#[x_kube(validation = (
+    "!has(self.secretRef) || !has(self.awsSecret)",
+    "two credentials are given: keep one of source.credentials.secretRef and source.credentials.awsSecret"
 ))]
 pub struct Credentials {
     /// A Secret of this namespace with the keys `username` and `password`, and optionally `host`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
+    /// A secret of AWS Secrets Manager, read with the pod's own identity.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub aws_secret: Option<AwsSecret>,
+}
+
+/// A secret of AWS Secrets Manager: JSON with `username`, `password` and optionally `host`, or
+/// with `db_user`, `db_password` and optionally `db_host`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct AwsSecret {
+    /// Its name or ARN.
+    #[schemars(length(min = 1, max = 2048))]
+    pub name: String,
+    /// Its region; the pod's own when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 50))]
+    pub region: Option<String>,
+    /// Endpoint of a server other than AWS's public one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 500))]
+    #[x_kube(validation = ("self.matches('^https?://[^/]+$')", "endpoint must be http(s)://<host>[:<port>]"))]
+    pub endpoint: Option<String>,
 }
 
 /// A Secret of the same namespace.

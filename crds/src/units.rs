@@ -22,6 +22,12 @@ impl RunId {
         let (seconds, _) = self.0.get_timestamp()?.to_unix();
         (self.0.get_version_num() == 7).then(|| i64::try_from(seconds).ok())?
     }
+
+    /// When the run was claimed: milliseconds since 1970, the first 48 bits of the id. The same in
+    /// every pod of the run.
+    pub fn claimed_millis(self) -> i64 {
+        i64::try_from(self.0.as_u128() >> 80).unwrap_or(i64::MAX)
+    }
 }
 
 impl fmt::Display for RunId {

@@ -47,6 +47,7 @@ fn each_field_that_defines_data_changes_the_hash() {
         ("/extract/partition/column", json!("customer")),
         ("/extract/partition/strategy", json!("range")),
         ("/output/uri", json!("s3://lake/shop/orders-2")),
+        ("/output/columns", json!({"rowHash": "hash"})),
     ] {
         assert_ne!(base, hash(with(path, value)), "{path} is not in the hash");
     }
@@ -59,6 +60,7 @@ fn no_other_field_changes_the_hash() {
         ("/source/host", json!("replica.example.com")),
         ("/source/port", json!(6432)),
         ("/source/credentials/secretRef/name", json!("other")),
+        ("/source/credentials", json!({"awsSecret": {"name": "other"}})),
         ("/source/tls", json!({"mode": "verifyCa", "caRef": {"name": "ca"}})),
         ("/extract/partition/lowerBound", json!("5")),
         ("/extract/partition/upperBound", json!("50")),
@@ -66,6 +68,8 @@ fn no_other_field_changes_the_hash() {
         ("/output/endpoint", json!("http://s3.example:8333")),
         ("/output/pathStyle", json!(true)),
         ("/output/region", json!("eu-west-1")),
+        ("/output/runFolder", json!("time")),
+        ("/output/columns", json!({})),
         ("/output/secretRef", json!({"name": "keys"})),
         ("/tracking", Value::Null),
         ("/tracking/secretRef", json!({"name": "keys"})),

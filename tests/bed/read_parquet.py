@@ -1,31 +1,40 @@
 """Reads Parquet files with readers that share no code with the product.
 
 Usage: read_parquet.py rows FOLDER SQL    one JSON object a line; the table `t` is all files under FOLDER,
-                                          `h` the same with the folder names `column=value` as columns
+                                          `h` the same with the folder names `column=value` as columns,
+                                          `f` the same with a column `filename`
        read_parquet.py table FOLDER SQL   the same as text for people
        read_parquet.py footers FOLDER     one JSON object a file, by pyarrow: name, rows, row groups, schema, codecs
 """
 
 import json
 import pathlib
+import re
 import sys
 
 import duckdb
 import pyarrow.parquet
 
 
-def connect(folder: str) -> duckdb.DuckDBPyConnection:
+OPTIONS = {
+    "t": "hive_partitioning = false",
+    "h": "hive_partitioning = true",
+    "f": "hive_partitioning = false, filename = true",
+}
+
+
+def connect(folder: str, sql: str) -> duckdb.DuckDBPyConnection:
     connection = duckdb.connect()
     connection.execute("SET TimeZone = 'UTC'")
-    for view, hive in (("t", "false"), ("h", "true")):
-        connection.execute(
-            f"CREATE VIEW {view} AS SELECT * FROM read_parquet('{folder}/**/*.parquet', hive_partitioning = {hive})"
-        )
+    for view, options in OPTIONS.items():
+        # folders of different columns cannot be read as `h`
+        if re.search(rf"\b{view}\b", sql):
+            connection.execute(f"CREATE VIEW {view} AS SELECT * FROM read_parquet('{folder}/**/*.parquet', {options})")
     return connection
 
 
 def rows(folder: str, sql: str) -> None:
-    result = connect(folder).execute(sql)
+    result = connect(folder, sql).execute(sql)
     names = [column[0] for column in result.description]
     while batch := result.fetchmany(10_000):
         for row in batch:
@@ -59,7 +68,7 @@ if __name__ == "__main__":
     if mode == "rows":
         rows(folder, rest[0])
     elif mode == "table":
-        print(connect(folder).sql(rest[0]))
+        print(connect(folder, rest[0]).sql(rest[0]))
     elif mode == "footers":
         footers(folder)
     else:

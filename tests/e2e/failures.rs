@@ -407,7 +407,7 @@ fn apply_refuses_what_cannot_run_and_says_why() -> Result<()> {
         Release::crds(bed).await?;
         let namespace = bed.namespace("refused").await?;
         let paths = manifests(&examples().join("refused"))?;
-        ensure!(paths.len() >= 59, "only {} manifests", paths.len());
+        ensure!(paths.len() >= 64, "only {} manifests", paths.len());
         let mut wrong = Vec::new();
         for path in paths {
             if let Err(error) = refusal(bed, &namespace, &path).await {
@@ -426,7 +426,7 @@ fn apply_accepts_every_example() -> Result<()> {
         Release::crds(bed).await?;
         let namespace = bed.namespace("examples").await?;
         let paths = manifests(&examples())?;
-        ensure!(paths.len() >= 6, "only {} manifests", paths.len());
+        ensure!(paths.len() >= 7, "only {} manifests", paths.len());
         for path in paths {
             let file = path.display().to_string();
             let dry = ["-n", &namespace, "apply", "--dry-run=server", "-f", &file];

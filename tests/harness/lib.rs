@@ -23,13 +23,17 @@ mod cluster;
 mod command;
 mod source;
 mod release;
+mod secrets;
+mod old_job;
 mod session;
 mod stores;
 mod wait;
 
 pub use bed::{Bed, Part, Signal, tests_dir};
 pub use command::Output;
+pub use old_job::{Call, OldJob, Took};
 pub use release::{Release, condition};
+pub use secrets::SecretsManager;
 pub use session::Session;
 pub use source::{SourceFixture, binary};
 pub use stores::{Access, ParquetFile};

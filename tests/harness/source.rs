@@ -167,6 +167,29 @@ impl SourceFixture {
         serde_json::from_str(output.stdout.trim()).context("parse what verify printed")
     }
 
+    /// `tidemark` with these words and variables instead of a manifest, as the replaced job was
+    /// called; the SDK's own variables lead to the bed's stores.
+    ///
+    /// # Errors
+    /// If the binary is not built.
+    pub fn call(
+        &self,
+        words: &[String],
+        variables: &[(String, String)],
+    ) -> Result<tokio::process::Command> {
+        let (id, secret) = Access::Admin.keys();
+        let mut command = self.bed.command(binary("tidemark")?);
+        command
+            .args(words)
+            .env("AWS_ACCESS_KEY_ID", id)
+            .env("AWS_SECRET_ACCESS_KEY", secret)
+            .env("AWS_REGION", Bed::REGION)
+            .env("AWS_ENDPOINT_URL_S3", Bed::S3)
+            .env("AWS_ENDPOINT_URL_DYNAMODB", Bed::DYNAMODB)
+            .envs(variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+        Ok(command)
+    }
+
     /// The run item of a table's source.
     ///
     /// # Errors

@@ -186,7 +186,7 @@ impl Bed {
     }
 
     /// Runs SQL over all Parquet files under a prefix with duckdb, one JSON object a row. Table `t` has the columns of the
-    /// files, `h` those of the folder names too.
+    /// files, `h` those of the folder names too, `f` the column `filename`.
     ///
     /// # Errors
     /// If there is no such file, or with duckdb's words.

@@ -6,18 +6,18 @@
 use std::time::Duration;
 
 use crds::Reason;
-use crds::extract_job::{Extract, NullPolicy, Partition, Strategy, Watermark};
+use crds::extract_job::{Extract, ExtractJobSpec, NullPolicy, Partition, Strategy, Watermark};
 use crds::tracking::{Mode, Window};
 use futures::future::BoxFuture;
 use sqlx::PgConnection;
 use sqlx::postgres::types::Oid;
 use worker_core::bounds::{
-    NamePart, Relation, TableRef, check_watermark, find_column, key_extreme, key_type, pick_table,
-    watermark_extreme,
+    NamePart, Relation, TableRef, check_added, check_watermark, find_column, key_extreme, key_type,
+    pick_table, watermark_extreme,
 };
 use worker_core::columns::{Column, Target, target_for};
 use worker_core::error::Failure;
-use worker_core::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, TableName};
+use worker_core::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, Shape, TableName};
 use worker_core::ranges::{self, KeyRange, KeyType};
 use worker_core::rows::{self, statements};
 use worker_core::watermark::Value;
@@ -120,16 +120,19 @@ struct Cut<'a> {
 /// See the head of this file.
 pub async fn open(
     login: &Login,
-    extract: &Extract,
+    spec: &ExtractJobSpec,
     order: &PlanOrder,
     pause: Pause<'_>,
 ) -> Result<Holder, Failure> {
+    let extract = &spec.extract;
+    let shape = Shape::of(&spec.output);
     let wanted = TableRef::parse(&extract.table)?;
     let mut connection = connect(login, &format!("tidemark/{}/coordinator", order.run)).await?;
     begin(&mut connection).await?;
     let subject = look_up(&mut connection, &wanted).await?;
     commit(&mut connection).await?;
     subject.partition(extract.partition.as_ref())?;
+    check_added(&subject.columns, &shape.columns)?;
     let found = seek_guard(&mut connection, &subject, extract, order, pause).await?;
     pause("after-guard").await;
     take_snapshot(&mut connection, &subject).await?;
@@ -141,6 +144,7 @@ pub async fn open(
         ));
     }
     let mut plan = plan(&mut connection, &subject, extract, order, found).await?;
+    plan.shape = shape;
     let snapshot = sqlx::query_scalar(statements::EXPORT_SNAPSHOT).fetch_one(&mut connection).await;
     plan.snapshot =
         Some(snapshot.map_err(|error| database_failure("export the snapshot", &error))?);
@@ -276,6 +280,7 @@ async fn plan(
         ranges: Vec::new(),
         snapshot: None,
         estimated_rows,
+        shape: Shape::default(),
     };
     if plan.mode == Mode::FE {
         let statement = rows::any_row_statement(&plan)?;
@@ -335,7 +340,8 @@ async fn observe(
         return Err(Failure::permanent(
             Reason::NullWatermarkRows,
             format!("the table has rows whose watermark column {:?} is NULL", column.name),
-            "fill them, or set extract.watermark.nullPolicy to include (in every window) or exclude",
+            "fill them, or set extract.watermark.nullPolicy (in a call of the old job NULL_POLICY) to \
+             include (in every window) or exclude",
         ));
     }
     if order.mode != Mode::FE {

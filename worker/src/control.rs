@@ -8,6 +8,7 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
+use crds::output::RunFolder;
 use crds::{Reason, RunId};
 use serde::de::DeserializeOwned;
 use worker_core::commits::Reply;
@@ -201,10 +202,14 @@ impl Control {
     /// # Errors
     /// As [`storage_failure`].
     pub async fn uploads(&self, run: RunId) -> Result<Vec<(String, String)>, Failure> {
-        self.uploads_below(&self.prefix.run_folder(run)).await
+        let mut found = Vec::new();
+        for folder in [RunFolder::Run, RunFolder::Time] {
+            found.extend(self.uploads_below(&self.prefix.data_files(run, folder)).await?);
+        }
+        Ok(found)
     }
 
-    async fn uploads_below(&self, folder: &str) -> Result<Vec<(String, String)>, Failure> {
+    async fn uploads_below(&self, beginning: &str) -> Result<Vec<(String, String)>, Failure> {
         let mut found = Vec::new();
         let (mut key_marker, mut id_marker) = (None, None);
         loop {
@@ -212,7 +217,7 @@ impl Control {
                 .client
                 .list_multipart_uploads()
                 .bucket(&self.prefix.bucket)
-                .prefix(folder)
+                .prefix(beginning)
                 .set_key_marker(key_marker)
                 .set_upload_id_marker(id_marker)
                 .send()
@@ -220,7 +225,7 @@ impl Control {
                 .map_err(|error| storage_failure("list open uploads", &error))?;
             for upload in page.uploads() {
                 if let (Some(key), Some(id)) = (upload.key(), upload.upload_id())
-                    && key.starts_with(folder)
+                    && key.starts_with(beginning)
                 {
                     found.push((key.to_owned(), id.to_owned()));
                 }

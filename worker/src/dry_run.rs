@@ -64,13 +64,9 @@ pub async fn plan(local: &Local) -> Result<String, Failure> {
             ));
         }
     };
-    let holder = Box::pin(crate::bounds::open(
-        &login,
-        &task.spec.extract,
-        &order,
-        &Pause::default().points(),
-    ))
-    .await?;
+    let holder =
+        Box::pin(crate::bounds::open(&login, &task.spec, &order, &Pause::default().points()))
+            .await?;
     show(&holder.plan)?;
     Ok(format!("planned {} ranges", holder.plan.ranges.len()))
 }
@@ -97,6 +93,9 @@ fn show(plan: &Plan) -> Result<(), Failure> {
             format!("{:?}", column.target)
         };
         print(&format!("  {:<30} {:<30} {how}", column.name, column.type_name));
+    }
+    for name in plan.shape.columns.names() {
+        print(&format!("  {name:<30} {:<30} added", ""));
     }
     print(&format!("ranges     {}", plan.ranges.len()));
     for (index, range) in plan.ranges.iter().enumerate() {

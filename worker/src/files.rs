@@ -156,11 +156,13 @@ fn parquet_schema(
     schema: &SchemaRef,
 ) -> Result<SchemaDescriptor, ParquetError> {
     let plain = ArrowSchemaConverter::new().convert(schema)?;
-    let fields = plain.root_schema().get_fields().iter().zip(columns);
+    // fields beyond the table's columns are added ones
+    let targets = columns.iter().map(|column| Some(column.target)).chain(std::iter::repeat(None));
+    let fields = plain.root_schema().get_fields().iter().zip(targets);
     let fields = fields
-        .map(|(field, column)| match column.target {
-            Target::Uuid => with_logical_type(field, LogicalType::Uuid, 16),
-            Target::Json => with_logical_type(field, LogicalType::Json, -1),
+        .map(|(field, target)| match target {
+            Some(Target::Uuid) => with_logical_type(field, LogicalType::Uuid, 16),
+            Some(Target::Json) => with_logical_type(field, LogicalType::Json, -1),
             _ => Ok(Arc::clone(field)),
         })
         .collect::<Result<Vec<_>, _>>()?;

@@ -14,7 +14,7 @@ use tokio::task::{JoinError, JoinHandle};
 use worker_core::batches::{MemoryBudget, MemorySplit};
 use worker_core::columns::{Column, DecodeError, Decoder, fingerprint};
 use worker_core::error::Failure;
-use worker_core::objects::Prefix;
+use worker_core::objects::{Part, Prefix};
 use worker_core::plan::{CONTROL_VERSION, Plan};
 use worker_core::records::TaskRecord;
 use worker_core::rows::copy_statement;
@@ -78,7 +78,8 @@ struct Encoded {
 /// # Errors
 /// The reason of the stage that failed first in the line's own order: storage, database, decoding.
 pub async fn extract_range(extract: Extract<'_>) -> Result<TaskRecord, Failure> {
-    let split = extract.budget.split(extract.plan.columns.len());
+    let plan = extract.plan;
+    let split = extract.budget.split(plan.columns.len() + plan.shape.columns.names().count());
     let Extract { s3, prefix, token, .. } = extract;
     let mut uploads = Uploads::new(s3, &prefix.bucket, token, split.parts_in_flight);
     let mut stop = extract.stop.clone();
@@ -114,14 +115,16 @@ async fn run(
 
     let (chunk_sender, chunks) = rows::queue(split.wire_bytes);
     let (piece_sender, mut pieces) = mpsc::channel(PARTS_WAITING);
+    let decoder = decoder(plan);
     let columns = plan.columns.clone();
-    let watermark = plan.watermark.as_ref().map(|watermark| watermark.column.clone());
     let encode: JoinHandle<Result<Encoded, StageEnd>> = tokio::task::spawn_blocking(move || {
-        encode(&columns, watermark.as_deref(), split, chunks, piece_sender)
+        encode(&columns, decoder?, split, chunks, piece_sender)
     });
 
     let sent = async {
-        let key = |number| prefix.data_file(plan.run, index, token, number);
+        let key = |number| {
+            prefix.data_file(plan.run, plan.shape.run_folder, Part { index, token, number })
+        };
         let sent = uploads.take(&mut pieces, key).await;
         // the encoder must see that nobody waits for more
         drop(pieces);
@@ -173,15 +176,19 @@ fn ended(encoded: Result<Result<Encoded, StageEnd>, JoinError>) -> Result<Encode
     }
 }
 
+fn decoder(plan: &Plan) -> Result<Decoder, DecodeError> {
+    let watermark = plan.watermark.as_ref().map(|watermark| watermark.column.as_str());
+    Ok(Decoder::new(&plan.columns, watermark)?.adding(&plan.shape.columns, plan.run))
+}
+
 /// Decodes and encodes until the reader has no more. Runs on a thread of its own.
 fn encode(
     columns: &[Column],
-    watermark: Option<&str>,
+    mut decoder: Decoder,
     split: MemorySplit,
     mut chunks: mpsc::Receiver<Chunk>,
     pieces: mpsc::Sender<Piece>,
 ) -> Result<Encoded, StageEnd> {
-    let mut decoder = Decoder::new(columns, watermark)?;
     let mut files = FileWriter::new(columns, Arc::clone(decoder.schema()), split, pieces)?;
     while let Some(chunk) = chunks.blocking_recv() {
         decoder.feed(&chunk.bytes)?;

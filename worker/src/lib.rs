@@ -3,7 +3,10 @@
 
 pub mod settings;
 pub mod run;
+pub mod old_job;
+pub mod convert;
 pub mod dry_run;
+pub mod credentials;
 pub mod sessions;
 pub mod guard;
 pub mod bounds;

@@ -9,8 +9,11 @@ fn main() -> anyhow::Result<ExitCode> {
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("a TLS provider was installed twice"))?;
-    let settings = worker::settings::Settings::parse();
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    Ok(runtime.block_on(worker::run::run(settings)))
+    // the job that Tidemark replaces had no sub-commands
+    Ok(match worker::old_job::call().transpose() {
+        Some(call) => runtime.block_on(worker::old_job::run(call)),
+        None => runtime.block_on(worker::run::run(worker::settings::Settings::parse())),
+    })
 }

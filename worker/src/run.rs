@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crds::condition::Exit;
-use crds::source::Source;
 use crds::task::{self, SettleOrder, TASK_VERSION, TaskTracking};
 use crds::tracking::{OutcomeItem, Owner, outcome_key};
 use crds::{ExtractJob, HASH_VERSION, Reason, RunId, Task};
@@ -21,11 +20,14 @@ use worker_core::plan::{self, Plan};
 use crate::batches::budget_from_cgroup;
 use crate::commits::{Readers, Underway, World, drive};
 use crate::control::Control;
+use crate::credentials::login;
 use crate::extract::RangeReader;
 use crate::pause::Pause;
 use crate::report;
-use crate::sessions::{Login, read_credentials};
-use crate::settings::{Command, DurationFlags, ExtractPod, Local, Pod, Settings, SettlePod};
+use crate::sessions::Login;
+use crate::settings::{
+    Command, DurationFlags, ExtractPod, Local, Pod, Process, Settings, SettlePod,
+};
 use crate::shutdown::Stop;
 use crate::stores::{SecretDirs, Stores, connect};
 use crate::tracking::TrackingTable;
@@ -80,6 +82,7 @@ pub async fn run(settings: Settings) -> ExitCode {
         Command::Verify(local) => Box::pin(crate::verify::verify(&local, durations)).await,
         Command::Watermark(command) => Box::pin(crate::watermarks::watermark(&command)).await,
         Command::Plan(local) => Box::pin(crate::dry_run::plan(&local)).await,
+        Command::Convert(wanted) => crate::convert::convert(&wanted),
     };
     match result {
         Ok(message) => report::done(&message),
@@ -125,38 +128,17 @@ async fn pod_stores(task: &Task) -> Result<Stores, Failure> {
     connect(&task.spec, &task.tracking, dirs).await
 }
 
-fn pod_login(task: &Task) -> Result<Login, Failure> {
+async fn pod_login(task: &Task) -> Result<Login, Failure> {
     let ca = Path::new(task::CA_FILE);
     let ca = ca.exists().then(|| ca.to_path_buf());
-    login(&task.spec.source, Path::new(task::CREDENTIALS_DIR), ca)
-}
-
-/// The host of the manifest, or else that of the Secret.
-fn login(source: &Source, folder: &Path, ca: Option<PathBuf>) -> Result<Login, Failure> {
-    let mounted = read_credentials(folder)?;
-    let host = source.host.clone().or(mounted.host).ok_or_else(|| {
-        Failure::permanent(
-            Reason::CredentialsMissing,
-            "no host is named",
-            "set source.host, or the key host in the Secret of source.credentials.secretRef",
-        )
-    })?;
-    Ok(Login {
-        host,
-        port: source.port.unwrap_or(source.engine.default_port()),
-        database: source.database.clone(),
-        username: mounted.username,
-        password: mounted.password,
-        tls: source.tls.as_ref().and_then(|tls| tls.mode).unwrap_or_default(),
-        ca,
-    })
+    login(&task.spec.source, Path::new(task::CREDENTIALS_DIR), ca).await
 }
 
 async fn coordinate(pod: &Pod, durations: Durations) -> Result<String, Failure> {
     let task = letter(&pod.task)?;
     let stores = pod_stores(&task).await?;
     // a missing Secret key must not keep the protocol from saying N
-    let login = pod_login(&task)?;
+    let login = pod_login(&task).await?;
     let mut world = World {
         stores,
         login: Some(login),
@@ -221,7 +203,7 @@ async fn extract(pod: &ExtractPod) -> Result<String, Failure> {
     let reader = RangeReader {
         plan_hash: plan::hash(&body),
         plan: Arc::new(planned),
-        login: pod_login(&task)?,
+        login: pod_login(&task).await?,
         s3: stores.s3.clone(),
         control,
         budget: budget_from_cgroup(),
@@ -267,7 +249,7 @@ async fn forced(pod: &SettlePod, named: &str) -> Result<(Role, Stores), Failure>
         Failure::permanent(Reason::InvalidSpec, "--force is not the id of a run", remedy)
     })?;
     let manifest = pod.manifest.as_deref().unwrap_or(Path::new(""));
-    let task = task_of(manifest, pod.tracking_table.clone())?;
+    let task = read_task(manifest, pod.tracking_table.as_ref())?;
     let stores = local_stores(&task).await?;
     let by = pod.by.clone().unwrap_or_else(|| "somebody".to_owned());
     Ok((Role::Force { task: Box::new(task), run, by }, stores))
@@ -278,18 +260,26 @@ async fn forced(pod: &SettlePod, named: &str) -> Result<(Role, Stores), Failure>
 /// # Errors
 /// `InvalidSpec` and `TrackingNotAllowed`, each with a remedy.
 pub fn local_task(local: &Local) -> Result<Task, Failure> {
-    task_of(&local.manifest, local.tracking_table.clone())
+    read_task(&local.manifest, local.process.tracking_table.as_ref())
 }
 
-fn task_of(manifest: &Path, tracking_table: Option<String>) -> Result<Task, Failure> {
+fn read_task(manifest: &Path, tracking_table: Option<&String>) -> Result<Task, Failure> {
     let invalid =
         |message: String| Failure::permanent(Reason::InvalidSpec, message, "mend the manifest");
     let text = std::fs::read_to_string(manifest)
         .map_err(|error| invalid(format!("the manifest cannot be read: {}", error.kind())))?;
     let job: ExtractJob = serde_saphyr::from_str(&text)
         .map_err(|error| invalid(format!("the manifest is no ExtractJob: {error}")))?;
+    task_of(job, tracking_table)
+}
+
+/// The task of a process without a cluster, for an `ExtractJob`.
+///
+/// # Errors
+/// `TrackingNotAllowed` where no tracking table is named.
+pub fn task_of(job: ExtractJob, tracking_table: Option<&String>) -> Result<Task, Failure> {
     let tracking = job.spec.tracking.clone().unwrap_or_default();
-    let table = tracking.table.clone().or(tracking_table).ok_or_else(|| {
+    let table = tracking.table.clone().or_else(|| tracking_table.cloned()).ok_or_else(|| {
         Failure::permanent(
             Reason::TrackingNotAllowed,
             "no tracking table is named",
@@ -320,41 +310,57 @@ fn task_of(manifest: &Path, tracking_table: Option<String>) -> Result<Task, Fail
     })
 }
 
-/// Clients and login of a process without a cluster.
+/// Clients of a process without a cluster: the AWS environment has their credentials.
 ///
 /// # Errors
-/// `CredentialsMissing`.
-pub async fn local_world(local: &Local, task: &Task) -> Result<(Stores, Login), Failure> {
-    let stores = local_stores(task).await?;
-    let login = login(&task.spec.source, &local.credentials, local.ca_file.clone())?;
-    Ok((stores, login))
-}
-
-/// Clients of a process without a cluster: credentials come from the AWS environment.
-///
-/// # Errors
-/// None today; see [`connect`].
+/// None today; those of [`connect`].
 pub async fn local_stores(task: &Task) -> Result<Stores, Failure> {
     let nowhere = PathBuf::new();
     let dirs = SecretDirs { output: &nowhere, tracking: &nowhere };
     connect(&task.spec, &task.tracking, dirs).await
 }
 
+/// Clients and login of a process without a cluster.
+///
+/// # Errors
+/// `CredentialsMissing`.
+pub async fn local_world(local: &Local, task: &Task) -> Result<(Stores, Login), Failure> {
+    let stores = local_stores(task).await?;
+    let process = &local.process;
+    let login = login(&task.spec.source, &process.credentials, process.ca_file.clone()).await?;
+    Ok((stores, login))
+}
+
 /// Everything in this process. Where another run holds the source, waits until its deadline.
 async fn local_run(local: &Local, durations: Durations) -> Result<String, Failure> {
     let task = local_task(local)?;
     let (stores, login) = local_world(local, &task).await?;
+    here(task, stores, login, &local.process, durations).await
+}
+
+/// Runs a task in this process.
+///
+/// # Errors
+/// Whatever ended the run.
+pub async fn here(
+    task: Task,
+    stores: Stores,
+    login: Login,
+    process: &Process,
+    durations: Durations,
+) -> Result<String, Failure> {
     let count = task.spec.worker.as_ref().and_then(|worker| worker.parallelism);
     let parallel = count.and_then(|count| usize::try_from(count).ok());
-    let budget =
-        local.memory_bytes.map_or_else(budget_from_cgroup, |bytes| MemoryBudget::new(Some(bytes)));
+    let budget = process
+        .memory_bytes
+        .map_or_else(budget_from_cgroup, |bytes| MemoryBudget::new(Some(bytes)));
     let mut world = World {
         stores,
         login: Some(login),
         readers: Readers::Here { parallel: parallel.unwrap_or(LOCAL_RANGES_AT_ONCE), budget },
         durations,
         stop: listen(&task)?,
-        pause: Pause::parse(local.pause.as_deref(), task.attempt),
+        pause: Pause::parse(process.pause.as_deref(), task.attempt),
         ready: Arc::new(|| Ok(())),
         underway: Underway::default(),
         task: task.clone(),
@@ -372,7 +378,7 @@ async fn local_run(local: &Local, durations: Durations) -> Result<String, Failur
             });
             crate::dry_run::print(&said.to_string());
         }
-        if !busy || local.no_wait {
+        if !busy || process.no_wait {
             return ended(ending, &world).await;
         }
         if let Ending::Failed(failure) = &ending {

@@ -2,7 +2,7 @@
 //! errors mean to people.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crds::Reason;
@@ -10,32 +10,13 @@ use crds::source::TlsMode;
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
 use worker_core::error::Failure;
+use worker_core::moving::Tls;
 use worker_core::rows::statements;
+
+use crate::credentials::Secret;
 
 /// How long a log-in may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Text that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Takes the text over.
-    pub const fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text, for the one call that needs it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
 
 /// Where the database is and how to log in.
 #[derive(Clone)]
@@ -51,7 +32,7 @@ pub struct Login {
     /// Password; empty where the server asks for none.
     pub password: Secret,
     /// How the connection is protected.
-    pub tls: TlsMode,
+    pub tls: Tls,
     /// File with certificate authorities to trust beside the public ones.
     pub ca: Option<PathBuf>,
 }
@@ -62,54 +43,6 @@ impl fmt::Debug for Login {
             .field("port", &self.port)
             .field("tls", &self.tls)
             .finish_non_exhaustive()
-    }
-}
-
-/// What the mounted credentials say.
-#[derive(Debug, Clone)]
-pub struct MountedCredentials {
-    /// User.
-    pub username: String,
-    /// Password.
-    pub password: Secret,
-    /// Host, where the Secret names one.
-    pub host: Option<String>,
-}
-
-/// Reads `username`, `password` and, if any, `host` from a folder; a newline at the end, which
-/// `kubectl create secret --from-file` brings along, is not part of the value.
-///
-/// # Errors
-/// `CredentialsMissing`.
-pub fn read_credentials(folder: &Path) -> Result<MountedCredentials, Failure> {
-    let needed = |key: &str| {
-        read_key(folder, key)?.ok_or_else(|| {
-            Failure::permanent(
-                Reason::CredentialsMissing,
-                format!("the credentials have no key {key}"),
-                "give the Secret of source.credentials.secretRef the keys username and password",
-            )
-        })
-    };
-    Ok(MountedCredentials {
-        username: needed("username")?,
-        password: Secret::new(needed("password")?),
-        host: read_key(folder, "host")?.filter(|host| !host.is_empty()),
-    })
-}
-
-fn read_key(folder: &Path, key: &str) -> Result<Option<String>, Failure> {
-    match std::fs::read_to_string(folder.join(key)) {
-        Ok(text) => {
-            let text = text.strip_suffix('\n').unwrap_or(&text);
-            Ok(Some(text.strip_suffix('\r').unwrap_or(text).to_owned()))
-        }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
-        Err(_) => Err(Failure::permanent(
-            Reason::CredentialsMissing,
-            format!("the credentials' key {key} cannot be read as text"),
-            "check the Secret of source.credentials.secretRef",
-        )),
     }
 }
 
@@ -129,9 +62,10 @@ pub async fn connect(login: &Login, application_name: &str) -> Result<PgConnecti
 
 fn options(login: &Login, application_name: &str) -> PgConnectOptions {
     let mode = match login.tls {
-        TlsMode::VerifyFull => PgSslMode::VerifyFull,
-        TlsMode::VerifyCa => PgSslMode::VerifyCa,
-        TlsMode::InsecurePlaintext => PgSslMode::Disable,
+        Tls::Mode(TlsMode::VerifyFull) => PgSslMode::VerifyFull,
+        Tls::Mode(TlsMode::VerifyCa) => PgSslMode::VerifyCa,
+        Tls::Mode(TlsMode::InsecurePlaintext) => PgSslMode::Disable,
+        Tls::Prefer => PgSslMode::Prefer,
     };
     let options = PgConnectOptions::new_without_pgpass()
         .host(&login.host)
@@ -377,7 +311,7 @@ mod tests {
             database: "shop".to_owned(),
             username: "canary-user".to_owned(),
             password: Secret::new("canary-password".to_owned()),
-            tls: TlsMode::VerifyFull,
+            tls: Tls::Mode(TlsMode::VerifyFull),
             ca: None,
         }
     }
@@ -391,9 +325,11 @@ mod tests {
     #[test]
     fn every_tls_mode_is_one_that_sqlx_verifies_or_none() {
         let mode = |tls| options(&Login { tls, ..login() }, "tidemark/x/0").get_ssl_mode();
-        assert!(matches!(mode(TlsMode::VerifyFull), PgSslMode::VerifyFull));
-        assert!(matches!(mode(TlsMode::VerifyCa), PgSslMode::VerifyCa));
-        assert!(matches!(mode(TlsMode::InsecurePlaintext), PgSslMode::Disable));
+        assert!(matches!(mode(Tls::Mode(TlsMode::VerifyFull)), PgSslMode::VerifyFull));
+        assert!(matches!(mode(Tls::Mode(TlsMode::VerifyCa)), PgSslMode::VerifyCa));
+        assert!(matches!(mode(Tls::Mode(TlsMode::InsecurePlaintext)), PgSslMode::Disable));
+        // asked for by calls of the replaced job alone
+        assert!(matches!(mode(Tls::Prefer), PgSslMode::Prefer));
     }
 
     #[test]

@@ -39,6 +39,8 @@ pub enum Command {
     /// The stored watermark of a source.
     #[command(subcommand)]
     Watermark(WatermarkCommand),
+    /// Prints ExtractJob manifests for a call, or a YAML of sources, of the replaced job.
+    Convert(Convert),
 }
 
 /// What to do with the stored watermark.
@@ -67,6 +69,23 @@ pub struct WatermarkMove {
     /// Who moves it; kept in the item.
     #[arg(long, env = "USER")]
     pub by: String,
+}
+
+/// What to convert: a YAML, the arguments after `--`, or else the environment.
+#[derive(Debug, Args)]
+pub struct Convert {
+    /// A YAML of a source, with `default_arguments` and `tables`.
+    #[arg(short = 'f', long = "source")]
+    pub source: Option<PathBuf>,
+    /// Where the files go when the YAML does not say: `<uri>/<source>/<database>/<schema>/<table>`.
+    #[arg(long)]
+    pub uri: Option<String>,
+    /// The tracking table, where neither YAML nor arguments name one.
+    #[arg(long, env = "TIDEMARK_TRACKING_TABLE")]
+    pub tracking_table: Option<String>,
+    /// Arguments of the replaced job, after `--`.
+    #[arg(last = true)]
+    pub arguments: Vec<String>,
 }
 
 /// What every pod is told.
@@ -126,6 +145,14 @@ pub struct Local {
     /// An `ExtractJob` manifest.
     #[arg(short = 'f', long = "manifest")]
     pub manifest: PathBuf,
+    /// How this process runs.
+    #[command(flatten)]
+    pub process: Process,
+}
+
+/// How a process without a cluster runs.
+#[derive(Debug, Args)]
+pub struct Process {
     /// A folder with the files username and password, and optionally host.
     #[arg(long, env = "TIDEMARK_CREDENTIALS_DIR", default_value = task::CREDENTIALS_DIR)]
     pub credentials: PathBuf,
@@ -164,4 +191,16 @@ pub struct DurationFlags {
     /// Milliseconds between looks for records.
     #[arg(long, global = true, env = "TIDEMARK_POLL_MS", default_value_t = 1000)]
     pub poll_ms: u64,
+}
+
+/// What a call of the replaced job can set beside its own arguments: by the environment alone.
+#[derive(Debug, Parser)]
+#[command(name = "tidemark")]
+pub struct OldSettings {
+    /// How this process runs.
+    #[command(flatten)]
+    pub process: Process,
+    /// Durations, all with the protocol's defaults.
+    #[command(flatten)]
+    pub durations: DurationFlags,
 }

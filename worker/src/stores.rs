@@ -48,21 +48,30 @@ pub async fn connect(
     let mut s3 = aws_sdk_s3::config::Builder::from(&output)
         .force_path_style(spec.output.path_style.unwrap_or(spec.output.endpoint.is_some()))
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
-    s3.set_endpoint_url(
-        spec.output.endpoint.clone().or_else(|| output.endpoint_url().map(Into::into)),
-    );
+    // where the manifest names none, the SDK's own variables hold
+    if let Some(endpoint) = &spec.output.endpoint {
+        s3 = s3.endpoint_url(endpoint);
+    }
     let table = shared(tracking.region.as_deref(), dirs.tracking, "tracking").await?;
     let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(&table);
-    dynamodb.set_endpoint_url(
-        tracking.endpoint.clone().or_else(|| table.endpoint_url().map(Into::into)),
-    );
+    if let Some(endpoint) = &tracking.endpoint {
+        dynamodb = dynamodb.endpoint_url(endpoint);
+    }
     Ok(Stores {
         s3: aws_sdk_s3::Client::from_conf(s3.build()),
         dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
     })
 }
 
-async fn shared(region: Option<&str>, dir: &Path, what: &str) -> Result<SdkConfig, Failure> {
+/// The settings of all clients of AWS: region, and credentials from the folder if it exists.
+///
+/// # Errors
+/// `CredentialsMissing` when the folder lacks a file.
+pub(crate) async fn shared(
+    region: Option<&str>,
+    dir: &Path,
+    what: &str,
+) -> Result<SdkConfig, Failure> {
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .build_https();

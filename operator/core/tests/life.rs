@@ -106,7 +106,8 @@ fn settle_keeps_failing(change: impl FnOnce(&mut World)) {
     world.plans(1);
     world.publishes();
     change(&mut world);
-    world.tracking.r.as_mut().expect("run").todo = Some(Todo { pointer: true, removal_due: None, removal_of: None });
+    world.tracking.r.as_mut().expect("run").todo =
+        Some(Todo { pointer: true, removal_due: None, removal_of: None });
     for _ in 1..=5 {
         world.pass(120);
         world.step();

@@ -427,7 +427,8 @@ impl World {
             }
             let now = self.now.as_second();
             let later = run.todo.and_then(|todo| todo.removal_due).filter(|due| *due > now);
-            run.todo = later.map(|due| Todo { pointer: false, removal_due: Some(due), removal_of: None });
+            run.todo =
+                later.map(|due| Todo { pointer: false, removal_due: Some(due), removal_of: None });
             self.tracking.r = Some(run);
         }
         let published = self

@@ -15,4 +15,5 @@ pub mod records;
 pub mod manifests;
 pub mod commits;
 pub mod verify;
+pub mod moving;
 pub mod error;

@@ -7,7 +7,7 @@ use crds::tracking::{Mode, RunItem, Window};
 use serde::{Deserialize, Serialize};
 
 use crate::columns::Column;
-use crate::plan::{CONTROL_VERSION, Plan, PlannedWatermark};
+use crate::plan::{CONTROL_VERSION, Plan, PlannedWatermark, Shape};
 use crate::records::TaskRecord;
 use crate::watermark::Value;
 
@@ -34,6 +34,9 @@ pub struct Manifest {
     pub watermark: Option<PlannedWatermark>,
     /// The columns.
     pub columns: Vec<Column>,
+    /// Columns that were added to these, and the naming of the folder.
+    #[serde(default, skip_serializing_if = "Shape::is_plain")]
+    pub shape: Shape,
     /// SHA-256 of the plan.
     pub plan_hash: String,
     /// The snapshot that all ranges were read under.
@@ -201,6 +204,7 @@ pub fn build(
         window: plan.window.clone(),
         watermark: plan.watermark.clone(),
         columns: plan.columns.clone(),
+        shape: plan.shape.clone(),
         plan_hash: plan_hash.to_owned(),
         snapshot: plan.snapshot.clone(),
         rows: sorted.iter().map(|record| record.rows).sum(),

@@ -5,6 +5,8 @@
 //! objects have one place.
 
 use crds::RunId;
+use crds::output::RunFolder;
+use jiff::Timestamp;
 
 /// Bucket and prefix of one source.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -63,8 +65,10 @@ impl Prefix {
     /// The run that a data file belongs to, by its key.
     pub fn run_of(&self, key: &str) -> Option<RunId> {
         let rest = key.strip_prefix(&self.root())?;
-        let run = rest.split('/').find_map(|part| part.strip_prefix("extract_run="))?;
-        run.parse().ok()
+        let by_folder = rest.split('/').find_map(|part| part.strip_prefix("extract_run="));
+        // in a folder of a time, runs of one second are told apart by the file's name
+        let by_name = || rest.rsplit('/').next()?.strip_prefix("part-")?.get(..36);
+        by_folder.or_else(by_name)?.parse().ok()
     }
 
     /// Below it lie the control objects of all runs, a folder each.
@@ -97,15 +101,39 @@ impl Prefix {
         self.control(&format!("{run}/manifest.json"))
     }
 
-    /// Below it lie the data files of a run and nothing else.
-    pub fn run_folder(&self, run: RunId) -> String {
-        format!("{}/extract_run={run}/", self.prefix)
+    /// What the keys of a run's data files begin with, and no other key.
+    pub fn data_files(&self, run: RunId, folder: RunFolder) -> String {
+        match folder {
+            RunFolder::Run => format!("{}/extract_run={run}/part-", self.prefix),
+            // runs of one second share the folder
+            RunFolder::Time => {
+                format!("{}/jdbc_extract_time={}/part-{run}-", self.prefix, time_text(run))
+            }
+        }
     }
 
     /// A data file: `token` is of the process, `number` counts its files from 0.
-    pub fn data_file(&self, run: RunId, index: u32, token: &str, number: u32) -> String {
-        format!("{}part-{index:05}-{token}-{number:03}.parquet", self.run_folder(run))
+    pub fn data_file(&self, run: RunId, folder: RunFolder, part: Part<'_>) -> String {
+        let Part { index, token, number } = part;
+        format!("{}{index:05}-{token}-{number:03}.parquet", self.data_files(run, folder))
     }
+}
+
+/// Which data file of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct Part<'a> {
+    /// The range.
+    pub index: u32,
+    /// Of the process that writes it.
+    pub token: &'a str,
+    /// Counts the process's files of this range from 0.
+    pub number: u32,
+}
+
+/// When a run was claimed, as the replaced job wrote it into folder names, but with 24 hours.
+fn time_text(run: RunId) -> String {
+    let at = Timestamp::from_millisecond(run.claimed_millis()).unwrap_or_default();
+    at.strftime("%Y-%m-%d_%H-%M-%S").to_string()
 }
 
 #[cfg(test)]
@@ -117,6 +145,46 @@ mod tests {
         let prefix = Prefix::parse("s3://lake/db/orders").expect("good uri");
         assert_eq!((prefix.bucket.as_str(), prefix.prefix.as_str()), ("lake", "db/orders"));
         assert_eq!(prefix.pointer(), "db/orders/_tidemark/current.json");
+    }
+
+    /// 2023-01-31 at this hour, and 5:09 past it.
+    fn run_at(hour: u128, rest: u128) -> RunId {
+        let millis = (1_675_123_200 + u128::from(hour_seconds(hour))) * 1000;
+        format!("{:032x}", (millis << 80) | (7 << 76) | rest).parse().expect("an id")
+    }
+
+    fn hour_seconds(hour: u128) -> u32 {
+        u32::try_from(hour * 3600 + 309).expect("a time of day")
+    }
+
+    /// Defect 8 of the replaced job: 01:00 and 13:00 gave the same folder.
+    #[test]
+    fn old_job_8_the_time_folder_tells_morning_from_afternoon() {
+        let prefix = Prefix::parse("s3://lake/orders").expect("good uri");
+        let folder = |hour| prefix.data_files(run_at(hour, 1), RunFolder::Time);
+        assert!(
+            folder(1).starts_with("orders/jdbc_extract_time=2023-01-31_01-05-09/part-"),
+            "{}",
+            folder(1)
+        );
+        assert!(
+            folder(13).starts_with("orders/jdbc_extract_time=2023-01-31_13-05-09/part-"),
+            "{}",
+            folder(13)
+        );
+    }
+
+    #[test]
+    fn runs_of_one_second_share_a_time_folder_and_no_file() {
+        let prefix = Prefix::parse("s3://lake/orders").expect("good uri");
+        let (one, other) = (run_at(1, 1), run_at(1, 2));
+        for folder in [RunFolder::Run, RunFolder::Time] {
+            let part = Part { index: 0, token: "t", number: 0 };
+            let file = prefix.data_file(one, folder, part);
+            assert!(file.starts_with(&prefix.data_files(one, folder)), "{file}");
+            assert!(!file.starts_with(&prefix.data_files(other, folder)), "{file}");
+            assert!(file.ends_with("00000-t-000.parquet"), "{file}");
+        }
     }
 
     #[test]

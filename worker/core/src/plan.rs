@@ -4,6 +4,7 @@ use std::fmt;
 
 use crds::RunId;
 use crds::extract_job::{NullPolicy, WatermarkType};
+use crds::output::{Output, OutputColumns, RunFolder};
 use crds::tracking::{Mode, Window};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -43,6 +44,33 @@ pub struct Plan {
     pub estimated_rows: i64,
     /// What people should know: a weak guard, columns written as text.
     pub warnings: Vec<String>,
+    /// What the manifest asks of the files.
+    #[serde(default, skip_serializing_if = "Shape::is_plain")]
+    pub shape: Shape,
+}
+
+/// What the manifest asks of the files beyond the table's own columns.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Shape {
+    /// How the run's folder is named.
+    pub run_folder: RunFolder,
+    /// Columns that are added.
+    pub columns: OutputColumns,
+}
+
+impl Shape {
+    /// Of an output.
+    pub fn of(output: &Output) -> Self {
+        Self {
+            run_folder: output.run_folder.unwrap_or_default(),
+            columns: output.columns.clone().unwrap_or_default(),
+        }
+    }
+
+    /// Whether nothing is asked for.
+    pub fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 /// A table, its two names as the catalog has them.

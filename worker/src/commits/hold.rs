@@ -69,10 +69,10 @@ impl World {
         order: &PlanOrder,
     ) -> Result<JoinHandle<Result<Holder, Failure>>, Failure> {
         let Some(login) = self.login.clone() else { return Err(Failure::stopped()) };
-        let (extract, order) = (self.task.spec.extract.clone(), order.clone());
+        let (spec, order) = (self.task.spec.clone(), order.clone());
         let pause = self.pause.points();
         Ok(tokio::spawn(async move {
-            Box::pin(crate::bounds::open(&login, &extract, &order, &pause)).await
+            Box::pin(crate::bounds::open(&login, &spec, &order, &pause)).await
         }))
     }
 

@@ -6,8 +6,11 @@
 use std::sync::Arc;
 
 use arrow_array::{RecordBatch, RecordBatchOptions};
-use arrow_schema::SchemaRef;
+use arrow_schema::{Schema, SchemaRef};
+use crds::RunId;
+use crds::output::OutputColumns;
 
+use super::added::Added;
 use super::builder::{ColumnBuilder, row_bytes};
 use super::extremes::Extremes;
 use super::faults::{DecodeError, Fault};
@@ -51,6 +54,7 @@ pub struct Decoder {
     columns: Vec<Column>,
     schema: SchemaRef,
     builders: Vec<ColumnBuilder>,
+    added: Added,
     watermark: Option<(usize, Extremes)>,
     state: State,
     /// A row that is not whole yet.
@@ -82,6 +86,7 @@ impl Decoder {
         Ok(Self {
             schema: arrow_schema(columns),
             builders: columns.iter().map(|column| ColumnBuilder::new(column, 0, 0)).collect(),
+            added: Added::new(OutputColumns::default(), None),
             watermark,
             state: State::Header,
             carry: Vec::new(),
@@ -92,6 +97,18 @@ impl Decoder {
             rows: 0,
             columns: columns.to_vec(),
         })
+    }
+
+    /// The same, with columns added to each row of `run`.
+    #[must_use]
+    pub fn adding(mut self, columns: &OutputColumns, run: RunId) -> Self {
+        let added = Added::new(columns.clone(), Some(run));
+        let fields = self.schema.fields().iter().cloned();
+        let fields = fields.chain(added.fields().into_iter().map(Arc::new));
+        self.schema = Arc::new(Schema::new(fields.collect::<Vec<_>>()));
+        self.row_bytes += added.row_bytes();
+        self.added = added;
+        self
     }
 
     /// The schema of its batches.
@@ -142,13 +159,14 @@ impl Decoder {
     /// [`DecodeError::HoldRow`], where Arrow refuses columns that this decoder built.
     pub fn take_batch(&mut self) -> Result<RecordBatch, DecodeError> {
         let rows = self.batch_rows;
-        let mut arrays = Vec::with_capacity(self.builders.len());
+        let mut arrays = Vec::with_capacity(self.schema.fields().len());
         for (builder, column) in self.builders.iter_mut().zip(&self.columns) {
             let text_bytes = builder.text_bytes();
             arrays.push(builder.finish());
             // batches are cut by the same budget, so the next one needs about as much
             *builder = ColumnBuilder::new(column, rows, text_bytes);
         }
+        arrays.extend(self.added.arrays(rows));
         self.batch_rows = 0;
         self.batch_bytes = 0;
         let options = RecordBatchOptions::new().with_row_count(Some(rows));
@@ -246,6 +264,7 @@ impl Decoder {
             return Err(DecodeError::HoldRow { row: self.rows + 1 });
         }
         self.append(bytes)?;
+        self.added.see(&bytes[2..end]);
         self.batch_bytes += self.row_bytes + text_bytes;
         self.batch_rows += 1;
         self.rows += 1;

@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Serialize};
 
+mod added;
 mod builder;
 mod decimal;
 mod decoder;

@@ -13,7 +13,7 @@ use proptest::prelude::*;
 use super::*;
 
 /// A stream of COPY BINARY: rows of fields, `None` being NULL.
-fn stream(rows: &[Vec<Option<Vec<u8>>>]) -> Vec<u8> {
+pub(super) fn stream(rows: &[Vec<Option<Vec<u8>>>]) -> Vec<u8> {
     let mut bytes = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
     for row in rows {
         bytes.extend(i16::try_from(row.len()).expect("few fields").to_be_bytes());
@@ -31,7 +31,7 @@ fn stream(rows: &[Vec<Option<Vec<u8>>>]) -> Vec<u8> {
     bytes
 }
 
-fn column(name: &str, type_oid: u32, type_modifier: i32) -> Column {
+pub(super) fn column(name: &str, type_oid: u32, type_modifier: i32) -> Column {
     Column {
         name: name.to_owned(),
         type_oid,

@@ -346,9 +346,8 @@ fn order(task: &Task, seen: &Seen, run: RunId, owed: Option<Window>) -> PlanOrde
                 .as_ref()
                 .is_some_and(|read| read.hwm_col_name.as_deref().unwrap_or_default().is_empty());
             let low = if adopted { watermark.low.clone() } else { legacy.lwm_value.clone() };
-            let minimum = watermark.value_type.minimum_text();
             PlanOrder {
-                low: low.filter(|low| !low.is_empty() && low != minimum),
+                low: low.filter(|low| !watermark.value_type.is_beginning(low)),
                 low_text: legacy.lwm_value,
                 high: given(legacy.hwm_value.as_ref()),
                 ..base

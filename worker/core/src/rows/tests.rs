@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::CONTROL_VERSION;
+use crate::plan::{CONTROL_VERSION, Shape};
 
 fn column(name: &str, type_oid: u32, target: Target) -> Column {
     let type_name = "t".to_owned();
@@ -35,6 +35,7 @@ fn plan(mode: Mode, low: Option<&str>, high: Option<&str>, null_policy: NullPoli
         snapshot: None,
         estimated_rows: -1,
         warnings: Vec::new(),
+        shape: Shape::default(),
     }
 }
 

@@ -13,7 +13,7 @@ use worker_core::commits::{
     Act, Carrier, Effect, Ending, Event, Held, Item, Reply, Seen, Tidy, step,
 };
 use worker_core::manifests::{Listing, Manifest, Pointer, SourceIdentity};
-use worker_core::plan::{Plan, PlanOrder, PlannedWatermark, TableName};
+use worker_core::plan::{Plan, PlanOrder, PlannedWatermark, Shape, TableName};
 use worker_core::ranges::KeyRange;
 use worker_core::records::{PendingFile, TaskRecord};
 
@@ -294,6 +294,7 @@ impl Stores {
             snapshot: Some("s".to_owned()),
             estimated_rows: 20,
             warnings: Vec::new(),
+            shape: Shape::default(),
         }
     }
 
