@@ -44,6 +44,8 @@ words! {
         Complete,
         /// The object will not be tried again by itself.
         Failed,
+        /// Nothing is started, by the wish of the manifest.
+        Suspended,
         /// Something is under way.
         Reconciling,
         /// A human is needed.
@@ -68,6 +70,8 @@ words! {
         Unguarded,
         /// The next attempt is due after a pause.
         RetryPending,
+        /// `spec.suspend` holds the object back.
+        Suspended,
         /// The object is being deleted.
         Deleting,
         /// Something about the manifest only shows outside the schema.
@@ -100,6 +104,14 @@ words! {
         UriChanged,
         /// An upload of a decided run is gone.
         CommitStuck,
+        /// The run that was to be undone is not stuck.
+        NotStuck,
+        /// What is published is not as it was recorded.
+        VerifyFailed,
+        /// A human undid a decided run.
+        Reverted,
+        /// The tracking items changed since they were looked at.
+        RevisionChanged,
         /// A range ended without its record.
         RecordMissing,
         /// A record does not fit the plan or the others.

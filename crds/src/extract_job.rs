@@ -62,6 +62,10 @@ pub struct ExtractJobSpec {
     /// How often a failed run is tried again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+    /// Stops the run that is under way, if it is not being published yet, and starts none until this
+    /// is false or absent again; then the same window is taken.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub suspend: Option<bool>,
     /// Seconds after which a run is stopped and failed; 86400 when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 2_592_000))]
@@ -163,6 +167,12 @@ pub struct Watermark {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 3600))]
     pub wait: Option<i64>,
+    /// Seconds (for numbers a distance) below the stored watermark from which rows are taken again,
+    /// for writers that commit late in ways no guard sees; the stored watermark never moves back.
+    /// Readers must then drop doubled rows by their key. None when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 31_536_000))]
+    pub lookback: Option<i64>,
     /// Zone of the clock behind a column without zone; the server's own when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]

@@ -15,7 +15,7 @@ pub struct ExtractJobStatus {
     /// One word for people and printer columns; programs read the conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
-    /// `Planned, Running, Committed, Complete, Failed`, and kstatus' `Reconciling, Stalled`.
+    /// `Planned, Running, Committed, Complete, Failed, Suspended`, and kstatus' `Reconciling, Stalled`.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub conditions: Vec<Condition>,
     /// The generation that this status speaks of.
@@ -27,6 +27,10 @@ pub struct ExtractJobStatus {
     /// The tracking table that the object was run against.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracking_table: Option<String>,
+    /// Its endpoint when the last attempt began, where that is no server of AWS: a run in flight is
+    /// read there, though the operator's default has changed since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracking_endpoint: Option<String>,
     /// The run that is under way, or the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunId>,
@@ -72,6 +76,9 @@ pub struct ExtractJobStatus {
     /// The last run that was published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success: Option<LastSuccess>,
+    /// When the files that the run replaced are removed (`output.retainReplaced`); absent once they are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removal_due: Option<Time>,
     /// When the first attempt of the present request began.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
@@ -97,6 +104,8 @@ pub enum Phase {
     Complete,
     /// Given up.
     Failed,
+    /// Held back by `spec.suspend`.
+    Suspended,
     /// Being deleted.
     Deleting,
 }

@@ -118,6 +118,12 @@ pub struct RunItem {
     /// What is still to do after `Y`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub todo: Option<Todo>,
+    /// Seconds that files replaced by this run are kept; absent: 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retain_seconds: Option<u64>,
+    /// Who moved the watermark by hand last.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub set: Option<WatermarkSet>,
     /// `L` as we last wrote it. Where the table's differs, somebody else wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub legacy: Option<LegacyItem>,
@@ -227,6 +233,9 @@ pub struct Head {
     pub uri: String,
     /// Its commit number.
     pub commit: u64,
+    /// Runs of its chain before it: 0 for one that replaces, or is the first.
+    #[serde(default)]
+    pub depth: u32,
 }
 
 /// A pinned window: rows with `low < watermark <= high`, in text of the watermark's type.
@@ -262,14 +271,38 @@ pub enum Guard {
     Unguarded,
 }
 
-/// What is still to do after `Y`.
+/// A watermark that a human moved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WatermarkSet {
+    /// Who, in their own words.
+    pub by: String,
+    /// Seconds since 1970, UTC.
+    pub at: i64,
+    /// `L.lwm_value` before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// `L.lwm_value` since.
+    pub to: String,
+}
+
+/// What is still to do after `Y`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct Todo {
     /// Whether `current.json` has yet to be moved up to the head.
     pub pointer: bool,
     /// Since when (seconds since 1970, UTC) the replaced files are to be removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removal_due: Option<i64>,
+    /// The run whose manifest names what is to be removed; absent: the head.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub removal_of: Option<RunId>,
+}
+
+impl Todo {
+    /// Whether replaced files are to be removed by `now`.
+    pub fn removal_is_due(&self, now: i64) -> bool {
+        self.removal_due.is_some_and(|due| due <= now)
+    }
 }
 
 /// Complete or Failed.

@@ -17,6 +17,12 @@ use uuid::Uuid;
 pub struct RunId(#[schemars(with = "String")] pub Uuid);
 
 impl RunId {
+    /// When the run was claimed, seconds since 1970, UTC; `None` where the id is no `UUIDv7`.
+    pub fn began(self) -> Option<i64> {
+        let (seconds, _) = self.0.get_timestamp()?.to_unix();
+        (self.0.get_version_num() == 7).then(|| i64::try_from(seconds).ok())?
+    }
+
     /// When the run was claimed: milliseconds since 1970, the first 48 bits of the id. The same in
     /// every pod of the run.
     pub fn claimed_millis(self) -> i64 {

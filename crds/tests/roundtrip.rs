@@ -8,7 +8,7 @@ use crds::ExtractJob;
 use serde_json::{Value, json};
 
 fn yaml_files(folder: &str) -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples").join(folder);
+    let folder = Path::new(".").join("examples").join(folder);
     let mut paths: Vec<PathBuf> = fs::read_dir(folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())

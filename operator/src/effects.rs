@@ -7,7 +7,6 @@ use crds::{ExtractJob, ExtractJobStatus};
 use k8s_openapi::api::batch::v1::Job;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use kube::runtime::controller::Action;
 use operator_core::attempt::is_owned_by;
 use operator_core::decide::{foreign_job, refused_job};
 use operator_core::labels::{ENDING, FINALIZER, REV};
@@ -15,6 +14,7 @@ use operator_core::{Decision, Effect, Observed};
 use serde_json::{Value, json};
 
 use crate::error::{Error, code};
+use crate::pause::Side;
 use crate::report;
 use crate::run::Context;
 
@@ -31,7 +31,7 @@ enum Applied {
     Instead(Box<Decision>),
 }
 
-/// Carries out a decision.
+/// Carries out a decision, and says when to look again.
 ///
 /// # Errors
 /// The API server's.
@@ -39,7 +39,7 @@ pub(crate) async fn apply(
     context: &Context,
     seen: &Observed<'_>,
     decision: &Decision,
-) -> Result<Action, Error> {
+) -> Result<Duration, Error> {
     let mut version = seen.job.metadata.resource_version.clone();
     let mut released = false;
     let mut decision = decision;
@@ -70,7 +70,7 @@ pub(crate) async fn apply(
         put_status(context, seen, &decision.status, version.as_deref()).await?;
     }
     report::notes(context, seen, &decision.notes).await;
-    Ok(Action::requeue(decision.requeue.max(Duration::from_millis(50))))
+    Ok(decision.requeue.max(Duration::from_millis(50)))
 }
 
 async fn one(
@@ -84,7 +84,12 @@ async fn one(
         Effect::AddFinalizer => finalizer(context, seen, version, true).await,
         Effect::DropFinalizer => finalizer(context, seen, version, false).await,
         Effect::PutStatus => Ok(Applied::Done),
-        Effect::CreateJob(job) => create(&jobs, seen, job).await,
+        Effect::CreateJob(job) => {
+            context.pause.at(Side::Before, job).await;
+            let made = create(&jobs, seen, job).await;
+            context.pause.at(Side::After, job).await;
+            made
+        }
         Effect::RecordEnding { job, ending } => {
             let text = serde_json::to_string(ending).unwrap_or_default();
             let patch = json!({ "metadata": { "annotations": { ENDING: text } } });

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use axum::Router;
 use axum::extract::State;
@@ -10,12 +9,13 @@ use axum::http::StatusCode;
 use axum::routing::get;
 
 use crate::metrics::Metrics;
+use crate::readiness::Readiness;
 
 /// What the three paths show.
 #[derive(Debug, Clone)]
 pub(crate) struct Health {
-    /// Whether every watch has listed.
-    pub(crate) ready: Arc<AtomicBool>,
+    /// Which watches have listed.
+    pub(crate) readiness: Arc<Readiness>,
     /// Counters.
     pub(crate) metrics: Arc<Metrics>,
 }
@@ -35,7 +35,7 @@ pub(crate) async fn serve(address: SocketAddr, health: Health) -> std::io::Resul
 }
 
 async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
-    if health.ready.load(Ordering::Acquire) {
+    if health.readiness.is_ready() {
         (StatusCode::OK, "ready")
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "watches have not listed yet")

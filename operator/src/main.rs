@@ -1,15 +1,20 @@
 //! `tidemark-operator`: makes the Jobs that extract tables, and says how they went.
 
 mod run;
+mod leader;
+mod watches;
 mod settings;
 mod error;
 mod reconcile;
 mod observed;
 mod tracking;
 mod effects;
+mod pause;
 mod report;
 mod health;
+mod readiness;
 mod metrics;
+mod queue;
 mod telemetry;
 
 use clap::Parser;

@@ -10,6 +10,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
+use crate::queue::{Queue, Waiting};
+
 /// Label of errors.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 pub(crate) struct CategoryLabel {
@@ -21,6 +23,12 @@ pub(crate) struct CategoryLabel {
 #[derive(Debug)]
 pub(crate) struct Metrics {
     registry: Registry,
+    waiting: Gauge,
+    scheduled: Gauge,
+    /// Whether this replica does the work.
+    pub(crate) leads: Gauge,
+    /// Objects that wait for a reconcile.
+    pub(crate) queue: Queue,
     /// Reconciles that were begun.
     pub(crate) reconciles: Counter,
     /// Reconciles at work.
@@ -42,6 +50,10 @@ impl Metrics {
     pub(crate) fn new() -> Self {
         let mut metrics = Self {
             registry: Registry::with_prefix("tidemark_operator"),
+            waiting: Gauge::default(),
+            scheduled: Gauge::default(),
+            leads: Gauge::default(),
+            queue: Queue::default(),
             reconciles: Counter::default(),
             active: Gauge::default(),
             seconds: Histogram::new(exponential_buckets(0.001, 2.0, 15)),
@@ -53,6 +65,18 @@ impl Metrics {
         let registry = &mut metrics.registry;
         registry.register("reconciles", "Reconciles begun", metrics.reconciles.clone());
         registry.register("reconciles_active", "Reconciles at work", metrics.active.clone());
+        registry.register(
+            "queue",
+            "Objects whose reconcile is due and has not begun: they, a Job or a pod of theirs \
+             changed, or the pause that the last reconcile asked for is over",
+            metrics.waiting.clone(),
+        );
+        registry.register(
+            "scheduled",
+            "Objects that are looked at again at a later time, if nothing of them changes before",
+            metrics.scheduled.clone(),
+        );
+        registry.register("leads", "1 in the replica that does the work", metrics.leads.clone());
         registry.register("reconcile_seconds", "Time of a reconcile", metrics.seconds.clone());
         registry.register("errors", "Reconciles that failed", metrics.errors.clone());
         registry.register(
@@ -67,10 +91,36 @@ impl Metrics {
 
     /// In the text form of Prometheus.
     pub(crate) fn text(&self) -> String {
+        let Waiting { due, scheduled } = self.queue.waiting();
+        self.waiting.set(i64::try_from(due).unwrap_or(i64::MAX));
+        self.scheduled.set(i64::try_from(scheduled).unwrap_or(i64::MAX));
         let mut text = String::new();
         if encode(&mut text, &self.registry).is_err() {
             text.clear();
         }
         text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use kube::runtime::reflector::ObjectRef;
+
+    use super::*;
+
+    #[test]
+    fn the_queue_is_shown_as_it_is_when_asked() {
+        let metrics = Metrics::new();
+        let object = |name: &str| ObjectRef::new(name).within("shop");
+        let shows = |line: &str| metrics.text().lines().any(|shown| shown == line);
+        metrics.queue.asked(&object("a"));
+        metrics.queue.asked(&object("b"));
+        metrics.queue.put_off(&object("c"), Duration::from_hours(1));
+        assert!(shows("tidemark_operator_queue 2"), "{}", metrics.text());
+        assert!(shows("tidemark_operator_scheduled 1"), "{}", metrics.text());
+        metrics.queue.begun(&object("a"));
+        assert!(shows("tidemark_operator_queue 1"), "{}", metrics.text());
     }
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crds::ExtractJob;
 use kube::runtime::controller::Action;
+use kube::runtime::reflector::ObjectRef;
 use operator_core::{Decision, Observed, Step, decide};
 
 use crate::error::Error;
@@ -21,10 +22,14 @@ pub(crate) async fn reconcile(
     job: Arc<ExtractJob>,
     context: Arc<Context>,
 ) -> Result<Action, Error> {
+    let object = ObjectRef::from_obj(&*job);
+    context.metrics.queue.begun(&object);
     let _measured = report::measure(&context.metrics);
     let mut seen = observed::observe(&context, &job).await?;
     let decision = Box::pin(decided(&context, &mut seen)).await?;
-    effects::apply(&context, &seen, &decision).await
+    let pause = effects::apply(&context, &seen, &decision).await?;
+    context.metrics.queue.put_off(&object, pause);
+    Ok(Action::requeue(pause))
 }
 
 async fn decided(context: &Context, seen: &mut Observed<'_>) -> Result<Decision, Error> {

@@ -8,8 +8,9 @@ use crds::ExtractJob;
 use kube::Resource;
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Event, EventType};
+use kube::runtime::reflector::ObjectRef;
 use operator_core::effects::Note;
-use operator_core::retry::backoff;
+use operator_core::retry::{backoff, spread};
 use operator_core::{Effect, Observed};
 
 use crate::error::Error;
@@ -87,19 +88,26 @@ pub(crate) async fn notes(context: &Context, seen: &Observed<'_>, notes: &[Note]
 /// Logs and counts a reconcile that failed, and says when to try again.
 #[expect(clippy::needless_pass_by_value, reason = "the signature is kube-runtime's")]
 pub(crate) fn failure(job: Arc<ExtractJob>, error: &Error, context: Arc<Context>) -> Action {
+    let pause = failed(&job, error, &context);
+    context.metrics.queue.put_off(&ObjectRef::from_obj(&*job), pause);
+    Action::requeue(pause)
+}
+
+fn failed(job: &ExtractJob, error: &Error, context: &Context) -> Duration {
     let category = error.category();
     context.metrics.errors.get_or_create(&CategoryLabel { category }).inc();
     let uid = job.metadata.uid.as_deref().unwrap_or_default();
     if error.is_conflict() {
         tracing::debug!(uid, "the object changed meanwhile");
-        return Action::requeue(CONFLICT_PAUSE);
+        return CONFLICT_PAUSE;
     }
     let failures = context.count_failures(&format!("reconcile/{uid}"), true);
     let (namespace, name) = (job.metadata.namespace.as_deref(), job.metadata.name.as_deref());
     let cause = error.source().map(ToString::to_string).unwrap_or_default();
     tracing::error!(namespace, name, category, failures, cause, "{error}");
     let timing = &context.settings.timing;
-    Action::requeue(backoff(failures, timing.retry_first / 10, timing.retry_most))
+    let pause = backoff(failures, timing.retry_first / 10, timing.retry_most);
+    spread(pause, uid, failures)
 }
 
 /// Forgets the failures of an object whose reconcile ended well.

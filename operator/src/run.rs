@@ -1,33 +1,25 @@
 //! Wiring: client, watches, tracking tables, events, health; and the order in which they end.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use anyhow::Context as _;
-use crds::ExtractJob;
 use futures::stream::{self, StreamExt};
-use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::Pod;
+use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
-use kube::runtime::reflector::ObjectRef;
-use kube::runtime::{Controller, controller, watcher};
-use kube::{Api, Client, ResourceExt};
 use operator_core::Settings;
-use operator_core::labels::NAME;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch::{Receiver, channel};
 
 use crate::health::{Health, serve};
+use crate::leader::Candidate;
 use crate::metrics::Metrics;
-use crate::reconcile::reconcile;
-use crate::report;
+use crate::pause::Pause;
+use crate::readiness::Readiness;
 use crate::settings::Flags;
 use crate::tracking::TrackingTables;
+use crate::watches::{WATCHES, watch};
 
-/// The Jobs and pods that are ours.
-const OURS: &str = "app.kubernetes.io/managed-by=tidemark-operator";
-/// Between looks whether a store has listed.
-const READY_LOOK: Duration = Duration::from_millis(100);
 /// Objects whose failures are remembered; beyond that all are forgotten.
 const FAILURES_MAX: usize = 10_000;
 
@@ -41,6 +33,10 @@ pub(crate) struct Context {
     pub(crate) tables: TrackingTables,
     /// Counters.
     pub(crate) metrics: Arc<Metrics>,
+    /// Which watches have listed.
+    pub(crate) readiness: Arc<Readiness>,
+    /// Where a test wants to stop this process.
+    pub(crate) pause: Pause,
     /// Tells people.
     pub(crate) recorder: Recorder,
     failures: Mutex<HashMap<String, u32>>,
@@ -65,10 +61,11 @@ impl Context {
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {
+    let stopped = stop_signal()?;
     let client = Client::try_default().await.context("connect to the API server")?;
     let metrics = Arc::new(Metrics::new());
-    let ready = Arc::new(AtomicBool::new(false));
-    let health = Health { ready: Arc::clone(&ready), metrics: Arc::clone(&metrics) };
+    let readiness = Arc::new(Readiness::new());
+    let health = Health { readiness: Arc::clone(&readiness), metrics: Arc::clone(&metrics) };
     let served = tokio::spawn(serve(flags.health_address, health));
     let reporter = Reporter { controller: "tidemark-operator".to_owned(), instance: None };
     let context = Arc::new(Context {
@@ -76,80 +73,78 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {
         settings: flags.settings(),
         tables: TrackingTables::new(flags.tracking_timeout).await,
         metrics,
+        readiness,
+        pause: Pause::parse(flags.pause.as_deref()),
         client,
         failures: Mutex::new(HashMap::new()),
     });
-    let namespaces = flags.namespaces();
-    tracing::info!(?namespaces, image = flags.worker_image, "operator starts");
-    let scopes: Vec<Option<String>> =
-        if namespaces.is_empty() { vec![None] } else { namespaces.into_iter().map(Some).collect() };
-    let controllers = scopes.iter().map(|scope| watch(&context, scope.as_deref(), &flags));
-    let (controllers, stores): (Vec<_>, Vec<_>) = controllers.unzip();
-    tokio::spawn(say_ready(stores, ready));
-    let work = stream::select_all(controllers).for_each(|()| std::future::ready(()));
+    tracing::info!(namespaces = ?flags.namespaces(), image = flags.worker_image, "operator starts");
     tokio::select! {
-        () = work => tracing::info!("operator ends"),
+        () = lead(&context, &flags, stopped) => tracing::info!("operator ends"),
         ended = served => ended?.context("serve health and metrics")?,
     }
     Ok(())
 }
 
-type Work = stream::BoxStream<'static, ()>;
-type Store = kube::runtime::reflector::Store<ExtractJob>;
-
-/// One namespace, or all.
-fn watch(context: &Arc<Context>, scope: Option<&str>, flags: &Flags) -> (Work, Store) {
-    let client = &context.client;
-    let objects: Api<ExtractJob> = match scope {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
+/// Works as long as this replica leads, until told to stop.
+async fn lead(context: &Arc<Context>, flags: &Flags, stopped: Receiver<bool>) {
+    let Some(name) = flags.lease() else {
+        context.metrics.leads.set(1);
+        return work(context, flags, stopped).await;
     };
-    let jobs: Api<Job> = match scope {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
-    let pods: Api<Pod> = match scope {
-        Some(namespace) => Api::namespaced(client.clone(), namespace),
-        None => Api::all(client.clone()),
-    };
-    let ours = watcher::Config::default().labels(OURS);
-    let controller = Controller::new(objects, watcher::Config::default())
-        .with_config(controller::Config::default().concurrency(flags.concurrency))
-        .owns(jobs, ours.clone())
-        .watches(pods, ours, |pod| object_of(&pod))
-        .shutdown_on_signal();
-    let store = controller.store();
-    let reconciled = Arc::clone(context);
-    let known = controller.store();
-    let work =
-        controller.run(reconcile, report::failure, Arc::clone(context)).map(
-            move |done| match done {
-                Ok((object, _)) => {
-                    let object = known.get(&object);
-                    let uid = object.and_then(|object| object.uid()).unwrap_or_default();
-                    report::success(&reconciled, &uid);
-                }
-                Err(controller::Error::QueueError(error)) => {
-                    report::watch_failure(&reconciled, &error);
-                }
-                Err(_) => {}
-            },
-        );
-    (work.boxed(), store)
-}
-
-/// The object that a pod works for.
-fn object_of(pod: &Pod) -> Option<ObjectRef<ExtractJob>> {
-    let name = pod.labels().get(NAME)?;
-    Some(ObjectRef::new(name).within(&pod.namespace()?))
-}
-
-/// Says so once every store has listed. A store wakes only the waiter that asked last, and the
-/// controller asks too: so this asks again and again.
-async fn say_ready(stores: Vec<Store>, ready: Arc<AtomicBool>) {
-    for store in stores {
-        while tokio::time::timeout(READY_LOOK, store.wait_until_ready()).await.is_err() {}
+    let (client, me) = (context.client.clone(), flags.lease_identity.clone());
+    let mut candidate = Candidate::new(client, name, me, flags.lease_duration);
+    loop {
+        context.readiness.stand_by();
+        tokio::select! {
+            () = candidate.lead() => {}
+            () = told(stopped.clone()) => return,
+        }
+        tracing::info!("this replica leads");
+        context.metrics.leads.set(1);
+        tokio::select! {
+            () = work(context, flags, stopped.clone()) => return candidate.step_down().await,
+            // what is at work is cut off, as a crash would: deciding again mends that
+            () = candidate.lost() => tracing::warn!("this replica leads no more"),
+        }
+        context.metrics.leads.set(0);
+        context.metrics.queue.clear();
     }
-    ready.store(true, Ordering::Release);
-    tracing::info!("every watch has listed");
+}
+
+/// Watches and reconciles until told to stop; what is at work then comes to its end.
+async fn work(context: &Arc<Context>, flags: &Flags, stopped: Receiver<bool>) {
+    let namespaces = flags.namespaces();
+    let scopes: Vec<Option<String>> =
+        if namespaces.is_empty() { vec![None] } else { namespaces.into_iter().map(Some).collect() };
+    context.readiness.begin(scopes.len() * WATCHES);
+    let controllers = scopes.iter().map(|scope| {
+        let stop = told(stopped.clone());
+        watch(context, scope.as_deref(), flags.concurrency, stop)
+    });
+    stream::select_all(controllers).for_each(|()| std::future::ready(())).await;
+}
+
+/// Whether SIGTERM or SIGINT came.
+fn stop_signal() -> anyhow::Result<Receiver<bool>> {
+    let mut terminate = signal(SignalKind::terminate()).context("listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("listen for SIGINT")?;
+    let (say, stopped) = channel(false);
+    tokio::spawn(async move {
+        tokio::select! {
+            () = came(&mut terminate) => {}
+            () = came(&mut interrupt) => {}
+        }
+        say.send_replace(true);
+    });
+    Ok(stopped)
+}
+
+async fn came(signal: &mut Signal) {
+    let _ = signal.recv().await;
+}
+
+/// Ends once the operator was told to stop.
+async fn told(mut stopped: Receiver<bool>) {
+    let _ = stopped.wait_for(|stopped| *stopped).await;
 }

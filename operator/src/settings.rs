@@ -73,6 +73,18 @@ pub(crate) struct Flags {
     /// Longest time for one read of the tracking table, in seconds.
     #[arg(long, env = "TRACKING_TIMEOUT", default_value = "5", value_parser = seconds)]
     pub(crate) tracking_timeout: Duration,
+    /// Lease by which replicas agree on one that does the work; none when empty.
+    #[arg(long, env = "LEASE_NAME")]
+    pub(crate) lease_name: Option<String>,
+    /// What this replica calls itself in it.
+    #[arg(long, env = "POD_NAME", default_value = "tidemark-operator")]
+    pub(crate) lease_identity: String,
+    /// How long a leader that says nothing more is waited for, in seconds.
+    #[arg(long, env = "LEASE_DURATION", default_value = "15", value_parser = seconds)]
+    pub(crate) lease_duration: Duration,
+    /// A pause point for tests.
+    #[arg(long, env = crate::pause::PAUSE_ENV, hide = true)]
+    pub(crate) pause: Option<String>,
     /// Every duration of the protocol.
     #[command(flatten)]
     pub(crate) timing: TimingFlags,
@@ -152,6 +164,11 @@ impl Flags {
     /// The namespaces to watch; none stands for all.
     pub(crate) fn namespaces(&self) -> Vec<String> {
         words(&self.watch_namespaces)
+    }
+
+    /// The Lease to agree by, if there are to be several replicas.
+    pub(crate) fn lease(&self) -> Option<String> {
+        word(self.lease_name.as_ref())
     }
 
     /// What decisions turn on.

@@ -2,7 +2,6 @@
 //! one published run, all rows once, and no attempt for ever.
 
 use std::fs;
-use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
@@ -10,8 +9,6 @@ use harness::{Access, Bed, Release, wait_until};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, BufReader, Lines};
-use tokio::process::{Child, ChildStdout};
 
 /// How long a step of a run may take on a busy machine.
 const STEP: Duration = Duration::from_secs(90);
@@ -103,52 +100,68 @@ fn killed_coordinator(point: &str, state: Option<&str>, attempts: u64) -> Result
 }
 
 #[test]
-fn an_operator_killed_after_it_made_the_coordinator_job_goes_on_with_it() -> Result<()> {
-    killed_operator("coordinator")
+fn an_operator_killed_before_and_after_it_makes_the_coordinator_job_makes_one() -> Result<()> {
+    // attempt 1 stands in status before its Job is made, so that no number is used twice
+    killed_operator("coordinator", (1, 2), 2)
 }
 
 #[test]
-fn an_operator_killed_after_it_made_the_extract_job_goes_on_with_it() -> Result<()> {
-    killed_operator("extract")
+fn an_operator_killed_before_and_after_it_makes_the_extract_job_makes_one() -> Result<()> {
+    killed_operator("extract", (1, 1), 1)
 }
 
-/// The operator is killed as soon as there is a Job of `role`.
-fn killed_operator(role: &str) -> Result<()> {
+#[test]
+fn an_operator_killed_before_and_after_it_makes_a_settle_job_makes_one() -> Result<()> {
+    killed_operator("settle", (1, 1), 2)
+}
+
+/// The operator is killed right before it makes the Job of `role` in the first of `at` attempts, and
+/// its successor right after it made that of the second one.
+fn killed_operator(role: &str, at: (u32, u32), attempts: u64) -> Result<()> {
     let bed = Bed::shared()?;
     bed.run(async {
-        let release = Release::new(bed, &format!("op-{role}"), &[]).await?;
+        let settles = role == "settle";
+        let worker = "--worker-env=TIDEMARK_TEST_PAUSE=after-pin@1";
+        let args = |pause| if settles { vec![pause, worker] } else { vec![pause] };
+        let before = format!("--pause=before-create-{role}@{}", at.0);
+        let release = Release::new(bed, &format!("op-{role}"), &args(&before)).await?;
         let job = extract_of(&release, FEW, 2).await?;
-        let operator = process_of(&operator(&release).await?)?;
-        let mut jobs_made = JobWatch::start(&release, role)?;
         release.apply(&job).await?;
-        jobs_made.first().await?;
-        kill_now(operator)?;
-        ends_once(&release, FEW, 1).await?;
-        ensure!(jobs(&release, "settle").await? == 0, "a settled run");
+        if settles {
+            kill_now(process_of(&paused(&release, "after-pin").await?)?)?;
+        }
+        let dead = operator_paused(&release, "Before").await?;
+        ensure!(jobs(&release, role).await? == 0, "a Job before it is made");
+        // no further one of this kind is started, so the next one is the upgraded one
+        release.kubectl(&["scale", "deployment", "tidemark", "--replicas=0"]).await?;
+        kill_now(dead)?;
+
+        let after = format!("--pause=after-create-{role}@{}", at.1);
+        release.install("upgrade", &args(&after)).await?;
+        let dead = operator_paused(&release, "After").await?;
+        ensure!(jobs(&release, role).await? == 1, "not one Job after it was made");
+        kill_now(dead)?;
+
+        ends_in(&release, FEW, attempts, if role == "coordinator" { 1 } else { attempts }).await?;
+        ensure!(jobs(&release, "extract").await? == 1, "extract Jobs");
+        ensure!(jobs(&release, "settle").await? == usize::from(settles), "settle Jobs");
         ensure!(open(&release, "").await?.is_empty(), "open uploads");
         was_killed_once(&release).await
     })
 }
 
-#[test]
-fn an_operator_killed_after_it_made_a_settle_job_goes_on_with_it() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let pause = "--worker-env=TIDEMARK_TEST_PAUSE=after-pin@1";
-        let release = Release::new(bed, "op-settle", &[pause]).await?;
-        let job = extract_of(&release, FEW, 2).await?;
-        let operator = process_of(&operator(&release).await?)?;
-        release.apply(&job).await?;
-        let coordinator = paused(&release, "after-pin").await?;
-        let mut jobs_made = JobWatch::start(&release, "settle")?;
-        kill_now(process_of(&coordinator)?)?;
-        jobs_made.first().await?;
-        kill_now(operator)?;
-        ends_once(&release, FEW, 2).await?;
-        ensure!(jobs(&release, "settle").await? == 1, "settled once");
-        ensure!(open(&release, "").await?.is_empty(), "open uploads");
-        was_killed_once(&release).await
+/// Waits until the operator stands at its pause point, and returns its process.
+async fn operator_paused(release: &Release, side: &str) -> Result<Pid> {
+    wait_until(&format!("the operator paused {side}"), STEP, async || {
+        let pod = operator(release).await?;
+        let name = pod["metadata"]["name"].as_str().context("name")?;
+        let log = release.kubectl(&["logs", name]).await?;
+        let there =
+            log.lines().any(|line| line.contains("paused for a test") && line.contains(side));
+        ensure!(there, "{log}");
+        process_of(&pod)
     })
+    .await
 }
 
 /// A table of `rows` rows that compress badly, and a full extract of it in `ranges` ranges.
@@ -166,6 +179,11 @@ async fn extract_of(release: &Release, rows: u64, ranges: u32) -> Result<Value> 
 /// The object is Complete in this attempt: one run is published, every row is in it once, the old
 /// item says so too, and nothing goes on.
 async fn ends_once(release: &Release, rows: u64, attempts: u64) -> Result<()> {
+    ends_in(release, rows, attempts, attempts).await
+}
+
+/// The same, where some attempts came to no Job.
+async fn ends_in(release: &Release, rows: u64, attempts: u64, coordinators: u64) -> Result<()> {
     let (bed, source) = (release.source.bed, &release.source);
     let object = release.condition(NAME, "Complete", STEP).await?;
     let status = &object["status"];
@@ -184,7 +202,7 @@ async fn ends_once(release: &Release, rows: u64, attempts: u64) -> Result<()> {
 
     looks_again(release).await?;
     let made = jobs(release, "coordinator").await?;
-    ensure!(made == usize::try_from(attempts)?, "{made} coordinators for {attempts} attempts");
+    ensure!(made == usize::try_from(coordinators)?, "{made} coordinators in {attempts} attempts");
     let all = format!("tidemark.dev/extract-job={NAME}");
     wait_until("the end of all Jobs", STEP, async || {
         let jobs = release.get(&["jobs", "-l", &all]).await?;
@@ -293,31 +311,4 @@ fn process_of(pod: &Value) -> Result<Pid> {
         }
     }
     bail!("no process in {}", pod["metadata"]["name"])
-}
-
-/// Watches for Jobs: sooner than looking again and again.
-struct JobWatch {
-    lines: Lines<BufReader<ChildStdout>>,
-    _child: Child,
-}
-
-impl JobWatch {
-    fn start(release: &Release, role: &str) -> Result<Self> {
-        let bed = release.source.bed;
-        let mut child = bed
-            .command(bed.state.join("tools/kubectl"))
-            .env("KUBECONFIG", bed.kubeconfig())
-            .args(["-n", &release.namespace, "get", "jobs", "--watch", "-o", "name"])
-            .args(["-l", &labels(role)])
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let lines = BufReader::new(child.stdout.take().context("stdout")?).lines();
-        Ok(Self { lines, _child: child })
-    }
-
-    async fn first(&mut self) -> Result<String> {
-        let line = tokio::time::timeout(STEP, self.lines.next_line()).await.context("a Job")??;
-        line.context("the watch ended")
-    }
 }

@@ -6,12 +6,14 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use harness::{Access, Bed, Release, condition, unique, wait_until};
+use harness::{Access, Bed, Release, condition, tests_dir, unique, wait_until};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
 /// Manifests that teach; those that are refused lie in `refused/`.
-const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../crds/examples");
+fn examples() -> PathBuf {
+    tests_dir().join("../crds/examples")
+}
 /// How soon a failure must be told.
 const TOLD_WITHIN: f64 = 30.0;
 /// How long what leads to the failure may take, and the telling of it.
@@ -404,7 +406,7 @@ fn apply_refuses_what_cannot_run_and_says_why() -> Result<()> {
     bed.run(async {
         Release::crds(bed).await?;
         let namespace = bed.namespace("refused").await?;
-        let paths = manifests(&Path::new(EXAMPLES).join("refused"))?;
+        let paths = manifests(&examples().join("refused"))?;
         ensure!(paths.len() >= 64, "only {} manifests", paths.len());
         let mut wrong = Vec::new();
         for path in paths {
@@ -423,7 +425,7 @@ fn apply_accepts_every_example() -> Result<()> {
     bed.run(async {
         Release::crds(bed).await?;
         let namespace = bed.namespace("examples").await?;
-        let paths = manifests(Path::new(EXAMPLES))?;
+        let paths = manifests(&examples())?;
         ensure!(paths.len() >= 7, "only {} manifests", paths.len());
         for path in paths {
             let file = path.display().to_string();

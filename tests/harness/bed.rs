@@ -2,7 +2,7 @@
 
 use std::fs::{self, File};
 use std::future::Future;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -193,5 +193,12 @@ impl Bed {
 
 /// A script of the bed.
 pub(crate) fn script(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("bed").join(name)
+    tests_dir().join("bed").join(name)
+}
+
+/// This package's folder as cargo says it now, or else where the test was started. What it was when the test was
+/// compiled may be another clone, which shares the build cache.
+pub fn tests_dir() -> PathBuf {
+    let here = || std::env::current_dir().unwrap_or_else(|_| PathBuf::from("."));
+    std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(here, PathBuf::from)
 }

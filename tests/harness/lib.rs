@@ -29,7 +29,7 @@ mod session;
 mod stores;
 mod wait;
 
-pub use bed::{Bed, Part, Signal};
+pub use bed::{Bed, Part, Signal, tests_dir};
 pub use command::Output;
 pub use old_job::{Call, OldJob, Took};
 pub use release::{Release, condition};

@@ -6,10 +6,12 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::{Access, Bed, SourceFixture, wait_until};
+use crate::{Access, Bed, SourceFixture, tests_dir, wait_until};
 
 /// The folder of the charts.
-const CHARTS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../charts");
+fn chart(name: &str) -> String {
+    format!("{}/../charts/{name}", tests_dir().display())
+}
 
 /// An operator that watches one namespace, its own.
 #[derive(Debug, Clone)]
@@ -18,6 +20,8 @@ pub struct Release {
     pub source: SourceFixture,
     /// The namespace.
     pub namespace: String,
+    /// Further values of the chart.
+    values: Value,
 }
 
 impl Release {
@@ -27,10 +31,23 @@ impl Release {
     /// # Errors
     /// With the words of the part that refused.
     pub async fn new(bed: &'static Bed, prefix: &str, args: &[&str]) -> Result<Self> {
+        Self::with(bed, prefix, args, json!({})).await
+    }
+
+    /// The same with further values of the chart, which stay over upgrades.
+    ///
+    /// # Errors
+    /// With the words of the part that refused.
+    pub async fn with(
+        bed: &'static Bed,
+        prefix: &str,
+        args: &[&str],
+        values: Value,
+    ) -> Result<Self> {
         let source = SourceFixture::new(bed, prefix).await?;
         let namespace = bed.namespace(prefix).await?;
         bed.load_images().await?;
-        let release = Self { source, namespace };
+        let release = Self { source, namespace, values };
         Self::crds(bed).await?;
         release.secrets().await?;
         release.install("install", args).await?;
@@ -46,7 +63,7 @@ impl Release {
     /// # Errors
     /// With helm's or kubectl's words.
     pub async fn crds(bed: &Bed) -> Result<()> {
-        let chart = format!("{CHARTS}/tidemark-crds");
+        let chart = chart("tidemark-crds");
         let yaml = bed.helm(&["template", "crds", &chart, "--kube-version", "1.34"]).await?;
         bed.kubectl_with(&["apply", "--server-side", "-f", "-"], &yaml).await?;
         let crd = "crd/extractjobs.tidemark.dev";
@@ -103,7 +120,7 @@ impl Release {
         ];
         let all: Vec<&str> = short.iter().chain(args).copied().collect();
         let image = |name: &str| json!({ "repository": name, "tag": tag, "pullPolicy": "Never" });
-        let values = json!({
+        let mut values = json!({
             "image": { "operator": image("localhost/tidemark-operator"), "worker": image("localhost/tidemark") },
             "extractNamespaces": [self.namespace],
             "tracking": {
@@ -117,10 +134,13 @@ impl Release {
                 "limits": { "cpu": "1", "memory": "256Mi" },
             }},
         });
+        for (key, value) in self.values.as_object().into_iter().flatten() {
+            values[key] = value.clone();
+        }
         let file = self.source.file("values.json");
         fs::write(&file, values.to_string())?;
         let file = file.display().to_string();
-        let chart = format!("{CHARTS}/tidemark");
+        let chart = chart("tidemark");
         let installed = self
             .bed()
             .helm(&[
@@ -253,15 +273,24 @@ impl Release {
     /// # Errors
     /// If its metrics cannot be read.
     pub async fn reconciles(&self) -> Result<u64> {
+        self.metric("reconciles_total").await
+    }
+
+    /// A metric of the operator without labels, as a whole number.
+    ///
+    /// # Errors
+    /// If its metrics cannot be read, or this one is not among them.
+    pub async fn metric(&self, name: &str) -> Result<u64> {
         let path = format!(
             "/api/v1/namespaces/{}/services/tidemark:metrics/proxy/metrics",
             self.namespace
         );
         let text = self.bed().kubectl(&["get", "--raw", &path]).await?;
         let line = text.lines().find_map(|line| {
-            line.strip_prefix("tidemark_operator_reconciles_total ")?.trim().parse().ok()
+            let value = line.strip_prefix(&format!("tidemark_operator_{name}"))?;
+            value.strip_prefix(' ')?.trim().parse().ok()
         });
-        line.with_context(|| format!("no count of reconciles in {text}"))
+        line.with_context(|| format!("no {name} in {text}"))
     }
 
     /// How many runs the prefix of a table has published: the chain that `current.json` ends, and

@@ -109,7 +109,8 @@ impl SourceFixture {
         })
     }
 
-    /// `tidemark` in this process' place, with the credentials that it needs.
+    /// `tidemark` in this process' place, with the credentials that it needs; `sub_command` may hold flags, parted by
+    /// a space.
     ///
     /// # Errors
     /// If the manifest cannot be written.
@@ -119,12 +120,11 @@ impl SourceFixture {
         let (id, secret) = Access::Admin.keys();
         let mut command = self.bed.command(binary("tidemark")?);
         command
-            .args([sub_command, "-f"])
+            .args(sub_command.split(' '))
+            .arg("-f")
             .arg(manifest)
-            .arg("--credentials")
-            .arg(self.folder.join("credentials"))
-            .arg("--ca-file")
-            .arg(self.bed.ca())
+            .env("TIDEMARK_CREDENTIALS_DIR", self.folder.join("credentials"))
+            .env("TIDEMARK_CA_FILE", self.bed.ca())
             .env("AWS_ACCESS_KEY_ID", id)
             .env("AWS_SECRET_ACCESS_KEY", secret)
             .env("AWS_REGION", Bed::REGION);
@@ -147,6 +147,24 @@ impl SourceFixture {
         let output = self.try_run(job).await?;
         ensure!(output.code == Some(0), "exit {:?}: {}", output.code, output.stderr);
         serde_json::from_str(output.stdout.trim()).context("parse what the run printed")
+    }
+
+    /// What `tidemark verify` says about a table's source: its findings, which must be none.
+    ///
+    /// # Errors
+    /// With the findings.
+    pub async fn verify(&self, job: &Value) -> Result<Value> {
+        let mut command = self.command("verify", job)?;
+        command.env("TIDEMARK_GRACE_SECONDS", "0");
+        let output = self.bed.output(command, "", RUN_DEADLINE).await?;
+        ensure!(
+            output.code == Some(0),
+            "exit {:?}: {} {}",
+            output.code,
+            output.stdout,
+            output.stderr
+        );
+        serde_json::from_str(output.stdout.trim()).context("parse what verify printed")
     }
 
     /// `tidemark` with these words and variables instead of a manifest, as the replaced job was

@@ -4,13 +4,13 @@
 //! Drives the protocol: asks `step` what to do, does it, and tells `step` what happened.
 
 mod hold;
+mod chains;
 mod patience;
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crds::tracking::{OutcomeItem, RunItem, outcome_key, run_key};
-use crds::{RunId, Task};
+use crds::{Reason, RunId, Task};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::OnceCell;
 use tokio::task::JoinHandle;
@@ -114,6 +114,11 @@ fn act_name(act: &Act) -> &'static str {
         Act::Extract(_) => "extract",
         Act::Assure(_) => "assure",
         Act::ReadChain { .. } => "read chain",
+        Act::ReadAll { .. } => "read all",
+        Act::ListRuns { .. } => "list runs",
+        Act::ReadKept { .. } => "read kept",
+        Act::ReadOrphans { .. } => "read orphans",
+        Act::ListFiles { .. } => "list files",
         Act::ReadManifest { .. } => "read manifest",
         Act::ReadTidy { .. } => "read tidy",
         Act::ListUploads { .. } => "list uploads",
@@ -141,10 +146,17 @@ impl World {
                 }
             },
             Act::Assure(records) => self.assure(&records).await,
-            Act::ReadChain { uri, run } => {
-                let runs = self.chain(&uri, run).await?;
+            Act::ReadChain { uri, run, pending } => {
+                let runs = self.chain(&uri, run, pending).await?;
                 Ok(Event::Chain(runs))
             }
+            Act::ReadAll { uri, run } => Ok(Event::All(Box::new(self.all(&uri, run).await?))),
+            Act::ListRuns { uri, before } => {
+                Ok(Event::Runs(self.control(&uri)?.runs_before(before).await?))
+            }
+            Act::ReadKept { uri, head, pending } => self.kept(&uri, head, pending).await,
+            Act::ReadOrphans { uri, runs } => self.orphans(&uri, &runs).await,
+            Act::ListFiles { uri, run } => Ok(Event::Files(self.files(&uri, run).await?)),
             Act::ReadManifest { uri, run } => {
                 let manifest = self.manifest(&uri, run).await?;
                 Ok(Event::Fetched(Box::new(manifest)))
@@ -179,16 +191,17 @@ impl World {
         let (key, uid) = (&self.task.tracking.key, &self.task.owner.uid);
         let table = self.table();
         self.pause.at("before-read").await;
+        // what follows from `R` is read after it, what `R` follows from before it: see `Seen`
+        let (pointer, identity) = self.prefix_says().await?;
+        let outcome = table.read(&outcome_key(key, uid)).await?;
         let run: Option<RunItem> = table.read(&run_key(key)).await?;
         let legacy = table.read(key).await?;
-        let outcome = table.read(&outcome_key(key, uid)).await?;
         let holder_outcome: Option<OutcomeItem> = match &run {
             Some(run) if run.owner.uid != *uid => {
                 table.read(&outcome_key(key, &run.owner.uid)).await?
             }
             Some(_) | None => None,
         };
-        let (pointer, identity) = self.prefix_says().await?;
         let seen = Seen {
             now: now(),
             run,
@@ -245,6 +258,10 @@ impl World {
             .await?;
         if let Some(name) = named {
             self.pause.at(&format!("after-{name}")).await;
+            if self.pause.loses(&format!("lose-{name}")) {
+                let message = "the reply was lost for a test";
+                return Err(Failure::transient(Reason::TrackingUnreachable, message, ""));
+            }
         }
         Ok(Event::Replied(replies))
     }
@@ -266,40 +283,6 @@ impl World {
             }
             Effect::Delete { uri, key } => self.control(&uri)?.delete(&key).await,
         }
-    }
-
-    async fn manifest(&self, uri: &str, run: RunId) -> Result<Manifest, Failure> {
-        let control = self.control(uri)?;
-        let found = control.read(&control.prefix.manifest(run)).await?;
-        found.map(|(manifest, _)| manifest).ok_or_else(|| {
-            Failure::permanent(
-                crds::Reason::CommitStuck,
-                format!("the manifest of run {run} is gone"),
-                "restore it from a version of the bucket",
-            )
-        })
-    }
-
-    /// From `run` down its parents, and all that each of them replaced; oldest first.
-    async fn chain(&self, uri: &str, run: Option<RunId>) -> Result<Vec<RunId>, Failure> {
-        let mut runs = BTreeSet::new();
-        let control = self.control(uri)?;
-        let mut next = match run {
-            Some(run) => Some(run),
-            None => {
-                let found: Option<(Pointer, String)> =
-                    control.read(&control.prefix.pointer()).await?;
-                found.map(|(pointer, _)| pointer.run)
-            }
-        };
-        while let Some(run) = next {
-            if !runs.insert(run) {
-                break;
-            }
-            let manifest = self.manifest(uri, run).await?;
-            next = manifest.parent;
-        }
-        Ok(runs.into_iter().collect())
     }
 
     async fn tidy(&self, uri: &str, run: RunId, removal: bool) -> Result<Event, Failure> {
@@ -329,6 +312,9 @@ fn effect_name(effect: &Effect) -> &'static str {
             Step::Clear => "clear",
             Step::Fail => "fail",
             Step::Raise => "raise",
+            Step::Force => "force",
+            Step::Reverted => "reverted",
+            Step::Set => "set",
         },
         Effect::PutOnce { key, .. } if key.ends_with("plan.json") => "put-plan",
         Effect::PutOnce { key, .. } if key.ends_with("source.json") => "put-source",

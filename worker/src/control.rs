@@ -1,11 +1,13 @@
 //! The control objects under `<uri>/_tidemark/`, and the uploads and files they speak of.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use bytes::Bytes;
 use crds::output::RunFolder;
 use crds::{Reason, RunId};
 use serde::de::DeserializeOwned;
@@ -275,24 +277,79 @@ impl Control {
     /// # Errors
     /// As [`storage_failure`].
     pub async fn recorded(&self, run: RunId) -> Result<Vec<String>, Failure> {
+        self.keys(&self.prefix.records(run)).await
+    }
+
+    /// All keys below a folder.
+    ///
+    /// # Errors
+    /// As [`storage_failure`].
+    pub async fn keys(&self, folder: &str) -> Result<Vec<String>, Failure> {
+        let request = self.client.list_objects_v2().bucket(&self.prefix.bucket).prefix(folder);
+        let mut pages = request.into_paginator().send();
         let mut keys = Vec::new();
-        let mut token = None;
-        loop {
-            let page = self
-                .client
-                .list_objects_v2()
-                .bucket(&self.prefix.bucket)
-                .prefix(self.prefix.records(run))
-                .set_continuation_token(token)
-                .send()
-                .await
-                .map_err(|error| storage_failure("list records", &error))?;
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| storage_failure("list objects", &error))?;
             keys.extend(page.contents().iter().filter_map(|found| found.key().map(Into::into)));
-            token = page.next_continuation_token().map(Into::into);
-            if token.is_none() {
-                return Ok(keys);
-            }
         }
+        Ok(keys)
+    }
+
+    /// Size of an object, and the process token in its metadata.
+    ///
+    /// # Errors
+    /// As [`storage_failure`].
+    pub async fn head(&self, key: &str) -> Result<(u64, Option<String>), Failure> {
+        let request = self.client.head_object().bucket(&self.prefix.bucket).key(key);
+        let reply = Box::pin(request.send())
+            .await
+            .map_err(|error| storage_failure("look at a file", &error))?;
+        let token = reply.metadata().and_then(|metadata| metadata.get(TOKEN_METADATA)).cloned();
+        Ok((u64::try_from(reply.content_length().unwrap_or(0)).unwrap_or(0), token))
+    }
+
+    /// The bytes of an object from `from` to its end.
+    ///
+    /// # Errors
+    /// As [`storage_failure`].
+    pub async fn tail(&self, key: &str, from: u64) -> Result<Bytes, Failure> {
+        let request = self.client.get_object().bucket(&self.prefix.bucket).key(key);
+        let reply = Box::pin(request.range(format!("bytes={from}-")).send())
+            .await
+            .map_err(|error| storage_failure("read a footer", &error))?;
+        let body = reply.body.collect().await.map_err(|_| {
+            Failure::transient(Reason::StorageUnreachable, "a footer broke off", "")
+        })?;
+        Ok(body.into_bytes())
+    }
+
+    /// Runs that have open uploads under the prefix.
+    ///
+    /// # Errors
+    /// As [`storage_failure`].
+    pub async fn uploading(&self) -> Result<BTreeSet<RunId>, Failure> {
+        let open = self.uploads_below(&self.prefix.root()).await?;
+        Ok(open.iter().filter_map(|(key, _)| self.prefix.run_of(key)).collect())
+    }
+
+    /// Runs that have control objects and began before that time (seconds since 1970, UTC): a run
+    /// id holds its time.
+    ///
+    /// # Errors
+    /// As [`storage_failure`].
+    pub async fn runs_before(&self, time: i64) -> Result<Vec<RunId>, Failure> {
+        let root = self.prefix.control_root();
+        let request = self.client.list_objects_v2().bucket(&self.prefix.bucket).prefix(&root);
+        let mut pages = request.delimiter("/").into_paginator().send();
+        let mut runs = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| storage_failure("list runs", &error))?;
+            let names = page.common_prefixes().iter().filter_map(|found| found.prefix());
+            let ids = names.filter_map(|name| name.strip_prefix(&root)?.strip_suffix('/'));
+            let found = ids.filter_map(|id| id.parse::<RunId>().ok());
+            runs.extend(found.filter(|run| run.began().is_some_and(|began| began < time)));
+        }
+        Ok(runs)
     }
 
     /// Reads the records with these keys.

@@ -18,6 +18,8 @@ pub mod files;
 pub mod objects;
 pub mod control;
 pub mod tracking;
+pub mod watermarks;
+pub mod verify;
 pub mod commits;
 pub mod stores;
 pub mod pause;

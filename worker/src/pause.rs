@@ -1,6 +1,8 @@
 //! Pause points: tests stop the process at a named point, look or kill, and let it go on.
 
 use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use futures::future::BoxFuture;
@@ -14,6 +16,7 @@ pub const PAUSE_ENV: &str = "TIDEMARK_TEST_PAUSE";
 pub struct Pause {
     point: Option<String>,
     file: Option<PathBuf>,
+    lost: Arc<AtomicBool>,
 }
 
 impl Pause {
@@ -31,7 +34,7 @@ impl Pause {
         if only.is_some_and(|only: u32| only != attempt) {
             return Self::default();
         }
-        Self { point: Some(point.to_owned()), file }
+        Self { point: Some(point.to_owned()), file, lost: Arc::default() }
     }
 
     /// The same as a function of the point.
@@ -41,6 +44,12 @@ impl Pause {
             let pause = pause.clone();
             Box::pin(async move { pause.at(point).await })
         }
+    }
+
+    /// Whether the reply of a write that was carried out is to be lost: once, at the point
+    /// `lose-<effect>`.
+    pub fn loses(&self, point: &str) -> bool {
+        self.point.as_deref() == Some(point) && !self.lost.swap(true, Ordering::Relaxed)
     }
 
     /// Waits here, if this is the point.

@@ -42,6 +42,8 @@ const LOCAL_RANGES_AT_ONCE: usize = 4;
 pub struct Durations {
     /// Seconds that a claim lasts.
     pub lease_seconds: i64,
+    /// Seconds after which what a dead run left is removed.
+    pub grace_seconds: i64,
     /// Between renewals.
     pub renew: Duration,
     /// Between queries on the snapshot's session.
@@ -50,10 +52,17 @@ pub struct Durations {
     pub poll: Duration,
 }
 
+impl Durations {
+    fn carrier(self, role: Role) -> Carrier {
+        Carrier::new(role, self.lease_seconds).with_grace(self.grace_seconds)
+    }
+}
+
 impl From<DurationFlags> for Durations {
     fn from(flags: DurationFlags) -> Self {
         Self {
             lease_seconds: flags.lease_seconds,
+            grace_seconds: flags.grace_seconds,
             renew: Duration::from_secs(flags.renew_seconds),
             heartbeat: Duration::from_secs(flags.heartbeat_seconds),
             poll: Duration::from_millis(flags.poll_ms),
@@ -70,6 +79,8 @@ pub async fn run(settings: Settings) -> ExitCode {
         Command::Extract(pod) => Box::pin(extract(&pod)).await,
         Command::Settle(pod) => Box::pin(settle(&pod, durations)).await,
         Command::Run(local) => Box::pin(local_run(&local, durations)).await,
+        Command::Verify(local) => Box::pin(crate::verify::verify(&local, durations)).await,
+        Command::Watermark(command) => Box::pin(crate::watermarks::watermark(&command)).await,
         Command::Plan(local) => Box::pin(crate::dry_run::plan(&local)).await,
         Command::Convert(wanted) => crate::convert::convert(&wanted),
     };
@@ -140,7 +151,7 @@ async fn coordinate(pod: &Pod, durations: Durations) -> Result<String, Failure> 
         task: task.clone(),
     };
     let role = Role::Hold { task: Box::new(task), last: false };
-    let ending = drive(Carrier::new(role, durations.lease_seconds), &mut world).await;
+    let ending = drive(durations.carrier(role), &mut world).await;
     ended(ending, &world).await
 }
 
@@ -204,23 +215,44 @@ async fn extract(pod: &ExtractPod) -> Result<String, Failure> {
 }
 
 async fn settle(pod: &SettlePod, durations: Durations) -> Result<String, Failure> {
-    let task = letter(&pod.pod.task)?;
-    let order: SettleOrder =
-        serde_json::from_str(&pod.order).map_err(|_| unreadable("the settle order"))?;
+    let (role, stores) = match (&pod.force, &pod.task, &pod.order) {
+        (Some(named), ..) => forced(pod, named).await?,
+        (None, Some(task), Some(order)) => {
+            let task = letter(task)?;
+            let order: SettleOrder =
+                serde_json::from_str(order).map_err(|_| unreadable("the settle order"))?;
+            let stores = pod_stores(&task).await?;
+            (Role::Settle { task: Box::new(task), order: Box::new(order) }, stores)
+        }
+        (None, ..) => return Err(unreadable("the settle order")),
+    };
+    let task = role.task().clone();
     let mut world = World {
-        stores: pod_stores(&task).await?,
+        stores,
         login: None,
         readers: Readers::Pods,
         durations,
         stop: listen(&task)?,
-        pause: Pause::parse(pod.pod.pause.as_deref(), task.attempt),
+        pause: Pause::parse(pod.pause.as_deref(), task.attempt),
         ready: Arc::new(|| Ok(())),
         underway: Underway::default(),
-        task: task.clone(),
+        task,
     };
-    let role = Role::Settle { task: Box::new(task), order: Box::new(order) };
-    let ending = drive(Carrier::new(role, durations.lease_seconds), &mut world).await;
+    let ending = drive(durations.carrier(role), &mut world).await;
     ended(ending, &world).await
+}
+
+/// A human's word: which run, of which source, and who says so.
+async fn forced(pod: &SettlePod, named: &str) -> Result<(Role, Stores), Failure> {
+    let run: RunId = named.parse().map_err(|_| {
+        let remedy = "give the id that status.runId and the condition name";
+        Failure::permanent(Reason::InvalidSpec, "--force is not the id of a run", remedy)
+    })?;
+    let manifest = pod.manifest.as_deref().unwrap_or(Path::new(""));
+    let task = read_task(manifest, pod.tracking_table.as_ref())?;
+    let stores = local_stores(&task).await?;
+    let by = pod.by.clone().unwrap_or_else(|| "somebody".to_owned());
+    Ok((Role::Force { task: Box::new(task), run, by }, stores))
 }
 
 /// Reads a manifest for a run or plan without a cluster.
@@ -228,13 +260,17 @@ async fn settle(pod: &SettlePod, durations: Durations) -> Result<String, Failure
 /// # Errors
 /// `InvalidSpec` and `TrackingNotAllowed`, each with a remedy.
 pub fn local_task(local: &Local) -> Result<Task, Failure> {
+    read_task(&local.manifest, local.process.tracking_table.as_ref())
+}
+
+fn read_task(manifest: &Path, tracking_table: Option<&String>) -> Result<Task, Failure> {
     let invalid =
         |message: String| Failure::permanent(Reason::InvalidSpec, message, "mend the manifest");
-    let text = std::fs::read_to_string(&local.manifest)
+    let text = std::fs::read_to_string(manifest)
         .map_err(|error| invalid(format!("the manifest cannot be read: {}", error.kind())))?;
     let job: ExtractJob = serde_saphyr::from_str(&text)
         .map_err(|error| invalid(format!("the manifest is no ExtractJob: {error}")))?;
-    task_of(job, local.process.tracking_table.as_ref())
+    task_of(job, tracking_table)
 }
 
 /// The task of a process without a cluster, for an `ExtractJob`.
@@ -331,7 +367,7 @@ pub async fn here(
     };
     loop {
         let role = Role::Hold { task: Box::new(task.clone()), last: true };
-        let ending = drive(Carrier::new(role, durations.lease_seconds), &mut world).await;
+        let ending = drive(durations.carrier(role), &mut world).await;
         let busy = matches!(&ending, Ending::Failed(failure)
             if failure.exit == Exit::Fenced && failure.report.reason == Reason::SourceBusy);
         if let (Ending::Published(manifest), false) = (&ending, busy) {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use crds::task;
+use worker_core::commits::GRACE_SECONDS;
 
 /// Extracts one table to Parquet on S3, one window at a time, each published once.
 #[derive(Debug, Parser)]
@@ -24,7 +25,8 @@ pub enum Command {
     Coordinate(Pod),
     /// Read one range: an extract pod.
     Extract(ExtractPod),
-    /// End what a stopped coordinator left: the settle pod.
+    /// End what a stopped coordinator left: the settle pod. With --force: undo a decided run that
+    /// cannot be completed (`CommitStuck`).
     Settle(SettlePod),
     /// Whether the coordinator is Ready, for its probe.
     Ready,
@@ -32,8 +34,41 @@ pub enum Command {
     Run(Local),
     /// A dry run: statement, ranges, estimates, warnings; nothing is written.
     Plan(Local),
+    /// Re-check what a source has published: tracking items, manifests, files and their footers.
+    Verify(Local),
+    /// The stored watermark of a source.
+    #[command(subcommand)]
+    Watermark(WatermarkCommand),
     /// Prints ExtractJob manifests for a call, or a YAML of sources, of the replaced job.
     Convert(Convert),
+}
+
+/// What to do with the stored watermark.
+#[derive(Debug, Subcommand)]
+pub enum WatermarkCommand {
+    /// Print it, with the revision that `set` and `rewind` ask for.
+    Get(Local),
+    /// Move it to a value; a window that is owed is void then.
+    Set(WatermarkMove),
+    /// Move it to a lower value, so that rows are taken again.
+    Rewind(WatermarkMove),
+}
+
+/// A watermark to be moved by hand.
+#[derive(Debug, Args)]
+pub struct WatermarkMove {
+    /// Whose.
+    #[command(flatten)]
+    pub local: Local,
+    /// The value, as the column holds it.
+    #[arg(long, allow_hyphen_values = true)]
+    pub value: String,
+    /// The revision that `watermark get` printed.
+    #[arg(long)]
+    pub rev: u64,
+    /// Who moves it; kept in the item.
+    #[arg(long, env = "USER")]
+    pub by: String,
 }
 
 /// What to convert: a YAML, the arguments after `--`, or else the environment.
@@ -81,12 +116,27 @@ pub struct ExtractPod {
 /// What a settle pod is told.
 #[derive(Debug, Args)]
 pub struct SettlePod {
-    /// As every pod.
-    #[command(flatten)]
-    pub pod: Pod,
+    /// The task, as JSON.
+    #[arg(long, env = task::TASK_ENV, hide_env_values = true)]
+    pub task: Option<String>,
     /// How and why, as JSON.
     #[arg(long, env = task::SETTLE_ENV)]
-    pub order: String,
+    pub order: Option<String>,
+    /// Undo the decided run of this id: abort its uploads, delete its completed files.
+    #[arg(long, value_name = "RUN", requires = "manifest")]
+    pub force: Option<String>,
+    /// With --force: the manifest of the source.
+    #[arg(short = 'f', long = "manifest", requires = "force")]
+    pub manifest: Option<PathBuf>,
+    /// With --force: the tracking table, where the manifest names none.
+    #[arg(long, env = "TIDEMARK_TRACKING_TABLE")]
+    pub tracking_table: Option<String>,
+    /// With --force: who does it; kept in the item.
+    #[arg(long, env = "USER")]
+    pub by: Option<String>,
+    /// A pause point for tests.
+    #[arg(long, env = crate::pause::PAUSE_ENV, hide = true)]
+    pub pause: Option<String>,
 }
 
 /// A run or plan without a cluster. S3 and DynamoDB credentials come from the AWS environment.
@@ -135,6 +185,9 @@ pub struct DurationFlags {
     /// Seconds between queries that keep the snapshot's session alive.
     #[arg(long, global = true, env = "TIDEMARK_HEARTBEAT_SECONDS", default_value_t = 15)]
     pub heartbeat_seconds: u64,
+    /// Seconds after which what a dead run left is removed.
+    #[arg(long, global = true, env = "TIDEMARK_GRACE_SECONDS", default_value_t = GRACE_SECONDS)]
+    pub grace_seconds: i64,
     /// Milliseconds between looks for records.
     #[arg(long, global = true, env = "TIDEMARK_POLL_MS", default_value_t = 1000)]
     pub poll_ms: u64,

@@ -180,11 +180,10 @@ impl Assignments {
                 None => remove.push(format!("#{name}")),
             }
         }
-        for (word, terms) in [("SET", set), (" REMOVE", remove)] {
-            if !terms.is_empty() {
-                made.expression.push_str(&format!("{word} {}", terms.join(", ")));
-            }
-        }
+        let clauses = [("SET", set), ("REMOVE", remove)].into_iter();
+        let written = clauses.filter(|(_, terms)| !terms.is_empty());
+        let written = written.map(|(word, terms)| format!("{word} {}", terms.join(", ")));
+        made.expression = written.collect::<Vec<_>>().join(" ");
         made
     }
 }

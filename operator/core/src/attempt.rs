@@ -35,12 +35,14 @@ pub struct Attempt<'a> {
     pub extract: Option<&'a Job>,
     /// End the run; by their number, ascending.
     pub settles: Vec<(u32, &'a Job)>,
+    /// Settle Jobs up to this number did what was to do then; what is to do now came later.
+    pub settled_earlier: u32,
 }
 
 impl<'a> Attempt<'a> {
     /// An attempt that only the tracking table shows.
     pub fn without_jobs(number: u32) -> Self {
-        Self { number, coordinator: None, extract: None, settles: Vec::new() }
+        Self { number, coordinator: None, extract: None, settles: Vec::new(), settled_earlier: 0 }
     }
 
     /// Coordinator and extract Job, as far as there are any.

@@ -5,10 +5,12 @@ use std::time::Duration;
 
 use crds::task::SettleOrder;
 use crds::tracking::{OutcomeResult, RunItem};
-use crds::{Phase, Reason, Report};
+use crds::{ExtractJobStatus, Phase, Reason, Report};
+use jiff::Timestamp;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::attempt::{Attempt, Letter, is_complete};
-use crate::decide::{Decision, Pause};
+use crate::attempt::{Attempt, Letter, completed_at, is_complete};
+use crate::decide::{Decision, Pause, until};
 use crate::ending::{Ending, EndingKind};
 use crate::observed::{Observed, TrackingRead};
 use crate::settling::{Progress, end, steps};
@@ -24,26 +26,47 @@ pub(crate) fn conclude(
     (read, result): (&TrackingRead, &OutcomeResult),
 ) -> Decision {
     let run = read.r.as_ref().filter(|run| Some(run.run) == result.run);
-    let is_due = run.and_then(|run| run.todo.as_ref()).is_some_and(|todo| {
-        todo.pointer || todo.removal_due.is_some_and(|due| due <= seen.now.as_second())
-    });
+    let todo = run.and_then(|run| run.todo.as_ref());
+    let removal = todo.and_then(|todo| Timestamp::from_second(todo.removal_due?).ok());
+    let due = todo.is_some_and(|todo| todo.pointer) || removal.is_some_and(|at| at <= seen.now);
     let report = success_report(result);
-    let done = attempt.settles.last().is_some_and(|(_, job)| is_complete(job));
-    if !is_due || done {
-        return Decision::of(seen, complete(seen, result, attempt.number), &report);
+    // a removal that is put off does not hold Complete back; it is seen to when it is due
+    let done = ExtractJobStatus {
+        removal_due: removal.map(Time),
+        ..complete(seen, result, attempt.number)
+    };
+    let until_removal = removal.and_then(|at| until(seen, at));
+    let attempt = Attempt { settled_earlier: settled_earlier(attempt, removal), ..attempt.clone() };
+    let newest = attempt.settles.last().filter(|(k, _)| *k > attempt.settled_earlier);
+    if !due || newest.is_some_and(|(_, job)| is_complete(job)) {
+        let decision = Decision::of(seen, done, &report);
+        return match until_removal {
+            Some(pause) => decision.after(pause),
+            None => decision,
+        };
     }
     let order = SettleOrder { last: false, aborted: false, report: report.clone() };
-    let (effects, progress) = steps(seen, attempt, letter, seen.now, &order);
+    let (effects, progress) = steps(seen, &attempt, letter, seen.now, &order);
     let (mood, pause) = match progress {
         Progress::Waiting(pause) => (Mood::Reconciling, pause),
         Progress::Done(_) => (Mood::Reconciling, Duration::ZERO),
         Progress::Exhausted(pause) => (Mood::Stalled, pause),
     };
+    if seen.status().outcome == done.outcome {
+        // it was Complete before, so it was put off
+        return Decision::of(seen, done, &report).doing(effects).after(pause);
+    }
     let base = published(seen, result, attempt.number);
     let report = Report::new(Reason::Committing, report.message, "");
     let mut status = speak(seen, base, Phase::Committing, mood, &report);
     mark_committed(seen, &mut status, &report);
     Decision::of(seen, status, &report).doing(effects).after(pause)
+}
+
+/// The newest settle Job that was done before the removal was due, and so did not see to it.
+fn settled_earlier(attempt: &Attempt, removal: Option<Timestamp>) -> u32 {
+    let before = |job| completed_at(job).is_some_and(|at| removal.is_some_and(|due| at < due));
+    attempt.settles.iter().filter(|(_, job)| before(job)).map(|(k, _)| *k).max().unwrap_or(0)
 }
 
 /// A run of ours is open and none of its Jobs is left: it is settled by the letter it must have had.

@@ -11,7 +11,7 @@ use crate::attempt::{Attempt, Letter, attempts};
 use crate::due::{Answer, answer};
 use crate::effects::{Effect, Note};
 use crate::observed::{Observed, Tracking, TrackingRead};
-use crate::retry::backoff;
+use crate::retry::{backoff, spread};
 use crate::status::{Mood, find, speak};
 use crate::valid::{ValidExtractJob, valid};
 use crate::{deleting, running, starting};
@@ -128,7 +128,8 @@ fn is_resolved(seen: &Observed, attempt: &Attempt) -> bool {
 /// Whether the last attempt's run could not be ended.
 pub(crate) fn is_unsettled(status: &ExtractJobStatus) -> bool {
     find(status, ConditionType::Stalled).is_some_and(|condition| {
-        condition.status == "True" && condition.reason == Reason::SettleFailed.name()
+        let reasons = [Reason::SettleFailed, Reason::CommitStuck].map(Reason::name);
+        condition.status == "True" && reasons.contains(&condition.reason.as_str())
     })
 }
 
@@ -160,9 +161,10 @@ fn present_phase(seen: &Observed) -> Phase {
         Some(phase @ (Phase::Waiting | Phase::Planning | Phase::Running | Phase::Committing)) => {
             phase
         }
-        Some(Phase::Pending | Phase::Complete | Phase::Failed | Phase::Deleting) | None => {
-            Phase::Pending
-        }
+        Some(
+            Phase::Pending | Phase::Complete | Phase::Failed | Phase::Suspended | Phase::Deleting,
+        )
+        | None => Phase::Pending,
     }
 }
 
@@ -172,11 +174,10 @@ fn unreadable(seen: &Observed, report: &Report) -> Decision {
         _ => Mood::Stalled,
     };
     let timing = &seen.settings.timing;
-    Decision::say(seen, seen.status(), present_phase(seen), mood, report).after(backoff(
-        seen.unreadable,
-        timing.retry_first,
-        timing.retry_most,
-    ))
+    let pause = backoff(seen.unreadable, timing.retry_first, timing.retry_most);
+    // an outage is met by all objects at once; they must not come back all at once
+    let pause = spread(pause, seen.uid(), seen.unreadable);
+    Decision::say(seen, seen.status(), present_phase(seen), mood, report).after(pause)
 }
 
 fn newer(seen: &Observed) -> Decision {

@@ -2,6 +2,7 @@
 //! Bound: the deletion bound, after which it is let go with a warning. Fails: never.
 
 use crds::task::SettleOrder;
+use crds::tracking::{RunState, TrackedOutcome};
 use crds::{Phase, Reason, Report};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
@@ -73,18 +74,29 @@ fn what_is_open<'a>(
     if live {
         return Ok(Some((attempt, letter)));
     }
-    if may_read(&seen.job, &letter.task.tracking, &seen.settings.tracking).is_err() {
-        return Ok(None);
+    if let Err(report) = may_read(&seen.job, &letter.task.tracking, &seen.settings.tracking) {
+        // a forged Job has no run of ours behind it; one of earlier settings is settled unseen
+        return Ok((report.reason == Reason::TrackingChanged).then_some((attempt, letter)));
     }
     if let Tracking::Unreadable(_) = seen.tracking {
         return Ok(Some((attempt, letter)));
     }
     let read = tracking(seen, &letter.task.tracking)?;
-    Ok(is_ours_and_open(seen, read).then_some((attempt, letter)))
+    Ok(has_left_something(seen, read).then_some((attempt, letter)))
 }
 
-fn is_ours_and_open(seen: &Observed, read: &TrackingRead) -> bool {
-    read.run_of(seen.uid()).is_some_and(|run| run.state.is_open() || run.todo.is_some())
+/// Whether there may be something of ours to end: a run that is open, or one that was failed by its
+/// own coordinator. That one swept once, but a pod that was killed without a word, or woke up late,
+/// may have left an upload after it; settle lists again. Complete runs have nothing to abort.
+fn has_left_something(seen: &Observed, read: &TrackingRead) -> bool {
+    if let Some(run) = read.run_of(seen.uid()) {
+        return run.state != RunState::Published || run.todo.is_some();
+    }
+    read.o.as_ref().is_some_and(|outcome| {
+        let result = outcome.result.as_ref();
+        let published = result.filter(|result| result.outcome == TrackedOutcome::Complete);
+        outcome.run.is_some() && published.and_then(|result| result.run) != outcome.run
+    })
 }
 
 fn quiet(seen: &Observed) -> Decision {

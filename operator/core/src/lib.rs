@@ -22,6 +22,7 @@ pub mod decide;
 mod deleting;
 mod running;
 mod settling;
+mod unsettled;
 mod concluding;
 mod starting;
 

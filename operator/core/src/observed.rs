@@ -118,6 +118,11 @@ impl Observed<'_> {
         self.job.status.clone().unwrap_or_default()
     }
 
+    /// Whether the manifest holds it back.
+    pub fn is_suspended(&self) -> bool {
+        self.job.spec.suspend == Some(true)
+    }
+
     /// Whether our finalizer holds it.
     pub fn has_finalizer(&self) -> bool {
         self.job

@@ -1,6 +1,7 @@
 //! In: an attempt that is under way. Out: its extract Job when it is time, its progress, its end.
 //! Bound: one extract Job for each run. Fails: by an [`Ending`].
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use crds::status::Partitions;
@@ -10,7 +11,9 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 
-use crate::attempt::{Attempt, Letter, completed_at, is_complete, name, uid};
+use crate::attempt::{
+    Attempt, Letter, completed_at, is_complete, is_deleted, is_finished, name, uid,
+};
 use crate::concluding;
 use crate::decide::{Decision, Look, Pause, Validity, left, refused, tracking};
 use crate::due::{Answer, answer, status_outcome};
@@ -19,7 +22,7 @@ use crate::ending::{Ending, EndingKind, recorded, shown};
 use crate::labels::REV;
 use crate::observed::Observed;
 use crate::pods::{has_started, pods_of, ready_since, trouble};
-use crate::settling;
+use crate::settling::{self, has_moved_on};
 use crate::starting::{letter, planning_report};
 use crate::status::Mood;
 use crate::valid::may_read;
@@ -45,16 +48,74 @@ pub(crate) fn drive(
     if let Some(ending) = recorded(attempt) {
         return settling::end(seen, valid, attempt, &letter, &ending);
     }
+    if let Some(coordinator) = never_started(seen, attempt)
+        && has_moved_on(valid, &letter)
+    {
+        return Ok(superseded(seen, attempt, coordinator));
+    }
     if attempt.coordinator.is_some_and(is_complete) {
         return completed(seen, valid, attempt, &letter);
     }
     if let Some(ending) = shown(seen, attempt) {
         return settling::end(seen, valid, attempt, &letter, &ending);
     }
+    if seen.is_suspended() {
+        let report = Report::new(Reason::Suspended, "the run is stopped, as spec.suspend asks", "");
+        let ending = Ending::new(seen, EndingKind::Yielded, report);
+        return settling::end(seen, valid, attempt, &letter, &ending);
+    }
     match watch(seen, attempt, &letter)? {
-        Watched::Alive(decision) => Ok(*decision),
+        Watched::Alive(decision) => Ok(mention_what_waits(valid, &letter, *decision)),
         Watched::Ended(ending) => settling::end(seen, valid, attempt, &letter, &ending),
     }
+}
+
+/// A run goes on as it was begun; what the object asks for since then follows it, and is said so.
+fn mention_what_waits(valid: Validity, letter: &Letter, mut decision: Decision) -> Decision {
+    let Ok(valid) = valid else { return decision };
+    let (now, then) = (&valid.owner, &letter.task.owner);
+    let wish = now.requested_at.as_ref().filter(|_| now.requested_at != then.requested_at);
+    let waits = match wish {
+        Some(wish) => format!("a run for requested-at {wish}"),
+        None if now.request != then.request => format!("a run of generation {}", now.generation),
+        None => return decision,
+    };
+    for condition in &mut decision.status.conditions {
+        let _ = write!(condition.message, "; {waits} follows when this one has ended");
+    }
+    decision
+}
+
+/// The coordinator Job of an attempt of which no process has ever run.
+fn never_started<'a>(seen: &Observed, attempt: &Attempt<'a>) -> Option<&'a Job> {
+    let coordinator = attempt.coordinator?;
+    let untouched = attempt.extract.is_none() && attempt.settles.is_empty();
+    let ran = is_finished(coordinator) || pods_of(&seen.pods, coordinator).any(has_started);
+    (untouched && !ran).then_some(coordinator)
+}
+
+/// The object was mended before the coordinator came to run: the attempt makes room at once and is
+/// not settled, since nothing was claimed, and a settle pod would miss what the coordinator missed.
+/// Should its process have come up this very moment, the next attempt takes its claim over, or finds
+/// its run without Jobs and has that settled.
+fn superseded(seen: &Observed, attempt: &Attempt, coordinator: &Job) -> Decision {
+    let report = Report::new(
+        Reason::Planning,
+        format!(
+            "attempt {} never started; the object has changed, so the next follows",
+            attempt.number
+        ),
+        "",
+    );
+    let base = ExtractJobStatus { retry: None, not_before: None, ..seen.status() };
+    let effects = if is_deleted(coordinator) {
+        Vec::new()
+    } else {
+        vec![Effect::DeleteJob { job: name(coordinator), uid: uid(coordinator) }]
+    };
+    Decision::say(seen, base, Phase::Planning, Mood::Reconciling, &report)
+        .doing(effects)
+        .after(SOON)
 }
 
 /// The coordinator says that it is done; the tracking table must say so too.
@@ -255,8 +316,12 @@ fn committing(
     };
     let ended = completed_at(extract).unwrap_or(Timestamp::UNIX_EPOCH);
     let too_late = left(seen, ended, seen.settings.timing.record_wait).is_none();
-    let missing = run.rev > rev && run.records < partitions.total;
-    if missing || (run.rev == rev && too_late) {
+    // The first renewal after `rev` may carry a count that was listed before the last range ended: the
+    // coordinator lists, then writes. It lists for the second one only after it wrote the first, and
+    // so after `rev` was read here, when all ranges had ended.
+    let counted = run.rev >= rev.saturating_add(2);
+    let short = run.records < partitions.total;
+    if (short && (counted || too_late)) || (run.rev == rev && too_late) {
         let report = Report::new(
             Reason::RecordMissing,
             format!("all ranges ended, but {} of {} left a record", run.records, partitions.total),

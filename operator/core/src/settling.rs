@@ -22,7 +22,7 @@ use crate::pods::is_live;
 use crate::retry::{backoff, spread};
 use crate::status::{Mood, failed};
 use crate::workload::Maker;
-use crate::{concluding, starting};
+use crate::{concluding, starting, unsettled};
 
 /// Attempts each time an object becomes due, where it names no number.
 const RUNS: u32 = 3;
@@ -79,12 +79,15 @@ fn settle(
     effects: &mut Vec<Effect>,
 ) -> Progress {
     let timing = &seen.settings.timing;
-    let last = attempt.settles.last().copied();
+    let earlier = attempt.settled_earlier;
+    let last = attempt.settles.last().copied().filter(|(k, _)| *k > earlier);
     if let Some((_, job)) = last.filter(|(_, job)| is_complete(job)) {
         return Progress::Done(completed_at(job).unwrap_or(seen.now));
     }
-    let tries = last.map_or(0, |(k, _)| k);
-    let exhausted = tries >= timing.settle_tries;
+    let newest = last.map_or(earlier, |(k, _)| k);
+    let tries = newest - earlier;
+    // what only a human can mend is not tried five times in a row
+    let exhausted = tries >= timing.settle_tries || unsettled::is_stuck(seen, attempt);
     let at_work = |pause| {
         if exhausted { Progress::Exhausted(pause) } else { Progress::Waiting(pause) }
     };
@@ -103,7 +106,7 @@ fn settle(
         }
     }
     let older =
-        attempt.settles.iter().filter(|(k, job)| exhausted && *k < tries && is_finished(job));
+        attempt.settles.iter().filter(|(k, job)| exhausted && *k < newest && is_finished(job));
     effects.extend(
         older
             .filter(|(_, job)| {
@@ -113,7 +116,7 @@ fn settle(
     );
     let image = attempt.image().unwrap_or(&seen.settings.worker_image);
     let maker = Maker { object: &seen.job, letter, image, settings: seen.settings };
-    effects.push(Effect::CreateJob(Box::new(maker.settle(tries + 1, order))));
+    effects.push(Effect::CreateJob(Box::new(maker.settle(newest + 1, order))));
     at_work(timing.settle_deadline)
 }
 
@@ -130,7 +133,8 @@ pub(crate) fn end(
         effects.push(Effect::RecordEnding { job: name(anchor), ending: ending.clone() });
     }
     let last = is_last(seen, letter, ending);
-    let order = SettleOrder { last, aborted: false, report: ending.report.clone() };
+    let aborted = ending.report.reason == Reason::Suspended;
+    let order = SettleOrder { last, aborted, report: ending.report.clone() };
     let (steps, progress) = steps(seen, attempt, letter, ending.at, &order);
     effects.extend(steps);
     match progress {
@@ -171,7 +175,7 @@ fn is_last(seen: &Observed, letter: &Letter, ending: &Ending) -> bool {
 }
 
 /// Whether the object asks for something else than the attempt did.
-fn has_moved_on(valid: Validity, letter: &Letter) -> bool {
+pub(crate) fn has_moved_on(valid: Validity, letter: &Letter) -> bool {
     valid.is_ok_and(|valid| {
         let (now, then) = (&valid.owner, &letter.task.owner);
         now.generation != then.generation || now.requested_at != then.requested_at
@@ -188,6 +192,7 @@ fn exhausted(
 ) -> Result<Decision, Pause> {
     if let Ok(valid) = valid
         && has_moved_on(Ok(valid), letter)
+        && !seen.is_suspended()
     {
         return starting::next(seen, valid, 0);
     }
@@ -202,17 +207,7 @@ fn exhausted(
     if let Some(result) = published {
         return Ok(concluding::conclude(seen, attempt, letter, (read, result)));
     }
-    let settle = attempt.settles.last().map(|(_, job)| name(job)).unwrap_or_default();
-    let report = Report::new(
-        Reason::SettleFailed,
-        format!(
-            "the run of attempt {} could not be ended: {}",
-            attempt.number, ending.report.message
-        ),
-        format!(
-            "read the log of Job {settle}, mend what it names, then annotate the object with tidemark.dev/requested-at"
-        ),
-    );
+    let report = unsettled::report(seen, attempt, ending);
     let status = failed(seen, &letter.task.owner, attempt.number, &report);
     Ok(Decision::of(seen, status, &report))
 }
@@ -227,6 +222,11 @@ fn settled(
 ) -> Result<Decision, Pause> {
     let status = seen.status();
     let moved_on = has_moved_on(valid, letter);
+    let rests = status.phase == Some(Phase::Suspended)
+        && status.observed_generation == Some(seen.generation());
+    if seen.is_suspended() && rests {
+        return Ok(starting::suspended(seen));
+    }
     let planned = status.not_before.as_ref().filter(|_| status.attempt == Some(attempt.number));
     let pause = planned.and_then(|planned| until(seen, planned.0)).filter(|_| !moved_on);
     if let Some(pause) = pause {
@@ -247,8 +247,17 @@ fn settled(
         Err(report) => return Ok(refused(seen, report)),
     };
     if answered.is_some() || is_last(seen, letter, ending) {
-        let status = failed(seen, &task.owner, attempt.number, &ending.report);
-        return Ok(Decision::of(seen, status, &ending.report));
+        let report = match ending.report.reason {
+            // settled all the same: the stuck run was not carried on, so a human undid it
+            Reason::CommitStuck => Report::new(
+                Reason::Reverted,
+                "the stuck run was undone, nothing of it is published",
+                "annotate the object with tidemark.dev/requested-at to take its window again",
+            ),
+            _ => ending.report.clone(),
+        };
+        let status = failed(seen, &task.owner, attempt.number, &report);
+        return Ok(Decision::of(seen, status, &report));
     }
     let timing = &seen.settings.timing;
     let (retry, pause) = match ending.kind {

@@ -27,17 +27,21 @@ pub(crate) fn start_or_rest(
     latest: Option<&Attempt>,
 ) -> Result<Decision, Pause> {
     let status = seen.status();
-    if status.tracking_table.as_ref().is_some_and(|table| *table != valid.tracking.table) {
-        return Ok(refused(seen, &moved_report(&status, valid)));
-    }
     if let Some(outcome) = &status.outcome {
         match answer(&seen.job.spec, &valid.owner, outcome) {
-            Answer::Answered => return Ok(rest(seen, outcome.result)),
+            Answer::Answered => return answered_before(seen, valid, outcome.result),
             Answer::Newer => return Err(Pause::Newer),
             Answer::Due => {}
         }
     }
+    // only what is due meets the other table: what was answered stays as it is
+    if status.tracking_table.as_ref().is_some_and(|table| *table != valid.tracking.table) {
+        return Ok(refused(seen, &moved_report(&status, valid)));
+    }
     let same = status.observed_generation == Some(seen.generation());
+    if seen.is_suspended() && same && status.phase == Some(Phase::Suspended) {
+        return Ok(suspended(seen));
+    }
     let pause = status.not_before.as_ref().and_then(|at| until(seen, at.0)).filter(|_| same);
     if let Some(pause) = pause {
         let report = present_report(&status);
@@ -67,6 +71,9 @@ pub(crate) fn next(
     if let Some(decision) = answered(seen, valid, read)? {
         return Ok(decision);
     }
+    if seen.is_suspended() {
+        return Ok(suspended(seen));
+    }
     if let Some(run) = &read.r
         && is_busy(run, seen)
     {
@@ -93,6 +100,39 @@ pub(crate) fn next(
     let number = 1 + highest_attempt(seen, read);
     let letter = letter(seen, valid, valid.owner.clone(), (number, retry));
     Ok(start(seen, valid, &letter))
+}
+
+/// Nothing is started. The count of retries begins anew, since to resume is a change of the object.
+pub(crate) fn suspended(seen: &Observed) -> Decision {
+    let report = Report::new(
+        Reason::Suspended,
+        "nothing is started while spec.suspend is true; the window stays as it is",
+        "",
+    );
+    let base = ExtractJobStatus { retry: None, not_before: None, ..seen.status() };
+    Decision::say(seen, base, Phase::Suspended, Mood::Done, &report)
+}
+
+/// Status holds the outcome: nothing is read, unless files are to be removed by now.
+fn answered_before(
+    seen: &Observed,
+    valid: &ValidExtractJob,
+    result: TrackedOutcome,
+) -> Result<Decision, Pause> {
+    let status = seen.status();
+    let put_off = status.removal_due.as_ref().filter(|_| result == TrackedOutcome::Complete);
+    let Some(due) = put_off else { return Ok(rest(seen, result)) };
+    if let Some(pause) = until(seen, due.0) {
+        return Ok(rest(seen, result).after(pause));
+    }
+    let same_table = status.tracking_table.as_ref() == Some(&valid.tracking.table);
+    if same_table && let Some(decision) = answered(seen, valid, tracking(seen, &valid.tracking)?)? {
+        return Ok(decision);
+    }
+    // the outcome is gone, or lies where nobody looks any more: so does what there was to do
+    let mut decision = rest(seen, result);
+    decision.status.removal_due = None;
+    Ok(decision)
 }
 
 /// What the tracking table already says about the request, if anything.
@@ -174,6 +214,7 @@ fn start(seen: &Observed, valid: &ValidExtractJob, letter: &Letter) -> Decision 
     let old = seen.status();
     let base = ExtractJobStatus {
         tracking_table: Some(valid.tracking.table.clone()),
+        tracking_endpoint: valid.tracking.endpoint.clone(),
         run_id: None,
         attempt: Some(task.attempt),
         retry: (task.retry > 0).then_some(task.retry),
@@ -181,6 +222,7 @@ fn start(seen: &Observed, valid: &ValidExtractJob, letter: &Letter) -> Decision 
         partitions: None,
         progress: None,
         window: None,
+        removal_due: None,
         start_time: old.start_time.clone().filter(|_| task.retry > 0).or(Some(Time(seen.now))),
         completion_time: None,
         ..old

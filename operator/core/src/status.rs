@@ -1,5 +1,5 @@
 //! In: what was decided and the last status. Out: the new [`ExtractJobStatus`].
-//! Bound: seven conditions. Fails: never.
+//! Bound: eight conditions. Fails: never.
 
 use crds::status::{LastSuccess, Partitions, StatusWindow};
 use crds::tracking::{Guard, OutcomeResult, Owner, TrackedOutcome};
@@ -53,6 +53,7 @@ fn holds(kind: ConditionType, phase: Phase, mood: Mood) -> bool {
         ConditionType::Running => phase == Phase::Running,
         ConditionType::Committed | ConditionType::Complete => phase == Phase::Complete,
         ConditionType::Failed => phase == Phase::Failed,
+        ConditionType::Suspended => phase == Phase::Suspended,
         ConditionType::Reconciling => mood == Mood::Reconciling,
         ConditionType::Stalled => mood == Mood::Stalled,
     }

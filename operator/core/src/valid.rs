@@ -7,7 +7,7 @@ use crds::request::{HASH_VERSION, request_hash};
 use crds::source::TlsMode;
 use crds::task::{REQUESTED_AT, TaskTracking};
 use crds::tracking::Owner;
-use crds::{ExtractJob, Reason, Report};
+use crds::{ExtractJob, ExtractJobStatus, Reason, Report};
 
 use crate::settings::{Settings, TrackingSettings};
 
@@ -91,66 +91,98 @@ pub fn tracking(job: &ExtractJob, settings: &TrackingSettings) -> Result<TaskTra
             "set spec.tracking.table, or give the operator a default with --tracking-table",
         )
     })?;
-    if settings.table.as_ref() != Some(&table) && !matches_any(&settings.allowed_tables, &table) {
-        return Err(Report::new(
-            Reason::TrackingNotAllowed,
-            format!("the tracking table {table} is not on the operator's allow-list"),
-            "name an allowed table, or add it with --tracking-allowed-tables",
-        ));
+    if !is_table_allowed(&table, settings) {
+        return Err(table_report(&table));
     }
     let endpoint = given.endpoint.or_else(|| settings.endpoint.clone());
-    if let Some(endpoint) = &endpoint
-        && settings.endpoint.as_ref() != Some(endpoint)
-        && !settings.allowed_endpoints.contains(endpoint)
-    {
-        return Err(Report::new(
-            Reason::TrackingNotAllowed,
-            format!("the tracking endpoint {endpoint} is not on the operator's allow-list"),
-            "leave spec.tracking.endpoint out, or add it with --tracking-allowed-endpoints",
-        ));
+    if let Some(endpoint) = endpoint.as_ref().filter(|it| !is_endpoint_allowed(it, settings)) {
+        return Err(endpoint_report(endpoint));
     }
-    let key = given
-        .key
-        .unwrap_or_else(|| format!("{}.{}", job.spec.source.database, job.spec.extract.table));
-    let key = if settings.namespace_keys {
-        format!("{}/{key}", job.metadata.namespace.as_deref().unwrap_or_default())
-    } else {
-        key
-    };
+    let key = key(job, settings);
     let region = given.region.or_else(|| settings.region.clone());
     Ok(TaskTracking { table, region, endpoint, key })
 }
 
-fn matches_any(patterns: &[String], table: &str) -> bool {
-    patterns.iter().any(|pattern| match pattern.strip_suffix('*') {
-        Some(start) => table.starts_with(start),
-        None => pattern == table,
-    })
+/// The key of the object's source.
+fn key(job: &ExtractJob, settings: &TrackingSettings) -> String {
+    let given = job.spec.tracking.as_ref().and_then(|given| given.key.clone());
+    let key =
+        given.unwrap_or_else(|| format!("{}.{}", job.spec.source.database, job.spec.extract.table));
+    if settings.namespace_keys {
+        format!("{}/{key}", job.metadata.namespace.as_deref().unwrap_or_default())
+    } else {
+        key
+    }
+}
+
+fn is_table_allowed(table: &str, settings: &TrackingSettings) -> bool {
+    settings.table.as_deref() == Some(table)
+        || settings.allowed_tables.iter().any(|pattern| match pattern.strip_suffix('*') {
+            Some(start) => table.starts_with(start),
+            None => pattern == table,
+        })
+}
+
+fn is_endpoint_allowed(endpoint: &String, settings: &TrackingSettings) -> bool {
+    settings.endpoint.as_ref() == Some(endpoint) || settings.allowed_endpoints.contains(endpoint)
+}
+
+fn table_report(table: &str) -> Report {
+    Report::new(
+        Reason::TrackingNotAllowed,
+        format!("the tracking table {table} is not on the operator's allow-list"),
+        "name an allowed table, or add it with --tracking-allowed-tables",
+    )
+}
+
+fn endpoint_report(endpoint: &str) -> Report {
+    Report::new(
+        Reason::TrackingNotAllowed,
+        format!("the tracking endpoint {endpoint} is not on the operator's allow-list"),
+        "leave spec.tracking.endpoint out, or add it with --tracking-allowed-endpoints",
+    )
 }
 
 /// Whether the operator may read the table that a letter names: a Job can be forged by whoever may
-/// make Jobs in the namespace.
+/// make Jobs in the namespace. A run in flight is read where its letter says, though the settings
+/// changed since: an endpoint that is not allowed any more must be the one that the operator noted in
+/// status when the attempt began. A table must still be allowed.
 ///
 /// # Errors
-/// `TrackingNotAllowed`.
+/// `TrackingNotAllowed`, or `TrackingChanged` for a table that was allowed when the run began.
 pub fn may_read(
     job: &ExtractJob,
     named: &TaskTracking,
     settings: &TrackingSettings,
 ) -> Result<(), Report> {
-    let mut as_named = job.clone();
-    let mut given = as_named.spec.tracking.take().unwrap_or_default();
-    given.table = Some(named.table.clone());
-    given.region.clone_from(&named.region);
-    given.endpoint.clone_from(&named.endpoint);
-    as_named.spec.tracking = Some(given);
-    let allowed = tracking(&as_named, settings)?;
-    if allowed.key == named.key && allowed.endpoint == named.endpoint {
-        return Ok(());
+    if key(job, settings) != named.key {
+        return Err(Report::new(
+            Reason::TrackingNotAllowed,
+            "the attempt under way was told another tracking key than the object has",
+            "find out who made its Job, and delete it",
+        ));
     }
-    Err(Report::new(
-        Reason::TrackingNotAllowed,
-        "the attempt under way was told another tracking key than the object has",
-        "find out who made its Job, and delete it",
-    ))
+    let noted = |what: fn(&ExtractJobStatus) -> &Option<String>| {
+        job.status.as_ref().and_then(|status| what(status).as_ref())
+    };
+    let table = &named.table;
+    if !is_table_allowed(table, settings) {
+        return Err(match noted(|status| &status.tracking_table) {
+            Some(noted) if noted == table => Report::new(
+                Reason::TrackingChanged,
+                format!("the run under way uses tracking table {table}, which is allowed no more"),
+                "set the operator's default table back, or allow this one, until the run has ended",
+            ),
+            Some(_) | None => table_report(table),
+        });
+    }
+    match &named.endpoint {
+        Some(endpoint)
+            if !is_endpoint_allowed(endpoint, settings)
+                && noted(|status| &status.tracking_endpoint) != Some(endpoint) =>
+        {
+            Err(endpoint_report(endpoint))
+        }
+        Some(_) | None => Ok(()),
+    }
 }

@@ -2,5 +2,7 @@
 
 mod world;
 mod flow;
+mod life;
 mod manifests;
 mod properties;
+mod wishes;

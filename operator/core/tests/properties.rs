@@ -28,6 +28,7 @@ enum Event {
     Pass(u64),
     DeleteJob(usize),
     Edit,
+    Suspend(bool),
     Request,
 }
 
@@ -45,6 +46,7 @@ fn event() -> impl Strategy<Value = Event> {
         3 => prop_oneof![Just(1), Just(15), Just(70), Just(700), Just(2000)].prop_map(Event::Pass),
         1 => (0_usize..4).prop_map(Event::DeleteJob),
         1 => Just(Event::Edit),
+        1 => any::<bool>().prop_map(Event::Suspend),
         1 => Just(Event::Request),
     ]
 }
@@ -99,6 +101,7 @@ fn happen(world: &mut World, event: Event) {
             world.delete(&name.unwrap_or_default());
         }
         Event::Edit => world.edit(|job| job.spec.retry = None),
+        Event::Suspend(wish) => world.edit(|job| job.spec.suspend = Some(wish)),
         Event::Request => {
             let at = world.history.len().to_string();
             world.request(Some(&at));
@@ -186,6 +189,7 @@ proptest! {
         for event in events {
             happen(&mut world, event);
         }
+        world.edit(|job| job.spec.suspend = None);
         world.request(Some("last wish"));
         for _ in 0..40 {
             world.pass(700);

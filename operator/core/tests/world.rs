@@ -6,8 +6,8 @@ use std::time::Duration;
 use crds::condition::Exit;
 use crds::task::{SETTLE_ENV, SettleOrder, Task};
 use crds::tracking::{
-    ITEM_VERSION, Mode, OutcomeItem, OutcomeResult, RunItem, RunState, TrackedOutcome, outcome_key,
-    run_key,
+    ITEM_VERSION, Mode, OutcomeItem, OutcomeResult, RunItem, RunState, Todo, TrackedOutcome,
+    outcome_key, run_key,
 };
 use crds::{ExtractJob, ExtractJobStatus, Report, RunId};
 use jiff::Timestamp;
@@ -15,7 +15,7 @@ use k8s_openapi::api::batch::v1::{Job, JobCondition, JobStatus};
 use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use operator_core::attempt::{attempts, is_finished};
-use operator_core::decide::Look;
+use operator_core::decide::{Look, refused_job};
 use operator_core::labels::{ENDING, FINALIZER, REV};
 use operator_core::observed::{ClusterWarning, ServiceAccountSeen, Tracking, TrackingRead};
 use operator_core::settings::{Timing, TrackingSettings};
@@ -122,10 +122,9 @@ impl World {
         self.now += Duration::from_secs(seconds);
     }
 
-    /// What is decided about this copy of the object.
-    pub(crate) fn decide(&mut self, copy: &ExtractJob) -> Decision {
-        let settings = self.settings.clone();
-        let mut seen = Observed {
+    /// What costs little of the world around this copy of the object.
+    fn observe<'a>(&self, copy: &ExtractJob, settings: &'a Settings) -> Observed<'a> {
+        Observed {
             job: copy.clone(),
             jobs: self.jobs.clone(),
             pods: self.pods.clone(),
@@ -135,8 +134,14 @@ impl World {
             namespace_terminating: None,
             unreadable: 0,
             now: self.now,
-            settings: &settings,
-        };
+            settings,
+        }
+    }
+
+    /// What is decided about this copy of the object.
+    pub(crate) fn decide(&mut self, copy: &ExtractJob) -> Decision {
+        let settings = self.settings.clone();
+        let mut seen = self.observe(copy, &settings);
         for _ in 0..5 {
             match decide(&seen) {
                 Step::Act(decision) => return *decision,
@@ -162,6 +167,21 @@ impl World {
         let decision = self.decide(&copy);
         self.apply(&copy, &decision, usize::MAX);
         decision
+    }
+
+    /// Decides, where the API server refuses the Job that is to be made.
+    pub(crate) fn step_refused(&mut self, told: &str) -> Decision {
+        let copy = self.job.clone();
+        let decision = self.decide(&copy);
+        let job = decision.effects.iter().find_map(|effect| match effect {
+            Effect::CreateJob(job) => job.metadata.name.clone(),
+            _ => None,
+        });
+        let settings = self.settings.clone();
+        let name = job.expect("a Job to refuse");
+        let instead = refused_job(&self.observe(&copy, &settings), &name, told);
+        self.apply(&copy, &instead, usize::MAX);
+        instead
     }
 
     /// Steps until nothing changes; a bound says that it must end.
@@ -395,6 +415,9 @@ impl World {
             .is_some_and(|result| result.owner == task.owner);
         if let Some(mut run) = mine {
             match run.state {
+                RunState::Claimed | RunState::Running if order.aborted => {
+                    run.state = RunState::Aborted;
+                }
                 RunState::Claimed | RunState::Running => run.state = RunState::Failed,
                 RunState::Committing => {
                     run.state = RunState::Published;
@@ -402,7 +425,10 @@ impl World {
                 }
                 _ => {}
             }
-            run.todo = None;
+            let now = self.now.as_second();
+            let later = run.todo.and_then(|todo| todo.removal_due).filter(|due| *due > now);
+            run.todo =
+                later.map(|due| Todo { pointer: false, removal_due: Some(due), removal_of: None });
             self.tracking.r = Some(run);
         }
         let published = self
@@ -503,6 +529,8 @@ pub(crate) fn run_item(task: &Task, state: RunState, n: Option<u32>) -> RunItem 
         plan_hash: None,
         n,
         owed: None,
+        retain_seconds: None,
+        set: None,
         todo: None,
         legacy: None,
         note: None,

@@ -14,5 +14,6 @@ pub mod objects;
 pub mod records;
 pub mod manifests;
 pub mod commits;
+pub mod verify;
 pub mod moving;
 pub mod error;

@@ -51,6 +51,57 @@ pub struct Manifest {
     pub watermark_max: Option<String>,
     /// The files, by range and number.
     pub files: Vec<ManifestFile>,
+    /// In every 20th of a chain: all that lies before these files, so that readers need not walk
+    /// the parents.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<Listing>,
+}
+
+/// All runs and files of a chain up to some run, oldest first.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct Listing {
+    /// The runs.
+    pub runs: Vec<RunId>,
+    /// Their files.
+    pub files: Vec<ListedFile>,
+}
+
+/// A file of an earlier run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ListedFile {
+    /// Key in the bucket.
+    pub key: String,
+    /// Rows by its footer.
+    pub rows: u64,
+    /// Bytes.
+    pub bytes: u64,
+}
+
+/// Every how many runs of a chain a manifest lists all that came before.
+const LISTS_EVERY: u32 = 20;
+
+/// Whether the manifest of a run with so many runs before it lists them all.
+pub const fn lists_all(depth: u32) -> bool {
+    depth > 0 && depth.is_multiple_of(LISTS_EVERY)
+}
+
+impl Listing {
+    /// Puts a run before all that are listed: its own files, and what it lists itself.
+    pub fn prepend(&mut self, manifest: Manifest) {
+        let Manifest { run, files, earlier, .. } = manifest;
+        let mut before = earlier.unwrap_or_default();
+        before.runs.push(run);
+        before.files.extend(
+            files.into_iter().map(|ManifestFile { key, rows, bytes, .. }| ListedFile {
+                key,
+                rows,
+                bytes,
+            }),
+        );
+        before.runs.append(&mut self.runs);
+        before.files.append(&mut self.files);
+        *self = before;
+    }
 }
 
 /// One file of a manifest.
@@ -107,14 +158,24 @@ pub fn to_body<T: Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec_pretty(value).unwrap_or_default()
 }
 
+/// What a run follows: the runs that it replaces, or, in every 20th of a chain, all before it.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Before {
+    /// [`Manifest::replaces`].
+    pub replaces: Vec<RunId>,
+    /// [`Manifest::earlier`].
+    pub earlier: Option<Listing>,
+}
+
 /// The manifest of a run: a pure function of plan and records, whatever order they came in.
 pub fn build(
     run: &RunItem,
     plan: &Plan,
     plan_hash: &str,
     records: &[TaskRecord],
-    replaces: Vec<RunId>,
+    before: Before,
 ) -> Manifest {
+    let Before { replaces, earlier } = before;
     let mut sorted: Vec<&TaskRecord> = records.iter().collect();
     sorted.sort_by_key(|record| record.index);
     let files: Vec<ManifestFile> = sorted
@@ -151,6 +212,7 @@ pub fn build(
         ranges: u32::try_from(plan.ranges.len()).unwrap_or(u32::MAX),
         watermark_max: value_type.and_then(|known| greatest(known, maxima)),
         files,
+        earlier,
     }
 }
 

@@ -52,6 +52,35 @@ impl Prefix {
         self.control("current.json")
     }
 
+    /// `s3://<bucket>/<prefix>`.
+    pub fn uri(&self) -> String {
+        format!("s3://{}/{}", self.bucket, self.prefix)
+    }
+
+    /// Below it lies everything of the source.
+    pub fn root(&self) -> String {
+        format!("{}/", self.prefix)
+    }
+
+    /// The run that a data file belongs to, by its key.
+    pub fn run_of(&self, key: &str) -> Option<RunId> {
+        let rest = key.strip_prefix(&self.root())?;
+        let by_folder = rest.split('/').find_map(|part| part.strip_prefix("extract_run="));
+        // in a folder of a time, runs of one second are told apart by the file's name
+        let by_name = || rest.rsplit('/').next()?.strip_prefix("part-")?.get(..36);
+        by_folder.or_else(by_name)?.parse().ok()
+    }
+
+    /// Below it lie the control objects of all runs, a folder each.
+    pub fn control_root(&self) -> String {
+        self.control("")
+    }
+
+    /// Below it lie the control objects of a run.
+    pub fn control_folder(&self, run: RunId) -> String {
+        self.control(&format!("{run}/"))
+    }
+
     /// The plan of a run.
     pub fn plan(&self, run: RunId) -> String {
         self.control(&format!("{run}/plan.json"))

@@ -114,6 +114,8 @@ pub struct PlanOrder {
     pub low_text: Option<String>,
     /// A given end; absent: everything there is.
     pub high: Option<String>,
+    /// How far below `low` rows are taken again: seconds, or a distance between numbers.
+    pub lookback: Option<i64>,
     /// A window to take as it is, since an earlier run pinned it and failed.
     pub owed: Option<Window>,
 }

@@ -103,6 +103,22 @@ impl Value {
         }
     }
 
+    /// The value that lies so far before this one: seconds for times (whole days, rounded up, for
+    /// dates), a distance for numbers.
+    #[must_use]
+    pub fn back(&self, distance: i64) -> Self {
+        match self {
+            Self::Timestamp(micros) => {
+                Self::Timestamp(micros.saturating_sub(distance.saturating_mul(1_000_000)))
+            }
+            Self::Date(days) => {
+                let back = i32::try_from(distance.saturating_add(86_399) / 86_400);
+                Self::Date(days.saturating_sub(back.unwrap_or(i32::MAX)))
+            }
+            Self::Int(_) | Self::Decimal(_) | Self::Double(_) => self.less(distance),
+        }
+    }
+
     /// A number less a distance; times stay as they are, their distance is taken from the clock.
     #[must_use]
     pub fn less(&self, distance: i64) -> Self {

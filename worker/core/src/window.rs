@@ -140,6 +140,7 @@ pub fn choose(
     if let Some(owed) = &order.owed {
         return Ok(owed.clone());
     }
+    let low = low.map(|low| order.lookback.map_or(low, |distance| low.back(distance)));
     let given = order.high.as_deref().map(|text| given_bound(value_type, text, "high"));
     let given = given.transpose()?;
     let high = observed.max.map(|max| {

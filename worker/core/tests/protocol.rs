@@ -1,6 +1,7 @@
 //! The protocol against stores in memory: every death after every write ends in one published run.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by failing")]
 
+#[allow(dead_code, reason = "each test file uses a part of it")]
 mod stores;
 
 use crds::condition::Exit;

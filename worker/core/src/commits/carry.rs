@@ -1,7 +1,7 @@
 //! Carrying a decided run to `Y`, and what is left to do after it: by its holder, by settle, or by
 //! the next claimant.
 
-use crds::tracking::{RunItem, RunState};
+use crds::tracking::{Head, RunItem, RunState};
 use crds::{Reason, Report};
 
 use super::{
@@ -15,9 +15,6 @@ use crate::plan::CONTROL_VERSION;
 
 /// Another's decided run: its manifest says what to complete.
 pub(super) fn fetch(carrier: Carrier, run: RunItem, then: Then) -> (Carrier, Act) {
-    if run.state == RunState::Reverting {
-        return carrier.end(Ending::Failed(stuck("a run is being undone by hand")));
-    }
     let act = Act::ReadManifest { uri: run.uri.clone(), run: run.run };
     carrier.go(Phase::Fetching(Box::new(run), then), act)
 }
@@ -41,7 +38,7 @@ fn stuck(what: &str) -> Failure {
         Reason::CommitStuck,
         format!("a decided run cannot be completed: {what}"),
         "look whether a lifecycle rule of the bucket aborts uploads too early, and restore the \
-         objects named in the run's manifest",
+         objects named in the run's manifest; or undo the run with `tidemark settle --force`",
     )
 }
 
@@ -97,6 +94,11 @@ fn moved() -> Report {
     )
 }
 
+/// Whether something is to be done after the last `Y` now: the pointer, or a removal that is due.
+pub(super) fn has_todo(run: &RunItem, now: i64) -> bool {
+    run.todo.as_ref().is_some_and(|todo| todo.pointer || todo.removal_is_due(now))
+}
+
 /// After `Y`: pointer and removal, whoever's run it was.
 pub(super) fn tidy(
     carrier: Carrier,
@@ -109,7 +111,11 @@ pub(super) fn tidy(
         (Then::Finish, Some(manifest)) => carrier.keep(manifest),
         (Then::Finish | Then::Claim | Then::Settle, _) => carrier,
     };
-    let Some(todo) = &run.todo else { return finish(carrier, then) };
+    let (Some(todo), Some(head)) = (&run.todo, &run.head) else { return finish(carrier, then) };
+    let removal = todo.removal_is_due(carrier.now);
+    if !todo.pointer && !removal {
+        return finish(carrier, then);
+    }
     if tries > TRIES_MAX {
         let failure = Failure::transient(
             Reason::Committing,
@@ -118,8 +124,8 @@ pub(super) fn tidy(
         );
         return carrier.end(Ending::Failed(failure));
     }
-    let removal = todo.removal_due.is_some();
-    let act = Act::ReadTidy { uri: run.uri.clone(), run: run.run, removal };
+    let of = todo.removal_of.unwrap_or(head.run);
+    let act = Act::ReadTidy { uri: head.uri.clone(), run: of, removal };
     carrier.go(Phase::Tidying(Box::new(run), then, tries), act)
 }
 
@@ -132,19 +138,20 @@ pub(super) fn tidied(
     tries: u32,
 ) -> (Carrier, Act) {
     let commit = tidy.pointer.as_ref().map_or(0, |(pointer, _)| pointer.commit);
-    let Ok(prefix) = Prefix::parse(&run.uri) else { return remove(carrier, run, &tidy, then) };
-    if commit >= run.commit {
+    let Some(head) = run.head.clone() else { return finish(carrier, then) };
+    let Ok(prefix) = Prefix::parse(&head.uri) else { return remove(carrier, run, &tidy, then) };
+    if commit >= head.commit {
         return remove(carrier, run, &tidy, then);
     }
     let pointer = Pointer {
         version: CONTROL_VERSION,
         source: run.source.trim_end_matches("#tidemark").to_owned(),
-        run: run.run,
-        commit: run.commit,
-        manifest: prefix.manifest(run.run),
+        run: head.run,
+        commit: head.commit,
+        manifest: prefix.manifest(head.run),
     };
     let effect = Effect::PutPointer {
-        uri: run.uri.clone(),
+        uri: head.uri,
         key: prefix.pointer(),
         body: to_body(&pointer),
         etag: tidy.pointer.as_ref().map(|(_, etag)| etag.clone()),
@@ -155,12 +162,12 @@ pub(super) fn tidied(
 
 /// Replaced files go only once the pointer is at or past the run that replaces them.
 pub(super) fn remove(carrier: Carrier, run: RunItem, tidy: &Tidy, then: Then) -> (Carrier, Act) {
-    let uri = &run.uri;
-    let due = run.todo.as_ref().is_some_and(|todo| todo.removal_due.is_some());
+    let Some(Head { run: head, uri, .. }) = &run.head else { return finish(carrier, then) };
+    let due = run.todo.as_ref().is_some_and(|todo| todo.removal_is_due(carrier.now));
     let effects: Vec<Effect> = tidy
         .replaced
         .iter()
-        .filter(|replaced| due && replaced.run != run.run)
+        .filter(|replaced| due && replaced.run != *head)
         .flat_map(|replaced| &replaced.files)
         .map(|file| Effect::Delete { uri: uri.clone(), key: file.key.clone() })
         .collect();
@@ -171,7 +178,7 @@ pub(super) fn remove(carrier: Carrier, run: RunItem, tidy: &Tidy, then: Then) ->
 }
 
 pub(super) fn clear(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier, Act) {
-    let change = transitions::clear(run);
+    let change = transitions::clear(run, carrier.now);
     carrier.track(Phase::Clearing(then), change.transaction)
 }
 

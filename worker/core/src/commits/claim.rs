@@ -8,6 +8,7 @@ use crds::tracking::{
 };
 use crds::{Reason, RunId, Task};
 
+use super::carry::has_todo;
 use super::effects::{Expect, Item, ItemWrite, Step, Transaction};
 use super::seen::Seen;
 use super::transitions::{metadata, utc_text};
@@ -60,7 +61,11 @@ pub fn claim(task: &Task, seen: &Seen, fresh: RunId, lease_seconds: i64) -> Clai
     if let Some(run) = &seen.run {
         match run.state {
             RunState::Committing | RunState::Reverting => return Claim::CarryFirst,
-            RunState::Published if run.todo.is_some() => return Claim::TidyFirst,
+            RunState::Published | RunState::Failed | RunState::Aborted
+                if has_todo(run, seen.now) =>
+            {
+                return Claim::TidyFirst;
+            }
             RunState::Claimed | RunState::Running if !may_take_over(task, run, seen.now) => {
                 return Claim::Refused(busy(run));
             }
@@ -211,7 +216,10 @@ fn write(task: &Task, seen: &Seen, fresh: RunId, lease_seconds: i64) -> Claimed 
         plan_hash: None,
         n: None,
         owed: owed.clone(),
-        todo: None,
+        // a removal that is put off outlives the runs in between
+        todo: old.and_then(|run| run.todo.clone()),
+        retain_seconds: task.spec.output.retain_replaced,
+        set: old.and_then(|run| run.set.clone()),
         legacy: Some(legacy.clone()),
         note: None,
     };
@@ -320,6 +328,7 @@ fn order(task: &Task, seen: &Seen, run: RunId, owed: Option<Window>) -> PlanOrde
         low: None,
         low_text: None,
         high: None,
+        lookback: watermark.and_then(|watermark| watermark.lookback).filter(|_| mode == Mode::PE),
         owed,
     };
     let Some(watermark) = watermark else { return base };

@@ -85,6 +85,12 @@ pub enum Step {
     Fail,
     /// Fence an attempt that has not claimed, or write its outcome.
     Raise,
+    /// A human undoes DECIDE.
+    Force,
+    /// The undo is done.
+    Reverted,
+    /// A human moves the watermark.
+    Set,
 }
 
 /// Writes that hold together or not at all.

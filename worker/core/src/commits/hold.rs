@@ -1,16 +1,16 @@
 //! The holder's part: from CLAIM to DECIDE, and giving up.
 
 use crds::task::SettleOrder;
-use crds::tracking::{RunItem, RunState};
+use crds::tracking::{Head, RunItem, RunState};
 use crds::{Reason, RunId};
 
 use super::claim::{Claim, Claimed, claim as decide_claim, prefix_taken};
 use super::{
     Act, AfterSweep, Carried, Carrier, Effect, Ending, Held, Phase, Role, Seen, Sweep, TRIES_MAX,
-    Then, Why, carry, transitions,
+    Then, Why, carry, revert, transitions,
 };
 use crate::error::Failure;
-use crate::manifests::{Manifest, build, to_body};
+use crate::manifests::{Before, Manifest, build, lists_all, to_body};
 use crate::objects::Prefix;
 use crate::plan::Plan;
 use crate::records::{self, TaskRecord};
@@ -28,6 +28,9 @@ pub(super) fn claim(carrier: Carrier, seen: &Seen, fresh: RunId, tries: u32) -> 
     match (decide_claim(carrier.task(), seen, fresh, carrier.lease_seconds), run) {
         (Claim::Answered, _) => carrier.end(Ending::Answered),
         (Claim::Refused(failure), _) => carrier.end(Ending::Failed(failure)),
+        (Claim::CarryFirst, Some(run)) if run.state == RunState::Reverting => {
+            revert::revert(carrier, &run, Then::Claim)
+        }
         (Claim::CarryFirst, Some(run)) => carry::fetch(carrier, run, Then::Claim),
         (Claim::TidyFirst, Some(run)) => carry::tidy(carrier, run, Then::Claim, None, 0),
         (Claim::CarryFirst | Claim::TidyFirst, None) => carrier.end(Ending::Failed(fenced())),
@@ -162,21 +165,29 @@ pub(super) fn recorded(carrier: Carrier, held: Held, records: Vec<TaskRecord>) -
 
 pub(super) fn assured(carrier: Carrier, held: Held, records: Vec<TaskRecord>) -> (Carrier, Act) {
     if !held.run.mode.replaces() {
-        return manifest(carrier, held, &records, Vec::new());
+        return match held.run.head.clone().filter(|head| lists_all(head.depth + 1)) {
+            Some(Head { uri, run, .. }) => {
+                carrier.go(Phase::Chaining(Box::new(held), records), Act::ReadAll { uri, run })
+            }
+            None => manifest(carrier, held, &records, Before::default()),
+        };
     }
     // the head may lie under another uri by now, and an earlier chain of ours still under this one
     let (uri, head) = (held.run.uri.clone(), held.run.head.as_ref());
-    let run = head.filter(|head| head.uri == uri).map(|head| head.run);
-    carrier.go(Phase::Chaining(Box::new(held), records), Act::ReadChain { uri, run })
+    let head = head.filter(|head| head.uri == uri);
+    let run = head.map(|head| head.run);
+    // what the head replaced may still lie there, its removal put off
+    let pending = head.and(held.run.todo.as_ref()).and_then(|todo| todo.removal_of);
+    carrier.go(Phase::Chaining(Box::new(held), records), Act::ReadChain { uri, run, pending })
 }
 
 pub(super) fn manifest(
     carrier: Carrier,
     held: Held,
     records: &[TaskRecord],
-    replaces: Vec<RunId>,
+    before: Before,
 ) -> (Carrier, Act) {
-    let manifest = build(&held.run, &held.plan, &held.plan_hash, records, replaces);
+    let manifest = build(&held.run, &held.plan, &held.plan_hash, records, before);
     let uri = held.run.uri.clone();
     let key = Prefix::parse(&uri).map(|prefix| prefix.manifest(held.run.run)).unwrap_or_default();
     let effect = Effect::PutOnce { uri, key, body: to_body(&manifest) };
@@ -257,7 +268,7 @@ pub(super) fn fail(
     };
     let last = match &carrier.role {
         Role::Hold { last, .. } => *last || failure.exit == crds::condition::Exit::Permanent,
-        Role::Settle { .. } => false,
+        Role::Settle { .. } | Role::Force { .. } => false,
     };
     let order = SettleOrder { last, aborted: false, report: failure.report.clone() };
     let change = transitions::fail(found, seen, carrier.task(), &order);

@@ -10,27 +10,48 @@ pub mod seen;
 pub mod claim;
 pub mod transitions;
 pub mod phases;
+pub mod acts;
 mod carry;
 mod hold;
+pub mod orphans;
+mod revert;
 mod settle;
+pub mod watermark;
 
+pub use acts::{Act, Ending, Event};
 pub use effects::{Effect, Expect, Item, ItemWrite, Reply, Step, Transaction};
 pub use phases::{
-    Act, AfterSweep, Carried, Carrier, Ending, Event, Held, Phase, Role, Sweep, TRIES_MAX, Then,
-    Tidy, Why,
+    AfterSweep, Carried, Carrier, Held, Phase, Role, Sweep, TRIES_MAX, Then, Tidy, Why,
 };
 pub use seen::Seen;
 
 use crds::{RunId, Task};
 
 use self::claim::Claimed;
+use self::orphans::After;
 use crate::error::Failure;
-use crate::manifests::Manifest;
+use crate::manifests::{Before, Manifest};
+
+/// How long what a dead run left is kept, unless told otherwise.
+pub const GRACE_SECONDS: i64 = 86_400;
 
 impl Carrier {
     /// A process that has done nothing yet.
     pub fn new(role: Role, lease_seconds: i64) -> Self {
-        Self { role, lease_seconds, phase: Phase::Start, kept: None }
+        Self {
+            role,
+            lease_seconds,
+            grace_seconds: GRACE_SECONDS,
+            now: 0,
+            phase: Phase::Start,
+            kept: None,
+        }
+    }
+
+    /// The same process with another grace for what dead runs left.
+    #[must_use]
+    pub fn with_grace(self, grace_seconds: i64) -> Self {
+        Self { grace_seconds, ..self }
     }
 
     /// Whether the process holds, or may hold, a run that is lost to it if it ends now: then an
@@ -40,9 +61,17 @@ impl Carrier {
         let before = matches!(
             self.phase,
             Phase::Start
-                | Phase::Look(Why::Claim(_) | Why::Settle { .. })
+                | Phase::Look(Why::Claim(_) | Why::Settle { .. } | Why::Orphans(..))
                 | Phase::Fetching(_, Then::Claim | Then::Settle)
                 | Phase::Tidying(_, Then::Claim | Then::Settle, _)
+                | Phase::ListingFiles(..)
+                | Phase::Undoing(..)
+                | Phase::Reverting(_)
+                | Phase::ListingRuns(_)
+                | Phase::Keeping(..)
+                | Phase::Finding(_)
+                | Phase::Sweeping(..)
+                | Phase::Forgetting(_)
                 | Phase::Ended
         );
         holder && !before
@@ -76,6 +105,7 @@ impl Carrier {
 /// The protocol: from where a process stands and what happened, to where it stands then and what it
 /// must do. Pure and total: an event that does not fit the phase ends the process as a defect.
 pub fn step(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let carrier = Carrier { now: event.now().unwrap_or(carrier.now), ..carrier };
     match event {
         Event::Failed(failure) => failed(carrier, failure),
         Event::Seen(seen, fresh) => looked(carrier, &seen, fresh),
@@ -86,6 +116,11 @@ pub fn step(carrier: Carrier, event: Event) -> (Carrier, Act) {
         | Event::RenewDue(..)
         | Event::Assured(_)
         | Event::Chain(_)
+        | Event::Files(_)
+        | Event::All(_)
+        | Event::Runs(_)
+        | Event::Kept(_)
+        | Event::Orphans(_)
         | Event::Fetched(_)
         | Event::Tidied(_)
         | Event::Uploads(_) => answered(carrier, event),
@@ -98,6 +133,7 @@ fn answered(carrier: Carrier, event: Event) -> (Carrier, Act) {
         (Phase::Start, Event::Begin) => match carrier.role {
             Role::Hold { .. } => carrier.look(Why::Claim(0)),
             Role::Settle { .. } => carrier.look(Why::Settle { swept: false, tries: 0 }),
+            Role::Force { .. } => carrier.look(Why::Force(0)),
         },
         (Phase::Planning(claimed), Event::Planned(plan, now)) => {
             hold::planned(carrier, claimed.item, *plan, now)
@@ -113,13 +149,27 @@ fn answered(carrier: Carrier, event: Event) -> (Carrier, Act) {
             hold::assured(carrier, *held, records)
         }
         (Phase::Chaining(held, records), Event::Chain(runs)) => {
-            hold::manifest(carrier, *held, &records, runs)
+            hold::manifest(carrier, *held, &records, Before { replaces: runs, earlier: None })
         }
+        (Phase::Chaining(held, records), Event::All(listing)) => hold::manifest(
+            carrier,
+            *held,
+            &records,
+            Before { replaces: Vec::new(), earlier: Some(*listing) },
+        ),
+        (Phase::ListingRuns(after), Event::Runs(runs)) => orphans::listed(carrier, runs, after),
+        (Phase::Keeping(runs, after), Event::Kept(kept)) => {
+            orphans::kept(carrier, runs, &kept, after)
+        }
+        (Phase::Finding(after), Event::Orphans(found)) => orphans::found(carrier, found, after),
         (Phase::Fetching(run, then), Event::Fetched(manifest)) => {
             carry::complete(carrier, Carried { run: *run, manifest: *manifest, then })
         }
         (Phase::Tidying(run, then, tries), Event::Tidied(tidy)) => {
             carry::tidied(carrier, *run, *tidy, then, tries)
+        }
+        (Phase::ListingFiles(run, then), Event::Files(keys)) => {
+            revert::delete(carrier, *run, &keys, then)
         }
         (Phase::Listing(sweep), Event::Uploads(uploads)) => {
             settle::uploads(carrier, *sweep, &uploads)
@@ -144,6 +194,8 @@ fn looked(carrier: Carrier, seen: &Seen, fresh: RunId) -> (Carrier, Act) {
         Why::Gone(carried) => carry::gone(carrier, &carried, seen),
         Why::Yes(carried, tries) => carry::yes(carrier, *carried, seen, tries),
         Why::Fail(failure, run, tries) => hold::fail(carrier, *failure, &run, seen, tries),
+        Why::Orphans(runs, after) => orphans::seen(carrier, seen, runs, after),
+        Why::Force(tries) => revert::force(carrier, seen, tries),
         Why::Settle { swept, tries } => settle::settle(carrier, seen, swept, tries),
     }
 }
@@ -186,7 +238,12 @@ fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
         Phase::Failing(failure, run, _) if done => hold::abandon(carrier, *failure, &run),
         Phase::Failing(failure, run, tries) => carrier.look(Why::Fail(failure, run, tries + 1)),
         Phase::Aborting(sweep) => settle::aborted(carrier, *sweep),
-        Phase::Raising(tries) if done || tries > TRIES_MAX => carrier.end(Ending::Settled),
+        Phase::Sweeping(plans, after) => orphans::forget(carrier, plans, after),
+        Phase::Forgetting(after) => orphans::end(carrier, after),
+        Phase::Forcing(tries) => carrier.look(Why::Force(tries + 1)),
+        Phase::Undoing(run, then) => revert::reverted(carrier, &run, then),
+        Phase::Reverting(then) => revert::ended(carrier, then),
+        Phase::Raising(tries) if done || tries > TRIES_MAX => orphans::list(carrier, After::Settle),
         Phase::Raising(tries) => carrier.look(Why::Settle { swept: false, tries: tries + 1 }),
         phase => defect(carrier, &phase, "Replied"),
     }
@@ -219,11 +276,19 @@ fn failed(carrier: Carrier, failure: Failure) -> (Carrier, Act) {
                 AfterSweep::Settle { must: false } => {
                     carrier.look(Why::Settle { swept: true, tries: 1 })
                 }
-                AfterSweep::Settle { must: true } => carrier.end(Ending::Failed(failure)),
+                AfterSweep::Settle { must: true } | AfterSweep::Revert(..) => {
+                    carrier.end(Ending::Failed(failure))
+                }
                 // the run stands; whoever runs next may sweep
                 AfterSweep::Publish => carry::published(carrier),
             };
         }
+        Phase::ListingRuns(after)
+        | Phase::Keeping(_, after)
+        | Phase::Finding(after)
+        | Phase::Sweeping(_, after)
+        | Phase::Forgetting(after)
+        | Phase::Look(Why::Orphans(_, after)) => return orphans::end(carrier.clone(), *after),
         Phase::Start
         | Phase::Look(_)
         | Phase::Claiming(..)
@@ -236,6 +301,10 @@ fn failed(carrier: Carrier, failure: Failure) -> (Carrier, Act) {
         | Phase::Removing(..)
         | Phase::Clearing(_)
         | Phase::Raising(_)
+        | Phase::Forcing(_)
+        | Phase::ListingFiles(..)
+        | Phase::Undoing(..)
+        | Phase::Reverting(_)
         | Phase::Ended => return carrier.end(Ending::Failed(failure)),
     };
     let run = Box::new(run.clone());

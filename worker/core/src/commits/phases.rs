@@ -1,16 +1,14 @@
-//! What the protocol is a function of: the process and its phase, what it may be told, what it may
-//! be asked to do.
+//! What the protocol is a function of: the process, and where it stands.
 
 use crds::task::SettleOrder;
 use crds::tracking::RunItem;
 use crds::{RunId, Task};
 
 use super::claim::Claimed;
-use super::effects::{Effect, Reply};
-use super::seen::Seen;
+use super::orphans::After;
 use crate::error::Failure;
 use crate::manifests::{Manifest, Pointer};
-use crate::plan::{Plan, PlanOrder};
+use crate::plan::Plan;
 use crate::records::TaskRecord;
 
 /// How often a step that lost a race is tried again before the process gives way.
@@ -33,13 +31,22 @@ pub enum Role {
         /// How and why.
         order: Box<SettleOrder>,
     },
+    /// Undo a decided run that cannot be completed: a human's word.
+    Force {
+        /// The source, and how to reach it.
+        task: Box<Task>,
+        /// The run that the human named.
+        run: RunId,
+        /// Who.
+        by: String,
+    },
 }
 
 impl Role {
     /// The task.
     pub fn task(&self) -> &Task {
         match self {
-            Self::Hold { task, .. } | Self::Settle { task, .. } => task,
+            Self::Hold { task, .. } | Self::Settle { task, .. } | Self::Force { task, .. } => task,
         }
     }
 }
@@ -51,6 +58,10 @@ pub struct Carrier {
     pub role: Role,
     /// Seconds that a claim or renewal lasts.
     pub lease_seconds: i64,
+    /// Seconds that must have passed since a dead run began before what it left is removed.
+    pub grace_seconds: i64,
+    /// Seconds since 1970, UTC, as last told.
+    pub now: i64,
     /// Where it stands. Lost with the process; all that must survive is in the stores.
     pub phase: Phase,
     /// The manifest of our own run, once published.
@@ -143,6 +154,24 @@ pub enum Phase {
     Aborting(Box<Sweep>),
     /// The attempt is being fenced.
     Raising(u32),
+    /// FORCE is being written.
+    Forcing(u32),
+    /// Files of a run that is being undone are listed.
+    ListingFiles(Box<RunItem>, Then),
+    /// They are being deleted.
+    Undoing(Box<RunItem>, Then),
+    /// The end of the undo is being written.
+    Reverting(Then),
+    /// Old runs are listed.
+    ListingRuns(After),
+    /// The runs that must be kept are read.
+    Keeping(Vec<RunId>, After),
+    /// What dead runs left is read.
+    Finding(After),
+    /// It is being removed; the plans come last.
+    Sweeping(Vec<String>, After),
+    /// The plans of dead runs are being removed.
+    Forgetting(After),
     /// Nothing more to do.
     Ended,
 }
@@ -170,6 +199,10 @@ pub enum Why {
     Yes(Box<Carried>, u32),
     /// To give the run up.
     Fail(Box<Failure>, Box<RunItem>, u32),
+    /// Which of the old runs are alive.
+    Orphans(Vec<RunId>, After),
+    /// To undo a decided run.
+    Force(u32),
     /// To settle; whether uploads were swept already.
     Settle {
         /// They were.
@@ -204,6 +237,8 @@ pub enum AfterSweep {
     },
     /// The holder's run is published: what was left belonged to pods that lost their range.
     Publish,
+    /// The run is undone: its completed files are next.
+    Revert(Box<RunItem>, Then),
 }
 
 /// What [`Act::ReadTidy`] finds.
@@ -213,96 +248,4 @@ pub struct Tidy {
     pub pointer: Option<(Pointer, String)>,
     /// Manifests of the runs that the head replaces, as far as they are there.
     pub replaced: Vec<Manifest>,
-}
-
-/// What the process must do next, and answer with an [`Event`].
-#[derive(Debug, Clone, PartialEq)]
-pub enum Act {
-    /// Read the stores: [`Event::Seen`].
-    Read,
-    /// Write; the order does not matter: [`Event::Replied`], a reply each.
-    Write(Vec<Effect>),
-    /// Ask the database, take the snapshot: [`Event::Planned`], or meanwhile [`Event::RenewDue`].
-    /// Asked for again after a renewal, it goes on where it was.
-    Plan(PlanOrder),
-    /// Be Ready, have all ranges read: [`Event::Recorded`], or meanwhile [`Event::RenewDue`].
-    Extract(Box<Held>),
-    /// Ask for every upload's parts, then the snapshot's session: [`Event::Assured`].
-    Assure(Vec<TaskRecord>),
-    /// Read a chain, oldest run first: [`Event::Chain`].
-    ReadChain {
-        /// Where.
-        uri: String,
-        /// Its end; absent: what `current.json` there names, if it is there.
-        run: Option<RunId>,
-    },
-    /// Read one manifest: [`Event::Fetched`].
-    ReadManifest {
-        /// Where.
-        uri: String,
-        /// Whose.
-        run: RunId,
-    },
-    /// Read the pointer and, with `removal`, what the run replaces: [`Event::Tidied`].
-    ReadTidy {
-        /// Where.
-        uri: String,
-        /// The head.
-        run: RunId,
-        /// Whether replaced manifests are wanted.
-        removal: bool,
-    },
-    /// List a run's open uploads: [`Event::Uploads`].
-    ListUploads {
-        /// Where.
-        uri: String,
-        /// Whose.
-        run: RunId,
-    },
-    /// Stop.
-    End(Ending),
-}
-
-/// What happened.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Event {
-    /// The process began.
-    Begin,
-    /// The stores were read; a fresh run id comes along.
-    Seen(Box<Seen>, RunId),
-    /// Effects were carried out, a reply each.
-    Replied(Vec<Reply>),
-    /// The plan stands, the snapshot is held.
-    Planned(Box<Plan>, i64),
-    /// All records are there.
-    Recorded(Vec<TaskRecord>),
-    /// The deadline must be prolonged: now, and how many records there are.
-    RenewDue(i64, u32),
-    /// Uploads and snapshot are still there; now.
-    Assured(i64),
-    /// Runs of the chain and all that they replace, oldest first.
-    Chain(Vec<RunId>),
-    /// The manifest.
-    Fetched(Box<Manifest>),
-    /// Pointer and replaced manifests.
-    Tidied(Box<Tidy>),
-    /// Open uploads: key and id.
-    Uploads(Vec<(String, String)>),
-    /// What was asked for cannot be done.
-    Failed(Failure),
-}
-
-/// How the process ends.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Ending {
-    /// The run is published, pointer and removal included.
-    Published(Box<Manifest>),
-    /// Published by another carrier of the same run.
-    CarriedByAnother,
-    /// The request had been answered before.
-    Answered,
-    /// Nothing of the given attempt is open any more.
-    Settled,
-    /// It failed.
-    Failed(Failure),
 }

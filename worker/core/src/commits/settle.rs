@@ -2,9 +2,10 @@
 
 use crds::tracking::{RunItem, RunState};
 
+use super::orphans::After;
 use super::{
     Act, AfterSweep, Carrier, Effect, Ending, Phase, Role, Seen, Sweep, TRIES_MAX, Then, Why,
-    carry, transitions,
+    carry, orphans, transitions,
 };
 use crate::error::Failure;
 
@@ -21,8 +22,7 @@ pub(super) fn settle(carrier: Carrier, seen: &Seen, swept: bool, tries: u32) -> 
         return carrier.end(Ending::Failed(failure));
     }
     let Some(run) = seen.run.clone() else { return raise(carrier, seen, tries) };
-    let todo = run.state == RunState::Published && run.todo.is_some();
-    if todo {
+    if !run.state.is_open() && carry::has_todo(&run, seen.now) {
         return carry::tidy(carrier, run, Then::Settle, None, 0);
     }
     if run.owner.uid != task.owner.uid || run.attempt > task.attempt {
@@ -33,7 +33,8 @@ pub(super) fn settle(carrier: Carrier, seen: &Seen, swept: bool, tries: u32) -> 
         RunState::Claimed | RunState::Running => fail(carrier, &run, seen, tries),
         // a coordinator that was told to stop does not know why, and wrote `failed`
         RunState::Failed if order.aborted && was_stopped(&run) => fail(carrier, &run, seen, tries),
-        RunState::Committing | RunState::Reverting => carry::fetch(carrier, run, Then::Settle),
+        RunState::Committing => carry::fetch(carrier, run, Then::Settle),
+        RunState::Reverting => super::revert::revert(carrier, &run, Then::Settle),
         RunState::Published | RunState::Failed | RunState::Aborted if swept => {
             raise(carrier, seen, tries)
         }
@@ -93,7 +94,7 @@ fn raise(carrier: Carrier, seen: &Seen, tries: u32) -> (Carrier, Act) {
     let Role::Settle { task, order } = &carrier.role else { return carrier.end(Ending::Settled) };
     match transitions::raise(task, seen, order) {
         Some(transaction) => carrier.track(Phase::Raising(tries), transaction),
-        None => carrier.end(Ending::Settled),
+        None => orphans::list(carrier, After::Settle),
     }
 }
 
@@ -130,6 +131,7 @@ pub(super) fn aborted(carrier: Carrier, sweep: Sweep) -> (Carrier, Act) {
     match sweep.then {
         AfterSweep::Fail(failure) => carrier.end(Ending::Failed(failure)),
         AfterSweep::Settle { .. } => carrier.look(Why::Settle { swept: true, tries: 1 }),
-        AfterSweep::Publish => carry::published(carrier),
+        AfterSweep::Publish => orphans::list(carrier, After::Publish),
+        AfterSweep::Revert(run, then) => super::revert::list(carrier, *run, then),
     }
 }

@@ -15,6 +15,7 @@ use super::seen::Seen;
 use crate::columns::Target;
 use crate::manifests::Manifest;
 use crate::plan::Plan;
+use crate::watermark::Value;
 
 /// `%Y-%m-%d %H:%M:%S`, UTC, of seconds since 1970.
 pub fn utc_text(seconds: i64) -> String {
@@ -112,14 +113,23 @@ pub fn yes(
     let ours = run.mode != Mode::PE || (seen.legacy.is_some() && stored == low);
     let base = seen.legacy.clone().or_else(|| run.legacy.clone());
     let legacy = base.filter(|_| ours).map(|base| legacy_at_yes(run, manifest, base, seen.now));
-    let head = Head { run: run.run, uri: run.uri.clone(), commit: run.commit };
-    let removal_due = run.mode.replaces().then_some(seen.now);
+    let parent = run.head.as_ref().filter(|_| !run.mode.replaces());
+    let depth = parent.map_or(0, |head| head.depth + 1);
+    let head = Head { run: run.run, uri: run.uri.clone(), commit: run.commit, depth };
+    let retained = i64::try_from(run.retain_seconds.unwrap_or(0)).unwrap_or(i64::MAX);
+    let earlier = run.todo.clone().unwrap_or_default();
+    let todo = if run.mode.replaces() {
+        let removal_due = Some(seen.now.saturating_add(retained));
+        Todo { pointer: true, removal_due, removal_of: Some(run.run) }
+    } else {
+        Todo { pointer: true, ..earlier }
+    };
     let item = RunItem {
         rev: run.rev + 1,
         state: RunState::Published,
         head: Some(head),
         owed: None,
-        todo: Some(Todo { pointer: true, removal_due }),
+        todo: Some(todo),
         legacy: legacy.clone().or_else(|| seen.legacy.clone()),
         note: (!ours).then(|| moved.clone()),
         ..run.clone()
@@ -165,7 +175,7 @@ fn legacy_at_yes(run: &RunItem, manifest: &Manifest, base: LegacyItem, now: i64)
     let window = run.window.as_ref();
     if run.mode.moves_watermark() {
         if let Some(max) = &manifest.watermark_max {
-            item.lwm_value = Some(max.clone());
+            item.lwm_value = Some(reached(run, manifest, max));
             item.hwm_value = Some("-1".to_owned());
         }
         if let Some(watermark) = manifest.watermark.as_ref().filter(|_| run.mode == Mode::Reingest)
@@ -185,6 +195,20 @@ fn legacy_at_yes(run: &RunItem, manifest: &Manifest, base: LegacyItem, now: i64)
     item.extract_metadata = Some(metadata(i64::try_from(manifest.rows).unwrap_or(i64::MAX)));
     item.updated_at = Some(utc_text(now));
     item
+}
+
+/// The maximum seen; after a look back that found nothing new it may lie below the stored
+/// watermark, which never moves back.
+fn reached(run: &RunItem, manifest: &Manifest, max: &str) -> String {
+    let stored = run.window.as_ref().and_then(|window| window.low_text.as_ref());
+    let (Some(stored), Some(watermark), Mode::PE) = (stored, &manifest.watermark, run.mode) else {
+        return max.to_owned();
+    };
+    let value = |text: &str| Value::parse(watermark.value_type, text).ok();
+    match (value(stored), value(max)) {
+        (Some(low), Some(high)) if low > high => stored.clone(),
+        _ => max.to_owned(),
+    }
 }
 
 fn put_outcome(
@@ -210,9 +234,11 @@ fn put_outcome(
     }
 }
 
-/// CLEAR: what `todo` asked for is done.
-pub fn clear(published: &RunItem) -> Change {
-    let item = RunItem { rev: published.rev + 1, todo: None, ..published.clone() };
+/// CLEAR: what `todo` asked for is done, but for a removal that is put off.
+pub fn clear(published: &RunItem, now: i64) -> Change {
+    let rest = published.todo.clone().map(|todo| Todo { pointer: false, ..todo });
+    let todo = rest.filter(|todo| todo.removal_due.is_some() && !todo.removal_is_due(now));
+    let item = RunItem { rev: published.rev + 1, todo, ..published.clone() };
     change(Step::Clear, published, item, Vec::new())
 }
 
@@ -230,6 +256,24 @@ pub fn fail(run: &RunItem, seen: &Seen, task: &Task, order: &SettleOrder) -> Cha
     let result = order.last.then(|| failed(task, order, Some(run)));
     let others = vec![put_outcome(run, read, result, task.attempt, seen.now)];
     change(Step::Fail, run, item, others)
+}
+
+/// FORCE: `committing` -> `reverting`. Its incremental window stays owed.
+pub fn force(run: &RunItem, note: Report) -> Change {
+    let item = RunItem {
+        rev: run.rev + 1,
+        state: RunState::Reverting,
+        owed: owed_after(run, run.legacy.as_ref()),
+        note: Some(note),
+        ..run.clone()
+    };
+    change(Step::Force, run, item, Vec::new())
+}
+
+/// REVERTED: nothing of the run is left; it has failed.
+pub fn reverted(run: &RunItem) -> Change {
+    let item = RunItem { rev: run.rev + 1, state: RunState::Failed, ..run.clone() };
+    change(Step::Reverted, run, item, Vec::new())
 }
 
 fn failed(task: &Task, order: &SettleOrder, run: Option<&RunItem>) -> OutcomeResult {

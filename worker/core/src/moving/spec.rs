@@ -85,6 +85,7 @@ impl OldJob {
             password: self.given.get(&Argument::DbPassword).cloned().unwrap_or_default(),
         });
         let spec = ExtractJobSpec {
+            suspend: None,
             source,
             extract,
             output,
@@ -263,6 +264,7 @@ impl OldJob {
         }
         let first = (extract_type == ExtractType::PE).then(|| minimum(&spelling)).flatten();
         Ok(Some(Watermark {
+            lookback: None,
             column,
             value_type,
             low: low.map(|low| low.to_text()).or(first),
@@ -330,6 +332,7 @@ impl OldJob {
             ));
         }
         Ok(Output {
+            retain_replaced: None,
             uri,
             endpoint: None,
             path_style: None,

@@ -129,3 +129,14 @@ proptest! {
         prop_assert!(clock.last_whole_tick(digits) < clock);
     }
 }
+
+#[test]
+fn a_distance_back_is_seconds_for_times_and_whole_days_for_dates() {
+    let back = |value_type, text: &str, distance| {
+        Value::parse(value_type, text).expect("a value").back(distance).to_text()
+    };
+    assert_eq!(back(WatermarkType::Timestamp, "2024-03-01 00:00:10", 20), "2024-02-29 23:59:50");
+    assert_eq!(back(WatermarkType::Date, "2024-03-01", 1), "2024-02-29");
+    assert_eq!(back(WatermarkType::Date, "2024-03-01", 86_400), "2024-02-29");
+    assert_eq!(back(WatermarkType::Decimal, "10.50", 3), "7.50");
+}

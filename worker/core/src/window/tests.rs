@@ -5,6 +5,7 @@ use super::*;
 
 fn order(mode: Mode, low: Option<&str>, high: Option<&str>) -> PlanOrder {
     PlanOrder {
+        lookback: None,
         run: run_id(),
         mode,
         source: "db.orders".to_owned(),
@@ -122,6 +123,7 @@ fn watermark(
     lag: Option<i64>,
 ) -> Watermark {
     Watermark {
+        lookback: None,
         column: "c".to_owned(),
         value_type,
         low: None,
@@ -207,4 +209,16 @@ proptest! {
             }
         }
     }
+}
+
+#[test]
+fn a_look_back_starts_lower_and_stores_what_it_started_from() {
+    let order = PlanOrder { lookback: Some(5), ..order(Mode::PE, Some("20"), None) };
+    let seen = |max| Observed { max: Some(Value::Int(max)), null_rows: false };
+    let window = choose(&order, WatermarkType::Int, seen(20), &Held::NOTHING).expect("window");
+    assert_eq!((window.low.as_deref(), window.high.as_deref()), (Some("15"), Some("20")));
+    assert_eq!(window.low_text, order.low_text);
+    assert!(!window.empty, "late rows may lie below the stored watermark");
+    let regressed = choose(&order, WatermarkType::Int, seen(19), &Held::NOTHING);
+    assert_eq!(regressed.expect_err("below").report.reason, Reason::WatermarkRegressed);
 }

@@ -8,10 +8,11 @@ use crds::tracking::{LegacyItem, OutcomeItem, RunItem, Window, outcome_key, run_
 use crds::{Reason, Report, RunId, Task};
 use serde_json::{from_slice, from_value, json};
 use uuid::Uuid;
+use worker_core::commits::orphans::Orphan;
 use worker_core::commits::{
     Act, Carrier, Effect, Ending, Event, Held, Item, Reply, Seen, Tidy, step,
 };
-use worker_core::manifests::{Manifest, Pointer, SourceIdentity};
+use worker_core::manifests::{Listing, Manifest, Pointer, SourceIdentity};
 use worker_core::plan::{Plan, PlanOrder, PlannedWatermark, Shape, TableName};
 use worker_core::ranges::KeyRange;
 use worker_core::records::{PendingFile, TaskRecord};
@@ -27,6 +28,8 @@ pub(crate) struct Stores {
     /// Greatest watermark in the table.
     pub(crate) rows_up_to: i64,
     pub(crate) now: i64,
+    /// When every run so far began.
+    pub(crate) began: i64,
     heads: BTreeSet<RunId>,
     runs: u128,
 }
@@ -59,6 +62,7 @@ impl Stores {
             files: BTreeSet::new(),
             rows_up_to: 20,
             now: 1_700_000_000,
+            began: 1_700_000_000,
             heads: BTreeSet::new(),
             runs: 0,
         }
@@ -84,6 +88,11 @@ impl Stores {
             };
         }
         panic!("the process does not end: {:?}", carrier.phase);
+    }
+
+    /// Whether a write of somebody outside any process holds.
+    pub(crate) fn track(&mut self, effect: Effect) -> bool {
+        self.write(effect) == Reply::Done
     }
 
     fn write(&mut self, effect: Effect) -> Reply {
@@ -132,39 +141,42 @@ impl Stores {
             }
             Effect::Delete { key, .. } => {
                 self.files.remove(&key);
+                self.objects.remove(&key);
                 Reply::Done
             }
         }
     }
 
+    fn look(&mut self, task: &Task) -> Event {
+        self.runs += 1;
+        let holder = self.run().filter(|run| run.owner.uid != task.owner.uid);
+        Event::Seen(
+            Box::new(Seen {
+                now: self.now,
+                run: self.run(),
+                legacy: self.legacy(),
+                outcome: self.outcome(&task.owner.uid),
+                holder_outcome: holder.and_then(|run| self.outcome(&run.owner.uid)),
+                pointer: self.pointer(),
+                identity: self.object("orders/_tidemark/source.json"),
+                own_identity: SourceIdentity {
+                    version: 1,
+                    tracking: "here".to_owned(),
+                    table: "tracking".to_owned(),
+                    source: KEY.to_owned(),
+                },
+            }),
+            RunId(Uuid::from_u128(self.runs)),
+        )
+    }
+
     fn read(&mut self, act: Act, task: &Task) -> Event {
         match act {
-            Act::Read => {
-                self.runs += 1;
-                let holder = self.run().filter(|run| run.owner.uid != task.owner.uid);
-                Event::Seen(
-                    Box::new(Seen {
-                        now: self.now,
-                        run: self.run(),
-                        legacy: self.legacy(),
-                        outcome: self.outcome(&task.owner.uid),
-                        holder_outcome: holder.and_then(|run| self.outcome(&run.owner.uid)),
-                        pointer: self.pointer(),
-                        identity: self.object("orders/_tidemark/source.json"),
-                        own_identity: SourceIdentity {
-                            version: 1,
-                            tracking: "here".to_owned(),
-                            table: "tracking".to_owned(),
-                            source: KEY.to_owned(),
-                        },
-                    }),
-                    RunId(Uuid::from_u128(self.runs)),
-                )
-            }
+            Act::Read => self.look(task),
             Act::Plan(order) => Event::Planned(Box::new(self.plan(&order)), self.now),
             Act::Extract(held) => Event::Recorded(self.extract(&held)),
             Act::Assure(_) => Event::Assured(self.now),
-            Act::ReadChain { run, .. } => {
+            Act::ReadChain { run, pending, .. } => {
                 let Some(run) = run.or_else(|| self.pointer().map(|pointer| pointer.run)) else {
                     return Event::Chain(Vec::new());
                 };
@@ -174,7 +186,9 @@ impl Stores {
                 {
                     chain.push(parent);
                 }
-                chain.reverse();
+                let pending = pending.and_then(|run| self.manifest(run));
+                chain.extend(pending.into_iter().flat_map(|manifest| manifest.replaces));
+                chain.sort_unstable();
                 Event::Chain(chain)
             }
             Act::ReadManifest { run, .. } => Event::Fetched(Box::new(self.manifest(run).unwrap())),
@@ -188,12 +202,63 @@ impl Stores {
                     replaces.iter().filter(|_| removal).filter_map(|run| self.manifest(*run));
                 Event::Tidied(Box::new(Tidy { pointer, replaced: replaced.collect() }))
             }
+            Act::ReadAll { run, .. } => Event::All(Box::new(self.all(run))),
+            Act::ListRuns { before, .. } => {
+                let old = self.runs_seen().into_iter().filter(|_| before > self.began);
+                Event::Runs(old.collect())
+            }
+            Act::ReadKept { head, pending, .. } => {
+                let ends = [self.pointer().map(|pointer| pointer.run), head];
+                let ends = ends.into_iter().flatten();
+                let mut kept: BTreeSet<RunId> = ends.flat_map(|end| self.all(end).runs).collect();
+                let pending = pending.and_then(|run| self.manifest(run));
+                kept.extend(pending.into_iter().flat_map(|manifest| manifest.replaces));
+                Event::Kept(kept)
+            }
+            Act::ReadOrphans { runs, .. } => {
+                Event::Orphans(runs.into_iter().map(|run| self.orphan(run)).collect())
+            }
+            Act::ListFiles { run, .. } => {
+                let manifest = self.manifest(run).unwrap();
+                Event::Files(manifest.files.into_iter().map(|file| file.key).collect())
+            }
             Act::ListUploads { run, .. } => {
                 let folder = format!("orders/extract_run={run}/");
                 let found = self.uploads.iter().filter(|(key, _)| key.starts_with(&folder));
                 Event::Uploads(found.cloned().collect())
             }
             Act::Write(_) | Act::End(_) => unreachable!("not a read"),
+        }
+    }
+
+    fn all(&self, run: RunId) -> Listing {
+        let (mut listing, mut next) = (Listing::default(), Some(run));
+        while let Some(manifest) = next.and_then(|run| self.manifest(run)) {
+            next = manifest.parent.filter(|_| manifest.earlier.is_none());
+            listing.prepend(manifest);
+        }
+        listing
+    }
+
+    /// Every run that left a control object.
+    pub(crate) fn runs_seen(&self) -> BTreeSet<RunId> {
+        let names = self.objects.keys().filter_map(|key| key.strip_prefix("orders/_tidemark/"));
+        names.filter_map(|name| name.split('/').next()?.parse().ok()).collect()
+    }
+
+    fn orphan(&self, run: RunId) -> Orphan {
+        let plan = format!("orders/_tidemark/{run}/plan.json");
+        let (data, control) =
+            (format!("orders/extract_run={run}/"), format!("orders/_tidemark/{run}/"));
+        let uploads = self.uploads.iter().filter(|(key, _)| key.starts_with(&data));
+        let files = self.files.iter().filter(|key| key.starts_with(&data));
+        let objects = self.objects.keys().filter(|key| key.starts_with(&control) && **key != plan);
+        Orphan {
+            run,
+            source: self.object(&plan).map(|plan: Plan| plan.source),
+            uploads: uploads.cloned().collect(),
+            keys: files.chain(objects).cloned().collect(),
+            plan,
         }
     }
 
@@ -317,7 +382,7 @@ impl Stores {
         let pointer = self.pointer().unwrap();
         let run = self.run().unwrap();
         assert_eq!(Some(pointer.run), run.head.map(|head| head.run));
-        assert_eq!(run.todo, None);
+        assert!(run.todo.is_none_or(|todo| !todo.pointer), "the pointer is behind");
         let mut expected = BTreeSet::new();
         let mut next = Some(pointer.run);
         while let Some(run) = next {

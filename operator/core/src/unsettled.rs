@@ -1,0 +1,50 @@
+//! In: the settle Jobs of an attempt and their pods. Out: why its run could not be ended.
+//! Bound: one attempt. Fails: never.
+
+use crds::{Reason, Report};
+
+use crate::attempt::{Attempt, name};
+use crate::ending::Ending;
+use crate::observed::Observed;
+use crate::pods::{end, pods_of};
+
+/// What settle pods said, the newest first.
+fn said<'a>(seen: &'a Observed, attempt: &'a Attempt) -> impl Iterator<Item = Report> + 'a {
+    let jobs = attempt.settles.iter().rev();
+    jobs.filter_map(|(_, job)| Some(pods_of(&seen.pods, job).find_map(end)?.report))
+}
+
+/// Whether a decided run cannot be completed: only a human can go on.
+pub(crate) fn is_stuck(seen: &Observed, attempt: &Attempt) -> bool {
+    said(seen, attempt).any(|report| report.reason == Reason::CommitStuck)
+}
+
+/// Why the run of an attempt that ended so could not be settled, in settle's own words where it had
+/// any.
+pub(crate) fn report(seen: &Observed, attempt: &Attempt, ending: &Ending) -> Report {
+    let settle = attempt.settles.last().map(|(_, job)| name(job)).unwrap_or_default();
+    let number = attempt.number;
+    let ended = format!("it had ended so: {}", ending.report.message);
+    let (reason, message, mend) = match said(seen, attempt).next() {
+        Some(Report { reason: Reason::CommitStuck, message, remedy }) => {
+            (Reason::CommitStuck, format!("attempt {number}: {message}"), remedy)
+        }
+        Some(Report { reason, message, remedy }) => (
+            Reason::SettleFailed,
+            format!(
+                "the run of attempt {number} could not be settled: {reason}: {message}; {ended}"
+            ),
+            remedy,
+        ),
+        None => (
+            Reason::SettleFailed,
+            format!(
+                "the run of attempt {number} could not be settled: Job {settle} said nothing; {ended}"
+            ),
+            format!("read the events and the log of Job {settle}, mend what they name"),
+        ),
+    };
+    let mend = if mend.is_empty() { format!("read the log of Job {settle}") } else { mend };
+    let remedy = format!("{mend}; then annotate the object with tidemark.dev/requested-at");
+    Report::new(reason, message, remedy)
+}

@@ -1,0 +1,121 @@
+//! What people do by hand: look whether all is well, move the watermark, undo a run that is stuck.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use harness::{Access, Bed, SourceFixture, wait_until};
+use serde_json::{Value, json};
+
+const STEP: Duration = Duration::from_mins(1);
+
+async fn table(source: &SourceFixture, rows: u32) -> Result<Value> {
+    let sql = format!(
+        "create table t (id int primary key); insert into t select generate_series(1, {rows})"
+    );
+    source.bed.psql(&source.database, &sql).await?;
+    let mut job = source.job("public.t", "PE");
+    job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int" });
+    Ok(job)
+}
+
+/// Runs a tool that is to end with that code; its output as JSON, or its error.
+async fn tool(source: &SourceFixture, sub_command: &str, job: &Value, code: i32) -> Result<Value> {
+    let output = source.bed.output(source.command(sub_command, job)?, "", STEP).await?;
+    ensure!(output.code == Some(code), "{sub_command}: {:?} {}", output.code, output.stderr);
+    Ok(serde_json::from_str(output.stdout.trim()).unwrap_or_else(|_| json!(output.stderr)))
+}
+
+#[test]
+fn verify_finds_what_is_not_as_it_was_recorded() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::new(bed, "verify").await?;
+        let job = table(&source, 100).await?;
+        source.run(&job).await?;
+        bed.psql(&source.database, "insert into t select generate_series(101, 150)").await?;
+        source.run(&job).await?;
+        let said = source.verify(&job).await?;
+        ensure!(said["runs"] == 2 && said["rows"] == 150, "{said}");
+
+        let keys = bed.keys(&source.bucket, "public.t/extract_run=").await?;
+        let (lost, kept) = (keys.first().context("a file")?, keys.last().context("another")?);
+        let s3 = bed.s3(Access::Admin);
+        s3.delete_object().bucket(&source.bucket).key(lost).send().await?;
+        let copy = format!("{}/{kept}", source.bucket);
+        let stranger = "public.t/extract_run=x/copy.parquet";
+        s3.copy_object().bucket(&source.bucket).key(stranger).copy_source(copy).send().await?;
+        let said = tool(&source, "verify", &job, 10).await?.to_string();
+        ensure!(said.contains("is not there") && said.contains("complete"), "{said}");
+        ensure!(said.contains("belongs to no published run"), "{said}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_watermark_is_moved_under_the_revision_that_was_looked_at() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::new(bed, "moved").await?;
+        let job = table(&source, 100).await?;
+        source.run(&job).await?;
+        let shown = tool(&source, "watermark get", &job, 0).await?;
+        ensure!(shown["watermark"] == "100" && shown["state"] == "Y", "{shown}");
+        let rev = shown["rev"].as_u64().context("rev")?;
+        let late = format!("watermark rewind --value 40 --by ann --rev {}", rev - 1);
+        let said = tool(&source, &late, &job, 10).await?;
+        ensure!(said.to_string().contains("RevisionChanged"), "{said}");
+        let up = format!("watermark rewind --value 400 --by ann --rev {rev}");
+        let said = tool(&source, &up, &job, 10).await?;
+        ensure!(said.to_string().contains("below the stored watermark"), "{said}");
+        let moved = format!("watermark rewind --value 40 --by ann --rev {rev}");
+        let shown = tool(&source, &moved, &job, 0).await?;
+        ensure!(shown["watermark"] == "40" && shown["set"]["by"] == "ann", "{shown}");
+        let said = source.run(&job).await?;
+        ensure!(said["rows"] == 60 && said["watermark"] == "100", "{said}");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_decided_run_whose_upload_is_gone_waits_for_a_humans_word() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::new(bed, "stuck").await?;
+        let job = table(&source, 100).await?;
+        let gate = source.file("gate");
+        let mut command = source.command("run", &job)?;
+        command
+            .env("TIDEMARK_TEST_PAUSE", format!("after-decide={}", gate.display()))
+            .env("TIDEMARK_LEASE_SECONDS", "2");
+        let mut child = command.stderr(std::process::Stdio::null()).spawn()?;
+        wait_until("the pause", STEP, async || {
+            ensure!(gate.exists(), "not reached");
+            Ok(())
+        })
+        .await?;
+        child.kill().await?;
+        std::fs::remove_file(&gate)?;
+        let s3 = bed.s3(Access::Admin);
+        let open = s3.list_multipart_uploads().bucket(&source.bucket).send().await?;
+        let upload = open.uploads().first().context("an upload")?.clone();
+        let abort = s3.abort_multipart_upload().bucket(&source.bucket);
+        abort
+            .key(upload.key().unwrap_or_default())
+            .upload_id(upload.upload_id().unwrap_or_default())
+            .send()
+            .await?;
+        let stuck = source.try_run(&job).await?;
+        ensure!(stuck.code == Some(10) && stuck.stderr.contains("CommitStuck"), "{}", stuck.stderr);
+        ensure!(stuck.stderr.contains("settle --force"), "no remedy: {}", stuck.stderr);
+
+        let before = source.run_item("public.t").await?.context("item R")?;
+        let run = before["run"].as_str().context("run")?;
+        tool(&source, &format!("settle --by ann --force {run}"), &job, 0).await?;
+        let after = source.run_item("public.t").await?.context("item R")?;
+        ensure!(after["state"] == "failed" && after["owed"] == before["window"], "{after}");
+        let said = source.run(&job).await?;
+        ensure!(said["rows"] == 100, "{said}");
+        source.verify(&job).await?;
+        Ok(())
+    })
+}

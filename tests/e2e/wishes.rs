@@ -1,0 +1,403 @@
+//! Life of a run on the real cluster: what a manifest wishes is kept, what is mended goes on at once, and
+//! of two operators one is enough.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail, ensure};
+use harness::{Bed, Release, condition, wait_until};
+use serde_json::{Value, json};
+
+/// How long a step of a run may take on a busy machine.
+const STEP: Duration = Duration::from_secs(90);
+/// Name of the table and of its object.
+const NAME: &str = "events";
+
+#[test]
+fn a_suspended_run_is_stopped_and_settled_and_takes_the_same_window_when_it_is_resumed()
+-> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let pause = "--worker-env=TIDEMARK_TEST_PAUSE=before-record@1";
+        let release = Release::new(bed, "suspend", &[pause]).await?;
+        rows(&release, 1, 1000).await?;
+        let mut job = release.source.job(NAME, "PE");
+        job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int" });
+        job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 2 });
+        release.apply(&job).await?;
+        run_in(&release, "running").await?;
+        wait_until("open uploads", STEP, async || {
+            let open = release.source.open_uploads().await?;
+            ensure!(open == 2, "{open}");
+            Ok(())
+        })
+        .await?;
+        patch(&release, json!({ "suspend": true })).await?;
+        let object = release.condition(NAME, "Suspended", STEP).await?;
+        ensure!(object["status"]["phase"] == "Suspended", "{}", object["status"]);
+        for other in ["Reconciling", "Stalled", "Failed", "Complete"] {
+            ensure!(condition(&object, other)["status"] == "False", "{}", object["status"]);
+        }
+        let run = release.source.run_item(NAME).await?.context("run item")?;
+        ensure!(run["state"] == "failed" || run["state"] == "aborted", "{run}");
+        ensure!(release.source.open_uploads().await? == 0, "open uploads");
+        wait_until("the end of its pods", STEP, async || {
+            let pods = of_object(&release, "pods", "status.phase=Running").await?;
+            ensure!(pods.is_empty(), "{pods}");
+            Ok(())
+        })
+        .await?;
+
+        rows(&release, 1001, 1500).await?;
+        patch(&release, json!({ "suspend": false })).await?;
+        let object = release.condition(NAME, "Complete", STEP).await?;
+        let status = &object["status"];
+        ensure!(status["attempt"] == 2 && status["retry"] == Value::Null, "{status}");
+        ensure!(status["window"]["high"] == run["window"]["high"], "{status} {run}");
+        ensure!(status["rows"] == 1000, "{status}");
+        published(&release, 1).await
+    })
+}
+
+#[test]
+fn an_edit_in_mid_run_is_said_and_run_afterwards() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let release = Release::new(bed, "edit", &[]).await?;
+        rows(&release, 1, 1000).await?;
+        lock(&release).await?;
+        release.apply(&release.source.job(NAME, "FE")).await?;
+        run_in(&release, "claimed").await?;
+        patch(&release, json!({ "extract": { "partition": { "column": "id", "count": 2 } } }))
+            .await?;
+        says(&release, "a run of generation 2 follows").await?;
+        unlock(&release).await?;
+        wait_until("both runs", STEP, async || {
+            let object = release.get(&["extractjob", NAME]).await?;
+            let status = &object["status"];
+            ensure!(status["phase"] == "Complete" && status["attempt"] == 2, "{status}");
+            ensure!(status["observedGeneration"] == 2 && status["files"] == 2, "{status}");
+            Ok(())
+        })
+        .await?;
+        published(&release, 2).await
+    })
+}
+
+#[test]
+fn a_coordinator_that_never_started_makes_room_once_the_manifest_is_mended() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let release = Release::new(bed, "mended", &["--pod-start-wait=2"]).await?;
+        rows(&release, 1, 1000).await?;
+        let mut job = release.source.job(NAME, "FE");
+        job["spec"]["source"]["credentials"]["secretRef"]["name"] = json!("misspelt");
+        release.apply(&job).await?;
+        wait_until("the complaint", STEP, async || {
+            let object = release.get(&["extractjob", NAME]).await?;
+            let planned = condition(&object, "Planned");
+            ensure!(planned["reason"] == "CredentialsMissing", "{}", object["status"]);
+            Ok(())
+        })
+        .await?;
+        let right = json!({ "source": { "credentials": { "secretRef": { "name": "database" } } } });
+        patch(&release, right).await?;
+        let object = release.condition(NAME, "Complete", STEP).await?;
+        let status = &object["status"];
+        ensure!(status["attempt"] == 2 && status["retry"] == Value::Null, "{status}");
+        ensure!(jobs(&release, "settle").await? == 0, "a settled run");
+        published(&release, 1).await
+    })
+}
+
+#[test]
+fn an_extract_job_that_a_quota_refuses_makes_way_and_comes_back() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let release = Release::new(bed, "refused", &["--extract-start-wait=5"]).await?;
+        rows(&release, 1, 1000).await?;
+        release.kubectl(&["create", "quota", "jobs", "--hard=count/jobs.batch=1"]).await?;
+        wait_until("the quota", STEP, async || {
+            let quota = release.get(&["quota", "jobs"]).await?;
+            ensure!(quota["status"]["used"]["count/jobs.batch"] == "0", "{quota}");
+            Ok(())
+        })
+        .await?;
+        let mut job = release.source.job(NAME, "FE");
+        job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 2 });
+        job["spec"]["retry"] = json!({ "runs": 1 });
+        release.apply(&job).await?;
+        says(&release, "exceeded quota").await?;
+        wait_until("the end of the attempt", STEP, async || {
+            let label = format!("tidemark.dev/extract-job={NAME},tidemark.dev/role=coordinator");
+            let jobs = release.get(&["jobs", "-l", &label]).await?;
+            let note = &jobs["items"][0]["metadata"]["annotations"]["tidemark.dev/ending"];
+            ensure!(note.as_str().is_some_and(|it| it.contains("ExtractNotStarted")), "{jobs}");
+            Ok(())
+        })
+        .await?;
+        release.kubectl(&["delete", "quota", "jobs"]).await?;
+        let object = release.condition(NAME, "Complete", STEP).await?;
+        let status = &object["status"];
+        // it was the only run that retry.runs allows: to make way costs nothing
+        ensure!(status["attempt"] == 2 && status["retry"] == Value::Null, "{status}");
+        published(&release, 1).await
+    })
+}
+
+#[test]
+fn what_follows_publication_is_done_though_the_object_is_deleted() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let pause = "--worker-env=TIDEMARK_TEST_PAUSE=after-yes@1";
+        let release = Release::new(bed, "deltodo", &[pause]).await?;
+        rows(&release, 1, 1000).await?;
+        release.apply(&release.source.job(NAME, "FE")).await?;
+        run_in(&release, "Y").await?;
+        let run = release.source.run_item(NAME).await?.context("run item")?;
+        ensure!(run["todo"]["pointer"] == true, "{run}");
+        release.kubectl(&["delete", "extractjob", NAME, "--wait=false"]).await?;
+        gone(&release, &release.namespace).await?;
+        let run = release.source.run_item(NAME).await?.context("run item")?;
+        ensure!(run["todo"] == Value::Null, "{run}");
+        published(&release, 1).await
+    })
+}
+
+#[test]
+fn finished_jobs_expire_and_what_is_complete_stays_so() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let release = Release::new(bed, "ttl", &["--resync=1"]).await?;
+        rows(&release, 1, 1000).await?;
+        let mut job = release.source.job(NAME, "FE");
+        job["spec"]["worker"] = json!({ "ttlSecondsAfterFinished": 1 });
+        release.complete(&job).await?;
+        wait_until("the end of the Jobs", STEP, async || {
+            let left = of_object(&release, "jobs,pods", "").await?;
+            ensure!(left.is_empty(), "{left}");
+            Ok(())
+        })
+        .await?;
+        let before = release.metric("reconciles_total").await?;
+        wait_until("further looks", STEP, async || {
+            let now = release.metric("reconciles_total").await?;
+            ensure!(now >= before + 3, "{before}, then {now}");
+            Ok(())
+        })
+        .await?;
+        let object = release.get(&["extractjob", NAME]).await?;
+        let status = &object["status"];
+        ensure!(status["phase"] == "Complete" && status["attempt"] == 1, "{status}");
+        // one object: between its looks it is scheduled, and nothing waits
+        wait_until("an empty queue", STEP, async || {
+            let queue = (release.metric("queue").await?, release.metric("scheduled").await?);
+            ensure!(queue == (0, 1), "{queue:?}");
+            Ok(())
+        })
+        .await?;
+        published(&release, 1).await
+    })
+}
+
+#[test]
+fn a_run_that_takes_too_long_is_stopped_and_told() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let release = Release::new(bed, "deadline", &[]).await?;
+        rows(&release, 1, 1000).await?;
+        lock(&release).await?;
+        let mut job = release.source.job(NAME, "FE");
+        job["spec"]["activeDeadlineSeconds"] = json!(10);
+        job["spec"]["retry"] = json!({ "runs": 1 });
+        release.apply(&job).await?;
+        let object = release.condition(NAME, "Failed", STEP).await?;
+        let failed = condition(&object, "Failed");
+        ensure!(failed["reason"] == "DeadlineExceeded", "{failed}");
+        ensure!(object["status"]["extractSuccessful"] == "N", "{}", object["status"]);
+        let run = release.source.run_item(NAME).await?.context("run item")?;
+        ensure!(run["state"] == "failed", "{run}");
+        unlock(&release).await
+    })
+}
+
+#[test]
+fn of_two_operators_the_other_goes_on_when_the_leader_dies() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let args = ["--lease-duration=3", "--resync=1"];
+        let release = Release::with(bed, "leader", &args, json!({ "replicas": 2 })).await?;
+        rows(&release, 1, 1000).await?;
+        lock(&release).await?;
+        let mut job = release.source.job(NAME, "FE");
+        job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 2 });
+        release.apply(&job).await?;
+        run_in(&release, "claimed").await?;
+        let first = leader(&release).await?;
+        let pods = release.get(&["pods", "-l", "!tidemark.dev/role", "-o", "name"]).await?;
+        ensure!(pods["items"].as_array().is_some_and(|all| all.len() == 2), "{pods}");
+        release.kill_pod(&first).await?;
+        unlock(&release).await?;
+        let object = release.condition(NAME, "Complete", STEP).await?;
+        ensure!(object["status"]["attempt"] == 1, "{}", object["status"]);
+        let second = leader(&release).await?;
+        ensure!(first != second, "{first} leads");
+        ensure!(jobs(&release, "coordinator").await? == 1, "coordinators");
+        ensure!(jobs(&release, "extract").await? == 1, "extract Jobs");
+        ensure!(jobs(&release, "settle").await? == 0, "a settled run");
+        published(&release, 1).await?;
+
+        // one that is told to stop gives the lease back: the next one need not wait for its end
+        release.kubectl(&["delete", "pod", &second]).await?;
+        release.request(NAME, "again").await?;
+        release.again(NAME, "again").await?;
+        published(&release, 2).await
+    })
+}
+
+#[test]
+fn a_namespace_that_is_deleted_does_not_wait_for_its_objects() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let other = bed.namespace("doomed").await?;
+        let values = json!({ "extractNamespaces": [other] });
+        let release = Release::with(bed, "doom", &["--pod-start-wait=2"], values).await?;
+        // the Role of the namespace may go before its objects do: as with `clusterWide`, this one stays
+        let account = format!("--serviceaccount={}:tidemark-operator", release.namespace);
+        let role = format!("{other}-objects");
+        let rules = [
+            "--verb=get,list,watch,patch,update",
+            "--resource=extractjobs.tidemark.dev,extractjobs.tidemark.dev/status,jobs.batch,pods",
+        ];
+        bed.kubectl(&[&["create", "clusterrole", &role][..], &rules].concat()).await?;
+        bed.kubectl(&["create", "clusterrolebinding", &role, "--clusterrole", &role, &account])
+            .await?;
+        let mut job = release.source.job(NAME, "FE");
+        job["metadata"]["namespace"] = json!(other);
+        bed.kubectl_with(&["apply", "-f", "-"], &job.to_string()).await?;
+        wait_until("the finalizer", STEP, async || {
+            let object = bed.get(&other, &["extractjob", NAME]).await?;
+            let names = object["metadata"]["finalizers"].as_array().context("no finalizer yet")?;
+            ensure!(names.len() == 1, "{names:?}");
+            Ok(())
+        })
+        .await?;
+        bed.kubectl(&["delete", "namespace", &other, "--wait=false"]).await?;
+        gone(&release, &other).await?;
+        wait_until("the end of the namespace", STEP, async || {
+            let left = bed
+                .kubectl(&["get", "namespace", &other, "--ignore-not-found", "-o", "json"])
+                .await?;
+            ensure!(left.is_empty(), "{left}");
+            Ok(())
+        })
+        .await?;
+        bed.kubectl(&["delete", "clusterrolebinding,clusterrole", &role]).await.map(|_| ())
+    })
+}
+
+/// The pod that leads.
+async fn leader(release: &Release) -> Result<String> {
+    wait_until("a leader", STEP, async || {
+        let lease = release.get(&["lease", "tidemark"]).await?;
+        let holder = lease["spec"]["holderIdentity"].as_str().filter(|name| !name.is_empty());
+        Ok(holder.context("nobody leads")?.to_owned())
+    })
+    .await
+}
+
+/// Adds rows to the table, which is made first.
+async fn rows(release: &Release, from: u32, to: u32) -> Result<()> {
+    let sql = format!(
+        "create table if not exists {NAME} (id bigint primary key, name text);
+         insert into {NAME} select i, 'event ' || i from generate_series({from}, {to}) i"
+    );
+    release.source.bed.psql(&release.source.database, &sql).await.map(|_| ())
+}
+
+/// Holds every reader of the table, and so the coordinator that has claimed it.
+async fn lock(release: &Release) -> Result<()> {
+    let id = &release.source.database;
+    let sql = format!("begin; lock table {NAME}; prepare transaction '{id}'");
+    release.source.bed.psql(id, &sql).await.map(|_| ())
+}
+
+async fn unlock(release: &Release) -> Result<()> {
+    let id = &release.source.database;
+    release.source.bed.psql(id, &format!("rollback prepared '{id}'")).await.map(|_| ())
+}
+
+async fn patch(release: &Release, spec: Value) -> Result<()> {
+    let patch = json!({ "spec": spec }).to_string();
+    release.kubectl(&["patch", "extractjob", NAME, "--type=merge", "-p", &patch]).await.map(|_| ())
+}
+
+/// Waits until the run has that state.
+async fn run_in(release: &Release, state: &str) -> Result<()> {
+    let seen = wait_until(&format!("state {state}"), STEP, async || {
+        let run = release.source.run_item(NAME).await?.context("no run yet")?;
+        ensure!(run["state"] == state, "{run}");
+        Ok(())
+    })
+    .await;
+    match seen {
+        Ok(()) => Ok(()),
+        Err(error) => {
+            bail!("{error:#}\n{}", release.source.bed.describe(&release.namespace).await)
+        }
+    }
+}
+
+/// Waits until the object's conditions say so.
+async fn says(release: &Release, words: &str) -> Result<()> {
+    wait_until(words, STEP, async || {
+        let object = release.get(&["extractjob", NAME]).await?;
+        let said = condition(&object, "Reconciling");
+        ensure!(said["message"].as_str().is_some_and(|said| said.contains(words)), "{said}");
+        Ok(())
+    })
+    .await
+}
+
+/// Waits until the object, its Jobs and its pods are gone from a namespace.
+async fn gone(release: &Release, namespace: &str) -> Result<()> {
+    let bed = release.source.bed;
+    wait_until("the object to go away", STEP, async || {
+        let object =
+            ["-n", namespace, "get", "extractjob", NAME, "--ignore-not-found", "-o", "name"];
+        let object = bed.kubectl(&object).await?;
+        let label = format!("tidemark.dev/extract-job={NAME}");
+        let args = ["-n", namespace, "get", "jobs,pods", "-l", &label, "-o", "name"];
+        let left = bed.kubectl(&args).await?;
+        ensure!(object.is_empty() && left.is_empty(), "{object} {left}");
+        Ok(())
+    })
+    .await
+}
+
+/// Names of what an object has of these kinds.
+async fn of_object(release: &Release, kinds: &str, fields: &str) -> Result<String> {
+    let label = format!("tidemark.dev/extract-job={NAME}");
+    let selector = format!("--field-selector={fields}");
+    let mut args = vec!["get", kinds, "-l", &label, "-o", "name"];
+    if !fields.is_empty() {
+        args.push(&selector);
+    }
+    release.kubectl(&args).await
+}
+
+/// How many Jobs of a role the object has.
+async fn jobs(release: &Release, role: &str) -> Result<usize> {
+    let labels = format!("tidemark.dev/extract-job={NAME},tidemark.dev/role={role}");
+    let jobs = release.get(&["jobs", "-l", &labels]).await?;
+    Ok(jobs["items"].as_array().context("items")?.len())
+}
+
+/// So many runs came to be published, and the last of them is what readers see.
+async fn published(release: &Release, runs: u64) -> Result<()> {
+    wait_until("the published runs", STEP, async || {
+        let found = release.published(NAME).await?;
+        ensure!(found == runs, "{found} runs, not {runs}");
+        Ok(())
+    })
+    .await
+}

@@ -1,0 +1,119 @@
+//! The sweeper: what dead runs left is removed once it is older than the grace.
+//!
+//! Runs are listed first, `R` and the pointer read after that: a run that is listed and not kept
+//! by what is read later can never come to life again. Runs keep their plan to the last, since it
+//! says whose they are.
+
+use std::collections::BTreeSet;
+
+use crds::RunId;
+
+use super::{Act, Carrier, Effect, Ending, Phase, Seen, Why, carry};
+
+/// Runs that one process removes at most: the rest is the next one's.
+const RUNS_MAX: usize = 100;
+
+/// What the process was about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// Its run is published.
+    Publish,
+    /// It has settled.
+    Settle,
+}
+
+/// What a dead run left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orphan {
+    /// The run.
+    pub run: RunId,
+    /// Key of the source by its plan; absent where there is none.
+    pub source: Option<String>,
+    /// Open uploads: key and id.
+    pub uploads: Vec<(String, String)>,
+    /// Keys of its objects but for the plan.
+    pub keys: Vec<String>,
+    /// Key of the plan.
+    pub plan: String,
+}
+
+pub(super) fn list(carrier: Carrier, after: After) -> (Carrier, Act) {
+    let uri = carrier.task().spec.output.uri.clone();
+    let before = carrier.now.saturating_sub(carrier.grace_seconds);
+    carrier.go(Phase::ListingRuns(after), Act::ListRuns { uri, before })
+}
+
+pub(super) fn listed(carrier: Carrier, runs: Vec<RunId>, after: After) -> (Carrier, Act) {
+    if runs.is_empty() { end(carrier, after) } else { carrier.look(Why::Orphans(runs, after)) }
+}
+
+/// Without `R` everything is kept: it cannot be told what is alive.
+pub(super) fn seen(
+    carrier: Carrier,
+    seen: &Seen,
+    runs: Vec<RunId>,
+    after: After,
+) -> (Carrier, Act) {
+    let Some(run) = &seen.run else { return end(carrier, after) };
+    let uri = carrier.task().spec.output.uri.clone();
+    let head = run.head.as_ref().filter(|head| head.uri == uri).map(|head| head.run);
+    let pending = run.todo.as_ref().and_then(|todo| todo.removal_of);
+    let runs: Vec<RunId> = runs.into_iter().filter(|listed| *listed != run.run).collect();
+    carrier.go(Phase::Keeping(runs, after), Act::ReadKept { uri, head, pending })
+}
+
+pub(super) fn kept(
+    carrier: Carrier,
+    runs: Vec<RunId>,
+    kept: &BTreeSet<RunId>,
+    after: After,
+) -> (Carrier, Act) {
+    let dead = runs.into_iter().filter(|run| !kept.contains(run));
+    let dead: Vec<RunId> = dead.take(RUNS_MAX).collect();
+    if dead.is_empty() {
+        return end(carrier, after);
+    }
+    let uri = carrier.task().spec.output.uri.clone();
+    carrier.go(Phase::Finding(after), Act::ReadOrphans { uri, runs: dead })
+}
+
+/// Only what its plan says is this source's.
+pub(super) fn found(carrier: Carrier, orphans: Vec<Orphan>, after: After) -> (Carrier, Act) {
+    let uri = carrier.task().spec.output.uri.clone();
+    let source = carrier.task().tracking.key.clone();
+    let ours: Vec<Orphan> =
+        orphans.into_iter().filter(|orphan| orphan.source.as_deref() == Some(&source)).collect();
+    let mut effects = Vec::new();
+    for orphan in &ours {
+        effects.extend(orphan.uploads.iter().map(|(key, upload_id)| Effect::Abort {
+            uri: uri.clone(),
+            key: key.clone(),
+            upload_id: upload_id.clone(),
+        }));
+        effects.extend(
+            orphan.keys.iter().map(|key| Effect::Delete { uri: uri.clone(), key: key.clone() }),
+        );
+    }
+    let plans: Vec<String> = ours.into_iter().map(|orphan| orphan.plan).collect();
+    if effects.is_empty() {
+        return forget(carrier, plans, after);
+    }
+    carrier.go(Phase::Sweeping(plans, after), Act::Write(effects))
+}
+
+pub(super) fn forget(carrier: Carrier, plans: Vec<String>, after: After) -> (Carrier, Act) {
+    if plans.is_empty() {
+        return end(carrier, after);
+    }
+    let uri = carrier.task().spec.output.uri.clone();
+    let effects = plans.into_iter().map(|key| Effect::Delete { uri: uri.clone(), key }).collect();
+    carrier.go(Phase::Forgetting(after), Act::Write(effects))
+}
+
+/// A sweep that fails is the next process's: what was to be done is done.
+pub(super) fn end(carrier: Carrier, after: After) -> (Carrier, Act) {
+    match after {
+        After::Publish => carry::published(carrier),
+        After::Settle => carrier.end(Ending::Settled),
+    }
+}

@@ -1,0 +1,91 @@
+//! FORCE: a human undoes a decided run that cannot be completed. From `reverting` on, whoever finds
+//! the run carries the undo: all uploads are aborted, then its completed files deleted, then it has
+//! failed.
+
+use crds::tracking::{RunItem, RunState};
+use crds::{Reason, Report};
+
+use super::{
+    Act, AfterSweep, Carrier, Effect, Ending, Phase, Role, Seen, Sweep, TRIES_MAX, Then, Why,
+    carry, settle, transitions,
+};
+use crate::error::Failure;
+
+/// FORCE, if the run is the one that the human named, and still decided.
+pub(super) fn force(carrier: Carrier, seen: &Seen, tries: u32) -> (Carrier, Act) {
+    let Role::Force { run: named, by, .. } = carrier.role.clone() else {
+        return carrier.end(Ending::Settled);
+    };
+    let Some(run) = seen.run.clone().filter(|run| run.run == named && tries <= TRIES_MAX) else {
+        return carrier.end(Ending::Failed(not_stuck("is not the run that holds the source")));
+    };
+    match run.state {
+        RunState::Committing => {
+            let change = transitions::force(&run, undone(&by));
+            carrier.track(Phase::Forcing(tries), change.transaction)
+        }
+        RunState::Reverting => revert(carrier, &run, Then::Finish),
+        // undone before, or by another meanwhile
+        RunState::Failed => carrier.end(Ending::Settled),
+        RunState::Published => carrier.end(Ending::Failed(not_stuck("is published"))),
+        RunState::Claimed | RunState::Running | RunState::Aborted => {
+            carrier.end(Ending::Failed(not_stuck("is not decided, so it needs no force")))
+        }
+    }
+}
+
+fn not_stuck(what: &str) -> Failure {
+    Failure::permanent(
+        Reason::NotStuck,
+        format!("the named run {what}"),
+        "look at it with `tidemark watermark get`",
+    )
+}
+
+fn undone(by: &str) -> Report {
+    Report::new(
+        Reason::Reverted,
+        format!("{by} undid the decided run by hand; its window is taken again"),
+        "set tidemark.dev/requested-at to start the next attempt",
+    )
+}
+
+/// A carrier that read `committing` before may still complete uploads: so uploads go first, and
+/// what it completed goes after them.
+pub(super) fn revert(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier, Act) {
+    let after = AfterSweep::Revert(Box::new(run.clone()), then);
+    let sweep = Sweep { uri: run.uri.clone(), run: run.run, passes: 2, then: after };
+    settle::sweep(carrier, sweep)
+}
+
+pub(super) fn list(carrier: Carrier, run: RunItem, then: Then) -> (Carrier, Act) {
+    let act = Act::ListFiles { uri: run.uri.clone(), run: run.run };
+    carrier.go(Phase::ListingFiles(Box::new(run), then), act)
+}
+
+pub(super) fn delete(
+    carrier: Carrier,
+    run: RunItem,
+    keys: &[String],
+    then: Then,
+) -> (Carrier, Act) {
+    if keys.is_empty() {
+        return reverted(carrier, &run, then);
+    }
+    let effects =
+        keys.iter().map(|key| Effect::Delete { uri: run.uri.clone(), key: key.clone() }).collect();
+    carrier.go(Phase::Undoing(Box::new(run), then), Act::Write(effects))
+}
+
+pub(super) fn reverted(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier, Act) {
+    let change = transitions::reverted(run);
+    carrier.track(Phase::Reverting(then), change.transaction)
+}
+
+/// The undo holds, or another carrier of it was faster.
+pub(super) fn ended(carrier: Carrier, then: Then) -> (Carrier, Act) {
+    match then {
+        Then::Finish => carrier.look(Why::Force(1)),
+        Then::Claim | Then::Settle => carry::finish(carrier, then),
+    }
+}

@@ -1,0 +1,199 @@
+//! What is done after DECIDE by other hands and at other times: the undo of a run that is stuck,
+//! the removal that is put off.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by failing")]
+
+#[allow(dead_code, reason = "each test file uses a part of it")]
+mod stores;
+
+use crds::extract_job::ExtractType;
+use crds::tracking::RunState;
+use crds::{Reason, Task};
+use stores::{Stores, order, task};
+use worker_core::commits::watermark::{Wish, set};
+use worker_core::commits::{Carrier, Effect, Ending, GRACE_SECONDS, Role};
+
+const LEASE: i64 = 600;
+
+fn hold(task: Task) -> Carrier {
+    Carrier::new(Role::Hold { task: Box::new(task), last: false }, LEASE)
+}
+
+fn settle(attempt: u32) -> Carrier {
+    let task = Box::new(task("a", attempt, ExtractType::PE));
+    Carrier::new(Role::Settle { task, order: Box::new(order(false, false)) }, LEASE)
+}
+
+/// Decided, one upload completed, the other lost: nobody can carry it.
+fn stuck() -> Stores {
+    let mut stores = Stores::new();
+    // claim, source.json, plan, PIN, manifest, DECIDE, the first completion
+    assert!(stores.drive(hold(task("a", 1, ExtractType::PE)), 7).is_none());
+    let decided = stores.run().unwrap().run;
+    stores.uploads.retain(|(key, _)| !key.contains("part-1"));
+    let ending = stores.drive(settle(1), usize::MAX).unwrap();
+    let Ending::Failed(failure) = ending else { panic!("{ending:?}") };
+    assert_eq!(failure.report.reason, Reason::CommitStuck);
+    assert_eq!((stores.run().unwrap().run, stores.files.len()), (decided, 1));
+    stores
+}
+
+fn force(stores: &Stores) -> Carrier {
+    let run = stores.run().unwrap().run;
+    let task = Box::new(task("a", 1, ExtractType::PE));
+    Carrier::new(Role::Force { task, run, by: "ann".to_owned() }, LEASE)
+}
+
+#[test]
+fn a_stuck_run_is_undone_on_a_humans_word_and_its_window_taken_again() {
+    let mut stores = stuck();
+    let window = stores.run().unwrap().window;
+    assert_eq!(stores.drive(force(&stores), usize::MAX).unwrap(), Ending::Settled);
+    let run = stores.run().unwrap();
+    assert_eq!((run.state, run.owed), (RunState::Failed, window.clone()));
+    assert!(stores.files.is_empty() && stores.uploads.is_empty(), "something is left");
+    stores.drive(hold(task("a", 2, ExtractType::PE)), usize::MAX).unwrap();
+    assert_eq!(stores.run().unwrap().window, window);
+    stores.check();
+}
+
+#[test]
+fn whoever_finds_a_run_that_is_being_undone_carries_the_undo() {
+    for dies_after in 1..5 {
+        for by_claim in [false, true] {
+            let mut stores = stuck();
+            stores.drive(force(&stores), dies_after);
+            let carrier = if by_claim { hold(task("a", 2, ExtractType::PE)) } else { settle(1) };
+            stores.drive(carrier, usize::MAX).unwrap();
+            let run = stores.run().unwrap();
+            let end = if by_claim { RunState::Published } else { RunState::Failed };
+            assert_eq!(run.state, end, "died after {dies_after}");
+            assert!(stores.uploads.is_empty(), "died after {dies_after}");
+            if by_claim {
+                stores.check();
+            }
+        }
+    }
+}
+
+#[test]
+fn only_a_decided_run_of_that_id_is_undone() {
+    let mut stores = Stores::new();
+    stores.drive(hold(task("a", 1, ExtractType::PE)), usize::MAX).unwrap();
+    let ending = stores.drive(force(&stores), usize::MAX).unwrap();
+    let Ending::Failed(failure) = ending else { panic!("{ending:?}") };
+    assert_eq!(failure.report.reason, Reason::NotStuck);
+    stores.check();
+}
+
+fn full(attempt: u32, requested: &str, retain: u64) -> Task {
+    let mut task = task("a", attempt, ExtractType::FE);
+    task.owner.requested_at = Some(requested.to_owned());
+    task.spec.output.retain_replaced = Some(retain);
+    task
+}
+
+#[test]
+fn replaced_files_stay_until_their_time_is_over() {
+    let mut stores = Stores::new();
+    stores.drive(hold(full(1, "1", 100)), usize::MAX).unwrap();
+    stores.drive(hold(full(2, "2", 100)), usize::MAX).unwrap();
+    assert_eq!(stores.files.len(), 4, "both extracts are there");
+    let todo = stores.run().unwrap().todo.unwrap();
+    assert_eq!((todo.pointer, todo.removal_due), (false, Some(stores.now + 100)));
+    stores.drive(settle(2), usize::MAX).unwrap();
+    assert_eq!(stores.files.len(), 4, "settle came too early to remove");
+    stores.now += 100;
+    stores.drive(settle(2), usize::MAX).unwrap();
+    assert_eq!(stores.run().unwrap().todo, None);
+    stores.check();
+}
+
+#[test]
+fn a_removal_that_is_put_off_outlives_the_incremental_runs_in_between() {
+    let mut stores = Stores::new();
+    stores.drive(hold(full(1, "1", 100)), usize::MAX).unwrap();
+    stores.drive(hold(full(2, "2", 100)), usize::MAX).unwrap();
+    let appended = stores.drive(hold(task("b", 1, ExtractType::PE)), usize::MAX).unwrap();
+    assert!(matches!(appended, Ending::Published(_)), "{appended:?}");
+    assert_eq!(stores.files.len(), 6);
+    stores.now += 100;
+    stores.drive(hold(task("c", 1, ExtractType::PE)), usize::MAX).unwrap();
+    assert_eq!(stores.files.len(), 6, "the first extract is gone, a third increment is there");
+    stores.check();
+}
+
+#[test]
+fn a_full_extract_removes_what_its_parent_had_not_removed_yet() {
+    let mut stores = Stores::new();
+    stores.drive(hold(full(1, "1", 100)), usize::MAX).unwrap();
+    stores.drive(hold(full(2, "2", 100)), usize::MAX).unwrap();
+    stores.drive(hold(full(3, "3", 0)), usize::MAX).unwrap();
+    assert_eq!(stores.files.len(), 2);
+    stores.check();
+}
+
+#[test]
+fn what_a_dead_run_left_goes_once_it_is_older_than_the_grace() {
+    let mut stores = Stores::new();
+    // claim, source.json, plan, PIN: it is settled, and nobody publishes it
+    stores.drive(hold(task("a", 1, ExtractType::PE)), 4);
+    stores.drive(settle(1), usize::MAX).unwrap();
+    stores.drive(hold(task("a", 2, ExtractType::PE)), usize::MAX).unwrap();
+    assert_eq!(stores.runs_seen().len(), 2, "the dead run is too young to go");
+    stores.now += GRACE_SECONDS + 1;
+    stores.drive(settle(2), usize::MAX).unwrap();
+    let published = stores.run().unwrap().head.unwrap().run;
+    assert_eq!(stores.runs_seen().into_iter().collect::<Vec<_>>(), [published]);
+    stores.check();
+}
+
+#[test]
+fn a_sweep_keeps_the_chain_and_what_is_still_to_be_removed() {
+    let mut stores = Stores::new();
+    let long = u64::try_from(10 * GRACE_SECONDS).unwrap();
+    stores.drive(hold(full(1, "1", long)), usize::MAX).unwrap();
+    stores.drive(hold(full(2, "2", long)), usize::MAX).unwrap();
+    stores.drive(hold(task("b", 1, ExtractType::PE)), usize::MAX).unwrap();
+    stores.now += GRACE_SECONDS + 1;
+    stores.drive(hold(task("c", 1, ExtractType::PE)), usize::MAX).unwrap();
+    assert_eq!((stores.runs_seen().len(), stores.files.len()), (4, 8));
+}
+
+#[test]
+fn every_twentieth_manifest_of_a_chain_lists_all_before_it() {
+    let mut stores = Stores::new();
+    for uid in 0..42 {
+        stores.drive(hold(task(&format!("u{uid}"), 1, ExtractType::PE)), usize::MAX).unwrap();
+        stores.rows_up_to += 10;
+        let run = stores.run().unwrap().run;
+        let earlier = stores.manifest(run).unwrap().earlier;
+        let listed = earlier.map(|listing| (listing.runs.len(), listing.files.len()));
+        let want = (uid > 0 && uid % 20 == 0).then_some((uid, 2 * uid));
+        assert_eq!(listed, want, "run {uid} of the chain");
+    }
+    stores.check();
+}
+
+#[test]
+fn a_watermark_moved_by_hand_voids_the_window_that_is_owed() {
+    let mut stores = Stores::new();
+    stores.drive(hold(task("a", 1, ExtractType::PE)), 4);
+    let wish = |stores: &Stores| Wish {
+        rev: stores.run().unwrap().rev,
+        to: "5".to_owned(),
+        by: "ann".to_owned(),
+        rewind: false,
+    };
+    let live = set(stores.run().as_ref(), stores.legacy().as_ref(), &wish(&stores), 0);
+    assert_eq!(live.unwrap_err().report.reason, Reason::SourceBusy);
+    stores.drive(settle(1), usize::MAX).unwrap();
+    assert!(stores.run().unwrap().owed.is_some());
+    let moved = set(stores.run().as_ref(), stores.legacy().as_ref(), &wish(&stores), 0).unwrap();
+    assert!(stores.track(Effect::Track(moved)));
+    let run = stores.run().unwrap();
+    assert_eq!((run.owed, run.set.unwrap().by), (None, "ann".to_owned()));
+    stores.drive(hold(task("a", 2, ExtractType::PE)), usize::MAX).unwrap();
+    let window = stores.run().unwrap().window.unwrap();
+    assert_eq!(window.low.as_deref(), Some("5"));
+    stores.check();
+}
