@@ -233,7 +233,7 @@ fn of_two_operators_the_other_goes_on_when_the_leader_dies() -> Result<()> {
         release.apply(&job).await?;
         run_in(&release, "claimed").await?;
         let first = leader(&release).await?;
-        let pods = release.get(&["pods", "-l", "!tidemark.dev/role", "-o", "name"]).await?;
+        let pods = release.get(&["pods", "-l", "!tidemark.dev/role"]).await?;
         ensure!(pods["items"].as_array().is_some_and(|all| all.len() == 2), "{pods}");
         release.kill_pod(&first).await?;
         unlock(&release).await?;

@@ -118,7 +118,11 @@ impl Release {
             "--settle-deadline=30",
             "--deletion-bound=60",
         ];
-        let all: Vec<&str> = short.iter().chain(args).copied().collect();
+        // a flag is given once: a test's own takes the place of the short one
+        let flag = |arg: &str| arg.split('=').next().unwrap_or_default().to_owned();
+        let own: Vec<String> = args.iter().copied().map(flag).collect();
+        let kept = short.iter().filter(|arg| !own.contains(&flag(arg)));
+        let all: Vec<&str> = kept.chain(args).copied().collect();
         let image = |name: &str| json!({ "repository": name, "tag": tag, "pullPolicy": "Never" });
         let mut values = json!({
             "image": { "operator": image("localhost/tidemark-operator"), "worker": image("localhost/tidemark") },

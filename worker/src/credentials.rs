@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use aws_config::retry::RetryConfig;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use crds::Reason;
 use crds::source::{AwsSecret, Source};
@@ -12,6 +13,9 @@ use worker_core::moving::Tls;
 
 use crate::sessions::Login;
 use crate::stores;
+
+/// How often the SDK asks for a secret: nothing is held yet, and the run is tried again as a whole.
+const ATTEMPTS_MAX: u32 = 4;
 
 /// Text that is never printed.
 #[derive(Clone, PartialEq, Eq)]
@@ -134,7 +138,8 @@ fn read_key(folder: &Path, key: &str) -> Result<Option<String>, Failure> {
 pub async fn from_aws(secret: &AwsSecret) -> Result<Credentials, Failure> {
     // a name without a folder: the pod's own identity
     let config = Box::pin(stores::shared(secret.region.as_deref(), Path::new(""), "")).await?;
-    let mut client = aws_sdk_secretsmanager::config::Builder::from(&config);
+    let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX);
+    let mut client = aws_sdk_secretsmanager::config::Builder::from(&config).retry_config(retries);
     if let Some(endpoint) = &secret.endpoint {
         client = client.endpoint_url(endpoint);
     }

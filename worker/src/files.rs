@@ -12,10 +12,10 @@ use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, LogicalType, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
-use parquet::schema::types::{SchemaDescriptor, Type, TypePtr};
+use parquet::schema::types::{ColumnPath, SchemaDescriptor, Type, TypePtr};
 use tokio::sync::mpsc;
 use worker_core::batches::MemorySplit;
-use worker_core::columns::{Column, Target};
+use worker_core::columns::{Column, Target, is_row_hash};
 use worker_core::files::{closes_file, closes_row_group};
 
 /// What leaves the encoder, file after file.
@@ -79,7 +79,7 @@ impl FileWriter {
     ) -> Result<Self, EncodeError> {
         let prepare = |source| EncodeError::PrepareSchema { source };
         let options = ArrowWriterOptions::new()
-            .with_properties(properties(&split).map_err(prepare)?)
+            .with_properties(properties(&split, &schema).map_err(prepare)?)
             .with_parquet_schema(parquet_schema(columns, &schema).map_err(prepare)?);
         Ok(Self { schema, options, split, pieces, open: None, rows: 0 })
     }
@@ -138,16 +138,22 @@ fn encode_error(source: ParquetError) -> EncodeError {
     }
 }
 
-fn properties(split: &MemorySplit) -> Result<WriterProperties, ParquetError> {
-    Ok(WriterProperties::builder()
+fn properties(split: &MemorySplit, schema: &SchemaRef) -> Result<WriterProperties, ParquetError> {
+    let mut properties = WriterProperties::builder()
         .set_compression(Compression::ZSTD(ZstdLevel::try_new(split.zstd_level)?))
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_data_page_size_limit(split.page_bytes)
         .set_dictionary_page_size_limit(split.page_bytes)
         // row groups are closed by memory
         .set_max_row_group_row_count(None)
-        .set_created_by(format!("tidemark version {}", env!("CARGO_PKG_VERSION")))
-        .build())
+        .set_created_by(format!("tidemark version {}", env!("CARGO_PKG_VERSION")));
+    for hash in schema.fields().iter().filter(|field| is_row_hash(field)) {
+        let path = ColumnPath::new(vec![hash.name().clone()]);
+        properties = properties
+            .set_column_dictionary_enabled(path.clone(), false)
+            .set_column_statistics_enabled(path, EnabledStatistics::None);
+    }
+    Ok(properties.build())
 }
 
 /// The schema that the Arrow types stand for, with the logical types that Arrow has only as names.
@@ -230,5 +236,33 @@ impl Write for PartSink {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crds::output::OutputColumns;
+    use worker_core::batches::MemoryBudget;
+    use worker_core::columns::Decoder;
+
+    use super::*;
+
+    #[test]
+    fn a_row_hash_has_neither_dictionary_nor_statistics() {
+        let names = OutputColumns {
+            row_hash: Some("hash".to_owned()),
+            run_id: Some("run.id".to_owned()),
+            ..OutputColumns::default()
+        };
+        let run = "0185f9a1-1c48-7000-8000-000000000001".parse().expect("a run id");
+        let decoder = Decoder::new(&[], None).expect("no watermark").adding(&names, run);
+        let split = MemoryBudget::new(None).split(2);
+        let properties = properties(&split, decoder.schema()).expect("good properties");
+        for (name, kept) in [("hash", false), ("run.id", true)] {
+            let path = ColumnPath::new(vec![name.to_owned()]);
+            assert_eq!(properties.dictionary_enabled(&path), kept, "{name}");
+            let statistics = properties.statistics_enabled(&path);
+            assert_eq!(statistics != EnabledStatistics::None, kept, "{name}");
+        }
     }
 }

@@ -86,12 +86,15 @@ fn mention_what_waits(valid: Validity, letter: &Letter, mut decision: Decision) 
     decision
 }
 
-/// The coordinator Job of an attempt of which no process has ever run.
+/// The coordinator Job of an attempt of which no process has ever run, though it had its time: a pod
+/// that is not Running yet may have claimed all the same, since its status comes later.
 fn never_started<'a>(seen: &Observed, attempt: &Attempt<'a>) -> Option<&'a Job> {
     let coordinator = attempt.coordinator?;
     let untouched = attempt.extract.is_none() && attempt.settles.is_empty();
     let ran = is_finished(coordinator) || pods_of(&seen.pods, coordinator).any(has_started);
-    (untouched && !ran).then_some(coordinator)
+    let created = coordinator.metadata.creation_timestamp.as_ref().map_or(seen.now, |time| time.0);
+    let may_come = left(seen, created, seen.settings.timing.pod_start_wait).is_some();
+    (untouched && !ran && !may_come).then_some(coordinator)
 }
 
 /// The object was mended before the coordinator came to run: the attempt makes room at once and is

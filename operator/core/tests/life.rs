@@ -206,6 +206,8 @@ fn coordinator_that_never_started_makes_room_once_the_object_is_mended() {
         let mut world = started();
         assert!(world.step().effects.is_empty());
         mend(&mut world);
+        assert!(world.step().effects.is_empty(), "it may still start");
+        world.pass(31);
         let decision = world.step();
         assert!(matches!(decision.effects.as_slice(), [Effect::DeleteJob { .. }]), "{decision:?}");
         let made = created(&world.step());

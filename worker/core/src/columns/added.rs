@@ -8,6 +8,7 @@
 //! nothing after it. So NULL is unlike the empty text, and no two rows run together. Added columns
 //! are not in it: an unchanged row keeps its hash from run to run.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
 
@@ -17,6 +18,17 @@ use arrow_schema::{DataType, Field, TimeUnit};
 use crds::RunId;
 use crds::output::OutputColumns;
 use sha2::{Digest, Sha256};
+
+/// Field metadata of an added column: what it holds.
+const ADDED: &str = "tidemark.added";
+/// That it holds the row's hash.
+const ROW_HASH: &str = "row_hash";
+
+/// Whether a field is the row's hash: no two of its values are alike, so that a dictionary and
+/// statistics of them are only work.
+pub fn is_row_hash(field: &Field) -> bool {
+    field.metadata().get(ADDED).is_some_and(|meaning| meaning == ROW_HASH)
+}
 
 /// Hexadecimal digits of a hash.
 const HASH_DIGITS: usize = 64;
@@ -56,9 +68,18 @@ impl Added {
     pub(super) fn fields(&self) -> Vec<Field> {
         let time = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
         let OutputColumns { extract_time, row_hash, run_id } = &self.columns;
-        [(extract_time, time), (row_hash, DataType::Utf8), (run_id, DataType::Utf8)]
+        let added = [
+            (extract_time, time, "extract_time"),
+            (row_hash, DataType::Utf8, ROW_HASH),
+            (run_id, DataType::Utf8, "run_id"),
+        ];
+        let field = |name: &str, kind, meaning: &str| {
+            let metadata = HashMap::from([(ADDED.to_owned(), meaning.to_owned())]);
+            Field::new(name, kind, true).with_metadata(metadata)
+        };
+        added
             .into_iter()
-            .filter_map(|(name, kind)| Some(Field::new(name.as_ref()?, kind, true)))
+            .filter_map(|(name, kind, meaning)| Some(field(name.as_ref()?, kind, meaning)))
             .collect()
     }
 

@@ -17,6 +17,7 @@ mod temporal;
 #[cfg(test)]
 mod tests;
 
+pub use added::is_row_hash;
 pub use decoder::Decoder;
 pub use faults::{DecodeError, Fault};
 pub use schema::{arrow_schema, fingerprint};
