@@ -7,7 +7,7 @@ for file in "$STATE"/forwards/* "$STATE/process" "$STATE/outer"; do [ ! -e "$fil
 # Deepest first; a group may be busy for a moment after its last process.
 remove_cgroups() {
   local dir
-  for dir in /sys/fs/cgroup/tm-"$NAME" /sys/fs/cgroup/*/tm-"$NAME"; do
+  for dir in /sys/fs/cgroup/"$(bed_cgroup "$NAME")" /sys/fs/cgroup/*/"$(bed_cgroup "$NAME")"; do
     [ ! -d "$dir" ] || find "$dir" -depth -type d -exec rmdir {} + || return 1
   done
 }

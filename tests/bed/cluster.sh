@@ -1,6 +1,6 @@
 # The cluster's programs and their settings. Sourced by inner.sh, which has STATE, PKI and `start`.
 
-K8S=$(cached kubernetes) CGROUP=tm-$NAME
+K8S=$(cached kubernetes) CGROUP=$(bed_cgroup "$NAME")
 kubectl() { "$K8S/kubectl" --kubeconfig "$STATE/kubeconfig" "$@"; }
 
 start_containerd() {

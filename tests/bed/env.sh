@@ -14,6 +14,9 @@ PAUSE_IMAGE=localhost/tidemark-pause:1
 # Where a recipe's result is kept: its name and a hash of the recipe, so an edited one is built anew.
 cached() { printf '%s/%s-%s' "$CACHE" "$1" "$(cat "$BED_DIR/recipes/$1.sh" "$BED_DIR/recipes/$1"/* 2>/dev/null | sha256sum | cut -c1-12)"; }
 
+# The control group of a bed: beds of one name under two state roots are two beds.
+bed_cgroup() { printf 'tm-%s-%s\n' "$1" "$(printf %s "$STATE_ROOT" | cksum | cut -d' ' -f1)"; }
+
 # What a running bed was booted from.
 bed_hash() { find "$BED_DIR" -type f | LC_ALL=C sort | xargs cat | sha256sum | cut -c1-16; }
 
