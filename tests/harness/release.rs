@@ -67,7 +67,11 @@ impl Release {
         let yaml = bed.helm(&["template", "crds", &chart, "--kube-version", "1.34"]).await?;
         bed.kubectl_with(&["apply", "--server-side", "-f", "-"], &yaml).await?;
         let crd = "crd/extractjobs.tidemark.dev";
-        bed.kubectl(&["wait", "--for=condition=Established", crd, "--timeout=60s"]).await?;
+        // `kubectl wait` fails at once where the new object has no conditions yet
+        wait_until("the CRD to be established", Duration::from_mins(1), async || {
+            bed.kubectl(&["wait", "--for=condition=Established", crd, "--timeout=30s"]).await
+        })
+        .await?;
         Ok(())
     }
 
