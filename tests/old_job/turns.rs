@@ -124,7 +124,12 @@ fn fifty_turns_of_both_lose_no_row_and_double_none() -> Result<()> {
             let taken = take(&source, *turn, number, &mut expected).await;
             taken.with_context(|| format!("turn {number}, {turn:?} of rows to {last}"))?;
         }
-        in_the_lake(&source, &expected).await
+        in_the_lake(&source, &expected).await?;
+        // and the product's own checker agrees, whatever folders and columns the runs have
+        let verify = source.command("verify", &source.job(TABLE, "FE"))?;
+        let output = bed.output(verify, "", Duration::from_mins(1)).await?;
+        ensure!(output.code == Some(0), "{} {}", output.stdout, output.stderr);
+        Ok(())
     })
 }
 
