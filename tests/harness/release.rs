@@ -65,8 +65,11 @@ impl Release {
         let yaml = bed.helm(&["template", "crds", &chart, "--kube-version", "1.34"]).await?;
         bed.kubectl_with(&["apply", "--server-side", "-f", "-"], &yaml).await?;
         let crd = "crd/extractjobs.tidemark.dev";
-        bed.kubectl(&["wait", "--for=condition=Established", crd, "--timeout=60s"]).await?;
-        Ok(())
+        let established = ["wait", "--for=condition=Established", crd, "--timeout=60s"];
+        // `kubectl wait` gives up at once on a CRD that has no condition at all yet
+        wait_until("the CRD", Duration::from_mins(1), async || bed.kubectl(&established).await)
+            .await
+            .map(|_| ())
     }
 
     async fn secrets(&self) -> Result<()> {
