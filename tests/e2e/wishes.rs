@@ -26,14 +26,12 @@ fn a_suspended_run_is_stopped_and_settled_and_takes_the_same_window_when_it_is_r
         release.apply(&job).await?;
         run_in(&release, "running").await?;
         wait_until("open uploads", STEP, async || {
-            let open = release.source.open_uploads().await?;
-            ensure!(open == 2, "{open}");
+            ensure!(release.source.open_uploads().await? == 2, "open uploads");
             Ok(())
         })
         .await?;
         patch(&release, json!({ "suspend": true })).await?;
         let object = release.condition(NAME, "Suspended", STEP).await?;
-        ensure!(object["status"]["phase"] == "Suspended", "{}", object["status"]);
         for other in ["Reconciling", "Stalled", "Failed", "Complete"] {
             ensure!(condition(&object, other)["status"] == "False", "{}", object["status"]);
         }
