@@ -158,16 +158,17 @@ impl World {
         let (key, uid) = (&self.task.tracking.key, &self.task.owner.uid);
         let table = self.table();
         self.pause.at("before-read").await;
+        // what follows from `R` is read after it, what `R` follows from before it: see `Seen`
+        let (pointer, identity) = self.prefix_says().await?;
+        let outcome = table.read(&outcome_key(key, uid)).await?;
         let run: Option<RunItem> = table.read(&run_key(key)).await?;
         let legacy = table.read(key).await?;
-        let outcome = table.read(&outcome_key(key, uid)).await?;
         let holder_outcome: Option<OutcomeItem> = match &run {
             Some(run) if run.owner.uid != *uid => {
                 table.read(&outcome_key(key, &run.owner.uid)).await?
             }
             Some(_) | None => None,
         };
-        let (pointer, identity) = self.prefix_says().await?;
         let seen = Seen {
             now: now(),
             run,

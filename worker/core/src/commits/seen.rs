@@ -5,7 +5,13 @@ use crds::tracking::{LegacyItem, OutcomeItem, RunItem};
 use super::effects::Expect;
 use crate::manifests::{Pointer, SourceIdentity};
 
-/// One look. Tracking items by consistent reads, in the order `R`, `L`, `O`.
+/// One look, by consistent reads in this order: `source.json` and `current.json`, `O`, `R`, `L`,
+/// `O` of the holder. Others write in between, and some conclusions are checked by no later write:
+///
+/// - `O` shows an attempt as claimed: then `R`, read later, shows its run or what came after it, and
+///   settle does not end beside a run that has just been claimed;
+/// - a marked prefix, and no `R` read later: `R` was deleted;
+/// - `R`, and no `L` read later: `L` was deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Seen {
     /// Seconds since 1970, UTC.
