@@ -2,5 +2,6 @@
 
 mod world;
 mod flow;
+mod last_try;
 mod manifests;
 mod properties;
