@@ -18,6 +18,7 @@ pub mod counts;
 pub mod worlds;
 pub mod explore;
 pub mod mistakes;
+pub mod operator;
 pub mod protocol;
 
 pub use alter::{Alter, Lie};

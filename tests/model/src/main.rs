@@ -10,8 +10,10 @@ use model::config::Config;
 use model::counts::written;
 use model::explore::{Found, dead_ends, explore};
 use model::mistakes::{pending, planted};
+use model::operator::{self, Operator, Scene};
 use model::protocol::Protocol;
 use model::{Alter, worlds};
+use operator_core::decide;
 
 /// Longer than any of them takes.
 const LIMIT: Duration = Duration::from_mins(30);
@@ -64,19 +66,35 @@ impl Report {
         }
     }
 
-    fn mistakes(&mut self) {
-        for mistake in planted() {
-            let began = Instant::now();
+    fn scenes(&mut self, scenes: Vec<Scene>) {
+        for scene in scenes {
+            let (name, began) = (scene.name, Instant::now());
+            let found = explore(Operator::new(scene, decide, Alter::default()), 2, LIMIT);
+            self.world(name, &found, began);
+        }
+    }
+
+    fn caught(&mut self, found: &Found, (name, caught): (&str, bool), (source, by): (&str, &str)) {
+        self.bad += usize::from(!caught);
+        let word = if caught { "ok" } else { "WRONG" };
+        let states = found.states;
+        let steps = found.broken.first().map_or(0, |(_, steps)| steps.len());
+        Self::say(&format!("{word:5} {states:6} states {steps:3} steps  {name} ({source}): {by}"));
+    }
+
+    fn operator_mistakes(&mut self) {
+        for mistake in operator::mistakes::planted() {
             let found = mistake.look();
             let caught = mistake.is_as_expected(&found);
-            self.bad += usize::from(!caught);
-            let word = if caught { "ok" } else { "WRONG" };
-            let (states, took) = (found.states, began.elapsed().as_secs_f32());
-            let steps = found.broken.first().map_or(0, |(_, steps)| steps.len());
-            let (name, source, by) = (mistake.name, mistake.source, mistake.caught_by);
-            Self::say(&format!(
-                "{word:5} {states:6} states {steps:3} steps {took:5.1} s  {name} ({source}): {by}"
-            ));
+            self.caught(&found, (mistake.name, caught), (mistake.source, mistake.caught_by));
+        }
+    }
+
+    fn mistakes(&mut self) {
+        for mistake in planted() {
+            let found = mistake.look();
+            let caught = mistake.is_as_expected(&found);
+            self.caught(&found, (mistake.name, caught), (mistake.source, mistake.caught_by));
         }
         for waiting in pending() {
             let (name, source, reason) = (waiting.name, waiting.source, waiting.waits_for);
@@ -93,13 +111,16 @@ fn main() -> ExitCode {
         report.explore(config);
     }
     report.endings(worlds::ending());
+    report.scenes(operator::worlds::push());
     if word != "push" {
         for config in worlds::large() {
             report.explore(config);
         }
         report.endings(worlds::ending_large());
+        report.scenes(operator::worlds::large());
     }
     report.mistakes();
+    report.operator_mistakes();
     if word == "write" {
         for line in &report.lines {
             Report::say(line);

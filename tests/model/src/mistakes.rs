@@ -17,6 +17,7 @@ use crate::protocol::Protocol;
 
 pub use pending::{Pending, pending};
 pub use planted::planted;
+pub(crate) use publishing::exits_well;
 
 /// A planted mistake of the run protocol.
 #[derive(Clone)]

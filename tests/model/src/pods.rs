@@ -45,6 +45,17 @@ impl Protocol {
         }
     }
 
+    /// All ranges of a run are read, one after the other.
+    pub(crate) fn all_pods(&self, state: &mut State, run: u8, ranges: usize) {
+        for index in (0_u8..).take(ranges) {
+            if self.reads(state, (run, index, 0)) {
+                let last = state.pods.len() - 1;
+                self.pod(state, last);
+            }
+        }
+        state.pods.clear();
+    }
+
     pub(crate) fn reads(&self, state: &mut State, (run, index, token): (u8, u8, u8)) -> bool {
         let prefix = worker_core::objects::Prefix::parse(&uri(self
             .shop

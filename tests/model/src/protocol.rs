@@ -114,15 +114,10 @@ impl Protocol {
             if stop(&ask) {
                 return;
             }
-            if !can_go_on(state, &ask) {
-                if let Kind::Extract(run, records) = &ask.kind {
-                    for index in (0_u8..).take(records.len()) {
-                        self.reads(state, (*run, index, 0));
-                        let last = state.pods.len() - 1;
-                        self.pod(state, last);
-                    }
-                }
-                state.pods.clear();
+            if !can_go_on(state, &ask)
+                && let Kind::Extract(run, records) = &ask.kind
+            {
+                self.all_pods(state, *run, records.len());
             }
             let which = state.procs[at].tried.trailing_ones() as usize;
             self.shop.perform(state, at, (How::Well, which));

@@ -19,6 +19,16 @@ impl Rules {
         self.0 |= 1 << rule as u32;
     }
 
+    pub(crate) fn is_none(self) -> bool {
+        self.0 == 0
+    }
+
+    pub(crate) fn forget(&mut self, rules: &[Rule]) {
+        for rule in rules {
+            self.0 &= !(1 << *rule as u32);
+        }
+    }
+
     pub(crate) fn has_broken(self, rule: Rule) -> bool {
         self.0 & (1 << rule as u32) != 0
     }

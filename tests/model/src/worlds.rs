@@ -128,12 +128,9 @@ pub fn large() -> Vec<Config> {
         || vec![hold("a", 1), hold("a", 1), settle("a", 1).again(), hold("a", 2).wish(1)];
     vec![
         Config::new("late duplicate, retry, crash", twins()).budget(crash),
-        Config::new("late duplicate, two pods, zombie", twins()).budget(Budget {
-            twins: 1,
-            zombies: 1,
-            crashes: 1,
-            ..NONE
-        }),
+        Config::new("late duplicate, two pods", twins())
+            .seeds(&[Seed::Until(0, Step::Pin)])
+            .budget(Budget { twins: 1, zombies: 1, ..crash }),
         Config::new("two requests, late rows, crash", requests())
             .rows(late())
             .budget(Budget { epochs: 1, ..crash }),

@@ -286,7 +286,7 @@ pub(super) fn owed_kept_after_full(carrier: Carrier, event: Event) -> (Carrier, 
 }
 
 /// A process that is told to stop says that it is done.
-pub(super) fn exits_well(carrier: Carrier, event: Event) -> (Carrier, Act) {
+pub(crate) fn exits_well(carrier: Carrier, event: Event) -> (Carrier, Act) {
     let (carrier, act) = product(carrier, event);
     match act {
         Act::End(worker_core::commits::Ending::Failed(_)) => {
