@@ -53,6 +53,10 @@ test: install build lint drift charts ## everything that must pass
 	  $(STEP) "images" $(BED)/images.sh build $(CARGO_TARGET_DIR)/debug >/dev/null; \
 	  cargo test --locked --workspace
 
+.PHONY: model
+model: ## model-checks the protocol in the large configurations, and prints their counts
+	@cargo run --quiet --locked --package model --bin model
+
 .PHONY: images
 images: install build ## builds both images, as archives in the cache
 	@$(STEP) "images" $(BED)/images.sh build $(CARGO_TARGET_DIR)/debug

@@ -93,7 +93,13 @@ fn settle(
     };
     if let Some((_, job)) = last {
         if !is_finished(job) {
-            return at_work(timing.settle_deadline);
+            // the last try in a row has its time too
+            let pause = timing.settle_deadline;
+            return if tries > timing.settle_tries {
+                Progress::Exhausted(pause)
+            } else {
+                Progress::Waiting(pause)
+            };
         }
         let pause = if exhausted {
             timing.settle_rest

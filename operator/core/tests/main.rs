@@ -3,6 +3,7 @@
 mod world;
 mod flow;
 mod life;
+mod last_try;
 mod manifests;
 mod properties;
 mod wishes;

@@ -1,0 +1,199 @@
+//! In: what `step` asks for. Out: [`Ask`]: the same with every key and value as a number.
+//! Bound: one act. Fails: never.
+
+use crds::output::RunFolder;
+use worker_core::commits::{Act, Effect, Ending, Step, Transaction};
+use worker_core::objects::Prefix;
+
+use crate::pool::NONE;
+use crate::shop::{Shop, number};
+
+/// One act, compiled.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Ask {
+    pub(crate) act: Act,
+    pub(crate) kind: Kind,
+}
+
+/// What is to be done.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Kind {
+    Read,
+    Plan,
+    /// Run, key of its plan, keys of its records.
+    Extract(u8, Vec<u32>),
+    Assure(Vec<u32>),
+    /// Key of the pointer, run if known, prefix.
+    Chain(u32, Option<u8>, u8),
+    Fetch(u32),
+    /// Key of the pointer, of the manifest, whether replaced manifests are wanted, prefix.
+    Tidy(u32, u32, bool, u8),
+    /// Folder of the run.
+    List(String),
+    Write(Vec<Op>),
+    End(End),
+}
+
+/// One external write.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Op {
+    Track(Transaction, Vec<u32>),
+    Put { key: u32, body: u32 },
+    Pointer { key: u32, body: u32, etag: Option<String> },
+    Complete { upload: u32 },
+    Abort { upload: u32 },
+    Delete { key: u32 },
+}
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum End {
+    Published,
+    Carried,
+    Answered,
+    Settled,
+    Failed,
+    Fenced,
+    Permanent,
+    /// With the reason `TrackingLost`.
+    Lost,
+    Defect,
+}
+
+impl Op {
+    pub(crate) fn step(&self) -> Option<Step> {
+        match self {
+            Self::Track(transaction, _) => Some(transaction.step),
+            Self::Put { .. }
+            | Self::Pointer { .. }
+            | Self::Complete { .. }
+            | Self::Abort { .. }
+            | Self::Delete { .. } => None,
+        }
+    }
+}
+
+impl Kind {
+    /// The transaction that is to be written, if it is one.
+    pub(crate) fn step(&self) -> Option<Step> {
+        match self {
+            Self::Write(ops) => ops.iter().find_map(Op::step),
+            _ => None,
+        }
+    }
+}
+
+fn prefix_number(uri: &str) -> u8 {
+    (0..2).find(|number| crate::shop::uri(*number) == uri).unwrap_or(0)
+}
+
+fn ending(ending: &Ending) -> End {
+    use crds::Reason;
+    use crds::condition::Exit;
+    match ending {
+        Ending::Published(_) => End::Published,
+        Ending::CarriedByAnother => End::Carried,
+        Ending::Answered => End::Answered,
+        Ending::Settled => End::Settled,
+        Ending::Failed(failure) if failure.report.reason == Reason::Internal => End::Defect,
+        Ending::Failed(failure) if failure.report.reason == Reason::TrackingLost => End::Lost,
+        Ending::Failed(failure) => match failure.exit {
+            Exit::Fenced => End::Fenced,
+            Exit::Permanent => End::Permanent,
+            _ => End::Failed,
+        },
+    }
+}
+
+impl Shop {
+    pub(crate) fn compile(&self, act: Act) -> u32 {
+        let kind = self.kind(&act);
+        self.asks.put(Ask { act, kind })
+    }
+
+    fn kind(&self, act: &Act) -> Kind {
+        let parse = |uri: &str| Prefix::parse(uri).expect("a uri of the model");
+        match act {
+            Act::Read => Kind::Read,
+            Act::Plan(_) => Kind::Plan,
+            Act::Extract(held) => {
+                let prefix = parse(&held.run.uri);
+                let ranges = 0..u32::try_from(held.plan.ranges.len()).unwrap_or(0);
+                let record = |index| self.keys.put(prefix.record(held.run.run, index));
+                Kind::Extract(number(held.run.run), ranges.map(record).collect())
+            }
+            Act::Assure(records) => {
+                let files = records.iter().flat_map(|record| &record.files);
+                Kind::Assure(files.map(|file| self.upload(&file.key, &file.upload_id)).collect())
+            }
+            Act::ReadChain { uri, run, pending: None } => {
+                let pointer = self.keys.put(parse(uri).pointer());
+                Kind::Chain(pointer, run.map(number), prefix_number(uri))
+            }
+            Act::ReadManifest { uri, run } => Kind::Fetch(self.keys.put(parse(uri).manifest(*run))),
+            Act::ReadTidy { uri, run, removal } => {
+                let prefix = parse(uri);
+                let (pointer, manifest) = (prefix.pointer(), prefix.manifest(*run));
+                let (pointer, manifest) = (self.keys.put(pointer), self.keys.put(manifest));
+                Kind::Tidy(pointer, manifest, *removal, prefix_number(uri))
+            }
+            Act::ListUploads { uri, run } => {
+                // no run at all stands for the whole prefix: only a planted mistake asks for it
+                let prefix = parse(uri);
+                Kind::List(if number(*run) == 0 {
+                    format!("{}/", prefix.prefix)
+                } else {
+                    prefix.data_files(*run, RunFolder::Run)
+                })
+            }
+            // `next` answers the first; no world puts a removal off, undoes a run or grows old
+            Act::ListRuns { .. }
+            | Act::ReadChain { pending: Some(_), .. }
+            | Act::ReadKept { .. }
+            | Act::ReadOrphans { .. }
+            | Act::ReadAll { .. }
+            | Act::ListFiles { .. } => Kind::End(End::Defect),
+            Act::Write(effects) => Kind::Write(effects.iter().map(|one| self.op(one)).collect()),
+            Act::End(end) => Kind::End(ending(end)),
+        }
+    }
+
+    fn op(&self, effect: &Effect) -> Op {
+        match effect {
+            Effect::Track(transaction) => {
+                let keys = transaction.writes.iter().map(|write| self.keys.put(write.key.clone()));
+                Op::Track(transaction.clone(), keys.collect())
+            }
+            Effect::PutOnce { key, body, .. } => {
+                Op::Put { key: self.keys.put(key.clone()), body: self.body(key, body.clone()) }
+            }
+            Effect::PutPointer { key, body, etag, .. } => Op::Pointer {
+                key: self.keys.put(key.clone()),
+                body: self.body(key, body.clone()),
+                etag: etag.clone(),
+            },
+            Effect::Complete { file, .. } => {
+                Op::Complete { upload: self.upload(&file.key, &file.upload_id) }
+            }
+            Effect::Abort { key, upload_id, .. } => {
+                Op::Abort { upload: self.upload(key, upload_id) }
+            }
+            Effect::Delete { key, .. } => Op::Delete { key: self.keys.put(key.clone()) },
+        }
+    }
+
+    /// The items that a transaction puts, as numbers.
+    pub(crate) fn puts(&self, transaction: &Transaction) -> Vec<u32> {
+        let put = |item: &Option<worker_core::commits::Item>| {
+            item.clone().map_or(NONE, |item| self.items.put(item))
+        };
+        transaction.writes.iter().map(|write| put(&write.put)).collect()
+    }
+}
+
+impl Op {
+    /// Whether a write that is sent again, its first reply lost, is refused.
+    pub(crate) fn has_reply(&self) -> bool {
+        matches!(self, Self::Track(..) | Self::Put { .. } | Self::Pointer { .. })
+    }
+}

@@ -1,0 +1,207 @@
+//! Mistakes in CLAIM and PIN.
+
+use crds::extract_job::WatermarkType;
+use crds::tracking::{LegacyItem, Mode, RunState, Window};
+use worker_core::commits::{Act, Carrier, Event, Expect, Phase, Step};
+
+use super::tools::{claim_sees, id_only, no_conditions, product, put_run, run_only, with};
+use crate::shop::KEY;
+use crate::stores::ANY;
+
+pub(super) fn claim_without_condition(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    with((carrier, event), Step::Claim, |_, claim| no_conditions(claim))
+}
+
+pub(super) fn claim_by_id_only(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    with((carrier, event), Step::Claim, |_, claim| id_only(claim))
+}
+
+pub(super) fn takeover_in_committing(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let seen = claim_sees(carrier, event, |_, seen| {
+        if let Some(run) = seen.run.as_mut().filter(|run| run.state == RunState::Committing) {
+            run.state = RunState::Running;
+        }
+    });
+    with(seen, Step::Claim, |_, claim| id_only(claim))
+}
+
+pub(super) fn claim_ignores_outcome(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let seen = claim_sees(carrier, event, |_, seen| seen.outcome = None);
+    with(seen, Step::Claim, |_, claim| run_only(claim))
+}
+
+pub(super) fn claim_ignores_attempt(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let seen = claim_sees(carrier, event, |_, seen| {
+        if let Some(outcome) = &mut seen.outcome {
+            outcome.attempt = 0;
+        }
+        if let Some(run) = &mut seen.run {
+            run.attempt = 0;
+        }
+    });
+    with(seen, Step::Claim, |_, claim| run_only(claim))
+}
+
+pub(super) fn claim_skips_todo(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let (carrier, event) = claim_sees(carrier, event, |_, seen| {
+        if let Some(run) = &mut seen.run {
+            run.todo = None;
+        }
+    });
+    product(carrier, event)
+}
+
+pub(super) fn lost_run_is_first(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let (carrier, event) = claim_sees(carrier, event, |_, seen| {
+        if seen.run.is_none() {
+            seen.identity = None;
+        }
+    });
+    product(carrier, event)
+}
+
+pub(super) fn lost_mark_is_first(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let seen = claim_sees(carrier, event, |_, seen| {
+        seen.legacy.get_or_insert_with(|| LegacyItem {
+            source: KEY.to_owned(),
+            lwm_value: Some(WatermarkType::Int.minimum_text().to_owned()),
+            hwm_value: Some("-1".to_owned()),
+            hwm_col_name: Some("id".to_owned()),
+            hwm_column_type: Some("int".to_owned()),
+            ..LegacyItem::default()
+        });
+    });
+    with(seen, Step::Claim, |_, claim| run_only(claim))
+}
+
+pub(super) fn copy_forgotten(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let (carrier, event) = claim_sees(carrier, event, |_, seen| {
+        if let Some(run) = &mut seen.run {
+            run.legacy = None;
+        }
+    });
+    product(carrier, event)
+}
+
+pub(super) fn owed_over_legacy(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let (carrier, event) = claim_sees(carrier, event, |_, seen| {
+        if let Some(run) = &mut seen.run {
+            run.legacy.clone_from(&seen.legacy);
+        }
+    });
+    product(carrier, event)
+}
+
+/// The next attempt goes on with the run of the one before.
+pub(super) fn resume_the_same_run(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let event = match event {
+        Event::Seen(seen, fresh) => {
+            let held = seen.run.as_ref().filter(|run| run.state.is_live()).map(|run| run.run);
+            Event::Seen(seen, held.unwrap_or(fresh))
+        }
+        event => event,
+    };
+    product(carrier, event)
+}
+
+/// Nothing is owed to a run that is about to claim.
+pub(super) fn owed_dropped_on_takeover(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let live = match &event {
+        Event::Seen(seen, _) => seen.run.as_ref().is_some_and(|run| run.state.is_live()),
+        _ => false,
+    };
+    with((carrier, event), Step::Claim, |carrier, claim| {
+        if live {
+            owe_nothing(carrier, claim);
+        }
+    })
+}
+
+pub(super) fn new_window_on_retry(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    with((carrier, event), Step::Claim, owe_nothing)
+}
+
+fn owe_nothing(carrier: &mut Carrier, claim: &mut worker_core::commits::Transaction) {
+    if let Some(run) = put_run(claim) {
+        run.owed = None;
+    }
+    if let Phase::Claiming(claimed, _) = &mut carrier.phase {
+        claimed.item.owed = None;
+        claimed.order.owed = None;
+    }
+}
+
+pub(super) fn pin_at_claim(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    with((carrier, event), Step::Claim, |_, claim| {
+        if let Some(run) = put_run(claim) {
+            run.state = RunState::Running;
+            run.window = Some(Window {
+                low: None,
+                low_text: run.legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone()),
+                high: Some("9".to_owned()),
+                empty: false,
+                guard: None,
+            });
+        }
+    })
+}
+
+pub(super) fn pin_without_condition(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    with((carrier, event), Step::Pin, |_, pin| no_conditions(pin))
+}
+
+pub(super) fn re_pin(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    with((carrier, event), Step::Renew, |carrier, renew| {
+        let wider = |window: &mut Option<Window>| {
+            if let Some(window) = window {
+                window.high = Some("9".to_owned());
+            }
+        };
+        if let Some(run) = put_run(renew) {
+            wider(&mut run.window);
+        }
+        if let Phase::Renewing(_, run) = &mut carrier.phase {
+            wider(&mut run.window);
+        }
+    })
+}
+
+pub(super) fn high_from_clock(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let event = match event {
+        Event::Planned(mut plan, now) => {
+            plan.window.high = Some("99".to_owned());
+            Event::Planned(plan, now)
+        }
+        event => event,
+    };
+    product(carrier, event)
+}
+
+/// A full extract takes the window that is owed to an incremental run.
+pub(super) fn owed_mode_forgotten(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let event = match (&carrier.phase, event) {
+        (Phase::Planning(claimed), Event::Planned(mut plan, now)) if plan.mode == Mode::FE => {
+            if let Some(owed) = &claimed.item.owed {
+                plan.window = owed.clone();
+            }
+            Event::Planned(plan, now)
+        }
+        (_, event) => event,
+    };
+    product(carrier, event)
+}
+
+pub(super) fn renew_without_condition(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    with((carrier, event), Step::Renew, |_, renew| no_conditions(renew))
+}
+
+/// CLAIM does not mind that `L` was written after it was read.
+pub(super) fn claim_without_mark(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    with((carrier, event), Step::Claim, |_, claim| {
+        for write in &mut claim.writes {
+            if matches!(write.expect, Expect::Legacy(_)) {
+                write.expect = Expect::LegacyLow(ANY.to_owned());
+            }
+        }
+    })
+}

@@ -1,0 +1,297 @@
+//! Mistakes between the records and the pointer.
+
+use crds::tracking::{Mode, RunState};
+use worker_core::commits::{
+    Act, Carrier, Effect, Event, Expect, Item, Phase, Reply, Step, Transaction, Why, transitions,
+};
+use worker_core::manifests::{Manifest, Pointer, to_body};
+use worker_core::objects::Prefix;
+
+use super::tools::{id_only, no_conditions, only_reply, product, put_run, sees, transaction, with};
+use crate::stores::{ANY, OTHERS};
+
+fn completes(uri: &str, manifest: &Manifest) -> Vec<Effect> {
+    let file = |file: &worker_core::manifests::ManifestFile| Effect::Complete {
+        uri: uri.to_owned(),
+        file: file.clone(),
+    };
+    manifest.files.iter().map(file).collect()
+}
+
+pub(super) fn complete_before_decide(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let event = match (&carrier.phase, event) {
+        (Phase::Deciding(..), Event::Replied(replies)) => {
+            Event::Replied(replies.last().copied().into_iter().collect())
+        }
+        (_, event) => event,
+    };
+    let (carrier, mut act) = product(carrier, event);
+    if let (Phase::Deciding(held, manifest, ..), Act::Write(effects)) = (&carrier.phase, &mut act) {
+        effects.splice(0..0, completes(&held.run.uri, manifest));
+    }
+    (carrier, act)
+}
+
+pub(super) fn decide_without_condition(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    with((carrier, event), Step::Decide, |_, decide| no_conditions(decide))
+}
+
+pub(super) fn decide_by_id_only(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    with((carrier, event), Step::Decide, |_, decide| id_only(decide))
+}
+
+pub(super) fn decide_without_mark(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    with((carrier, event), Step::Decide, |_, decide| decide.writes.truncate(1))
+}
+
+pub(super) fn decide_before_manifest(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let event = match carrier.phase {
+        Phase::Deciding(..) => only_reply(event, 0),
+        _ => event,
+    };
+    let (carrier, act) = product(carrier, event);
+    match (&carrier.phase, act) {
+        (Phase::PuttingManifest(..), Act::Write(manifest)) => {
+            let (carrier, mut act) = product(carrier, Event::Replied(vec![Reply::Done]));
+            if let Act::Write(effects) = &mut act {
+                effects.extend(manifest);
+            }
+            (carrier, act)
+        }
+        (_, act) => (carrier, act),
+    }
+}
+
+pub(super) fn yes_without_condition(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    with((carrier, event), Step::Yes, |_, yes| no_conditions(yes))
+}
+
+pub(super) fn commit_without_condition(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let (carrier, mut act) = product(carrier, event);
+    for step in [Step::Decide, Step::Yes] {
+        if let Some(found) = transaction(&mut act, step) {
+            no_conditions(found);
+        }
+    }
+    (carrier, act)
+}
+
+/// The watermark is written over whatever is there.
+pub(super) fn mark_unchecked(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let looks = matches!(carrier.phase, Phase::Look(Why::Yes(..)));
+    let (carrier, event) = sees(looks, carrier, event, |_, seen| {
+        let stored = seen.legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone());
+        if let Some(window) = seen.run.as_mut().and_then(|run| run.window.as_mut()) {
+            window.low_text = stored;
+        }
+    });
+    decide_without_mark(carrier, event)
+}
+
+pub(super) fn yes_without_mark_condition(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    with((carrier, event), Step::Yes, |_, yes| {
+        for write in &mut yes.writes {
+            if matches!(write.expect, Expect::Legacy(_)) {
+                write.expect = Expect::LegacyLow(ANY.to_owned());
+            }
+        }
+    })
+}
+
+/// `O` is written after `R` and `L`, by a transaction of its own.
+pub(super) fn outcome_apart(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let event = match carrier.phase {
+        Phase::Publishing(..) => only_reply(event, 0),
+        _ => event,
+    };
+    let (carrier, mut act) = product(carrier, event);
+    if let Some(yes) = transaction(&mut act, Step::Yes) {
+        let is_outcome =
+            |write: &worker_core::commits::ItemWrite| matches!(write.put, Some(Item::Outcome(_)));
+        let outcome: Vec<_> =
+            yes.writes.iter().filter(|write| is_outcome(write)).cloned().collect();
+        yes.writes.retain(|write| !is_outcome(write));
+        if let Act::Write(effects) = &mut act {
+            effects.push(Effect::Track(Transaction { step: Step::Raise, writes: outcome }));
+        }
+    }
+    (carrier, act)
+}
+
+fn pointer(uri: &str, manifest: &Manifest) -> Effect {
+    let prefix = Prefix::parse(uri).expect("a uri");
+    let pointer = Pointer {
+        version: 1,
+        source: manifest.source.clone(),
+        run: manifest.run,
+        commit: manifest.commit,
+        manifest: prefix.manifest(manifest.run),
+    };
+    Effect::PutPointer {
+        uri: uri.to_owned(),
+        key: prefix.pointer(),
+        body: to_body(&pointer),
+        etag: Some(ANY.to_owned()),
+    }
+}
+
+pub(super) fn pointer_before_yes(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let event = match carrier.phase {
+        Phase::Publishing(..) => only_reply(event, 1),
+        _ => event,
+    };
+    let (carrier, mut act) = product(carrier, event);
+    if let (Phase::Publishing(carried, ..), Act::Write(effects)) = (&carrier.phase, &mut act) {
+        effects.insert(0, pointer(&carried.run.uri, &carried.manifest));
+    }
+    (carrier, act)
+}
+
+pub(super) fn pointer_moves_down(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let event = match event {
+        Event::Tidied(mut tidy) => {
+            if let Some((pointer, _)) = &mut tidy.pointer {
+                pointer.commit = 0;
+            }
+            Event::Tidied(tidy)
+        }
+        event => event,
+    };
+    product(carrier, event)
+}
+
+pub(super) fn pointer_without_condition(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let (carrier, mut act) = product(carrier, event);
+    if let Act::Write(effects) = &mut act {
+        for effect in effects {
+            if let Effect::PutPointer { etag, .. } = effect {
+                *etag = Some(ANY.to_owned());
+            }
+        }
+    }
+    (carrier, act)
+}
+
+pub(super) fn removal_before_pointer(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let event = match (&carrier.phase, event) {
+        (Phase::Pointing(..), Event::Replied(replies)) => {
+            Event::Replied(replies.last().copied().into_iter().collect())
+        }
+        (_, event) => event,
+    };
+    let (carrier, mut act) = product(carrier, event);
+    if let (Phase::Pointing(run, tidy, ..), Act::Write(effects)) = (&carrier.phase, &mut act) {
+        let files = tidy.replaced.iter().flat_map(|replaced| &replaced.files);
+        let delete = |file: &worker_core::manifests::ManifestFile| Effect::Delete {
+            uri: run.uri.clone(),
+            key: file.key.clone(),
+        };
+        effects.splice(0..0, files.map(delete).collect::<Vec<_>>());
+    }
+    (carrier, act)
+}
+
+pub(super) fn removal_of_all_others(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let (carrier, mut act) = product(carrier, event);
+    if let (Phase::Removing(run, _), Act::Write(effects)) = (&carrier.phase, &mut act) {
+        let key = format!("{OTHERS}{}", run.run.0.as_u128());
+        *effects = vec![Effect::Delete { uri: run.uri.clone(), key }];
+    }
+    (carrier, act)
+}
+
+/// A DECIDE that was refused is taken for one that held, whatever state the run is in.
+pub(super) fn fenced_taken_for_decided(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let looks = matches!(carrier.phase, Phase::Look(Why::Decided(..)));
+    let (carrier, event) = sees(looks, carrier, event, |carrier, seen| {
+        if let (Phase::Look(Why::Decided(held, ..)), Some(run)) = (&carrier.phase, &mut seen.run)
+            && run.run == held.run.run
+            && run.state == RunState::Failed
+        {
+            run.state = RunState::Committing;
+        }
+    });
+    product(carrier, event)
+}
+
+pub(super) fn todo_forgotten(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    with((carrier, event), Step::Yes, |carrier, yes| {
+        if let Some(run) = put_run(yes) {
+            run.todo = None;
+        }
+        if let Phase::Publishing(_, run, _) = &mut carrier.phase {
+            run.todo = None;
+        }
+    })
+}
+
+pub(super) fn clear_before_pointer(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let event = match carrier.phase {
+        Phase::Pointing(..) => only_reply(event, 1),
+        _ => event,
+    };
+    let (carrier, mut act) = product(carrier, event);
+    if let (Phase::Pointing(run, ..), Act::Write(effects)) = (&carrier.phase, &mut act) {
+        effects.insert(0, Effect::Track(transitions::clear(run, carrier.now).transaction));
+    }
+    (carrier, act)
+}
+
+pub(super) fn clear_without_condition(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    with((carrier, event), Step::Clear, |_, clear| no_conditions(clear))
+}
+
+/// `L` as it is after a success, changed.
+fn mark(yes: &mut Transaction, change: impl Fn(&mut crds::tracking::LegacyItem)) {
+    for write in &mut yes.writes {
+        if let Some(Item::Legacy(legacy)) = &mut write.put {
+            change(legacy);
+        }
+    }
+}
+
+pub(super) fn mark_is_high(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    with((carrier, event), Step::Yes, |_, yes| {
+        let window = put_run(yes).and_then(|run| run.window.clone());
+        let high = window.and_then(|window| window.high);
+        mark(yes, |legacy| {
+            if high.is_some() {
+                legacy.lwm_value.clone_from(&high);
+            }
+        });
+    })
+}
+
+pub(super) fn empty_run_resets_mark(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    with((carrier, event), Step::Yes, |_, yes| {
+        let empty = put_run(yes).is_some_and(|run| run.n == Some(0));
+        mark(yes, |legacy| {
+            if empty {
+                legacy.lwm_value = Some("0".to_owned());
+            }
+        });
+    })
+}
+
+pub(super) fn owed_kept_after_full(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let owed = match &event {
+        Event::Seen(seen, _) => seen.run.as_ref().and_then(|run| run.owed.clone()),
+        _ => None,
+    };
+    with((carrier, event), Step::Yes, |_, yes| {
+        if let Some(run) = put_run(yes).filter(|run| run.mode == Mode::FE) {
+            run.owed.clone_from(&owed);
+        }
+    })
+}
+
+/// A process that is told to stop says that it is done.
+pub(crate) fn exits_well(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let (carrier, act) = product(carrier, event);
+    match act {
+        Act::End(worker_core::commits::Ending::Failed(_)) => {
+            (carrier, Act::End(worker_core::commits::Ending::Answered))
+        }
+        act => (carrier, act),
+    }
+}

@@ -1,0 +1,115 @@
+//! What planted mistakes are made of: they change what the product's `step` is shown, or what it
+//! asks for, and never the product.
+
+use crds::tracking::RunItem;
+use worker_core::commits::{
+    Act, Carrier, Effect, Event, Expect, Item, Phase, Seen, Step, Transaction, Why, step,
+};
+
+use crate::stores::{ANY, ANY_REV};
+
+/// The product's step.
+pub(super) fn product(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    step(carrier, event)
+}
+
+/// The transaction of an act, if it is this one.
+pub(super) fn transaction(act: &mut Act, step: Step) -> Option<&mut Transaction> {
+    let Act::Write(effects) = act else { return None };
+    effects.iter_mut().find_map(|effect| match effect {
+        Effect::Track(found) if found.step == step => Some(found),
+        _ => None,
+    })
+}
+
+/// Runs the product's step, then changes the transaction, if it is this one.
+pub(super) fn with(
+    (carrier, event): (Carrier, Event),
+    step: Step,
+    change: impl Fn(&mut Carrier, &mut Transaction),
+) -> (Carrier, Act) {
+    let (mut carrier, mut act) = product(carrier, event);
+    if let Some(found) = transaction(&mut act, step) {
+        change(&mut carrier, found);
+    }
+    (carrier, act)
+}
+
+/// A transaction that asks for nothing.
+pub(super) fn no_conditions(transaction: &mut Transaction) {
+    for write in &mut transaction.writes {
+        write.expect = Expect::LegacyLow(ANY.to_owned());
+    }
+}
+
+/// A transaction whose condition on `R` is the run's id alone.
+pub(super) fn id_only(transaction: &mut Transaction) {
+    for write in &mut transaction.writes {
+        if let Expect::Run { rev, .. } = &mut write.expect {
+            *rev = ANY_REV;
+        }
+    }
+}
+
+/// A transaction that asks nothing of the items that are not `R`.
+pub(super) fn run_only(transaction: &mut Transaction) {
+    for write in &mut transaction.writes {
+        if !matches!(write.expect, Expect::Run { .. }) && !matches!(write.put, Some(Item::Run(_))) {
+            write.expect = Expect::LegacyLow(ANY.to_owned());
+        }
+    }
+}
+
+/// The run that a transaction puts.
+pub(super) fn put_run(transaction: &mut Transaction) -> Option<&mut RunItem> {
+    transaction.writes.iter_mut().find_map(|write| match &mut write.put {
+        Some(Item::Run(run)) => Some(&mut **run),
+        _ => None,
+    })
+}
+
+/// Changes what a process sees when it looks to claim.
+pub(super) fn claim_sees(
+    carrier: Carrier,
+    event: Event,
+    change: impl Fn(&Carrier, &mut Seen),
+) -> (Carrier, Event) {
+    let looks = matches!(carrier.phase, Phase::Look(Why::Claim(_) | Why::Claimed(..)));
+    sees(looks, carrier, event, change)
+}
+
+/// Changes what settle sees.
+pub(super) fn settle_sees(
+    carrier: Carrier,
+    event: Event,
+    change: impl Fn(&Carrier, &mut Seen),
+) -> (Carrier, Event) {
+    let looks = matches!(carrier.phase, Phase::Look(Why::Settle { .. }));
+    sees(looks, carrier, event, change)
+}
+
+/// Changes what a process sees, if `looks`.
+pub(super) fn sees(
+    looks: bool,
+    carrier: Carrier,
+    event: Event,
+    change: impl Fn(&Carrier, &mut Seen),
+) -> (Carrier, Event) {
+    match event {
+        Event::Seen(mut seen, fresh) if looks => {
+            change(&carrier, &mut seen);
+            (carrier, Event::Seen(seen, fresh))
+        }
+        event => (carrier, event),
+    }
+}
+
+/// Keeps only one of several replies: the one that the phase of the product is about.
+pub(super) fn only_reply(event: Event, which: usize) -> Event {
+    match event {
+        Event::Replied(replies) => {
+            Event::Replied(replies.get(which).or(replies.first()).copied().into_iter().collect())
+        }
+        event => event,
+    }
+}

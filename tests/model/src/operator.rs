@@ -1,0 +1,12 @@
+//! The second model: the operator's own `decide` on objects, Jobs and pods that are the model's, with
+//! processes that go through the product's `step` in coarse strides.
+
+mod apply;
+mod cluster;
+mod model;
+mod observe;
+pub mod mistakes;
+pub mod worlds;
+
+pub use cluster::{Cluster, Luck};
+pub use model::{Action, Operator, Scene};

@@ -1,0 +1,80 @@
+//! In: nothing. Out: scenes of the operator. Bound: minutes. Fails: never.
+
+use super::{Luck, Scene};
+
+pub(crate) const TWICE: &str = "at most one published run for a request";
+pub(crate) const STATUS: &str =
+    "I9 status says Complete of a published request, and Failed of no other";
+pub(crate) const ENDLESS: &str = "there is an end to attempts";
+pub(crate) const LET_GO: &str = "nothing of an object that is let go is open";
+pub(crate) const MADE_TWICE: &str = "no attempt has two coordinator Jobs";
+pub(crate) const UNTRIED: &str = "a request that was never tried is not given up";
+
+pub(crate) const NONE: Luck = Luck {
+    crashes: 0,
+    faults: 0,
+    twins: 0,
+    cuts: 0,
+    stale: 0,
+    thoughts: 0,
+    wishes: 0,
+    edits: 0,
+    deletions: 0,
+    lost_jobs: 0,
+    ticks: 0,
+};
+
+/// One object.
+pub(crate) fn one(name: &'static str, attempts: usize, luck: Luck) -> Scene {
+    Scene { name, objects: 1, attempts, runs: 2, luck }
+}
+
+/// Two objects on one source.
+fn two(name: &'static str, attempts: usize, luck: Luck) -> Scene {
+    Scene { objects: 2, ..one(name, attempts, luck) }
+}
+
+/// Small enough for each push. Each must also have a way to rest from each of its states.
+pub fn push() -> Vec<Scene> {
+    let died = Luck { crashes: 1, ..NONE };
+    vec![
+        one("operator: crash, fault, cut", 4, Luck { faults: 1, cuts: 1, ..died }),
+        one("operator: late duplicate", 4, Luck { twins: 1, ..died }),
+        one("operator: stale copy, wish", 5, Luck { stale: 1, wishes: 1, cuts: 1, ..died }),
+        one("operator: two operators", 5, Luck { thoughts: 1, wishes: 1, ..died }),
+        one("operator: deletion", 4, Luck { deletions: 1, twins: 1, ..NONE }),
+        one("operator: edit, faults", 5, Luck { edits: 1, faults: 2, ..NONE }),
+        one("operator: a Job is lost", 4, Luck { lost_jobs: 1, ..NONE }),
+        two("operator: two objects", 3, NONE),
+    ]
+}
+
+/// Scenes in which some states have no way to rest, and that is known: after a death between `Y` and
+/// the pointer, and the deletion of that attempt's Jobs by hand, the completed settle Job of an
+/// earlier attempt is taken for the one that did what was left to do.
+pub fn known() -> Vec<Scene> {
+    vec![one("operator: a Job is lost, crash", 4, Luck { lost_jobs: 1, crashes: 1, ..NONE })]
+}
+
+/// What `make model` explores besides.
+pub fn large() -> Vec<Scene> {
+    let died = Luck { crashes: 1, ..NONE };
+    vec![
+        one(
+            "operator: all at once",
+            7,
+            Luck { twins: 1, cuts: 1, stale: 1, wishes: 1, faults: 1, ..died },
+        ),
+        one(
+            "operator: two operators, deletion, a Job is lost",
+            5,
+            Luck { thoughts: 1, deletions: 1, lost_jobs: 1, ..died },
+        ),
+        one("operator: late duplicate, fault", 4, Luck { twins: 1, faults: 1, ..died }),
+        one("operator: deletion, crash", 4, Luck { deletions: 1, twins: 1, ..died }),
+        two("operator: two objects, crash", 3, died),
+        two("operator: two objects, a lease", 4, Luck { ticks: 1, ..NONE }),
+        two("operator: two objects, duplicate, cut", 4, Luck { twins: 1, cuts: 1, ..died }),
+        two("operator: two objects, wish, stale", 5, Luck { wishes: 1, stale: 1, ..died }),
+    ]
+}

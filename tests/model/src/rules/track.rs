@@ -1,0 +1,330 @@
+//! What a transaction on the tracking table may change.
+
+use crds::tracking::{LegacyItem, Mode, OutcomeItem, RunItem, RunState, TrackedOutcome};
+use worker_core::commits::Step;
+
+use super::Rule;
+use crate::asks::End;
+use crate::bodies::{Facts, Parsed};
+use crate::config::{Part, Slot};
+use crate::pool::NONE;
+use crate::shop::{Shop, number};
+use crate::state::{Life, State, bit};
+use crate::told::seconds;
+
+struct Change<'a> {
+    step: Step,
+    slot: &'a Slot,
+    old: Option<RunItem>,
+    new: RunItem,
+    old_legacy: Option<LegacyItem>,
+    new_legacy: Option<LegacyItem>,
+}
+
+/// Checks what a process of slot `at` has written, and remembers it.
+pub(crate) fn tracked(shop: &Shop, before: &State, after: &mut State, at: usize, step: Step) {
+    let slot = shop.slot(at);
+    outcomes(shop, before, after);
+    let Some(new) = shop.run_item(after.item(shop.run_key)) else { return };
+    let change = Change {
+        step,
+        slot,
+        old: shop.run_item(before.item(shop.run_key)),
+        new,
+        old_legacy: shop.legacy_item(before.item(shop.legacy_key)),
+        new_legacy: shop.legacy_item(after.item(shop.legacy_key)),
+    };
+    if step == Step::Raise {
+        return;
+    }
+    order_of_states(&change, after);
+    watermark(shop, &change, after);
+    match step {
+        Step::Claim => claimed(shop, before, &change, after),
+        Step::Pin => pinned(shop, &change, after),
+        Step::Decide => decided(shop, &change, after),
+        Step::Yes => published(shop, &change, after),
+        Step::Clear => cleared(shop, &change, after),
+        Step::Fail => given_up(shop, &change, after, at),
+        Step::Renew | Step::Raise | Step::Force | Step::Reverted | Step::Set => {}
+    }
+    let pinned = |run: &RunItem| run.window.clone().filter(|_| run.state != RunState::Claimed);
+    let was = change.old.as_ref().filter(|old| old.run == change.new.run).and_then(pinned);
+    if was.is_some() && was != pinned(&change.new) {
+        after.broken.broke(Rule::WindowStable);
+    }
+}
+
+/// Only the holder, or settle of its owner and attempt, gives a run up.
+fn given_up(shop: &Shop, change: &Change, after: &mut State, at: usize) {
+    let Some(old) = &change.old else { return };
+    let slot = change.slot;
+    let ours = match slot.part {
+        Part::Hold(_) => shop.slot_of(number(old.run)) == at,
+        Part::Settle(_) | Part::Abort => old.owner.uid == slot.uid && old.attempt <= slot.attempt,
+    };
+    if !ours {
+        after.broken.broke(Rule::Fenced);
+    }
+}
+
+/// Outcomes: attempts never fall, and Complete has a published run.
+fn outcomes(shop: &Shop, before: &State, after: &mut State) {
+    for key in &shop.outcome_keys {
+        let (old, new) = (before.item(*key), after.item(*key));
+        if old == new {
+            continue;
+        }
+        let Some(item) = shop.outcome_item(new) else { continue };
+        let old = shop.outcome_item(old);
+        if old.is_some_and(|old| old.attempt > item.attempt) {
+            after.broken.broke(Rule::Attempt);
+        }
+        if !honest(shop, after, &item) {
+            after.broken.broke(Rule::Outcome);
+        }
+    }
+}
+
+fn honest(shop: &Shop, after: &State, item: &OutcomeItem) -> bool {
+    let Some(result) = &item.result else { return true };
+    if result.outcome != TrackedOutcome::Complete {
+        return true;
+    }
+    let Some(run) = result.run.map(number) else { return false };
+    let of_now = shop
+        .run_item(after.item(shop.run_key))
+        .is_some_and(|item| number(item.run) == run && item.state == RunState::Published);
+    let task = shop.tasks.get(shop.slot_of(run));
+    (of_now || after.past.published.contains(&run))
+        && task.is_some_and(|task| task.owner == result.owner)
+}
+
+/// Which state follows which, and of whose run.
+fn order_of_states(change: &Change, after: &mut State) {
+    let old = change.old.as_ref().map(|old| old.state);
+    let same = change.old.as_ref().is_some_and(|old| old.run == change.new.run);
+    let fits = match (change.step, old, change.new.state) {
+        (Step::Claim, old, RunState::Claimed) => {
+            !matches!(old, Some(RunState::Committing | RunState::Reverting))
+        }
+        (Step::Pin, Some(RunState::Claimed), RunState::Running)
+        | (Step::Decide, Some(RunState::Running), RunState::Committing)
+        | (Step::Yes, Some(RunState::Committing), RunState::Published)
+        | (Step::Clear, Some(RunState::Published), RunState::Published)
+        | (
+            Step::Fail,
+            Some(RunState::Claimed | RunState::Running),
+            RunState::Failed | RunState::Aborted,
+        ) => same,
+        (Step::Renew, Some(old), new) => same && old == new,
+        _ => false,
+    };
+    if !fits {
+        after.broken.broke(Rule::Fenced);
+    }
+}
+
+fn low(legacy: Option<&LegacyItem>) -> Option<i64> {
+    legacy?.lwm_value.as_deref()?.parse().ok()
+}
+
+fn watermark(shop: &Shop, change: &Change, after: &mut State) {
+    let run = shop.slot(shop.slot_of(number(change.new.run)));
+    let reset = run.mode == Mode::Reingest || run.bounds != (None, None);
+    let (old, new) = (low(change.old_legacy.as_ref()), low(change.new_legacy.as_ref()));
+    if change.old_legacy.is_some() && new < old && !(reset && change.step == Step::Yes) {
+        after.broken.broke(Rule::Monotonic);
+    }
+}
+
+fn claimed(shop: &Shop, before: &State, change: &Change, after: &mut State) {
+    let slot = change.slot;
+    let now = seconds(after.clock);
+    if let Some(old) = &change.old {
+        let own = old.owner.uid == slot.uid && old.attempt < slot.attempt;
+        if old.state.is_live() && !own && old.deadline >= now {
+            after.broken.broke(Rule::Takeover);
+        }
+        after.past.overtaken |= old.state.is_live();
+        if old.state == RunState::Published && old.todo.is_some() {
+            after.broken.broke(Rule::Todo);
+        }
+    }
+    let key = shop.keys.put(crds::tracking::outcome_key(crate::shop::KEY, slot.uid));
+    if let Some(outcome) = shop.outcome_item(before.item(key)) {
+        if outcome.attempt >= slot.attempt {
+            after.broken.broke(Rule::Attempt);
+        }
+        let answers = outcome.result.as_ref().is_some_and(|result| {
+            let task = &change.new.owner;
+            result.owner.requested_at == task.requested_at
+                && match result.outcome {
+                    TrackedOutcome::Complete => result.owner.request == task.request,
+                    TrackedOutcome::Failed => result.owner.generation >= task.generation,
+                }
+        });
+        if answers {
+            after.broken.broke(Rule::Answered);
+        }
+    }
+    let settled = (0..).zip(&after.procs).any(|(other, proc)| {
+        let other = shop.slot(other);
+        proc.life == Life::Over(End::Settled)
+            && other.uid == slot.uid
+            && other.attempt >= slot.attempt
+    });
+    if settled {
+        after.broken.broke(Rule::Attempt);
+    }
+    lost(shop, before, change, after);
+}
+
+/// `R` beside no `L`, or a marked prefix without `R`: not a first run.
+fn lost(shop: &Shop, before: &State, change: &Change, after: &mut State) {
+    let keys = shop.prefixes.get(usize::from(change.slot.prefix)).expect("a prefix");
+    let marked = before.object(keys.identity) != NONE;
+    let lost =
+        (change.old.is_some() && change.old_legacy.is_none()) || (change.old.is_none() && marked);
+    if !lost {
+        return;
+    }
+    if change.slot.mode == Mode::PE {
+        after.broken.broke(Rule::LostItem);
+    }
+    let copy = change.old.as_ref().and_then(|old| old.legacy.as_ref());
+    if copy.is_some() && low(copy) != low(change.new_legacy.as_ref()) {
+        after.broken.broke(Rule::Copy);
+    }
+}
+
+fn pinned(shop: &Shop, change: &Change, after: &mut State) {
+    let run = number(change.new.run);
+    after.past.pinned |= bit(run);
+    let Some(window) = change.new.window.as_ref().filter(|_| change.new.mode == Mode::PE) else {
+        return;
+    };
+    let id = if window.empty {
+        NONE
+    } else {
+        shop.windows.put((window.low.clone(), window.high.clone()))
+    };
+    let low = change.new.legacy.as_ref().and_then(|legacy| legacy.lwm_value.as_ref());
+    if window.low_text.as_ref() != low || (after.past.owed != NONE && after.past.owed != id) {
+        after.broken.broke(Rule::WindowStable);
+    }
+    // a window that starts from a watermark that is not stored any more is owed to nobody
+    if id != NONE && change.new.legacy == change.new_legacy {
+        after.past.owed = id;
+    }
+}
+
+pub(crate) fn manifest<'a>(
+    shop: &Shop,
+    state: &State,
+    run: &RunItem,
+    body: &'a mut Option<std::sync::Arc<crate::bodies::Body>>,
+) -> Option<&'a Facts> {
+    let prefix = (0..2).find(|prefix| crate::shop::uri(*prefix) == run.uri)?;
+    let keys = shop.prefixes.get(usize::from(prefix))?;
+    let key = keys.manifests.get(usize::from(number(run.run)))?;
+    *body = shop.bodies.find(state.object(*key));
+    match &body.as_ref()?.parsed {
+        Parsed::Manifest(facts) => Some(facts),
+        _ => None,
+    }
+}
+
+fn decided(shop: &Shop, change: &Change, after: &mut State) {
+    let run = &change.new;
+    let id = number(run.run);
+    if after.past.lost & bit(id) != 0 {
+        after.broken.broke(Rule::Session);
+    }
+    let low = change.new_legacy.as_ref().and_then(|legacy| legacy.lwm_value.as_ref());
+    let begin = run.window.as_ref().and_then(|window| window.low_text.as_ref());
+    if run.mode == Mode::PE && low != begin {
+        after.broken.broke(Rule::Contiguous);
+    }
+    let mut held = None;
+    let Some(facts) = manifest(shop, after, run, &mut held) else {
+        after.broken.broke(Rule::Exclusive);
+        return;
+    };
+    let prefix = worker_core::objects::Prefix::parse(&run.uri).expect("a uri");
+    let ranges = run.n.unwrap_or(0);
+    let mut files = Vec::new();
+    for index in 0..ranges {
+        let key = shop.keys.put(prefix.record(run.run, index));
+        let body = shop.bodies.find(after.object(key));
+        let Some(Parsed::Record(record)) = body.as_ref().map(|body| &body.parsed) else {
+            after.broken.broke(Rule::Exclusive);
+            return;
+        };
+        if record.snapshot != facts.manifest.snapshot
+            || Some(&record.plan_hash) != run.plan_hash.as_ref()
+        {
+            after.broken.broke(Rule::Snapshot);
+        }
+        files.extend(record.files.iter().map(|file| shop.upload(&file.key, &file.upload_id)));
+    }
+    let named: Vec<u32> = facts.files.iter().map(|(_, upload)| *upload).collect();
+    if files != named {
+        after.broken.broke(Rule::Exclusive);
+    }
+}
+
+fn published(shop: &Shop, change: &Change, after: &mut State) {
+    let run = &change.new;
+    let id = number(run.run);
+    let slot = shop.slot_of(id);
+    let wish = shop.tasks.get(slot).map(|task| (&task.owner.uid, &task.owner.requested_at));
+    let same = |other: &u8| {
+        shop.tasks.get(shop.slot_of(*other)).map(|task| (&task.owner.uid, &task.owner.requested_at))
+            == wish
+    };
+    if after.past.published.iter().any(same) {
+        after.broken.broke(Rule::Once);
+    }
+    after.past.published.push(id);
+    after.past.missing = false;
+    after.past.owed = NONE;
+    if run.owed.is_some() {
+        after.broken.broke(Rule::WindowStable);
+    }
+    let mut held = None;
+    let Some(facts) = manifest(shop, after, run, &mut held) else { return };
+    let written = change.old_legacy != change.new_legacy;
+    if !written {
+        return;
+    }
+    let old = low(change.old_legacy.as_ref());
+    if run.mode == Mode::PE && !after.past.tampered {
+        let begin = facts.manifest.window.low.as_ref().and_then(|text| text.parse().ok());
+        if begin.unwrap_or(i64::MIN) != old.unwrap_or(i64::MIN) {
+            after.broken.broke(Rule::Contiguous);
+        }
+    }
+    if run.mode.moves_watermark() {
+        let marks = facts.rows.iter().filter_map(|row| shop.config.rows.get(usize::from(*row)));
+        let max = marks.map(|row| row.mark).max();
+        if low(change.new_legacy.as_ref()) != max.or(old) {
+            after.broken.broke(Rule::MaxSeen);
+        }
+    }
+}
+
+fn cleared(shop: &Shop, change: &Change, after: &mut State) {
+    let run = &change.new;
+    let mut held = None;
+    let Some(facts) = manifest(shop, after, run, &mut held) else { return };
+    let prefix = (0..2).find(|prefix| crate::shop::uri(*prefix) == run.uri).unwrap_or(0);
+    let keys = shop.prefixes.get(usize::from(prefix)).expect("a prefix");
+    let pointer = shop.pointer_of(after.object(keys.pointer));
+    let left = facts.replaces.iter().any(|replaced| {
+        after.files.iter().any(|(_, upload)| shop.uploads.get(*upload).run == *replaced)
+    });
+    if pointer.is_none_or(|pointer| pointer.commit < run.commit) || left {
+        after.broken.broke(Rule::Todo);
+    }
+}

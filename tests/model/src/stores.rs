@@ -1,0 +1,129 @@
+//! In: one external write. Out: the state after it, and the reply. Bound: one write. Fails: never;
+//! a condition that does not hold is a reply.
+
+use worker_core::commits::{Expect, Item};
+
+use crate::alter::Lie;
+use crate::asks::Op;
+use crate::pool::NONE;
+use crate::rules::{self, Touched};
+use crate::shop::Shop;
+use crate::state::{State, get, set};
+use crate::told::{DONE, GONE, REFUSED, etag};
+
+/// A condition that always holds: only planted mistakes write it.
+pub(crate) const ANY: &str = "*";
+/// A revision that stands for any, state included: only planted mistakes write it.
+pub(crate) const ANY_REV: u64 = u64::MAX;
+/// A key that stands for the files of all runs but one: only planted mistakes write it.
+pub(crate) const OTHERS: &str = "all but run ";
+
+/// The product's meaning of a condition, and that of the marks above.
+fn holds(expect: &Expect, there: Option<&Item>) -> bool {
+    match (expect, there) {
+        (Expect::LegacyLow(low), _) if low == ANY => true,
+        (Expect::Run { run, rev: ANY_REV, .. }, Some(Item::Run(item))) => item.run == *run,
+        _ => expect.holds(there),
+    }
+}
+
+impl Shop {
+    /// Carries out one write of a process of slot `at`.
+    pub(crate) fn apply(&self, state: &mut State, at: usize, op: &Op) -> u8 {
+        match op {
+            Op::Track(transaction, keys) => self.track(state, at, (transaction, keys)),
+            Op::Put { key, body } => {
+                if state.object(*key) != NONE {
+                    return REFUSED;
+                }
+                set(&mut state.objects, *key, *body);
+                DONE
+            }
+            Op::Pointer { key, body, etag: read } => {
+                let there = state.object(*key);
+                let found = (there != NONE).then(|| etag(there));
+                // `*` is what a planted mistake asks for: whatever is there
+                if found != *read && read.as_deref() != Some(ANY) {
+                    return REFUSED;
+                }
+                set(&mut state.objects, *key, *body);
+                rules::put(self, state, Touched { key: *key, before: there, after: *body });
+                DONE
+            }
+            Op::Complete { upload } => self.complete(state, *upload),
+            Op::Abort { upload } => {
+                if state.close(*upload) {
+                    rules::aborted(self, state, *upload);
+                }
+                DONE
+            }
+            Op::Delete { key } if self.keys.get(*key).starts_with(OTHERS) => {
+                let kept =
+                    self.keys.get(*key).strip_prefix(OTHERS).and_then(|run| run.parse().ok());
+                for (key, upload) in state.files.clone() {
+                    let run = self.uploads.get(upload).run;
+                    if Some(run) != kept {
+                        set(&mut state.files, key, NONE);
+                        rules::removed(self, state, run);
+                    }
+                }
+                DONE
+            }
+            Op::Delete { key } => {
+                let upload = get(&state.files, *key);
+                if upload != NONE {
+                    set(&mut state.files, *key, NONE);
+                    rules::removed(self, state, self.uploads.get(upload).run);
+                }
+                DONE
+            }
+        }
+    }
+
+    fn track(
+        &self,
+        state: &mut State,
+        at: usize,
+        (transaction, keys): (&worker_core::commits::Transaction, &[u32]),
+    ) -> u8 {
+        let holds =
+            transaction.writes.iter().zip(keys).all(|(write, key)| {
+                holds(&write.expect, self.items.find(state.item(*key)).as_deref())
+            });
+        if !holds {
+            return REFUSED;
+        }
+        let before = state.clone();
+        for (put, key) in self.puts(transaction).into_iter().zip(keys) {
+            if put != NONE {
+                set(&mut state.items, *key, put);
+            }
+        }
+        rules::tracked(self, &before, state, at, transaction.step);
+        DONE
+    }
+
+    /// As S3 does: an upload that is gone may have been completed by us.
+    fn complete(&self, state: &mut State, upload: u32) -> u8 {
+        let key = self.uploads.get(upload).key_id;
+        let run = self.uploads.get(upload).run;
+        let open = state.close(upload);
+        if open || (self.alter.lie == Lie::CompletesAgain && get(&state.files, key) == NONE) {
+            set(&mut state.files, key, upload);
+            rules::shown(self, state, run);
+            return DONE;
+        }
+        if get(&state.files, key) == upload { DONE } else { GONE }
+    }
+
+    /// A pod writes its record; `false`: another's is there.
+    pub(crate) fn put_record(&self, state: &mut State, key: u32, body: u32) -> bool {
+        let there = state.object(key);
+        if there != NONE && self.alter.lie != Lie::RecordsOverwritten {
+            return there == body;
+        }
+        set(&mut state.objects, key, body);
+        rules::put(self, state, Touched { key, before: there, after: body });
+        true
+    }
+}

@@ -1,0 +1,180 @@
+//! In: numbers of what a process was told. Out: the [`Event`] that the product's `step` takes.
+//! Bound: one event. Fails: never.
+
+use crds::tracking::{LegacyItem, OutcomeItem, RunItem};
+use crds::{Reason, RunId};
+use worker_core::commits::{Act, Event, Item, Reply, Seen, Tidy};
+use worker_core::error::Failure;
+use worker_core::manifests::{Manifest, Pointer};
+
+use crate::bodies::Parsed;
+use crate::database;
+use crate::shop::{Next, Shop, TICK, identity, run_id};
+
+/// What a process was told, in numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum Told {
+    Begin,
+    /// `R`, `L`, `O`, `O` of the holder; pointer, identity; clock, fresh run.
+    Seen([u32; 4], [u32; 2], u8, u8),
+    /// Epoch of the guard, epoch of the snapshot, clock.
+    Planned(u8, u8, u8),
+    Recorded(Vec<u32>),
+    RenewDue(u8, u32),
+    Assured(u8),
+    Chain(Vec<u8>),
+    Fetched(u32),
+    Tidied(u32, Vec<u32>),
+    Uploads(Vec<u32>),
+    Replied(Vec<u8>),
+    /// Something failed that may pass.
+    Transient,
+    /// The snapshot's session, or an upload, is gone.
+    Lost,
+}
+
+/// `Done`, `Refused`, `Gone` as numbers.
+pub(crate) const DONE: u8 = 0;
+pub(crate) const REFUSED: u8 = 1;
+pub(crate) const GONE: u8 = 2;
+
+pub(crate) fn seconds(clock: u8) -> i64 {
+    i64::from(clock) * TICK
+}
+
+/// The version of a pointer, in text.
+pub(crate) fn etag(body: u32) -> String {
+    format!("v{body}")
+}
+
+impl Shop {
+    /// What a process comes to that is at `carrier`, was asked `ask` and is told `told`.
+    pub(crate) fn next(&self, carrier: u32, ask: u32, told: Told) -> Next {
+        self.nexts.of((carrier, ask, told), |(carrier, ask, told)| {
+            let before = (*self.carriers.get(*carrier)).clone();
+            let event = self.event(*ask, told);
+            let (mut after, mut act) = self.step(before, event);
+            // no run of a world is older than the grace: a sweep finds nothing
+            while let Act::ListRuns { .. } = act {
+                (after, act) = self.step(after, Event::Runs(Vec::new()));
+            }
+            Next { carrier: self.carriers.put(after), ask: self.compile(act) }
+        })
+    }
+
+    fn event(&self, ask: u32, told: &Told) -> Event {
+        match told {
+            Told::Begin => Event::Begin,
+            Told::Seen(items, objects, clock, fresh) => {
+                let (seen, fresh) = self.seen(*items, *objects, *clock, *fresh);
+                Event::Seen(Box::new(seen), fresh)
+            }
+            Told::Planned(guard, snapshot, clock) => {
+                let ask = self.asks.get(ask);
+                let Act::Plan(order) = &ask.act else { return lost() };
+                match database::plan(&self.config, order, *guard, *snapshot) {
+                    Ok(plan) => Event::Planned(Box::new(plan), seconds(*clock)),
+                    Err(failure) => Event::Failed(failure),
+                }
+            }
+            Told::Recorded(bodies) => {
+                let record = |body: &u32| match &self.bodies.get(*body).parsed {
+                    Parsed::Record(record) => Some((**record).clone()),
+                    _ => None,
+                };
+                Event::Recorded(bodies.iter().filter_map(record).collect())
+            }
+            Told::RenewDue(clock, records) => Event::RenewDue(seconds(*clock), *records),
+            Told::Assured(clock) => Event::Assured(seconds(*clock)),
+            Told::Chain(runs) => Event::Chain(runs.iter().map(|run| run_id(*run)).collect()),
+            Told::Fetched(body) => match self.manifest_of(*body) {
+                Some(manifest) => Event::Fetched(Box::new(manifest)),
+                None => lost(),
+            },
+            Told::Tidied(pointer, replaced) => {
+                let pointer = self.pointer_of(*pointer).map(|found| (found, etag(*pointer)));
+                let replaced = replaced.iter().filter_map(|body| self.manifest_of(*body)).collect();
+                Event::Tidied(Box::new(Tidy { pointer, replaced }))
+            }
+            Told::Uploads(found) => {
+                let pair = |upload: &u32| {
+                    let upload = self.uploads.get(*upload);
+                    (upload.key.clone(), upload.id.clone())
+                };
+                Event::Uploads(found.iter().map(pair).collect())
+            }
+            Told::Replied(replies) => Event::Replied(replies.iter().copied().map(reply).collect()),
+            Told::Transient => {
+                Event::Failed(Failure::transient(Reason::DatabaseFailed, "a fault", ""))
+            }
+            Told::Lost => lost(),
+        }
+    }
+
+    fn seen(&self, items: [u32; 4], objects: [u32; 2], clock: u8, fresh: u8) -> (Seen, RunId) {
+        let [run, legacy, outcome, holder] = items;
+        let [pointer, source] = objects;
+        let identity_found = self.bodies.find(source).and_then(|body| match &body.parsed {
+            Parsed::Identity(found) => Some(found.clone()),
+            _ => None,
+        });
+        let seen = Seen {
+            now: seconds(clock),
+            run: self.run_item(run),
+            legacy: self.legacy_item(legacy),
+            outcome: self.outcome_item(outcome),
+            holder_outcome: self.outcome_item(holder),
+            pointer: self.pointer_of(pointer),
+            identity: identity_found,
+            own_identity: identity(),
+        };
+        (seen, run_id(fresh))
+    }
+
+    pub(crate) fn run_item(&self, id: u32) -> Option<RunItem> {
+        self.items.find(id).and_then(|item| match &*item {
+            Item::Run(run) => Some((**run).clone()),
+            Item::Legacy(_) | Item::Outcome(_) => None,
+        })
+    }
+
+    pub(crate) fn legacy_item(&self, id: u32) -> Option<LegacyItem> {
+        self.items.find(id).and_then(|item| match &*item {
+            Item::Legacy(legacy) => Some((**legacy).clone()),
+            Item::Run(_) | Item::Outcome(_) => None,
+        })
+    }
+
+    pub(crate) fn outcome_item(&self, id: u32) -> Option<OutcomeItem> {
+        self.items.find(id).and_then(|item| match &*item {
+            Item::Outcome(outcome) => Some((**outcome).clone()),
+            Item::Run(_) | Item::Legacy(_) => None,
+        })
+    }
+
+    pub(crate) fn manifest_of(&self, body: u32) -> Option<Manifest> {
+        self.bodies.find(body).and_then(|body| match &body.parsed {
+            Parsed::Manifest(facts) => Some(facts.manifest.clone()),
+            _ => None,
+        })
+    }
+
+    pub(crate) fn pointer_of(&self, body: u32) -> Option<Pointer> {
+        self.bodies.find(body).and_then(|body| match &body.parsed {
+            Parsed::Pointer(pointer) => Some(pointer.clone()),
+            _ => None,
+        })
+    }
+}
+
+fn reply(number: u8) -> Reply {
+    match number {
+        DONE => Reply::Done,
+        REFUSED => Reply::Refused,
+        _ => Reply::Gone,
+    }
+}
+
+fn lost() -> Event {
+    Event::Failed(Failure::transient(Reason::SnapshotLost, "it is gone", ""))
+}

@@ -1,0 +1,222 @@
+//! In: nothing. Out: the product's protocol in small worlds. Bound: minutes. Fails: never.
+
+use crds::tracking::Mode::{FE, Reingest};
+use crds::tracking::RunState;
+use worker_core::commits::{Item, Step};
+
+use crate::asks::End;
+use crate::config::{Budget, Config, Row, Seed, Slot, hold, rows, settle};
+use crate::protocol::Protocol;
+use crate::state::{Life, State};
+
+const NONE: Budget = Budget::NONE;
+
+/// Rows of which one is late: it began early, is seen late, and lies below one that is seen.
+fn late() -> Vec<Row> {
+    vec![
+        Row { mark: 3, begun: 0, seen: 0 },
+        Row { mark: 5, begun: 0, seen: 1 },
+        Row { mark: 7, begun: 0, seen: 0 },
+        Row { mark: 8, begun: 1, seen: 1 },
+    ]
+}
+
+/// Small enough for each push.
+pub fn push() -> Vec<Config> {
+    [alone(), together(), replacing()].concat()
+}
+
+fn retry() -> Vec<Slot> {
+    vec![hold("a", 1), settle("a", 1).again(), hold("a", 2)]
+}
+
+fn next() -> Vec<Slot> {
+    vec![hold("a", 1), settle("a", 1).again(), hold("a", 2).wish(1)]
+}
+
+/// One object, one misfortune each.
+fn alone() -> Vec<Config> {
+    let crash = Budget { crashes: 1, ..NONE };
+    let after_one = |world: Config| world.seeds(&[Seed::Until(0, Step::Pin)]);
+    vec![
+        Config::new("one coordinator", vec![hold("a", 1)]),
+        Config::new("retry, crash", retry()).budget(crash).ranges(2).rows(rows(&[5, 6])),
+        Config::new("retry, lost reply", retry()).budget(Budget { echoes: 1, ..NONE }),
+        Config::new("retry, fault", retry()).budget(Budget { faults: 1, ..NONE }),
+        Config::new("retry, session dies", retry()).budget(Budget { sessions: 1, ..NONE }),
+        Config::new("late rows", vec![hold("a", 1), hold("a", 2).wish(1)])
+            .rows(late())
+            .budget(Budget { epochs: 1, crashes: 1, ..NONE }),
+        after_one(Config::new("two pods of a range", retry())).budget(Budget {
+            twins: 1,
+            crashes: 1,
+            ..NONE
+        }),
+        after_one(Config::new("zombie pods", retry())).budget(Budget {
+            twins: 1,
+            zombies: 1,
+            ..NONE
+        }),
+        Config::new("legacy write", next())
+            .rows(rows(&[5, 15]))
+            .budget(Budget { legacy: 1, ..NONE }),
+    ]
+}
+
+/// Several that know nothing of each other.
+fn together() -> Vec<Config> {
+    let two = |slots| Config::new("two objects, leases", slots);
+    vec![
+        two(vec![hold("a", 1), hold("b", 1), settle("a", 1)])
+            .seeds(&[Seed::Until(0, Step::Pin)])
+            .budget(Budget { ticks: 1, renews: 1, crashes: 1, ..NONE }),
+        Config::new("late duplicate", vec![hold("a", 1), hold("a", 1), settle("a", 1)])
+            .budget(Budget { crashes: 1, ..NONE }),
+        Config::new("torn reads", vec![hold("a", 1), settle("a", 1)]).torn(),
+        Config::new("torn reads, two objects", vec![hold("a", 1), hold("b", 1)])
+            .torn()
+            .budget(Budget { crashes: 1, ..NONE }),
+    ]
+}
+
+/// Full extracts and reingests, lost items, owed windows.
+fn replacing() -> Vec<Config> {
+    let grows = vec![Row { mark: 5, begun: 0, seen: 0 }, Row { mark: 6, begun: 1, seen: 1 }];
+    let two_full = || {
+        vec![
+            hold("a", 1).mode(FE),
+            hold("a", 2).wish(1).mode(FE),
+            settle("a", 2).wish(1).mode(FE),
+            hold("a", 3).wish(2).mode(FE),
+        ]
+    };
+    vec![
+        Config::new(
+            "lost items",
+            vec![hold("a", 1), hold("a", 2).wish(1), hold("a", 3).wish(2).mode(FE)],
+        )
+        .seeds(&[Seed::Ends(0)])
+        .budget(Budget { lost_runs: 1, lost_marks: 1, ..NONE }),
+        Config::new("full three times, crash", two_full())
+            .seeds(&[Seed::Ends(0)])
+            .budget(Budget { crashes: 1, ..NONE }),
+        Config::new(
+            "owed over full and reingest",
+            vec![
+                hold("a", 1),
+                hold("a", 2).wish(1).mode(FE),
+                hold("a", 3).wish(2).mode(Reingest),
+                hold("a", 4).wish(3),
+            ],
+        )
+        .rows(grows)
+        .seeds(&[Seed::Until(0, Step::Pin), Seed::Dies(0), Seed::Epoch, Seed::Until(1, Step::Pin)])
+        .budget(Budget { crashes: 1, ..NONE }),
+        Config::new("two carriers, writes in every order", two_full())
+            .ranges(2)
+            .rows(rows(&[5, 6]))
+            .seeds(&[Seed::Ends(0), Seed::Until(1, Step::Decide)])
+            .any_order(),
+    ]
+}
+
+/// What `make model` explores besides.
+pub fn large() -> Vec<Config> {
+    let twins = || vec![hold("a", 1), hold("a", 1), settle("a", 1).again(), hold("a", 2)];
+    let crash = Budget { crashes: 1, ..NONE };
+    let requests =
+        || vec![hold("a", 1), hold("a", 1), settle("a", 1).again(), hold("a", 2).wish(1)];
+    vec![
+        Config::new("late duplicate, retry, crash", twins()).budget(crash),
+        Config::new("late duplicate, two pods", twins())
+            .seeds(&[Seed::Until(0, Step::Pin)])
+            .budget(Budget { twins: 1, zombies: 1, ..crash }),
+        Config::new("two requests, late rows, crash", requests())
+            .rows(late())
+            .budget(Budget { epochs: 1, ..crash }),
+        Config::new(
+            "two objects, leases, crash",
+            vec![hold("a", 1), hold("b", 1), settle("a", 1).again()],
+        )
+        .budget(Budget { ticks: 1, renews: 1, ..crash }),
+        Config::new("retry, a crash, a fault and a lost reply", retry()).budget(Budget {
+            faults: 1,
+            echoes: 1,
+            ..crash
+        }),
+        Config::new("torn reads, retry", retry()).torn().budget(crash),
+        Config::new(
+            "torn reads, two objects, settle",
+            vec![hold("a", 1), settle("a", 1), hold("b", 1)],
+        )
+        .torn(),
+        Config::new("legacy write twice, crash", next())
+            .rows(rows(&[5, 15, 25]))
+            .budget(Budget { legacy: 2, ..crash }),
+    ]
+}
+
+/// Worlds in which a promise is known to break, and which one: what a deletion of `R` by hand, in
+/// the moment between `Y` and the pointer, may do.
+pub fn known() -> Vec<(Config, &'static str)> {
+    let slots = vec![hold("a", 1), hold("a", 2).wish(1), hold("a", 3).wish(2).mode(FE)];
+    let config = Config::new("R deleted between Y and the pointer", slots)
+        .seeds(&[Seed::Ends(0), Seed::Until(1, Step::Yes)])
+        .budget(Budget { lost_runs: 1, ..NONE })
+        .rash();
+    vec![(config, crate::rules::states_text::WHOLE)]
+}
+
+/// Worlds in which the last process must always be able to publish, whatever happened before.
+pub fn ending() -> Vec<Config> {
+    let crash = Budget { crashes: 1, ..NONE };
+    vec![
+        Config::new(
+            "ends: retry",
+            vec![hold("a", 1), settle("a", 1).again(), hold("a", 2).after(&[0]).safe()],
+        )
+        .budget(Budget { faults: 1, echoes: 1, ..crash }),
+        Config::new(
+            "ends: full after full",
+            vec![
+                hold("a", 1).mode(FE),
+                settle("a", 1).mode(FE).again(),
+                hold("a", 2).wish(1).mode(FE).after(&[0]).safe(),
+            ],
+        )
+        .budget(crash),
+    ]
+}
+
+/// The same, larger.
+pub fn ending_large() -> Vec<Config> {
+    vec![
+        Config::new(
+            "ends: two attempts die",
+            vec![
+                hold("a", 1),
+                settle("a", 1).again(),
+                hold("a", 2).after(&[0]),
+                settle("a", 2).again(),
+                hold("a", 3).after(&[0, 2]).safe(),
+            ],
+        )
+        .budget(Budget { crashes: 1, ..NONE }),
+    ]
+}
+
+/// Whether the last slot has published and nothing is left to do.
+pub fn is_done(model: &Protocol, state: &State) -> bool {
+    let shop = model.shop();
+    let Some(item) = shop.items.find(state.item(shop.run_key)) else { return false };
+    let Item::Run(run) = &*item else { return false };
+    let last = state.procs.last().map(|proc| proc.life);
+    let head = run.head.as_ref().map(|head| head.run);
+    let pointers =
+        shop.prefixes.iter().filter_map(|keys| shop.pointer_of(state.object(keys.pointer)));
+    let pointed = pointers.map(|pointer| pointer.run).any(|run| Some(run) == head);
+    matches!(last, Some(Life::Over(End::Published | End::Answered | End::Carried)))
+        && run.state == RunState::Published
+        && run.todo.is_none()
+        && pointed
+}
