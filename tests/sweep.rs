@@ -1,5 +1,6 @@
-//! The crash sweep: `tidemark run` dies right before and right after each of its external writes, or its reply is lost;
-//! then it is run again, and `tidemark verify` finds nothing.
+//! The crash sweep: `tidemark run` dies right before and right after each write of the protocol that a run makes which
+//! succeeds, or its reply is lost; then it is run again, and `tidemark verify` finds nothing. (The undo of a stuck run
+//! is in `by_hand.rs`; parts and records in `e2e/crashes.rs`.)
 
 use std::time::Duration;
 

@@ -104,6 +104,8 @@ words! {
         UriChanged,
         /// An upload of a decided run is gone.
         CommitStuck,
+        /// The manifest of a run of the chain is gone.
+        ManifestMissing,
         /// The run that was to be undone is not stuck.
         NotStuck,
         /// What is published is not as it was recorded.

@@ -210,7 +210,7 @@ impl World {
             holder_outcome,
             pointer,
             identity,
-            own_identity: self.identity().await?,
+            own_identity: self.identity(self.login.is_some()).await?,
         };
         Ok(Event::Seen(Box::new(seen), RunId(Uuid::now_v7())))
     }
@@ -229,14 +229,13 @@ impl World {
     }
 
     /// Whose prefix this task writes to: the table by account and region, however it is reached.
-    async fn identity(&self) -> Result<SourceIdentity, Failure> {
+    async fn identity(&self, located: bool) -> Result<SourceIdentity, Failure> {
         let tracking = &self.task.tracking;
-        let place = match self.login {
-            Some(_) => {
-                self.underway.place.get_or_try_init(|| async { self.table().place().await }).await?
-            }
-            // settle compares no identities
-            None => "",
+        // a look of settle compares no identities, and must not need the right to describe
+        let place = if located {
+            self.underway.place.get_or_try_init(|| async { self.table().place().await }).await?
+        } else {
+            ""
         };
         Ok(SourceIdentity {
             version: CONTROL_VERSION,

@@ -10,6 +10,7 @@ use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
 use crds::output::RunFolder;
 use crds::{Reason, RunId};
+use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::de::DeserializeOwned;
 use worker_core::commits::Reply;
 use worker_core::error::Failure;
@@ -20,6 +21,8 @@ use worker_core::records::{PendingFile, TaskRecord};
 
 use crate::objects::storage_failure;
 
+/// Records read at a time.
+const READS_AT_ONCE: usize = 16;
 /// How often a write that met another one in flight (409) is sent again.
 const CONFLICTS_MAX: u32 = 20;
 
@@ -357,14 +360,16 @@ impl Control {
     /// # Errors
     /// As [`Self::read`]; `RecordMissing` where a listed one is gone.
     pub async fn records(&self, keys: &[String]) -> Result<Vec<TaskRecord>, Failure> {
-        let mut records = Vec::with_capacity(keys.len());
-        for key in keys {
-            let found = self.read(key).await?.ok_or_else(|| {
-                Failure::transient(Reason::RecordMissing, "a record vanished", "")
-            })?;
-            records.push(found.0);
-        }
-        Ok(records)
+        stream::iter(keys)
+            .map(|key| async move {
+                let found = self.read(key).await?.ok_or_else(|| {
+                    Failure::transient(Reason::RecordMissing, "a record vanished", "")
+                })?;
+                Ok(found.0)
+            })
+            .buffer_unordered(READS_AT_ONCE)
+            .try_collect()
+            .await
     }
 }
 

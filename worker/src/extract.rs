@@ -76,10 +76,9 @@ impl RangeReader {
         match put {
             Ok(Reply::Done) => Ok(record),
             Ok(Reply::Refused | Reply::Gone) => self.refused(&key, record).await,
-            Err(failure) => {
-                self.abort(&record).await;
-                Err(failure)
-            }
+            // the record may be there all the same, its reply lost: then its uploads count, and
+            // whoever publishes or settles the run aborts them if it is not
+            Err(failure) => Err(failure),
         }
     }
 

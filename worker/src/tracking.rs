@@ -302,10 +302,22 @@ where
             "allow DescribeTable, GetItem, PutItem, UpdateItem and ConditionCheckItem on it, and \
              check the credentials",
         ),
-        code => Failure::transient(
+        "ProvisionedThroughputExceededException"
+        | "ThrottlingException"
+        | "ThrottlingError"
+        | "RequestLimitExceeded"
+        | "InternalServerError"
+        | "ServiceUnavailable"
+        | "unknown" => Failure::transient(
             Reason::TrackingUnreachable,
             format!("{action} tracking table {table}: DynamoDB answers {code}"),
-            "",
+            "it is tried again; if it lasts, raise the capacity of the table",
+        ),
+        code => Failure::permanent(
+            Reason::TrackingUnreachable,
+            format!("{action} tracking table {table}: DynamoDB answers {code}"),
+            "check that the table's hash key is the text attribute source, and what \
+             tracking.endpoint leads to",
         ),
     }
 }

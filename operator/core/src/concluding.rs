@@ -25,17 +25,25 @@ pub(crate) fn conclude(
     letter: &Letter,
     (read, result): (&TrackingRead, &OutcomeResult),
 ) -> Decision {
-    let run = read.r.as_ref().filter(|run| Some(run.run) == result.run);
+    // a removal that is put off may wait beside a later run, of whomever
+    let ours = |run: &&RunItem| {
+        let of = run.todo.as_ref().and_then(|todo| todo.removal_of);
+        Some(run.run) == result.run || (of.is_some() && of == result.run)
+    };
+    let run = read.r.as_ref().filter(ours);
+    let open = run.is_some_and(|run| run.state.is_open());
     let todo = run.and_then(|run| run.todo.as_ref());
     let removal = todo.and_then(|todo| Timestamp::from_second(todo.removal_due?).ok());
-    let due = todo.is_some_and(|todo| todo.pointer) || removal.is_some_and(|at| at <= seen.now);
+    let overdue = removal.is_some_and(|at| at <= seen.now);
+    let due = !open && (todo.is_some_and(|todo| todo.pointer) || overdue);
     let report = success_report(result);
     // a removal that is put off does not hold Complete back; it is seen to when it is due
     let done = ExtractJobStatus {
         removal_due: removal.map(Time),
         ..complete(seen, result, attempt.number)
     };
-    let until_removal = removal.and_then(|at| until(seen, at));
+    let busy = (open && overdue).then_some(seen.settings.timing.retry_most);
+    let until_removal = removal.and_then(|at| until(seen, at)).or(busy);
     let attempt = Attempt { settled_earlier: settled_earlier(attempt, removal), ..attempt.clone() };
     let newest = attempt.settles.last().filter(|(k, _)| *k > attempt.settled_earlier);
     if !due || newest.is_some_and(|(_, job)| is_complete(job)) {

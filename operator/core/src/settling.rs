@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crds::task::{SettleOrder, TaskTracking};
-use crds::tracking::TrackedOutcome;
+use crds::tracking::{RunState, TrackedOutcome};
 use crds::{ExtractJobStatus, Phase, Reason, Report};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
@@ -17,7 +17,7 @@ use crate::due::{Answer, answer, status_outcome};
 use crate::effects::Effect;
 use crate::ending::{Ending, EndingKind, recorded};
 use crate::labels::{ATTEMPT, ROLE, Role};
-use crate::observed::Observed;
+use crate::observed::{Observed, TrackingRead};
 use crate::pods::is_live;
 use crate::retry::{backoff, spread};
 use crate::status::{Mood, failed};
@@ -254,8 +254,8 @@ fn settled(
     };
     if answered.is_some() || is_last(seen, letter, ending) {
         let report = match ending.report.reason {
-            // settled all the same: the stuck run was not carried on, so a human undid it
-            Reason::CommitStuck => Report::new(
+            // settled all the same: a human undid it, if the run was ours
+            Reason::CommitStuck if was_undone(read, seen.uid(), attempt.number) => Report::new(
                 Reason::Reverted,
                 "the stuck run was undone, nothing of it is published",
                 "annotate the object with tidemark.dev/requested-at to take its window again",
@@ -315,4 +315,11 @@ fn waiting(
 /// The tracking table of an attempt.
 pub(crate) fn table(letter: &Letter) -> &TaskTracking {
     &letter.task.tracking
+}
+
+/// Whether the run of that attempt is the one that failed after it had been decided.
+fn was_undone(read: &TrackingRead, uid: &str, attempt: u32) -> bool {
+    read.r.as_ref().is_some_and(|run| {
+        run.owner.uid == uid && run.attempt == attempt && run.state == RunState::Failed
+    })
 }

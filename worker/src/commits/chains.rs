@@ -6,7 +6,7 @@ use crds::RunId;
 use worker_core::commits::Event;
 use worker_core::commits::orphans::Orphan;
 use worker_core::error::Failure;
-use worker_core::manifests::{Listing, Manifest, Pointer};
+use worker_core::manifests::{Listing, Manifest, Pointer, SourceIdentity};
 use worker_core::plan::Plan;
 
 use super::World;
@@ -17,9 +17,11 @@ impl World {
         let found = control.read(&control.prefix.manifest(run)).await?;
         found.map(|(manifest, _)| manifest).ok_or_else(|| {
             Failure::permanent(
-                crds::Reason::CommitStuck,
+                crds::Reason::ManifestMissing,
                 format!("the manifest of run {run} is gone"),
-                "restore it from a version of the bucket",
+                "restore it from a version of the bucket; if that run is decided and cannot be \
+                 completed, undo it with `tidemark settle --force`; or start a new chain with an \
+                 FE at another uri",
             )
         })
     }
@@ -62,7 +64,8 @@ impl World {
                 break;
             }
             let manifest = self.manifest(uri, run).await?;
-            next = manifest.parent;
+            next = manifest.parent.filter(|_| manifest.earlier.is_none());
+            runs.extend(manifest.earlier.into_iter().flat_map(|listing| listing.runs));
         }
         runs.extend(replaced);
         Ok(runs.into_iter().collect())
@@ -88,6 +91,12 @@ impl World {
         pending: Option<RunId>,
     ) -> Result<Event, Failure> {
         let control = self.control(uri)?;
+        let marked: Option<(SourceIdentity, String)> =
+            control.read(&control.prefix.source()).await?;
+        let own = self.identity(true).await?;
+        if marked.is_none_or(|(identity, _)| identity != own) {
+            return Ok(Event::Kept(None));
+        }
         let pointer: Option<(Pointer, String)> = control.read(&control.prefix.pointer()).await?;
         let pointed = pointer.map(|(pointer, _)| pointer.run);
         let mut kept = BTreeSet::new();
@@ -100,7 +109,7 @@ impl World {
         if let Some(pending) = pending {
             kept.extend(self.manifest(uri, pending).await?.replaces);
         }
-        Ok(Event::Kept(kept))
+        Ok(Event::Kept(Some(kept)))
     }
 
     /// What runs that are dead left behind.

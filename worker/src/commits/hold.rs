@@ -89,7 +89,7 @@ impl World {
             self.underway.extraction = Some(here(self, held, parallel, budget)?);
         }
         let mut beat = Instant::now() + self.durations.heartbeat;
-        let (mut records, mut backoff) = (0, Backoff::default());
+        let (mut records, mut backoff) = (held.run.records, Backoff::default());
         loop {
             if Instant::now() >= self.renew_at() {
                 self.underway.renew_at = None;

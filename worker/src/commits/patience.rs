@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use crds::Reason;
 use crds::condition::Exit;
+use tokio::time::Instant;
 use worker_core::commits::{Act, Event};
 use worker_core::error::Failure;
 
@@ -49,6 +50,8 @@ impl World {
                 Err(failure) if patient && may_pass(&failure) => failure,
                 ended => return ended,
             };
+            // a deadline that was computed before the outage may be over: renew at the next chance
+            self.underway.renew_at = Some(Instant::now());
             let wait = backoff.next(&failure);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}

@@ -124,8 +124,8 @@ pub enum Event {
     All(Box<Listing>),
     /// Old runs.
     Runs(Vec<RunId>),
-    /// Runs that must be kept.
-    Kept(BTreeSet<RunId>),
+    /// Runs that must be kept; absent: the prefix is not marked as this source's.
+    Kept(Option<BTreeSet<RunId>>),
     /// What dead runs left.
     Orphans(Vec<Orphan>),
     /// Keys of data files.

@@ -33,10 +33,10 @@ pub(super) fn complete(carrier: Carrier, carried: Carried) -> (Carrier, Act) {
     carrier.go(Phase::Completing(Box::new(carried)), Act::Write(effects))
 }
 
-fn stuck(what: &str) -> Failure {
+fn stuck(run: &RunItem, what: &str) -> Failure {
     Failure::permanent(
         Reason::CommitStuck,
-        format!("a decided run cannot be completed: {what}"),
+        format!("the decided run {} cannot be completed: {what}", run.run),
         "look whether a lifecycle rule of the bucket aborts uploads too early, and restore the \
          objects named in the run's manifest; or undo the run with `tidemark settle --force`",
     )
@@ -46,7 +46,7 @@ fn stuck(what: &str) -> Failure {
 pub(super) fn gone(carrier: Carrier, carried: &Carried, seen: &Seen) -> (Carrier, Act) {
     match &seen.run {
         Some(run) if run.run == carried.run.run && run.state == RunState::Committing => {
-            carrier.end(Ending::Failed(stuck("an upload is gone and its object is not there")))
+            carrier.end(Ending::Failed(stuck(run, "an upload is gone and its object is not there")))
         }
         Some(_) | None => passed(carrier, carried.then),
     }

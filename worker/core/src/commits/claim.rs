@@ -82,18 +82,25 @@ pub fn claim(task: &Task, seen: &Seen, fresh: RunId, lease_seconds: i64) -> Clai
     }
 }
 
-/// Refusals that come before anything else: a newer release, an outcome that answers, a later
-/// attempt.
-fn answered(task: &Task, seen: &Seen) -> Option<Claim> {
+/// Items of a newer release are left alone, whatever was to be done: an older one would drop what
+/// it does not know.
+pub(super) fn newer(seen: &Seen) -> Option<Failure> {
     let newer = seen.run.as_ref().is_some_and(|run| run.schema > ITEM_VERSION)
         || seen.outcome.as_ref().is_some_and(|outcome| outcome.schema > ITEM_VERSION);
-    if newer {
-        return Some(Claim::Refused(Failure::permanent(
-            Reason::NewerRelease,
-            "the tracking items of this source were written by a newer release",
-            "upgrade Tidemark to that release",
-        )));
-    }
+    newer.then(newer_release)
+}
+
+/// What is said about items of a newer release.
+pub(super) fn newer_release() -> Failure {
+    Failure::permanent(
+        Reason::NewerRelease,
+        "the tracking items of this source were written by a newer release",
+        "upgrade Tidemark to that release",
+    )
+}
+
+/// Refusals that come before anything else: an outcome that answers, a later attempt.
+fn answered(task: &Task, seen: &Seen) -> Option<Claim> {
     if let Some(result) = seen.outcome.as_ref().and_then(|outcome| outcome.result.as_ref()) {
         let same_wish = result.owner.requested_at == task.owner.requested_at;
         match result.outcome {

@@ -214,7 +214,8 @@ pub(super) fn decided(
     tries: u32,
 ) -> (Carrier, Act) {
     let Some(run) = seen.run.as_ref().filter(|run| run.run == held.run.run) else {
-        return carrier.end(Ending::Failed(fenced()));
+        // another claimant may have carried the run to its end: the outcome says so
+        return carrier.end(Ending::CarriedByAnother);
     };
     match run.state {
         RunState::Committing => {
@@ -262,7 +263,12 @@ pub(super) fn fail(
     seen: &Seen,
     tries: u32,
 ) -> (Carrier, Act) {
-    let found = seen.run.as_ref().filter(|found| found.run == run.run && found.state.is_live());
+    let own = seen.run.as_ref().filter(|found| found.run == run.run);
+    if own.is_some_and(|found| matches!(found.state, RunState::Failed | RunState::Aborted)) {
+        // our own FAIL, its reply lost
+        return abandon(carrier, failure, run);
+    }
+    let found = own.filter(|found| found.state.is_live());
     let (Some(found), false) = (found, tries > TRIES_MAX) else {
         return carrier.end(Ending::Failed(failure));
     };

@@ -159,7 +159,7 @@ fn answered(carrier: Carrier, event: Event) -> (Carrier, Act) {
         ),
         (Phase::ListingRuns(after), Event::Runs(runs)) => orphans::listed(carrier, runs, after),
         (Phase::Keeping(runs, after), Event::Kept(kept)) => {
-            orphans::kept(carrier, runs, &kept, after)
+            orphans::kept(carrier, runs, kept.as_ref(), after)
         }
         (Phase::Finding(after), Event::Orphans(found)) => orphans::found(carrier, found, after),
         (Phase::Fetching(run, then), Event::Fetched(manifest)) => {
@@ -168,8 +168,8 @@ fn answered(carrier: Carrier, event: Event) -> (Carrier, Act) {
         (Phase::Tidying(run, then, tries), Event::Tidied(tidy)) => {
             carry::tidied(carrier, *run, *tidy, then, tries)
         }
-        (Phase::ListingFiles(run, then), Event::Files(keys)) => {
-            revert::delete(carrier, *run, &keys, then)
+        (Phase::ListingFiles(run, then, again), Event::Files(keys)) => {
+            revert::delete(carrier, *run, &keys, (then, again))
         }
         (Phase::Listing(sweep), Event::Uploads(uploads)) => {
             settle::uploads(carrier, *sweep, &uploads)
@@ -181,6 +181,9 @@ fn answered(carrier: Carrier, event: Event) -> (Carrier, Act) {
 fn looked(carrier: Carrier, seen: &Seen, fresh: RunId) -> (Carrier, Act) {
     let phase = carrier.phase.clone();
     let Phase::Look(why) = phase else { return defect(carrier, &phase, "Seen") };
+    if let Some(failure) = claim::newer(seen) {
+        return carrier.end(Ending::Failed(failure));
+    }
     match why {
         Why::Claim(tries) => hold::claim(carrier, seen, fresh, tries),
         Why::Claimed(claimed, tries) => hold::claimed(carrier, *claimed, seen, fresh, tries),
@@ -241,7 +244,7 @@ fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
         Phase::Sweeping(plans, after) => orphans::forget(carrier, plans, after),
         Phase::Forgetting(after) => orphans::end(carrier, after),
         Phase::Forcing(tries) => carrier.look(Why::Force(tries + 1)),
-        Phase::Undoing(run, then) => revert::reverted(carrier, &run, then),
+        Phase::Undoing(run, then, again) => revert::deleted(carrier, &run, then, again),
         Phase::Reverting(then) => revert::ended(carrier, then),
         Phase::Raising(tries) if done || tries > TRIES_MAX => orphans::list(carrier, After::Settle),
         Phase::Raising(tries) => carrier.look(Why::Settle { swept: false, tries: tries + 1 }),

@@ -65,9 +65,11 @@ pub(super) fn seen(
 pub(super) fn kept(
     carrier: Carrier,
     runs: Vec<RunId>,
-    kept: &BTreeSet<RunId>,
+    kept: Option<&BTreeSet<RunId>>,
     after: After,
 ) -> (Carrier, Act) {
+    // another source, or one of the same key in another table: its runs are not ours to judge
+    let Some(kept) = kept else { return end(carrier, after) };
     let dead = runs.into_iter().filter(|run| !kept.contains(run));
     let dead: Vec<RunId> = dead.take(RUNS_MAX).collect();
     if dead.is_empty() {

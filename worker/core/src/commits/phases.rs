@@ -157,9 +157,9 @@ pub enum Phase {
     /// FORCE is being written.
     Forcing(u32),
     /// Files of a run that is being undone are listed.
-    ListingFiles(Box<RunItem>, Then),
+    ListingFiles(Box<RunItem>, Then, bool),
     /// They are being deleted.
-    Undoing(Box<RunItem>, Then),
+    Undoing(Box<RunItem>, Then, bool),
     /// The end of the undo is being written.
     Reverting(Then),
     /// Old runs are listed.
@@ -237,8 +237,8 @@ pub enum AfterSweep {
     },
     /// The holder's run is published: what was left belonged to pods that lost their range.
     Publish,
-    /// The run is undone: its completed files are next.
-    Revert(Box<RunItem>, Then),
+    /// The run is undone: its completed files are next; whether it was looked at before.
+    Revert(Box<RunItem>, Then, bool),
 }
 
 /// What [`Act::ReadTidy`] finds.

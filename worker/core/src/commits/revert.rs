@@ -51,30 +51,39 @@ fn undone(by: &str) -> Report {
 }
 
 /// A carrier that read `committing` before may still complete uploads: so uploads go first, and
-/// what it completed goes after them.
+/// what it completed goes after them. All of it is done twice, since a completion that the store
+/// was at work on shows late.
 pub(super) fn revert(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier, Act) {
-    let after = AfterSweep::Revert(Box::new(run.clone()), then);
+    pass(carrier, run, then, false)
+}
+
+fn pass(carrier: Carrier, run: &RunItem, then: Then, again: bool) -> (Carrier, Act) {
+    let after = AfterSweep::Revert(Box::new(run.clone()), then, again);
     let sweep = Sweep { uri: run.uri.clone(), run: run.run, passes: 2, then: after };
     settle::sweep(carrier, sweep)
 }
 
-pub(super) fn list(carrier: Carrier, run: RunItem, then: Then) -> (Carrier, Act) {
+pub(super) fn list(carrier: Carrier, run: RunItem, then: Then, again: bool) -> (Carrier, Act) {
     let act = Act::ListFiles { uri: run.uri.clone(), run: run.run };
-    carrier.go(Phase::ListingFiles(Box::new(run), then), act)
+    carrier.go(Phase::ListingFiles(Box::new(run), then, again), act)
 }
 
 pub(super) fn delete(
     carrier: Carrier,
     run: RunItem,
     keys: &[String],
-    then: Then,
+    (then, again): (Then, bool),
 ) -> (Carrier, Act) {
     if keys.is_empty() {
-        return reverted(carrier, &run, then);
+        return deleted(carrier, &run, then, again);
     }
     let effects =
         keys.iter().map(|key| Effect::Delete { uri: run.uri.clone(), key: key.clone() }).collect();
-    carrier.go(Phase::Undoing(Box::new(run), then), Act::Write(effects))
+    carrier.go(Phase::Undoing(Box::new(run), then, again), Act::Write(effects))
+}
+
+pub(super) fn deleted(carrier: Carrier, run: &RunItem, then: Then, again: bool) -> (Carrier, Act) {
+    if again { reverted(carrier, run, then) } else { pass(carrier, run, then, true) }
 }
 
 pub(super) fn reverted(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier, Act) {

@@ -132,6 +132,6 @@ pub(super) fn aborted(carrier: Carrier, sweep: Sweep) -> (Carrier, Act) {
         AfterSweep::Fail(failure) => carrier.end(Ending::Failed(failure)),
         AfterSweep::Settle { .. } => carrier.look(Why::Settle { swept: true, tries: 1 }),
         AfterSweep::Publish => orphans::list(carrier, After::Publish),
-        AfterSweep::Revert(run, then) => super::revert::list(carrier, *run, then),
+        AfterSweep::Revert(run, then, again) => super::revert::list(carrier, *run, then, again),
     }
 }

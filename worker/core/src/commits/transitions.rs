@@ -243,7 +243,7 @@ pub fn clear(published: &RunItem, now: i64) -> Change {
 }
 
 /// FAIL: a live run, as read, is given up. Its incremental window stays owed. With `last`, the
-/// outcome is Failed, unless one that is Complete answers the same request.
+/// outcome is Failed.
 pub fn fail(run: &RunItem, seen: &Seen, task: &Task, order: &SettleOrder) -> Change {
     let item = RunItem {
         rev: run.rev + 1,

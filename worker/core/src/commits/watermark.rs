@@ -2,9 +2,10 @@
 //! looked at, and never while a run is live or decided.
 
 use crds::extract_job::WatermarkType;
-use crds::tracking::{LegacyItem, RunItem, WatermarkSet, run_key};
+use crds::tracking::{ITEM_VERSION, LegacyItem, Mode, RunItem, WatermarkSet, run_key};
 use crds::{Reason, RunId};
 
+use super::claim::newer_release;
 use super::effects::{Expect, Item, ItemWrite, Step, Transaction};
 use super::transitions::utc_text;
 use crate::error::Failure;
@@ -42,7 +43,14 @@ pub fn set(
             "look again with `tidemark watermark get`, and give the revision that it prints",
         ));
     }
-    if let Some(run) = run.filter(|run| run.state.is_open()) {
+    if run.is_some_and(|run| run.schema > ITEM_VERSION) {
+        return Err(newer_release());
+    }
+    // a live run whose holder is gone may be passed over: its DECIDE asks for the old watermark
+    let alive = |run: &&RunItem| {
+        run.state.is_open() && !(run.state.is_live() && run.deadline < now && run.mode == Mode::PE)
+    };
+    if let Some(run) = run.filter(alive) {
         return Err(busy(run.run));
     }
     let Some(legacy) = legacy else {

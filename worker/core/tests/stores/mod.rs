@@ -213,7 +213,7 @@ impl Stores {
                 let mut kept: BTreeSet<RunId> = ends.flat_map(|end| self.all(end).runs).collect();
                 let pending = pending.and_then(|run| self.manifest(run));
                 kept.extend(pending.into_iter().flat_map(|manifest| manifest.replaces));
-                Event::Kept(kept)
+                Event::Kept(Some(kept))
             }
             Act::ReadOrphans { runs, .. } => {
                 Event::Orphans(runs.into_iter().map(|run| self.orphan(run)).collect())
