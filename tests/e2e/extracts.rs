@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -49,7 +50,7 @@ fn a_full_extract_in_four_ranges_holds_the_whole_table() -> Result<()> {
                 &source.bucket,
                 "public.events",
                 "select count(*) n, sum(id)::varchar ids, sum(price)::varchar price,
-                 md5(string_agg(name, ',' order by id)) names, md5(string_agg(epoch_us(at)::varchar, ',' order by id)) times from t",
+                 md5(string_agg(name, ',' order by id)) names, md5(string_agg(epoch_us(\"at\")::varchar, ',' order by id)) times from t",
             )
             .await?;
         ensure!(rows[0]["n"] == 1_100_000, "{}", rows[0]);
@@ -162,21 +163,25 @@ async fn watch_pods(release: &Release, job: &str) -> Result<(Value, BTreeMap<Str
     Ok((object, pods))
 }
 
-/// The peak of the worker in a pod; 0 when it does not run. The bed's processes are children of
-/// this machine, and their control group names their pod.
+/// The peak of the worker in a pod; 0 when it does not run.
 fn peak_of_pod(uid: &str) -> Result<u64> {
-    let mut peak = 0;
+    Ok(process_in(uid)?.and_then(peak_of).unwrap_or(0))
+}
+
+/// The worker's process in a pod. The bed's processes are children of this machine, and their control group names their
+/// pod.
+fn process_in(uid: &str) -> Result<Option<u32>> {
     for entry in fs::read_dir("/proc")? {
         let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
             continue;
         };
         // a process may end meanwhile
         let group = fs::read_to_string(format!("/proc/{pid}/cgroup")).unwrap_or_default();
-        if group.contains(uid) {
-            peak = peak.max(peak_of(pid).unwrap_or(0));
+        if group.contains(uid) && peak_of(pid).is_some() {
+            return Ok(Some(pid));
         }
     }
-    Ok(peak)
+    Ok(None)
 }
 
 #[test]
@@ -237,6 +242,50 @@ fn incremental_runs_of_the_operator_lose_no_row_and_double_none() -> Result<()> 
 
         ensure!(release.published("public.orders").await? == 3, "three runs");
         holds_every_version_once(&release.source, 1000 + 112 + 56).await?;
+        Ok(())
+    })
+}
+
+#[test]
+fn a_row_that_commits_between_guard_and_snapshot_of_a_coordinator_comes_with_the_next_run()
+-> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let gate = "/run/tidemark/gate";
+        let pause = format!("--worker-env=TIDEMARK_TEST_PAUSE=after-guard@1={gate}");
+        let release = Release::new(bed, "edge", &[&pause]).await?;
+        let db = &release.source.database;
+        bed.psql(
+            db,
+            "create table orders (id int, changed timestamp not null default (now() at time zone 'UTC'));
+             insert into orders select i, (now() at time zone 'UTC') - interval '1 day' from generate_series(1, 10) i",
+        )
+        .await?;
+        let mut session = Session::open(bed, db)?;
+        session.say("begin; insert into orders values (11);").await?;
+        let mut job = release.source.job("public.orders", "PE");
+        job["spec"]["extract"]["watermark"] =
+            json!({ "column": "changed", "type": "timestamp", "stampedBy": "database", "timeZone": "UTC" });
+        release.apply(&job).await?;
+        // the coordinator has read its guard, and has no snapshot yet
+        let gate = wait_until("the pause", Duration::from_mins(2), async || {
+            let labels = "tidemark.dev/extract-job=public-orders,tidemark.dev/role=coordinator";
+            let pods = release.get(&["pods", "-l", labels]).await?;
+            let uid = pods["items"][0]["metadata"]["uid"].as_str().context("no pod yet")?;
+            let pid = process_in(uid)?.context("no process yet")?;
+            let gate = Path::new("/proc").join(pid.to_string()).join("root").join(gate.trim_start_matches('/'));
+            ensure!(gate.exists(), "not there yet");
+            Ok(gate)
+        })
+        .await?;
+        session.say("commit;").await?;
+        fs::remove_file(gate)?;
+        let first = release.condition("public-orders", "Complete", Duration::from_mins(2)).await?;
+        let first = &first["status"];
+        ensure!(first["rows"] == 10 && first["window"]["guard"] == "exact", "{first}");
+        older_than_a_second(bed, db).await?;
+        let second = release.again("public-orders", "2").await?;
+        ensure!(second["status"]["rows"] == 1, "{}", second["status"]);
         Ok(())
     })
 }
