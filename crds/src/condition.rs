@@ -108,6 +108,8 @@ words! {
         ManifestMissing,
         /// The run that was to be undone is not stuck.
         NotStuck,
+        /// Standard output cannot be written.
+        OutputFailed,
         /// What is published is not as it was recorded.
         VerifyFailed,
         /// A human undid a decided run.

@@ -38,7 +38,7 @@ fn deleting_a_committing_object_publishes_all_of_it_and_leaves_nothing() -> Resu
         let pause = "--worker-env=TIDEMARK_TEST_PAUSE=after-decide@1";
         let release = Release::new(bed, "delcommit", &[pause]).await?;
         start_ranges(&release).await?;
-        state(&release, "committing").await?;
+        release.run_reaches("events", "committing", STEP).await?;
         nothing_is_published(&release).await?;
         delete(&release, "events").await?;
         gone(&release, "events", STEP).await?;
@@ -64,7 +64,7 @@ fn an_object_without_its_secrets_is_let_go_within_the_bound_with_a_warning() -> 
         let pause = "--worker-env=TIDEMARK_TEST_PAUSE=after-pin@1";
         let release = Release::new(bed, "delsecret", &[pause]).await?;
         start_ranges(&release).await?;
-        state(&release, "running").await?;
+        release.run_reaches("events", "running", STEP).await?;
         release.kubectl(&["delete", "secret", "aws", "database"]).await?;
         delete(&release, "events").await?;
         let since = Instant::now();
@@ -102,7 +102,7 @@ fn two_objects_on_one_source_take_turns_and_each_runs_once() -> Result<()> {
         let mut second = first.clone();
         second["metadata"]["name"] = json!("second");
         release.apply(&first).await?;
-        state(&release, "claimed").await?;
+        release.run_reaches("events", "claimed", STEP).await?;
         release.apply(&second).await?;
         let waiting = wait_until("the second to wait", STEP, async || {
             let object = release.get(&["extractjob", "second"]).await?;
@@ -304,25 +304,9 @@ async fn unlock(release: &Release, name: &str) -> Result<()> {
     release.source.bed.psql(&release.source.database, &sql).await.map(|_| ())
 }
 
-/// Waits until the run of `events` has that state.
-async fn state(release: &Release, state: &str) -> Result<()> {
-    let seen = wait_until(&format!("state {state}"), STEP, async || {
-        let run = release.source.run_item("events").await?.context("no run yet")?;
-        ensure!(run["state"] == state, "{run}");
-        Ok(())
-    })
-    .await;
-    match seen {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            bail!("{error:#}\n{}", release.source.bed.describe(&release.namespace).await)
-        }
-    }
-}
-
 /// Waits until both ranges are read and their uploads are open.
 async fn reading(release: &Release) -> Result<()> {
-    state(release, "running").await?;
+    release.run_reaches("events", "running", STEP).await?;
     wait_until("open uploads", STEP, async || {
         let open = release.source.open_uploads().await?;
         ensure!(open == 2, "{open}");

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, ensure};
 use harness::{Bed, Release, condition, wait_until};
 use serde_json::{Value, json};
 
@@ -24,7 +24,7 @@ fn a_suspended_run_is_stopped_and_settled_and_takes_the_same_window_when_it_is_r
         job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int" });
         job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 2 });
         release.apply(&job).await?;
-        run_in(&release, "running").await?;
+        release.run_reaches(NAME, "running", STEP).await?;
         wait_until("open uploads", STEP, async || {
             ensure!(release.source.open_uploads().await? == 2, "open uploads");
             Ok(())
@@ -64,7 +64,7 @@ fn an_edit_in_mid_run_is_said_and_run_afterwards() -> Result<()> {
         rows(&release, 1, 1000).await?;
         lock(&release).await?;
         release.apply(&release.source.job(NAME, "FE")).await?;
-        run_in(&release, "claimed").await?;
+        release.run_reaches(NAME, "claimed", STEP).await?;
         patch(&release, json!({ "extract": { "partition": { "column": "id", "count": 2 } } }))
             .await?;
         says(&release, "a run of generation 2 follows").await?;
@@ -150,7 +150,7 @@ fn what_follows_publication_is_done_though_the_object_is_deleted() -> Result<()>
         let release = Release::new(bed, "deltodo", &[pause]).await?;
         rows(&release, 1, 1000).await?;
         release.apply(&release.source.job(NAME, "FE")).await?;
-        run_in(&release, "Y").await?;
+        release.run_reaches(NAME, "Y", STEP).await?;
         let run = release.source.run_item(NAME).await?.context("run item")?;
         ensure!(run["todo"]["pointer"] == true, "{run}");
         release.kubectl(&["delete", "extractjob", NAME, "--wait=false"]).await?;
@@ -229,7 +229,7 @@ fn of_two_operators_the_other_goes_on_when_the_leader_dies() -> Result<()> {
         let mut job = release.source.job(NAME, "FE");
         job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 2 });
         release.apply(&job).await?;
-        run_in(&release, "claimed").await?;
+        release.run_reaches(NAME, "claimed", STEP).await?;
         let first = leader(&release).await?;
         let pods = release.get(&["pods", "-l", "!tidemark.dev/role"]).await?;
         ensure!(pods["items"].as_array().is_some_and(|all| all.len() == 2), "{pods}");
@@ -327,22 +327,6 @@ async fn unlock(release: &Release) -> Result<()> {
 async fn patch(release: &Release, spec: Value) -> Result<()> {
     let patch = json!({ "spec": spec }).to_string();
     release.kubectl(&["patch", "extractjob", NAME, "--type=merge", "-p", &patch]).await.map(|_| ())
-}
-
-/// Waits until the run has that state.
-async fn run_in(release: &Release, state: &str) -> Result<()> {
-    let seen = wait_until(&format!("state {state}"), STEP, async || {
-        let run = release.source.run_item(NAME).await?.context("no run yet")?;
-        ensure!(run["state"] == state, "{run}");
-        Ok(())
-    })
-    .await;
-    match seen {
-        Ok(()) => Ok(()),
-        Err(error) => {
-            bail!("{error:#}\n{}", release.source.bed.describe(&release.namespace).await)
-        }
-    }
 }
 
 /// Waits until the object's conditions say so.

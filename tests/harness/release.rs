@@ -301,6 +301,23 @@ impl Release {
         line.with_context(|| format!("no {name} in {text}"))
     }
 
+    /// Waits until the run of a table's source has that state.
+    ///
+    /// # Errors
+    /// With what the cluster shows, once the deadline is over.
+    pub async fn run_reaches(&self, table: &str, state: &str, deadline: Duration) -> Result<()> {
+        let what = format!("state {state}");
+        let seen = wait_until(&what, deadline, async || {
+            let run = self.source.run_item(table).await?.context("no run yet")?;
+            ensure!(run["state"] == state, "{run}");
+            Ok(())
+        });
+        match seen.await {
+            Ok(()) => Ok(()),
+            Err(error) => bail!("{error:#}\n{}", self.bed().describe(&self.namespace).await),
+        }
+    }
+
     /// How many runs the prefix of a table has published: the chain that `current.json` ends, and
     /// what its runs replaced.
     ///

@@ -3,26 +3,26 @@
 //! [`worker_core::bounds`], [`worker_core::window`] and [`crate::sessions`] name,
 //! `NullWatermarkRows`, `SnapshotLost`.
 
+mod subject;
+
 use std::time::Duration;
 
 use crds::Reason;
-use crds::extract_job::{Extract, ExtractJobSpec, NullPolicy, Partition, Strategy, Watermark};
+use crds::extract_job::{Extract, ExtractJobSpec, NullPolicy, Watermark};
 use crds::tracking::{Mode, Window};
 use futures::future::BoxFuture;
 use sqlx::PgConnection;
 use sqlx::postgres::types::Oid;
-use worker_core::bounds::{
-    NamePart, Relation, TableRef, check_added, check_watermark, find_column, key_extreme, key_type,
-    pick_table, watermark_extreme,
-};
-use worker_core::columns::{Column, Target, target_for};
+use worker_core::bounds::{TableRef, check_added, key_extreme, watermark_extreme};
+use worker_core::columns::Target;
 use worker_core::error::Failure;
 use worker_core::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, Shape, TableName};
-use worker_core::ranges::{self, KeyRange, KeyType};
+use worker_core::ranges::{self, KeyRange};
 use worker_core::rows::{self, statements};
 use worker_core::watermark::Value;
 use worker_core::window::{self, Held, Observed};
 
+use self::subject::{Cut, Subject, look_up};
 use crate::guard::{self, Found, Guarded};
 use crate::sessions::{Login, begin, begin_snapshot, commit, connect, database_failure, made};
 
@@ -70,48 +70,6 @@ impl Holder {
     }
 }
 
-/// The table as the catalog has it.
-#[derive(Debug, PartialEq, Eq)]
-struct Subject {
-    relation: Relation,
-    columns: Vec<Column>,
-}
-
-impl Subject {
-    fn table(&self) -> &TableName {
-        &self.relation.name
-    }
-
-    /// The watermark column, checked.
-    fn watermark<'a>(&'a self, watermark: &Watermark) -> Result<&'a Column, Failure> {
-        let column = find_column(&self.columns, &watermark.column, "extract.watermark.column")?;
-        check_watermark(column, watermark.value_type)?;
-        Ok(column)
-    }
-
-    /// The partition column, checked; `None`: one range.
-    fn partition<'a>(
-        &'a self,
-        partition: Option<&'a Partition>,
-    ) -> Result<Option<Cut<'a>>, Failure> {
-        let wanted = partition.filter(|partition| partition.strategy != Some(Strategy::None));
-        let Some((partition, name)) = wanted.and_then(|it| Some((it, it.column.as_deref()?)))
-        else {
-            return Ok(None);
-        };
-        let column = find_column(&self.columns, name, "extract.partition.column")?;
-        Ok(Some(Cut { partition, column, key_type: key_type(column)? }))
-    }
-}
-
-/// The partition column and how to cut it.
-#[derive(Debug, Clone, Copy)]
-struct Cut<'a> {
-    partition: &'a Partition,
-    column: &'a Column,
-    key_type: KeyType,
-}
-
 /// Guards, takes the snapshot, and plans inside it. Pause points, in their order: `before-bound`,
 /// `before-wait` (only where transactions are waited for), `after-bound`, `after-guard`,
 /// `after-snapshot`.
@@ -150,43 +108,6 @@ pub async fn open(
         Some(snapshot.map_err(|error| database_failure("export the snapshot", &error))?);
     pause("after-snapshot").await;
     Ok(Holder { plan, connection })
-}
-
-async fn look_up(connection: &mut PgConnection, wanted: &TableRef) -> Result<Subject, Failure> {
-    let failed = |error| database_failure("read the catalog", &error);
-    let found: Vec<(Oid, String, String)> = sqlx::query_as(statements::RELATIONS)
-        .bind(wanted.schema.as_ref().map(NamePart::spellings))
-        .bind(wanted.table.spellings())
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(failed)?;
-    let candidates: Vec<_> = found
-        .into_iter()
-        .map(|(oid, schema, table)| Relation { oid: oid.0, name: TableName { schema, table } })
-        .collect();
-    let relation = pick_table(wanted, &candidates)?;
-    let rows: Vec<(String, Oid, i32, bool, String)> = sqlx::query_as(statements::COLUMNS)
-        .bind(Oid(relation.oid))
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(failed)?;
-    let columns = rows.into_iter().map(|(name, oid, type_modifier, required, type_name)| Column {
-        name,
-        type_oid: oid.0,
-        type_name,
-        type_modifier,
-        nullable: !required,
-        target: target_for(oid.0, type_modifier),
-    });
-    let columns: Vec<_> = columns.collect();
-    if columns.is_empty() {
-        return Err(Failure::permanent(
-            Reason::ColumnNotFound,
-            "the table has no columns",
-            "check extract.table",
-        ));
-    }
-    Ok(Subject { relation, columns })
 }
 
 /// A full extract has no guard, and an owed window has had its own.

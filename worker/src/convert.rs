@@ -14,7 +14,7 @@ use crate::settings::Convert;
 /// Prints one YAML document for each table.
 ///
 /// # Errors
-/// `InvalidSpec`; nothing is printed then.
+/// `InvalidSpec`, nothing is printed then; `OutputFailed`.
 pub fn convert(wanted: &Convert) -> Result<String, Failure> {
     let (source, jobs) = read(wanted)?;
     let mut names = BTreeSet::new();
@@ -27,7 +27,7 @@ pub fn convert(wanted: &Convert) -> Result<String, Failure> {
         let name = free_name(&object_name(&table), &mut names);
         documents.push_str(&document(&name, &moved)?);
     }
-    crate::dry_run::print(documents.trim_end());
+    crate::dry_run::print(documents.trim_end())?;
     Ok(format!("{count} manifests"))
 }
 

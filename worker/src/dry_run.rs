@@ -20,9 +20,18 @@ use crate::settings::Local;
 use crate::tracking::TrackingTable;
 
 /// Prints one line on standard output.
-pub fn print(line: &str) {
-    // a closed pipe is the reader's wish
-    let _ = writeln!(std::io::stdout(), "{line}");
+///
+/// # Errors
+/// `OutputFailed` where it cannot be written (a full disk); a closed pipe is the reader's wish.
+pub fn print(line: &str) -> Result<(), Failure> {
+    match writeln!(std::io::stdout(), "{line}") {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::transient(
+            Reason::OutputFailed,
+            format!("standard output cannot be written: {}", error.kind()),
+            "make room where it goes to; nothing of the tracking table and S3 is lost by it",
+        )),
+        Ok(()) | Err(_) => Ok(()),
+    }
 }
 
 /// Asks the database as a run would, and prints what it would read.
@@ -37,7 +46,6 @@ pub async fn plan(local: &Local) -> Result<String, Failure> {
     let key = &task.tracking.key;
     let identity: Option<(SourceIdentity, String)> = control.read(&control.prefix.source()).await?;
     let pointer: Option<(Pointer, String)> = control.read(&control.prefix.pointer()).await?;
-    let identity = identity.map(|(identity, _)| identity);
     let seen = Seen {
         now: jiff::Timestamp::now().as_second(),
         run: table.read(&run_key(key)).await?,
@@ -45,13 +53,13 @@ pub async fn plan(local: &Local) -> Result<String, Failure> {
         outcome: table.read(&outcome_key(key, &task.owner.uid)).await?,
         holder_outcome: None,
         pointer: pointer.map(|(pointer, _)| pointer),
-        own_identity: identity.clone().unwrap_or(SourceIdentity {
+        own_identity: SourceIdentity {
             version: CONTROL_VERSION,
-            tracking: String::new(),
+            tracking: table.place().await?,
             table: task.tracking.table.clone(),
             source: key.clone(),
-        }),
-        identity,
+        },
+        identity: identity.map(|(identity, _)| identity),
     };
     let order = match claim(&task, &seen, RunId(Uuid::now_v7()), 0) {
         Claim::Write(claimed) => claimed.order,
@@ -72,8 +80,8 @@ pub async fn plan(local: &Local) -> Result<String, Failure> {
 }
 
 fn show(plan: &Plan) -> Result<(), Failure> {
-    print(&format!("table      {}", plan.table));
-    print(&format!("mode       {:?}", plan.mode));
+    print(&format!("table      {}", plan.table))?;
+    print(&format!("mode       {:?}", plan.mode))?;
     let bound = |bound: &Option<String>| bound.clone().unwrap_or_else(|| "-".to_owned());
     let window = &plan.window;
     let guard = window.guard.map_or_else(|| "-".to_owned(), |guard| format!("{guard:?}"));
@@ -83,34 +91,34 @@ fn show(plan: &Plan) -> Result<(), Failure> {
         bound(&window.high),
         guard.to_lowercase(),
         if window.empty { " (nothing to take)" } else { "" }
-    ));
-    print(&format!("rows       {} in the table, estimated", plan.estimated_rows));
-    print(&format!("columns    {}", plan.columns.len()));
+    ))?;
+    print(&format!("rows       {} in the table, estimated", plan.estimated_rows))?;
+    print(&format!("columns    {}", plan.columns.len()))?;
     for column in &plan.columns {
         let how = if column.target == Target::AsText {
             "as text".to_owned()
         } else {
             format!("{:?}", column.target)
         };
-        print(&format!("  {:<30} {:<30} {how}", column.name, column.type_name));
+        print(&format!("  {:<30} {:<30} {how}", column.name, column.type_name))?;
     }
     for name in plan.shape.columns.names() {
-        print(&format!("  {name:<30} {:<30} added", ""));
+        print(&format!("  {name:<30} {:<30} added", ""))?;
     }
-    print(&format!("ranges     {}", plan.ranges.len()));
+    print(&format!("ranges     {}", plan.ranges.len()))?;
     for (index, range) in plan.ranges.iter().enumerate() {
         let nulls = if range.nulls { " and NULL" } else { "" };
         print(&format!(
             "  {index:<4} from {} to below {}{nulls}",
             bound(&range.from),
             bound(&range.to)
-        ));
+        ))?;
     }
     if let Some(range) = plan.ranges.first() {
-        print(&format!("statement  {}", copy_statement(plan, range)?));
+        print(&format!("statement  {}", copy_statement(plan, range)?))?;
     }
     for warning in &plan.warnings {
-        print(&format!("warning    {warning}"));
+        print(&format!("warning    {warning}"))?;
     }
     Ok(())
 }

@@ -66,8 +66,8 @@ async fn run_call(
     Box::pin(here(task, stores, login, &settings.process, durations)).await
 }
 
-/// The endpoints of the SDK's own variables, in the spec: so that a prefix begun by a call is the
-/// same as that of a manifest which names them.
+/// The endpoints of the SDK's own variables, in the spec: a server other than AWS is addressed by
+/// path, as for a manifest that names it.
 fn name_endpoints(moved: &mut Moved, variables: &BTreeMap<String, String>) {
     let endpoint = |service: &str| {
         let own = format!("AWS_ENDPOINT_URL_{service}");

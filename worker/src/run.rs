@@ -376,7 +376,10 @@ pub async fn here(
                 "files": manifest.files.len(), "window": manifest.window,
                 "watermark": manifest.watermark_max,
             });
-            crate::dry_run::print(&said.to_string());
+            // the run is published, whether or not anybody can be told
+            if let Err(failure) = crate::dry_run::print(&said.to_string()) {
+                tracing::warn!(%failure, "published");
+            }
         }
         if !busy || process.no_wait {
             return ended(ending, &world).await;

@@ -47,7 +47,7 @@ pub async fn verify(local: &Local, durations: Durations) -> Result<String, Failu
         "watermark": found.legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone()),
         "state": found.run.as_ref().map(|run| run.state), "findings": findings,
     });
-    print(&said.to_string());
+    print(&said.to_string())?;
     if findings.is_empty() {
         return Ok(format!("{runs} runs, {rows} rows: all as recorded"));
     }

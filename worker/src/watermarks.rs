@@ -45,7 +45,7 @@ pub async fn watermark(command: &WatermarkCommand) -> Result<String, Failure> {
         "owed": run.as_ref().and_then(|run| run.owed.clone()),
         "set": run.as_ref().and_then(|run| run.set.clone()),
     });
-    print(&shown.to_string());
+    print(&shown.to_string())?;
     Ok(if moved.is_some() { "the watermark was moved" } else { "the watermark was read" }
         .to_owned())
 }

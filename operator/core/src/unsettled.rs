@@ -16,7 +16,8 @@ fn said<'a>(seen: &'a Observed, attempt: &'a Attempt) -> impl Iterator<Item = Re
 
 /// Whether a decided run cannot be completed: only a human can go on.
 pub(crate) fn is_stuck(seen: &Observed, attempt: &Attempt) -> bool {
-    said(seen, attempt).any(|report| report.reason == Reason::CommitStuck)
+    let stuck = [Reason::CommitStuck, Reason::ManifestMissing];
+    said(seen, attempt).any(|report| stuck.contains(&report.reason))
 }
 
 /// Why the run of an attempt that ended so could not be settled, in settle's own words where it had

@@ -2,6 +2,7 @@
 
 mod world;
 mod flow;
+mod pods;
 mod life;
 mod last_try;
 mod manifests;

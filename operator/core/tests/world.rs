@@ -1,6 +1,9 @@
 //! An in-memory cluster and tracking table around one `ExtractJob`. Effects are obeyed at once; what
 //! Job controller, kubelet and worker would do is done by the test, one step at a time.
 
+mod jobs;
+mod tracking;
+
 use std::time::Duration;
 
 use crds::condition::Exit;
@@ -21,6 +24,8 @@ use operator_core::observed::{ClusterWarning, ServiceAccountSeen, Tracking, Trac
 use operator_core::settings::{Timing, TrackingSettings};
 use operator_core::{Decision, Effect, Observed, Settings, Step, decide};
 use serde_json::json;
+
+pub(crate) use tracking::run_item;
 
 pub(crate) const KEY: &str = "shop.orders";
 pub(crate) const UID: &str = "11111111-1111-1111-1111-111111111111";
@@ -260,205 +265,6 @@ impl World {
         }
     }
 
-    fn create(&mut self, job: &Job) {
-        let name = job.metadata.name.clone().expect("name");
-        if self.named(&name).is_some() {
-            return;
-        }
-        let mut job = job.clone();
-        job.metadata.uid = Some(format!("uid-of-{name}-{}", self.made.len()));
-        job.metadata.creation_timestamp = Some(Time(self.now));
-        job.status = Some(JobStatus { start_time: Some(Time(self.now)), ..JobStatus::default() });
-        self.made.push(name);
-        self.jobs.push(job);
-    }
-
-    pub(crate) fn delete(&mut self, name: &str) {
-        let Some(at) = self.jobs.iter().position(|job| named(job, name)) else {
-            return;
-        };
-        let uid = self.jobs.remove(at).metadata.uid;
-        self.pods.retain(|pod| pod_owner(pod) != uid.as_deref());
-    }
-
-    pub(crate) fn named(&mut self, name: &str) -> Option<&mut Job> {
-        self.jobs.iter_mut().find(|job| named(job, name))
-    }
-
-    fn note(&mut self, name: &str, key: &str, text: String) {
-        if let Some(job) = self.named(name) {
-            job.metadata.annotations.get_or_insert_default().insert(key.to_owned(), text);
-        }
-    }
-
-    /// The Job of the last attempt in this role: 0 coordinator, 1 extract, 2 newest settle.
-    pub(crate) fn last(&self, role: usize) -> Option<Job> {
-        let attempts = attempts(&self.jobs, UID);
-        let last = attempts.last()?;
-        match role {
-            0 => last.coordinator.cloned(),
-            1 => last.extract.cloned(),
-            _ => last.settles.last().map(|(_, job)| (*job).clone()),
-        }
-    }
-
-    /// Adds a pod to a Job, with this part of a pod's status.
-    pub(crate) fn pod(&mut self, job: &Job, status: serde_json::Value) {
-        let owner = OwnerReference {
-            api_version: "batch/v1".to_owned(),
-            kind: "Job".to_owned(),
-            name: job.metadata.name.clone().expect("name"),
-            uid: job.metadata.uid.clone().expect("uid"),
-            controller: Some(true),
-            ..OwnerReference::default()
-        };
-        let mut pod =
-            Pod { status: serde_json::from_value(status).expect("pod status"), ..Pod::default() };
-        pod.metadata.name = job.metadata.name.as_ref().map(|name| format!("{name}-pod"));
-        pod.metadata.uid = Some(format!("pod-{}", self.pods.len()));
-        pod.metadata.labels.clone_from(&job.metadata.labels);
-        pod.metadata.owner_references = Some(vec![owner]);
-        self.pods.retain(|old| pod_owner(old) != job.metadata.uid.as_deref());
-        self.pods.push(pod);
-    }
-
-    /// A pod of the Job runs, and is Ready.
-    pub(crate) fn ready_pod(&mut self, job: &Job) {
-        let ready = json!({
-            "phase": "Running",
-            "conditions": [{ "type": "Ready", "status": "True", "lastTransitionTime": Time(self.now) }],
-        });
-        self.pod(job, ready);
-    }
-
-    pub(crate) fn finish(&mut self, job: &Job, kind: &str, reason: &str) {
-        let now = self.now;
-        let name = job.metadata.name.clone().expect("name");
-        let Some(found) = self.named(&name) else {
-            return;
-        };
-        let status = found.status.get_or_insert_default();
-        status.conditions.get_or_insert_default().push(JobCondition {
-            type_: kind.to_owned(),
-            status: "True".to_owned(),
-            reason: Some(reason.to_owned()),
-            last_transition_time: Some(Time(now)),
-            ..JobCondition::default()
-        });
-        if kind == "Complete" {
-            status.succeeded = found.spec.as_ref().and_then(|spec| spec.completions).or(Some(1));
-        }
-    }
-
-    /// The Job's pod ends with this code and report, and the Job fails.
-    pub(crate) fn fails(&mut self, job: &Job, exit: Exit, report: Option<&Report>) {
-        let message = report.map(|report| serde_json::to_string(report).expect("report"));
-        let ended = json!({
-            "phase": "Failed",
-            "containerStatuses": [{
-                "name": "tidemark", "image": "", "imageID": "", "ready": false, "restartCount": 0,
-                "state": { "terminated": { "exitCode": exit.code(), "message": message } },
-            }],
-        });
-        self.pod(job, ended);
-        self.finish(job, "Failed", "BackoffLimitExceeded");
-    }
-
-    /// Stopped Jobs come to their end.
-    pub(crate) fn job_controller(&mut self) {
-        let stopped = |job: &&Job| {
-            let deadline = job.spec.as_ref().and_then(|spec| spec.active_deadline_seconds);
-            deadline == Some(1) && !is_finished(job)
-        };
-        for job in self.jobs.iter().filter(stopped).cloned().collect::<Vec<_>>() {
-            self.fails(&job, Exit::Stopped, None);
-            self.finish(&job, "Failed", "DeadlineExceeded");
-        }
-    }
-
-    /// The coordinator claims and pins a plan of `n` ranges, and is Ready.
-    pub(crate) fn plans(&mut self, n: u32) {
-        let Some(job) = self.last(0) else { return };
-        let task = task(&job);
-        self.tracking.r = Some(run_item(&task, RunState::Running, Some(n)));
-        self.outcome(&task, None);
-        self.ready_pod(&job);
-    }
-
-    /// The coordinator publishes and ends.
-    pub(crate) fn publishes(&mut self) {
-        let Some(job) = self.last(0) else { return };
-        let task = task(&job);
-        let n = self.tracking.r.as_ref().and_then(|run| run.n);
-        self.tracking.r = Some(run_item(&task, RunState::Published, n));
-        self.outcome(&task, Some(result(&task, TrackedOutcome::Complete, None)));
-        self.pod(&job, json!({ "phase": "Succeeded" }));
-        self.finish(&job, "Complete", "CompletionsReached");
-    }
-
-    /// The newest settle Job does its work, if one is at work.
-    pub(crate) fn settles(&mut self) -> bool {
-        let Some(job) = self.last(2).filter(|job| !is_finished(job)) else {
-            return false;
-        };
-        let (task, order) = (task(&job), order(&job));
-        let mine = self
-            .tracking
-            .r
-            .clone()
-            .filter(|run| run.owner.uid == UID && run.attempt <= task.attempt);
-        let answered = self
-            .tracking
-            .o
-            .as_ref()
-            .and_then(|outcome| outcome.result.as_ref())
-            .is_some_and(|result| result.owner == task.owner);
-        if let Some(mut run) = mine {
-            match run.state {
-                RunState::Claimed | RunState::Running if order.aborted => {
-                    run.state = RunState::Aborted;
-                }
-                RunState::Claimed | RunState::Running => run.state = RunState::Failed,
-                RunState::Committing => {
-                    run.state = RunState::Published;
-                    self.outcome(&task, Some(result(&task, TrackedOutcome::Complete, None)));
-                }
-                _ => {}
-            }
-            let now = self.now.as_second();
-            let later = run.todo.and_then(|todo| todo.removal_due).filter(|due| *due > now);
-            run.todo =
-                later.map(|due| Todo { pointer: false, removal_due: Some(due), removal_of: None });
-            self.tracking.r = Some(run);
-        }
-        let published = self
-            .tracking
-            .r
-            .as_ref()
-            .is_some_and(|run| run.state == RunState::Published && run.owner == task.owner);
-        if order.last && !published && !answered {
-            let failed = result(&task, TrackedOutcome::Failed, Some(order.report));
-            self.outcome(&task, Some(failed));
-        } else {
-            self.outcome(&task, None);
-        }
-        self.finish(&job, "Complete", "CompletionsReached");
-        true
-    }
-
-    fn outcome(&mut self, task: &Task, result: Option<OutcomeResult>) {
-        let old = self.tracking.o.take();
-        let attempt = old.as_ref().map_or(0, |old| old.attempt).max(task.attempt);
-        self.tracking.o = Some(OutcomeItem {
-            source: outcome_key(KEY, UID),
-            schema: ITEM_VERSION,
-            attempt,
-            run: Some(run_id(attempt)),
-            result: result.or(old.and_then(|old| old.result)),
-            expires_at: 0,
-        });
-    }
-
     pub(crate) fn edit(&mut self, change: impl FnOnce(&mut ExtractJob)) {
         change(&mut self.job);
         self.job.metadata.generation = self.job.metadata.generation.map(|number| number + 1);
@@ -508,47 +314,4 @@ pub(crate) fn task(job: &Job) -> Task {
 
 pub(crate) fn order(job: &Job) -> SettleOrder {
     env(job, SETTLE_ENV)
-}
-
-pub(crate) fn run_item(task: &Task, state: RunState, n: Option<u32>) -> RunItem {
-    RunItem {
-        source: run_key(KEY),
-        schema: ITEM_VERSION,
-        rev: 1,
-        state,
-        run: run_id(task.attempt),
-        uri: "s3://lake/orders".to_owned(),
-        head: None,
-        owner: task.owner.clone(),
-        attempt: task.attempt,
-        deadline: i64::MAX,
-        records: 0,
-        commit: 1,
-        mode: Mode::PE,
-        window: None,
-        plan_hash: None,
-        n,
-        owed: None,
-        retain_seconds: None,
-        set: None,
-        todo: None,
-        legacy: None,
-        note: None,
-    }
-}
-
-fn result(task: &Task, outcome: TrackedOutcome, report: Option<Report>) -> OutcomeResult {
-    OutcomeResult {
-        outcome,
-        owner: task.owner.clone(),
-        run: Some(run_id(task.attempt)),
-        report,
-        window: None,
-        watermark: Some("2026-01-01 00:00:00".to_owned()),
-        rows: 10,
-        bytes: 1000,
-        files: 2,
-        partitions: 1,
-        columns_as_text: 0,
-    }
 }

@@ -45,13 +45,8 @@ impl World {
         run: Option<RunId>,
         pending: Option<RunId>,
     ) -> Result<Vec<RunId>, Failure> {
-        let mut runs = BTreeSet::new();
         let control = self.control(uri)?;
-        let replaced = match pending {
-            Some(pending) => self.manifest(uri, pending).await?.replaces,
-            None => Vec::new(),
-        };
-        let mut next = match run {
+        let end = match run {
             Some(run) => Some(run),
             None => {
                 let found: Option<(Pointer, String)> =
@@ -59,23 +54,22 @@ impl World {
                 found.map(|(pointer, _)| pointer.run)
             }
         };
-        while let Some(run) = next {
-            if !runs.insert(run) {
-                break;
-            }
-            let manifest = self.manifest(uri, run).await?;
-            next = manifest.parent.filter(|_| manifest.earlier.is_none());
-            runs.extend(manifest.earlier.into_iter().flat_map(|listing| listing.runs));
+        let mut runs = BTreeSet::new();
+        if let Some(end) = end {
+            runs.extend(self.all(uri, end).await?.runs);
         }
-        runs.extend(replaced);
+        if let Some(pending) = pending {
+            runs.extend(self.manifest(uri, pending).await?.replaces);
+        }
         Ok(runs.into_iter().collect())
     }
 
     /// All files up to `run`, since the last run that replaced.
     pub(super) async fn all(&self, uri: &str, run: RunId) -> Result<Listing, Failure> {
-        let mut listing = Listing::default();
+        let (mut listing, mut walked) = (Listing::default(), BTreeSet::new());
         let mut next = Some(run);
-        while let Some(run) = next {
+        // a chain that somebody edited into a ring has an end too
+        while let Some(run) = next.filter(|run| walked.insert(*run)) {
             let manifest = self.manifest(uri, run).await?;
             next = manifest.parent.filter(|_| manifest.earlier.is_none());
             listing.prepend(manifest);

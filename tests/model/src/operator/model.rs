@@ -1,35 +1,27 @@
 //! The second model. Bound: the luck of a scene. Fails: never.
 
-use std::time::Duration;
-
-use crds::task::{REQUESTED_AT, SETTLE_ENV, SettleOrder, TASK_ENV};
+use crds::ExtractJob;
+use crds::task::REQUESTED_AT;
 use crds::tracking::Owner;
-use crds::{ExtractJob, Task};
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::api::core::v1::ResourceRequirements;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
-use operator_core::settings::{Settings, Timing, TrackingSettings};
+use operator_core::settings::Settings;
 use operator_core::{Decision, Observed, Step};
 use serde_json::{from_value, json};
 use stateright::{Model, Property};
-use worker_core::commits::{Carrier, Role};
 
-use super::apply::env;
 use super::cluster::{Cluster, Luck, Object, Promise};
-use super::observe::{View, exit, now};
+use super::observe::{View, now};
+use super::worlds::settings;
 use crate::alter::Alter;
-use crate::asks::{End, Kind};
 use crate::config::{Config, Slot, hold, settle};
 use crate::pool::{Memo, Pool};
-use crate::process::{How, can_go_on};
 use crate::protocol::Protocol;
 use crate::rules::Rule;
-use crate::shop::LEASE;
 use crate::state::{Life, Proc};
-use crate::told::Told;
 
 /// Settle Jobs of one attempt that may be made in a row.
-const SETTLES: usize = 2;
+pub(super) const SETTLES: usize = 2;
 /// Slots of one attempt: its pod, a second pod, settle processes.
 const SLOTS: usize = 2 + SETTLES;
 
@@ -91,7 +83,7 @@ pub struct Operator {
     pub(super) owners: Pool<Owner>,
     pub(super) decided: Pool<Decision>,
     pub(super) decisions: Memo<View, u32>,
-    carriers: Memo<(usize, u32), u32>,
+    pub(super) carriers: Memo<(usize, u32), u32>,
     scene: Scene,
 }
 
@@ -108,35 +100,6 @@ fn slots(scene: &Scene) -> Vec<Slot> {
 
 fn uids(scene: &Scene) -> Vec<&'static str> {
     ["a", "b"].into_iter().take(scene.objects).collect()
-}
-
-/// All pauses are over at once, but for those that only a clock ends.
-fn settings() -> Settings {
-    let none = Duration::ZERO;
-    let long = Duration::from_hours(1000);
-    Settings {
-        worker_image: "tidemark:1".to_owned(),
-        worker_pull_policy: "IfNotPresent".to_owned(),
-        worker_pull_secrets: Vec::new(),
-        worker_env: Vec::new(),
-        service_account: "tidemark-extract".to_owned(),
-        resources: ResourceRequirements::default(),
-        settle_resources: ResourceRequirements::default(),
-        allow_insecure_plaintext: false,
-        tracking: TrackingSettings { table: Some("tracking".to_owned()), ..Default::default() },
-        timing: Timing {
-            retry_first: none,
-            retry_most: none,
-            pod_start_wait: none,
-            pod_stop_wait: none,
-            settle_retry: none,
-            busy_retry: none,
-            settle_tries: u32::try_from(SETTLES).unwrap_or(1),
-            settle_rest: long,
-            deletion_bound: long,
-            ..Timing::default()
-        },
-    }
 }
 
 fn object(uid: &str, runs: u32) -> ExtractJob {
@@ -194,124 +157,8 @@ impl Operator {
     }
 
     /// Whether a slot is for second pods.
-    const fn is_twin(slot: usize) -> bool {
+    pub(super) const fn is_twin(slot: usize) -> bool {
         slot % SLOTS == 1
-    }
-
-    fn start(&self, cluster: &mut Cluster, slot: usize, job: u32) {
-        let shop = self.protocol.shop();
-        let carrier = self.carriers.of((slot, job), |_| {
-            let job = self.jobs.get(job);
-            let task = Box::new(env::<Task>(&job, TASK_ENV).expect("a task"));
-            let role = match env::<SettleOrder>(&job, SETTLE_ENV) {
-                Some(order) => Role::Settle { task, order: Box::new(order) },
-                None => Role::Hold { task, last: false },
-            };
-            shop.carriers.put(Carrier::new(role, LEASE))
-        });
-        cluster.base.procs[slot] = Proc { life: Life::Live, carrier, ..Proc::IDLE };
-        shop.tell(&mut cluster.base, slot, Told::Begin);
-    }
-
-    /// On to the next write of the tracking table, and no further.
-    fn go(&self, cluster: &mut Cluster, slot: usize) {
-        let shop = self.protocol.shop();
-        let known = cluster.base.past.published.len();
-        for _ in 0..60 {
-            let proc = &cluster.base.procs[slot];
-            if proc.life != Life::Live {
-                break;
-            }
-            let ask = shop.asks.get(proc.ask);
-            let which = proc.tried.trailing_ones() as usize;
-            if let (false, Kind::Extract(run, records)) =
-                (can_go_on(&cluster.base, &ask), &ask.kind)
-            {
-                self.protocol.all_pods(&mut cluster.base, *run, records.len());
-                if !can_go_on(&cluster.base, &ask) {
-                    return self.fail(cluster, slot);
-                }
-            }
-            shop.perform(&mut cluster.base, slot, (How::Well, which));
-            if ask.kind.step().is_some() {
-                break;
-            }
-        }
-        if cluster.base.past.published.len() > known {
-            self.published(cluster);
-        }
-        self.ended(cluster, slot);
-    }
-
-    fn published(&self, cluster: &mut Cluster) {
-        let shop = self.protocol.shop();
-        let Some(run) = shop.run_item(cluster.base.item(shop.run_key)) else { return };
-        // the request, whatever generation asks for it
-        let owner = self.owners.put(Owner { generation: 0, ..run.owner });
-        if cluster.published.contains(&owner) {
-            cluster.broke(Promise::Twice);
-        }
-        cluster.published.push(owner);
-    }
-
-    fn fail(&self, cluster: &mut Cluster, slot: usize) {
-        self.protocol.shop().tell(&mut cluster.base, slot, Told::Transient);
-        self.ended(cluster, slot);
-    }
-
-    fn ended(&self, cluster: &mut Cluster, slot: usize) {
-        if cluster.base.procs[slot].life == Life::Over(End::Carried) {
-            let answered = self.is_answered(cluster, slot);
-            let end = if answered { End::Answered } else { End::Fenced };
-            cluster.base.procs[slot].life = Life::Over(end);
-        }
-        if let Life::Over(end) = cluster.base.procs[slot].life {
-            let done = exit(end) == crds::condition::Exit::Done;
-            self.finish(cluster, slot, done, "BackoffLimitExceeded");
-        }
-    }
-
-    /// As the worker asks once more when another carrier has brought its run to the end.
-    fn is_answered(&self, cluster: &Cluster, slot: usize) -> bool {
-        let shop = self.protocol.shop();
-        let job = cluster.job(slot).map(|job| self.jobs.get(job));
-        let task = job.and_then(|job| env::<Task>(&job, TASK_ENV));
-        let outcome = shop.outcome_item(cluster.base.item(shop.outcome_keys[slot]));
-        outcome.and_then(|outcome| outcome.result).zip(task).is_some_and(|(result, task)| {
-            worker_core::commits::transitions::answers_complete(&result, &task)
-        })
-    }
-
-    fn process_actions(&self, cluster: &Cluster, slot: usize, actions: &mut Vec<Action>) {
-        let luck = &cluster.luck;
-        let life = cluster.base.procs[slot].life;
-        match life {
-            Life::Idle if cluster.job(slot).is_some() && !self.is_unwanted(cluster, slot) => {
-                actions.push(Action::Starts(slot));
-            }
-            // a second pod, as long as the Job is there
-            Life::Idle if Self::is_twin(slot) && luck.twins > 0 && slot > 0 => {
-                if cluster.job(slot - 1).is_some() {
-                    actions.push(Action::Starts(slot));
-                }
-            }
-            Life::Live => {
-                actions.push(Action::Goes(slot));
-                if luck.faults > 0 {
-                    actions.push(Action::Fails(slot));
-                }
-                if luck.crashes > 0 {
-                    actions.push(Action::Dies(slot));
-                }
-            }
-            Life::Idle | Life::Over(_) | Life::Dead => {}
-        }
-        if self.is_unwanted(cluster, slot) && !(Self::is_twin(slot) && life == Life::Idle) {
-            actions.push(Action::Stops(slot));
-        }
-        if luck.lost_jobs > 0 && cluster.job(slot).is_some() {
-            actions.push(Action::LosesJob(slot));
-        }
     }
 
     fn object_actions(&self, cluster: &Cluster, object: usize, actions: &mut Vec<Action>) {

@@ -1,5 +1,11 @@
 //! In: nothing. Out: scenes of the operator. Bound: minutes. Fails: never.
 
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::ResourceRequirements;
+use operator_core::settings::{Settings, Timing, TrackingSettings};
+
+use super::model::SETTLES;
 use super::{Luck, Scene};
 
 pub(crate) const TWICE: &str = "at most one published run for a request";
@@ -77,4 +83,33 @@ pub fn large() -> Vec<Scene> {
         two("operator: two objects, duplicate, cut", 4, Luck { twins: 1, cuts: 1, ..died }),
         two("operator: two objects, wish, stale", 5, Luck { wishes: 1, stale: 1, ..died }),
     ]
+}
+
+/// All pauses are over at once, but for those that only a clock ends.
+pub(super) fn settings() -> Settings {
+    let none = Duration::ZERO;
+    let long = Duration::from_hours(1000);
+    Settings {
+        worker_image: "tidemark:1".to_owned(),
+        worker_pull_policy: "IfNotPresent".to_owned(),
+        worker_pull_secrets: Vec::new(),
+        worker_env: Vec::new(),
+        service_account: "tidemark-extract".to_owned(),
+        resources: ResourceRequirements::default(),
+        settle_resources: ResourceRequirements::default(),
+        allow_insecure_plaintext: false,
+        tracking: TrackingSettings { table: Some("tracking".to_owned()), ..Default::default() },
+        timing: Timing {
+            retry_first: none,
+            retry_most: none,
+            pod_start_wait: none,
+            pod_stop_wait: none,
+            settle_retry: none,
+            busy_retry: none,
+            settle_tries: u32::try_from(SETTLES).unwrap_or(1),
+            settle_rest: long,
+            deletion_bound: long,
+            ..Timing::default()
+        },
+    }
 }

@@ -1,0 +1,165 @@
+//! The column that grows, and how a window over it is bounded: `spec.extract.watermark`.
+#![expect(unreachable_pub, reason = "the derive of KubeSchema copies each struct into a function")]
+
+use kube::KubeSchema;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::rules;
+
+/// The column that grows, and where the window starts and ends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
+#[serde(rename_all = "camelCase")]
+#[x_kube(validation = (rules::INT_ENDS, "watermark.low and .high must be whole numbers, since watermark.type is int"))]
+#[x_kube(validation = (rules::NUMBER_ENDS, "watermark.low and .high must be numbers, since watermark.type is decimal or double"))]
+#[x_kube(validation = (rules::DATE_ENDS, "watermark.low and .high must be dates (2023-01-31), since watermark.type is date"))]
+#[x_kube(validation = (rules::TIMESTAMP_ENDS, "watermark.low and .high must be timestamps (2023-01-31 10:00:00), since watermark.type is timestamp"))]
+#[x_kube(validation = (rules::ENDS_ASCEND, "watermark.low must not be above watermark.high: swap them"))]
+pub struct Watermark {
+    /// Name of the column.
+    #[schemars(length(min = 1, max = 63))]
+    #[x_kube(validation = ("size(bytes(self)) <= 63", "watermark.column: an identifier has at most 63 bytes in Postgres"))]
+    pub column: String,
+    /// Type of its values.
+    #[serde(rename = "type")]
+    pub value_type: WatermarkType,
+    /// Start of the window, not included (PE) or included (FE). For PE it holds on the first run
+    /// only: later the tracking table says where the last run ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub low: Option<String>,
+    /// End of the window, included; `-1` or left out: everything there is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub high: Option<String>,
+    /// Who writes the column: `database` (a default or trigger of the server's own clock or
+    /// sequence) allows the exact guard, `application` (when left out) does not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stamped_by: Option<StampedBy>,
+    /// Seconds to stay behind the clock where nothing better can be had; 300 when left out.
+    /// For number columns a distance below the maximum; none when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2_592_000))]
+    pub lag: Option<i64>,
+    /// Seconds to wait for open transactions to end; 60 when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 3600))]
+    pub wait: Option<i64>,
+    /// Seconds (for numbers a distance) below the stored watermark from which rows are taken again,
+    /// for writers that commit late in ways no guard sees; the stored watermark never moves back.
+    /// Readers must then drop doubled rows by their key. None when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 31_536_000))]
+    pub lookback: Option<i64>,
+    /// Zone of the clock behind a column without zone; the server's own when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 64))]
+    pub time_zone: Option<String>,
+    /// What to do about rows whose watermark is NULL; `fail` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub null_policy: Option<NullPolicy>,
+}
+
+/// Type of a watermark's values. The long names are those of the job that Tidemark replaces.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub enum WatermarkType {
+    /// Whole numbers of up to 64 bits.
+    #[serde(rename = "int", alias = "IntegerType", alias = "LongType")]
+    Int,
+    /// Exact decimals.
+    #[serde(rename = "decimal", alias = "DecimalType")]
+    Decimal,
+    /// Binary floating point, by its shortest exact text.
+    #[serde(rename = "double", alias = "FloatType", alias = "DoubleType")]
+    Double,
+    /// Points in time, with or without zone, to the microsecond.
+    #[serde(rename = "timestamp", alias = "TimestampType")]
+    Timestamp,
+    /// Days.
+    #[serde(rename = "date", alias = "DateType")]
+    Date,
+}
+
+impl WatermarkType {
+    /// The word written to manifests and to the tracking table.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Int => "int",
+            Self::Decimal => "decimal",
+            Self::Double => "double",
+            Self::Timestamp => "timestamp",
+            Self::Date => "date",
+        }
+    }
+
+    /// Reads the words of both the manifest and the replaced job; `None` for any other.
+    pub fn parse(text: &str) -> Option<Self> {
+        match text {
+            "int" | "IntegerType" | "LongType" => Some(Self::Int),
+            "decimal" | "DecimalType" => Some(Self::Decimal),
+            "double" | "FloatType" | "DoubleType" => Some(Self::Double),
+            "timestamp" | "TimestampType" => Some(Self::Timestamp),
+            "date" | "DateType" => Some(Self::Date),
+            _ => None,
+        }
+    }
+
+    /// The text below every value of the type: a first run without `low` starts there, and reads
+    /// it as "no lower bound".
+    pub const fn minimum_text(self) -> &'static str {
+        match self {
+            Self::Int => "-9223372036854775808",
+            Self::Decimal => "-99999999999999999999999999999999999999",
+            Self::Double => "-1.7976931348623157e+308",
+            Self::Timestamp => "0001-01-01 00:00:00",
+            Self::Date => "0001-01-01",
+        }
+    }
+
+    /// Where the replaced job began with `IntegerType`.
+    pub const INTEGER_MINIMUM_TEXT: &str = "-2147483648";
+    /// Where it began with `FloatType`.
+    pub const FLOAT_MINIMUM_TEXT: &str = "-3.4028234663852886e+38";
+
+    /// Whether a start of this text takes all rows: the least value of the type itself, or of the
+    /// narrower type that the replaced job knew, or nothing, as its Python wrote it.
+    pub fn is_beginning(self, text: &str) -> bool {
+        let narrower = match self {
+            Self::Int => text == Self::INTEGER_MINIMUM_TEXT,
+            Self::Double => text == Self::FLOAT_MINIMUM_TEXT,
+            // no value of these types, and the database would refuse it
+            Self::Timestamp | Self::Date => text == "-1",
+            Self::Decimal => false,
+        };
+        narrower || text == self.minimum_text() || matches!(text, "" | "None")
+    }
+
+    /// Whether the values are points in time.
+    pub const fn is_time(self) -> bool {
+        matches!(self, Self::Timestamp | Self::Date)
+    }
+}
+
+/// Who writes a watermark column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum StampedBy {
+    /// Some program, by its own clock or counter.
+    #[default]
+    Application,
+    /// The database server.
+    Database,
+}
+
+/// What to do about rows whose watermark is NULL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum NullPolicy {
+    /// Refuse the run.
+    #[default]
+    Fail,
+    /// Take them in every window.
+    Include,
+    /// Leave them out.
+    Exclude,
+}

@@ -1,0 +1,135 @@
+//! The tracking table of the world: what coordinators and settle write.
+
+use super::*;
+
+impl World {
+    /// The coordinator claims and pins a plan of `n` ranges, and is Ready.
+    pub(crate) fn plans(&mut self, n: u32) {
+        let Some(job) = self.last(0) else { return };
+        let task = task(&job);
+        self.tracking.r = Some(run_item(&task, RunState::Running, Some(n)));
+        self.outcome(&task, None);
+        self.ready_pod(&job);
+    }
+
+    /// The coordinator publishes and ends.
+    pub(crate) fn publishes(&mut self) {
+        let Some(job) = self.last(0) else { return };
+        let task = task(&job);
+        let n = self.tracking.r.as_ref().and_then(|run| run.n);
+        self.tracking.r = Some(run_item(&task, RunState::Published, n));
+        self.outcome(&task, Some(result(&task, TrackedOutcome::Complete, None)));
+        self.pod(&job, json!({ "phase": "Succeeded" }));
+        self.finish(&job, "Complete", "CompletionsReached");
+    }
+
+    /// The newest settle Job does its work, if one is at work.
+    pub(crate) fn settles(&mut self) -> bool {
+        let Some(job) = self.last(2).filter(|job| !is_finished(job)) else {
+            return false;
+        };
+        let (task, order) = (task(&job), order(&job));
+        let mine = self
+            .tracking
+            .r
+            .clone()
+            .filter(|run| run.owner.uid == UID && run.attempt <= task.attempt);
+        let answered = self
+            .tracking
+            .o
+            .as_ref()
+            .and_then(|outcome| outcome.result.as_ref())
+            .is_some_and(|result| result.owner == task.owner);
+        if let Some(mut run) = mine {
+            match run.state {
+                RunState::Claimed | RunState::Running if order.aborted => {
+                    run.state = RunState::Aborted;
+                }
+                RunState::Claimed | RunState::Running => run.state = RunState::Failed,
+                RunState::Committing => {
+                    run.state = RunState::Published;
+                    self.outcome(&task, Some(result(&task, TrackedOutcome::Complete, None)));
+                }
+                _ => {}
+            }
+            let now = self.now.as_second();
+            let later = run.todo.and_then(|todo| todo.removal_due).filter(|due| *due > now);
+            run.todo =
+                later.map(|due| Todo { pointer: false, removal_due: Some(due), removal_of: None });
+            self.tracking.r = Some(run);
+        }
+        let published = self
+            .tracking
+            .r
+            .as_ref()
+            .is_some_and(|run| run.state == RunState::Published && run.owner == task.owner);
+        if order.last && !published && !answered {
+            let failed = result(&task, TrackedOutcome::Failed, Some(order.report));
+            self.outcome(&task, Some(failed));
+        } else {
+            self.outcome(&task, None);
+        }
+        self.finish(&job, "Complete", "CompletionsReached");
+        true
+    }
+
+    fn outcome(&mut self, task: &Task, result: Option<OutcomeResult>) {
+        let old = self.tracking.o.take();
+        let attempt = old.as_ref().map_or(0, |old| old.attempt).max(task.attempt);
+        self.tracking.o = Some(OutcomeItem {
+            source: outcome_key(KEY, UID),
+            schema: ITEM_VERSION,
+            attempt,
+            run: Some(run_id(attempt)),
+            result: result.or(old.and_then(|old| old.result)),
+            expires_at: 0,
+        });
+    }
+}
+
+pub(crate) fn run_item(task: &Task, state: RunState, n: Option<u32>) -> RunItem {
+    RunItem {
+        source: run_key(KEY),
+        schema: ITEM_VERSION,
+        rev: 1,
+        state,
+        run: run_id(task.attempt),
+        uri: "s3://lake/orders".to_owned(),
+        head: None,
+        owner: task.owner.clone(),
+        attempt: task.attempt,
+        deadline: i64::MAX,
+        records: 0,
+        commit: 1,
+        mode: Mode::PE,
+        window: None,
+        plan_hash: None,
+        n,
+        owed: None,
+        retain_seconds: None,
+        set: None,
+        todo: None,
+        legacy: None,
+        note: None,
+    }
+}
+
+pub(super) fn result(
+    task: &Task,
+    outcome: TrackedOutcome,
+    report: Option<Report>,
+) -> OutcomeResult {
+    OutcomeResult {
+        outcome,
+        owner: task.owner.clone(),
+        run: Some(run_id(task.attempt)),
+        report,
+        window: None,
+        watermark: Some("2026-01-01 00:00:00".to_owned()),
+        rows: 10,
+        bytes: 1000,
+        files: 2,
+        partitions: 1,
+        columns_as_text: 0,
+    }
+}

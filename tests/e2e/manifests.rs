@@ -1,0 +1,127 @@
+//! Promise 5: what cannot run is refused by `kubectl apply`, with the reason.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail, ensure};
+use harness::{Bed, Release, tests_dir};
+use serde_json::json;
+
+/// Manifests that teach; those that are refused lie in `refused/`.
+fn examples() -> PathBuf {
+    tests_dir().join("../crds/examples")
+}
+
+fn manifests(folder: &Path) -> Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "yaml") {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// Applies a manifest that must be refused; says what was wrong with that.
+async fn refusal(bed: &Bed, namespace: &str, path: &Path) -> Result<()> {
+    let text = fs::read_to_string(path)?;
+    let first = text.lines().next().context("an empty file")?;
+    let why = first.strip_prefix("# refused: ").context("the first line says no reason")?;
+    let file = path.display().to_string();
+    let Err(refused) = bed.kubectl(&["-n", namespace, "apply", "-f", &file]).await else {
+        bail!("accepted");
+    };
+    let said = format!("{refused:#}");
+    ensure!(said.contains(why), "refused for another reason: {said}");
+    let kept = bed.get(namespace, &["extractjobs"]).await?;
+    let changes = text.lines().any(|line| line == "---");
+    // what came before the change is there, as it was; nothing else is
+    ensure!(
+        kept["items"].as_array().into_iter().flatten().count() == usize::from(changes),
+        "{kept}"
+    );
+    ensure!(
+        kept["items"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .all(|object| object["metadata"]["generation"] == 1),
+        "{kept}"
+    );
+    if changes {
+        bed.kubectl(&["-n", namespace, "delete", "extractjobs", "--all"]).await?;
+    }
+    Ok(())
+}
+
+#[test]
+fn apply_refuses_what_cannot_run_and_says_why() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        Release::crds(bed).await?;
+        let namespace = bed.namespace("refused").await?;
+        let paths = manifests(&examples().join("refused"))?;
+        ensure!(paths.len() >= 64, "only {} manifests", paths.len());
+        let mut wrong = Vec::new();
+        for path in paths {
+            if let Err(error) = refusal(bed, &namespace, &path).await {
+                wrong.push(format!("{}: {error:#}", path.display()));
+            }
+        }
+        ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
+        Ok(())
+    })
+}
+
+#[test]
+fn apply_accepts_every_example() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        Release::crds(bed).await?;
+        let namespace = bed.namespace("examples").await?;
+        let paths = manifests(&examples())?;
+        ensure!(paths.len() >= 7, "only {} manifests", paths.len());
+        for path in paths {
+            let file = path.display().to_string();
+            let dry = ["-n", &namespace, "apply", "--dry-run=server", "-f", &file];
+            bed.kubectl(&dry).await?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn apply_accepts_an_incremental_extract_with_partition_bounds() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        Release::crds(bed).await?;
+        let namespace = bed.namespace("bounds").await?;
+        let extract = json!({
+            "table": "public.orders", "type": "PE",
+            "watermark": { "column": "updated_at", "type": "timestamp" },
+            "partition": { "column": "id", "lowerBound": "1", "upperBound": "4000", "count": 4 },
+        });
+        let job = json!({
+            "apiVersion": "tidemark.dev/v1alpha1", "kind": "ExtractJob",
+            "metadata": { "name": "bounds" },
+            "spec": {
+                "source": {
+                    "engine": "postgres", "host": "db.example.com", "database": "shop",
+                    "credentials": { "secretRef": { "name": "shop-postgres" } },
+                },
+                "extract": extract,
+                "output": { "uri": "s3://lake/shop/orders" },
+            },
+        });
+        bed.kubectl_with(&["-n", &namespace, "apply", "-f", "-"], &job.to_string()).await?;
+        let object = bed.get(&namespace, &["extractjob", "bounds"]).await?;
+        let kept = &object["spec"]["extract"];
+        for (key, value) in extract["partition"].as_object().context("partition")? {
+            ensure!(kept["partition"][key] == *value, "{kept}");
+        }
+        bed.kubectl(&["-n", &namespace, "delete", "extractjob", "bounds"]).await?;
+        Ok(())
+    })
+}
