@@ -1,12 +1,10 @@
 //! Promise 4 on the real cluster: whoever is killed, and whenever, the end is the same as without:
 //! one published run, all rows once, and no attempt for ever.
 
-use std::fs;
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use harness::{Access, Bed, Release, wait_until};
-use nix::sys::signal::{Signal, kill};
+use harness::{Access, Bed, Release, kill_now, process_of, wait_until};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
@@ -289,26 +287,4 @@ async fn open(release: &Release, part: &str) -> Result<Vec<String>> {
     let listed = s3.list_multipart_uploads().bucket(&source.bucket).send().await?;
     let keys = listed.uploads().iter().filter_map(|upload| upload.key().map(str::to_owned));
     Ok(keys.filter(|key| key.contains(part)).collect())
-}
-
-/// Kills a process, as a lack of memory would.
-fn kill_now(process: Pid) -> Result<()> {
-    kill(process, Signal::SIGKILL).with_context(|| format!("kill {process}"))
-}
-
-/// The product's process in a pod. The bed's processes are children of this machine, and their
-/// control group names their pod.
-fn process_of(pod: &Value) -> Result<Pid> {
-    let uid = pod["metadata"]["uid"].as_str().context("uid")?;
-    for entry in fs::read_dir("/proc")? {
-        let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else {
-            continue;
-        };
-        // a process may end meanwhile
-        let read = |file| fs::read_to_string(format!("/proc/{pid}/{file}")).unwrap_or_default();
-        if read("cgroup").contains(uid) && read("comm").starts_with("tidemark") {
-            return Ok(Pid::from_raw(pid));
-        }
-    }
-    bail!("no process in {}", pod["metadata"]["name"])
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crds::Reason;
+use crds::condition::Exit;
 use futures::stream::{self, StreamExt};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -45,8 +46,17 @@ impl RangeReader {
     /// Reads range `index` and leaves its record, or finds that another process has left it.
     ///
     /// # Errors
-    /// Whatever stopped it; its own uploads are aborted then.
+    /// Whatever stopped it, with the range where there are several; its own uploads are aborted then.
     pub async fn read(&self, index: u32) -> Result<TaskRecord, Failure> {
+        self.read_range(index).await.map_err(|mut failure| {
+            if self.plan.ranges.len() > 1 && failure.exit != Exit::Stopped {
+                failure.report.message = format!("range {index}: {}", failure.report.message);
+            }
+            failure
+        })
+    }
+
+    async fn read_range(&self, index: u32) -> Result<TaskRecord, Failure> {
         let (run, prefix) = (self.plan.run, &self.control.prefix);
         let key = prefix.record(run, index);
         if let Some((record, _)) = self.control.read(&key).await? {
