@@ -84,7 +84,7 @@ fn ended(output: &str) -> Ended {
     for line in output.lines() {
         if let Some(path) = line.trim_start().strip_prefix("Running ") {
             let file = path.trim_end_matches(')').rsplit('/').next().unwrap_or_default();
-            program = file.rsplit_once('-').map_or(file, |(name, _)| name).to_owned();
+            file.rsplit_once('-').map_or(file, |(name, _)| name).clone_into(&mut program);
         } else if let Some((test, end)) =
             line.strip_prefix("test ").and_then(|rest| rest.rsplit_once(" ... "))
         {

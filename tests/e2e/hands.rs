@@ -3,8 +3,8 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
-use harness::{Bed, Release, condition, process_of, release_pause, wait_until};
+use anyhow::{Context, Result, ensure};
+use harness::{Bed, Release, condition, index_of, pods_at, release_pause, stands_at, wait_until};
 use operator_core::labels::{coordinator_name, extract_name};
 use serde_json::{Value, json};
 
@@ -177,9 +177,9 @@ fn an_evicted_worker_is_replaced_and_spends_no_retry() -> Result<()> {
         release_pause(&pods[0], GATE)?;
         let second = wait_until("its successor", STEP, async || {
             let now = extract_pods(&release).await?;
-            let other = |pod: &&Value| index(pod) == "1" && pod["metadata"]["name"] != *name;
+            let other = |pod: &&Value| index_of(pod) == "1" && pod["metadata"]["name"] != *name;
             let pod = now.iter().find(other).context("none yet")?.clone();
-            stands(&pod)?;
+            stands_at(&pod, GATE)?;
             Ok(pod)
         })
         .await?;
@@ -209,7 +209,7 @@ fn a_pod_whose_index_was_changed_by_hand_skips_no_range() -> Result<()> {
         wait_until("the end of the run", STEP, async || {
             // a further pod of a range stands at the gate like the first ones
             for pod in extract_pods(&release).await? {
-                if stands(&pod).is_ok() {
+                if stands_at(&pod, GATE).is_ok() {
                     release_pause(&pod, GATE)?;
                 }
             }
@@ -354,30 +354,7 @@ async fn at_gate(release: &Release, count: usize) -> Result<Vec<Value>> {
 }
 
 async fn at(release: &Release, labels: &str, count: usize) -> Result<Vec<Value>> {
-    let what = format!("{count} pods of {labels} at the gate");
-    let waited = wait_until(&what, STEP, async || {
-        let mut pods = self::pods(release, labels).await?;
-        pods.sort_by_key(|pod: &Value| index(pod).to_owned());
-        ensure!(pods.len() == count, "{} pods", pods.len());
-        for pod in &pods {
-            stands(pod)?;
-        }
-        Ok(pods)
-    });
-    match waited.await {
-        Ok(pods) => Ok(pods),
-        Err(error) => {
-            bail!("{error:#}\n{}", release.source.bed.describe(&release.namespace).await)
-        }
-    }
-}
-
-/// Whether the pod stands at the gate now.
-fn stands(pod: &Value) -> Result<()> {
-    let process = process_of(pod)?;
-    let gate = format!("/proc/{process}/root{GATE}");
-    ensure!(std::path::Path::new(&gate).exists(), "{} is not at the gate", pod["metadata"]["name"]);
-    Ok(())
+    pods_at(release, labels, count, GATE, STEP).await
 }
 
 async fn extract_pods(release: &Release) -> Result<Vec<Value>> {
@@ -387,12 +364,6 @@ async fn extract_pods(release: &Release) -> Result<Vec<Value>> {
 async fn pods(release: &Release, labels: &str) -> Result<Vec<Value>> {
     let list = release.get(&["pods", "-l", labels]).await?;
     Ok(items(&list)?.clone())
-}
-
-/// The range of an extract pod, as it was when the pod was made.
-fn index(pod: &Value) -> &str {
-    let label = &pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"];
-    label.as_str().unwrap_or_default()
 }
 
 /// So many runs are published, every row is in them once, and nothing is left open.

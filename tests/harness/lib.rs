@@ -33,7 +33,7 @@ mod wait;
 pub use bed::{Bed, Part, Signal, tests_dir};
 pub use command::Output;
 pub use old_job::{Call, OldJob, Took};
-pub use process::{kill_now, process_of, release_pause};
+pub use process::{index_of, kill_now, pods_at, process_of, release_pause, stands_at};
 pub use release::{Release, condition};
 pub use secrets::SecretsManager;
 pub use session::Session;
