@@ -52,6 +52,36 @@ fn verify_finds_what_is_not_as_it_was_recorded() -> Result<()> {
 }
 
 #[test]
+fn verify_tells_rows_that_the_source_has_and_no_window_took() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::new(bed, "recount").await?;
+        let mut job = source.job("public.t", "PE");
+        job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int" });
+        let sql = "create table t (id bigint); insert into t select generate_series(1, 100) * 2";
+        bed.psql(&source.database, sql).await?;
+        source.run(&job).await?;
+        bed.psql(&source.database, "insert into t values (300)").await?;
+        source.run(&job).await?;
+        // deleted rows, and rows above all windows, are no contradiction
+        bed.psql(&source.database, "delete from t where id = 10; insert into t values (400)")
+            .await?;
+        let said = tool(&source, "verify --source", &job, 0).await?;
+        let counted = said["recounts"].as_array().context("recounts")?;
+        let rows: Vec<_> =
+            counted.iter().map(|one| (one["published"].as_u64(), one["source"].as_u64())).collect();
+        ensure!(rows == [(Some(1), Some(1)), (Some(100), Some(99))], "{said}");
+        // nobody takes a row that is written below the watermark
+        bed.psql(&source.database, "insert into t values (203), (205)").await?;
+        let said = tool(&source, "verify --source", &job, 10).await?;
+        let found = said["findings"].to_string();
+        ensure!(found.contains("2 rows more") && found.contains("\"source\""), "{said}");
+        ensure!(tool(&source, "verify", &job, 0).await?["findings"] == json!([]), "without it");
+        Ok(())
+    })
+}
+
+#[test]
 fn a_watermark_is_moved_under_the_revision_that_was_looked_at() -> Result<()> {
     let bed = Bed::shared()?;
     bed.run(async {

@@ -79,7 +79,9 @@ pub async fn run(settings: Settings) -> ExitCode {
         Command::Extract(pod) => Box::pin(extract(&pod)).await,
         Command::Settle(pod) => Box::pin(settle(&pod, durations)).await,
         Command::Run(local) => Box::pin(local_run(&local, durations)).await,
-        Command::Verify(local) => Box::pin(crate::verify::verify(&local, durations)).await,
+        Command::Verify { local, source } => {
+            Box::pin(crate::verify::verify(&local, source, durations)).await
+        }
         Command::Watermark(command) => Box::pin(crate::watermarks::watermark(&command)).await,
         Command::Plan(local) => Box::pin(crate::dry_run::plan(&local)).await,
         Command::Convert(wanted) => crate::convert::convert(&wanted),

@@ -35,7 +35,14 @@ pub enum Command {
     /// A dry run: statement, ranges, estimates, warnings; nothing is written.
     Plan(Local),
     /// Re-check what a source has published: tracking items, manifests, files and their footers.
-    Verify(Local),
+    Verify {
+        /// As for a run.
+        #[command(flatten)]
+        local: Local,
+        /// Counts the rows of each published window in the source, too.
+        #[arg(long)]
+        source: bool,
+    },
     /// The stored watermark of a source.
     #[command(subcommand)]
     Watermark(WatermarkCommand),

@@ -12,12 +12,14 @@ use parquet::file::metadata::ParquetMetaDataReader;
 use serde_json::json;
 use worker_core::error::Failure;
 use worker_core::manifests::{Manifest, Pointer};
-use worker_core::plan;
-use worker_core::verify::{FileFacts, Found, RunFacts, verify as check};
+use worker_core::plan::{self, Plan};
+use worker_core::rows::count_statement;
+use worker_core::verify::{FileFacts, Found, Recount, RunFacts, verify as check};
 
 use crate::control::Control;
 use crate::dry_run::print;
-use crate::run::{Durations, local_stores, local_task};
+use crate::run::{Durations, local_stores, local_task, local_world};
+use crate::sessions::{self, Login, database_failure, made};
 use crate::settings::Local;
 use crate::tracking::TrackingTable;
 
@@ -26,27 +28,40 @@ const FILES_AT_ONCE: usize = 16;
 /// Bytes of a file's end that are read first; a footer is seldom longer.
 const FOOTER_BYTES: u64 = 64 << 10;
 
-/// Re-checks what the source of a manifest has published, file by file.
+/// Re-checks what the source of a manifest has published, file by file, and where `recount` is set
+/// against the source itself.
 ///
 /// # Errors
 /// As the module says.
-pub async fn verify(local: &Local, durations: Durations) -> Result<String, Failure> {
+pub async fn verify(local: &Local, recount: bool, durations: Durations) -> Result<String, Failure> {
     let task = local_task(local)?;
-    let stores = local_stores(&task).await?;
+    // the database is not asked for, nor logged in to, unless it is to be counted in
+    let (stores, login) = if recount {
+        let (stores, login) = local_world(local, &task).await?;
+        (stores, Some(login))
+    } else {
+        (local_stores(&task).await?, None)
+    };
     let table = TrackingTable::new(stores.dynamodb, task.tracking.table.clone());
     let control = Control::new(stores.s3, &task.spec.output.uri)?;
     let mut found = look(&table, &control, &task.tracking.key).await?;
     // what a run left that died a moment ago is not a contradiction yet
     let before = jiff::Timestamp::now().as_second() - durations.grace_seconds;
     found.uploading.retain(|run| run.began().is_none_or(|began| began < before));
+    if let Some(login) = login {
+        found.recounts = recounts(&control, &login, &found.chain).await?;
+    }
     let findings = check(&found);
     let chain = found.chain.iter().filter_map(|facts| facts.manifest.as_ref());
     let (runs, rows) = chain.fold((0_u64, 0), |(runs, rows), run| (runs + 1, rows + run.rows));
-    let said = json!({
+    let mut said = json!({
         "source": task.tracking.key, "runs": runs, "rows": rows, "files": found.files.len(),
         "watermark": found.legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone()),
         "state": found.run.as_ref().map(|run| run.state), "findings": findings,
     });
+    if recount {
+        said["recounts"] = json!(found.recounts);
+    }
     print(&said.to_string())?;
     if findings.is_empty() {
         return Ok(format!("{runs} runs, {rows} rows: all as recorded"));
@@ -80,7 +95,31 @@ async fn look(table: &TrackingTable, control: &Control, key: &str) -> Result<Fou
     let retained = retained(control, run.as_ref()).await?;
     let files = files(control).await?;
     let uploading = control.uploading().await?;
-    Ok(Found { run, legacy, pointer, chain, retained, files, uploading })
+    Ok(Found { run, legacy, pointer, chain, retained, files, uploading, recounts: Vec::new() })
+}
+
+/// Counts the rows of each window of a chain, all in one snapshot of the source.
+async fn recounts(
+    control: &Control,
+    login: &Login,
+    chain: &[RunFacts],
+) -> Result<Vec<Recount>, Failure> {
+    let mut connection = sessions::connect(login, "tidemark/verify").await?;
+    sessions::begin_snapshot(&mut connection).await?;
+    let mut recounts = Vec::new();
+    for facts in chain {
+        let Some(manifest) = &facts.manifest else { continue };
+        let found: Option<(Plan, String)> = control.read(&control.prefix.plan(facts.run)).await?;
+        let Some((plan, _)) = found.filter(|(plan, _)| !plan.window.empty) else { continue };
+        let rows: i64 = sqlx::query_scalar(made(count_statement(&plan)?))
+            .fetch_one(&mut connection)
+            .await
+            .map_err(|error| database_failure("count rows", &error))?;
+        let source = u64::try_from(rows).unwrap_or_default();
+        recounts.push(Recount { run: facts.run, published: manifest.rows, source });
+    }
+    sessions::commit(&mut connection).await?;
+    Ok(recounts)
 }
 
 /// Manifests of runs whose removal is put off.

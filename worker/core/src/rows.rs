@@ -64,6 +64,14 @@ pub fn any_row_statement(plan: &Plan) -> Result<String, Failure> {
     Ok(format!("SELECT EXISTS ({})", window_rows(plan)?))
 }
 
+/// How many rows the window of a plan has.
+///
+/// # Errors
+/// As [`copy_statement`].
+pub fn count_statement(plan: &Plan) -> Result<String, Failure> {
+    Ok(format!("SELECT count(*) FROM ({}) w", window_rows(plan)?))
+}
+
 /// The planner's opinion of how many rows the window has: the first line of its answer.
 ///
 /// # Errors

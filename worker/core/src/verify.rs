@@ -37,6 +37,17 @@ pub struct RunFacts {
     pub records: Vec<TaskRecord>,
 }
 
+/// Rows of one published window, as the source has them now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Recount {
+    /// The run.
+    pub run: RunId,
+    /// Rows that it published.
+    pub published: u64,
+    /// Rows that the source has in that window now.
+    pub source: u64,
+}
+
 /// All that is looked at.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Found {
@@ -54,6 +65,8 @@ pub struct Found {
     pub files: BTreeMap<String, FileFacts>,
     /// Runs that have open uploads.
     pub uploading: BTreeSet<RunId>,
+    /// What the source says, where it was asked.
+    pub recounts: Vec<Recount>,
 }
 
 /// A contradiction.
@@ -86,6 +99,9 @@ pub enum Rule {
     Clean,
     /// The tracking items agree with each other.
     Tracking,
+    /// The source has no more rows in a window that is over than were published. Fewer are no
+    /// contradiction: rows are deleted, and an update moves a row on to a later window.
+    Source,
 }
 
 /// All that is wrong; empty when nothing is.
@@ -98,6 +114,7 @@ pub fn verify(found: &Found) -> Vec<Finding> {
     }
     contiguous(found, &mut findings);
     exclusive(found, &mut findings);
+    source(found, &mut findings);
     findings
 }
 
@@ -233,6 +250,23 @@ fn reached(manifest: &Manifest, before: Option<String>) -> Option<String> {
     let value = |text: &str| known.and_then(|known| Value::parse(known, text).ok());
     let lower = before.as_deref().and_then(value) > value(&max);
     if manifest.mode == Mode::PE && lower { before } else { Some(max) }
+}
+
+/// A window without an end grows with its table, so it is not judged.
+fn source(found: &Found, findings: &mut Vec<Finding>) {
+    for recount in &found.recounts {
+        let facts = found.chain.iter().find(|facts| facts.run == recount.run);
+        let manifest = facts.and_then(|facts| facts.manifest.as_ref());
+        let over = manifest.is_some_and(|manifest| manifest.window.high.is_some());
+        if over && recount.source > recount.published {
+            let more = recount.source - recount.published;
+            let what = format!(
+                "the source has {more} rows more in this window than were published: they \
+                 committed late, or were written below the watermark since"
+            );
+            say(findings, Rule::Source, Some(recount.run), what);
+        }
+    }
 }
 
 /// A reader that lists the prefix must see the files of the chain and no others.
