@@ -19,8 +19,11 @@ use crate::run::Context;
 
 /// Letters that an Event may have.
 const NOTE_MAX: usize = 900;
-/// Until an object that somebody changed meanwhile is looked at again.
+/// Until an object that somebody changed meanwhile is looked at again; it doubles, since a watch may
+/// lag for long.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(200);
+/// Conflicts in a row after which somebody should know.
+const CONFLICTS_TOLD: u32 = 5;
 
 /// Counts one reconcile from here until it is dropped.
 pub(crate) struct Measured<'a> {
@@ -97,12 +100,15 @@ fn failed(job: &ExtractJob, error: &Error, context: &Context) -> Duration {
     let category = error.category();
     context.metrics.errors.get_or_create(&CategoryLabel { category }).inc();
     let uid = job.metadata.uid.as_deref().unwrap_or_default();
-    if error.is_conflict() {
-        tracing::debug!(uid, "the object changed meanwhile");
-        return CONFLICT_PAUSE;
-    }
     let failures = context.count_failures(&format!("reconcile/{uid}"), true);
     let (namespace, name) = (job.metadata.namespace.as_deref(), job.metadata.name.as_deref());
+    if error.is_conflict() {
+        if failures == CONFLICTS_TOLD {
+            tracing::warn!(namespace, name, failures, "what the watch shows of the object is old");
+        }
+        let pause = backoff(failures, CONFLICT_PAUSE, context.settings.timing.retry_most);
+        return spread(pause, uid, failures);
+    }
     let cause = error.source().map(ToString::to_string).unwrap_or_default();
     tracing::error!(namespace, name, category, failures, cause, "{error}");
     let timing = &context.settings.timing;
