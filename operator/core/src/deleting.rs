@@ -3,7 +3,7 @@
 
 use crds::task::SettleOrder;
 use crds::tracking::{RunState, TrackedOutcome};
-use crds::{Phase, Reason, Report};
+use crds::{Phase, Reason, Report, Task};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 
@@ -35,7 +35,12 @@ pub(crate) fn deleting(seen: &Observed, open: Option<&Attempt>) -> Result<Decisi
         return Ok(let_go(seen));
     };
     let order = SettleOrder { last: true, aborted: true, report: report.clone() };
-    let (effects, progress) = steps(seen, &attempt, &letter, since, &order);
+    let (mut effects, mut progress) = steps(seen, &attempt, &letter, since, &order);
+    if let Progress::Done(_) = progress
+        && let Some((attempt, letter)) = open_later(seen, &attempt, &letter)?
+    {
+        (effects, progress) = steps(seen, &attempt, &letter, since, &order);
+    }
     match progress {
         Progress::Done(_) => Ok(let_go(seen)),
         Progress::Exhausted(_) => Ok(give_up(seen)),
@@ -83,6 +88,25 @@ fn what_is_open<'a>(
     }
     let read = tracking(seen, &letter.task.tracking)?;
     Ok(has_left_something(seen, read).then_some((attempt, letter)))
+}
+
+/// The attempt after a settled one, whose run is open and whose Jobs somebody deleted.
+fn open_later<'a>(
+    seen: &Observed,
+    settled: &Attempt,
+    letter: &Letter,
+) -> Result<Option<(Attempt<'a>, Letter)>, Pause> {
+    let at = &letter.task.tracking;
+    let readable = may_read(&seen.job, at, &seen.settings.tracking).is_ok();
+    if !readable || matches!(seen.tracking, Tracking::Unreadable(_)) {
+        return Ok(None);
+    }
+    let run = tracking(seen, at)?.run_of(seen.uid());
+    let run = run.filter(|run| run.state.is_open() && run.attempt > settled.number);
+    Ok(run.map(|run| {
+        let task = Task { owner: run.owner.clone(), attempt: run.attempt, ..letter.task.clone() };
+        (Attempt::without_jobs(run.attempt), Letter::new(task))
+    }))
 }
 
 /// Whether there may be something of ours to end: a run that is open, or one that was failed by its

@@ -1,7 +1,7 @@
 //! In: what was decided and the last status. Out: the new [`ExtractJobStatus`].
 //! Bound: eight conditions. Fails: never.
 
-use crds::status::{LastSuccess, Partitions, StatusWindow};
+use crds::status::{LastSuccess, Partitions, StatusOutcome, StatusWindow};
 use crds::tracking::{Guard, OutcomeResult, Owner, TrackedOutcome};
 use crds::{ConditionType, ExtractJobStatus, Phase, Reason, Report};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
@@ -87,7 +87,8 @@ pub fn mark_committed(seen: &Observed, status: &mut ExtractJobStatus, report: &R
     }
 }
 
-/// The numbers of a published run. The outcome is left as it was.
+/// The numbers of a published run. The outcome is left as it was, unless it says that this very
+/// request was given up: it would be believed, and what is left to do after `Y` never be done.
 pub fn published(seen: &Observed, result: &OutcomeResult, attempt: u32) -> ExtractJobStatus {
     let base = seen.status();
     let number = |count: u64| Some(i64::try_from(count).unwrap_or(i64::MAX));
@@ -98,8 +99,15 @@ pub fn published(seen: &Observed, result: &OutcomeResult, attempt: u32) -> Extra
             rows: i64::try_from(result.rows).unwrap_or(i64::MAX),
         })
     });
+    let given_up = |old: &StatusOutcome| {
+        old.result == TrackedOutcome::Failed
+            && old.request == result.owner.request
+            && old.requested_at == result.owner.requested_at
+    };
+    let outcome = base.outcome.clone().filter(|old| !given_up(old));
     ExtractJobStatus {
         run_id: result.run.or(base.run_id),
+        outcome,
         attempt: Some(attempt),
         retry: None,
         not_before: None,

@@ -1,7 +1,7 @@
 //! Objects that are deleted, mended and upgraded while something of theirs is under way.
 
 use crds::condition::{Exit, Reason};
-use crds::tracking::{RunState, Todo};
+use crds::tracking::{RunState, Todo, TrackedOutcome};
 use crds::{Phase, Report};
 use operator_core::{Decision, Effect};
 
@@ -85,6 +85,30 @@ fn deletion_does_what_is_left_to_do_after_publication() {
     assert!(world.gone);
 }
 
+/// The Jobs of the attempt before are still there, and settled. Found by the model.
+#[test]
+fn deletion_settles_the_run_of_a_later_attempt_whose_jobs_were_deleted() {
+    let mut world = started();
+    let job = world.last(0).expect("coordinator");
+    world.fails(&job, Exit::Transient, None);
+    world.step();
+    world.settles();
+    world.pass(60);
+    world.rest();
+    world.plans(1);
+    let second = world.last(0).and_then(|job| job.metadata.name).expect("second coordinator");
+    assert_ne!(Some(&second), job.metadata.name.as_ref());
+    world.delete(&second);
+    world.delete_object();
+    world.step();
+    assert!(!world.gone, "its run is open");
+    assert_eq!(task(&world.last(2).expect("settle")).attempt, 2);
+    assert!(world.settles());
+    world.step();
+    assert!(world.gone);
+    assert!(world.tracking.r.is_some_and(|run| run.state == RunState::Aborted));
+}
+
 #[test]
 fn published_run_whose_settle_keeps_failing_is_not_called_failed() {
     settle_keeps_failing(|_| {});
@@ -99,6 +123,40 @@ fn published_run_of_a_coordinator_that_failed_after_it_is_not_called_failed() {
         let job = job.clone();
         world.fails(&job, Exit::Stopped, None);
     });
+}
+
+/// A second pod of the coordinator, cut off all the while, may still publish the run. Found by the
+/// model.
+#[test]
+fn request_that_was_given_up_and_published_late_is_not_failed_any_more() {
+    let mut world = started();
+    world.plans(1);
+    let job = world.last(0).expect("coordinator");
+    world.fails(&job, Exit::Transient, None);
+    world.step();
+    for _ in 1..=5 {
+        let settle = world.last(2).expect("settle");
+        world.fails(&settle, Exit::Transient, None);
+        world.pass(120);
+        world.step();
+    }
+    world.rest();
+    let failed = world.status().outcome.map(|outcome| outcome.result);
+    assert_eq!((phase(&world), failed), (Phase::Failed, Some(TrackedOutcome::Failed)));
+    let (jobs, pods) = (world.jobs.clone(), world.pods.clone());
+    world.publishes();
+    (world.jobs, world.pods) = (jobs, pods);
+    world.tracking.r.as_mut().expect("run").todo =
+        Some(Todo { pointer: true, removal_due: None, removal_of: None });
+    world.rest();
+    assert_eq!(phase(&world), Phase::Committing);
+    assert_eq!(world.condition("Committed").0, "True");
+    assert_eq!(world.status().outcome, None, "the outcome was Failed, and is not any more");
+    world.pass(1800);
+    world.step();
+    world.settles();
+    world.rest();
+    assert_eq!(phase(&world), Phase::Complete);
 }
 
 fn settle_keeps_failing(change: impl FnOnce(&mut World)) {
