@@ -51,7 +51,8 @@ test: install build lint drift charts ## everything that must pass
 	@trap '$(BED)/down.sh test' EXIT; \
 	  $(STEP) "bed" $(BED)/up.sh test >/dev/null; \
 	  $(STEP) "images" $(BED)/images.sh build $(CARGO_TARGET_DIR)/debug >/dev/null; \
-	  cargo test --locked --workspace
+	  cargo test --locked --workspace 2>&1 | tee $(CARGO_TARGET_DIR)/test.log
+	@$(STEP) "table of faults" $(BED)/fault_table.sh $(CARGO_TARGET_DIR)
 
 .PHONY: model
 model: ## model-checks the protocol in the large configurations, and prints their counts
