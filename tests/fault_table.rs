@@ -1,7 +1,8 @@
 //! Writes `docs/faults.md`: which fault is shown to do no harm by which test, and how that test ended.
 //!
-//! `fault_table <tests/faults.txt> <output of cargo test>` prints the page. It is made from the very
-//! run that it speaks of: a test that is named and did not run, or failed, ends it with exit code 1.
+//! `fault_table <tests/faults.txt> <README.md> <output of cargo test>` prints the page. It is made from the
+//! very run that it speaks of: a test that is named, there or in the promises of the README, and did not run, or
+//! failed, ends it with exit code 1.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -46,9 +47,23 @@ fn main() -> ExitCode {
 
 fn page() -> Result<String> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [list, output] = arguments.as_slice() else { bail!("usage: fault_table LIST OUTPUT") };
+    let [list, readme, output] = arguments.as_slice() else {
+        bail!("usage: fault_table LIST README OUTPUT");
+    };
     let read = |path: &str| std::fs::read_to_string(path).with_context(|| format!("read {path}"));
-    table(&faults(&read(list)?)?, &ended(&read(output)?))
+    let ended = ended(&read(output)?);
+    for test in promised(&read(readme)?) {
+        let end = ended.get(&test).map_or("did not run", String::as_str);
+        ensure!(end == "ok", "the README names {test}, which {end}");
+    }
+    table(&faults(&read(list)?)?, &ended)
+}
+
+/// The tests that the rows of a page name.
+fn promised(page: &str) -> Vec<String> {
+    let rows = page.lines().filter(|line| line.starts_with('|'));
+    let words = rows.flat_map(|row| row.split('`').skip(1).step_by(2));
+    words.filter(|word| word.contains("::")).map(str::to_owned).collect()
 }
 
 /// Reads the list: a line `T01  promise`, and below it, indented, `binary::test` or `- why not`.
@@ -157,6 +172,12 @@ mod tests {
             assert!(text.contains(test) && text.contains(why), "{text}");
         }
         Ok(())
+    }
+
+    #[test]
+    fn tests_are_named_in_the_rows_of_a_page() {
+        let page = "see `a::b`\n| `run` | what | `c::d`, `e::f::g` |\n";
+        assert_eq!(promised(page), ["c::d", "e::f::g"]);
     }
 
     #[test]

@@ -8,8 +8,8 @@ use tokio::process::Child;
 
 use crate::{Bed, wait_until};
 
-/// Where it listens, inside the bed.
-const ADDRESS: &str = "127.0.0.1";
+/// Where it listens: pods reach it there, too.
+const ADDRESS: &str = Bed::IP;
 const PORT: &str = "5005";
 
 /// A server of its own, empty at first. It ends when dropped; one test at a time has it.
@@ -20,8 +20,8 @@ pub struct SecretsManager {
 }
 
 impl SecretsManager {
-    /// Where it answers, in the bed.
-    pub const ENDPOINT: &str = "http://127.0.0.1:5005";
+    /// Where it answers, in the bed and its pods.
+    pub const ENDPOINT: &str = "http://198.18.0.1:5005";
 
     /// Starts it and waits until it answers.
     ///
