@@ -53,6 +53,36 @@ pub struct Output {
     /// `jdbc_extract_time=<yyyy-MM-dd_HH-mm-ss>` in UTC, as the replaced job named it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_folder: Option<RunFolder>,
+    /// How pages are compressed; `zstd` when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub compression: Option<Compression>,
+    /// Bytes at which a row group is closed, as the encoder holds them: 64 MiB when left out, and
+    /// less where the pod's memory or `targetFileBytes` demand it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1_048_576, max = 1_073_741_824))]
+    pub row_group_bytes: Option<u64>,
+    /// Bytes at which the next file begins; a file is a fifth longer at most. 512 MiB when left
+    /// out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1_048_576, max = 10_737_418_240_u64))]
+    pub target_file_bytes: Option<u64>,
+}
+
+/// How the pages of the Parquet files are compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Compression {
+    /// zstd, level 3; 1 where a wide table's contexts would not fit into the pod's memory.
+    #[default]
+    Zstd,
+    /// Snappy.
+    Snappy,
+    /// gzip, level 6.
+    Gzip,
+    /// LZ4 without frames (`LZ4_RAW`).
+    Lz4,
+    /// Not at all.
+    None,
 }
 
 /// Names of columns that are added to those of the table. One that is left out is not added.

@@ -7,16 +7,18 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use bytes::{Bytes, BytesMut};
+use crds::output::Compression as Wanted;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
-use parquet::basic::{Compression, LogicalType, ZstdLevel};
+use parquet::basic::{Compression, GzipLevel, LogicalType, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::{ColumnPath, SchemaDescriptor, Type, TypePtr};
 use tokio::sync::mpsc;
 use worker_core::batches::MemorySplit;
 use worker_core::columns::{Column, Target, is_row_hash};
-use worker_core::files::{closes_file, closes_row_group};
+use worker_core::files::FileSizes;
+use worker_core::plan::Shape;
 
 /// What leaves the encoder, file after file.
 #[derive(Debug)]
@@ -60,7 +62,8 @@ pub enum EncodeError {
 pub struct FileWriter {
     schema: SchemaRef,
     options: ArrowWriterOptions,
-    split: MemorySplit,
+    part_bytes: usize,
+    sizes: FileSizes,
     pieces: mpsc::Sender<Piece>,
     open: Option<ArrowWriter<PartSink>>,
     rows: u64,
@@ -75,13 +78,16 @@ impl FileWriter {
         columns: &[Column],
         schema: SchemaRef,
         split: MemorySplit,
+        shape: &Shape,
         pieces: mpsc::Sender<Piece>,
     ) -> Result<Self, EncodeError> {
         let prepare = |source| EncodeError::PrepareSchema { source };
         let options = ArrowWriterOptions::new()
-            .with_properties(properties(&split, &schema).map_err(prepare)?)
+            .with_properties(properties(&split, shape.compression, &schema).map_err(prepare)?)
             .with_parquet_schema(parquet_schema(columns, &schema).map_err(prepare)?);
-        Ok(Self { schema, options, split, pieces, open: None, rows: 0 })
+        let sizes = FileSizes::new(&split, shape);
+        let part_bytes = split.part_bytes;
+        Ok(Self { schema, options, part_bytes, sizes, pieces, open: None, rows: 0 })
     }
 
     /// Rows in the footers of the files closed so far.
@@ -98,7 +104,7 @@ impl FileWriter {
             Some(writer) => writer,
             None => self.open.insert(
                 ArrowWriter::try_new_with_options(
-                    PartSink::new(self.split.part_bytes, self.pieces.clone()),
+                    PartSink::new(self.part_bytes, self.pieces.clone()),
                     Arc::clone(&self.schema),
                     self.options.clone(),
                 )
@@ -106,9 +112,9 @@ impl FileWriter {
             ),
         };
         writer.write(batch).map_err(encode_error)?;
-        if closes_row_group(&self.split, writer.memory_size()) {
+        if self.sizes.closes_row_group(writer.memory_size() as u64) {
             writer.flush().map_err(encode_error)?;
-            if closes_file(writer.bytes_written() as u64) {
+            if self.sizes.closes_file(writer.bytes_written() as u64) {
                 self.close()?;
             }
         }
@@ -138,9 +144,20 @@ fn encode_error(source: ParquetError) -> EncodeError {
     }
 }
 
-fn properties(split: &MemorySplit, schema: &SchemaRef) -> Result<WriterProperties, ParquetError> {
+fn properties(
+    split: &MemorySplit,
+    compression: Wanted,
+    schema: &SchemaRef,
+) -> Result<WriterProperties, ParquetError> {
+    let compression = match compression {
+        Wanted::Zstd => Compression::ZSTD(ZstdLevel::try_new(split.zstd_level)?),
+        Wanted::Snappy => Compression::SNAPPY,
+        Wanted::Gzip => Compression::GZIP(GzipLevel::default()),
+        Wanted::Lz4 => Compression::LZ4_RAW,
+        Wanted::None => Compression::UNCOMPRESSED,
+    };
     let mut properties = WriterProperties::builder()
-        .set_compression(Compression::ZSTD(ZstdLevel::try_new(split.zstd_level)?))
+        .set_compression(compression)
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_data_page_size_limit(split.page_bytes)
         .set_dictionary_page_size_limit(split.page_bytes)
@@ -257,7 +274,8 @@ mod tests {
         let run = "0185f9a1-1c48-7000-8000-000000000001".parse().expect("a run id");
         let decoder = Decoder::new(&[], None).expect("no watermark").adding(&names, run);
         let split = MemoryBudget::new(None).split(2);
-        let properties = properties(&split, decoder.schema()).expect("good properties");
+        let properties =
+            properties(&split, Wanted::default(), decoder.schema()).expect("good properties");
         for (name, kept) in [("hash", false), ("run.id", true)] {
             let path = ColumnPath::new(vec![name.to_owned()]);
             assert_eq!(properties.dictionary_enabled(&path), kept, "{name}");

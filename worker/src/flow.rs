@@ -15,7 +15,7 @@ use worker_core::batches::{MemoryBudget, MemorySplit};
 use worker_core::columns::{Column, DecodeError, Decoder, fingerprint};
 use worker_core::error::Failure;
 use worker_core::objects::{Part, Prefix};
-use worker_core::plan::{CONTROL_VERSION, Plan};
+use worker_core::plan::{CONTROL_VERSION, Plan, Shape};
 use worker_core::records::TaskRecord;
 use worker_core::rows::copy_statement;
 
@@ -116,9 +116,9 @@ async fn run(
     let (chunk_sender, chunks) = rows::queue(split.wire_bytes);
     let (piece_sender, mut pieces) = mpsc::channel(PARTS_WAITING);
     let decoder = decoder(plan);
-    let columns = plan.columns.clone();
+    let (columns, shape) = (plan.columns.clone(), plan.shape.clone());
     let encode: JoinHandle<Result<Encoded, StageEnd>> = tokio::task::spawn_blocking(move || {
-        encode(&columns, decoder?, split, chunks, piece_sender)
+        encode(&columns, &shape, decoder?, split, chunks, piece_sender)
     });
 
     let sent = async {
@@ -184,12 +184,13 @@ fn decoder(plan: &Plan) -> Result<Decoder, DecodeError> {
 /// Decodes and encodes until the reader has no more. Runs on a thread of its own.
 fn encode(
     columns: &[Column],
+    shape: &Shape,
     mut decoder: Decoder,
     split: MemorySplit,
     mut chunks: mpsc::Receiver<Chunk>,
     pieces: mpsc::Sender<Piece>,
 ) -> Result<Encoded, StageEnd> {
-    let mut files = FileWriter::new(columns, Arc::clone(decoder.schema()), split, pieces)?;
+    let mut files = FileWriter::new(columns, Arc::clone(decoder.schema()), split, shape, pieces)?;
     while let Some(chunk) = chunks.blocking_recv() {
         decoder.feed(&chunk.bytes)?;
         drop(chunk);

@@ -4,7 +4,7 @@ use std::fmt;
 
 use crds::RunId;
 use crds::extract_job::{NullPolicy, WatermarkType};
-use crds::output::{Output, OutputColumns, RunFolder};
+use crds::output::{Compression, Output, OutputColumns, RunFolder};
 use crds::tracking::{Mode, Window};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -56,6 +56,15 @@ pub struct Shape {
     pub run_folder: RunFolder,
     /// Columns that are added.
     pub columns: OutputColumns,
+    /// How pages are compressed.
+    #[serde(default)]
+    pub compression: Compression,
+    /// Bytes at which a row group is closed; absent: as memory has it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row_group_bytes: Option<u64>,
+    /// Bytes at which the next file begins; absent: [`crate::files::FILE_BYTES_TARGET`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub target_file_bytes: Option<u64>,
 }
 
 impl Shape {
@@ -64,6 +73,9 @@ impl Shape {
         Self {
             run_folder: output.run_folder.unwrap_or_default(),
             columns: output.columns.clone().unwrap_or_default(),
+            compression: output.compression.unwrap_or_default(),
+            row_group_bytes: output.row_group_bytes,
+            target_file_bytes: output.target_file_bytes,
         }
     }
 

@@ -343,6 +343,9 @@ impl OldJob {
                 ..OutputColumns::default()
             }),
             run_folder: Some(RunFolder::Time),
+            compression: None,
+            row_group_bytes: None,
+            target_file_bytes: None,
         })
     }
 }

@@ -1,0 +1,102 @@
+//! What a manifest asks of the files: how they are compressed, and how large they and their row groups are.
+
+use anyhow::{Context, Result, ensure};
+use harness::{Bed, SourceFixture};
+use serde_json::{Value, json};
+
+/// Rows that compress badly, some 100 bytes each.
+async fn table(source: &SourceFixture, rows: u32) -> Result<()> {
+    let sql = format!(
+        "create table t (id bigint primary key, a text, b text, c text);
+         insert into t select i, md5(i::text), md5((-i)::text), md5((i * 7)::text) from generate_series(1, {rows}) i"
+    );
+    source.bed.psql(&source.database, &sql).await.map(|_| ())
+}
+
+#[test]
+fn files_are_compressed_as_asked() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::new(bed, "codecs").await?;
+        table(&source, 1000).await?;
+        for (asked, codec) in [
+            (Value::Null, "ZSTD"),
+            (json!("zstd"), "ZSTD"),
+            (json!("snappy"), "SNAPPY"),
+            (json!("gzip"), "GZIP"),
+            (json!("lz4"), "LZ4"),
+            (json!("none"), "UNCOMPRESSED"),
+        ] {
+            let mut job = source.job("public.t", "FE");
+            job["spec"]["output"]["compression"] = asked;
+            source.run(&job).await?;
+            let found = bed.parquet_files(&source.bucket, "public.t").await?;
+            let codecs: Vec<_> = found.iter().flat_map(|file| &file.codecs).collect();
+            ensure!(codecs == [codec], "{codecs:?}, not {codec}");
+            let sql = "select count(*) n, count(*) filter (a = md5(id::varchar)) whole from t";
+            let read = bed.read_parquet(&source.bucket, "public.t", sql).await?;
+            ensure!(read == [json!({ "n": 1000, "whole": 1000 })], "{codec}: {read:?}");
+        }
+        let mut job = source.job("public.t", "FE");
+        job["spec"]["output"]["compression"] = json!("brotli");
+        let output = source.try_run(&job).await?;
+        ensure!(output.code == Some(10) && output.stderr.contains("brotli"), "{}", output.stderr);
+        Ok(())
+    })
+}
+
+#[test]
+fn files_and_row_groups_are_as_large_as_asked() -> Result<()> {
+    const TARGET: u64 = 5 << 20;
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::new(bed, "sizes").await?;
+        table(&source, 300_000).await?;
+        let mut job = source.job("public.t", "FE");
+        job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 2 });
+        job["spec"]["output"]["compression"] = json!("none");
+        job["spec"]["output"]["targetFileBytes"] = json!(TARGET);
+        let said = source.run(&job).await?;
+        let run = said["run"].as_str().context("run")?;
+        let sizes = sizes(&source, run).await?;
+        let total: u64 = sizes.iter().map(|(_, bytes)| bytes).sum();
+        ensure!(sizes.len() as u64 <= total.div_ceil(TARGET) + 2, "{sizes:?}");
+        ensure!(total > 4 * TARGET, "{total} bytes show nothing");
+        for range in 0..2 {
+            let name = format!("part-{range:05}-");
+            let files: Vec<_> = sizes.iter().filter(|(key, _)| key.contains(&name)).collect();
+            let (last, full) = files.split_last().context("files")?;
+            for (key, bytes) in full {
+                ensure!((TARGET..=TARGET * 6 / 5).contains(bytes), "{key}: {bytes}");
+            }
+            ensure!(last.1 <= TARGET * 6 / 5, "{last:?}");
+        }
+
+        job["spec"]["output"]["targetFileBytes"] = Value::Null;
+        let few = groups(&source, &job).await?;
+        job["spec"]["output"]["rowGroupBytes"] = json!(2 << 20);
+        let many = groups(&source, &job).await?;
+        ensure!(few < many && many >= total / (2 << 20), "{few} and {many} row groups");
+        Ok(())
+    })
+}
+
+/// Files of a run by its manifest: key and bytes.
+async fn sizes(source: &SourceFixture, run: &str) -> Result<Vec<(String, u64)>> {
+    let key = format!("public.t/_tidemark/{run}/manifest.json");
+    let manifest: Value = serde_json::from_slice(&source.bed.object(&source.bucket, &key).await?)?;
+    let files = manifest["files"].as_array().context("files")?.iter();
+    files
+        .map(|file| {
+            let key = file["key"].as_str().context("key")?;
+            Ok((key.to_owned(), file["bytes"].as_u64().context("bytes")?))
+        })
+        .collect()
+}
+
+/// Row groups of what a run publishes.
+async fn groups(source: &SourceFixture, job: &Value) -> Result<u64> {
+    source.run(job).await?;
+    let found = source.bed.parquet_files(&source.bucket, "public.t").await?;
+    Ok(found.iter().map(|file| file.row_groups).sum())
+}
