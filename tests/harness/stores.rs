@@ -71,11 +71,16 @@ impl Bed {
 
     /// A client of the S3 server.
     pub fn s3(&self, access: Access) -> aws_sdk_s3::Client {
+        Self::s3_at(Self::S3, access)
+    }
+
+    /// A client of the S3 server through a proxy.
+    pub fn s3_at(endpoint: &str, access: Access) -> aws_sdk_s3::Client {
         let (key, secret) = access.keys();
         let config = aws_sdk_s3::Config::builder()
             .behavior_version_latest()
             .region(aws_sdk_s3::config::Region::new(Self::REGION))
-            .endpoint_url(Self::S3)
+            .endpoint_url(endpoint)
             .force_path_style(true)
             .credentials_provider(aws_sdk_s3::config::Credentials::new(
                 key, secret, None, None, "bed",

@@ -25,6 +25,7 @@ use worker_core::window::{self, Held, Observed};
 use self::subject::{Cut, Subject, look_up};
 use crate::guard::{self, Found, Guarded};
 use crate::sessions::{Login, begin, begin_snapshot, commit, connect, database_failure, made};
+use crate::watch::{self, Progress};
 
 /// How often a snapshot is taken anew because the table was rewritten before it was locked.
 const SNAPSHOTS_MAX: u32 = 3;
@@ -82,10 +83,24 @@ pub async fn open(
     order: &PlanOrder,
     pause: Pause<'_>,
 ) -> Result<Holder, Failure> {
+    let mut connection = connect(login, &format!("tidemark/{}/coordinator", order.run)).await?;
+    let backend = watch::backend(&mut connection).await?;
+    let waiting = Progress::waiting();
+    tokio::select! {
+        holder = Box::pin(open_on(connection, spec, order, pause)) => holder,
+        failure = watch::lost(login, backend, &waiting) => Err(failure),
+    }
+}
+
+async fn open_on(
+    mut connection: PgConnection,
+    spec: &ExtractJobSpec,
+    order: &PlanOrder,
+    pause: Pause<'_>,
+) -> Result<Holder, Failure> {
     let extract = &spec.extract;
     let shape = Shape::of(&spec.output);
     let wanted = TableRef::parse(&extract.table)?;
-    let mut connection = connect(login, &format!("tidemark/{}/coordinator", order.run)).await?;
     begin(&mut connection).await?;
     let subject = look_up(&mut connection, &wanted).await?;
     commit(&mut connection).await?;

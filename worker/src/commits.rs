@@ -24,9 +24,9 @@ use worker_core::plan::CONTROL_VERSION;
 
 use crate::bounds::Holder;
 use crate::control::{Control, Only};
+use crate::durations::Durations;
 use crate::extract::Extraction;
 use crate::pause::Pause;
-use crate::run::Durations;
 use crate::sessions::Login;
 use crate::shutdown::Stop;
 use crate::stores::Stores;
@@ -289,7 +289,7 @@ impl World {
         let pointer = control.read(&control.prefix.pointer()).await?;
         let mut replaced = Vec::new();
         if removal {
-            for run in self.manifest(uri, run).await?.replaces {
+            for run in self.replaced(uri, run).await? {
                 let found = control.read(&control.prefix.manifest(run)).await?;
                 replaced.extend(found.map(|(manifest, _): (Manifest, _)| manifest));
             }

@@ -1,6 +1,5 @@
 //! The control objects under `<uri>/_tidemark/`, and the uploads and files they speak of.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -8,7 +7,6 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::Bytes;
-use crds::output::RunFolder;
 use crds::{Reason, RunId};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::de::DeserializeOwned;
@@ -17,14 +15,19 @@ use worker_core::error::Failure;
 use worker_core::manifests::{ManifestFile, TOKEN_METADATA};
 use worker_core::objects::Prefix;
 use worker_core::plan::CONTROL_VERSION;
-use worker_core::records::{PendingFile, TaskRecord};
+use worker_core::records::TaskRecord;
 
 use crate::objects::storage_failure;
+
+mod uploads;
 
 /// Records read at a time.
 const READS_AT_ONCE: usize = 16;
 /// How often a write that met another one in flight (409) is sent again.
 const CONFLICTS_MAX: u32 = 20;
+
+/// What S3 says of an upload that does not hold the parts to be completed.
+const PARTS_WRONG: [&str; 3] = ["InvalidPart", "InvalidPartOrder", "EntityTooSmall"];
 
 /// The control objects of one prefix.
 #[derive(Debug, Clone)]
@@ -145,6 +148,9 @@ impl Control {
         match sent {
             Ok(_) => Ok(Reply::Done),
             Err(error) if code(&error) == "NoSuchUpload" => self.completed_before(file).await,
+            // it holds other parts than those that were looked at before the decision: no try of
+            // anybody can complete it
+            Err(error) if PARTS_WRONG.contains(&code(&error)) => Ok(Reply::Gone),
             Err(error) => Err(storage_failure("complete a file", &error)),
         }
     }
@@ -200,81 +206,6 @@ impl Control {
         sent.map(|_| Reply::Done).map_err(|error| storage_failure("delete a file", &error))
     }
 
-    /// Open uploads of a run: key and id.
-    ///
-    /// # Errors
-    /// As [`storage_failure`].
-    pub async fn uploads(&self, run: RunId) -> Result<Vec<(String, String)>, Failure> {
-        let mut found = Vec::new();
-        for folder in [RunFolder::Run, RunFolder::Time] {
-            found.extend(self.uploads_below(&self.prefix.data_files(run, folder)).await?);
-        }
-        Ok(found)
-    }
-
-    async fn uploads_below(&self, beginning: &str) -> Result<Vec<(String, String)>, Failure> {
-        let mut found = Vec::new();
-        let (mut key_marker, mut id_marker) = (None, None);
-        loop {
-            let page = self
-                .client
-                .list_multipart_uploads()
-                .bucket(&self.prefix.bucket)
-                .prefix(beginning)
-                .set_key_marker(key_marker)
-                .set_upload_id_marker(id_marker)
-                .send()
-                .await
-                .map_err(|error| storage_failure("list open uploads", &error))?;
-            for upload in page.uploads() {
-                if let (Some(key), Some(id)) = (upload.key(), upload.upload_id())
-                    && key.starts_with(beginning)
-                {
-                    found.push((key.to_owned(), id.to_owned()));
-                }
-            }
-            if !page.is_truncated().unwrap_or(false) || page.next_key_marker().is_none() {
-                return Ok(found);
-            }
-            key_marker = page.next_key_marker().map(Into::into);
-            id_marker = page.next_upload_id_marker().map(Into::into);
-        }
-    }
-
-    /// Whether every part of an upload is still there as recorded.
-    ///
-    /// # Errors
-    /// `RecordMismatch` where it is not; else as [`storage_failure`].
-    pub async fn assure(&self, file: &PendingFile) -> Result<(), Failure> {
-        let (mut etags, mut marker) = (Vec::new(), None);
-        loop {
-            let page = self
-                .client
-                .list_parts()
-                .bucket(&self.prefix.bucket)
-                .key(&file.key)
-                .upload_id(&file.upload_id)
-                .set_part_number_marker(marker)
-                .send()
-                .await
-                .map_err(|error| storage_failure("look at an upload", &error))?;
-            etags.extend(page.parts().iter().filter_map(|part| part.e_tag().map(bare)));
-            if !page.is_truncated().unwrap_or(false) || page.next_part_number_marker().is_none() {
-                break;
-            }
-            marker = page.next_part_number_marker().map(Into::into);
-        }
-        if etags.iter().map(String::as_str).eq(file.parts.iter().map(|etag| etag.trim_matches('"')))
-        {
-            return Ok(());
-        }
-        Err(Failure::transient(
-            Reason::RecordMismatch,
-            "an upload does not hold the parts that its record names",
-            "the next attempt writes the files anew",
-        ))
-    }
-
     /// Which ranges of a run have a record.
     ///
     /// # Errors
@@ -298,17 +229,20 @@ impl Control {
         Ok(keys)
     }
 
-    /// Size of an object, and the process token in its metadata.
+    /// Size of an object, the process token in its metadata, and its `ETag` where that is made of
+    /// the content: what is encrypted by KMS has another.
     ///
     /// # Errors
     /// As [`storage_failure`].
-    pub async fn head(&self, key: &str) -> Result<(u64, Option<String>), Failure> {
+    pub async fn head(&self, key: &str) -> Result<(u64, Option<String>, Option<String>), Failure> {
         let request = self.client.head_object().bucket(&self.prefix.bucket).key(key);
         let reply = Box::pin(request.send())
             .await
             .map_err(|error| storage_failure("look at a file", &error))?;
         let token = reply.metadata().and_then(|metadata| metadata.get(TOKEN_METADATA)).cloned();
-        Ok((u64::try_from(reply.content_length().unwrap_or(0)).unwrap_or(0), token))
+        let plain = reply.server_side_encryption().is_none_or(|by| by.as_str() == "AES256");
+        let etag = reply.e_tag().filter(|_| plain).map(bare);
+        Ok((u64::try_from(reply.content_length().unwrap_or(0)).unwrap_or(0), token, etag))
     }
 
     /// The bytes of an object from `from` to its end.
@@ -324,15 +258,6 @@ impl Control {
             Failure::transient(Reason::StorageUnreachable, "a footer broke off", "")
         })?;
         Ok(body.into_bytes())
-    }
-
-    /// Runs that have open uploads under the prefix.
-    ///
-    /// # Errors
-    /// As [`storage_failure`].
-    pub async fn uploading(&self) -> Result<BTreeSet<RunId>, Failure> {
-        let open = self.uploads_below(&self.prefix.root()).await?;
-        Ok(open.iter().filter_map(|(key, _)| self.prefix.run_of(key)).collect())
     }
 
     /// Runs that have control objects and began before that time (seconds since 1970, UTC): a run

@@ -11,8 +11,8 @@ use serde_json::Value;
 use worker_core::error::Failure;
 use worker_core::moving::Tls;
 
-use crate::sessions::Login;
-use crate::stores;
+use crate::sessions::{Login, SILENCE};
+use crate::stores::{self, Requests};
 
 /// How often the SDK asks for a secret: nothing is held yet, and the run is tried again as a whole.
 const ATTEMPTS_MAX: u32 = 4;
@@ -88,6 +88,7 @@ pub fn log_in(
         password: found.password,
         tls,
         ca,
+        silence: SILENCE,
     })
 }
 
@@ -137,7 +138,9 @@ fn read_key(folder: &Path, key: &str) -> Result<Option<String>, Failure> {
 /// `CredentialsUnreachable`: no answer.
 pub async fn from_aws(secret: &AwsSecret) -> Result<Credentials, Failure> {
     // a name without a folder: the pod's own identity
-    let config = Box::pin(stores::shared(secret.region.as_deref(), Path::new(""), "")).await?;
+    let config =
+        Box::pin(stores::shared(secret.region.as_deref(), Path::new(""), "", Requests::default()))
+            .await?;
     let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX);
     let mut client = aws_sdk_secretsmanager::config::Builder::from(&config).retry_config(retries);
     if let Some(endpoint) = &secret.endpoint {

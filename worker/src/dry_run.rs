@@ -14,6 +14,7 @@ use worker_core::plan::{CONTROL_VERSION, Plan};
 use worker_core::rows::copy_statement;
 
 use crate::control::Control;
+use crate::durations::Durations;
 use crate::pause::Pause;
 use crate::run::{local_task, local_world};
 use crate::settings::Local;
@@ -38,9 +39,9 @@ pub fn print(line: &str) -> Result<(), Failure> {
 ///
 /// # Errors
 /// As CLAIM and PLAN of a run.
-pub async fn plan(local: &Local) -> Result<String, Failure> {
+pub async fn plan(local: &Local, durations: Durations) -> Result<String, Failure> {
     let task = local_task(local)?;
-    let (stores, login) = local_world(local, &task).await?;
+    let (stores, login) = local_world(local, &task, durations).await?;
     let table = TrackingTable::new(stores.dynamodb.clone(), task.tracking.table.clone());
     let control = Control::new(stores.s3.clone(), &task.spec.output.uri)?;
     let key = &task.tracking.key;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crds::Reason;
 use crds::condition::Exit;
 use futures::stream::{self, StreamExt};
-use tokio::sync::watch;
+use tokio::sync::watch as signal;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 use worker_core::batches::MemoryBudget;
@@ -20,6 +20,7 @@ use crate::control::{Control, Only};
 use crate::flow::{Extract, extract_range};
 use crate::pause::Pause;
 use crate::sessions::{self, Login};
+use crate::watch::{self, Progress};
 
 /// What every range of one run needs.
 #[derive(Clone)]
@@ -37,7 +38,7 @@ pub struct RangeReader {
     /// Memory of one range.
     pub budget: MemoryBudget,
     /// Becomes true when reading must end.
-    pub stop: watch::Receiver<bool>,
+    pub stop: signal::Receiver<bool>,
     /// Pause points for tests.
     pub pause: Pause,
 }
@@ -68,8 +69,9 @@ impl RangeReader {
         if let Some(snapshot) = &self.plan.snapshot {
             sessions::import(&mut connection, snapshot).await?;
         }
+        let (backend, progress) = (watch::backend(&mut connection).await?, Progress::default());
         self.pause.at("range-start").await;
-        let record = extract_range(Extract {
+        let extract = Extract {
             plan: &self.plan,
             plan_hash: &self.plan_hash,
             index,
@@ -79,8 +81,10 @@ impl RangeReader {
             token: &token,
             budget: self.budget,
             stop: self.stop.clone(),
-        })
-        .await?;
+            progress: &progress,
+        };
+        let lost = watch::lost(&self.login, backend, &progress);
+        let record = extract_range(extract, lost).await?;
         self.pause.at("before-record").await;
         let put = self.control.put(&key, &to_body(&record), &Only::IfAbsent).await;
         match put {
@@ -117,7 +121,7 @@ impl RangeReader {
 /// Ranges that are being read in this process.
 pub struct Extraction {
     reading: Option<JoinHandle<Result<Vec<TaskRecord>, Failure>>>,
-    stop: Arc<watch::Sender<bool>>,
+    stop: Arc<signal::Sender<bool>>,
 }
 
 impl Extraction {
@@ -157,7 +161,7 @@ pub fn here(
 ) -> Result<Extraction, Failure> {
     let Some(login) = world.login.clone() else { return Err(Failure::stopped()) };
     let parallel = parallel.max(1);
-    let (stop, receiver) = watch::channel(false);
+    let (stop, receiver) = signal::channel(false);
     let reader = RangeReader {
         plan: Arc::new(held.plan.clone()),
         plan_hash: held.plan_hash.clone(),
@@ -180,7 +184,7 @@ async fn all(
     reader: RangeReader,
     count: u32,
     parallel: usize,
-    stop: Arc<watch::Sender<bool>>,
+    stop: Arc<signal::Sender<bool>>,
 ) -> Result<Vec<TaskRecord>, Failure> {
     let (reader, stop) = (&reader, &*stop);
     let mut reading = stream::iter(0..count)

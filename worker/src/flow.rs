@@ -22,6 +22,7 @@ use worker_core::rows::copy_statement;
 use crate::files::{EncodeError, FileWriter, Piece};
 use crate::objects::Uploads;
 use crate::rows::{self, Chunk};
+use crate::watch::Progress;
 
 /// Parts waiting between encoder and uploads.
 const PARTS_WAITING: usize = 1;
@@ -48,6 +49,8 @@ pub struct Extract<'a> {
     pub budget: MemoryBudget,
     /// Becomes true when a signal came.
     pub stop: watch::Receiver<bool>,
+    /// How far the session is.
+    pub progress: &'a Progress,
 }
 
 /// How a stage ended before its work was done.
@@ -75,9 +78,14 @@ struct Encoded {
 ///
 /// *Memory*: the budget's split, whatever the size of the table.
 ///
+/// `lost` ends once the session's server has stopped answering.
+///
 /// # Errors
 /// The reason of the stage that failed first in the line's own order: storage, database, decoding.
-pub async fn extract_range(extract: Extract<'_>) -> Result<TaskRecord, Failure> {
+pub async fn extract_range(
+    extract: Extract<'_>,
+    lost: impl Future<Output = Failure>,
+) -> Result<TaskRecord, Failure> {
     let plan = extract.plan;
     let split = extract.budget.split(plan.columns.len() + plan.shape.columns.names().count());
     let Extract { s3, prefix, token, .. } = extract;
@@ -88,6 +96,7 @@ pub async fn extract_range(extract: Extract<'_>) -> Result<TaskRecord, Failure> 
         tokio::select! {
             outcome = line => outcome,
             () = stopped(&mut stop) => Err(Failure::stopped()),
+            failure = lost => Err(failure),
         }
     };
     if outcome.is_err() {
@@ -130,7 +139,7 @@ async fn run(
         drop(pieces);
         sent
     };
-    let read = rows::read(connection, &statement, chunk_sender);
+    let read = rows::read(connection, &statement, chunk_sender, extract.progress);
     let (read, encoded, sent) = tokio::join!(read, encode, sent);
 
     sent?;

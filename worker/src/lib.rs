@@ -2,12 +2,14 @@
 //! `worker-core`; the modules stand in the order of the line.
 
 pub mod settings;
+pub mod durations;
 pub mod run;
 pub mod old_job;
 pub mod convert;
 pub mod dry_run;
 pub mod credentials;
 pub mod sessions;
+pub mod watch;
 pub mod guard;
 pub mod bounds;
 pub mod extract;

@@ -171,13 +171,34 @@ where
         return Failure::transient(Reason::StorageUnreachable, message, remedy);
     }
     match (code, status) {
+        // a store answers a request to the wrong region so, and no repetition mends it
+        (
+            Some(
+                "PermanentRedirect"
+                | "AuthorizationHeaderMalformed"
+                | "IllegalLocationConstraintException",
+            ),
+            _,
+        )
+        | (_, Some(301)) => Failure::permanent(
+            Reason::BucketNotFound,
+            format!("{action}: the bucket is in another region{}", detail(code, status)),
+            "set output.region to the region of the bucket",
+        ),
         (Some("NoSuchBucket"), _) => Failure::permanent(
             Reason::BucketNotFound,
             format!("{action}: there is no such bucket"),
             "create the bucket, or correct output.uri and output.region",
         ),
         (
-            Some("AccessDenied" | "InvalidAccessKeyId" | "SignatureDoesNotMatch" | "Forbidden"),
+            Some(
+                "AccessDenied"
+                | "InvalidAccessKeyId"
+                | "SignatureDoesNotMatch"
+                | "Forbidden"
+                | "ExpiredToken"
+                | "InvalidToken",
+            ),
             _,
         )
         | (_, Some(401 | 403)) => Failure::permanent(

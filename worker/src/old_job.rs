@@ -9,8 +9,9 @@ use worker_core::error::Failure;
 use worker_core::moving::{self, Moved, OldJob, object_name};
 
 use crate::credentials::{Credentials, Secret, log_in, login};
+use crate::durations::Durations;
 use crate::report;
-use crate::run::{Durations, here, local_stores, task_of};
+use crate::run::{here, local_stores, task_of};
 use crate::sessions::Login;
 use crate::settings::{OldSettings, Process};
 
@@ -60,9 +61,10 @@ async fn run_call(
     name_endpoints(&mut moved, &told().1);
     let name = object_name(&moved.spec.extract.table);
     let task = task_of(ExtractJob::new(&name, moved.spec.clone()), None)?;
-    let stores = local_stores(&task).await?;
-    let login = login_of(&moved, &settings.process).await?;
     let durations = Durations::from(settings.durations);
+    let stores = local_stores(&task, durations).await?;
+    let found = login_of(&moved, &settings.process).await?;
+    let login = Login { silence: durations.silence, ..found };
     Box::pin(here(task, stores, login, &settings.process, durations)).await
 }
 

@@ -9,6 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use worker_core::error::Failure;
 
 use crate::sessions::database_failure;
+use crate::watch::Progress;
 
 /// Rows come one by one; they travel in chunks of this size, so that threads wake seldom.
 const CHUNK_BYTES: usize = 256 * 1024;
@@ -71,13 +72,19 @@ pub async fn read(
     connection: &mut PgConnection,
     statement: &str,
     chunks: ChunkSender,
+    progress: &Progress,
 ) -> Result<Read, Failure> {
+    progress.asks();
     let stream = connection.copy_out_raw(statement).await;
+    progress.gets();
     let mut stream = stream.map_err(|error| database_failure("read the rows", &error))?;
     let mut filling = Vec::with_capacity(CHUNK_BYTES);
-    while let Some(bytes) =
-        stream.try_next().await.map_err(|error| database_failure("read the rows", &error))?
-    {
+    loop {
+        progress.asks();
+        let next = stream.try_next().await;
+        progress.gets();
+        let next = next.map_err(|error| database_failure("read the rows", &error))?;
+        let Some(bytes) = next else { break };
         if !filling.is_empty() && filling.len() + bytes.len() > CHUNK_BYTES {
             let full = std::mem::replace(&mut filling, Vec::with_capacity(CHUNK_BYTES));
             if chunks.send(full).await == Read::Unwanted {

@@ -13,7 +13,7 @@ use serde_json::json;
 use uuid::Uuid;
 use worker_core::batches::MemoryBudget;
 use worker_core::commits::transitions::answers_complete;
-use worker_core::commits::{Carrier, Ending, Role};
+use worker_core::commits::{Ending, Role};
 use worker_core::error::Failure;
 use worker_core::plan::{self, Plan};
 
@@ -21,13 +21,12 @@ use crate::batches::budget_from_cgroup;
 use crate::commits::{Readers, Underway, World, drive};
 use crate::control::Control;
 use crate::credentials::login;
+use crate::durations::Durations;
 use crate::extract::RangeReader;
 use crate::pause::Pause;
 use crate::report;
 use crate::sessions::Login;
-use crate::settings::{
-    Command, DurationFlags, ExtractPod, Local, Pod, Process, Settings, SettlePod,
-};
+use crate::settings::{Command, ExtractPod, Local, Pod, Process, Settings, SettlePod};
 use crate::shutdown::Stop;
 use crate::stores::{SecretDirs, Stores, connect};
 use crate::tracking::TrackingTable;
@@ -37,53 +36,22 @@ const DEADLINE_SECONDS: i64 = 86_400;
 /// Ranges that `run` reads at a time.
 const LOCAL_RANGES_AT_ONCE: usize = 4;
 
-/// Durations of the protocol.
-#[derive(Debug, Clone, Copy)]
-pub struct Durations {
-    /// Seconds that a claim lasts.
-    pub lease_seconds: i64,
-    /// Seconds after which what a dead run left is removed.
-    pub grace_seconds: i64,
-    /// Between renewals.
-    pub renew: Duration,
-    /// Between queries on the snapshot's session.
-    pub heartbeat: Duration,
-    /// Between looks for records.
-    pub poll: Duration,
-}
-
-impl Durations {
-    fn carrier(self, role: Role) -> Carrier {
-        Carrier::new(role, self.lease_seconds).with_grace(self.grace_seconds)
-    }
-}
-
-impl From<DurationFlags> for Durations {
-    fn from(flags: DurationFlags) -> Self {
-        Self {
-            lease_seconds: flags.lease_seconds,
-            grace_seconds: flags.grace_seconds,
-            renew: Duration::from_secs(flags.renew_seconds),
-            heartbeat: Duration::from_secs(flags.heartbeat_seconds),
-            poll: Duration::from_millis(flags.poll_ms),
-        }
-    }
-}
-
 /// Does what was asked for.
 pub async fn run(settings: Settings) -> ExitCode {
     let durations = Durations::from(settings.durations);
     let result = match settings.command {
         Command::Ready => return ready(),
         Command::Coordinate(pod) => Box::pin(coordinate(&pod, durations)).await,
-        Command::Extract(pod) => Box::pin(extract(&pod)).await,
+        Command::Extract(pod) => Box::pin(extract(&pod, durations)).await,
         Command::Settle(pod) => Box::pin(settle(&pod, durations)).await,
         Command::Run(local) => Box::pin(local_run(&local, durations)).await,
         Command::Verify { local, source } => {
             Box::pin(crate::verify::verify(&local, source, durations)).await
         }
-        Command::Watermark(command) => Box::pin(crate::watermarks::watermark(&command)).await,
-        Command::Plan(local) => Box::pin(crate::dry_run::plan(&local)).await,
+        Command::Watermark(command) => {
+            Box::pin(crate::watermarks::watermark(&command, durations)).await
+        }
+        Command::Plan(local) => Box::pin(crate::dry_run::plan(&local, durations)).await,
         Command::Convert(wanted) => crate::convert::convert(&wanted),
     };
     match result {
@@ -122,25 +90,26 @@ fn listen(task: &Task) -> Result<Stop, Failure> {
     })
 }
 
-async fn pod_stores(task: &Task) -> Result<Stores, Failure> {
+async fn pod_stores(task: &Task, durations: Durations) -> Result<Stores, Failure> {
     let dirs = SecretDirs {
         output: Path::new(task::OUTPUT_SECRET_DIR),
         tracking: Path::new(task::TRACKING_SECRET_DIR),
     };
-    connect(&task.spec, &task.tracking, dirs).await
+    connect(&task.spec, &task.tracking, dirs, durations.requests).await
 }
 
-async fn pod_login(task: &Task) -> Result<Login, Failure> {
+async fn pod_login(task: &Task, durations: Durations) -> Result<Login, Failure> {
     let ca = Path::new(task::CA_FILE);
     let ca = ca.exists().then(|| ca.to_path_buf());
-    login(&task.spec.source, Path::new(task::CREDENTIALS_DIR), ca).await
+    let found = login(&task.spec.source, Path::new(task::CREDENTIALS_DIR), ca).await?;
+    Ok(Login { silence: durations.silence, ..found })
 }
 
 async fn coordinate(pod: &Pod, durations: Durations) -> Result<String, Failure> {
     let task = letter(&pod.task)?;
-    let stores = pod_stores(&task).await?;
+    let stores = pod_stores(&task, durations).await?;
     // a missing Secret key must not keep the protocol from saying N
-    let login = pod_login(&task).await?;
+    let login = pod_login(&task, durations).await?;
     let mut world = World {
         stores,
         login: Some(login),
@@ -189,10 +158,10 @@ async fn ended(ending: Ending, world: &World) -> Result<String, Failure> {
     }
 }
 
-async fn extract(pod: &ExtractPod) -> Result<String, Failure> {
+async fn extract(pod: &ExtractPod, durations: Durations) -> Result<String, Failure> {
     let task = letter(&pod.pod.task)?;
     let run: RunId = pod.run.parse().map_err(|_| unreadable("the run id"))?;
-    let stores = pod_stores(&task).await?;
+    let stores = pod_stores(&task, durations).await?;
     let control = Control::new(stores.s3.clone(), &task.spec.output.uri)?;
     let found = control.bytes(&control.prefix.plan(run)).await?;
     let (body, _) = found.ok_or_else(|| {
@@ -205,7 +174,7 @@ async fn extract(pod: &ExtractPod) -> Result<String, Failure> {
     let reader = RangeReader {
         plan_hash: plan::hash(&body),
         plan: Arc::new(planned),
-        login: pod_login(&task).await?,
+        login: pod_login(&task, durations).await?,
         s3: stores.s3.clone(),
         control,
         budget: budget_from_cgroup(),
@@ -218,12 +187,12 @@ async fn extract(pod: &ExtractPod) -> Result<String, Failure> {
 
 async fn settle(pod: &SettlePod, durations: Durations) -> Result<String, Failure> {
     let (role, stores) = match (&pod.force, &pod.task, &pod.order) {
-        (Some(named), ..) => forced(pod, named).await?,
+        (Some(named), ..) => forced(pod, named, durations).await?,
         (None, Some(task), Some(order)) => {
             let task = letter(task)?;
             let order: SettleOrder =
                 serde_json::from_str(order).map_err(|_| unreadable("the settle order"))?;
-            let stores = pod_stores(&task).await?;
+            let stores = pod_stores(&task, durations).await?;
             (Role::Settle { task: Box::new(task), order: Box::new(order) }, stores)
         }
         (None, ..) => return Err(unreadable("the settle order")),
@@ -245,14 +214,18 @@ async fn settle(pod: &SettlePod, durations: Durations) -> Result<String, Failure
 }
 
 /// A human's word: which run, of which source, and who says so.
-async fn forced(pod: &SettlePod, named: &str) -> Result<(Role, Stores), Failure> {
+async fn forced(
+    pod: &SettlePod,
+    named: &str,
+    durations: Durations,
+) -> Result<(Role, Stores), Failure> {
     let run: RunId = named.parse().map_err(|_| {
         let remedy = "give the id that status.runId and the condition name";
         Failure::permanent(Reason::InvalidSpec, "--force is not the id of a run", remedy)
     })?;
     let manifest = pod.manifest.as_deref().unwrap_or(Path::new(""));
     let task = read_task(manifest, pod.tracking_table.as_ref())?;
-    let stores = local_stores(&task).await?;
+    let stores = local_stores(&task, durations).await?;
     let by = pod.by.clone().unwrap_or_else(|| "somebody".to_owned());
     Ok((Role::Force { task: Box::new(task), run, by }, stores))
 }
@@ -316,27 +289,31 @@ pub fn task_of(job: ExtractJob, tracking_table: Option<&String>) -> Result<Task,
 ///
 /// # Errors
 /// None today; those of [`connect`].
-pub async fn local_stores(task: &Task) -> Result<Stores, Failure> {
+pub async fn local_stores(task: &Task, durations: Durations) -> Result<Stores, Failure> {
     let nowhere = PathBuf::new();
     let dirs = SecretDirs { output: &nowhere, tracking: &nowhere };
-    connect(&task.spec, &task.tracking, dirs).await
+    connect(&task.spec, &task.tracking, dirs, durations.requests).await
 }
 
 /// Clients and login of a process without a cluster.
 ///
 /// # Errors
 /// `CredentialsMissing`.
-pub async fn local_world(local: &Local, task: &Task) -> Result<(Stores, Login), Failure> {
-    let stores = local_stores(task).await?;
+pub async fn local_world(
+    local: &Local,
+    task: &Task,
+    durations: Durations,
+) -> Result<(Stores, Login), Failure> {
+    let stores = local_stores(task, durations).await?;
     let process = &local.process;
-    let login = login(&task.spec.source, &process.credentials, process.ca_file.clone()).await?;
-    Ok((stores, login))
+    let found = login(&task.spec.source, &process.credentials, process.ca_file.clone()).await?;
+    Ok((stores, Login { silence: durations.silence, ..found }))
 }
 
 /// Everything in this process. Where another run holds the source, waits until its deadline.
 async fn local_run(local: &Local, durations: Durations) -> Result<String, Failure> {
     let task = local_task(local)?;
-    let (stores, login) = local_world(local, &task).await?;
+    let (stores, login) = local_world(local, &task, durations).await?;
     here(task, stores, login, &local.process, durations).await
 }
 

@@ -18,6 +18,9 @@ use crate::credentials::Secret;
 /// How long a log-in may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a session may be silent, unless told otherwise.
+pub const SILENCE: Duration = Duration::from_mins(1);
+
 /// Where the database is and how to log in.
 #[derive(Clone)]
 pub struct Login {
@@ -35,6 +38,8 @@ pub struct Login {
     pub tls: Tls,
     /// File with certificate authorities to trust beside the public ones.
     pub ca: Option<PathBuf>,
+    /// How long a session may be silent before the server is asked what it does.
+    pub silence: Duration,
 }
 
 impl fmt::Debug for Login {
@@ -313,6 +318,7 @@ mod tests {
             password: Secret::new("canary-password".to_owned()),
             tls: Tls::Mode(TlsMode::VerifyFull),
             ca: None,
+            silence: SILENCE,
         }
     }
 

@@ -198,6 +198,17 @@ pub struct DurationFlags {
     /// Milliseconds between looks for records.
     #[arg(long, global = true, env = "TIDEMARK_POLL_MS", default_value_t = 1000)]
     pub poll_ms: u64,
+    /// Seconds that one request to S3 or DynamoDB may take before it is sent again.
+    #[arg(long, global = true, env = "TIDEMARK_ATTEMPT_SECONDS", default_value_t = 120)]
+    pub attempt_seconds: u64,
+    /// Milliseconds, at most, before a request that failed is sent again for the first time; then
+    /// twice as long each time.
+    #[arg(long, global = true, env = "TIDEMARK_RETRY_MS", default_value_t = 1000)]
+    pub retry_ms: u64,
+    /// Seconds without a word from the database after which its server is asked, over another
+    /// connection, whether it still works on the statement.
+    #[arg(long, global = true, env = "TIDEMARK_SILENCE_SECONDS", default_value_t = 60)]
+    pub silence_seconds: u64,
 }
 
 /// What a call of the replaced job can set beside its own arguments: by the environment alone.

@@ -26,6 +26,21 @@ pub struct SecretDirs<'a> {
     pub tracking: &'a Path,
 }
 
+/// How patient requests to the stores are.
+#[derive(Debug, Clone, Copy)]
+pub struct Requests {
+    /// One attempt takes no longer.
+    pub attempt: Duration,
+    /// Before the second attempt, at most; twice as long before each further one.
+    pub pause: Duration,
+}
+
+impl Default for Requests {
+    fn default() -> Self {
+        Self { attempt: Duration::from_mins(2), pause: Duration::from_secs(1) }
+    }
+}
+
 /// Both clients.
 #[derive(Debug, Clone)]
 pub struct Stores {
@@ -43,8 +58,9 @@ pub async fn connect(
     spec: &ExtractJobSpec,
     tracking: &TaskTracking,
     dirs: SecretDirs<'_>,
+    requests: Requests,
 ) -> Result<Stores, Failure> {
-    let output = shared(spec.output.region.as_deref(), dirs.output, "output").await?;
+    let output = shared(spec.output.region.as_deref(), dirs.output, "output", requests).await?;
     let mut s3 = aws_sdk_s3::config::Builder::from(&output)
         .force_path_style(spec.output.path_style.unwrap_or(spec.output.endpoint.is_some()))
         .request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
@@ -52,7 +68,7 @@ pub async fn connect(
     if let Some(endpoint) = &spec.output.endpoint {
         s3 = s3.endpoint_url(endpoint);
     }
-    let table = shared(tracking.region.as_deref(), dirs.tracking, "tracking").await?;
+    let table = shared(tracking.region.as_deref(), dirs.tracking, "tracking", requests).await?;
     let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(&table);
     if let Some(endpoint) = &tracking.endpoint {
         dynamodb = dynamodb.endpoint_url(endpoint);
@@ -71,17 +87,22 @@ pub(crate) async fn shared(
     region: Option<&str>,
     dir: &Path,
     what: &str,
+    requests: Requests,
 ) -> Result<SdkConfig, Failure> {
     let http = aws_smithy_http_client::Builder::new()
         .tls_provider(Provider::Rustls(CryptoMode::Ring))
         .build_https();
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(5))
-        .operation_attempt_timeout(Duration::from_mins(2))
+        .operation_attempt_timeout(requests.attempt)
         .build();
     let mut loader = aws_config::defaults(BehaviorVersion::latest())
         .http_client(http)
-        .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX))
+        .retry_config(
+            RetryConfig::standard()
+                .with_max_attempts(ATTEMPTS_MAX)
+                .with_initial_backoff(requests.pause),
+        )
         .timeout_config(timeouts);
     if let Some(region) = region {
         loader = loader.region(Region::new(region.to_owned()));

@@ -18,7 +18,8 @@ use worker_core::verify::{FileFacts, Found, Recount, RunFacts, verify as check};
 
 use crate::control::Control;
 use crate::dry_run::print;
-use crate::run::{Durations, local_stores, local_task, local_world};
+use crate::durations::Durations;
+use crate::run::{local_stores, local_task, local_world};
 use crate::sessions::{self, Login, database_failure, made};
 use crate::settings::Local;
 use crate::tracking::TrackingTable;
@@ -37,10 +38,10 @@ pub async fn verify(local: &Local, recount: bool, durations: Durations) -> Resul
     let task = local_task(local)?;
     // the database is not asked for, nor logged in to, unless it is to be counted in
     let (stores, login) = if recount {
-        let (stores, login) = local_world(local, &task).await?;
+        let (stores, login) = local_world(local, &task, durations).await?;
         (stores, Some(login))
     } else {
-        (local_stores(&task).await?, None)
+        (local_stores(&task, durations).await?, None)
     };
     let table = TrackingTable::new(stores.dynamodb, task.tracking.table.clone());
     let control = Control::new(stores.s3, &task.spec.output.uri)?;
@@ -150,7 +151,7 @@ async fn files(control: &Control) -> Result<BTreeMap<String, FileFacts>, Failure
 }
 
 async fn facts(control: &Control, key: &str) -> Result<FileFacts, Failure> {
-    let (bytes, token) = control.head(key).await?;
+    let (bytes, token, etag) = control.head(key).await?;
     let mut wanted = FOOTER_BYTES.min(bytes);
     loop {
         let tail: Bytes = control.tail(key, bytes - wanted).await?;
@@ -159,12 +160,12 @@ async fn facts(control: &Control, key: &str) -> Result<FileFacts, Failure> {
             Ok(()) => {
                 let rows = reader.finish().ok().map(|found| found.file_metadata().num_rows());
                 let rows = rows.and_then(|rows| u64::try_from(rows).ok());
-                return Ok(FileFacts { bytes, token, rows });
+                return Ok(FileFacts { bytes, token, etag, rows });
             }
             Err(ParquetError::NeedMoreData(more)) if (more as u64) > wanted && wanted < bytes => {
                 wanted = (more as u64).min(bytes);
             }
-            Err(_) => return Ok(FileFacts { bytes, token, rows: None }),
+            Err(_) => return Ok(FileFacts { bytes, token, etag, rows: None }),
         }
     }
 }

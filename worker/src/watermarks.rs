@@ -9,6 +9,7 @@ use worker_core::commits::watermark::{Wish, set};
 use worker_core::error::Failure;
 
 use crate::dry_run::print;
+use crate::durations::Durations;
 use crate::run::{local_stores, local_task};
 use crate::settings::{WatermarkCommand, WatermarkMove};
 use crate::tracking::TrackingTable;
@@ -17,14 +18,17 @@ use crate::tracking::TrackingTable;
 ///
 /// # Errors
 /// As the module says; `RevisionChanged` too where somebody else was faster.
-pub async fn watermark(command: &WatermarkCommand) -> Result<String, Failure> {
+pub async fn watermark(
+    command: &WatermarkCommand,
+    durations: Durations,
+) -> Result<String, Failure> {
     let (local, moved) = match command {
         WatermarkCommand::Get(local) => (local, None),
         WatermarkCommand::Set(moved) => (&moved.local, Some((moved, false))),
         WatermarkCommand::Rewind(moved) => (&moved.local, Some((moved, true))),
     };
     let task = local_task(local)?;
-    let stores = local_stores(&task).await?;
+    let stores = local_stores(&task, durations).await?;
     let table = TrackingTable::new(stores.dynamodb, task.tracking.table.clone());
     let key = &task.tracking.key;
     if let Some((moved, rewind)) = moved {

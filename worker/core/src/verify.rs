@@ -4,9 +4,11 @@
 //! What `tidemark verify` tells people, and what fault tests assert after whatever died.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt::Write as _;
 
 use crds::RunId;
 use crds::tracking::{LegacyItem, Mode, RunItem};
+use md5::{Digest, Md5};
 use serde::Serialize;
 
 use crate::manifests::{Manifest, ManifestFile, Pointer};
@@ -20,6 +22,8 @@ pub struct FileFacts {
     pub bytes: u64,
     /// The process token in its metadata.
     pub token: Option<String>,
+    /// Its `ETag`, where that is made of the content.
+    pub etag: Option<String>,
     /// Rows by its Parquet footer; absent where it cannot be read.
     pub rows: Option<u64>,
 }
@@ -205,12 +209,32 @@ fn file_is_whole(
         say(findings, Rule::Complete, run, format!("{key} is not there"));
         return;
     };
-    if facts.bytes != file.bytes || facts.token.as_ref() != Some(&file.token) {
+    let content = facts.etag.as_deref().zip(etag_of_parts(&file.parts));
+    let other_content = content.is_some_and(|(found, made)| found != made);
+    if facts.bytes != file.bytes || facts.token.as_ref() != Some(&file.token) || other_content {
         say(findings, Rule::Complete, run, format!("{key} is not the file that was recorded"));
     }
     if facts.rows != Some(file.rows) {
         say(findings, Rule::Rows, run, format!("{key} does not hold the recorded rows"));
     }
+}
+
+/// The `ETag` that a store of AWS's kind gives to an upload of these parts: the MD5 of theirs, and
+/// how many. `None` where theirs are of another kind.
+fn etag_of_parts(parts: &[String]) -> Option<String> {
+    let mut whole = Md5::new();
+    for part in parts {
+        let part = part.trim_matches('"');
+        let digits = (0..part.len()).step_by(2).map(|at| part.get(at..at + 2));
+        let bytes: Option<Vec<u8>> =
+            digits.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect();
+        whole.update(bytes.filter(|bytes| bytes.len() == 16)?);
+    }
+    let mut text = String::new();
+    for byte in whole.finalize() {
+        let _ = write!(text, "{byte:02x}");
+    }
+    Some(format!("{text}-{}", parts.len()))
 }
 
 /// Each incremental window starts where the one before it ended: at the maximum seen, or, without
@@ -289,5 +313,20 @@ fn exclusive(found: &Found, findings: &mut Vec<Finding>) {
             continue;
         }
         say(findings, Rule::Exclusive, None, format!("{key} belongs to no published run"));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_upload_is_known_by_the_etags_of_its_parts() {
+        // the MD5 of nothing, twice
+        let part = "\"d41d8cd98f00b204e9800998ecf8427e\"".to_owned();
+        let parts = [part.clone(), part];
+        let made = etag_of_parts(&parts);
+        assert_eq!(made.as_deref(), Some("5873dd45edd01f09c1ef2e7819369e8e-2"));
+        assert_eq!(etag_of_parts(&["of-another-kind".to_owned()]), None);
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crds::RunId;
+use crds::tracking::{RunItem, run_key};
 use worker_core::commits::Event;
 use worker_core::commits::orphans::Orphan;
 use worker_core::error::Failure;
@@ -24,6 +25,20 @@ impl World {
                  FE at another uri",
             )
         })
+    }
+
+    /// The runs that `run` replaces, and whose files it has yet to remove. A carrier that woke up
+    /// late finds its manifest swept: then another has removed them, and `R` does not ask for it
+    /// any more.
+    pub(super) async fn replaced(&self, uri: &str, run: RunId) -> Result<Vec<RunId>, Failure> {
+        let missing = match self.manifest(uri, run).await {
+            Ok(manifest) => return Ok(manifest.replaces),
+            Err(failure) if failure.report.reason == crds::Reason::ManifestMissing => failure,
+            Err(failure) => return Err(failure),
+        };
+        let item: Option<RunItem> = self.table().read(&run_key(&self.task.tracking.key)).await?;
+        let asked = item.and_then(|item| item.todo).and_then(|todo| todo.removal_of);
+        if asked == Some(run) { Err(missing) } else { Ok(Vec::new()) }
     }
 
     /// Keys of the data files that a run may have completed: by its manifest, or else its records.

@@ -88,8 +88,9 @@ impl World {
             };
             self.underway.extraction = Some(here(self, held, parallel, budget)?);
         }
+        let pause = self.durations.requests.pause;
         let mut beat = Instant::now() + self.durations.heartbeat;
-        let (mut records, mut backoff) = (held.run.records, Backoff::default());
+        let (mut records, mut backoff) = (held.run.records, Backoff::new(pause));
         loop {
             if Instant::now() >= self.renew_at() {
                 self.underway.renew_at = None;
@@ -99,7 +100,7 @@ impl World {
             let wait = match look {
                 Ok(Looked::All(all)) => return Ok(Event::Recorded(all)),
                 Ok(Looked::Some(found)) => {
-                    (records, backoff) = (found, Backoff::default());
+                    (records, backoff) = (found, Backoff::new(pause));
                     if mine { HERE_POLL } else { self.durations.poll }
                 }
                 // the pods read on: nothing is lost by looking again

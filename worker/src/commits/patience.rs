@@ -11,8 +11,9 @@ use worker_core::error::Failure;
 
 use super::World;
 
-/// The first pause; each is twice as long as the one before.
-const FIRST: Duration = Duration::from_secs(1);
+/// How long an act may go on, at most, once the process was asked to stop: a store that does not
+/// answer must not keep it alive until it is killed.
+const STOPPING: Duration = Duration::from_secs(20);
 /// The longest pause.
 const LONGEST: Duration = Duration::from_secs(30);
 
@@ -23,16 +24,23 @@ pub(super) fn may_pass(failure: &Failure) -> bool {
     store && failure.exit == Exit::Transient
 }
 
-/// Pauses that grow.
-#[derive(Debug, Clone, Copy, Default)]
-pub(super) struct Backoff(u32);
+/// Pauses that grow: each is twice as long as the one before.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Backoff {
+    first: Duration,
+    count: u32,
+}
 
 impl Backoff {
+    pub(super) const fn new(first: Duration) -> Self {
+        Self { first, count: 0 }
+    }
+
     /// How long to wait after this failure, which the log is told: half of it is fixed, half is
     /// by chance, so that a hundred holders do not return in step.
     pub(super) fn next(&mut self, failure: &Failure) -> Duration {
-        let whole = FIRST.saturating_mul(1 << self.0.min(8)).min(LONGEST);
-        self.0 += 1;
+        let whole = self.first.saturating_mul(1 << self.count.min(8)).min(LONGEST);
+        self.count += 1;
         let chance = f64::from(uuid::Uuid::new_v4().as_fields().1) / f64::from(u16::MAX);
         let wait = whole.mul_f64(0.5 + chance / 2.0);
         tracing::warn!(%failure, wait_ms = wait.as_millis(), "a store is out of reach; trying again");
@@ -44,9 +52,9 @@ impl World {
     /// Performs an act. With `patient`, an outage of a store is waited out: until SIGTERM, or until
     /// the process's own deadline.
     pub(super) async fn patiently(&mut self, patient: bool, act: Act) -> Result<Event, Failure> {
-        let mut backoff = Backoff::default();
+        let mut backoff = Backoff::new(self.durations.requests.pause);
         loop {
-            let failure = match Box::pin(self.perform(act.clone())).await {
+            let failure = match self.perform_unless_stopped(act.clone()).await {
                 Err(failure) if patient && may_pass(&failure) => failure,
                 ended => return ended,
             };
@@ -59,6 +67,21 @@ impl World {
             }
         }
     }
+
+    /// Performs an act, but not for long once the process was asked to stop. What was sent and not
+    /// answered may have been done: whoever looks next finds out.
+    async fn perform_unless_stopped(&mut self, act: Act) -> Result<Event, Failure> {
+        let stop = self.stop.clone();
+        let stopping = self.durations.requests.attempt.min(STOPPING);
+        let overdue = async {
+            stop.stopped().await;
+            tokio::time::sleep(stopping).await;
+        };
+        tokio::select! {
+            ended = Box::pin(self.perform(act)) => ended,
+            () = overdue => Err(stop.failure()),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -68,9 +91,10 @@ mod tests {
     #[test]
     fn pauses_grow_to_half_a_minute_and_no_further() {
         let failure = Failure::transient(Reason::StorageUnreachable, "no answer", "");
-        let mut backoff = Backoff::default();
+        let first = Duration::from_secs(1);
+        let mut backoff = Backoff::new(first);
         let waits: Vec<Duration> = (0..20).map(|_| backoff.next(&failure)).collect();
-        assert!(waits[0] >= FIRST / 2 && waits[0] <= FIRST, "{waits:?}");
+        assert!(waits[0] >= first / 2 && waits[0] <= first, "{waits:?}");
         assert!(waits.iter().all(|wait| *wait <= LONGEST), "{waits:?}");
         assert!(waits[19] >= LONGEST / 2, "{waits:?}");
     }

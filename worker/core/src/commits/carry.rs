@@ -45,9 +45,11 @@ fn stuck(run: &RunItem, what: &str) -> Failure {
 /// An upload was gone: fine, if somebody else carried the run meanwhile.
 pub(super) fn gone(carrier: Carrier, carried: &Carried, seen: &Seen) -> (Carrier, Act) {
     match &seen.run {
-        Some(run) if run.run == carried.run.run && run.state == RunState::Committing => {
-            carrier.end(Ending::Failed(stuck(run, "an upload is gone and its object is not there")))
-        }
+        Some(run) if run.run == carried.run.run && run.state == RunState::Committing => carrier
+            .end(Ending::Failed(stuck(
+                run,
+                "an upload is gone or holds other parts, and its object is not there",
+            ))),
         Some(_) | None => passed(carrier, carried.then),
     }
 }

@@ -1,10 +1,10 @@
 //! The holder's part: from CLAIM to DECIDE, and giving up.
 
 use crds::task::SettleOrder;
-use crds::tracking::{Head, RunItem, RunState};
+use crds::tracking::{Head, Mode, RunItem, RunState};
 use crds::{Reason, RunId};
 
-use super::claim::{Claim, Claimed, claim as decide_claim, prefix_taken};
+use super::claim::{Claim, Claimed, claim as decide_claim, mode as decide_mode, prefix_taken};
 use super::{
     Act, AfterSweep, Carried, Carrier, Effect, Ending, Held, Phase, Role, Seen, Sweep, TRIES_MAX,
     Then, Why, carry, revert, transitions,
@@ -17,6 +17,19 @@ use crate::records::{self, TaskRecord};
 
 fn fenced() -> Failure {
     Failure::fenced(Reason::Fenced, "another process has taken the source")
+}
+
+/// The holder's write was refused, and `R` is not its run any more. Where it is gone, nobody has
+/// taken the source: somebody has deleted the item, and an incremental run must not begin anew.
+fn not_ours(carrier: &Carrier, seen: &Seen) -> Failure {
+    if seen.run.is_none() && decide_mode(carrier.task()) == Mode::PE {
+        return Failure::permanent(
+            Reason::TrackingLost,
+            "the run item of the source was deleted while the run was under way",
+            "restore the item, or run a reingest or FE, which starts a new chain",
+        );
+    }
+    fenced()
 }
 
 pub(super) fn claim(carrier: Carrier, seen: &Seen, fresh: RunId, tries: u32) -> (Carrier, Act) {
@@ -104,7 +117,10 @@ pub(super) fn renewed_claim(carrier: Carrier, claimed: Claimed, seen: &Seen) -> 
         Some(run) if run.run == claimed.item.run && run.state == RunState::Claimed => {
             plan(carrier, Claimed { item: run.clone(), ..claimed })
         }
-        Some(_) | None => carrier.end(Ending::Failed(fenced())),
+        Some(_) | None => {
+            let failure = not_ours(&carrier, seen);
+            carrier.end(Ending::Failed(failure))
+        }
     }
 }
 
@@ -135,7 +151,10 @@ pub(super) fn pinned(carrier: Carrier, held: Held, seen: &Seen) -> (Carrier, Act
             let run = run.clone();
             running(carrier, Held { run, ..held })
         }
-        Some(_) | None => carrier.end(Ending::Failed(fenced())),
+        Some(_) | None => {
+            let failure = not_ours(&carrier, seen);
+            carrier.end(Ending::Failed(failure))
+        }
     }
 }
 
@@ -214,6 +233,10 @@ pub(super) fn decided(
     tries: u32,
 ) -> (Carrier, Act) {
     let Some(run) = seen.run.as_ref().filter(|run| run.run == held.run.run) else {
+        if seen.run.is_none() {
+            let failure = not_ours(&carrier, seen);
+            return carrier.end(Ending::Failed(failure));
+        }
         // another claimant may have carried the run to its end: the outcome says so
         return carrier.end(Ending::CarriedByAnother);
     };

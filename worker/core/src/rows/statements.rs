@@ -28,6 +28,16 @@ pub const EXPORT_SNAPSHOT: &str = "SELECT pg_catalog.pg_export_snapshot()";
 /// Anything at all, on the session that holds the snapshot.
 pub const STILL_THERE: &str = "SELECT 1";
 
+/// The server's process of this session.
+pub const BACKEND: &str = "SELECT pg_catalog.pg_backend_pid()";
+
+/// Whether the server works for the session of process `$1`, and when that began or ended. It
+/// does not where it waits for the client: for a statement, or for it to take what was sent. Who
+/// may not see that is told that it works.
+pub const WORKS: &str = "SELECT coalesce(state = 'active' \
+        AND wait_event_type IS DISTINCT FROM 'Client', true), coalesce(state_change::text, '') \
+    FROM pg_catalog.pg_stat_activity WHERE pid = $1";
+
 /// Whether a relation that this transaction has locked was rewritten between its snapshot and
 /// the lock. `pg_class` is read under the snapshot, `pg_relation_filenode` as of now; a rewritten
 /// table looks empty under an older snapshot.

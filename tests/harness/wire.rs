@@ -1,0 +1,145 @@
+//! A wire to the database that a test cuts or stalls: bytes only, since what passes is encrypted.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use anyhow::{Context, Result};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+use crate::Bed;
+
+/// A wire to Postgres of one test's own. It ends when dropped.
+#[derive(Debug)]
+pub struct Wire {
+    address: SocketAddr,
+    state: Arc<watch::Sender<State>>,
+    counted: Arc<AtomicU64>,
+    accepting: JoinHandle<()>,
+}
+
+/// Connections are numbered from 0 as they come.
+#[derive(Debug, Clone, Copy, Default)]
+struct State {
+    /// Those below are closed.
+    cut: u64,
+    /// Those below are silent.
+    stalled: u64,
+    /// The next one to come.
+    next: u64,
+    /// Bytes from the server after which everything that is open is silent.
+    stalls_after: Option<u64>,
+    /// Bytes from the server after which everything that is open is closed.
+    cuts_after: Option<u64>,
+}
+
+impl Wire {
+    /// Starts one on a loopback port of the bed.
+    ///
+    /// # Errors
+    /// If no port is free.
+    pub async fn start() -> Result<Self> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.context("bind a wire")?;
+        let address = listener.local_addr()?;
+        let state = Arc::new(watch::Sender::new(State::default()));
+        let counted = Arc::new(AtomicU64::new(0));
+        let accepting = tokio::spawn(accept(listener, Arc::clone(&state), Arc::clone(&counted)));
+        Ok(Self { address, state, counted, accepting })
+    }
+
+    /// Its port on 127.0.0.1, a name that the server's certificate has.
+    pub fn port(&self) -> u16 {
+        self.address.port()
+    }
+
+    /// Connections that came so far.
+    pub fn connections(&self) -> u64 {
+        self.state.borrow().next
+    }
+
+    /// After so many more bytes from the server, all connections of then are closed; later ones pass.
+    pub fn cut_after(&self, bytes: u64) {
+        let at = self.counted.load(Ordering::Relaxed) + bytes;
+        self.state.send_modify(|state| state.cuts_after = Some(at));
+    }
+
+    /// After so many more bytes from the server, all connections of then are silent, and stay open; later ones
+    /// pass.
+    pub fn stall_after(&self, bytes: u64) {
+        let at = self.counted.load(Ordering::Relaxed) + bytes;
+        self.state.send_modify(|state| state.stalls_after = Some(at));
+    }
+
+    /// All connections are silent, those that come later too.
+    pub fn unplug(&self) {
+        self.state.send_modify(|state| state.stalled = u64::MAX);
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        self.accepting.abort();
+    }
+}
+
+async fn accept(listener: TcpListener, state: Arc<watch::Sender<State>>, counted: Arc<AtomicU64>) {
+    while let Ok((near, _)) = listener.accept().await {
+        let mut number = 0;
+        state.send_modify(|state| {
+            number = state.next;
+            state.next += 1;
+        });
+        let (state, counted) = (Arc::clone(&state), Arc::clone(&counted));
+        tokio::spawn(async move {
+            let Ok(far) = TcpStream::connect((Bed::IP, Bed::POSTGRES_PORT)).await else { return };
+            let (near_in, near_out) = near.into_split();
+            let (far_in, far_out) = far.into_split();
+            let mut ended = state.subscribe();
+            tokio::select! {
+                // at the end of one direction all is said
+                () = carry(near_in, far_out, number, &state, None) => {}
+                () = carry(far_in, near_out, number, &state, Some(&counted)) => {}
+                _ = ended.wait_for(|state| number < state.cut) => {}
+            }
+        });
+    }
+}
+
+async fn carry(
+    mut from: OwnedReadHalf,
+    mut to: OwnedWriteHalf,
+    number: u64,
+    state: &watch::Sender<State>,
+    counted: Option<&AtomicU64>,
+) {
+    let mut buffer = vec![0; 16 * 1024];
+    let mut state_now = state.subscribe();
+    while let Ok(size @ 1..) = from.read(&mut buffer).await {
+        if let Some(counted) = counted {
+            let total = counted.fetch_add(size as u64, Ordering::Relaxed) + size as u64;
+            state.send_if_modified(|state| due(state, total));
+        }
+        // silent, and not closed
+        let _ = state_now.wait_for(|state| number >= state.stalled).await;
+        if to.write_all(&buffer[..size]).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// What the count of bytes sets off.
+fn due(state: &mut State, total: u64) -> bool {
+    let cuts = state.cuts_after.is_some_and(|at| total >= at);
+    let stalls = state.stalls_after.is_some_and(|at| total >= at);
+    if cuts {
+        (state.cut, state.cuts_after) = (state.next, None);
+    }
+    if stalls {
+        (state.stalled, state.stalls_after) = (state.next, None);
+    }
+    cuts || stalls
+}
