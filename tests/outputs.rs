@@ -1,7 +1,7 @@
 //! What a manifest asks of the files: how they are compressed, and how large they and their row groups are.
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, SourceFixture};
+use harness::{Access, Bed, Calls, Fault, Proxy, SecretsManager, SourceFixture, Speaks};
 use serde_json::{Value, json};
 
 /// Rows that compress badly, some 100 bytes each.
@@ -77,6 +77,45 @@ fn files_and_row_groups_are_as_large_as_asked() -> Result<()> {
         job["spec"]["output"]["rowGroupBytes"] = json!(2 << 20);
         let many = groups(&source, &job).await?;
         ensure!(few < many && many >= total / (2 << 20), "{few} and {many} row groups");
+        Ok(())
+    })
+}
+
+#[test]
+fn every_object_is_encrypted_with_the_key_that_was_asked_for_or_none_is_published() -> Result<()> {
+    const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/6b3a9c1e-0000-4000-8000-000000000001";
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::new(bed, "kms").await?;
+        table(&source, 1000).await?;
+        let mut job = source.job("public.t", "FE");
+        job["spec"]["output"]["kmsKeyId"] = json!(KEY);
+        // a store that does not know the wish takes the object and says nothing of a key
+        let proxy = Proxy::start(Speaks::S3).await?;
+        proxy.on("PutObject", Calls::Nth(1), Fault::Answer(200, "Ignored"));
+        job["spec"]["output"]["endpoint"] = json!(proxy.url());
+        let output = source.try_run(&job).await?;
+        ensure!(output.code == Some(10), "{}", output.stderr);
+        ensure!(output.stderr.contains("NotEncrypted"), "{}", output.stderr);
+        ensure!(source.open_uploads().await? == 0, "open uploads");
+
+        // moto plays AWS here: it keeps and tells how an object was to be encrypted
+        let aws = SecretsManager::start(bed).await?;
+        let s3 = Bed::s3_at(SecretsManager::ENDPOINT, Access::Admin);
+        s3.create_bucket().bucket(&source.bucket).send().await?;
+        job["spec"]["output"]["endpoint"] = json!(SecretsManager::ENDPOINT);
+        let output = source.try_run(&job).await?;
+        // its ListParts cannot be read, so the run ends there: its upload was begun, and answered with
+        // the key, by then
+        ensure!(output.stderr.contains("look at an upload"), "{}", output.stderr);
+        let listed = s3.list_objects_v2().bucket(&source.bucket).send().await?;
+        let keys: Vec<_> = listed.contents().iter().filter_map(|object| object.key()).collect();
+        ensure!(keys.iter().any(|key| key.contains("/tasks/")), "{keys:?}");
+        for key in keys {
+            let head = s3.head_object().bucket(&source.bucket).key(key).send().await?;
+            ensure!(head.ssekms_key_id() == Some(KEY), "{key}: {head:?}");
+        }
+        drop(aws);
         Ok(())
     })
 }

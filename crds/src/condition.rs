@@ -168,6 +168,8 @@ words! {
         BucketNotFound,
         /// S3 refuses access.
         StorageDenied,
+        /// The object store does not encrypt as it was asked to.
+        NotEncrypted,
         /// S3 failed in another way.
         StorageFailed,
         /// There is no such tracking table.

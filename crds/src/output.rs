@@ -53,6 +53,12 @@ pub struct Output {
     /// `jdbc_extract_time=<yyyy-MM-dd_HH-mm-ss>` in UTC, as the replaced job named it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_folder: Option<RunFolder>,
+    /// Id, ARN or alias of the KMS key that S3 encrypts all objects of the prefix with; the bucket's
+    /// own rule when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 2048))]
+    #[x_kube(validation = ("self.matches('^[a-zA-Z0-9:/_-]+$')", "kmsKeyId must be the id, the ARN or an alias of a KMS key"))]
+    pub kms_key_id: Option<String>,
     /// How pages are compressed; `zstd` when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,

@@ -12,10 +12,10 @@ use sqlx::postgres::PgConnection;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
 use worker_core::batches::{MemoryBudget, MemorySplit};
-use worker_core::columns::{Column, DecodeError, Decoder, fingerprint};
+use worker_core::columns::{DecodeError, Decoder, fingerprint};
 use worker_core::error::Failure;
 use worker_core::objects::{Part, Prefix};
-use worker_core::plan::{CONTROL_VERSION, Plan, Shape};
+use worker_core::plan::{CONTROL_VERSION, Plan};
 use worker_core::records::TaskRecord;
 use worker_core::rows::copy_statement;
 
@@ -125,9 +125,9 @@ async fn run(
     let (chunk_sender, chunks) = rows::queue(split.wire_bytes);
     let (piece_sender, mut pieces) = mpsc::channel(PARTS_WAITING);
     let decoder = decoder(plan);
-    let (columns, shape) = (plan.columns.clone(), plan.shape.clone());
+    let planned = plan.clone();
     let encode: JoinHandle<Result<Encoded, StageEnd>> = tokio::task::spawn_blocking(move || {
-        encode(&columns, &shape, decoder?, split, chunks, piece_sender)
+        encode(&planned, decoder?, split, chunks, piece_sender)
     });
 
     let sent = async {
@@ -192,14 +192,14 @@ fn decoder(plan: &Plan) -> Result<Decoder, DecodeError> {
 
 /// Decodes and encodes until the reader has no more. Runs on a thread of its own.
 fn encode(
-    columns: &[Column],
-    shape: &Shape,
+    plan: &Plan,
     mut decoder: Decoder,
     split: MemorySplit,
     mut chunks: mpsc::Receiver<Chunk>,
     pieces: mpsc::Sender<Piece>,
 ) -> Result<Encoded, StageEnd> {
-    let mut files = FileWriter::new(columns, Arc::clone(decoder.schema()), split, shape, pieces)?;
+    let mut files =
+        FileWriter::new(&plan.columns, Arc::clone(decoder.schema()), split, &plan.shape, pieces)?;
     while let Some(chunk) = chunks.blocking_recv() {
         decoder.feed(&chunk.bytes)?;
         drop(chunk);

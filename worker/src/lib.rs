@@ -24,6 +24,7 @@ pub mod watermarks;
 pub mod verify;
 pub mod commits;
 pub mod stores;
+pub mod encryption;
 pub mod pause;
 pub mod shutdown;
 pub mod report;

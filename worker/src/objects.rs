@@ -13,6 +13,8 @@ use worker_core::error::Failure;
 use worker_core::manifests::TOKEN_METADATA;
 use worker_core::records::PendingFile;
 
+use crate::encryption;
+
 mod uploads;
 
 pub use uploads::Uploads;
@@ -149,6 +151,13 @@ pub fn storage_failure<E>(action: &str, error: &SdkError<E>) -> Failure
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
+    if encryption::is_why(error) {
+        return Failure::permanent(
+            Reason::NotEncrypted,
+            format!("{action}: the object store does not encrypt with the key that was asked for"),
+            "correct output.kmsKeyId, or leave it out and let the bucket's own rule encrypt",
+        );
+    }
     let status = error.raw_response().map(|response| response.status().as_u16());
     let code = error.code();
     let unreachable = match error {
@@ -170,6 +179,11 @@ where
         let remedy = "check output.endpoint and output.region, and that the pod may reach them";
         return Failure::transient(Reason::StorageUnreachable, message, remedy);
     }
+    refused(action, code, status)
+}
+
+/// What an answer means that is no outage.
+fn refused(action: &str, code: Option<&str>, status: Option<u16>) -> Failure {
     match (code, status) {
         // a store answers a request to the wrong region so, and no repetition mends it
         (
@@ -184,6 +198,11 @@ where
             Reason::BucketNotFound,
             format!("{action}: the bucket is in another region{}", detail(code, status)),
             "set output.region to the region of the bucket",
+        ),
+        (Some(kms), _) if kms.starts_with("KMS.") => Failure::permanent(
+            Reason::NotEncrypted,
+            format!("{action}: the object store cannot use the key{}", detail(code, status)),
+            "correct output.kmsKeyId; the key must be enabled, and of the bucket's region",
         ),
         (Some("NoSuchBucket"), _) => Failure::permanent(
             Reason::BucketNotFound,
@@ -206,7 +225,8 @@ where
             format!("{action}: the object store refuses access{}", detail(code, status)),
             "allow s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and \
              s3:ListMultipartUploadParts on the prefix, s3:ListBucket and \
-             s3:ListBucketMultipartUploads on the bucket, or correct output.secretRef",
+             s3:ListBucketMultipartUploads on the bucket (with output.kmsKeyId also \
+             kms:GenerateDataKey and kms:Decrypt on the key), or correct output.secretRef",
         ),
         _ => Failure::transient(
             Reason::StorageFailed,

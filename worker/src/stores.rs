@@ -14,6 +14,8 @@ use crds::extract_job::ExtractJobSpec;
 use crds::task::TaskTracking;
 use worker_core::error::Failure;
 
+use crate::encryption::Encryption;
+
 /// How often the SDK itself repeats a request that was throttled or met a 5xx.
 const ATTEMPTS_MAX: u32 = 8;
 
@@ -67,6 +69,9 @@ pub async fn connect(
     // where the manifest names none, the SDK's own variables hold
     if let Some(endpoint) = &spec.output.endpoint {
         s3 = s3.endpoint_url(endpoint);
+    }
+    if let Some(key) = &spec.output.kms_key_id {
+        s3 = s3.interceptor(Encryption::new(key.clone()));
     }
     let table = shared(tracking.region.as_deref(), dirs.tracking, "tracking", requests).await?;
     let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(&table);

@@ -343,6 +343,7 @@ impl OldJob {
                 ..OutputColumns::default()
             }),
             run_folder: Some(RunFolder::Time),
+            kms_key_id: None,
             compression: None,
             row_group_bytes: None,
             target_file_bytes: None,
