@@ -91,6 +91,12 @@ pub(crate) fn orphan(
         format!("the Jobs of attempt {} were deleted while its run was open", run.attempt),
         "",
     );
-    let ending = Ending::new(seen, EndingKind::Failed, report);
+    // to suspend is no failure, whatever became of the Jobs
+    let ending = if seen.is_suspended() {
+        let report = Report::new(Reason::Suspended, report.message, "");
+        Ending::new(seen, EndingKind::Yielded, report)
+    } else {
+        Ending::new(seen, EndingKind::Failed, report)
+    };
     end(seen, Ok(valid), &attempt, &letter, &ending)
 }

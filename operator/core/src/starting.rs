@@ -72,7 +72,13 @@ pub(crate) fn next(
         return Ok(decision);
     }
     if seen.is_suspended() {
-        return Ok(suspended(seen));
+        // no next attempt comes to take over what one left whose Jobs are gone
+        let latest = attempts(&seen.jobs, seen.uid()).last().map_or(0, |latest| latest.number);
+        let left = |run: &&RunItem| run.state.is_open() && run.attempt > latest;
+        return match read.run_of(seen.uid()).filter(left) {
+            Some(run) => concluding::orphan(seen, valid, run, retry),
+            None => Ok(suspended(seen)),
+        };
     }
     if let Some(run) = &read.r
         && is_busy(run, seen)

@@ -124,6 +124,29 @@ fn suspended_object_whose_jobs_are_deleted_still_has_its_run_settled() {
     assert_eq!(phase(&world), Phase::Suspended);
 }
 
+/// The attempt before it is settled, and its Jobs are still there. Found by the model.
+#[test]
+fn suspended_object_has_the_run_of_an_attempt_settled_whose_jobs_were_deleted() {
+    let mut world = started();
+    let first = world.last(0).expect("coordinator");
+    world.fails(&first, Exit::Transient, None);
+    world.step();
+    world.settles();
+    world.pass(60);
+    world.rest();
+    world.plans(1);
+    let second = world.last(0).and_then(|job| job.metadata.name).expect("second coordinator");
+    assert_ne!(Some(&second), first.metadata.name.as_ref());
+    world.delete(&second);
+    suspend(&mut world, true);
+    assert_eq!(created(&world.step()), 1, "its run is open");
+    assert_eq!(task(&world.last(2).expect("settle")).attempt, 2);
+    assert!(world.settles());
+    world.rest();
+    assert_eq!(phase(&world), Phase::Suspended);
+    assert!(world.tracking.r.as_ref().is_some_and(|run| !run.state.is_open()));
+}
+
 #[test]
 fn suspended_object_is_deleted_at_once() {
     let mut world = started();

@@ -1,7 +1,10 @@
 //! In: nothing. Out: [`Alter`]: how a planted mistake differs from the product.
 //! Bound: one mistake. Fails: never.
 
-use worker_core::commits::{Act, Carrier, Event, step};
+use crds::tracking::{LegacyItem, RunItem};
+use worker_core::commits::watermark::{Wish, set};
+use worker_core::commits::{Act, Carrier, Event, Transaction, step};
+use worker_core::error::Failure;
 
 /// What a mistake changes; the default changes nothing.
 #[derive(Clone, Copy)]
@@ -10,9 +13,15 @@ pub struct Alter {
     pub step: fn(Carrier, Event) -> (Carrier, Act),
     /// The name that a pod gives its files.
     pub token: fn(u8) -> String,
+    /// How a human's wish becomes a transaction.
+    pub set: SetFn,
     /// How the stores lie.
     pub lie: Lie,
 }
+
+/// A move of the stored watermark: `R`, `L`, the wish, now.
+pub(crate) type SetFn =
+    fn(Option<&RunItem>, Option<&LegacyItem>, &Wish, i64) -> Result<Transaction, Failure>;
 
 /// How the stores, or the edges that write to them, lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -31,11 +40,19 @@ pub enum Lie {
     MarkReadFirst,
     /// The session is not asked before DECIDE.
     NeverAssures,
+    /// The sweeper keeps the chain of the head only.
+    KeepsByHead,
+    /// The sweeper keeps the chain of the pointer only.
+    KeepsByPointer,
+    /// The sweeper does not keep what is still to be removed.
+    KeepsNoReplaced,
+    /// The sweeper lists runs after it has read what is alive.
+    ListsLast,
 }
 
 impl Default for Alter {
     fn default() -> Self {
-        Self { step, token: |token| format!("t{token}"), lie: Lie::Never }
+        Self { step, token: |token| format!("t{token}"), set, lie: Lie::Never }
     }
 }
 
@@ -43,6 +60,11 @@ impl Alter {
     /// Another protocol.
     pub fn step(step: fn(Carrier, Event) -> (Carrier, Act)) -> Self {
         Self { step, ..Self::default() }
+    }
+
+    /// Another way to move the watermark.
+    pub fn set(set: SetFn) -> Self {
+        Self { set, ..Self::default() }
     }
 
     /// Stores that lie.

@@ -23,13 +23,21 @@ pub(crate) enum Kind {
     /// Run, key of its plan, keys of its records.
     Extract(u8, Vec<u32>),
     Assure(Vec<u32>),
-    /// Key of the pointer, run if known, prefix.
-    Chain(u32, Option<u8>, u8),
+    /// Run if known, run whose removal is still to come, prefix.
+    Chain(Option<u8>, Option<u8>, u8),
     Fetch(u32),
     /// Key of the pointer, of the manifest, whether replaced manifests are wanted, prefix.
     Tidy(u32, u32, bool, u8),
     /// Folder of the run.
     List(String),
+    /// Prefix.
+    Runs(u8),
+    /// Prefix, head there, run whose removal is still to come.
+    Kept(u8, Option<u8>, Option<u8>),
+    /// Prefix, runs.
+    Orphans(u8, Vec<u8>),
+    /// Prefix, run.
+    Files(u8, u8),
     Write(Vec<Op>),
     End(End),
 }
@@ -126,9 +134,8 @@ impl Shop {
                 let files = records.iter().flat_map(|record| &record.files);
                 Kind::Assure(files.map(|file| self.upload(&file.key, &file.upload_id)).collect())
             }
-            Act::ReadChain { uri, run, pending: None } => {
-                let pointer = self.keys.put(parse(uri).pointer());
-                Kind::Chain(pointer, run.map(number), prefix_number(uri))
+            Act::ReadChain { uri, run, pending } => {
+                Kind::Chain(run.map(number), pending.map(number), prefix_number(uri))
             }
             Act::ReadManifest { uri, run } => Kind::Fetch(self.keys.put(parse(uri).manifest(*run))),
             Act::ReadTidy { uri, run, removal } => {
@@ -146,13 +153,16 @@ impl Shop {
                     prefix.data_files(*run, RunFolder::Run)
                 })
             }
-            // `next` answers the first; no world puts a removal off, undoes a run or grows old
-            Act::ListRuns { .. }
-            | Act::ReadChain { pending: Some(_), .. }
-            | Act::ReadKept { .. }
-            | Act::ReadOrphans { .. }
-            | Act::ReadAll { .. }
-            | Act::ListFiles { .. } => Kind::End(End::Defect),
+            Act::ListRuns { uri, .. } => Kind::Runs(prefix_number(uri)),
+            Act::ReadKept { uri, head, pending } => {
+                Kind::Kept(prefix_number(uri), head.map(number), pending.map(number))
+            }
+            Act::ReadOrphans { uri, runs } => {
+                Kind::Orphans(prefix_number(uri), runs.iter().map(|run| number(*run)).collect())
+            }
+            Act::ListFiles { uri, run } => Kind::Files(prefix_number(uri), number(*run)),
+            // no world has a chain of twenty
+            Act::ReadAll { .. } => Kind::End(End::Defect),
             Act::Write(effects) => Kind::Write(effects.iter().map(|one| self.op(one)).collect()),
             Act::End(end) => Kind::End(ending(end)),
         }

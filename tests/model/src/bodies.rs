@@ -26,6 +26,18 @@ pub(crate) enum Parsed {
     Other,
 }
 
+impl Body {
+    /// The run that an object is of, if it is of one.
+    pub(crate) fn run(&self) -> Option<u8> {
+        match &self.parsed {
+            Parsed::Plan(plan, _) => Some(number(plan.run)),
+            Parsed::Record(record) => Some(number(record.run)),
+            Parsed::Manifest(facts) => Some(facts.run),
+            Parsed::Pointer(_) | Parsed::Identity(_) | Parsed::Other => None,
+        }
+    }
+}
+
 /// A manifest, in numbers.
 #[derive(Debug, PartialEq)]
 pub(crate) struct Facts {

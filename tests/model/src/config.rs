@@ -25,6 +25,8 @@ pub enum Part {
     Settle(bool),
     /// The same, on suspend or deletion.
     Abort,
+    /// A human's word: undo the run that the process of this slot claimed first.
+    Force(usize),
 }
 
 /// One process that may start once.
@@ -46,6 +48,8 @@ pub struct Slot {
     pub prefix: u8,
     /// Watermark bounds of the manifest.
     pub bounds: (Option<i64>, Option<i64>),
+    /// Whether what its run replaces is kept for a while: until the next tick of the clock.
+    pub retains: bool,
     /// Slots that must have ended, or died, before.
     pub after: Vec<usize>,
     /// Whether it may start again and again.
@@ -65,6 +69,7 @@ pub fn hold(uid: &'static str, attempt: u32) -> Slot {
         mode: Mode::PE,
         prefix: 0,
         bounds: (None, None),
+        retains: false,
         after: Vec::new(),
         again: false,
         mortal: true,
@@ -76,7 +81,18 @@ pub fn settle(uid: &'static str, attempt: u32) -> Slot {
     Slot { part: Part::Settle(false), ..hold(uid, attempt) }
 }
 
+/// A human who undoes the run of slot `of`.
+pub fn force(of: usize) -> Slot {
+    Slot { part: Part::Force(of), ..hold("a", 9) }
+}
+
 impl Slot {
+    /// The same, keeping what it replaces for a while.
+    #[must_use]
+    pub fn retains(self) -> Self {
+        Self { retains: true, ..self }
+    }
+
     /// The same, asking by another `requested-at`.
     #[must_use]
     pub fn wish(self, wish: u8) -> Self {
@@ -160,6 +176,10 @@ pub struct Budget {
     pub lost_marks: u8,
     /// A pod of a run that is not held any more begins to read.
     pub zombies: u8,
+    /// A rule of the bucket aborts an upload of a decided run.
+    pub lapses: u8,
+    /// A human moves the stored watermark.
+    pub sets: u8,
 }
 
 /// What happens before the exploration begins.
@@ -177,6 +197,8 @@ pub enum Seed {
     Epoch,
     /// Leases run out.
     Tick,
+    /// An upload of the decided run is aborted.
+    Lapse,
 }
 
 /// What keeps the end of a window below rows that cannot be seen yet.
@@ -186,6 +208,15 @@ pub enum Guarding {
     Exact,
     /// Nothing.
     Nothing,
+}
+
+/// When dead runs are old enough to be swept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sweeping {
+    /// No run of the world is ever older than the grace.
+    AfterTheWorld,
+    /// There is no grace.
+    AtOnce,
 }
 
 /// One small world.
@@ -209,6 +240,8 @@ pub struct Config {
     pub torn: bool,
     /// Whether `R` may be deleted while its run is under way.
     pub rash: bool,
+    /// When dead runs are swept.
+    pub sweeping: Sweeping,
     /// What happened before.
     pub seeds: Vec<Seed>,
 }
@@ -231,6 +264,7 @@ impl Config {
             any_order: false,
             torn: false,
             rash: false,
+            sweeping: Sweeping::AfterTheWorld,
             seeds: Vec::new(),
         }
     }
@@ -275,6 +309,12 @@ impl Config {
     #[must_use]
     pub fn rash(self) -> Self {
         Self { rash: true, ..self }
+    }
+
+    /// The same, where dead runs are swept at once.
+    #[must_use]
+    pub fn sweeps(self) -> Self {
+        Self { sweeping: Sweeping::AtOnce, ..self }
     }
 
     /// The same, with torn reads.

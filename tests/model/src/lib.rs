@@ -12,6 +12,8 @@ mod rules;
 mod shop;
 mod state;
 mod stores;
+mod sweeping;
+mod human;
 mod told;
 pub mod config;
 pub mod counts;

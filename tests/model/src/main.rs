@@ -1,5 +1,6 @@
 //! `model`: explores all configurations and planted mistakes, and prints what each took.
-//! `model push` leaves the large ones out; `model write` prints the lines of `states.txt`.
+//! `model push` leaves the large ones out, `model write` prints the lines of `states.txt` too, and
+//! `model only TEXT` explores what has this text in its name.
 
 use std::env::args;
 use std::io::{Write, stdout};
@@ -9,7 +10,7 @@ use std::time::{Duration, Instant};
 use model::config::Config;
 use model::counts::written;
 use model::explore::{Found, dead_ends, explore};
-use model::mistakes::{pending, planted};
+use model::mistakes::planted;
 use model::operator::{self, Operator, Scene};
 use model::protocol::Protocol;
 use model::{Alter, worlds};
@@ -21,12 +22,24 @@ const LIMIT: Duration = Duration::from_mins(30);
 struct Report {
     bad: usize,
     lines: Vec<String>,
+    /// What a name must hold to be explored.
+    only: String,
+    began: Instant,
 }
 
 impl Report {
     fn say(line: &str) {
         // nobody reads on: nothing to tell
         let _ = writeln!(stdout(), "{line}");
+    }
+
+    /// Whether a name is wanted; says that it begins, since some take minutes.
+    fn begins(&self, name: &str) -> Option<Instant> {
+        if !name.contains(&self.only) {
+            return None;
+        }
+        Self::say(&format!("..... at {:4} s: {name}", self.began.elapsed().as_secs()));
+        Some(Instant::now())
     }
 
     fn world(&mut self, name: &str, found: &Found, began: Instant) {
@@ -43,21 +56,28 @@ impl Report {
         for promise in &found.unreached {
             Self::say(&format!("      never reached: {promise}"));
         }
+        if !found.whole {
+            Self::say("      not explored to its end");
+        }
         if !same {
             Self::say(&format!("      states.txt says {pinned}"));
         }
         self.lines.push(format!("{states} {name}"));
     }
 
-    fn explore(&mut self, config: Config) {
-        let (name, began) = (config.name, Instant::now());
-        let found = explore(Protocol::new(config, Alter::default()), 2, LIMIT);
-        self.world(name, &found, began);
+    fn explore(&mut self, configs: Vec<Config>) {
+        for config in configs {
+            let name = config.name;
+            let Some(began) = self.begins(name) else { continue };
+            let found = explore(Protocol::new(config, Alter::default()), 2, LIMIT);
+            self.world(name, &found, began);
+        }
     }
 
     fn endings(&mut self, configs: Vec<Config>) {
         for config in configs {
-            let (name, began) = (config.name, Instant::now());
+            let name = config.name;
+            let Some(began) = self.begins(name) else { continue };
             let model = Protocol::new(config, Alter::default());
             let (states, dead, steps) = dead_ends(&model, |state| worlds::is_done(&model, state));
             let broken = if dead == 0 { Vec::new() } else { vec![("no dead end", steps)] };
@@ -68,65 +88,75 @@ impl Report {
 
     fn scenes(&mut self, scenes: Vec<Scene>) {
         for scene in scenes {
-            let (name, began) = (scene.name, Instant::now());
+            let name = scene.name;
+            let Some(began) = self.begins(name) else { continue };
             let found = explore(Operator::new(scene, decide, Alter::default()), 2, LIMIT);
             self.world(name, &found, began);
         }
     }
 
-    fn caught(&mut self, found: &Found, (name, caught): (&str, bool), (source, by): (&str, &str)) {
-        self.bad += usize::from(!caught);
-        let word = if caught { "ok" } else { "WRONG" };
-        let states = found.states;
+    fn caught(
+        &mut self,
+        (name, source, by): (&str, &str, &str),
+        caught: impl Fn(&Found) -> bool,
+        look: impl Fn() -> Found,
+    ) {
+        if !name.contains(&self.only) {
+            return;
+        }
+        let began = Instant::now();
+        let found = look();
+        let well = caught(&found);
+        self.bad += usize::from(!well);
+        let word = if well { "ok" } else { "WRONG" };
+        let (states, took) = (found.states, began.elapsed().as_secs_f32());
         let steps = found.broken.first().map_or(0, |(_, steps)| steps.len());
-        Self::say(&format!("{word:5} {states:6} states {steps:3} steps  {name} ({source}): {by}"));
-    }
-
-    fn operator_mistakes(&mut self) {
-        for mistake in operator::mistakes::planted() {
-            let found = mistake.look();
-            let caught = mistake.is_as_expected(&found);
-            self.caught(&found, (mistake.name, caught), (mistake.source, mistake.caught_by));
+        let by = if by.is_empty() { "another defence holds" } else { by };
+        Self::say(&format!(
+            "{word:5} {states:6} states {steps:3} steps {took:5.1} s  {name} ({source}): {by}"
+        ));
+        if !well {
+            for (promise, steps) in &found.broken {
+                Self::say(&format!("      broke: {promise}\n      {}", steps.join(" ")));
+            }
         }
     }
 
     fn mistakes(&mut self) {
+        let began = Instant::now();
         for mistake in planted() {
-            let found = mistake.look();
-            let caught = mistake.is_as_expected(&found);
-            self.caught(&found, (mistake.name, caught), (mistake.source, mistake.caught_by));
+            let of = (mistake.name, mistake.source, mistake.caught_by);
+            self.caught(of, |found| mistake.is_as_expected(found), || mistake.look());
         }
-        for waiting in pending() {
-            let (name, source, reason) = (waiting.name, waiting.source, waiting.waits_for);
-            Self::say(&format!("later                                {name} ({source}): {reason}"));
+        for mistake in operator::mistakes::planted() {
+            let of = (mistake.name, mistake.source, mistake.caught_by);
+            self.caught(of, |found| mistake.is_as_expected(found), || mistake.look());
         }
+        let took = began.elapsed().as_secs();
+        let count = planted().len() + operator::mistakes::planted().len();
+        Self::say(&format!("{count} planted mistakes, {took} s"));
     }
 }
 
 fn main() -> ExitCode {
     let word = args().nth(1).unwrap_or_default();
-    let mut report = Report { bad: 0, lines: Vec::new() };
-    let began = Instant::now();
-    for config in worlds::push() {
-        report.explore(config);
-    }
+    let only = if word == "only" { args().nth(2).unwrap_or_default() } else { String::new() };
+    let mut report = Report { bad: 0, lines: Vec::new(), only, began: Instant::now() };
+    report.explore(worlds::push());
     report.endings(worlds::ending());
     report.scenes(operator::worlds::push());
-    if word != "push" {
-        for config in worlds::large() {
-            report.explore(config);
-        }
-        report.endings(worlds::ending_large());
-        report.scenes(operator::worlds::large());
-    }
     report.mistakes();
-    report.operator_mistakes();
+    if word != "push" {
+        report.scenes(operator::worlds::large());
+        report.endings(worlds::ending_large());
+        report.explore(worlds::large());
+    }
     if word == "write" {
         for line in &report.lines {
             Report::say(line);
         }
     }
-    let took = began.elapsed().as_secs();
+    let took = report.began.elapsed().as_secs();
     Report::say(&format!("{} wrong, {took} s", report.bad));
     if report.bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

@@ -5,6 +5,7 @@ mod apply;
 mod cluster;
 mod model;
 mod observe;
+mod people;
 mod processes;
 pub mod mistakes;
 pub mod worlds;

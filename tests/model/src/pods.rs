@@ -72,7 +72,7 @@ impl Protocol {
         if upload != NONE {
             state.open(upload);
         }
-        state.pods.push(Pod { run, index, token, stage: Stage::Uploaded });
+        state.pods.push(Pod { run, index, token, plan, stage: Stage::Uploaded });
         state.pods.sort_unstable();
         true
     }
@@ -81,8 +81,7 @@ impl Protocol {
         let pod = state.pods[at];
         let slot = self.shop.slot(self.shop.slot_of(pod.run));
         let prefix = worker_core::objects::Prefix::parse(&uri(slot.prefix)).expect("a uri");
-        let plan = state.object(self.shop.keys.put(prefix.plan(run_id(pod.run))));
-        let (upload, record) = self.shop.record(pod.run, pod.index, pod.token, plan);
+        let (upload, record) = self.shop.record(pod.run, pod.index, pod.token, pod.plan);
         let stage = match pod.stage {
             Stage::Uploaded => {
                 let key = prefix.record(run_id(pod.run), u32::from(pod.index));

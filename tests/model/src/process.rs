@@ -171,7 +171,13 @@ impl Shop {
                     Told::Assured(state.clock)
                 }
             }
-            Kind::Chain(pointer, run, prefix) => self.chain(state, *pointer, *run, *prefix),
+            Kind::Chain(run, pending, prefix) => {
+                self.chain(state, *run, *pending, *prefix).map_or(Told::Lost, Told::Chain)
+            }
+            Kind::Runs(prefix) => self.runs(state, *prefix),
+            Kind::Kept(prefix, head, pending) => self.kept(state, *prefix, *head, *pending),
+            Kind::Orphans(prefix, runs) => self.orphans(state, *prefix, runs),
+            Kind::Files(prefix, run) => Told::Files(self.files_of(state, *prefix, *run)),
             Kind::Fetch(key) => match state.object(*key) {
                 NONE => Told::Lost,
                 body => Told::Fetched(body),
@@ -198,22 +204,6 @@ impl Shop {
             (first, state.epoch)
         };
         Told::Planned(guard, snapshot, state.clock)
-    }
-
-    fn chain(&self, state: &State, pointer: u32, run: Option<u8>, prefix: u8) -> Told {
-        let named = || self.pointer_of(state.object(pointer)).map(|to| crate::shop::number(to.run));
-        let keys = &self.prefixes[usize::from(prefix)];
-        let mut runs = Vec::new();
-        let mut next = run.or_else(named);
-        while let Some(run) = next.filter(|run| !runs.contains(run)) {
-            runs.push(run);
-            let key = keys.manifests[usize::from(run)];
-            let Some(body) = self.bodies.find(state.object(key)) else { return Told::Lost };
-            let Parsed::Manifest(facts) = &body.parsed else { return Told::Lost };
-            next = facts.parent;
-        }
-        runs.sort_unstable();
-        Told::Chain(runs)
     }
 
     fn tidy(&self, state: &State, keys: (u32, u32), removal: bool, prefix: u8) -> Told {

@@ -3,7 +3,6 @@
 
 use std::sync::Arc;
 
-use crds::tracking::LegacyItem;
 use stateright::{Model, Property};
 use worker_core::commits::Item;
 
@@ -14,7 +13,7 @@ use crate::pool::NONE;
 use crate::process::{How, can_go_on};
 use crate::rules::{Rules, properties};
 use crate::shop::Shop;
-use crate::state::{Life, Past, Proc, State, set};
+use crate::state::{Human, Life, Past, Proc, State, set};
 
 /// What may happen next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -43,6 +42,14 @@ pub enum Action {
     LoseRun,
     /// Somebody deletes `L`.
     LoseMark,
+    /// A rule of the bucket aborts an upload of the decided run.
+    Lapse,
+    /// A human looks at the watermark.
+    Looks,
+    /// The command that is to move it reads the items.
+    ReadsItems,
+    /// It moves the watermark.
+    Sets,
 }
 
 /// The model of one configuration.
@@ -73,6 +80,7 @@ impl Protocol {
             clock: 0,
             epoch: 0,
             left: config.budget,
+            human: Human::default(),
             past: Past::default(),
             broken: Rules::default(),
         }
@@ -93,6 +101,12 @@ impl Protocol {
             Seed::Dies(at) => state.procs[at] = Proc::gone(Life::Dead),
             Seed::Epoch => state.epoch += 1,
             Seed::Tick => state.clock += 1,
+            Seed::Lapse => {
+                state.left.lapses -= 1;
+                if let Some(upload) = self.lapsing(state) {
+                    state.close(upload);
+                }
+            }
         }
     }
 
@@ -173,8 +187,10 @@ impl Protocol {
             (left.legacy > 0 && legacy, Action::Legacy),
             (left.lost_runs > 0 && self.may_lose_run(state), Action::LoseRun),
             (left.lost_marks > 0 && legacy, Action::LoseMark),
+            (left.lapses > 0 && self.lapsing(state).is_some(), Action::Lapse),
         ];
         actions.extend(all.into_iter().filter(|(may, _)| *may).map(|(_, action)| action));
+        Self::human_actions(state, actions);
     }
 
     fn may_lose_run(&self, state: &State) -> bool {
@@ -196,22 +212,6 @@ impl Protocol {
         state.procs[at].life == Life::Idle
             && slot.after.iter().all(over)
             && alike.is_none_or(|alike| state.procs[alike].life != Life::Idle)
-    }
-
-    /// The replaced job reads `L` and puts it whole, its watermark moved up.
-    fn legacy(&self, state: &mut State) {
-        let Some(item) = self.shop.legacy_item(state.item(self.shop.legacy_key)) else { return };
-        let low = item.lwm_value.as_deref().and_then(|low| low.parse::<i64>().ok());
-        let low = low.filter(|low| *low > i64::MIN).unwrap_or(0) + 10;
-        let item = LegacyItem {
-            lwm_value: Some(low.to_string()),
-            updated_at: Some("by the old job".to_owned()),
-            ..item
-        };
-        let id = self.shop.items.put(Item::Legacy(Box::new(item)));
-        set(&mut state.items, self.shop.legacy_key, id);
-        state.past.tampered = true;
-        state.past.owed = NONE;
     }
 
     fn lose(state: &mut State, key: u32) {
@@ -270,6 +270,12 @@ impl Protocol {
                 state.left.lost_marks -= 1;
                 Self::lose(state, self.shop.legacy_key);
             }
+            Action::Lapse => {
+                state.left.lapses -= 1;
+                let upload = self.lapsing(state)?;
+                state.close(upload);
+            }
+            Action::Looks | Action::ReadsItems | Action::Sets => self.human(state),
         }
         Some(())
     }
@@ -325,5 +331,7 @@ impl Budget {
         lost_runs: 0,
         lost_marks: 0,
         zombies: 0,
+        lapses: 0,
+        sets: 0,
     };
 }

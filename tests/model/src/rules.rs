@@ -1,10 +1,12 @@
 //! In: what a write changed. Out: [`Rules`]: which promises it broke.
 //! Bound: one write. Fails: never.
 
+mod by_hand;
 mod objects;
 mod states;
 mod track;
 
+pub(crate) use by_hand::{moved, undone};
 pub(crate) use objects::{Touched, aborted, put, removed, shown};
 pub(crate) use states::text as states_text;
 pub(crate) use states::{ended, properties};
@@ -103,8 +105,12 @@ rules! {
     Exit = "exit 0 only where the outcome answers, settle's only where nothing of it is open",
     /// Leftovers.
     Leftovers = "settle leaves no upload of a run that was given up",
-    /// Deletion.
-    Undone = "a run that was ended is not decided",
+    /// FORCE.
+    Undone = "a run that was undone shows no file, and nothing that it needs to be completed is left",
+    /// `retainReplaced`.
+    Retained = "replaced files stay until their time has passed",
+    /// `watermark set`.
+    Asked = "a human moves only the watermark that they looked at, and of a source that nobody holds",
     /// No event is out of place.
     Total = "no event is out of place",
 }

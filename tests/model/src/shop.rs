@@ -40,6 +40,7 @@ pub(crate) struct Next {
 pub(crate) struct Keys {
     pub(crate) pointer: u32,
     pub(crate) identity: u32,
+    pub(crate) plans: Vec<u32>,
     pub(crate) manifests: Vec<u32>,
 }
 
@@ -82,6 +83,7 @@ fn prefix_keys(keys: &Pool<String>, number: u8) -> Keys {
     Keys {
         pointer: keys.put(prefix.pointer()),
         identity: keys.put(prefix.source()),
+        plans: (0..RUNS).map(|run| keys.put(prefix.plan(run_id(run)))).collect(),
         manifests: (0..RUNS).map(|run| keys.put(prefix.manifest(run_id(run)))).collect(),
     }
 }
@@ -123,6 +125,9 @@ impl Shop {
             Part::Hold(last) => Role::Hold { task, last },
             Part::Settle(last) => Role::Settle { task, order: Box::new(order(last, false)) },
             Part::Abort => Role::Settle { task, order: Box::new(order(true, true)) },
+            Part::Force(of) => {
+                Role::Force { task, run: run_id(self.fresh(of, 0)), by: "ann".to_owned() }
+            }
         };
         Carrier::new(role, LEASE)
     }
@@ -185,7 +190,10 @@ fn task(slot: &Slot) -> Task {
                 "table": "orders", "type": kind.name(), "watermark": watermark,
                 "reingest": (slot.mode == Mode::Reingest).then_some(true),
             },
-            "output": { "uri": uri(slot.prefix) },
+            "output": {
+                "uri": uri(slot.prefix),
+                "retainReplaced": slot.retains.then_some(TICK / 2),
+            },
         },
     });
     from_value(value).expect("a task")

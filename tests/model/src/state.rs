@@ -77,6 +77,8 @@ pub(crate) struct Pod {
     pub(crate) run: u8,
     pub(crate) index: u8,
     pub(crate) token: u8,
+    /// The plan as it read it, which may be swept since.
+    pub(crate) plan: u32,
     pub(crate) stage: Stage,
 }
 
@@ -89,6 +91,18 @@ pub(crate) enum Stage {
     Late,
     /// Done.
     Over,
+}
+
+/// What a human who moves the watermark has seen so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub(crate) enum Human {
+    /// Nothing.
+    #[default]
+    Away,
+    /// The revision.
+    Looked(u64),
+    /// The command was given that revision, and has read `R` and `L`.
+    Read(u64, [u32; 2]),
 }
 
 /// What the rules must remember.
@@ -123,6 +137,7 @@ pub struct State {
     pub(crate) clock: u8,
     pub(crate) epoch: u8,
     pub(crate) left: Budget,
+    pub(crate) human: Human,
     pub(crate) past: Past,
     pub(crate) broken: Rules,
 }

@@ -1,7 +1,7 @@
 //! In: one external write. Out: the state after it, and the reply. Bound: one write. Fails: never;
 //! a condition that does not hold is a reply.
 
-use worker_core::commits::{Expect, Item};
+use worker_core::commits::{Expect, Item, Transaction};
 
 use crate::alter::Lie;
 use crate::asks::Op;
@@ -69,6 +69,14 @@ impl Shop {
                 }
                 DONE
             }
+            Op::Delete { key } if state.object(*key) != NONE => {
+                let body = self.bodies.get(state.object(*key));
+                set(&mut state.objects, *key, NONE);
+                if let Some(run) = body.run() {
+                    rules::removed(self, state, run);
+                }
+                DONE
+            }
             Op::Delete { key } => {
                 let upload = get(&state.files, *key);
                 if upload != NONE {
@@ -84,23 +92,35 @@ impl Shop {
         &self,
         state: &mut State,
         at: usize,
-        (transaction, keys): (&worker_core::commits::Transaction, &[u32]),
+        (transaction, keys): (&Transaction, &[u32]),
     ) -> u8 {
+        let before = state.clone();
+        if !self.write_items(state, transaction, keys) {
+            return REFUSED;
+        }
+        rules::tracked(self, &before, state, at, transaction.step);
+        DONE
+    }
+
+    fn write_items(&self, state: &mut State, transaction: &Transaction, keys: &[u32]) -> bool {
         let holds =
             transaction.writes.iter().zip(keys).all(|(write, key)| {
                 holds(&write.expect, self.items.find(state.item(*key)).as_deref())
             });
-        if !holds {
-            return REFUSED;
-        }
-        let before = state.clone();
-        for (put, key) in self.puts(transaction).into_iter().zip(keys) {
-            if put != NONE {
-                set(&mut state.items, *key, put);
+        if holds {
+            for (put, key) in self.puts(transaction).into_iter().zip(keys) {
+                if put != NONE {
+                    set(&mut state.items, *key, put);
+                }
             }
         }
-        rules::tracked(self, &before, state, at, transaction.step);
-        DONE
+        holds
+    }
+
+    /// A transaction of nobody's process; whether it held.
+    pub(crate) fn transact(&self, state: &mut State, transaction: &Transaction) -> bool {
+        let keys = transaction.writes.iter().map(|write| self.keys.put(write.key.clone()));
+        self.write_items(state, transaction, &keys.collect::<Vec<_>>())
     }
 
     /// As S3 does: an upload that is gone may have been completed by us.

@@ -8,6 +8,7 @@ use worker_core::error::Failure;
 use worker_core::manifests::{Manifest, Pointer};
 
 use crate::bodies::Parsed;
+use crate::config::Sweeping;
 use crate::database;
 use crate::shop::{Next, Shop, TICK, identity, run_id};
 
@@ -27,10 +28,26 @@ pub(crate) enum Told {
     Tidied(u32, Vec<u32>),
     Uploads(Vec<u32>),
     Replied(Vec<u8>),
+    Runs(Vec<u8>),
+    /// Absent: the prefix is not marked.
+    Kept(Option<Vec<u8>>),
+    Orphans(Vec<Left>),
+    /// Keys.
+    Files(Vec<u32>),
     /// Something failed that may pass.
     Transient,
     /// The snapshot's session, or an upload, is gone.
     Lost,
+}
+
+/// What a dead run left.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct Left {
+    pub(crate) run: u8,
+    pub(crate) prefix: u8,
+    pub(crate) uploads: Vec<u32>,
+    /// Keys of its objects but for the plan.
+    pub(crate) keys: Vec<u32>,
 }
 
 /// `Done`, `Refused`, `Gone` as numbers.
@@ -54,8 +71,9 @@ impl Shop {
             let before = (*self.carriers.get(*carrier)).clone();
             let event = self.event(*ask, told);
             let (mut after, mut act) = self.step(before, event);
-            // no run of a world is older than the grace: a sweep finds nothing
-            while let Act::ListRuns { .. } = act {
+            // where no run is older than the grace, a sweep finds nothing
+            let young = self.config.sweeping == Sweeping::AfterTheWorld;
+            while let (Act::ListRuns { .. }, true) = (&act, young) {
                 (after, act) = self.step(after, Event::Runs(Vec::new()));
             }
             Next { carrier: self.carriers.put(after), ask: self.compile(act) }
@@ -102,6 +120,16 @@ impl Shop {
                     (upload.key.clone(), upload.id.clone())
                 };
                 Event::Uploads(found.iter().map(pair).collect())
+            }
+            Told::Runs(runs) => Event::Runs(runs.iter().map(|run| run_id(*run)).collect()),
+            Told::Kept(kept) => {
+                Event::Kept(kept.as_ref().map(|kept| kept.iter().map(|run| run_id(*run)).collect()))
+            }
+            Told::Orphans(found) => {
+                Event::Orphans(found.iter().map(|left| self.orphan(left)).collect())
+            }
+            Told::Files(keys) => {
+                Event::Files(keys.iter().map(|key| (*self.keys.get(*key)).clone()).collect())
             }
             Told::Replied(replies) => Event::Replied(replies.iter().copied().map(reply).collect()),
             Told::Transient => {

@@ -5,7 +5,7 @@ use crds::tracking::RunState;
 use worker_core::commits::{Item, Step};
 
 use crate::asks::End;
-use crate::config::{Budget, Config, Row, Seed, Slot, hold, rows, settle};
+use crate::config::{Budget, Config, Row, Seed, Slot, force, hold, rows, settle};
 use crate::protocol::Protocol;
 use crate::state::{Life, State};
 
@@ -23,7 +23,52 @@ fn late() -> Vec<Row> {
 
 /// Small enough for each push.
 pub fn push() -> Vec<Config> {
-    [alone(), together(), replacing()].concat()
+    [alone(), together(), replacing(), later()].concat()
+}
+
+/// A coordinator, its settle, a human who undoes its run, and the next attempt.
+fn undone() -> Vec<Slot> {
+    vec![hold("a", 1), settle("a", 1), force(0), hold("a", 2)]
+}
+
+fn full(attempt: u32, wish: u8) -> Slot {
+    hold("a", attempt).wish(wish).mode(FE)
+}
+
+/// A full run, one that keeps what it replaces for a while, and one after it.
+fn put_off(name: &'static str, third: Slot) -> Config {
+    let slots = vec![full(1, 0), full(2, 1).retains(), third, settle("a", 2).mode(FE)];
+    Config::new(name, slots).budget(Budget { ticks: 1, ..NONE })
+}
+
+/// Runs that are undone, removals that are put off, dead runs that are swept, watermarks that are
+/// moved by hand.
+fn later() -> Vec<Config> {
+    let crash = Budget { crashes: 1, ..NONE };
+    let decided = [Seed::Until(0, Step::Decide)];
+    let published = [Seed::Ends(0), Seed::Until(1, Step::Yes)];
+    vec![
+        Config::new("undo", undone()).seeds(&decided).budget(crash),
+        Config::new("undo of a stuck run", undone())
+            .seeds(&decided)
+            .budget(Budget { lapses: 1, ..crash }),
+        put_off("removal put off", hold("a", 3).wish(2)).seeds(&published),
+        put_off("removal put off, full after it", full(3, 2)).seeds(&published),
+        Config::new("sweeper", vec![hold("a", 1), settle("a", 1), hold("a", 2).wish(1)])
+            .sweeps()
+            .seeds(&[Seed::Until(0, Step::Pin)])
+            .budget(crash),
+        Config::new("sweeper, full runs, retained", {
+            vec![full(1, 0), full(2, 1).retains(), settle("a", 1).mode(FE)]
+        })
+        .sweeps()
+        .seeds(&[Seed::Ends(0)])
+        .budget(crash),
+        Config::new("watermark set", next())
+            .rows(rows(&[5, 15]))
+            .seeds(&[Seed::Ends(0)])
+            .budget(Budget { sets: 1, ticks: 1, ..NONE }),
+    ]
 }
 
 fn retry() -> Vec<Slot> {
@@ -150,6 +195,24 @@ pub fn large() -> Vec<Config> {
             vec![hold("a", 1), settle("a", 1), hold("b", 1)],
         )
         .torn(),
+        put_off("removal put off, from the first step", hold("a", 3).wish(2))
+            .seeds(&[Seed::Ends(0)]),
+        put_off("removal put off, full after it, from the first step", full(3, 2))
+            .seeds(&[Seed::Ends(0)]),
+        Config::new("sweeper, three full runs", {
+            vec![full(1, 0), full(2, 1).retains(), settle("a", 1).mode(FE), full(3, 2)]
+        })
+        .sweeps()
+        .seeds(&[Seed::Ends(0)]),
+        Config::new("undo, two ranges, a fault", undone())
+            .ranges(2)
+            .rows(rows(&[5, 6]))
+            .seeds(&[Seed::Until(0, Step::Decide)])
+            .budget(Budget { faults: 1, ..crash }),
+        Config::new("watermark set, crash", next())
+            .rows(rows(&[5, 15]))
+            .seeds(&[Seed::Ends(0)])
+            .budget(Budget { sets: 2, ticks: 1, ..crash }),
         Config::new("legacy write twice, crash", next())
             .rows(rows(&[5, 15, 25]))
             .budget(Budget { legacy: 2, ..crash }),
@@ -185,7 +248,21 @@ pub fn ending() -> Vec<Config> {
             ],
         )
         .budget(crash),
+        stuck(),
     ]
+}
+
+/// Decided, stuck, and undone by a human.
+fn stuck() -> Config {
+    let slots = vec![
+        hold("a", 1),
+        settle("a", 1).again(),
+        force(0).safe(),
+        hold("a", 2).after(&[0, 2]).safe(),
+    ];
+    Config::new("ends: a stuck run is undone", slots)
+        .seeds(&[Seed::Until(0, Step::Decide), Seed::Lapse])
+        .budget(Budget { lapses: 1, crashes: 1, ..NONE })
 }
 
 /// The same, larger.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use model::counts::written;
 use model::explore::{dead_ends, explore};
+use model::mistakes::lists::listed;
 use model::mistakes::planted;
 use model::operator::{self, Operator};
 use model::protocol::Protocol;
@@ -47,6 +48,18 @@ fn each_planted_mistake_breaks_the_promise_that_is_to_catch_it() {
             mistake.name,
             mistake.caught_by
         );
+    }
+}
+
+#[test]
+fn each_listed_mistake_is_planted() {
+    let protocol = planted().into_iter().map(|mistake| (mistake.name, mistake.source));
+    let operator = operator::mistakes::planted().into_iter();
+    let known: Vec<_> =
+        protocol.chain(operator.map(|mistake| (mistake.name, mistake.source))).collect();
+    for (list, called, name) in listed() {
+        let found = known.iter().any(|(known, source)| *known == name && source.contains(list));
+        assert!(found, "{list}: {called}: no planted mistake {name:?} names that list");
     }
 }
 

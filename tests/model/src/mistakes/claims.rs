@@ -205,3 +205,27 @@ pub(super) fn claim_without_mark(carrier: Carrier, event: Event) -> (Carrier, Ac
         }
     })
 }
+
+/// Attempts begin anew with every request.
+pub(super) fn attempts_per_request(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let seen = claim_sees(carrier, event, |carrier, seen| {
+        let wish = &carrier.role.task().owner.requested_at;
+        if let Some(run) = seen.run.as_mut().filter(|run| run.owner.requested_at != *wish) {
+            run.attempt = 0;
+            if let Some(outcome) = &mut seen.outcome {
+                outcome.attempt = 0;
+            }
+        }
+    });
+    with(seen, Step::Claim, |_, claim| run_only(claim))
+}
+
+/// A request that failed is refused, whatever was mended since.
+pub(super) fn failed_for_ever(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let (carrier, event) = claim_sees(carrier, event, |_, seen| {
+        if let Some(result) = seen.outcome.as_mut().and_then(|outcome| outcome.result.as_mut()) {
+            result.owner.generation = i64::MAX;
+        }
+    });
+    product(carrier, event)
+}

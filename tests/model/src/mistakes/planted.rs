@@ -1,6 +1,7 @@
 //! The planted mistakes of the run protocol.
 
 mod commits;
+mod later;
 
 use crds::tracking::Mode::FE;
 use worker_core::commits::{Act, Carrier, Event, Step};
@@ -80,6 +81,11 @@ pub fn planted() -> Vec<Mistake> {
         commits::publishing(),
         commits::pointing(),
         commits::settling(),
+        later::sweeping(),
+        later::undoing(),
+        later::putting_off(),
+        later::moving(),
+        later::wordings(),
     ]
     .concat()
 }

@@ -60,6 +60,15 @@ pub(super) fn run_only(transaction: &mut Transaction) {
     }
 }
 
+/// A transaction that asks nothing of `R`.
+pub(super) fn run_any(transaction: &mut Transaction) {
+    for write in &mut transaction.writes {
+        if let Expect::Run { .. } = write.expect {
+            write.expect = Expect::LegacyLow(ANY.to_owned());
+        }
+    }
+}
+
 /// The run that a transaction puts.
 pub(super) fn put_run(transaction: &mut Transaction) -> Option<&mut RunItem> {
     transaction.writes.iter_mut().find_map(|write| match &mut write.put {

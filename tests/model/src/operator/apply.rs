@@ -1,11 +1,13 @@
 //! In: a decision. Out: the cluster after its effects, or after some of them. Bound: one decision.
 //! Fails: never; a copy that is old is refused by the API server.
 
-use crds::ExtractJob;
+use crds::status::StatusOutcome;
 use crds::task::TASK_ENV;
 use crds::tracking::TrackedOutcome;
+use crds::{ExtractJob, Phase};
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use operator_core::due::{Answer, answer};
 use operator_core::labels::{ATTEMPT, ENDING, FINALIZER, REV, ROLE, SETTLE};
 use operator_core::{Decision, Effect};
 
@@ -23,6 +25,14 @@ pub(super) fn env<T: serde::de::DeserializeOwned>(job: &Job, key: &str) -> Optio
 
 fn label<'a>(job: &'a Job, key: &str) -> Option<&'a str> {
     job.metadata.labels.as_ref()?.get(key).map(String::as_str)
+}
+
+/// Whether an object repeats an outcome that does not answer what it asks for now.
+fn is_past(old: &ExtractJob, outcome: &StatusOutcome) -> bool {
+    let before = old.status.as_ref().and_then(|status| status.outcome.as_ref());
+    let answers = operator_core::valid::owner(old)
+        .is_some_and(|owner| answer(&old.spec, &owner, outcome) == Answer::Answered);
+    before == Some(outcome) && !answers
 }
 
 impl Operator {
@@ -83,11 +93,16 @@ impl Operator {
         let shop = self.protocol.shop();
         let uid = self.uids[object];
         cluster.jobs.retain(|(slot, _)| shop.slot(*slot).uid != uid);
-        let held = shop.run_item(cluster.base.item(shop.run_key));
-        let open = held.is_some_and(|run| run.owner.uid == uid && run.state.is_open());
-        if open {
+        if self.is_open(cluster, object) {
             cluster.broke(Promise::LetGo);
         }
+    }
+
+    /// Whether `R` shows an open run of the object.
+    pub(super) fn is_open(&self, cluster: &Cluster, object: usize) -> bool {
+        let shop = self.protocol.shop();
+        let held = shop.run_item(cluster.base.item(shop.run_key));
+        held.is_some_and(|run| run.owner.uid == self.uids[object] && run.state.is_open())
     }
 
     fn put_status(&self, cluster: &mut Cluster, object: usize, decision: &Decision) {
@@ -104,9 +119,12 @@ impl Operator {
             };
             let honest = match outcome.result {
                 TrackedOutcome::Complete => cluster.published.iter().any(|owner| of(&owner)),
-                // who decided before it was published may say so once
+                // who decided before it was published may say so once; and what is repeated beside
+                // a newer request suppresses nothing
                 TrackedOutcome::Failed => {
-                    self.may_be_late() || !cluster.published.iter().any(|owner| of(&owner))
+                    self.may_be_late()
+                        || is_past(&old, outcome)
+                        || !cluster.published.iter().any(|owner| of(&owner))
                 }
             };
             if !honest {
@@ -116,6 +134,12 @@ impl Operator {
             if outcome.result == TrackedOutcome::Failed && !tried {
                 cluster.broke(Promise::Untried);
             }
+            if outcome.result == TrackedOutcome::Failed && !self.went_wrong(cluster) {
+                cluster.broke(Promise::GivenUp);
+            }
+        }
+        if decision.status.phase == Some(Phase::Suspended) && self.is_open(cluster, object) {
+            cluster.broke(Promise::Suspended);
         }
         self.change(cluster, object, |job| job.status = Some(decision.status.clone()));
     }
@@ -204,6 +228,9 @@ impl Operator {
             }
             cluster.made |= bit;
             if let Some(task) = env::<crds::Task>(job, TASK_ENV) {
+                if task.retry > 0 && !self.went_wrong(cluster) {
+                    cluster.broke(Promise::GivenUp);
+                }
                 cluster.tried.push((object, task.owner.generation));
                 cluster.tried.sort_unstable();
                 cluster.tried.dedup();

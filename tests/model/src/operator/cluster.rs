@@ -28,6 +28,8 @@ pub struct Luck {
     pub lost_jobs: u8,
     /// All leases run out.
     pub ticks: u8,
+    /// Somebody suspends the object, or resumes it.
+    pub suspends: u8,
 }
 
 /// One `ExtractJob`, by number: as it is, and as it was.
@@ -37,8 +39,15 @@ pub(crate) struct Object {
     pub(crate) before: u32,
 }
 
-/// A decision of another operator that is yet to be carried out: object, copy, decision.
-pub(crate) type Thought = Option<(usize, u32, u32)>;
+/// A decision of another operator that is yet to be carried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Thought {
+    pub(crate) object: usize,
+    pub(crate) copy: u32,
+    pub(crate) decision: u32,
+    /// Whether anything could show, when it was made, that a run of the object is or may be open.
+    pub(crate) open: bool,
+}
 
 /// All there is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -48,7 +57,7 @@ pub struct Cluster {
     pub(crate) objects: Vec<Object>,
     /// Slot of the process, and the Job.
     pub(crate) jobs: Vec<(usize, u32)>,
-    pub(crate) thought: Thought,
+    pub(crate) thought: Option<Thought>,
     pub(crate) luck: Luck,
     /// Owners whose request was published.
     pub(crate) published: Vec<u32>,
@@ -74,11 +83,25 @@ pub(crate) enum Promise {
     MadeTwice,
     /// A request that was never tried is not given up.
     Untried,
+    /// Only what went wrong spends a retry or gives a request up, not others, and not
+    /// `spec.suspend`.
+    GivenUp,
+    /// Nothing of an object that is called suspended is open.
+    Suspended,
 }
 
 impl Cluster {
     pub(crate) fn broke(&mut self, promise: Promise) {
         self.broken |= 1 << promise as u8;
+    }
+
+    /// Known, and not cured: an operator found neither an open run of a deleted object nor a Job at
+    /// work, so it lets the object go without settle, as it must where nothing can be settled any
+    /// more. A coordinator whose Job somebody deleted may claim right after that look, and so before
+    /// the finalizer falls or after it. It may publish its request once; without settle nothing
+    /// fences it, and its open uploads are the bucket's lifecycle rule's.
+    pub(crate) fn forgive_let_go(&mut self) {
+        self.broken &= !(1 << Promise::LetGo as u8);
     }
 
     pub(crate) fn has_broken(&self, promise: Promise) -> bool {

@@ -3,13 +3,18 @@
 
 use std::time::Duration;
 
-use crds::Task;
+use crds::condition::Exit;
 use crds::task::TASK_ENV;
 use crds::tracking::{OutcomeItem, OutcomeResult, TrackedOutcome};
+use crds::{Phase, Reason, Task};
 use k8s_openapi::api::batch::v1::Job;
 use operator_core::attempt::{attempts, is_complete};
+use operator_core::ending::recorded;
 use operator_core::observed::Tracking;
 use operator_core::{Decision, Effect, Observed, Step, decide};
+
+use worker_core::commits::{Act, Carrier, Ending, Event};
+use worker_core::error::Failure;
 
 use super::apply::env;
 use super::worlds::{self, one};
@@ -56,21 +61,75 @@ impl Mistake {
     }
 }
 
+type DecideFn = fn(&Observed) -> Step;
+
+fn mistake(
+    name: &'static str,
+    source: &'static str,
+    caught_by: &'static str,
+    decide: DecideFn,
+    scene: Scene,
+) -> Mistake {
+    Mistake { name, source, caught_by, decide, alter: Alter::default(), scene }
+}
+
 /// All of them.
 pub fn planted() -> Vec<Mistake> {
+    [of_ends(), of_outcomes()].concat()
+}
+
+/// Suspend, deletion, processes that give way.
+fn of_ends() -> Vec<Mistake> {
     let none = worlds::NONE;
-    let plain = Alter::default();
-    let mistake = |name, source, caught_by, decide, scene| Mistake {
-        name,
-        source,
-        caught_by,
-        decide,
-        alter: plain,
-        scene,
-    };
+    let suspends = |luck| one("suspend", 3, luck);
+    vec![
+        mistake(
+            "suspend spends a retry",
+            "8.8",
+            worlds::GIVEN_UP,
+            suspend_spends_a_retry,
+            suspends(Luck { suspends: 2, ..none }),
+        ),
+        mistake(
+            "suspend leaves a run open",
+            "new",
+            worlds::SUSPENDED,
+            suspend_settles_nothing,
+            suspends(Luck { suspends: 1, ..none }),
+        ),
+        Mistake {
+            alter: Alter::step(refused_for_good),
+            ..mistake(
+                "a refused CLAIM fails the object",
+                "8.8 (wording)",
+                worlds::GIVEN_UP,
+                decide,
+                Scene { objects: 2, ..one("two", 3, none) },
+            )
+        },
+        mistake(
+            "an older Failed is believed beside a publication",
+            "new",
+            worlds::STATUS,
+            failed_for_good,
+            one("late duplicate, fault", 4, Luck { crashes: 1, twins: 1, faults: 1, ..none }),
+        ),
+        mistake(
+            "deletion settles the last attempt with Jobs only",
+            "new",
+            worlds::LET_GO,
+            settles_what_has_jobs,
+            one("deletion", 4, Luck { deletions: 1, lost_jobs: 1, crashes: 1, ..none }),
+        ),
+    ]
+}
+
+/// What is read from tracking, Jobs and status.
+fn of_outcomes() -> Vec<Mistake> {
+    let none = worlds::NONE;
     let two = Scene { objects: 2, ..one("two", 2, none) };
     vec![
-        mistake("due decided from R's owner", "8.8", worlds::STATUS, due_from_run, two),
+        mistake("due decided from R's owner", "8.8", worlds::GIVEN_UP, due_from_run, two),
         mistake(
             "attempt from tracking only",
             "8.8",
@@ -112,7 +171,7 @@ pub fn planted() -> Vec<Mistake> {
         mistake(
             "an outcome in O is not asked for",
             "new",
-            worlds::STATUS,
+            worlds::GIVEN_UP,
             outcome_not_read,
             one("stale", 3, Luck { cuts: 1, stale: 1, ..none }),
         ),
@@ -252,6 +311,66 @@ fn status_from_job(seen: &Observed) -> Step {
         seen.tracking = tracking;
     }
     decide(&seen)
+}
+
+/// To suspend is to fail: the next attempt counts it.
+fn suspend_spends_a_retry(seen: &Observed) -> Step {
+    let all = attempts(&seen.jobs, seen.uid());
+    let endings = all.iter().filter_map(recorded);
+    let stopped = endings.filter(|ending| ending.report.reason == Reason::Suspended).count();
+    changed(decide(seen), |decision| {
+        for effect in &mut decision.effects {
+            let Effect::CreateJob(job) = effect else { continue };
+            if let Some(mut task) = env::<Task>(job, TASK_ENV) {
+                task.retry += u32::try_from(stopped).unwrap_or(0);
+                set_env(job, &task);
+            }
+        }
+    })
+}
+
+/// To suspend is to do nothing more.
+fn suspend_settles_nothing(seen: &Observed) -> Step {
+    let suspended = seen.is_suspended();
+    changed(decide(seen), |decision| {
+        if suspended && seen.status().outcome.is_none() {
+            decision.effects.clear();
+            decision.status.phase = Some(Phase::Suspended);
+        }
+    })
+}
+
+/// A process that has to make way says that only a human can help.
+fn refused_for_good(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let (carrier, act) = worker_core::commits::step(carrier, event);
+    match act {
+        Act::End(Ending::Failed(failure)) if failure.exit == Exit::Fenced => {
+            let failure = Failure { exit: Exit::Permanent, ..failure };
+            (carrier, Act::End(Ending::Failed(failure)))
+        }
+        act => (carrier, act),
+    }
+}
+
+/// The outcome in status stays, whatever was published since.
+fn failed_for_good(seen: &Observed) -> Step {
+    let old = seen.status().outcome.filter(|old| old.result == TrackedOutcome::Failed);
+    changed(decide(seen), |decision| {
+        if decision.status.outcome.is_none() {
+            decision.status.outcome.clone_from(&old);
+        }
+    })
+}
+
+/// A completed settle Job of the last attempt that has Jobs is the end of it.
+fn settles_what_has_jobs(seen: &Observed) -> Step {
+    let all = attempts(&seen.jobs, seen.uid());
+    let settled =
+        all.last().is_some_and(|last| last.settles.last().is_some_and(|(_, job)| is_complete(job)));
+    if seen.job.metadata.deletion_timestamp.is_some() && settled {
+        return let_go_at_once(seen);
+    }
+    decide(seen)
 }
 
 fn let_go_at_once(seen: &Observed) -> Step {

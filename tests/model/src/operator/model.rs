@@ -1,17 +1,15 @@
 //! The second model. Bound: the luck of a scene. Fails: never.
 
 use crds::ExtractJob;
-use crds::task::REQUESTED_AT;
 use crds::tracking::Owner;
 use k8s_openapi::api::batch::v1::Job;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use operator_core::settings::Settings;
 use operator_core::{Decision, Observed, Step};
 use serde_json::{from_value, json};
 use stateright::{Model, Property};
 
-use super::cluster::{Cluster, Luck, Object, Promise};
-use super::observe::{View, now};
+use super::cluster::{Cluster, Luck, Object, Promise, Thought};
+use super::observe::View;
 use super::worlds::settings;
 use crate::alter::Alter;
 use crate::config::{Config, Slot, hold, settle};
@@ -51,6 +49,8 @@ pub enum Action {
     Edits(usize),
     /// Somebody deletes the object.
     Deletes(usize),
+    /// Somebody suspends the object, or resumes it.
+    Suspends(usize),
     /// Somebody deletes a Job.
     LosesJob(usize),
     /// All leases run out.
@@ -84,7 +84,7 @@ pub struct Operator {
     pub(super) decided: Pool<Decision>,
     pub(super) decisions: Memo<View, u32>,
     pub(super) carriers: Memo<(usize, u32), u32>,
-    scene: Scene,
+    pub(super) scene: Scene,
 }
 
 fn slots(scene: &Scene) -> Vec<Slot> {
@@ -184,6 +184,7 @@ impl Operator {
             (luck.wishes > 0, Action::Wishes(object)),
             (luck.edits > 0, Action::Edits(object)),
             (luck.deletions > 0, Action::Deletes(object)),
+            (luck.suspends > 0, Action::Suspends(object)),
         ];
         let wishes = wishes.into_iter().filter(|(may, _)| *may && !deleted);
         actions.extend(wishes.map(|(_, action)| action));
@@ -203,11 +204,15 @@ impl Operator {
                 cluster.luck.thoughts -= 1;
                 let copy = cluster.objects[object].now;
                 let decision = self.decision(cluster, object, copy);
-                cluster.thought = Some((object, copy, decision));
+                let open = self.shows_open(cluster, object);
+                cluster.thought = Some(Thought { object, copy, decision, open });
             }
             Action::Acts => {
-                if let Some((object, copy, decision)) = cluster.thought.take() {
+                if let Some(Thought { object, copy, decision, open }) = cluster.thought.take() {
                     self.apply(cluster, object, (copy, decision), usize::MAX);
+                    if !open {
+                        cluster.forgive_let_go();
+                    }
                 }
             }
             Action::Starts(slot) => {
@@ -234,43 +239,6 @@ impl Operator {
         }
     }
 
-    fn somebody(&self, cluster: &mut Cluster, action: Action) {
-        match action {
-            Action::Wishes(object) => {
-                cluster.luck.wishes -= 1;
-                let wish = cluster.luck.wishes.to_string();
-                self.change(cluster, object, |job| {
-                    let notes = job.metadata.annotations.get_or_insert_default();
-                    notes.insert(REQUESTED_AT.to_owned(), wish);
-                });
-            }
-            Action::Edits(object) => {
-                cluster.luck.edits -= 1;
-                self.change(cluster, object, |job| {
-                    job.metadata.generation = job.metadata.generation.map(|number| number + 1);
-                });
-            }
-            Action::Deletes(object) => {
-                cluster.luck.deletions -= 1;
-                let at = Time(now(cluster.base.clock));
-                self.change(cluster, object, |job| job.metadata.deletion_timestamp = Some(at));
-            }
-            Action::LosesJob(slot) => {
-                cluster.luck.lost_jobs -= 1;
-                cluster.set_job(slot, None);
-            }
-            _ => {
-                cluster.luck.ticks -= 1;
-                cluster.base.clock += 1;
-            }
-        }
-    }
-
-    /// Whether decisions may be carried out late.
-    pub(super) const fn may_be_late(&self) -> bool {
-        self.scene.luck.thoughts > 0
-    }
-
     /// Whether every object has its outcome or is gone, and nothing is under way.
     pub fn is_at_rest(&self, cluster: &Cluster) -> bool {
         let shop = self.protocol.shop();
@@ -287,6 +255,12 @@ impl Operator {
             && cluster.objects.iter().all(|object| {
                 object.now == 0 || {
                     let job = self.objects.get(object.now);
+                    let suspended = job.spec.suspend == Some(true)
+                        && job.status.as_ref().and_then(|status| status.phase)
+                            == Some(crds::Phase::Suspended);
+                    if suspended && job.metadata.deletion_timestamp.is_none() {
+                        return true;
+                    }
                     let answered = job.status.as_ref().and_then(|status| {
                         status.outcome.as_ref().zip(operator_core::valid::owner(&job))
                     });
@@ -364,6 +338,8 @@ impl Model for Operator {
             LetGo = super::worlds::LET_GO,
             MadeTwice = super::worlds::MADE_TWICE,
             Untried = super::worlds::UNTRIED,
+            GivenUp = super::worlds::GIVEN_UP,
+            Suspended = super::worlds::SUSPENDED,
         };
         all.push(Property::always("the promises of the protocol", |_, cluster: &Cluster| {
             cluster.base.broken.is_none()

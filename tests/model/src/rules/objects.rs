@@ -62,8 +62,10 @@ fn follows(shop: &Shop, state: &State, pointer: u32, (run, old): (u8, u8)) -> bo
 /// A file of `run` was completed anew.
 pub(crate) fn shown(shop: &Shop, state: &mut State, run: u8) {
     let held = shop.run_item(state.item(shop.run_key));
-    let decided =
-        held.is_some_and(|held| number(held.run) == run && held.state == RunState::Committing);
+    // a carrier may be in the middle of it when a human says undo: what it completes goes again
+    let decided = held.is_some_and(|held| {
+        number(held.run) == run && matches!(held.state, RunState::Committing | RunState::Reverting)
+    });
     // without R nobody can tell
     if !decided && !state.past.missing {
         state.broken.broke(Rule::Hidden);
@@ -82,8 +84,16 @@ pub(crate) fn removed(shop: &Shop, state: &mut State, run: u8) {
     for keys in &shop.prefixes {
         roots.extend(shop.pointer_of(state.object(keys.pointer)).map(|to| number(to.run)));
     }
+    super::by_hand::retained(shop, state, run);
+    let pointed = roots
+        .last()
+        .is_some_and(|root| super::states::replaced_by(shop, state, *root).contains(&run));
+    let blind = shop.run_item(state.item(shop.run_key)).is_none()
+        && state.past.published.contains(&run)
+        && !pointed;
     let kept = roots.into_iter().any(|root| super::states::chain(shop, state, root).contains(&run));
-    if present || kept {
+    // without R, only what the pointer's run replaces may go
+    if present || kept || blind {
         state.broken.broke(Rule::Removal);
     }
 }

@@ -6,7 +6,7 @@ use stateright::Property;
 use super::{Rule, steps};
 use crate::asks::End;
 use crate::bodies::{Body, Parsed};
-use crate::config::Guarding;
+use crate::config::{Guarding, Part};
 use crate::pool::NONE;
 use crate::protocol::Protocol;
 use crate::shop::{Shop, number};
@@ -42,6 +42,14 @@ fn manifest(shop: &Shop, state: &State, run: u8) -> Option<std::sync::Arc<Body>>
         let key = keys.manifests.get(usize::from(run))?;
         shop.bodies.find(get(&state.objects, *key))
     })
+}
+
+/// Runs that the manifest of `run` replaces.
+pub(crate) fn replaced_by(shop: &Shop, state: &State, run: u8) -> Vec<u8> {
+    match manifest(shop, state, run).as_deref() {
+        Some(Body { parsed: Parsed::Manifest(facts), .. }) => facts.replaces.clone(),
+        _ => Vec::new(),
+    }
 }
 
 /// Runs from `run` down its parents.
@@ -87,7 +95,8 @@ fn whole(shop: &Shop, state: &State) -> bool {
 fn completable(shop: &Shop, state: &State) -> bool {
     let Some(item) = shop.items.find(state.item(shop.run_key)) else { return true };
     let worker_core::commits::Item::Run(run) = &*item else { return true };
-    if run.state != RunState::Committing {
+    let lapsed = state.left.lapses < shop.config.budget.lapses;
+    if run.state != RunState::Committing || lapsed {
         return true;
     }
     let Some(body) = manifest(shop, state, number(run.run)) else { return false };
@@ -184,6 +193,12 @@ pub(crate) fn ended(shop: &Shop, state: &mut State, at: usize, end: End) {
         }
         End::Settled => {
             let held = shop.run_item(state.item(shop.run_key));
+            if let Part::Force(_) = slot.part {
+                if let Some(run) = &held {
+                    super::undone(shop, state, run);
+                }
+                return;
+            }
             let open = held.as_ref().is_some_and(|run| {
                 run.owner.uid == slot.uid && run.attempt <= slot.attempt && run.state.is_open()
             });

@@ -46,7 +46,8 @@ pub(crate) fn tracked(shop: &Shop, before: &State, after: &mut State, at: usize,
         Step::Yes => published(shop, &change, after),
         Step::Clear => cleared(shop, &change, after),
         Step::Fail => given_up(shop, &change, after, at),
-        Step::Renew | Step::Raise | Step::Force | Step::Reverted | Step::Set => {}
+        Step::Reverted => super::undone(shop, after, &change.new),
+        Step::Renew | Step::Raise | Step::Force | Step::Set => {}
     }
     let pinned = |run: &RunItem| run.window.clone().filter(|_| run.state != RunState::Claimed);
     let was = change.old.as_ref().filter(|old| old.run == change.new.run).and_then(pinned);
@@ -61,6 +62,7 @@ fn given_up(shop: &Shop, change: &Change, after: &mut State, at: usize) {
     let slot = change.slot;
     let ours = match slot.part {
         Part::Hold(_) => shop.slot_of(number(old.run)) == at,
+        Part::Force(_) => false,
         Part::Settle(_) | Part::Abort => old.owner.uid == slot.uid && old.attempt <= slot.attempt,
     };
     if !ours {
@@ -112,11 +114,17 @@ fn order_of_states(change: &Change, after: &mut State) {
         | (Step::Decide, Some(RunState::Running), RunState::Committing)
         | (Step::Yes, Some(RunState::Committing), RunState::Published)
         | (Step::Clear, Some(RunState::Published), RunState::Published)
+        | (Step::Clear, Some(RunState::Failed), RunState::Failed)
+        | (Step::Clear, Some(RunState::Aborted), RunState::Aborted)
         | (
             Step::Fail,
             Some(RunState::Claimed | RunState::Running),
             RunState::Failed | RunState::Aborted,
-        ) => same,
+        )
+        | (Step::Reverted, Some(RunState::Reverting), RunState::Failed) => same,
+        (Step::Force, Some(RunState::Committing), RunState::Reverting) => {
+            same && matches!(change.slot.part, Part::Force(_))
+        }
         (Step::Renew, Some(old), new) => same && old == new,
         _ => false,
     };
@@ -147,7 +155,9 @@ fn claimed(shop: &Shop, before: &State, change: &Change, after: &mut State) {
             after.broken.broke(Rule::Takeover);
         }
         after.past.overtaken |= old.state.is_live();
-        if old.state == RunState::Published && old.todo.is_some() {
+        // a removal that was put off is handed on; whether it is due, the next one sees
+        let pointer = old.todo.as_ref().is_some_and(|todo| todo.pointer);
+        if pointer || old.todo != change.new.todo {
             after.broken.broke(Rule::Todo);
         }
     }
@@ -171,6 +181,7 @@ fn claimed(shop: &Shop, before: &State, change: &Change, after: &mut State) {
     let settled = (0..).zip(&after.procs).any(|(other, proc)| {
         let other = shop.slot(other);
         proc.life == Life::Over(End::Settled)
+            && !matches!(other.part, Part::Force(_))
             && other.uid == slot.uid
             && other.attempt >= slot.attempt
     });
@@ -316,15 +327,19 @@ fn published(shop: &Shop, change: &Change, after: &mut State) {
 
 fn cleared(shop: &Shop, change: &Change, after: &mut State) {
     let run = &change.new;
-    let mut held = None;
-    let Some(facts) = manifest(shop, after, run, &mut held) else { return };
-    let prefix = (0..2).find(|prefix| crate::shop::uri(*prefix) == run.uri).unwrap_or(0);
+    let Some(head) = &run.head else { return };
+    let prefix = (0..2).find(|prefix| crate::shop::uri(*prefix) == head.uri).unwrap_or(0);
     let keys = shop.prefixes.get(usize::from(prefix)).expect("a prefix");
     let pointer = shop.pointer_of(after.object(keys.pointer));
-    let left = facts.replaces.iter().any(|replaced| {
-        after.files.iter().any(|(_, upload)| shop.uploads.get(*upload).run == *replaced)
-    });
-    if pointer.is_none_or(|pointer| pointer.commit < run.commit) || left {
+    // a removal that is put off stays in `todo`; else only the chain of head lies here
+    let folder = worker_core::objects::Prefix::parse(&head.uri).expect("a uri").root();
+    let chain = super::states::chain(shop, after, number(head.run));
+    let left = run.todo.is_none()
+        && after.files.iter().any(|(key, upload)| {
+            let run = shop.uploads.get(*upload).run;
+            shop.keys.get(*key).starts_with(&folder) && !chain.contains(&run)
+        });
+    if pointer.is_none_or(|pointer| pointer.commit < head.commit) || left {
         after.broken.broke(Rule::Todo);
     }
 }

@@ -1,0 +1,85 @@
+//! In: a state. Out: the state after somebody has done something by hand, or by the replaced job.
+//! Bound: one read or one write. Fails: never; what the product refuses changes nothing.
+
+use crds::tracking::{LegacyItem, RunState};
+use worker_core::commits::Item;
+use worker_core::commits::watermark::Wish;
+
+use crate::pool::NONE;
+use crate::protocol::{Action, Protocol};
+use crate::rules;
+use crate::state::{Human, State, set};
+use crate::told::seconds;
+
+/// Where a human moves the watermark to: below every row, so that it shows.
+const TO: &str = "3";
+
+impl Protocol {
+    pub(crate) fn human_actions(state: &State, actions: &mut Vec<Action>) {
+        match state.human {
+            Human::Away if state.left.sets > 0 => actions.push(Action::Looks),
+            Human::Away => {}
+            Human::Looked(_) => actions.push(Action::ReadsItems),
+            Human::Read(..) => actions.push(Action::Sets),
+        }
+    }
+
+    fn rev(&self, state: &State) -> u64 {
+        self.shop.run_item(state.item(self.shop.run_key)).map_or(0, |run| run.rev)
+    }
+
+    /// `watermark get`, and later `watermark set` with the revision that it printed.
+    pub(crate) fn human(&self, state: &mut State) {
+        state.human = match state.human {
+            Human::Away => {
+                state.left.sets -= 1;
+                Human::Looked(self.rev(state))
+            }
+            Human::Looked(rev) => {
+                let items = [state.item(self.shop.run_key), state.item(self.shop.legacy_key)];
+                Human::Read(rev, items)
+            }
+            Human::Read(rev, items) => {
+                self.sets(state, rev, items);
+                Human::Away
+            }
+        };
+    }
+
+    fn sets(&self, state: &mut State, rev: u64, [run, legacy]: [u32; 2]) {
+        let shop = &self.shop;
+        let wish = Wish { rev, to: TO.to_owned(), by: "ann".to_owned(), rewind: false };
+        let (run, legacy) = (shop.run_item(run), shop.legacy_item(legacy));
+        let now = seconds(state.clock);
+        let Ok(moved) = (shop.alter.set)(run.as_ref(), legacy.as_ref(), &wish, now) else { return };
+        let before = state.clone();
+        if shop.transact(state, &moved) {
+            rules::moved(shop, &before, state, rev);
+        }
+    }
+
+    /// The replaced job reads `L` and puts it whole, its watermark moved up.
+    pub(crate) fn legacy(&self, state: &mut State) {
+        let Some(item) = self.shop.legacy_item(state.item(self.shop.legacy_key)) else { return };
+        let low = item.lwm_value.as_deref().and_then(|low| low.parse::<i64>().ok());
+        let low = low.filter(|low| *low > i64::MIN).unwrap_or(0) + 10;
+        let item = LegacyItem {
+            lwm_value: Some(low.to_string()),
+            updated_at: Some("by the old job".to_owned()),
+            ..item
+        };
+        let id = self.shop.items.put(Item::Legacy(Box::new(item)));
+        set(&mut state.items, self.shop.legacy_key, id);
+        state.past.tampered = true;
+        state.past.owed = NONE;
+    }
+
+    /// An upload of the decided run, if one is open.
+    pub(crate) fn lapsing(&self, state: &State) -> Option<u32> {
+        let run = self.shop.run_item(state.item(self.shop.run_key))?;
+        let decided = run.state == RunState::Committing;
+        let of =
+            |upload: &&u32| self.shop.uploads.get(**upload).run == crate::shop::number(run.run);
+        state.uploads.iter().find(of).copied().filter(|_| decided)
+    }
+}

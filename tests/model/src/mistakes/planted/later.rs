@@ -1,0 +1,188 @@
+//! The planted mistakes of what came after the first protocol: the sweeper, FORCE, removals that are
+//! put off, `watermark set` and `rewind`.
+
+use crds::tracking::Mode::FE;
+use worker_core::commits::Step;
+
+use super::super::sweeping as w;
+use super::{NONE, grows, lie, mistake, text, world};
+use crate::alter::{Alter, Lie};
+use crate::config::{Budget, Config, Seed, force, hold, rows, settle};
+use crate::mistakes::{Mistake, NO_DEAD_END};
+use crate::rules::Rule;
+
+pub(super) fn sweeping() -> Vec<Mistake> {
+    let removal = Rule::Removal.text();
+    let retained = Rule::Retained.text();
+    let two_full = || vec![hold("a", 1).mode(FE), hold("a", 2).wish(1).mode(FE).retains()];
+    let and_settle = || [two_full(), vec![settle("a", 1).mode(FE)]].concat();
+    vec![
+        lie(
+            ("sweep by head only", "8.7"),
+            text::WHOLE,
+            Alter::lie(Lie::KeepsByHead),
+            // the head has moved to another prefix, and this one stays
+            world(vec![hold("a", 1), hold("b", 1).mode(FE).prefix(1), settle("a", 1)])
+                .sweeps()
+                .seeds(&[Seed::Ends(0), Seed::Ends(1)]),
+        ),
+        lie(
+            ("sweep by pointer only (GcByPointer)", "8.4, 8.7"),
+            retained,
+            Alter::lie(Lie::KeepsByPointer),
+            world(and_settle()).sweeps().seeds(&[Seed::Ends(0), Seed::Until(1, Step::Decide)]),
+        ),
+        lie(
+            ("sweep reads before it lists", "8.7"),
+            removal,
+            Alter::lie(Lie::ListsLast),
+            world(vec![hold("a", 1), settle("a", 1), hold("a", 2).wish(1)])
+                .sweeps()
+                .seeds(&[Seed::Ends(0)]),
+        ),
+        mistake(
+            ("sweep without R", "8.7"),
+            removal,
+            w::sweep_without_run,
+            world(vec![hold("a", 1), hold("a", 2).wish(1), settle("a", 1)])
+                .sweeps()
+                .rows(grows())
+                .seeds(&[Seed::Ends(0), Seed::Epoch, Seed::Until(1, Step::Yes)])
+                .budget(Budget { lost_runs: 1, ..NONE })
+                .rash(),
+        ),
+        mistake(
+            ("sweep of the run in R", "new"),
+            Rule::Abort.text(),
+            w::sweep_of_the_present_run,
+            world(vec![hold("a", 1), hold("a", 2).wish(1), settle("a", 1)])
+                .sweeps()
+                .rows(grows())
+                .seeds(&[Seed::Ends(0), Seed::Epoch, Seed::Before(1, Step::Decide)]),
+        ),
+        lie(
+            ("sweep forgets what is replaced and retained", "new"),
+            retained,
+            Alter::lie(Lie::KeepsNoReplaced),
+            world(and_settle()).sweeps().seeds(&[Seed::Ends(0), Seed::Ends(1)]),
+        ),
+    ]
+}
+
+pub(super) fn undoing() -> Vec<Mistake> {
+    let decided = || world(vec![hold("a", 1), force(0)]).seeds(&[Seed::Until(0, Step::Decide)]);
+    let abort = Rule::Abort.text();
+    vec![
+        mistake(("force without a state", "8.7"), abort, w::force_without_state, decided()),
+        mistake(
+            ("force deletes before aborting", "8.7"),
+            Rule::Undone.text(),
+            w::force_deletes_first,
+            decided(),
+        ),
+        mistake(
+            ("force cleans before the condition", "8.7"),
+            abort,
+            w::force_cleans_first,
+            decided(),
+        ),
+        mistake(
+            ("fenced, so it must be Y", "8.7"),
+            Rule::Exit.text(),
+            w::fenced_taken_for_published,
+            decided(),
+        ),
+    ]
+}
+
+pub(super) fn putting_off() -> Vec<Mistake> {
+    let todo = Rule::Todo.text();
+    let full = |attempt: u32, wish| hold("a", attempt).wish(wish).mode(FE);
+    let tick = Budget { ticks: 1, ..NONE };
+    let two = [Seed::Ends(0), Seed::Ends(1)];
+    vec![
+        mistake(
+            ("a removal that is put off is forgotten", "new"),
+            todo,
+            w::put_off_is_forgotten,
+            world(vec![full(1, 0), full(2, 1).retains(), hold("a", 3).wish(2)]).seeds(&two),
+        ),
+        mistake(
+            ("a removal that is put off is done at once", "new"),
+            Rule::Retained.text(),
+            w::put_off_is_done_at_once,
+            world(vec![full(1, 0), full(2, 1).retains()]).seeds(&[Seed::Ends(0)]),
+        ),
+        mistake(
+            ("removal by head only where claimants skip it", "8.7"),
+            todo,
+            w::removal_by_head,
+            world(vec![full(1, 0), full(2, 1).retains(), hold("a", 3).wish(2), settle("a", 1)])
+                .seeds(&[Seed::Ends(0), Seed::Ends(1), Seed::Ends(2)])
+                .budget(tick),
+        ),
+        mistake(
+            ("the next full run forgets what is still to be removed", "new"),
+            todo,
+            w::pending_not_replaced,
+            world(vec![full(1, 0), full(2, 1).retains(), full(3, 2)]).seeds(&two),
+        ),
+    ]
+}
+
+/// A run that pinned and failed: its window is owed.
+fn owes() -> Config {
+    world(vec![hold("a", 1), hold("a", 2).wish(1), settle("a", 2).wish(1), hold("a", 3).wish(1)])
+        .rows(grows())
+}
+
+pub(super) fn moving() -> Vec<Mistake> {
+    let sets = Budget { sets: 1, ..NONE };
+    let asked = Rule::Asked.text();
+    let one = |name, caught_by, set, config: Config| {
+        lie((name, "new"), caught_by, Alter::set(set), config.budget(sets))
+    };
+    let after = || {
+        world(vec![hold("a", 1), hold("a", 2).wish(1)]).rows(rows(&[5, 15])).seeds(&[Seed::Ends(0)])
+    };
+    let failed =
+        [Seed::Ends(0), Seed::Epoch, Seed::Until(1, Step::Pin), Seed::Dies(1), Seed::Ends(2)];
+    let stable = Rule::WindowStable.text();
+    vec![
+        one("watermark set ignores the revision", asked, w::set_ignores_rev, after()),
+        one("watermark set while a run is live", asked, w::set_while_live, after()),
+        one("watermark set keeps the window of a failed run", stable, w::set_keeps_window, {
+            owes().seeds(&failed)
+        }),
+        one("watermark set keeps an owed window", stable, w::set_keeps_owed, {
+            // the window is owed twice over: the run that took it failed before it pinned
+            let mut config = owes();
+            config.slots.extend([settle("a", 3).wish(1), hold("a", 4).wish(1)]);
+            let again = [Seed::Until(3, Step::Claim), Seed::Dies(3), Seed::Ends(4)];
+            config.seeds(&[failed.as_slice(), &again].concat())
+        }),
+        one("watermark set without a condition on R", asked, w::set_without_condition, after()),
+    ]
+}
+
+/// Wordings that earlier versions of the rules had, each with the trace that showed it wrong.
+pub(super) fn wordings() -> Vec<Mistake> {
+    vec![
+        mistake(
+            ("attempts counted per request", "8.8 (wording)"),
+            Rule::Attempt.text(),
+            super::c::attempts_per_request,
+            world(vec![hold("a", 1), hold("a", 1).wish(1)]).seeds(&[Seed::Ends(0)]),
+        ),
+        mistake(
+            ("an outcome Failed refuses the edited object", "8.8 (wording)"),
+            NO_DEAD_END,
+            super::c::failed_for_ever,
+            {
+                let last = settle("a", 1).part(crate::config::Part::Settle(true));
+                world(vec![hold("a", 1), last, hold("a", 2).generation(2).after(&[0, 1]).safe()])
+                    .seeds(&[Seed::Until(0, Step::Pin), Seed::Dies(0), Seed::Ends(1)])
+            },
+        ),
+    ]
+}

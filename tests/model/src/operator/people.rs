@@ -1,0 +1,72 @@
+//! In: a cluster. Out: the cluster after somebody has done something, and what is known of the past.
+//! Bound: one action. Fails: never.
+
+use crds::task::REQUESTED_AT;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
+use operator_core::attempt::is_finished;
+
+use super::cluster::Cluster;
+use super::model::{Action, Operator};
+use super::observe::now;
+
+impl Operator {
+    pub(super) fn somebody(&self, cluster: &mut Cluster, action: Action) {
+        match action {
+            Action::Wishes(object) => {
+                cluster.luck.wishes -= 1;
+                let wish = cluster.luck.wishes.to_string();
+                self.change(cluster, object, |job| {
+                    let notes = job.metadata.annotations.get_or_insert_default();
+                    notes.insert(REQUESTED_AT.to_owned(), wish);
+                });
+            }
+            Action::Edits(object) => {
+                cluster.luck.edits -= 1;
+                self.change(cluster, object, |job| {
+                    job.metadata.generation = job.metadata.generation.map(|number| number + 1);
+                });
+            }
+            Action::Deletes(object) => {
+                cluster.luck.deletions -= 1;
+                let at = Time(now(cluster.base.clock));
+                self.change(cluster, object, |job| job.metadata.deletion_timestamp = Some(at));
+            }
+            Action::Suspends(object) => {
+                cluster.luck.suspends -= 1;
+                self.change(cluster, object, |job| {
+                    job.spec.suspend = Some(job.spec.suspend != Some(true));
+                    job.metadata.generation = job.metadata.generation.map(|number| number + 1);
+                });
+            }
+            Action::LosesJob(slot) => {
+                cluster.luck.lost_jobs -= 1;
+                cluster.set_job(slot, None);
+            }
+            _ => {
+                cluster.luck.ticks -= 1;
+                cluster.base.clock += 1;
+            }
+        }
+    }
+
+    /// Whether `R` shows an open run of the object, or a Job of it is at work.
+    pub(super) fn shows_open(&self, cluster: &Cluster, object: usize) -> bool {
+        let shop = self.protocol.shop();
+        let uid = self.uids[object];
+        let at_work = |(slot, job): &(usize, u32)| {
+            shop.slot(*slot).uid == uid && !is_finished(&self.jobs.get(*job))
+        };
+        self.is_open(cluster, object) || cluster.jobs.iter().any(at_work)
+    }
+
+    /// Whether anything has gone wrong that an attempt may fail of.
+    pub(super) fn went_wrong(&self, cluster: &Cluster) -> bool {
+        let (all, left) = (self.scene.luck, cluster.luck);
+        (all.crashes, all.faults, all.lost_jobs) != (left.crashes, left.faults, left.lost_jobs)
+    }
+
+    /// Whether decisions may be carried out late.
+    pub(super) const fn may_be_late(&self) -> bool {
+        self.scene.luck.thoughts > 0
+    }
+}

@@ -1,0 +1,149 @@
+//! In: a state. Out: what lies under a prefix, as the sweeper, the undo and a run that replaces find
+//! it. Bound: the runs of one exploration. Fails: a manifest that is gone is `None`.
+
+use worker_core::commits::orphans::Orphan;
+use worker_core::objects::Prefix;
+
+use crate::alter::Lie;
+use crate::bodies::Parsed;
+use crate::pool::NONE;
+use crate::shop::{KEY, RUNS, Shop, number, run_id, uri};
+use crate::state::State;
+use crate::told::{Left, Told};
+
+impl Shop {
+    /// Parent and replaced runs of a run, if its manifest is there.
+    fn before(&self, state: &State, prefix: u8, run: u8) -> Option<(Option<u8>, Vec<u8>)> {
+        let keys = &self.prefixes[usize::from(prefix)];
+        let body = self.bodies.find(state.object(keys.manifests[usize::from(run)]))?;
+        match &body.parsed {
+            Parsed::Manifest(facts) => Some((facts.parent, facts.replaces.clone())),
+            _ => None,
+        }
+    }
+
+    fn pointed(&self, state: &State, prefix: u8) -> Option<u8> {
+        let keys = &self.prefixes[usize::from(prefix)];
+        self.pointer_of(state.object(keys.pointer)).map(|to| number(to.run))
+    }
+
+    fn walk(&self, state: &State, prefix: u8, end: Option<u8>, runs: &mut Vec<u8>) -> Option<()> {
+        let mut next = end;
+        while let Some(run) = next.filter(|run| !runs.contains(run)) {
+            runs.push(run);
+            next = self.before(state, prefix, run)?.0;
+        }
+        Some(())
+    }
+
+    /// From `run`, or else the pointer, down its parents, and what the pending one replaces.
+    pub(crate) fn chain(
+        &self,
+        state: &State,
+        run: Option<u8>,
+        pending: Option<u8>,
+        prefix: u8,
+    ) -> Option<Vec<u8>> {
+        let mut runs = Vec::new();
+        self.walk(state, prefix, run.or_else(|| self.pointed(state, prefix)), &mut runs)?;
+        if let Some(pending) = pending {
+            runs.extend(self.before(state, prefix, pending)?.1);
+        }
+        runs.sort_unstable();
+        runs.dedup();
+        Some(runs)
+    }
+
+    fn is_planned(&self, state: &State, prefix: u8, run: u8) -> bool {
+        state.object(self.prefixes[usize::from(prefix)].plans[usize::from(run)]) != NONE
+    }
+
+    pub(crate) fn runs(&self, state: &State, prefix: u8) -> Told {
+        // runs that are not there yet, for one that looks which are there when it needs them
+        let all = self.alter.lie == Lie::ListsLast;
+        Told::Runs((1..RUNS).filter(|run| all || self.is_planned(state, prefix, *run)).collect())
+    }
+
+    pub(crate) fn kept(
+        &self,
+        state: &State,
+        prefix: u8,
+        head: Option<u8>,
+        pending: Option<u8>,
+    ) -> Told {
+        if state.object(self.prefixes[usize::from(prefix)].identity) == NONE {
+            return Told::Kept(None);
+        }
+        let lie = self.alter.lie;
+        let pointed = self.pointed(state, prefix).filter(|_| lie != Lie::KeepsByHead);
+        let head = head.filter(|_| lie != Lie::KeepsByPointer);
+        let pending = pending.filter(|_| lie != Lie::KeepsNoReplaced);
+        let mut kept = Vec::new();
+        for end in [pointed, head] {
+            if self.walk(state, prefix, end, &mut kept).is_none() {
+                return Told::Lost;
+            }
+        }
+        if let Some(pending) = pending {
+            let Some((_, replaces)) = self.before(state, prefix, pending) else {
+                return Told::Lost;
+            };
+            kept.extend(replaces);
+        }
+        kept.sort_unstable();
+        kept.dedup();
+        Told::Kept(Some(kept))
+    }
+
+    fn records_of(&self, prefix: u8, run: u8) -> Vec<u32> {
+        let prefix = Prefix::parse(&uri(prefix)).expect("a uri");
+        let record = |index: u8| self.keys.put(prefix.record(run_id(run), u32::from(index)));
+        (0..self.config.ranges).map(record).collect()
+    }
+
+    /// Keys of the data files that a run may have completed: by its manifest, or else its records.
+    pub(crate) fn files_of(&self, state: &State, prefix: u8, run: u8) -> Vec<u32> {
+        let manifest = self.prefixes[usize::from(prefix)].manifests[usize::from(run)];
+        if let Some(body) = self.bodies.find(state.object(manifest))
+            && let Parsed::Manifest(facts) = &body.parsed
+        {
+            return facts.files.iter().map(|(key, _)| *key).collect();
+        }
+        let mut keys = Vec::new();
+        for record in self.records_of(prefix, run) {
+            let body = self.bodies.find(state.object(record));
+            if let Some(Parsed::Record(record)) = body.as_ref().map(|body| &body.parsed) {
+                keys.extend(record.files.iter().map(|file| self.keys.put(file.key.clone())));
+            }
+        }
+        keys
+    }
+
+    pub(crate) fn orphans(&self, state: &State, prefix: u8, runs: &[u8]) -> Told {
+        let left = |run: u8| {
+            let manifest = self.prefixes[usize::from(prefix)].manifests[usize::from(run)];
+            let control = self.records_of(prefix, run).into_iter().chain([manifest]);
+            let mut keys = self.files_of(state, prefix, run);
+            keys.extend(control.filter(|key| state.object(*key) != NONE));
+            let of = |upload: &&u32| self.uploads.get(**upload).run == run;
+            Left { run, prefix, uploads: state.uploads.iter().filter(of).copied().collect(), keys }
+        };
+        let there = runs.iter().filter(|run| self.is_planned(state, prefix, **run));
+        Told::Orphans(there.map(|run| left(*run)).collect())
+    }
+
+    pub(crate) fn orphan(&self, left: &Left) -> Orphan {
+        let upload = |upload: &u32| {
+            let upload = self.uploads.get(*upload);
+            (upload.key.clone(), upload.id.clone())
+        };
+        let plan = self.prefixes[usize::from(left.prefix)].plans[usize::from(left.run)];
+        Orphan {
+            run: run_id(left.run),
+            source: Some(KEY.to_owned()),
+            uploads: left.uploads.iter().map(upload).collect(),
+            keys: left.keys.iter().map(|key| (*self.keys.get(*key)).clone()).collect(),
+            plan: (*self.keys.get(plan)).clone(),
+        }
+    }
+}
