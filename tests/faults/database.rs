@@ -94,7 +94,11 @@ fn t28_a_process_that_is_cut_off_from_everything_ends_by_its_own_time_outs() -> 
     in_bed(async {
         let (mut bench, wire) = wired("t28", 50_000).await?;
         bench.job["spec"]["activeDeadlineSeconds"] = json!(3);
-        let mut run = bench.paused("range-start").await?;
+        // all attempts of one request alone would take longer than the run may
+        let mut command = bench.command("run")?;
+        command.env("TIDEMARK_ATTEMPT_SECONDS", "3");
+        let mut run = bench.source.start(command, Some("range-start"))?;
+        run.paused().await?;
         let never = Gate::shut();
         for proxy in [&bench.s3, &bench.dynamodb] {
             proxy.on("*", Calls::Every, Fault::Hold(never.clone()));
