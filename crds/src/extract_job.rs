@@ -46,6 +46,22 @@ pub use crate::watermark::{NullPolicy, StampedBy, Watermark, WatermarkType};
     "has(self.tracking) == has(oldSelf.tracking) && (!has(self.tracking) || self.tracking == oldSelf.tracking)",
     "tracking is immutable, present or absent: create another ExtractJob"
 ))]
+#[x_kube(validation = (
+    rules::TABLE_FITS,
+    "table: an identifier has at most 63 bytes in Postgres, which would cut it in silence, and 64 characters in MySQL"
+))]
+#[x_kube(validation = (
+    "self.source.engine != 'postgres' || !has(self.extract.watermark) || size(bytes(self.extract.watermark.column)) <= 63",
+    "watermark.column: an identifier has at most 63 bytes in Postgres"
+))]
+#[x_kube(validation = (
+    "self.source.engine != 'postgres' || !has(self.extract.partition) || !has(self.extract.partition.column) || size(bytes(self.extract.partition.column)) <= 63",
+    "partition.column: an identifier has at most 63 bytes in Postgres"
+))]
+#[x_kube(validation = (
+    "!has(self.extract.zeroDates) || self.source.engine == 'mysql'",
+    "extract.zeroDates is for MySQL and MariaDB: leave it out"
+))]
 #[x_kube(validation = (rules::KEY_IS_FREE, "database and table must not hold '#tidemark', which marks our own items: set tracking.key"))]
 pub struct ExtractJobSpec {
     /// The database that holds the table.
@@ -91,10 +107,6 @@ pub struct Extract {
         rules::TABLE_FORM,
         "table must be <table> or <schema>.<table>; put a part that holds a dot in double quotes"
     ))]
-    #[x_kube(validation = (
-        rules::TABLE_BYTES,
-        "table: an identifier has at most 63 bytes in Postgres, which would cut it in silence"
-    ))]
     pub table: String,
     /// `FE` takes everything and replaces the earlier extract; `PE` takes the rows above the
     /// watermark and appends.
@@ -106,9 +118,27 @@ pub struct Extract {
     /// Take the table from its beginning and replace what is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reingest: Option<bool>,
+    /// What to do about dates such as `0000-00-00` and `2023-00-15`, which MySQL stores and no
+    /// calendar has: `fail` (when left out) names the column and row; `null` writes NULL;
+    /// `string` writes all columns of type date, datetime and timestamp but the watermark as text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zero_dates: Option<ZeroDates>,
     /// How the table is cut into ranges, one pod each; one range when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<Partition>,
+}
+
+/// What to do about zero and incomplete dates.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ZeroDates {
+    /// The run fails.
+    #[default]
+    Fail,
+    /// NULL stands for them.
+    Null,
+    /// The columns are written as text.
+    String,
 }
 
 /// Full or incremental.
@@ -145,8 +175,7 @@ impl ExtractType {
 pub struct Partition {
     /// Column to cut by: integer, date or timestamp.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
-    #[x_kube(validation = ("size(bytes(self)) <= 63", "partition.column: an identifier has at most 63 bytes in Postgres"))]
+    #[schemars(length(min = 1, max = 64))]
     pub column: Option<String>,
     /// Sets the stride together with `upperBound`; never drops rows. The column's minimum when
     /// left out. Not used by PE.

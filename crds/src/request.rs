@@ -50,6 +50,7 @@ fn version_1(spec: &ExtractJobSpec) -> Map<String, Value> {
     // `false` is what absence means: a default that the API server fills in asks for nothing new
     put("reingest", json!(extract.reingest.filter(|wanted| *wanted)));
     put("uri", json!(spec.output.uri));
+    put("zeroDates", json!(extract.zero_dates));
     let columns = spec.output.columns.as_ref();
     put("columns", json!(columns.filter(|columns| columns.names().next().is_some())));
     if let Some(watermark) = &extract.watermark {

@@ -174,8 +174,9 @@ pub(crate) const BOUNDS_ASCEND: &str = concat!(
 /// Of a table: one or two identifiers, each plain or in double quotes.
 pub(crate) const TABLE_FORM: &str = r#"self.matches('^([^".[:cntrl:]]+|"([^"[:cntrl:]]|"")+")([.]([^".[:cntrl:]]+|"([^"[:cntrl:]]|"")+"))?$')"#;
 
-/// Of a table: each identifier, without its quotes, has at most 63 bytes.
-pub(crate) const TABLE_BYTES: &str = r#"self.findAll('"([^"]|"")+"|[^".]+').all(part, size(bytes(part.startsWith('"') ? part.substring(1, size(part) - 1).replace('""', '"') : part)) <= 63)"#;
+/// Of a spec: each identifier of the table, without its quotes, has at most 63 bytes in Postgres and
+/// 64 characters in MySQL.
+pub(crate) const TABLE_FITS: &str = r#"self.extract.table.findAll('"([^"]|"")+"|[^".]+').map(part, part.startsWith('"') ? part.substring(1, size(part) - 1).replace('""', '"') : part).all(name, self.source.engine == 'postgres' ? size(bytes(name)) <= 63 : size(name) <= 64)"#;
 
 /// Of a spec: the source's key in the tracking table is not one of Tidemark's own.
 pub(crate) const KEY_IS_FREE: &str = "(has(self.tracking) && has(self.tracking.key)) || !(self.source.database + '.' + self.extract.table).contains('#tidemark')";

@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 /// The database that holds the table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
+#[x_kube(validation = (
+    "self.engine != 'postgres' || size(bytes(self.database)) <= 63",
+    "database: a name has at most 63 bytes in Postgres"
+))]
 pub struct Source {
     /// The kind of database.
     pub engine: Engine,
@@ -20,10 +24,10 @@ pub struct Source {
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
     /// Name of the database.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = (
-        "size(bytes(self)) <= 63 && !self.matches('[[:cntrl:]]')",
-        "database: a name has at most 63 bytes in Postgres, and no control characters"
+        "!self.matches('[[:cntrl:]]')",
+        "database: a name has no control characters"
     ))]
     pub database: String,
     /// How to log in: exactly one kind.
@@ -39,6 +43,8 @@ pub struct Source {
 pub enum Engine {
     /// PostgreSQL 14 or newer.
     Postgres,
+    /// MySQL 8 or newer, or MariaDB 10.6 or newer.
+    Mysql,
 }
 
 impl Engine {
@@ -46,6 +52,7 @@ impl Engine {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Postgres => "postgres",
+            Self::Mysql => "mysql",
         }
     }
 
@@ -53,6 +60,7 @@ impl Engine {
     pub const fn default_port(self) -> u16 {
         match self {
             Self::Postgres => 5432,
+            Self::Mysql => 3306,
         }
     }
 }

@@ -17,8 +17,7 @@ use crate::rules;
 #[x_kube(validation = (rules::ENDS_ASCEND, "watermark.low must not be above watermark.high: swap them"))]
 pub struct Watermark {
     /// Name of the column.
-    #[schemars(length(min = 1, max = 63))]
-    #[x_kube(validation = ("size(bytes(self)) <= 63", "watermark.column: an identifier has at most 63 bytes in Postgres"))]
+    #[schemars(length(min = 1, max = 64))]
     pub column: String,
     /// Type of its values.
     #[serde(rename = "type")]

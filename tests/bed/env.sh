@@ -8,7 +8,7 @@ STATE_ROOT=${TIDEMARK_STATE:-/var/tmp/tidemark-$(id -u)}
 
 # The bed has a network namespace to itself, so every bed uses the same addresses and ports.
 IP=198.18.0.1 PODS=198.18.0.0/24 SERVICES=198.19.0.0/24 SERVICE_IP=198.19.0.1
-API_PORT=6443 POSTGRES_PORT=5432 S3_PORT=8333 DYNAMODB_PORT=8000
+API_PORT=6443 POSTGRES_PORT=5432 MARIADB_PORT=3306 S3_PORT=8333 DYNAMODB_PORT=8000
 PAUSE_IMAGE=localhost/tidemark-pause:1
 
 # Where a recipe's result is kept: its name and a hash of the recipe, so an edited one is built anew.

@@ -55,7 +55,9 @@ start_control_plane
 start_s3
 start_dynamodb
 start_postgres
+start_mariadb
 await 30 Postgres postgres_is_ready && step "Postgres ready"
+await 30 MariaDB mariadb_is_ready && step "MariaDB ready"
 await 60 "the API server" api_is_ready && step "API server ready"
 start_node >"$STATE/log/apply.log"
 await 30 containerd ctr -a "$STATE/containerd.sock" version

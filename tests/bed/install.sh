@@ -5,7 +5,7 @@ set -euo pipefail
 . "$(dirname "$0")/env.sh"
 
 PACKAGES=(containerd runc containernetworking-plugins nftables iptables iproute2 buildah jq openssl curl socat
-  postgresql binutils build-essential util-linux ca-certificates git)
+  postgresql mariadb-server-core mariadb-client-core binutils build-essential util-linux ca-certificates git)
 
 install_packages() {
   local missing=() p

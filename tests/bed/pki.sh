@@ -17,6 +17,7 @@ certificate() { # NAME SUBJECT ALTERNATIVE-NAMES USAGE
 certificate apiserver /CN=kube-apiserver "IP:127.0.0.1,IP:$SERVICE_IP,IP:$IP,DNS:localhost,DNS:kubernetes,DNS:kubernetes.default,DNS:kubernetes.default.svc,DNS:kubernetes.default.svc.cluster.local" serverAuth
 certificate kubelet /O=system:nodes/CN=system:node:node1 "IP:$IP,DNS:node1" serverAuth,clientAuth
 certificate postgres /CN=postgres "IP:127.0.0.1,IP:$IP,DNS:localhost,DNS:postgres.test" serverAuth
+certificate mariadb /CN=mariadb "IP:127.0.0.1,IP:$IP,DNS:localhost,DNS:mariadb.test" serverAuth
 certificate admin /O=system:masters/CN=admin "" clientAuth
 certificate controller-manager /CN=system:kube-controller-manager "" clientAuth
 certificate scheduler /CN=system:kube-scheduler "" clientAuth

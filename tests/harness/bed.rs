@@ -28,6 +28,8 @@ pub struct Bed {
 pub enum Part {
     /// The database server (its first process).
     Postgres,
+    /// The other database server.
+    MariaDb,
     /// The S3 server.
     S3,
     /// DynamoDB Local.
@@ -58,6 +60,12 @@ impl Bed {
     pub const POSTGRES_USER: &str = "postgres";
     /// Its password.
     pub const POSTGRES_PASSWORD: &str = "secret";
+    /// Port of MariaDB, the same for tests and pods; the name in its certificate is `mariadb.test`.
+    pub const MARIADB_PORT: u16 = 3306;
+    /// Superuser of MariaDB, over TLS only.
+    pub const MARIADB_USER: &str = "root";
+    /// Its password.
+    pub const MARIADB_PASSWORD: &str = "secret";
     /// The S3 server from a test; path style only.
     pub const S3: &str = "http://198.18.0.1:8333";
     /// The S3 server from a pod; virtual-hosted style works too.
@@ -171,6 +179,7 @@ impl Bed {
     pub fn signal(&self, part: Part, signal: Signal) -> Result<()> {
         let name = match part {
             Part::Postgres => "postgres",
+            Part::MariaDb => "mariadb",
             Part::S3 => "s3",
             Part::DynamoDb => "dynamodb",
             Part::ApiServer => "apiserver",

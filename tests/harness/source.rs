@@ -23,6 +23,8 @@ pub struct SourceFixture {
     pub bucket: String,
     /// Name of the tracking table.
     pub table: String,
+    /// `postgres` or `mysql`.
+    pub engine: &'static str,
     folder: PathBuf,
 }
 
@@ -44,17 +46,41 @@ impl SourceFixture {
     /// # Errors
     /// With the words of the part that refused.
     pub async fn new(bed: &'static Bed, prefix: &str) -> Result<Self> {
+        let database = bed.database(prefix).await?;
+        let login = (Bed::POSTGRES_USER, Bed::POSTGRES_PASSWORD);
+        Self::of(bed, prefix, ("postgres", database), login).await
+    }
+
+    /// Makes them, the database being MariaDB's.
+    ///
+    /// # Errors
+    /// As [`SourceFixture::new`].
+    pub async fn mariadb(bed: &'static Bed, prefix: &str) -> Result<Self> {
+        let database = bed.mariadb_database(prefix).await?;
+        let login = (Bed::MARIADB_USER, Bed::MARIADB_PASSWORD);
+        Self::of(bed, prefix, ("mysql", database), login).await
+    }
+
+    async fn of(
+        bed: &'static Bed,
+        prefix: &str,
+        (engine, database): (&'static str, String),
+        (user, password): (&str, &str),
+    ) -> Result<Self> {
         let folder = bed.state.join("local").join(unique(prefix));
         fs::create_dir_all(folder.join("credentials"))?;
-        fs::write(folder.join("credentials/username"), Bed::POSTGRES_USER)?;
-        fs::write(folder.join("credentials/password"), Bed::POSTGRES_PASSWORD)?;
-        Ok(Self {
-            bed,
-            database: bed.database(prefix).await?,
-            bucket: bed.bucket(prefix).await?,
-            table: bed.table(prefix).await?,
-            folder,
-        })
+        fs::write(folder.join("credentials/username"), user)?;
+        fs::write(folder.join("credentials/password"), password)?;
+        let (bucket, table) = (bed.bucket(prefix).await?, bed.table(prefix).await?);
+        Ok(Self { bed, database, bucket, table, engine, folder })
+    }
+
+    /// Sets the user that local runs log in as.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub fn user(&self, user: &str) -> Result<()> {
+        Ok(fs::write(self.folder.join("credentials/username"), user)?)
     }
 
     /// Sets the password that local runs use.
@@ -84,9 +110,9 @@ impl SourceFixture {
             "metadata": { "name": name },
             "spec": {
                 "source": {
-                    "engine": "postgres",
+                    "engine": self.engine,
                     "host": Bed::IP,
-                    "port": Bed::POSTGRES_PORT,
+                    "port": if self.engine == "mysql" { Bed::MARIADB_PORT } else { Bed::POSTGRES_PORT },
                     "database": self.database,
                     "credentials": { "secretRef": { "name": "database" } },
                     "tls": { "caRef": { "name": "database-ca", "key": "ca.crt" } },

@@ -91,12 +91,34 @@ fn an_old_call_can_ask_for_a_verified_connection() -> Result<()> {
 }
 
 #[test]
+fn a_call_for_mysql_runs_in_each_form() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::mariadb(bed, "calls-mysql").await?;
+        bed.mariadb(
+            &source.database,
+            "create table t (id int primary key, name varchar(9)); insert into t select seq, 'a' from seq_1_to_1000",
+        )
+        .await?;
+        let port = Bed::MARIADB_PORT.to_string();
+        let changes =
+            [("db_engine", "mysql"), ("db_port", port.as_str()), ("db_user", Bed::MARIADB_USER)];
+        let arguments = with(arguments(&source, "t"), &changes);
+        for (form, rows) in [(Form::Environment, 1000), (Form::Glue, 0), (Form::Script, 0)] {
+            let said = call(&source, form, &arguments).await?;
+            ensure!(said["rows"] == rows, "{form:?}: {said}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn a_call_that_cannot_be_meant_says_why_and_what_to_do() -> Result<()> {
     let bed = Bed::shared()?;
     bed.run(async {
         let source = SourceFixture::new(bed, "unmeant").await?;
         for (changes, part) in [
-            (&[("db_engine", "mysql")][..], "not yet supported by this release"),
+            (&[("db_engine", "oracle")][..], "postgres, mysql"),
             (&[("extract_table", ""), ("db_name", "None")], "--db_name, --extract_table"),
             (&[("hwm_value", "canary-3e")], "hwm_value"),
         ] {

@@ -9,26 +9,24 @@ use std::time::Duration;
 
 use crds::Reason;
 use crds::extract_job::{Extract, ExtractJobSpec, NullPolicy, Watermark};
+use crds::source::Engine;
 use crds::tracking::{Mode, Window};
 use futures::future::BoxFuture;
-use sqlx::PgConnection;
-use sqlx::postgres::types::Oid;
 use worker_core::bounds::{TableRef, check_added, key_extreme, watermark_extreme};
 use worker_core::columns::Target;
 use worker_core::error::Failure;
-use worker_core::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, Shape, TableName};
+use worker_core::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, Shape};
 use worker_core::ranges::{self, KeyRange};
-use worker_core::rows::{self, statements};
+use worker_core::rows;
 use worker_core::watermark::Value;
 use worker_core::window::{self, Held, Observed};
 
-use self::subject::{Cut, Subject, look_up};
-use crate::guard::{self, Found, Guarded};
-use crate::sessions::{Login, begin, begin_snapshot, commit, connect, database_failure, made};
+use self::subject::Cut;
+pub(crate) use self::subject::Subject;
+use crate::database::{Database, Found, Guarded};
+use crate::sessions::Login;
 use crate::watch::{self, Progress};
 
-/// How often a snapshot is taken anew because the table was rewritten before it was locked.
-const SNAPSHOTS_MAX: u32 = 3;
 /// How long the session that holds the snapshot may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
@@ -41,7 +39,7 @@ pub type Pause<'a> = &'a (dyn Fn(&'static str) -> BoxFuture<'static, ()> + Send 
 pub struct Holder {
     /// The plan.
     pub plan: Plan,
-    connection: PgConnection,
+    database: Database,
 }
 
 impl Holder {
@@ -51,10 +49,9 @@ impl Holder {
     /// # Errors
     /// `SnapshotLost`.
     pub async fn still_there(&mut self) -> Result<(), Failure> {
-        let query = sqlx::raw_sql(statements::STILL_THERE).execute(&mut self.connection);
-        match tokio::time::timeout(ANSWER_TIMEOUT, query).await {
-            Ok(Ok(_)) => Ok(()),
-            Ok(Err(_)) | Err(_) => Err(Failure::transient(
+        match tokio::time::timeout(ANSWER_TIMEOUT, self.database.answers()).await {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => Err(Failure::transient(
                 Reason::SnapshotLost,
                 "the session that holds the snapshot is gone",
                 "the next attempt takes a new snapshot; if it happens again, look for what ends \
@@ -66,8 +63,7 @@ impl Holder {
     /// Lets the snapshot go.
     pub async fn release(self) {
         // the server ends the transaction with the session anyway
-        let _ =
-            tokio::time::timeout(ANSWER_TIMEOUT, sqlx::Connection::close(self.connection)).await;
+        let _ = tokio::time::timeout(ANSWER_TIMEOUT, self.database.close()).await;
     }
 }
 
@@ -83,51 +79,48 @@ pub async fn open(
     order: &PlanOrder,
     pause: Pause<'_>,
 ) -> Result<Holder, Failure> {
-    let mut connection = connect(login, &format!("tidemark/{}/coordinator", order.run)).await?;
-    let backend = watch::backend(&mut connection).await?;
+    let name = format!("tidemark/{}/coordinator", order.run);
+    let mut database = Database::connect(login, &name).await?;
+    let backend = database.backend().await?;
     let waiting = Progress::waiting();
     tokio::select! {
-        holder = Box::pin(open_on(connection, spec, order, pause)) => holder,
+        holder = Box::pin(open_on(database, spec, order, pause)) => holder,
         failure = watch::lost(login, backend, &waiting) => Err(failure),
     }
 }
 
 async fn open_on(
-    mut connection: PgConnection,
+    mut database: Database,
     spec: &ExtractJobSpec,
     order: &PlanOrder,
     pause: Pause<'_>,
 ) -> Result<Holder, Failure> {
     let extract = &spec.extract;
     let shape = Shape::of(&spec.output);
-    let wanted = TableRef::parse(&extract.table)?;
-    begin(&mut connection).await?;
-    let subject = look_up(&mut connection, &wanted).await?;
-    commit(&mut connection).await?;
+    let wanted = TableRef::parse(database.engine(), &extract.table)?;
+    let subject = database.look_up(&wanted, extract).await?;
     subject.partition(extract.partition.as_ref())?;
     check_added(&subject.columns, &shape.columns)?;
-    let found = seek_guard(&mut connection, &subject, extract, order, pause).await?;
+    let found = seek_guard(&mut database, &subject, extract, order, pause).await?;
     pause("after-guard").await;
-    take_snapshot(&mut connection, &subject).await?;
-    if look_up(&mut connection, &wanted).await? != subject {
+    database.take_snapshot(&subject).await?;
+    if database.look_up_again(&wanted, extract).await? != subject {
         return Err(Failure::transient(
             Reason::DatabaseFailed,
             "the table was altered while the run was being planned",
             "the next attempt plans with its new columns",
         ));
     }
-    let mut plan = plan(&mut connection, &subject, extract, order, found).await?;
+    let mut plan = plan(&mut database, &subject, extract, order, found).await?;
     plan.shape = shape;
-    let snapshot = sqlx::query_scalar(statements::EXPORT_SNAPSHOT).fetch_one(&mut connection).await;
-    plan.snapshot =
-        Some(snapshot.map_err(|error| database_failure("export the snapshot", &error))?);
+    plan.snapshot = database.export_snapshot().await?;
     pause("after-snapshot").await;
-    Ok(Holder { plan, connection })
+    Ok(Holder { plan, database })
 }
 
 /// A full extract has no guard, and an owed window has had its own.
 async fn seek_guard(
-    connection: &mut PgConnection,
+    database: &mut Database,
     subject: &Subject,
     extract: &Extract,
     order: &PlanOrder,
@@ -149,51 +142,25 @@ async fn seek_guard(
         return Ok(nothing);
     }
     let oid = subject.relation.oid;
-    guard::seek(connection, Guarded { oid, table: subject.table(), column, watermark }, pause).await
-}
-
-/// Begins the transaction that holds the snapshot, and locks the table by a query on it. The
-/// snapshot is older than the lock, so it is taken anew if the table was rewritten in between.
-async fn take_snapshot(connection: &mut PgConnection, subject: &Subject) -> Result<(), Failure> {
-    for _ in 0..SNAPSHOTS_MAX {
-        begin_snapshot(connection).await?;
-        let hold = rows::hold_statement(&subject.columns, subject.table());
-        sqlx::query(made(hold))
-            .fetch_optional(&mut *connection)
-            .await
-            .map_err(|error| database_failure("open the table", &error))?;
-        let rewritten: bool = sqlx::query_scalar(statements::REWRITTEN)
-            .fetch_one(&mut *connection)
-            .await
-            .map_err(|error| database_failure("check the table's lock", &error))?;
-        if !rewritten {
-            return Ok(());
-        }
-        commit(connection).await?;
-    }
-    Err(Failure::transient(
-        Reason::DatabaseFailed,
-        "the table was rewritten each time a snapshot was taken",
-        "let TRUNCATE, VACUUM FULL or ALTER TABLE end first",
-    ))
+    database.guard(Guarded { oid, table: subject.table(), column, watermark }, pause).await
 }
 
 async fn plan(
-    connection: &mut PgConnection,
+    database: &mut Database,
     subject: &Subject,
     extract: &Extract,
     order: &PlanOrder,
     found: Found,
 ) -> Result<Plan, Failure> {
     let watermark = extract.watermark.as_ref();
-    let observed = observe(connection, subject, watermark, order).await?;
+    let observed = observe(database, subject, watermark, order).await?;
     let window = match (order.mode, watermark) {
         (Mode::PE | Mode::Reingest, Some(watermark)) => {
             window::choose(order, watermark.value_type, observed, &found.held)?
         }
         _ => window::full(order, watermark.map(|watermark| watermark.value_type), true)?,
     };
-    let (estimated_rows, table_bytes) = size(connection, subject).await?;
+    let (estimated_rows, table_bytes) = database.size(subject).await?;
     let cut = subject.partition(extract.partition.as_ref())?;
     let planned = |watermark: &Watermark| -> Result<PlannedWatermark, Failure> {
         Ok(PlannedWatermark {
@@ -206,6 +173,7 @@ async fn plan(
         version: CONTROL_VERSION,
         run: order.run,
         source: order.source.clone(),
+        engine: database.engine(),
         mode: order.mode,
         table: subject.table().clone(),
         columns: subject.columns.clone(),
@@ -220,11 +188,11 @@ async fn plan(
     };
     if plan.mode == Mode::FE {
         let statement = rows::any_row_statement(&plan)?;
-        plan.window.empty = !exists(connection, statement, "look for a row").await?;
+        plan.window.empty = !database.exists(statement, "look for a row").await?;
     }
     if !plan.window.empty {
         plan.ranges = match cut {
-            Some(cut) => cut_ranges(connection, &plan, cut, table_bytes).await?,
+            Some(cut) => cut_ranges(database, &plan, cut, table_bytes).await?,
             None => vec![KeyRange::whole()],
         };
     }
@@ -255,7 +223,7 @@ fn warnings(
 
 /// The watermark's extremes and NULLs, as far as the run has to know them.
 async fn observe(
-    connection: &mut PgConnection,
+    database: &mut Database,
     subject: &Subject,
     watermark: Option<&Watermark>,
     order: &PlanOrder,
@@ -268,9 +236,8 @@ async fn observe(
     let policy = watermark.null_policy.unwrap_or_default();
     let bounded = order.mode != Mode::FE || order.low.is_some() || order.high.is_some();
     if bounded && column.nullable && policy != NullPolicy::Exclude {
-        let statement = rows::null_statement(subject.table(), &column.name);
-        observed.null_rows =
-            exists(connection, statement, "look for rows without watermark").await?;
+        let statement = rows::null_statement(database.engine(), subject.table(), &column.name);
+        observed.null_rows = database.exists(statement, "look for rows without watermark").await?;
     }
     if observed.null_rows && policy == NullPolicy::Fail {
         return Err(Failure::permanent(
@@ -281,23 +248,26 @@ async fn observe(
         ));
     }
     if order.mode != Mode::FE {
-        let (max, min) = extremes(connection, subject.table(), &column.name).await?;
+        let (max, min) = database.extremes(subject.table(), column).await?;
         let read = |text: &String| watermark_extreme(watermark.value_type, &column.name, text);
-        min.as_ref().map(read).transpose()?;
+        // NaN and the infinities, which only Postgres has
+        if database.engine() == Engine::Postgres {
+            min.as_ref().map(read).transpose()?;
+        }
         observed.max = max.as_ref().map(read).transpose()?;
     }
     Ok(observed)
 }
 
 async fn cut_ranges(
-    connection: &mut PgConnection,
+    database: &mut Database,
     plan: &Plan,
     cut: Cut<'_>,
     table_bytes: i64,
 ) -> Result<Vec<KeyRange>, Failure> {
     let count = match (cut.partition.count, plan.mode) {
         (Some(count), _) => count,
-        (None, Mode::PE) => ranges::count_for(estimate(connection, plan).await?, 0),
+        (None, Mode::PE) => ranges::count_for(database.estimate(plan).await?, 0),
         (None, Mode::FE | Mode::Reingest) => ranges::count_for(plan.estimated_rows, table_bytes),
     };
     if count < 2 {
@@ -321,7 +291,7 @@ async fn cut_ranges(
     let span = match ends {
         (Some(least), Some(greatest)) => Some((least, greatest)),
         (least, greatest) => {
-            let (max, min) = extremes(connection, &plan.table, &cut.column.name).await?;
+            let (max, min) = database.extremes(&plan.table, cut.column).await?;
             let read = |text: Option<String>| text.and_then(|text| key_extreme(key_type, &text));
             least.or_else(|| read(min)).zip(greatest.or_else(|| read(max)))
         }
@@ -336,41 +306,4 @@ fn window_span(plan: &Plan, cut: Cut<'_>) -> (Option<Value>, Option<Value>) {
         text.as_deref().filter(|_| same).and_then(|text| key_extreme(cut.key_type, text))
     };
     (read(&plan.window.low), read(&plan.window.high))
-}
-
-async fn extremes(
-    connection: &mut PgConnection,
-    table: &TableName,
-    column: &str,
-) -> Result<(Option<String>, Option<String>), Failure> {
-    let query = sqlx::query_as(made(rows::extremes_statement(table, column)));
-    let answer = query.fetch_one(&mut *connection).await;
-    answer.map_err(|error| database_failure("read a column's extremes", &error))
-}
-
-async fn exists(
-    connection: &mut PgConnection,
-    statement: String,
-    action: &str,
-) -> Result<bool, Failure> {
-    let answer = sqlx::query_scalar(made(statement)).fetch_one(&mut *connection).await;
-    answer.map_err(|error| database_failure(action, &error))
-}
-
-async fn size(connection: &mut PgConnection, subject: &Subject) -> Result<(i64, i64), Failure> {
-    let query = sqlx::query_as(statements::SIZE).bind(Oid(subject.relation.oid));
-    let answer = query.fetch_one(&mut *connection).await;
-    answer.map_err(|error| database_failure("read the table's size", &error))
-}
-
-/// Rows of the window by the planner; -1 where its answer has no number.
-async fn estimate(connection: &mut PgConnection, plan: &Plan) -> Result<i64, Failure> {
-    let query = sqlx::query_scalar(made(rows::estimate_statement(plan)?));
-    let lines: Vec<String> = query
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(|error| database_failure("estimate the window's rows", &error))?;
-    let rows = lines.first().and_then(|line| line.split_once("rows="));
-    let digits = rows.and_then(|(_, rest)| rest.split(|c: char| !c.is_ascii_digit()).next());
-    Ok(digits.and_then(|digits| digits.parse().ok()).unwrap_or(-1))
 }

@@ -81,6 +81,7 @@ pub fn log_in(
         )
     })?;
     Ok(Login {
+        engine: source.engine,
         host,
         port: source.port.unwrap_or(source.engine.default_port()),
         database: source.database.clone(),

@@ -11,7 +11,7 @@ use worker_core::commits::claim::{Claim, claim};
 use worker_core::error::Failure;
 use worker_core::manifests::{Pointer, SourceIdentity};
 use worker_core::plan::{CONTROL_VERSION, Plan};
-use worker_core::rows::copy_statement;
+use worker_core::rows::read_statement;
 
 use crate::control::Control;
 use crate::durations::Durations;
@@ -116,7 +116,7 @@ fn show(plan: &Plan) -> Result<(), Failure> {
         ))?;
     }
     if let Some(range) = plan.ranges.first() {
-        print(&format!("statement  {}", copy_statement(plan, range)?))?;
+        print(&format!("statement  {}", read_statement(plan, range)?))?;
     }
     for warning in &plan.warnings {
         print(&format!("warning    {warning}"))?;

@@ -19,7 +19,8 @@ use crate::commits::World;
 use crate::control::{Control, Only};
 use crate::flow::{Extract, extract_range};
 use crate::pause::Pause;
-use crate::sessions::{self, Login};
+use crate::rows::Reader;
+use crate::sessions::Login;
 use crate::watch::{self, Progress};
 
 /// What every range of one run needs.
@@ -65,17 +66,14 @@ impl RangeReader {
         }
         let token = Uuid::new_v4().simple().to_string();
         let name = format!("tidemark/{run}/{index}");
-        let mut connection = sessions::connect(&self.login, &name).await?;
-        if let Some(snapshot) = &self.plan.snapshot {
-            sessions::import(&mut connection, snapshot).await?;
-        }
-        let (backend, progress) = (watch::backend(&mut connection).await?, Progress::default());
+        let mut reader = Reader::open(&self.login, &self.plan, &name).await?;
+        let (backend, progress) = (reader.backend().await?, Progress::default());
         self.pause.at("range-start").await;
         let extract = Extract {
             plan: &self.plan,
             plan_hash: &self.plan_hash,
             index,
-            connection: &mut connection,
+            reader,
             s3: &self.s3,
             prefix,
             token: &token,

@@ -1,6 +1,6 @@
 //! The line: one range through all stages, joined by bounded queues.
 //!
-//! Rows are read on tokio, decoded and encoded on one thread of their own, and sent as parts on
+//! Rows are read on tokio (of MySQL: on a thread of their own), decoded and encoded on one thread of their own, and sent as parts on
 //! tokio again. A stage that fails drops its ends of the queues; its neighbours then stop with
 //! nothing to say of their own.
 
@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use aws_sdk_s3::Client;
 use crds::Reason;
-use sqlx::postgres::PgConnection;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
 use worker_core::batches::{MemoryBudget, MemorySplit};
@@ -17,11 +16,11 @@ use worker_core::error::Failure;
 use worker_core::objects::{Part, Prefix};
 use worker_core::plan::{CONTROL_VERSION, Plan};
 use worker_core::records::TaskRecord;
-use worker_core::rows::copy_statement;
+use worker_core::rows::read_statement;
 
 use crate::files::{EncodeError, FileWriter, Piece};
 use crate::objects::Uploads;
-use crate::rows::{self, Chunk};
+use crate::rows::{self, Chunk, Reader};
 use crate::watch::Progress;
 
 /// Parts waiting between encoder and uploads.
@@ -36,9 +35,8 @@ pub struct Extract<'a> {
     pub plan_hash: &'a str,
     /// Which range.
     pub index: u32,
-    /// A session that has imported the plan's snapshot. Close it after a failure: it may be in the
-    /// middle of a stream.
-    pub connection: &'a mut PgConnection,
+    /// The session that reads.
+    pub reader: Reader,
     /// Where the files go.
     pub s3: &'a Client,
     /// Under which prefix.
@@ -117,10 +115,10 @@ async fn run(
     split: MemorySplit,
     uploads: &mut Uploads,
 ) -> Result<TaskRecord, Failure> {
-    let Extract { plan, index, connection, prefix, token, .. } = extract;
+    let Extract { plan, index, reader, prefix, token, .. } = extract;
     let range = usize::try_from(index).ok().and_then(|index| plan.ranges.get(index));
     let range = range.ok_or_else(|| internal("the plan has no such range"))?;
-    let statement = copy_statement(plan, range)?;
+    let statement = read_statement(plan, range)?;
 
     let (chunk_sender, chunks) = rows::queue(split.wire_bytes);
     let (piece_sender, mut pieces) = mpsc::channel(PARTS_WAITING);
@@ -139,7 +137,7 @@ async fn run(
         drop(pieces);
         sent
     };
-    let read = rows::read(connection, &statement, chunk_sender, extract.progress);
+    let read = reader.read(plan, &statement, chunk_sender, extract.progress);
     let (read, encoded, sent) = tokio::join!(read, encode, sent);
 
     sent?;
@@ -187,7 +185,7 @@ fn ended(encoded: Result<Result<Encoded, StageEnd>, JoinError>) -> Result<Encode
 
 fn decoder(plan: &Plan) -> Result<Decoder, DecodeError> {
     let watermark = plan.watermark.as_ref().map(|watermark| watermark.column.as_str());
-    Ok(Decoder::new(&plan.columns, watermark)?.adding(&plan.shape.columns, plan.run))
+    Ok(Decoder::of(plan.engine, &plan.columns, watermark)?.adding(&plan.shape.columns, plan.run))
 }
 
 /// Decodes and encodes until the reader has no more. Runs on a thread of its own.

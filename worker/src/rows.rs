@@ -1,18 +1,20 @@
-//! In: a [`KeyRange`](worker_core::ranges::KeyRange) as a COPY statement. Out: rows (wire bytes), in
+//! In: a [`KeyRange`](worker_core::ranges::KeyRange) as a statement. Out: rows (wire bytes), in
 //! chunks. Bound: the bytes of all chunks waiting. Fails: [`Failure`] with a database reason.
 
 use std::sync::Arc;
 
-use futures::TryStreamExt as _;
+use crds::source::Engine;
 use sqlx::postgres::PgConnection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use worker_core::error::Failure;
+use worker_core::plan::Plan;
 
-use crate::sessions::database_failure;
-use crate::watch::Progress;
+use crate::sessions::Login;
+use crate::{mysql, postgres};
+use crate::watch::{self, Progress};
 
-/// Rows come one by one; they travel in chunks of this size, so that threads wake seldom.
-const CHUNK_BYTES: usize = 256 * 1024;
+/// Rows travel in chunks of this size, so that threads wake seldom.
+pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
 /// Chunks waiting at most; bytes are what really limits them.
 const CHUNKS_MAX: usize = 64;
 
@@ -30,6 +32,67 @@ pub struct ChunkSender {
     chunks: mpsc::Sender<Chunk>,
     room: Arc<Semaphore>,
     bytes_max: u32,
+}
+
+/// A session that reads one range.
+#[derive(Debug)]
+pub enum Reader {
+    /// Postgres: under the plan's snapshot.
+    Postgres(PgConnection),
+    /// MySQL: our own connection.
+    Mysql(mysql::rows::Connection),
+}
+
+impl Reader {
+    /// Logs in, and takes the plan's snapshot over where it has one.
+    ///
+    /// # Errors
+    /// A database reason; `SnapshotLost`.
+    pub async fn open(login: &Login, plan: &Plan, name: &str) -> Result<Self, Failure> {
+        match plan.engine {
+            Engine::Postgres => {
+                let mut connection = postgres::sessions::connect(login, name).await?;
+                if let Some(snapshot) = &plan.snapshot {
+                    postgres::sessions::import(&mut connection, snapshot).await?;
+                }
+                Ok(Self::Postgres(connection))
+            }
+            Engine::Mysql => Ok(Self::Mysql(mysql::rows::Connection::open(login).await?)),
+        }
+    }
+
+    /// The server's name for the session, where it can be watched by it.
+    ///
+    /// # Errors
+    /// A database reason.
+    pub async fn backend(&mut self) -> Result<Option<i32>, Failure> {
+        match self {
+            Self::Postgres(connection) => watch::backend(connection).await.map(Some),
+            Self::Mysql(_) => Ok(None),
+        }
+    }
+
+    /// Runs the statement and sends what comes.
+    ///
+    /// Where it ends early or is dropped, the connection is in the middle of a stream: it is closed
+    /// with the reader.
+    ///
+    /// # Errors
+    /// A database reason.
+    pub async fn read(
+        self,
+        plan: &Plan,
+        statement: &str,
+        chunks: ChunkSender,
+        progress: &Progress,
+    ) -> Result<Read, Failure> {
+        match self {
+            Self::Postgres(mut connection) => {
+                postgres::rows::read(&mut connection, statement, chunks, progress).await
+            }
+            Self::Mysql(connection) => connection.read(statement, &plan.columns, chunks).await,
+        }
+    }
 }
 
 /// How reading ended without a failure of its own.
@@ -50,7 +113,7 @@ pub fn queue(bytes_max: usize) -> (ChunkSender, mpsc::Receiver<Chunk>) {
 }
 
 impl ChunkSender {
-    async fn send(&self, bytes: Vec<u8>) -> Read {
+    pub(crate) async fn send(&self, bytes: Vec<u8>) -> Read {
         let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX).min(self.bytes_max);
         let Ok(room) = Arc::clone(&self.room).acquire_many_owned(size).await else {
             return Read::Unwanted;
@@ -60,38 +123,4 @@ impl ChunkSender {
             Err(_) => Read::Unwanted,
         }
     }
-}
-
-/// Runs the COPY statement and sends what comes.
-///
-/// Where it ends early or is dropped, it leaves the connection in the middle of the stream: close it then.
-///
-/// # Errors
-/// A database reason.
-pub async fn read(
-    connection: &mut PgConnection,
-    statement: &str,
-    chunks: ChunkSender,
-    progress: &Progress,
-) -> Result<Read, Failure> {
-    progress.asks();
-    let stream = connection.copy_out_raw(statement).await;
-    progress.gets();
-    let mut stream = stream.map_err(|error| database_failure("read the rows", &error))?;
-    let mut filling = Vec::with_capacity(CHUNK_BYTES);
-    loop {
-        progress.asks();
-        let next = stream.try_next().await;
-        progress.gets();
-        let next = next.map_err(|error| database_failure("read the rows", &error))?;
-        let Some(bytes) = next else { break };
-        if !filling.is_empty() && filling.len() + bytes.len() > CHUNK_BYTES {
-            let full = std::mem::replace(&mut filling, Vec::with_capacity(CHUNK_BYTES));
-            if chunks.send(full).await == Read::Unwanted {
-                return Ok(Read::Unwanted);
-            }
-        }
-        filling.extend_from_slice(&bytes);
-    }
-    Ok(chunks.send(filling).await)
 }

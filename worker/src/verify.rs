@@ -13,14 +13,14 @@ use serde_json::json;
 use worker_core::error::Failure;
 use worker_core::manifests::{Manifest, Pointer};
 use worker_core::plan::{self, Plan};
-use worker_core::rows::count_statement;
 use worker_core::verify::{FileFacts, Found, Recount, RunFacts, verify as check};
 
 use crate::control::Control;
+use crate::database::Database;
 use crate::dry_run::print;
 use crate::durations::Durations;
 use crate::run::{local_stores, local_task, local_world};
-use crate::sessions::{self, Login, database_failure, made};
+use crate::sessions::Login;
 use crate::settings::Local;
 use crate::tracking::TrackingTable;
 
@@ -105,21 +105,16 @@ async fn recounts(
     login: &Login,
     chain: &[RunFacts],
 ) -> Result<Vec<Recount>, Failure> {
-    let mut connection = sessions::connect(login, "tidemark/verify").await?;
-    sessions::begin_snapshot(&mut connection).await?;
+    let mut database = Database::connect(login, "tidemark/verify").await?;
+    database.begin_snapshot().await?;
     let mut recounts = Vec::new();
     for facts in chain {
         let Some(manifest) = &facts.manifest else { continue };
         let found: Option<(Plan, String)> = control.read(&control.prefix.plan(facts.run)).await?;
         let Some((plan, _)) = found.filter(|(plan, _)| !plan.window.empty) else { continue };
-        let rows: i64 = sqlx::query_scalar(made(count_statement(&plan)?))
-            .fetch_one(&mut connection)
-            .await
-            .map_err(|error| database_failure("count rows", &error))?;
-        let source = u64::try_from(rows).unwrap_or_default();
+        let source = database.count(&plan).await?;
         recounts.push(Recount { run: facts.run, published: manifest.rows, source });
     }
-    sessions::commit(&mut connection).await?;
     Ok(recounts)
 }
 

@@ -13,7 +13,8 @@ use sqlx::PgConnection;
 use worker_core::error::Failure;
 use worker_core::rows::statements;
 
-use crate::sessions::{Login, connect, database_failure};
+use crate::postgres::sessions::connect;
+use crate::sessions::{Login, database_failure};
 
 /// Answers without sense in a row, after which the session is given up.
 const LOOKS: usize = 2;
@@ -74,8 +75,10 @@ pub async fn backend(connection: &mut PgConnection) -> Result<i32, Failure> {
     pid.map_err(|error| database_failure("ask for the session's process", &error))
 }
 
-/// Returns once the session is lost: the connection has to be closed then.
-pub async fn lost(login: &Login, backend: i32, progress: &Progress) -> Failure {
+/// Returns once the session is lost: the connection has to be closed then. Never for a session
+/// without `backend`, which has time-outs of its own.
+pub async fn lost(login: &Login, backend: Option<i32>, progress: &Progress) -> Failure {
+    let Some(backend) = backend else { return std::future::pending().await };
     let mut bad: Vec<Said> = Vec::new();
     let mut before = progress.waits();
     loop {

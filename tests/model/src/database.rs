@@ -47,6 +47,7 @@ pub(crate) fn plan(
         version: 1,
         run: order.run,
         source: order.source.clone(),
+        engine: crds::source::Engine::Postgres,
         mode: order.mode,
         table: TableName { schema: "public".to_owned(), table: "orders".to_owned() },
         columns: Vec::new(),

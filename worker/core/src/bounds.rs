@@ -5,8 +5,9 @@
 use crds::Reason;
 use crds::extract_job::WatermarkType;
 use crds::output::OutputColumns;
+use crds::source::Engine;
 
-use crate::columns::{Column, oids};
+use crate::columns::{Column, Target, is_decimal_text, is_unsigned};
 use crate::error::Failure;
 use crate::plan::TableName;
 use crate::ranges::KeyType;
@@ -14,6 +15,8 @@ use crate::watermark::{BadValue, Value};
 
 /// Longest identifier of Postgres, which would cut a longer one with no more than a notice.
 const IDENTIFIER_BYTES_MAX: usize = 63;
+/// Longest identifier of MySQL.
+const IDENTIFIER_CHARACTERS_MAX: usize = 64;
 
 /// One part of a name as the user wrote it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,18 +62,19 @@ impl TableRef {
     ///
     /// # Errors
     /// `InvalidSpec`.
-    pub fn parse(text: &str) -> Result<Self, Failure> {
+    pub fn parse(engine: Engine, text: &str) -> Result<Self, Failure> {
         let bad = || {
             Failure::permanent(
                 Reason::InvalidSpec,
                 "extract.table is not <table> or <schema>.<table>",
-                "name a table with parts of at most 63 bytes; put a part that holds a dot in double quotes",
+                "name a table with parts of at most 63 bytes (MySQL: 64 characters); put a part that \
+                 holds a dot in double quotes",
             )
         };
-        let (first, rest) = name_part(text).ok_or_else(bad)?;
+        let (first, rest) = name_part(engine, text).ok_or_else(bad)?;
         match rest.strip_prefix('.') {
             None if rest.is_empty() => Ok(Self { schema: None, table: first }),
-            Some(rest) => match name_part(rest) {
+            Some(rest) => match name_part(engine, rest) {
                 Some((table, "")) => Ok(Self { schema: Some(first), table }),
                 _ => Err(bad()),
             },
@@ -80,7 +84,7 @@ impl TableRef {
 }
 
 /// The part at the start of `text`, and what follows it.
-fn name_part(text: &str) -> Option<(NamePart, &str)> {
+fn name_part(engine: Engine, text: &str) -> Option<(NamePart, &str)> {
     let (part, rest) = if let Some(inner) = text.strip_prefix('"') {
         let mut end = 0;
         loop {
@@ -99,7 +103,10 @@ fn name_part(text: &str) -> Option<(NamePart, &str)> {
     };
     let name = &part.text;
     let odd = name.is_empty()
-        || name.len() > IDENTIFIER_BYTES_MAX
+        || match engine {
+            Engine::Postgres => name.len() > IDENTIFIER_BYTES_MAX,
+            Engine::Mysql => name.chars().count() > IDENTIFIER_CHARACTERS_MAX,
+        }
         || name.contains('\0')
         || (!part.quoted && name.contains('"'));
     (!odd).then_some((part, rest))
@@ -202,21 +209,13 @@ pub fn check_added(columns: &[Column], added: &OutputColumns) -> Result<(), Fail
 /// # Errors
 /// `ColumnTypeUnsupported`.
 pub fn check_watermark(column: &Column, value_type: WatermarkType) -> Result<(), Failure> {
-    let fits = match value_type {
-        WatermarkType::Int => matches!(column.type_oid, oids::INT2 | oids::INT4 | oids::INT8),
-        WatermarkType::Decimal => {
-            matches!(column.type_oid, oids::NUMERIC | oids::INT2 | oids::INT4 | oids::INT8)
-        }
-        WatermarkType::Double => matches!(column.type_oid, oids::FLOAT4 | oids::FLOAT8),
-        WatermarkType::Timestamp => {
-            matches!(column.type_oid, oids::TIMESTAMP | oids::TIMESTAMPTZ)
-        }
-        WatermarkType::Date => column.type_oid == oids::DATE,
-    };
+    let own = watermark_type(column);
+    let whole = own == Some(WatermarkType::Int);
+    let fits = own == Some(value_type) || (whole && value_type == WatermarkType::Decimal);
     if fits {
         return Ok(());
     }
-    let remedy = match watermark_type(column.type_oid) {
+    let remedy = match own {
         Some(right) => format!("set extract.watermark.type: {}", right.name()),
         None => "choose a watermark column of type integer, numeric, double precision, timestamp \
                  or date"
@@ -231,14 +230,21 @@ pub fn check_watermark(column: &Column, value_type: WatermarkType) -> Result<(),
     Err(Failure::permanent(Reason::ColumnTypeUnsupported, message, remedy))
 }
 
-const fn watermark_type(type_oid: u32) -> Option<WatermarkType> {
-    match type_oid {
-        oids::INT2 | oids::INT4 | oids::INT8 => Some(WatermarkType::Int),
-        oids::NUMERIC => Some(WatermarkType::Decimal),
-        oids::FLOAT4 | oids::FLOAT8 => Some(WatermarkType::Double),
-        oids::TIMESTAMP | oids::TIMESTAMPTZ => Some(WatermarkType::Timestamp),
-        oids::DATE => Some(WatermarkType::Date),
-        _ => None,
+fn watermark_type(column: &Column) -> Option<WatermarkType> {
+    match column.target {
+        Target::Int16 | Target::Int32 | Target::Int64 => Some(WatermarkType::Int),
+        Target::Decimal { .. } if is_unsigned(column) => Some(WatermarkType::Int),
+        Target::Decimal { .. } => Some(WatermarkType::Decimal),
+        Target::AsText if is_decimal_text(column) => Some(WatermarkType::Decimal),
+        Target::Float32 | Target::Float64 => Some(WatermarkType::Double),
+        Target::Timestamp | Target::TimestampTz => Some(WatermarkType::Timestamp),
+        Target::Date => Some(WatermarkType::Date),
+        Target::AsText
+        | Target::Boolean
+        | Target::Text
+        | Target::Binary
+        | Target::Uuid
+        | Target::Json => None,
     }
 }
 
@@ -253,7 +259,7 @@ pub fn fraction_digits(column: &Column) -> u32 {
 /// # Errors
 /// `ColumnTypeUnsupported`.
 pub fn key_type(column: &Column) -> Result<KeyType, Failure> {
-    KeyType::of(column.type_oid).ok_or_else(|| {
+    KeyType::of(column).ok_or_else(|| {
         Failure::permanent(
             Reason::ColumnTypeUnsupported,
             format!(
@@ -297,14 +303,14 @@ pub fn key_extreme(key_type: KeyType, text: &str) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::columns::Target;
+    use crate::columns::{oids, target_for};
 
     fn relation(oid: u32, schema: &str, table: &str) -> Relation {
         Relation { oid, name: TableName { schema: schema.to_owned(), table: table.to_owned() } }
     }
 
     fn pick(text: &str, candidates: &[Relation]) -> Result<u32, Reason> {
-        let wanted = TableRef::parse(text).expect(text);
+        let wanted = TableRef::parse(Engine::Postgres, text).expect(text);
         pick_table(&wanted, candidates)
             .map(|relation| relation.oid)
             .map_err(|failure| failure.report.reason)
@@ -312,7 +318,7 @@ mod tests {
 
     fn column(type_oid: u32, type_modifier: i32) -> Column {
         let name = "at".to_owned();
-        let target = Target::AsText;
+        let target = target_for(type_oid, type_modifier);
         Column { name, type_oid, type_name: "t".to_owned(), type_modifier, nullable: true, target }
     }
 
@@ -324,13 +330,13 @@ mod tests {
             ("\"a.b\".\"say \"\"hi\"\"\"", Some("a.b"), "say \"hi\""),
             ("sales.\"Orders\"", Some("sales"), "Orders"),
         ] {
-            let read = TableRef::parse(text).expect(text);
+            let read = TableRef::parse(Engine::Postgres, text).expect(text);
             assert_eq!(read.schema.map(|part| part.text).as_deref(), schema);
             assert_eq!(read.table.text, table);
         }
         let long = "x".repeat(64);
         for text in ["", ".", "a.", ".a", "a.b.c", "\"a", "a\"b", "\"a\"b", "\"\"", long.as_str()] {
-            assert!(TableRef::parse(text).is_err(), "{text}");
+            assert!(TableRef::parse(Engine::Postgres, text).is_err(), "{text}");
         }
     }
 

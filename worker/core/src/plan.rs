@@ -5,6 +5,7 @@ use std::fmt;
 use crds::RunId;
 use crds::extract_job::{NullPolicy, WatermarkType};
 use crds::output::{Compression, Output, OutputColumns, RunFolder};
+use crds::source::Engine;
 use crds::tracking::{Mode, Window};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -24,6 +25,9 @@ pub struct Plan {
     pub run: RunId,
     /// Key of the source in the tracking table.
     pub source: String,
+    /// The kind of database: which SQL it takes and how its rows come. Older plans are of Postgres.
+    #[serde(default = "postgres", skip_serializing_if = "is_postgres")]
+    pub engine: Engine,
     /// What kind of run.
     pub mode: Mode,
     /// The table.
@@ -47,6 +51,15 @@ pub struct Plan {
     /// What the manifest asks of the files.
     #[serde(default, skip_serializing_if = "Shape::is_plain")]
     pub shape: Shape,
+}
+
+const fn postgres() -> Engine {
+    Engine::Postgres
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+const fn is_postgres(engine: &Engine) -> bool {
+    matches!(engine, Engine::Postgres)
 }
 
 /// What the manifest asks of the files beyond the table's own columns.

@@ -5,6 +5,7 @@
 use crds::extract_job::WatermarkType;
 use serde::{Deserialize, Serialize};
 
+use crate::columns::{Column, Target, is_unsigned};
 use crate::watermark::Value;
 
 /// Most ranges of one plan, whatever the user asks for: the CRD's own limit.
@@ -38,22 +39,31 @@ impl KeyRange {
 /// Types that can be cut into equal strides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum KeyType {
-    /// `smallint`, `integer`, `bigint`.
+    /// Whole numbers.
     Int,
     /// `date`.
     Date,
-    /// `timestamp`, `timestamptz`.
+    /// `timestamp`, `timestamptz`, `datetime`.
     Timestamp,
 }
 
 impl KeyType {
-    /// The type behind a Postgres oid; `None`: it cannot be cut.
-    pub const fn of(type_oid: u32) -> Option<Self> {
-        match type_oid {
-            20 | 21 | 23 => Some(Self::Int),
-            1082 => Some(Self::Date),
-            1114 | 1184 => Some(Self::Timestamp),
-            _ => None,
+    /// How a column is cut; `None`: it cannot be.
+    pub fn of(column: &Column) -> Option<Self> {
+        match column.target {
+            Target::Int16 | Target::Int32 | Target::Int64 => Some(Self::Int),
+            Target::Date => Some(Self::Date),
+            Target::Timestamp | Target::TimestampTz => Some(Self::Timestamp),
+            Target::Decimal { .. } if is_unsigned(column) => Some(Self::Int),
+            Target::Boolean
+            | Target::Float32
+            | Target::Float64
+            | Target::Decimal { .. }
+            | Target::Text
+            | Target::AsText
+            | Target::Binary
+            | Target::Uuid
+            | Target::Json => None,
         }
     }
 

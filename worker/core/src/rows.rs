@@ -4,55 +4,74 @@
 //! The only module that makes SQL: identifiers are quoted by doubling, and bounds are literals
 //! printed from parsed, typed values, since COPY takes no parameters.
 
+mod mysql;
+pub mod mysql_statements;
 pub mod statements;
 
 use crds::Reason;
 use crds::extract_job::{NullPolicy, WatermarkType};
+use crds::source::Engine;
 use crds::tracking::{Mode, Window};
 
 use crate::columns::{Column, Target, oids};
 use crate::error::Failure;
-use crate::plan::{Plan, PlannedWatermark, TableName};
+use crate::plan::{Plan, TableName};
 use crate::ranges::{KeyRange, KeyType};
 use crate::watermark::Value;
 
 /// An identifier, quoted.
-pub fn quote(identifier: &str) -> String {
-    format!("\"{}\"", identifier.replace('"', "\"\""))
+pub fn quote(engine: Engine, identifier: &str) -> String {
+    match engine {
+        Engine::Postgres => format!("\"{}\"", identifier.replace('"', "\"\"")),
+        Engine::Mysql => format!("`{}`", identifier.replace('`', "``")),
+    }
 }
 
 /// A table, both names quoted.
-pub fn quote_table(table: &TableName) -> String {
-    format!("{}.{}", quote(&table.schema), quote(&table.table))
+pub fn quote_table(engine: Engine, table: &TableName) -> String {
+    format!("{}.{}", quote(engine, &table.schema), quote(engine, &table.table))
 }
 
-/// The statement that reads one range.
+/// The statement that reads one range: COPY for Postgres, a query for MySQL.
 ///
 /// # Errors
 /// `InvalidSpec` where the plan contradicts itself.
-pub fn copy_statement(plan: &Plan, range: &KeyRange) -> Result<String, Failure> {
+pub fn read_statement(plan: &Plan, range: &KeyRange) -> Result<String, Failure> {
     let mut predicates = Vec::new();
     predicates.extend(window_predicate(plan)?);
     predicates.extend(range_predicate(plan, range)?);
-    let select = select(&plan.columns, &plan.table, &predicates);
-    Ok(format!("COPY ({select}) TO STDOUT (FORMAT BINARY)"))
+    let select = select(plan.engine, &plan.columns, &plan.table, &predicates);
+    Ok(match plan.engine {
+        Engine::Postgres => format!("COPY ({select}) TO STDOUT (FORMAT BINARY)"),
+        Engine::Mysql => select,
+    })
 }
 
 /// A query of all columns that gives no row: it takes the lock that the snapshot is held with,
 /// and fails where a column may not be read.
-pub fn hold_statement(columns: &[Column], table: &TableName) -> String {
-    format!("{} LIMIT 0", select(columns, table, &[]))
+pub fn hold_statement(engine: Engine, columns: &[Column], table: &TableName) -> String {
+    match engine {
+        Engine::Postgres => format!("{} LIMIT 0", select(engine, columns, table, &[])),
+        // the catalog does not even show a column that may not be read
+        Engine::Mysql => format!("SELECT * FROM {} LIMIT 0", quote_table(engine, table)),
+    }
 }
 
 /// Greatest and least value of a column, as text.
-pub fn extremes_statement(table: &TableName, column: &str) -> String {
-    let (table, column) = (quote_table(table), quote(column));
-    format!("SELECT max({column})::text, min({column})::text FROM {table}")
+pub fn extremes_statement(engine: Engine, table: &TableName, column: &Column) -> String {
+    let (table, name) = (quote_table(engine, table), quote(engine, &column.name));
+    match engine {
+        Engine::Postgres => format!("SELECT max({name})::text, min({name})::text FROM {table}"),
+        Engine::Mysql => {
+            let text = |extreme: &str| mysql::exact_text(&format!("{extreme}({name})"), column);
+            format!("SELECT {}, {} FROM {table}", text("MAX"), text("MIN"))
+        }
+    }
 }
 
 /// Whether a column has a NULL.
-pub fn null_statement(table: &TableName, column: &str) -> String {
-    let (table, column) = (quote_table(table), quote(column));
+pub fn null_statement(engine: Engine, table: &TableName, column: &str) -> String {
+    let (table, column) = (quote_table(engine, table), quote(engine, column));
     format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE {column} IS NULL)")
 }
 
@@ -83,22 +102,26 @@ pub fn estimate_statement(plan: &Plan) -> Result<String, Failure> {
 fn window_rows(plan: &Plan) -> Result<String, Failure> {
     let predicates = window_predicate(plan)?;
     let filter = predicates.map_or_else(String::new, |predicate| format!(" WHERE {predicate}"));
-    Ok(format!("SELECT 1 FROM {}{filter}", quote_table(&plan.table)))
+    Ok(format!("SELECT 1 FROM {}{filter}", quote_table(plan.engine, &plan.table)))
 }
 
-fn select(columns: &[Column], table: &TableName, predicates: &[String]) -> String {
-    let columns: Vec<_> = columns.iter().map(output).collect();
+fn select(engine: Engine, columns: &[Column], table: &TableName, predicates: &[String]) -> String {
+    let columns: Vec<_> = columns.iter().map(|column| output(engine, column)).collect();
     let filter = if predicates.is_empty() {
         String::new()
     } else {
         format!(" WHERE {}", predicates.join(" AND "))
     };
-    format!("SELECT {} FROM {}{filter}", columns.join(", "), quote_table(table))
+    format!("SELECT {} FROM {}{filter}", columns.join(", "), quote_table(engine, table))
 }
 
-fn output(column: &Column) -> String {
-    let name = quote(&column.name);
-    if column.target == Target::AsText { format!("{name}::text") } else { name }
+fn output(engine: Engine, column: &Column) -> String {
+    let name = quote(engine, &column.name);
+    match engine {
+        Engine::Postgres if column.target == Target::AsText => format!("{name}::text"),
+        Engine::Postgres => name,
+        Engine::Mysql => mysql::output(name, column),
+    }
 }
 
 /// The rows of the window; `None`: all rows of the table.
@@ -108,9 +131,12 @@ fn window_predicate(plan: &Plan) -> Result<Option<String>, Failure> {
     };
     let column = column(plan, &watermark.column)?;
     let window = &plan.window;
-    let low = bound(watermark, window.low.as_deref(), column)?;
-    let high = bound(watermark, window.high.as_deref(), column)?;
-    let name = quote(&column.name);
+    let bound = |text: &Option<String>| {
+        let text = text.as_deref();
+        text.map(|text| typed_literal(plan.engine, watermark.value_type, text, column)).transpose()
+    };
+    let (low, high) = (bound(&window.low)?, bound(&window.high)?);
+    let name = quote(plan.engine, &column.name);
     let at_least = low.as_ref().map(|low| format!("{name} >= {low}"));
     let above = low.map(|low| format!("{name} > {low}"));
     let at_most = high.map(|high| format!("{name} <= {high}"));
@@ -132,14 +158,6 @@ fn window_predicate(plan: &Plan) -> Result<Option<String>, Failure> {
     }))
 }
 
-fn bound(
-    watermark: &PlannedWatermark,
-    text: Option<&str>,
-    column: &Column,
-) -> Result<Option<String>, Failure> {
-    text.map(|text| typed_literal(watermark.value_type, text, column)).transpose()
-}
-
 /// The rows of the range; `None`: all rows of the window.
 fn range_predicate(plan: &Plan, range: &KeyRange) -> Result<Option<String>, Failure> {
     if range.from.is_none() && range.to.is_none() {
@@ -149,13 +167,13 @@ fn range_predicate(plan: &Plan, range: &KeyRange) -> Result<Option<String>, Fail
         return Err(contradiction("ranges without a partition column"));
     };
     let column = column(plan, name)?;
-    let Some(key_type) = KeyType::of(column.type_oid) else {
+    let Some(key_type) = KeyType::of(column) else {
         return Err(contradiction("ranges of a column that cannot be cut"));
     };
-    let name = quote(name);
+    let name = quote(plan.engine, name);
     let side = |text: &Option<String>, operator| {
         text.as_deref()
-            .map(|text| typed_literal(key_type.value_type(), text, column))
+            .map(|text| typed_literal(plan.engine, key_type.value_type(), text, column))
             .transpose()
             .map(|literal| literal.map(|literal| format!("{name} {operator} {literal}")))
     };
@@ -170,13 +188,19 @@ fn column<'a>(plan: &'a Plan, name: &str) -> Result<&'a Column, Failure> {
 }
 
 fn typed_literal(
+    engine: Engine,
     value_type: WatermarkType,
     text: &str,
     column: &Column,
 ) -> Result<String, Failure> {
     let value = Value::parse(value_type, text)
         .map_err(|_| contradiction("a bound that is not of its column's type"))?;
-    Ok(literal(&value, column.type_oid))
+    match engine {
+        Engine::Postgres => Ok(literal(&value, column.type_oid)),
+        Engine::Mysql => {
+            mysql::literal(&value, column).ok_or_else(|| contradiction("a bound out of range"))
+        }
+    }
 }
 
 /// A literal of a type that compares with the column in its own index. Whole numbers are 64 bits

@@ -74,6 +74,44 @@ pub(super) fn decode(bytes: &[u8], precision: u8, scale: i8) -> Result<i128, Fau
     Ok(if sign == NEGATIVE { -value } else { value })
 }
 
+/// Reads plain text of digits as an integer of `scale` digits after the point.
+pub(super) fn decode_text(text: &[u8], precision: u8, scale: i8) -> Result<i128, Fault> {
+    let (negative, digits) = match text {
+        [b'-', rest @ ..] => (true, rest),
+        rest => (false, rest),
+    };
+    let (mut magnitude, mut below, mut any) = (0_u128, None::<i8>, false);
+    for byte in digits {
+        match byte {
+            b'0'..=b'9' => {
+                let digit = u128::from(byte - b'0');
+                if below == Some(scale) {
+                    // beyond the scale nothing but zeros may stand
+                    if digit != 0 {
+                        return Err(Fault::Precision);
+                    }
+                    continue;
+                }
+                magnitude = magnitude
+                    .checked_mul(10)
+                    .and_then(|number| number.checked_add(digit))
+                    .ok_or(Fault::Precision)?;
+                below = below.map(|count| count.saturating_add(1));
+                any = true;
+            }
+            b'.' if below.is_none() => below = Some(0),
+            _ => return Err(Fault::Malformed),
+        }
+    }
+    let missing = u32::try_from(scale - below.unwrap_or(0)).unwrap_or(0);
+    let magnitude = power(missing)
+        .and_then(|power| magnitude.checked_mul(power))
+        .filter(|magnitude| *magnitude < POWERS[usize::from(precision.min(PRECISION_MAX))])
+        .ok_or(Fault::Precision)?;
+    let value = i128::try_from(magnitude).map_err(|_| Fault::Precision)?;
+    if any { Ok(if negative { -value } else { value }) } else { Err(Fault::Malformed) }
+}
+
 /// Sum of the groups, the first of which counts `10^exponent`, the next a ten-thousandth of that.
 fn magnitude(groups: &[u8], mut exponent: i32) -> Result<u128, Fault> {
     if exponent <= SMALL_EXPONENT {

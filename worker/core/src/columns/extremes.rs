@@ -1,7 +1,26 @@
 //! Least and greatest watermark, kept while the rows go by.
 
 use super::faults::Fault;
-use super::{Column, Target, decimal, oids, temporal};
+use super::{Column, Target, decimal, is_decimal_text, temporal};
+
+/// A decoded value, as far as an order is kept of it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) enum Scalar<'a> {
+    /// A whole number.
+    Whole(i64),
+    /// A floating point number.
+    Float(f64),
+    /// A decimal, in units of its last digit.
+    Decimal(i128),
+    /// Days since 1970.
+    Days(i32),
+    /// Microseconds since 1970.
+    Micros(i64),
+    /// A decimal in plain text.
+    Text(&'a [u8]),
+    /// Nothing that a watermark could be.
+    Other,
+}
 
 /// Running minimum and maximum of one column. NULLs are not among them.
 #[derive(Debug)]
@@ -31,7 +50,7 @@ enum Kind {
     Timestamp {
         seen: Option<(i64, i64)>,
     },
-    /// `numeric` without precision, in the database's own text.
+    /// A decimal that 128 bits do not hold, in the database's own text.
     Text {
         seen: Option<(Vec<u8>, Vec<u8>)>,
     },
@@ -49,7 +68,7 @@ impl Extremes {
             Target::Decimal { precision, scale } => Kind::Decimal { precision, scale, seen: None },
             Target::Date => Kind::Date { seen: None },
             Target::Timestamp | Target::TimestampTz => Kind::Timestamp { seen: None },
-            Target::AsText if column.type_oid == oids::NUMERIC => Kind::Text { seen: None },
+            Target::AsText if is_decimal_text(column) => Kind::Text { seen: None },
             Target::AsText
             | Target::Boolean
             | Target::Text
@@ -58,6 +77,22 @@ impl Extremes {
             | Target::Json => return None,
         };
         Some(Self { kind })
+    }
+
+    /// Takes a value that is decoded already.
+    pub(super) fn take(&mut self, value: Scalar<'_>) -> Result<(), Fault> {
+        match (&mut self.kind, value) {
+            (Kind::Whole { seen, .. }, Scalar::Whole(value))
+            | (Kind::Timestamp { seen }, Scalar::Micros(value)) => widen(seen, value),
+            (Kind::Float { seen, .. }, Scalar::Float(value)) if value.is_finite() => {
+                widen(seen, value);
+            }
+            (Kind::Decimal { seen, .. }, Scalar::Decimal(value)) => widen(seen, value),
+            (Kind::Date { seen }, Scalar::Days(value)) => widen(seen, value),
+            (Kind::Text { seen }, Scalar::Text(bytes)) => widen_text(seen, bytes)?,
+            _ => return Err(Fault::Malformed),
+        }
+        Ok(())
     }
 
     /// Takes the wire form of one value.

@@ -18,6 +18,9 @@ pub enum Fault {
     /// A year that the target cannot hold, or the watermark's text cannot name.
     #[error("year out of range")]
     Year,
+    /// A zero or incomplete date of MySQL.
+    #[error("zero or incomplete date")]
+    ZeroDate,
     /// Not UTF-8.
     #[error("invalid UTF-8")]
     Utf8,
@@ -29,6 +32,12 @@ pub enum DecodeError {
     /// The stream is not COPY BINARY as this release knows it.
     #[error("read header of the copy stream")]
     ReadHeader,
+    /// A packet of MySQL that is neither a row nor the end, or a row that is not whole.
+    #[error("read packet of row {row}")]
+    ReadPacket {
+        /// The row.
+        row: u64,
+    },
     /// A row has another number of fields than there are columns.
     #[error("count fields of row {row}: {found} instead of {expected}")]
     CountFields {
@@ -105,6 +114,9 @@ impl DecodeError {
             Self::DecodeValue { fault: Fault::Year, .. } | Self::WriteWatermark { .. } => {
                 "correct the value in the table, or exclude the column"
             }
+            Self::DecodeValue { fault: Fault::ZeroDate, .. } => {
+                "set extract.zeroDates: null or string, or correct the value in the table"
+            }
             Self::DecodeValue { fault: Fault::Utf8, .. } => {
                 "convert the database from SQL_ASCII to UTF8, or exclude the column"
             }
@@ -116,6 +128,7 @@ impl DecodeError {
             }
             Self::HoldRow { .. } => "exclude the column with the largest values",
             Self::ReadHeader
+            | Self::ReadPacket { .. }
             | Self::MeasureValue { .. }
             | Self::ReachEnd { .. }
             | Self::StopAtTrailer { .. } => {
@@ -133,6 +146,7 @@ impl DecodeError {
     pub const fn is_transient(&self) -> bool {
         match self {
             Self::ReadHeader
+            | Self::ReadPacket { .. }
             | Self::MeasureValue { .. }
             | Self::ReachEnd { .. }
             | Self::StopAtTrailer { .. } => true,

@@ -1,17 +1,20 @@
 //! In: wire bytes of a range, in chunks cut anywhere. Out: columns (Arrow builders). Bound: what
 //! the batch budget lets pile up, plus one row that is not whole yet. Fails: [`DecodeError`].
 //!
-//! The mapping table stands here: one row per Postgres type, and everything without a row goes
-//! through the database's own text.
+//! The mapping table of Postgres stands here: one row per type, and everything without a row goes
+//! through the database's own text. MySQL's is in [`mysql`].
 
 use serde::{Deserialize, Serialize};
 
 mod added;
+mod batch;
 mod builder;
+mod copy;
 mod decimal;
 mod decoder;
 mod extremes;
 mod faults;
+pub mod mysql;
 mod schema;
 mod temporal;
 #[cfg(test)]
@@ -27,11 +30,11 @@ pub use schema::{arrow_schema, fingerprint};
 pub struct Column {
     /// Its name, as the catalog has it.
     pub name: String,
-    /// Oid of its type.
+    /// Postgres: oid of its type. MySQL: the code of its [`mysql::Form`].
     pub type_oid: u32,
     /// Its type as the database prints it, such as `numeric(12,2)`.
     pub type_name: String,
-    /// Type modifier, -1 where there is none.
+    /// Postgres: the type's modifier. MySQL: digits after the second. -1 where there is none.
     pub type_modifier: i32,
     /// Whether it may be NULL.
     pub nullable: bool,
@@ -86,8 +89,12 @@ pub enum Target {
 pub enum Fidelity {
     /// The same value in a type of the same meaning.
     Exact,
+    /// The same value in a type that holds more.
+    Widened,
     /// All of the value, as the database's text for it.
     String,
+    /// Something of the value is not kept.
+    Lossy,
 }
 
 impl Target {
@@ -181,4 +188,15 @@ pub fn target_for(type_oid: u32, type_modifier: i32) -> Target {
         return decimal::target(type_modifier);
     }
     TARGETS.iter().find(|(oid, _)| *oid == type_oid).map_or(Target::AsText, |(_, target)| *target)
+}
+
+/// Whether a column holds decimals that are written as the database's text.
+pub(crate) fn is_decimal_text(column: &Column) -> bool {
+    column.target == Target::AsText
+        && (column.type_oid == oids::NUMERIC || column.type_oid == mysql::Form::Decimal.code())
+}
+
+/// Whether a column is `bigint unsigned`: whole numbers that are written as decimals.
+pub(crate) fn is_unsigned(column: &Column) -> bool {
+    column.type_oid == mysql::Form::U64.code()
 }

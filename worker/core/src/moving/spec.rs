@@ -71,7 +71,7 @@ impl OldJob {
             );
         }
         let source = self.source(engine)?;
-        let extract = self.extract()?;
+        let extract = self.extract(engine)?;
         let output = self.output()?;
         let tracking = self.get(Argument::TrackingTableName).map(str::to_owned);
         if self.get(Argument::Fetchsize).is_some() {
@@ -135,16 +135,7 @@ impl OldJob {
     fn engine(&self) -> Result<Engine, Failure> {
         let engine = self.get(Argument::DbEngine).unwrap_or_default().to_ascii_lowercase();
         let known = serde_json::from_value(serde_json::Value::String(engine.clone()));
-        known.map_err(|_| {
-            if engine == "mysql" {
-                invalid(
-                    "db_engine mysql is not yet supported by this release",
-                    "keep the old job for this source until a release supports it",
-                )
-            } else {
-                invalid("db_engine is not one of postgres, mysql", "correct --db_engine")
-            }
-        })
+        known.map_err(|_| invalid("db_engine is not one of postgres, mysql", "correct --db_engine"))
     }
 
     fn tls(&self) -> Result<Tls, Failure> {
@@ -193,9 +184,9 @@ impl OldJob {
         })
     }
 
-    fn extract(&mut self) -> Result<Extract, Failure> {
+    fn extract(&mut self, engine: Engine) -> Result<Extract, Failure> {
         let table = self.get(Argument::ExtractTable).unwrap_or_default().to_owned();
-        TableRef::parse(&table).map_err(|_| {
+        TableRef::parse(engine, &table).map_err(|_| {
             invalid(
                 "extract_table is not <table> or <schema>.<table>",
                 "correct --extract_table; a part that holds a dot is put in double quotes",
@@ -220,6 +211,7 @@ impl OldJob {
             extract_type,
             watermark,
             reingest: reingest.then_some(true),
+            zero_dates: None,
             partition,
         })
     }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::{CONTROL_VERSION, Shape};
+use crate::plan::{CONTROL_VERSION, PlannedWatermark, Shape};
 
 fn column(name: &str, type_oid: u32, target: Target) -> Column {
     let type_name = "t".to_owned();
@@ -11,6 +11,7 @@ fn plan(mode: Mode, low: Option<&str>, high: Option<&str>, null_policy: NullPoli
         version: CONTROL_VERSION,
         run: "01890a5d-ac96-774b-bcce-b302099a8057".parse().expect("a run id"),
         source: "db.t".to_owned(),
+        engine: crds::source::Engine::Postgres,
         mode,
         table: TableName { schema: "public".to_owned(), table: "odd \" name".to_owned() },
         columns: vec![
@@ -40,7 +41,7 @@ fn plan(mode: Mode, low: Option<&str>, high: Option<&str>, null_policy: NullPoli
 }
 
 fn predicate(plan: &Plan, range: &KeyRange) -> String {
-    let statement = copy_statement(plan, range).expect("a statement");
+    let statement = read_statement(plan, range).expect("a statement");
     let inner = statement.strip_prefix("COPY (").expect("COPY");
     let inner = inner.strip_suffix(") TO STDOUT (FORMAT BINARY)").expect("binary");
     let (columns, filter) = inner.split_once("\"odd \"\" name\"").expect("the table");
@@ -103,15 +104,15 @@ fn ranges_take_their_start_and_one_of_them_the_nulls() {
 #[test]
 fn a_bound_that_is_no_value_never_becomes_sql() {
     let evil = plan(Mode::PE, None, Some("2023-01-31'; drop table t; --"), NullPolicy::Fail);
-    assert!(copy_statement(&evil, &KeyRange::whole()).is_err());
+    assert!(read_statement(&evil, &KeyRange::whole()).is_err());
     let all = plan(Mode::FE, None, None, NullPolicy::Fail);
     let range = KeyRange { from: Some("1 OR true".to_owned()), to: None, nulls: false };
-    assert!(copy_statement(&all, &range).is_err());
+    assert!(read_statement(&all, &range).is_err());
 }
 
 #[test]
 fn identifiers_are_quoted_by_doubling() {
-    assert_eq!(quote("a\"; drop table x; --"), "\"a\"\"; drop table x; --\"");
+    assert_eq!(quote(Engine::Postgres, "a\"; drop table x; --"), "\"a\"\"; drop table x; --\"");
 }
 
 #[test]
@@ -125,4 +126,29 @@ fn a_snapshot_id_is_hexadecimal() {
     let text = statements::import_snapshot("00000003-0000001B-1").expect("an id");
     assert_eq!(text, "SET TRANSACTION SNAPSHOT '00000003-0000001B-1'");
     assert_eq!(statements::import_snapshot("x'; drop table t; --"), None);
+}
+
+fn of_mysql(mut plan: Plan) -> Plan {
+    plan.engine = Engine::Mysql;
+    plan.table = TableName { schema: "shop".to_owned(), table: "odd ` name".to_owned() };
+    plan.columns[2].target = Target::AsText;
+    plan
+}
+
+#[test]
+fn mysql_is_asked_in_its_own_words() {
+    let plan = of_mysql(plan(Mode::PE, Some(LOW), Some(HIGH), NullPolicy::Include));
+    let range = KeyRange { from: Some("-5".to_owned()), to: None, nulls: true };
+    assert_eq!(
+        read_statement(&plan, &range).expect("a statement"),
+        "SELECT `id`, `at`, CAST(`shape` AS CHAR) FROM `shop`.`odd `` name` WHERE \
+         (`at` > TIMESTAMP'2023-01-31 10:00:00' AND `at` <= TIMESTAMP'2023-02-28 10:00:00.500000' \
+         OR `at` IS NULL) AND (`id` >= -5 OR `id` IS NULL)"
+    );
+    assert_eq!(quote(Engine::Mysql, "a`; drop table x; -- \\"), "`a``; drop table x; -- \\`");
+    let narrow = column("r", 0, Target::Float32);
+    let literal = |value| mysql::literal(&value, &narrow).expect("a literal");
+    assert_eq!(literal(Value::Double(0.1)), "1.0000000149011612e-1");
+    let beyond = Value::parse(WatermarkType::Date, "10000-01-01");
+    assert!(beyond.is_err() || mysql::literal(&beyond.expect("a date"), &narrow).is_none());
 }

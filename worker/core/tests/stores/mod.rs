@@ -280,6 +280,7 @@ impl Stores {
             version: 1,
             run: order.run,
             source: order.source.clone(),
+            engine: crds::source::Engine::Postgres,
             mode: order.mode,
             table: TableName { schema: "public".to_owned(), table: "orders".to_owned() },
             columns: Vec::new(),

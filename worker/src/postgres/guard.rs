@@ -8,44 +8,23 @@
 use std::time::{Duration, Instant};
 
 use crds::Reason;
-use crds::extract_job::Watermark;
+use crds::source::Engine;
 use crds::tracking::Guard;
 use sqlx::PgConnection;
 use worker_core::bounds::{fraction_digits, watermark_extreme};
-use worker_core::columns::{Column, oids};
+use worker_core::columns::oids;
 use worker_core::error::Failure;
-use worker_core::plan::TableName;
 use worker_core::rows::{self, statements};
 use worker_core::watermark::Value;
 use worker_core::window::{GuardOrder, Held, ServerFacts, Step, guard_order, hold};
 
 use crate::bounds::Pause;
-use crate::sessions::{begin, commit, database_failure, made};
+use crate::database::{Found, Guarded};
+use crate::postgres::sessions::{begin, commit};
+use crate::sessions::{database_failure, made};
 
 /// How often a wait looks again.
 const POLL: Duration = Duration::from_millis(100);
-
-/// The table and column that are guarded.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Guarded<'a> {
-    /// Oid of the table.
-    pub(crate) oid: u32,
-    /// The table.
-    pub(crate) table: &'a TableName,
-    /// The watermark column.
-    pub(crate) column: &'a Column,
-    /// What the manifest says about it.
-    pub(crate) watermark: &'a Watermark,
-}
-
-/// What was found, and what people should know about it.
-#[derive(Debug)]
-pub(crate) struct Found {
-    /// What holds.
-    pub(crate) held: Held,
-    /// Weaknesses, for plan and status.
-    pub(crate) warnings: Vec<String>,
-}
 
 /// Seeks the best guard there is. `pg_prepared_xacts` is read last: the caller takes the snapshot
 /// right after.
@@ -222,7 +201,7 @@ async fn wait(
 /// comes meanwhile is left to the next run.
 async fn maximum(connection: &mut PgConnection, guarded: Guarded<'_>) -> Result<Value, Failure> {
     begin(connection).await?;
-    let statement = rows::extremes_statement(guarded.table, &guarded.column.name);
+    let statement = rows::extremes_statement(Engine::Postgres, guarded.table, guarded.column);
     let (max, _): (Option<String>, Option<String>) = sqlx::query_as(made(statement))
         .fetch_one(&mut *connection)
         .await

@@ -1,0 +1,67 @@
+//! Statement texts for MySQL and MariaDB without a dynamic part. What varies is bound as a
+//! parameter.
+
+/// Pins what changes the meaning or the text of a value, or ends a slow reader. `sql_mode` without
+/// a word: no other quotes, no padding of `char`, and zero dates are shown as they are.
+pub const PIN: [&str; 3] = [
+    "SET time_zone = '+00:00', sql_mode = '', NAMES utf8mb4",
+    "SET SESSION lock_wait_timeout = 30, SESSION wait_timeout = 86400, \
+     SESSION net_read_timeout = 86400, SESSION net_write_timeout = 86400",
+    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
+];
+/// No statement is ended for its length: MySQL's word.
+pub const NO_TIMEOUT_MYSQL: &str = "SET SESSION max_execution_time = 0";
+/// No statement is ended for its length: MariaDB's word.
+pub const NO_TIMEOUT_MARIADB: &str = "SET SESSION max_statement_time = 0";
+/// Which server it is.
+pub const VERSION: &str = "SELECT CONVERT(VERSION() USING utf8mb4)";
+/// Starts a transaction that sees one snapshot, from now on.
+pub const BEGIN_SNAPSHOT: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
+/// Ends a transaction.
+pub const COMMIT: &str = "COMMIT";
+
+/// Whether a version text is MariaDB's.
+pub fn is_mariadb(version: &str) -> bool {
+    version.contains("MariaDB")
+}
+
+/// Tables of a name (one of two spellings, `$2` and `$3`) in a schema (`$1`, or `$4`).
+pub const RELATIONS: &str = "SELECT CONVERT(TABLE_SCHEMA USING utf8mb4), \
+    CONVERT(TABLE_NAME USING utf8mb4), COALESCE(CONVERT(ENGINE USING utf8mb4), ''), \
+    CAST(COALESCE(TABLE_ROWS, -1) AS SIGNED), \
+    CAST(COALESCE(DATA_LENGTH + INDEX_LENGTH, 0) AS SIGNED) \
+    FROM information_schema.TABLES WHERE TABLE_SCHEMA IN (?, ?) AND TABLE_NAME IN (?, ?)";
+
+/// Columns of a table (`$1`, `$2`) in their order.
+pub const COLUMNS: &str = "SELECT CONVERT(COLUMN_NAME USING utf8mb4), \
+    LOWER(CONVERT(DATA_TYPE USING utf8mb4)), CONVERT(COLUMN_TYPE USING utf8mb4), \
+    CAST(NUMERIC_PRECISION AS SIGNED), CAST(NUMERIC_SCALE AS SIGNED), \
+    CAST(DATETIME_PRECISION AS SIGNED), CONVERT(IS_NULLABLE USING utf8mb4) \
+    FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? \
+    ORDER BY ORDINAL_POSITION";
+
+/// Columns of a table (`$1`, `$2`) that MariaDB checks to be JSON, as the check is written.
+pub const JSON_CHECKS: &str = "SELECT CONVERT(CHECK_CLAUSE USING utf8mb4) \
+    FROM information_schema.CHECK_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = ? AND TABLE_NAME = ? \
+    AND CHECK_CLAUSE LIKE 'json\\_valid(%'";
+
+/// The check that MariaDB makes for a column of type `json`.
+pub fn json_check(quoted_column: &str) -> String {
+    format!("json_valid({quoted_column})")
+}
+
+/// Reads the clock in another zone: a parameter, or the server's own.
+pub const SET_ZONE: &str = "SET time_zone = ?";
+/// The zone that a session of the server has unless it asks for another.
+pub const SET_SERVER_ZONE: &str = "SET time_zone = @@GLOBAL.time_zone";
+/// Its name.
+pub const SERVER_ZONE: &str = "SELECT CONVERT(CASE @@GLOBAL.time_zone WHEN 'SYSTEM' \
+    THEN @@system_time_zone ELSE @@GLOBAL.time_zone END USING utf8mb4)";
+/// Back to UTC.
+pub const SET_UTC: &str = "SET time_zone = '+00:00'";
+
+/// The clock less `$1` seconds, in the session's zone. Where that zone's clock goes back within two
+/// hours it is lower still by that jump, since the same readings will come again.
+pub const LAG_CLOCK: &str = "SELECT CAST(LEAST(FROM_UNIXTIME(t.s), \
+    FROM_UNIXTIME(t.s + 3600) - INTERVAL 1 HOUR, FROM_UNIXTIME(t.s + 7200) - INTERVAL 2 HOUR) \
+    AS CHAR) FROM (SELECT UNIX_TIMESTAMP() - ? AS s) t";

@@ -1,0 +1,237 @@
+//! The database as planning asks it: one session, of either engine.
+
+use crds::extract_job::{Extract, Watermark};
+use crds::source::Engine;
+use sqlx::{Connection as _, MySqlConnection, PgConnection};
+use worker_core::bounds::TableRef;
+use worker_core::columns::{Column, Target};
+use worker_core::error::Failure;
+use worker_core::plan::{Plan, TableName};
+use worker_core::rows::{self, statements};
+use worker_core::window::Held;
+
+use crate::bounds::{Pause, Subject};
+use crate::sessions::{Login, database_failure, made};
+use crate::{mysql, postgres, watch};
+
+/// The table and column that are guarded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Guarded<'a> {
+    /// Oid of the table.
+    pub(crate) oid: u32,
+    /// The table.
+    pub(crate) table: &'a TableName,
+    /// The watermark column.
+    pub(crate) column: &'a Column,
+    /// What the manifest says about it.
+    pub(crate) watermark: &'a Watermark,
+}
+
+/// What was found, and what people should know about it.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// What holds.
+    pub(crate) held: Held,
+    /// Weaknesses, for plan and status.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// One session.
+#[derive(Debug)]
+pub(crate) enum Database {
+    /// Of Postgres.
+    Postgres(PgConnection),
+    /// Of MySQL or MariaDB.
+    Mysql(Box<MySqlConnection>),
+}
+
+/// Least and greatest value, as text.
+pub(crate) type Extremes = (Option<String>, Option<String>);
+
+impl Database {
+    /// Logs in.
+    pub(crate) async fn connect(login: &Login, name: &str) -> Result<Self, Failure> {
+        Ok(match login.engine {
+            Engine::Postgres => Self::Postgres(postgres::sessions::connect(login, name).await?),
+            Engine::Mysql => Self::Mysql(Box::new(mysql::sessions::connect(login).await?)),
+        })
+    }
+
+    /// The server's name for the session, where it can be watched by it.
+    pub(crate) async fn backend(&mut self) -> Result<Option<i32>, Failure> {
+        match self {
+            Self::Postgres(connection) => watch::backend(connection).await.map(Some),
+            Self::Mysql(_) => Ok(None),
+        }
+    }
+
+    /// Which it is.
+    pub(crate) const fn engine(&self) -> Engine {
+        match self {
+            Self::Postgres(_) => Engine::Postgres,
+            Self::Mysql(_) => Engine::Mysql,
+        }
+    }
+
+    /// Finds the table and its columns, before the snapshot.
+    pub(crate) async fn look_up(
+        &mut self,
+        wanted: &TableRef,
+        extract: &Extract,
+    ) -> Result<Subject, Failure> {
+        if let Self::Postgres(connection) = self {
+            postgres::sessions::begin(connection).await?;
+        }
+        let subject = self.look_up_again(wanted, extract).await?;
+        if let Self::Postgres(connection) = self {
+            postgres::sessions::commit(connection).await?;
+        }
+        Ok(subject)
+    }
+
+    /// The same inside the snapshot.
+    pub(crate) async fn look_up_again(
+        &mut self,
+        wanted: &TableRef,
+        extract: &Extract,
+    ) -> Result<Subject, Failure> {
+        match self {
+            Self::Postgres(connection) => postgres::catalog::look_up(connection, wanted).await,
+            Self::Mysql(connection) => mysql::catalog::look_up(connection, wanted, extract).await,
+        }
+    }
+
+    /// Seeks the best guard there is.
+    pub(crate) async fn guard(
+        &mut self,
+        guarded: Guarded<'_>,
+        pause: Pause<'_>,
+    ) -> Result<Found, Failure> {
+        match self {
+            Self::Postgres(connection) => postgres::guard::seek(connection, guarded, pause).await,
+            Self::Mysql(connection) => mysql::guard::seek(connection, guarded, pause).await,
+        }
+    }
+
+    /// Begins the transaction that everything after it is read in.
+    pub(crate) async fn take_snapshot(&mut self, subject: &Subject) -> Result<(), Failure> {
+        match self {
+            Self::Postgres(connection) => {
+                postgres::sessions::take_snapshot(connection, subject).await
+            }
+            Self::Mysql(connection) => mysql::sessions::take_snapshot(connection, subject).await,
+        }
+    }
+
+    /// Publishes the snapshot to other sessions; `None` where it cannot be shared.
+    pub(crate) async fn export_snapshot(&mut self) -> Result<Option<String>, Failure> {
+        match self {
+            Self::Postgres(connection) => {
+                let id =
+                    sqlx::query_scalar(statements::EXPORT_SNAPSHOT).fetch_one(connection).await;
+                id.map(Some).map_err(|error| database_failure("export the snapshot", &error))
+            }
+            // held for longer it would only keep the server from purging
+            Self::Mysql(connection) => mysql::sessions::commit(connection).await.map(|()| None),
+        }
+    }
+
+    /// Whether the session answers.
+    pub(crate) async fn answers(&mut self) -> bool {
+        match self {
+            Self::Postgres(connection) => {
+                sqlx::raw_sql(statements::STILL_THERE).execute(connection).await.is_ok()
+            }
+            // nothing hangs on it: the ranges are read by sessions of their own
+            Self::Mysql(_) => true,
+        }
+    }
+
+    /// Says goodbye.
+    pub(crate) async fn close(self) -> Result<(), sqlx::Error> {
+        match self {
+            Self::Postgres(connection) => connection.close().await,
+            Self::Mysql(connection) => connection.close().await,
+        }
+    }
+
+    /// Greatest and least value of a column.
+    pub(crate) async fn extremes(
+        &mut self,
+        table: &TableName,
+        column: &Column,
+    ) -> Result<Extremes, Failure> {
+        let statement = made(rows::extremes_statement(self.engine(), table, column));
+        let answer = match self {
+            Self::Postgres(connection) => sqlx::query_as(statement).fetch_one(connection).await,
+            Self::Mysql(connection) => {
+                let found = sqlx::query_as(statement).fetch_one(&mut **connection).await;
+                found.map(|(max, min)| (shortest(column, max), shortest(column, min)))
+            }
+        };
+        answer.map_err(|error| database_failure("read a column's extremes", &error))
+    }
+
+    /// Whether a query of existence finds something.
+    pub(crate) async fn exists(
+        &mut self,
+        statement: String,
+        action: &str,
+    ) -> Result<bool, Failure> {
+        let query = made(statement);
+        let answer = match self {
+            Self::Postgres(connection) => sqlx::query_scalar(query).fetch_one(connection).await,
+            Self::Mysql(connection) => {
+                let found = sqlx::query_scalar(query).fetch_one(&mut **connection).await;
+                found.map(|found: i64| found != 0)
+            }
+        };
+        answer.map_err(|error| database_failure(action, &error))
+    }
+
+    /// Begins a transaction whose reads see one snapshot.
+    pub(crate) async fn begin_snapshot(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Postgres(connection) => postgres::sessions::begin_snapshot(connection).await,
+            Self::Mysql(connection) => mysql::sessions::begin_snapshot(connection).await,
+        }
+    }
+
+    /// Rows of a plan's window.
+    pub(crate) async fn count(&mut self, plan: &Plan) -> Result<u64, Failure> {
+        let query = sqlx::query_scalar(made(rows::count_statement(plan)?));
+        let rows: Result<i64, _> = match self {
+            Self::Postgres(connection) => query.fetch_one(connection).await,
+            Self::Mysql(connection) => {
+                sqlx::query_scalar(made(rows::count_statement(plan)?)).fetch_one(&mut **connection).await
+            }
+        };
+        let rows = rows.map_err(|error| database_failure("count rows", &error))?;
+        Ok(u64::try_from(rows).unwrap_or_default())
+    }
+
+    /// Rows (-1: unknown) and bytes of the table.
+    pub(crate) async fn size(&mut self, subject: &Subject) -> Result<(i64, i64), Failure> {
+        match self {
+            Self::Postgres(connection) => postgres::catalog::size(connection, subject).await,
+            Self::Mysql(connection) => mysql::catalog::size(connection, subject).await,
+        }
+    }
+
+    /// Rows of the window by the planner; -1 where its answer has no number.
+    pub(crate) async fn estimate(&mut self, plan: &Plan) -> Result<i64, Failure> {
+        match self {
+            Self::Postgres(connection) => postgres::catalog::estimate(connection, plan).await,
+            Self::Mysql(connection) => mysql::catalog::estimate(connection, plan).await,
+        }
+    }
+}
+
+/// MySQL gives the four bytes of a `float` as a double; the watermark has as many digits as the
+/// column.
+fn shortest(column: &Column, text: Option<String>) -> Option<String> {
+    if column.target != Target::Float32 {
+        return text;
+    }
+    text.map(|text| text.parse::<f32>().map_or(text, |number| format!("{number:?}")))
+}

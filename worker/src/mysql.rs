@@ -1,0 +1,10 @@
+//! MySQL and MariaDB: sessions through the driver, the catalog, what guards a window, and our own
+//! reader of rows.
+
+pub(crate) mod catalog;
+pub(crate) mod guard;
+pub(crate) mod rows;
+pub(crate) mod sessions;
+mod framing;
+mod login;
+mod tls;

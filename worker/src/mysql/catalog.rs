@@ -1,0 +1,158 @@
+//! What the catalog of MySQL or MariaDB says about a table.
+
+use std::collections::BTreeSet;
+
+use crds::Reason;
+use crds::extract_job::{Extract, ZeroDates};
+use crds::source::Engine;
+use sqlx::{MySqlConnection, Row as _};
+use worker_core::bounds::{NamePart, Relation, TableRef, pick_table};
+use worker_core::columns::mysql::{SourceType, column_for};
+use worker_core::error::Failure;
+use worker_core::plan::{Plan, TableName};
+use worker_core::rows::{self, mysql_statements as statements};
+
+use crate::bounds::Subject;
+use crate::sessions::{database_failure, made};
+
+/// Name, data type, column type, precision, scale, digits after the second, `YES` if nullable.
+type ColumnRow = (String, String, String, Option<i64>, Option<i64>, Option<i64>, String);
+
+/// Schema, table, storage engine, rows, bytes.
+type TableRow = (String, String, String, i64, i64);
+
+/// Finds the table and its columns. A table without a schema is one of the session's database.
+///
+/// # Errors
+/// `TableNotFound`, `ColumnNotFound`, and what a session may fail with.
+pub(crate) async fn look_up(
+    connection: &mut MySqlConnection,
+    wanted: &TableRef,
+    extract: &Extract,
+) -> Result<Subject, Failure> {
+    let wanted = with_schema(connection, wanted).await?;
+    let found = tables(connection, &wanted).await?;
+    let candidates: Vec<_> = found
+        .iter()
+        .map(|(schema, table, ..)| Relation {
+            oid: 0,
+            name: TableName { schema: schema.clone(), table: table.clone() },
+        })
+        .collect();
+    let relation = pick_table(&wanted, &candidates)?;
+    let storage = found
+        .iter()
+        .find(|(schema, table, ..)| {
+            *schema == relation.name.schema && *table == relation.name.table
+        })
+        .map(|(_, _, storage, ..)| storage.clone());
+    let checks = json_checks(connection, &relation.name).await;
+    let watermark = extract.watermark.as_ref().map(|watermark| watermark.column.as_str());
+    let policy = extract.zero_dates.unwrap_or_default();
+    let rows = columns(connection, &relation.name).await?.into_iter().map(|row| {
+        let (name, data_type, column_type, precision, scale, fraction, nullable) = row;
+        let small = |number: Option<i64>| number.and_then(|number| u32::try_from(number).ok());
+        let source = SourceType {
+            data_type,
+            column_type,
+            precision: small(precision),
+            scale: small(scale),
+            fraction: small(fraction),
+            checked_json: checks
+                .contains(&statements::json_check(&rows::quote(Engine::Mysql, &name))),
+        };
+        // a watermark as text would have no order
+        let policy = match policy {
+            ZeroDates::String if watermark == Some(name.as_str()) => ZeroDates::Fail,
+            policy => policy,
+        };
+        column_for(name, &source, nullable == "YES", policy)
+    });
+    let columns: Vec<_> = rows.collect();
+    if columns.is_empty() {
+        return Err(Failure::permanent(
+            Reason::ColumnNotFound,
+            "the table has no columns that the database user may see",
+            "check extract.table, and GRANT SELECT on the table to the database user",
+        ));
+    }
+    Ok(Subject { relation, columns, storage })
+}
+
+async fn with_schema(
+    connection: &mut MySqlConnection,
+    wanted: &TableRef,
+) -> Result<TableRef, Failure> {
+    if wanted.schema.is_some() {
+        return Ok(wanted.clone());
+    }
+    let database: String = sqlx::query_scalar("SELECT CONVERT(DATABASE() USING utf8mb4)")
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|error| database_failure("read the catalog", &error))?;
+    let schema = Some(NamePart { text: database, quoted: true });
+    Ok(TableRef { schema, table: wanted.table.clone() })
+}
+
+async fn tables(
+    connection: &mut MySqlConnection,
+    wanted: &TableRef,
+) -> Result<Vec<TableRow>, Failure> {
+    let schema = wanted.schema.as_ref().map(NamePart::spellings).unwrap_or_default();
+    let table = wanted.table.spellings();
+    let mut query = sqlx::query_as(statements::RELATIONS);
+    for spellings in [&schema, &table] {
+        let first = spellings.first().cloned().unwrap_or_default();
+        query = query.bind(first.clone()).bind(spellings.get(1).cloned().unwrap_or(first));
+    }
+    let found = query.fetch_all(&mut *connection).await;
+    found.map_err(|error| database_failure("read the catalog", &error))
+}
+
+async fn columns(
+    connection: &mut MySqlConnection,
+    table: &TableName,
+) -> Result<Vec<ColumnRow>, Failure> {
+    let query = sqlx::query_as(statements::COLUMNS).bind(&table.schema).bind(&table.table);
+    let found = query.fetch_all(&mut *connection).await;
+    found.map_err(|error| database_failure("read the catalog", &error))
+}
+
+/// MySQL has no such columns in its catalog, and knows `json` by itself.
+async fn json_checks(connection: &mut MySqlConnection, table: &TableName) -> BTreeSet<String> {
+    let query = sqlx::query_scalar(statements::JSON_CHECKS).bind(&table.schema).bind(&table.table);
+    let found: Result<Vec<String>, _> = query.fetch_all(&mut *connection).await;
+    found.unwrap_or_default().into_iter().collect()
+}
+
+/// Rows (-1: unknown) and bytes of the table, by the statistics.
+pub(crate) async fn size(
+    connection: &mut MySqlConnection,
+    subject: &Subject,
+) -> Result<(i64, i64), Failure> {
+    let TableName { schema, table } = subject.table();
+    let part = |text: &String| NamePart { text: text.clone(), quoted: true };
+    let wanted = TableRef { schema: Some(part(schema)), table: part(table) };
+    let found = tables(connection, &wanted).await?;
+    Ok(found.first().map_or((-1, 0), |(_, _, _, rows, bytes)| (*rows, *bytes)))
+}
+
+/// Rows of the window by the planner; -1 where its answer has no number.
+pub(crate) async fn estimate(
+    connection: &mut MySqlConnection,
+    plan: &Plan,
+) -> Result<i64, Failure> {
+    let answer = sqlx::query(made(rows::estimate_statement(plan)?))
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(|error| database_failure("estimate the window's rows", &error))?;
+    let rows = answer.first().and_then(|row| {
+        let signed = row.try_get::<Option<i64>, _>("rows").ok().flatten();
+        let unsigned = || row.try_get::<Option<u64>, _>("rows").ok().flatten();
+        let text = || row.try_get::<Option<String>, _>("rows").ok().flatten();
+        signed
+            .or_else(|| unsigned().and_then(|rows| i64::try_from(rows).ok()))
+            .or_else(|| text().and_then(|rows| rows.parse().ok()))
+    });
+    Ok(rows.unwrap_or(-1))
+}

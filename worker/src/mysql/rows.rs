@@ -1,0 +1,165 @@
+//! A range as binary rows, read by a blocking thread of its own: the bytes go on as they came, only
+//! the packets' headers are looked at.
+
+use std::io::Read as _;
+use std::net::{Shutdown, TcpStream};
+
+use crds::Reason;
+use mysql_common::constants::ColumnFlags;
+use mysql_common::io::ParseBuf;
+use tokio::runtime::Handle;
+use worker_core::columns::Column;
+use worker_core::columns::mysql::Form;
+use worker_core::error::Failure;
+
+use super::framing::{Frames, Seen};
+use super::login::{self, Session, broken};
+use super::sessions::server_failure;
+use crate::rows::{CHUNK_BYTES, ChunkSender, Read};
+use crate::sessions::{Login, unreachable};
+
+/// Command: prepare a statement.
+const PREPARE: u8 = 0x16;
+/// Command: execute it; its rows come in binary form.
+const EXECUTE: u8 = 0x17;
+
+/// A connection that reads one range.
+#[derive(Debug)]
+pub struct Connection {
+    session: Session,
+}
+
+/// Ends a blocking read from outside, when nobody waits for it any more.
+struct Closing(Option<TcpStream>);
+
+impl Drop for Closing {
+    fn drop(&mut self) {
+        if let Some(socket) = &self.0 {
+            // it may be closed already
+            let _ = socket.shutdown(Shutdown::Both);
+        }
+    }
+}
+
+impl Connection {
+    /// Logs in.
+    ///
+    /// # Errors
+    /// A database reason.
+    pub async fn open(login: &Login) -> Result<Self, Failure> {
+        let login = login.clone();
+        let opened = tokio::task::spawn_blocking(move || login::open(&login)).await;
+        Ok(Self { session: opened.map_err(|_| broke_off())?? })
+    }
+
+    /// Runs the statement and sends what comes.
+    ///
+    /// # Errors
+    /// A database reason.
+    pub async fn read(
+        self,
+        statement: &str,
+        columns: &[Column],
+        chunks: ChunkSender,
+    ) -> Result<Read, Failure> {
+        let _closing = Closing(self.session.socket().try_clone().ok());
+        let (statement, columns) = (statement.to_owned(), columns.to_vec());
+        let runtime = Handle::current();
+        let mut session = self.session;
+        let reading = tokio::task::spawn_blocking(move || {
+            ask(&mut session, &statement, &columns)?;
+            forward(&mut session, &chunks, &runtime)
+        });
+        reading.await.map_err(|_| broke_off())?
+    }
+}
+
+fn broke_off() -> Failure {
+    Failure::permanent(Reason::Internal, "the reader broke off", "report this as a defect")
+}
+
+/// Prepares and executes the statement, and checks that its columns are those of the plan.
+fn ask(session: &mut Session, statement: &str, columns: &[Column]) -> Result<(), Failure> {
+    let prepared = session.command(PREPARE, statement.as_bytes())?;
+    let [_, id @ .., _, _, _, _, _, _, _] = prepared.first_chunk::<12>().ok_or_else(altered)?;
+    let described = usize::from(u16::from_le_bytes([prepared[5], prepared[6]]));
+    if described != columns.len() {
+        return Err(altered());
+    }
+    descriptions(session, described)?;
+    let mut execute = id.to_vec();
+    // no cursor, once
+    execute.extend([0, 1, 0, 0, 0]);
+    let count = session.command(EXECUTE, &execute)?;
+    if count_of(&count) != Some(columns.len()) {
+        return Err(altered());
+    }
+    for (description, column) in descriptions(session, columns.len())?.iter().zip(columns) {
+        let unsigned = description.flags().contains(ColumnFlags::UNSIGNED_FLAG);
+        let form = Form::of(column.type_oid);
+        if !form.comes_as(description.column_type() as u8, unsigned) {
+            return Err(altered());
+        }
+    }
+    Ok(())
+}
+
+/// So many columns' descriptions, and the packet that ends them.
+fn descriptions(
+    session: &mut Session,
+    count: usize,
+) -> Result<Vec<mysql_common::packets::Column>, Failure> {
+    let mut found = Vec::with_capacity(count);
+    for _ in 0..count {
+        let packet = session.receive()?;
+        found.push(ParseBuf(&packet).parse(()).map_err(|_| altered())?);
+    }
+    session.receive()?;
+    Ok(found)
+}
+
+/// A number of one or three bytes: a table has at most 4,096 columns.
+fn count_of(packet: &[u8]) -> Option<usize> {
+    match packet {
+        [0xFC, low, high] => Some(usize::from(u16::from_le_bytes([*low, *high]))),
+        [count @ 0..=0xFA] => Some(usize::from(*count)),
+        _ => None,
+    }
+}
+
+fn altered() -> Failure {
+    Failure::transient(
+        Reason::DatabaseFailed,
+        "the database describes other columns than the plan has: the table was altered",
+        "the next attempt plans with its new columns",
+    )
+}
+
+fn forward(session: &mut Session, chunks: &ChunkSender, runtime: &Handle) -> Result<Read, Failure> {
+    let mut frames = Frames::new();
+    loop {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let mut filled = 0;
+        let mut ended = false;
+        while filled < CHUNK_BYTES && !ended {
+            let count =
+                session.stream.read(&mut chunk[filled..]).map_err(|error| broken(&error))?;
+            if count == 0 {
+                return Err(unreachable("the database closed the connection amid the rows"));
+            }
+            match frames.see(&chunk[filled..filled + count]) {
+                Seen::More => filled += count,
+                Seen::End(at) => {
+                    filled += at;
+                    ended = true;
+                }
+                Seen::Error(number) => return Err(server_failure("read the rows", number)),
+            }
+        }
+        chunk.truncate(filled);
+        let sent = runtime.block_on(chunks.send(chunk));
+        if ended || sent == Read::Unwanted {
+            return Ok(sent);
+        }
+    }
+}

@@ -1,0 +1,6 @@
+//! Postgres: its sessions, its catalog, what guards a window, and its stream of rows.
+
+pub(crate) mod catalog;
+pub(crate) mod guard;
+pub(crate) mod rows;
+pub(crate) mod sessions;
