@@ -21,11 +21,9 @@ fn bad_input_is_refused_with_a_remedy_and_no_secret() -> Result<()> {
             *job.pointer_mut(path).expect("a field") = value;
             job
         };
-        let mut elsewhere = with("/spec/source/database", json!("nope"));
-        elsewhere["spec"]["output"]["uri"] = json!(format!("s3://{}/elsewhere", source.bucket));
-        for (job, reason, remedy) in [
+        for (number, (mut job, reason, remedy)) in [
             (with("/spec/extract/table", json!("nope")), "TableNotFound", "extract.table"),
-            (elsewhere, "DatabaseNotFound", "source.database"),
+            (with("/spec/source/database", json!("nope")), "DatabaseNotFound", "source.database"),
             (with("/spec/source/port", json!(1)), "DatabaseUnreachable", "source.host"),
             (
                 with("/spec/source/tls", json!({ "mode": "insecurePlaintext" })),
@@ -33,7 +31,12 @@ fn bad_input_is_refused_with_a_remedy_and_no_secret() -> Result<()> {
                 "source.tls",
             ),
             (with("/spec/extract/table", json!("x".repeat(65))), "InvalidSpec", "64 characters"),
-        ] {
+        ]
+        .into_iter()
+        .enumerate()
+        {
+            // each names another source, and a prefix belongs to one
+            job["spec"]["output"]["uri"] = json!(format!("s3://{}/bad-{number}", source.bucket));
             let output = source.try_run(&job).await?;
             ensure!(output.code != Some(0), "{reason}: published");
             for words in [reason, remedy] {

@@ -203,7 +203,9 @@ impl Database {
         let rows: Result<i64, _> = match self {
             Self::Postgres(connection) => query.fetch_one(connection).await,
             Self::Mysql(connection) => {
-                sqlx::query_scalar(made(rows::count_statement(plan)?)).fetch_one(&mut **connection).await
+                sqlx::query_scalar(made(rows::count_statement(plan)?))
+                    .fetch_one(&mut **connection)
+                    .await
             }
         };
         let rows = rows.map_err(|error| database_failure("count rows", &error))?;

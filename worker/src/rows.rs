@@ -10,8 +10,8 @@ use worker_core::error::Failure;
 use worker_core::plan::Plan;
 
 use crate::sessions::Login;
-use crate::{mysql, postgres};
 use crate::watch::{self, Progress};
+use crate::{mysql, postgres};
 
 /// Rows travel in chunks of this size, so that threads wake seldom.
 pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
