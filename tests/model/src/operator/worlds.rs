@@ -72,13 +72,6 @@ pub fn known() -> Vec<Scene> {
 pub fn large() -> Vec<Scene> {
     let died = Luck { crashes: 1, ..NONE };
     vec![
-        // together, a cut and a stale copy do not close in time
-        one("operator: all but a stale copy at once", 7, {
-            Luck { twins: 1, cuts: 1, wishes: 1, faults: 1, ..died }
-        }),
-        one("operator: all but a cut at once", 7, {
-            Luck { twins: 1, stale: 1, wishes: 1, faults: 1, ..died }
-        }),
         one(
             "operator: two operators, deletion, a Job is lost",
             5,
@@ -96,6 +89,19 @@ pub fn large() -> Vec<Scene> {
         two("operator: two objects, duplicate, cut", 5, Luck { twins: 1, cuts: 1, ..NONE }),
         two("operator: two objects, crash, cut", 5, Luck { cuts: 1, ..died }),
         two("operator: two objects, wish, stale", 5, Luck { wishes: 1, stale: 1, ..died }),
+    ]
+}
+
+/// Larger still, as [`crate::worlds::beyond`].
+pub fn beyond() -> Vec<Scene> {
+    let died = Luck { crashes: 1, ..NONE };
+    vec![
+        one("operator: all but a stale copy at once", 7, {
+            Luck { twins: 1, cuts: 1, wishes: 1, faults: 1, ..died }
+        }),
+        one("operator: all but a cut at once", 7, {
+            Luck { twins: 1, stale: 1, wishes: 1, faults: 1, ..died }
+        }),
     ]
 }
 
