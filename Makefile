@@ -58,6 +58,12 @@ test: install build lint drift charts ## everything that must pass
 model: ## model-checks the protocol in the large configurations, and prints their counts
 	@cargo run --quiet --locked --package model --bin model
 
+.PHONY: soak
+soak: install ## 50 incremental runs of two tables beside busy writers, with counts (RUNS=n SEED=n)
+	@$(STEP) "build" cargo build --locked --workspace --bins
+	@trap '$(BED)/down.sh test' EXIT; \
+	  TIDEMARK_SOAK_RUNS=$(or $(RUNS),50) TIDEMARK_SOAK_SEED=$(SEED) cargo test --locked --workspace --test soak
+
 .PHONY: images
 images: install build ## builds both images, as archives in the cache
 	@$(STEP) "images" $(BED)/images.sh build $(CARGO_TARGET_DIR)/debug

@@ -24,7 +24,7 @@ max_prepared_transactions = 10
 log_line_prefix = '%m [%p] %q%d %a '
 C
   # Over TCP only with TLS: a product that leaves it out must fail here.
-  printf '%s\n' 'local all all trust' 'hostssl all all 127.0.0.1/32 scram-sha-256' 'hostssl all all 198.18.0.0/15 scram-sha-256' >"$data/pg_hba.conf"
+  printf '%s\n' 'local all all trust' 'local replication all trust' 'hostssl all all 127.0.0.1/32 scram-sha-256' 'hostssl all all 198.18.0.0/15 scram-sha-256' >"$data/pg_hba.conf"
   start postgres setpriv --reuid=postgres --regid=postgres --init-groups --reset-env "$bin/postgres" -D "$data"
 }
 postgres_is_ready() { PGPASSWORD=secret psql -h 127.0.0.1 -p $POSTGRES_PORT -U postgres -Atc 'select 1'; }

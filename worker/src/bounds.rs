@@ -68,7 +68,7 @@ impl Holder {
 }
 
 /// Guards, takes the snapshot, and plans inside it. Pause points, in their order: `before-bound`,
-/// `before-wait` (only where transactions are waited for), `after-bound`, `after-guard`,
+/// `before-wait` and `in-wait` (only where transactions are waited for), `after-bound`, `after-guard`,
 /// `after-snapshot`.
 ///
 /// # Errors

@@ -25,6 +25,12 @@ use crate::sessions::{database_failure, made};
 
 /// How often a wait looks again.
 const POLL: Duration = Duration::from_millis(100);
+/// Seconds that a session may need from the moment that becomes its `now()` until its transaction
+/// can be seen; [`statements::EXACT_CLOCK`] leaves the same.
+const START_S: i64 = 1;
+
+/// An open transaction: process, and virtual id.
+type Open = (i32, String);
 
 /// Seeks the best guard there is. `pg_prepared_xacts` is read last: the caller takes the snapshot
 /// right after.
@@ -44,19 +50,20 @@ pub(crate) async fn seek(
     };
     pause("before-bound").await;
     let found = match order.step {
-        Step::Exact => Some(exact(connection, &zone, guarded).await?),
+        Step::Exact => exact(connection, &zone, guarded).await?,
         Step::Wait => wait(connection, &order, &zone, guarded, pause).await?,
         Step::Nothing => None,
     };
     pause("after-bound").await;
     let prepared = order.step != Step::Nothing && prepared(connection).await?;
-    let mut held =
-        hold(&order, found.filter(|_| !prepared), clock, fraction_digits(guarded.column));
+    // what was found still lowers the lag's bound: others may be open for longer than that
+    let order = GuardOrder { proves: order.proves && !prepared, ..order };
+    let mut held = hold(&order, found, clock, fraction_digits(guarded.column));
+    warnings.extend(explain(&order, facts, &held, found.is_some(), prepared));
     // the zone is then a guess by the server's log: a wrong one puts the bound above late rows
     if is_zoneless(guarded) && guarded.watermark.time_zone.is_none() {
         held.kind = Guard::Unguarded;
     }
-    warnings.extend(explain(&order, facts, &held, found.is_some(), prepared));
     Ok(Found { held, warnings })
 }
 
@@ -159,11 +166,11 @@ async fn exact(
     connection: &mut PgConnection,
     zone: &str,
     guarded: Guarded<'_>,
-) -> Result<Value, Failure> {
+) -> Result<Option<Value>, Failure> {
     begin(connection).await?;
-    let text: String = one(connection, statements::EXACT_CLOCK, Some(zone)).await?;
+    let text: Option<String> = one(connection, statements::EXACT_CLOCK, Some(zone)).await?;
     commit(connection).await?;
-    read_clock(guarded, &text)
+    text.map(|text| read_clock(guarded, &text)).transpose()
 }
 
 /// Reads a bound, then waits until every transaction that was open has ended. `None`: the time
@@ -175,26 +182,31 @@ async fn wait(
     guarded: Guarded<'_>,
     pause: Pause<'_>,
 ) -> Result<Option<Value>, Failure> {
-    let bound = if guarded.watermark.value_type.is_time() {
-        lag_clock(connection, zone, 0, guarded).await?
+    let time = guarded.watermark.value_type.is_time();
+    let bound = if time {
+        lag_clock(connection, zone, START_S, guarded).await?
     } else {
         maximum(connection, guarded).await?
     };
     pause("before-wait").await;
     begin(connection).await?;
-    let open: Vec<String> = sqlx::query_scalar(statements::OPEN_TRANSACTIONS)
+    let mut open: Vec<Open> = sqlx::query_as(statements::OPEN_TRANSACTIONS)
         .fetch_all(&mut *connection)
         .await
         .map_err(|error| database_failure("list open transactions", &error))?;
     commit(connection).await?;
+    pause("in-wait").await;
     let deadline = Instant::now() + Duration::from_secs(order.wait_s);
-    while still_open(connection, &open).await? {
+    loop {
+        open = still_open(connection, &open, time).await?;
+        if open.is_empty() {
+            return Ok(Some(bound));
+        }
         if Instant::now() >= deadline {
             return Ok(None);
         }
         tokio::time::sleep(POLL).await;
     }
-    Ok(Some(bound))
 }
 
 /// The greatest number that is committed; the type's least where there is none, so that what
@@ -212,18 +224,27 @@ async fn maximum(connection: &mut PgConnection, guarded: Guarded<'_>) -> Result<
     watermark_extreme(value_type, &guarded.column.name, text)
 }
 
-async fn still_open(connection: &mut PgConnection, open: &[String]) -> Result<bool, Failure> {
+/// The transactions that are still waited for. All transactions of one message have the same
+/// `now()`, so that for times the sessions are waited for: each must be seen without a transaction
+/// once. (A number is drawn anew by each.)
+async fn still_open(
+    connection: &mut PgConnection,
+    open: &[Open],
+    sessions: bool,
+) -> Result<Vec<Open>, Failure> {
     if open.is_empty() {
-        return Ok(false);
+        return Ok(Vec::new());
     }
+    let (pids, ids): (Vec<i32>, Vec<String>) = open.iter().cloned().unzip();
     begin(connection).await?;
-    let any = sqlx::query_scalar(statements::STILL_OPEN)
-        .bind(open)
-        .fetch_one(&mut *connection)
+    let left = sqlx::query_as(statements::STILL_OPEN)
+        .bind(ids)
+        .bind(if sessions { pids } else { Vec::new() })
+        .fetch_all(&mut *connection)
         .await
         .map_err(|error| database_failure("wait for open transactions", &error))?;
     commit(connection).await?;
-    Ok(any)
+    Ok(left)
 }
 
 async fn prepared(connection: &mut PgConnection) -> Result<bool, Failure> {
@@ -247,6 +268,8 @@ fn explain(
         "a prepared transaction is open in this database"
     } else if order.step == Step::Wait && !found {
         "transactions stayed open for longer than extract.watermark.wait"
+    } else if order.step == Step::Exact && !found {
+        "a session does not show when its transaction began (track_activities is off)"
     } else if !order.proves {
         "the watermark is stamped by the application (extract.watermark.stampedBy)"
     } else {

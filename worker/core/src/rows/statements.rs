@@ -79,10 +79,12 @@ pub const SIZE: &str = "SELECT coalesce(CASE WHEN bool_and(c.reltuples < 0) THEN
     JOIN pg_catalog.pg_class c ON c.oid = t.oid WHERE c.relkind IN ('r', 'm')";
 
 /// What the server can prove: whether it is a replica, whether we see when others' transactions
-/// began, and whether column `$2` of relation `$1` takes its numbers one by one from a sequence
-/// of its own.
+/// began (a session with `track_activities = off` shows it to nobody), and whether column `$2` of
+/// relation `$1` takes its numbers one by one from a sequence of its own.
 pub const GUARD_FACTS: &str = "SELECT pg_catalog.pg_is_in_recovery(), \
-    pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE'), \
+    pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') \
+        AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_stat_activity \
+            WHERE datname = current_database() AND state = 'disabled'), \
     EXISTS (SELECT 1 FROM pg_catalog.pg_depend d \
         JOIN pg_catalog.pg_sequence s ON s.seqrelid = d.objid \
         JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid \
@@ -96,11 +98,17 @@ pub const GUARD_FACTS: &str = "SELECT pg_catalog.pg_is_in_recovery(), \
 
 /// The lower of this statement's clock and the start of the oldest open transaction of this
 /// database, less one second, read in zone `$1`. Where that zone's clock goes back within two
-/// hours it is lower still by that jump, since the same readings will come again.
+/// hours it is lower still by that jump, since the same readings will come again. NULL where a
+/// session does not show its start.
+///
+/// A session at work between two transactions counts from the start of its message: all
+/// transactions of one message have the same `now()`.
 pub const EXACT_CLOCK: &str = "SELECT least(c.at AT TIME ZONE $1, \
     (c.at + '1 hour') AT TIME ZONE $1 - interval '1 hour', \
     (c.at + '2 hours') AT TIME ZONE $1 - interval '2 hours')::text \
-    FROM (SELECT least(min(a.xact_start), statement_timestamp()) - interval '1 second' AS at \
+    FROM (SELECT CASE WHEN bool_or(a.state = 'disabled') THEN NULL ELSE \
+            least(min(coalesce(a.xact_start, CASE WHEN a.state <> 'idle' THEN a.query_start END)), \
+                statement_timestamp()) - interval '1 second' END AS at \
         FROM pg_catalog.pg_stat_activity a \
         WHERE a.datname = current_database() AND a.pid <> pg_catalog.pg_backend_pid() \
         AND a.backend_type IS DISTINCT FROM 'autovacuum worker' \
@@ -128,18 +136,19 @@ pub const SERVER_ZONE: &str = "SELECT coalesce((SELECT substr(s.entry, length('T
             r.setdatabase <> 0 DESC LIMIT 1), \
     current_setting('log_timezone'))";
 
-/// The transactions that are open in this database, without ours and autovacuum's.
-pub const OPEN_TRANSACTIONS: &str = "SELECT l.virtualxid FROM pg_catalog.pg_locks l \
+/// The transactions that are open in this database, without ours and autovacuum's: the process,
+/// and the transaction's virtual id.
+pub const OPEN_TRANSACTIONS: &str = "SELECT l.pid, l.virtualxid FROM pg_catalog.pg_locks l \
     JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
     WHERE l.locktype = 'virtualxid' AND l.granted AND l.virtualxid = l.virtualtransaction \
     AND a.datname = current_database() AND a.usesysid IS NOT NULL \
     AND a.pid <> pg_catalog.pg_backend_pid() \
     AND coalesce(a.application_name, '') NOT LIKE 'tidemark/%'";
 
-/// Whether any of the transactions `$1` is still open.
-pub const STILL_OPEN: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_locks l \
+/// Which of the transactions `$1` are still open, and any transactions of the processes `$2`.
+pub const STILL_OPEN: &str = "SELECT l.pid, l.virtualxid FROM pg_catalog.pg_locks l \
     WHERE l.locktype = 'virtualxid' AND l.granted AND l.virtualxid = l.virtualtransaction \
-    AND l.virtualxid = ANY ($1))";
+    AND (l.virtualxid = ANY ($1) OR l.pid = ANY ($2))";
 
 /// Whether a transaction of this database is prepared: it is in none of the lists above, and its
 /// start is nowhere to be had.

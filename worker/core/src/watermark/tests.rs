@@ -123,6 +123,25 @@ proptest! {
         prop_assert_eq!(again(&a).cmp(&again(&b)), a.cmp(&b));
     }
 
+    /// Neither text nor a floating point number has this order.
+    #[test]
+    fn decimals_of_any_scale_are_ordered_by_value(
+        a in -10_i128.pow(18)..10_i128.pow(18), b in -10_i128.pow(18)..10_i128.pow(18),
+        scales in (0_u32..=18, 0_u32..=18),
+    ) {
+        let read = |unscaled: i128, scale: u32| {
+            parse(WatermarkType::Decimal, &format!("{unscaled}e-{scale}"))
+        };
+        let exact = (a * 10_i128.pow(18 - scales.0)).cmp(&(b * 10_i128.pow(18 - scales.1)));
+        prop_assert_eq!(read(a, scales.0).cmp(&read(b, scales.1)), exact);
+    }
+
+    #[test]
+    fn whole_numbers_that_one_float_stands_for_are_told_apart(number in (1_i64 << 53)..i64::MAX) {
+        let next = parse(WatermarkType::Int, &(number + 1).to_string());
+        prop_assert!(parse(WatermarkType::Int, &number.to_string()) < next);
+    }
+
     #[test]
     fn the_last_whole_tick_is_below_the_clock(micros in any::<i64>(), digits in 0_u32..=6) {
         let clock = Value::Timestamp(micros / 2);
