@@ -19,7 +19,7 @@ const RUNS: u64 = 10;
 /// Writers of a table; each has the keys of its own remainder.
 const WRITERS: u64 = 4;
 /// How long the last rows may take to come.
-const LAST_DEADLINE: Duration = Duration::from_secs(60);
+const LAST_DEADLINE: Duration = Duration::from_mins(1);
 
 /// Chance, from a seed (`splitmix64`).
 #[derive(Debug)]
