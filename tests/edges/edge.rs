@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use crds::extract_job::{ExtractJobSpec, WatermarkType};
-use crds::source::TlsMode;
+use crds::source::{Engine, TlsMode};
 use crds::tracking::{Guard, Mode};
 use futures::future::BoxFuture;
 use harness::{Bed, wait_until};
@@ -21,7 +21,7 @@ use worker::sessions::{Login, SILENCE};
 use worker_core::error::Failure;
 use worker_core::moving::Tls;
 use worker_core::plan::{Plan, PlanOrder};
-use worker_core::rows::copy_statement;
+use worker_core::rows::read_statement;
 use worker_core::watermark;
 
 /// How long rows may take to come once nothing holds them back.
@@ -175,6 +175,7 @@ impl Edge {
 
     pub(crate) fn login(&self, ask: &Ask) -> Login {
         Login {
+            engine: Engine::Postgres,
             host: Bed::IP.to_owned(),
             port: ask.port,
             database: self.database.clone(),
@@ -266,7 +267,7 @@ impl Edge {
         let column = &plan.watermark.as_ref().context("a watermark")?.column;
         let mut rows = Vec::new();
         for range in &plan.ranges {
-            let statement = copy_statement(plan, range)?;
+            let statement = read_statement(plan, range)?;
             let select =
                 statement.strip_prefix("COPY (").and_then(|it| it.split_once(") TO STDOUT"));
             let (select, _) = select.context("a COPY statement")?;

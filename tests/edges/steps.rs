@@ -115,12 +115,12 @@ fn whatever_commits_or_is_prepared_between_two_steps_is_lost_by_no_guard_that_pr
     let (clock, serial) = ("timestamptz not null default now()", "serial");
     Bed::shared()?.run(async {
         let found = try_join_all([
-            every_pair(Who::Sees, time.clone(), clock, End::Commit),
-            every_pair(Who::Sees, time.clone(), clock, End::Prepare),
-            every_pair(Who::Blind, time.clone(), clock, End::Commit),
-            every_pair(Who::Blind, time.clone(), clock, End::Prepare),
-            every_pair(Who::Blind, number.clone(), serial, End::Commit),
-            every_pair(Who::Blind, number.clone(), serial, End::Prepare),
+            Box::pin(every_pair(Who::Sees, time.clone(), clock, End::Commit)),
+            Box::pin(every_pair(Who::Sees, time.clone(), clock, End::Prepare)),
+            Box::pin(every_pair(Who::Blind, time.clone(), clock, End::Commit)),
+            Box::pin(every_pair(Who::Blind, time.clone(), clock, End::Prepare)),
+            Box::pin(every_pair(Who::Blind, number.clone(), serial, End::Commit)),
+            Box::pin(every_pair(Who::Blind, number.clone(), serial, End::Prepare)),
         ])
         .await?;
         // exact, waited, neither: of 15 pairs of six steps, and of 28 of eight
