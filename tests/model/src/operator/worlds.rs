@@ -78,9 +78,6 @@ pub fn large() -> Vec<Scene> {
             Luck { thoughts: 1, deletions: 1, lost_jobs: 1, ..died },
         ),
         one("operator: late duplicate, fault", 4, Luck { twins: 1, faults: 1, ..died }),
-        one("operator: suspend, crash, duplicate", 6, {
-            Luck { suspends: 2, stale: 1, twins: 1, ..died }
-        }),
         one("operator: deletion, crash", 4, Luck { deletions: 1, twins: 1, ..died }),
         two("operator: two objects, crash", 3, died),
         two("operator: two objects, a lease", 4, Luck { ticks: 1, ..NONE }),
@@ -96,6 +93,9 @@ pub fn large() -> Vec<Scene> {
 pub fn beyond() -> Vec<Scene> {
     let died = Luck { crashes: 1, ..NONE };
     vec![
+        one("operator: suspend, crash, duplicate", 6, {
+            Luck { suspends: 2, stale: 1, twins: 1, ..died }
+        }),
         one("operator: all but a stale copy at once", 7, {
             Luck { twins: 1, cuts: 1, wishes: 1, faults: 1, ..died }
         }),
