@@ -242,7 +242,7 @@ fn summary(name: &str, counts: &Counts, ties: &str) -> String {
 async fn equal(source: &SourceFixture, job: &Value, kind: Kind) -> Result<()> {
     source.verify(job).await?;
     let (version, newest) = match kind {
-        Kind::Items => ("k, at", "arg_max(v, at)"),
+        Kind::Items => ("k, \"at\"", "arg_max(v, \"at\")"),
         Kind::Log => ("k", "max(v)"),
     };
     let published = format!(
