@@ -310,31 +310,6 @@ fn a_range_that_cannot_be_read_fails_the_run_names_it_and_publishes_nothing() ->
     })
 }
 
-#[test]
-fn a_pod_that_used_up_its_memory_says_so() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "memory", &[]).await?;
-        let sql = format!(
-            "create table {NAME} (id bigint primary key, name text);
-             insert into {NAME} select 1, repeat('0123456789abcdef', 12000000)"
-        );
-        bed.psql(&release.source.database, &sql).await?;
-        let mut job = release.source.job(NAME, "FE");
-        job["spec"]["retry"] = json!({ "runs": 1 });
-        job["spec"]["worker"] = json!({ "resources": {
-            "requests": { "cpu": "10m", "memory": "64Mi" },
-            "limits": { "cpu": "1", "memory": "64Mi" } } });
-        release.apply(&job).await?;
-        let object = release.condition(NAME, "Failed", STEP).await?;
-        let failed = condition(&object, "Failed");
-        let said = failed["message"].as_str().context("message")?;
-        ensure!(said.contains("memory"), "{failed}");
-        ensure!(release.source.open_uploads().await? == 0, "open uploads");
-        Ok(())
-    })
-}
-
 /// A table with ids from 1, and an incremental extract of it by id in two ranges.
 async fn window_of(release: &Release, until: u32) -> Result<Value> {
     rows(release, 1, until).await?;

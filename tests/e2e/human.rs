@@ -129,6 +129,31 @@ fn pods_log_in_with_what_aws_secrets_manager_keeps() -> Result<()> {
     })
 }
 
+#[test]
+fn a_pod_that_used_up_its_memory_says_so() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let release = Release::new(bed, "memory", &[]).await?;
+        let sql = format!(
+            "create table {NAME} (id bigint primary key, name text);
+             insert into {NAME} select 1, repeat('0123456789abcdef', 12000000)"
+        );
+        bed.psql(&release.source.database, &sql).await?;
+        let mut job = release.source.job(NAME, "FE");
+        job["spec"]["retry"] = json!({ "runs": 1 });
+        job["spec"]["worker"] = json!({ "resources": {
+            "requests": { "cpu": "10m", "memory": "64Mi" },
+            "limits": { "cpu": "1", "memory": "64Mi" } } });
+        release.apply(&job).await?;
+        let object = release.condition(NAME, "Failed", STEP).await?;
+        let failed = condition(&object, "Failed");
+        let said = failed["message"].as_str().context("message")?;
+        ensure!(said.contains("memory"), "{failed}");
+        ensure!(release.source.open_uploads().await? == 0, "open uploads");
+        Ok(())
+    })
+}
+
 async fn rows(release: &Release, from: u32, to: u32) -> Result<()> {
     let sql = format!(
         "create table if not exists {NAME} (id bigint primary key, name text);
