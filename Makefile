@@ -55,12 +55,11 @@ test: install build lint drift charts ## everything that must pass
 	@$(STEP) "table of faults" $(BED)/fault_table.sh $(CARGO_TARGET_DIR)
 
 .PHONY: model
-model: ## model-checks the protocol in the large configurations, and prints their counts
-	@cargo run --quiet --locked --package model --bin model
+model: build ## model-checks the protocol in the large configurations, and prints their counts
+	@$(CARGO_TARGET_DIR)/debug/model
 
 .PHONY: soak
-soak: install ## 50 incremental runs of two tables beside busy writers, with counts (RUNS=n SEED=n)
-	@$(STEP) "build" cargo build --locked --workspace --bins
+soak: install build ## 50 incremental runs of two tables beside busy writers, with counts (RUNS=n SEED=n)
 	@trap '$(BED)/down.sh test' EXIT; \
 	  TIDEMARK_SOAK_RUNS=$(or $(RUNS),50) TIDEMARK_SOAK_SEED=$(SEED) cargo test --locked --workspace --test soak
 
