@@ -67,7 +67,7 @@ pub struct ExtractJobStatus {
     /// Number of its files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<i64>,
-    /// `snapshot`: all ranges were read at one instant.
+    /// `snapshot`: all ranges were read at one instant. `perPartition`: each at its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency: Option<String>,
     /// Columns whose type could not be kept and were written as text.

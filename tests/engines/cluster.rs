@@ -30,6 +30,7 @@ fn ranges_of_mariadb_are_extracted_by_pods_and_published_once() -> Result<()> {
         let status = &object["status"];
         ensure!(status["rows"] == 300_000 && status["files"] == 3, "{status}");
         ensure!(status["partitions"] == json!({ "total": 3, "succeeded": 3, "failed": 0 }), "{status}");
+        ensure!(status["consistency"] == "perPartition", "{status}");
         let sql = "select count(*) n, count(distinct name) names from t";
         let rows = bed.read_parquet(&source.bucket, "events", sql).await?;
         ensure!(rows[0] == json!({ "n": 300_000, "names": 300_000 }), "{}", rows[0]);

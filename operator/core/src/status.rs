@@ -1,6 +1,7 @@
 //! In: what was decided and the last status. Out: the new [`ExtractJobStatus`].
 //! Bound: eight conditions. Fails: never.
 
+use crds::source::Engine;
 use crds::status::{LastSuccess, Partitions, StatusOutcome, StatusWindow};
 use crds::tracking::{Guard, OutcomeResult, Owner, TrackedOutcome};
 use crds::{ConditionType, ExtractJobStatus, Phase, Reason, Report};
@@ -127,11 +128,19 @@ pub fn published(seen: &Observed, result: &OutcomeResult, attempt: u32) -> Extra
         rows: number(result.rows),
         bytes: number(result.bytes),
         files: number(result.files),
-        consistency: Some("snapshot".to_owned()),
+        consistency: Some(consistency(seen.job.spec.source.engine, result.partitions).to_owned()),
         columns_as_text: number(result.columns_as_text),
         last_success: success.or(base.last_success.clone()),
         start_time: base.start_time.clone().or(Some(Time(seen.now))),
         ..base
+    }
+}
+
+/// Sessions of Postgres share a snapshot; those of MySQL cannot, so each range is of its own instant.
+const fn consistency(engine: Engine, ranges: u32) -> &'static str {
+    match engine {
+        Engine::Mysql if ranges > 1 => "perPartition",
+        Engine::Mysql | Engine::Postgres => "snapshot",
     }
 }
 
@@ -198,4 +207,16 @@ pub fn failed(seen: &Observed, owner: &Owner, attempt: u32, report: &Report) -> 
     };
     let status = speak(seen, base, Phase::Failed, Mood::Stalled, report);
     about(seen, status, owner.generation)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_of_mysql_are_not_called_one_snapshot() {
+        assert_eq!(consistency(Engine::Mysql, 2), "perPartition");
+        assert_eq!(consistency(Engine::Mysql, 1), "snapshot");
+        assert_eq!(consistency(Engine::Postgres, 2), "snapshot");
+    }
 }
