@@ -38,9 +38,18 @@ pub fn is_live(pod: &Pod) -> bool {
     !matches!(phase(pod), "Succeeded" | "Failed")
 }
 
-/// Whether a process of the pod ever ran.
+/// Whether a process of the pod ever ran. A pod that is deleted or evicted before it started ends as
+/// Failed too; its container then has an end, but no start (so kubelet 1.34 reports it).
 pub fn has_started(pod: &Pod) -> bool {
-    phase(pod) != "Pending"
+    let ran = |container: &ContainerStatus| {
+        let ended = container.state.as_ref().and_then(|state| state.terminated.as_ref());
+        ended.is_some_and(|ended| ended.started_at.is_some())
+    };
+    match phase(pod) {
+        "Pending" => false,
+        "Failed" => containers(pod).any(ran),
+        _ => true,
+    }
 }
 
 fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {

@@ -3,7 +3,9 @@
 use crds::condition::{Exit, Reason};
 use crds::tracking::{RunState, Todo, TrackedOutcome};
 use crds::{Phase, Report};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use operator_core::{Decision, Effect};
+use serde_json::json;
 
 use crate::world::{World, order, run_item, task};
 
@@ -272,6 +274,29 @@ fn coordinator_that_never_started_makes_room_once_the_object_is_mended() {
         assert!(made.len() == 1 && !made[0].contains("settle"), "{made:?}");
         assert_eq!((world.status().attempt, world.status().retry), (Some(2), None));
     }
+}
+
+/// The kubelet reports a pod that is deleted before it started as Failed, while its Job goes.
+#[test]
+fn coordinator_that_made_room_is_not_taken_for_lost_while_it_goes() {
+    let mut world = started();
+    world.edit(|job| job.spec.retry = None);
+    world.pass(31);
+    let job = world.last(0).expect("coordinator");
+    // what the server does in the foreground while the pod ends
+    let name = job.metadata.name.clone().expect("name");
+    world.named(&name).expect("Job").metadata.deletion_timestamp = Some(Time(world.now));
+    let ended = json!({ "exitCode": 137, "reason": "ContainerStatusUnknown", "startedAt": null });
+    let container = json!({
+        "name": "tidemark", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+        "state": { "terminated": ended },
+    });
+    world.pod(&job, json!({ "phase": "Failed", "containerStatuses": [container] }));
+    let decision = world.step();
+    assert!(decision.effects.is_empty(), "{decision:?}");
+    world.delete(&name);
+    let made = created(&world.step());
+    assert!(made.len() == 1 && !made[0].contains("settle"), "{made:?}");
 }
 
 #[test]

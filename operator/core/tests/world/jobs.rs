@@ -96,11 +96,13 @@ impl World {
     /// The Job's pod ends with this code and report, and the Job fails.
     pub(crate) fn fails(&mut self, job: &Job, exit: Exit, report: Option<&Report>) {
         let message = report.map(|report| serde_json::to_string(report).expect("report"));
+        let terminated =
+            json!({ "exitCode": exit.code(), "message": message, "startedAt": Time(self.now) });
         let ended = json!({
             "phase": "Failed",
             "containerStatuses": [{
                 "name": "tidemark", "image": "", "imageID": "", "ready": false, "restartCount": 0,
-                "state": { "terminated": { "exitCode": exit.code(), "message": message } },
+                "state": { "terminated": terminated },
             }],
         });
         self.pod(job, ended);

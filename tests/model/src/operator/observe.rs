@@ -6,7 +6,7 @@ use crds::condition::Exit;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::OwnerReference;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use operator_core::decide::Look;
 use operator_core::observed::{Observed, ServiceAccountSeen, Tracking, TrackingRead};
 use operator_core::{Decision, Step};
@@ -103,7 +103,7 @@ fn pod(job: &Job, life: Life) -> Option<Pod> {
             let phase = if code == 0 { "Succeeded" } else { "Failed" };
             json!({ "phase": phase, "containerStatuses": [{
                 "name": "tidemark", "image": "", "imageID": "", "ready": false, "restartCount": 0,
-                "state": { "terminated": { "exitCode": code } },
+                "state": { "terminated": { "exitCode": code, "startedAt": Time(now(0)) } },
             }] })
         }
     };
