@@ -148,6 +148,26 @@ fn what_a_dead_run_left_goes_once_it_is_older_than_the_grace() {
 }
 
 #[test]
+fn folders_without_a_plan_stay_and_hold_nothing_up() {
+    let mut stores = Stores::new();
+    for number in 0..150_u128 {
+        let run = uuid::Uuid::from_u128(number);
+        stores.objects.insert(format!("orders/_tidemark/{run}/tasks/0.json"), Vec::new());
+    }
+    stores.drive(hold(task("a", 1, ExtractType::PE)), 4);
+    let dead = stores.run().unwrap().run;
+    stores.drive(settle(1), usize::MAX).unwrap();
+    stores.drive(hold(task("a", 2, ExtractType::PE)), usize::MAX).unwrap();
+    for _ in 0..10 {
+        stores.now += GRACE_SECONDS + 1;
+        stores.drive(settle(2), usize::MAX).unwrap();
+    }
+    assert!(!stores.runs_seen().contains(&dead), "the dead run goes");
+    assert_eq!(stores.runs_seen().len(), 151, "whose the others are cannot be told");
+    stores.check();
+}
+
+#[test]
 fn a_sweep_keeps_the_chain_and_what_is_still_to_be_removed() {
     let mut stores = Stores::new();
     let long = u64::try_from(10 * GRACE_SECONDS).unwrap();

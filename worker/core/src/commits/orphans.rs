@@ -70,13 +70,23 @@ pub(super) fn kept(
 ) -> (Carrier, Act) {
     // another source, or one of the same key in another table: its runs are not ours to judge
     let Some(kept) = kept else { return end(carrier, after) };
-    let dead = runs.into_iter().filter(|run| !kept.contains(run));
-    let dead: Vec<RunId> = dead.take(RUNS_MAX).collect();
+    let dead = some(runs.into_iter().filter(|run| !kept.contains(run)).collect(), carrier.now);
     if dead.is_empty() {
         return end(carrier, after);
     }
     let uri = carrier.task().spec.output.uri.clone();
     carrier.go(Phase::Finding(after), Act::ReadOrphans { uri, runs: dead })
+}
+
+/// As many as one process removes. Where there are more it begins now here, now there: folders without
+/// a plan stay, and must not hold up for ever what comes after them.
+fn some(mut dead: Vec<RunId>, now: i64) -> Vec<RunId> {
+    if dead.len() > RUNS_MAX {
+        let begin = usize::try_from(now).unwrap_or(0) % dead.len();
+        dead.rotate_left(begin);
+        dead.truncate(RUNS_MAX);
+    }
+    dead
 }
 
 /// Only what its plan says is this source's.

@@ -64,7 +64,7 @@ impl Stores {
             now: 1_700_000_000,
             began: 1_700_000_000,
             heads: BTreeSet::new(),
-            runs: 0,
+            runs: 1 << 64,
         }
     }
 
