@@ -63,6 +63,11 @@ soak: install build ## 50 incremental runs of two tables beside busy writers, wi
 	@trap '$(BED)/down.sh test' EXIT; \
 	  TIDEMARK_SOAK_RUNS=$(or $(RUNS),50) TIDEMARK_SOAK_SEED=$(SEED) cargo test --locked --workspace --test soak
 
+.PHONY: sweep
+sweep: install build ## kills runs of all kinds at each write of the protocol, and loses each reply
+	@trap '$(BED)/down.sh test' EXIT; \
+	  TIDEMARK_SWEEP=whole cargo test --locked --workspace --test sweep -- --nocapture
+
 .PHONY: images
 images: install build ## builds both images, as archives in the cache
 	@$(STEP) "images" $(BED)/images.sh build $(CARGO_TARGET_DIR)/debug
