@@ -100,6 +100,10 @@ pub struct ExtractJobSpec {
     "!has(self.reingest) || !self.reingest || has(self.watermark)",
     "reingest sets the watermark anew: set extract.watermark.column and .type, or use type FE without reingest"
 ))]
+#[x_kube(validation = (
+    "!has(self.columns) || !has(self.excludeColumns)",
+    "extract.columns says what is taken: leave excludeColumns out"
+))]
 pub struct Extract {
     /// The table: `schema.table` or `table`; a part that holds a dot is put in double quotes.
     #[schemars(length(min = 1, max = 257))]
@@ -118,6 +122,20 @@ pub struct Extract {
     /// Take the table from its beginning and replace what is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reingest: Option<bool>,
+    /// The columns to take, all when left out; they are written in the table's order. Watermark and
+    /// partition column must be among them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "column_names")]
+    pub columns: Option<Vec<String>>,
+    /// The columns to leave out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "column_names")]
+    pub exclude_columns: Option<Vec<String>>,
+    /// A condition of the database's own SQL: the run takes the table as if it had no other rows. The
+    /// operator must allow it.
+    #[serde(rename = "where", default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 4096))]
+    pub filter: Option<String>,
     /// What to do about dates such as `0000-00-00` and `2023-00-15`, which MySQL stores and no
     /// calendar has: `fail` (when left out) names the column and row; `null` writes NULL;
     /// `string` writes all columns of type date, datetime and timestamp but the watermark as text.
@@ -126,6 +144,18 @@ pub struct Extract {
     /// How the table is cut into ranges, one pod each; one range when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<Partition>,
+}
+
+/// Names, each once.
+fn column_names(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "nullable": true,
+        "minItems": 1,
+        "maxItems": 1600,
+        "x-kubernetes-list-type": "set",
+        "items": { "type": "string", "minLength": 1, "maxLength": 64 },
+    })
 }
 
 /// What to do about zero and incomplete dates.

@@ -51,6 +51,9 @@ fn version_1(spec: &ExtractJobSpec) -> Map<String, Value> {
     put("reingest", json!(extract.reingest.filter(|wanted| *wanted)));
     put("uri", json!(spec.output.uri));
     put("zeroDates", json!(extract.zero_dates));
+    put("extract.columns", json!(extract.columns));
+    put("extract.excludeColumns", json!(extract.exclude_columns));
+    put("where", json!(extract.filter));
     let columns = spec.output.columns.as_ref();
     put("columns", json!(columns.filter(|columns| columns.names().next().is_some())));
     if let Some(watermark) = &extract.watermark {

@@ -52,6 +52,9 @@ pub(crate) struct Flags {
     /// Lets a manifest ask for a connection without TLS.
     #[arg(long, env = "ALLOW_INSECURE_PLAINTEXT", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub(crate) allow_insecure_plaintext: bool,
+    /// Lets a manifest hold SQL of its own, as extract.where.
+    #[arg(long, env = "ALLOW_WHERE", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) allow_where: bool,
     /// Tracking table of objects that name none.
     #[arg(long, env = "TRACKING_TABLE")]
     pub(crate) tracking_table: Option<String>,
@@ -182,6 +185,7 @@ impl Flags {
             resources: self.worker_resources.clone(),
             settle_resources: self.settle_resources.clone(),
             allow_insecure_plaintext: self.allow_insecure_plaintext,
+            allow_where: self.allow_where,
             tracking: TrackingSettings {
                 table: word(self.tracking_table.as_ref()),
                 region: word(self.tracking_region.as_ref()),
@@ -224,7 +228,7 @@ mod tests {
     fn defaults_of_flags_are_those_of_the_decisions() {
         let flags = Flags::parse_from(["tidemark-operator", "--worker-image", "image"]);
         assert_eq!(format!("{:?}", flags.settings().timing), format!("{:?}", Timing::default()));
-        assert!(!flags.allow_insecure_plaintext);
+        assert!(!flags.allow_insecure_plaintext && !flags.allow_where);
         assert!(flags.namespaces().is_empty());
     }
 

@@ -153,7 +153,10 @@ async fn plan(
     found: Found,
 ) -> Result<Plan, Failure> {
     let watermark = extract.watermark.as_ref();
-    let observed = observe(database, subject, watermark, order).await?;
+    if let Some(filter) = &extract.filter {
+        database.check_filter(subject.table(), filter).await?;
+    }
+    let observed = observe(database, subject, extract, order).await?;
     let window = match (order.mode, watermark) {
         (Mode::PE | Mode::Reingest, Some(watermark)) => {
             window::choose(order, watermark.value_type, observed, &found.held)?
@@ -178,6 +181,7 @@ async fn plan(
         table: subject.table().clone(),
         columns: subject.columns.clone(),
         watermark: watermark.map(planned).transpose()?,
+        filter: extract.filter.clone(),
         warnings: warnings(subject, order, &window, found.warnings),
         window,
         partition_column: cut.map(|cut| cut.column.name.clone()),
@@ -225,18 +229,20 @@ fn warnings(
 async fn observe(
     database: &mut Database,
     subject: &Subject,
-    watermark: Option<&Watermark>,
+    extract: &Extract,
     order: &PlanOrder,
 ) -> Result<Observed, Failure> {
     let mut observed = Observed { max: None, null_rows: false };
-    let Some(watermark) = watermark else {
+    let filter = extract.filter.as_deref();
+    let Some(watermark) = &extract.watermark else {
         return Ok(observed);
     };
     let column = subject.watermark(watermark)?;
     let policy = watermark.null_policy.unwrap_or_default();
     let bounded = order.mode != Mode::FE || order.low.is_some() || order.high.is_some();
     if bounded && column.nullable && policy != NullPolicy::Exclude {
-        let statement = rows::null_statement(database.engine(), subject.table(), &column.name);
+        let engine = database.engine();
+        let statement = rows::null_statement(engine, subject.table(), &column.name, filter);
         observed.null_rows = database.exists(statement, "look for rows without watermark").await?;
     }
     if observed.null_rows && policy == NullPolicy::Fail {
@@ -248,7 +254,7 @@ async fn observe(
         ));
     }
     if order.mode != Mode::FE {
-        let (max, min) = database.extremes(subject.table(), column).await?;
+        let (max, min) = database.extremes(subject.table(), column, filter).await?;
         let read = |text: &String| watermark_extreme(watermark.value_type, &column.name, text);
         // NaN and the infinities, which only Postgres has
         if database.engine() == Engine::Postgres {
@@ -291,7 +297,8 @@ async fn cut_ranges(
     let span = match ends {
         (Some(least), Some(greatest)) => Some((least, greatest)),
         (least, greatest) => {
-            let (max, min) = database.extremes(&plan.table, cut.column).await?;
+            let (max, min) =
+                database.extremes(&plan.table, cut.column, plan.filter.as_deref()).await?;
             let read = |text: Option<String>| text.and_then(|text| key_extreme(key_type, &text));
             least.or_else(|| read(min)).zip(greatest.or_else(|| read(max)))
         }

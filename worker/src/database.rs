@@ -1,5 +1,6 @@
 //! The database as planning asks it: one session, of either engine.
 
+use crds::Reason;
 use crds::extract_job::{Extract, Watermark};
 use crds::source::Engine;
 use sqlx::{Connection as _, MySqlConnection, PgConnection};
@@ -8,6 +9,7 @@ use worker_core::columns::{Column, Target};
 use worker_core::error::Failure;
 use worker_core::plan::{Plan, TableName};
 use worker_core::rows::{self, statements};
+use worker_core::selection;
 use worker_core::window::Held;
 
 use crate::bounds::{Pause, Subject};
@@ -95,10 +97,12 @@ impl Database {
         wanted: &TableRef,
         extract: &Extract,
     ) -> Result<Subject, Failure> {
-        match self {
-            Self::Postgres(connection) => postgres::catalog::look_up(connection, wanted).await,
-            Self::Mysql(connection) => mysql::catalog::look_up(connection, wanted, extract).await,
-        }
+        let found = match self {
+            Self::Postgres(connection) => postgres::catalog::look_up(connection, wanted).await?,
+            Self::Mysql(connection) => mysql::catalog::look_up(connection, wanted, extract).await?,
+        };
+        let columns = selection::select(found.columns, extract)?;
+        Ok(Subject { columns, named: extract.columns.is_some(), ..found })
     }
 
     /// Seeks the best guard there is.
@@ -155,13 +159,48 @@ impl Database {
         }
     }
 
-    /// Greatest and least value of a column.
+    /// Whether the database understands `extract.where`.
+    pub(crate) async fn check_filter(
+        &mut self,
+        table: &TableName,
+        filter: &str,
+    ) -> Result<(), Failure> {
+        selection::check_filter(filter)?;
+        let statement = made(rows::filter_statement(self.engine(), table, filter));
+        let answer = match self {
+            Self::Postgres(connection) => {
+                sqlx::query(statement).execute(connection).await.map(|_| ())
+            }
+            Self::Mysql(connection) => {
+                sqlx::query(statement).execute(&mut **connection).await.map(|_| ())
+            }
+        };
+        answer.map_err(|error| {
+            let failure = database_failure("try extract.where", &error);
+            let of_the_text = matches!(
+                failure.report.reason,
+                Reason::DatabaseFailed | Reason::ColumnNotFound | Reason::TableNotFound
+            );
+            if error.as_database_error().is_none() || !of_the_text {
+                return failure;
+            }
+            Failure::permanent(
+                Reason::InvalidSpec,
+                format!("extract.where is refused: {}", failure.report.message),
+                "correct it: a condition over columns of this table, in the database's own SQL, which \
+                 is true or false of each row",
+            )
+        })
+    }
+
+    /// Greatest and least value of a column, in the rows that `filter` leaves.
     pub(crate) async fn extremes(
         &mut self,
         table: &TableName,
         column: &Column,
+        filter: Option<&str>,
     ) -> Result<Extremes, Failure> {
-        let statement = made(rows::extremes_statement(self.engine(), table, column));
+        let statement = made(rows::extremes_statement(self.engine(), table, column, filter));
         let answer = match self {
             Self::Postgres(connection) => sqlx::query_as(statement).fetch_one(connection).await,
             Self::Mysql(connection) => {

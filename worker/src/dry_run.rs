@@ -93,6 +93,9 @@ fn show(plan: &Plan) -> Result<(), Failure> {
         guard.to_lowercase(),
         if window.empty { " (nothing to take)" } else { "" }
     ))?;
+    if let Some(filter) = &plan.filter {
+        print(&format!("where      {filter}"))?;
+    }
     print(&format!("rows       {} in the table, estimated", plan.estimated_rows))?;
     print(&format!("columns    {}", plan.columns.len()))?;
     for column in &plan.columns {

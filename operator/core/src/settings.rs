@@ -24,6 +24,8 @@ pub struct Settings {
     pub worker_env: Vec<(String, String)>,
     /// Whether a manifest may ask for a connection without TLS.
     pub allow_insecure_plaintext: bool,
+    /// Whether a manifest may hold SQL of its own.
+    pub allow_where: bool,
     /// Where watermarks are kept.
     pub tracking: TrackingSettings,
     /// Every duration of the operator.

@@ -38,6 +38,13 @@ pub fn valid(job: &ExtractJob, settings: &Settings) -> Result<ValidExtractJob, R
             "use verifyFull with source.tls.caRef, or start the operator with --allow-insecure-plaintext",
         ));
     }
+    if job.spec.extract.filter.is_some() && !settings.allow_where {
+        return Err(Report::new(
+            Reason::InvalidSpec,
+            "extract.where is SQL of the manifest's own, which this operator does not allow",
+            "make a view of those rows, or start the operator with --allow-where",
+        ));
+    }
     let owner = owner(job).ok_or_else(|| {
         Report::new(Reason::Internal, "the request of the object cannot be hashed", "")
     })?;

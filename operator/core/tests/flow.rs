@@ -350,3 +350,16 @@ fn end_of_an_older_request_is_not_taken_for_the_present_one() {
     assert_eq!(created(&world.step()), 1);
     assert_eq!(world.status().observed_generation, Some(2));
 }
+
+#[test]
+fn sql_of_the_manifests_own_runs_only_where_the_operator_allows_it() {
+    let mut world = World::new();
+    world.edit(|job| job.spec.extract.filter = Some("id > 5".to_owned()));
+    assert!(world.step().effects.iter().all(|effect| !matches!(effect, Effect::CreateJob(_))));
+    let stalled = world.status().conditions.into_iter().find(|one| one.type_ == "Stalled");
+    let stalled = stalled.expect("Stalled");
+    assert_eq!(stalled.reason, "InvalidSpec");
+    assert!(stalled.message.contains("--allow-where") && !stalled.message.contains("id > 5"));
+    world.settings.allow_where = true;
+    assert!(world.step().effects.iter().any(|effect| matches!(effect, Effect::CreateJob(_))));
+}

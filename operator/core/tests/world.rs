@@ -63,6 +63,7 @@ pub(crate) fn settings() -> Settings {
         resources: resources("1Gi"),
         settle_resources: resources("256Mi"),
         allow_insecure_plaintext: false,
+        allow_where: false,
         tracking: TrackingSettings { table: Some("marks".to_owned()), ..Default::default() },
         timing: Timing::default(),
     }

@@ -56,6 +56,7 @@ pub(crate) fn plan(
             value_type: WatermarkType::Int,
             null_policy: NullPolicy::Fail,
         }),
+        filter: None,
         shape: Shape::default(),
         window: window.clone(),
         partition_column: Some("id".to_owned()),

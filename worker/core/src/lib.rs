@@ -5,6 +5,7 @@ pub mod plan;
 pub mod watermark;
 pub mod window;
 pub mod bounds;
+pub mod selection;
 pub mod ranges;
 pub mod rows;
 pub mod columns;

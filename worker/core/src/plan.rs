@@ -36,6 +36,9 @@ pub struct Plan {
     pub columns: Vec<Column>,
     /// The watermark column, if the run has one.
     pub watermark: Option<PlannedWatermark>,
+    /// `extract.where`: the table is taken as if it had no other rows.
+    #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
+    pub filter: Option<String>,
     /// The window.
     pub window: Window,
     /// The column that `ranges` cut, if any.

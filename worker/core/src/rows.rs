@@ -37,8 +37,7 @@ pub fn quote_table(engine: Engine, table: &TableName) -> String {
 /// # Errors
 /// `InvalidSpec` where the plan contradicts itself.
 pub fn read_statement(plan: &Plan, range: &KeyRange) -> Result<String, Failure> {
-    let mut predicates = Vec::new();
-    predicates.extend(window_predicate(plan)?);
+    let mut predicates = window_predicates(plan)?;
     predicates.extend(range_predicate(plan, range)?);
     let select = select(plan.engine, &plan.columns, &plan.table, &predicates);
     Ok(match plan.engine {
@@ -48,18 +47,31 @@ pub fn read_statement(plan: &Plan, range: &KeyRange) -> Result<String, Failure> 
 }
 
 /// A query of all columns that gives no row: it takes the lock that the snapshot is held with,
-/// and fails where a column may not be read.
-pub fn hold_statement(engine: Engine, columns: &[Column], table: &TableName) -> String {
+/// and fails where a column may not be read. `named`: the manifest names each of them.
+pub fn hold_statement(
+    engine: Engine,
+    columns: &[Column],
+    table: &TableName,
+    named: bool,
+) -> String {
     match engine {
-        Engine::Postgres => format!("{} LIMIT 0", select(engine, columns, table, &[])),
         // the catalog does not even show a column that may not be read
-        Engine::Mysql => format!("SELECT * FROM {} LIMIT 0", quote_table(engine, table)),
+        Engine::Mysql if !named => format!("SELECT * FROM {} LIMIT 0", quote_table(engine, table)),
+        Engine::Postgres | Engine::Mysql => {
+            format!("{} LIMIT 0", select(engine, columns, table, &[]))
+        }
     }
 }
 
-/// Greatest and least value of a column, as text.
-pub fn extremes_statement(engine: Engine, table: &TableName, column: &Column) -> String {
-    let (table, name) = (quote_table(engine, table), quote(engine, &column.name));
+/// Greatest and least value of a column, as text, in the rows that `filter` leaves.
+pub fn extremes_statement(
+    engine: Engine,
+    table: &TableName,
+    column: &Column,
+    filter: Option<&str>,
+) -> String {
+    let name = quote(engine, &column.name);
+    let table = format!("{}{}", quote_table(engine, table), where_clause(&condition(filter)));
     match engine {
         Engine::Postgres => format!("SELECT max({name})::text, min({name})::text FROM {table}"),
         Engine::Mysql => {
@@ -69,10 +81,37 @@ pub fn extremes_statement(engine: Engine, table: &TableName, column: &Column) ->
     }
 }
 
-/// Whether a column has a NULL.
-pub fn null_statement(engine: Engine, table: &TableName, column: &str) -> String {
-    let (table, column) = (quote_table(engine, table), quote(engine, column));
-    format!("SELECT EXISTS (SELECT 1 FROM {table} WHERE {column} IS NULL)")
+/// Whether a column has a NULL in the rows that `filter` leaves.
+pub fn null_statement(
+    engine: Engine,
+    table: &TableName,
+    column: &str,
+    filter: Option<&str>,
+) -> String {
+    let mut predicates = condition(filter);
+    predicates.push(format!("{} IS NULL", quote(engine, column)));
+    let (table, filter) = (quote_table(engine, table), where_clause(&predicates));
+    format!("SELECT EXISTS (SELECT 1 FROM {table}{filter})")
+}
+
+/// A query that gives no row, and fails where the database does not understand `filter`.
+pub fn filter_statement(engine: Engine, table: &TableName, filter: &str) -> String {
+    let (table, filter) = (quote_table(engine, table), where_clause(&condition(Some(filter))));
+    format!("SELECT 1 FROM {table}{filter} LIMIT 0")
+}
+
+/// `extract.where`, which [`crate::selection::check_filter`] has let pass: it cannot leave its
+/// parentheses.
+fn condition(filter: Option<&str>) -> Vec<String> {
+    filter.map(|filter| format!("({filter})")).into_iter().collect()
+}
+
+fn where_clause(predicates: &[String]) -> String {
+    if predicates.is_empty() {
+        String::new()
+    } else {
+        format!(" WHERE {}", predicates.join(" AND "))
+    }
 }
 
 /// Whether the window of a plan has a row.
@@ -100,18 +139,19 @@ pub fn estimate_statement(plan: &Plan) -> Result<String, Failure> {
 }
 
 fn window_rows(plan: &Plan) -> Result<String, Failure> {
-    let predicates = window_predicate(plan)?;
-    let filter = predicates.map_or_else(String::new, |predicate| format!(" WHERE {predicate}"));
+    let filter = where_clause(&window_predicates(plan)?);
     Ok(format!("SELECT 1 FROM {}{filter}", quote_table(plan.engine, &plan.table)))
+}
+
+fn window_predicates(plan: &Plan) -> Result<Vec<String>, Failure> {
+    let mut predicates = condition(plan.filter.as_deref());
+    predicates.extend(window_predicate(plan)?);
+    Ok(predicates)
 }
 
 fn select(engine: Engine, columns: &[Column], table: &TableName, predicates: &[String]) -> String {
     let columns: Vec<_> = columns.iter().map(|column| output(engine, column)).collect();
-    let filter = if predicates.is_empty() {
-        String::new()
-    } else {
-        format!(" WHERE {}", predicates.join(" AND "))
-    };
+    let filter = where_clause(predicates);
     format!("SELECT {} FROM {}{filter}", columns.join(", "), quote_table(engine, table))
 }
 

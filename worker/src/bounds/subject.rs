@@ -13,6 +13,8 @@ use worker_core::ranges::KeyType;
 pub(crate) struct Subject {
     pub(crate) relation: Relation,
     pub(crate) columns: Vec<Column>,
+    /// Whether the manifest names each of them.
+    pub(crate) named: bool,
     /// How the engine stores it, where that matters: MySQL's storage engine.
     pub(crate) storage: Option<String>,
 }

@@ -76,7 +76,7 @@ pub(crate) async fn look_up(
             "check extract.table, and GRANT SELECT on the table to the database user",
         ));
     }
-    Ok(Subject { relation, columns, storage })
+    Ok(Subject { relation, columns, named: false, storage })
 }
 
 async fn with_schema(

@@ -88,7 +88,8 @@ pub(crate) async fn take_snapshot(
     subject: &Subject,
 ) -> Result<(), Failure> {
     begin_snapshot(connection).await?;
-    let hold = rows::hold_statement(Engine::Mysql, &subject.columns, subject.table());
+    let hold =
+        rows::hold_statement(Engine::Mysql, &subject.columns, subject.table(), subject.named);
     let opened = sqlx::query(made(hold)).fetch_optional(&mut *connection).await;
     opened.map(|_| ()).map_err(|error| database_failure("open the table", &error))
 }

@@ -53,7 +53,7 @@ pub(crate) async fn look_up(
             "check extract.table",
         ));
     }
-    Ok(Subject { relation, columns, storage: None })
+    Ok(Subject { relation, columns, named: false, storage: None })
 }
 
 /// Rows (-1: unknown) and bytes of the table.

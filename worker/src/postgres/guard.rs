@@ -213,7 +213,7 @@ async fn wait(
 /// comes meanwhile is left to the next run.
 async fn maximum(connection: &mut PgConnection, guarded: Guarded<'_>) -> Result<Value, Failure> {
     begin(connection).await?;
-    let statement = rows::extremes_statement(Engine::Postgres, guarded.table, guarded.column);
+    let statement = rows::extremes_statement(Engine::Postgres, guarded.table, guarded.column, None);
     let (max, _): (Option<String>, Option<String>) = sqlx::query_as(made(statement))
         .fetch_one(&mut *connection)
         .await

@@ -132,7 +132,12 @@ pub(crate) async fn take_snapshot(
 ) -> Result<(), Failure> {
     for _ in 0..SNAPSHOTS_MAX {
         begin_snapshot(connection).await?;
-        let hold = rows::hold_statement(Engine::Postgres, &subject.columns, subject.table());
+        let hold = rows::hold_statement(
+            Engine::Postgres,
+            &subject.columns,
+            subject.table(),
+            subject.named,
+        );
         sqlx::query(made(hold))
             .fetch_optional(&mut *connection)
             .await

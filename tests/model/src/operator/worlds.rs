@@ -118,6 +118,7 @@ pub(super) fn settings() -> Settings {
         resources: ResourceRequirements::default(),
         settle_resources: ResourceRequirements::default(),
         allow_insecure_plaintext: false,
+        allow_where: false,
         tracking: TrackingSettings { table: Some("tracking".to_owned()), ..Default::default() },
         timing: Timing {
             retry_first: none,

@@ -211,6 +211,9 @@ impl OldJob {
             extract_type,
             watermark,
             reingest: reingest.then_some(true),
+            columns: None,
+            exclude_columns: None,
+            filter: None,
             zero_dates: None,
             partition,
         })

@@ -31,6 +31,7 @@ fn plan(mode: Mode, low: Option<&str>, high: Option<&str>, null_policy: NullPoli
             empty: false,
             guard: None,
         },
+        filter: None,
         partition_column: Some("id".to_owned()),
         ranges: Vec::new(),
         snapshot: None,
@@ -126,6 +127,25 @@ fn a_snapshot_id_is_hexadecimal() {
     let text = statements::import_snapshot("00000003-0000001B-1").expect("an id");
     assert_eq!(text, "SET TRANSACTION SNAPSHOT '00000003-0000001B-1'");
     assert_eq!(statements::import_snapshot("x'; drop table t; --"), None);
+}
+
+#[test]
+fn a_filter_holds_wherever_rows_are_asked_for() {
+    let mut plan = plan(Mode::PE, Some(LOW), Some(HIGH), NullPolicy::Fail);
+    plan.filter = Some("a = 1 or b = ';'".to_owned());
+    let filter = "WHERE (a = 1 or b = ';') AND ";
+    for statement in [
+        read_statement(&plan, &KeyRange::whole()).expect("read"),
+        count_statement(&plan).expect("count"),
+        estimate_statement(&plan).expect("estimate"),
+        any_row_statement(&plan).expect("any"),
+        null_statement(Engine::Postgres, &plan.table, "at", plan.filter.as_deref()),
+    ] {
+        assert!(statement.contains(filter), "{statement}");
+    }
+    let extremes =
+        extremes_statement(Engine::Mysql, &plan.table, &plan.columns[0], plan.filter.as_deref());
+    assert!(extremes.ends_with(" WHERE (a = 1 or b = ';')"), "{extremes}");
 }
 
 fn of_mysql(mut plan: Plan) -> Plan {

@@ -290,6 +290,7 @@ impl Stores {
                 null_policy: NullPolicy::Fail,
             }),
             window: order.owed.clone().unwrap_or(fresh),
+            filter: None,
             partition_column: Some("id".to_owned()),
             ranges: vec![range(None, Some("10")), range(Some("10"), None)],
             snapshot: Some("s".to_owned()),

@@ -1,0 +1,173 @@
+//! Which columns and rows of a table are taken, and what a user may read who does not own it.
+
+use anyhow::{Result, ensure};
+use harness::{Bed, SourceFixture};
+use serde_json::{Value, json};
+
+const TABLE: &str = "create table t (id int primary key, name varchar(20), secret varchar(20), odd int); \
+    insert into t values (1, 'a', 's', 1), (2, 'it''s', 's', 2), (3, 'c', 's', 3), (4, 'd', 's', 4)";
+
+/// The same table in both engines.
+async fn both(bed: &'static Bed, name: &str) -> Result<Vec<(SourceFixture, &'static str)>> {
+    let postgres = SourceFixture::new(bed, name).await?;
+    bed.psql(&postgres.database, TABLE).await?;
+    let mariadb = SourceFixture::mariadb(bed, name).await?;
+    bed.mariadb(&mariadb.database, TABLE).await?;
+    Ok(vec![(postgres, "public.t"), (mariadb, "t")])
+}
+
+async fn run_sql(source: &SourceFixture, sql: &str) -> Result<String> {
+    match source.engine {
+        "mysql" => source.bed.mariadb(&source.database, sql).await,
+        _ => source.bed.psql(&source.database, sql).await,
+    }
+}
+
+/// All that is published, by DuckDB.
+async fn read(source: &SourceFixture, table: &str, sql: &str) -> Result<Value> {
+    Ok(json!(source.bed.read_parquet(&source.bucket, table, sql).await?))
+}
+
+/// A run that is refused for good, with these words; never with what the manifest's SQL holds.
+async fn refused(source: &SourceFixture, job: &Value, words: &[&str]) -> Result<()> {
+    let output = source.try_run(job).await?;
+    ensure!(output.code == Some(10), "{words:?}: {:?} {}", output.code, output.stderr);
+    for word in words {
+        ensure!(output.stderr.contains(word), "{word}: {}", output.stderr);
+    }
+    ensure!(!output.stderr.contains("canary"), "{}", output.stderr);
+    Ok(())
+}
+
+#[test]
+fn columns_and_rows_are_taken_as_asked() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        for (source, table) in both(bed, "chosen").await? {
+            let mut job = source.job(table, "FE");
+            job["spec"]["extract"]["columns"] = json!(["odd", "ID", "name"]);
+            job["spec"]["extract"]["where"] = json!("(odd % 2 = 0 or id = 3) and name <> 'x; --'");
+            let said = source.run(&job).await?;
+            ensure!(said["rows"] == 3, "{said}");
+            let all = read(&source, table, "select * from t order by id").await?;
+            let expected = json!([
+                { "id": 2, "name": "it's", "odd": 2 },
+                { "id": 3, "name": "c", "odd": 3 },
+                { "id": 4, "name": "d", "odd": 4 },
+            ]);
+            ensure!(all == expected, "{all}");
+            job["spec"]["extract"]["columns"] = Value::Null;
+            job["spec"]["extract"]["excludeColumns"] = json!(["secret", "name", "odd"]);
+            job["spec"]["extract"]["where"] = json!("name = 'it''s'");
+            source.run(&job).await?;
+            let all = read(&source, table, "select * from t").await?;
+            ensure!(all == json!([{ "id": 2 }]), "{all}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_window_is_of_the_rows_that_the_condition_leaves() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        for (source, table) in both(bed, "windows").await? {
+            // a row without watermark that the condition leaves out is no reason to fail
+            run_sql(&source, "insert into t values (5, 'gone', 's', null)").await?;
+            let mut job = source.job(table, "PE");
+            job["spec"]["extract"]["watermark"] = json!({ "column": "odd", "type": "int" });
+            job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 2 });
+            job["spec"]["extract"]["where"] = json!("name <> 'gone'");
+            let said = source.run(&job).await?;
+            ensure!(said["rows"] == 4 && said["watermark"] == "4", "{said}");
+            run_sql(&source, "insert into t values (6, 'gone', 's', 9), (7, 'new', 's', 7)")
+                .await?;
+            let said = source.run(&job).await?;
+            ensure!(said["rows"] == 1 && said["watermark"] == "7", "{said}");
+            let said = source.run(&job).await?;
+            ensure!(said["rows"] == 0 && said["window"]["low"] == "7", "{said}");
+            let counted = bed.output(source.command("verify --source", &job)?, "", RUN).await?;
+            ensure!(counted.code == Some(0), "{} {}", counted.stdout, counted.stderr);
+        }
+        Ok(())
+    })
+}
+
+const RUN: std::time::Duration = std::time::Duration::from_mins(1);
+
+#[test]
+fn a_selection_that_cannot_be_made_is_refused() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        for (source, table) in both(bed, "wrong").await? {
+            for (field, value, words) in [
+                ("columns", json!(["id", "nmae"]), ["ColumnNotFound", "nmae"]),
+                ("excludeColumns", json!(["secrt"]), ["ColumnNotFound", "secrt"]),
+                (
+                    "excludeColumns",
+                    json!(["id", "name", "secret", "odd"]),
+                    ["InvalidSpec", "leaves no column"],
+                ),
+                ("where", json!("name = 'canary'; drop table t"), ["InvalidSpec", "semicolon"]),
+                ("where", json!("name = 'canary') or (1 = 1"), ["InvalidSpec", "parenthesis"]),
+                ("where", json!("nmae = 'canary'"), ["InvalidSpec", "correct it"]),
+                ("where", json!("name = = 'canary'"), ["InvalidSpec", "correct it"]),
+            ] {
+                let mut job = source.job(table, "FE");
+                job["spec"]["extract"][field] = value;
+                refused(&source, &job, &words).await?;
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_user_with_a_grant_on_some_columns_reads_those() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        for (source, table) in both(bed, "granted").await? {
+            let user = &source.database;
+            let sql = match source.engine {
+                "mysql" => format!(
+                    "create user {user}@'%' identified by 'secret' require ssl; \
+                     grant select (id, name) on {user}.t to {user}@'%'"
+                ),
+                _ => format!(
+                    "create role {user} login password 'secret'; grant select (id, name) on t to {user}"
+                ),
+            };
+            run_sql(&source, &sql).await?;
+            source.user(user)?;
+            source.password("secret")?;
+            let mut job = source.job(table, "FE");
+            refused(&source, &job, &["DatabaseDenied", "SELECT"]).await?;
+            job["spec"]["extract"]["columns"] = json!(["id", "name"]);
+            let said = source.run(&job).await?;
+            ensure!(said["rows"] == 4, "{said}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_policy_that_hides_rows_is_an_error_and_not_a_smaller_table() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::new(bed, "policy").await?;
+        let user = &source.database;
+        let sql = format!(
+            "{TABLE}; create role {user} login password 'secret'; grant select on t to {user}; \
+             alter table t enable row level security; create policy half on t using (id % 2 = 0)"
+        );
+        bed.psql(&source.database, &sql).await?;
+        source.user(user)?;
+        source.password("secret")?;
+        let job = source.job("public.t", "FE");
+        refused(&source, &job, &["DatabaseDenied", "row level security"]).await?;
+        bed.psql(&source.database, &format!("alter role {user} bypassrls")).await?;
+        let said = source.run(&job).await?;
+        ensure!(said["rows"] == 4, "{said}");
+        Ok(())
+    })
+}
