@@ -120,10 +120,107 @@ fn every_object_is_encrypted_with_the_key_that_was_asked_for_or_none_is_publishe
     })
 }
 
+#[test]
+fn rows_go_into_folders_by_their_values() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::new(bed, "folders").await?;
+        let sql = "create table t (id int primary key, region text, day date, n numeric(6,2)); \
+            insert into t select i, (array['EU', 'a/b=c %ü', null, '..'])[1 + i % 4], \
+                case when i % 5 > 0 then date '2024-02-27' + i % 3 end, i % 2 from generate_series(1, 1000) i";
+        bed.psql(&source.database, sql).await?;
+        for folder in [Value::Null, json!("time")] {
+            let mut job = source.job("public.t", "FE");
+            job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 2 });
+            job["spec"]["output"]["partitionBy"] = json!(["Region", "day"]);
+            job["spec"]["output"]["runFolder"] = folder;
+            source.run(&job).await?;
+            let keys = bed.keys(&source.bucket, "public.t/").await?;
+            let odd = "/region=a%2Fb%3Dc %25ü/day=__HIVE_DEFAULT_PARTITION__/part-";
+            ensure!(keys.iter().any(|key| key.contains(odd)), "{keys:?}");
+            // 4 regions with 4 days each in two ranges
+            ensure!(keys.iter().filter(|key| key.contains("/part-")).count() == 32, "{keys:?}");
+            let sql = "select count(*) n, count(distinct id) d, sum(case when region is not distinct from \
+                (['EU', 'a/b=c %ü', null, '..'])[1 + id % 4] and day is not distinct from \
+                case when id % 5 > 0 then date '2024-02-27' + id % 3 end then 1 else 0 end) whole from h";
+            let read = bed.read_parquet(&source.bucket, "public.t", sql).await?;
+            ensure!(read == [json!({ "n": 1000, "d": 1000, "whole": 1000 })], "{read:?}");
+            let columns = bed.read_parquet(&source.bucket, "public.t", "select * from t limit 1").await?;
+            ensure!(columns[0].as_object().is_some_and(|row| row.len() == 2), "{columns:?}");
+            source.verify(&job).await?;
+        }
+        // what dies leaves its uploads in the folders, and they are found
+        let mut job = source.job("public.t", "FE");
+        job["spec"]["output"]["partitionBy"] = json!(["region"]);
+        job["spec"]["output"]["runFolder"] = json!("time");
+        let mut command = source.command("run", &job)?;
+        command.env("TIDEMARK_LEASE_SECONDS", "2").env("TIDEMARK_GRACE_SECONDS", "0");
+        let mut process = source.start(command, Some("before-record"))?;
+        process.paused().await?;
+        process.die().await?;
+        ensure!(source.open_uploads().await? == 4, "{} uploads", source.open_uploads().await?);
+        let mut command = source.command("run", &job)?;
+        command.env("TIDEMARK_LEASE_SECONDS", "2").env("TIDEMARK_GRACE_SECONDS", "0");
+        let said = source.start(command, None)?.ended(std::time::Duration::from_mins(1)).await?;
+        ensure!(said.code == Some(0), "{}", said.stderr);
+        ensure!(source.open_uploads().await? == 0, "{} uploads", source.open_uploads().await?);
+
+        for (value, words) in [("", "empty text"), ("canary__".repeat(60).as_str(), "more bytes")] {
+            bed.psql(&source.database, &format!("update t set region = '{value}' where id = 7")).await?;
+            let output = source.try_run(&job).await?;
+            ensure!(output.code == Some(10) && output.stderr.contains(words), "{}", output.stderr);
+            ensure!(!output.stderr.contains("canary"), "{}", output.stderr);
+            ensure!(source.open_uploads().await? == 0, "uploads are open");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn thousands_of_folders_are_written_within_the_memory_that_there_is() -> Result<()> {
+    const LIMIT: u64 = 128 << 20;
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::new(bed, "many").await?;
+        let sql = "create table t (id int primary key, k int, v text); insert into t select i, i * 7919 % 5000, \
+            repeat(md5(i::text), 7) from generate_series(1, 50000) i";
+        bed.psql(&source.database, sql).await?;
+        let mut job = source.job("public.t", "FE");
+        job["spec"]["output"]["partitionBy"] = json!(["k"]);
+        let mut command = source.command("run", &job)?;
+        command.env("TIDEMARK_MEMORY_BYTES", LIMIT.to_string());
+        let mut process = source.start(command, Some("before-record"))?;
+        process.paused_within(RUN).await?;
+        let peak = process.peak_bytes()?;
+        process.go_on()?;
+        let said = process.ended(RUN).await?;
+        ensure!(said.code == Some(0), "{}", said.stderr);
+        ensure!(peak <= LIMIT, "{} MiB", peak >> 20);
+        let said: Value = serde_json::from_str(said.stdout.trim())?;
+        let run = said["run"].as_str().context("run")?;
+        let early = manifest(&source, run).await?["closed_early"].as_u64().context("closed_early")?;
+        let files = said["files"].as_u64().context("files")?;
+        ensure!(early > 0 && files == 5000 + early, "{early} of {files} closed early");
+        let sql = "select count(*) n, count(distinct id) d, count(distinct k) k, \
+            sum(case when k = id * 7919 % 5000 and v = repeat(md5(id::varchar), 7) then 1 else 0 end) whole from h";
+        let read = bed.read_parquet(&source.bucket, "public.t", sql).await?;
+        let all = json!({ "n": 50_000, "d": 50_000, "k": 5000, "whole": 50_000 });
+        ensure!(read == [all], "{read:?}");
+        Ok(())
+    })
+}
+
+/// How long a run with many files may take on a busy machine.
+const RUN: std::time::Duration = std::time::Duration::from_mins(4);
+
+async fn manifest(source: &SourceFixture, run: &str) -> Result<Value> {
+    let key = format!("public.t/_tidemark/{run}/manifest.json");
+    Ok(serde_json::from_slice(&source.bed.object(&source.bucket, &key).await?)?)
+}
+
 /// Files of a run by its manifest: key and bytes.
 async fn sizes(source: &SourceFixture, run: &str) -> Result<Vec<(String, u64)>> {
-    let key = format!("public.t/_tidemark/{run}/manifest.json");
-    let manifest: Value = serde_json::from_slice(&source.bed.object(&source.bucket, &key).await?)?;
+    let manifest = manifest(source, run).await?;
     let files = manifest["files"].as_array().context("files")?.iter();
     files
         .map(|file| {

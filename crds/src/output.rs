@@ -2,7 +2,7 @@
 #![expect(unreachable_pub, reason = "the derive of KubeSchema copies each struct into a function")]
 
 use kube::KubeSchema;
-use schemars::JsonSchema;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::rules;
@@ -49,6 +49,12 @@ pub struct Output {
     /// Columns that are added to those of the table; none when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<OutputColumns>,
+    /// Columns whose values name folders below the run's, as Hive and Spark name them
+    /// (`region=EU/`); the files go without these columns. Types integer, decimal, text, boolean, date,
+    /// timestamp and uuid.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "partition_columns")]
+    pub partition_by: Option<Vec<String>>,
     /// How the folder of a run is named: `run` (when left out) `extract_run=<run id>`, or `time`
     /// `jdbc_extract_time=<yyyy-MM-dd_HH-mm-ss>` in UTC, as the replaced job named it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -72,6 +78,18 @@ pub struct Output {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1_048_576, max = 10_737_418_240_u64))]
     pub target_file_bytes: Option<u64>,
+}
+
+/// A few names, each once.
+fn partition_columns(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "nullable": true,
+        "minItems": 1,
+        "maxItems": 8,
+        "x-kubernetes-list-type": "set",
+        "items": { "type": "string", "minLength": 1, "maxLength": 64 },
+    })
 }
 
 /// How the pages of the Parquet files are compressed.

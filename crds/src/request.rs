@@ -53,6 +53,7 @@ fn version_1(spec: &ExtractJobSpec) -> Map<String, Value> {
     put("zeroDates", json!(extract.zero_dates));
     put("extract.columns", json!(extract.columns));
     put("extract.excludeColumns", json!(extract.exclude_columns));
+    put("partitionBy", json!(spec.output.partition_by));
     put("where", json!(extract.filter));
     let columns = spec.output.columns.as_ref();
     put("columns", json!(columns.filter(|columns| columns.names().next().is_some())));

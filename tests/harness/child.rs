@@ -51,7 +51,15 @@ impl Process {
     /// # Errors
     /// If it ends before, or does not come.
     pub async fn paused(&mut self) -> Result<()> {
-        wait_until("the pause", STEP, async || {
+        self.paused_within(STEP).await
+    }
+
+    /// As [`Self::paused`], for a point that comes after much work.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn paused_within(&mut self, deadline: Duration) -> Result<()> {
+        wait_until("the pause", deadline, async || {
             ensure!(self.gate.exists() || self.child.try_wait()?.is_some(), "not there yet");
             Ok(())
         })
@@ -75,6 +83,18 @@ impl Process {
     pub fn signal(&self, signal: Signal) -> Result<()> {
         let pid = self.child.id().context("it has ended")?;
         Ok(kill(Pid::from_raw(i32::try_from(pid)?), signal)?)
+    }
+
+    /// The most memory that it has held so far.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn peak_bytes(&self) -> Result<u64> {
+        let pid = self.child.id().context("it has ended")?;
+        let status = fs::read_to_string(format!("/proc/{pid}/status"))?;
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).context("VmHWM")?;
+        let kib: u64 = line.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(kib << 10)
     }
 
     /// Kills it, as `kill -9` does, and waits until it is gone.

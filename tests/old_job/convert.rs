@@ -80,7 +80,7 @@ fn manifests_made_of_old_calls_apply_cleanly() -> Result<()> {
             "name: public-accounts-2",
             "name: postgres/shop",
             "low: \"2023-01-01 00:00:00\"",
-            "# Note: extract_s3_partitions is not yet supported",
+            "partitionBy:\n    - AccountType",
         ] {
             ensure!(of_file.contains(part), "no {part:?} in {of_file}");
         }

@@ -5,6 +5,7 @@
 
 mod ends;
 
+use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -162,8 +163,7 @@ impl Growing {
         // where removal is put off, the files of one earlier run may be there too
         let most = if self.retains() { 2 * self.rows } else { self.rows };
         ensure!(distinct == Some(self.rows) && all <= Some(most), "{point}: {}", rows[0]);
-        println!("{point}: {} rows, each once", self.rows);
-        Ok(())
+        Ok(writeln!(std::io::stderr(), "{point}: {} rows, each once", self.rows)?)
     }
 }
 

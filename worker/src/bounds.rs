@@ -15,6 +15,7 @@ use futures::future::BoxFuture;
 use worker_core::bounds::{TableRef, check_added, key_extreme, watermark_extreme};
 use worker_core::columns::Target;
 use worker_core::error::Failure;
+use worker_core::partitions;
 use worker_core::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, Shape};
 use worker_core::ranges::{self, KeyRange};
 use worker_core::rows;
@@ -96,11 +97,12 @@ async fn open_on(
     pause: Pause<'_>,
 ) -> Result<Holder, Failure> {
     let extract = &spec.extract;
-    let shape = Shape::of(&spec.output);
+    let mut shape = Shape::of(&spec.output);
     let wanted = TableRef::parse(database.engine(), &extract.table)?;
     let subject = database.look_up(&wanted, extract).await?;
     subject.partition(extract.partition.as_ref())?;
     check_added(&subject.columns, &shape.columns)?;
+    shape.partition_by = partitions::check(&subject.columns, &shape.partition_by)?;
     let found = seek_guard(&mut database, &subject, extract, order, pause).await?;
     pause("after-guard").await;
     database.take_snapshot(&subject).await?;

@@ -109,6 +109,9 @@ fn show(plan: &Plan) -> Result<(), Failure> {
     for name in plan.shape.columns.names() {
         print(&format!("  {name:<30} {:<30} added", ""))?;
     }
+    if !plan.shape.partition_by.is_empty() {
+        print(&format!("folders    by {}", plan.shape.partition_by.join(", ")))?;
+    }
     print(&format!("ranges     {}", plan.ranges.len()))?;
     for (index, range) in plan.ranges.iter().enumerate() {
         let nulls = if range.nulls { " and NULL" } else { "" };

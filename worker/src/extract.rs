@@ -158,7 +158,8 @@ pub fn here(
     budget: MemoryBudget,
 ) -> Result<Extraction, Failure> {
     let Some(login) = world.login.clone() else { return Err(Failure::stopped()) };
-    let parallel = parallel.max(1);
+    // ranges that there are not need no memory
+    let parallel = parallel.min(held.plan.ranges.len()).max(1);
     let (stop, receiver) = signal::channel(false);
     let reader = RangeReader {
         plan: Arc::new(held.plan.clone()),

@@ -1,11 +1,13 @@
 //! In: [`RecordBatch`](arrow_array::RecordBatch)es. Out: Parquet files as parts of one size. Bound:
-//! one row group, one part being filled. Fails: [`EncodeError`].
+//! one row group and one part being filled for each open file. Fails: [`EncodeError`].
+
+mod folders;
 
 use std::io::{self, Write};
 use std::sync::Arc;
 
 use arrow_array::RecordBatch;
-use arrow_schema::SchemaRef;
+use arrow_schema::{ArrowError, SchemaRef};
 use bytes::{Bytes, BytesMut};
 use crds::output::Compression as Wanted;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
@@ -18,15 +20,21 @@ use tokio::sync::mpsc;
 use worker_core::batches::MemorySplit;
 use worker_core::columns::{Column, Target, is_row_hash};
 use worker_core::files::FileSizes;
+use worker_core::partitions::{PartitionError, Partitions};
 use worker_core::plan::Shape;
 
-/// What leaves the encoder, file after file.
+use self::folders::FolderWriter;
+
+/// What leaves the encoder. Files count from 0, in the order in which they are opened.
 #[derive(Debug)]
 pub enum Piece {
-    /// The next part of the file; all but the last have the same size.
-    Part(Bytes),
-    /// The file is whole; what follows is of the next one.
-    End(FileEnd),
+    /// The next file, and the folders that the values of its rows name (none without
+    /// `output.partitionBy`).
+    Open(Arc<str>),
+    /// The next part of a file; all but its last have the same size.
+    Part(usize, Bytes),
+    /// The file is whole.
+    End(usize, FileEnd),
 }
 
 /// What is known of a file when its footer is written.
@@ -56,25 +64,123 @@ pub enum EncodeError {
         /// Why.
         source: ParquetError,
     },
+    /// The rows could not be sorted into folders.
+    #[error("sort rows into folders")]
+    SortRows {
+        /// Why.
+        source: ArrowError,
+    },
+    /// A row has no folder.
+    #[error(transparent)]
+    Partition(#[from] PartitionError),
 }
 
-/// Writes batches into files, one after the other.
-pub struct FileWriter {
-    schema: SchemaRef,
-    options: ArrowWriterOptions,
-    part_bytes: usize,
-    sizes: FileSizes,
-    pieces: mpsc::Sender<Piece>,
-    open: Option<ArrowWriter<PartSink>>,
-    rows: u64,
+/// Writes batches into files: one after the other, or into folders by the values of columns.
+pub enum FileWriter {
+    /// One file after the other: what all have in common, and the one being written.
+    Plain(Box<(Files, Option<OpenFile>)>),
+    /// Folders.
+    Folders(Box<FolderWriter>),
 }
 
 impl FileWriter {
     /// A writer without a file: the first batch opens one.
     ///
     /// # Errors
-    /// [`EncodeError::PrepareSchema`].
+    /// [`EncodeError::PrepareSchema`], [`EncodeError::Partition`].
     pub fn new(
+        columns: &[Column],
+        schema: SchemaRef,
+        split: MemorySplit,
+        shape: &Shape,
+        pieces: mpsc::Sender<Piece>,
+    ) -> Result<Self, EncodeError> {
+        if shape.partition_by.is_empty() {
+            let files = Files::new(columns, schema, split, shape, pieces)?;
+            return Ok(Self::Plain(Box::new((files, None))));
+        }
+        let partitions = Partitions::new(&schema, &shape.partition_by)?;
+        let left: Vec<Column> = columns
+            .iter()
+            .filter(|column| !shape.partition_by.contains(&column.name))
+            .cloned()
+            .collect();
+        let files = Files::new(&left, Arc::clone(partitions.schema()), split, shape, pieces)?;
+        Ok(Self::Folders(Box::new(FolderWriter::new(files, partitions, &split))))
+    }
+
+    /// Rows in the footers of the files closed so far.
+    pub fn rows(&self) -> u64 {
+        match self {
+            Self::Plain(plain) => plain.0.rows,
+            Self::Folders(folders) => folders.rows(),
+        }
+    }
+
+    /// Files that were closed before they had their size, since others needed the memory.
+    pub fn closed_early(&self) -> u64 {
+        match self {
+            Self::Plain(_) => 0,
+            Self::Folders(folders) => folders.closed_early(),
+        }
+    }
+
+    /// Encodes one batch; closes row group and file where they are full.
+    ///
+    /// # Errors
+    /// [`EncodeError`].
+    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), EncodeError> {
+        match self {
+            Self::Folders(folders) => folders.write(batch),
+            Self::Plain(plain) => {
+                let (files, open) = &mut **plain;
+                let mut file = match open.take() {
+                    Some(file) => file,
+                    None => files.open(Arc::from(""))?,
+                };
+                if files.write(&mut file, batch)? {
+                    files.close(file)
+                } else {
+                    *open = Some(file);
+                    Ok(())
+                }
+            }
+        }
+    }
+
+    /// Closes all open files.
+    ///
+    /// # Errors
+    /// [`EncodeError`].
+    pub fn close(&mut self) -> Result<(), EncodeError> {
+        match self {
+            Self::Folders(folders) => folders.close(),
+            Self::Plain(plain) => {
+                let (files, open) = &mut **plain;
+                open.take().map_or(Ok(()), |file| files.close(file))
+            }
+        }
+    }
+}
+
+/// What all files of one range have in common.
+pub struct Files {
+    schema: SchemaRef,
+    options: ArrowWriterOptions,
+    part_bytes: usize,
+    sizes: FileSizes,
+    pieces: mpsc::Sender<Piece>,
+    opened: usize,
+    rows: u64,
+}
+
+/// A file being written.
+pub struct OpenFile {
+    writer: ArrowWriter<PartSink>,
+}
+
+impl Files {
+    fn new(
         columns: &[Column],
         schema: SchemaRef,
         split: MemorySplit,
@@ -87,53 +193,35 @@ impl FileWriter {
             .with_parquet_schema(parquet_schema(columns, &schema).map_err(prepare)?);
         let sizes = FileSizes::new(&split, shape);
         let part_bytes = split.part_bytes;
-        Ok(Self { schema, options, part_bytes, sizes, pieces, open: None, rows: 0 })
+        Ok(Self { schema, options, part_bytes, sizes, pieces, opened: 0, rows: 0 })
     }
 
-    /// Rows in the footers of the files closed so far.
-    pub fn rows(&self) -> u64 {
-        self.rows
+    fn open(&mut self, folder: Arc<str>) -> Result<OpenFile, EncodeError> {
+        self.pieces.blocking_send(Piece::Open(folder)).map_err(|_| EncodeError::HandOver)?;
+        let sink = PartSink::new(self.opened, self.part_bytes, self.pieces.clone());
+        self.opened += 1;
+        let (schema, options) = (Arc::clone(&self.schema), self.options.clone());
+        let writer =
+            ArrowWriter::try_new_with_options(sink, schema, options).map_err(encode_error)?;
+        Ok(OpenFile { writer })
     }
 
-    /// Encodes one batch; closes row group and file where they are full.
-    ///
-    /// # Errors
-    /// [`EncodeError`].
-    pub fn write(&mut self, batch: &RecordBatch) -> Result<(), EncodeError> {
-        let writer = match &mut self.open {
-            Some(writer) => writer,
-            None => self.open.insert(
-                ArrowWriter::try_new_with_options(
-                    PartSink::new(self.part_bytes, self.pieces.clone()),
-                    Arc::clone(&self.schema),
-                    self.options.clone(),
-                )
-                .map_err(encode_error)?,
-            ),
-        };
-        writer.write(batch).map_err(encode_error)?;
-        if self.sizes.closes_row_group(writer.memory_size() as u64) {
-            writer.flush().map_err(encode_error)?;
-            if self.sizes.closes_file(writer.bytes_written() as u64) {
-                self.close()?;
-            }
+    /// Encodes one batch, and says whether the file has its size.
+    fn write(&self, file: &mut OpenFile, batch: &RecordBatch) -> Result<bool, EncodeError> {
+        file.writer.write(batch).map_err(encode_error)?;
+        if !self.sizes.closes_row_group(file.writer.memory_size() as u64) {
+            return Ok(false);
         }
-        Ok(())
+        file.writer.flush().map_err(encode_error)?;
+        Ok(self.sizes.closes_file(file.writer.bytes_written() as u64))
     }
 
-    /// Closes the open file, if any.
-    ///
-    /// # Errors
-    /// [`EncodeError`].
-    pub fn close(&mut self) -> Result<(), EncodeError> {
-        let Some(mut writer) = self.open.take() else {
-            return Ok(());
-        };
-        let footer = writer.finish().map_err(encode_error)?;
+    fn close(&mut self, mut file: OpenFile) -> Result<(), EncodeError> {
+        let footer = file.writer.finish().map_err(encode_error)?;
         let rows = u64::try_from(footer.file_metadata().num_rows()).unwrap_or(0);
         self.rows += rows;
         // the sink is emptied by hand: `finish` flushes, but the last part waits for its end
-        writer.inner_mut().end(rows).map_err(|_| EncodeError::HandOver)
+        file.writer.inner_mut().end(rows).map_err(|_| EncodeError::HandOver)
     }
 }
 
@@ -208,6 +296,7 @@ fn with_logical_type(
 
 /// Cuts what is written into parts of one size and hands them on; waits while the queue is full.
 struct PartSink {
+    file: usize,
     part_bytes: usize,
     filling: BytesMut,
     bytes: u64,
@@ -215,14 +304,14 @@ struct PartSink {
 }
 
 impl PartSink {
-    fn new(part_bytes: usize, pieces: mpsc::Sender<Piece>) -> Self {
-        Self { part_bytes, filling: BytesMut::new(), bytes: 0, pieces }
+    fn new(file: usize, part_bytes: usize, pieces: mpsc::Sender<Piece>) -> Self {
+        Self { file, part_bytes, filling: BytesMut::new(), bytes: 0, pieces }
     }
 
     fn hand_over(&mut self) -> io::Result<()> {
         let part = std::mem::take(&mut self.filling).freeze();
         self.bytes += part.len() as u64;
-        self.pieces.blocking_send(Piece::Part(part)).map_err(|_| ended())
+        self.pieces.blocking_send(Piece::Part(self.file, part)).map_err(|_| ended())
     }
 
     fn end(&mut self, rows: u64) -> io::Result<()> {
@@ -230,7 +319,7 @@ impl PartSink {
             self.hand_over()?;
         }
         let end = FileEnd { rows, bytes: self.bytes };
-        self.pieces.blocking_send(Piece::End(end)).map_err(|_| ended())
+        self.pieces.blocking_send(Piece::End(self.file, end)).map_err(|_| ended())
     }
 }
 

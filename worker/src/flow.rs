@@ -65,6 +65,7 @@ enum StageEnd {
 struct Encoded {
     rows: u64,
     footer_rows: u64,
+    closed_early: u64,
     watermarks: Option<(String, String)>,
 }
 
@@ -85,9 +86,14 @@ pub async fn extract_range(
     lost: impl Future<Output = Failure>,
 ) -> Result<TaskRecord, Failure> {
     let plan = extract.plan;
-    let split = extract.budget.split(plan.columns.len() + plan.shape.columns.names().count());
+    let columns = plan.columns.len() + plan.shape.columns.names().count();
+    let split = if plan.shape.partition_by.is_empty() {
+        extract.budget.split(columns)
+    } else {
+        extract.budget.split_for_folders(columns)
+    };
     let Extract { s3, prefix, token, .. } = extract;
-    let mut uploads = Uploads::new(s3, &prefix.bucket, token, split.parts_in_flight);
+    let mut uploads = Uploads::new(s3, &prefix.bucket, token, &split);
     let mut stop = extract.stop.clone();
     let outcome = {
         let line = Box::pin(run(extract, split, &mut uploads));
@@ -129,8 +135,9 @@ async fn run(
     });
 
     let sent = async {
-        let key = |number| {
-            prefix.data_file(plan.run, plan.shape.run_folder, Part { index, token, number })
+        let key = |number, values: &str| {
+            let part = Part { index, token, number, values };
+            prefix.data_file(plan.run, plan.shape.run_folder, part)
         };
         let sent = uploads.take(&mut pieces, key).await;
         // the encoder must see that nobody waits for more
@@ -156,6 +163,7 @@ async fn run(
         rows: encoded.rows,
         watermark_max,
         watermark_min,
+        closed_early: encoded.closed_early,
         files,
     };
     if encoded.rows != encoded.footer_rows || encoded.rows != record.footer_rows() {
@@ -211,7 +219,12 @@ fn encode(
     }
     files.close()?;
     let watermarks = decoder.watermarks()?;
-    Ok(Encoded { rows: decoder.rows(), footer_rows: files.rows(), watermarks })
+    Ok(Encoded {
+        rows: decoder.rows(),
+        footer_rows: files.rows(),
+        closed_early: files.closed_early(),
+        watermarks,
+    })
 }
 
 impl From<DecodeError> for StageEnd {
@@ -231,9 +244,14 @@ impl From<EncodeError> for StageEnd {
     fn from(error: EncodeError) -> Self {
         match error {
             EncodeError::HandOver => Self::Unwanted,
-            EncodeError::PrepareSchema { .. } | EncodeError::EncodeBatch { .. } => {
-                Self::Failed(internal(&error.to_string()))
-            }
+            EncodeError::Partition(bad) => Self::Failed(Failure::permanent(
+                Reason::DecodeFailed,
+                bad.to_string(),
+                bad.remedy(),
+            )),
+            EncodeError::PrepareSchema { .. }
+            | EncodeError::EncodeBatch { .. }
+            | EncodeError::SortRows { .. } => Self::Failed(internal(&error.to_string())),
         }
     }
 }

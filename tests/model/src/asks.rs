@@ -150,7 +150,7 @@ impl Shop {
                 Kind::List(if number(*run) == 0 {
                     format!("{}/", prefix.prefix)
                 } else {
-                    prefix.data_files(*run, RunFolder::Run)
+                    prefix.data_folder(*run, RunFolder::Run)
                 })
             }
             Act::ListRuns { uri, .. } => Kind::Runs(prefix_number(uri)),

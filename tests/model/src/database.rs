@@ -108,7 +108,7 @@ impl Shop {
             let name = (self.alter.token)(token);
             let prefix = Prefix::parse(&uri(self.slot(self.slot_of(run)).prefix)).expect("a uri");
             let key = {
-                let part = Part { index: u32::from(index), token: &name, number: 0 };
+                let part = Part { index: u32::from(index), token: &name, number: 0, values: "" };
                 prefix.data_file(run_id(run), RunFolder::Run, part)
             };
             let marks = || rows.iter().filter_map(|row| self.config.rows.get(usize::from(*row)));
@@ -131,6 +131,7 @@ impl Shop {
                 rows: rows.len() as u64,
                 watermark_max: marks().map(|row| row.mark).max().map(|mark| mark.to_string()),
                 watermark_min: marks().map(|row| row.mark).min().map(|mark| mark.to_string()),
+                closed_early: 0,
                 files: if rows.is_empty() { Vec::new() } else { vec![file] },
             };
             let key = prefix.record(run_id(run), u32::from(index));

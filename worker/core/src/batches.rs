@@ -29,6 +29,11 @@ const ZSTD_BLOCK_BYTES_MAX: u64 = 128 * 1024;
 /// comes with each compressor.
 const ZSTD_FIXED_BYTES: u64 = 128 * 1024;
 
+/// How many files may be open where rows go into folders, most first.
+const OPEN_FILES: [u64; 4] = [8, 4, 2, 1];
+/// More rows in one sort make longer files, but stand still until it is full.
+const SORTED_BYTES_MAX: u64 = 64 * MIB;
+
 const MIB: u64 = 1 << 20;
 
 /// The memory that the worker's container may use.
@@ -54,8 +59,12 @@ pub struct MemorySplit {
     pub zstd_level: i32,
     /// Size of a part.
     pub part_bytes: usize,
-    /// Parts being sent at the same time; two more are being filled and waiting.
+    /// Parts being sent at the same time; one more is waiting, and each open file fills one.
     pub parts_in_flight: usize,
+    /// Files that are written at the same time: one, or with folders for values a few.
+    pub open_files: usize,
+    /// Bytes of rows that are held until they are sorted into folders; 0 without.
+    pub sorted_bytes: usize,
 }
 
 impl MemoryBudget {
@@ -74,32 +83,80 @@ impl MemoryBudget {
 
     /// Its split for a table of so many columns.
     pub fn split(self, columns: usize) -> MemorySplit {
-        let columns = (columns as u64).max(1);
-        let planned = self.limit_bytes.saturating_sub(PROCESS_BYTES) / 100 * PLANNED_PERCENT;
-        let part = (planned / 12).clamp(PART_BYTES_MIN, PART_BYTES_MAX);
-        let parts_in_flight: u64 = if planned >= 128 * MIB { 4 } else { 2 };
-        let batch = (planned / 24).clamp(256 * 1024, BATCH_BYTES_MAX);
+        self.split_among(columns, 1, 0)
+    }
+
+    /// Its split where rows go into folders by their values: as many files are open as fit, and a
+    /// third of what is left holds rows until they are sorted.
+    pub fn split_for_folders(self, columns: usize) -> MemorySplit {
+        let fits = |split: &MemorySplit| {
+            let context = zstd_bytes(split.zstd_level, split.page_bytes as u64);
+            let file = columns as u64 * context + split.row_group_bytes as u64;
+            let open_files = split.open_files as u64;
+            file * open_files + split.sorted_bytes as u64 * 2 <= self.encoder_bytes(open_files)
+        };
+        OPEN_FILES
+            .into_iter()
+            .map(|open_files| self.split_among(columns, open_files, 3))
+            .find(fits)
+            .unwrap_or_else(|| self.split_among(columns, 1, 3))
+    }
+
+    fn planned_bytes(self) -> u64 {
+        self.limit_bytes.saturating_sub(PROCESS_BYTES) / 100 * PLANNED_PERCENT
+    }
+
+    /// What is left for encoders.
+    fn encoder_bytes(self, open_files: u64) -> u64 {
+        let planned = self.planned_bytes();
+        let (part, batch) = (part_bytes(planned), batch_bytes(planned));
         // a batch is held twice for a moment: its builders grow by doubling
-        let wire = batch;
-        let encoder = planned.saturating_sub(part * (parts_in_flight + 2) + batch * 2 + wire);
+        planned.saturating_sub(part * (parts_in_flight(planned) + 1 + open_files) + batch * 3)
+    }
+
+    /// `sorted_share`: one part of so many is for rows that wait to be sorted; 0: none.
+    fn split_among(self, columns: usize, open_files: u64, sorted_share: u64) -> MemorySplit {
+        let columns = (columns as u64).max(1) * open_files;
+        let planned = self.planned_bytes();
+        let (part, batch) = (part_bytes(planned), batch_bytes(planned));
+        let encoder = self.encoder_bytes(open_files);
         // each column holds a page and a dictionary that do not count as encoded yet
         let page = (encoder / columns / 24).clamp(PAGE_BYTES_MIN, PAGE_BYTES_MAX);
         let at_level = |level| columns * zstd_bytes(level, page);
         let zstd_level = if at_level(3) * 2 <= encoder { 3 } else { 1 };
-        let row_group = encoder
-            .saturating_sub(at_level(zstd_level))
+        let rest = encoder.saturating_sub(at_level(zstd_level));
+        let sorted = match sorted_share {
+            0 => 0,
+            share => (rest / share).clamp(batch, SORTED_BYTES_MAX),
+        };
+        // rows that are sorted are there twice while a file takes them
+        let row_group = (rest.saturating_sub(sorted * 2) / open_files)
             .clamp(ROW_GROUP_BYTES_MIN, ROW_GROUP_BYTES_MAX);
         MemorySplit {
-            wire_bytes: bytes(wire),
+            wire_bytes: bytes(batch),
             batch_bytes: bytes(batch),
             batch_rows: BATCH_ROWS_MAX,
             row_group_bytes: bytes(row_group),
             page_bytes: bytes(page),
             zstd_level,
             part_bytes: bytes(part),
-            parts_in_flight: bytes(parts_in_flight),
+            parts_in_flight: bytes(parts_in_flight(planned)),
+            open_files: bytes(open_files),
+            sorted_bytes: bytes(sorted),
         }
     }
+}
+
+fn part_bytes(planned: u64) -> u64 {
+    (planned / 12).clamp(PART_BYTES_MIN, PART_BYTES_MAX)
+}
+
+fn batch_bytes(planned: u64) -> u64 {
+    (planned / 24).clamp(256 * 1024, BATCH_BYTES_MAX)
+}
+
+const fn parts_in_flight(planned: u64) -> u64 {
+    if planned >= 128 * MIB { 4 } else { 2 }
 }
 
 /// What the zstd contexts of one column take: every column has its own.
@@ -129,10 +186,26 @@ mod tests {
 
     fn total(limit: u64, columns: usize) -> u64 {
         let split = MemoryBudget::new(Some(limit)).split(columns);
+        held(split, columns)
+    }
+
+    fn held(split: MemorySplit, columns: usize) -> u64 {
         let contexts = zstd_bytes(split.zstd_level, split.page_bytes as u64);
-        let parts = split.part_bytes * (split.parts_in_flight + 2);
-        (parts + split.batch_bytes * 2 + split.wire_bytes + split.row_group_bytes) as u64
-            + contexts * columns as u64
+        let parts = split.part_bytes * (split.parts_in_flight + 1 + split.open_files);
+        let rows = split.batch_bytes * 2 + split.wire_bytes + split.sorted_bytes * 2;
+        (parts + rows + split.row_group_bytes * split.open_files) as u64
+            + contexts * (columns * split.open_files) as u64
+    }
+
+    #[test]
+    fn folders_take_no_more_than_is_planned_and_most_files_where_there_is_room() {
+        for (limit, columns, open_files) in [(128, 8, 1), (256, 8, 2), (512, 8, 4), (1024, 8, 8)] {
+            let split = MemoryBudget::new(Some(limit * MIB)).split_for_folders(columns);
+            let planned = (limit * MIB - PROCESS_BYTES) / 100 * PLANNED_PERCENT;
+            assert!(held(split, columns) <= planned, "{limit} MiB: {split:?}");
+            assert!(split.open_files >= open_files, "{limit} MiB: {split:?}");
+            assert!(split.sorted_bytes > 0, "{split:?}");
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod ranges;
 pub mod rows;
 pub mod columns;
 pub mod batches;
+pub mod partitions;
 pub mod files;
 pub mod objects;
 pub mod records;

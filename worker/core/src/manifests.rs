@@ -47,6 +47,10 @@ pub struct Manifest {
     pub bytes: u64,
     /// Ranges.
     pub ranges: u32,
+    /// Files that were closed before they had their size, since those of other folders
+    /// (`output.partitionBy`) needed the memory.
+    #[serde(default, skip_serializing_if = "crate::records::is_zero")]
+    pub closed_early: u64,
     /// Greatest watermark seen.
     pub watermark_max: Option<String>,
     /// The files, by range and number.
@@ -210,6 +214,7 @@ pub fn build(
         rows: sorted.iter().map(|record| record.rows).sum(),
         bytes: files.iter().map(|file| file.bytes).sum(),
         ranges: u32::try_from(plan.ranges.len()).unwrap_or(u32::MAX),
+        closed_early: records.iter().map(|record| record.closed_early).sum(),
         watermark_max: value_type.and_then(|known| greatest(known, maxima)),
         files,
         earlier,

@@ -101,21 +101,25 @@ impl Prefix {
         self.control(&format!("{run}/manifest.json"))
     }
 
-    /// What the keys of a run's data files begin with, and no other key.
-    pub fn data_files(&self, run: RunId, folder: RunFolder) -> String {
+    /// Below it lie a run's data files; with [`RunFolder::Time`] those of other runs too, which
+    /// [`Self::run_of`] tells apart.
+    pub fn data_folder(&self, run: RunId, folder: RunFolder) -> String {
         match folder {
-            RunFolder::Run => format!("{}/extract_run={run}/part-", self.prefix),
-            // runs of one second share the folder
-            RunFolder::Time => {
-                format!("{}/jdbc_extract_time={}/part-{run}-", self.prefix, time_text(run))
-            }
+            RunFolder::Run => format!("{}/extract_run={run}/", self.prefix),
+            RunFolder::Time => format!("{}/jdbc_extract_time={}/", self.prefix, time_text(run)),
         }
     }
 
-    /// A data file: `token` is of the process, `number` counts its files from 0.
+    /// A data file of a run.
     pub fn data_file(&self, run: RunId, folder: RunFolder, part: Part<'_>) -> String {
-        let Part { index, token, number } = part;
-        format!("{}{index:05}-{token}-{number:03}.parquet", self.data_files(run, folder))
+        let Part { index, token, number, values } = part;
+        let below = self.data_folder(run, folder);
+        // runs of one second share the folder
+        let name = match folder {
+            RunFolder::Run => String::new(),
+            RunFolder::Time => format!("{run}-"),
+        };
+        format!("{below}{values}part-{name}{index:05}-{token}-{number:03}.parquet")
     }
 }
 
@@ -128,6 +132,8 @@ pub struct Part<'a> {
     pub token: &'a str,
     /// Counts the process's files of this range from 0.
     pub number: u32,
+    /// The folders of `output.partitionBy`, each with a slash after it; empty without.
+    pub values: &'a str,
 }
 
 /// When a run was claimed, as the replaced job wrote it into folder names, but with 24 hours.
@@ -161,7 +167,8 @@ mod tests {
     #[test]
     fn old_job_8_the_time_folder_tells_morning_from_afternoon() {
         let prefix = Prefix::parse("s3://lake/orders").expect("good uri");
-        let folder = |hour| prefix.data_files(run_at(hour, 1), RunFolder::Time);
+        let part = Part { index: 0, token: "t", number: 0, values: "" };
+        let folder = |hour| prefix.data_file(run_at(hour, 1), RunFolder::Time, part);
         assert!(
             folder(1).starts_with("orders/jdbc_extract_time=2023-01-31_01-05-09/part-"),
             "{}",
@@ -179,11 +186,15 @@ mod tests {
         let prefix = Prefix::parse("s3://lake/orders").expect("good uri");
         let (one, other) = (run_at(1, 1), run_at(1, 2));
         for folder in [RunFolder::Run, RunFolder::Time] {
-            let part = Part { index: 0, token: "t", number: 0 };
-            let file = prefix.data_file(one, folder, part);
-            assert!(file.starts_with(&prefix.data_files(one, folder)), "{file}");
-            assert!(!file.starts_with(&prefix.data_files(other, folder)), "{file}");
-            assert!(file.ends_with("00000-t-000.parquet"), "{file}");
+            for values in ["", "region=EU/day=2023-01-31/"] {
+                let part = Part { index: 0, token: "t", number: 0, values };
+                let file = prefix.data_file(one, folder, part);
+                assert!(file.starts_with(&prefix.data_folder(one, folder)), "{file}");
+                assert_ne!(file, prefix.data_file(other, folder, part));
+                assert_eq!(prefix.run_of(&file), Some(one), "{file}");
+                assert!(file.contains(&format!("/{values}part-")), "{file}");
+                assert!(file.ends_with("00000-t-000.parquet"), "{file}");
+            }
         }
     }
 

@@ -72,6 +72,9 @@ pub struct Shape {
     pub run_folder: RunFolder,
     /// Columns that are added.
     pub columns: OutputColumns,
+    /// The columns whose values name folders; the files go without them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub partition_by: Vec<String>,
     /// How pages are compressed.
     #[serde(default)]
     pub compression: Compression,
@@ -89,6 +92,7 @@ impl Shape {
         Self {
             run_folder: output.run_folder.unwrap_or_default(),
             columns: output.columns.clone().unwrap_or_default(),
+            partition_by: output.partition_by.clone().unwrap_or_default(),
             compression: output.compression.unwrap_or_default(),
             row_group_bytes: output.row_group_bytes,
             target_file_bytes: output.target_file_bytes,

@@ -31,8 +31,17 @@ pub struct TaskRecord {
     pub watermark_max: Option<String>,
     /// Least watermark seen.
     pub watermark_min: Option<String>,
+    /// Files that were closed before they had their size, since those of other folders needed the
+    /// memory.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub closed_early: u64,
     /// The files, each an upload that is not completed.
     pub files: Vec<PendingFile>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+pub(crate) const fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 /// A Parquet file whose parts lie on S3 and which nobody can see yet.

@@ -18,7 +18,8 @@ impl Control {
     pub async fn uploads(&self, run: RunId) -> Result<Vec<(String, String)>, Failure> {
         let mut found = Vec::new();
         for folder in [RunFolder::Run, RunFolder::Time] {
-            found.extend(self.uploads_below(&self.prefix.data_files(run, folder)).await?);
+            let below = self.uploads_below(&self.prefix.data_folder(run, folder)).await?;
+            found.extend(below.into_iter().filter(|(key, _)| self.prefix.run_of(key) == Some(run)));
         }
         Ok(found)
     }

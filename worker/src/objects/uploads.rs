@@ -5,13 +5,19 @@ use std::sync::Arc;
 use aws_sdk_s3::Client;
 use bytes::Bytes;
 use crds::Reason;
-use tokio::sync::mpsc;
+use tokio::sync::{OnceCell, mpsc};
 use tokio::task::{JoinError, JoinSet};
+use worker_core::batches::MemorySplit;
 use worker_core::error::Failure;
 use worker_core::records::PendingFile;
 
 use super::{Multipart, StoredPart};
 use crate::files::{FileEnd, Piece};
+
+/// Most files of one range: all of a run are in one manifest.
+const FILES_MAX: usize = 20_000;
+/// Requests at the same time, however small their parts are.
+const REQUESTS_AT_ONCE: usize = 16;
 
 /// All uploads that this process has begun for one range.
 ///
@@ -22,15 +28,23 @@ pub struct Uploads {
     s3: Client,
     bucket: String,
     token: String,
-    parts_in_flight: usize,
+    part_bytes: usize,
+    bytes_in_flight: usize,
     files: Vec<File>,
-    sending: JoinSet<Result<(usize, StoredPart), Failure>>,
+    sending: JoinSet<Result<Sent, Failure>>,
+    /// Bytes of the parts that are being sent.
+    sending_bytes: usize,
 }
+
+/// File, bytes, and what S3 has.
+type Sent = (usize, usize, StoredPart);
 
 /// One file and what has become of it.
 #[derive(Debug)]
 struct File {
-    multipart: Arc<Multipart>,
+    key: String,
+    /// Begun by whichever part is sent first.
+    multipart: Arc<OnceCell<Multipart>>,
     /// Parts given to S3, whether they have arrived or not.
     begun: i32,
     arrived: Vec<StoredPart>,
@@ -39,33 +53,43 @@ struct File {
 
 impl Uploads {
     /// No upload yet.
-    pub fn new(s3: &Client, bucket: &str, token: &str, parts_in_flight: usize) -> Self {
+    pub fn new(s3: &Client, bucket: &str, token: &str, split: &MemorySplit) -> Self {
         Self {
             s3: s3.clone(),
             bucket: bucket.to_owned(),
             token: token.to_owned(),
-            parts_in_flight: parts_in_flight.max(1),
+            part_bytes: split.part_bytes,
+            bytes_in_flight: split.part_bytes * split.parts_in_flight.max(1),
             files: Vec::new(),
             sending: JoinSet::new(),
+            sending_bytes: 0,
         }
     }
 
-    /// Sends all pieces until the encoder has no more. `key` names the n-th file, from 0.
+    /// Whether one more part may be sent, of whatever size. Many small files are sent at once.
+    fn has_room(&self) -> bool {
+        self.sending_bytes + self.part_bytes <= self.bytes_in_flight
+            && self.sending.len() < REQUESTS_AT_ONCE
+    }
+
+    /// Sends all pieces until the encoder has no more. `key` names the n-th file, from 0, in
+    /// its folder.
     ///
     /// # Errors
     /// A storage reason; the uploads are to be aborted then.
     pub async fn take(
         &mut self,
         pieces: &mut mpsc::Receiver<Piece>,
-        key: impl Fn(u32) -> String,
+        key: impl Fn(u32, &str) -> String,
     ) -> Result<(), Failure> {
         loop {
-            let has_room = self.sending.len() < self.parts_in_flight;
+            let has_room = self.has_room();
             tokio::select! {
                 Some(sent) = self.sending.join_next() => self.arrive(sent)?,
                 piece = pieces.recv(), if has_room => match piece {
-                    Some(Piece::Part(bytes)) => self.send(bytes, &key).await?,
-                    Some(Piece::End(end)) => self.end(end)?,
+                    Some(Piece::Open(folder)) => self.open(&folder, &key)?,
+                    Some(Piece::Part(file, bytes)) => self.send(file, bytes)?,
+                    Some(Piece::End(file, end)) => self.end(file, end)?,
                     None => break,
                 },
             }
@@ -86,7 +110,8 @@ impl Uploads {
             .iter()
             .map(|file| {
                 let end = file.end.ok_or_else(unfinished)?;
-                file.multipart.record(file.arrived.clone(), end.bytes, end.rows)
+                let multipart = file.multipart.get().ok_or_else(unfinished)?;
+                multipart.record(file.arrived.clone(), end.bytes, end.rows)
             })
             .collect()
     }
@@ -99,45 +124,58 @@ impl Uploads {
         // a part that arrives after its upload was aborted would stay
         self.sending.shutdown().await;
         for file in self.files.drain(..) {
-            if let Err(failure) = file.multipart.abort(&self.s3).await {
+            // one whose beginning was not answered is for settle and the sweeper
+            let Some(multipart) = file.multipart.get() else { continue };
+            if let Err(failure) = multipart.abort(&self.s3).await {
                 tracing::warn!(reason = %failure.report.reason, "upload not aborted");
             }
         }
     }
 
-    async fn send(&mut self, bytes: Bytes, key: &impl Fn(u32) -> String) -> Result<(), Failure> {
-        if self.files.last().is_none_or(|file| file.end.is_some()) {
-            let number = u32::try_from(self.files.len()).map_err(|_| internal("too many files"))?;
-            let multipart =
-                Multipart::create(&self.s3, &self.bucket, key(number), &self.token).await?;
-            self.files.push(File {
-                multipart: Arc::new(multipart),
-                begun: 0,
-                arrived: Vec::new(),
-                end: None,
-            });
+    fn open(&mut self, folder: &str, key: &impl Fn(u32, &str) -> String) -> Result<(), Failure> {
+        if self.files.len() >= FILES_MAX {
+            return Err(Failure::permanent(
+                Reason::InvalidSpec,
+                format!("the range makes more than {FILES_MAX} files"),
+                "take fewer or coarser columns in output.partitionBy, cut the table into more ranges, or \
+                 give the pods more memory (spec.worker.resources), so that files are closed later",
+            ));
         }
-        let index = self.files.len() - 1;
-        let file = &mut self.files[index];
+        let number = u32::try_from(self.files.len()).map_err(|_| internal("too many files"))?;
+        let key = key(number, folder);
+        let multipart = Arc::default();
+        self.files.push(File { key, multipart, begun: 0, arrived: Vec::new(), end: None });
+        Ok(())
+    }
+
+    fn send(&mut self, index: usize, bytes: Bytes) -> Result<(), Failure> {
+        let file = self.unfinished(index)?;
         file.begun += 1;
-        let (number, multipart, s3) = (file.begun, Arc::clone(&file.multipart), self.s3.clone());
+        let (number, key, multipart) = (file.begun, file.key.clone(), Arc::clone(&file.multipart));
+        let (s3, bucket, token) = (self.s3.clone(), self.bucket.clone(), self.token.clone());
+        self.sending_bytes += bytes.len();
         self.sending.spawn(async move {
-            multipart.send(&s3, number, bytes).await.map(|part| (index, part))
+            let begun = multipart.get_or_try_init(|| Multipart::create(&s3, &bucket, key, &token));
+            let length = bytes.len();
+            begun.await?.send(&s3, number, bytes).await.map(|part| (index, length, part))
         });
         Ok(())
     }
 
-    fn end(&mut self, end: FileEnd) -> Result<(), Failure> {
-        let file = self.files.last_mut().filter(|file| file.end.is_none());
-        file.ok_or_else(|| internal("a file ended that never began"))?.end = Some(end);
+    fn end(&mut self, index: usize, end: FileEnd) -> Result<(), Failure> {
+        self.unfinished(index)?.end = Some(end);
         Ok(())
     }
 
-    fn arrive(
-        &mut self,
-        sent: Result<Result<(usize, StoredPart), Failure>, JoinError>,
-    ) -> Result<(), Failure> {
-        let (index, part) = sent.map_err(|_| internal("the upload of a part broke off"))??;
+    fn unfinished(&mut self, index: usize) -> Result<&mut File, Failure> {
+        let file = self.files.get_mut(index).filter(|file| file.end.is_none());
+        file.ok_or_else(|| internal("a piece is of no open file"))
+    }
+
+    fn arrive(&mut self, sent: Result<Result<Sent, Failure>, JoinError>) -> Result<(), Failure> {
+        let (index, length, part) =
+            sent.map_err(|_| internal("the upload of a part broke off"))??;
+        self.sending_bytes -= length;
         self.files[index].arrived.push(part);
         Ok(())
     }

@@ -319,15 +319,9 @@ impl OldJob {
             // that folder is always there
             .filter(|name| !name.is_empty() && name != TIME_COLUMN)
             .collect();
-        if !folders.is_empty() {
-            self.warn(format!(
-                "extract_s3_partitions is not yet supported: no folders are made for {}; the \
-                 columns are in the files",
-                folders.join(", ")
-            ));
-        }
         Ok(Output {
             retain_replaced: None,
+            partition_by: (!folders.is_empty()).then_some(folders),
             uri,
             endpoint: None,
             path_style: None,

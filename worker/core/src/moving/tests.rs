@@ -274,14 +274,12 @@ fn what_is_not_done_is_never_passed_over_in_silence() {
     for (changes, part) in [
         (&[("fetchsize", "1000")][..], "fetchsize is not used"),
         (&[("repartition_dataframe", "true")], "equal strides"),
-        (&[("extract_s3_partitions", "jdbc_extract_time, region,kind")], "region, kind"),
         (&[("num_partitions", "4")], "one range"),
         (&[("partition_column", "id"), ("num_partitions", "5000")], "1000 ranges"),
         (&[("db_user", "a"), ("db_password", "b")], "are ignored, since db_secret"),
     ] {
         assert!(warns(changes, part), "{changes:?}: {:?}", moved(changes).warnings);
     }
-    assert!(!warns(&[("extract_s3_partitions", "jdbc_extract_time")], "folders"));
 }
 
 #[test]
@@ -289,6 +287,10 @@ fn the_output_is_laid_out_as_the_old_job_laid_it_out() {
     let output = moved(&[("extract_s3_uri", "lake/shop/orders")]).spec.output;
     assert_eq!(output.uri, "s3://lake/shop/orders");
     assert_eq!(output.run_folder, Some(RunFolder::Time));
+    let folders = |given| moved(&[("extract_s3_partitions", given)]).spec.output.partition_by;
+    assert_eq!(folders("jdbc_extract_time"), None);
+    let both = vec!["region".to_owned(), "kind".to_owned()];
+    assert_eq!(folders("jdbc_extract_time, region,kind"), Some(both));
     assert_eq!(output.columns.and_then(|columns| columns.row_hash).as_deref(), Some("hash"));
 }
 

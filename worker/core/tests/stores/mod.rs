@@ -314,6 +314,7 @@ impl Stores {
                 rows: 10,
                 watermark_max: Some(if index == 0 { "9" } else { "20" }.to_owned()),
                 watermark_min: Some("1".to_owned()),
+                closed_early: 0,
                 files: vec![PendingFile {
                     key: format!("orders/extract_run={run}/part-{index}.parquet"),
                     upload_id: format!("u{run}{index}"),
