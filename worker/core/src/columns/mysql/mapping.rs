@@ -254,5 +254,7 @@ pub fn column_for(
         type_modifier: source.fraction.and_then(|digits| i32::try_from(digits).ok()).unwrap_or(-1),
         nullable,
         target,
+        fidelity: Some(mapping.fidelity),
+        reason: mapping.reason.to_owned(),
     }
 }

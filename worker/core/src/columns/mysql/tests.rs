@@ -1,7 +1,6 @@
 //! Packets against batches, with an encoder of binary rows as small as it gets.
 
 use arrow_array::Array as _;
-use std::fmt::Write as _;
 
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
@@ -13,6 +12,7 @@ use crds::source::Engine;
 use proptest::prelude::*;
 
 use super::*;
+use crate::columns::tests::page;
 use crate::columns::{Column, DecodeError, Decoder, Fault, Fidelity, Target};
 
 fn source(data_type: &str, column_type: &str, precision: Option<u32>, scale: u32) -> SourceType {
@@ -263,21 +263,8 @@ fn the_watermark_is_kept_while_the_rows_go_by() {
     assert_eq!(seen(plain("decimal(65,1)"), &wide), pair("9.5", "10.5"));
 }
 
-/// The table as the documentation shows it.
 fn printed() -> String {
-    let mut text = "| type | in Parquet | kept | why |\n|---|---|---|---|\n".to_owned();
-    for mapping in MAPPINGS {
-        let kept = match mapping.fidelity {
-            Fidelity::Exact => "exact",
-            Fidelity::Widened => "widened",
-            Fidelity::String => "string",
-            Fidelity::Lossy => "lossy",
-        };
-        let Mapping { source, parquet, reason, .. } = mapping;
-        // writing to a String cannot fail
-        let _ = writeln!(text, "| {source} | {parquet} | {kept} | {reason} |");
-    }
-    text
+    page(MAPPINGS.iter().map(|row| (row.source, row.parquet, row.fidelity, row.reason)))
 }
 
 #[test]
