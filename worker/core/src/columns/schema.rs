@@ -1,7 +1,7 @@
 //! The Arrow schema of an extract, and its fingerprint.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -58,8 +58,8 @@ impl Target {
         }
     }
 
-    /// Parquet's physical and logical type.
-    pub(super) const fn parquet(self) -> &'static str {
+    /// Parquet's physical and logical type; of all decimals but the largest whole number alike.
+    pub const fn parquet(self) -> &'static str {
         match self {
             Self::Boolean => "BOOLEAN",
             Self::Int16 => "INT32, INT(16)",
@@ -67,6 +67,7 @@ impl Target {
             Self::Int64 => "INT64",
             Self::Float32 => "FLOAT",
             Self::Float64 => "DOUBLE",
+            Self::Decimal { precision: 20, scale: 0 } => "FIXED_LEN_BYTE_ARRAY, DECIMAL(20, 0)",
             Self::Decimal { .. } => "INT32, INT64 or FIXED_LEN_BYTE_ARRAY, DECIMAL(p, s)",
             Self::Text | Self::AsText => "BYTE_ARRAY, STRING",
             Self::Binary => "BYTE_ARRAY",
@@ -77,6 +78,32 @@ impl Target {
             Self::Uuid => "FIXED_LEN_BYTE_ARRAY(16), UUID",
             Self::Json => "BYTE_ARRAY, JSON",
         }
+    }
+}
+
+impl fmt::Display for Target {
+    /// Parquet's logical type, or the physical one where there is none.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Decimal { precision, scale } => {
+                return write!(f, "DECIMAL({precision}, {scale})");
+            }
+            Self::Boolean => "BOOLEAN",
+            Self::Int16 => "INT(16)",
+            Self::Int32 => "INT(32)",
+            Self::Int64 => "INT(64)",
+            Self::Float32 => "FLOAT",
+            Self::Float64 => "DOUBLE",
+            Self::Text => "STRING",
+            Self::AsText => "STRING, as text",
+            Self::Binary => "BYTE_ARRAY",
+            Self::Date => "DATE",
+            Self::Time => "TIME(MICROS)",
+            Self::Timestamp => "TIMESTAMP(MICROS)",
+            Self::TimestampTz => "TIMESTAMP(MICROS), UTC",
+            Self::Uuid => "UUID",
+            Self::Json => "JSON",
+        })
     }
 }
 

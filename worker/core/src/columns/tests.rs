@@ -1,5 +1,6 @@
 //! Wire bytes against batches, with an encoder of COPY BINARY as small as it gets.
 
+use std::fmt::Write as _;
 use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
@@ -361,9 +362,12 @@ pub(super) fn page<'a>(
 ) -> String {
     let mut text = "| type | in Parquet | kept | why |\n|---|---|---|---|\n".to_owned();
     for (source, parquet, fidelity, reason) in rows {
-        text.push_str(&format!("| {source} | {parquet} | {} | {reason} |\n", fidelity.name()));
+        let kept = fidelity.name();
+        // writing to a String cannot fail
+        let _ = writeln!(text, "| {source} | {parquet} | {kept} | {reason} |");
     }
     text
 }
 
+mod mutations;
 mod properties;

@@ -75,8 +75,8 @@ pub struct Mapping {
     /// The type, or types.
     pub source: &'static str,
     types: For,
-    /// Of `numeric`: the one without precision and scale.
-    to: Target,
+    /// How it is written; decimals with the column's own precision and scale.
+    pub(in crate::columns) to: Target,
     /// Parquet's physical and logical type.
     pub parquet: &'static str,
     /// What is kept.
