@@ -154,6 +154,8 @@ words! {
         DatabaseDenied,
         /// The column cannot serve as watermark or partition column.
         ColumnTypeUnsupported,
+        /// Something of a column's values would be lost, and the policy is to be strict.
+        LossyColumn,
         /// The database failed in the middle.
         DatabaseFailed,
         /// The snapshot that all ranges share is gone.

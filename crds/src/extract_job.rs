@@ -141,6 +141,11 @@ pub struct Extract {
     /// `string` writes all columns of type date, datetime and timestamp but the watermark as text.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zero_dates: Option<ZeroDates>,
+    /// What to do about a column of whose values something would be lost (`lossy` in the mapping
+    /// tables of the documentation): `report` (when left out) extracts it and counts it in status;
+    /// `strict` refuses the table before a row is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fidelity: Option<FidelityPolicy>,
     /// How the table is cut into ranges, one pod each; one range when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<Partition>,
@@ -169,6 +174,17 @@ pub enum ZeroDates {
     Null,
     /// The columns are written as text.
     String,
+}
+
+/// What to do about a column of whose values something would be lost.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum FidelityPolicy {
+    /// It is extracted, and counted.
+    #[default]
+    Report,
+    /// The run fails before a row is read.
+    Strict,
 }
 
 /// Full or incremental.

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::extract_job::ExtractJobSpec;
+use crate::extract_job::{ExtractJobSpec, FidelityPolicy};
 
 /// Version of the list below. An outcome is compared by the version it was written with.
 pub const HASH_VERSION: u32 = 1;
@@ -55,6 +55,7 @@ fn version_1(spec: &ExtractJobSpec) -> Map<String, Value> {
     put("extract.excludeColumns", json!(extract.exclude_columns));
     put("partitionBy", json!(spec.output.partition_by));
     put("where", json!(extract.filter));
+    put("fidelity", json!(extract.fidelity.filter(|policy| *policy != FidelityPolicy::Report)));
     let columns = spec.output.columns.as_ref();
     put("columns", json!(columns.filter(|columns| columns.names().next().is_some())));
     if let Some(watermark) = &extract.watermark {

@@ -70,9 +70,9 @@ pub struct ExtractJobStatus {
     /// `snapshot`: all ranges were read at one instant. `perPartition`: each at its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency: Option<String>,
-    /// Columns whose type could not be kept and were written as text.
+    /// How much of their values' meaning the columns kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub columns_as_text: Option<i64>,
+    pub fidelity: Option<FidelityCounts>,
     /// The last run that was published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success: Option<LastSuccess>,
@@ -152,6 +152,19 @@ pub struct Partitions {
     pub succeeded: u32,
     /// Given up.
     pub failed: u32,
+}
+
+/// How many columns keep how much of their values' meaning.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+pub struct FidelityCounts {
+    /// The same value in a type of the same meaning.
+    pub exact: u32,
+    /// The same value in a type that holds more.
+    pub widened: u32,
+    /// All of the value, as the database's text for it.
+    pub string: u32,
+    /// Something of the value is not kept.
+    pub lossy: u32,
 }
 
 /// The last run that was published.

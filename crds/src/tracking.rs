@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Report;
+use crate::status::FidelityCounts;
 use crate::units::RunId;
 
 /// Schema version of `R` and `O`; a higher one is left alone (`NewerRelease`).
@@ -364,7 +365,7 @@ pub struct OutcomeResult {
     /// Ranges.
     #[serde(default)]
     pub partitions: u32,
-    /// Columns written as text, since their type could not be kept.
-    #[serde(default)]
-    pub columns_as_text: u64,
+    /// How much of their values' meaning the columns kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fidelity: Option<FidelityCounts>,
 }

@@ -46,6 +46,7 @@ fn each_field_that_defines_data_changes_the_hash() {
         ("/extract/watermark/nullPolicy", json!("include")),
         ("/extract/partition/column", json!("customer")),
         ("/extract/partition/strategy", json!("range")),
+        ("/extract/fidelity", json!("strict")),
         ("/output/uri", json!("s3://lake/shop/orders-2")),
         ("/output/columns", json!({"rowHash": "hash"})),
     ] {
@@ -99,6 +100,7 @@ fn the_order_of_fields_and_absence_written_out_change_nothing() {
 fn a_default_written_out_changes_nothing() {
     let absent = hash(with("/extract/reingest", Value::Null));
     assert_eq!(hash(with("/extract/reingest", json!(false))), absent);
+    assert_eq!(hash(with("/extract/fidelity", json!("report"))), hash(spec()));
 }
 
 /// An outcome in a tracking table names this hash: it must stay the same in every release.

@@ -237,6 +237,29 @@ impl Bed {
         lines.iter().map(parquet_file).collect()
     }
 
+    /// The rows of all Parquet files under a prefix, by pyarrow, each value as Postgres would print it.
+    ///
+    /// # Errors
+    /// If one is no Parquet file.
+    pub async fn parquet_values(&self, bucket: &str, prefix: &str) -> Result<Vec<Value>> {
+        self.parquet(bucket, prefix, "values", &[]).await
+    }
+
+    /// The row groups of all Parquet files under a prefix, by pyarrow: what is said of `column`, and whether a reader
+    /// of what is above `low` reads it.
+    ///
+    /// # Errors
+    /// If there is no such column, or `low` is not of its type.
+    pub async fn row_groups(
+        &self,
+        bucket: &str,
+        prefix: &str,
+        column: &str,
+        low: &str,
+    ) -> Result<Vec<Value>> {
+        self.parquet(bucket, prefix, "groups", &[column, low]).await
+    }
+
     async fn parquet(
         &self,
         bucket: &str,

@@ -13,8 +13,9 @@ use crds::source::Engine;
 use crds::tracking::{Mode, Window};
 use futures::future::BoxFuture;
 use worker_core::bounds::{TableRef, check_added, key_extreme, watermark_extreme};
-use worker_core::columns::Target;
+use worker_core::columns::{Target, differ_by_case};
 use worker_core::error::Failure;
+use worker_core::fidelity;
 use worker_core::partitions;
 use worker_core::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, Shape};
 use worker_core::ranges::{self, KeyRange};
@@ -103,6 +104,7 @@ async fn open_on(
     subject.partition(extract.partition.as_ref())?;
     check_added(&subject.columns, &shape.columns)?;
     shape.partition_by = partitions::check(&subject.columns, &shape.partition_by)?;
+    fidelity::check(&subject.columns, extract.fidelity.unwrap_or_default())?;
     let found = seek_guard(&mut database, &subject, extract, order, pause).await?;
     pause("after-guard").await;
     database.take_snapshot(&subject).await?;
@@ -216,6 +218,13 @@ fn warnings(
         as_text.map(|column| format!("{} ({})", column.name, column.type_name)).collect();
     if !as_text.is_empty() {
         warnings.push(format!("columns written as the database's text: {}", as_text.join(", ")));
+    }
+    let alike = differ_by_case(&subject.columns);
+    if !alike.is_empty() {
+        warnings.push(format!(
+            "columns whose names differ by case alone, which many readers take for one: {}",
+            alike.join(", ")
+        ));
     }
     if order.mode == Mode::FE && rows::bounds_rows(order.mode, window) {
         warnings.push(

@@ -2,13 +2,15 @@
 
 use std::io::Write;
 
+use crds::status::FidelityCounts;
 use crds::tracking::{outcome_key, run_key};
 use crds::{Reason, RunId};
 use uuid::Uuid;
-use worker_core::columns::Target;
+use worker_core::columns::Column;
 use worker_core::commits::Seen;
 use worker_core::commits::claim::{Claim, claim};
 use worker_core::error::Failure;
+use worker_core::fidelity;
 use worker_core::manifests::{Pointer, SourceIdentity};
 use worker_core::plan::{CONTROL_VERSION, Plan};
 use worker_core::rows::read_statement;
@@ -97,14 +99,14 @@ fn show(plan: &Plan) -> Result<(), Failure> {
         print(&format!("where      {filter}"))?;
     }
     print(&format!("rows       {} in the table, estimated", plan.estimated_rows))?;
-    print(&format!("columns    {}", plan.columns.len()))?;
+    let FidelityCounts { exact, widened, string, lossy } = fidelity::counts(&plan.columns);
+    let kept = format!("{exact} exact, {widened} widened, {string} string, {lossy} lossy");
+    print(&format!("columns    {}: {kept}", plan.columns.len()))?;
     for column in &plan.columns {
-        let how = if column.target == Target::AsText {
-            "as text".to_owned()
-        } else {
-            format!("{:?}", column.target)
-        };
-        print(&format!("  {:<30} {:<30} {how}", column.name, column.type_name))?;
+        let Column { name, type_name, target, reason, .. } = column;
+        let (target, kept) = (target.to_string(), column.fidelity().name());
+        let line = format!("  {name:<30} {type_name:<30} {target:<24} {kept:<8} {reason}");
+        print(line.trim_end())?;
     }
     for name in plan.shape.columns.names() {
         print(&format!("  {name:<30} {:<30} added", ""))?;

@@ -349,7 +349,7 @@ impl Write for PartSink {
 mod tests {
     use crds::output::OutputColumns;
     use worker_core::batches::MemoryBudget;
-    use worker_core::columns::Decoder;
+    use worker_core::columns::{Decoder, arrow_schema};
 
     use super::*;
 
@@ -370,6 +370,84 @@ mod tests {
             assert_eq!(properties.dictionary_enabled(&path), kept, "{name}");
             let statistics = properties.statistics_enabled(&path);
             assert_eq!(statistics != EnabledStatistics::None, kept, "{name}");
+        }
+    }
+
+    fn column(target: Target) -> Column {
+        Column {
+            name: "x".to_owned(),
+            type_oid: 0,
+            type_name: "t".to_owned(),
+            type_modifier: -1,
+            nullable: true,
+            target,
+            fidelity: None,
+            reason: String::new(),
+        }
+    }
+
+    /// Physical and logical type of a target in a file, in the words of the documentation.
+    fn in_parquet(target: Target) -> String {
+        let columns = [column(target)];
+        let schema = parquet_schema(&columns, &arrow_schema(&columns)).expect("a schema");
+        let field = schema.column(0);
+        let physical = match field.physical_type() {
+            physical if field.type_length() == 16 && target == Target::Uuid => {
+                format!("{physical}(16)")
+            }
+            physical => physical.to_string(),
+        };
+        let zone = |utc| if utc { "adjusted to UTC" } else { "not adjusted to UTC" };
+        let logical = match field.logical_type_ref() {
+            None => return physical,
+            Some(LogicalType::String) => "STRING".to_owned(),
+            Some(LogicalType::Json) => "JSON".to_owned(),
+            Some(LogicalType::Uuid) => "UUID".to_owned(),
+            Some(LogicalType::Date) => "DATE".to_owned(),
+            Some(LogicalType::Integer(whole)) if whole.is_signed => {
+                format!("INT({})", whole.bit_width)
+            }
+            Some(LogicalType::Decimal(decimal)) => {
+                format!("DECIMAL({}, {})", decimal.precision, decimal.scale)
+            }
+            Some(LogicalType::Time(time)) => {
+                format!("TIME({:?}), {}", time.unit, zone(time.is_adjusted_to_u_t_c))
+            }
+            Some(LogicalType::Timestamp(time)) => {
+                format!("TIMESTAMP({:?}), {}", time.unit, zone(time.is_adjusted_to_u_t_c))
+            }
+            other => format!("{other:?}"),
+        };
+        format!("{physical}, {logical}")
+    }
+
+    #[test]
+    fn files_have_the_types_that_the_mapping_tables_say() {
+        let decimal = |precision, scale| Target::Decimal { precision, scale };
+        for target in [
+            Target::Boolean,
+            Target::Int16,
+            Target::Int32,
+            Target::Int64,
+            Target::Float32,
+            Target::Float64,
+            decimal(20, 0),
+            Target::Text,
+            Target::AsText,
+            Target::Binary,
+            Target::Date,
+            Target::Time,
+            Target::Timestamp,
+            Target::TimestampTz,
+            Target::Uuid,
+            Target::Json,
+        ] {
+            assert_eq!(in_parquet(target), target.parquet(), "{target:?}");
+        }
+        for (precision, physical) in [(9, "INT32"), (18, "INT64"), (38, "FIXED_LEN_BYTE_ARRAY")] {
+            let expected = format!("{physical}, DECIMAL({precision}, 2)");
+            assert_eq!(in_parquet(decimal(precision, 2)), expected);
+            assert!(decimal(precision, 2).parquet().contains(physical));
         }
     }
 }

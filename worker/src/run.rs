@@ -353,7 +353,7 @@ pub async fn here(
             let said = json!({
                 "run": manifest.run, "rows": manifest.rows, "bytes": manifest.bytes,
                 "files": manifest.files.len(), "window": manifest.window,
-                "watermark": manifest.watermark_max,
+                "watermark": manifest.watermark_max, "fidelity": manifest.fidelity,
             });
             // the run is published, whether or not anybody can be told
             if let Err(failure) = crate::dry_run::print(&said.to_string()) {

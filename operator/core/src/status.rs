@@ -129,7 +129,7 @@ pub fn published(seen: &Observed, result: &OutcomeResult, attempt: u32) -> Extra
         bytes: number(result.bytes),
         files: number(result.files),
         consistency: Some(consistency(seen.job.spec.source.engine, result.partitions).to_owned()),
-        columns_as_text: number(result.columns_as_text),
+        fidelity: result.fidelity,
         last_success: success.or(base.last_success.clone()),
         start_time: base.start_time.clone().or(Some(Time(seen.now))),
         ..base

@@ -7,7 +7,7 @@ use crds::extract_job::WatermarkType;
 use crds::output::OutputColumns;
 use crds::source::Engine;
 
-use crate::columns::{Column, Target, is_decimal_text, is_unsigned};
+use crate::columns::{Column, Target, is_decimal_text, is_oid, is_unsigned};
 use crate::error::Failure;
 use crate::plan::TableName;
 use crate::ranges::KeyType;
@@ -232,6 +232,7 @@ pub fn check_watermark(column: &Column, value_type: WatermarkType) -> Result<(),
 
 fn watermark_type(column: &Column) -> Option<WatermarkType> {
     match column.target {
+        Target::Int64 if is_oid(column) => None,
         Target::Int16 | Target::Int32 | Target::Int64 => Some(WatermarkType::Int),
         Target::Decimal { .. } if is_unsigned(column) => Some(WatermarkType::Int),
         Target::Decimal { .. } => Some(WatermarkType::Decimal),
@@ -243,6 +244,7 @@ fn watermark_type(column: &Column) -> Option<WatermarkType> {
         | Target::Boolean
         | Target::Text
         | Target::Binary
+        | Target::Time
         | Target::Uuid
         | Target::Json => None,
     }
@@ -303,7 +305,8 @@ pub fn key_extreme(key_type: KeyType, text: &str) -> Option<Value> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::columns::{oids, target_for};
+    use crate::columns::oids;
+    use crate::columns::postgres::{SourceType, column_for};
 
     fn relation(oid: u32, schema: &str, table: &str) -> Relation {
         Relation { oid, name: TableName { schema: schema.to_owned(), table: table.to_owned() } }
@@ -316,10 +319,10 @@ mod tests {
             .map_err(|failure| failure.report.reason)
     }
 
-    fn column(type_oid: u32, type_modifier: i32) -> Column {
-        let name = "at".to_owned();
-        let target = target_for(type_oid, type_modifier);
-        Column { name, type_oid, type_name: "t".to_owned(), type_modifier, nullable: true, target }
+    fn column(oid: u32, modifier: i32) -> Column {
+        let type_name = "t".to_owned();
+        let source = SourceType { oid, modifier, type_name, ..SourceType::default() };
+        column_for("at".to_owned(), source, true)
     }
 
     #[test]

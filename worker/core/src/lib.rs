@@ -9,6 +9,7 @@ pub mod selection;
 pub mod ranges;
 pub mod rows;
 pub mod columns;
+pub mod fidelity;
 pub mod batches;
 pub mod partitions;
 pub mod files;

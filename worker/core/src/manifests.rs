@@ -3,10 +3,12 @@
 
 use crds::RunId;
 use crds::extract_job::WatermarkType;
+use crds::status::FidelityCounts;
 use crds::tracking::{Mode, RunItem, Window};
 use serde::{Deserialize, Serialize};
 
 use crate::columns::Column;
+use crate::fidelity;
 use crate::plan::{CONTROL_VERSION, Plan, PlannedWatermark, Shape};
 use crate::records::TaskRecord;
 use crate::watermark::Value;
@@ -37,6 +39,9 @@ pub struct Manifest {
     /// Columns that were added to these, and the naming of the folder.
     #[serde(default, skip_serializing_if = "Shape::is_plain")]
     pub shape: Shape,
+    /// How much of their values' meaning the columns keep.
+    #[serde(default)]
+    pub fidelity: FidelityCounts,
     /// SHA-256 of the plan.
     pub plan_hash: String,
     /// The snapshot that all ranges were read under.
@@ -208,6 +213,7 @@ pub fn build(
         window: plan.window.clone(),
         watermark: plan.watermark.clone(),
         columns: plan.columns.clone(),
+        fidelity: fidelity::counts(&plan.columns),
         shape: plan.shape.clone(),
         plan_hash: plan_hash.to_owned(),
         snapshot: plan.snapshot.clone(),

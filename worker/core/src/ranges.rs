@@ -5,7 +5,7 @@
 use crds::extract_job::WatermarkType;
 use serde::{Deserialize, Serialize};
 
-use crate::columns::{Column, Target, is_unsigned};
+use crate::columns::{Column, Target, is_oid, is_unsigned};
 use crate::watermark::Value;
 
 /// Most ranges of one plan, whatever the user asks for: the CRD's own limit.
@@ -51,6 +51,7 @@ impl KeyType {
     /// How a column is cut; `None`: it cannot be.
     pub fn of(column: &Column) -> Option<Self> {
         match column.target {
+            Target::Int64 if is_oid(column) => None,
             Target::Int16 | Target::Int32 | Target::Int64 => Some(Self::Int),
             Target::Date => Some(Self::Date),
             Target::Timestamp | Target::TimestampTz => Some(Self::Timestamp),
@@ -62,6 +63,7 @@ impl KeyType {
             | Target::Text
             | Target::AsText
             | Target::Binary
+            | Target::Time
             | Target::Uuid
             | Target::Json => None,
         }

@@ -107,6 +107,8 @@ mod tests {
             type_modifier: -1,
             nullable: true,
             target: target_for(oids::INT4, -1),
+            fidelity: None,
+            reason: String::new(),
         };
         names.iter().map(column).collect()
     }

@@ -4,13 +4,17 @@ use crds::Reason;
 use sqlx::PgConnection;
 use sqlx::postgres::types::Oid;
 use worker_core::bounds::{NamePart, Relation, TableRef, pick_table};
-use worker_core::columns::{Column, target_for};
+use worker_core::columns::postgres::{Family, SourceType, column_for};
 use worker_core::error::Failure;
 use worker_core::plan::{Plan, TableName};
 use worker_core::rows::{self, statements};
 
 use crate::bounds::Subject;
 use crate::sessions::{database_failure, made};
+
+/// Name; oid and modifier of the type; whether it must not be NULL; the type as it is printed, its
+/// own name, its family's word, and its extension.
+type ColumnRow = (String, Oid, i32, bool, String, String, String, Option<String>);
 
 /// Finds the table and its columns.
 ///
@@ -32,18 +36,22 @@ pub(crate) async fn look_up(
         .map(|(oid, schema, table)| Relation { oid: oid.0, name: TableName { schema, table } })
         .collect();
     let relation = pick_table(wanted, &candidates)?;
-    let rows: Vec<(String, Oid, i32, bool, String)> = sqlx::query_as(statements::COLUMNS)
+    let rows: Vec<ColumnRow> = sqlx::query_as(statements::COLUMNS)
         .bind(Oid(relation.oid))
         .fetch_all(&mut *connection)
         .await
         .map_err(failed)?;
-    let columns = rows.into_iter().map(|(name, oid, type_modifier, required, type_name)| Column {
-        name,
-        type_oid: oid.0,
-        type_name,
-        type_modifier,
-        nullable: !required,
-        target: target_for(oid.0, type_modifier),
+    let columns = rows.into_iter().map(|row| {
+        let (name, oid, modifier, required, type_name, own_name, family, extension) = row;
+        let source = SourceType {
+            oid: oid.0,
+            modifier,
+            type_name,
+            name: own_name,
+            family: Family::of(&family),
+            extension,
+        };
+        column_for(name, source, !required)
     });
     let columns: Vec<_> = columns.collect();
     if columns.is_empty() {

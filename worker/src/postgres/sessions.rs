@@ -205,6 +205,11 @@ pub(crate) fn server_failure(action: &str, answer: &dyn sqlx::error::DatabaseErr
             format!("{action}: another session holds the table exclusively"),
             "wait until it has ended, or end it",
         ),
+        "22021" | "22P05" => permanent(
+            Reason::DecodeFailed,
+            "a text of the table cannot be said in UTF-8, and the server does not say in which column",
+            "correct the text, or convert the database from SQL_ASCII to UTF8",
+        ),
         "53300" | "57P03" => unreachable(&format!(
             "{action}: the server takes no further connection now (SQLSTATE {code})"
         )),

@@ -1,5 +1,7 @@
 //! The tracking table of the world: what coordinators and settle write.
 
+use crds::status::FidelityCounts;
+
 use super::*;
 
 impl World {
@@ -130,6 +132,6 @@ pub(super) fn result(
         bytes: 1000,
         files: 2,
         partitions: 1,
-        columns_as_text: 0,
+        fidelity: Some(FidelityCounts { exact: 5, widened: 1, string: 2, lossy: 0 }),
     }
 }

@@ -276,7 +276,7 @@ fn believed(seen: &Observed) -> Option<Tracking> {
         bytes: 0,
         files: 0,
         partitions: 1,
-        columns_as_text: 0,
+        fidelity: None,
     };
     let mut read = read.clone();
     read.o = Some(OutcomeItem {

@@ -6,11 +6,11 @@ use arrow_array::ArrayRef;
 use arrow_array::builder::{
     BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, FixedSizeBinaryBuilder,
     Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder, StringBuilder,
-    TimestampMicrosecondBuilder,
+    Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
 };
 
 use super::faults::Fault;
-use super::{Column, Target, decimal, oids, temporal};
+use super::{Column, Target, decimal, is_oid, oids, temporal};
 
 /// A builder and how wire bytes go into it.
 #[derive(Debug)]
@@ -19,6 +19,8 @@ pub(super) enum ColumnBuilder {
     Int16(Int16Builder),
     Int32(Int32Builder),
     Int64(Int64Builder),
+    /// `oid`, `xid`, `cid`: four bytes without a sign.
+    Oid(Int64Builder),
     Float32(Float32Builder),
     Float64(Float64Builder),
     Decimal {
@@ -33,6 +35,7 @@ pub(super) enum ColumnBuilder {
     },
     Binary(BinaryBuilder),
     Date(Date32Builder),
+    Time(Time64MicrosecondBuilder),
     Timestamp(TimestampMicrosecondBuilder),
     Uuid(FixedSizeBinaryBuilder),
 }
@@ -47,6 +50,7 @@ impl ColumnBuilder {
             Target::Boolean => Self::Boolean(BooleanBuilder::with_capacity(rows)),
             Target::Int16 => Self::Int16(Int16Builder::with_capacity(rows)),
             Target::Int32 => Self::Int32(Int32Builder::with_capacity(rows)),
+            Target::Int64 if is_oid(column) => Self::Oid(Int64Builder::with_capacity(rows)),
             Target::Int64 => Self::Int64(Int64Builder::with_capacity(rows)),
             Target::Float32 => Self::Float32(Float32Builder::with_capacity(rows)),
             Target::Float64 => Self::Float64(Float64Builder::with_capacity(rows)),
@@ -62,6 +66,7 @@ impl ColumnBuilder {
             },
             Target::Binary => Self::Binary(BinaryBuilder::with_capacity(rows, text_bytes)),
             Target::Date => Self::Date(Date32Builder::with_capacity(rows)),
+            Target::Time => Self::Time(Time64MicrosecondBuilder::with_capacity(rows)),
             Target::Timestamp | Target::TimestampTz => Self::Timestamp(
                 TimestampMicrosecondBuilder::with_capacity(rows)
                     .with_data_type(column.target.data_type()),
@@ -77,6 +82,9 @@ impl ColumnBuilder {
             Self::Int16(builder) => builder.append_value(i16::from_be_bytes(fixed(bytes)?)),
             Self::Int32(builder) => builder.append_value(i32::from_be_bytes(fixed(bytes)?)),
             Self::Int64(builder) => builder.append_value(i64::from_be_bytes(fixed(bytes)?)),
+            Self::Oid(builder) => {
+                builder.append_value(i64::from(u32::from_be_bytes(fixed(bytes)?)));
+            }
             Self::Float32(builder) => builder.append_value(f32::from_be_bytes(fixed(bytes)?)),
             Self::Float64(builder) => builder.append_value(f64::from_be_bytes(fixed(bytes)?)),
             Self::Decimal { builder, precision, scale } => {
@@ -85,6 +93,7 @@ impl ColumnBuilder {
             Self::Text { builder, versioned } => builder.append_value(text(bytes, *versioned)?),
             Self::Binary(builder) => builder.append_value(bytes),
             Self::Date(builder) => builder.append_value(temporal::days(bytes)?),
+            Self::Time(builder) => builder.append_value(temporal::of_day(bytes)?),
             Self::Timestamp(builder) => builder.append_value(temporal::micros(bytes)?),
             Self::Uuid(builder) => {
                 builder.append_value(fixed::<16>(bytes)?).map_err(|_| Fault::Length)?;
@@ -99,13 +108,14 @@ impl ColumnBuilder {
             Self::Boolean(builder) => builder.append_null(),
             Self::Int16(builder) => builder.append_null(),
             Self::Int32(builder) => builder.append_null(),
-            Self::Int64(builder) => builder.append_null(),
+            Self::Int64(builder) | Self::Oid(builder) => builder.append_null(),
             Self::Float32(builder) => builder.append_null(),
             Self::Float64(builder) => builder.append_null(),
             Self::Decimal { builder, .. } => builder.append_null(),
             Self::Text { builder, .. } => builder.append_null(),
             Self::Binary(builder) => builder.append_null(),
             Self::Date(builder) => builder.append_null(),
+            Self::Time(builder) => builder.append_null(),
             Self::Timestamp(builder) => builder.append_null(),
             Self::Uuid(builder) => builder.append_null(),
         }
@@ -120,10 +130,12 @@ impl ColumnBuilder {
             | Self::Int16(_)
             | Self::Int32(_)
             | Self::Int64(_)
+            | Self::Oid(_)
             | Self::Float32(_)
             | Self::Float64(_)
             | Self::Decimal { .. }
             | Self::Date(_)
+            | Self::Time(_)
             | Self::Timestamp(_)
             | Self::Uuid(_) => 0,
         }
@@ -135,13 +147,14 @@ impl ColumnBuilder {
             Self::Boolean(builder) => Arc::new(builder.finish()),
             Self::Int16(builder) => Arc::new(builder.finish()),
             Self::Int32(builder) => Arc::new(builder.finish()),
-            Self::Int64(builder) => Arc::new(builder.finish()),
+            Self::Int64(builder) | Self::Oid(builder) => Arc::new(builder.finish()),
             Self::Float32(builder) => Arc::new(builder.finish()),
             Self::Float64(builder) => Arc::new(builder.finish()),
             Self::Decimal { builder, .. } => Arc::new(builder.finish()),
             Self::Text { builder, .. } => Arc::new(builder.finish()),
             Self::Binary(builder) => Arc::new(builder.finish()),
             Self::Date(builder) => Arc::new(builder.finish()),
+            Self::Time(builder) => Arc::new(builder.finish()),
             Self::Timestamp(builder) => Arc::new(builder.finish()),
             Self::Uuid(builder) => Arc::new(builder.finish()),
         }
@@ -161,7 +174,11 @@ pub(super) const fn row_bytes(target: Target) -> usize {
         | Target::AsText
         | Target::Json
         | Target::Binary => 4,
-        Target::Int64 | Target::Float64 | Target::Timestamp | Target::TimestampTz => 8,
+        Target::Int64
+        | Target::Float64
+        | Target::Time
+        | Target::Timestamp
+        | Target::TimestampTz => 8,
         Target::Decimal { .. } | Target::Uuid => 16,
     }
 }

@@ -29,12 +29,12 @@ const POWERS: [u128; 39] = {
     powers
 };
 
-/// A decimal where precision and scale are given and fit, else text.
+/// A decimal where precision and scale are given and fit.
 ///
 /// The modifier is `(precision << 16 | scale in 11 bits, signed) + 4` (`numerictypmodin`).
-pub(super) fn target(type_modifier: i32) -> Target {
+pub(super) fn target(type_modifier: i32) -> Option<Target> {
     if type_modifier < MODIFIER_OFFSET {
-        return Target::AsText;
+        return None;
     }
     let packed = type_modifier - MODIFIER_OFFSET;
     let precision = (packed >> 16) & 0xFFFF;
@@ -43,9 +43,9 @@ pub(super) fn target(type_modifier: i32) -> Target {
         (Ok(precision @ 1..=PRECISION_MAX), Ok(scale))
             if 0 <= scale && scale.cast_unsigned() <= precision =>
         {
-            Target::Decimal { precision, scale }
+            Some(Target::Decimal { precision, scale })
         }
-        _ => Target::AsText,
+        _ => None,
     }
 }
 

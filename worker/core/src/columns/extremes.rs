@@ -1,7 +1,7 @@
 //! Least and greatest watermark, kept while the rows go by.
 
 use super::faults::Fault;
-use super::{Column, Target, decimal, is_decimal_text, temporal};
+use super::{Column, Target, decimal, is_decimal_text, is_oid, temporal};
 
 /// A decoded value, as far as an order is kept of it.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -62,6 +62,7 @@ impl Extremes {
         let kind = match column.target {
             Target::Int16 => Kind::Whole { width: 2, seen: None },
             Target::Int32 => Kind::Whole { width: 4, seen: None },
+            Target::Int64 if is_oid(column) => return None,
             Target::Int64 => Kind::Whole { width: 8, seen: None },
             Target::Float32 => Kind::Float { width: 4, seen: None },
             Target::Float64 => Kind::Float { width: 8, seen: None },
@@ -73,6 +74,7 @@ impl Extremes {
             | Target::Boolean
             | Target::Text
             | Target::Binary
+            | Target::Time
             | Target::Uuid
             | Target::Json => return None,
         };

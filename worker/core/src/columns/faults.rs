@@ -18,6 +18,9 @@ pub enum Fault {
     /// A year that the target cannot hold, or the watermark's text cannot name.
     #[error("year out of range")]
     Year,
+    /// The end of a day, which is no time of day.
+    #[error("end of the day instead of a time of day")]
+    EndOfDay,
     /// A zero or incomplete date of MySQL.
     #[error("zero or incomplete date")]
     ZeroDate,
@@ -113,6 +116,9 @@ impl DecodeError {
             }
             Self::DecodeValue { fault: Fault::Year, .. } | Self::WriteWatermark { .. } => {
                 "correct the value in the table, or exclude the column"
+            }
+            Self::DecodeValue { fault: Fault::EndOfDay, .. } => {
+                "write the time before or after it into the table, or exclude the column"
             }
             Self::DecodeValue { fault: Fault::ZeroDate, .. } => {
                 "set extract.zeroDates: null or string, or correct the value in the table"

@@ -1,8 +1,8 @@
 //! In: wire bytes of a range, in chunks cut anywhere. Out: columns (Arrow builders). Bound: what
 //! the batch budget lets pile up, plus one row that is not whole yet. Fails: [`DecodeError`].
 //!
-//! The mapping table of Postgres stands here: one row per type, and everything without a row goes
-//! through the database's own text. MySQL's is in [`mysql`].
+//! The mapping tables are data: Postgres' in [`postgres`], MySQL's in [`mysql`]. What has no row of
+//! its own goes through the database's own text.
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,7 @@ mod decoder;
 mod extremes;
 mod faults;
 pub mod mysql;
+pub mod postgres;
 mod schema;
 mod temporal;
 #[cfg(test)]
@@ -23,7 +24,9 @@ mod tests;
 pub use added::is_row_hash;
 pub use decoder::Decoder;
 pub use faults::{DecodeError, Fault};
-pub use schema::{arrow_schema, fingerprint};
+pub(crate) use postgres::is_oid;
+pub use postgres::{oids, target_for};
+pub use schema::{arrow_schema, differ_by_case, fingerprint};
 
 /// One column of the extract.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +43,19 @@ pub struct Column {
     pub nullable: bool,
     /// How it is written.
     pub target: Target,
+    /// What that keeps of its values; absent in what older releases wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fidelity: Option<Fidelity>,
+    /// Why that is not all, or not in the same type.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+}
+
+impl Column {
+    /// What is kept of its values.
+    pub fn fidelity(&self) -> Fidelity {
+        self.fidelity.unwrap_or(self.target.fidelity())
+    }
 }
 
 /// How a column is written.
@@ -73,6 +89,8 @@ pub enum Target {
     Binary,
     /// Days.
     Date,
+    /// Microseconds since midnight.
+    Time,
     /// Microseconds, no zone.
     Timestamp,
     /// Microseconds, UTC.
@@ -97,9 +115,24 @@ pub enum Fidelity {
     Lossy,
 }
 
+impl Fidelity {
+    /// Each once, from the best.
+    pub const ALL: [Self; 4] = [Self::Exact, Self::Widened, Self::String, Self::Lossy];
+
+    /// The word in plans, manifests and the documentation.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Exact => "exact",
+            Self::Widened => "widened",
+            Self::String => "string",
+            Self::Lossy => "lossy",
+        }
+    }
+}
+
 impl Target {
-    /// What the mapping to this target keeps.
-    pub const fn fidelity(self) -> Fidelity {
+    /// What a mapping to this target keeps, as far as the target alone can tell.
+    const fn fidelity(self) -> Fidelity {
         match self {
             Self::AsText => Fidelity::String,
             Self::Boolean
@@ -112,82 +145,13 @@ impl Target {
             | Self::Text
             | Self::Binary
             | Self::Date
+            | Self::Time
             | Self::Timestamp
             | Self::TimestampTz
             | Self::Uuid
             | Self::Json => Fidelity::Exact,
         }
     }
-}
-
-/// Oids of `pg_type` that have a target of their own. They are fixed for all time (`pg_type.dat`).
-pub mod oids {
-    /// `boolean`
-    pub const BOOL: u32 = 16;
-    /// `bytea`
-    pub const BYTEA: u32 = 17;
-    /// `name`
-    pub const NAME: u32 = 19;
-    /// `bigint`
-    pub const INT8: u32 = 20;
-    /// `smallint`
-    pub const INT2: u32 = 21;
-    /// `integer`
-    pub const INT4: u32 = 23;
-    /// `text`
-    pub const TEXT: u32 = 25;
-    /// `json`
-    pub const JSON: u32 = 114;
-    /// `real`
-    pub const FLOAT4: u32 = 700;
-    /// `double precision`
-    pub const FLOAT8: u32 = 701;
-    /// `character(n)`
-    pub const BPCHAR: u32 = 1042;
-    /// `character varying(n)`
-    pub const VARCHAR: u32 = 1043;
-    /// `date`
-    pub const DATE: u32 = 1082;
-    /// `timestamp without time zone`
-    pub const TIMESTAMP: u32 = 1114;
-    /// `timestamp with time zone`
-    pub const TIMESTAMPTZ: u32 = 1184;
-    /// `numeric(p,s)`
-    pub const NUMERIC: u32 = 1700;
-    /// `uuid`
-    pub const UUID: u32 = 2950;
-    /// `jsonb`
-    pub const JSONB: u32 = 3802;
-}
-
-/// The mapping table. `numeric` is not in it: its target depends on precision and scale.
-const TARGETS: &[(u32, Target)] = &[
-    (oids::BOOL, Target::Boolean),
-    (oids::INT2, Target::Int16),
-    (oids::INT4, Target::Int32),
-    (oids::INT8, Target::Int64),
-    (oids::FLOAT4, Target::Float32),
-    (oids::FLOAT8, Target::Float64),
-    (oids::TEXT, Target::Text),
-    (oids::VARCHAR, Target::Text),
-    (oids::BPCHAR, Target::Text),
-    (oids::NAME, Target::Text),
-    (oids::BYTEA, Target::Binary),
-    (oids::DATE, Target::Date),
-    (oids::TIMESTAMP, Target::Timestamp),
-    (oids::TIMESTAMPTZ, Target::TimestampTz),
-    (oids::UUID, Target::Uuid),
-    (oids::JSON, Target::Json),
-    (oids::JSONB, Target::Json),
-];
-
-/// How a column of this type is written. Domains, enums, arrays and all other types without a row
-/// in the table become [`Target::AsText`].
-pub fn target_for(type_oid: u32, type_modifier: i32) -> Target {
-    if type_oid == oids::NUMERIC {
-        return decimal::target(type_modifier);
-    }
-    TARGETS.iter().find(|(oid, _)| *oid == type_oid).map_or(Target::AsText, |(_, target)| *target)
 }
 
 /// Whether a column holds decimals that are written as the database's text.

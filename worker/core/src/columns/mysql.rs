@@ -4,7 +4,7 @@
 mod mapping;
 mod packets;
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;
 mod values;
 
 pub use mapping::{MAPPINGS, Mapping, SourceType, column_for, mapping_for};

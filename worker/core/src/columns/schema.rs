@@ -1,7 +1,7 @@
 //! The Arrow schema of an extract, and its fingerprint.
 
 use std::collections::HashMap;
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
@@ -30,6 +30,7 @@ impl Target {
             Self::Text | Self::AsText | Self::Json => DataType::Utf8,
             Self::Binary => DataType::Binary,
             Self::Date => DataType::Date32,
+            Self::Time => DataType::Time64(TimeUnit::Microsecond),
             Self::Timestamp => DataType::Timestamp(TimeUnit::Microsecond, None),
             Self::TimestampTz => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
             Self::Uuid => DataType::FixedSizeBinary(16),
@@ -51,9 +52,58 @@ impl Target {
             | Self::AsText
             | Self::Binary
             | Self::Date
+            | Self::Time
             | Self::Timestamp
             | Self::TimestampTz => None,
         }
+    }
+
+    /// Parquet's physical and logical type; of all decimals but the largest whole number alike.
+    pub const fn parquet(self) -> &'static str {
+        match self {
+            Self::Boolean => "BOOLEAN",
+            Self::Int16 => "INT32, INT(16)",
+            Self::Int32 => "INT32",
+            Self::Int64 => "INT64",
+            Self::Float32 => "FLOAT",
+            Self::Float64 => "DOUBLE",
+            Self::Decimal { precision: 20, scale: 0 } => "FIXED_LEN_BYTE_ARRAY, DECIMAL(20, 0)",
+            Self::Decimal { .. } => "INT32, INT64 or FIXED_LEN_BYTE_ARRAY, DECIMAL(p, s)",
+            Self::Text | Self::AsText => "BYTE_ARRAY, STRING",
+            Self::Binary => "BYTE_ARRAY",
+            Self::Date => "INT32, DATE",
+            Self::Time => "INT64, TIME(MICROS), not adjusted to UTC",
+            Self::Timestamp => "INT64, TIMESTAMP(MICROS), not adjusted to UTC",
+            Self::TimestampTz => "INT64, TIMESTAMP(MICROS), adjusted to UTC",
+            Self::Uuid => "FIXED_LEN_BYTE_ARRAY(16), UUID",
+            Self::Json => "BYTE_ARRAY, JSON",
+        }
+    }
+}
+
+impl fmt::Display for Target {
+    /// Parquet's logical type, or the physical one where there is none.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Decimal { precision, scale } => {
+                return write!(f, "DECIMAL({precision}, {scale})");
+            }
+            Self::Boolean => "BOOLEAN",
+            Self::Int16 => "INT(16)",
+            Self::Int32 => "INT(32)",
+            Self::Int64 => "INT(64)",
+            Self::Float32 => "FLOAT",
+            Self::Float64 => "DOUBLE",
+            Self::Text => "STRING",
+            Self::AsText => "STRING, as text",
+            Self::Binary => "BYTE_ARRAY",
+            Self::Date => "DATE",
+            Self::Time => "TIME(MICROS)",
+            Self::Timestamp => "TIMESTAMP(MICROS)",
+            Self::TimestampTz => "TIMESTAMP(MICROS), UTC",
+            Self::Uuid => "UUID",
+            Self::Json => "JSON",
+        })
     }
 }
 
@@ -73,6 +123,20 @@ fn field(column: &Column) -> Field {
         metadata.insert(EXTENSION_METADATA.to_owned(), String::new());
     }
     Field::new(&column.name, column.target.data_type(), true).with_metadata(metadata)
+}
+
+/// Names that differ by nothing but the case of their letters, which many readers take for one.
+pub fn differ_by_case(columns: &[Column]) -> Vec<&str> {
+    let mut folded: Vec<(String, &str)> =
+        columns.iter().map(|column| (column.name.to_lowercase(), column.name.as_str())).collect();
+    folded.sort_unstable();
+    let mut alike: Vec<&str> = folded
+        .windows(2)
+        .filter(|pair| pair[0].0 == pair[1].0)
+        .flat_map(|pair| [pair[0].1, pair[1].1])
+        .collect();
+    alike.dedup();
+    alike
 }
 
 /// SHA-256, in hex, over name, type and target of every column in their order.

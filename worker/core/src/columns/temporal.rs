@@ -1,4 +1,4 @@
-//! `date`, `timestamp` and `timestamptz`: from Postgres' epoch to Unix', and their text.
+//! `date`, `time`, `timestamp` and `timestamptz`: from Postgres' epoch to Unix', and their text.
 
 use std::fmt::Write as _;
 
@@ -12,6 +12,8 @@ use super::faults::Fault;
 const EPOCH_DAYS: i32 = 10_957;
 /// The same in microseconds.
 const EPOCH_MICROS: i64 = 946_684_800_000_000;
+/// A day in microseconds.
+const DAY_MICROS: i64 = 86_400_000_000;
 /// Years that the texts of the tracking table (Python's `datetime`) can name.
 const YEARS: std::ops::RangeInclusive<i16> = 1..=9999;
 
@@ -22,6 +24,15 @@ pub(super) fn days(bytes: &[u8]) -> Result<i32, Fault> {
         return Err(Fault::NotFinite);
     }
     days.checked_add(EPOCH_DAYS).ok_or(Fault::Year)
+}
+
+/// Microseconds since midnight of a `time`. Postgres has 24:00:00, which no clock shows.
+pub(super) fn of_day(bytes: &[u8]) -> Result<i64, Fault> {
+    match i64::from_be_bytes(bytes.try_into().map_err(|_| Fault::Length)?) {
+        micros @ 0..DAY_MICROS => Ok(micros),
+        DAY_MICROS => Err(Fault::EndOfDay),
+        _ => Err(Fault::Malformed),
+    }
 }
 
 /// Microseconds since 1970 of a `timestamp` or `timestamptz`.

@@ -12,7 +12,7 @@ use jiff::Timestamp;
 use super::claim::owed_after;
 use super::effects::{Expect, Item, ItemWrite, Step, Transaction};
 use super::seen::Seen;
-use crate::columns::Target;
+use crate::fidelity;
 use crate::manifests::Manifest;
 use crate::plan::Plan;
 use crate::watermark::Value;
@@ -146,11 +146,7 @@ pub fn yes(
         bytes: manifest.bytes,
         files: manifest.files.len() as u64,
         partitions: manifest.ranges,
-        columns_as_text: manifest
-            .columns
-            .iter()
-            .filter(|column| column.target == Target::AsText)
-            .count() as u64,
+        fidelity: Some(fidelity::counts(&manifest.columns)),
     };
     let mut others = vec![put_outcome(
         run,
@@ -288,7 +284,7 @@ fn failed(task: &Task, order: &SettleOrder, run: Option<&RunItem>) -> OutcomeRes
         bytes: 0,
         files: 0,
         partitions: 0,
-        columns_as_text: 0,
+        fidelity: None,
     }
 }
 

@@ -215,6 +215,7 @@ impl OldJob {
             exclude_columns: None,
             filter: None,
             zero_dates: None,
+            fidelity: None,
             partition,
         })
     }

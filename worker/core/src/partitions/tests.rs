@@ -76,6 +76,8 @@ fn columns_that_name_folders_are_checked_when_planned() {
         type_modifier: -1,
         nullable: true,
         target: target_for(oid, -1),
+        fidelity: None,
+        reason: String::new(),
     };
     let columns = [
         column("Region", oids::TEXT),

@@ -58,7 +58,8 @@ pub const RELATIONS: &str = "SELECT c.oid, n.nspname::text, c.relname::text \
     ORDER BY n.nspname, c.relname LIMIT 1000";
 
 /// Columns of a relation (`$1`) in their order; a domain is shown as the type below it, since
-/// that is what arrives on the wire.
+/// that is what arrives on the wire. Of that type also its own name, the word of
+/// [`crate::columns::postgres::Family::of`], and the extension that it comes with.
 pub const COLUMNS: &str = "WITH RECURSIVE base AS (\
     SELECT a.attnum, a.attname::text AS name, a.atttypid AS type, a.atttypmod AS modifier, \
         a.attnotnull AS required, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name \
@@ -67,7 +68,14 @@ pub const COLUMNS: &str = "WITH RECURSIVE base AS (\
     UNION ALL \
     SELECT b.attnum, b.name, t.typbasetype, t.typtypmod, b.required OR t.typnotnull, b.type_name \
     FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype = 'd') \
-    SELECT b.name, b.type, b.modifier, b.required, b.type_name \
+    SELECT b.name, b.type, b.modifier, b.required, b.type_name, t.typname::text, \
+        CASE WHEN t.typcategory = 'A' THEN 'array' ELSE CASE t.typtype WHEN 'e' THEN 'enum' \
+            WHEN 'c' THEN 'composite' WHEN 'r' THEN 'range' WHEN 'm' THEN 'multirange' \
+            ELSE '' END END, \
+        (SELECT min(e.extname::text) FROM pg_catalog.pg_depend d \
+            JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid \
+            WHERE d.classid = 'pg_catalog.pg_type'::regclass AND d.objid = t.oid \
+            AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e') \
     FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype <> 'd' \
     ORDER BY b.attnum";
 

@@ -3,7 +3,17 @@ use crate::plan::{CONTROL_VERSION, PlannedWatermark, Shape};
 
 fn column(name: &str, type_oid: u32, target: Target) -> Column {
     let type_name = "t".to_owned();
-    Column { name: name.to_owned(), type_oid, type_name, type_modifier: -1, nullable: true, target }
+    let (name, reason) = (name.to_owned(), String::new());
+    Column {
+        name,
+        type_oid,
+        type_name,
+        type_modifier: -1,
+        nullable: true,
+        target,
+        fidelity: None,
+        reason,
+    }
 }
 
 fn plan(mode: Mode, low: Option<&str>, high: Option<&str>, null_policy: NullPolicy) -> Plan {

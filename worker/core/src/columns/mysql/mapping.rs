@@ -51,10 +51,9 @@ const fn row(
     source: &'static str,
     form: Form,
     to: Target,
-    parquet: &'static str,
     (fidelity, reason): (Fidelity, &'static str),
 ) -> Mapping {
-    Mapping { source, form, to: To::Always(to), parquet, fidelity, reason }
+    Mapping { source, form, to: To::Always(to), parquet: to.parquet(), fidelity, reason }
 }
 
 const EXACT: (Fidelity, &str) = (Fidelity::Exact, "");
@@ -63,6 +62,8 @@ const UNSIGNED: (Fidelity, &str) =
 const WIDER: (Fidelity, &str) = (Fidelity::Widened, "readers know no type of this width");
 const AS_TEXT: (Fidelity, &str) = (Fidelity::String, "Parquet has no such type");
 const ZERO_TEXT: (Fidelity, &str) = (Fidelity::String, "zeroDates: string keeps zero dates");
+const ZERO_NULL: (Fidelity, &str) =
+    (Fidelity::Lossy, "zeroDates: null makes zero dates NULL, as if nothing had stood there");
 const DECIMAL_20: Target = Target::Decimal { precision: 20, scale: 0 };
 
 /// All types, in the order of the documentation. The last row is for every type without one.
@@ -71,26 +72,25 @@ pub const MAPPINGS: &[Mapping] = &[
         "tinyint",
         Form::I8,
         Target::Int16,
-        "INT32, INT(16)",
         (Fidelity::Widened, "tinyint(1) too: it holds more than 0 and 1, so it is no BOOLEAN"),
     ),
-    row("tinyint unsigned", Form::U8, Target::Int16, "INT32, INT(16)", UNSIGNED),
-    row("smallint", Form::I16, Target::Int16, "INT32, INT(16)", EXACT),
-    row("smallint unsigned", Form::U16, Target::Int32, "INT32", UNSIGNED),
-    row("mediumint", Form::I32, Target::Int32, "INT32", WIDER),
-    row("mediumint unsigned", Form::U32, Target::Int32, "INT32", WIDER),
-    row("int", Form::I32, Target::Int32, "INT32", EXACT),
-    row("int unsigned", Form::U32, Target::Int64, "INT64", UNSIGNED),
-    row("bigint", Form::I64, Target::Int64, "INT64", EXACT),
-    row("bigint unsigned", Form::U64, DECIMAL_20, "FIXED_LEN_BYTE_ARRAY, DECIMAL(20, 0)", UNSIGNED),
-    row("year", Form::U16, Target::Int16, "INT32, INT(16)", WIDER),
-    row("float", Form::F32, Target::Float32, "FLOAT", EXACT),
-    row("double", Form::F64, Target::Float64, "DOUBLE", EXACT),
+    row("tinyint unsigned", Form::U8, Target::Int16, UNSIGNED),
+    row("smallint", Form::I16, Target::Int16, EXACT),
+    row("smallint unsigned", Form::U16, Target::Int32, UNSIGNED),
+    row("mediumint", Form::I32, Target::Int32, WIDER),
+    row("mediumint unsigned", Form::U32, Target::Int32, WIDER),
+    row("int", Form::I32, Target::Int32, EXACT),
+    row("int unsigned", Form::U32, Target::Int64, UNSIGNED),
+    row("bigint", Form::I64, Target::Int64, EXACT),
+    row("bigint unsigned", Form::U64, DECIMAL_20, UNSIGNED),
+    row("year", Form::U16, Target::Int16, WIDER),
+    row("float", Form::F32, Target::Float32, EXACT),
+    row("double", Form::F64, Target::Float64, EXACT),
     Mapping {
         source: "decimal, to 38 digits",
         form: Form::Decimal,
         to: To::Decimal,
-        parquet: "INT32, INT64 or FIXED_LEN_BYTE_ARRAY, DECIMAL(p, s)",
+        parquet: Target::Decimal { precision: 38, scale: 0 }.parquet(),
         fidelity: Fidelity::Exact,
         reason: "",
     },
@@ -98,86 +98,60 @@ pub const MAPPINGS: &[Mapping] = &[
         "decimal, above 38 digits",
         Form::Decimal,
         Target::AsText,
-        "BYTE_ARRAY, STRING",
         (Fidelity::String, "few readers know decimals of more than 38 digits"),
     ),
-    row("bit(1)", Form::Bit, Target::Boolean, "BOOLEAN", EXACT),
-    row(
-        "bit(2) to bit(63)",
-        Form::Bit,
-        Target::Int64,
-        "INT64",
-        (Fidelity::Widened, "the bits as a number"),
-    ),
-    row(
-        "bit(64)",
-        Form::Bit,
-        DECIMAL_20,
-        "FIXED_LEN_BYTE_ARRAY, DECIMAL(20, 0)",
-        (Fidelity::Widened, "the bits as a number"),
-    ),
-    row("date", Form::Date, Target::Date, "INT32, DATE", EXACT),
-    row(
-        "datetime",
-        Form::DateTime,
-        Target::Timestamp,
-        "INT64, TIMESTAMP(MICROS), not adjusted to UTC",
-        EXACT,
-    ),
-    row(
-        "timestamp",
-        Form::DateTime,
-        Target::TimestampTz,
-        "INT64, TIMESTAMP(MICROS), adjusted to UTC",
-        EXACT,
-    ),
-    row("date, as text", Form::Bytes, Target::AsText, "BYTE_ARRAY, STRING", ZERO_TEXT),
-    row("datetime, as text", Form::Bytes, Target::AsText, "BYTE_ARRAY, STRING", ZERO_TEXT),
-    row("timestamp, as text", Form::Bytes, Target::AsText, "BYTE_ARRAY, STRING", ZERO_TEXT),
+    row("bit(1)", Form::Bit, Target::Boolean, EXACT),
+    row("bit(2) to bit(63)", Form::Bit, Target::Int64, (Fidelity::Widened, "the bits as a number")),
+    row("bit(64)", Form::Bit, DECIMAL_20, (Fidelity::Widened, "the bits as a number")),
+    row("date", Form::Date, Target::Date, EXACT),
+    row("datetime", Form::DateTime, Target::Timestamp, EXACT),
+    row("timestamp", Form::DateTime, Target::TimestampTz, EXACT),
+    row("date, or NULL", Form::DateOrNull, Target::Date, ZERO_NULL),
+    row("datetime, or NULL", Form::DateTimeOrNull, Target::Timestamp, ZERO_NULL),
+    row("timestamp, or NULL", Form::DateTimeOrNull, Target::TimestampTz, ZERO_NULL),
+    row("date, as text", Form::Bytes, Target::AsText, ZERO_TEXT),
+    row("datetime, as text", Form::Bytes, Target::AsText, ZERO_TEXT),
+    row("timestamp, as text", Form::Bytes, Target::AsText, ZERO_TEXT),
     row(
         "time",
         Form::Bytes,
         Target::AsText,
-        "BYTE_ARRAY, STRING",
         (Fidelity::String, "it goes from -838 to 838 hours, Parquet's TIME from 0 to 24"),
     ),
-    row("char", Form::Bytes, Target::Text, "BYTE_ARRAY, STRING", EXACT),
-    row("varchar", Form::Bytes, Target::Text, "BYTE_ARRAY, STRING", EXACT),
-    row("tinytext", Form::Bytes, Target::Text, "BYTE_ARRAY, STRING", EXACT),
-    row("text", Form::Bytes, Target::Text, "BYTE_ARRAY, STRING", EXACT),
-    row("mediumtext", Form::Bytes, Target::Text, "BYTE_ARRAY, STRING", EXACT),
-    row("longtext", Form::Bytes, Target::Text, "BYTE_ARRAY, STRING", EXACT),
+    row("char", Form::Bytes, Target::Text, EXACT),
+    row("varchar", Form::Bytes, Target::Text, EXACT),
+    row("tinytext", Form::Bytes, Target::Text, EXACT),
+    row("text", Form::Bytes, Target::Text, EXACT),
+    row("mediumtext", Form::Bytes, Target::Text, EXACT),
+    row("longtext", Form::Bytes, Target::Text, EXACT),
     row(
         "enum",
         Form::Bytes,
         Target::Text,
-        "BYTE_ARRAY, STRING",
         (Fidelity::String, "the name of the value, not its number"),
     ),
     row(
         "set",
         Form::Bytes,
         Target::Text,
-        "BYTE_ARRAY, STRING",
         (Fidelity::String, "the names of the values, parted by commas"),
     ),
-    row("json", Form::Bytes, Target::Json, "BYTE_ARRAY, JSON", EXACT),
-    row("binary", Form::Bytes, Target::Binary, "BYTE_ARRAY", EXACT),
-    row("varbinary", Form::Bytes, Target::Binary, "BYTE_ARRAY", EXACT),
-    row("tinyblob", Form::Bytes, Target::Binary, "BYTE_ARRAY", EXACT),
-    row("blob", Form::Bytes, Target::Binary, "BYTE_ARRAY", EXACT),
-    row("mediumblob", Form::Bytes, Target::Binary, "BYTE_ARRAY", EXACT),
-    row("longblob", Form::Bytes, Target::Binary, "BYTE_ARRAY", EXACT),
-    row("vector", Form::Bytes, Target::Binary, "BYTE_ARRAY", EXACT),
-    row("uuid", Form::Bytes, Target::Uuid, "FIXED_LEN_BYTE_ARRAY(16), UUID", EXACT),
+    row("json", Form::Bytes, Target::Json, EXACT),
+    row("binary", Form::Bytes, Target::Binary, EXACT),
+    row("varbinary", Form::Bytes, Target::Binary, EXACT),
+    row("tinyblob", Form::Bytes, Target::Binary, EXACT),
+    row("blob", Form::Bytes, Target::Binary, EXACT),
+    row("mediumblob", Form::Bytes, Target::Binary, EXACT),
+    row("longblob", Form::Bytes, Target::Binary, EXACT),
+    row("vector", Form::Bytes, Target::Binary, EXACT),
+    row("uuid", Form::Bytes, Target::Uuid, EXACT),
     row(
         "geometry",
         Form::Geometry,
         Target::Binary,
-        "BYTE_ARRAY",
         (Fidelity::Lossy, "WKB does not say which reference system (SRID) it is in"),
     ),
-    row("any other type", Form::Bytes, Target::AsText, "BYTE_ARRAY, STRING", AS_TEXT),
+    row("any other type", Form::Bytes, Target::AsText, AS_TEXT),
 ];
 
 /// Most digits of a decimal that readers know.
@@ -220,6 +194,9 @@ fn name_of(source: &SourceType, zero_dates: ZeroDates) -> String {
         "date" | "datetime" | "timestamp" if zero_dates == ZeroDates::String => {
             format!("{data_type}, as text")
         }
+        "date" | "datetime" | "timestamp" if zero_dates == ZeroDates::Null => {
+            format!("{data_type}, or NULL")
+        }
         "longtext" if source.checked_json => "json".to_owned(),
         name if GEOMETRIES.contains(&name) => "geometry".to_owned(),
         name => name.to_owned(),
@@ -242,17 +219,14 @@ pub fn column_for(
             scale: small(source.scale).map_or(0, u8::cast_signed),
         },
     };
-    let form = match (mapping.form, zero_dates) {
-        (Form::Date, ZeroDates::Null) => Form::DateOrNull,
-        (Form::DateTime, ZeroDates::Null) => Form::DateTimeOrNull,
-        (form, _) => form,
-    };
     Column {
         name,
-        type_oid: form.code(),
+        type_oid: mapping.form.code(),
         type_name: source.column_type.clone(),
         type_modifier: source.fraction.and_then(|digits| i32::try_from(digits).ok()).unwrap_or(-1),
         nullable,
         target,
+        fidelity: Some(mapping.fidelity),
+        reason: mapping.reason.to_owned(),
     }
 }

@@ -1,7 +1,6 @@
 //! Packets against batches, with an encoder of binary rows as small as it gets.
 
 use arrow_array::Array as _;
-use std::fmt::Write as _;
 
 use arrow_array::RecordBatch;
 use arrow_array::cast::AsArray;
@@ -13,6 +12,7 @@ use crds::source::Engine;
 use proptest::prelude::*;
 
 use super::*;
+use crate::columns::tests::page;
 use crate::columns::{Column, DecodeError, Decoder, Fault, Fidelity, Target};
 
 fn source(data_type: &str, column_type: &str, precision: Option<u32>, scale: u32) -> SourceType {
@@ -30,7 +30,7 @@ fn plain(column_type: &str) -> Column {
     with(column_type, ZeroDates::Fail)
 }
 
-fn with(column_type: &str, zero_dates: ZeroDates) -> Column {
+pub(in crate::columns) fn with(column_type: &str, zero_dates: ZeroDates) -> Column {
     let data_type = column_type.split([' ', '(']).next().unwrap_or_default();
     let mut numbers =
         column_type.split(|c: char| !c.is_ascii_digit()).filter_map(|n| n.parse().ok());
@@ -54,7 +54,7 @@ fn packet(payload: &[u8]) -> Vec<u8> {
 }
 
 /// A row of wire values, `None` being NULL.
-fn row(values: &[Option<Vec<u8>>]) -> Vec<u8> {
+pub(in crate::columns) fn row(values: &[Option<Vec<u8>>]) -> Vec<u8> {
     let mut payload = vec![0; 1 + (values.len() + 2).div_ceil(8)];
     for (index, value) in values.iter().enumerate() {
         match value {
@@ -65,12 +65,12 @@ fn row(values: &[Option<Vec<u8>>]) -> Vec<u8> {
     packet(&payload)
 }
 
-fn end() -> Vec<u8> {
+pub(in crate::columns) fn end() -> Vec<u8> {
     packet(&[0xFE, 0, 0, 2, 0])
 }
 
 /// Bytes with their length before them.
-fn text(value: &[u8]) -> Vec<u8> {
+pub(in crate::columns) fn text(value: &[u8]) -> Vec<u8> {
     let length = value.len() as u64;
     let mut bytes = match length {
         0..=250 => vec![u8::try_from(length).expect("short")],
@@ -88,14 +88,17 @@ fn text(value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn date(year: u16, rest: &[u8]) -> Vec<u8> {
+pub(in crate::columns) fn date(year: u16, rest: &[u8]) -> Vec<u8> {
     let mut bytes = vec![u8::try_from(rest.len() + 2).expect("short")];
     bytes.extend(year.to_le_bytes());
     bytes.extend(rest);
     bytes
 }
 
-fn decode(column: &Column, value: Vec<u8>) -> Result<RecordBatch, DecodeError> {
+pub(in crate::columns) fn decode(
+    column: &Column,
+    value: Vec<u8>,
+) -> Result<RecordBatch, DecodeError> {
     let mut decoder = Decoder::of(Engine::Mysql, std::slice::from_ref(column), None)?;
     let mut bytes = row(&[Some(value)]);
     bytes.extend(row(&[None]));
@@ -136,6 +139,11 @@ fn every_type_has_a_row_and_every_form_a_number_of_its_own() {
         assert_eq!(plain(column_type).target, expected, "{column_type}");
     }
     assert_eq!(with("datetime(6)", ZeroDates::String).target, Target::AsText);
+    let kept =
+        |policy| ["date", "datetime(6)", "timestamp"].map(|name| with(name, policy).fidelity());
+    assert_eq!(kept(ZeroDates::Fail), [Fidelity::Exact; 3]);
+    assert_eq!(kept(ZeroDates::Null), [Fidelity::Lossy; 3]);
+    assert_eq!(kept(ZeroDates::String), [Fidelity::String; 3]);
     let mut json = source("longtext", "longtext", None, 0);
     assert_eq!(mapping_for(&json, ZeroDates::Fail).source, "longtext");
     json.checked_json = true;
@@ -263,21 +271,8 @@ fn the_watermark_is_kept_while_the_rows_go_by() {
     assert_eq!(seen(plain("decimal(65,1)"), &wide), pair("9.5", "10.5"));
 }
 
-/// The table as the documentation shows it.
 fn printed() -> String {
-    let mut text = "| type | in Parquet | kept | why |\n|---|---|---|---|\n".to_owned();
-    for mapping in MAPPINGS {
-        let kept = match mapping.fidelity {
-            Fidelity::Exact => "exact",
-            Fidelity::Widened => "widened",
-            Fidelity::String => "string",
-            Fidelity::Lossy => "lossy",
-        };
-        let Mapping { source, parquet, reason, .. } = mapping;
-        // writing to a String cannot fail
-        let _ = writeln!(text, "| {source} | {parquet} | {kept} | {reason} |");
-    }
-    text
+    page(MAPPINGS.iter().map(|row| (row.source, row.parquet, row.fidelity, row.reason)))
 }
 
 #[test]

@@ -1,0 +1,71 @@
+//! What is told about how much of the values is kept, and what is refused by it.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use harness::{Bed, SourceFixture};
+use serde_json::json;
+
+use super::manifest;
+
+#[test]
+fn plan_manifest_and_outcome_say_what_is_kept_of_each_column() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::new(bed, "kept").await?;
+        bed.psql(&source.database, "create table t (id int, o oid, net inet, price numeric(12,2)); insert into t values (1)")
+            .await?;
+        let job = source.job("public.t", "FE");
+        let output = bed.output(source.command("plan", &job)?, "", Duration::from_mins(1)).await?;
+        ensure!(output.code == Some(0), "{}", output.stderr);
+        let squeezed: Vec<_> =
+            output.stdout.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+        for line in [
+            "columns 4: 2 exact, 1 widened, 1 string, 0 lossy",
+            "id integer INT(32) exact",
+            "o oid INT(64) widened few readers know unsigned numbers: the next wider type holds them all",
+            "net inet STRING, as text string Parquet has no such type; always with the length of the netmask",
+            "price numeric(12,2) DECIMAL(12, 2) exact",
+        ] {
+            ensure!(squeezed.iter().any(|found| found == line), "no {line:?} in\n{}", output.stdout);
+        }
+        let said = source.run(&job).await?;
+        let counts = json!({ "exact": 2, "widened": 1, "string": 1, "lossy": 0 });
+        ensure!(said["fidelity"] == counts, "{said}");
+        let manifest = manifest(&source, &said).await?;
+        ensure!(manifest["fidelity"] == counts, "{}", manifest["fidelity"]);
+        ensure!(manifest["columns"][1]["fidelity"] == "widened", "{}", manifest["columns"]);
+        Ok(())
+    })
+}
+
+#[test]
+fn strict_refuses_what_would_be_lost_before_a_row_is_read() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::mariadb(bed, "lossy").await?;
+        bed.mariadb(
+            &source.database,
+            "create table t (id int, place point, day date); insert into t values (1, ST_GeomFromText('POINT(1 2)'), '2023-01-31')",
+        )
+        .await?;
+        let mut job = source.job("t", "FE");
+        job["spec"]["extract"]["fidelity"] = json!("strict");
+        let output = source.try_run(&job).await?;
+        ensure!(output.code == Some(10), "{}", output.stderr);
+        for words in ["LossyColumn", "place (point): WKB does not say", "extract.fidelity: report"] {
+            ensure!(output.stderr.contains(words), "no {words:?} in {}", output.stderr);
+        }
+        ensure!(!output.stderr.contains("day"), "{}", output.stderr);
+        ensure!(bed.keys(&source.bucket, "t/extract_run").await?.is_empty(), "data was written");
+        // what a zero date was is lost where NULL stands for it
+        job["spec"]["extract"]["zeroDates"] = json!("null");
+        let output = source.try_run(&job).await?;
+        ensure!(output.code == Some(10) && output.stderr.contains("day (date): zeroDates: null"), "{}", output.stderr);
+        job["spec"]["extract"]["fidelity"] = json!("report");
+        let said = source.run(&job).await?;
+        let counts = json!({ "exact": 1, "widened": 0, "string": 0, "lossy": 2 });
+        ensure!(said["fidelity"] == counts, "{said}");
+        Ok(())
+    })
+}

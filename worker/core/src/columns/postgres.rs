@@ -1,0 +1,17 @@
+//! Postgres: how a column of each type is written (the mapping table), and the oids that the wire
+//! is read by.
+
+mod mapping;
+pub mod oids;
+#[cfg(test)]
+mod tests;
+
+pub use mapping::{Family, MAPPINGS, Mapping, SourceType, column_for, mapping_for, target_for};
+
+use super::Column;
+
+/// Whether a column's values come in four bytes without a sign: `oid`, `xid`, `cid`. Their order
+/// says nothing, since the numbers come round again.
+pub(crate) const fn is_oid(column: &Column) -> bool {
+    matches!(column.type_oid, oids::OID | oids::XID | oids::CID)
+}
