@@ -171,3 +171,40 @@ fn a_policy_that_hides_rows_is_an_error_and_not_a_smaller_table() -> Result<()> 
         Ok(())
     })
 }
+
+#[test]
+fn a_changed_table_is_taken_as_the_policy_says_before_a_row_is_read() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        for (source, table) in both(bed, "drift").await? {
+            let mut job = source.job(table, "PE");
+            job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int" });
+            source.run(&job).await?;
+            let policy = |name: &str| {
+                let mut job = job.clone();
+                job["spec"]["extract"]["schemaPolicy"] = json!(name);
+                job
+            };
+            // a row that could not be read shows that none was
+            let sql =
+                "alter table t add column extra int; insert into t values (5, 'e', 's', 5, 7)";
+            run_sql(&source, sql).await?;
+            refused(&source, &policy("freeze"), &["SchemaChanged", "extra (int", "is new"]).await?;
+            let said = source.run(&policy("additiveOnly")).await?;
+            ensure!(said["rows"] == 1, "{said}");
+            let sql =
+                "alter table t drop column odd; insert into t (id, name, extra) values (6, 'f', 8)";
+            run_sql(&source, sql).await?;
+            for name in ["freeze", "additiveOnly"] {
+                refused(&source, &policy(name), &["SchemaChanged", "odd (int", "is gone"]).await?;
+            }
+            let planned = bed.output(source.command("plan", &job)?, "", RUN).await?;
+            ensure!(planned.stdout.contains("is gone"), "{} {}", planned.stdout, planned.stderr);
+            let said = source.run(&job).await?;
+            ensure!(said["rows"] == 1 && said["watermark"] == "6", "{said}");
+            let said = source.run(&policy("freeze")).await?;
+            ensure!(said["rows"] == 0, "{said}");
+        }
+        Ok(())
+    })
+}

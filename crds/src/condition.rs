@@ -156,6 +156,8 @@ words! {
         ColumnTypeUnsupported,
         /// Something of a column's values would be lost, and the policy is to be strict.
         LossyColumn,
+        /// The columns are not those of the last run, and the manifest does not take the change.
+        SchemaChanged,
         /// The database failed in the middle.
         DatabaseFailed,
         /// The snapshot that all ranges share is gone.

@@ -146,6 +146,11 @@ pub struct Extract {
     /// `strict` refuses the table before a row is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fidelity: Option<FidelityPolicy>,
+    /// What to do when the table's columns are not those of the last run: `evolve` (when left out)
+    /// goes on and says so, `additiveOnly` takes new columns alone, `freeze` none. A run that may not
+    /// go on fails before a row is read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schema_policy: Option<SchemaPolicy>,
     /// How the table is cut into ranges, one pod each; one range when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<Partition>,
@@ -185,6 +190,19 @@ pub enum FidelityPolicy {
     Report,
     /// The run fails before a row is read.
     Strict,
+}
+
+/// What to do when the table's columns are not those of the last run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum SchemaPolicy {
+    /// It goes on.
+    #[default]
+    Evolve,
+    /// It goes on if columns were only added.
+    AdditiveOnly,
+    /// It fails.
+    Freeze,
 }
 
 /// Full or incremental.

@@ -218,7 +218,7 @@ impl Edge {
                 }
             })
         };
-        let mut opening = pin!(Box::pin(open(&login, &spec, &order, &points)));
+        let mut opening = pin!(Box::pin(open(&login, &spec, &order, None, &points)));
         loop {
             tokio::select! {
                 done = &mut opening => return Ok(done),

@@ -13,7 +13,8 @@ use crds::source::Engine;
 use crds::tracking::{Mode, Window};
 use futures::future::BoxFuture;
 use worker_core::bounds::{TableRef, check_added, key_extreme, watermark_extreme};
-use worker_core::columns::{Target, differ_by_case};
+use worker_core::columns::{Column, Target, differ_by_case};
+use worker_core::drift;
 use worker_core::error::Failure;
 use worker_core::fidelity;
 use worker_core::partitions;
@@ -69,7 +70,7 @@ impl Holder {
     }
 }
 
-/// Guards, takes the snapshot, and plans inside it. Pause points, in their order: `before-bound`,
+/// Guards, takes the snapshot, and plans inside it. `published`: the columns of the last manifest. Pause points, in their order: `before-bound`,
 /// `before-wait` and `in-wait` (only where transactions are waited for), `after-bound`, `after-guard`,
 /// `after-snapshot`.
 ///
@@ -79,6 +80,7 @@ pub async fn open(
     login: &Login,
     spec: &ExtractJobSpec,
     order: &PlanOrder,
+    published: Option<&[Column]>,
     pause: Pause<'_>,
 ) -> Result<Holder, Failure> {
     let name = format!("tidemark/{}/coordinator", order.run);
@@ -86,7 +88,7 @@ pub async fn open(
     let backend = database.backend().await?;
     let waiting = Progress::waiting();
     tokio::select! {
-        holder = Box::pin(open_on(database, spec, order, pause)) => holder,
+        holder = Box::pin(open_on(database, spec, order, published, pause)) => holder,
         failure = watch::lost(login, backend, &waiting) => Err(failure),
     }
 }
@@ -95,6 +97,7 @@ async fn open_on(
     mut database: Database,
     spec: &ExtractJobSpec,
     order: &PlanOrder,
+    published: Option<&[Column]>,
     pause: Pause<'_>,
 ) -> Result<Holder, Failure> {
     let extract = &spec.extract;
@@ -105,6 +108,13 @@ async fn open_on(
     check_added(&subject.columns, &shape.columns)?;
     shape.partition_by = partitions::check(&subject.columns, &shape.partition_by)?;
     fidelity::check(&subject.columns, extract.fidelity.unwrap_or_default())?;
+    let (columns, changed) = match published {
+        Some(published) => {
+            let policy = extract.schema_policy.unwrap_or_default();
+            drift::follow(published, subject.columns.clone(), policy)?
+        }
+        None => (subject.columns.clone(), None),
+    };
     let found = seek_guard(&mut database, &subject, extract, order, pause).await?;
     pause("after-guard").await;
     database.take_snapshot(&subject).await?;
@@ -117,6 +127,8 @@ async fn open_on(
     }
     let mut plan = plan(&mut database, &subject, extract, order, found).await?;
     plan.shape = shape;
+    plan.columns = columns;
+    plan.warnings.extend(changed);
     plan.snapshot = database.export_snapshot().await?;
     pause("after-snapshot").await;
     Ok(Holder { plan, database })

@@ -10,9 +10,10 @@ use bytes::Bytes;
 use crds::{Reason, RunId};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::de::DeserializeOwned;
+use worker_core::columns::Column;
 use worker_core::commits::Reply;
 use worker_core::error::Failure;
-use worker_core::manifests::{ManifestFile, TOKEN_METADATA};
+use worker_core::manifests::{Manifest, ManifestFile, Pointer, TOKEN_METADATA};
 use worker_core::objects::Prefix;
 use worker_core::plan::CONTROL_VERSION;
 use worker_core::records::TaskRecord;
@@ -93,6 +94,18 @@ impl Control {
     ) -> Result<Option<(T, String)>, Failure> {
         let Some((body, etag)) = self.bytes(key).await? else { return Ok(None) };
         parse(key, &body).map(|value| Some((value, etag)))
+    }
+
+    /// The columns of the run that `current.json` names, if there is one.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub async fn columns(&self) -> Result<Option<Vec<Column>>, Failure> {
+        let pointer: Option<(Pointer, String)> = self.read(&self.prefix.pointer()).await?;
+        let Some((pointer, _)) = pointer else { return Ok(None) };
+        let manifest: Option<(Manifest, String)> =
+            self.read(&self.prefix.manifest(pointer.run)).await?;
+        Ok(manifest.map(|(manifest, _)| manifest.columns))
     }
 
     /// Writes one object under a condition. A refusal may stem from our own lost write.

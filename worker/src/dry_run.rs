@@ -75,8 +75,9 @@ pub async fn plan(local: &Local, durations: Durations) -> Result<String, Failure
             ));
         }
     };
+    let (published, points) = (control.columns().await?, Pause::default().points());
     let holder =
-        Box::pin(crate::bounds::open(&login, &task.spec, &order, &Pause::default().points()))
+        Box::pin(crate::bounds::open(&login, &task.spec, &order, published.as_deref(), &points))
             .await?;
     show(&holder.plan)?;
     Ok(format!("planned {} ranges", holder.plan.ranges.len()))

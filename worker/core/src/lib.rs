@@ -6,6 +6,7 @@ pub mod watermark;
 pub mod window;
 pub mod bounds;
 pub mod selection;
+pub mod drift;
 pub mod ranges;
 pub mod rows;
 pub mod columns;

@@ -70,9 +70,12 @@ impl World {
     ) -> Result<JoinHandle<Result<Holder, Failure>>, Failure> {
         let Some(login) = self.login.clone() else { return Err(Failure::stopped()) };
         let (spec, order) = (self.task.spec.clone(), order.clone());
+        let control = self.control(&spec.output.uri)?;
         let pause = self.pause.points();
         Ok(tokio::spawn(async move {
-            Box::pin(crate::bounds::open(&login, &spec, &order, &pause)).await
+            let published = control.columns().await?;
+            let planning = crate::bounds::open(&login, &spec, &order, published.as_deref(), &pause);
+            Box::pin(planning).await
         }))
     }
 

@@ -216,6 +216,7 @@ impl OldJob {
             filter: None,
             zero_dates: None,
             fidelity: None,
+            schema_policy: None,
             partition,
         })
     }
