@@ -7,6 +7,7 @@ pub mod window;
 pub mod bounds;
 pub mod selection;
 pub mod ranges;
+pub mod partitioning;
 pub mod rows;
 pub mod columns;
 pub mod batches;

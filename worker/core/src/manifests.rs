@@ -3,11 +3,12 @@
 
 use crds::RunId;
 use crds::extract_job::WatermarkType;
-use crds::tracking::{Mode, RunItem, Window};
+use crds::tracking::{Mode, RunItem, TrackedPartitioning, Window};
 use serde::{Deserialize, Serialize};
 
 use crate::columns::Column;
 use crate::plan::{CONTROL_VERSION, Plan, PlannedWatermark, Shape};
+use crate::ranges::Skew;
 use crate::records::TaskRecord;
 use crate::watermark::Value;
 
@@ -47,6 +48,9 @@ pub struct Manifest {
     pub bytes: u64,
     /// Ranges.
     pub ranges: u32,
+    /// How the table was cut into them, and how even they turned out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitioning: Option<TrackedPartitioning>,
     /// Greatest watermark seen.
     pub watermark_max: Option<String>,
     /// The files, by range and number.
@@ -210,10 +214,24 @@ pub fn build(
         rows: sorted.iter().map(|record| record.rows).sum(),
         bytes: files.iter().map(|file| file.bytes).sum(),
         ranges: u32::try_from(plan.ranges.len()).unwrap_or(u32::MAX),
+        partitioning: partitioning(plan, &sorted),
         watermark_max: value_type.and_then(|known| greatest(known, maxima)),
         files,
         earlier,
     }
+}
+
+/// What was foretold, beside what the records say.
+fn partitioning(plan: &Plan, records: &[&TaskRecord]) -> Option<TrackedPartitioning> {
+    let how = plan.partitioning.as_ref()?;
+    let rows: Vec<u64> = records.iter().map(|record| record.rows).collect();
+    Some(TrackedPartitioning {
+        strategy: how.strategy,
+        columns: how.columns.iter().map(|column| column.name.clone()).collect(),
+        reason: how.reason.clone(),
+        predicted_skew: how.predicted_skew.clone(),
+        actual_skew: Skew::of(&rows).to_string(),
+    })
 }
 
 /// The greatest of watermark texts, by value and not by text.

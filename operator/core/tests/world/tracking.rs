@@ -130,6 +130,7 @@ pub(super) fn result(
         bytes: 1000,
         files: 2,
         partitions: 1,
+        partitioning: None,
         columns_as_text: 0,
     }
 }

@@ -146,6 +146,7 @@ pub fn yes(
         bytes: manifest.bytes,
         files: manifest.files.len() as u64,
         partitions: manifest.ranges,
+        partitioning: manifest.partitioning.clone(),
         columns_as_text: manifest
             .columns
             .iter()
@@ -288,6 +289,7 @@ fn failed(task: &Task, order: &SettleOrder, run: Option<&RunItem>) -> OutcomeRes
         bytes: 0,
         files: 0,
         partitions: 0,
+        partitioning: None,
         columns_as_text: 0,
     }
 }
