@@ -59,6 +59,10 @@ pub use crate::watermark::{NullPolicy, StampedBy, Watermark, WatermarkType};
     "partition.column: an identifier has at most 63 bytes in Postgres"
 ))]
 #[x_kube(validation = (
+    "self.source.engine == 'postgres' || !has(self.extract.partition) || !has(self.extract.partition.strategy) || self.extract.partition.strategy != 'ctid'",
+    "partition.strategy ctid is for Postgres: set auto, quantile or hash"
+))]
+#[x_kube(validation = (
     "!has(self.extract.zeroDates) || self.source.engine == 'mysql'",
     "extract.zeroDates is for MySQL and MariaDB: leave it out"
 ))]
@@ -228,8 +232,16 @@ impl ExtractType {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (
-    "has(self.column) || (has(self.strategy) && self.strategy == 'none')",
-    "partition.column is missing: name the column to cut by, or set strategy: none"
+    "has(self.column) || (has(self.strategy) && self.strategy in ['auto', 'ctid', 'hash', 'none'])",
+    "partition.column is missing: name the column to cut by, or set strategy: auto, ctid, hash or none"
+))]
+#[x_kube(validation = (
+    "!has(self.rebalance) || !self.rebalance || !has(self.strategy) || self.strategy == 'quantile'",
+    "partition.rebalance asks for strategy quantile: leave strategy out, or set it to quantile"
+))]
+#[x_kube(validation = (
+    rules::BOUNDS_OF_STRIDES,
+    "partition.lowerBound and upperBound set the stride of strategy range: leave them out with any other"
 ))]
 #[x_kube(validation = (
     rules::BOUNDS_ALIKE,
@@ -237,7 +249,8 @@ impl ExtractType {
 ))]
 #[x_kube(validation = (rules::BOUNDS_ASCEND, "partition.lowerBound must not be above upperBound: swap them"))]
 pub struct Partition {
-    /// Column to cut by: integer, date or timestamp.
+    /// Column to cut by. For `range` an integer, decimal, date or timestamp; for `quantile` also uuid
+    /// and text; for `hash` any. `auto` and `hash` take the primary key when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub column: Option<String>,
@@ -263,19 +276,44 @@ pub struct Partition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub count: Option<u32>,
-    /// `range` (when a column is given) or `none`.
+    /// How ranges are cut; `range` when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
+    /// Ranges of equal row count instead of equal strides: the same as `strategy: quantile`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rebalance: Option<bool>,
 }
 
 /// How ranges are cut.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Strategy {
+    /// What suits the table; plan and status say what was taken, and why.
+    Auto,
     /// Equal strides over the column's values; NULL keys are in one of the ranges.
     Range,
+    /// Equal row counts, by the server's statistics or a sample.
+    Quantile,
+    /// Equal spans of the table's blocks: Postgres only, and plain tables only. Needs no key.
+    Ctid,
+    /// Classes of a hash of the column or the primary key. Each range reads the whole table.
+    Hash,
     /// One range.
     None,
+}
+
+impl Strategy {
+    /// The word used in manifests.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Range => "range",
+            Self::Quantile => "quantile",
+            Self::Ctid => "ctid",
+            Self::Hash => "hash",
+            Self::None => "none",
+        }
+    }
 }
 
 /// How the pods run: an allow-list, never image, command, volumes or security context.

@@ -171,6 +171,13 @@ pub(crate) const BOUNDS_ASCEND: &str = concat!(
     ").isSorted()"
 );
 
+/// Of a partition: bounds come with strides alone. `none` took them from the start.
+pub(crate) const BOUNDS_OF_STRIDES: &str = concat!(
+    "size(",
+    bounds!(),
+    ") == 0 || ((!has(self.strategy) || self.strategy in ['range', 'none']) && (!has(self.rebalance) || !self.rebalance))"
+);
+
 /// Of a table: one or two identifiers, each plain or in double quotes.
 pub(crate) const TABLE_FORM: &str = r#"self.matches('^([^".[:cntrl:]]+|"([^"[:cntrl:]]|"")+")([.]([^".[:cntrl:]]+|"([^"[:cntrl:]]|"")+"))?$')"#;
 

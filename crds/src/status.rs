@@ -143,7 +143,7 @@ pub struct StatusWindow {
 }
 
 /// Ranges of a run.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Partitions {
     /// All.
@@ -152,6 +152,18 @@ pub struct Partitions {
     pub succeeded: u32,
     /// Given up.
     pub failed: u32,
+    /// How the table was cut, once the run is published: `range`, `quantile`, `ctid`, `hash`, `none`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub strategy: Option<String>,
+    /// Why it was cut so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Most rows of a range by the median of all, such as `1.04`, as foretold before rows were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted_skew: Option<String>,
+    /// The same of the rows that were read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actual_skew: Option<String>,
 }
 
 /// How many columns keep how much of their values' meaning.

@@ -5,6 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Report;
+use crate::extract_job::Strategy;
 use crate::status::FidelityCounts;
 use crate::units::RunId;
 
@@ -368,4 +369,25 @@ pub struct OutcomeResult {
     /// How much of their values' meaning the columns kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fidelity: Option<FidelityCounts>,
+    /// How the table was cut into ranges, where the manifest asks for it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitioning: Option<TrackedPartitioning>,
+}
+
+/// How a table was cut into ranges, and how even they turned out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct TrackedPartitioning {
+    /// The way that was taken, never `auto`.
+    pub strategy: Strategy,
+    /// Names of the columns that it went by.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub columns: Vec<String>,
+    /// Why.
+    pub reason: String,
+    /// Most rows of a range by the median of all, such as `1.04`, as foretold before the rows were
+    /// read; absent where nothing foretold it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub predicted_skew: Option<String>,
+    /// The same of the rows that were read.
+    pub actual_skew: String,
 }

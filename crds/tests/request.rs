@@ -66,6 +66,7 @@ fn no_other_field_changes_the_hash() {
         ("/extract/partition/lowerBound", json!("5")),
         ("/extract/partition/upperBound", json!("50")),
         ("/extract/partition/count", json!(8)),
+        ("/extract/partition/rebalance", json!(true)),
         ("/output/endpoint", json!("http://s3.example:8333")),
         ("/output/pathStyle", json!(true)),
         ("/output/region", json!("eu-west-1")),

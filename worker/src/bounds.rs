@@ -3,28 +3,29 @@
 //! [`worker_core::bounds`], [`worker_core::window`] and [`crate::sessions`] name,
 //! `NullWatermarkRows`, `SnapshotLost`.
 
+mod ranges;
 mod subject;
 
 use std::time::Duration;
 
 use crds::Reason;
-use crds::extract_job::{Extract, ExtractJobSpec, NullPolicy, Watermark};
+use crds::extract_job::{Extract, ExtractJobSpec, NullPolicy, Partition, Watermark};
 use crds::source::Engine;
 use crds::tracking::{Mode, Window};
 use futures::future::BoxFuture;
-use worker_core::bounds::{TableRef, check_added, key_extreme, watermark_extreme};
+use worker_core::bounds::{TableRef, check_added, watermark_extreme};
 use worker_core::columns::{Column, Target, differ_by_case};
 use worker_core::drift;
 use worker_core::error::Failure;
 use worker_core::fidelity;
+use worker_core::partitioning::named_key;
 use worker_core::partitions;
 use worker_core::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, Shape};
-use worker_core::ranges::{self, KeyRange};
+use worker_core::ranges::KeyRange;
 use worker_core::rows;
-use worker_core::watermark::Value;
 use worker_core::window::{self, Held, Observed};
 
-use self::subject::Cut;
+use self::ranges::Divider;
 pub(crate) use self::subject::Subject;
 use crate::database::{Database, Found, Guarded};
 use crate::sessions::Login;
@@ -104,7 +105,9 @@ async fn open_on(
     let mut shape = Shape::of(&spec.output);
     let wanted = TableRef::parse(database.engine(), &extract.table)?;
     let subject = database.look_up(&wanted, extract).await?;
-    subject.partition(extract.partition.as_ref())?;
+    if let Some(partition) = &extract.partition {
+        named_key(&subject.columns, partition)?;
+    }
     check_added(&subject.columns, &shape.columns)?;
     shape.partition_by = partitions::check(&subject.columns, &shape.partition_by)?;
     fidelity::check(&subject.columns, extract.fidelity.unwrap_or_default())?;
@@ -180,7 +183,6 @@ async fn plan(
         _ => window::full(order, watermark.map(|watermark| watermark.value_type), true)?,
     };
     let (estimated_rows, table_bytes) = database.size(subject).await?;
-    let cut = subject.partition(extract.partition.as_ref())?;
     let planned = |watermark: &Watermark| -> Result<PlannedWatermark, Failure> {
         Ok(PlannedWatermark {
             column: subject.watermark(watermark)?.name.clone(),
@@ -200,7 +202,8 @@ async fn plan(
         filter: extract.filter.clone(),
         warnings: warnings(subject, order, &window, found.warnings),
         window,
-        partition_column: cut.map(|cut| cut.column.name.clone()),
+        partition_column: None,
+        partitioning: None,
         ranges: Vec::new(),
         snapshot: None,
         estimated_rows,
@@ -211,12 +214,29 @@ async fn plan(
         plan.window.empty = !database.exists(statement, "look for a row").await?;
     }
     if !plan.window.empty {
-        plan.ranges = match cut {
-            Some(cut) => cut_ranges(database, &plan, cut, table_bytes).await?,
-            None => vec![KeyRange::whole()],
-        };
+        divide(database, &mut plan, subject, (extract.partition.as_ref(), table_bytes)).await?;
     }
     Ok(plan)
+}
+
+async fn divide(
+    database: &mut Database,
+    plan: &mut Plan,
+    subject: &Subject,
+    (partition, table_bytes): (Option<&Partition>, i64),
+) -> Result<(), Failure> {
+    let Some(partition) = partition else {
+        plan.ranges = vec![KeyRange::whole()];
+        return Ok(());
+    };
+    let divider = Divider { subject, partition, table_bytes };
+    let (ranges, how) = divider.divide(database, plan).await?;
+    plan.partition_column = match how.columns.as_slice() {
+        [column] => Some(column.name.clone()),
+        _ => None,
+    };
+    (plan.ranges, plan.partitioning) = (ranges, Some(how));
+    Ok(())
 }
 
 fn warnings(
@@ -286,54 +306,4 @@ async fn observe(
         observed.max = max.as_ref().map(read).transpose()?;
     }
     Ok(observed)
-}
-
-async fn cut_ranges(
-    database: &mut Database,
-    plan: &Plan,
-    cut: Cut<'_>,
-    table_bytes: i64,
-) -> Result<Vec<KeyRange>, Failure> {
-    let count = match (cut.partition.count, plan.mode) {
-        (Some(count), _) => count,
-        (None, Mode::PE) => ranges::count_for(database.estimate(plan).await?, 0),
-        (None, Mode::FE | Mode::Reingest) => ranges::count_for(plan.estimated_rows, table_bytes),
-    };
-    if count < 2 {
-        return Ok(vec![KeyRange::whole()]);
-    }
-    let key_type = cut.key_type;
-    let given = |text: &Option<String>, side| {
-        text.as_deref()
-            .map(|text| window::given_bound(key_type.value_type(), text, side))
-            .transpose()
-    };
-    let (low, high) = window_span(plan, cut);
-    // bounds are accepted for PE, and not used: its rows are at one end of the column
-    let ends = match plan.mode {
-        Mode::PE => (low, high),
-        Mode::FE | Mode::Reingest => (
-            given(&cut.partition.lower_bound, "lower partition")?.or(low),
-            given(&cut.partition.upper_bound, "upper partition")?.or(high),
-        ),
-    };
-    let span = match ends {
-        (Some(least), Some(greatest)) => Some((least, greatest)),
-        (least, greatest) => {
-            let (max, min) =
-                database.extremes(&plan.table, cut.column, plan.filter.as_deref()).await?;
-            let read = |text: Option<String>| text.and_then(|text| key_extreme(key_type, &text));
-            least.or_else(|| read(min)).zip(greatest.or_else(|| read(max)))
-        }
-    };
-    Ok(ranges::cut(key_type, span, count))
-}
-
-/// Where the partition column is the watermark, its rows lie inside the window.
-fn window_span(plan: &Plan, cut: Cut<'_>) -> (Option<Value>, Option<Value>) {
-    let same = plan.watermark.as_ref().is_some_and(|watermark| watermark.column == cut.column.name);
-    let read = |text: &Option<String>| {
-        text.as_deref().filter(|_| same).and_then(|text| key_extreme(cut.key_type, text))
-    };
-    (read(&plan.window.low), read(&plan.window.high))
 }

@@ -7,8 +7,10 @@ use sqlx::{Connection as _, MySqlConnection, PgConnection};
 use worker_core::bounds::TableRef;
 use worker_core::columns::{Column, Target};
 use worker_core::error::Failure;
+use worker_core::partitioning::{Key, TableFacts};
 use worker_core::plan::{Plan, TableName};
-use worker_core::rows::{self, statements};
+use worker_core::ranges::Sample;
+use worker_core::rows::{self, Draw, statements};
 use worker_core::selection;
 use worker_core::window::Held;
 
@@ -37,6 +39,10 @@ pub(crate) struct Found {
     /// Weaknesses, for plan and status.
     pub(crate) warnings: Vec<String>,
 }
+
+/// A key of a sample: its text, the place of the first such, rows with a key, all rows, and whether it
+/// is greater than the one before.
+type Sampled = (Option<String>, i64, i64, i64, bool);
 
 /// One session.
 #[derive(Debug)]
@@ -257,6 +263,89 @@ impl Database {
             Self::Postgres(connection) => postgres::catalog::size(connection, subject).await,
             Self::Mysql(connection) => mysql::catalog::size(connection, subject).await,
         }
+    }
+
+    /// What the table is, and its primary key.
+    pub(crate) async fn shape(&mut self, subject: &Subject) -> Result<TableFacts, Failure> {
+        match self {
+            Self::Postgres(connection) => postgres::catalog::shape(connection, subject).await,
+            Self::Mysql(connection) => mysql::catalog::shape(connection, subject).await,
+        }
+    }
+
+    /// What the server knows already about where the rows of `count` ranges lie; `None` where that is
+    /// too little, old, or of more rows than the window has.
+    pub(crate) async fn statistics(
+        &mut self,
+        subject: &Subject,
+        plan: &Plan,
+        key: Key<'_>,
+        count: u32,
+    ) -> Result<Option<Sample>, Failure> {
+        let Self::Postgres(connection) = self else { return Ok(None) };
+        if rows::has_window(plan)? {
+            return Ok(None);
+        }
+        let said = postgres::catalog::statistics(connection, subject, key.column).await?;
+        Ok(said.and_then(|said| Sample::of_statistics(key.key_type, &said, count)))
+    }
+
+    /// What the key's index tells without a row being read; `None` where it tells nothing, or of more
+    /// rows than the window has.
+    pub(crate) async fn estimates(
+        &mut self,
+        plan: &Plan,
+        key: Key<'_>,
+        count: u32,
+    ) -> Result<Option<Sample>, Failure> {
+        if key.key_type.value_type().is_none() || rows::has_window(plan)? {
+            return Ok(None);
+        }
+        let indexed = match self {
+            Self::Mysql(connection) => {
+                mysql::catalog::is_indexed(connection, &plan.table, key.column).await?
+            }
+            Self::Postgres(_) => false,
+        };
+        if !indexed {
+            return Ok(None);
+        }
+        let (max, min) = self.extremes(&plan.table, key.column, None).await?;
+        let read = |text: Option<String>| text.and_then(|text| key.key_type.value(&text));
+        match (self, read(min).zip(read(max))) {
+            (Self::Mysql(connection), Some(ends)) => {
+                mysql::catalog::estimates(connection, plan, key, (ends, count)).await.map(Some)
+            }
+            _ => Ok(None),
+        }
+    }
+
+    /// Looks where the window's rows lie.
+    pub(crate) async fn sample(
+        &mut self,
+        plan: &Plan,
+        key: Key<'_>,
+        draw: Draw,
+        points: u32,
+    ) -> Result<Sample, Failure> {
+        let query = made(rows::sample_statement(plan, key.column, draw, points)?);
+        let answer: Result<Vec<Sampled>, _> = match self {
+            Self::Postgres(connection) => sqlx::query_as(query).fetch_all(connection).await,
+            Self::Mysql(connection) => {
+                let found: Result<Vec<(_, _, _, _, i64)>, _> =
+                    sqlx::query_as(query).fetch_all(&mut **connection).await;
+                let greater =
+                    |(text, place, keys, all, greater)| (text, place, keys, all, greater != 0);
+                found.map(|rows| rows.into_iter().map(greater).collect())
+            }
+        };
+        let answer = answer.map_err(|error| database_failure("look at the keys", &error))?;
+        let number = |number: i64| u64::try_from(number).unwrap_or_default();
+        let (keys, all) = answer.first().map_or((0, 0), |row| (number(row.2), number(row.3)));
+        let sorted = answer
+            .into_iter()
+            .map(|(text, place, _, _, greater)| (text, number(place).saturating_sub(1), greater));
+        Ok(Sample::of_sorted(key.key_type, sorted, keys, all.saturating_sub(keys)))
     }
 
     /// Rows of the window by the planner; -1 where its answer has no number.

@@ -13,6 +13,7 @@ use worker_core::error::Failure;
 use worker_core::fidelity;
 use worker_core::manifests::{Pointer, SourceIdentity};
 use worker_core::plan::{CONTROL_VERSION, Plan};
+use worker_core::ranges::{KeyRange, Part};
 use worker_core::rows::read_statement;
 
 use crate::control::Control;
@@ -115,15 +116,7 @@ fn show(plan: &Plan) -> Result<(), Failure> {
     if !plan.shape.partition_by.is_empty() {
         print(&format!("folders    by {}", plan.shape.partition_by.join(", ")))?;
     }
-    print(&format!("ranges     {}", plan.ranges.len()))?;
-    for (index, range) in plan.ranges.iter().enumerate() {
-        let nulls = if range.nulls { " and NULL" } else { "" };
-        print(&format!(
-            "  {index:<4} from {} to below {}{nulls}",
-            bound(&range.from),
-            bound(&range.to)
-        ))?;
-    }
+    show_ranges(plan)?;
     if let Some(range) = plan.ranges.first() {
         print(&format!("statement  {}", read_statement(plan, range)?))?;
     }
@@ -131,4 +124,35 @@ fn show(plan: &Plan) -> Result<(), Failure> {
         print(&format!("warning    {warning}"))?;
     }
     Ok(())
+}
+
+fn show_ranges(plan: &Plan) -> Result<(), Failure> {
+    if let Some(how) = &plan.partitioning {
+        let names: Vec<_> = how.columns.iter().map(|column| format!("{:?}", column.name)).collect();
+        let by = if names.is_empty() { String::new() } else { format!(" by {}", names.join(", ")) };
+        let skew = how.predicted_skew.as_deref().unwrap_or("unknown");
+        print(&format!("partition  {}{by}, predicted skew {skew}", how.strategy.name()))?;
+        print(&format!("why        {}", how.reason))?;
+    }
+    print(&format!("ranges     {}", plan.ranges.len()))?;
+    for (index, range) in plan.ranges.iter().enumerate() {
+        print(&format!("  {index:<4} {}", shown(range)))?;
+    }
+    Ok(())
+}
+
+fn shown(range: &KeyRange) -> String {
+    let bound = |bound: &Option<String>| bound.clone().unwrap_or_else(|| "-".to_owned());
+    match range.part {
+        Some(Part::Nulls) => "NULL".to_owned(),
+        Some(Part::Hash { class, classes }) => format!("hash class {class} of {classes}"),
+        Some(Part::Blocks { first, end }) => {
+            let end = end.map_or_else(|| "-".to_owned(), |end| end.to_string());
+            format!("blocks {first} to below {end}")
+        }
+        None => {
+            let nulls = if range.nulls { " and NULL" } else { "" };
+            format!("from {} to below {}{nulls}", bound(&range.from), bound(&range.to))
+        }
+    }
 }

@@ -171,7 +171,7 @@ fn watch(seen: &Observed, attempt: &Attempt, letter: &Letter) -> Result<Watched,
         return Ok(Watched::alive(planning(seen, attempt, told)));
     };
     let status = seen.status();
-    let known = status.partitions.filter(|_| status.attempt == Some(attempt.number));
+    let known = status.partitions.clone().filter(|_| status.attempt == Some(attempt.number));
     if let Some(partitions) = known {
         if partitions.total > 1 {
             let report = Report::new(Reason::PodLost, "the extract Job was deleted", "");
@@ -204,7 +204,7 @@ fn planned(
     letter: &Letter,
     (run, n): (&RunItem, u32),
 ) -> Decision {
-    let partitions = Partitions { total: n, succeeded: 0, failed: 0 };
+    let partitions = Partitions { total: n, ..Partitions::default() };
     let base = ExtractJobStatus {
         run_id: Some(run.run),
         attempt: Some(attempt.number),
@@ -305,6 +305,7 @@ fn committing(
     (extract, base, partitions): (&Job, ExtractJobStatus, Partitions),
 ) -> Result<Watched, Pause> {
     let read = tracking(seen, settling::table(letter))?;
+    let total = partitions.total;
     let decision = running(seen, base, partitions, Phase::Committing);
     let mine = read.run_of(seen.uid()).filter(|run| run.attempt == attempt.number);
     let Some(run) = mine.filter(|run| run.state == RunState::Running) else {
@@ -323,11 +324,11 @@ fn committing(
     // coordinator lists, then writes. It lists for the second one only after it wrote the first, and
     // so after `rev` was read here, when all ranges had ended.
     let counted = run.rev >= rev.saturating_add(2);
-    let short = run.records < partitions.total;
+    let short = run.records < total;
     if (short && (counted || too_late)) || (run.rev == rev && too_late) {
         let report = Report::new(
             Reason::RecordMissing,
-            format!("all ranges ended, but {} of {} left a record", run.records, partitions.total),
+            format!("all ranges ended, but {} of {} left a record", run.records, total),
             "",
         );
         return Ok(Watched::Ended(Ending::new(seen, EndingKind::Failed, report)));
@@ -344,6 +345,7 @@ fn partitions(extract: &Job) -> Partitions {
         total,
         succeeded: count(status.and_then(|status| status.succeeded)),
         failed: indexes(status.and_then(|status| status.failed_indexes.as_deref())),
+        ..Partitions::default()
     }
 }
 

@@ -119,11 +119,7 @@ pub fn published(seen: &Observed, result: &OutcomeResult, attempt: u32) -> Extra
         }),
         watermark: result.watermark.clone(),
         extract_successful: Some("Y".to_owned()),
-        partitions: Some(Partitions {
-            total: result.partitions,
-            succeeded: result.partitions,
-            failed: 0,
-        }),
+        partitions: Some(partitions(result)),
         progress: Some(format!("{0}/{0}", result.partitions)),
         rows: number(result.rows),
         bytes: number(result.bytes),
@@ -133,6 +129,20 @@ pub fn published(seen: &Observed, result: &OutcomeResult, attempt: u32) -> Extra
         last_success: success.or(base.last_success.clone()),
         start_time: base.start_time.clone().or(Some(Time(seen.now))),
         ..base
+    }
+}
+
+/// The ranges of a published run, and how even they were.
+fn partitions(result: &OutcomeResult) -> Partitions {
+    let how = result.partitioning.as_ref();
+    Partitions {
+        total: result.partitions,
+        succeeded: result.partitions,
+        failed: 0,
+        strategy: how.map(|how| how.strategy.name().to_owned()),
+        reason: how.map(|how| how.reason.clone()),
+        predicted_skew: how.and_then(|how| how.predicted_skew.clone()),
+        actual_skew: how.map(|how| how.actual_skew.clone()),
     }
 }
 
@@ -211,7 +221,53 @@ pub fn failed(seen: &Observed, owner: &Owner, attempt: u32, report: &Report) -> 
 
 #[cfg(test)]
 mod tests {
+    use crds::extract_job::Strategy;
+    use crds::tracking::TrackedPartitioning;
+
     use super::*;
+
+    #[test]
+    fn status_says_how_the_table_was_cut() {
+        let owner = Owner {
+            uid: "u".to_owned(),
+            request: String::new(),
+            hash_version: 1,
+            generation: 1,
+            requested_at: None,
+        };
+        let mut result = OutcomeResult {
+            outcome: TrackedOutcome::Complete,
+            owner,
+            run: None,
+            report: None,
+            window: None,
+            watermark: None,
+            rows: 9,
+            bytes: 9,
+            files: 2,
+            partitions: 2,
+            partitioning: None,
+            fidelity: None,
+        };
+        let bare = Partitions { total: 2, succeeded: 2, ..Partitions::default() };
+        assert_eq!(partitions(&result), bare);
+        result.partitioning = Some(TrackedPartitioning {
+            strategy: Strategy::Ctid,
+            columns: Vec::new(),
+            reason: "the table has no primary key".to_owned(),
+            predicted_skew: Some("1.00".to_owned()),
+            actual_skew: "1.02".to_owned(),
+        });
+        let text = |text: &str| Some(text.to_owned());
+        let told = Partitions {
+            strategy: text("ctid"),
+            reason: text("the table has no primary key"),
+            predicted_skew: text("1.00"),
+            actual_skew: text("1.02"),
+            ..bare
+        };
+        assert_eq!(partitions(&result), told);
+    }
 
     #[test]
     fn ranges_of_mysql_are_not_called_one_snapshot() {

@@ -60,6 +60,7 @@ pub(crate) fn plan(
         shape: Shape::default(),
         window: window.clone(),
         partition_column: Some("id".to_owned()),
+        partitioning: None,
         ranges: Vec::new(),
         snapshot: Some(epoch.to_string()),
         estimated_rows: 20,

@@ -268,7 +268,8 @@ pub fn key_type(column: &Column) -> Result<KeyType, Failure> {
                 "partition column {:?} is of type {}, which cannot be cut into ranges",
                 column.name, column.type_name
             ),
-            "choose a column of type integer, date or timestamp, or set extract.partition.strategy: none",
+            "choose a column of type integer, decimal, date, timestamp, uuid or text, or set \
+             extract.partition.strategy: auto, hash or none",
         )
     })
 }
@@ -294,12 +295,6 @@ pub fn watermark_extreme(
             "correct those rows, or choose another watermark column",
         ),
     })
-}
-
-/// Reads an extreme of the partition column; `None` for an infinity, which no stride reaches and
-/// the open outer ranges hold.
-pub fn key_extreme(key_type: KeyType, text: &str) -> Option<Value> {
-    Value::parse(key_type.value_type(), text).ok()
 }
 
 #[cfg(test)]
@@ -394,6 +389,6 @@ mod tests {
     fn an_infinite_watermark_is_refused_and_an_infinite_key_is_not() {
         let bad = watermark_extreme(WatermarkType::Timestamp, "at", "infinity").expect_err("inf");
         assert_eq!(bad.report.reason, Reason::NonFiniteValue);
-        assert_eq!(key_extreme(KeyType::Timestamp, "infinity"), None);
+        assert_eq!(KeyType::Timestamp.value("infinity"), None);
     }
 }

@@ -8,6 +8,7 @@ pub mod bounds;
 pub mod selection;
 pub mod drift;
 pub mod ranges;
+pub mod partitioning;
 pub mod rows;
 pub mod columns;
 pub mod fidelity;

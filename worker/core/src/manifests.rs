@@ -4,12 +4,13 @@
 use crds::RunId;
 use crds::extract_job::WatermarkType;
 use crds::status::FidelityCounts;
-use crds::tracking::{Mode, RunItem, Window};
+use crds::tracking::{Mode, RunItem, TrackedPartitioning, Window};
 use serde::{Deserialize, Serialize};
 
 use crate::columns::Column;
 use crate::fidelity;
 use crate::plan::{CONTROL_VERSION, Plan, PlannedWatermark, Shape};
+use crate::ranges::Skew;
 use crate::records::TaskRecord;
 use crate::watermark::Value;
 
@@ -56,6 +57,9 @@ pub struct Manifest {
     /// (`output.partitionBy`) needed the memory.
     #[serde(default, skip_serializing_if = "crate::records::is_zero")]
     pub closed_early: u64,
+    /// How the table was cut into them, and how even they turned out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitioning: Option<TrackedPartitioning>,
     /// Greatest watermark seen.
     pub watermark_max: Option<String>,
     /// The files, by range and number.
@@ -221,10 +225,24 @@ pub fn build(
         bytes: files.iter().map(|file| file.bytes).sum(),
         ranges: u32::try_from(plan.ranges.len()).unwrap_or(u32::MAX),
         closed_early: records.iter().map(|record| record.closed_early).sum(),
+        partitioning: partitioning(plan, &sorted),
         watermark_max: value_type.and_then(|known| greatest(known, maxima)),
         files,
         earlier,
     }
+}
+
+/// What was foretold, beside what the records say.
+fn partitioning(plan: &Plan, records: &[&TaskRecord]) -> Option<TrackedPartitioning> {
+    let how = plan.partitioning.as_ref()?;
+    let rows: Vec<u64> = records.iter().map(|record| record.rows).collect();
+    Some(TrackedPartitioning {
+        strategy: how.strategy,
+        columns: how.columns.iter().map(|column| column.name.clone()).collect(),
+        reason: how.reason.clone(),
+        predicted_skew: how.predicted_skew.clone(),
+        actual_skew: Skew::of(&rows).to_string(),
+    })
 }
 
 /// The greatest of watermark texts, by value and not by text.

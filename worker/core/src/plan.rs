@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::columns::Column;
+use crate::partitioning::Partitioning;
 use crate::ranges::KeyRange;
 
 /// Schema version of plan, task record, manifest and pointer.
@@ -43,6 +44,9 @@ pub struct Plan {
     pub window: Window,
     /// The column that `ranges` cut, if any.
     pub partition_column: Option<String>,
+    /// How and why; absent where the manifest asks for nothing, and in older plans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partitioning: Option<Partitioning>,
     /// The ranges: disjoint, and together the whole window. None: there is nothing to read.
     pub ranges: Vec<KeyRange>,
     /// The exported snapshot that all ranges are read under.

@@ -1,12 +1,20 @@
-//! In: the partition column's type, its least and greatest value, a count. Out: `KeyRange`s:
-//! disjoint, in order, total, NULLs in the first. Bound: [`RANGES_MAX`]. Fails: never; what cannot
-//! be cut is one range.
+//! In: what is known of a table's keys, its rows and its blocks, and a count. Out: [`KeyRange`]s:
+//! disjoint, in order, total. Bound: [`RANGES_MAX`]. Fails: never; what cannot be cut is one range.
+//!
+//! The outer ranges are open, so that a row written after planning is in one of them too.
 
-use crds::extract_job::WatermarkType;
+mod estimates;
+mod keys;
+mod sample;
+#[cfg(test)]
+mod tests;
+
 use serde::{Deserialize, Serialize};
 
-use crate::columns::{Column, Target, is_oid, is_unsigned};
-use crate::watermark::Value;
+pub use self::estimates::Estimates;
+pub use self::keys::{CUT_BYTES_MAX, KeyType};
+pub use self::sample::{Cuts, Point, Sample, Skew, Statistics};
+use crate::watermark::{Decimal, Value};
 
 /// Most ranges of one plan, whatever the user asks for: the CRD's own limit.
 pub const RANGES_MAX: u32 = 1000;
@@ -17,74 +25,53 @@ const ROWS_PER_RANGE: i64 = 1_000_000;
 /// Bytes of the table per range when nobody gave a count.
 const BYTES_PER_RANGE: i64 = 256 << 20;
 
-/// The part of a window that one pod reads. Bounds are canonical text of the partition column's
-/// type; `from` is included, `to` is not.
+/// The part of a window that one pod reads: a span of keys, unless `part` says otherwise. Bounds
+/// are canonical text of the partition column's type; `from` is included, `to` is not. All bounds
+/// of a plan ascend by the database's own comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KeyRange {
     /// Start, included; absent: from the least value.
     pub from: Option<String>,
     /// End, not included; absent: to the greatest value.
     pub to: Option<String>,
-    /// Whether rows whose key is NULL are in it: true for exactly one range of a plan.
+    /// Whether rows whose key is NULL are in it: true for exactly one span of a plan, unless
+    /// [`Part::Nulls`] has them.
     pub nulls: bool,
+    /// What it is instead of a span of keys. Older plans have spans alone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub part: Option<Part>,
+}
+
+/// A range that is no span of keys.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Part {
+    /// The rows whose key is NULL.
+    Nulls,
+    /// The rows whose key has a hash of `class` modulo `classes`. NULL has one too.
+    Hash {
+        /// From 0.
+        class: u32,
+        /// How many there are.
+        classes: u32,
+    },
+    /// The rows in the table's blocks from `first` on, up to and without `end`.
+    Blocks {
+        /// From 0.
+        first: u32,
+        /// Absent: all that follow, those that are added later too.
+        end: Option<u32>,
+    },
 }
 
 impl KeyRange {
     /// The range that holds every row.
     pub const fn whole() -> Self {
-        Self { from: None, to: None, nulls: true }
-    }
-}
-
-/// Types that can be cut into equal strides.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum KeyType {
-    /// Whole numbers.
-    Int,
-    /// `date`.
-    Date,
-    /// `timestamp`, `timestamptz`, `datetime`.
-    Timestamp,
-}
-
-impl KeyType {
-    /// How a column is cut; `None`: it cannot be.
-    pub fn of(column: &Column) -> Option<Self> {
-        match column.target {
-            Target::Int64 if is_oid(column) => None,
-            Target::Int16 | Target::Int32 | Target::Int64 => Some(Self::Int),
-            Target::Date => Some(Self::Date),
-            Target::Timestamp | Target::TimestampTz => Some(Self::Timestamp),
-            Target::Decimal { .. } if is_unsigned(column) => Some(Self::Int),
-            Target::Boolean
-            | Target::Float32
-            | Target::Float64
-            | Target::Decimal { .. }
-            | Target::Text
-            | Target::AsText
-            | Target::Binary
-            | Target::Time
-            | Target::Uuid
-            | Target::Json => None,
-        }
+        Self { from: None, to: None, nulls: true, part: None }
     }
 
-    /// The type whose text the bounds are.
-    pub const fn value_type(self) -> WatermarkType {
-        match self {
-            Self::Int => WatermarkType::Int,
-            Self::Date => WatermarkType::Date,
-            Self::Timestamp => WatermarkType::Timestamp,
-        }
-    }
-
-    /// The value `ordinal` steps from zero. Bounds lie between two values of the type, so it fits.
-    fn value(self, ordinal: i128) -> Option<Value> {
-        match self {
-            Self::Int => i64::try_from(ordinal).ok().map(Value::Int),
-            Self::Date => i32::try_from(ordinal).ok().map(Value::Date),
-            Self::Timestamp => i64::try_from(ordinal).ok().map(Value::Timestamp),
-        }
+    const fn of(part: Part) -> Self {
+        Self { from: None, to: None, nulls: matches!(part, Part::Nulls), part: Some(part) }
     }
 }
 
@@ -94,128 +81,96 @@ pub fn count_for(rows: i64, bytes: i64) -> u32 {
     u32::try_from(wanted).unwrap_or(u32::MAX).min(RANGES_MAX_ESTIMATED)
 }
 
-/// Cuts the span from `least` to `greatest` (both included) into `count` equal strides, or fewer
-/// where the span has fewer values. The outer ranges are open, so that no row is ever outside.
-pub fn cut(key_type: KeyType, span: Option<(Value, Value)>, count: u32) -> Vec<KeyRange> {
-    let cuts = span.map_or_else(Vec::new, |(least, greatest)| {
-        boundaries(key_type, least, greatest, count.clamp(1, RANGES_MAX))
-    });
-    let mut ranges = Vec::with_capacity(cuts.len() + 1);
+/// Spans that meet at `cuts`, which ascend. Rows without key are in the first, or in one of their
+/// own.
+pub fn spans(cuts: Vec<String>, nulls_apart: bool) -> Vec<KeyRange> {
+    let mut ranges = Vec::with_capacity(cuts.len() + 2);
+    if nulls_apart {
+        ranges.push(KeyRange::of(Part::Nulls));
+    }
     let mut from = None;
     for cut in cuts {
-        let to = Some(cut.to_text());
-        ranges.push(KeyRange { from, to: to.clone(), nulls: ranges.is_empty() });
+        let to = Some(cut);
+        ranges.push(KeyRange { from, to: to.clone(), nulls: ranges.is_empty(), part: None });
         from = to;
     }
-    ranges.push(KeyRange { from, to: None, nulls: ranges.is_empty() });
+    ranges.push(KeyRange { from, to: None, nulls: ranges.is_empty(), part: None });
     ranges
 }
 
-fn boundaries(key_type: KeyType, least: Value, greatest: Value, count: u32) -> Vec<Value> {
-    let (Some(first), Some(last)) = (ordinal(least), ordinal(greatest)) else {
+/// The values at which the span from `least` to `greatest` (both included) is cut into `count` equal
+/// strides, or fewer where it has fewer values.
+pub fn strides(key_type: KeyType, span: Option<(Value, Value)>, count: u32) -> Vec<Value> {
+    let Some((least, greatest)) = span else { return Vec::new() };
+    let scale = scale(least).max(scale(greatest));
+    let (Some(first), Some(last)) = (ordinal(least, scale), ordinal(greatest, scale)) else {
         return Vec::new();
     };
-    // 128 bits: the span of all 64-bit numbers has 65
-    let values = last - first + 1;
-    let count = i128::from(count).min(values);
-    (1..count).filter_map(|step| key_type.value(first + values * step / count)).collect()
+    if last < first {
+        return Vec::new();
+    }
+    // without a sign: the span of all decimals of 38 digits has one bit more than the greatest
+    let values = last.abs_diff(first) + 1;
+    let count = u128::from(count.clamp(1, RANGES_MAX)).min(values);
+    (1..count)
+        .filter_map(|step| {
+            let steps = values / count * step + values % count * step / count;
+            value_at(key_type, first.checked_add_unsigned(steps)?, scale)
+        })
+        .collect()
 }
 
-fn ordinal(value: Value) -> Option<i128> {
+/// Cuts the span from `least` to `greatest` (both included) into equal strides.
+pub fn cut(key_type: KeyType, span: Option<(Value, Value)>, count: u32) -> Vec<KeyRange> {
+    spans(strides(key_type, span, count).iter().map(Value::to_text).collect(), false)
+}
+
+/// `count` classes of a hash.
+pub fn hash_classes(count: u32) -> Vec<KeyRange> {
+    match count.clamp(1, RANGES_MAX) {
+        1 => vec![KeyRange::whole()],
+        classes => (0..classes).map(|class| KeyRange::of(Part::Hash { class, classes })).collect(),
+    }
+}
+
+/// `count` equal spans of a table's blocks, or fewer where it has fewer.
+pub fn block_spans(blocks: u32, count: u32) -> Vec<KeyRange> {
+    let count = count.clamp(1, RANGES_MAX).min(blocks.max(1));
+    if count == 1 {
+        return vec![KeyRange::whole()];
+    }
+    let first = |step: u32| {
+        u32::try_from(u64::from(blocks) * u64::from(step) / u64::from(count)).unwrap_or(blocks)
+    };
+    let end = |step: u32| (step < count).then(|| first(step));
+    (0..count)
+        .map(|step| KeyRange::of(Part::Blocks { first: first(step), end: end(step + 1) }))
+        .collect()
+}
+
+const fn scale(value: Value) -> u32 {
+    match value {
+        Value::Decimal(number) => number.scale(),
+        Value::Int(_) | Value::Double(_) | Value::Timestamp(_) | Value::Date(_) => 0,
+    }
+}
+
+fn ordinal(value: Value, scale: u32) -> Option<i128> {
     match value {
         Value::Int(number) | Value::Timestamp(number) => Some(i128::from(number)),
         Value::Date(days) => Some(i128::from(days)),
-        Value::Decimal(_) | Value::Double(_) => None,
+        Value::Decimal(number) => number.units(scale),
+        Value::Double(_) => None,
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-
-    fn ints(least: i64, greatest: i64, count: u32) -> Vec<KeyRange> {
-        cut(KeyType::Int, Some((Value::Int(least), Value::Int(greatest))), count)
-    }
-
-    fn holds(range: &KeyRange, key_type: KeyType, key: Value) -> bool {
-        let read = |text: &String| Value::parse(key_type.value_type(), text).expect("own text");
-        range.from.as_ref().is_none_or(|from| read(from) <= key)
-            && range.to.as_ref().is_none_or(|to| key < read(to))
-    }
-
-    #[test]
-    fn strides_are_equal_and_the_outer_ranges_open() {
-        let ranges = ints(1, 100, 4);
-        let cuts: Vec<_> = ranges.iter().filter_map(|range| range.to.as_deref()).collect();
-        assert_eq!(cuts, ["26", "51", "76"]);
-        assert_eq!((ranges[0].from.as_ref(), ranges[3].to.as_ref()), (None, None));
-    }
-
-    #[test]
-    fn a_short_span_has_fewer_ranges() {
-        assert_eq!(ints(5, 7, 10).len(), 3);
-        assert_eq!(ints(5, 5, 10), [KeyRange::whole()]);
-        assert_eq!(ints(7, 5, 10), [KeyRange::whole()]);
-        assert_eq!(cut(KeyType::Int, None, 10), [KeyRange::whole()]);
-    }
-
-    #[test]
-    fn the_whole_of_64_bits_can_be_cut() {
-        let ranges = ints(i64::MIN, i64::MAX, 2);
-        assert_eq!(ranges[0].to.as_deref(), Some("0"));
-    }
-
-    #[test]
-    fn days_and_instants_can_be_cut() {
-        let day = |text| Value::parse(WatermarkType::Date, text).expect(text);
-        let ranges = cut(KeyType::Date, Some((day("2024-01-01"), day("2024-01-31"))), 2);
-        assert_eq!(ranges[1].from.as_deref(), Some("2024-01-16"));
-        let at = |text| Value::parse(WatermarkType::Timestamp, text).expect(text);
-        let span = (at("2024-01-01 00:00:00"), at("2024-01-01 23:59:59.999999"));
-        let ranges = cut(KeyType::Timestamp, Some(span), 2);
-        assert_eq!(ranges[1].from.as_deref(), Some("2024-01-01 12:00:00"));
-    }
-
-    #[test]
-    fn the_count_follows_rows_and_bytes() {
-        assert_eq!(count_for(-1, 8192), 1);
-        assert_eq!(count_for(2_500_000, 0), 3);
-        assert_eq!(count_for(10, 10 << 30), 41);
-        assert_eq!(count_for(i64::MAX, i64::MAX), RANGES_MAX_ESTIMATED);
-    }
-
-    fn int() -> impl Strategy<Value = i64> {
-        prop_oneof![any::<i64>(), Just(i64::MIN), Just(i64::MAX), -20_i64..20]
-    }
-
-    proptest! {
-        #[test]
-        fn every_key_is_in_exactly_one_range(a in int(), b in int(), key in int(), count in 1_u32..200) {
-            let (least, greatest) = (a.min(b), a.max(b));
-            let ranges = ints(least, greatest, count);
-            for key in [key, least, greatest, i64::MIN, i64::MAX] {
-                let holders = ranges.iter().filter(|range| holds(range, KeyType::Int, Value::Int(key)));
-                prop_assert_eq!(holders.count(), 1);
-            }
-            prop_assert_eq!(ranges.iter().filter(|range| range.nulls).count(), 1);
-            let span = i128::from(greatest) - i128::from(least) + 1;
-            prop_assert_eq!(ranges.len() as i128, i128::from(count).min(span));
-        }
-
-        #[test]
-        fn ranges_are_in_order_and_touch(a in any::<i32>(), b in any::<i32>(), count in 1_u32..200) {
-            let (least, greatest) = (Value::Date(a.min(b) / 8), Value::Date(a.max(b) / 8));
-            let ranges = cut(KeyType::Date, Some((least, greatest)), count);
-            for pair in ranges.windows(2) {
-                prop_assert_eq!(&pair[0].to, &pair[1].from);
-            }
-            let cuts = ranges.iter().filter_map(|range| range.to.as_ref());
-            let read: Vec<_> = cuts
-                .map(|text| Value::parse(WatermarkType::Date, text).expect("own text"))
-                .collect();
-            prop_assert!(read.is_sorted_by(|a, b| a < b));
-        }
+/// The value `ordinal` steps from zero. Cuts lie between two values of the type, so it fits.
+fn value_at(key_type: KeyType, ordinal: i128, scale: u32) -> Option<Value> {
+    match key_type {
+        KeyType::Int => i64::try_from(ordinal).ok().map(Value::Int),
+        KeyType::Date => i32::try_from(ordinal).ok().map(Value::Date),
+        KeyType::Timestamp => i64::try_from(ordinal).ok().map(Value::Timestamp),
+        KeyType::Decimal => Decimal::of_units(ordinal, scale).map(Value::Decimal),
+        KeyType::Uuid | KeyType::Text | KeyType::AsText => None,
     }
 }

@@ -6,6 +6,7 @@
 
 mod mysql;
 pub mod mysql_statements;
+mod ranges;
 pub mod statements;
 
 use crds::Reason;
@@ -16,8 +17,11 @@ use crds::tracking::{Mode, Window};
 use crate::columns::{Column, Target, oids};
 use crate::error::Failure;
 use crate::plan::{Plan, TableName};
-use crate::ranges::{KeyRange, KeyType};
+use crate::ranges::KeyRange;
 use crate::watermark::Value;
+
+use self::ranges::range_predicate;
+pub use self::ranges::{Draw, estimate_span_statement, sample_statement};
 
 /// An identifier, quoted.
 pub fn quote(engine: Engine, identifier: &str) -> String {
@@ -138,6 +142,14 @@ pub fn estimate_statement(plan: &Plan) -> Result<String, Failure> {
     Ok(format!("EXPLAIN {}", window_rows(plan)?))
 }
 
+/// Whether a plan takes a part of the table only.
+///
+/// # Errors
+/// As [`read_statement`].
+pub fn has_window(plan: &Plan) -> Result<bool, Failure> {
+    window_predicates(plan).map(|predicates| !predicates.is_empty())
+}
+
 fn window_rows(plan: &Plan) -> Result<String, Failure> {
     let filter = where_clause(&window_predicates(plan)?);
     Ok(format!("SELECT 1 FROM {}{filter}", quote_table(plan.engine, &plan.table)))
@@ -196,30 +208,6 @@ fn window_predicate(plan: &Plan) -> Result<Option<String>, Failure> {
         NullPolicy::Include => format!("({values} OR {name} IS NULL)"),
         NullPolicy::Fail | NullPolicy::Exclude => format!("({values})"),
     }))
-}
-
-/// The rows of the range; `None`: all rows of the window.
-fn range_predicate(plan: &Plan, range: &KeyRange) -> Result<Option<String>, Failure> {
-    if range.from.is_none() && range.to.is_none() {
-        return Ok(None);
-    }
-    let Some(name) = &plan.partition_column else {
-        return Err(contradiction("ranges without a partition column"));
-    };
-    let column = column(plan, name)?;
-    let Some(key_type) = KeyType::of(column) else {
-        return Err(contradiction("ranges of a column that cannot be cut"));
-    };
-    let name = quote(plan.engine, name);
-    let side = |text: &Option<String>, operator| {
-        text.as_deref()
-            .map(|text| typed_literal(plan.engine, key_type.value_type(), text, column))
-            .transpose()
-            .map(|literal| literal.map(|literal| format!("{name} {operator} {literal}")))
-    };
-    let sides: Vec<_> = side(&range.from, ">=")?.into_iter().chain(side(&range.to, "<")?).collect();
-    let keys = sides.join(" AND ");
-    Ok(Some(if range.nulls { format!("({keys} OR {name} IS NULL)") } else { format!("({keys})") }))
 }
 
 fn column<'a>(plan: &'a Plan, name: &str) -> Result<&'a Column, Failure> {

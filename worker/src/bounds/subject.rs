@@ -1,12 +1,11 @@
 //! The table that is extracted, as the catalog has it: which one it is, its columns, and which of
-//! them serve as watermark and partition column.
+//! them serves as watermark.
 
-use crds::extract_job::{Partition, Strategy, Watermark};
-use worker_core::bounds::{Relation, check_watermark, find_column, key_type};
+use crds::extract_job::Watermark;
+use worker_core::bounds::{Relation, check_watermark, find_column};
 use worker_core::columns::Column;
 use worker_core::error::Failure;
 use worker_core::plan::TableName;
-use worker_core::ranges::KeyType;
 
 /// The table as the catalog has it.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,26 +29,4 @@ impl Subject {
         check_watermark(column, watermark.value_type)?;
         Ok(column)
     }
-
-    /// The partition column, checked; `None`: one range.
-    pub(crate) fn partition<'a>(
-        &'a self,
-        partition: Option<&'a Partition>,
-    ) -> Result<Option<Cut<'a>>, Failure> {
-        let wanted = partition.filter(|partition| partition.strategy != Some(Strategy::None));
-        let Some((partition, name)) = wanted.and_then(|it| Some((it, it.column.as_deref()?)))
-        else {
-            return Ok(None);
-        };
-        let column = find_column(&self.columns, name, "extract.partition.column")?;
-        Ok(Some(Cut { partition, column, key_type: key_type(column)? }))
-    }
-}
-
-/// The partition column and how to cut it.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Cut<'a> {
-    pub(crate) partition: &'a Partition,
-    pub(crate) column: &'a Column,
-    pub(crate) key_type: KeyType,
 }

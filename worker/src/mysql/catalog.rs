@@ -7,10 +7,14 @@ use crds::extract_job::{Extract, ZeroDates};
 use crds::source::Engine;
 use sqlx::{MySqlConnection, Row as _};
 use worker_core::bounds::{NamePart, Relation, TableRef, pick_table};
+use worker_core::columns::Column;
 use worker_core::columns::mysql::{SourceType, column_for};
 use worker_core::error::Failure;
+use worker_core::partitioning::{Key, TableFacts, TableKind};
 use worker_core::plan::{Plan, TableName};
+use worker_core::ranges::{Estimates, KeyRange, Sample};
 use worker_core::rows::{self, mysql_statements as statements};
+use worker_core::watermark::Value;
 
 use crate::bounds::Subject;
 use crate::sessions::{database_failure, made};
@@ -137,12 +141,70 @@ pub(crate) async fn size(
     Ok(found.first().map_or((-1, 0), |(_, _, _, rows, bytes)| (*rows, *bytes)))
 }
 
+/// What the table is, and its primary key.
+pub(crate) async fn shape(
+    connection: &mut MySqlConnection,
+    subject: &Subject,
+) -> Result<TableFacts, Failure> {
+    let TableName { schema, table } = subject.table();
+    let query = sqlx::query_scalar(statements::PRIMARY_KEY).bind(schema).bind(table);
+    let primary_key = query
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(|error| database_failure("read the table's shape", &error))?;
+    // nothing is cut by its blocks, and nothing drawn by them
+    let kind = TableKind::Other;
+    Ok(TableFacts { kind, primary_key, blocks: 0, reads_blocks: Ok(()) })
+}
+
+/// Whether the table has an index that begins with the column.
+pub(crate) async fn is_indexed(
+    connection: &mut MySqlConnection,
+    table: &TableName,
+    column: &Column,
+) -> Result<bool, Failure> {
+    let query = sqlx::query_scalar(statements::IS_INDEXED).bind(&table.schema).bind(&table.table);
+    let found: Result<i64, _> = query.bind(&column.name).fetch_one(&mut *connection).await;
+    let found = found.map_err(|error| database_failure("read the table's shape", &error))?;
+    Ok(found != 0)
+}
+
+/// Where the rows lie by the index of the key, which is asked span by span between its `ends`, and of
+/// which hardly a page is read.
+pub(crate) async fn estimates(
+    connection: &mut MySqlConnection,
+    plan: &Plan,
+    key: Key<'_>,
+    (ends, count): ((Value, Value), u32),
+) -> Result<Sample, Failure> {
+    let mut ask = async |range: Option<&KeyRange>| {
+        let statement = rows::estimate_span_statement(plan, key.column, range)?;
+        // where no row can be, the answer has no number
+        Ok(u64::try_from(opinion(connection, statement).await?).unwrap_or_default())
+    };
+    let nulls = if key.column.nullable { ask(None).await? } else { 0 };
+    let mut estimates = Estimates::new(key.key_type, ends.0, ends.1);
+    loop {
+        while let Some((place, range)) = estimates.question() {
+            let rows = ask(Some(&range)).await?;
+            estimates.answer(place, rows);
+        }
+        if !estimates.refine(count) {
+            return Ok(estimates.sample(nulls));
+        }
+    }
+}
+
 /// Rows of the window by the planner; -1 where its answer has no number.
 pub(crate) async fn estimate(
     connection: &mut MySqlConnection,
     plan: &Plan,
 ) -> Result<i64, Failure> {
-    let answer = sqlx::query(made(rows::estimate_statement(plan)?))
+    opinion(connection, rows::estimate_statement(plan)?).await
+}
+
+async fn opinion(connection: &mut MySqlConnection, statement: String) -> Result<i64, Failure> {
+    let answer = sqlx::query(made(statement))
         .fetch_all(&mut *connection)
         .await
         .map_err(|error| database_failure("estimate the window's rows", &error))?;

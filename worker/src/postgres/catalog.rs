@@ -4,9 +4,12 @@ use crds::Reason;
 use sqlx::PgConnection;
 use sqlx::postgres::types::Oid;
 use worker_core::bounds::{NamePart, Relation, TableRef, pick_table};
+use worker_core::columns::Column;
 use worker_core::columns::postgres::{Family, SourceType, column_for};
 use worker_core::error::Failure;
+use worker_core::partitioning::{TableFacts, TableKind};
 use worker_core::plan::{Plan, TableName};
+use worker_core::ranges::Statistics;
 use worker_core::rows::{self, statements};
 
 use crate::bounds::Subject;
@@ -72,6 +75,62 @@ pub(crate) async fn size(
     let query = sqlx::query_as(statements::SIZE).bind(Oid(subject.relation.oid));
     let answer = query.fetch_one(&mut *connection).await;
     answer.map_err(|error| database_failure("read the table's size", &error))
+}
+
+/// Kind, own storage, children, blocks, version, whether all may be read, primary key.
+type ShapeRow = (String, bool, bool, i64, i32, bool, Vec<String>);
+
+/// The first release that finds rows by a span of blocks without reading all others.
+const BLOCK_SPANS_SINCE: i32 = 140_000;
+
+/// What the table is, and its primary key.
+pub(crate) async fn shape(
+    connection: &mut PgConnection,
+    subject: &Subject,
+) -> Result<TableFacts, Failure> {
+    let query = sqlx::query_as(statements::SHAPE).bind(Oid(subject.relation.oid));
+    let answer: Result<ShapeRow, _> = query.fetch_one(&mut *connection).await;
+    let (kind, heap, children, blocks, version, readable, primary_key) =
+        answer.map_err(|error| database_failure("read the table's shape", &error))?;
+    let kind = match (kind.as_str(), children, heap) {
+        ("p", ..) => TableKind::Partitioned,
+        ("v", ..) => TableKind::View,
+        ("r" | "m", true, _) => TableKind::Inherited,
+        ("r" | "m", false, true) => TableKind::Plain,
+        _ => TableKind::Other,
+    };
+    let reads_blocks = if version < BLOCK_SPANS_SINCE {
+        Err("Postgres before 14 would read the whole table for each range")
+    } else if readable {
+        Ok(())
+    } else {
+        Err("the database user may read single columns only, and not where a row lies")
+    };
+    let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
+    Ok(TableFacts { kind, primary_key, blocks, reads_blocks })
+}
+
+/// Share of NULLs, the commonest values, their shares, bounds of the others.
+type StatisticsRow = (i64, Vec<Option<String>>, Vec<i64>, Vec<Option<String>>);
+
+/// What the server knows about a column's values, where that is fresh.
+pub(crate) async fn statistics(
+    connection: &mut PgConnection,
+    subject: &Subject,
+    column: &Column,
+) -> Result<Option<Statistics>, Failure> {
+    let found: Option<StatisticsRow> = sqlx::query_as(statements::STATISTICS)
+        .bind(Oid(subject.relation.oid))
+        .bind(&column.name)
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(|error| database_failure("read the table's statistics", &error))?;
+    let number = |number: i64| u64::try_from(number).unwrap_or_default();
+    Ok(found.map(|(nulls, values, shares, bounds)| Statistics {
+        nulls: number(nulls),
+        common: values.into_iter().flatten().zip(shares.into_iter().map(number)).collect(),
+        bounds: bounds.into_iter().flatten().collect(),
+    }))
 }
 
 /// Rows of the window by the planner; -1 where its answer has no number.

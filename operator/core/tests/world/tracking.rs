@@ -133,5 +133,6 @@ pub(super) fn result(
         files: 2,
         partitions: 1,
         fidelity: Some(FidelityCounts { exact: 5, widened: 1, string: 2, lossy: 0 }),
+        partitioning: None,
     }
 }

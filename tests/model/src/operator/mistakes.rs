@@ -277,6 +277,7 @@ fn believed(seen: &Observed) -> Option<Tracking> {
         files: 0,
         partitions: 1,
         fidelity: None,
+        partitioning: None,
     };
     let mut read = read.clone();
     read.o = Some(OutcomeItem {

@@ -24,7 +24,7 @@ mod tests;
 pub use added::is_row_hash;
 pub use decoder::Decoder;
 pub use faults::{DecodeError, Fault};
-pub(crate) use postgres::is_oid;
+pub(crate) use postgres::{is_oid, is_text};
 pub use postgres::{oids, target_for};
 pub use schema::{arrow_schema, differ_by_case, fingerprint};
 
@@ -163,4 +163,20 @@ pub(crate) fn is_decimal_text(column: &Column) -> bool {
 /// Whether a column is `bigint unsigned`: whole numbers that are written as decimals.
 pub(crate) fn is_unsigned(column: &Column) -> bool {
     column.type_oid == mysql::Form::U64.code()
+}
+
+/// Whether a column is MySQL's: its types are told apart by how they come.
+pub(crate) fn of_mysql(column: &Column) -> bool {
+    mysql::Form::ALL.iter().any(|form| form.code() == column.type_oid)
+}
+
+/// Whether a column is MySQL's `bit(n)`, whose text is bytes.
+pub(crate) fn is_bit(column: &Column) -> bool {
+    column.type_oid == mysql::Form::Bit.code()
+}
+
+/// Whether a column is MySQL's `enum` or `set`.
+pub(crate) fn is_named_set(column: &Column) -> bool {
+    let name = column.type_name.to_ascii_lowercase();
+    of_mysql(column) && (name.starts_with("enum(") || name.starts_with("set("))
 }

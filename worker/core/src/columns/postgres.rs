@@ -15,3 +15,8 @@ use super::Column;
 pub(crate) const fn is_oid(column: &Column) -> bool {
     matches!(column.type_oid, oids::OID | oids::XID | oids::CID)
 }
+
+/// Whether a column is of one of the types that compare with a text.
+pub(crate) const fn is_text(column: &Column) -> bool {
+    matches!(column.type_oid, oids::TEXT | oids::VARCHAR | oids::BPCHAR | oids::NAME)
+}

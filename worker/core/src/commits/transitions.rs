@@ -147,6 +147,7 @@ pub fn yes(
         files: manifest.files.len() as u64,
         partitions: manifest.ranges,
         fidelity: Some(fidelity::counts(&manifest.columns)),
+        partitioning: manifest.partitioning.clone(),
     };
     let mut others = vec![put_outcome(
         run,
@@ -285,6 +286,7 @@ fn failed(task: &Task, order: &SettleOrder, run: Option<&RunItem>) -> OutcomeRes
         files: 0,
         partitions: 0,
         fidelity: None,
+        partitioning: None,
     }
 }
 

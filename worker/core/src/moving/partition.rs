@@ -5,7 +5,6 @@ use crds::extract_job::{ExtractType, Partition};
 use super::{Argument, OldJob, invalid};
 use crate::error::Failure;
 use crate::ranges::{KeyType, RANGES_MAX};
-use crate::watermark::Value;
 
 /// The partition that a call stands for, if any.
 pub(super) fn partition(
@@ -14,32 +13,40 @@ pub(super) fn partition(
     reingest: bool,
 ) -> Result<Option<Partition>, Failure> {
     let count = count(job)?;
-    if job.is_true(Argument::RepartitionDataframe) {
-        job.warn(
-            "repartition_dataframe is not yet supported: the ranges have equal strides of the \
-             partition column, not equal numbers of rows",
-        );
-    }
+    let rebalance = job.is_true(Argument::RepartitionDataframe);
     let Some(column) = job.bound(Argument::PartitionColumn).map(str::to_owned) else {
         if count.is_some_and(|count| count > 1) {
             job.warn("num_partitions is ignored without partition_column: the table is one range");
         }
+        if rebalance {
+            job.warn(
+                "repartition_dataframe is ignored without partition_column: the table is one range",
+            );
+        }
         return Ok(None);
     };
     let (lower, upper) = bounds(job)?;
-    let used = extract_type == ExtractType::FE || reingest;
-    if !used && (lower.is_some() || upper.is_some()) {
+    let given = lower.is_some() || upper.is_some();
+    let full = extract_type == ExtractType::FE || reingest;
+    if rebalance && given {
+        job.warn(
+            "lower_bound and upper_bound are not used with repartition_dataframe: its ranges have \
+             equal numbers of rows, whatever their width",
+        );
+    } else if !full && given {
         job.warn(
             "lower_bound and upper_bound are not used by a PE, whose rows are at one end of the \
              column: its ranges are cut from the window's own values",
         );
     }
+    let used = full && !rebalance;
     Ok(Some(Partition {
         column: Some(column),
         lower_bound: lower.filter(|_| used),
         upper_bound: upper.filter(|_| used),
         count,
         strategy: None,
+        rebalance: rebalance.then_some(true),
     }))
 }
 
@@ -64,9 +71,8 @@ fn bounds(job: &OldJob) -> Result<(Option<String>, Option<String>), Failure> {
         [read(Argument::LowerBound), read(Argument::UpperBound)].into_iter().flatten().collect();
     let kinds = [KeyType::Int, KeyType::Date, KeyType::Timestamp];
     let values = kinds.iter().find_map(|kind| {
-        let parse = |(argument, text): &(Argument, &str)| {
-            Value::parse(kind.value_type(), text).ok().map(|value| (*argument, value))
-        };
+        let parse =
+            |(argument, text): &(Argument, &str)| kind.value(text).map(|value| (*argument, value));
         given.iter().map(parse).collect::<Option<Vec<_>>>()
     });
     let values = values.ok_or_else(|| {

@@ -1,7 +1,7 @@
 use std::collections::BTreeMap;
 
 use crds::Reason;
-use crds::extract_job::{ExtractType, NullPolicy, WatermarkType};
+use crds::extract_job::{ExtractType, NullPolicy, Strategy, WatermarkType};
 use crds::output::RunFolder;
 use crds::source::TlsMode;
 use serde_json::json;
@@ -270,10 +270,27 @@ fn the_partition_columns_bounds_set_the_stride_of_a_full_extract_alone() {
 }
 
 #[test]
+fn repartition_dataframe_means_ranges_of_equal_row_count() {
+    let rebalanced = [("partition_column", "id"), ("repartition_dataframe", "true")];
+    let full: Vec<_> = rebalanced.into_iter().chain([("extract_type", "FE")]).collect();
+    for changes in [&rebalanced[..], &full[..]] {
+        let partition = moved(changes).spec.extract.partition.expect("a partition");
+        assert_eq!((partition.rebalance, partition.strategy), (Some(true), None));
+        assert_eq!(crate::partitioning::strategy(&partition), Strategy::Quantile);
+        assert!(!warns(changes, "repartition_dataframe"));
+    }
+    let bounded: Vec<_> =
+        full.into_iter().chain([("lower_bound", "1"), ("upper_bound", "9")]).collect();
+    let partition = moved(&bounded).spec.extract.partition.expect("a partition");
+    assert_eq!((partition.lower_bound, partition.upper_bound), (None, None));
+    assert!(warns(&bounded, "whatever their width"));
+}
+
+#[test]
 fn what_is_not_done_is_never_passed_over_in_silence() {
     for (changes, part) in [
         (&[("fetchsize", "1000")][..], "fetchsize is not used"),
-        (&[("repartition_dataframe", "true")], "equal strides"),
+        (&[("repartition_dataframe", "true")], "ignored without partition_column"),
         (&[("num_partitions", "4")], "one range"),
         (&[("partition_column", "id"), ("num_partitions", "5000")], "1000 ranges"),
         (&[("db_user", "a"), ("db_password", "b")], "are ignored, since db_secret"),

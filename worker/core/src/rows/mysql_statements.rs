@@ -40,6 +40,16 @@ pub const COLUMNS: &str = "SELECT CONVERT(COLUMN_NAME USING utf8mb4), \
     FROM information_schema.COLUMNS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? \
     ORDER BY ORDINAL_POSITION";
 
+/// Columns of the primary key of a table (`$1`, `$2`) in their order.
+pub const PRIMARY_KEY: &str = "SELECT CONVERT(COLUMN_NAME USING utf8mb4) \
+    FROM information_schema.STATISTICS WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? \
+    AND INDEX_NAME = 'PRIMARY' ORDER BY SEQ_IN_INDEX";
+
+/// Whether a table (`$1`, `$2`) has an index whose first column is `$3`.
+pub const IS_INDEXED: &str = "SELECT CAST(EXISTS (SELECT 1 FROM information_schema.STATISTICS \
+    WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? AND COLUMN_NAME = ? AND SEQ_IN_INDEX = 1 \
+    AND INDEX_TYPE = 'BTREE') AS SIGNED)";
+
 /// Columns of a table (`$1`, `$2`) that MariaDB checks to be JSON, as the check is written.
 pub const JSON_CHECKS: &str = "SELECT CONVERT(CHECK_CLAUSE USING utf8mb4) \
     FROM information_schema.CHECK_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = ? AND TABLE_NAME = ? \

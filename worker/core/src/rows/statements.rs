@@ -86,6 +86,35 @@ pub const SIZE: &str = "SELECT coalesce(CASE WHEN bool_and(c.reltuples < 0) THEN
     FROM (SELECT $1 AS oid UNION SELECT relid FROM pg_catalog.pg_partition_tree($1::regclass)) t \
     JOIN pg_catalog.pg_class c ON c.oid = t.oid WHERE c.relkind IN ('r', 'm')";
 
+/// What relation `$1` is (`relkind`, whether it is stored as Postgres does, whether others inherit
+/// from it), its own blocks, the server's version, whether the user may read all of it, and the
+/// columns of its primary key in their order.
+pub const SHAPE: &str = "SELECT c.relkind::text, coalesce(m.amname = 'heap', false), \
+    EXISTS (SELECT 1 FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid), \
+    coalesce(pg_catalog.pg_relation_size(c.oid) / current_setting('block_size')::int8, 0)::int8, \
+    current_setting('server_version_num')::int4, \
+    coalesce(pg_catalog.has_table_privilege(c.oid, 'SELECT'), false), \
+    ARRAY(SELECT a.attname::text FROM pg_catalog.pg_index i \
+        CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place) \
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
+        WHERE i.indrelid = c.oid AND i.indisprimary AND k.place <= i.indnkeyatts \
+        ORDER BY k.place) \
+    FROM pg_catalog.pg_class c LEFT JOIN pg_catalog.pg_am m ON m.oid = c.relam WHERE c.oid = $1";
+
+/// What the server knows about the values of column `$2` of table `$1`, shares in millionths: only
+/// where no more than a tenth of the rows was changed since.
+pub const STATISTICS: &str = "SELECT (s.null_frac * 1000000)::int8, \
+    coalesce(s.most_common_vals::text::text[], '{}'), \
+    ARRAY(SELECT (f.share * 1000000)::int8 FROM unnest(s.most_common_freqs) \
+        WITH ORDINALITY AS f (share, place) ORDER BY f.place), \
+    coalesce(s.histogram_bounds::text::text[], '{}') \
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    JOIN pg_catalog.pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname \
+        AND s.attname::text = $2 AND NOT s.inherited \
+    JOIN pg_catalog.pg_stat_all_tables t ON t.relid = c.oid \
+    WHERE c.oid = $1 AND coalesce(t.last_analyze, t.last_autoanalyze) IS NOT NULL \
+    AND t.n_mod_since_analyze <= c.reltuples / 10";
+
 /// What the server can prove: whether it is a replica, whether we see when others' transactions
 /// began (a session with `track_activities = off` shows it to nobody), and whether column `$2` of
 /// relation `$1` takes its numbers one by one from a sequence of its own.

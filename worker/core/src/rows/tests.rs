@@ -1,5 +1,9 @@
 use super::*;
+use crds::extract_job::Strategy;
+
+use crate::partitioning::Partitioning;
 use crate::plan::{CONTROL_VERSION, PlannedWatermark, Shape};
+use crate::ranges::Part;
 
 fn column(name: &str, type_oid: u32, target: Target) -> Column {
     let type_name = "t".to_owned();
@@ -43,6 +47,7 @@ fn plan(mode: Mode, low: Option<&str>, high: Option<&str>, null_policy: NullPoli
         },
         filter: None,
         partition_column: Some("id".to_owned()),
+        partitioning: None,
         ranges: Vec::new(),
         snapshot: None,
         estimated_rows: -1,
@@ -104,6 +109,7 @@ fn ranges_take_their_start_and_one_of_them_the_nulls() {
         from: from.map(str::to_owned),
         to: to.map(str::to_owned),
         nulls,
+        part: None,
     };
     let first = predicate(&all, &range(None, Some("-5"), true));
     assert_eq!(first, "(\"id\" < '-5'::int8 OR \"id\" IS NULL)");
@@ -112,12 +118,100 @@ fn ranges_take_their_start_and_one_of_them_the_nulls() {
     assert_eq!(predicate(&all, &range(Some("7"), None, false)), "(\"id\" >= '7'::int8)");
 }
 
+/// A plan whose ranges go by these columns.
+fn by(strategy: Strategy, columns: Vec<Column>) -> Plan {
+    let mut plan = plan(Mode::FE, None, None, NullPolicy::Fail);
+    plan.partitioning =
+        Some(Partitioning { strategy, columns, reason: String::new(), predicted_skew: None });
+    plan
+}
+
+fn part(part: Part) -> KeyRange {
+    KeyRange { nulls: false, part: Some(part), ..KeyRange::whole() }
+}
+
+#[test]
+fn rows_without_key_may_have_a_range_of_their_own() {
+    let plan = by(Strategy::Quantile, vec![column("id", oids::INT4, Target::Int32)]);
+    assert_eq!(predicate(&plan, &part(Part::Nulls)), "(\"id\" IS NULL)");
+    let others = KeyRange { nulls: false, ..KeyRange::whole() };
+    assert_eq!(predicate(&plan, &others), "(\"id\" IS NOT NULL)");
+    assert_eq!(predicate(&plan, &KeyRange::whole()), "");
+}
+
+#[test]
+fn a_text_is_a_literal_that_ends_where_the_text_does() {
+    let from =
+        |text: &str| KeyRange { from: Some(text.to_owned()), to: None, nulls: false, part: None };
+    let text = by(Strategy::Quantile, vec![column("t", oids::TEXT, Target::Text)]);
+    let evil = "a'; drop table t; -- \\' é";
+    assert_eq!(predicate(&text, &from(evil)), "(\"t\" >= E'a''; drop table t; -- \\\\'' é')");
+    assert!(read_statement(&text, &from("a\0")).is_err());
+    let mysql = Plan { engine: Engine::Mysql, ..text };
+    let statement = read_statement(&mysql, &from("é'")).expect("a statement");
+    assert!(statement.ends_with(" WHERE (`t` >= _utf8mb4 X'c3a927')"), "{statement}");
+    let other = by(Strategy::Quantile, vec![column("c", 16_400, Target::AsText)]);
+    assert_eq!(predicate(&other, &from("a")), "((\"c\"::text COLLATE pg_catalog.\"C\") >= E'a')");
+    let uuid = by(Strategy::Quantile, vec![column("u", oids::UUID, Target::Uuid)]);
+    let id = "123e4567-e89b-12d3-a456-426655440000";
+    assert_eq!(predicate(&uuid, &from(id)), format!("(\"u\" >= '{id}'::uuid)"));
+    assert!(read_statement(&uuid, &from("1' OR true")).is_err());
+}
+
+#[test]
+fn a_hash_goes_over_all_columns_of_the_key() {
+    let columns = ["a", "b"].map(|name| column(name, oids::INT4, Target::Int32)).to_vec();
+    let plan = by(Strategy::Hash, columns);
+    let class = part(Part::Hash { class: 2, classes: 3 });
+    assert_eq!(
+        predicate(&plan, &class),
+        "((pg_catalog.hashtextextended(ROW(\"a\", \"b\")::text COLLATE pg_catalog.\"C\", 0) \
+         & 9223372036854775807) % 3 = 2)"
+    );
+    let mysql = Plan { engine: Engine::Mysql, ..plan.clone() };
+    let statement = read_statement(&mysql, &class).expect("a statement");
+    let hash = "(CRC32(CONCAT_WS(',', IFNULL(CRC32(`a`), -1), IFNULL(CRC32(`b`), -1))) MOD 3 = 2)";
+    assert!(statement.ends_with(&format!(" WHERE {hash}")), "{statement}");
+    let beyond = part(Part::Hash { class: 3, classes: 3 });
+    assert!(read_statement(&plan, &beyond).is_err());
+    assert!(read_statement(&by(Strategy::Hash, Vec::new()), &class).is_err());
+}
+
+#[test]
+fn the_last_blocks_have_no_end() {
+    let plan = by(Strategy::Ctid, Vec::new());
+    let blocks = |first, end| part(Part::Blocks { first, end });
+    assert_eq!(
+        predicate(&plan, &blocks(0, Some(7))),
+        "(ctid >= '(0,0)'::pg_catalog.tid AND ctid < '(7,0)'::pg_catalog.tid)"
+    );
+    assert_eq!(predicate(&plan, &blocks(7, None)), "(ctid >= '(7,0)'::pg_catalog.tid)");
+    let mysql = Plan { engine: Engine::Mysql, ..plan };
+    assert!(read_statement(&mysql, &blocks(7, None)).is_err());
+}
+
+#[test]
+fn a_sample_is_of_the_window() {
+    let plan = plan(Mode::PE, None, Some(LOW), NullPolicy::Fail);
+    let id = &plan.columns[0];
+    let statement = sample_statement(&plan, id, Draw::Blocks(2.5), 64).expect("a statement");
+    assert!(
+        statement.contains(
+            "FROM (SELECT \"id\" AS k FROM \"public\".\"odd \"\" name\" TABLESAMPLE SYSTEM (2.500000) \
+             WHERE (\"at\" <= '2023-01-31 10:00:00+00'::timestamptz)) s) r"
+        ),
+        "{statement}"
+    );
+    let statement = sample_statement(&plan, id, Draw::Rows(0.25), 64).expect("a statement");
+    assert!(statement.contains("'::timestamptz) AND random() < 0.250000000) s"), "{statement}");
+}
+
 #[test]
 fn a_bound_that_is_no_value_never_becomes_sql() {
     let evil = plan(Mode::PE, None, Some("2023-01-31'; drop table t; --"), NullPolicy::Fail);
     assert!(read_statement(&evil, &KeyRange::whole()).is_err());
     let all = plan(Mode::FE, None, None, NullPolicy::Fail);
-    let range = KeyRange { from: Some("1 OR true".to_owned()), to: None, nulls: false };
+    let range = KeyRange { from: Some("1 OR true".to_owned()), to: None, nulls: false, part: None };
     assert!(read_statement(&all, &range).is_err());
 }
 
@@ -149,6 +243,7 @@ fn a_filter_holds_wherever_rows_are_asked_for() {
         count_statement(&plan).expect("count"),
         estimate_statement(&plan).expect("estimate"),
         any_row_statement(&plan).expect("any"),
+        sample_statement(&plan, &plan.columns[0], Draw::Rows(0.5), 9).expect("sample"),
         null_statement(Engine::Postgres, &plan.table, "at", plan.filter.as_deref()),
     ] {
         assert!(statement.contains(filter), "{statement}");
@@ -168,7 +263,7 @@ fn of_mysql(mut plan: Plan) -> Plan {
 #[test]
 fn mysql_is_asked_in_its_own_words() {
     let plan = of_mysql(plan(Mode::PE, Some(LOW), Some(HIGH), NullPolicy::Include));
-    let range = KeyRange { from: Some("-5".to_owned()), to: None, nulls: true };
+    let range = KeyRange { from: Some("-5".to_owned()), to: None, nulls: true, part: None };
     assert_eq!(
         read_statement(&plan, &range).expect("a statement"),
         "SELECT `id`, `at`, CAST(`shape` AS CHAR) FROM `shop`.`odd `` name` WHERE \

@@ -53,6 +53,25 @@ impl Decimal {
         moved.map_or(self, |unscaled| Self { unscaled, ..self })
     }
 
+    /// Digits after the point, as it was written.
+    pub const fn scale(self) -> u32 {
+        self.scale
+    }
+
+    /// How many times `10^-scale` it is; `None` where that has too many digits, or it is no whole
+    /// number of them.
+    pub fn units(self, scale: u32) -> Option<i128> {
+        let zeros = scale.checked_sub(self.scale)?;
+        let units = self.unscaled.checked_mul(10_i128.checked_pow(zeros)?)?;
+        (units.abs() < 10_i128.pow(DIGITS_MAX)).then_some(units)
+    }
+
+    /// So many times `10^-scale`; `None`: too many digits.
+    pub fn of_units(unscaled: i128, scale: u32) -> Option<Self> {
+        let fits = scale <= DIGITS_MAX && unscaled.unsigned_abs() < 10_u128.pow(DIGITS_MAX);
+        fits.then_some(Self { unscaled, scale })
+    }
+
     /// Whole part, rounded down, and what is left in units of `10^-scale`.
     fn parts(self) -> (i128, i128) {
         let unit = 10_i128.pow(self.scale);

@@ -275,6 +275,7 @@ impl Stores {
             from: from.map(Into::into),
             to: to.map(Into::into),
             nulls: from.is_none(),
+            part: None,
         };
         Plan {
             version: 1,
@@ -292,6 +293,7 @@ impl Stores {
             window: order.owed.clone().unwrap_or(fresh),
             filter: None,
             partition_column: Some("id".to_owned()),
+            partitioning: None,
             ranges: vec![range(None, Some("10")), range(Some("10"), None)],
             snapshot: Some("s".to_owned()),
             estimated_rows: 20,

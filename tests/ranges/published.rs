@@ -1,0 +1,49 @@
+//! What people are told about the ranges: by `tidemark plan`, in the plan, the manifest and the outcome.
+
+use anyhow::{Context, Result, ensure};
+use harness::{Bed, SourceFixture};
+use serde_json::{Value, json};
+
+async fn control(source: &SourceFixture, run: &str, name: &str) -> Result<Value> {
+    let key = format!("public.t/_tidemark/{run}/{name}.json");
+    Ok(serde_json::from_slice(&source.bed.object(&source.bucket, &key).await?)?)
+}
+
+#[test]
+fn what_auto_took_is_said_in_plan_manifest_and_outcome() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::new(bed, "told").await?;
+        let sql = "create table t (n int, k int); insert into t select g, g % 5 from generate_series(1, 20000) g";
+        bed.psql(&source.database, sql).await?;
+        let mut job = source.job("public.t", "FE");
+        job["spec"]["extract"]["partition"] = json!({ "strategy": "auto", "count": 4 });
+        let deadline = std::time::Duration::from_mins(1);
+        let shown = bed.output(source.command("plan", &job)?, "", deadline).await?;
+        ensure!(shown.code == Some(0), "{}", shown.stderr);
+        for part in
+            ["partition  ctid, predicted skew 1.00", "why        the table has no primary key", "3    blocks "]
+        {
+            ensure!(shown.stdout.contains(part), "no {part:?} in {}", shown.stdout);
+        }
+        let said = source.run(&job).await?;
+        let run = said["run"].as_str().context("run")?;
+        let plan = control(&source, run, "plan").await?;
+        ensure!(plan["partitioning"]["strategy"] == "ctid", "{}", plan["partitioning"]);
+        let manifest = control(&source, run, "manifest").await?;
+        let how = &manifest["partitioning"];
+        ensure!(how["strategy"] == "ctid" && how["predicted_skew"] == "1.00", "{how}");
+        let actual: f64 = how["actual_skew"].as_str().context("skew")?.parse()?;
+        ensure!((1.0..1.3).contains(&actual), "{how}");
+        let read = bed
+            .read_parquet(&source.bucket, "public.t", "select count(*) c, count(distinct n) d from t")
+            .await?;
+        ensure!(read == [json!({ "c": 20000, "d": 20000 })], "{read:?}");
+        // who asks for no ranges is told nothing about them
+        job["spec"]["extract"]["partition"] = Value::Null;
+        let said = source.run(&job).await?;
+        let manifest = control(&source, said["run"].as_str().context("run")?, "manifest").await?;
+        ensure!(manifest["partitioning"].is_null(), "{manifest}");
+        Ok(())
+    })
+}
