@@ -5,6 +5,8 @@ mod stores;
 mod published;
 mod tracking;
 mod database;
+mod snapshots;
+mod logins;
 mod processes;
 
 use std::time::Duration;

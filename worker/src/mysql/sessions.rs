@@ -116,8 +116,18 @@ pub(crate) fn server_failure(action: &str, number: u16) -> Failure {
         Failure::permanent(reason, format!("{action}: {what}"), remedy)
     };
     match number {
-        // no such user or password; TLS demanded; account locked, expired
-        1045 | 1698 | 1862 | 3118 | 4151 | 3159 => permanent(
+        1820 | 1862 => permanent(
+            Reason::CredentialsRejected,
+            "the password of the database user has expired",
+            "set a new password for the user, and write it into the Secret of source.credentials",
+        ),
+        1130 => permanent(
+            Reason::CredentialsRejected,
+            "no user of the server may log in from the pod's address",
+            "create the database user for that address, such as 'name'@'%'",
+        ),
+        // no such user or password; TLS demanded; account locked
+        1045 | 1698 | 3118 | 4151 | 3159 => permanent(
             Reason::CredentialsRejected,
             "the database refuses the user, its password, or this kind of connection",
             "check the Secret of source.credentials, the account's host and REQUIRE clause, and source.tls",
@@ -182,6 +192,8 @@ mod tests {
     fn an_error_is_known_by_its_number() {
         let reason = |number| server_failure("read", number).report.reason;
         assert_eq!(reason(1045), Reason::CredentialsRejected);
+        assert_eq!(reason(1820), Reason::CredentialsRejected);
+        assert_eq!(reason(1130), Reason::CredentialsRejected);
         assert_eq!(reason(1143), Reason::DatabaseDenied);
         assert_eq!(reason(1040), Reason::DatabaseUnreachable);
         assert_eq!(reason(1412), Reason::DatabaseFailed);

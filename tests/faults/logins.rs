@@ -1,0 +1,125 @@
+//! Log-ins that cannot go well: T60. Servers of their own, whose certificates are wrong or which offer no TLS.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use harness::{Bed, SourceFixture, tests_dir};
+use serde_json::{Value, json};
+
+use crate::{in_bed, refused};
+
+/// Starts both servers of that kind.
+async fn servers(bed: &Bed, kind: &str) -> Result<()> {
+    let name = bed.state.file_name().context("name of the bed")?;
+    let mut command = tokio::process::Command::new(tests_dir().join("bed/login_server.sh"));
+    let output = command.arg(name).arg(kind).output().await.context("run login_server.sh")?;
+    let words = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "login_server.sh: {} {words}", output.status);
+    Ok(())
+}
+
+/// The same job against another server.
+fn at(job: &Value, host: &str, port: u16, tls: &str) -> Value {
+    let mut job = job.clone();
+    job["spec"]["source"]["host"] = json!(host);
+    job["spec"]["source"]["port"] = json!(port);
+    job["spec"]["source"]["tls"] = json!({ "mode": tls });
+    job
+}
+
+/// It ends for good, for that reason, and says this; never the password.
+async fn ends(source: &SourceFixture, job: &Value, reason: &str, words: &str) -> Result<()> {
+    let output = source.try_run(job).await?;
+    refused(&output, 10, reason)?;
+    ensure!(output.stderr.contains(words), "{words}: {}", output.stderr);
+    ensure!(!output.stderr.contains("canary"), "{}", output.stderr);
+    Ok(())
+}
+
+#[test]
+fn t60_a_log_in_that_cannot_go_well_is_refused_by_name_and_never_in_plaintext() -> Result<()> {
+    in_bed(async {
+        let bed = Bed::shared()?;
+        let postgres = SourceFixture::new(bed, "logins").await?;
+        bed.psql(&postgres.database, "create table t (id int primary key)").await?;
+        let mariadb = SourceFixture::mariadb(bed, "logins").await?;
+        bed.mariadb(&mariadb.database, "create table t (id int primary key)").await?;
+        let both = [(&postgres, "public.t", 5434), (&mariadb, "t", 3307)];
+        for (source, _, _) in both {
+            source.password("canary-4711")?;
+        }
+        for (kind, mode, words) in [
+            ("expired", "verifyFull", "has expired"),
+            ("expired", "verifyCa", "has expired"),
+            ("stranger", "verifyFull", "source.tls.caRef"),
+            ("stranger", "verifyCa", "source.tls.caRef"),
+            ("renamed", "verifyFull", "another host name"),
+            ("plain", "verifyFull", "does not offer TLS"),
+            ("plain", "verifyCa", "does not offer TLS"),
+        ] {
+            servers(bed, kind).await?;
+            for (source, table, port) in both {
+                let job = at(&source.job(table, "FE"), Bed::IP, port, mode);
+                let ended = ends(source, &job, "TlsFailed", words).await;
+                ended.with_context(|| format!("{kind} {mode} {}", source.engine))?;
+            }
+        }
+        // a server that is asked in plaintext says that it rejects the user; nobody asked it
+        let log = std::fs::read_to_string(bed.state.join("log/logins-postgres.log"))?;
+        ensure!(!log.contains("rejects connection"), "{log}");
+        // a certificate for another name is what verifyCa is for: it comes to the password
+        servers(bed, "renamed").await?;
+        for (source, table, port) in both {
+            let output =
+                source.try_run(&at(&source.job(table, "FE"), Bed::IP, port, "verifyCa")).await?;
+            ensure!(!output.stderr.contains("TlsFailed"), "{}", output.stderr);
+        }
+        for (source, table, port) in
+            [(&postgres, "public.t", Bed::POSTGRES_PORT), (&mariadb, "t", Bed::MARIADB_PORT)]
+        {
+            let job = at(&source.job(table, "FE"), Bed::IP, port, "verifyFull");
+            ends(source, &job, "CredentialsRejected", "password").await?;
+            source.user("nobody_canary")?;
+            ends(source, &job, "CredentialsRejected", "password").await?;
+            for (host, port) in [("nowhere.invalid", port), (Bed::IP, 1)] {
+                let job = at(&source.job(table, "FE"), host, port, "verifyFull");
+                let command = source.command("run", &job)?;
+                let output = source.start(command, None)?.ended(Duration::from_mins(1)).await?;
+                refused(&output, 75, "DatabaseUnreachable")?;
+                ensure!(output.stderr.contains("source.host"), "{}", output.stderr);
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn t60_a_password_that_has_expired_is_refused_by_name() -> Result<()> {
+    in_bed(async {
+        let bed = Bed::shared()?;
+        let source = SourceFixture::new(bed, "expired").await?;
+        let user = &source.database;
+        let sql = format!(
+            "create table t (id int primary key); \
+             create role {user} login password 'canary-4711' valid until '2020-01-01'; grant select on t to {user}"
+        );
+        bed.psql(&source.database, &sql).await?;
+        source.user(user)?;
+        source.password("canary-4711")?;
+        ends(&source, &source.job("public.t", "FE"), "CredentialsRejected", "password").await?;
+        bed.psql(&source.database, &format!("alter role {user} valid until 'infinity'")).await?;
+        source.run(&source.job("public.t", "FE")).await?;
+
+        let source = SourceFixture::mariadb(bed, "expired").await?;
+        let user = &source.database;
+        let sql = format!(
+            "create table t (id int primary key); \
+             create user {user}@'%' identified by 'canary-4711' require ssl password expire; \
+             grant select on {user}.* to {user}@'%'"
+        );
+        bed.mariadb(&source.database, &sql).await?;
+        source.user(user)?;
+        source.password("canary-4711")?;
+        ends(&source, &source.job("t", "FE"), "CredentialsRejected", "expired").await
+    })
+}
