@@ -12,6 +12,10 @@ use serde::{Deserialize, Serialize};
     "self.engine != 'postgres' || size(bytes(self.database)) <= 63",
     "database: a name has at most 63 bytes in Postgres"
 ))]
+#[x_kube(validation = (
+    "!has(self.credentials.rdsIam) || (self.engine == 'postgres' && has(self.host) && (!has(self.tls) || !has(self.tls.mode) || self.tls.mode != 'insecurePlaintext'))",
+    "credentials.rdsIam is for Postgres over TLS, and needs source.host: the token is signed for that name"
+))]
 pub struct Source {
     /// The kind of database.
     pub engine: Engine,
@@ -69,12 +73,12 @@ impl Engine {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (
-    "has(self.secretRef) || has(self.awsSecret)",
-    "no credential is given: set source.credentials.secretRef.name to a Secret of this namespace with the keys username and password, or source.credentials.awsSecret.name"
+    "has(self.secretRef) || has(self.awsSecret) || has(self.rdsIam)",
+    "no credential is given: set source.credentials.secretRef.name to a Secret of this namespace with the keys username and password, or source.credentials.awsSecret.name, or source.credentials.rdsIam.username"
 ))]
 #[x_kube(validation = (
-    "!has(self.secretRef) || !has(self.awsSecret)",
-    "two credentials are given: keep one of source.credentials.secretRef and source.credentials.awsSecret"
+    "[has(self.secretRef), has(self.awsSecret), has(self.rdsIam)].filter(given, given).size() < 2",
+    "two credentials are given: keep one of source.credentials.secretRef, .awsSecret and .rdsIam"
 ))]
 pub struct Credentials {
     /// A Secret of this namespace with the keys `username` and `password`, and optionally `host`.
@@ -83,6 +87,22 @@ pub struct Credentials {
     /// A secret of AWS Secrets Manager, read with the pod's own identity.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aws_secret: Option<AwsSecret>,
+    /// Tokens of RDS, which the pod's own AWS identity signs, one for each connection.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rds_iam: Option<RdsIam>,
+}
+
+/// Log-in by tokens of RDS: the role needs `rds-db:connect`, the database user `rds_iam`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RdsIam {
+    /// The database user.
+    #[schemars(length(min = 1, max = 63))]
+    pub username: String,
+    /// Region of the database; the pod's own when left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 50))]
+    pub region: Option<String>,
 }
 
 /// A secret of AWS Secrets Manager: JSON with `username`, `password` and optionally `host`, or

@@ -180,6 +180,7 @@ impl Edge {
             port: ask.port,
             database: self.database.clone(),
             username: self.user(ask.who),
+            minter: None,
             password: Secret::new("secret".to_owned()),
             tls: Tls::Mode(TlsMode::VerifyFull),
             ca: Some(self.bed.ca()),

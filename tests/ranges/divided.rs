@@ -94,6 +94,7 @@ impl Shelf {
             port,
             database: self.database.clone(),
             username: self.user.0.clone(),
+            minter: None,
             password: Secret::new(self.user.1.clone()),
             tls: Tls::Mode(TlsMode::VerifyFull),
             ca: Some(self.bed.ca()),

@@ -1,4 +1,8 @@
-//! Who logs in to the source database: from mounted files, or from AWS Secrets Manager.
+//! Who logs in to the source database: from mounted files, from AWS Secrets Manager, or by tokens of RDS.
+
+mod rds;
+
+pub use rds::Minter;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -44,8 +48,10 @@ impl fmt::Debug for Secret {
 pub struct Credentials {
     /// User.
     pub username: String,
-    /// Password.
+    /// Password; empty where each connection mints one.
     pub password: Secret,
+    /// Mints passwords.
+    pub minter: Option<Minter>,
     /// Host, where the credentials name one.
     pub host: Option<String>,
 }
@@ -56,9 +62,15 @@ pub struct Credentials {
 /// # Errors
 /// `CredentialsMissing`, `CredentialsUnreachable`.
 pub async fn login(source: &Source, folder: &Path, ca: Option<PathBuf>) -> Result<Login, Failure> {
-    let found = match &source.credentials.aws_secret {
-        Some(secret) => from_aws(secret).await?,
-        None => from_folder(folder)?,
+    let found = match (&source.credentials.aws_secret, &source.credentials.rds_iam) {
+        (Some(secret), _) => from_aws(secret).await?,
+        (None, Some(wanted)) => Credentials {
+            username: wanted.username.clone(),
+            password: Secret::new(String::new()),
+            minter: Some(Minter::new(wanted).await?),
+            host: None,
+        },
+        (None, None) => from_folder(folder)?,
     };
     let mode = source.tls.as_ref().and_then(|tls| tls.mode).unwrap_or_default();
     log_in(source, found, Tls::Mode(mode), ca)
@@ -87,6 +99,7 @@ pub fn log_in(
         database: source.database.clone(),
         username: found.username,
         password: found.password,
+        minter: found.minter,
         tls,
         ca,
         silence: SILENCE,
@@ -114,6 +127,7 @@ pub fn from_folder(folder: &Path) -> Result<Credentials, Failure> {
     Ok(Credentials {
         username: needed("username")?,
         password: Secret::new(needed("password")?),
+        minter: None,
         host: read_key(folder, "host")?.filter(|host| !host.is_empty()),
     })
 }
@@ -176,6 +190,7 @@ fn parse(text: &str) -> Result<Credentials, Failure> {
     Ok(Credentials {
         username: needed(["db_user", "username"])?,
         password: Secret::new(needed(["db_password", "password"])?),
+        minter: None,
         host: key(["db_host", "host"]).filter(|host| !host.is_empty()),
     })
 }

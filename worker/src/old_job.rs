@@ -101,7 +101,8 @@ async fn login_of(moved: &Moved, process: &Process) -> Result<Login, Failure> {
     let mut found = match &moved.login {
         Some(given) => {
             let password = Secret::new(given.password.clone());
-            let credentials = Credentials { username: given.user.clone(), password, host: None };
+            let credentials =
+                Credentials { username: given.user.clone(), password, minter: None, host: None };
             log_in(source, credentials, moved.tls, ca)?
         }
         None => login(source, &process.credentials, ca).await?,

@@ -12,7 +12,7 @@ use sqlx::mysql::MySqlDatabaseError;
 use worker_core::error::Failure;
 use worker_core::moving::Tls;
 
-use crate::credentials::Secret;
+use crate::credentials::{Minter, Secret};
 use crate::{mysql, postgres};
 
 /// How long a log-in may take.
@@ -36,6 +36,8 @@ pub struct Login {
     pub username: String,
     /// Password; empty where the server asks for none.
     pub password: Secret,
+    /// Mints the password of each connection, where it is a token of RDS.
+    pub minter: Option<Minter>,
     /// How the connection is protected.
     pub tls: Tls,
     /// File with certificate authorities to trust beside the public ones.
@@ -50,6 +52,19 @@ impl fmt::Debug for Login {
             .field("port", &self.port)
             .field("tls", &self.tls)
             .finish_non_exhaustive()
+    }
+}
+
+impl Login {
+    /// The password of the next connection.
+    ///
+    /// # Errors
+    /// As [`Minter::mint`].
+    pub(crate) async fn password(&self) -> Result<Secret, Failure> {
+        match &self.minter {
+            Some(minter) => minter.mint(&self.host, self.port).await,
+            None => Ok(self.password.clone()),
+        }
     }
 }
 
@@ -152,6 +167,7 @@ pub(crate) mod tests {
             database: "shop".to_owned(),
             username: "canary-user".to_owned(),
             password: Secret::new("canary-password".to_owned()),
+            minter: None,
             tls: Tls::Mode(TlsMode::VerifyFull),
             ca: None,
             silence: SILENCE,

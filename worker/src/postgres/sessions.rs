@@ -20,7 +20,7 @@ pub(crate) async fn connect(
     login: &Login,
     application_name: &str,
 ) -> Result<PgConnection, Failure> {
-    let options = options(login, application_name);
+    let options = options(login, application_name).password(login.password().await?.reveal());
     match tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await {
         Ok(Ok(connection)) => Ok(connection),
         Ok(Err(error)) => Err(database_failure("connect", &error)),
@@ -40,7 +40,6 @@ fn options(login: &Login, application_name: &str) -> PgConnectOptions {
         .port(login.port)
         .database(&login.database)
         .username(&login.username)
-        .password(login.password.reveal())
         .ssl_mode(mode)
         .application_name(application_name)
         // a pooler may refuse start-up settings that it does not know; ours are pinned later
@@ -175,7 +174,7 @@ pub(crate) fn server_failure(action: &str, answer: &dyn sqlx::error::DatabaseErr
         "28P01" | "28000" => permanent(
             Reason::CredentialsRejected,
             "the database refuses the user, its password, or this kind of connection",
-            "check the Secret of source.credentials.secretRef, the server's pg_hba.conf and source.tls",
+            "check source.credentials (with rdsIam: rds-db:connect, rds_iam and the region), the server's pg_hba.conf and source.tls",
         ),
         "3D000" => permanent(
             Reason::DatabaseNotFound,

@@ -164,10 +164,12 @@ impl OldJob {
             Some(name) => Credentials {
                 secret_ref: None,
                 aws_secret: Some(AwsSecret { name: name.to_owned(), region: None, endpoint: None }),
+                rds_iam: None,
             },
             None => Credentials {
                 secret_ref: Some(SecretRef { name: super::object_name(&database) }),
                 aws_secret: None,
+                rds_iam: None,
             },
         };
         let plain = [Argument::DbUser, Argument::DbPassword];
