@@ -58,6 +58,12 @@ fn strict_refuses_what_would_be_lost_before_a_row_is_read() -> Result<()> {
         }
         ensure!(!output.stderr.contains("day"), "{}", output.stderr);
         ensure!(bed.keys(&source.bucket, "t/extract_run").await?.is_empty(), "data was written");
+        // a column that is left out loses nothing
+        job["spec"]["extract"]["excludeColumns"] = json!(["place"]);
+        let said = source.run(&job).await?;
+        let counts = json!({ "exact": 2, "widened": 0, "string": 0, "lossy": 0 });
+        ensure!(said["fidelity"] == counts, "{said}");
+        job["spec"]["extract"]["excludeColumns"] = json!(null);
         // what a zero date was is lost where NULL stands for it
         job["spec"]["extract"]["zeroDates"] = json!("null");
         let output = source.try_run(&job).await?;
