@@ -182,12 +182,14 @@ pub fn way<'a>(partition: &Partition, table: Table<'a>) -> Result<Way<'a>, Failu
     }
 }
 
-/// The columns that a hash goes over: the manifest's, or the primary key.
+/// The columns that a hash goes over: the manifest's, or the primary key. `auto` takes the latter, as
+/// it comes to a hash where the manifest's column does not part the rows.
 ///
 /// # Errors
 /// `ColumnNotFound`, `InvalidSpec` where there is neither.
 pub fn hashed<'a>(partition: &Partition, table: Table<'a>) -> Result<Vec<&'a Column>, Failure> {
-    if let Some(name) = &partition.column {
+    let named = partition.column.as_ref().filter(|_| strategy(partition) == Strategy::Hash);
+    if let Some(name) = named {
         return Ok(vec![find_column(table.columns, name, "extract.partition.column")?]);
     }
     let columns = primary_key(table);
@@ -258,8 +260,8 @@ pub fn choose<'a>(key: Key<'a>, foretold: Foretold, wanted: u32, table: Table<'a
     let blocks = table.facts.no_blocks(table.engine);
     match blocks {
         None => Choice { way: Way::Blocks, reason: few },
-        // what has one value has one hash too: only a longer key parts its rows
-        Some(why) if primary_key(table).len() > 1 => {
+        // what has one value has one hash too: only other columns part its rows
+        Some(why) if primary_key(table).iter().any(|column| column.name != *name) => {
             Choice { way: Way::Hash, reason: format!("{few}, and {why}") }
         }
         Some(why) => {

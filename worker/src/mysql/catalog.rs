@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use crds::Reason;
 use crds::extract_job::{Extract, ZeroDates};
 use crds::source::Engine;
+use sqlx::mysql::MySqlRow;
 use sqlx::{MySqlConnection, Row as _};
 use worker_core::bounds::{NamePart, Relation, TableRef, pick_table};
 use worker_core::columns::Column;
@@ -179,8 +180,12 @@ pub(crate) async fn estimates(
 ) -> Result<Sample, Failure> {
     let mut ask = async |range: Option<&KeyRange>| {
         let statement = rows::estimate_span_statement(plan, key.column, range)?;
+        // not prepared, which would be three round trips for hundreds of questions, and one of them a
+        // wait for a delayed acknowledgement; it holds no word of the manifest
+        let answer = sqlx::raw_sql(made(statement)).fetch_all(&mut *connection).await;
+        let answer = answer.map_err(|error| database_failure("ask the key's index", &error))?;
         // where no row can be, the answer has no number
-        Ok(u64::try_from(opinion(connection, statement).await?).unwrap_or_default())
+        Ok(u64::try_from(opinion(&answer)).unwrap_or_default())
     };
     let nulls = if key.column.nullable { ask(None).await? } else { 0 };
     let mut estimates = Estimates::new(key.key_type, ends.0, ends.1);
@@ -200,14 +205,14 @@ pub(crate) async fn estimate(
     connection: &mut MySqlConnection,
     plan: &Plan,
 ) -> Result<i64, Failure> {
-    opinion(connection, rows::estimate_statement(plan)?).await
-}
-
-async fn opinion(connection: &mut MySqlConnection, statement: String) -> Result<i64, Failure> {
-    let answer = sqlx::query(made(statement))
+    let answer = sqlx::query(made(rows::estimate_statement(plan)?))
         .fetch_all(&mut *connection)
         .await
         .map_err(|error| database_failure("estimate the window's rows", &error))?;
+    Ok(opinion(&answer))
+}
+
+fn opinion(answer: &[MySqlRow]) -> i64 {
     let rows = answer.first().and_then(|row| {
         let signed = row.try_get::<Option<i64>, _>("rows").ok().flatten();
         let unsigned = || row.try_get::<Option<u64>, _>("rows").ok().flatten();
@@ -216,5 +221,5 @@ async fn opinion(connection: &mut MySqlConnection, statement: String) -> Result<
             .or_else(|| unsigned().and_then(|rows| i64::try_from(rows).ok()))
             .or_else(|| text().and_then(|rows| rows.parse().ok()))
     });
-    Ok(rows.unwrap_or(-1))
+    rows.unwrap_or(-1)
 }

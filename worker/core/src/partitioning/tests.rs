@@ -138,6 +138,12 @@ fn auto_leaves_even_strides_and_goes_by_rows_or_blocks_otherwise() {
 fn auto_without_a_key_takes_blocks_or_a_hash_or_one_range() {
     let columns = columns();
     let auto = asked(Some(Strategy::Auto), None);
+    let facts_of_one = facts(TableKind::View, &["id"]);
+    let table = Table { engine: Engine::Postgres, columns: &columns, facts: &facts_of_one };
+    for (strategy, column) in [(Strategy::Auto, "id"), (Strategy::Hash, "name")] {
+        let hashed = hashed(&asked(Some(strategy), Some("name")), table).expect("columns");
+        assert_eq!(hashed[0].name, column, "{strategy:?}");
+    }
     for (engine, kind, key, expected) in [
         (Engine::Postgres, TableKind::Plain, &[][..], "blocks"),
         (Engine::Postgres, TableKind::View, &[], "one"),
