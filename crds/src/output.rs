@@ -65,7 +65,8 @@ pub struct Output {
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(validation = ("self.matches('^[a-zA-Z0-9:/_-]+$')", "kmsKeyId must be the id, the ARN or an alias of a KMS key"))]
     pub kms_key_id: Option<String>,
-    /// How pages are compressed; `zstd` when left out.
+    /// How pages are compressed; `zstd` when left out. Each column takes some memory for it: in a pod of
+    /// 128 MiB a table of more than 120 columns is compressed with `lz4` instead.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
     /// Bytes at which a row group is closed, as the encoder holds them: 64 MiB when left out, and

@@ -2,12 +2,28 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use harness::{Bed, SourceFixture};
 use serde_json::{Value, json};
 
 /// As wide as a table of Postgres can be.
 const COLUMNS_MAX: usize = 1600;
+/// How long a local run may take.
+const RUN: Duration = Duration::from_mins(3);
+
+/// Runs with so much memory, and no more; what it says is returned.
+async fn within(source: &SourceFixture, job: &Value, limit: u64) -> Result<Value> {
+    let mut command = source.command("run", job)?;
+    command.env("TIDEMARK_MEMORY_BYTES", limit.to_string());
+    let mut process = source.start(command, Some("before-record"))?;
+    process.paused_within(RUN).await?;
+    let peak = process.peak_bytes()?;
+    process.go_on()?;
+    let said = process.ended(RUN).await?;
+    ensure!(said.code == Some(0), "{}", said.stderr);
+    ensure!(peak <= limit, "{} of {} MiB", peak >> 20, limit >> 20);
+    serde_json::from_str(said.stdout.trim()).context("parse what the run printed")
+}
 
 #[test]
 fn names_arrive_letter_by_letter() -> Result<()> {
@@ -113,7 +129,7 @@ fn the_widest_table_arrives_whole() -> Result<()> {
             values.join(", ")
         );
         bed.psql(&source.database, &sql).await?;
-        let said = source.run(&source.job("public.t", "FE")).await?;
+        let said = within(&source, &source.job("public.t", "FE"), 128 << 20).await?;
         ensure!(said["rows"] == 2000 && said["fidelity"]["exact"] == COLUMNS_MAX, "{said}");
         let sums: Vec<_> = (0..COLUMNS_MAX)
             .map(|i| match kind(i) {
@@ -130,6 +146,9 @@ fn the_widest_table_arrives_whole() -> Result<()> {
             let found = &rows[0][format!("s{i}")];
             ensure!(found.as_i64() == expected.parse().ok(), "c{i}: {found} instead of {expected}");
         }
+        // zstd would hold twice as much
+        let files = bed.parquet_files(&source.bucket, "public.t").await?;
+        ensure!(files.iter().all(|file| file.codecs == ["LZ4"]), "{:?}", files[0].codecs);
         Ok(())
     })
 }
@@ -147,9 +166,7 @@ fn rows_of_a_megabyte_arrive_whole() -> Result<()> {
              from generate_series(1, 60) i",
         )
         .await?;
-        let mut job = source.job("public.t", "FE");
-        job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 2 });
-        let said = source.run(&job).await?;
+        let said = within(&source, &source.job("public.t", "FE"), 128 << 20).await?;
         ensure!(said["rows"] == 60, "{said}");
         let sql = "select id, md5(words) words, md5(raw) raw, md5(json_extract_string(doc, '$.words')) doc from t order by id";
         let found = bed.read_parquet(&source.bucket, "public.t", sql).await?;

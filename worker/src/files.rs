@@ -238,7 +238,10 @@ fn properties(
     schema: &SchemaRef,
 ) -> Result<WriterProperties, ParquetError> {
     let compression = match compression {
-        Wanted::Zstd => Compression::ZSTD(ZstdLevel::try_new(split.zstd_level)?),
+        Wanted::Zstd => match split.zstd_level {
+            Some(level) => Compression::ZSTD(ZstdLevel::try_new(level)?),
+            None => Compression::LZ4_RAW,
+        },
         Wanted::Snappy => Compression::SNAPPY,
         Wanted::Gzip => Compression::GZIP(GzipLevel::default()),
         Wanted::Lz4 => Compression::LZ4_RAW,

@@ -55,8 +55,8 @@ pub struct MemorySplit {
     pub row_group_bytes: usize,
     /// Size of a data page, and of a dictionary.
     pub page_bytes: usize,
-    /// zstd level: 3, or 1 where a wide table's contexts would not fit.
-    pub zstd_level: i32,
+    /// zstd level: 3, or 1 where a wide table's contexts would not fit; none where not even those do.
+    pub zstd_level: Option<i32>,
     /// Size of a part.
     pub part_bytes: usize,
     /// Parts being sent at the same time; one more is waiting, and each open file fills one.
@@ -93,7 +93,8 @@ impl MemoryBudget {
             let context = zstd_bytes(split.zstd_level, split.page_bytes as u64);
             let file = columns as u64 * context + split.row_group_bytes as u64;
             let open_files = split.open_files as u64;
-            file * open_files + split.sorted_bytes as u64 * 2 <= self.encoder_bytes(open_files)
+            let held = file * open_files + split.sorted_bytes as u64 * 2;
+            split.zstd_level.is_some() && held <= self.encoder_bytes(open_files)
         };
         OPEN_FILES
             .into_iter()
@@ -123,7 +124,11 @@ impl MemoryBudget {
         // each column holds a page and a dictionary that do not count as encoded yet
         let page = (encoder / columns / 24).clamp(PAGE_BYTES_MIN, PAGE_BYTES_MAX);
         let at_level = |level| columns * zstd_bytes(level, page);
-        let zstd_level = if at_level(3) * 2 <= encoder { 3 } else { 1 };
+        let zstd_level = match encoder {
+            encoder if at_level(Some(3)) * 2 <= encoder => Some(3),
+            encoder if at_level(Some(1)) + ROW_GROUP_BYTES_MIN <= encoder => Some(1),
+            _ => None,
+        };
         let rest = encoder.saturating_sub(at_level(zstd_level));
         let sorted = match sorted_share {
             0 => 0,
@@ -163,8 +168,12 @@ const fn parts_in_flight(planned: u64) -> u64 {
 ///
 /// Match tables follow the size of what is compressed at once, a page: at level 3 twelve bytes for
 /// each of its bytes, to 768 KiB, at level 1 no more than 64 KiB.
-fn zstd_bytes(level: i32, page_bytes: u64) -> u64 {
-    let tables = if level == 1 { 64 * 1024 } else { (page_bytes * 12).min(768 * 1024) };
+fn zstd_bytes(level: Option<i32>, page_bytes: u64) -> u64 {
+    let tables = match level {
+        None => return 0,
+        Some(1) => 64 * 1024,
+        Some(_) => (page_bytes * 12).min(768 * 1024),
+    };
     tables + page_bytes.min(ZSTD_BLOCK_BYTES_MAX) * 5 + ZSTD_FIXED_BYTES
 }
 
@@ -212,16 +221,21 @@ mod tests {
     fn the_stages_together_stay_within_what_is_planned() {
         for limit in [128, 192, 256, 512, 1024, 4096] {
             let planned = (limit * MIB - PROCESS_BYTES) / 100 * PLANNED_PERCENT;
-            assert!(total(limit * MIB, 16) <= planned, "{limit} MiB");
+            for columns in [16, 100, 200, 1600] {
+                assert!(total(limit * MIB, columns) <= planned, "{columns} in {limit} MiB");
+            }
         }
     }
 
     #[test]
     fn a_wide_table_gives_up_compression_before_memory() {
         let wide = MemoryBudget::new(Some(256 * MIB)).split(40);
-        assert_eq!(wide.zstd_level, 1);
+        assert_eq!(wide.zstd_level, Some(1));
         assert!(wide.page_bytes * 40 * 2 <= wide.row_group_bytes);
-        assert_eq!(MemoryBudget::new(Some(256 * MIB)).split(8).zstd_level, 3);
+        assert_eq!(MemoryBudget::new(Some(256 * MIB)).split(8).zstd_level, Some(3));
+        assert_eq!(MemoryBudget::new(Some(128 * MIB)).split(100).zstd_level, Some(1));
+        assert_eq!(MemoryBudget::new(Some(128 * MIB)).split(1600).zstd_level, None);
+        assert_eq!(MemoryBudget::new(Some(1024 * MIB)).split(1600).zstd_level, Some(1));
     }
 
     #[test]
