@@ -9,6 +9,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 use crate::output::{Output, Tracking};
+pub use crate::partition::{Partition, Strategy};
 use crate::rules;
 use crate::source::Source;
 use crate::status::ExtractJobStatus;
@@ -224,94 +225,6 @@ impl ExtractType {
         match self {
             Self::FE => "FE",
             Self::PE => "PE",
-        }
-    }
-}
-
-/// How the table is cut into ranges.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
-#[serde(rename_all = "camelCase")]
-#[x_kube(validation = (
-    "has(self.column) || (has(self.strategy) && self.strategy in ['auto', 'ctid', 'hash', 'none'])",
-    "partition.column is missing: name the column to cut by, or set strategy: auto, ctid, hash or none"
-))]
-#[x_kube(validation = (
-    "!has(self.rebalance) || !self.rebalance || !has(self.strategy) || self.strategy == 'quantile'",
-    "partition.rebalance asks for strategy quantile: leave strategy out, or set it to quantile"
-))]
-#[x_kube(validation = (
-    rules::BOUNDS_OF_STRIDES,
-    "partition.lowerBound and upperBound set the stride of strategy range: leave them out with any other"
-))]
-#[x_kube(validation = (
-    rules::BOUNDS_ALIKE,
-    "partition.lowerBound and upperBound must be two whole numbers, two dates (2023-01-31) or two timestamps (2023-01-31 10:00:00)"
-))]
-#[x_kube(validation = (rules::BOUNDS_ASCEND, "partition.lowerBound must not be above upperBound: swap them"))]
-pub struct Partition {
-    /// Column to cut by. For `range` an integer, decimal, date or timestamp; for `quantile` also uuid
-    /// and text; for `hash` any. `auto` and `hash` take the primary key when left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64))]
-    pub column: Option<String>,
-    /// Sets the stride together with `upperBound`; never drops rows. The column's minimum when
-    /// left out. Not used by PE.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64))]
-    #[x_kube(validation = (
-        "self.matches('^(-?[0-9]+|[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?)?)$')",
-        "partition.lowerBound must be a whole number, a date or a timestamp"
-    ))]
-    pub lower_bound: Option<String>,
-    /// Sets the stride together with `lowerBound`; never drops rows. The column's maximum when
-    /// left out. Not used by PE.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 64))]
-    #[x_kube(validation = (
-        "self.matches('^(-?[0-9]+|[0-9]{4}-[0-9]{2}-[0-9]{2}([ T][0-9]{2}:[0-9]{2}:[0-9]{2}([.][0-9]{1,6})?)?)$')",
-        "partition.upperBound must be a whole number, a date or a timestamp"
-    ))]
-    pub upper_bound: Option<String>,
-    /// How many ranges; from the table's estimated size when left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 1, max = 1000))]
-    pub count: Option<u32>,
-    /// How ranges are cut; `range` when left out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub strategy: Option<Strategy>,
-    /// Ranges of equal row count instead of equal strides: the same as `strategy: quantile`.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub rebalance: Option<bool>,
-}
-
-/// How ranges are cut.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum Strategy {
-    /// What suits the table; plan and status say what was taken, and why.
-    Auto,
-    /// Equal strides over the column's values; NULL keys are in one of the ranges.
-    Range,
-    /// Equal row counts, by the server's statistics or a sample.
-    Quantile,
-    /// Equal spans of the table's blocks: Postgres only, and plain tables only. Needs no key.
-    Ctid,
-    /// Classes of a hash of the column or the primary key. Each range reads the whole table.
-    Hash,
-    /// One range.
-    None,
-}
-
-impl Strategy {
-    /// The word used in manifests.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Range => "range",
-            Self::Quantile => "quantile",
-            Self::Ctid => "ctid",
-            Self::Hash => "hash",
-            Self::None => "none",
         }
     }
 }

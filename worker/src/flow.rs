@@ -13,6 +13,7 @@ use tokio::task::{JoinError, JoinHandle};
 use worker_core::batches::{MemoryBudget, MemorySplit};
 use worker_core::columns::{DecodeError, Decoder, fingerprint};
 use worker_core::error::Failure;
+use worker_core::files::fitting;
 use worker_core::objects::{Part, Prefix};
 use worker_core::plan::{CONTROL_VERSION, Plan};
 use worker_core::records::TaskRecord;
@@ -92,6 +93,7 @@ pub async fn extract_range(
     } else {
         extract.budget.split_for_folders(columns)
     };
+    let split = fitting(split, &plan.shape);
     let Extract { s3, prefix, token, .. } = extract;
     let mut uploads = Uploads::new(s3, &prefix.bucket, token, &split);
     let mut stop = extract.stop.clone();

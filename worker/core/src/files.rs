@@ -18,6 +18,15 @@ pub struct FileSizes {
     file_bytes: u64,
 }
 
+/// The split with batches that are no larger than a row group: it is asked after each batch whether
+/// the row group is full.
+#[must_use]
+pub fn fitting(split: MemorySplit, shape: &Shape) -> MemorySplit {
+    let row_group = FileSizes::new(&split, shape).row_group_bytes;
+    let row_group = usize::try_from(row_group).unwrap_or(usize::MAX);
+    MemorySplit { batch_bytes: split.batch_bytes.min(row_group), ..split }
+}
+
 impl FileSizes {
     /// What the manifest asks for, within what memory allows.
     pub fn new(split: &MemorySplit, shape: &Shape) -> Self {
@@ -56,6 +65,14 @@ mod tests {
         let split = MemoryBudget::new(Some(0)).split(1);
         let longest = (10_u64 << 30) / 5 * 6;
         assert!(longest / (split.part_bytes as u64) < 10_000);
+    }
+
+    #[test]
+    fn a_batch_is_no_larger_than_a_row_group() {
+        let split = MemoryBudget::new(None).split(4);
+        let small = Shape { target_file_bytes: Some(5 << 20), ..Shape::default() };
+        assert_eq!(fitting(split, &small).batch_bytes, 1 << 20);
+        assert_eq!(fitting(split, &Shape::default()), split);
     }
 
     #[test]
