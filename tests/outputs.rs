@@ -185,18 +185,8 @@ fn thousands_of_folders_are_written_within_the_memory_that_there_is() -> Result<
         let sql = "create table t (id int primary key, k int, v text); insert into t select i, i * 7919 % 5000, \
             repeat(md5(i::text), 7) from generate_series(1, 50000) i";
         bed.psql(&source.database, sql).await?;
-        let mut job = source.job("public.t", "FE");
-        job["spec"]["output"]["partitionBy"] = json!(["k"]);
-        let mut command = source.command("run", &job)?;
-        command.env("TIDEMARK_MEMORY_BYTES", LIMIT.to_string());
-        let mut process = source.start(command, Some("before-record"))?;
-        process.paused_within(RUN).await?;
-        let peak = process.peak_bytes()?;
-        process.go_on()?;
-        let said = process.ended(RUN).await?;
-        ensure!(said.code == Some(0), "{}", said.stderr);
+        let (said, peak) = within(&source, "public.t", "k", LIMIT).await?;
         ensure!(peak <= LIMIT, "{} MiB", peak >> 20);
-        let said: Value = serde_json::from_str(said.stdout.trim())?;
         let run = said["run"].as_str().context("run")?;
         let early = manifest(&source, run).await?["closed_early"].as_u64().context("closed_early")?;
         let files = said["files"].as_u64().context("files")?;
@@ -208,6 +198,39 @@ fn thousands_of_folders_are_written_within_the_memory_that_there_is() -> Result<
         ensure!(read == [all], "{read:?}");
         Ok(())
     })
+}
+
+#[test]
+fn narrow_rows_in_the_order_of_their_folders_take_no_more_memory_the_more_there_are() -> Result<()>
+{
+    const LIMIT: u64 = 128 << 20;
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::new(bed, "narrow").await?;
+        let sql = "create table n (day date, x smallint); insert into n \
+            select date '2024-01-01' + i / 40000, i % 100 from generate_series(0, 2999999) i";
+        bed.psql(&source.database, sql).await?;
+        let (said, peak) = within(&source, "public.n", "day", LIMIT).await?;
+        ensure!(peak <= LIMIT, "{} MiB", peak >> 20);
+        // one file for each of 75 days, since none has to make room before it is done
+        ensure!(said["rows"] == 3_000_000 && said["files"] == 75, "{said}");
+        Ok(())
+    })
+}
+
+/// A run into folders with so much memory; what it printed, and the most that it held.
+async fn within(source: &SourceFixture, table: &str, by: &str, limit: u64) -> Result<(Value, u64)> {
+    let mut job = source.job(table, "FE");
+    job["spec"]["output"]["partitionBy"] = json!([by]);
+    let mut command = source.command("run", &job)?;
+    command.env("TIDEMARK_MEMORY_BYTES", limit.to_string());
+    let mut process = source.start(command, Some("before-record"))?;
+    process.paused_within(RUN).await?;
+    let peak = process.peak_bytes()?;
+    process.go_on()?;
+    let said = process.ended(RUN).await?;
+    ensure!(said.code == Some(0), "{}", said.stderr);
+    Ok((serde_json::from_str(said.stdout.trim())?, peak))
 }
 
 /// How long a run with many files may take on a busy machine.

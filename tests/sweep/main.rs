@@ -68,6 +68,10 @@ impl Strike {
             command.env("TIDEMARK_TEST_PAUSE", &point);
             let output = source.start(command, None)?.ended(RUN).await?;
             ensure!(output.code == Some(code), "{point}: {:?} {}", output.code, output.stderr);
+            ensure!(
+                output.stderr.contains("a reply is lost for a test"),
+                "{point} was not reached"
+            );
             return Ok(());
         }
         let mut process = source.start(command, Some(&point))?;

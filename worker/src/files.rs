@@ -245,7 +245,13 @@ impl PartSink {
     }
 
     fn hand_over(&mut self) -> io::Result<()> {
-        let part = std::mem::take(&mut self.filling).freeze();
+        let filling = std::mem::take(&mut self.filling);
+        // a short one shall not keep the buffer of a whole one while it waits
+        let part = if filling.len() < self.part_bytes / 2 {
+            Bytes::copy_from_slice(&filling)
+        } else {
+            filling.freeze()
+        };
         self.bytes += part.len() as u64;
         self.pieces.blocking_send(Piece::Part(self.file, part)).map_err(|_| ended())
     }

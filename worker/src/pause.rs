@@ -49,7 +49,12 @@ impl Pause {
     /// Whether the reply of a write that was carried out is to be lost: once, at the point
     /// `lose-<effect>`.
     pub fn loses(&self, point: &str) -> bool {
-        self.point.as_deref() == Some(point) && !self.lost.swap(true, Ordering::Relaxed)
+        let loses =
+            self.point.as_deref() == Some(point) && !self.lost.swap(true, Ordering::Relaxed);
+        if loses {
+            tracing::warn!(point, "a reply is lost for a test");
+        }
+        loses
     }
 
     /// Waits here, if this is the point.

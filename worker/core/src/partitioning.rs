@@ -239,7 +239,7 @@ pub struct Choice<'a> {
 pub fn choose<'a>(key: Key<'a>, foretold: Foretold, wanted: u32, table: Table<'a>) -> Choice<'a> {
     let name = &key.column.name;
     // a key of one value makes one range, which is as even as it is useless
-    let few_ranges = |ranges: usize| ranges * 2 < wanted as usize;
+    let few_ranges = |ranges: usize| ranges < 2 || ranges * 2 < wanted as usize;
     let even = |(skew, ranges): &(Skew, usize)| *skew <= SKEW_FELT && !few_ranges(*ranges);
     if let Some((skew, _)) = foretold.strides.filter(even) {
         let reason = format!("the values of {name:?} are spread evenly");

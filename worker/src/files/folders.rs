@@ -15,19 +15,28 @@ use worker_core::partitions::Partitions;
 
 use super::{EncodeError, Files, OpenFile};
 
-/// Rows that are handed to a file at a time: a copy of them is made.
+/// Rows that are handed to a file at a time, and no more than a batch has bytes: a copy of them is made,
+/// and a file is asked for its size after each.
 const ROWS_AT_ONCE: usize = 16_384;
+/// What one row costs until it is sorted: its place, in a vector that grows by doubling.
+const PLACE_BYTES: usize = 2 * size_of::<Place>();
+
+/// Where a row lies: batch and row.
+type Place = (u32, u32);
 
 /// Writes batches into the files of folders.
 pub struct FolderWriter {
     files: Files,
     partitions: Partitions,
     sorted_bytes: usize,
+    batch_bytes: usize,
     open_files: usize,
     held: Vec<RecordBatch>,
+    held_rows: usize,
     held_bytes: usize,
-    /// For each folder, where its rows lie in `held`: batch and row. Reused.
-    places: Vec<Vec<(usize, usize)>>,
+    /// For each folder, where its rows lie in `held`. Given back after each sort: a range has many
+    /// folders, most of which never come again.
+    places: Vec<Vec<Place>>,
     /// Folder and file, the one that was written to last at the end.
     open: Vec<(u32, OpenFile)>,
     /// Folders whose last file was closed to make room for another's.
@@ -41,8 +50,10 @@ impl FolderWriter {
             files,
             partitions,
             sorted_bytes: split.sorted_bytes,
+            batch_bytes: split.batch_bytes,
             open_files: split.open_files.max(1),
             held: Vec::new(),
+            held_rows: 0,
             held_bytes: 0,
             places: Vec::new(),
             open: Vec::new(),
@@ -61,8 +72,8 @@ impl FolderWriter {
 
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), EncodeError> {
         let (numbers, rest) = self.partitions.assign(batch)?;
-        let at = self.held.len();
-        for (row, number) in numbers.into_iter().enumerate() {
+        let at = u32::try_from(self.held.len()).unwrap_or(u32::MAX);
+        for (row, number) in (0_u32..).zip(numbers) {
             let number = index(number);
             if number >= self.places.len() {
                 self.places.resize_with(number + 1, Vec::new);
@@ -70,7 +81,9 @@ impl FolderWriter {
             self.places[number].push((at, row));
         }
         let bytes = rest.columns().iter().map(|column| column.to_data().get_slice_memory_size());
-        self.held_bytes += bytes.sum::<Result<usize, _>>().map_err(sort_error)?;
+        let bytes = bytes.sum::<Result<usize, _>>().map_err(sort_error)?;
+        self.held_bytes += bytes + rest.num_rows() * PLACE_BYTES;
+        self.held_rows += rest.num_rows();
         self.held.push(rest);
         if self.held_bytes >= self.sorted_bytes { self.sort() } else { Ok(()) }
     }
@@ -81,7 +94,8 @@ impl FolderWriter {
     }
 
     /// Gives all rows that are held to their files: those that are open first, since the next one may
-    /// cost them their place; the folder with most rows last, since it will have most next time too.
+    /// cost them their place; the folder that came last at the end, so that it is open when rows in the
+    /// order of their folders go on.
     fn sort(&mut self) -> Result<(), EncodeError> {
         let mut places = std::mem::take(&mut self.places);
         let open: Vec<u32> = self.open.iter().map(|(number, _)| *number).collect();
@@ -90,22 +104,26 @@ impl FolderWriter {
             .filter(|(number, places)| !places.is_empty() && !open.contains(number))
             .map(|(number, _)| number)
             .collect();
-        met.sort_by_key(|number| places[index(*number)].len());
+        met.sort_by_key(|number| places[index(*number)].last().copied());
+        let row_bytes = (self.held_bytes / self.held_rows.max(1)).max(1);
+        let rows_at_once = (self.batch_bytes / row_bytes).clamp(1, ROWS_AT_ONCE);
         for number in open.into_iter().chain(met) {
-            for some in places[index(number)].chunks(ROWS_AT_ONCE) {
+            for some in std::mem::take(&mut places[index(number)]).chunks(rows_at_once) {
                 self.give(number, some)?;
             }
-            places[index(number)].clear();
         }
         self.places = places;
         self.held.clear();
+        self.held_rows = 0;
         self.held_bytes = 0;
         Ok(())
     }
 
-    fn give(&mut self, number: u32, places: &[(usize, usize)]) -> Result<(), EncodeError> {
+    fn give(&mut self, number: u32, places: &[Place]) -> Result<(), EncodeError> {
         let held: Vec<&RecordBatch> = self.held.iter().collect();
-        let rows = interleave_record_batch(&held, places).map_err(sort_error)?;
+        let places: Vec<(usize, usize)> =
+            places.iter().map(|(batch, row)| (index(*batch), index(*row))).collect();
+        let rows = interleave_record_batch(&held, &places).map_err(sort_error)?;
         let mut file = match self.open.iter().position(|(other, _)| *other == number) {
             Some(at) => self.open.remove(at).1,
             None => {
@@ -132,7 +150,7 @@ const fn sort_error(source: ArrowError) -> EncodeError {
     EncodeError::SortRows { source }
 }
 
-/// Numbers of folders are far below this.
+/// Numbers of folders, batches and rows are far below this.
 fn index(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crds::Reason;
 use crds::extract_job::{Extract, ZeroDates};
 use crds::source::Engine;
-use sqlx::mysql::MySqlRow;
+use sqlx::mysql::{MySqlDatabaseError, MySqlRow};
 use sqlx::{MySqlConnection, Row as _};
 use worker_core::bounds::{NamePart, Relation, TableRef, pick_table};
 use worker_core::columns::Column;
@@ -183,7 +183,7 @@ pub(crate) async fn estimates(
         // not prepared, which would be three round trips for hundreds of questions, and one of them a
         // wait for a delayed acknowledgement; it holds no word of the manifest
         let answer = sqlx::raw_sql(made(statement)).fetch_all(&mut *connection).await;
-        let answer = answer.map_err(|error| database_failure("ask the key's index", &error))?;
+        let Some(answer) = told("ask the key's index", answer)? else { return Ok(0) };
         // where no row can be, the answer has no number
         Ok(u64::try_from(opinion(&answer)).unwrap_or_default())
     };
@@ -205,11 +205,29 @@ pub(crate) async fn estimate(
     connection: &mut MySqlConnection,
     plan: &Plan,
 ) -> Result<i64, Failure> {
-    let answer = sqlx::query(made(rows::estimate_statement(plan)?))
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(|error| database_failure("estimate the window's rows", &error))?;
-    Ok(opinion(&answer))
+    let answer =
+        sqlx::query(made(rows::estimate_statement(plan)?)).fetch_all(&mut *connection).await;
+    let answer = told("estimate the window's rows", answer)?;
+    Ok(answer.map_or(-1, |answer| opinion(&answer)))
+}
+
+/// What EXPLAIN says; nothing of a view whose tables the user may not see, though it may read the view.
+fn told(
+    action: &str,
+    answer: Result<Vec<MySqlRow>, sqlx::Error>,
+) -> Result<Option<Vec<MySqlRow>>, Failure> {
+    const VIEW_NOT_EXPLAINED: u16 = 1345;
+    match answer {
+        Ok(answer) => Ok(Some(answer)),
+        Err(sqlx::Error::Database(error))
+            if error
+                .try_downcast_ref::<MySqlDatabaseError>()
+                .is_some_and(|error| error.number() == VIEW_NOT_EXPLAINED) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(database_failure(action, &error)),
+    }
 }
 
 fn opinion(answer: &[MySqlRow]) -> i64 {

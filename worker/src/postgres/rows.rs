@@ -1,8 +1,10 @@
 //! COPY BINARY of one range, through the driver.
 
+use crds::Reason;
 use futures::TryStreamExt as _;
 use sqlx::postgres::PgConnection;
 use worker_core::error::Failure;
+use worker_core::rows::statements;
 
 use crate::rows::{CHUNK_BYTES, ChunkSender, Read};
 use crate::sessions::database_failure;
@@ -38,6 +40,17 @@ pub(crate) async fn read(
             }
         }
         filling.extend_from_slice(&bytes);
+    }
+    drop(stream);
+    progress.asks();
+    let attached = sqlx::query_scalar(statements::ATTACHED).fetch_one(&mut *connection).await;
+    progress.gets();
+    if attached.map_err(|error| database_failure("check the table's partitions", &error))? {
+        return Err(Failure::transient(
+            Reason::DatabaseFailed,
+            "a partition was attached to the table while it was being read",
+            "the next attempt reads all of its partitions",
+        ));
     }
     Ok(chunks.send(filling).await)
 }

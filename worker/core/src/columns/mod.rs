@@ -175,6 +175,11 @@ pub(crate) fn is_bit(column: &Column) -> bool {
     column.type_oid == mysql::Form::Bit.code()
 }
 
+/// Whether a column is MySQL's `year`.
+pub(crate) fn is_year(column: &Column) -> bool {
+    of_mysql(column) && column.type_name.to_ascii_lowercase().starts_with("year")
+}
+
 /// Whether a column is MySQL's `enum` or `set`.
 pub(crate) fn is_named_set(column: &Column) -> bool {
     let name = column.type_name.to_ascii_lowercase();

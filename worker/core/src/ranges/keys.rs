@@ -3,7 +3,7 @@
 use crds::extract_job::WatermarkType;
 
 use crate::columns::{
-    Column, Target, is_bit, is_decimal_text, is_named_set, is_oid, is_text, of_mysql,
+    Column, Target, is_bit, is_decimal_text, is_named_set, is_oid, is_text, is_year, of_mysql,
 };
 use crate::watermark::Value;
 
@@ -36,6 +36,8 @@ impl KeyType {
         match column.target {
             // numbers without an order of their own in SQL
             Target::Int64 if is_oid(column) => Some(Self::AsText),
+            // the server reads a number below 100 as a year of 1970 to 2069
+            Target::Int16 if is_year(column) => None,
             Target::Int16 | Target::Int32 | Target::Int64 => Some(Self::Int),
             Target::Date => Some(Self::Date),
             Target::Timestamp | Target::TimestampTz => Some(Self::Timestamp),

@@ -372,3 +372,19 @@ proptest! {
         }
     }
 }
+
+/// The server reads `y >= 70` as `y >= 1970`: cuts would not ascend in its own comparison.
+#[test]
+fn a_year_of_mysql_is_no_key() {
+    use crate::columns::mysql::{SourceType, column_for};
+    let source = SourceType {
+        data_type: "year".to_owned(),
+        column_type: "year(4)".to_owned(),
+        precision: None,
+        scale: None,
+        fraction: None,
+        checked_json: false,
+    };
+    let year = column_for("y".to_owned(), &source, true, crds::extract_job::ZeroDates::Fail);
+    assert_eq!(KeyType::of(&year), None);
+}

@@ -48,6 +48,16 @@ pub const REWRITTEN: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_locks l 
     AND (c.oid IS NULL OR (c.relkind NOT IN ('i', 'I') AND c.relfilenode <> 0 \
         AND c.relfilenode <> coalesce(pg_catalog.pg_relation_filenode(c.oid), 0))))";
 
+/// Whether this transaction has read a table as a partition that was none under its snapshot: which
+/// partitions a table has is looked up as of now. `pg_inherits` is read under the snapshot,
+/// `pg_partition_root` as of now; a partition that is younger than the snapshot shows no row.
+pub const ATTACHED: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_locks l \
+    JOIN pg_catalog.pg_class c ON c.oid = l.relation AND c.relkind IN ('r', 'p', 'f') \
+    WHERE l.locktype = 'relation' AND l.pid = pg_catalog.pg_backend_pid() AND l.granted \
+    AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) \
+    AND pg_catalog.pg_partition_root(l.relation) <> l.relation \
+    AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits i WHERE i.inhrelid = l.relation))";
+
 /// Relations of some names (`$2`), in some schemas (`$1`) or in any of the user's.
 pub const RELATIONS: &str = "SELECT c.oid, n.nspname::text, c.relname::text \
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
