@@ -174,7 +174,8 @@ pub(crate) fn server_failure(action: &str, answer: &dyn sqlx::error::DatabaseErr
         "28P01" | "28000" => permanent(
             Reason::CredentialsRejected,
             "the database refuses the user, its password, or this kind of connection",
-            "check source.credentials (with rdsIam: rds-db:connect, rds_iam and the region), the server's pg_hba.conf and source.tls",
+            "check the Secret of source.credentials.secretRef (of rdsIam: rds-db:connect, the grant of rds_iam, the region), \
+             the server's pg_hba.conf and source.tls",
         ),
         "3D000" => permanent(
             Reason::DatabaseNotFound,
