@@ -71,7 +71,8 @@ impl Holder {
     }
 }
 
-/// Guards, takes the snapshot, and plans inside it. `published`: the columns of the last manifest. Pause points, in their order: `before-bound`,
+/// Guards, takes the snapshot, and plans inside it. `published`: the columns of the last manifest.
+/// Pause points, in their order: `before-bound`,
 /// `before-wait` and `in-wait` (only where transactions are waited for), `after-bound`, `after-guard`,
 /// `after-snapshot`.
 ///

@@ -1,5 +1,6 @@
-//! The worker's decisions, in the order of the line: bounds, ranges, rows, columns, batches,
-//! files, objects, commits. Nothing here waits, reads a clock or talks to anything.
+//! The worker's decisions, in the order of the line: bounds, the columns that are chosen and how they
+//! changed, ranges, rows, columns, batches, files (with `output.partitionBy` in folders), objects,
+//! commits. Nothing here waits, reads a clock or talks to anything.
 
 pub mod plan;
 pub mod watermark;
