@@ -185,8 +185,7 @@ fn thousands_of_folders_are_written_within_the_memory_that_there_is() -> Result<
         let sql = "create table t (id int primary key, k int, v text); insert into t select i, i * 7919 % 5000, \
             repeat(md5(i::text), 7) from generate_series(1, 50000) i";
         bed.psql(&source.database, sql).await?;
-        let (said, peak) = within(&source, "public.t", "k", LIMIT).await?;
-        ensure!(peak <= LIMIT, "{} MiB", peak >> 20);
+        let said = source.run_within(&folders(&source, "public.t", "k"), LIMIT).await?;
         let run = said["run"].as_str().context("run")?;
         let early = manifest(&source, run).await?["closed_early"].as_u64().context("closed_early")?;
         let files = said["files"].as_u64().context("files")?;
@@ -210,31 +209,19 @@ fn narrow_rows_in_the_order_of_their_folders_take_no_more_memory_the_more_there_
         let sql = "create table n (day date, x smallint); insert into n \
             select date '2024-01-01' + i / 40000, i % 100 from generate_series(0, 2999999) i";
         bed.psql(&source.database, sql).await?;
-        let (said, peak) = within(&source, "public.n", "day", LIMIT).await?;
-        ensure!(peak <= LIMIT, "{} MiB", peak >> 20);
+        let said = source.run_within(&folders(&source, "public.n", "day"), LIMIT).await?;
         // one file for each of 75 days, since none has to make room before it is done
         ensure!(said["rows"] == 3_000_000 && said["files"] == 75, "{said}");
         Ok(())
     })
 }
 
-/// A run into folders with so much memory; what it printed, and the most that it held.
-async fn within(source: &SourceFixture, table: &str, by: &str, limit: u64) -> Result<(Value, u64)> {
+/// A full extract into folders.
+fn folders(source: &SourceFixture, table: &str, by: &str) -> Value {
     let mut job = source.job(table, "FE");
     job["spec"]["output"]["partitionBy"] = json!([by]);
-    let mut command = source.command("run", &job)?;
-    command.env("TIDEMARK_MEMORY_BYTES", limit.to_string());
-    let mut process = source.start(command, Some("before-record"))?;
-    process.paused_within(RUN).await?;
-    let peak = process.peak_bytes()?;
-    process.go_on()?;
-    let said = process.ended(RUN).await?;
-    ensure!(said.code == Some(0), "{}", said.stderr);
-    Ok((serde_json::from_str(said.stdout.trim())?, peak))
+    job
 }
-
-/// How long a run with many files may take on a busy machine.
-const RUN: std::time::Duration = std::time::Duration::from_mins(4);
 
 async fn manifest(source: &SourceFixture, run: &str) -> Result<Value> {
     let key = format!("public.t/_tidemark/{run}/manifest.json");

@@ -175,6 +175,24 @@ impl SourceFixture {
         serde_json::from_str(output.stdout.trim()).context("parse what the run printed")
     }
 
+    /// A local run with so much memory, which must publish and hold no more until its rows
+    /// are uploaded; what it printed.
+    ///
+    /// # Errors
+    /// With the run's own words, or if it held more.
+    pub async fn run_within(&self, job: &Value, limit: u64) -> Result<Value> {
+        let mut command = self.command("run", job)?;
+        command.env("TIDEMARK_MEMORY_BYTES", limit.to_string());
+        let mut process = self.start(command, Some("before-record"))?;
+        process.paused_within(RUN_DEADLINE).await?;
+        let peak = process.peak_bytes()?;
+        process.go_on()?;
+        let output = process.ended(RUN_DEADLINE).await?;
+        ensure!(output.code == Some(0), "exit {:?}: {}", output.code, output.stderr);
+        ensure!(peak <= limit, "{} of {} MiB", peak >> 20, limit >> 20);
+        serde_json::from_str(output.stdout.trim()).context("parse what the run printed")
+    }
+
     /// What `tidemark verify` says about a table's source: its findings, which must be none.
     ///
     /// # Errors

@@ -2,28 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Result, ensure};
 use harness::{Bed, SourceFixture};
 use serde_json::{Value, json};
 
 /// As wide as a table of Postgres can be.
 const COLUMNS_MAX: usize = 1600;
-/// How long a local run may take.
-const RUN: Duration = Duration::from_mins(3);
-
-/// Runs with so much memory, and no more; what it says is returned.
-async fn within(source: &SourceFixture, job: &Value, limit: u64) -> Result<Value> {
-    let mut command = source.command("run", job)?;
-    command.env("TIDEMARK_MEMORY_BYTES", limit.to_string());
-    let mut process = source.start(command, Some("before-record"))?;
-    process.paused_within(RUN).await?;
-    let peak = process.peak_bytes()?;
-    process.go_on()?;
-    let said = process.ended(RUN).await?;
-    ensure!(said.code == Some(0), "{}", said.stderr);
-    ensure!(peak <= limit, "{} of {} MiB", peak >> 20, limit >> 20);
-    serde_json::from_str(said.stdout.trim()).context("parse what the run printed")
-}
 
 #[test]
 fn names_arrive_letter_by_letter() -> Result<()> {
@@ -129,7 +113,7 @@ fn the_widest_table_arrives_whole() -> Result<()> {
             values.join(", ")
         );
         bed.psql(&source.database, &sql).await?;
-        let said = within(&source, &source.job("public.t", "FE"), 128 << 20).await?;
+        let said = source.run_within(&source.job("public.t", "FE"), 128 << 20).await?;
         ensure!(said["rows"] == 2000 && said["fidelity"]["exact"] == COLUMNS_MAX, "{said}");
         let sums: Vec<_> = (0..COLUMNS_MAX)
             .map(|i| match kind(i) {
@@ -166,7 +150,7 @@ fn rows_of_a_megabyte_arrive_whole() -> Result<()> {
              from generate_series(1, 60) i",
         )
         .await?;
-        let said = within(&source, &source.job("public.t", "FE"), 128 << 20).await?;
+        let said = source.run_within(&source.job("public.t", "FE"), 128 << 20).await?;
         ensure!(said["rows"] == 60, "{said}");
         let sql = "select id, md5(words) words, md5(raw) raw, md5(json_extract_string(doc, '$.words')) doc from t order by id";
         let found = bed.read_parquet(&source.bucket, "public.t", sql).await?;

@@ -18,8 +18,8 @@ use worker_core::columns::{Column, Target, differ_by_case};
 use worker_core::drift;
 use worker_core::error::Failure;
 use worker_core::fidelity;
+use worker_core::folders;
 use worker_core::partitioning::named_key;
-use worker_core::partitions;
 use worker_core::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, Shape};
 use worker_core::ranges::KeyRange;
 use worker_core::rows;
@@ -110,7 +110,7 @@ async fn open_on(
         named_key(&subject.columns, partition)?;
     }
     check_added(&subject.columns, &shape.columns)?;
-    shape.partition_by = partitions::check(&subject.columns, &shape.partition_by)?;
+    shape.partition_by = folders::check(&subject.columns, &shape.partition_by)?;
     fidelity::check(&subject.columns, extract.fidelity.unwrap_or_default())?;
     let (columns, changed) = match published {
         Some(published) => {

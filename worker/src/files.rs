@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use worker_core::batches::MemorySplit;
 use worker_core::columns::Column;
 use worker_core::files::FileSizes;
-use worker_core::partitions::{PartitionError, Partitions};
+use worker_core::folders::{FolderError, Folders};
 use worker_core::plan::Shape;
 
 use self::folders::FolderWriter;
@@ -70,7 +70,7 @@ pub enum EncodeError {
     },
     /// A row has no folder.
     #[error(transparent)]
-    Partition(#[from] PartitionError),
+    Folder(#[from] FolderError),
 }
 
 /// Writes batches into files: one after the other, or into folders by the values of columns.
@@ -85,7 +85,7 @@ impl FileWriter {
     /// A writer without a file: the first batch opens one.
     ///
     /// # Errors
-    /// [`EncodeError::PrepareSchema`], [`EncodeError::Partition`].
+    /// [`EncodeError::PrepareSchema`], [`EncodeError::Folder`].
     pub fn new(
         columns: &[Column],
         schema: SchemaRef,
@@ -97,14 +97,14 @@ impl FileWriter {
             let files = Files::new(columns, schema, split, shape, pieces)?;
             return Ok(Self::Plain(Box::new((files, None))));
         }
-        let partitions = Partitions::new(&schema, &shape.partition_by)?;
+        let folders = Folders::new(&schema, &shape.partition_by)?;
         let left: Vec<Column> = columns
             .iter()
             .filter(|column| !shape.partition_by.contains(&column.name))
             .cloned()
             .collect();
-        let files = Files::new(&left, Arc::clone(partitions.schema()), split, shape, pieces)?;
-        Ok(Self::Folders(Box::new(FolderWriter::new(files, partitions, &split))))
+        let files = Files::new(&left, Arc::clone(folders.schema()), split, shape, pieces)?;
+        Ok(Self::Folders(Box::new(FolderWriter::new(files, folders, &split))))
     }
 
     /// Rows in the footers of the files closed so far.

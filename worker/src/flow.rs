@@ -246,7 +246,7 @@ impl From<EncodeError> for StageEnd {
     fn from(error: EncodeError) -> Self {
         match error {
             EncodeError::HandOver => Self::Unwanted,
-            EncodeError::Partition(bad) => Self::Failed(Failure::permanent(
+            EncodeError::Folder(bad) => Self::Failed(Failure::permanent(
                 Reason::DecodeFailed,
                 bad.to_string(),
                 bad.remedy(),

@@ -14,7 +14,7 @@ pub mod rows;
 pub mod columns;
 pub mod fidelity;
 pub mod batches;
-pub mod partitions;
+pub mod folders;
 pub mod files;
 pub mod objects;
 pub mod records;

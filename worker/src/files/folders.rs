@@ -11,7 +11,7 @@ use arrow_array::{Array, RecordBatch};
 use arrow_schema::ArrowError;
 use arrow_select::interleave::interleave_record_batch;
 use worker_core::batches::MemorySplit;
-use worker_core::partitions::Partitions;
+use worker_core::folders::Folders;
 
 use super::{EncodeError, Files, OpenFile};
 
@@ -27,7 +27,7 @@ type Place = (u32, u32);
 /// Writes batches into the files of folders.
 pub struct FolderWriter {
     files: Files,
-    partitions: Partitions,
+    folders: Folders,
     sorted_bytes: usize,
     batch_bytes: usize,
     open_files: usize,
@@ -45,10 +45,10 @@ pub struct FolderWriter {
 }
 
 impl FolderWriter {
-    pub(super) fn new(files: Files, partitions: Partitions, split: &MemorySplit) -> Self {
+    pub(super) fn new(files: Files, folders: Folders, split: &MemorySplit) -> Self {
         Self {
             files,
-            partitions,
+            folders,
             sorted_bytes: split.sorted_bytes,
             batch_bytes: split.batch_bytes,
             open_files: split.open_files.max(1),
@@ -71,7 +71,7 @@ impl FolderWriter {
     }
 
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), EncodeError> {
-        let (numbers, rest) = self.partitions.assign(batch)?;
+        let (numbers, rest) = self.folders.assign(batch)?;
         let at = u32::try_from(self.held.len()).unwrap_or(u32::MAX);
         for (row, number) in (0_u32..).zip(numbers) {
             let number = index(number);
@@ -134,7 +134,7 @@ impl FolderWriter {
                 }
                 // too early only where more rows came for it
                 self.closed_early += u64::from(self.made_room.remove(&number));
-                self.files.open(self.partitions.folder(number))?
+                self.files.open(self.folders.folder(number))?
             }
         };
         if self.files.write(&mut file, &rows)? {

@@ -17,11 +17,11 @@ fn texts(values: &[Option<&str>]) -> ArrayRef {
     Arc::new(StringArray::from(values.to_vec()))
 }
 
-fn folders(batch: &RecordBatch, by: &[&str]) -> Result<Vec<String>, PartitionError> {
+fn folders(batch: &RecordBatch, by: &[&str]) -> Result<Vec<String>, FolderError> {
     let by: Vec<String> = by.iter().map(|name| (*name).to_owned()).collect();
-    let mut partitions = Partitions::new(&batch.schema(), &by)?;
-    let (numbers, _) = partitions.assign(batch)?;
-    Ok(numbers.into_iter().map(|number| partitions.folder(number).to_string()).collect())
+    let mut ready = Folders::new(&batch.schema(), &by)?;
+    let (numbers, _) = ready.assign(batch)?;
+    Ok(numbers.into_iter().map(|number| ready.folder(number).to_string()).collect())
 }
 
 #[test]
@@ -30,13 +30,13 @@ fn rows_of_one_value_have_one_folder_and_the_files_go_without_the_column() {
         ("id", Arc::new(Int32Array::from(vec![1, 2, 3]))),
         ("region", texts(&[Some("EU"), None, Some("EU")])),
     ]);
-    let mut partitions = Partitions::new(&batch.schema(), &["region".to_owned()]).expect("ready");
-    let (numbers, rest) = partitions.assign(&batch).expect("folders");
+    let mut ready = Folders::new(&batch.schema(), &["region".to_owned()]).expect("ready");
+    let (numbers, rest) = ready.assign(&batch).expect("folders");
     assert_eq!(numbers, [0, 1, 0]);
-    assert_eq!(&*partitions.folder(1), "region=__HIVE_DEFAULT_PARTITION__/");
+    assert_eq!(&*ready.folder(1), "region=__HIVE_DEFAULT_PARTITION__/");
     let names: Vec<_> = rest.schema().fields().iter().map(|field| field.name().clone()).collect();
     assert_eq!(names, ["id"]);
-    assert_eq!(partitions.schema(), &rest.schema());
+    assert_eq!(ready.schema(), &rest.schema());
 }
 
 #[test]
@@ -116,6 +116,6 @@ fn a_field_of_the_batch_keeps_its_metadata() {
     let field = Field::new("id", DataType::Int32, true)
         .with_metadata(HashMap::from([("k".to_owned(), "v".to_owned())]));
     let schema = Schema::new(vec![Field::new("v", DataType::Utf8, true), field]);
-    let partitions = Partitions::new(&schema, &["v".to_owned()]).expect("ready");
-    assert_eq!(partitions.schema().field(0).metadata().get("k").map(String::as_str), Some("v"));
+    let ready = Folders::new(&schema, &["v".to_owned()]).expect("ready");
+    assert_eq!(ready.schema().field(0).metadata().get("k").map(String::as_str), Some("v"));
 }

@@ -1,6 +1,6 @@
 //! In: [`RecordBatch`]es, the columns of `output.partitionBy`. Out: for each row the folder that its values
 //! name, and the batch without those columns. Bound: [`FOLDERS_MAX`] folders. Fails: `ColumnNotFound`,
-//! `ColumnTypeUnsupported`, `InvalidSpec` when planned; [`PartitionError`] by a value.
+//! `ColumnTypeUnsupported`, `InvalidSpec` when planned; [`FolderError`] by a value.
 //!
 //! A folder is named as Hive and Spark name it: `column=value`, what a path cannot hold as `%` and two
 //! hexadecimal digits, NULL as [`NULL_FOLDER`].
@@ -34,7 +34,7 @@ const RESERVED: [&str; 3] = ["extract_run", "jdbc_extract_time", "_tidemark"];
 
 /// A value that no folder can be named after.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum PartitionError {
+pub enum FolderError {
     /// The empty text: Spark cannot read a folder without a value, and Hive takes it for NULL.
     #[error("column {column} of output.partitionBy holds an empty text")]
     NameEmpty {
@@ -69,7 +69,7 @@ pub enum PartitionError {
     Convert,
 }
 
-impl PartitionError {
+impl FolderError {
     /// What to do about it.
     pub const fn remedy(&self) -> &'static str {
         match self {
@@ -143,32 +143,32 @@ const fn names_folders(target: Target) -> bool {
 
 /// Tells rows apart by the values of some columns.
 #[derive(Debug)]
-pub struct Partitions {
+pub struct Folders {
     by: Vec<(usize, String)>,
     kept: Vec<usize>,
     schema: SchemaRef,
     converter: RowConverter,
     known: HashMap<Box<[u8]>, u32>,
-    folders: Vec<Arc<str>>,
+    names: Vec<Arc<str>>,
 }
 
-impl Partitions {
+impl Folders {
     /// For batches of this schema; `by` names columns of it.
     ///
     /// # Errors
-    /// [`PartitionError::Convert`].
-    pub fn new(schema: &Schema, by: &[String]) -> Result<Self, PartitionError> {
+    /// [`FolderError::Convert`].
+    pub fn new(schema: &Schema, by: &[String]) -> Result<Self, FolderError> {
         let place = |name: &String| {
-            schema.index_of(name).map(|at| (at, name.clone())).map_err(|_| PartitionError::Convert)
+            schema.index_of(name).map(|at| (at, name.clone())).map_err(|_| FolderError::Convert)
         };
         let by = by.iter().map(place).collect::<Result<Vec<_>, _>>()?;
         let kept: Vec<usize> = (0..schema.fields().len())
             .filter(|at| by.iter().all(|(other, _)| other != at))
             .collect();
         let fields = by.iter().map(|(at, _)| SortField::new(schema.field(*at).data_type().clone()));
-        let converter = RowConverter::new(fields.collect()).map_err(|_| PartitionError::Convert)?;
-        let schema = Arc::new(schema.project(&kept).map_err(|_| PartitionError::Convert)?);
-        Ok(Self { by, kept, schema, converter, known: HashMap::new(), folders: Vec::new() })
+        let converter = RowConverter::new(fields.collect()).map_err(|_| FolderError::Convert)?;
+        let schema = Arc::new(schema.project(&kept).map_err(|_| FolderError::Convert)?);
+        Ok(Self { by, kept, schema, converter, known: HashMap::new(), names: Vec::new() })
     }
 
     /// The schema of the files.
@@ -183,21 +183,18 @@ impl Partitions {
 
     /// The folder of this number, such as `region=EU/day=2023-01-31/`.
     pub fn folder(&self, number: u32) -> Arc<str> {
-        let found = usize::try_from(number).ok().and_then(|number| self.folders.get(number));
+        let found = usize::try_from(number).ok().and_then(|number| self.names.get(number));
         found.map_or_else(|| Arc::from(""), Arc::clone)
     }
 
     /// For each row the number of its folder, and the batch without the columns that name it.
     ///
     /// # Errors
-    /// [`PartitionError`].
-    pub fn assign(
-        &mut self,
-        batch: &RecordBatch,
-    ) -> Result<(Vec<u32>, RecordBatch), PartitionError> {
+    /// [`FolderError`].
+    pub fn assign(&mut self, batch: &RecordBatch) -> Result<(Vec<u32>, RecordBatch), FolderError> {
         let arrays: Vec<ArrayRef> =
             self.by.iter().map(|(at, _)| Arc::clone(batch.column(*at))).collect();
-        let rows = self.converter.convert_columns(&arrays).map_err(|_| PartitionError::Convert)?;
+        let rows = self.converter.convert_columns(&arrays).map_err(|_| FolderError::Convert)?;
         let mut numbers = Vec::with_capacity(rows.num_rows());
         for (index, row) in rows.iter().enumerate() {
             let number = match self.known.get(row.as_ref()) {
@@ -206,15 +203,15 @@ impl Partitions {
             };
             numbers.push(number);
         }
-        let rest = batch.project(&self.kept).map_err(|_| PartitionError::Convert)?;
+        let rest = batch.project(&self.kept).map_err(|_| FolderError::Convert)?;
         Ok((numbers, rest))
     }
 
     /// Values that no row had before.
-    fn meet(&mut self, key: &[u8], arrays: &[ArrayRef], row: usize) -> Result<u32, PartitionError> {
-        let number = self.folders.len();
+    fn meet(&mut self, key: &[u8], arrays: &[ArrayRef], row: usize) -> Result<u32, FolderError> {
+        let number = self.names.len();
         if number >= FOLDERS_MAX {
-            return Err(PartitionError::CountFolders);
+            return Err(FolderError::CountFolders);
         }
         let mut folder = String::new();
         for ((_, column), array) in self.by.iter().zip(arrays) {
@@ -223,23 +220,23 @@ impl Partitions {
             if array.is_null(row) {
                 folder.push_str(NULL_FOLDER);
             } else {
-                let odd = || PartitionError::NameOdd { column: column.clone() };
+                let odd = || FolderError::NameOdd { column: column.clone() };
                 let text = text(array, row).ok_or_else(odd)?;
                 if text.is_empty() {
-                    return Err(PartitionError::NameEmpty { column: column.clone() });
+                    return Err(FolderError::NameEmpty { column: column.clone() });
                 }
                 if text == NULL_FOLDER {
-                    return Err(PartitionError::NameNull { column: column.clone() });
+                    return Err(FolderError::NameNull { column: column.clone() });
                 }
                 escape(&text, &mut folder);
             }
             folder.push('/');
             if folder.len() > FOLDER_BYTES_MAX {
-                return Err(PartitionError::NameLong { column: column.clone() });
+                return Err(FolderError::NameLong { column: column.clone() });
             }
         }
-        self.folders.push(folder.into());
-        let number = u32::try_from(number).map_err(|_| PartitionError::CountFolders)?;
+        self.names.push(folder.into());
+        let number = u32::try_from(number).map_err(|_| FolderError::CountFolders)?;
         self.known.insert(key.into(), number);
         Ok(number)
     }
