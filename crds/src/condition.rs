@@ -162,6 +162,8 @@ words! {
         DatabaseFailed,
         /// The snapshot that all ranges share is gone.
         SnapshotLost,
+        /// All ranges at one instant are asked for, and nothing proves that they are.
+        SnapshotUnavailable,
         /// A value could not be read.
         DecodeFailed,
         /// Rows read, recorded and written differ.

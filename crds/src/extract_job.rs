@@ -109,6 +109,10 @@ pub struct ExtractJobSpec {
     "!has(self.columns) || !has(self.excludeColumns)",
     "extract.columns says what is taken: leave excludeColumns out"
 ))]
+#[x_kube(validation = (
+    "!has(self.consistency) || self.consistency != 'perPartition' || !has(self.partition) || !has(self.partition.strategy) || self.partition.strategy != 'ctid'",
+    "partition.strategy ctid needs consistency snapshot: a row that is updated moves to another block"
+))]
 pub struct Extract {
     /// The table: `schema.table` or `table`; a part that holds a dot is put in double quotes.
     #[schemars(length(min = 1, max = 257))]
@@ -159,6 +163,12 @@ pub struct Extract {
     /// How the table is cut into ranges, one pod each; one range when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<Partition>,
+    /// Whether all ranges show the table as it was at one instant. Postgres: `snapshot` when left
+    /// out. MySQL: `perPartition` when left out, each range at an instant of its own, since its
+    /// sessions cannot share a snapshot; with `snapshot` one pod reads all ranges, in sessions that
+    /// began at the same point of the binary log, and the run fails where that cannot be proved.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consistency: Option<Consistency>,
 }
 
 /// Names, each once.
@@ -171,6 +181,26 @@ fn column_names(_: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-list-type": "set",
         "items": { "type": "string", "minLength": 1, "maxLength": 64 },
     })
+}
+
+/// Whether ranges share an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Consistency {
+    /// All ranges are of one instant.
+    Snapshot,
+    /// Each range is of an instant of its own.
+    PerPartition,
+}
+
+impl Consistency {
+    /// The word used in manifests and status.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Snapshot => "snapshot",
+            Self::PerPartition => "perPartition",
+        }
+    }
 }
 
 /// What to do about zero and incomplete dates.

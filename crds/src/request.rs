@@ -55,6 +55,7 @@ fn version_1(spec: &ExtractJobSpec) -> Map<String, Value> {
     put("extract.excludeColumns", json!(extract.exclude_columns));
     put("partitionBy", json!(spec.output.partition_by));
     put("where", json!(extract.filter));
+    put("consistency", json!(extract.consistency));
     put("fidelity", json!(extract.fidelity.filter(|policy| *policy != FidelityPolicy::Report)));
     let columns = spec.output.columns.as_ref();
     put("columns", json!(columns.filter(|columns| columns.names().next().is_some())));

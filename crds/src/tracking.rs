@@ -5,7 +5,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Report;
-use crate::extract_job::Strategy;
+use crate::extract_job::{Consistency, Strategy};
 use crate::status::FidelityCounts;
 use crate::units::RunId;
 
@@ -111,7 +111,7 @@ pub struct RunItem {
     /// SHA-256 of `plan.json`, from PIN on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_hash: Option<String>,
-    /// Number of ranges, from PIN on.
+    /// Number of ranges that are pods' work, from PIN on; 1 where the coordinator reads all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n: Option<u32>,
     /// The window that the next incremental run must take, since a run that pinned it failed.
@@ -366,6 +366,9 @@ pub struct OutcomeResult {
     /// Ranges.
     #[serde(default)]
     pub partitions: u32,
+    /// Whether they were of one instant; absent in older items.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consistency: Option<Consistency>,
     /// How much of their values' meaning the columns kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fidelity: Option<FidelityCounts>,

@@ -9,12 +9,13 @@ mod subject;
 use std::time::Duration;
 
 use crds::Reason;
-use crds::extract_job::{Extract, ExtractJobSpec, NullPolicy, Partition, Watermark};
+use crds::extract_job::{Consistency, Extract, ExtractJobSpec, NullPolicy, Watermark};
 use crds::source::Engine;
 use crds::tracking::{Mode, Window};
 use futures::future::BoxFuture;
 use worker_core::bounds::{TableRef, check_added, watermark_extreme};
 use worker_core::columns::{Column, Target, differ_by_case};
+use worker_core::consistency;
 use worker_core::drift;
 use worker_core::error::Failure;
 use worker_core::fidelity;
@@ -28,6 +29,7 @@ use worker_core::window::{self, Held, Observed};
 use self::ranges::Divider;
 pub(crate) use self::subject::Subject;
 use crate::database::{Database, Found, Guarded};
+use crate::mysql::aligned::{self, Aligned};
 use crate::sessions::Login;
 use crate::watch::{self, Progress};
 
@@ -43,7 +45,10 @@ pub type Pause<'a> = &'a (dyn Fn(&'static str) -> BoxFuture<'static, ()> + Send 
 pub struct Holder {
     /// The plan.
     pub plan: Plan,
-    database: Database,
+    /// The session; none where nothing hangs on it.
+    database: Option<Database>,
+    /// Sessions that share the plan's snapshot, where nobody can join it later.
+    pub(crate) aligned: Option<Aligned>,
 }
 
 impl Holder {
@@ -53,7 +58,8 @@ impl Holder {
     /// # Errors
     /// `SnapshotLost`.
     pub async fn still_there(&mut self) -> Result<(), Failure> {
-        match tokio::time::timeout(ANSWER_TIMEOUT, self.database.answers()).await {
+        let Some(database) = &mut self.database else { return Ok(()) };
+        match tokio::time::timeout(ANSWER_TIMEOUT, database.answers()).await {
             Ok(true) => Ok(()),
             Ok(false) | Err(_) => Err(Failure::transient(
                 Reason::SnapshotLost,
@@ -66,8 +72,26 @@ impl Holder {
 
     /// Lets the snapshot go.
     pub async fn release(self) {
+        let Some(database) = self.database else { return };
         // the server ends the transaction with the session anyway
-        let _ = tokio::time::timeout(ANSWER_TIMEOUT, self.database.close()).await;
+        let _ = tokio::time::timeout(ANSWER_TIMEOUT, database.close()).await;
+    }
+
+    /// Where one instant is asked of MySQL: begins the sessions that will read, at most so many, so that
+    /// they share a snapshot.
+    ///
+    /// # Errors
+    /// `SnapshotUnavailable`, and what a session may fail with.
+    pub(crate) async fn align(mut self, login: &Login, sessions: usize) -> Result<Self, Failure> {
+        let Some(Database::Mysql(connection)) = &mut self.database else { return Ok(self) };
+        let ranges = self.plan.ranges.len();
+        if ranges > 1 {
+            aligned::check_log(connection).await?;
+            let (aligned, point) = aligned::align(login, sessions.clamp(1, ranges)).await?;
+            (self.aligned, self.plan.snapshot) = (Some(aligned), Some(point));
+        }
+        self.database = None;
+        Ok(self)
     }
 }
 
@@ -106,6 +130,10 @@ async fn open_on(
     let mut shape = Shape::of(&spec.output);
     let wanted = TableRef::parse(database.engine(), &extract.table)?;
     let subject = database.look_up(&wanted, extract).await?;
+    let asked = consistency::asked(extract, database.engine());
+    if (asked, database.engine()) == (Consistency::Snapshot, Engine::Mysql) {
+        consistency::check_storage(subject.storage.as_deref())?;
+    }
     if let Some(partition) = &extract.partition {
         named_key(&subject.columns, partition)?;
     }
@@ -133,9 +161,18 @@ async fn open_on(
     plan.shape = shape;
     plan.columns = columns;
     plan.warnings.extend(changed);
-    plan.snapshot = database.export_snapshot().await?;
+    let database = match asked {
+        Consistency::Snapshot => {
+            plan.snapshot = database.export_snapshot().await?;
+            Some(database)
+        }
+        Consistency::PerPartition => {
+            database.commit().await?;
+            None
+        }
+    };
     pause("after-snapshot").await;
-    Ok(Holder { plan, database })
+    Ok(Holder { plan, database, aligned: None })
 }
 
 /// A full extract has no guard, and an owed window has had its own.
@@ -215,7 +252,7 @@ async fn plan(
         plan.window.empty = !database.exists(statement, "look for a row").await?;
     }
     if !plan.window.empty {
-        divide(database, &mut plan, subject, (extract.partition.as_ref(), table_bytes)).await?;
+        divide(database, &mut plan, subject, (extract, table_bytes)).await?;
     }
     Ok(plan)
 }
@@ -224,13 +261,14 @@ async fn divide(
     database: &mut Database,
     plan: &mut Plan,
     subject: &Subject,
-    (partition, table_bytes): (Option<&Partition>, i64),
+    (extract, table_bytes): (&Extract, i64),
 ) -> Result<(), Failure> {
-    let Some(partition) = partition else {
+    let Some(partition) = &extract.partition else {
         plan.ranges = vec![KeyRange::whole()];
         return Ok(());
     };
-    let divider = Divider { subject, partition, table_bytes };
+    let consistency = consistency::asked(extract, plan.engine);
+    let divider = Divider { subject, partition, consistency, table_bytes };
     let (ranges, how) = divider.divide(database, plan).await?;
     plan.partition_column = match how.columns.as_slice() {
         [column] => Some(column.name.clone()),

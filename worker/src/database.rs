@@ -146,6 +146,14 @@ impl Database {
         }
     }
 
+    /// Ends the transaction: nothing hangs on it.
+    pub(crate) async fn commit(&mut self) -> Result<(), Failure> {
+        match self {
+            Self::Postgres(connection) => postgres::sessions::commit(connection).await,
+            Self::Mysql(connection) => mysql::sessions::commit(connection).await,
+        }
+    }
+
     /// Whether the session answers.
     pub(crate) async fn answers(&mut self) -> bool {
         match self {

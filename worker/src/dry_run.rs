@@ -2,6 +2,8 @@
 
 use std::io::Write;
 
+use crds::extract_job::Consistency;
+use crds::source::Engine;
 use crds::status::FidelityCounts;
 use crds::tracking::{outcome_key, run_key};
 use crds::{Reason, RunId};
@@ -9,6 +11,7 @@ use uuid::Uuid;
 use worker_core::columns::Column;
 use worker_core::commits::Seen;
 use worker_core::commits::claim::{Claim, claim};
+use worker_core::consistency;
 use worker_core::error::Failure;
 use worker_core::fidelity;
 use worker_core::manifests::{Pointer, SourceIdentity};
@@ -18,6 +21,7 @@ use worker_core::rows::read_statement;
 
 use crate::control::Control;
 use crate::durations::Durations;
+use crate::extract::ranges_at_once;
 use crate::pause::Pause;
 use crate::run::{local_task, local_world};
 use crate::settings::Local;
@@ -79,6 +83,8 @@ pub async fn plan(local: &Local, durations: Durations) -> Result<String, Failure
     let (published, points) = (control.columns().await?, Pause::default().points());
     let holder =
         Box::pin(crate::bounds::open(&login, &task.spec, &order, published.as_deref(), &points))
+            .await?
+            .align(&login, ranges_at_once(&task.spec))
             .await?;
     show(&holder.plan)?;
     Ok(format!("planned {} ranges", holder.plan.ranges.len()))
@@ -134,6 +140,13 @@ fn show_ranges(plan: &Plan) -> Result<(), Failure> {
         print(&format!("partition  {}{by}, predicted skew {skew}", how.strategy.name()))?;
         print(&format!("why        {}", how.reason))?;
     }
+    let instant = match (consistency::held(plan), &plan.snapshot) {
+        (Consistency::Snapshot, Some(point)) if plan.engine == Engine::Mysql => {
+            format!("snapshot: one pod reads all ranges, as of {point} in the binary log")
+        }
+        (held, _) => held.name().to_owned(),
+    };
+    print(&format!("consistent {instant}"))?;
     print(&format!("ranges     {}", plan.ranges.len()))?;
     for (index, range) in plan.ranges.iter().enumerate() {
         print(&format!("  {index:<4} {}", shown(range)))?;

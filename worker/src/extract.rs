@@ -2,8 +2,8 @@
 
 use std::sync::Arc;
 
-use crds::Reason;
 use crds::condition::Exit;
+use crds::{ExtractJobSpec, Reason};
 use futures::stream::{self, StreamExt};
 use tokio::sync::watch as signal;
 use tokio::task::JoinHandle;
@@ -18,6 +18,7 @@ use worker_core::records::TaskRecord;
 use crate::commits::World;
 use crate::control::{Control, Only};
 use crate::flow::{Extract, extract_range};
+use crate::mysql::aligned::{self, Aligned};
 use crate::pause::Pause;
 use crate::rows::Reader;
 use crate::sessions::Login;
@@ -32,6 +33,8 @@ pub struct RangeReader {
     pub plan_hash: String,
     /// How to log in.
     pub login: Login,
+    /// Sessions that share a snapshot which cannot be joined later.
+    pub aligned: Option<Aligned>,
     /// S3.
     pub s3: aws_sdk_s3::Client,
     /// Control objects of the run's uri.
@@ -54,8 +57,21 @@ impl RangeReader {
             if self.plan.ranges.len() > 1 && failure.exit != Exit::Stopped {
                 failure.report.message = format!("range {index}: {}", failure.report.message);
             }
+            if self.aligned.is_some() && failure.exit == Exit::Transient {
+                return aligned::not_again(failure);
+            }
             failure
         })
+    }
+
+    async fn reader(&self, index: u32) -> Result<Reader, Failure> {
+        match &self.aligned {
+            Some(aligned) => aligned.take().map(Reader::Mysql).ok_or_else(aligned::none_left),
+            None => {
+                let name = format!("tidemark/{}/{index}", self.plan.run);
+                Reader::open(&self.login, &self.plan, &name).await
+            }
+        }
     }
 
     async fn read_range(&self, index: u32) -> Result<TaskRecord, Failure> {
@@ -65,15 +81,14 @@ impl RangeReader {
             return Ok(record);
         }
         let token = Uuid::new_v4().simple().to_string();
-        let name = format!("tidemark/{run}/{index}");
-        let mut reader = Reader::open(&self.login, &self.plan, &name).await?;
+        let mut reader = self.reader(index).await?;
         let (backend, progress) = (reader.backend().await?, Progress::default());
         self.pause.at("range-start").await;
         let extract = Extract {
             plan: &self.plan,
             plan_hash: &self.plan_hash,
             index,
-            reader,
+            reader: &mut reader,
             s3: &self.s3,
             prefix,
             token: &token,
@@ -83,6 +98,9 @@ impl RangeReader {
         };
         let lost = watch::lost(&self.login, backend, &progress);
         let record = extract_range(extract, lost).await?;
+        if let (Some(aligned), Reader::Mysql(session)) = (&self.aligned, reader) {
+            aligned.give_back(session);
+        }
         self.pause.at("before-record").await;
         let put = self.control.put(&key, &to_body(&record), &Only::IfAbsent).await;
         match put {
@@ -147,6 +165,15 @@ impl Extraction {
     }
 }
 
+/// Ranges that one process reads at a time, where the manifest does not say.
+const RANGES_AT_ONCE: usize = 4;
+
+/// Ranges that one process reads at a time.
+pub fn ranges_at_once(spec: &ExtractJobSpec) -> usize {
+    let asked = spec.worker.as_ref().and_then(|worker| worker.parallelism);
+    asked.and_then(|asked| usize::try_from(asked).ok()).unwrap_or(RANGES_AT_ONCE)
+}
+
 /// Begins to read all ranges of a plan here, `parallel` at a time, which share the budget.
 ///
 /// # Errors
@@ -154,17 +181,19 @@ impl Extraction {
 pub fn here(
     world: &World,
     held: &Held,
-    parallel: usize,
-    budget: MemoryBudget,
+    (parallel, budget): (usize, MemoryBudget),
+    aligned: Option<Aligned>,
 ) -> Result<Extraction, Failure> {
     let Some(login) = world.login.clone() else { return Err(Failure::stopped()) };
     // ranges that there are not need no memory
     let parallel = parallel.min(held.plan.ranges.len()).max(1);
+    let parallel = aligned.as_ref().map_or(parallel, |aligned| aligned.count);
     let (stop, receiver) = signal::channel(false);
     let reader = RangeReader {
         plan: Arc::new(held.plan.clone()),
         plan_hash: held.plan_hash.clone(),
         login,
+        aligned,
         s3: world.stores.s3.clone(),
         control: Control::new(world.stores.s3.clone(), &held.run.uri)?,
         budget: budget.shared(parallel),

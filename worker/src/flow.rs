@@ -37,7 +37,7 @@ pub struct Extract<'a> {
     /// Which range.
     pub index: u32,
     /// The session that reads.
-    pub reader: Reader,
+    pub reader: &'a mut Reader,
     /// Where the files go.
     pub s3: &'a Client,
     /// Under which prefix.

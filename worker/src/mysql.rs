@@ -1,6 +1,7 @@
 //! MySQL and MariaDB: sessions through the driver, the catalog, what guards a window, and our own
 //! reader of rows.
 
+pub(crate) mod aligned;
 pub(crate) mod catalog;
 pub(crate) mod guard;
 pub(crate) mod rows;

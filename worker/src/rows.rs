@@ -44,7 +44,7 @@ pub enum Reader {
 }
 
 impl Reader {
-    /// Logs in, and takes the plan's snapshot over where it has one.
+    /// Logs in, and takes the plan's snapshot over where it has one that can be joined.
     ///
     /// # Errors
     /// A database reason; `SnapshotLost`.
@@ -52,8 +52,11 @@ impl Reader {
         match plan.engine {
             Engine::Postgres => {
                 let mut connection = postgres::sessions::connect(login, name).await?;
-                if let Some(snapshot) = &plan.snapshot {
-                    postgres::sessions::import(&mut connection, snapshot).await?;
+                match &plan.snapshot {
+                    Some(snapshot) => {
+                        postgres::sessions::import(&mut connection, snapshot).await?;
+                    }
+                    None => postgres::sessions::begin_snapshot(&mut connection).await?,
                 }
                 Ok(Self::Postgres(connection))
             }
@@ -74,21 +77,21 @@ impl Reader {
 
     /// Runs the statement and sends what comes.
     ///
-    /// Where it ends early or is dropped, the connection is in the middle of a stream: it is closed
-    /// with the reader.
+    /// Where it ends early or is dropped, the connection is in the middle of a stream, and must be
+    /// dropped too.
     ///
     /// # Errors
     /// A database reason.
     pub async fn read(
-        self,
+        &mut self,
         plan: &Plan,
         statement: &str,
         chunks: ChunkSender,
         progress: &Progress,
     ) -> Result<Read, Failure> {
         match self {
-            Self::Postgres(mut connection) => {
-                postgres::rows::read(&mut connection, statement, chunks, progress).await
+            Self::Postgres(connection) => {
+                postgres::rows::read(connection, statement, chunks, progress).await
             }
             Self::Mysql(connection) => connection.read(statement, &plan.columns, chunks).await,
         }

@@ -22,7 +22,7 @@ use crate::commits::{Readers, Underway, World, drive};
 use crate::control::Control;
 use crate::credentials::login;
 use crate::durations::Durations;
-use crate::extract::RangeReader;
+use crate::extract::{RangeReader, ranges_at_once};
 use crate::pause::Pause;
 use crate::report;
 use crate::sessions::Login;
@@ -33,8 +33,6 @@ use crate::tracking::TrackingTable;
 
 /// Seconds that a process may work, where the manifest does not say.
 const DEADLINE_SECONDS: i64 = 86_400;
-/// Ranges that `run` reads at a time.
-const LOCAL_RANGES_AT_ONCE: usize = 4;
 
 /// Does what was asked for.
 pub async fn run(settings: Settings) -> ExitCode {
@@ -175,6 +173,7 @@ async fn extract(pod: &ExtractPod, durations: Durations) -> Result<String, Failu
         plan_hash: plan::hash(&body),
         plan: Arc::new(planned),
         login: pod_login(&task, durations).await?,
+        aligned: None,
         s3: stores.s3.clone(),
         control,
         budget: budget_from_cgroup(),
@@ -328,15 +327,13 @@ pub async fn here(
     process: &Process,
     durations: Durations,
 ) -> Result<String, Failure> {
-    let count = task.spec.worker.as_ref().and_then(|worker| worker.parallelism);
-    let parallel = count.and_then(|count| usize::try_from(count).ok());
     let budget = process
         .memory_bytes
         .map_or_else(budget_from_cgroup, |bytes| MemoryBudget::new(Some(bytes)));
     let mut world = World {
         stores,
         login: Some(login),
-        readers: Readers::Here { parallel: parallel.unwrap_or(LOCAL_RANGES_AT_ONCE), budget },
+        readers: Readers::Here { parallel: ranges_at_once(&task.spec), budget },
         durations,
         stop: listen(&task)?,
         pause: Pause::parse(process.pause.as_deref(), task.attempt),

@@ -1,6 +1,7 @@
 //! In: what was decided and the last status. Out: the new [`ExtractJobStatus`].
 //! Bound: eight conditions. Fails: never.
 
+use crds::extract_job::Consistency;
 use crds::source::Engine;
 use crds::status::{LastSuccess, Partitions, StatusOutcome, StatusWindow};
 use crds::tracking::{Guard, OutcomeResult, Owner, TrackedOutcome};
@@ -124,7 +125,7 @@ pub fn published(seen: &Observed, result: &OutcomeResult, attempt: u32) -> Extra
         rows: number(result.rows),
         bytes: number(result.bytes),
         files: number(result.files),
-        consistency: Some(consistency(seen.job.spec.source.engine, result.partitions).to_owned()),
+        consistency: Some(consistency(seen.job.spec.source.engine, result).name().to_owned()),
         fidelity: result.fidelity,
         last_success: success.or(base.last_success.clone()),
         start_time: base.start_time.clone().or(Some(Time(seen.now))),
@@ -146,12 +147,12 @@ fn partitions(result: &OutcomeResult) -> Partitions {
     }
 }
 
-/// Sessions of Postgres share a snapshot; those of MySQL cannot, so each range is of its own instant.
-const fn consistency(engine: Engine, ranges: u32) -> &'static str {
-    match engine {
-        Engine::Mysql if ranges > 1 => "perPartition",
-        Engine::Mysql | Engine::Postgres => "snapshot",
-    }
+/// What the run had; older items do not say, and then only ranges of MySQL had no common instant.
+fn consistency(engine: Engine, result: &OutcomeResult) -> Consistency {
+    result.consistency.unwrap_or(match engine {
+        Engine::Mysql if result.partitions > 1 => Consistency::PerPartition,
+        Engine::Mysql | Engine::Postgres => Consistency::Snapshot,
+    })
 }
 
 /// The generation that an outcome speaks of: the object's, unless the object asks for more by now, so
@@ -226,8 +227,7 @@ mod tests {
 
     use super::*;
 
-    #[test]
-    fn status_says_how_the_table_was_cut() {
+    fn published() -> OutcomeResult {
         let owner = Owner {
             uid: "u".to_owned(),
             request: String::new(),
@@ -235,7 +235,7 @@ mod tests {
             generation: 1,
             requested_at: None,
         };
-        let mut result = OutcomeResult {
+        OutcomeResult {
             outcome: TrackedOutcome::Complete,
             owner,
             run: None,
@@ -246,9 +246,15 @@ mod tests {
             bytes: 9,
             files: 2,
             partitions: 2,
+            consistency: None,
             partitioning: None,
             fidelity: None,
-        };
+        }
+    }
+
+    #[test]
+    fn status_says_how_the_table_was_cut() {
+        let mut result = published();
         let bare = Partitions { total: 2, succeeded: 2, ..Partitions::default() };
         assert_eq!(partitions(&result), bare);
         result.partitioning = Some(TrackedPartitioning {
@@ -270,9 +276,16 @@ mod tests {
     }
 
     #[test]
-    fn ranges_of_mysql_are_not_called_one_snapshot() {
-        assert_eq!(consistency(Engine::Mysql, 2), "perPartition");
-        assert_eq!(consistency(Engine::Mysql, 1), "snapshot");
-        assert_eq!(consistency(Engine::Postgres, 2), "snapshot");
+    fn status_calls_one_instant_what_was_one() {
+        let two = published();
+        assert_eq!(consistency(Engine::Mysql, &two), Consistency::PerPartition);
+        assert_eq!(consistency(Engine::Postgres, &two), Consistency::Snapshot);
+        let one = OutcomeResult { partitions: 1, ..published() };
+        assert_eq!(consistency(Engine::Mysql, &one), Consistency::Snapshot);
+        for said in [Consistency::Snapshot, Consistency::PerPartition] {
+            let result = OutcomeResult { consistency: Some(said), ..published() };
+            assert_eq!(consistency(Engine::Mysql, &result), said);
+            assert_eq!(consistency(Engine::Postgres, &result), said);
+        }
     }
 }

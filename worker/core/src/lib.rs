@@ -5,6 +5,7 @@
 pub mod plan;
 pub mod watermark;
 pub mod window;
+pub mod consistency;
 pub mod bounds;
 pub mod selection;
 pub mod drift;

@@ -2,12 +2,13 @@
 //! its parent. All of them are deterministic: no clock, no process, sorted.
 
 use crds::RunId;
-use crds::extract_job::WatermarkType;
+use crds::extract_job::{Consistency, WatermarkType};
 use crds::status::FidelityCounts;
 use crds::tracking::{Mode, RunItem, TrackedPartitioning, Window};
 use serde::{Deserialize, Serialize};
 
 use crate::columns::Column;
+use crate::consistency;
 use crate::fidelity;
 use crate::plan::{CONTROL_VERSION, Plan, PlannedWatermark, Shape};
 use crate::ranges::Skew;
@@ -45,8 +46,11 @@ pub struct Manifest {
     pub fidelity: FidelityCounts,
     /// SHA-256 of the plan.
     pub plan_hash: String,
-    /// The snapshot that all ranges were read under.
+    /// The snapshot that all ranges were read under; of MySQL a point of its binary log, `file:position`.
     pub snapshot: Option<String>,
+    /// Whether all ranges are of one instant; absent in older manifests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consistency: Option<Consistency>,
     /// Rows of all files.
     pub rows: u64,
     /// Bytes of all files.
@@ -221,6 +225,7 @@ pub fn build(
         shape: plan.shape.clone(),
         plan_hash: plan_hash.to_owned(),
         snapshot: plan.snapshot.clone(),
+        consistency: Some(consistency::held(plan)),
         rows: sorted.iter().map(|record| record.rows).sum(),
         bytes: files.iter().map(|file| file.bytes).sum(),
         ranges: u32::try_from(plan.ranges.len()).unwrap_or(u32::MAX),

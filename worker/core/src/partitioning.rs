@@ -3,7 +3,7 @@
 //! `ColumnTypeUnsupported`, `InvalidSpec` where the manifest asks for what cannot be.
 
 use crds::Reason;
-use crds::extract_job::{Partition, Strategy};
+use crds::extract_job::{Consistency, Partition, Strategy};
 use crds::source::Engine;
 use serde::{Deserialize, Serialize};
 
@@ -62,22 +62,6 @@ pub struct TableFacts {
     pub reads_blocks: Result<(), &'static str>,
 }
 
-impl TableFacts {
-    /// Why there can be no spans of blocks.
-    fn no_blocks(&self, engine: Engine) -> Option<&'static str> {
-        if engine == Engine::Mysql {
-            return Some("MySQL has no blocks to ask for");
-        }
-        match self.kind {
-            TableKind::Plain => self.reads_blocks.err(),
-            TableKind::Partitioned => Some("a partitioned table has no blocks of its own"),
-            TableKind::Inherited => Some("other tables inherit from it, each with its own blocks"),
-            TableKind::View => Some("a view has no blocks"),
-            TableKind::Other => Some("the table is not stored in Postgres' own blocks"),
-        }
-    }
-}
-
 /// The way that a manifest asks for, checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way<'a> {
@@ -113,6 +97,29 @@ pub struct Table<'a> {
     pub columns: &'a [Column],
     /// What the catalog says.
     pub facts: &'a TableFacts,
+    /// Whether all ranges will be of one instant.
+    pub consistency: Consistency,
+}
+
+impl Table<'_> {
+    /// Why there can be no spans of blocks.
+    fn no_blocks(self) -> Option<&'static str> {
+        if self.engine == Engine::Mysql {
+            return Some("MySQL has no blocks to ask for");
+        }
+        if self.consistency == Consistency::PerPartition {
+            return Some(
+                "an updated row moves to another block, and each range has its own instant",
+            );
+        }
+        match self.facts.kind {
+            TableKind::Plain => self.facts.reads_blocks.err(),
+            TableKind::Partitioned => Some("a partitioned table has no blocks of its own"),
+            TableKind::Inherited => Some("other tables inherit from it, each with its own blocks"),
+            TableKind::View => Some("a view has no blocks"),
+            TableKind::Other => Some("the table is not stored in Postgres' own blocks"),
+        }
+    }
 }
 
 /// The column that the manifest names, and how it would be cut; before the catalog is asked further.
@@ -169,7 +176,7 @@ pub fn way<'a>(partition: &Partition, table: Table<'a>) -> Result<Way<'a>, Failu
         Strategy::None => Ok(Way::One),
         Strategy::Range => named.map(Way::Range).ok_or_else(missing),
         Strategy::Quantile => named.map(Way::Quantile).ok_or_else(missing),
-        Strategy::Ctid => match table.facts.no_blocks(table.engine) {
+        Strategy::Ctid => match table.no_blocks() {
             None => Ok(Way::Blocks),
             Some(why) => Err(invalid(
                 &format!("strategy ctid cannot be had: {why}"),
@@ -257,7 +264,7 @@ pub fn choose<'a>(key: Key<'a>, foretold: Foretold, wanted: u32, table: Table<'a
         return Choice { way: Way::Quantile(key), reason: strides };
     }
     let few = format!("single values of {name:?} have too many rows for even ranges");
-    let blocks = table.facts.no_blocks(table.engine);
+    let blocks = table.no_blocks();
     match blocks {
         None => Choice { way: Way::Blocks, reason: few },
         // what has one value has one hash too: only other columns part its rows
@@ -277,7 +284,7 @@ pub fn choose_without_key<'a>(partition: &Partition, table: Table<'a>) -> Choice
         None if table.facts.primary_key.is_empty() => "the table has no primary key".to_owned(),
         None => "the primary key cannot be cut, or is not among the extract's columns".to_owned(),
     };
-    let Some(why) = table.facts.no_blocks(table.engine) else {
+    let Some(why) = table.no_blocks() else {
         return Choice { way: Way::Blocks, reason: no_key };
     };
     let reason = format!("{no_key}, and {why}");

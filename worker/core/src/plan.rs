@@ -49,7 +49,8 @@ pub struct Plan {
     pub partitioning: Option<Partitioning>,
     /// The ranges: disjoint, and together the whole window. None: there is nothing to read.
     pub ranges: Vec<KeyRange>,
-    /// The exported snapshot that all ranges are read under.
+    /// The snapshot that all ranges are read under. Postgres: the exported one. MySQL: the point of the
+    /// binary log at which each session of the coordinator began.
     pub snapshot: Option<String>,
     /// Rows of the table by the database's own estimate, -1 where it has none.
     pub estimated_rows: i64,
@@ -58,6 +59,17 @@ pub struct Plan {
     /// What the manifest asks of the files.
     #[serde(default, skip_serializing_if = "Shape::is_plain")]
     pub shape: Shape,
+}
+
+impl Plan {
+    /// Ranges that pods read, one each. Sessions of MySQL that share a snapshot cannot be joined from
+    /// outside: there the coordinator reads all, as it does where there is but one.
+    pub fn pods(&self) -> usize {
+        match (self.engine, &self.snapshot) {
+            (Engine::Mysql, Some(_)) => self.ranges.len().min(1),
+            _ => self.ranges.len(),
+        }
+    }
 }
 
 const fn postgres() -> Engine {

@@ -2,7 +2,7 @@
 //! Bound: one look at the table at most. Fails: as [`worker_core::partitioning`], and what a session
 //! may fail with.
 
-use crds::extract_job::{Partition, Strategy};
+use crds::extract_job::{Consistency, Partition, Strategy};
 use crds::tracking::Mode;
 use worker_core::columns::Column;
 use worker_core::error::Failure;
@@ -36,6 +36,8 @@ const BLOCK_BYTES: i64 = 8192;
 pub(super) struct Divider<'a> {
     pub(super) subject: &'a Subject,
     pub(super) partition: &'a Partition,
+    /// Whether all ranges will be of one instant.
+    pub(super) consistency: Consistency,
     /// Bytes of the table by the statistics.
     pub(super) table_bytes: i64,
 }
@@ -50,7 +52,12 @@ impl Divider<'_> {
         plan: &Plan,
     ) -> Result<Divided, Failure> {
         let facts = database.shape(self.subject).await?;
-        let table = Table { engine: plan.engine, columns: &self.subject.columns, facts: &facts };
+        let table = Table {
+            engine: plan.engine,
+            columns: &self.subject.columns,
+            facts: &facts,
+            consistency: self.consistency,
+        };
         let way = partitioning::way(self.partition, table)?;
         let count = self.count(database, plan).await?;
         if count < 2 {

@@ -8,6 +8,7 @@ use crds::Reason;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
+use worker_core::batches::MemoryBudget;
 use worker_core::commits::{Event, Held};
 use worker_core::error::Failure;
 use worker_core::plan::PlanOrder;
@@ -18,7 +19,7 @@ use super::{Readers, WRITES_AT_ONCE, World, now};
 use crate::batches::budget_from_cgroup;
 use crate::bounds::Holder;
 use crate::control::Control;
-use crate::extract::here;
+use crate::extract::{here, ranges_at_once};
 
 /// How long one look for records may take: a renewal may be due meanwhile.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -71,11 +72,11 @@ impl World {
         let Some(login) = self.login.clone() else { return Err(Failure::stopped()) };
         let (spec, order) = (self.task.spec.clone(), order.clone());
         let control = self.control(&spec.output.uri)?;
-        let pause = self.pause.points();
+        let (pause, (parallel, _)) = (self.pause.points(), self.capacity());
         Ok(tokio::spawn(async move {
             let published = control.columns().await?;
             let planning = crate::bounds::open(&login, &spec, &order, published.as_deref(), &pause);
-            Box::pin(planning).await
+            Box::pin(planning).await?.align(&login, parallel).await
         }))
     }
 
@@ -83,13 +84,10 @@ impl World {
     pub(super) async fn extract(&mut self, held: &Held) -> Result<Event, Failure> {
         (self.ready)()?;
         self.pause.at("ready").await;
-        let mine = held.plan.ranges.len() <= 1 || self.readers != Readers::Pods;
+        let mine = held.plan.pods() <= 1 || self.readers != Readers::Pods;
         if mine && self.underway.extraction.is_none() {
-            let (parallel, budget) = match self.readers {
-                Readers::Here { parallel, budget } => (parallel, budget),
-                Readers::Pods => (1, budget_from_cgroup()),
-            };
-            self.underway.extraction = Some(here(self, held, parallel, budget)?);
+            let aligned = self.underway.holder.as_mut().and_then(|holder| holder.aligned.take());
+            self.underway.extraction = Some(here(self, held, self.capacity(), aligned)?);
         }
         let pause = self.durations.requests.pause;
         let mut beat = Instant::now() + self.durations.heartbeat;
@@ -118,6 +116,14 @@ impl World {
                 () = tokio::time::sleep(wait) => {}
                 () = self.stop.stopped() => return Err(self.stop.failure()),
             }
+        }
+    }
+
+    /// How many ranges can be read here at a time, and the memory for all of them.
+    fn capacity(&self) -> (usize, MemoryBudget) {
+        match self.readers {
+            Readers::Here { parallel, budget } => (parallel, budget),
+            Readers::Pods => (ranges_at_once(&self.task.spec), budget_from_cgroup()),
         }
     }
 

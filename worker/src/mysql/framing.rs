@@ -4,8 +4,10 @@
 const HEAD_BYTES: usize = 5;
 /// A payload of this length goes on in the next packet.
 const PAYLOAD_BYTES_MAX: usize = 0xFF_FFFF;
-const END: u8 = 0xFE;
-const END_BYTES_MAX: usize = 9;
+/// First byte of the packet that ends a list.
+pub(super) const END: u8 = 0xFE;
+/// Its length at most.
+pub(super) const END_BYTES_MAX: usize = 9;
 const ERROR: u8 = 0xFF;
 /// What is kept of an error: its first byte and its number.
 const ERROR_BYTES: usize = 3;

@@ -29,7 +29,7 @@ const SWITCH: u8 = 0xFE;
 /// First byte of an error, after which its number comes.
 const ERROR: u8 = 0xFF;
 /// Command: a statement as text.
-const QUERY: u8 = 3;
+pub(super) const QUERY: u8 = 3;
 /// `utf8mb4_general_ci`, until the session is pinned.
 const CHARSET: u8 = 45;
 /// Longest answer that is read whole: a column's description has a few hundred bytes.
@@ -278,11 +278,21 @@ impl Session {
 
     /// Sends a command, and takes the first packet of its answer.
     pub(super) fn command(&mut self, command: u8, rest: &[u8]) -> Result<Vec<u8>, Failure> {
+        self.ask(command, rest)?;
+        self.answer()
+    }
+
+    /// Sends a command.
+    pub(super) fn ask(&mut self, command: u8, rest: &[u8]) -> Result<(), Failure> {
         self.number = 0;
         let mut payload = Vec::with_capacity(rest.len() + 1);
         payload.push(command);
         payload.extend_from_slice(rest);
-        self.send(&payload)?;
+        self.send(&payload)
+    }
+
+    /// The first packet of an answer, which is no error.
+    pub(super) fn answer(&mut self) -> Result<Vec<u8>, Failure> {
         let answer = self.receive()?;
         failed("read the rows", &answer)?;
         Ok(answer)

@@ -12,21 +12,27 @@ use worker_core::columns::Column;
 use worker_core::columns::mysql::Form;
 use worker_core::error::Failure;
 
-use super::framing::{Frames, Seen};
-use super::login::{self, Session, broken};
+use super::framing::{END, END_BYTES_MAX, Frames, Seen};
+use super::login::{self, QUERY, Session, broken};
 use super::sessions::server_failure;
 use crate::rows::{CHUNK_BYTES, ChunkSender, Read};
 use crate::sessions::{Login, unreachable};
 
 /// Command: prepare a statement.
 const PREPARE: u8 = 0x16;
+/// What stands for a NULL among texts.
+const NULL: u8 = 0xFB;
 /// Command: execute it; its rows come in binary form.
 const EXECUTE: u8 = 0x17;
 
-/// A connection that reads one range.
+/// Command: forget it; there is no answer.
+const CLOSE: u8 = 0x19;
+
+/// A connection that reads one range after another.
 #[derive(Debug)]
 pub struct Connection {
-    session: Session,
+    /// Gone once a range broke off: it stands amid the rows.
+    session: Option<Session>,
 }
 
 /// Ends a blocking read from outside, when nobody waits for it any more.
@@ -47,9 +53,17 @@ impl Connection {
     /// # Errors
     /// A database reason.
     pub async fn open(login: &Login) -> Result<Self, Failure> {
+        Self::log_in(login).await.map(Self::of)
+    }
+
+    pub(super) async fn log_in(login: &Login) -> Result<Session, Failure> {
         let login = login.clone();
         let opened = tokio::task::spawn_blocking(move || login::open(&login)).await;
-        Ok(Self { session: opened.map_err(|_| broke_off())?? })
+        opened.map_err(|_| broke_off())?
+    }
+
+    pub(super) fn of(session: Session) -> Self {
+        Self { session: Some(session) }
     }
 
     /// Runs the statement and sends what comes.
@@ -57,31 +71,42 @@ impl Connection {
     /// # Errors
     /// A database reason.
     pub async fn read(
-        self,
+        &mut self,
         statement: &str,
         columns: &[Column],
         chunks: ChunkSender,
     ) -> Result<Read, Failure> {
-        let _closing = Closing(self.session.socket().try_clone().ok());
+        let mut session = self.session.take().ok_or_else(broke_off)?;
+        let mut closing = Closing(session.socket().try_clone().ok());
         let (statement, columns) = (statement.to_owned(), columns.to_vec());
         let runtime = Handle::current();
-        let mut session = self.session;
         let reading = tokio::task::spawn_blocking(move || {
-            ask(&mut session, &statement, &columns)?;
-            forward(&mut session, &chunks, &runtime)
+            let id = ask(&mut session, &statement, &columns)?;
+            let read = forward(&mut session, &chunks, &runtime)?;
+            if read == Read::Whole {
+                session.ask(CLOSE, &id)?;
+            }
+            Ok((session, read))
         });
-        reading.await.map_err(|_| broke_off())?
+        let (session, read) = reading.await.map_err(|_| broke_off())??;
+        if read == Read::Whole {
+            self.session = Some(session);
+            closing.0 = None;
+        }
+        Ok(read)
     }
 }
 
-fn broke_off() -> Failure {
+pub(super) fn broke_off() -> Failure {
     Failure::permanent(Reason::Internal, "the reader broke off", "report this as a defect")
 }
 
 /// Prepares and executes the statement, and checks that its columns are those of the plan.
-fn ask(session: &mut Session, statement: &str, columns: &[Column]) -> Result<(), Failure> {
+/// Its number.
+fn ask(session: &mut Session, statement: &str, columns: &[Column]) -> Result<[u8; 4], Failure> {
     let prepared = session.command(PREPARE, statement.as_bytes())?;
-    let [_, id @ .., _, _, _, _, _, _, _] = prepared.first_chunk::<12>().ok_or_else(altered)?;
+    let [_, a, b, c, d, _, _, _, _, _, _, _] = *prepared.first_chunk::<12>().ok_or_else(altered)?;
+    let id = [a, b, c, d];
     let described = usize::from(u16::from_le_bytes([prepared[5], prepared[6]]));
     if described != columns.len() {
         return Err(altered());
@@ -101,7 +126,36 @@ fn ask(session: &mut Session, statement: &str, columns: &[Column]) -> Result<(),
             return Err(altered());
         }
     }
-    Ok(())
+    Ok(id)
+}
+
+/// The rows of a statement as text; for answers of a few rows.
+pub(super) fn texts(
+    session: &mut Session,
+    statement: &str,
+) -> Result<Vec<Vec<Option<String>>>, Failure> {
+    let count = session.command(QUERY, statement.as_bytes())?;
+    let count = count_of(&count).ok_or_else(altered)?;
+    descriptions(session, count)?;
+    let mut rows = Vec::new();
+    loop {
+        let packet = session.answer()?;
+        if packet.first() == Some(&END) && packet.len() <= END_BYTES_MAX {
+            return Ok(rows);
+        }
+        let mut fields = ParseBuf(&packet);
+        let mut row = Vec::with_capacity(count);
+        while !fields.is_empty() {
+            row.push(if fields.0[0] == NULL {
+                fields.skip(1);
+                None
+            } else {
+                let bytes = fields.checked_eat_lenenc_str().ok_or_else(altered)?;
+                Some(String::from_utf8_lossy(bytes).into_owned())
+            });
+        }
+        rows.push(row);
+    }
 }
 
 /// So many columns' descriptions, and the packet that ends them.

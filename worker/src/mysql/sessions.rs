@@ -3,7 +3,7 @@
 
 use crds::Reason;
 use crds::source::{Engine, TlsMode};
-use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
+use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlSslMode};
 use sqlx::{ConnectOptions, MySqlConnection};
 use worker_core::error::Failure;
 use worker_core::moving::Tls;
@@ -102,6 +102,17 @@ pub(crate) async fn begin_snapshot(connection: &mut MySqlConnection) -> Result<(
     run(connection, "begin a transaction", statements::BEGIN_SNAPSHOT).await
 }
 
+/// Error of a statement that needs a privilege of the whole server.
+pub(super) const ACCESS_DENIED: u16 = 1227;
+
+/// The number of a server's error.
+pub(super) fn number(error: &sqlx::Error) -> Option<u16> {
+    error
+        .as_database_error()?
+        .try_downcast_ref::<MySqlDatabaseError>()
+        .map(MySqlDatabaseError::number)
+}
+
 /// Ends a transaction.
 ///
 /// # Errors
@@ -165,6 +176,11 @@ pub(crate) fn server_failure(action: &str, number: u16) -> Failure {
             Reason::DatabaseFailed,
             format!("{action}: another session holds the table exclusively"),
             "wait until it has ended, or end it",
+        ),
+        1412 => Failure::transient(
+            Reason::DatabaseFailed,
+            format!("{action}: the table was altered after the snapshot was taken"),
+            "the next attempt plans with its new columns",
         ),
         _ => Failure::transient(
             Reason::DatabaseFailed,

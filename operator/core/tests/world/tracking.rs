@@ -132,6 +132,7 @@ pub(super) fn result(
         bytes: 1000,
         files: 2,
         partitions: 1,
+        consistency: None,
         fidelity: Some(FidelityCounts { exact: 5, widened: 1, string: 2, lossy: 0 }),
         partitioning: None,
     }

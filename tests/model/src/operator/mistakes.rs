@@ -276,6 +276,7 @@ fn believed(seen: &Observed) -> Option<Tracking> {
         bytes: 0,
         files: 0,
         partitions: 1,
+        consistency: None,
         fidelity: None,
         partitioning: None,
     };

@@ -51,14 +51,14 @@ fn change(step: Step, old: &RunItem, item: RunItem, others: Vec<ItemWrite>) -> C
     Change { item, transaction: Transaction { step, writes } }
 }
 
-/// PIN: mine and `claimed` -> `running`, with window, plan and number of ranges.
+/// PIN: mine and `claimed` -> `running`, with window, plan, and the number of pods that read.
 pub fn pin(claimed: &RunItem, plan: &Plan, plan_hash: &str, deadline: i64) -> Change {
     let item = RunItem {
         rev: claimed.rev + 1,
         state: RunState::Running,
         window: Some(plan.window.clone()),
         plan_hash: Some(plan_hash.to_owned()),
-        n: Some(u32::try_from(plan.ranges.len()).unwrap_or(u32::MAX)),
+        n: Some(u32::try_from(plan.pods()).unwrap_or(u32::MAX)),
         deadline,
         ..claimed.clone()
     };
@@ -146,6 +146,7 @@ pub fn yes(
         bytes: manifest.bytes,
         files: manifest.files.len() as u64,
         partitions: manifest.ranges,
+        consistency: manifest.consistency,
         fidelity: Some(fidelity::counts(&manifest.columns)),
         partitioning: manifest.partitioning.clone(),
     };
@@ -285,6 +286,7 @@ fn failed(task: &Task, order: &SettleOrder, run: Option<&RunItem>) -> OutcomeRes
         bytes: 0,
         files: 0,
         partitions: 0,
+        consistency: None,
         fidelity: None,
         partitioning: None,
     }

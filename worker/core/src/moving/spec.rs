@@ -219,6 +219,7 @@ impl OldJob {
             zero_dates: None,
             fidelity: None,
             schema_policy: None,
+            consistency: None,
             partition,
         })
     }

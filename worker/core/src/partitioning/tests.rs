@@ -39,9 +39,13 @@ fn asked(strategy: Option<Strategy>, column: Option<&str>) -> Partition {
     }
 }
 
+fn table<'a>(engine: Engine, columns: &'a [Column], facts: &'a TableFacts) -> Table<'a> {
+    Table { engine, columns, facts, consistency: Consistency::Snapshot }
+}
+
 fn way_of(partition: &Partition, facts: &TableFacts, engine: Engine) -> Result<String, Reason> {
     let columns = columns();
-    let table = Table { engine, columns: &columns, facts };
+    let table = table(engine, &columns, facts);
     way(partition, table).map(named).map_err(|failure| failure.report.reason)
 }
 
@@ -125,7 +129,7 @@ fn auto_leaves_even_strides_and_goes_by_rows_or_blocks_otherwise() {
         (Some((9000, 8)), (201, 8), &two, "hash"),
         (Some((9000, 8)), (201, 8), &view, "quantile id"),
     ] {
-        let table = Table { engine: Engine::Postgres, columns: &columns, facts };
+        let table = table(Engine::Postgres, &columns, facts);
         let of = |(hundredths, ranges)| (skew(hundredths), ranges);
         let foretold = Foretold { strides: strides.map(of), quantiles: of(quantiles) };
         let choice = choose(key, foretold, 8, table);
@@ -139,9 +143,9 @@ fn auto_without_a_key_takes_blocks_or_a_hash_or_one_range() {
     let columns = columns();
     let auto = asked(Some(Strategy::Auto), None);
     let facts_of_one = facts(TableKind::View, &["id"]);
-    let table = Table { engine: Engine::Postgres, columns: &columns, facts: &facts_of_one };
+    let alone = table(Engine::Postgres, &columns, &facts_of_one);
     for (strategy, column) in [(Strategy::Auto, "id"), (Strategy::Hash, "name")] {
-        let hashed = hashed(&asked(Some(strategy), Some("name")), table).expect("columns");
+        let hashed = hashed(&asked(Some(strategy), Some("name")), alone).expect("columns");
         assert_eq!(hashed[0].name, column, "{strategy:?}");
     }
     for (engine, kind, key, expected) in [
@@ -152,7 +156,26 @@ fn auto_without_a_key_takes_blocks_or_a_hash_or_one_range() {
         (Engine::Mysql, TableKind::Plain, &[], "one"),
     ] {
         let facts = facts(kind, key);
-        let choice = choose_without_key(&auto, Table { engine, columns: &columns, facts: &facts });
+        let choice = choose_without_key(&auto, table(engine, &columns, &facts));
         assert_eq!(named(choice.way), expected, "{engine:?} {kind:?} {key:?}: {}", choice.reason);
     }
+}
+
+#[test]
+fn ranges_without_a_common_instant_are_not_cut_by_block() {
+    let (columns, no_key) = (columns(), facts(TableKind::Plain, &[]));
+    let apart = |engine| Table {
+        consistency: Consistency::PerPartition,
+        ..table(engine, &columns, &no_key)
+    };
+    let ctid = asked(Some(Strategy::Ctid), None);
+    let refused = way(&ctid, apart(Engine::Postgres)).expect_err("ctid");
+    assert!(refused.report.message.contains("its own instant"), "{refused}");
+    let auto = asked(Some(Strategy::Auto), None);
+    let choice = choose_without_key(&auto, apart(Engine::Postgres));
+    assert_eq!(choice.way, Way::One);
+    assert_eq!(
+        choose_without_key(&auto, table(Engine::Postgres, &columns, &no_key)).way,
+        Way::Blocks
+    );
 }

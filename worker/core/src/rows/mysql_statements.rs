@@ -17,6 +17,18 @@ pub const NO_TIMEOUT_MARIADB: &str = "SET SESSION max_statement_time = 0";
 pub const VERSION: &str = "SELECT CONVERT(VERSION() USING utf8mb4)";
 /// Starts a transaction that sees one snapshot, from now on.
 pub const BEGIN_SNAPSHOT: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
+/// At which point of the binary log the session's snapshot began: name and value, `file` before
+/// `position`. Without a row, or empty, where the server does not tell.
+pub const SNAPSHOT_POINT: &str = "SHOW SESSION STATUS WHERE Variable_name IN \
+    ('Binlog_snapshot_file', 'Binlog_snapshot_position')";
+/// What the server says about its log: name and value.
+pub const LOG_VARIABLES: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('log_bin', \
+    'log_slave_updates', 'log_replica_updates', 'gtid_slave_pos', 'wsrep_on')";
+/// How many threads apply another server's log: name and value.
+pub const LOG_APPLIERS: &str = "SHOW GLOBAL STATUS WHERE Variable_name = 'Slaves_running'";
+/// File, position, and the databases that are logged alone or left out; the name that all versions of
+/// MariaDB know.
+pub const LOG_FILTERS: &str = "SHOW MASTER STATUS";
 /// Ends a transaction.
 pub const COMMIT: &str = "COMMIT";
 

@@ -1,0 +1,79 @@
+//! Where one instant cannot be had, or not be proved, nothing is read.
+
+use anyhow::{Context, Result, ensure};
+use serde_json::json;
+
+use crate::{Accounts, in_bed};
+
+/// It ends for good before a row is read, and says this.
+async fn unavailable(accounts: &Accounts, words: &str) -> Result<()> {
+    let output = accounts.source.try_run(&accounts.job).await?;
+    ensure!(output.code == Some(10), "exit {:?}: {}", output.code, output.stderr);
+    ensure!(output.stderr.contains("SnapshotUnavailable"), "{}", output.stderr);
+    ensure!(output.stderr.contains(words), "{words}: {}", output.stderr);
+    ensure!(output.stderr.contains("extract.consistency: perPartition"), "{}", output.stderr);
+    let item = accounts.source.run_item("accounts").await?.context("run item")?;
+    ensure!(item["state"] == "failed" && item["n"].is_null(), "{item}");
+    Ok(())
+}
+
+#[test]
+fn tables_that_keep_no_snapshot_and_views_are_refused() -> Result<()> {
+    in_bed(async {
+        for (change, words) in [
+            ("alter table accounts engine = MyISAM", "stored by MyISAM"),
+            ("alter table accounts engine = Aria", "stored by Aria"),
+            (
+                "rename table accounts to below; create view accounts as select * from below",
+                "a view does not show",
+            ),
+        ] {
+            let accounts = Accounts::new("mysql", Some("snapshot"), 2).await?;
+            accounts.sql(change).await?;
+            unavailable(&accounts, words).await?;
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn a_user_who_may_not_see_what_is_logged_is_told_which_grant_is_missing() -> Result<()> {
+    in_bed(async {
+        let mut accounts = Accounts::new("mysql", Some("snapshot"), 2).await?;
+        let (user, database) = ("accounts_reader", &accounts.source.database);
+        accounts
+            .sql(&format!(
+                "create or replace user {user}@'%' identified by 'secret' require ssl; \
+                 grant select on {database}.* to {user}@'%'"
+            ))
+            .await?;
+        accounts.source.user(user)?;
+        unavailable(&accounts, "GRANT BINLOG MONITOR").await?;
+        // one range is one statement, which needs no proof
+        accounts.job["spec"]["extract"]["partition"]["count"] = json!(1);
+        accounts.source.run(&accounts.job).await?;
+        ensure!(accounts.manifest().await?["consistency"] == "snapshot", "one range");
+        accounts.job["spec"]["extract"]["partition"]["count"] = json!(3);
+        accounts.sql(&format!("grant binlog monitor on *.* to {user}@'%'")).await?;
+        accounts.source.run(&accounts.job).await?;
+        let manifest = accounts.manifest().await?;
+        ensure!(manifest["consistency"] == "snapshot" && manifest["ranges"] == 3, "{manifest}");
+        Ok(())
+    })
+}
+
+#[test]
+fn blocks_need_one_instant() -> Result<()> {
+    in_bed(async {
+        let mut accounts = Accounts::new("postgres", Some("perPartition"), 1).await?;
+        accounts.job["spec"]["extract"]["partition"] = json!({ "strategy": "ctid", "count": 3 });
+        let output = accounts.source.try_run(&accounts.job).await?;
+        ensure!(output.code == Some(10), "exit {:?}: {}", output.code, output.stderr);
+        ensure!(output.stderr.contains("strategy ctid cannot be had"), "{}", output.stderr);
+        accounts.job["spec"]["extract"]["partition"]["strategy"] = json!("auto");
+        accounts.source.run(&accounts.job).await?;
+        let manifest = accounts.manifest().await?;
+        ensure!(manifest["partitioning"]["strategy"] == "range", "{manifest}");
+        Ok(())
+    })
+}

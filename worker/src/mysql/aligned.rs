@@ -1,0 +1,153 @@
+//! In: a log-in, how many sessions. Out: sessions whose snapshots are one, and the point of the binary
+//! log that shows it. Bound: so many sessions, tries until a deadline. Fails: `SnapshotUnavailable`,
+//! and what a session may fail with.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crds::Reason;
+use futures::stream::{self, StreamExt as _, TryStreamExt as _};
+use sqlx::mysql::MySqlRow;
+use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
+use worker_core::consistency::{BinaryLog, never_together, one_point};
+use worker_core::error::Failure;
+use worker_core::rows::mysql_statements as statements;
+
+use super::login::{QUERY, Session, broken};
+use super::rows::{Connection, broke_off, texts};
+use super::sessions::ACCESS_DENIED;
+use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure};
+
+/// How long sessions are begun anew because commits came in between.
+const TRIES_TIMEOUT: Duration = Duration::from_secs(30);
+/// Log-ins that are under way at a time.
+const LOGINS_AT_ONCE: usize = 4;
+
+/// Sessions that see one snapshot, for whichever range comes next.
+#[derive(Debug, Clone)]
+pub struct Aligned {
+    sessions: Arc<Mutex<Vec<Connection>>>,
+    /// How many there were.
+    pub count: usize,
+}
+
+impl Aligned {
+    /// A session that reads nothing now; `None` where one broke off.
+    pub fn take(&self) -> Option<Connection> {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).pop()
+    }
+
+    /// The session has read a range to its end.
+    pub fn give_back(&self, session: Connection) {
+        self.sessions.lock().unwrap_or_else(PoisonError::into_inner).push(session);
+    }
+}
+
+/// Whether the server's log shows which snapshots are one.
+///
+/// # Errors
+/// `SnapshotUnavailable`.
+pub(crate) async fn check_log(connection: &mut MySqlConnection) -> Result<(), Failure> {
+    let mut says = named(connection, statements::LOG_VARIABLES).await?;
+    says.extend(named(connection, statements::LOG_APPLIERS).await?);
+    let filters = match sqlx::raw_sql(statements::LOG_FILTERS).fetch_all(connection).await {
+        // those that are logged alone, and those that are left out
+        Ok(rows) => Some(rows.iter().map(|row| text(row, 2) + &text(row, 3)).collect()),
+        Err(error) if super::sessions::number(&error) == Some(ACCESS_DENIED) => None,
+        Err(error) => return Err(database_failure("ask for the binary log", &error)),
+    };
+    BinaryLog { says, filters }.check()
+}
+
+async fn named(
+    connection: &mut MySqlConnection,
+    statement: &'static str,
+) -> Result<BTreeMap<String, String>, Failure> {
+    let rows = sqlx::raw_sql(AssertSqlSafe(statement)).fetch_all(connection).await;
+    let rows = rows.map_err(|error| database_failure("ask for the binary log", &error))?;
+    Ok(rows.iter().map(|row| (text(row, 0).to_lowercase(), text(row, 1))).collect())
+}
+
+/// A text whatever the server calls its type.
+fn text(row: &MySqlRow, index: usize) -> String {
+    row.try_get_unchecked::<Option<String>, _>(index).ok().flatten().unwrap_or_default()
+}
+
+/// Logs in so often, and begins all snapshots anew until they are one.
+///
+/// # Errors
+/// See the head of this file.
+pub(crate) async fn align(login: &Login, count: usize) -> Result<(Aligned, String), Failure> {
+    let mut sessions: Vec<Session> = stream::iter(0..count)
+        .map(|_| Connection::log_in(login))
+        .buffer_unordered(LOGINS_AT_ONCE)
+        .try_collect()
+        .await?;
+    let beginning = tokio::task::spawn_blocking(move || {
+        let point = together(&mut sessions)?;
+        Ok((sessions, point))
+    });
+    let (sessions, point) = beginning.await.map_err(|_| broke_off())??;
+    let sessions = sessions.into_iter().map(Connection::of).collect();
+    Ok((Aligned { sessions: Arc::new(Mutex::new(sessions)), count }, point))
+}
+
+fn together(sessions: &mut [Session]) -> Result<String, Failure> {
+    timed(sessions, Some(CONNECT_TIMEOUT))?;
+    let end = Instant::now() + TRIES_TIMEOUT;
+    loop {
+        // all are asked before any is heard: as few commits as can be come in between
+        for session in &mut *sessions {
+            session.ask(QUERY, statements::BEGIN_SNAPSHOT.as_bytes())?;
+        }
+        for session in &mut *sessions {
+            session.answer()?;
+        }
+        let points: Vec<_> = sessions.iter_mut().map(point).collect::<Result<_, _>>()?;
+        if let Some(point) = one_point(&points)? {
+            timed(sessions, None)?;
+            return Ok(point.to_owned());
+        }
+        if Instant::now() >= end {
+            return Err(never_together(sessions.len()));
+        }
+    }
+}
+
+fn timed(sessions: &[Session], timeout: Option<Duration>) -> Result<(), Failure> {
+    sessions.iter().try_for_each(|session| {
+        session.socket().set_read_timeout(timeout).map_err(|error| broken(&error))
+    })
+}
+
+/// Where the session's snapshot began.
+fn point(session: &mut Session) -> Result<Option<String>, Failure> {
+    let mut told = BTreeMap::new();
+    for row in texts(session, statements::SNAPSHOT_POINT)? {
+        if let [Some(name), Some(value)] = row.as_slice() {
+            told.insert(name.to_lowercase(), value.clone());
+        }
+    }
+    let value = |name| told.get(name).filter(|value: &&String| !value.is_empty());
+    let (file, position) = (value("binlog_snapshot_file"), value("binlog_snapshot_position"));
+    Ok(file.zip(position).map(|(file, position)| format!("{file}:{position}")))
+}
+
+/// A range broke off: what that means for the others.
+pub(crate) fn not_again(mut failure: Failure) -> Failure {
+    let message = &failure.report.message;
+    failure.report.message = format!(
+        "{message}; the snapshot of its session cannot be had again, so the whole run restarts"
+    );
+    failure
+}
+
+/// No session is left for a range.
+pub(crate) fn none_left() -> Failure {
+    Failure::transient(
+        Reason::SnapshotLost,
+        "a session that shared the snapshot is gone",
+        "the next attempt takes a new snapshot; if it happens again, look for what ends sessions",
+    )
+}
