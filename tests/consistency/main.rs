@@ -137,7 +137,7 @@ fn sessions_of_mariadb_begin_together_while_commits_keep_coming() -> Result<()> 
         accounts.sql(&format!("delimiter //\n{writer} //\n")).await?;
         let stirring =
             async { tokio::join!(accounts.sql("call stir()"), accounts.sql("call stir()")) };
-        let running = async {
+        let runs = async {
             let count = "select count(*) from accounts where balance != 100";
             wait_until("commits", RUN, async || {
                 let moved: i64 = accounts.sql(count).await?.parse()?;
@@ -152,7 +152,12 @@ fn sessions_of_mariadb_begin_together_while_commits_keep_coming() -> Result<()> 
                 ensure!((rows, sum) == (ROWS, SUM), "{rows} rows, {sum}");
                 ensure!(accounts.manifest().await?["ranges"] == 9, "ranges");
             }
-            accounts.sql("delete from go").await.map(|_| ())
+            anyhow::Ok(())
+        };
+        let running = async {
+            let ran = runs.await;
+            accounts.sql("delete from go").await?;
+            ran
         };
         let ((one, other), ran) = tokio::join!(stirring, running);
         ran?;

@@ -2,29 +2,41 @@
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use harness::{Bed, Release, SourceFixture};
-use serde_json::json;
+use anyhow::{Context, Result, ensure};
+use harness::{Bed, Release, SourceFixture, condition, pods_at, release_pause};
+use serde_json::{Value, json};
+
+/// Where a paused coordinator says that it stands.
+const GATE: &str = "/tmp/gate";
+/// How long a step may take on a busy machine.
+const STEP: Duration = Duration::from_mins(3);
+
+/// A source of MariaDB with `rows` events, and a job of `release` that reads them in three ranges.
+async fn events(release: &Release, prefix: &str, rows: u32) -> Result<(SourceFixture, Value)> {
+    let bed = release.source.bed;
+    let source = SourceFixture::mariadb(bed, prefix).await?;
+    let login = [("username", Bed::MARIADB_USER), ("password", Bed::MARIADB_PASSWORD)];
+    release.secret("mariadb", &login).await?;
+    let sql = format!(
+        "create table events (id bigint primary key, name varchar(40), at timestamp(6));
+         insert into events
+         select seq, concat('event ', seq), '2024-01-01' + interval seq second from seq_1_to_{rows}"
+    );
+    bed.mariadb(&source.database, &sql).await?;
+    let mut job = source.job("events", "PE");
+    job["spec"]["source"]["credentials"]["secretRef"]["name"] = json!("mariadb");
+    job["spec"]["tracking"] = release.source.job("events", "PE")["spec"]["tracking"].clone();
+    job["spec"]["extract"]["watermark"] = json!({ "column": "at", "type": "timestamp" });
+    job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 3 });
+    Ok((source, job))
+}
 
 #[test]
 fn ranges_of_mariadb_are_extracted_by_pods_and_published_once() -> Result<()> {
     let bed = Bed::shared()?;
     bed.run(async {
         let release = Release::new(bed, "maria-pods", &[]).await?;
-        let source = SourceFixture::mariadb(bed, "maria-pods").await?;
-        let login = [("username", Bed::MARIADB_USER), ("password", Bed::MARIADB_PASSWORD)];
-        release.secret("mariadb", &login).await?;
-        bed.mariadb(
-            &source.database,
-            "create table events (id bigint primary key, name varchar(40), at timestamp(6));
-             insert into events select seq, concat('event ', seq), '2024-01-01' + interval seq second from seq_1_to_300000",
-        )
-        .await?;
-        let mut job = source.job("events", "PE");
-        job["spec"]["source"]["credentials"]["secretRef"]["name"] = json!("mariadb");
-        job["spec"]["tracking"] = release.source.job("events", "PE")["spec"]["tracking"].clone();
-        job["spec"]["extract"]["watermark"] = json!({ "column": "at", "type": "timestamp" });
-        job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 3 });
+        let (source, job) = events(&release, "maria-pods", 300_000).await?;
         release.complete(&job).await?;
         let object = release.condition("events", "Complete", Duration::from_secs(5)).await?;
         let status = &object["status"];
@@ -38,9 +50,51 @@ fn ranges_of_mariadb_are_extracted_by_pods_and_published_once() -> Result<()> {
         let sql = "select count(*) n, count(distinct name) names from t";
         let rows = bed.read_parquet(&source.bucket, "events", sql).await?;
         ensure!(rows[0] == json!({ "n": 300_000, "names": 300_000 }), "{}", rows[0]);
-        bed.mariadb(&source.database, "insert into events values (300001, 'late', '2024-06-01')").await?;
+        bed.mariadb(&source.database, "insert into events values (300001, 'late', '2024-06-01')")
+            .await?;
         let object = release.again("events", "second").await?;
         ensure!(object["status"]["rows"] == 1, "{}", object["status"]);
+        Ok(())
+    })
+}
+
+#[test]
+fn t59_where_ranges_of_mariadb_share_an_instant_a_lost_one_restarts_the_run() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let pause = format!("--worker-env=TIDEMARK_TEST_PAUSE=range-start@1={GATE}");
+        let release = Release::new(bed, "maria-instant", &[&pause]).await?;
+        let (source, mut job) = events(&release, "maria-instant", 3000).await?;
+        job["spec"]["extract"]["consistency"] = json!("snapshot");
+        job["spec"]["worker"] = json!({ "parallelism": 2 });
+        release.apply(&job).await?;
+        let coordinator = "tidemark.dev/extract-job=events,tidemark.dev/role=coordinator";
+        let pods = pods_at(&release, coordinator, 1, GATE, STEP).await?;
+        let object = release.condition("events", "Running", STEP).await?;
+        let running = condition(&object, "Running");
+        let message = running["message"].as_str().context("message")?;
+        ensure!(message.contains("all by the coordinator"), "{running}");
+        let sessions = format!(
+            "select id from information_schema.processlist where db = '{}' and id != connection_id()",
+            source.database
+        );
+        let sessions = bed.mariadb(&source.database, &sessions).await?;
+        let one = sessions.lines().next().context("a session that reads")?;
+        bed.mariadb(&source.database, &format!("kill {one}")).await?;
+        // both ranges stand there
+        release_pause(&pods[0], GATE)?;
+        let object = release.condition("events", "Complete", STEP).await?;
+        let status = &object["status"];
+        ensure!(status["attempt"] == 2 && status["rows"] == 3000, "{status}");
+        ensure!(status["consistency"] == "snapshot", "{status}");
+        ensure!(status["partitions"]["total"] == 3 && status["files"] == 3, "{status}");
+        let jobs = release.get(&["jobs", "-l", "tidemark.dev/role=extract"]).await?;
+        ensure!(jobs["items"] == json!([]), "{jobs}");
+        let events = release.kubectl(&["get", "events", "-o", "jsonpath={..message}"]).await?;
+        ensure!(events.contains("so the whole run restarts"), "{events}");
+        let sql = "select count(*) n, count(distinct name) names from t";
+        let rows = bed.read_parquet(&source.bucket, "events", sql).await?;
+        ensure!(rows[0] == json!({ "n": 3000, "names": 3000 }), "{}", rows[0]);
         Ok(())
     })
 }

@@ -23,7 +23,7 @@ use crate::labels::REV;
 use crate::observed::Observed;
 use crate::pods::{has_started, pods_of, ready_since, trouble};
 use crate::settling::{self, has_moved_on};
-use crate::starting::{letter, planning_report};
+use crate::starting::{letter, planning_report, reading_report};
 use crate::status::Mood;
 use crate::valid::may_read;
 use crate::workload::Maker;
@@ -251,7 +251,7 @@ fn running(
     let report = if phase == Phase::Committing {
         Report::new(Reason::Committing, "all ranges are read, the run is being published", "")
     } else {
-        Report::new(Reason::Extracting, "rows are being read", "")
+        reading_report(&seen.job.spec)
     };
     Decision::say(seen, base, phase, Mood::Reconciling, &report)
 }

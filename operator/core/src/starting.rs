@@ -1,9 +1,11 @@
 //! In: an object without an attempt under way. Out: rest, a pause, or the next coordinator Job.
 //! Bound: one Job. Fails: never.
 
+use crds::extract_job::Consistency;
+use crds::source::Engine;
 use crds::task::{TASK_VERSION, Task};
 use crds::tracking::{OutcomeItem, Owner, RunItem, TrackedOutcome};
-use crds::{ConditionType, ExtractJobStatus, Phase, Reason, Report};
+use crds::{ConditionType, ExtractJobSpec, ExtractJobStatus, Phase, Reason, Report};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -246,6 +248,17 @@ pub(crate) fn planning_report(attempt: u32) -> Report {
         format!("attempt {attempt}: the coordinator claims the source and plans"),
         "",
     )
+}
+
+/// What is said while rows are read.
+pub(crate) fn reading_report(spec: &ExtractJobSpec) -> Report {
+    let aligned = spec.extract.consistency == Some(Consistency::Snapshot);
+    let message = if aligned && spec.source.engine == Engine::Mysql {
+        "rows are being read, all by the coordinator, whose sessions share a snapshot"
+    } else {
+        "rows are being read"
+    };
+    Report::new(Reason::Extracting, message, "")
 }
 
 /// The outcome stands: Jobs may go in time, and nothing holds the object any more.
