@@ -4,6 +4,9 @@ use anyhow::{Context, Result, ensure};
 use harness::{Access, Bed, Calls, Fault, Proxy, SecretsManager, SourceFixture, Speaks};
 use serde_json::{Value, json};
 
+/// How long a plan may take on a busy machine.
+const RUN: std::time::Duration = std::time::Duration::from_mins(1);
+
 /// Rows that compress badly, some 100 bytes each.
 async fn table(source: &SourceFixture, rows: u32) -> Result<()> {
     let sql = format!(
@@ -185,16 +188,94 @@ fn thousands_of_folders_are_written_within_the_memory_that_there_is() -> Result<
         let sql = "create table t (id int primary key, k int, v text); insert into t select i, i * 7919 % 5000, \
             repeat(md5(i::text), 7) from generate_series(1, 50000) i";
         bed.psql(&source.database, sql).await?;
-        let said = source.run_within(&folders(&source, "public.t", "k"), LIMIT).await?;
-        let run = said["run"].as_str().context("run")?;
-        let early = manifest(&source, run).await?["closed_early"].as_u64().context("closed_early")?;
-        let files = said["files"].as_u64().context("files")?;
-        ensure!(early > 0 && files == 5000 + early, "{early} of {files} closed early");
-        let sql = "select count(*) n, count(distinct id) d, count(distinct k) k, \
-            sum(case when k = id * 7919 % 5000 and v = repeat(md5(id::varchar), 7) then 1 else 0 end) whole from h";
-        let read = bed.read_parquet(&source.bucket, "public.t", sql).await?;
-        let all = json!({ "n": 50_000, "d": 50_000, "k": 5000, "whole": 50_000 });
-        ensure!(read == [all], "{read:?}");
+        for sorted in [false, true] {
+            let mut job = folders(&source, "public.t", "k");
+            if !sorted {
+                job["spec"]["output"]["partitionSort"] = json!("never");
+            }
+            let said = source.run_within(&job, LIMIT).await?;
+            let manifest = manifest(&source, said["run"].as_str().context("run")?).await?;
+            let early = manifest["closed_early"].as_u64().unwrap_or_default();
+            let files = said["files"].as_u64().context("files")?;
+            ensure!((early == 0) == sorted, "{early} closed early");
+            ensure!(files == 5000 + early, "{early} of {files} closed early");
+            ensure!(manifest["shape"]["sorted"] == json!(sorted.then_some(true)), "{manifest}");
+            let sql = "select count(*) n, count(distinct id) d, count(distinct k) k, sum(case when \
+                k = id * 7919 % 5000 and v = repeat(md5(id::varchar), 7) then 1 else 0 end) whole from h";
+            let read = bed.read_parquet(&source.bucket, "public.t", sql).await?;
+            let all = json!({ "n": 50_000, "d": 50_000, "k": 5000, "whole": 50_000 });
+            ensure!(read == [all], "{read:?}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn rows_in_no_order_are_sorted_by_the_database_whatever_names_their_folders() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let columns = "id int primary key, name varchar(20), day date, flag boolean, n numeric(6, 2)";
+        let postgres = SourceFixture::new(bed, "sorted").await?;
+        let sql = format!(
+            "create table t ({columns}, kind inet); insert into t select i, case when i % 7 > 0 then \
+             (array['a', 'A', 'b'])[1 + i % 3] end, date '2024-02-27' + i % 11, i % 2 = 0, i % 4, '::1' \
+             from generate_series(1, 40000) i"
+        );
+        bed.psql(&postgres.database, &sql).await?;
+        let mariadb = SourceFixture::mariadb(bed, "sorted").await?;
+        let sql = format!(
+            "create table t ({columns}, kind inet6); insert into t select seq, case when seq % 7 > 0 then \
+             elt(1 + seq % 3, 'a', 'A', 'b') end, '2024-02-27' + interval seq % 11 day, seq % 2 = 0, \
+             seq % 4, '::1' from seq_1_to_40000"
+        );
+        bed.mariadb(&mariadb.database, &sql).await?;
+        for (source, table) in [(&postgres, "public.t"), (&mariadb, "t")] {
+            let mut job = source.job(table, "FE");
+            job["spec"]["output"]["partitionBy"] = json!(["name", "day", "flag", "n", "kind"]);
+            for (asked, sorted) in [("auto", true), ("always", true), ("never", false)] {
+                job["spec"]["output"]["partitionSort"] = json!(asked);
+                let planned = bed.output(source.command("plan", &job)?, "", RUN).await?;
+                let says = planned.stdout.contains("the database sorts the rows");
+                ensure!(says == sorted, "{asked}: {} {}", planned.stdout, planned.stderr);
+                source.run(&job).await?;
+                let sql = "select count(*) n, count(distinct id) d, sum(case when name is not distinct from \
+                    case when id % 7 > 0 then (array['a', 'A', 'b'])[1 + id % 3] end and n::double = id % 4 \
+                    and day = date '2024-02-27' + (id % 11)::int and kind like '::1%' then 1 else 0 end) whole from h";
+                let read = bed.read_parquet(&source.bucket, table, sql).await?;
+                let all = json!({ "n": 40_000, "d": 40_000, "whole": 40_000 });
+                ensure!(read == [all], "{table} {asked}: {read:?}");
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn files_in_folders_are_as_large_as_asked() -> Result<()> {
+    const TARGET: u64 = 2 << 20;
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::new(bed, "folders-sizes").await?;
+        table(&source, 200_000).await?;
+        bed.psql(&source.database, "alter table t add k int; update t set k = id % 4").await?;
+        let mut job = folders(&source, "public.t", "k");
+        job["spec"]["output"]["compression"] = json!("none");
+        job["spec"]["output"]["targetFileBytes"] = json!(TARGET);
+        for asked in ["never", "always"] {
+            job["spec"]["output"]["partitionSort"] = json!(asked);
+            let said = source.run(&job).await?;
+            let sizes = sizes(&source, said["run"].as_str().context("run")?).await?;
+            for k in 0..4 {
+                let folder = format!("/k={k}/");
+                let files: Vec<_> = sizes.iter().filter(|(key, _)| key.contains(&folder)).collect();
+                let (last, full) = files.split_last().context("files")?;
+                ensure!(!full.is_empty(), "{asked} {folder}: {files:?} shows nothing");
+                for (key, bytes) in full {
+                    ensure!((TARGET..=TARGET * 6 / 5).contains(bytes), "{asked} {key}: {bytes}");
+                }
+                ensure!(last.1 <= TARGET * 6 / 5, "{asked} {last:?}");
+            }
+        }
         Ok(())
     })
 }

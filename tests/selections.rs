@@ -151,6 +151,38 @@ fn a_user_with_a_grant_on_some_columns_reads_those() -> Result<()> {
 }
 
 #[test]
+fn a_view_of_mariadb_is_read_whole_by_one_who_may_not_look_into_it() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::mariadb(bed, "views").await?;
+        let user = &source.database;
+        let sql = format!(
+            "create table below (id int primary key, name varchar(20)); \
+             insert into below select seq, concat('n', seq % 7) from seq_1_to_3000; \
+             create view t as select * from below where id > 0; \
+             create user {user}@'%' identified by 'secret' require ssl; \
+             grant select on {user}.t to {user}@'%'"
+        );
+        bed.mariadb(&source.database, &sql).await?;
+        source.user(user)?;
+        for partition in [
+            Value::Null,
+            json!({ "strategy": "auto", "column": "id", "count": 3 }),
+            json!({ "strategy": "quantile", "column": "name", "count": 3 }),
+            json!({ "strategy": "hash", "column": "id", "count": 3 }),
+            json!({ "column": "id" }),
+        ] {
+            let mut job = source.job("t", "FE");
+            job["spec"]["extract"]["partition"] = partition;
+            job["spec"]["extract"]["where"] = json!("name <> 'n6'");
+            let said = source.run(&job).await?;
+            ensure!(said["rows"] == 2572, "{job}: {said}");
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn a_policy_that_hides_rows_is_an_error_and_not_a_smaller_table() -> Result<()> {
     let bed = Bed::shared()?;
     bed.run(async {

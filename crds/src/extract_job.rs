@@ -156,7 +156,7 @@ pub struct Extract {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fidelity: Option<FidelityPolicy>,
     /// What to do when the table's columns are not those of the last run: `evolve` (when left out)
-    /// goes on and says so, `additiveOnly` takes new columns alone, `freeze` none. A run that may not
+    /// goes on and says so, `additiveOnly` takes new columns and texts of another length, `freeze` nothing. A run that may not
     /// go on fails before a row is read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema_policy: Option<SchemaPolicy>,

@@ -12,6 +12,7 @@ use crate::source::SecretRef;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (rules::FOLDER_IS_NO_COLUMN, "output.columns must not use the name of the run's folder (extract_run; with runFolder time: jdbc_extract_time): readers take it for a column too"))]
+#[x_kube(validation = ("!has(self.partitionSort) || has(self.partitionBy)", "output.partitionSort sorts by output.partitionBy: set that, or leave it out"))]
 pub struct Output {
     /// `s3://<bucket>/<prefix>`. A prefix belongs to one source.
     #[schemars(length(min = 6, max = 900))]
@@ -55,6 +56,11 @@ pub struct Output {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "partition_columns")]
     pub partition_by: Option<Vec<String>>,
+    /// Whether the database sorts the rows of a range by `partitionBy`, so that each folder is written
+    /// in one go. `auto` (when left out) looks at the first rows and lets it sort where they lie in
+    /// many folders. Sorting costs the database time and temporary space for the whole table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub partition_sort: Option<PartitionSort>,
     /// How the folder of a run is named: `run` (when left out) `extract_run=<run id>`, or `time`
     /// `jdbc_extract_time=<yyyy-MM-dd_HH-mm-ss>` in UTC, as the replaced job named it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -79,6 +85,19 @@ pub struct Output {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1_048_576, max = 10_737_418_240_u64))]
     pub target_file_bytes: Option<u64>,
+}
+
+/// Whether the database sorts rows by the folders they go into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum PartitionSort {
+    /// Where neighbouring rows lie in many folders.
+    #[default]
+    Auto,
+    /// It does.
+    Always,
+    /// It does not.
+    Never,
 }
 
 /// A few names, each once.

@@ -19,6 +19,14 @@ use crate::rules;
     "partition.rebalance asks for strategy quantile: leave strategy out, or set it to quantile"
 ))]
 #[x_kube(validation = (
+    "!has(self.strategy) || !(self.strategy in ['ctid', 'none']) || !has(self.column)",
+    "partition.strategy ctid goes by blocks, and none by nothing: leave column out"
+))]
+#[x_kube(validation = (
+    "!has(self.strategy) || self.strategy != 'none' || !has(self.count) || self.count == 1",
+    "partition.strategy none is one range: leave count out, or set another strategy"
+))]
+#[x_kube(validation = (
     rules::BOUNDS_OF_STRIDES,
     "partition.lowerBound and upperBound set the stride of strategy range: leave them out with any other"
 ))]

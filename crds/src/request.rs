@@ -34,6 +34,13 @@ pub fn request_hash(spec: &ExtractJobSpec, hash_version: u32) -> Option<RequestH
     }
 }
 
+/// Names whose order says nothing.
+fn sorted(names: Option<&[String]>) -> Option<Vec<&String>> {
+    let mut names: Vec<_> = names?.iter().collect();
+    names.sort();
+    Some(names)
+}
+
 /// `serde_json` keeps maps sorted by key, so the text is the same for the same fields.
 fn version_1(spec: &ExtractJobSpec) -> Map<String, Value> {
     let extract = &spec.extract;
@@ -51,8 +58,8 @@ fn version_1(spec: &ExtractJobSpec) -> Map<String, Value> {
     put("reingest", json!(extract.reingest.filter(|wanted| *wanted)));
     put("uri", json!(spec.output.uri));
     put("zeroDates", json!(extract.zero_dates));
-    put("extract.columns", json!(extract.columns));
-    put("extract.excludeColumns", json!(extract.exclude_columns));
+    put("extract.columns", json!(sorted(extract.columns.as_deref())));
+    put("extract.excludeColumns", json!(sorted(extract.exclude_columns.as_deref())));
     put("partitionBy", json!(spec.output.partition_by));
     put("where", json!(extract.filter));
     put("consistency", json!(extract.consistency));

@@ -47,6 +47,11 @@ fn each_field_that_defines_data_changes_the_hash() {
         ("/extract/partition/column", json!("customer")),
         ("/extract/partition/strategy", json!("range")),
         ("/extract/fidelity", json!("strict")),
+        ("/extract/consistency", json!("perPartition")),
+        ("/extract/columns", json!(["id", "at"])),
+        ("/extract/excludeColumns", json!(["at"])),
+        ("/extract/where", json!("id > 7")),
+        ("/output/partitionBy", json!(["region"])),
         ("/output/uri", json!("s3://lake/shop/orders-2")),
         ("/output/columns", json!({"rowHash": "hash"})),
     ] {
@@ -97,6 +102,14 @@ fn the_order_of_fields_and_absence_written_out_change_nothing() {
 }
 
 /// The API server fills a new default into old objects, whose outcomes must still answer them.
+#[test]
+fn the_order_in_which_columns_are_named_changes_nothing() {
+    for field in ["/extract/columns", "/extract/excludeColumns"] {
+        let hash = |names| hash(with(field, names));
+        assert_eq!(hash(json!(["id", "at"])), hash(json!(["at", "id"])), "{field}");
+    }
+}
+
 #[test]
 fn a_default_written_out_changes_nothing() {
     let absent = hash(with("/extract/reingest", Value::Null));

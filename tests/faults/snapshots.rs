@@ -76,25 +76,37 @@ fn t49_a_table_that_is_changed_after_the_plan_is_read_as_it_was_or_not_at_all() 
 #[test]
 fn t49_a_partition_that_is_attached_after_the_plan_is_in_no_range() -> Result<()> {
     in_bed(async {
-        let bench = Bench::new("t49-attach", "FE", 0, 2).await?;
-        let sql = "drop table t; create table t (id int, v text) partition by range (id); \
-            create table early partition of t for values from (0) to (1000); \
-            create table late (id int, v text); insert into late select generate_series(1000, 1099); \
-            insert into t select generate_series(0, 99)";
-        bench.bed.psql(&bench.source.database, sql).await?;
-        let (task, coordinator, run) = planned(&bench, "t49-attach", 1).await?;
-        let output = extract(&bench, &task, &run, 0)?.ended(RUN).await?;
-        ensure!(output.code == Some(0), "{}", output.stderr);
-        // nobody's lock keeps that back, and a query under the snapshot reads it all the same
-        let sql = "alter table t attach partition late for values from (1000) to (2000)";
-        bench.bed.psql(&bench.source.database, sql).await?;
-        let output = extract(&bench, &task, &run, 1)?.ended(RUN).await?;
-        refused(&output, 75, "DatabaseFailed")?;
-        ensure!(output.stderr.contains("partition was attached"), "{}", output.stderr);
-        coordinator.die().await?;
-        ensure!(bench.files().await?.is_empty(), "something was published");
-        let said = bench.publishes().await?;
-        ensure!(said["rows"] == 200, "{said}");
+        for (made, attached) in [
+            (
+                "create table t (id int, v text) partition by range (id); \
+                 create table early partition of t for values from (0) to (1000)",
+                "alter table t attach partition late for values from (1000) to (2000)",
+            ),
+            ("create table t (id int, v text)", "alter table late inherit t"),
+            (
+                "create table t (id int, v text); create table early () inherits (t)",
+                "alter table late inherit early",
+            ),
+        ] {
+            let bench = Bench::new("t49-attach", "FE", 0, 2).await?;
+            let sql = format!(
+                "drop table t; {made}; insert into t select generate_series(0, 99); \
+                 create table late (id int, v text); insert into late select generate_series(1000, 1099)"
+            );
+            bench.bed.psql(&bench.source.database, &sql).await?;
+            let (task, coordinator, run) = planned(&bench, "t49-attach", 1).await?;
+            let output = extract(&bench, &task, &run, 0)?.ended(RUN).await?;
+            ensure!(output.code == Some(0), "{}", output.stderr);
+            // nobody's lock keeps that back, and a query under the snapshot reads it all the same
+            bench.bed.psql(&bench.source.database, attached).await?;
+            let output = extract(&bench, &task, &run, 1)?.ended(RUN).await?;
+            refused(&output, 75, "DatabaseFailed").context(attached)?;
+            ensure!(output.stderr.contains("child was attached"), "{}", output.stderr);
+            coordinator.die().await?;
+            ensure!(bench.files().await?.is_empty(), "something was published");
+            let said = bench.publishes().await?;
+            ensure!(said["rows"] == 200, "{said}");
+        }
         Ok(())
     })
 }

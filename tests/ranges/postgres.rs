@@ -89,7 +89,7 @@ fn whatever_the_key_and_the_strategy_every_row_is_in_one_range() -> Result<()> {
             // three rows lie far off
             (json!({ "strategy": "auto", "count": 5 }), "quantile"),
             (json!({ "strategy": "auto" }), "none"),
-            (json!({ "strategy": "none", "count": 5 }), "none"),
+            (json!({ "strategy": "none" }), "none"),
             (json!({ "column": "n", "rebalance": true, "count": 5 }), "quantile"),
         ] {
             let divided = shelf.divide("many", &partition).await?;

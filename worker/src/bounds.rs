@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crds::Reason;
 use crds::extract_job::{Consistency, Extract, ExtractJobSpec, NullPolicy, Watermark};
+use crds::output::PartitionSort;
 use crds::source::Engine;
 use crds::tracking::{Mode, Window};
 use futures::future::BoxFuture;
@@ -159,6 +160,7 @@ async fn open_on(
     }
     let mut plan = plan(&mut database, &subject, extract, order, found).await?;
     plan.shape = shape;
+    sort(&mut database, &mut plan, spec.output.partition_sort.unwrap_or_default()).await?;
     plan.columns = columns;
     plan.warnings.extend(changed);
     let database = match asked {
@@ -275,6 +277,23 @@ async fn divide(
         _ => None,
     };
     (plan.ranges, plan.partitioning) = (ranges, Some(how));
+    Ok(())
+}
+
+/// Decides whether the database sorts rows by their folders.
+async fn sort(
+    database: &mut Database,
+    plan: &mut Plan,
+    asked: PartitionSort,
+) -> Result<(), Failure> {
+    if plan.shape.partition_by.is_empty() || plan.ranges.is_empty() {
+        return Ok(());
+    }
+    let (folders, rows) = match asked {
+        PartitionSort::Auto => database.folders(plan, folders::LOOKED_AT).await?,
+        PartitionSort::Always | PartitionSort::Never => (0, 0),
+    };
+    plan.shape.sorted = folders::sorts(asked, folders, rows);
     Ok(())
 }
 

@@ -265,6 +265,23 @@ impl Database {
         Ok(u64::try_from(rows).unwrap_or_default())
     }
 
+    /// In how many folders the first rows of the window lie, and how many rows these are.
+    pub(crate) async fn folders(&mut self, plan: &Plan, rows: u64) -> Result<(u64, u64), Failure> {
+        let query = made(rows::folders_statement(plan, rows)?);
+        let found: Result<(i64, i64), _> = match self {
+            Self::Postgres(connection) => {
+                // nor does this look move the place where the readers' scans begin
+                postgres::sessions::keep_order(connection).await?;
+                sqlx::query_as(query).fetch_one(connection).await
+            }
+            Self::Mysql(connection) => sqlx::query_as(query).fetch_one(&mut **connection).await,
+        };
+        let (folders, rows) =
+            found.map_err(|error| database_failure("look at the folders of rows", &error))?;
+        let number = |number: i64| u64::try_from(number).unwrap_or_default();
+        Ok((number(folders), number(rows)))
+    }
+
     /// Rows (-1: unknown) and bytes of the table.
     pub(crate) async fn size(&mut self, subject: &Subject) -> Result<(i64, i64), Failure> {
         match self {

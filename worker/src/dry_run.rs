@@ -120,7 +120,8 @@ fn show(plan: &Plan) -> Result<(), Failure> {
         print(&format!("  {name:<30} {:<30} added", ""))?;
     }
     if !plan.shape.partition_by.is_empty() {
-        print(&format!("folders    by {}", plan.shape.partition_by.join(", ")))?;
+        let sorted = if plan.shape.sorted { "; the database sorts the rows by them" } else { "" };
+        print(&format!("folders    by {}{sorted}", plan.shape.partition_by.join(", ")))?;
     }
     show_ranges(plan)?;
     if let Some(range) = plan.ranges.first() {

@@ -58,6 +58,9 @@ impl Reader {
                     }
                     None => postgres::sessions::begin_snapshot(&mut connection).await?,
                 }
+                if !plan.shape.partition_by.is_empty() {
+                    postgres::sessions::keep_order(&mut connection).await?;
+                }
                 Ok(Self::Postgres(connection))
             }
             Engine::Mysql => Ok(Self::Mysql(mysql::rows::Connection::open(login).await?)),
@@ -91,7 +94,7 @@ impl Reader {
     ) -> Result<Read, Failure> {
         match self {
             Self::Postgres(connection) => {
-                postgres::rows::read(connection, statement, chunks, progress).await
+                postgres::rows::read(connection, plan, statement, chunks, progress).await
             }
             Self::Mysql(connection) => connection.read(statement, &plan.columns, chunks).await,
         }

@@ -176,8 +176,11 @@ pub fn find_column<'a>(
     exact.or_else(|| columns.iter().find(|column| column.name == folded)).ok_or_else(|| {
         Failure::permanent(
             Reason::ColumnNotFound,
-            format!("the table has no column {name:?}"),
-            format!("correct {field}, or give the database user access to the right table"),
+            format!("the table has no column {name:?}, or the manifest leaves it out"),
+            format!(
+                "correct {field}, or extract.columns and excludeColumns, or give the database user access \
+                 to the right table"
+            ),
         )
     })
 }

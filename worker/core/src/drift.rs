@@ -5,7 +5,7 @@
 use crds::Reason;
 use crds::extract_job::SchemaPolicy;
 
-use crate::columns::Column;
+use crate::columns::{Column, Target};
 use crate::error::Failure;
 
 /// Changes that a message names before it only counts.
@@ -25,12 +25,17 @@ pub fn follow(
     let (mut kept, added): (Vec<Column>, Vec<Column>) =
         columns.into_iter().partition(|column| place(&column.name).is_some());
     kept.sort_by_key(|column| place(&column.name));
-    let mut broken = Vec::new();
+    let (mut broken, mut harmless) = (Vec::new(), Vec::new());
     for before in published {
         match kept.iter().find(|column| column.name == before.name) {
             None => broken.push(format!("{} ({}) is gone", before.name, before.type_name)),
-            Some(now) if now.type_name != before.type_name => broken
-                .push(format!("{} was {} and is {}", now.name, before.type_name, now.type_name)),
+            Some(now) if now.type_name != before.type_name => {
+                let said =
+                    format!("{} was {} and is {}", now.name, before.type_name, now.type_name);
+                // a text of another length is the text that readers know
+                let same = (now.target, before.target) == (Target::Text, Target::Text);
+                if same { harmless.push(said) } else { broken.push(said) }
+            }
             Some(now) if now.target != before.target => broken.push(format!(
                 "{} ({}) was written as {} and would be as {}",
                 now.name, now.type_name, before.target, now.target
@@ -39,7 +44,7 @@ pub fn follow(
         }
     }
     let new = added.iter().map(|column| format!("{} ({}) is new", column.name, column.type_name));
-    let changes: Vec<String> = broken.iter().cloned().chain(new).collect();
+    let changes: Vec<String> = broken.iter().cloned().chain(harmless).chain(new).collect();
     let refused = match policy {
         SchemaPolicy::Evolve => &[][..],
         SchemaPolicy::AdditiveOnly => &broken,
@@ -50,7 +55,7 @@ pub fn follow(
             Reason::SchemaChanged,
             format!("the table's columns are not those of the last run: {}", list(refused)),
             "undo the change in the table, or set extract.schemaPolicy: evolve (additiveOnly takes new \
-             columns alone)",
+             columns)",
         ));
     }
     let said = (!changes.is_empty()).then(|| {
@@ -131,8 +136,12 @@ mod tests {
                 assert!(followed(now, policy).expect_err("refused").contains(words));
             }
         }
+        let longer = ["id integer", "a varchar(20)", "b text"];
+        let said = followed(&longer, SchemaPolicy::AdditiveOnly).expect("the same text").1;
+        assert!(said.expect("it is said").ends_with("a was text and is varchar(20)"));
+        assert!(followed(&longer, SchemaPolicy::Freeze).expect_err("frozen").contains("varchar"));
         let mut published = columns(&["id integer"]);
-        published[0].target = crate::columns::Target::AsText;
+        published[0].target = Target::AsText;
         let said = follow(&published, columns(&["id integer"]), SchemaPolicy::Freeze);
         assert!(said.expect_err("another form").report.message.contains("was written as"));
     }

@@ -17,6 +17,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_row::{RowConverter, SortField};
 use arrow_schema::{DataType, Schema, SchemaRef};
 use crds::Reason;
+use crds::output::PartitionSort;
 
 use crate::bounds::find_column;
 use crate::columns::{Column, Target};
@@ -121,6 +122,22 @@ pub fn check(columns: &[Column], wanted: &[String]) -> Result<Vec<String>, Failu
         ));
     }
     Ok(names)
+}
+
+/// First rows of a window that are looked at for the folders they lie in.
+pub const LOOKED_AT: u64 = 20_000;
+/// Folders of so many rows from which on the database sorts: each of them would get a small file again
+/// and again.
+const SORTED_FROM: u64 = 64;
+
+/// Whether the database sorts, by the folders that so many first rows lie in. Fewer rows than were asked
+/// for are all there are: they are sorted in memory.
+pub fn sorts(asked: PartitionSort, folders: u64, rows: u64) -> bool {
+    match asked {
+        PartitionSort::Always => true,
+        PartitionSort::Never => false,
+        PartitionSort::Auto => rows >= LOOKED_AT && folders >= SORTED_FROM,
+    }
 }
 
 /// Whether each value has one text of its own.

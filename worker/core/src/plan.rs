@@ -91,6 +91,9 @@ pub struct Shape {
     /// The columns whose values name folders; the files go without them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partition_by: Vec<String>,
+    /// Whether the database sorts each range's rows by these.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub sorted: bool,
     /// How pages are compressed.
     #[serde(default)]
     pub compression: Compression,
@@ -109,6 +112,7 @@ impl Shape {
             run_folder: output.run_folder.unwrap_or_default(),
             columns: output.columns.clone().unwrap_or_default(),
             partition_by: output.partition_by.clone().unwrap_or_default(),
+            sorted: false,
             compression: output.compression.unwrap_or_default(),
             row_group_bytes: output.row_group_bytes,
             target_file_bytes: output.target_file_bytes,

@@ -43,11 +43,53 @@ pub fn quote_table(engine: Engine, table: &TableName) -> String {
 pub fn read_statement(plan: &Plan, range: &KeyRange) -> Result<String, Failure> {
     let mut predicates = window_predicates(plan)?;
     predicates.extend(range_predicate(plan, range)?);
-    let select = select(plan.engine, &plan.columns, &plan.table, &predicates);
+    let mut select = select(plan.engine, &plan.columns, &plan.table, &predicates);
+    if plan.shape.sorted {
+        select = format!("{select} ORDER BY {}", folder_columns(plan)?.join(", "));
+    }
     Ok(match plan.engine {
         Engine::Postgres => format!("COPY ({select}) TO STDOUT (FORMAT BINARY)"),
         Engine::Mysql => select,
     })
+}
+
+/// In how many folders the first `rows` rows of the window lie, and how many rows there are of them.
+///
+/// # Errors
+/// As [`read_statement`].
+pub fn folders_statement(plan: &Plan, rows: u64) -> Result<String, Failure> {
+    let columns = folder_columns(plan)?;
+    let names: Vec<_> = (0..columns.len()).map(|number| format!("c{number}")).collect();
+    let named: Vec<_> =
+        columns.iter().zip(&names).map(|(column, name)| format!("{column} AS {name}")).collect();
+    let (table, filter) =
+        (quote_table(plan.engine, &plan.table), where_clause(&window_predicates(plan)?));
+    let number = match plan.engine {
+        Engine::Postgres => "bigint",
+        Engine::Mysql => "signed",
+    };
+    Ok(format!(
+        "SELECT count(*), CAST(coalesce(sum(n), 0) AS {number}) FROM (SELECT count(*) AS n FROM \
+         (SELECT {} FROM {table}{filter} LIMIT {rows}) s GROUP BY {}) g",
+        named.join(", "),
+        names.join(", ")
+    ))
+}
+
+/// The columns that name folders, each as something that has an order.
+fn folder_columns(plan: &Plan) -> Result<Vec<String>, Failure> {
+    let ordered = |name: &String| {
+        let column = column(plan, name)?;
+        let name = quote(plan.engine, &column.name);
+        Ok(match (plan.engine, column.target) {
+            // rows of one folder need to lie together, in whichever order: that of bytes is quickest
+            (Engine::Postgres, Target::Text | Target::AsText) => {
+                format!("{name}::text COLLATE \"C\"")
+            }
+            (Engine::Postgres | Engine::Mysql, _) => name,
+        })
+    };
+    plan.shape.partition_by.iter().map(ordered).collect()
 }
 
 /// A query of all columns that gives no row: it takes the lock that the snapshot is held with,

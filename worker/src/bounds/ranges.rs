@@ -106,6 +106,14 @@ impl Divider<'_> {
         Ok(match way {
             Way::Range(key) => {
                 let cuts = self.strides(database, plan, key, count).await?;
+                let reason = if cuts.is_empty() {
+                    let name = &key.column.name;
+                    format!(
+                        "{reason}; no stride can be measured between the least and greatest {name:?}"
+                    )
+                } else {
+                    reason
+                };
                 let foretold = database
                     .statistics(self.subject, plan, key, count)
                     .await?

@@ -137,8 +137,8 @@ impl Uploads {
             return Err(Failure::permanent(
                 Reason::InvalidSpec,
                 format!("the range makes more than {FILES_MAX} files"),
-                "take fewer or coarser columns in output.partitionBy, cut the table into more ranges, or \
-                 give the pods more memory (spec.worker.resources), so that files are closed later",
+                "let the database sort (output.partitionSort: always), take fewer or coarser columns in \
+                 output.partitionBy, or cut the table into more ranges",
             ));
         }
         let number = u32::try_from(self.files.len()).map_err(|_| internal("too many files"))?;

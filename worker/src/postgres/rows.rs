@@ -4,7 +4,8 @@ use crds::Reason;
 use futures::TryStreamExt as _;
 use sqlx::postgres::PgConnection;
 use worker_core::error::Failure;
-use worker_core::rows::statements;
+use worker_core::plan::Plan;
+use worker_core::rows::{quote_table, statements};
 
 use crate::rows::{CHUNK_BYTES, ChunkSender, Read};
 use crate::sessions::database_failure;
@@ -18,6 +19,7 @@ use crate::watch::Progress;
 /// A database reason.
 pub(crate) async fn read(
     connection: &mut PgConnection,
+    plan: &Plan,
     statement: &str,
     chunks: ChunkSender,
     progress: &Progress,
@@ -43,13 +45,17 @@ pub(crate) async fn read(
     }
     drop(stream);
     progress.asks();
-    let attached = sqlx::query_scalar(statements::ATTACHED).fetch_one(&mut *connection).await;
+    let attached = sqlx::query_scalar(statements::ATTACHED)
+        .bind(quote_table(plan.engine, &plan.table))
+        .bind(plan.filter.is_none())
+        .fetch_one(&mut *connection)
+        .await;
     progress.gets();
-    if attached.map_err(|error| database_failure("check the table's partitions", &error))? {
+    if attached.map_err(|error| database_failure("check the table's children", &error))? {
         return Err(Failure::transient(
             Reason::DatabaseFailed,
-            "a partition was attached to the table while it was being read",
-            "the next attempt reads all of its partitions",
+            "a partition or child was attached to the table while it was being read",
+            "the next attempt reads all of them",
         ));
     }
     Ok(chunks.send(filling).await)

@@ -52,6 +52,14 @@ fn options(login: &Login, application_name: &str) -> PgConnectOptions {
     }
 }
 
+/// Rows come in their order on the disk from now on: those of a folder often lie together there.
+///
+/// # Errors
+/// As [`database_failure`].
+pub(crate) async fn keep_order(connection: &mut PgConnection) -> Result<(), Failure> {
+    run(connection, "pin the session", statements::KEEP_ORDER).await
+}
+
 /// Begins a pinned transaction in which each statement sees what is committed by then.
 ///
 /// # Errors

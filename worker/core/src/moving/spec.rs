@@ -327,6 +327,7 @@ impl OldJob {
         Ok(Output {
             retain_replaced: None,
             partition_by: (!folders.is_empty()).then_some(folders),
+            partition_sort: None,
             uri,
             endpoint: None,
             path_style: None,

@@ -16,6 +16,10 @@ pub const PIN: &str = "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, M
     SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '30s'; \
     SET LOCAL idle_in_transaction_session_timeout = 0";
 
+/// A scan of a large table otherwise begins where another one is, so that rows come out of their order
+/// on the disk; for this transaction.
+pub const KEEP_ORDER: &str = "SET LOCAL synchronize_seqscans = off";
+
 /// Takes over a snapshot; must be the first statement that could take one. The id is checked to
 /// be of hexadecimal digits and dashes, since this statement takes no parameters.
 pub fn import_snapshot(id: &str) -> Option<String> {
@@ -48,15 +52,26 @@ pub const REWRITTEN: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_locks l 
     AND (c.oid IS NULL OR (c.relkind NOT IN ('i', 'I') AND c.relfilenode <> 0 \
         AND c.relfilenode <> coalesce(pg_catalog.pg_relation_filenode(c.oid), 0))))";
 
-/// Whether this transaction has read a table as a partition that was none under its snapshot: which
-/// partitions a table has is looked up as of now. `pg_inherits` is read under the snapshot,
-/// `pg_partition_root` as of now; a partition that is younger than the snapshot shows no row.
-pub const ATTACHED: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_locks l \
+/// Whether this transaction has read a table as a child of the table `$1` (quoted) that was none under
+/// its snapshot: which children a table has, by partitioning or inheritance, is looked up as of now, and
+/// `pg_inherits` is read under the snapshot. All that a query of a table locks is the table and its
+/// children; `$2` is false where the query may read others, by a function in a condition: then only
+/// partitions are told. A child that is younger than the snapshot shows no row.
+pub const ATTACHED: &str = "WITH RECURSIVE family AS (\
+        SELECT c.oid AS member, c.relkind FROM pg_catalog.pg_class c \
+        WHERE c.oid = pg_catalog.to_regclass($1) \
+        UNION SELECT i.inhrelid, c.relkind FROM pg_catalog.pg_inherits i \
+        JOIN family f ON f.member = i.inhparent JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid) \
+    SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_locks l \
     JOIN pg_catalog.pg_class c ON c.oid = l.relation AND c.relkind IN ('r', 'p', 'f') \
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     WHERE l.locktype = 'relation' AND l.pid = pg_catalog.pg_backend_pid() AND l.granted \
     AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) \
-    AND pg_catalog.pg_partition_root(l.relation) <> l.relation \
-    AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits i WHERE i.inhrelid = l.relation))";
+    AND n.nspname <> 'pg_catalog' \
+    AND ((pg_catalog.pg_partition_root(l.relation) <> l.relation \
+            AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits i WHERE i.inhrelid = l.relation)) \
+        OR ($2 AND EXISTS (SELECT 1 FROM family WHERE relkind IN ('r', 'p')) \
+            AND l.relation NOT IN (SELECT member FROM family))))";
 
 /// Relations of some names (`$2`), in some schemas (`$1`) or in any of the user's.
 pub const RELATIONS: &str = "SELECT c.oid, n.nspname::text, c.relname::text \
