@@ -5,7 +5,7 @@ set -euo pipefail
 . "$(dirname "$0")/env.sh"
 
 PACKAGES=(containerd runc containernetworking-plugins nftables iptables iproute2 buildah jq openssl curl socat
-  postgresql mariadb-server-core mariadb-client-core binutils build-essential util-linux ca-certificates git)
+  postgresql pgbouncer mariadb-server-core mariadb-client-core binutils build-essential util-linux ca-certificates git)
 
 is_installed() { dpkg-query -W -f='${Status}\n' "$1" 2>/dev/null | grep -q ' installed$'; }
 
@@ -37,9 +37,17 @@ install_missing() { # PACKAGE...
 
 # The bed runs servers of its own: keeps packages that are about to come from starting system-wide ones.
 keep_quiet() { # PACKAGE...
+  local file
   if [[ " $* " == *" postgresql "* && ! -e /etc/postgresql-common/createcluster.conf ]]; then
     mkdir -p /etc/postgresql-common
     echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+  fi
+  if [[ " $* " == *" pgbouncer "* ]]; then
+    # the one for systemd, the other for init scripts
+    file=/etc/systemd/system/pgbouncer.service
+    [ -e $file ] || { mkdir -p ${file%/*} && ln -s /dev/null $file; }
+    file=/etc/default/pgbouncer
+    [ -e $file ] || echo 'START=0' >$file
   fi
 }
 

@@ -88,6 +88,7 @@ pub async fn open(
 ) -> Result<Holder, Failure> {
     let name = format!("tidemark/{}/coordinator", order.run);
     let mut database = Database::connect(login, &name).await?;
+    database.check_pooler(login, &format!("tidemark/{}/pooler", order.run)).await?;
     let backend = database.backend().await?;
     let waiting = Progress::waiting();
     tokio::select! {
