@@ -30,6 +30,7 @@ fmt: ## formats the code
 .PHONY: lint
 lint: ## format, clippy with warnings denied, purity of the decision packages
 	@$(STEP) "format" cargo fmt --all --check
+	@$(STEP) "format of fuzz" cargo fmt --manifest-path fuzz/Cargo.toml --check
 	@$(STEP) "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
 	@$(STEP) "purity" $(BED)/purity.sh
 
@@ -67,6 +68,10 @@ soak: install build ## 50 incremental runs of two tables beside busy writers, wi
 sweep: install build ## kills runs of all kinds at each write of the protocol, and loses each reply
 	@trap '$(BED)/down.sh test' EXIT; \
 	  TIDEMARK_SWEEP=whole cargo test --locked --workspace --test sweep -- --nocapture
+
+.PHONY: fuzz
+fuzz: ## fuzzes the decoder of each engine (FUZZ_SECONDS=n each, 60)
+	@fuzz/run.sh $(or $(FUZZ_SECONDS),60)
 
 .PHONY: images
 images: install build ## builds both images, as archives in the cache

@@ -144,6 +144,8 @@ words! {
         DatabaseUnreachable,
         /// The TLS handshake with the database failed.
         TlsFailed,
+        /// A pooler before the database gives clients no session of their own.
+        PoolerUnsupported,
         /// There is no such database.
         DatabaseNotFound,
         /// There is no such table.

@@ -5,31 +5,50 @@ set -euo pipefail
 . "$(dirname "$0")/env.sh"
 
 PACKAGES=(containerd runc containernetworking-plugins nftables iptables iproute2 buildah jq openssl curl socat
-  postgresql mariadb-server-core mariadb-client-core binutils build-essential util-linux ca-certificates git)
+  postgresql pgbouncer mariadb-server-core mariadb-client-core binutils build-essential util-linux ca-certificates git)
+
+is_installed() { dpkg-query -W -f='${Status}\n' "$1" 2>/dev/null | grep -q ' installed$'; }
 
 install_packages() {
   local missing=() p
-  for p in "${PACKAGES[@]}"; do
-    dpkg-query -W -f='${Status}\n' "$p" 2>/dev/null | grep -q ' installed$' || missing+=("$p")
-  done
+  for p in "${PACKAGES[@]}"; do is_installed "$p" || missing+=("$p"); done
   command -v java >/dev/null || missing+=(openjdk-17-jre-headless)
   command -v mvn >/dev/null || [ -e "$(cached dynamodb)/.done" ] || missing+=(maven)
   python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
   command -v go >/dev/null || missing+=(golang-go)
   command -v cargo >/dev/null || missing+=(cargo)
-  [ ${#missing[@]} -gt 0 ] || return 0
-  say "apt: installing ${missing[*]}"
-  command -v apt-get >/dev/null || die "not a Debian machine; install these by hand: ${missing[*]}"
-  # The bed runs a Postgres of its own: keep the package from making a system-wide one.
-  local conf=/etc/postgresql-common/createcluster.conf
-  if [[ " ${missing[*]} " == *" postgresql "* && ! -e $conf ]]; then
-    mkdir -p "${conf%/*}"
-    echo 'create_main_cluster = false' >"$conf"
-  fi
+  install_missing "${missing[@]}"
+  # An extension is packaged for one major version: that of the server that the bed starts.
+  p=$(find /usr/lib/postgresql -mindepth 2 -maxdepth 2 -name bin | sort -V | tail -n 1)
+  p=postgresql-$(basename "${p%/bin}")-postgis-3
+  is_installed "$p" || install_missing "$p"
+}
+
+install_missing() { # PACKAGE...
+  [ $# -gt 0 ] || return 0
+  say "apt: installing $*"
+  command -v apt-get >/dev/null || die "not a Debian machine; install these by hand: $*"
+  keep_quiet "$@"
   export DEBIAN_FRONTEND=noninteractive UCF_FORCE_CONFFOLD=1
   apt-get update -q >"$CACHE/log/apt.log" 2>&1 || die "apt-get update failed, see $CACHE/log/apt.log"
-  apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-confold "${missing[@]}" >>"$CACHE/log/apt.log" 2>&1 ||
+  apt-get install -q -y --no-install-recommends -o Dpkg::Options::=--force-confold "$@" >>"$CACHE/log/apt.log" 2>&1 ||
     die "apt-get install failed, see $CACHE/log/apt.log"
+}
+
+# The bed runs servers of its own: keeps packages that are about to come from starting system-wide ones.
+keep_quiet() { # PACKAGE...
+  local file
+  if [[ " $* " == *" postgresql "* && ! -e /etc/postgresql-common/createcluster.conf ]]; then
+    mkdir -p /etc/postgresql-common
+    echo 'create_main_cluster = false' >/etc/postgresql-common/createcluster.conf
+  fi
+  if [[ " $* " == *" pgbouncer "* ]]; then
+    # the one for systemd, the other for init scripts
+    file=/etc/systemd/system/pgbouncer.service
+    [ -e $file ] || { mkdir -p ${file%/*} && ln -s /dev/null $file; }
+    file=/etc/default/pgbouncer
+    [ -e $file ] || echo 'START=0' >$file
+  fi
 }
 
 check_tools() {

@@ -1,12 +1,16 @@
 //! What a manifest chooses, on the real cluster: columns, rows, ranges, folders, policies; and what status says of it.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
-use harness::{Bed, Release, condition, wait_until};
-use serde_json::json;
+use anyhow::{Context, Result, ensure};
+use harness::{Bed, GiveUp, Release, condition, index_of, release_pause, stands_at, wait_until};
+use serde_json::{Value, json};
 
 const STEP: Duration = Duration::from_mins(2);
+/// Where pods of attempt 1 stand still once they have read their range, until this file is gone.
+const GATE: &str = "/tmp/gate";
+const AT_GATE: &str = "--worker-env=TIDEMARK_TEST_PAUSE=before-record@1=/tmp/gate";
 
 #[test]
 fn what_a_manifest_chooses_is_what_is_published_and_status_says_how() -> Result<()> {
@@ -73,4 +77,59 @@ fn what_a_manifest_chooses_is_what_is_published_and_status_says_how() -> Result<
         ensure!(object["status"]["fidelity"]["exact"] == 3, "{}", object["status"]);
         Ok(())
     })
+}
+
+#[test]
+fn of_more_ranges_than_pods_may_be_each_has_its_turn_and_is_read_once() -> Result<()> {
+    const RANGES: usize = 5;
+    const AT_ONCE: usize = 2;
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let release = Release::new(bed, "turns", &[AT_GATE]).await?;
+        let source = &release.source;
+        let sql = "create table events (id int primary key); insert into events select generate_series(1, 5000)";
+        bed.psql(&source.database, sql).await?;
+        let mut job = source.job("public.events", "FE");
+        job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": RANGES });
+        job["spec"]["worker"] = json!({ "parallelism": AT_ONCE });
+        release.apply(&job).await?;
+        let mut done = BTreeSet::new();
+        while done.len() < RANGES {
+            let wanted = AT_ONCE.min(RANGES - done.len());
+            let standing = wait_until(&format!("{wanted} pods after {done:?}"), STEP, async || {
+                let pods = extract_pods(&release).await?;
+                let live: Vec<_> = pods.iter().filter(|pod| !has_ended(pod)).collect();
+                if live.len() > AT_ONCE {
+                    return Err(GiveUp(format!("{} pods at a time", live.len())).into());
+                }
+                let standing = live.into_iter().filter(|pod| stands_at(pod, GATE).is_ok());
+                let standing: Vec<_> = standing.cloned().collect();
+                ensure!(standing.len() == wanted, "{} stand", standing.len());
+                Ok(standing)
+            })
+            .await?;
+            let pod = standing.first().context("a pod")?;
+            ensure!(done.insert(index_of(pod).to_owned()), "range {} again", index_of(pod));
+            release_pause(pod, GATE)?;
+        }
+        let object = release.condition("public-events", "Complete", STEP).await?;
+        let status = &object["status"];
+        ensure!(status["rows"] == 5000 && status["attempt"] == 1, "{status}");
+        ensure!(status["partitions"]["total"] == RANGES, "{status}");
+        ensure!(extract_pods(&release).await?.len() == RANGES, "one pod for each range");
+        let sql = "select count(*) n, count(distinct id) d from t";
+        let rows = bed.read_parquet(&source.bucket, "public.events", sql).await?;
+        ensure!(rows[0] == json!({ "n": 5000, "d": 5000 }), "{}", rows[0]);
+        Ok(())
+    })
+}
+
+async fn extract_pods(release: &Release) -> Result<Vec<Value>> {
+    let labels = "tidemark.dev/extract-job=public-events,tidemark.dev/role=extract";
+    let list = release.get(&["pods", "-l", labels]).await?;
+    Ok(list["items"].as_array().context("items")?.clone())
+}
+
+fn has_ended(pod: &Value) -> bool {
+    matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed"))
 }

@@ -6,6 +6,7 @@ mod published;
 mod tracking;
 mod database;
 mod snapshots;
+mod poolers;
 mod logins;
 mod processes;
 

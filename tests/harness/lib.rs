@@ -29,6 +29,7 @@ mod gates;
 mod operator;
 mod child;
 mod pods;
+mod pooler;
 mod proxy;
 mod rds;
 mod identity;
@@ -44,6 +45,7 @@ pub use gates::{index_of, kill_now, pods_at, process_of, release_pause, stands_a
 pub use identity::{Identity, POD_TOKEN};
 pub use old_job::{Call, OldJob, Took};
 pub use operator::{LocalOperator, PlainApi};
+pub use pooler::Pooler;
 pub use proxy::{Asked, Calls, Fault, Gate, Proxy, Speaks};
 pub use rds::Rds;
 pub use release::{Release, condition};

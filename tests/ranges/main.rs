@@ -5,3 +5,4 @@ mod mysql;
 mod postgres;
 mod published;
 mod skewed;
+mod turns;

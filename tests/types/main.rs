@@ -6,6 +6,7 @@ mod fidelity;
 mod nested;
 mod refused;
 mod shapes;
+mod spatial;
 mod statistics;
 
 use std::fmt::Write as _;
@@ -26,6 +27,8 @@ enum Show {
     Boolean,
     /// `\x` and hexadecimal digits.
     Bytes,
+    /// The same, of what PostGIS calls EWKB.
+    Ewkb,
     /// `NaN` and infinities.
     Float,
     /// By its own text; Postgres is asked for the text that a cast makes, not for what it prints.
@@ -41,7 +44,7 @@ impl Column {
             }
             Show::Plain | Show::Cast => format!("{name}::varchar"),
             Show::Boolean => format!("case {name} when true then 't' when false then 'f' end"),
-            Show::Bytes => format!("'\\x' || lower(hex({name}))"),
+            Show::Bytes | Show::Ewkb => format!("'\\x' || lower(hex({name}))"),
             Show::Float => format!(
                 "case {name}::varchar when 'nan' then 'NaN' when 'inf' then 'Infinity' \
                  when '-inf' then '-Infinity' else {name}::varchar end"
@@ -52,6 +55,10 @@ impl Column {
     fn in_postgres(&self, name: &str) -> String {
         let text = match self.1 {
             Show::Cast => format!("{name}::text"),
+            // `is distinct from` seeks an operator, and no schema is searched for one
+            Show::Ewkb => {
+                return format!("public.st_asewkb({name}::public.geometry)::text");
+            }
             _ => format!("format('%s', {name})"),
         };
         format!("case when {name} is distinct from null then {text} end")

@@ -113,7 +113,9 @@ fn the_widest_table_arrives_whole() -> Result<()> {
             values.join(", ")
         );
         bed.psql(&source.database, &sql).await?;
-        let said = source.run_within(&source.job("public.t", "FE"), 128 << 20).await?;
+        let job = source.job("public.t", "FE");
+        planned_in_short(&source, &job).await?;
+        let said = source.run_within(&job, 128 << 20).await?;
         ensure!(said["rows"] == 2000 && said["fidelity"]["exact"] == COLUMNS_MAX, "{said}");
         let sums: Vec<_> = (0..COLUMNS_MAX)
             .map(|i| match kind(i) {
@@ -135,6 +137,31 @@ fn the_widest_table_arrives_whole() -> Result<()> {
         ensure!(files.iter().all(|file| file.codecs == ["LZ4"]), "{:?}", files[0].codecs);
         Ok(())
     })
+}
+
+/// What `tidemark plan` prints for people has room on a screen, and all of it is there as JSON.
+async fn planned_in_short(source: &SourceFixture, job: &Value) -> Result<()> {
+    let minute = Duration::from_mins(1);
+    let output = source.bed.output(source.command("plan", job)?, "", minute).await?;
+    ensure!(output.code == Some(0), "{}", output.stderr);
+    let lines: Vec<_> = output.stdout.lines().collect();
+    ensure!(lines.len() < 30 && output.stdout.len() < 4_000, "{}", output.stdout);
+    for line in [
+        "columns    1600: 1600 exact, 0 widened, 0 string, 0 lossy",
+        "    400 of boolean                        BOOLEAN                  exact",
+        "           c2, c6, c10, c14, c18, c22, c26, c30 and 392 more",
+        "  each column: tidemark plan --json",
+    ] {
+        ensure!(lines.contains(&line), "no {line:?} in\n{}", output.stdout);
+    }
+    let output = source.bed.output(source.command("plan --json", job)?, "", minute).await?;
+    ensure!(output.code == Some(0), "{}", output.stderr);
+    let said: Value = serde_json::from_str(&output.stdout)?;
+    let columns = said["columns"].as_array().map_or(0, Vec::len);
+    ensure!(columns == COLUMNS_MAX && said["columns"][1599]["type_name"] == "date", "{columns}");
+    let statement = said["statement"].as_str().unwrap_or_default();
+    ensure!(statement.contains("\"c0\"") && statement.contains("\"c1599\""), "{statement}");
+    Ok(())
 }
 
 #[test]

@@ -25,6 +25,7 @@ use worker_core::partitioning::named_key;
 use worker_core::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, Shape};
 use worker_core::ranges::KeyRange;
 use worker_core::rows;
+use worker_core::shown;
 use worker_core::window::{self, Held, Observed};
 
 use self::ranges::Divider;
@@ -112,6 +113,7 @@ pub async fn open(
 ) -> Result<Holder, Failure> {
     let name = format!("tidemark/{}/coordinator", order.run);
     let mut database = Database::connect(login, &name).await?;
+    database.check_pooler(login, &format!("tidemark/{}/pooler", order.run)).await?;
     let backend = database.backend().await?;
     let waiting = Progress::waiting();
     tokio::select! {
@@ -307,13 +309,13 @@ fn warnings(
     let as_text: Vec<_> =
         as_text.map(|column| format!("{} ({})", column.name, column.type_name)).collect();
     if !as_text.is_empty() {
-        warnings.push(format!("columns written as the database's text: {}", as_text.join(", ")));
+        warnings.push(format!("columns written as the database's text: {}", shown::few(&as_text)));
     }
     let alike = differ_by_case(&subject.columns);
     if !alike.is_empty() {
         warnings.push(format!(
             "columns whose names differ by case alone, which many readers take for one: {}",
-            alike.join(", ")
+            shown::few(&alike)
         ));
     }
     if order.mode == Mode::FE && rows::bounds_rows(order.mode, window) {

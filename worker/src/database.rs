@@ -65,6 +65,14 @@ impl Database {
         })
     }
 
+    /// Whether each session is one of the server's own, and a second one is to be had.
+    pub(crate) async fn check_pooler(&mut self, login: &Login, name: &str) -> Result<(), Failure> {
+        match self {
+            Self::Postgres(connection) => postgres::pooler::check(connection, login, name).await,
+            Self::Mysql(_) => Ok(()),
+        }
+    }
+
     /// The server's name for the session, where it can be watched by it.
     pub(crate) async fn backend(&mut self) -> Result<Option<i32>, Failure> {
         match self {

@@ -2,22 +2,16 @@
 
 use std::io::Write;
 
-use crds::extract_job::Consistency;
-use crds::source::Engine;
-use crds::status::FidelityCounts;
 use crds::tracking::{outcome_key, run_key};
 use crds::{Reason, RunId};
 use uuid::Uuid;
-use worker_core::columns::Column;
 use worker_core::commits::Seen;
 use worker_core::commits::claim::{Claim, claim};
-use worker_core::consistency;
 use worker_core::error::Failure;
-use worker_core::fidelity;
 use worker_core::manifests::{Pointer, SourceIdentity};
 use worker_core::plan::{CONTROL_VERSION, Plan};
-use worker_core::ranges::{KeyRange, Part};
 use worker_core::rows::read_statement;
+use worker_core::shown;
 
 use crate::control::Control;
 use crate::durations::Durations;
@@ -42,11 +36,11 @@ pub fn print(line: &str) -> Result<(), Failure> {
     }
 }
 
-/// Asks the database as a run would, and prints what it would read.
+/// Asks the database as a run would, and prints what it would read: for people, or as JSON.
 ///
 /// # Errors
 /// As CLAIM and PLAN of a run.
-pub async fn plan(local: &Local, durations: Durations) -> Result<String, Failure> {
+pub async fn plan(local: &Local, json: bool, durations: Durations) -> Result<String, Failure> {
     let task = local_task(local)?;
     let (stores, login) = local_world(local, &task, durations).await?;
     let table = TrackingTable::new(stores.dynamodb.clone(), task.tracking.table.clone());
@@ -86,87 +80,20 @@ pub async fn plan(local: &Local, durations: Durations) -> Result<String, Failure
             .await?
             .align(&login, ranges_at_once(&task.spec))
             .await?;
-    show(&holder.plan)?;
+    if json {
+        show_json(&holder.plan)?;
+    } else {
+        shown::lines(&holder.plan)?.iter().try_for_each(|line| print(line))?;
+    }
     Ok(format!("planned {} ranges", holder.plan.ranges.len()))
 }
 
-fn show(plan: &Plan) -> Result<(), Failure> {
-    print(&format!("table      {}", plan.table))?;
-    print(&format!("mode       {:?}", plan.mode))?;
-    let bound = |bound: &Option<String>| bound.clone().unwrap_or_else(|| "-".to_owned());
-    let window = &plan.window;
-    let guard = window.guard.map_or_else(|| "-".to_owned(), |guard| format!("{guard:?}"));
-    print(&format!(
-        "window     low {} high {} guard {}{}",
-        bound(&window.low),
-        bound(&window.high),
-        guard.to_lowercase(),
-        if window.empty { " (nothing to take)" } else { "" }
-    ))?;
-    if let Some(filter) = &plan.filter {
-        print(&format!("where      {filter}"))?;
-    }
-    print(&format!("rows       {} in the table, estimated", plan.estimated_rows))?;
-    let FidelityCounts { exact, widened, string, lossy } = fidelity::counts(&plan.columns);
-    let kept = format!("{exact} exact, {widened} widened, {string} string, {lossy} lossy");
-    print(&format!("columns    {}: {kept}", plan.columns.len()))?;
-    for column in &plan.columns {
-        let Column { name, type_name, target, reason, .. } = column;
-        let (target, kept) = (target.to_string(), column.fidelity().name());
-        let line = format!("  {name:<30} {type_name:<30} {target:<24} {kept:<8} {reason}");
-        print(line.trim_end())?;
-    }
-    for name in plan.shape.columns.names() {
-        print(&format!("  {name:<30} {:<30} added", ""))?;
-    }
-    if !plan.shape.partition_by.is_empty() {
-        let sorted = if plan.shape.sorted { "; the database sorts the rows by them" } else { "" };
-        print(&format!("folders    by {}{sorted}", plan.shape.partition_by.join(", ")))?;
-    }
-    show_ranges(plan)?;
+/// The whole plan, and the statement of its first range, as JSON.
+fn show_json(plan: &Plan) -> Result<(), Failure> {
+    let unreadable = |_| Failure::permanent(Reason::Internal, "the plan is no JSON", "report this");
+    let mut said = serde_json::to_value(plan).map_err(unreadable)?;
     if let Some(range) = plan.ranges.first() {
-        print(&format!("statement  {}", read_statement(plan, range)?))?;
+        said["statement"] = read_statement(plan, range)?.into();
     }
-    for warning in &plan.warnings {
-        print(&format!("warning    {warning}"))?;
-    }
-    Ok(())
-}
-
-fn show_ranges(plan: &Plan) -> Result<(), Failure> {
-    if let Some(how) = &plan.partitioning {
-        let names: Vec<_> = how.columns.iter().map(|column| format!("{:?}", column.name)).collect();
-        let by = if names.is_empty() { String::new() } else { format!(" by {}", names.join(", ")) };
-        let skew = how.predicted_skew.as_deref().unwrap_or("unknown");
-        print(&format!("partition  {}{by}, predicted skew {skew}", how.strategy.name()))?;
-        print(&format!("why        {}", how.reason))?;
-    }
-    let instant = match (consistency::held(plan), &plan.snapshot) {
-        (Consistency::Snapshot, Some(point)) if plan.engine == Engine::Mysql => {
-            format!("snapshot: one pod reads all ranges, as of {point} in the binary log")
-        }
-        (held, _) => held.name().to_owned(),
-    };
-    print(&format!("consistent {instant}"))?;
-    print(&format!("ranges     {}", plan.ranges.len()))?;
-    for (index, range) in plan.ranges.iter().enumerate() {
-        print(&format!("  {index:<4} {}", shown(range)))?;
-    }
-    Ok(())
-}
-
-fn shown(range: &KeyRange) -> String {
-    let bound = |bound: &Option<String>| bound.clone().unwrap_or_else(|| "-".to_owned());
-    match range.part {
-        Some(Part::Nulls) => "NULL".to_owned(),
-        Some(Part::Hash { class, classes }) => format!("hash class {class} of {classes}"),
-        Some(Part::Blocks { first, end }) => {
-            let end = end.map_or_else(|| "-".to_owned(), |end| end.to_string());
-            format!("blocks {first} to below {end}")
-        }
-        None => {
-            let nulls = if range.nulls { " and NULL" } else { "" };
-            format!("from {} to below {}{nulls}", bound(&range.from), bound(&range.to))
-        }
-    }
+    print(&serde_json::to_string_pretty(&said).map_err(unreadable)?)
 }

@@ -2,5 +2,6 @@
 
 pub(crate) mod catalog;
 pub(crate) mod guard;
+pub(crate) mod pooler;
 pub(crate) mod rows;
 pub(crate) mod sessions;

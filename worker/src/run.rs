@@ -49,7 +49,9 @@ pub async fn run(settings: Settings) -> ExitCode {
         Command::Watermark(command) => {
             Box::pin(crate::watermarks::watermark(&command, durations)).await
         }
-        Command::Plan(local) => Box::pin(crate::dry_run::plan(&local, durations)).await,
+        Command::Plan { local, json } => {
+            Box::pin(crate::dry_run::plan(&local, json, durations)).await
+        }
         Command::Convert(wanted) => crate::convert::convert(&wanted),
     };
     match result {

@@ -33,7 +33,14 @@ pub enum Command {
     /// Everything in this process, without a cluster.
     Run(Local),
     /// A dry run: statement, ranges, estimates, warnings; nothing is written.
-    Plan(Local),
+    Plan {
+        /// As for a run.
+        #[command(flatten)]
+        local: Local,
+        /// Prints the whole plan as JSON: each column, each range, the statement.
+        #[arg(long)]
+        json: bool,
+    },
     /// Re-check what a source has published: tracking items, manifests, files and their footers.
     Verify {
         /// As for a run.

@@ -3,6 +3,7 @@
 //! commits. Nothing here waits, reads a clock or talks to anything.
 
 pub mod plan;
+pub mod shown;
 pub mod watermark;
 pub mod window;
 pub mod consistency;

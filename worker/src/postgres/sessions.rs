@@ -1,5 +1,7 @@
 //! Sessions with Postgres: how they log in, what is pinned in them, and what its errors mean.
 
+use std::time::Duration;
+
 use crds::Reason;
 use crds::source::{Engine, TlsMode};
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgSslMode};
@@ -9,7 +11,12 @@ use worker_core::moving::Tls;
 use worker_core::rows::{self, statements};
 
 use crate::bounds::Subject;
+use crate::postgres::pooler;
 use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure, made, unreachable};
+
+/// How long the first statement of a session that reads may take: a pooler lets it wait until
+/// another range has given its connection back.
+const TURN_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Logs in. `application_name` is `tidemark/<run>/<index>` or `tidemark/<run>/coordinator`: the
 /// guard leaves sessions of such names out.
@@ -90,7 +97,8 @@ pub(crate) async fn import(connection: &mut PgConnection, id: &str) -> Result<()
             "do not edit plan.json; start another run",
         )
     })?;
-    run(connection, "begin a transaction", statements::BEGIN_SNAPSHOT).await?;
+    let begun = run(connection, "begin a transaction", statements::BEGIN_SNAPSHOT);
+    tokio::time::timeout(TURN_TIMEOUT, begun).await.unwrap_or_else(|_| Err(pooler::no_turn()))?;
     sqlx::raw_sql(made(statement))
         .execute(&mut *connection)
         .await
@@ -218,6 +226,18 @@ pub(crate) fn server_failure(action: &str, answer: &dyn sqlx::error::DatabaseErr
             "a text of the table cannot be said in UTF-8, and the server does not say in which column",
             "correct the text, or convert the database from SQL_ASCII to UTF8",
         ),
+        // what poolers say in words of their own; the server itself hardly ever says it
+        "08P01" => match answer.message() {
+            "query_wait_timeout" => pooler::no_turn(),
+            text if text.starts_with("transaction blocks not allowed") => pooler::mixes(),
+            _ => Failure::transient(
+                Reason::DatabaseFailed,
+                format!(
+                    "{action}: the database, or a pooler before it, answered with SQLSTATE {code}"
+                ),
+                "look into the log of the pooler, and of the server",
+            ),
+        },
         "53300" | "57P03" => unreachable(&format!(
             "{action}: the server takes no further connection now (SQLSTATE {code})"
         )),

@@ -16,6 +16,8 @@ mod extremes;
 mod faults;
 pub mod mysql;
 pub mod postgres;
+#[cfg(any(test, feature = "samples"))]
+pub mod samples;
 mod schema;
 mod temporal;
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Wire bytes against batches, with an encoder of COPY BINARY as small as it gets.
+//! Wire bytes against batches.
 
 use std::fmt::Write as _;
 use std::sync::Arc;
@@ -10,70 +10,9 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, RecordBatch};
 
-use super::postgres::{SourceType, column_for};
+pub(super) use super::samples::copy::{column, stream};
+use super::samples::copy::{micros_wire, numeric, numeric_wire};
 use super::*;
-
-/// A stream of COPY BINARY: rows of fields, `None` being NULL.
-pub(super) fn stream(rows: &[Vec<Option<Vec<u8>>>]) -> Vec<u8> {
-    let mut bytes = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
-    for row in rows {
-        bytes.extend(i16::try_from(row.len()).expect("few fields").to_be_bytes());
-        for field in row {
-            match field {
-                None => bytes.extend((-1_i32).to_be_bytes()),
-                Some(value) => {
-                    bytes.extend(i32::try_from(value.len()).expect("short").to_be_bytes());
-                    bytes.extend(value);
-                }
-            }
-        }
-    }
-    bytes.extend((-1_i16).to_be_bytes());
-    bytes
-}
-
-pub(super) fn column(name: &str, oid: u32, modifier: i32) -> Column {
-    let type_name = format!("type {oid}");
-    let source = SourceType { oid, modifier, type_name, ..SourceType::default() };
-    column_for(name.to_owned(), source, true)
-}
-
-const fn numeric(precision: i32, scale: i32) -> i32 {
-    (precision << 16 | (scale & 0x7FF)) + 4
-}
-
-/// `numeric` as the server sends it: no zero groups at either end.
-fn numeric_wire(value: i128, scale: u32) -> Vec<u8> {
-    let mut digits = value.unsigned_abs().to_string();
-    let scale = scale as usize;
-    if digits.len() <= scale {
-        digits = format!("{digits:0>width$}", width = scale + 1);
-    }
-    let (whole, fraction) = digits.split_at(digits.len() - scale);
-    let whole = format!("{whole:0>width$}", width = whole.len().div_ceil(4) * 4);
-    let fraction = format!("{fraction:0<width$}", width = fraction.len().div_ceil(4) * 4);
-    let mut weight = i16::try_from(whole.len() / 4).expect("short") - 1;
-    let all = whole + &fraction;
-    let groups = all
-        .as_bytes()
-        .chunks(4)
-        .map(|group| std::str::from_utf8(group).expect("digits").parse::<u16>().expect("digits"));
-    let mut groups: Vec<u16> = groups.collect();
-    while groups.last() == Some(&0) {
-        groups.pop();
-    }
-    while groups.first() == Some(&0) {
-        groups.remove(0);
-        weight -= 1;
-    }
-    let sign = if value < 0 { 0x4000 } else { 0 };
-    let mut bytes = u16::try_from(groups.len()).expect("short").to_be_bytes().to_vec();
-    bytes.extend(weight.to_be_bytes());
-    bytes.extend(u16::to_be_bytes(sign));
-    bytes.extend(u16::try_from(scale).expect("short").to_be_bytes());
-    bytes.extend(groups.iter().flat_map(|group| group.to_be_bytes()));
-    bytes
-}
 
 fn decode(columns: &[Column], bytes: &[u8]) -> Result<RecordBatch, DecodeError> {
     let mut decoder = Decoder::new(columns, None)?;
@@ -106,11 +45,6 @@ fn extremes(column: Column, values: &[&[u8]]) -> Seen {
 #[expect(clippy::unnecessary_wraps, reason = "compared with what may be none")]
 fn pair(min: &str, max: &str) -> Option<(String, String)> {
     Some((min.to_owned(), max.to_owned()))
-}
-
-/// Microseconds since 2000, as the server counts them.
-fn micros_wire(unix_micros: i64) -> [u8; 8] {
-    (unix_micros - 946_684_800_000_000).to_be_bytes()
 }
 
 #[test]

@@ -35,6 +35,10 @@ pub const STILL_THERE: &str = "SELECT 1";
 /// The server's process of this session.
 pub const BACKEND: &str = "SELECT pg_catalog.pg_backend_pid()";
 
+/// The server's process of this session, and since when it is: that no other session ever was.
+pub const SESSION: &str = "SELECT pg_catalog.concat(pid, ' ', pg_catalog.date_part('epoch', backend_start)) \
+    FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()";
+
 /// Whether the server works for the session of process `$1`, and when that began or ended. It
 /// does not where it waits for the client: for a statement, or for it to take what was sent. Who
 /// may not see that is told that it works.

@@ -199,8 +199,8 @@ pub const MAPPINGS: &[Mapping] = &[
     row(
         "geometry, geography (PostGIS)",
         For::Extension("postgis", &["geometry", "geography"]),
-        Target::AsText,
-        (Fidelity::String, "EWKB in hexadecimal, which says the reference system (SRID) too"),
+        Target::Binary,
+        (Fidelity::Widened, "EWKB, as PostGIS sends it: with the reference system (SRID), Z and M"),
     ),
     row("oid, xid, cid", For::Oids(&[oids::OID, oids::XID, oids::CID]), Target::Int64, NO_SIGN),
     text("xid8", &[oids::XID8], "few readers know unsigned numbers of 64 bits"),

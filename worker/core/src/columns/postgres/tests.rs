@@ -67,6 +67,7 @@ fn a_type_is_an_extensions_only_where_the_catalog_says_so() {
     assert_eq!(named(Some("citext"), "citext"), "citext");
     assert_eq!(named(Some("ltree"), "lquery"), "ltree, lquery, ltxtquery");
     assert_eq!(named(Some("postgis"), "geography"), "geometry, geography (PostGIS)");
+    assert_eq!(named(Some("postgis"), "box2d"), "any other type");
     // its values may come in any form
     assert_eq!(named(None, "citext"), "any other type");
     assert_eq!(named(Some("mine"), "citext"), "any other type");

@@ -1,0 +1,12 @@
+//! Binary rows of MySQL, whatever comes.
+#![no_main]
+
+use crds::source::Engine;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(
+    init: {
+        fuzz::begin(Engine::Mysql);
+    },
+    |input: &[u8]| fuzz::survive(Engine::Mysql, fuzz::begin(Engine::Mysql), input)
+);

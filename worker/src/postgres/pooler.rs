@@ -1,0 +1,76 @@
+//! In: the session that plans. Out: nothing, where it is one of the server's own from its first
+//! statement to its last, and a second one is to be had. Bound: [`LOOKS`] questions to each of two
+//! sessions. Fails: `PoolerUnsupported`, `DatabaseUnreachable`, and as
+//! [`crate::sessions::database_failure`].
+//!
+//! A pooler answers as the server would. One that pools sessions is as good as the server; one that
+//! pools transactions or statements hands what we prepared on to others, and theirs to us. So two
+//! sessions are asked in turn which of the server's they are. Between two statements such a pooler
+//! has a session free again: it gives both clients the one that was used last (so PgBouncer, unless
+//! told otherwise), or each another one every time. Sessions of our own are two, and stay what they are.
+
+use std::time::Duration;
+
+use crds::Reason;
+use sqlx::{Connection as _, PgConnection, Row as _};
+use worker_core::error::Failure;
+use worker_core::rows::statements;
+
+use crate::postgres::sessions::connect;
+use crate::sessions::{Login, database_failure};
+
+/// How often both sessions are asked: by then a pooler that mixes them has done so, whatever else
+/// goes through it.
+const LOOKS: usize = 5;
+/// How long a pooler may take to find a connection for a session.
+const TURN_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Whether sessions are sessions.
+pub(crate) async fn check(
+    connection: &mut PgConnection,
+    login: &Login,
+    application_name: &str,
+) -> Result<(), Failure> {
+    let mine = turn(connection).await?;
+    let mut other = connect(login, application_name).await?;
+    let its = turn(&mut other).await?;
+    for _ in 0..LOOKS {
+        if mine == its || turn(connection).await? != mine || turn(&mut other).await? != its {
+            return Err(mixes());
+        }
+    }
+    // the server ends it anyway
+    let _ = tokio::time::timeout(TURN_TIMEOUT, other.close()).await;
+    Ok(())
+}
+
+/// Which session of the server answers, by a message of one statement that needs nothing prepared.
+async fn turn(connection: &mut PgConnection) -> Result<String, Failure> {
+    let failed = |error| database_failure("ask which session of the server this is", &error);
+    let asked = sqlx::raw_sql(statements::SESSION).fetch_one(connection);
+    match tokio::time::timeout(TURN_TIMEOUT, asked).await {
+        Ok(row) => row.and_then(|row| row.try_get(0)).map_err(failed),
+        Err(_) => Err(no_turn()),
+    }
+}
+
+/// No connection of a pool came free.
+pub(crate) fn no_turn() -> Failure {
+    Failure::transient(
+        Reason::DatabaseUnreachable,
+        "the database gives us no further session: no connection of the pooler before it came free in time",
+        "give the pool at least worker.parallelism + 2 connections for this database and user \
+         (PgBouncer: pool_size), or let source.host and source.port lead to the server itself",
+    )
+}
+
+/// Statements of one client go to several sessions of the server.
+pub(crate) fn mixes() -> Failure {
+    Failure::permanent(
+        Reason::PoolerUnsupported,
+        "a connection pooler before the database does not give each client a session of its own \
+         (PgBouncer: pool_mode transaction or statement)",
+        "let source.host and source.port lead to the server itself, or to a pool with pool_mode = \
+         session and at least worker.parallelism + 2 connections",
+    )
+}
