@@ -1,6 +1,7 @@
 //! `tidemark run` on MariaDB: the protocol without a cluster.
 
 mod cluster;
+mod guard;
 mod refused;
 mod types;
 

@@ -82,8 +82,22 @@ pub const SERVER_ZONE: &str = "SELECT CONVERT(CASE @@GLOBAL.time_zone WHEN 'SYST
 /// Back to UTC.
 pub const SET_UTC: &str = "SET time_zone = '+00:00'";
 
-/// The clock less `$1` seconds, in the session's zone. Where that zone's clock goes back within two
-/// hours it is lower still by that jump, since the same readings will come again.
-pub const LAG_CLOCK: &str = "SELECT CAST(LEAST(FROM_UNIXTIME(t.s), \
+/// Seconds since 1970 by the server's clock.
+pub const NOW: &str = "SELECT CAST(UNIX_TIMESTAMP() AS SIGNED)";
+/// The zone that [`OPEN_SINCE`] must be asked in: the server shows when a transaction began by its
+/// machine's clock.
+pub const SET_MACHINE_ZONE: &str = "SET time_zone = 'SYSTEM'";
+/// Seconds since 1970 before which nothing was written that is not committed yet, as far as the server
+/// shows it: the oldest of the transactions that have written, and of the statements under way that
+/// may be about to. NULL: there are none. Needs PROCESS.
+pub const OPEN_SINCE: &str = "SELECT CAST(UNIX_TIMESTAMP() - MAX(age) - 1 AS SIGNED) FROM \
+    (SELECT TIMESTAMPDIFF(SECOND, trx_started, NOW()) AS age FROM information_schema.INNODB_TRX \
+        WHERE trx_rows_modified > 0 \
+    UNION ALL SELECT TIME FROM information_schema.PROCESSLIST WHERE COMMAND IN ('Query', 'Execute') \
+        AND ID <> CONNECTION_ID() AND COALESCE(INFO, '') NOT REGEXP '^[[:space:]]*(select|show)') open";
+
+/// A moment (seconds since 1970, `$1`) in the session's zone. Where that zone's clock goes back within
+/// two hours it is lower still by that jump, since the same readings will come again.
+pub const CLOCK_AT: &str = "SELECT CAST(LEAST(FROM_UNIXTIME(t.s), \
     FROM_UNIXTIME(t.s + 3600) - INTERVAL 1 HOUR, FROM_UNIXTIME(t.s + 7200) - INTERVAL 2 HOUR) \
-    AS CHAR) FROM (SELECT UNIX_TIMESTAMP() - ? AS s) t";
+    AS CHAR) FROM (SELECT ? AS s) t";
