@@ -7,6 +7,8 @@ mod tracking;
 mod database;
 mod snapshots;
 mod logins;
+mod silent_mysql;
+mod tokens;
 mod processes;
 
 use std::time::Duration;

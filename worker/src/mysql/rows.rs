@@ -17,6 +17,7 @@ use super::login::{self, Session, broken};
 use super::sessions::server_failure;
 use crate::rows::{CHUNK_BYTES, ChunkSender, Read};
 use crate::sessions::{Login, unreachable};
+use crate::watch::{Backend, Progress};
 
 /// Command: prepare a statement.
 const PREPARE: u8 = 0x16;
@@ -27,6 +28,7 @@ const EXECUTE: u8 = 0x17;
 #[derive(Debug)]
 pub struct Connection {
     session: Session,
+    backend: Backend,
 }
 
 /// Ends a blocking read from outside, when nobody waits for it any more.
@@ -47,9 +49,15 @@ impl Connection {
     /// # Errors
     /// A database reason.
     pub async fn open(login: &Login) -> Result<Self, Failure> {
-        let login = login.clone();
+        let login = Login { password: login.password().await?, ..login.clone() };
         let opened = tokio::task::spawn_blocking(move || login::open(&login)).await;
-        Ok(Self { session: opened.map_err(|_| broke_off())?? })
+        let (session, backend) = opened.map_err(|_| broke_off())??;
+        Ok(Self { session, backend })
+    }
+
+    /// The server's name for the session.
+    pub(crate) fn backend(&self) -> Backend {
+        self.backend.clone()
     }
 
     /// Runs the statement and sends what comes.
@@ -61,14 +69,18 @@ impl Connection {
         statement: &str,
         columns: &[Column],
         chunks: ChunkSender,
+        progress: &Progress,
     ) -> Result<Read, Failure> {
         let _closing = Closing(self.session.socket().try_clone().ok());
         let (statement, columns) = (statement.to_owned(), columns.to_vec());
         let runtime = Handle::current();
-        let mut session = self.session;
+        let (mut session, progress) = (self.session, progress.clone());
         let reading = tokio::task::spawn_blocking(move || {
-            ask(&mut session, &statement, &columns)?;
-            forward(&mut session, &chunks, &runtime)
+            progress.asks();
+            let asked = ask(&mut session, &statement, &columns);
+            progress.gets();
+            asked?;
+            forward(&mut session, &chunks, &runtime, &progress)
         });
         reading.await.map_err(|_| broke_off())?
     }
@@ -135,15 +147,22 @@ fn altered() -> Failure {
     )
 }
 
-fn forward(session: &mut Session, chunks: &ChunkSender, runtime: &Handle) -> Result<Read, Failure> {
+fn forward(
+    session: &mut Session,
+    chunks: &ChunkSender,
+    runtime: &Handle,
+    progress: &Progress,
+) -> Result<Read, Failure> {
     let mut frames = Frames::new();
     loop {
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut filled = 0;
         let mut ended = false;
         while filled < CHUNK_BYTES && !ended {
-            let count =
-                session.stream.read(&mut chunk[filled..]).map_err(|error| broken(&error))?;
+            progress.asks();
+            let count = session.stream.read(&mut chunk[filled..]);
+            progress.gets();
+            let count = count.map_err(|error| broken(&error))?;
             if count == 0 {
                 return Err(unreachable("the database closed the connection amid the rows"));
             }
