@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
     "database: a name has at most 63 bytes in Postgres"
 ))]
 #[x_kube(validation = (
-    "!has(self.credentials.rdsIam) || (self.engine == 'postgres' && has(self.host) && (!has(self.tls) || !has(self.tls.mode) || self.tls.mode != 'insecurePlaintext'))",
-    "credentials.rdsIam is for Postgres over TLS, and needs source.host: the token is signed for that name"
+    "!has(self.credentials.rdsIam) || (has(self.host) && (!has(self.tls) || !has(self.tls.mode) || self.tls.mode != 'insecurePlaintext'))",
+    "credentials.rdsIam needs TLS, under which the token is sent, and source.host: it is signed for that name"
 ))]
 pub struct Source {
     /// The kind of database.
@@ -92,7 +92,8 @@ pub struct Credentials {
     pub rds_iam: Option<RdsIam>,
 }
 
-/// Log-in by tokens of RDS: the role needs `rds-db:connect`, the database user `rds_iam`.
+/// Log-in by tokens of RDS: the role needs `rds-db:connect`, the database user the grant of `rds_iam` (of
+/// MySQL and MariaDB: the plugin `AWSAuthenticationPlugin`).
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RdsIam {

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Access, Bed, Identity, POD_TOKEN, Rds, SourceFixture, tests_dir, wait_until};
+use harness::{Asks, Bed, Impostor, SourceFixture, tests_dir};
 use serde_json::{Value, json};
 
 use crate::{in_bed, refused};
@@ -19,7 +19,7 @@ async fn servers(bed: &Bed, kind: &str) -> Result<()> {
 }
 
 /// The same job against another server.
-fn at(job: &Value, host: &str, port: u16, tls: &str) -> Value {
+pub(crate) fn at(job: &Value, host: &str, port: u16, tls: &str) -> Value {
     let mut job = job.clone();
     job["spec"]["source"]["host"] = json!(host);
     job["spec"]["source"]["port"] = json!(port);
@@ -28,7 +28,12 @@ fn at(job: &Value, host: &str, port: u16, tls: &str) -> Value {
 }
 
 /// It ends for good, for that reason, and says this; never the password.
-async fn ends(source: &SourceFixture, job: &Value, reason: &str, words: &str) -> Result<()> {
+pub(crate) async fn ends(
+    source: &SourceFixture,
+    job: &Value,
+    reason: &str,
+    words: &str,
+) -> Result<()> {
     let output = source.try_run(job).await?;
     refused(&output, 10, reason)?;
     ensure!(output.stderr.contains(words), "{words}: {}", output.stderr);
@@ -125,87 +130,28 @@ fn t60_a_password_that_has_expired_is_refused_by_name() -> Result<()> {
 }
 
 #[test]
-fn each_connection_has_a_token_of_rds_of_its_own_and_an_expired_one_is_never_used() -> Result<()> {
+fn t60_a_password_is_never_shown_to_a_server_of_mysql_that_asks_for_it_as_it_is() -> Result<()> {
     in_bed(async {
         let bed = Bed::shared()?;
-        let source = SourceFixture::new(bed, "tokens").await?;
-        let user = &source.database;
-        let sql = format!(
-            "create table t (id int primary key); insert into t select generate_series(1, 100); \
-             create role {user} login; grant select on t to {user}"
-        );
-        bed.psql(&source.database, &sql).await?;
-        let rds = Rds::start(bed, "eu-central-1", Access::Admin.keys()).await?;
-        let mut job = at(&source.job("public.t", "FE"), "127.0.0.1", rds.port(), "verifyFull");
-        job["spec"]["source"]["credentials"] =
-            json!({ "rdsIam": { "username": user, "region": "eu-central-1" } });
-        let mut run = source.start(source.command("run", &job)?, Some("after-pin"))?;
-        run.paused().await.with_context(|| format!("{:?}", rds.refused()))?;
-        // the plan's token is too old by the time that rows are read
-        rds.expire();
-        wait_until("another second", Duration::from_secs(5), async || {
-            let now = bed.psql(
-                &source.database,
-                "select to_char(now() at time zone 'utc', 'YYYYMMDD\"T\"HH24MISS\"Z\"')",
-            );
-            ensure!(now.await? > rds.latest(), "the same second");
-            Ok(())
-        })
-        .await?;
-        run.go_on()?;
-        let output = run.ended(Duration::from_mins(1)).await?;
-        ensure!(output.code == Some(0), "{} {:?}", output.stderr, rds.refused());
-        ensure!(
-            rds.taken() >= 2 && rds.refused().is_empty(),
-            "{} {:?}",
-            rds.taken(),
-            rds.refused()
-        );
-        ensure!(!output.stderr.contains("X-Amz"), "{}", output.stderr);
-
-        job["spec"]["source"]["credentials"]["rdsIam"]["region"] = json!("eu-west-1");
-        ends(&source, &job, "CredentialsRejected", "password").await?;
-        ensure!(rds.refused() == ["another signer"], "{:?}", rds.refused());
-        Ok(())
-    })
-}
-
-#[test]
-fn pods_of_eks_use_the_identity_of_their_service_account() -> Result<()> {
-    in_bed(async {
-        let bed = Bed::shared()?;
-        let source = SourceFixture::new(bed, "identity").await?;
+        let source = SourceFixture::mariadb(bed, "impostor").await?;
         let user = &source.database;
         let sql = format!(
             "create table t (id int primary key); insert into t values (1); \
-             create role {user} login; grant select on t to {user}"
+             create user {user}@'%' identified by 'canary-4711'; grant select on {user}.* to {user}@'%'"
         );
-        bed.psql(&source.database, &sql).await?;
-        let rds = Rds::start(bed, Bed::REGION, Access::Admin.keys()).await?;
-        let mut job = at(&source.job("public.t", "FE"), "127.0.0.1", rds.port(), "verifyFull");
-        job["spec"]["source"]["credentials"] = json!({ "rdsIam": { "username": user } });
-        let token = source.file("token");
-        std::fs::write(&token, POD_TOKEN)?;
-        let identity = Identity::start(Access::Admin.keys()).await?;
-        // Pod Identity, IRSA, and nobody at all
-        for (who, code) in [("agent", 0), ("role", 0), ("nobody", 75)] {
-            let before = identity.handed_out();
-            let mut command = source.command("run", &job)?;
-            command.env_remove("AWS_ACCESS_KEY_ID").env_remove("AWS_SECRET_ACCESS_KEY");
-            command.env("AWS_EC2_METADATA_DISABLED", "true");
-            match who {
-                "agent" => command
-                    .env("AWS_CONTAINER_CREDENTIALS_FULL_URI", identity.url())
-                    .env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", &token),
-                "role" => command
-                    .env("AWS_ROLE_ARN", "arn:aws:iam::123456789012:role/extract")
-                    .env("AWS_WEB_IDENTITY_TOKEN_FILE", &token)
-                    .env("AWS_ENDPOINT_URL_STS", identity.url()),
-                _ => &mut command,
-            };
-            let output = source.start(command, None)?.ended(Duration::from_mins(1)).await?;
-            ensure!(output.code == Some(code), "{who}: {:?} {}", output.code, output.stderr);
-            ensure!((identity.handed_out() > before) == (code == 0), "{who} was not asked");
+        bed.mariadb(&source.database, &sql).await?;
+        source.user(user)?;
+        source.password("canary-4711")?;
+        // the session that plans is the driver's, the one that reads our own
+        for (asks, clients) in [(Asks::Greeting, 1), (Asks::Answer, 1), (Asks::Later, 2)] {
+            let impostor = Impostor::start(bed, asks).await?;
+            for mode in ["verifyFull", "verifyCa"] {
+                let job = at(&source.job("t", "FE"), "127.0.0.1", impostor.port(), mode);
+                ends(&source, &job, "CredentialsRejected", "mysql_clear_password").await?;
+            }
+            let (came, shown) = impostor.heard();
+            ensure!(shown.is_empty(), "{asks:?}: {shown:?}");
+            ensure!(came >= clients, "{asks:?}: {came} clients");
         }
         Ok(())
     })

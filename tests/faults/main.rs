@@ -8,6 +8,8 @@ mod database;
 mod snapshots;
 mod poolers;
 mod logins;
+mod silent_mysql;
+mod tokens;
 mod processes;
 
 use std::time::Duration;

@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 use crate::Bed;
 
-/// A wire to Postgres of one test's own. It ends when dropped.
+/// A wire to a database server of one test's own. It ends when dropped.
 #[derive(Debug)]
 pub struct Wire {
     address: SocketAddr,
@@ -43,11 +43,20 @@ impl Wire {
     /// # Errors
     /// If no port is free.
     pub async fn start() -> Result<Self> {
+        Self::to(Bed::POSTGRES_PORT).await
+    }
+
+    /// Starts one to that port of the bed instead of Postgres'.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn to(port: u16) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("bind a wire")?;
         let address = listener.local_addr()?;
         let state = Arc::new(watch::Sender::new(State::default()));
         let counted = Arc::new(AtomicU64::new(0));
-        let accepting = tokio::spawn(accept(listener, Arc::clone(&state), Arc::clone(&counted)));
+        let accepting =
+            tokio::spawn(accept(listener, port, Arc::clone(&state), Arc::clone(&counted)));
         Ok(Self { address, state, counted, accepting })
     }
 
@@ -86,7 +95,12 @@ impl Drop for Wire {
     }
 }
 
-async fn accept(listener: TcpListener, state: Arc<watch::Sender<State>>, counted: Arc<AtomicU64>) {
+async fn accept(
+    listener: TcpListener,
+    port: u16,
+    state: Arc<watch::Sender<State>>,
+    counted: Arc<AtomicU64>,
+) {
     while let Ok((near, _)) = listener.accept().await {
         let mut number = 0;
         state.send_modify(|state| {
@@ -95,7 +109,7 @@ async fn accept(listener: TcpListener, state: Arc<watch::Sender<State>>, counted
         });
         let (state, counted) = (Arc::clone(&state), Arc::clone(&counted));
         tokio::spawn(async move {
-            let Ok(far) = TcpStream::connect((Bed::IP, Bed::POSTGRES_PORT)).await else { return };
+            let Ok(far) = TcpStream::connect((Bed::IP, port)).await else { return };
             let (near_in, near_out) = near.into_split();
             let (far_in, far_out) = far.into_split();
             let mut ended = state.subscribe();

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use aws_config::retry::RetryConfig;
 use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use crds::Reason;
-use crds::source::{AwsSecret, Engine, Source, TlsMode};
+use crds::source::{AwsSecret, Source, TlsMode};
 use serde_json::Value;
 use worker_core::error::Failure;
 use worker_core::moving::Tls;
@@ -63,13 +63,11 @@ pub struct Credentials {
 /// `CredentialsMissing`, `CredentialsUnreachable`.
 pub async fn login(source: &Source, folder: &Path, ca: Option<PathBuf>) -> Result<Login, Failure> {
     let mode = source.tls.as_ref().and_then(|tls| tls.mode).unwrap_or_default();
-    if source.credentials.rds_iam.is_some()
-        && (source.engine != Engine::Postgres || mode == TlsMode::InsecurePlaintext)
-    {
+    if source.credentials.rds_iam.is_some() && mode == TlsMode::InsecurePlaintext {
         return Err(Failure::permanent(
             Reason::InvalidSpec,
-            "source.credentials.rdsIam is for Postgres over TLS",
-            "use another kind of source.credentials, or source.tls.mode: verifyFull",
+            "source.credentials.rdsIam sends its tokens under TLS alone",
+            "set source.tls.mode: verifyFull, or use another kind of source.credentials",
         ));
     }
     let found = match (&source.credentials.aws_secret, &source.credentials.rds_iam) {

@@ -16,7 +16,8 @@ use worker_core::window::Held;
 
 use crate::bounds::{Pause, Subject};
 use crate::sessions::{Login, database_failure, made};
-use crate::{mysql, postgres, watch};
+use crate::watch::{self, Backend};
+use crate::{mysql, postgres};
 
 /// The table and column that are guarded.
 #[derive(Debug, Clone, Copy)]
@@ -73,11 +74,11 @@ impl Database {
         }
     }
 
-    /// The server's name for the session, where it can be watched by it.
-    pub(crate) async fn backend(&mut self) -> Result<Option<i32>, Failure> {
+    /// The server's name for the session, by which it is watched.
+    pub(crate) async fn backend(&mut self) -> Result<Backend, Failure> {
         match self {
-            Self::Postgres(connection) => watch::backend(connection).await.map(Some),
-            Self::Mysql(_) => Ok(None),
+            Self::Postgres(connection) => watch::postgres_backend(connection).await,
+            Self::Mysql(connection) => watch::mysql_backend(connection).await,
         }
     }
 

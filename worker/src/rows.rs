@@ -10,7 +10,7 @@ use worker_core::error::Failure;
 use worker_core::plan::Plan;
 
 use crate::sessions::Login;
-use crate::watch::{self, Progress};
+use crate::watch::{self, Backend, Progress};
 use crate::{mysql, postgres};
 
 /// Rows travel in chunks of this size, so that threads wake seldom.
@@ -67,14 +67,14 @@ impl Reader {
         }
     }
 
-    /// The server's name for the session, where it can be watched by it.
+    /// The server's name for the session, by which it is watched.
     ///
     /// # Errors
     /// A database reason.
-    pub async fn backend(&mut self) -> Result<Option<i32>, Failure> {
+    pub async fn backend(&mut self) -> Result<Backend, Failure> {
         match self {
-            Self::Postgres(connection) => watch::backend(connection).await.map(Some),
-            Self::Mysql(_) => Ok(None),
+            Self::Postgres(connection) => watch::postgres_backend(connection).await,
+            Self::Mysql(connection) => Ok(connection.backend()),
         }
     }
 
@@ -96,7 +96,9 @@ impl Reader {
             Self::Postgres(connection) => {
                 postgres::rows::read(connection, plan, statement, chunks, progress).await
             }
-            Self::Mysql(connection) => connection.read(statement, &plan.columns, chunks).await,
+            Self::Mysql(connection) => {
+                connection.read(statement, &plan.columns, chunks, progress).await
+            }
         }
     }
 }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crds::Reason;
-use crds::source::Engine;
+use crds::source::{Engine, TlsMode};
 use sqlx::AssertSqlSafe;
 use sqlx::mysql::MySqlDatabaseError;
 use worker_core::error::Failure;
@@ -66,6 +66,13 @@ impl Login {
             None => Ok(self.password.clone()),
         }
     }
+
+    /// Whether the password may be shown to a server that asks for it as it is: a token that is good for
+    /// one log-in, to a server whose certificate is verified. Never another password.
+    pub(crate) const fn shows_password(&self) -> bool {
+        self.minter.is_some()
+            && matches!(self.tls, Tls::Mode(TlsMode::VerifyFull | TlsMode::VerifyCa))
+    }
 }
 
 /// The one place where made text is passed on as SQL: every such text comes from
@@ -91,6 +98,9 @@ pub fn database_failure(action: &str, error: &sqlx::Error) -> Failure {
                 unreachable(&format!("{action}: no connection to the database ({})", source.kind()))
             }
         },
+        sqlx::Error::Protocol(text) if text.contains(mysql::sessions::DRIVER_REFUSES) => {
+            mysql::sessions::asks_for_password()
+        }
         sqlx::Error::Configuration(_) => Failure::permanent(
             Reason::InvalidSpec,
             format!("{action}: the connection settings cannot be used"),
@@ -155,8 +165,6 @@ pub(crate) fn tls_failure(error: Option<&rustls::Error>, text: &str) -> Failure 
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use crds::source::TlsMode;
-
     use super::*;
 
     pub(crate) fn login() -> Login {
@@ -178,6 +186,18 @@ pub(crate) mod tests {
     fn a_login_prints_nothing_secret() {
         assert!(!format!("{:?}", login()).contains("canary"));
         assert_eq!(format!("{:?}", login().password), "Secret(..)");
+    }
+
+    #[test]
+    fn only_a_token_is_shown_and_only_to_a_server_that_is_verified() {
+        let shows = |minter, tls| Login { minter, tls, ..login() }.shows_password();
+        let minter = || Some(Minter::of_tests());
+        for tls in [TlsMode::VerifyFull, TlsMode::VerifyCa].map(Tls::Mode) {
+            assert!(shows(minter(), tls) && !shows(None, tls), "{tls:?}");
+        }
+        for tls in [Tls::Mode(TlsMode::InsecurePlaintext), Tls::Prefer] {
+            assert!(!shows(minter(), tls) && !shows(None, tls), "{tls:?}");
+        }
     }
 
     #[test]

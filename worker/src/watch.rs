@@ -5,25 +5,43 @@
 //! A statement may take hours before its first row, so silence alone says nothing; and where a
 //! firewall or pooler dropped the connection without a word, it would be waited on for ever.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crds::Reason;
-use sqlx::PgConnection;
+use sqlx::{MySqlConnection, PgConnection};
 use worker_core::error::Failure;
-use worker_core::rows::statements;
+use worker_core::rows::{mysql_statements, statements};
 
-use crate::postgres::sessions::connect;
-use crate::sessions::{Login, database_failure};
+use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure, unreachable};
+use crate::{mysql, postgres};
 
 /// Answers without sense in a row, after which the session is given up.
 const LOOKS: usize = 2;
 /// How long the question may take.
 const ASK_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// What a session has asked its server for, and got.
+/// The server's name for a session.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Backend {
+    /// A process of Postgres.
+    Postgres(i32),
+    /// A connection of one server of MySQL or MariaDB: behind one name there may be several.
+    Mysql {
+        /// Its number there.
+        number: u64,
+        /// Host and port as the server itself calls them.
+        server: String,
+    },
+}
+
+/// What a session has asked its server for, and got. Clones count together.
+#[derive(Debug, Clone, Default)]
+pub struct Progress(Arc<Counts>);
+
 #[derive(Debug, Default)]
-pub struct Progress {
+struct Counts {
     asked: AtomicU64,
     got: AtomicU64,
 }
@@ -38,18 +56,18 @@ impl Progress {
 
     /// The session waits for the server from now on.
     pub fn asks(&self) {
-        self.asked.fetch_add(1, Ordering::Relaxed);
+        self.0.asked.fetch_add(1, Ordering::Relaxed);
     }
 
     /// The server has said something.
     pub fn gets(&self) {
-        self.got.fetch_add(1, Ordering::Relaxed);
+        self.0.got.fetch_add(1, Ordering::Relaxed);
     }
 
     /// How much was got, where the session waits for more; `None` where the server waits for it.
     fn waits(&self) -> Option<u64> {
-        let got = self.got.load(Ordering::Relaxed);
-        (self.asked.load(Ordering::Relaxed) > got).then_some(got)
+        let got = self.0.got.load(Ordering::Relaxed);
+        (self.0.asked.load(Ordering::Relaxed) > got).then_some(got)
     }
 }
 
@@ -58,6 +76,8 @@ impl Progress {
 enum Said {
     /// It works for it.
     Works,
+    /// Another server was asked, which cannot know: taken as if it worked.
+    Elsewhere,
     /// It waits for the session's next statement, or for it to take rows: since when.
     Waits(String),
     /// It has no such session.
@@ -66,19 +86,35 @@ enum Said {
     Nothing,
 }
 
-/// The server's name for a session: its process.
+/// The server's name for a session of Postgres.
 ///
 /// # Errors
 /// As [`database_failure`].
-pub async fn backend(connection: &mut PgConnection) -> Result<i32, Failure> {
-    let pid = sqlx::query_scalar(statements::BACKEND).fetch_one(connection).await;
-    pid.map_err(|error| database_failure("ask for the session's process", &error))
+pub async fn postgres_backend(connection: &mut PgConnection) -> Result<Backend, Failure> {
+    let pid = sqlx::query_scalar(statements::BACKEND).fetch_one(connection);
+    in_time(pid).await.map(Backend::Postgres)
 }
 
-/// Returns once the session is lost: the connection has to be closed then. Never for a session
-/// without `backend`, which has time-outs of its own.
-pub async fn lost(login: &Login, backend: Option<i32>, progress: &Progress) -> Failure {
-    let Some(backend) = backend else { return std::future::pending().await };
+/// The server's name for a session of MySQL or MariaDB.
+///
+/// # Errors
+/// As [`database_failure`].
+pub async fn mysql_backend(connection: &mut MySqlConnection) -> Result<Backend, Failure> {
+    let named = sqlx::query_as(mysql_statements::BACKEND).fetch_one(connection);
+    in_time(named).await.map(|(number, server)| Backend::Mysql { number, server })
+}
+
+async fn in_time<T>(asking: impl Future<Output = Result<T, sqlx::Error>>) -> Result<T, Failure> {
+    match tokio::time::timeout(CONNECT_TIMEOUT, asking).await {
+        Ok(answer) => {
+            answer.map_err(|error| database_failure("ask for the session's name", &error))
+        }
+        Err(_) => Err(unreachable("the database did not answer within 10 seconds")),
+    }
+}
+
+/// Returns once the session is lost: the connection has to be closed then.
+pub async fn lost(login: &Login, backend: Backend, progress: &Progress) -> Failure {
     let mut bad: Vec<Said> = Vec::new();
     let mut before = progress.waits();
     loop {
@@ -88,7 +124,7 @@ pub async fn lost(login: &Login, backend: Option<i32>, progress: &Progress) -> F
             (before, bad) = (now, Vec::new());
             continue;
         }
-        let said = ask(login, backend).await;
+        let said = ask(login, &backend).await;
         tracing::warn!(?said, silence_s = login.silence.as_secs(), "the database is silent");
         bad = judged(bad, said);
         if bad.len() >= LOOKS {
@@ -105,31 +141,54 @@ pub async fn lost(login: &Login, backend: Option<i32>, progress: &Progress) -> F
 /// Looks in a row that make no sense for a session that waits: the server waits too, all the time.
 fn judged(mut bad: Vec<Said>, said: Said) -> Vec<Said> {
     let other_pause = matches!((bad.last(), &said), (Some(Said::Waits(earlier)), Said::Waits(now)) if earlier != now);
-    if said == Said::Works || other_pause {
+    let works = matches!(said, Said::Works | Said::Elsewhere);
+    if works || other_pause {
         bad.clear();
     }
-    if said != Said::Works {
+    if !works {
         bad.push(said);
     }
     bad
 }
 
-async fn ask(login: &Login, backend: i32) -> Said {
+async fn ask(login: &Login, backend: &Backend) -> Said {
     let look = async {
-        let mut connection = connect(login, "tidemark/watch").await.ok()?;
-        let row: Option<(bool, String)> = sqlx::query_as(statements::WORKS)
-            .bind(backend)
-            .fetch_optional(&mut connection)
-            .await
-            .ok()?;
-        Some(match row {
-            None => Said::Gone,
-            Some((true, _)) => Said::Works,
-            Some((false, since)) => Said::Waits(since),
-        })
+        match backend {
+            Backend::Postgres(pid) => ask_postgres(login, *pid).await,
+            Backend::Mysql { number, server } => ask_mysql(login, *number, server).await,
+        }
     };
     let answer = tokio::time::timeout(ASK_TIMEOUT, look).await;
     answer.ok().flatten().unwrap_or(Said::Nothing)
+}
+
+async fn ask_postgres(login: &Login, pid: i32) -> Option<Said> {
+    let mut connection = postgres::sessions::connect(login, "tidemark/watch").await.ok()?;
+    let asked = sqlx::query_as(statements::WORKS).bind(pid).fetch_optional(&mut connection).await;
+    asked.ok().map(said)
+}
+
+async fn ask_mysql(login: &Login, number: u64, server: &str) -> Option<Said> {
+    let mut connection = mysql::sessions::connect(login).await.ok()?;
+    let Backend::Mysql { server: asked, .. } = mysql_backend(&mut connection).await.ok()? else {
+        return None;
+    };
+    if asked != server {
+        return Some(Said::Elsewhere);
+    }
+    let asked = sqlx::query_as::<_, (i64, String)>(mysql_statements::WORKS)
+        .bind(number)
+        .fetch_optional(&mut connection)
+        .await;
+    asked.ok().map(|row| said(row.map(|(works, since)| (works != 0, since))))
+}
+
+fn said(row: Option<(bool, String)>) -> Said {
+    match row {
+        None => Said::Gone,
+        Some((true, _)) => Said::Works,
+        Some((false, since)) => Said::Waits(since),
+    }
 }
 
 #[cfg(test)]
@@ -148,6 +207,7 @@ mod tests {
     fn a_server_that_works_is_waited_for() {
         assert_eq!(looks(&[waits("1"), Said::Works, Said::Works]), 0);
         assert_eq!(looks(&[Said::Nothing, Said::Works, waits("1")]), 1);
+        assert_eq!(looks(&[Said::Gone, Said::Elsewhere, Said::Elsewhere]), 0);
     }
 
     #[test]

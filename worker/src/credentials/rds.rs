@@ -49,6 +49,17 @@ impl Minter {
         Ok(Self { identity, region, username: wanted.username.clone() })
     }
 
+    /// With an identity that is nobody's.
+    #[cfg(test)]
+    pub(crate) fn of_tests() -> Self {
+        let identity = aws_credential_types::Credentials::new("id", "key", None, None, "tests");
+        Self {
+            identity: SharedCredentialsProvider::new(identity),
+            region: "eu-central-1".to_owned(),
+            username: "extract".to_owned(),
+        }
+    }
+
     /// A token for the server at that host and port.
     ///
     /// # Errors

@@ -79,8 +79,8 @@ fn text(row: &MySqlRow, index: usize) -> String {
 /// # Errors
 /// See the head of this file.
 pub(crate) async fn align(login: &Login, count: usize) -> Result<(Aligned, String), Failure> {
-    let mut sessions: Vec<Session> = stream::iter(0..count)
-        .map(|_| Connection::log_in(login))
+    let mut sessions: Vec<Connection> = stream::iter(0..count)
+        .map(|_| Connection::open(login))
         .buffer_unordered(LOGINS_AT_ONCE)
         .try_collect()
         .await?;
@@ -89,11 +89,13 @@ pub(crate) async fn align(login: &Login, count: usize) -> Result<(Aligned, Strin
         Ok((sessions, point))
     });
     let (sessions, point) = beginning.await.map_err(|_| broke_off())??;
-    let sessions = sessions.into_iter().map(Connection::of).collect();
     Ok((Aligned { sessions: Arc::new(Mutex::new(sessions)), count }, point))
 }
 
-fn together(sessions: &mut [Session]) -> Result<String, Failure> {
+fn together(connections: &mut [Connection]) -> Result<String, Failure> {
+    let mut sessions: Vec<&mut Session> =
+        connections.iter_mut().map(Connection::session).collect::<Result<_, _>>()?;
+    let sessions = sessions.as_mut_slice();
     timed(sessions, Some(CONNECT_TIMEOUT))?;
     let end = Instant::now() + TRIES_TIMEOUT;
     loop {
@@ -104,7 +106,8 @@ fn together(sessions: &mut [Session]) -> Result<String, Failure> {
         for session in &mut *sessions {
             session.answer()?;
         }
-        let points: Vec<_> = sessions.iter_mut().map(point).collect::<Result<_, _>>()?;
+        let points: Vec<_> =
+            sessions.iter_mut().map(|session| point(session)).collect::<Result<_, _>>()?;
         if let Some(point) = one_point(&points)? {
             timed(sessions, None)?;
             return Ok(point.to_owned());
@@ -115,7 +118,7 @@ fn together(sessions: &mut [Session]) -> Result<String, Failure> {
     }
 }
 
-fn timed(sessions: &[Session], timeout: Option<Duration>) -> Result<(), Failure> {
+fn timed(sessions: &[&mut Session], timeout: Option<Duration>) -> Result<(), Failure> {
     sessions.iter().try_for_each(|session| {
         session.socket().set_read_timeout(timeout).map_err(|error| broken(&error))
     })

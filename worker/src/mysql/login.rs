@@ -5,20 +5,19 @@ use std::net::{TcpStream, ToSocketAddrs as _};
 
 use crds::Reason;
 use crds::source::TlsMode;
-use mysql_common::auth::plugins::{AuthProc, ChallengeResponsePlugin as _, Context};
 use mysql_common::constants::CapabilityFlags as Can;
 use mysql_common::io::ParseBuf;
-use mysql_common::packets::{
-    AuthPlugin, AuthSwitchRequest, HandshakePacket, HandshakeResponse, SslRequest,
-};
+use mysql_common::packets::{AuthSwitchRequest, HandshakePacket, HandshakeResponse, SslRequest};
 use mysql_common::proto::MySerialize as _;
 use worker_core::error::Failure;
 use worker_core::moving::Tls;
 use worker_core::rows::mysql_statements as statements;
 
+use super::authentication::{Told, Way};
 use super::sessions::{no_timeout, server_failure};
 use super::tls::{Secured, secure};
 use crate::sessions::{CONNECT_TIMEOUT, Login, tls_failure, unreachable};
+use crate::watch::Backend;
 
 /// First byte of an answer that all is well.
 const OK: u8 = 0;
@@ -79,41 +78,12 @@ pub(super) struct Session {
     number: u8,
 }
 
-/// What a way to authenticate may ask for.
-#[derive(Debug, Clone, Copy)]
-struct Told<'a> {
-    password: &'a [u8],
-    nonce: &'a [u8],
-    secured: bool,
-}
-
-impl Context for Told<'_> {
-    fn pass(&self) -> &[u8] {
-        self.password
-    }
-
-    fn is_ipc_transport(&self) -> bool {
-        false
-    }
-
-    fn is_tls_transport(&self) -> bool {
-        self.secured
-    }
-
-    fn scramble(&self) -> &[u8] {
-        self.nonce
-    }
-
-    fn server_key_pem(&self) -> Option<&[u8]> {
-        None
-    }
-}
-
-/// Connects, logs in and pins the session. Blocks.
+/// Connects, logs in and pins the session; its name too. The login's password is the one to use, minted
+/// or not. Blocks.
 ///
 /// # Errors
 /// A database reason.
-pub(super) fn open(login: &Login) -> Result<Session, Failure> {
+pub(super) fn open(login: &Login) -> Result<(Session, Backend), Failure> {
     let socket = connect(login)?;
     socket.set_read_timeout(Some(CONNECT_TIMEOUT)).map_err(|error| broken(&error))?;
     let mut session = Session { stream: Stream::Plain(socket), number: 0 };
@@ -148,8 +118,9 @@ pub(super) fn open(login: &Login) -> Result<Session, Failure> {
         session.query(statement)?;
     }
     session.query(no_timeout(&greeting.server_version_str()))?;
+    let backend = session.backend()?;
     session.socket().set_read_timeout(None).map_err(|error| broken(&error))?;
-    Ok(session)
+    Ok((session, backend))
 }
 
 fn connect(login: &Login) -> Result<TcpStream, Failure> {
@@ -179,7 +150,7 @@ pub(super) fn broken(error: &io::Error) -> Failure {
     }
 }
 
-fn not_understood(what: &str) -> Failure {
+pub(super) fn not_understood(what: &str) -> Failure {
     Failure::transient(
         Reason::DatabaseFailed,
         format!("{what} was not understood"),
@@ -223,13 +194,10 @@ impl Session {
         let mut nonce = greeting.nonce();
         let password = login.password.reveal().as_bytes();
         let secured = matches!(self.stream, Stream::Secured(_));
-        let offered = greeting.auth_plugin();
-        let plugin = offered.filter(is_supported).unwrap_or(AuthPlugin::MysqlNativePassword);
-        let mut way = way(&plugin)?;
-        let first =
-            run(&mut way, Told { password, nonce: &nonce, secured }, &nonce)?.unwrap_or_default();
+        let shows = secured && login.shows_password();
+        let (mut way, plugin) = Way::first(greeting.auth_plugin())?;
         let response = HandshakeResponse::new(
-            Some(first),
+            Some(way.run(Told { password, nonce: &nonce, secured }, &nonce)?.unwrap_or_default()),
             greeting.server_version_parsed().unwrap_or((8, 0, 0)),
             Some(login.username.as_bytes()),
             Some(login.database.as_bytes()),
@@ -246,17 +214,14 @@ impl Session {
             failed("connect", &answer)?;
             let reply = match answer.first() {
                 Some(&OK) => return Ok(()),
-                Some(&MORE) => {
-                    run(&mut way, Told { password, nonce: &nonce, secured }, &answer[1..])?
-                }
+                Some(&MORE) => way.run(Told { password, nonce: &nonce, secured }, &answer[1..])?,
                 Some(&SWITCH) => {
                     let request: AuthSwitchRequest<'_> =
                         ParseBuf(&answer).parse(()).map_err(|_| not_understood("its log-in"))?;
-                    way = self::way(&request.auth_plugin())?;
+                    way = Way::asked(&request.auth_plugin(), shows)?;
                     nonce = request.plugin_data().to_vec();
                     let told = Told { password, nonce: &nonce, secured };
-                    let data = run(&mut way, told, &nonce)?;
-                    Some(data.unwrap_or_default())
+                    Some(way.run(told, &nonce)?.unwrap_or_default())
                 }
                 _ => return Err(not_understood("the database's log-in")),
             };
@@ -274,6 +239,27 @@ impl Session {
             Some(&OK) => Ok(()),
             _ => Err(not_understood("the database's answer")),
         }
+    }
+
+    /// The server's name for this session.
+    fn backend(&mut self) -> Result<Backend, Failure> {
+        let bad = || not_understood("the database's name for the session");
+        self.command(QUERY, statements::BACKEND.as_bytes())?;
+        // its two columns' descriptions, and what ends them
+        for _ in 0..3 {
+            self.receive()?;
+        }
+        let row = self.receive()?;
+        failed("ask for the session's name", &row)?;
+        let mut row = ParseBuf(&row);
+        let mut text = || {
+            row.checked_eat_lenenc_str().and_then(|bytes| String::from_utf8(bytes.to_vec()).ok())
+        };
+        let number = text().and_then(|text| text.parse().ok()).ok_or_else(bad)?;
+        let server = text().ok_or_else(bad)?;
+        // the end of the rows
+        self.receive()?;
+        Ok(Backend::Mysql { number, server })
     }
 
     /// Sends a command, and takes the first packet of its answer.
@@ -331,25 +317,62 @@ impl Session {
     }
 }
 
-/// Those that the driver of the other sessions has too, and that send no password in the clear.
-fn is_supported(plugin: &AuthPlugin<'_>) -> bool {
-    matches!(
-        plugin,
-        AuthPlugin::MysqlNativePassword
-            | AuthPlugin::CachingSha2Password
-            | AuthPlugin::Sha256Password
-    )
-}
+#[cfg(test)]
+pub(super) mod tests {
+    use std::net::TcpListener;
+    use std::thread::{self, JoinHandle};
 
-fn way(plugin: &AuthPlugin<'_>) -> Result<AuthProc, Failure> {
-    let refused = || server_failure("connect", 2059);
-    if !is_supported(plugin) {
-        return Err(refused());
+    use super::*;
+    use crate::credentials::Minter;
+    use crate::sessions::tests::login;
+
+    /// MariaDB 10.11, with the name of a way to log in at its end.
+    const GREETING: &[u8] =
+        b"\x0a5.5.5-10.11.6-MariaDB\0\x01\0\0\0abcdefgh\0\xfe\xf7\x2d\x02\0\xff\x81\x15\
+        \0\0\0\0\0\0\x1d\0\0\0ijklmnopqrst\0";
+    pub(in crate::mysql) const CLEAR: &[u8] = b"mysql_clear_password\0";
+    pub(in crate::mysql) const NATIVE: &[u8] = b"mysql_native_password\0";
+
+    /// A server in plaintext, whose greeting names a way, and which then asks for the password as it is:
+    /// its port, and what the client has sent.
+    pub(in crate::mysql) fn hostile(way: &'static [u8]) -> (u16, JoinHandle<Vec<u8>>) {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        let serving = thread::spawn(move || {
+            let (stream, _) = listener.accept().expect("a client");
+            let mut session = Session { stream: Stream::Plain(stream), number: 0 };
+            session.send(&[GREETING, way].concat()).expect("greet");
+            // a client may have left by then
+            let mut said = session.receive().unwrap_or_default();
+            if session.send(&[&[SWITCH], CLEAR].concat()).is_ok() {
+                let _ = session.stream.read_to_end(&mut said);
+            }
+            said
+        });
+        (port, serving)
     }
-    AuthProc::init(plugin).map_err(|_| refused())
-}
 
-fn run(way: &mut AuthProc, told: Told<'_>, challenge: &[u8]) -> Result<Option<Vec<u8>>, Failure> {
-    let response = way.run(told, challenge).map_err(|_| not_understood("the database's log-in"))?;
-    Ok(response.data().map(<[u8]>::to_vec))
+    #[test]
+    fn a_password_is_never_sent_as_it_is_to_a_server_that_asks_for_it_so() {
+        for minter in [None, Some(Minter::of_tests())] {
+            for way in [NATIVE, CLEAR] {
+                let (port, serving) = hostile(way);
+                let login = Login {
+                    host: "127.0.0.1".to_owned(),
+                    port,
+                    minter: minter.clone(),
+                    tls: Tls::Mode(TlsMode::InsecurePlaintext),
+                    ..login()
+                };
+                let failure = open(&login).expect_err("refused");
+                assert_eq!(failure.report.reason, Reason::CredentialsRejected, "{failure}");
+                assert!(failure.report.message.contains("mysql_clear_password"), "{failure}");
+                assert!(failure.report.remedy.contains("source.host"), "{failure}");
+                let said = serving.join().expect("served");
+                let password = login.password.reveal().as_bytes();
+                assert!(!said.windows(password.len()).any(|part| part == password), "{said:?}");
+                assert!(said.windows(11).any(|part| part == b"canary-user"), "{said:?}");
+            }
+        }
+    }
 }

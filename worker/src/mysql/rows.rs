@@ -17,6 +17,7 @@ use super::login::{self, QUERY, Session, broken};
 use super::sessions::server_failure;
 use crate::rows::{CHUNK_BYTES, ChunkSender, Read};
 use crate::sessions::{Login, unreachable};
+use crate::watch::{Backend, Progress};
 
 /// Command: prepare a statement.
 const PREPARE: u8 = 0x16;
@@ -33,6 +34,7 @@ const CLOSE: u8 = 0x19;
 pub struct Connection {
     /// Gone once a range broke off: it stands amid the rows.
     session: Option<Session>,
+    backend: Backend,
 }
 
 /// Ends a blocking read from outside, when nobody waits for it any more.
@@ -53,17 +55,20 @@ impl Connection {
     /// # Errors
     /// A database reason.
     pub async fn open(login: &Login) -> Result<Self, Failure> {
-        Self::log_in(login).await.map(Self::of)
-    }
-
-    pub(super) async fn log_in(login: &Login) -> Result<Session, Failure> {
-        let login = login.clone();
+        let login = Login { password: login.password().await?, ..login.clone() };
         let opened = tokio::task::spawn_blocking(move || login::open(&login)).await;
-        opened.map_err(|_| broke_off())?
+        let (session, backend) = opened.map_err(|_| broke_off())??;
+        Ok(Self { session: Some(session), backend })
     }
 
-    pub(super) fn of(session: Session) -> Self {
-        Self { session: Some(session) }
+    /// The server's name for the session.
+    pub(crate) fn backend(&self) -> Backend {
+        self.backend.clone()
+    }
+
+    /// The session, between two ranges.
+    pub(super) fn session(&mut self) -> Result<&mut Session, Failure> {
+        self.session.as_mut().ok_or_else(broke_off)
     }
 
     /// Runs the statement and sends what comes.
@@ -75,14 +80,19 @@ impl Connection {
         statement: &str,
         columns: &[Column],
         chunks: ChunkSender,
+        progress: &Progress,
     ) -> Result<Read, Failure> {
         let mut session = self.session.take().ok_or_else(broke_off)?;
         let mut closing = Closing(session.socket().try_clone().ok());
         let (statement, columns) = (statement.to_owned(), columns.to_vec());
         let runtime = Handle::current();
+        let progress = progress.clone();
         let reading = tokio::task::spawn_blocking(move || {
-            let id = ask(&mut session, &statement, &columns)?;
-            let read = forward(&mut session, &chunks, &runtime)?;
+            progress.asks();
+            let asked = ask(&mut session, &statement, &columns);
+            progress.gets();
+            let id = asked?;
+            let read = forward(&mut session, &chunks, &runtime, &progress)?;
             if read == Read::Whole {
                 session.ask(CLOSE, &id)?;
             }
@@ -189,15 +199,22 @@ fn altered() -> Failure {
     )
 }
 
-fn forward(session: &mut Session, chunks: &ChunkSender, runtime: &Handle) -> Result<Read, Failure> {
+fn forward(
+    session: &mut Session,
+    chunks: &ChunkSender,
+    runtime: &Handle,
+    progress: &Progress,
+) -> Result<Read, Failure> {
     let mut frames = Frames::new();
     loop {
         let mut chunk = vec![0; CHUNK_BYTES];
         let mut filled = 0;
         let mut ended = false;
         while filled < CHUNK_BYTES && !ended {
-            let count =
-                session.stream.read(&mut chunk[filled..]).map_err(|error| broken(&error))?;
+            progress.asks();
+            let count = session.stream.read(&mut chunk[filled..]);
+            progress.gets();
+            let count = count.map_err(|error| broken(&error))?;
             if count == 0 {
                 return Err(unreachable("the database closed the connection amid the rows"));
             }

@@ -9,6 +9,7 @@ use worker_core::error::Failure;
 use worker_core::moving::Tls;
 use worker_core::rows::{self, mysql_statements as statements};
 
+use super::relay;
 use crate::bounds::Subject;
 use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure, made, unreachable};
 
@@ -17,12 +18,17 @@ use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure, made, unreachabl
 /// # Errors
 /// As [`database_failure`].
 pub(crate) async fn connect(login: &Login) -> Result<MySqlConnection, Failure> {
-    let options = options(login);
-    let mut connection = match tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await {
-        Ok(Ok(connection)) => connection,
-        Ok(Err(error)) => return Err(database_failure("connect", &error)),
-        Err(_) => return Err(unreachable("the database did not answer within 10 seconds")),
-    };
+    let connected = tokio::time::timeout(CONNECT_TIMEOUT, Box::pin(log_in(login))).await;
+    connected.unwrap_or_else(|_| Err(unreachable("the database did not answer within 10 seconds")))
+}
+
+async fn log_in(login: &Login) -> Result<MySqlConnection, Failure> {
+    let mut options = options(login).password(login.password().await?.reveal());
+    if !login.shows_password() {
+        options = options.socket(relay::to(login).await?);
+    }
+    let connected = options.connect().await;
+    let mut connection = connected.map_err(|error| database_failure("connect", &error))?;
     for statement in statements::PIN {
         run(&mut connection, "pin the session", statement).await?;
     }
@@ -55,8 +61,8 @@ fn options(login: &Login) -> MySqlConnectOptions {
         .port(login.port)
         .database(&login.database)
         .username(&login.username)
-        .password(login.password.reveal())
         .ssl_mode(mode)
+        .enable_cleartext_plugin(login.shows_password())
         // all that is set is set by our own pins
         .pipes_as_concat(false)
         .no_engine_substitution(false)
@@ -121,6 +127,21 @@ pub(crate) async fn commit(connection: &mut MySqlConnection) -> Result<(), Failu
     run(connection, "end a transaction", statements::COMMIT).await
 }
 
+/// How the driver says that it does not follow a server which asks for the password as it is.
+pub(crate) const DRIVER_REFUSES: &str = "mysql_cleartext_plugin disabled";
+
+/// Of a server that asks for the password as it is, which it is not given.
+pub(crate) fn asks_for_password() -> Failure {
+    Failure::permanent(
+        Reason::CredentialsRejected,
+        "connect: the server asks for the password as it is (mysql_clear_password), which is given for \
+         tokens of RDS alone, under verified TLS",
+        "for an account of RDS with AWSAuthenticationPlugin use source.credentials.rdsIam, for another one \
+         mysql_native_password or caching_sha2_password; if neither is meant, find out who answers at \
+         source.host",
+    )
+}
+
 /// What a server's error means, by its number.
 pub(crate) fn server_failure(action: &str, number: u16) -> Failure {
     let permanent = |reason, what: &str, remedy: &str| {
@@ -141,7 +162,8 @@ pub(crate) fn server_failure(action: &str, number: u16) -> Failure {
         1045 | 1698 | 3118 | 4151 | 3159 => permanent(
             Reason::CredentialsRejected,
             "the database refuses the user, its password, or this kind of connection",
-            "check the Secret of source.credentials, the account's host and REQUIRE clause, and source.tls",
+            "check the Secret of source.credentials (of rdsIam: rds-db:connect, the account's \
+             AWSAuthenticationPlugin, the region), the account's host and REQUIRE clause, and source.tls",
         ),
         1251 | 2059 => permanent(
             Reason::CredentialsRejected,
@@ -193,6 +215,8 @@ pub(crate) fn server_failure(action: &str, number: u16) -> Failure {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credentials::Minter;
+    use crate::mysql::login::tests::{CLEAR, NATIVE, hostile};
     use crate::sessions::tests::login;
 
     #[test]
@@ -202,6 +226,34 @@ mod tests {
         assert!(matches!(mode(Tls::Mode(TlsMode::VerifyCa)), MySqlSslMode::VerifyCa));
         assert!(matches!(mode(Tls::Mode(TlsMode::InsecurePlaintext)), MySqlSslMode::Disabled));
         assert!(matches!(mode(Tls::Prefer), MySqlSslMode::Preferred));
+    }
+
+    #[tokio::test]
+    async fn the_driver_never_sends_a_password_as_it_is_to_a_server_that_asks_for_it_so() {
+        for way in [NATIVE, CLEAR] {
+            let (port, serving) = hostile(way);
+            let tls = Tls::Mode(TlsMode::InsecurePlaintext);
+            let login = Login { host: "127.0.0.1".to_owned(), port, tls, ..login() };
+            let failure = connect(&login).await.expect_err("refused");
+            assert_eq!(failure.report.reason, Reason::CredentialsRejected, "{failure}");
+            assert!(failure.report.message.contains("mysql_clear_password"), "{failure}");
+            let said = tokio::task::spawn_blocking(|| serving.join()).await;
+            let said = said.expect("no panic").expect("served");
+            let password = login.password.reveal().as_bytes();
+            assert!(!said.windows(password.len()).any(|part| part == password), "{said:?}");
+            assert_eq!(said.is_empty(), way == CLEAR, "{said:?}");
+        }
+    }
+
+    #[test]
+    fn the_driver_shows_a_token_alone() {
+        // it keeps the setting to itself, and prints it
+        let shows = |login: &Login| {
+            format!("{:?}", options(login)).contains("enable_cleartext_plugin: true")
+        };
+        let token = Login { minter: Some(Minter::of_tests()), ..login() };
+        assert!(shows(&token) && !shows(&login()));
+        assert!(!shows(&Login { tls: Tls::Mode(TlsMode::InsecurePlaintext), ..token }));
     }
 
     #[test]

@@ -15,6 +15,16 @@ pub const NO_TIMEOUT_MYSQL: &str = "SET SESSION max_execution_time = 0";
 pub const NO_TIMEOUT_MARIADB: &str = "SET SESSION max_statement_time = 0";
 /// Which server it is.
 pub const VERSION: &str = "SELECT CONVERT(VERSION() USING utf8mb4)";
+/// The session's number, and the server that it is one of.
+pub const BACKEND: &str = "SELECT CAST(CONNECTION_ID() AS UNSIGNED), \
+    CONCAT(CONVERT(@@hostname USING utf8mb4), ':', @@port)";
+/// Whether the server works for session `$1`, and when that began or ended. It does not where it
+/// waits for the client: for a statement, or for it to take what was sent (in the words of MySQL, then
+/// of MariaDB). A user sees its own sessions without any right.
+pub const WORKS: &str = "SELECT CAST(COMMAND NOT IN ('Sleep', 'Killed') AND COALESCE(STATE, '') NOT IN \
+    ('Sending to client', 'Receiving from client', 'Writing to net', 'Reading from net') AS SIGNED), \
+    COALESCE(CONVERT(CAST(UNIX_TIMESTAMP() - TIME AS CHAR) USING utf8mb4), '') \
+    FROM information_schema.PROCESSLIST WHERE ID = ?";
 /// Starts a transaction that sees one snapshot, from now on.
 pub const BEGIN_SNAPSHOT: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 /// At which point of the binary log the session's snapshot began: name and value, `file` before

@@ -1,0 +1,115 @@
+//! The connection to MySQL or MariaDB: T57 for them.
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use harness::{Bed, Output, Process, SourceFixture, Wire};
+use serde_json::{Value, json};
+
+use crate::{RUN, in_bed, printed, refused, short};
+
+/// Bytes that the server sends in the middle of the rows: 50,000 of them are 5 MB.
+const MIDDLE: u64 = 1 << 20;
+/// How soon a run ends that waits for nobody.
+const SOON: Duration = Duration::from_secs(20);
+
+/// A table of so many rows, read over a wire by a user without any right but to read it.
+async fn wired(name: &str, rows: u64) -> Result<(SourceFixture, Wire, Value)> {
+    let bed = Bed::shared()?;
+    let source = SourceFixture::mariadb(bed, name).await?;
+    let user = &source.database;
+    let sql = format!(
+        "create table t (id int primary key, v text); \
+         insert into t select seq, repeat('x', 100) from seq_1_to_{rows}; \
+         create user {user}@'%' identified by 'secret'; grant select on {user}.* to {user}@'%'"
+    );
+    bed.mariadb(&source.database, &sql).await?;
+    source.user(user)?;
+    source.password("secret")?;
+    let wire = Wire::to(Bed::MARIADB_PORT).await?;
+    let mut job = source.job("t", "FE");
+    job["spec"]["source"]["host"] = json!("127.0.0.1");
+    job["spec"]["source"]["port"] = json!(wire.port());
+    Ok((source, wire, job))
+}
+
+fn started(source: &SourceFixture, job: &Value, point: Option<&str>) -> Result<Process> {
+    let mut command = source.command("run", job)?;
+    short(&mut command);
+    source.start(command, point)
+}
+
+/// The run that lost its connection says so; the next one publishes everything.
+async fn goes_on(source: &SourceFixture, job: &Value, lost: &Output, rows: u64) -> Result<()> {
+    refused(lost, 75, "DatabaseUnreachable")?;
+    ensure!(lost.stderr.contains("stopped answering"), "{}", lost.stderr);
+    let files = source.bed.keys(&source.bucket, "t/extract_run=").await?;
+    ensure!(files.is_empty() && source.open_uploads().await? == 0, "left: {files:?}");
+    let said = printed(&started(source, job, None)?.ended(RUN).await?)?;
+    ensure!(said["rows"] == rows, "{said}");
+    Ok(())
+}
+
+#[test]
+fn t57_a_connection_of_mysql_that_falls_silent_amid_the_rows_is_given_up() -> Result<()> {
+    in_bed(async {
+        let (source, wire, job) = wired("t57-rows", 50_000).await?;
+        let mut run = started(&source, &job, Some("range-start"))?;
+        run.paused().await?;
+        wire.stall_after(MIDDLE);
+        run.go_on()?;
+        let output = run.ended(SOON).await?;
+        goes_on(&source, &job, &output, 50_000).await
+    })
+}
+
+#[test]
+fn t57_a_connection_of_mysql_that_falls_silent_before_the_rows_is_given_up() -> Result<()> {
+    in_bed(async {
+        let (source, wire, job) = wired("t57-ask", 100).await?;
+        let mut run = started(&source, &job, Some("range-start"))?;
+        run.paused().await?;
+        // the server's answer to the first statement is lost
+        wire.stall_after(0);
+        run.go_on()?;
+        let output = run.ended(SOON).await?;
+        goes_on(&source, &job, &output, 100).await
+    })
+}
+
+#[test]
+fn t57_a_connection_of_mysql_that_falls_silent_while_planning_is_given_up() -> Result<()> {
+    in_bed(async {
+        let (source, wire, job) = wired("t57-plan", 100).await?;
+        let mut run = started(&source, &job, Some("after-guard"))?;
+        run.paused().await?;
+        wire.stall_after(0);
+        run.go_on()?;
+        let output = run.ended(SOON).await?;
+        goes_on(&source, &job, &output, 100).await
+    })
+}
+
+#[test]
+fn t57_a_server_of_mysql_that_works_for_long_without_a_word_is_waited_for() -> Result<()> {
+    in_bed(async {
+        let (source, wire, mut job) = wired("t57-slow", 50).await?;
+        // the rows are few: the server sends none before it has all. Longer than four looks at a session that says
+        // nothing for a second, both where it sleeps and where it computes
+        let view = "create view asleep as select id, sleep(0.1) s from t; \
+                    create view busy as select id, (select count(*) from seq_1_to_20000000 where seq % (id + 7) = 3) s from t where id <= 5";
+        source.bed.mariadb(&source.database, view).await?;
+        for (view, rows) in [("asleep", 50), ("busy", 5)] {
+            job["spec"]["extract"] = json!({ "table": view, "type": "FE" });
+            job["spec"]["output"]["uri"] = json!(format!("s3://{}/{view}", source.bucket));
+            let before = wire.connections();
+            let said = printed(&started(&source, &job, None)?.ended(RUN).await?)?;
+            ensure!(said["rows"] == rows, "{said}");
+            ensure!(
+                wire.connections() > before + 3,
+                "nobody asked what the server does with {view}"
+            );
+        }
+        Ok(())
+    })
+}

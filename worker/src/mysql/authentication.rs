@@ -1,0 +1,135 @@
+//! Ways to authenticate: which a server may ask for, and what it is told then.
+
+use mysql_common::auth::plugins::{AuthProc, ChallengeResponsePlugin as _, Context};
+use mysql_common::packets::AuthPlugin;
+use worker_core::error::Failure;
+
+use super::login::not_understood;
+use super::sessions::{asks_for_password, server_failure};
+
+/// What a way to authenticate may ask for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Told<'a> {
+    pub(super) password: &'a [u8],
+    pub(super) nonce: &'a [u8],
+    pub(super) secured: bool,
+}
+
+impl Context for Told<'_> {
+    fn pass(&self) -> &[u8] {
+        self.password
+    }
+
+    fn is_ipc_transport(&self) -> bool {
+        false
+    }
+
+    fn is_tls_transport(&self) -> bool {
+        self.secured
+    }
+
+    fn scramble(&self) -> &[u8] {
+        self.nonce
+    }
+
+    fn server_key_pem(&self) -> Option<&[u8]> {
+        None
+    }
+}
+
+/// A way that is being gone.
+#[derive(Debug)]
+pub(super) struct Way(AuthProc);
+
+impl Way {
+    /// The one to begin with, and its name: what the server offers if that is a digest, which has few
+    /// bytes and tells nothing; a server that wants another asks for it.
+    ///
+    /// # Errors
+    /// None that can be met.
+    pub(super) fn first(
+        offered: Option<AuthPlugin<'_>>,
+    ) -> Result<(Self, AuthPlugin<'_>), Failure> {
+        let digests = |plugin: &AuthPlugin<'_>| {
+            matches!(plugin, AuthPlugin::MysqlNativePassword | AuthPlugin::CachingSha2Password)
+        };
+        let plugin = offered.filter(digests).unwrap_or(AuthPlugin::MysqlNativePassword);
+        Ok((Self::asked(&plugin, false)?, plugin))
+    }
+
+    /// The one that the server asks for: those that the driver of the other sessions has too.
+    /// `shows`: the password may be sent as it is.
+    ///
+    /// # Errors
+    /// `CredentialsRejected`.
+    pub(super) fn asked(plugin: &AuthPlugin<'_>, shows: bool) -> Result<Self, Failure> {
+        match plugin {
+            AuthPlugin::MysqlNativePassword
+            | AuthPlugin::CachingSha2Password
+            | AuthPlugin::Sha256Password => {}
+            AuthPlugin::MysqlClearPassword if shows => {}
+            AuthPlugin::MysqlClearPassword => return Err(asks_for_password()),
+            _ => return Err(server_failure("connect", 2059)),
+        }
+        AuthProc::init(plugin).map(Self).map_err(|_| server_failure("connect", 2059))
+    }
+
+    /// What to answer to the server's `challenge`, if anything.
+    ///
+    /// # Errors
+    /// `DatabaseFailed` where the challenge makes no sense.
+    pub(super) fn run(
+        &mut self,
+        told: Told<'_>,
+        challenge: &[u8],
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        let response =
+            self.0.run(told, challenge).map_err(|_| not_understood("the database's log-in"))?;
+        Ok(response.data().map(<[u8]>::to_vec))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crds::Reason;
+
+    use super::*;
+
+    #[test]
+    fn a_token_of_any_length_is_shown_whole_where_it_may_be() {
+        let token = "t".repeat(5000);
+        let told = Told { password: token.as_bytes(), nonce: &[], secured: true };
+        let mut way = Way::asked(&AuthPlugin::MysqlClearPassword, true).expect("it may");
+        let sent = way.run(told, &[]).expect("an answer").expect("a packet");
+        assert_eq!(sent, [token.as_bytes(), &[0]].concat());
+        for (refused, shows) in [
+            (AuthPlugin::MysqlClearPassword, false),
+            (AuthPlugin::MysqlOldPassword, true),
+            (AuthPlugin::Ed25519, true),
+            (AuthPlugin::Parsec, true),
+            (AuthPlugin::Other(b"auth_gssapi_client".as_slice().into()), true),
+        ] {
+            let failure = Way::asked(&refused, shows).expect_err("refused");
+            assert_eq!(failure.report.reason, Reason::CredentialsRejected, "{failure}");
+            assert!(!failure.report.remedy.is_empty(), "{failure}");
+        }
+    }
+
+    #[test]
+    fn nothing_but_a_digest_is_sent_before_the_server_has_asked() {
+        for offered in [
+            AuthPlugin::MysqlClearPassword,
+            AuthPlugin::Sha256Password,
+            AuthPlugin::MysqlOldPassword,
+            AuthPlugin::Ed25519,
+        ] {
+            let (mut way, plugin) = Way::first(Some(offered)).expect("another");
+            assert_eq!(plugin, AuthPlugin::MysqlNativePassword);
+            let told = Told { password: &[b't'; 5000], nonce: &[1; 20], secured: true };
+            assert_eq!(
+                way.run(told, &[1; 20]).expect("an answer").map(|bytes| bytes.len()),
+                Some(20)
+            );
+        }
+    }
+}
