@@ -3,12 +3,13 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use harness::{Bed, Output, Process, SourceFixture, Wire};
+use harness::{Bed, Process, SourceFixture, Wire};
 use serde_json::{Value, json};
 
 use crate::{RUN, in_bed, printed, refused, short};
 
-/// Bytes that the server sends in the middle of the rows: 50,000 of them are 5 MB.
+/// Bytes that the server sends in the middle of the rows: 50,000 of them are 50 MB, more than sockets hold, so that
+/// the server itself comes to a stop.
 const MIDDLE: u64 = 1 << 20;
 /// How soon a run ends that waits for nobody.
 const SOON: Duration = Duration::from_secs(20);
@@ -20,7 +21,7 @@ async fn wired(name: &str, rows: u64) -> Result<(SourceFixture, Wire, Value)> {
     let user = &source.database;
     let sql = format!(
         "create table t (id int primary key, v text); \
-         insert into t select seq, repeat('x', 100) from seq_1_to_{rows}; \
+         insert into t select seq, repeat('x', 1000) from seq_1_to_{rows}; \
          create user {user}@'%' identified by 'secret'; grant select on {user}.* to {user}@'%'"
     );
     bed.mariadb(&source.database, &sql).await?;
@@ -39,55 +40,37 @@ fn started(source: &SourceFixture, job: &Value, point: Option<&str>) -> Result<P
     source.start(command, point)
 }
 
-/// The run that lost its connection says so; the next one publishes everything.
-async fn goes_on(source: &SourceFixture, job: &Value, lost: &Output, rows: u64) -> Result<()> {
-    refused(lost, 75, "DatabaseUnreachable")?;
-    ensure!(lost.stderr.contains("stopped answering"), "{}", lost.stderr);
+/// A run whose connection falls silent so many bytes after that point ends and says why; the next one publishes
+/// everything.
+async fn is_given_up(name: &str, rows: u64, point: &str, bytes: u64) -> Result<()> {
+    let (source, wire, job) = wired(name, rows).await?;
+    let mut run = started(&source, &job, Some(point))?;
+    run.paused().await?;
+    wire.stall_after(bytes);
+    run.go_on()?;
+    let output = run.ended(SOON).await?;
+    refused(&output, 75, "DatabaseUnreachable")?;
+    ensure!(output.stderr.contains("stopped answering"), "{}", output.stderr);
     let files = source.bed.keys(&source.bucket, "t/extract_run=").await?;
     ensure!(files.is_empty() && source.open_uploads().await? == 0, "left: {files:?}");
-    let said = printed(&started(source, job, None)?.ended(RUN).await?)?;
+    let said = printed(&started(&source, &job, None)?.ended(RUN).await?)?;
     ensure!(said["rows"] == rows, "{said}");
     Ok(())
 }
 
 #[test]
 fn t57_a_connection_of_mysql_that_falls_silent_amid_the_rows_is_given_up() -> Result<()> {
-    in_bed(async {
-        let (source, wire, job) = wired("t57-rows", 50_000).await?;
-        let mut run = started(&source, &job, Some("range-start"))?;
-        run.paused().await?;
-        wire.stall_after(MIDDLE);
-        run.go_on()?;
-        let output = run.ended(SOON).await?;
-        goes_on(&source, &job, &output, 50_000).await
-    })
+    in_bed(is_given_up("t57-rows", 50_000, "range-start", MIDDLE))
 }
 
 #[test]
 fn t57_a_connection_of_mysql_that_falls_silent_before_the_rows_is_given_up() -> Result<()> {
-    in_bed(async {
-        let (source, wire, job) = wired("t57-ask", 100).await?;
-        let mut run = started(&source, &job, Some("range-start"))?;
-        run.paused().await?;
-        // the server's answer to the first statement is lost
-        wire.stall_after(0);
-        run.go_on()?;
-        let output = run.ended(SOON).await?;
-        goes_on(&source, &job, &output, 100).await
-    })
+    in_bed(is_given_up("t57-ask", 100, "range-start", 0))
 }
 
 #[test]
 fn t57_a_connection_of_mysql_that_falls_silent_while_planning_is_given_up() -> Result<()> {
-    in_bed(async {
-        let (source, wire, job) = wired("t57-plan", 100).await?;
-        let mut run = started(&source, &job, Some("after-guard"))?;
-        run.paused().await?;
-        wire.stall_after(0);
-        run.go_on()?;
-        let output = run.ended(SOON).await?;
-        goes_on(&source, &job, &output, 100).await
-    })
+    in_bed(is_given_up("t57-plan", 100, "after-guard", 0))
 }
 
 #[test]

@@ -90,7 +90,7 @@ pub(super) fn open(login: &Login) -> Result<(Session, Backend), Failure> {
     let greeting = session.receive()?;
     failed("connect", &greeting)?;
     let greeting: HandshakePacket<'_> =
-        ParseBuf(&greeting).parse(()).map_err(|_| not_understood("its greeting"))?;
+        ParseBuf(&greeting).parse(()).map_err(|_| not_understood("the database's greeting"))?;
     let offers_tls = greeting.capabilities().contains(Can::CLIENT_SSL);
     let mut can = Can::CLIENT_PROTOCOL_41
         | Can::CLIENT_SECURE_CONNECTION
@@ -216,8 +216,9 @@ impl Session {
                 Some(&OK) => return Ok(()),
                 Some(&MORE) => way.run(Told { password, nonce: &nonce, secured }, &answer[1..])?,
                 Some(&SWITCH) => {
-                    let request: AuthSwitchRequest<'_> =
-                        ParseBuf(&answer).parse(()).map_err(|_| not_understood("its log-in"))?;
+                    let request: AuthSwitchRequest<'_> = ParseBuf(&answer)
+                        .parse(())
+                        .map_err(|_| not_understood("the database's log-in"))?;
                     way = Way::asked(&request.auth_plugin(), shows)?;
                     nonce = request.plugin_data().to_vec();
                     let told = Told { password, nonce: &nonce, secured };
