@@ -14,6 +14,7 @@ use worker_core::moving::Tls;
 use worker_core::rows::mysql_statements as statements;
 
 use super::authentication::{Told, Way};
+use super::rows::texts;
 use super::sessions::{no_timeout, server_failure};
 use super::tls::{Secured, secure};
 use crate::sessions::{CONNECT_TIMEOUT, Login, tls_failure, unreachable};
@@ -244,22 +245,13 @@ impl Session {
 
     /// The server's name for this session.
     fn backend(&mut self) -> Result<Backend, Failure> {
-        let bad = || not_understood("the database's name for the session");
-        self.command(QUERY, statements::BACKEND.as_bytes())?;
-        // its two columns' descriptions, and what ends them
-        for _ in 0..3 {
-            self.receive()?;
-        }
-        let row = self.receive()?;
-        failed("ask for the session's name", &row)?;
-        let mut row = ParseBuf(&row);
-        let mut text = || {
-            row.checked_eat_lenenc_str().and_then(|bytes| String::from_utf8(bytes.to_vec()).ok())
+        let rows = texts(self, statements::BACKEND)?;
+        let named = match rows.first().map(Vec::as_slice) {
+            Some([Some(number), Some(server)]) => number.parse().ok().zip(Some(server.clone())),
+            _ => None,
         };
-        let number = text().and_then(|text| text.parse().ok()).ok_or_else(bad)?;
-        let server = text().ok_or_else(bad)?;
-        // the end of the rows
-        self.receive()?;
+        let (number, server) =
+            named.ok_or_else(|| not_understood("the database's name for the session"))?;
         Ok(Backend::Mysql { number, server })
     }
 
