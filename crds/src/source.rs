@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 ))]
 #[x_kube(validation = (
     "!has(self.credentials.rdsIam) || (has(self.host) && (!has(self.tls) || !has(self.tls.mode) || self.tls.mode != 'insecurePlaintext'))",
-    "credentials.rdsIam needs TLS, under which the token is sent, and source.host: it is signed for that name"
+    "credentials.rdsIam needs source.host, the name that the token is signed for, and TLS, under which it is sent"
 ))]
 pub struct Source {
     /// The kind of database.
