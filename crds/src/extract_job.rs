@@ -263,7 +263,8 @@ impl ExtractType {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Worker {
-    /// How many pods at a time; the smaller of the number of ranges and 8 when left out.
+    /// How many pods at a time; the smaller of the number of ranges and 8 when left out. Where one
+    /// pod reads all ranges (MySQL with `consistency: snapshot`): its sessions, 4 when left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub parallelism: Option<i32>,

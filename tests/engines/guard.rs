@@ -91,10 +91,17 @@ fn a_transaction_of_mariadb_that_is_older_than_the_lag_holds_the_window_back() -
         past(&source, 4).await?;
         takes(&source, &job, 3).await?;
 
-        // one that only reads holds nothing back
-        say(&mut writer, "begin; select * from moments").await?;
-        past(&source, 5).await?;
-        takes(&source, &job, 1).await?;
+        // one that only reads holds nothing back, in whichever words
+        say(&mut writer, "begin; select * from moments; do get_lock('held-back', 30)").await?;
+        let mut reader = session(&source).await?;
+        let reading = say(&mut reader, "/* app's */ (select get_lock('held-back', 30))");
+        let taking = async {
+            past(&source, 5).await?;
+            takes(&source, &job, 1).await?;
+            say(&mut writer, "do release_lock('held-back')").await
+        };
+        let (read, taken) = tokio::join!(reading, taking);
+        read.and(taken)?;
 
         // who may not see it has the lag alone, and is told
         let user = &source.database;

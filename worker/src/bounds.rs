@@ -89,7 +89,13 @@ impl Holder {
         let ranges = self.plan.ranges.len();
         if ranges > 1 {
             aligned::check_log(connection).await?;
-            let (aligned, point) = aligned::align(login, sessions.clamp(1, ranges)).await?;
+            let Plan { table, columns, .. } = &self.plan;
+            let made_at = aligned::made_at(connection, table).await?;
+            let hold = rows::hold_statement(Engine::Mysql, columns, table, true);
+            let (aligned, point) = aligned::align(login, sessions.clamp(1, ranges), hold).await?;
+            if aligned::made_at(connection, table).await? != made_at {
+                return Err(altered());
+            }
             (self.aligned, self.plan.snapshot) = (Some(aligned), Some(point));
         }
         self.database = None;
@@ -154,11 +160,7 @@ async fn open_on(
     pause("after-guard").await;
     database.take_snapshot(&subject).await?;
     if database.look_up_again(&wanted, extract).await? != subject {
-        return Err(Failure::transient(
-            Reason::DatabaseFailed,
-            "the table was altered while the run was being planned",
-            "the next attempt plans with its new columns",
-        ));
+        return Err(altered());
     }
     let mut plan = plan(&mut database, &subject, extract, order, found).await?;
     plan.shape = shape;
@@ -177,6 +179,14 @@ async fn open_on(
     };
     pause("after-snapshot").await;
     Ok(Holder { plan, database, aligned: None })
+}
+
+fn altered() -> Failure {
+    Failure::transient(
+        Reason::DatabaseFailed,
+        "the table was altered while the run was being planned",
+        "the next attempt plans with its new columns",
+    )
 }
 
 /// A full extract has no guard, and an owed window has had its own.

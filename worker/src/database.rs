@@ -136,7 +136,8 @@ impl Database {
     pub(crate) async fn take_snapshot(&mut self, subject: &Subject) -> Result<(), Failure> {
         match self {
             Self::Postgres(connection) => {
-                postgres::sessions::take_snapshot(connection, subject).await
+                let (table, columns) = (subject.table(), &subject.columns);
+                postgres::sessions::take_snapshot(connection, table, columns).await
             }
             Self::Mysql(connection) => mysql::sessions::take_snapshot(connection, subject).await,
         }

@@ -56,13 +56,15 @@ impl Reader {
                     Some(snapshot) => {
                         postgres::sessions::import(&mut connection, snapshot).await?;
                     }
-                    None => postgres::sessions::begin_snapshot(&mut connection).await?,
+                    None => postgres::rows::begin(&mut connection, plan).await?,
                 }
                 if !plan.shape.partition_by.is_empty() {
                     postgres::sessions::keep_order(&mut connection).await?;
                 }
                 Ok(Self::Postgres(connection))
             }
+            // no session of MySQL can join a snapshot later
+            Engine::Mysql if plan.snapshot.is_some() => Err(mysql::aligned::none_left()),
             Engine::Mysql => Ok(Self::Mysql(mysql::rows::Connection::open(login).await?)),
         }
     }

@@ -126,6 +126,16 @@ pub(crate) fn unreachable(message: &str) -> Failure {
     )
 }
 
+/// The server has no room for what it writes while it answers, such as rows that it sorts.
+pub(crate) fn no_room(action: &str) -> Failure {
+    Failure::transient(
+        Reason::DatabaseFailed,
+        format!("{action}: the server has no room left to sort rows or to keep them meanwhile"),
+        "where plan.json says that it sorts them (output.partitionBy), set output.partitionSort: never, or give \
+         the server temporary space",
+    )
+}
+
 pub(crate) fn tls_failure(error: Option<&rustls::Error>, text: &str) -> Failure {
     use rustls::CertificateError as Bad;
     let (message, remedy) = match error {

@@ -7,6 +7,8 @@ const LIMIT_BYTES_DEFAULT: u64 = 512 * MIB;
 const PROCESS_BYTES: u64 = 32 * MIB;
 /// Share of the rest that is planned for, in percent: the allocator keeps gaps.
 const PLANNED_PERCENT: u64 = 60;
+/// What a range takes however little there is: parts on their way, a row group, and gaps.
+const RANGE_BYTES_MIN: u64 = 32 * MIB;
 /// S3's least size of a part that is not the last.
 const PART_BYTES_MIN: u64 = 5 * MIB;
 /// Larger parts need more memory and are no faster.
@@ -71,6 +73,12 @@ impl MemoryBudget {
     /// From the container's limit, if it has one.
     pub fn new(limit_bytes: Option<u64>) -> Self {
         Self { limit_bytes: limit_bytes.unwrap_or(LIMIT_BYTES_DEFAULT) }
+    }
+
+    /// How many ranges can be read at the same time; one at least.
+    pub fn ranges(self) -> usize {
+        let rest = self.limit_bytes.saturating_sub(PROCESS_BYTES);
+        usize::try_from(rest / RANGE_BYTES_MIN).unwrap_or(usize::MAX).max(1)
     }
 
     /// The budget of each of `ranges` that are read at the same time.

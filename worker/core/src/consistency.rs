@@ -10,6 +10,10 @@ use crds::source::Engine;
 
 use crate::error::Failure;
 use crate::plan::Plan;
+use crate::rows::mysql_statements::is_mariadb;
+
+const SILENT: &str = "the server does not tell at which point of its binary log a snapshot began (MariaDB \
+    and Percona Server do, MySQL does not)";
 
 /// What the manifest asks for, or the engine's default: sessions of MySQL cannot share a snapshot.
 pub fn asked(extract: &Extract, engine: Engine) -> Consistency {
@@ -52,6 +56,8 @@ pub struct BinaryLog {
     /// Its variables and counters, those of the names in
     /// [`crate::rows::mysql_statements::LOG_VARIABLES`] that it has; names in lower case.
     pub says: BTreeMap<String, String>,
+    /// Whether a session tells at which point of the log its snapshot began.
+    pub tells: bool,
     /// The databases that are logged alone or left out; `None` where the user may not see them.
     pub filters: Option<String>,
 }
@@ -77,12 +83,23 @@ impl BinaryLog {
                 "turn log_bin on",
             ));
         }
-        let applies = !self.value("gtid_slave_pos").is_empty()
+        if !self.tells {
+            return Err(unavailable(SILENT, "use one range"));
+        }
+        // only MariaDB tells a user without rights whether it is a replica
+        let applies = !is_mariadb(self.value("version"))
+            || !self.value("gtid_slave_pos").is_empty()
             || !matches!(self.value("slaves_running"), "" | "0");
         if applies && !self.is_on("log_slave_updates") && !self.is_on("log_replica_updates") {
             return Err(unavailable(
-                "the server is a replica that does not log what it applies",
+                "the server is a replica, or may be one, that does not log what it applies",
                 "turn log_slave_updates on, or extract from the primary",
+            ));
+        }
+        if matches!(self.value("binlog_order_commits"), "OFF" | "0") {
+            return Err(unavailable(
+                "the server commits in another order than its binary log has",
+                "turn binlog_order_commits on",
             ));
         }
         if self.is_on("wsrep_on") {
@@ -111,13 +128,8 @@ impl BinaryLog {
 /// `SnapshotUnavailable` where a session does not tell its point.
 pub fn one_point(points: &[Option<String>]) -> Result<Option<&str>, Failure> {
     let told: Option<Vec<&str>> = points.iter().map(Option::as_deref).collect();
-    let told = told.filter(|told| !told.is_empty()).ok_or_else(|| {
-        unavailable(
-            "the server does not tell at which point of its binary log a snapshot began (MariaDB and \
-             Percona Server do, MySQL does not)",
-            "use one range",
-        )
-    })?;
+    let told =
+        told.filter(|told| !told.is_empty()).ok_or_else(|| unavailable(SILENT, "use one range"))?;
     Ok(told.iter().all(|point| *point == told[0]).then(|| told[0]))
 }
 
@@ -148,7 +160,8 @@ mod tests {
         let mut all: BTreeMap<String, String> =
             BTreeMap::from([("log_bin".to_owned(), "ON".to_owned())]);
         all.extend(says.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
-        BinaryLog { says: all, filters: filters.map(str::to_owned) }
+        all.entry("version".to_owned()).or_insert_with(|| "10.11.6-MariaDB-log".to_owned());
+        BinaryLog { says: all, tells: true, filters: filters.map(str::to_owned) }
     }
 
     fn refused(log: &BinaryLog) -> String {
@@ -170,6 +183,18 @@ mod tests {
             assert_eq!(logs.check(), Ok(()));
         }
         assert_eq!(log(&[("slaves_running", "0")], Some("")).check(), Ok(()));
+        let silent = BinaryLog { tells: false, filters: None, ..log(&[], None) };
+        assert!(refused(&silent).contains("MySQL does not"));
+    }
+
+    #[test]
+    fn percona_server_must_log_what_it_may_apply_in_the_order_of_its_commits() {
+        let percona = ("version", "8.0.36-28");
+        assert!(refused(&log(&[percona], Some(""))).contains("replica"));
+        let logs = ("log_replica_updates", "ON");
+        assert_eq!(log(&[percona, logs], Some("")).check(), Ok(()));
+        let unordered = log(&[percona, logs, ("binlog_order_commits", "OFF")], Some(""));
+        assert!(refused(&unordered).contains("another order"));
     }
 
     #[test]

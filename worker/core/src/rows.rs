@@ -14,7 +14,7 @@ use crds::extract_job::{NullPolicy, WatermarkType};
 use crds::source::Engine;
 use crds::tracking::{Mode, Window};
 
-use crate::columns::{Column, Target, oids};
+use crate::columns::{Column, Target, is_oid, oids};
 use crate::error::Failure;
 use crate::plan::{Plan, TableName};
 use crate::ranges::KeyRange;
@@ -86,6 +86,9 @@ fn folder_columns(plan: &Plan) -> Result<Vec<String>, Failure> {
             (Engine::Postgres, Target::Text | Target::AsText) => {
                 format!("{name}::text COLLATE \"C\"")
             }
+            // xid and cid have no order of their own
+            (Engine::Postgres, _) if is_oid(column) => format!("{name}::text COLLATE \"C\""),
+            (Engine::Mysql, Target::Text | Target::AsText) => format!("CAST({name} AS BINARY)"),
             (Engine::Postgres | Engine::Mysql, _) => name,
         })
     };

@@ -123,7 +123,10 @@ impl World {
     fn capacity(&self) -> (usize, MemoryBudget) {
         match self.readers {
             Readers::Here { parallel, budget } => (parallel, budget),
-            Readers::Pods => (ranges_at_once(&self.task.spec), budget_from_cgroup()),
+            Readers::Pods => {
+                let budget = budget_from_cgroup();
+                (ranges_at_once(&self.task.spec).min(budget.ranges()), budget)
+            }
         }
     }
 

@@ -2,7 +2,7 @@
 //! log that shows it. Bound: so many sessions, tries until a deadline. Fails: `SnapshotUnavailable`,
 //! and what a session may fail with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,15 +12,18 @@ use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 use worker_core::consistency::{BinaryLog, never_together, one_point};
 use worker_core::error::Failure;
+use worker_core::plan::TableName;
 use worker_core::rows::mysql_statements as statements;
 
 use super::login::{QUERY, Session, broken};
 use super::rows::{Connection, broke_off, texts};
-use super::sessions::ACCESS_DENIED;
+use super::sessions::{ACCESS_DENIED, number};
 use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure};
 
 /// How long sessions are begun anew because commits came in between.
-const TRIES_TIMEOUT: Duration = Duration::from_secs(30);
+const TRIES_TIMEOUT: Duration = Duration::from_secs(15);
+/// What is done when the server is asked for its log.
+const ASK: &str = "ask for the binary log";
 /// Log-ins that are under way at a time.
 const LOGINS_AT_ONCE: usize = 4;
 
@@ -51,13 +54,22 @@ impl Aligned {
 pub(crate) async fn check_log(connection: &mut MySqlConnection) -> Result<(), Failure> {
     let mut says = named(connection, statements::LOG_VARIABLES).await?;
     says.extend(named(connection, statements::LOG_APPLIERS).await?);
-    let filters = match sqlx::raw_sql(statements::LOG_FILTERS).fetch_all(connection).await {
-        // those that are logged alone, and those that are left out
-        Ok(rows) => Some(rows.iter().map(|row| text(row, 2) + &text(row, 3)).collect()),
-        Err(error) if super::sessions::number(&error) == Some(ACCESS_DENIED) => None,
-        Err(error) => return Err(database_failure("ask for the binary log", &error)),
-    };
-    BinaryLog { says, filters }.check()
+    let told = named(connection, statements::SNAPSHOT_POINT).await?;
+    let tells = told.values().any(|value| !value.is_empty());
+    let filters = if tells { filters(connection).await? } else { None };
+    BinaryLog { says, tells, filters }.check()
+}
+
+/// The databases that are logged alone, and those that are left out; `None`: the user may not see it.
+async fn filters(connection: &mut MySqlConnection) -> Result<Option<String>, Failure> {
+    match sqlx::raw_sql(statements::LOG_FILTERS).fetch_all(connection).await {
+        Ok(rows) => {
+            let both = rows.iter().map(|row| Ok(text(row, 2)? + &text(row, 3)?));
+            both.collect::<Result<String, Failure>>().map(Some)
+        }
+        Err(error) if number(&error) == Some(ACCESS_DENIED) => Ok(None),
+        Err(error) => Err(database_failure(ASK, &error)),
+    }
 }
 
 async fn named(
@@ -65,34 +77,61 @@ async fn named(
     statement: &'static str,
 ) -> Result<BTreeMap<String, String>, Failure> {
     let rows = sqlx::raw_sql(AssertSqlSafe(statement)).fetch_all(connection).await;
-    let rows = rows.map_err(|error| database_failure("ask for the binary log", &error))?;
-    Ok(rows.iter().map(|row| (text(row, 0).to_lowercase(), text(row, 1))).collect())
+    let rows = rows.map_err(|error| database_failure(ASK, &error))?;
+    rows.iter().map(|row| Ok((text(row, 0)?.to_lowercase(), text(row, 1)?))).collect()
 }
 
-/// A text whatever the server calls its type.
-fn text(row: &MySqlRow, index: usize) -> String {
-    row.try_get_unchecked::<Option<String>, _>(index).ok().flatten().unwrap_or_default()
+/// A text whatever the server calls its type; empty for NULL.
+fn text(row: &MySqlRow, index: usize) -> Result<String, Failure> {
+    let found = row.try_get_unchecked::<Option<String>, _>(index);
+    found.map(Option::unwrap_or_default).map_err(|error| database_failure(ASK, &error))
 }
 
-/// Logs in so often, and begins all snapshots anew until they are one.
+/// When the table was made: another one in its place has another time.
+///
+/// # Errors
+/// As [`database_failure`].
+pub(crate) async fn made_at(
+    connection: &mut MySqlConnection,
+    table: &TableName,
+) -> Result<Option<String>, Failure> {
+    let asked = sqlx::query_scalar(statements::MADE_AT).bind(&table.schema).bind(&table.table);
+    let found: Option<Option<String>> = asked
+        .fetch_optional(connection)
+        .await
+        .map_err(|error| database_failure("read the catalog", &error))?;
+    Ok(found.flatten())
+}
+
+/// Logs in so often, and begins all snapshots anew until they are one. Each session then holds the table
+/// by the query `hold`, so that no other takes its place until the last range is read.
 ///
 /// # Errors
 /// See the head of this file.
-pub(crate) async fn align(login: &Login, count: usize) -> Result<(Aligned, String), Failure> {
+pub(crate) async fn align(
+    login: &Login,
+    count: usize,
+    hold: String,
+) -> Result<(Aligned, String), Failure> {
     let mut sessions: Vec<Connection> = stream::iter(0..count)
         .map(|_| Connection::open(login))
         .buffer_unordered(LOGINS_AT_ONCE)
         .try_collect()
         .await?;
     let beginning = tokio::task::spawn_blocking(move || {
-        let point = together(&mut sessions)?;
+        let point = together(&mut sessions, &hold)?;
         Ok((sessions, point))
     });
     let (sessions, point) = beginning.await.map_err(|_| broke_off())??;
     Ok((Aligned { sessions: Arc::new(Mutex::new(sessions)), count }, point))
 }
 
-fn together(connections: &mut [Connection]) -> Result<String, Failure> {
+fn together(connections: &mut [Connection], hold: &str) -> Result<String, Failure> {
+    let servers: BTreeSet<_> =
+        connections.iter().map(|session| session.server().to_owned()).collect();
+    if servers.len() > 1 {
+        return Err(never_together(connections.len()));
+    }
     let mut sessions: Vec<&mut Session> =
         connections.iter_mut().map(Connection::session).collect::<Result<_, _>>()?;
     let sessions = sessions.as_mut_slice();
@@ -109,6 +148,9 @@ fn together(connections: &mut [Connection]) -> Result<String, Failure> {
         let points: Vec<_> =
             sessions.iter_mut().map(|session| point(session)).collect::<Result<_, _>>()?;
         if let Some(point) = one_point(&points)? {
+            for session in &mut *sessions {
+                texts(session, hold)?;
+            }
             timed(sessions, None)?;
             return Ok(point.to_owned());
         }

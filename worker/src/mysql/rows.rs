@@ -66,6 +66,14 @@ impl Connection {
         self.backend.clone()
     }
 
+    /// The server that the session is one of, as it calls itself.
+    pub(super) fn server(&self) -> &str {
+        match &self.backend {
+            Backend::Mysql { server, .. } => server,
+            Backend::Postgres(_) => "",
+        }
+    }
+
     /// The session, between two ranges.
     pub(super) fn session(&mut self) -> Result<&mut Session, Failure> {
         self.session.as_mut().ok_or_else(broke_off)

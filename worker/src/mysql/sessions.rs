@@ -11,7 +11,7 @@ use worker_core::rows::{self, mysql_statements as statements};
 
 use super::relay;
 use crate::bounds::Subject;
-use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure, made, unreachable};
+use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure, made, no_room, unreachable};
 
 /// Logs in and pins the session.
 ///
@@ -199,6 +199,8 @@ pub(crate) fn server_failure(action: &str, number: u16) -> Failure {
             format!("{action}: another session holds the table exclusively"),
             "wait until it has ended, or end it",
         ),
+        // a full file or disk; no memory to sort in
+        3 | 1021 | 1038 | 1114 => no_room(action),
         1412 => Failure::transient(
             Reason::DatabaseFailed,
             format!("{action}: the table was altered after the snapshot was taken"),

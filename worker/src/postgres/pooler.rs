@@ -58,7 +58,7 @@ async fn turn(connection: &mut PgConnection) -> Result<String, Failure> {
 pub(crate) fn no_turn() -> Failure {
     Failure::transient(
         Reason::DatabaseUnreachable,
-        "the database gives us no further session: no connection of the pooler before it came free in time",
+        "the database gives us no further session: the server is too busy, or no connection of a pooler before it came free in time",
         "give the pool at least worker.parallelism + 2 connections for this database and user \
          (PgBouncer: pool_size), or let source.host and source.port lead to the server itself",
     )

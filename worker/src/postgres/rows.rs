@@ -3,10 +3,13 @@
 use crds::Reason;
 use futures::TryStreamExt as _;
 use sqlx::postgres::PgConnection;
+use worker_core::bounds::{NamePart, TableRef};
 use worker_core::error::Failure;
-use worker_core::plan::Plan;
+use worker_core::plan::{Plan, TableName};
 use worker_core::rows::{quote_table, statements};
 
+use crate::postgres::catalog::look_up;
+use crate::postgres::sessions::{begin as begin_now, commit, take_snapshot};
 use crate::rows::{CHUNK_BYTES, ChunkSender, Read};
 use crate::sessions::database_failure;
 use crate::watch::Progress;
@@ -45,13 +48,9 @@ pub(crate) async fn read(
     }
     drop(stream);
     progress.asks();
-    let attached = sqlx::query_scalar(statements::ATTACHED)
-        .bind(quote_table(plan.engine, &plan.table))
-        .bind(plan.filter.is_none())
-        .fetch_one(&mut *connection)
-        .await;
+    let attached = attached(connection, plan).await;
     progress.gets();
-    if attached.map_err(|error| database_failure("check the table's children", &error))? {
+    if attached? {
         return Err(Failure::transient(
             Reason::DatabaseFailed,
             "a partition or child was attached to the table while it was being read",
@@ -59,4 +58,44 @@ pub(crate) async fn read(
         ));
     }
     Ok(chunks.send(filling).await)
+}
+
+/// Begins a transaction of a range's own. Nobody has held the table since the plan: its columns are
+/// looked at again, for COPY sends bytes without their types.
+///
+/// # Errors
+/// A database reason.
+pub(crate) async fn begin(connection: &mut PgConnection, plan: &Plan) -> Result<(), Failure> {
+    take_snapshot(connection, &plan.table, &plan.columns).await?;
+    let part = |text: &String| NamePart { text: text.clone(), quoted: true };
+    let TableName { schema, table } = &plan.table;
+    let wanted = TableRef { schema: Some(part(schema)), table: part(table) };
+    let found = look_up(connection, &wanted).await?;
+    if plan.columns.iter().all(|column| found.columns.contains(column)) {
+        return Ok(());
+    }
+    Err(Failure::transient(
+        Reason::DatabaseFailed,
+        "the table was altered after the run was planned",
+        "the next attempt plans with its new columns",
+    ))
+}
+
+/// Whether the statement has read a table that became a child after its snapshot. What else it has
+/// locked may be a view's table, an extension's or a function's: whether it has become somebody's child
+/// is what a later transaction sees.
+async fn attached(connection: &mut PgConnection, plan: &Plan) -> Result<bool, Failure> {
+    let failed = |error| database_failure("check the table's children", &error);
+    let others: Vec<i64> = sqlx::query_scalar(statements::OTHERS)
+        .bind(quote_table(plan.engine, &plan.table))
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    if others.is_empty() {
+        return Ok(false);
+    }
+    commit(connection).await?;
+    begin_now(connection).await?;
+    let are_children = sqlx::query_scalar(statements::ARE_CHILDREN).bind(&others);
+    are_children.fetch_one(&mut *connection).await.map_err(failed)
 }

@@ -6,13 +6,14 @@ use crds::Reason;
 use crds::source::{Engine, TlsMode};
 use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgSslMode};
 use sqlx::{ConnectOptions, PgConnection};
+use worker_core::columns::Column;
 use worker_core::error::Failure;
 use worker_core::moving::Tls;
+use worker_core::plan::TableName;
 use worker_core::rows::{self, statements};
 
-use crate::bounds::Subject;
 use crate::postgres::pooler;
-use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure, made, unreachable};
+use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure, made, no_room, unreachable};
 
 /// How long the first statement of a session that reads may take: a pooler lets it wait until
 /// another range has given its connection back.
@@ -81,7 +82,7 @@ pub(crate) async fn begin(connection: &mut PgConnection) -> Result<(), Failure> 
 /// # Errors
 /// As [`database_failure`].
 pub(crate) async fn begin_snapshot(connection: &mut PgConnection) -> Result<(), Failure> {
-    run(connection, "begin a transaction", statements::BEGIN_SNAPSHOT).await?;
+    first(connection, statements::BEGIN_SNAPSHOT).await?;
     run(connection, "pin the session", statements::PIN).await
 }
 
@@ -97,8 +98,7 @@ pub(crate) async fn import(connection: &mut PgConnection, id: &str) -> Result<()
             "do not edit plan.json; start another run",
         )
     })?;
-    let begun = run(connection, "begin a transaction", statements::BEGIN_SNAPSHOT);
-    tokio::time::timeout(TURN_TIMEOUT, begun).await.unwrap_or_else(|_| Err(pooler::no_turn()))?;
+    first(connection, statements::BEGIN_SNAPSHOT).await?;
     sqlx::raw_sql(made(statement))
         .execute(&mut *connection)
         .await
@@ -112,6 +112,12 @@ pub(crate) async fn import(connection: &mut PgConnection, id: &str) -> Result<()
 /// As [`database_failure`].
 pub(crate) async fn commit(connection: &mut PgConnection) -> Result<(), Failure> {
     run(connection, "end a transaction", statements::COMMIT).await
+}
+
+/// The first statement of a session, which a pooler may let wait.
+async fn first(connection: &mut PgConnection, statement: &'static str) -> Result<(), Failure> {
+    let begun = run(connection, "begin a transaction", statement);
+    tokio::time::timeout(TURN_TIMEOUT, begun).await.unwrap_or_else(|_| Err(pooler::no_turn()))
 }
 
 async fn run(
@@ -143,16 +149,12 @@ const SNAPSHOTS_MAX: u32 = 3;
 /// snapshot is older than the lock, so it is taken anew if the table was rewritten in between.
 pub(crate) async fn take_snapshot(
     connection: &mut PgConnection,
-    subject: &Subject,
+    table: &TableName,
+    columns: &[Column],
 ) -> Result<(), Failure> {
     for _ in 0..SNAPSHOTS_MAX {
         begin_snapshot(connection).await?;
-        let hold = rows::hold_statement(
-            Engine::Postgres,
-            &subject.columns,
-            subject.table(),
-            subject.named,
-        );
+        let hold = rows::hold_statement(Engine::Postgres, columns, table, true);
         sqlx::query(made(hold))
             .fetch_optional(&mut *connection)
             .await
@@ -238,6 +240,7 @@ pub(crate) fn server_failure(action: &str, answer: &dyn sqlx::error::DatabaseErr
                 "look into the log of the pooler, and of the server",
             ),
         },
+        "53100" | "53400" => no_room(action),
         "53300" | "57P03" => unreachable(&format!(
             "{action}: the server takes no further connection now (SQLSTATE {code})"
         )),

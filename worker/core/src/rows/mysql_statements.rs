@@ -11,8 +11,9 @@ pub const PIN: [&str; 3] = [
 ];
 /// No statement is ended for its length: MySQL's word.
 pub const NO_TIMEOUT_MYSQL: &str = "SET SESSION max_execution_time = 0";
-/// No statement is ended for its length: MariaDB's word.
-pub const NO_TIMEOUT_MARIADB: &str = "SET SESSION max_statement_time = 0";
+/// No statement is ended for its length, nor a transaction that waits: MariaDB's words.
+pub const NO_TIMEOUT_MARIADB: &str = "SET SESSION max_statement_time = 0, \
+    SESSION idle_transaction_timeout = 0, SESSION idle_readonly_transaction_timeout = 0";
 /// Which server it is.
 pub const VERSION: &str = "SELECT CONVERT(VERSION() USING utf8mb4)";
 /// The session's number, and the server that it is one of.
@@ -33,7 +34,8 @@ pub const SNAPSHOT_POINT: &str = "SHOW SESSION STATUS WHERE Variable_name IN \
     ('Binlog_snapshot_file', 'Binlog_snapshot_position')";
 /// What the server says about its log: name and value.
 pub const LOG_VARIABLES: &str = "SHOW GLOBAL VARIABLES WHERE Variable_name IN ('log_bin', \
-    'log_slave_updates', 'log_replica_updates', 'gtid_slave_pos', 'wsrep_on')";
+    'log_slave_updates', 'log_replica_updates', 'gtid_slave_pos', 'wsrep_on', 'version', \
+    'binlog_order_commits')";
 /// How many threads apply another server's log: name and value.
 pub const LOG_APPLIERS: &str = "SHOW GLOBAL STATUS WHERE Variable_name = 'Slaves_running'";
 /// File, position, and the databases that are logged alone or left out; the name that all versions of
@@ -41,6 +43,10 @@ pub const LOG_APPLIERS: &str = "SHOW GLOBAL STATUS WHERE Variable_name = 'Slaves
 pub const LOG_FILTERS: &str = "SHOW MASTER STATUS";
 /// Ends a transaction.
 pub const COMMIT: &str = "COMMIT";
+
+/// When a table (`$1`, `$2`) was made, by its file: another one in its place has another time.
+pub const MADE_AT: &str = "SELECT CAST(CREATE_TIME AS CHAR) FROM information_schema.TABLES \
+    WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?";
 
 /// Whether a version text is MariaDB's.
 pub fn is_mariadb(version: &str) -> bool {
@@ -98,16 +104,22 @@ pub const NOW: &str = "SELECT CAST(UNIX_TIMESTAMP() AS SIGNED)";
 /// machine's clock.
 pub const SET_MACHINE_ZONE: &str = "SET time_zone = 'SYSTEM'";
 /// Seconds since 1970 before which nothing was written that is not committed yet, as far as the server
-/// shows it: the oldest of the transactions that have written, and of the statements under way that
-/// may be about to. NULL: there are none. Needs PROCESS.
-pub const OPEN_SINCE: &str = "SELECT CAST(UNIX_TIMESTAMP() - MAX(age) - 1 AS SIGNED) FROM \
-    (SELECT TIMESTAMPDIFF(SECOND, trx_started, NOW()) AS age FROM information_schema.INNODB_TRX \
-        WHERE trx_rows_modified > 0 \
-    UNION ALL SELECT TIME FROM information_schema.PROCESSLIST WHERE COMMAND IN ('Query', 'Execute') \
-        AND ID <> CONNECTION_ID() AND COALESCE(INFO, '') NOT REGEXP '^[[:space:]]*(select|show)') open";
+/// shows it: the oldest of the statements under way that may be about to, and of the transactions that
+/// have written (asked last: a statement that ends in between has one). NULL: there are none. Needs
+/// PROCESS. Threads of the server itself idle as `Query` in MySQL 8, without a statement. Where the zone's
+/// clock has gone back, a start is taken for the earlier of the moments that read so.
+pub const OPEN_SINCE: &str = "SELECT CAST(MIN(began) - 1 AS SIGNED) FROM \
+    (SELECT UNIX_TIMESTAMP() - TIME AS began FROM information_schema.PROCESSLIST \
+        WHERE COMMAND IN ('Query', 'Execute', 'Bulk_execute') AND ID <> CONNECTION_ID() \
+        AND USER NOT IN ('system user', 'event_scheduler') AND INFO IS NOT NULL \
+        AND INFO NOT REGEXP '^([[:space:](]|/[*]([^*]|[*][^/])*[*]/|--[^\\n]*\\n|#[^\\n]*\\n)*\
+(select|show|with|explain|describe|desc|table|values|set|use|kill)' \
+    UNION ALL SELECT LEAST(UNIX_TIMESTAMP(trx_started), \
+            UNIX_TIMESTAMP(trx_started - INTERVAL 1 HOUR) + 3600) \
+        FROM information_schema.INNODB_TRX WHERE trx_rows_modified > 0) open";
 
 /// A moment (seconds since 1970, `$1`) in the session's zone. Where that zone's clock goes back within
 /// two hours it is lower still by that jump, since the same readings will come again.
 pub const CLOCK_AT: &str = "SELECT CAST(LEAST(FROM_UNIXTIME(t.s), \
     FROM_UNIXTIME(t.s + 3600) - INTERVAL 1 HOUR, FROM_UNIXTIME(t.s + 7200) - INTERVAL 2 HOUR) \
-    AS CHAR) FROM (SELECT ? AS s) t";
+    AS CHAR) FROM (SELECT CAST(? AS SIGNED) AS s) t";

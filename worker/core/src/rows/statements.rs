@@ -56,26 +56,21 @@ pub const REWRITTEN: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_locks l 
     AND (c.oid IS NULL OR (c.relkind NOT IN ('i', 'I') AND c.relfilenode <> 0 \
         AND c.relfilenode <> coalesce(pg_catalog.pg_relation_filenode(c.oid), 0))))";
 
-/// Whether this transaction has read a table as a child of the table `$1` (quoted) that was none under
-/// its snapshot: which children a table has, by partitioning or inheritance, is looked up as of now, and
-/// `pg_inherits` is read under the snapshot. All that a query of a table locks is the table and its
-/// children; `$2` is false where the query may read others, by a function in a condition: then only
-/// partitions are told. A child that is younger than the snapshot shows no row.
-pub const ATTACHED: &str = "WITH RECURSIVE family AS (\
-        SELECT c.oid AS member, c.relkind FROM pg_catalog.pg_class c \
-        WHERE c.oid = pg_catalog.to_regclass($1) \
-        UNION SELECT i.inhrelid, c.relkind FROM pg_catalog.pg_inherits i \
-        JOIN family f ON f.member = i.inhparent JOIN pg_catalog.pg_class c ON c.oid = i.inhrelid) \
-    SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_locks l \
+/// Tables beside `$1` (quoted) that this transaction has locked and that were no child under its
+/// snapshot: `pg_inherits` is read under it, and which children a query reads is looked up as of now. A
+/// table that is younger than the snapshot shows no row, and is none of these.
+pub const OTHERS: &str = "SELECT coalesce(array_agg(l.relation::bigint), '{}') \
+    FROM pg_catalog.pg_locks l \
     JOIN pg_catalog.pg_class c ON c.oid = l.relation AND c.relkind IN ('r', 'p', 'f') \
-    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     WHERE l.locktype = 'relation' AND l.pid = pg_catalog.pg_backend_pid() AND l.granted \
     AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) \
-    AND n.nspname <> 'pg_catalog' \
-    AND ((pg_catalog.pg_partition_root(l.relation) <> l.relation \
-            AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits i WHERE i.inhrelid = l.relation)) \
-        OR ($2 AND EXISTS (SELECT 1 FROM family WHERE relkind IN ('r', 'p')) \
-            AND l.relation NOT IN (SELECT member FROM family))))";
+    AND c.relnamespace <> 'pg_catalog'::regnamespace \
+    AND l.relation IS DISTINCT FROM pg_catalog.to_regclass($1)::oid \
+    AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits i WHERE i.inhrelid = l.relation)";
+
+/// Whether any of these tables (`$1`) is a child now.
+pub const ARE_CHILDREN: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits \
+    WHERE inhrelid::bigint = ANY ($1))";
 
 /// Relations of some names (`$2`), in some schemas (`$1`) or in any of the user's.
 pub const RELATIONS: &str = "SELECT c.oid, n.nspname::text, c.relname::text \

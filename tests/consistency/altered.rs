@@ -1,0 +1,99 @@
+//! Tables that are changed between the plan and a range.
+
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use harness::{Session, wait_until};
+
+use crate::{Accounts, ROWS, RUN, SUM, in_bed};
+
+/// How long a step may take on a busy machine.
+const STEP: Duration = Duration::from_secs(30);
+
+#[test]
+fn a_table_that_is_filled_anew_while_a_range_waits_for_it_is_not_empty() -> Result<()> {
+    in_bed(async {
+        let accounts = Accounts::new("postgres", Some("perPartition"), 1).await?;
+        let mut run = accounts.source.start(accounts.command()?, Some("ready"))?;
+        run.paused().await?;
+        let mut filler = Session::open(accounts.bed, &accounts.source.database)?;
+        filler
+            .say(
+                "begin; create temp table kept as select * from accounts; truncate accounts; \
+                 insert into accounts select * from kept;",
+            )
+            .await?;
+        run.go_on()?;
+        wait_until("the range to wait", STEP, async || {
+            let waits = "select count(*) from pg_locks where not granted and \
+                relation = 'accounts'::regclass";
+            ensure!(accounts.sql(waits).await? == "1", "not yet");
+            Ok(())
+        })
+        .await?;
+        // its snapshot is older than the rows by now, and would show none
+        filler.say("commit;").await?;
+        let output = run.ended(RUN).await?;
+        ensure!(output.code == Some(0), "{}", output.stderr);
+        ensure!(accounts.published().await? == (ROWS, SUM), "{:?}", accounts.published().await?);
+        Ok(())
+    })
+}
+
+#[test]
+fn bytes_of_another_type_are_not_taken_for_those_of_the_plan() -> Result<()> {
+    in_bed(async {
+        for change in [
+            "alter table accounts alter column balance type double precision",
+            "begin; alter table accounts drop column balance; \
+             alter table accounts add column balance float8 not null default 0; commit",
+        ] {
+            let accounts = Accounts::new("postgres", Some("perPartition"), 1).await?;
+            let mut run = accounts.source.start(accounts.command()?, Some("range-start"))?;
+            run.paused().await?;
+            run.go_on()?;
+            run.paused().await?;
+            // nobody holds the table between two ranges; the one that has begun does
+            let waiting = accounts.sql(change);
+            let going = async {
+                wait_until("the change to wait", STEP, async || {
+                    let waits = "select count(*) from pg_locks where not granted and \
+                        relation = 'accounts'::regclass";
+                    ensure!(accounts.sql(waits).await? == "1", "not yet");
+                    Ok(())
+                })
+                .await?;
+                run.go_on()?;
+                run.ended(RUN).await
+            };
+            let (changed, output) = tokio::join!(waiting, going);
+            changed?;
+            let output = output?;
+            ensure!(output.code == Some(75), "{change}: {:?} {}", output.code, output.stderr);
+            ensure!(
+                output.stderr.contains("altered after the run was planned"),
+                "{}",
+                output.stderr
+            );
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn no_other_table_takes_the_place_of_one_that_is_read_at_one_instant() -> Result<()> {
+    in_bed(async {
+        let accounts = Accounts::new("mysql", Some("snapshot"), 2).await?;
+        accounts.sql("create table copied as select * from accounts where id < 10").await?;
+        let mut run = accounts.source.start(accounts.command()?, Some("ready"))?;
+        run.paused().await?;
+        let swap = "set lock_wait_timeout = 1; rename table accounts to gone, copied to accounts";
+        let refused = accounts.sql(swap).await.err().context("it was swapped amid the run")?;
+        ensure!(format!("{refused:#}").contains("Lock wait timeout"), "{refused:#}");
+        run.go_on()?;
+        let output = run.ended(RUN).await?;
+        ensure!(output.code == Some(0), "{}", output.stderr);
+        ensure!(accounts.published().await? == (ROWS, SUM), "{:?}", accounts.published().await?);
+        accounts.sql(swap).await.map(|_| ())
+    })
+}
