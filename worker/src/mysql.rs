@@ -7,6 +7,7 @@ pub(crate) mod guard;
 pub(crate) mod rows;
 pub(crate) mod sessions;
 mod framing;
+mod keepalive;
 mod authentication;
 mod login;
 mod relay;

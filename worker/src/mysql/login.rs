@@ -9,11 +9,13 @@ use mysql_common::constants::CapabilityFlags as Can;
 use mysql_common::io::ParseBuf;
 use mysql_common::packets::{AuthSwitchRequest, HandshakePacket, HandshakeResponse, SslRequest};
 use mysql_common::proto::MySerialize as _;
+use socket2::SockRef;
 use worker_core::error::Failure;
 use worker_core::moving::Tls;
 use worker_core::rows::mysql_statements as statements;
 
 use super::authentication::{Told, Way};
+use super::keepalive::keep_alive;
 use super::rows::texts;
 use super::sessions::{no_timeout, server_failure};
 use super::tls::{Secured, secure};
@@ -132,6 +134,7 @@ fn connect(login: &Login) -> Result<TcpStream, Failure> {
         match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
             Ok(socket) => {
                 socket.set_nodelay(true).map_err(|error| broken(&error))?;
+                keep_alive(&SockRef::from(&socket)).map_err(|error| broken(&error))?;
                 return Ok(socket);
             }
             Err(error) => last = Some(error),

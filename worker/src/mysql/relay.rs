@@ -6,11 +6,13 @@
 
 use std::path::PathBuf;
 
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use uuid::Uuid;
 use worker_core::error::Failure;
 
+use super::keepalive::keep_alive;
 use super::login::not_understood;
 use super::sessions::asks_for_password;
 use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure};
@@ -30,6 +32,7 @@ pub(super) async fn to(login: &Login) -> Result<PathBuf, Failure> {
     let address = (login.host.as_str(), login.port);
     let mut far = TcpStream::connect(address).await.map_err(failed)?;
     far.set_nodelay(true).map_err(failed)?;
+    keep_alive(&SockRef::from(&far)).map_err(failed)?;
     let greeting = packet(&mut far).await.map_err(failed)?;
     if greeting.len() > GREETING_BYTES_MAX {
         return Err(not_understood("the database's greeting"));
