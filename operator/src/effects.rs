@@ -43,13 +43,18 @@ pub(crate) async fn apply(
     let mut version = seen.job.metadata.resource_version.clone();
     let mut released = false;
     let mut decision = decision;
-    let mut put = false;
+    // before a word of it is written: an object that waits for a human is not to be rewritten each time
+    let foreign = foreign(context, seen, decision).await?;
+    if let Some(foreign) = &foreign {
+        decision = foreign;
+    }
+    let (mut put, mut written) = (false, false);
     let instead;
     for effect in &decision.effects {
         report::effect(context, seen, effect);
         if *effect == Effect::PutStatus {
             version = put_status(context, seen, &decision.status, version.as_deref()).await?;
-            put = true;
+            (put, written) = (true, true);
             continue;
         }
         match one(context, seen, effect, version.as_deref()).await? {
@@ -66,7 +71,8 @@ pub(crate) async fn apply(
     }
     let deleted = seen.job.metadata.deletion_timestamp.is_some();
     let changed = seen.job.status.as_ref() != Some(&decision.status);
-    if !put && changed && !(released && deleted) {
+    // what stands instead may be what stood there before, and is not any more
+    if !put && (changed || written) && !(released && deleted) {
         put_status(context, seen, &decision.status, version.as_deref()).await?;
     }
     report::notes(context, seen, &decision.notes).await;
@@ -130,6 +136,24 @@ async fn change(
         Err(error) if code(&error) == Some(404) => Ok(Applied::Done),
         Err(error) => Err(Error::cluster(action)(error)),
     }
+}
+
+/// What stands instead where somebody else's Job has the name of one that is to be made.
+async fn foreign(
+    context: &Context,
+    seen: &Observed<'_>,
+    decision: &Decision,
+) -> Result<Option<Decision>, Error> {
+    let jobs: Api<Job> = Api::namespaced(context.client.clone(), seen.namespace());
+    for effect in &decision.effects {
+        let Effect::CreateJob(job) = effect else { continue };
+        let name = job.metadata.name.as_deref().unwrap_or_default();
+        let found = jobs.get_opt(name).await.map_err(Error::cluster("get a Job"))?;
+        if found.is_some_and(|found| !is_owned_by(&found, seen.uid())) {
+            return Ok(Some(foreign_job(seen, name)));
+        }
+    }
+    Ok(None)
 }
 
 async fn create(jobs: &Api<Job>, seen: &Observed<'_>, job: &Job) -> Result<Applied, Error> {
