@@ -164,6 +164,50 @@ fn rows_without_a_watermark_follow_the_policy() -> Result<()> {
 }
 
 #[test]
+fn dates_of_the_year_0_in_a_watermark_follow_the_policy_for_null() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        for (kind, zero) in
+            [("date", "0000-00-00"), ("datetime(3)", "0000-00-00"), ("timestamp", "0000-00-00")]
+        {
+            let source = SourceFixture::mariadb(bed, "maria-zero").await?;
+            let add = async |id: u32, at: &str| {
+                let sql = format!("set sql_mode = ''; insert into t values ({id}, '{at}')");
+                bed.mariadb(&source.database, &sql).await
+            };
+            let table = format!("create table t (id int primary key, at {kind} not null)");
+            bed.mariadb(&source.database, &table).await?;
+            add(1, "2024-01-01").await?;
+            let mut job = source.job("t", "PE");
+            job["spec"]["extract"]["watermark"] =
+                json!({ "column": "at", "type": if kind == "date" { kind } else { "timestamp" } });
+            job["spec"]["extract"]["zeroDates"] = json!("null");
+            let said = source.run(&job).await?;
+            ensure!(said["rows"] == 1, "{said}");
+            // below every watermark: no window would take it
+            add(2, zero).await?;
+            let output = source.try_run(&job).await?;
+            ensure!(output.code == Some(10), "{kind}: {}", output.stderr);
+            ensure!(output.stderr.contains("a date of the year 0"), "{}", output.stderr);
+            add(3, "2024-01-02").await?;
+            job["spec"]["extract"]["watermark"]["nullPolicy"] = json!("exclude");
+            let said = source.run(&job).await?;
+            ensure!(said["rows"] == 1, "{kind}: {said}");
+            job["spec"]["extract"]["watermark"]["nullPolicy"] = json!("include");
+            let said = source.run(&job).await?;
+            ensure!(said["rows"] == 1, "{kind}: {said}");
+            job["spec"]["extract"]["reingest"] = json!(true);
+            for (policy, rows) in [("exclude", 2), ("include", 3)] {
+                job["spec"]["extract"]["watermark"]["nullPolicy"] = json!(policy);
+                let said = source.run(&job).await?;
+                ensure!(said["rows"] == rows, "{kind} {policy}: {said}");
+            }
+        }
+        Ok(())
+    })
+}
+
+#[test]
 fn an_empty_table_and_an_empty_window_are_published_as_no_files() -> Result<()> {
     let bed = Bed::shared()?;
     bed.run(async {

@@ -353,15 +353,18 @@ async fn observe(
     let column = subject.watermark(watermark)?;
     let policy = watermark.null_policy.unwrap_or_default();
     let bounded = order.mode != Mode::FE || order.low.is_some() || order.high.is_some();
-    if bounded && column.nullable && policy != NullPolicy::Exclude {
-        let engine = database.engine();
-        let statement = rows::null_statement(engine, subject.table(), &column.name, filter);
+    let engine = database.engine();
+    let may_lack = column.nullable || rows::has_zero_dates(engine, column);
+    if bounded && may_lack && policy != NullPolicy::Exclude {
+        let statement = rows::null_statement(engine, subject.table(), column, filter);
         observed.null_rows = database.exists(statement, "look for rows without watermark").await?;
     }
     if observed.null_rows && policy == NullPolicy::Fail {
+        let zero =
+            if rows::has_zero_dates(engine, column) { " or a date of the year 0" } else { "" };
         return Err(Failure::permanent(
             Reason::NullWatermarkRows,
-            format!("the table has rows whose watermark column {:?} is NULL", column.name),
+            format!("the table has rows whose watermark column {:?} is NULL{zero}", column.name),
             "fill them, or set extract.watermark.nullPolicy (in a call of the old job NULL_POLICY) to \
              include (in every window) or exclude",
         ));

@@ -23,6 +23,9 @@ use crate::watermark::Value;
 use self::ranges::range_predicate;
 pub use self::ranges::{Draw, estimate_span_statement, sample_statement};
 
+/// The first day that MySQL's calendar has.
+const FIRST_DAY: &str = "'0001-01-01'";
+
 /// An identifier, quoted.
 pub fn quote(engine: Engine, identifier: &str) -> String {
     match engine {
@@ -130,17 +133,33 @@ pub fn extremes_statement(
     }
 }
 
-/// Whether a column has a NULL in the rows that `filter` leaves.
+/// Whether a column has a row without watermark in the rows that `filter` leaves.
 pub fn null_statement(
     engine: Engine,
     table: &TableName,
-    column: &str,
+    column: &Column,
     filter: Option<&str>,
 ) -> String {
     let mut predicates = condition(filter);
-    predicates.push(format!("{} IS NULL", quote(engine, column)));
+    predicates.push(without_watermark(engine, column));
     let (table, filter) = (quote_table(engine, table), where_clause(&predicates));
     format!("SELECT EXISTS (SELECT 1 FROM {table}{filter})")
+}
+
+/// Rows of which no window is: those without a value, and MySQL's zero dates, which are below every bound.
+fn without_watermark(engine: Engine, column: &Column) -> String {
+    let name = quote(engine, &column.name);
+    if has_zero_dates(engine, column) {
+        format!("({name} IS NULL OR {name} < {FIRST_DAY})")
+    } else {
+        format!("{name} IS NULL")
+    }
+}
+
+/// Whether values may be of the year 0, which no calendar has: also where the column must not be NULL.
+pub fn has_zero_dates(engine: Engine, column: &Column) -> bool {
+    let dates = matches!(column.target, Target::Date | Target::Timestamp | Target::TimestampTz);
+    engine == Engine::Mysql && dates
 }
 
 /// A query that gives no row, and fails where the database does not understand `filter`.
@@ -235,13 +254,16 @@ fn window_predicate(plan: &Plan) -> Result<Option<String>, Failure> {
     let (low, high) = (bound(&window.low)?, bound(&window.high)?);
     let name = quote(plan.engine, &column.name);
     let at_least = low.as_ref().map(|low| format!("{name} >= {low}"));
-    let above = low.map(|low| format!("{name} > {low}"));
+    let above = low.as_ref().map(|low| format!("{name} > {low}"));
     let at_most = high.map(|high| format!("{name} <= {high}"));
+    // without a lower bound a zero date would be in the first window, and in none that follows
+    let dated = (low.is_none() && plan.mode != Mode::FE && has_zero_dates(plan.engine, column))
+        .then(|| format!("{name} >= {FIRST_DAY}"));
     let values: Vec<_> = match plan.mode {
         Mode::FE => at_least.into_iter().chain(at_most).collect(),
         // without an end there is nothing to take but rows without watermark
         Mode::PE | Mode::Reingest => match at_most {
-            Some(at_most) => above.into_iter().chain([at_most]).collect(),
+            Some(at_most) => above.into_iter().chain(dated).chain([at_most]).collect(),
             None => vec!["false".to_owned()],
         },
     };
@@ -250,7 +272,7 @@ fn window_predicate(plan: &Plan) -> Result<Option<String>, Failure> {
     }
     let values = values.join(" AND ");
     Ok(Some(match watermark.null_policy {
-        NullPolicy::Include => format!("({values} OR {name} IS NULL)"),
+        NullPolicy::Include => format!("({values} OR {})", without_watermark(plan.engine, column)),
         NullPolicy::Fail | NullPolicy::Exclude => format!("({values})"),
     }))
 }

@@ -1,7 +1,5 @@
 //! What the catalog of MySQL or MariaDB says about a table.
 
-use std::collections::BTreeSet;
-
 use crds::Reason;
 use crds::extract_job::{Extract, ZeroDates};
 use crds::source::Engine;
@@ -51,7 +49,7 @@ pub(crate) async fn look_up(
             *schema == relation.name.schema && *table == relation.name.table
         })
         .map(|(_, _, storage, ..)| storage.clone());
-    let checks = json_checks(connection, &relation.name).await;
+    let definition = definition(connection, &relation.name).await?;
     let watermark = extract.watermark.as_ref().map(|watermark| watermark.column.as_str());
     let policy = extract.zero_dates.unwrap_or_default();
     let rows = columns(connection, &relation.name).await?.into_iter().map(|row| {
@@ -63,7 +61,7 @@ pub(crate) async fn look_up(
             precision: small(precision),
             scale: small(scale),
             fraction: small(fraction),
-            checked_json: checks
+            checked_json: definition
                 .contains(&statements::json_check(&rows::quote(Engine::Mysql, &name))),
         };
         // a watermark as text would have no order
@@ -123,11 +121,18 @@ async fn columns(
     found.map_err(|error| database_failure("read the catalog", &error))
 }
 
-/// MySQL has no such columns in its catalog, and knows `json` by itself.
-async fn json_checks(connection: &mut MySqlConnection, table: &TableName) -> BTreeSet<String> {
-    let query = sqlx::query_scalar(statements::JSON_CHECKS).bind(&table.schema).bind(&table.table);
-    let found: Result<Vec<String>, _> = query.fetch_all(&mut *connection).await;
-    found.unwrap_or_default().into_iter().collect()
+/// How the table was made, with its checks: the catalog of checks is empty for who has a grant on the
+/// table alone. Empty where the user may not see it, as of a view.
+async fn definition(
+    connection: &mut MySqlConnection,
+    table: &TableName,
+) -> Result<String, Failure> {
+    let show = format!("SHOW CREATE TABLE {}", rows::quote_table(Engine::Mysql, table));
+    match sqlx::raw_sql(made(show)).fetch_optional(&mut *connection).await {
+        Ok(row) => Ok(row.and_then(|row| row.try_get_unchecked(1).ok()).unwrap_or_default()),
+        Err(error) if error.as_database_error().is_some() => Ok(String::new()),
+        Err(error) => Err(database_failure("read the catalog", &error)),
+    }
 }
 
 /// Rows (-1: unknown) and bytes of the table, by the statistics.

@@ -78,11 +78,6 @@ pub const IS_INDEXED: &str = "SELECT CAST(EXISTS (SELECT 1 FROM information_sche
     WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? AND COLUMN_NAME = ? AND SEQ_IN_INDEX = 1 \
     AND INDEX_TYPE = 'BTREE') AS SIGNED)";
 
-/// Columns of a table (`$1`, `$2`) that MariaDB checks to be JSON, as the check is written.
-pub const JSON_CHECKS: &str = "SELECT CONVERT(CHECK_CLAUSE USING utf8mb4) \
-    FROM information_schema.CHECK_CONSTRAINTS WHERE CONSTRAINT_SCHEMA = ? AND TABLE_NAME = ? \
-    AND CHECK_CLAUSE LIKE 'json\\_valid(%'";
-
 /// The check that MariaDB makes for a column of type `json`.
 pub fn json_check(quoted_column: &str) -> String {
     format!("json_valid({quoted_column})")

@@ -244,13 +244,32 @@ fn a_filter_holds_wherever_rows_are_asked_for() {
         estimate_statement(&plan).expect("estimate"),
         any_row_statement(&plan).expect("any"),
         sample_statement(&plan, &plan.columns[0], Draw::Rows(0.5), 9).expect("sample"),
-        null_statement(Engine::Postgres, &plan.table, "at", plan.filter.as_deref()),
+        null_statement(Engine::Postgres, &plan.table, &plan.columns[1], plan.filter.as_deref()),
     ] {
         assert!(statement.contains(filter), "{statement}");
     }
     let extremes =
         extremes_statement(Engine::Mysql, &plan.table, &plan.columns[0], plan.filter.as_deref());
     assert!(extremes.ends_with(" WHERE (a = 1 or b = ';')"), "{extremes}");
+}
+
+#[test]
+fn a_zero_date_of_mysql_is_a_row_without_watermark() {
+    for (low, policy, expected) in [
+        (None, NullPolicy::Exclude, "(`at` >= '0001-01-01' AND `at` <= "),
+        (None, NullPolicy::Include, " OR (`at` IS NULL OR `at` < '0001-01-01'))"),
+        (Some(LOW), NullPolicy::Exclude, "(`at` > "),
+    ] {
+        let plan = Plan { engine: Engine::Mysql, ..plan(Mode::PE, low, Some(HIGH), policy) };
+        let statement = count_statement(&plan).expect("count");
+        assert!(statement.contains(expected), "{statement}");
+        let dated = statement.contains("`at` >= '0001-01-01'");
+        assert_eq!(dated, low.is_none(), "{statement}");
+    }
+    let plan = plan(Mode::PE, None, Some(HIGH), NullPolicy::Fail);
+    let asked = |engine| null_statement(engine, &plan.table, &plan.columns[1], None);
+    assert!(asked(Engine::Mysql).contains("`at` < '0001-01-01'"));
+    assert!(!asked(Engine::Postgres).contains("0001-01-01"));
 }
 
 fn of_mysql(mut plan: Plan) -> Plan {
@@ -268,7 +287,7 @@ fn mysql_is_asked_in_its_own_words() {
         read_statement(&plan, &range).expect("a statement"),
         "SELECT `id`, `at`, CAST(`shape` AS CHAR) FROM `shop`.`odd `` name` WHERE \
          (`at` > TIMESTAMP'2023-01-31 10:00:00' AND `at` <= TIMESTAMP'2023-02-28 10:00:00.500000' \
-         OR `at` IS NULL) AND (`id` >= -5 OR `id` IS NULL)"
+         OR (`at` IS NULL OR `at` < '0001-01-01')) AND (`id` >= -5 OR `id` IS NULL)"
     );
     assert_eq!(quote(Engine::Mysql, "a`; drop table x; -- \\"), "`a``; drop table x; -- \\`");
     let narrow = column("r", 0, Target::Float32);
