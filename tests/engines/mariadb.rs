@@ -208,6 +208,28 @@ fn dates_of_the_year_0_in_a_watermark_follow_the_policy_for_null() -> Result<()>
 }
 
 #[test]
+fn sessions_are_pinned_whatever_the_server_would_have() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::mariadb(bed, "maria-pins").await?;
+        // a view tells the session that reads it
+        bed.mariadb(
+            &source.database,
+            "create function pins() returns varchar(200) no sql return concat_ws('|', @@time_zone, @@tx_read_only, \
+               @@tx_isolation, @@net_write_timeout, @@wait_timeout, @@max_statement_time, \
+               @@character_set_client, @@idle_transaction_timeout);
+             create view pinned as select 1 as id, pins() as pins, cast(timestamp'2024-07-01 12:00:00' as char) as at",
+        )
+        .await?;
+        source.run(&source.job("pinned", "FE")).await?;
+        let rows = bed.read_parquet(&source.bucket, "pinned", "select pins from t").await?;
+        let pins = "+00:00|ON|REPEATABLE-READ|86400|86400|0.000000|utf8mb4|0";
+        ensure!(rows == [json!({ "pins": pins })], "{rows:?}");
+        Ok(())
+    })
+}
+
+#[test]
 fn an_empty_table_and_an_empty_window_are_published_as_no_files() -> Result<()> {
     let bed = Bed::shared()?;
     bed.run(async {

@@ -39,6 +39,19 @@ fn what_auto_took_is_said_in_plan_manifest_and_outcome() -> Result<()> {
             .read_parquet(&source.bucket, "public.t", "select count(*) c, count(distinct n) d from t")
             .await?;
         ensure!(read == [json!({ "c": 20000, "d": 20000 })], "{read:?}");
+        // without a count there are as many as the table's size makes, here by its rows
+        bed.psql(
+            &source.database,
+            "create table s (n int primary key); insert into s select case when g <= 2400000 then g \
+             else g * 400 end from generate_series(1, 2500000) g; analyze s",
+        )
+        .await?;
+        let mut skewed = source.job("public.s", "FE");
+        skewed["spec"]["extract"]["partition"] = json!({ "strategy": "auto" });
+        let shown = bed.output(source.command("plan", &skewed)?, "", deadline).await?;
+        for part in ["partition  quantile by \"n\"", "equal strides of \"n\" would have skew", "ranges     3"] {
+            ensure!(shown.stdout.contains(part), "no {part:?} in {} {}", shown.stdout, shown.stderr);
+        }
         // who asks for no ranges is told nothing about them
         job["spec"]["extract"]["partition"] = Value::Null;
         let said = source.run(&job).await?;
