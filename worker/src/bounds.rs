@@ -32,6 +32,7 @@ use self::ranges::Divider;
 pub(crate) use self::subject::Subject;
 use crate::database::{Database, Found, Guarded};
 use crate::mysql::aligned::{self, Aligned};
+use crate::postgres::pooler;
 use crate::sessions::Login;
 use crate::watch::{self, Progress};
 
@@ -119,7 +120,9 @@ pub async fn open(
 ) -> Result<Holder, Failure> {
     let name = format!("tidemark/{}/coordinator", order.run);
     let mut database = Database::connect(login, &name).await?;
-    database.check_pooler(login, &format!("tidemark/{}/pooler", order.run)).await?;
+    if let Database::Postgres(connection) = &mut database {
+        pooler::check(connection, login, &format!("tidemark/{}/pooler", order.run)).await?;
+    }
     let backend = database.backend().await?;
     let waiting = Progress::waiting();
     tokio::select! {

@@ -66,14 +66,6 @@ impl Database {
         })
     }
 
-    /// Whether each session is one of the server's own, and a second one is to be had.
-    pub(crate) async fn check_pooler(&mut self, login: &Login, name: &str) -> Result<(), Failure> {
-        match self {
-            Self::Postgres(connection) => postgres::pooler::check(connection, login, name).await,
-            Self::Mysql(_) => Ok(()),
-        }
-    }
-
     /// The server's name for the session, by which it is watched.
     pub(crate) async fn backend(&mut self) -> Result<Backend, Failure> {
         match self {

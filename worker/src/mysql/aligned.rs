@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use crds::Reason;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use sqlx::mysql::MySqlRow;
-use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
+use sqlx::{MySqlConnection, Row as _};
 use worker_core::consistency::{BinaryLog, never_together, one_point};
 use worker_core::error::Failure;
 use worker_core::plan::TableName;
@@ -76,7 +76,7 @@ async fn named(
     connection: &mut MySqlConnection,
     statement: &'static str,
 ) -> Result<BTreeMap<String, String>, Failure> {
-    let rows = sqlx::raw_sql(AssertSqlSafe(statement)).fetch_all(connection).await;
+    let rows = sqlx::raw_sql(statement).fetch_all(connection).await;
     let rows = rows.map_err(|error| database_failure(ASK, &error))?;
     rows.iter().map(|row| Ok((text(row, 0)?.to_lowercase(), text(row, 1)?))).collect()
 }
