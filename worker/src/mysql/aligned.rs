@@ -24,6 +24,8 @@ use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure};
 const TRIES_TIMEOUT: Duration = Duration::from_secs(15);
 /// What is done when the server is asked for its log.
 const ASK: &str = "ask for the binary log";
+/// How long a session may wait for the table: the server itself gives up sooner, and says why.
+const HOLD_TIMEOUT: Duration = Duration::from_secs(45);
 /// Log-ins that are under way at a time.
 const LOGINS_AT_ONCE: usize = 4;
 
@@ -148,6 +150,7 @@ fn together(connections: &mut [Connection], hold: &str) -> Result<String, Failur
         let points: Vec<_> =
             sessions.iter_mut().map(|session| point(session)).collect::<Result<_, _>>()?;
         if let Some(point) = one_point(&points)? {
+            timed(sessions, Some(HOLD_TIMEOUT))?;
             for session in &mut *sessions {
                 texts(session, hold)?;
             }
