@@ -3,8 +3,9 @@
 K8S=$(cached kubernetes) CGROUP=$(bed_cgroup "$NAME")
 kubectl() { "$K8S/kubectl" --kubeconfig "$STATE/kubeconfig" "$@"; }
 
+start_bridge() { ip link add tm0 type bridge && ip addr add "$IP/24" dev tm0 && ip link set tm0 up; }
+
 start_containerd() {
-  ip link add tm0 type bridge && ip addr add "$IP/24" dev tm0 && ip link set tm0 up
   mkdir -p "$STATE/cni"
   cat >"$STATE/cni/10-bed.conflist" <<C
 {"cniVersion": "0.4.0", "name": "bed", "plugins": [{"type": "bridge", "bridge": "tm0",

@@ -18,7 +18,7 @@ cached() { printf '%s/%s-%s' "$CACHE" "$1" "$(cat "$BED_DIR/recipes/$1.sh" "$BED
 bed_cgroup() { printf 'tm-%s-%s\n' "$1" "$(printf %s "$STATE_ROOT" | cksum | cut -d' ' -f1)"; }
 
 # What a running bed was booted from.
-bed_hash() { find "$BED_DIR" -type f | LC_ALL=C sort | xargs cat | sha256sum | cut -c1-16; }
+bed_hash() { { find "$BED_DIR" -type f | LC_ALL=C sort | xargs cat; echo "${TIDEMARK_BED_PARTS:-}"; } | sha256sum | cut -c1-16; }
 
 say() { printf '[%4ds] %s\n' "$(($(date +%s) - ${TIDEMARK_T0:-$(date +%s)}))" "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }

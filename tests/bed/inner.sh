@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Process 1 of a bed: boots every part, then stays. Everything it starts, mounts and configures ends with it.
 # Usage: inner.sh NAME STATE, inside the namespaces that up.sh makes.
+# TIDEMARK_BED_PARTS=stores leaves the cluster out: databases, S3 and DynamoDB alone, for tests that start no pod.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 NAME=$1 STATE=$2 PKI=$2/pki
@@ -43,6 +44,17 @@ prepare_host() {
   fi
 }
 
+await_cluster() {
+  await 60 "the API server" api_is_ready && step "API server ready"
+  start_node >"$STATE/log/apply.log"
+  await 30 containerd ctr -a "$STATE/containerd.sock" version
+  ctr -a "$STATE/containerd.sock" -n k8s.io images import "$(cached pause)/image.tar" >/dev/null
+  await 60 "DNS" curl -sS -f -o /dev/null http://127.0.0.1:8181/ready
+  await 60 "the node" node_is_ready && step "node ready"
+  # A Ready node takes no pod yet: the account comes later.
+  await 60 "the default ServiceAccount" kubectl get serviceaccount default && step "ready for pods"
+}
+
 mkdir -p "$STATE/log" "$STATE/parts"
 mkdir "$STATE/tools" # the way to them for tests, which know no hashes
 ln -s "$K8S/kubectl" "$(cached helm)/helm" "$(cached python)/bin/weed" "$STATE/tools/"
@@ -50,24 +62,17 @@ ln -s "$(cached python)" "$STATE/venv"
 "$BED_DIR/pki.sh" "$STATE" >"$STATE/log/pki.log" 2>&1
 step "certificates made"
 prepare_host
-start_containerd
-start_control_plane
+start_bridge
+[ "${TIDEMARK_BED_PARTS:-}" = stores ] || { start_containerd && start_control_plane; }
 start_s3
 start_dynamodb
 start_postgres
 start_mariadb
 await 30 Postgres postgres_is_ready && step "Postgres ready"
 await 30 MariaDB mariadb_is_ready && step "MariaDB ready"
-await 60 "the API server" api_is_ready && step "API server ready"
-start_node >"$STATE/log/apply.log"
-await 30 containerd ctr -a "$STATE/containerd.sock" version
-ctr -a "$STATE/containerd.sock" -n k8s.io images import "$(cached pause)/image.tar" >/dev/null
 await 60 DynamoDB dynamodb_is_ready && step "DynamoDB ready"
 await 60 "the S3 server to take a write" s3_is_ready && step "S3 ready"
-await 60 "DNS" curl -sS -f -o /dev/null http://127.0.0.1:8181/ready
-await 60 "the node" node_is_ready && step "node ready"
-# A Ready node takes no pod yet: the account comes later.
-await 60 "the default ServiceAccount" kubectl get serviceaccount default && step "ready for pods"
+[ "${TIDEMARK_BED_PARTS:-}" = stores ] || await_cluster
 touch "$STATE/ready"
 
 # Stays, reaps whatever is orphaned in here, and says which part ended.
