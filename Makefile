@@ -69,6 +69,11 @@ sweep: install build ## kills runs of all kinds at each write of the protocol, a
 	@trap '$(BED)/down.sh test' EXIT; \
 	  TIDEMARK_SWEEP=whole cargo test --locked --workspace --test sweep -- --nocapture
 
+.PHONY: test-conditions
+test-conditions: install build ## reads each condition of extract.where under each setting that it may depend on
+	@trap '$(BED)/down.sh test' EXIT; \
+	  TIDEMARK_CONDITIONS=all cargo test --locked --workspace --test conditions
+
 .PHONY: fuzz
 fuzz: ## fuzzes the decoder of each engine (FUZZ_SECONDS=n each, 60)
 	@fuzz/run.sh $(or $(FUZZ_SECONDS),60)

@@ -58,7 +58,7 @@ fn a_full_extract_holds_every_row_with_its_type() -> Result<()> {
                  'moment', max(moment)::text, 'instant', (extract(epoch from max(instant)) * 1000000)::bigint, \
                  'yes', count(yes), 'small', sum(small), 'whole', sum(whole), 'real_', sum(real_::float8) + 0.5, \
                  'double_', sum(double_), 'free', max(free::text), 'code', max(code), 'flag', max(flag), \
-                 'ident', max(ident::text), 'doc', max(doc::text), 'docb', max(docb::text), 'addr', max(addr::text), \
+                 'ident', max(ident::text), 'doc', max(doc::text), 'docb', max(docb::text), 'addr', format('%s', max(addr)), \
                  'day_', max(day)::text, 'raw', upper(encode(max(raw::text)::bytea, 'hex'))) from types",
             )
             .await?;

@@ -31,8 +31,6 @@ enum Show {
     Ewkb,
     /// `NaN` and infinities.
     Float,
-    /// By its own text; Postgres is asked for the text that a cast makes, not for what it prints.
-    Cast,
 }
 
 impl Column {
@@ -42,7 +40,7 @@ impl Column {
             Show::Plain if self.0.starts_with("numeric(") => {
                 format!("regexp_replace({name}::varchar, '^(-?)[.]', '\\10.')")
             }
-            Show::Plain | Show::Cast => format!("{name}::varchar"),
+            Show::Plain => format!("{name}::varchar"),
             Show::Boolean => format!("case {name} when true then 't' when false then 'f' end"),
             Show::Bytes | Show::Ewkb => format!("'\\x' || lower(hex({name}))"),
             Show::Float => format!(
@@ -54,7 +52,6 @@ impl Column {
 
     fn in_postgres(&self, name: &str) -> String {
         let text = match self.1 {
-            Show::Cast => format!("{name}::text"),
             // `is distinct from` seeks an operator, and no schema is searched for one
             Show::Ewkb => {
                 return format!("public.st_asewkb({name}::public.geometry)::text");

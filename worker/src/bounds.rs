@@ -20,9 +20,10 @@ use worker_core::consistency;
 use worker_core::drift;
 use worker_core::error::Failure;
 use worker_core::fidelity;
+use worker_core::filtering::{Settings, mysql_statement};
 use worker_core::folders;
 use worker_core::partitioning::named_key;
-use worker_core::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, Shape};
+use worker_core::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, Shape, TableName};
 use worker_core::ranges::KeyRange;
 use worker_core::rows;
 use worker_core::shown;
@@ -31,7 +32,8 @@ use worker_core::window::{self, Held, Observed};
 use self::ranges::Divider;
 pub(crate) use self::subject::Subject;
 use crate::database::{Database, Found, Guarded};
-use crate::mysql::aligned::{self, Aligned};
+use crate::filtering;
+use crate::mysql::aligned::{self, Aligned, Beginning};
 use crate::postgres::pooler;
 use crate::sessions::Login;
 use crate::watch::{self, Progress};
@@ -90,10 +92,13 @@ impl Holder {
         let ranges = self.plan.ranges.len();
         if ranges > 1 {
             aligned::check_log(connection).await?;
-            let Plan { table, columns, .. } = &self.plan;
+            let Plan { table, columns, filter_settings, .. } = &self.plan;
             let made_at = aligned::made_at(connection, table).await?;
-            let hold = rows::hold_statement(Engine::Mysql, columns, table, true);
-            let (aligned, point) = aligned::align(login, sessions.clamp(1, ranges), hold).await?;
+            let first = Beginning {
+                settings: mysql_statement(filter_settings)?,
+                hold: rows::hold_statement(Engine::Mysql, columns, table, true),
+            };
+            let (aligned, point) = aligned::align(login, sessions.clamp(1, ranges), first).await?;
             if aligned::made_at(connection, table).await? != made_at {
                 return Err(altered());
             }
@@ -124,16 +129,20 @@ pub async fn open(
         pooler::check(connection, login, &format!("tidemark/{}/pooler", order.run)).await?;
     }
     let backend = database.backend().await?;
-    let waiting = Progress::waiting();
+    let settings = match &spec.extract.filter {
+        Some(_) => filtering::settings(&mut database, login).await?,
+        None => Settings::new(),
+    };
+    let (waiting, asked) = (Progress::waiting(), (spec, settings));
     tokio::select! {
-        holder = Box::pin(open_on(database, spec, order, published, pause)) => holder,
+        holder = Box::pin(open_on(database, asked, order, published, pause)) => holder,
         failure = watch::lost(login, backend, &waiting) => Err(failure),
     }
 }
 
 async fn open_on(
     mut database: Database,
-    spec: &ExtractJobSpec,
+    (spec, settings): (&ExtractJobSpec, Settings),
     order: &PlanOrder,
     published: Option<&[Column]>,
     pause: Pause<'_>,
@@ -165,7 +174,9 @@ async fn open_on(
     if database.look_up_again(&wanted, extract).await? != subject {
         return Err(altered());
     }
-    let mut plan = plan(&mut database, &subject, extract, order, found).await?;
+    let filtered = filter(&mut database, subject.table(), extract, &settings).await?;
+    let mut plan =
+        plan(&mut database, &subject, (extract, settings, filtered), order, found).await?;
     plan.shape = shape;
     sort(&mut database, &mut plan, spec.output.partition_sort.unwrap_or_default()).await?;
     plan.columns = columns;
@@ -219,18 +230,32 @@ async fn seek_guard(
     database.guard(Guarded { oid, table: subject.table(), column, watermark }, pause).await
 }
 
+/// Tries the condition. How many rows the planner thinks that it leaves.
+async fn filter(
+    database: &mut Database,
+    table: &TableName,
+    extract: &Extract,
+    settings: &Settings,
+) -> Result<Option<i64>, Failure> {
+    let Some(filter) = &extract.filter else { return Ok(None) };
+    filtering::enter(database, settings).await?;
+    filtering::check(database, table, filter).await?;
+    let rows = filtering::estimate(database, table, filter).await?;
+    filtering::leave(database, settings).await?;
+    Ok(Some(rows))
+}
+
 async fn plan(
     database: &mut Database,
     subject: &Subject,
-    extract: &Extract,
+    (extract, filter_settings, filtered_rows): (&Extract, Settings, Option<i64>),
     order: &PlanOrder,
     found: Found,
 ) -> Result<Plan, Failure> {
     let watermark = extract.watermark.as_ref();
-    if let Some(filter) = &extract.filter {
-        database.check_filter(subject.table(), filter).await?;
-    }
+    filtering::enter(database, &filter_settings).await?;
     let observed = observe(database, subject, extract, order).await?;
+    filtering::leave(database, &filter_settings).await?;
     let window = match (order.mode, watermark) {
         (Mode::PE | Mode::Reingest, Some(watermark)) => {
             window::choose(order, watermark.value_type, observed, &found.held)?
@@ -255,6 +280,8 @@ async fn plan(
         columns: subject.columns.clone(),
         watermark: watermark.map(planned).transpose()?,
         filter: extract.filter.clone(),
+        filter_settings,
+        filtered_rows,
         warnings: warnings(subject, order, &window, found.warnings),
         window,
         partition_column: None,
@@ -266,7 +293,9 @@ async fn plan(
     };
     if plan.mode == Mode::FE {
         let statement = rows::any_row_statement(&plan)?;
+        filtering::enter(database, &plan.filter_settings).await?;
         plan.window.empty = !database.exists(statement, "look for a row").await?;
+        filtering::leave(database, &plan.filter_settings).await?;
     }
     if !plan.window.empty {
         divide(database, &mut plan, subject, (extract, table_bytes)).await?;

@@ -1,6 +1,5 @@
 //! The database as planning asks it: one session, of either engine.
 
-use crds::Reason;
 use crds::extract_job::{Extract, Watermark};
 use crds::source::Engine;
 use sqlx::{Connection as _, MySqlConnection, PgConnection};
@@ -17,7 +16,7 @@ use worker_core::window::Held;
 use crate::bounds::{Pause, Subject};
 use crate::sessions::{Login, database_failure, made};
 use crate::watch::{self, Backend};
-use crate::{mysql, postgres};
+use crate::{filtering, mysql, postgres};
 
 /// The table and column that are guarded.
 #[derive(Debug, Clone, Copy)]
@@ -175,40 +174,6 @@ impl Database {
         }
     }
 
-    /// Whether the database understands `extract.where`.
-    pub(crate) async fn check_filter(
-        &mut self,
-        table: &TableName,
-        filter: &str,
-    ) -> Result<(), Failure> {
-        selection::check_filter(filter)?;
-        let statement = made(rows::filter_statement(self.engine(), table, filter));
-        let answer = match self {
-            Self::Postgres(connection) => {
-                sqlx::query(statement).execute(connection).await.map(|_| ())
-            }
-            Self::Mysql(connection) => {
-                sqlx::query(statement).execute(&mut **connection).await.map(|_| ())
-            }
-        };
-        answer.map_err(|error| {
-            let failure = database_failure("try extract.where", &error);
-            let of_the_text = matches!(
-                failure.report.reason,
-                Reason::DatabaseFailed | Reason::ColumnNotFound | Reason::TableNotFound
-            );
-            if error.as_database_error().is_none() || !of_the_text {
-                return failure;
-            }
-            Failure::permanent(
-                Reason::InvalidSpec,
-                format!("extract.where is refused: {}", failure.report.message),
-                "correct it: a condition over columns of this table, in the database's own SQL, which \
-                 is true or false of each row",
-            )
-        })
-    }
-
     /// Greatest and least value of a column, in the rows that `filter` leaves.
     pub(crate) async fn extremes(
         &mut self,
@@ -254,6 +219,7 @@ impl Database {
 
     /// Rows of a plan's window.
     pub(crate) async fn count(&mut self, plan: &Plan) -> Result<u64, Failure> {
+        filtering::enter(self, &plan.filter_settings).await?;
         let query = sqlx::query_scalar(made(rows::count_statement(plan)?));
         let rows: Result<i64, _> = match self {
             Self::Postgres(connection) => query.fetch_one(connection).await,
@@ -264,11 +230,13 @@ impl Database {
             }
         };
         let rows = rows.map_err(|error| database_failure("count rows", &error))?;
+        filtering::leave(self, &plan.filter_settings).await?;
         Ok(u64::try_from(rows).unwrap_or_default())
     }
 
     /// In how many folders the first rows of the window lie, and how many rows these are.
     pub(crate) async fn folders(&mut self, plan: &Plan, rows: u64) -> Result<(u64, u64), Failure> {
+        filtering::enter(self, &plan.filter_settings).await?;
         let query = made(rows::folders_statement(plan, rows)?);
         let found: Result<(i64, i64), _> = match self {
             Self::Postgres(connection) => {
@@ -280,6 +248,7 @@ impl Database {
         };
         let (folders, rows) =
             found.map_err(|error| database_failure("look at the folders of rows", &error))?;
+        filtering::leave(self, &plan.filter_settings).await?;
         let number = |number: i64| u64::try_from(number).unwrap_or_default();
         Ok((number(folders), number(rows)))
     }
@@ -355,6 +324,7 @@ impl Database {
         draw: Draw,
         points: u32,
     ) -> Result<Sample, Failure> {
+        filtering::enter(self, &plan.filter_settings).await?;
         let query = made(rows::sample_statement(plan, key.column, draw, points)?);
         let answer: Result<Vec<Sampled>, _> = match self {
             Self::Postgres(connection) => sqlx::query_as(query).fetch_all(connection).await,
@@ -367,6 +337,7 @@ impl Database {
             }
         };
         let answer = answer.map_err(|error| database_failure("look at the keys", &error))?;
+        filtering::leave(self, &plan.filter_settings).await?;
         let number = |number: i64| u64::try_from(number).unwrap_or_default();
         let (keys, all) = answer.first().map_or((0, 0), |row| (number(row.2), number(row.3)));
         let sorted = answer
@@ -377,10 +348,13 @@ impl Database {
 
     /// Rows of the window by the planner; -1 where its answer has no number.
     pub(crate) async fn estimate(&mut self, plan: &Plan) -> Result<i64, Failure> {
-        match self {
-            Self::Postgres(connection) => postgres::catalog::estimate(connection, plan).await,
-            Self::Mysql(connection) => mysql::catalog::estimate(connection, plan).await,
-        }
+        filtering::enter(self, &plan.filter_settings).await?;
+        let rows = match self {
+            Self::Postgres(connection) => postgres::catalog::estimate(connection, plan).await?,
+            Self::Mysql(connection) => mysql::catalog::estimate(connection, plan).await?,
+        };
+        filtering::leave(self, &plan.filter_settings).await?;
+        Ok(rows)
     }
 }
 

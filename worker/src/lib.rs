@@ -14,6 +14,7 @@ pub mod database;
 pub mod postgres;
 pub mod mysql;
 pub mod bounds;
+mod filtering;
 pub mod extract;
 pub mod flow;
 pub mod rows;

@@ -7,6 +7,7 @@ use crds::source::Engine;
 use sqlx::postgres::PgConnection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use worker_core::error::Failure;
+use worker_core::filtering::mysql_statement;
 use worker_core::plan::Plan;
 
 use crate::sessions::Login;
@@ -65,7 +66,11 @@ impl Reader {
             }
             // no session of MySQL can join a snapshot later
             Engine::Mysql if plan.snapshot.is_some() => Err(mysql::aligned::none_left()),
-            Engine::Mysql => Ok(Self::Mysql(mysql::rows::Connection::open(login).await?)),
+            Engine::Mysql => {
+                let settings = mysql_statement(&plan.filter_settings)?;
+                let connection = mysql::rows::Connection::open_under(login, settings).await?;
+                Ok(Self::Mysql(connection))
+            }
         }
     }
 

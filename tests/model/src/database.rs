@@ -64,6 +64,8 @@ pub(crate) fn plan(
         ranges: Vec::new(),
         snapshot: Some(epoch.to_string()),
         estimated_rows: 20,
+        filter_settings: Default::default(),
+        filtered_rows: None,
         warnings: Vec::new(),
     };
     if order.mode == Mode::FE {

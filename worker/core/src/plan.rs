@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::columns::Column;
+use crate::filtering::Settings;
 use crate::partitioning::Partitioning;
 use crate::ranges::KeyRange;
 
@@ -40,6 +41,12 @@ pub struct Plan {
     /// `extract.where`: the table is taken as if it had no other rows.
     #[serde(default, rename = "where", skip_serializing_if = "Option::is_none")]
     pub filter: Option<String>,
+    /// Settings of a plain session of the database user, under which `filter` is read.
+    #[serde(default, skip_serializing_if = "Settings::is_empty")]
+    pub filter_settings: Settings,
+    /// Rows of the table that `filter` leaves, by the database's own estimate, -1 where it has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filtered_rows: Option<i64>,
     /// The window.
     pub window: Window,
     /// The column that `ranges` cut, if any.

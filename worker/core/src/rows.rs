@@ -6,6 +6,7 @@
 
 mod mysql;
 pub mod mysql_statements;
+mod postgres;
 mod ranges;
 pub mod statements;
 
@@ -68,12 +69,13 @@ pub fn folders_statement(plan: &Plan, rows: u64) -> Result<String, Failure> {
     let (table, filter) =
         (quote_table(plan.engine, &plan.table), where_clause(&window_predicates(plan)?));
     let number = match plan.engine {
-        Engine::Postgres => "bigint",
+        Engine::Postgres => "pg_catalog.int8",
         Engine::Mysql => "signed",
     };
+    let own = own_prefix(plan.engine);
     Ok(format!(
-        "SELECT count(*), CAST(coalesce(sum(n), 0) AS {number}) FROM (SELECT count(*) AS n FROM \
-         (SELECT {} FROM {table}{filter} LIMIT {rows}) s GROUP BY {}) g",
+        "SELECT {own}count(*), CAST(coalesce({own}sum(n), 0) AS {number}) FROM (SELECT {own}count(*) AS n \
+         FROM (SELECT {} FROM {table}{filter} LIMIT {rows}) s GROUP BY {}) g",
         named.join(", "),
         names.join(", ")
     ))
@@ -86,11 +88,9 @@ fn folder_columns(plan: &Plan) -> Result<Vec<String>, Failure> {
         let name = quote(plan.engine, &column.name);
         Ok(match (plan.engine, column.target) {
             // rows of one folder need to lie together, in whichever order: that of bytes is quickest
-            (Engine::Postgres, Target::Text | Target::AsText) => {
-                format!("{name}::text COLLATE \"C\"")
-            }
+            (Engine::Postgres, Target::Text | Target::AsText) => postgres::ordered_text(&name),
             // xid and cid have no order of their own
-            (Engine::Postgres, _) if is_oid(column) => format!("{name}::text COLLATE \"C\""),
+            (Engine::Postgres, _) if is_oid(column) => postgres::ordered_text(&name),
             (Engine::Mysql, Target::Text | Target::AsText) => format!("CAST({name} AS BINARY)"),
             (Engine::Postgres | Engine::Mysql, _) => name,
         })
@@ -125,7 +125,10 @@ pub fn extremes_statement(
     let name = quote(engine, &column.name);
     let table = format!("{}{}", quote_table(engine, table), where_clause(&condition(filter)));
     match engine {
-        Engine::Postgres => format!("SELECT max({name})::text, min({name})::text FROM {table}"),
+        Engine::Postgres => {
+            let text = |extreme: &str| postgres::text(&format!("pg_catalog.{extreme}({name})"));
+            format!("SELECT {}, {} FROM {table}", text("max"), text("min"))
+        }
         Engine::Mysql => {
             let text = |extreme: &str| mysql::exact_text(&format!("{extreme}({name})"), column);
             format!("SELECT {}, {} FROM {table}", text("MAX"), text("MIN"))
@@ -164,8 +167,37 @@ pub fn has_zero_dates(engine: Engine, column: &Column) -> bool {
 
 /// A query that gives no row, and fails where the database does not understand `filter`.
 pub fn filter_statement(engine: Engine, table: &TableName, filter: &str) -> String {
+    format!("{} LIMIT 0", filtered_statement(engine, table, filter))
+}
+
+/// An operator of the server's own: one of the same name that a user has made is never taken.
+fn operator_of(engine: Engine, operator: &str) -> String {
+    match engine {
+        Engine::Postgres => postgres::operator(operator),
+        // MySQL has no operators of users
+        Engine::Mysql => operator.to_owned(),
+    }
+}
+
+/// What stands before the name of a function of the server's own.
+const fn own_prefix(engine: Engine) -> &'static str {
+    match engine {
+        Engine::Postgres => "pg_catalog.",
+        // a stored function of the same name is only taken where its database is named
+        Engine::Mysql => "",
+    }
+}
+
+/// The rows of the table that `filter` leaves.
+pub fn filtered_statement(engine: Engine, table: &TableName, filter: &str) -> String {
     let (table, filter) = (quote_table(engine, table), where_clause(&condition(Some(filter))));
-    format!("SELECT 1 FROM {table}{filter} LIMIT 0")
+    format!("SELECT 1 FROM {table}{filter}")
+}
+
+/// How Postgres has read `filter`: its constants as values of their types.
+pub fn filter_meaning_statement(table: &TableName, filter: &str) -> String {
+    let rows = filtered_statement(Engine::Postgres, table, filter);
+    format!("EXPLAIN (VERBOSE, COSTS OFF) {rows}")
 }
 
 /// `extract.where`, which [`crate::selection::check_filter`] has let pass: it cannot leave its
@@ -195,7 +227,7 @@ pub fn any_row_statement(plan: &Plan) -> Result<String, Failure> {
 /// # Errors
 /// As [`copy_statement`].
 pub fn count_statement(plan: &Plan) -> Result<String, Failure> {
-    Ok(format!("SELECT count(*) FROM ({}) w", window_rows(plan)?))
+    Ok(format!("SELECT {}count(*) FROM ({}) w", own_prefix(plan.engine), window_rows(plan)?))
 }
 
 /// The planner's opinion of how many rows the window has: the first line of its answer.
@@ -234,7 +266,7 @@ fn select(engine: Engine, columns: &[Column], table: &TableName, predicates: &[S
 fn output(engine: Engine, column: &Column) -> String {
     let name = quote(engine, &column.name);
     match engine {
-        Engine::Postgres if column.target == Target::AsText => format!("{name}::text"),
+        Engine::Postgres if column.target == Target::AsText => postgres::text(&name),
         Engine::Postgres => name,
         Engine::Mysql => mysql::output(name, column),
     }
@@ -253,9 +285,11 @@ fn window_predicate(plan: &Plan) -> Result<Option<String>, Failure> {
     };
     let (low, high) = (bound(&window.low)?, bound(&window.high)?);
     let name = quote(plan.engine, &column.name);
-    let at_least = low.as_ref().map(|low| format!("{name} >= {low}"));
-    let above = low.as_ref().map(|low| format!("{name} > {low}"));
-    let at_most = high.map(|high| format!("{name} <= {high}"));
+    let compared =
+        |operator, bound: &String| format!("{name} {} {bound}", operator_of(plan.engine, operator));
+    let at_least = low.as_ref().map(|low| compared(">=", low));
+    let above = low.as_ref().map(|low| compared(">", low));
+    let at_most = high.map(|high| compared("<=", &high));
     // without a lower bound a zero date would be in the first window, and in none that follows
     let dated = (low.is_none() && plan.mode != Mode::FE && has_zero_dates(plan.engine, column))
         .then(|| format!("{name} >= {FIRST_DAY}"));
@@ -316,7 +350,7 @@ pub fn literal(value: &Value, type_oid: u32) -> String {
         None => format!("{text}{zone}"),
     };
     // made of digits, signs, dots, colons, `e` and `BC` alone, so that there is nothing to escape
-    format!("'{text}'::{cast}")
+    format!("'{text}'::pg_catalog.{cast}")
 }
 
 fn contradiction(what: &str) -> Failure {

@@ -57,7 +57,13 @@ pub fn lines(plan: &Plan) -> Result<Vec<String>, Failure> {
     if let Some(filter) = &plan.filter {
         lines.push(format!("where      {filter}"));
     }
+    for (name, value) in &plan.filter_settings {
+        lines.push(format!("  read under {name} = {value}"));
+    }
     lines.push(format!("rows       {} in the table, estimated", plan.estimated_rows));
+    if let Some(rows) = plan.filtered_rows {
+        lines.push(format!("           {rows} of them with extract.where, estimated"));
+    }
     let FidelityCounts { exact, widened, string, lossy } = fidelity::counts(&plan.columns);
     let kept = format!("{exact} exact, {widened} widened, {string} string, {lossy} lossy");
     lines.push(format!("columns    {}: {kept}", plan.columns.len()));

@@ -17,6 +17,7 @@ use worker_core::window;
 
 use super::Subject;
 use crate::database::Database;
+use crate::filtering;
 
 /// Blocks that are looked at for each range: the rows of a block often have neighbouring keys, so
 /// that its rows tell hardly more than one.
@@ -205,7 +206,9 @@ impl Divider<'_> {
             (Some(least), Some(greatest)) => Some((least, greatest)),
             (least, greatest) => {
                 let filter = plan.filter.as_deref();
+                filtering::enter(database, &plan.filter_settings).await?;
                 let (max, min) = database.extremes(&plan.table, key.column, filter).await?;
+                filtering::leave(database, &plan.filter_settings).await?;
                 let read = |text: Option<String>| text.and_then(|text| key.key_type.value(&text));
                 least.or_else(|| read(min)).zip(greatest.or_else(|| read(max)))
             }

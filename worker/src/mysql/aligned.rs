@@ -106,14 +106,14 @@ pub(crate) async fn made_at(
 }
 
 /// Logs in so often, and begins all snapshots anew until they are one. Each session then holds the table
-/// by the query `hold`, so that no other takes its place until the last range is read.
+/// by the query of `first`, so that no other takes its place until the last range is read.
 ///
 /// # Errors
 /// See the head of this file.
 pub(crate) async fn align(
     login: &Login,
     count: usize,
-    hold: String,
+    first: Beginning,
 ) -> Result<(Aligned, String), Failure> {
     let mut sessions: Vec<Connection> = stream::iter(0..count)
         .map(|_| Connection::open(login))
@@ -121,14 +121,23 @@ pub(crate) async fn align(
         .try_collect()
         .await?;
     let beginning = tokio::task::spawn_blocking(move || {
-        let point = together(&mut sessions, &hold)?;
+        let point = together(&mut sessions, &first)?;
         Ok((sessions, point))
     });
     let (sessions, point) = beginning.await.map_err(|_| broke_off())??;
     Ok((Aligned { sessions: Arc::new(Mutex::new(sessions)), count }, point))
 }
 
-fn together(connections: &mut [Connection], hold: &str) -> Result<String, Failure> {
+/// What each session is asked first.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    /// The settings that a condition is read under; `None` where there is none.
+    pub(crate) settings: Option<String>,
+    /// The query that holds the table.
+    pub(crate) hold: String,
+}
+
+fn together(connections: &mut [Connection], first: &Beginning) -> Result<String, Failure> {
     let servers: BTreeSet<_> =
         connections.iter().map(|session| session.server().to_owned()).collect();
     if servers.len() > 1 {
@@ -138,6 +147,9 @@ fn together(connections: &mut [Connection], hold: &str) -> Result<String, Failur
         connections.iter_mut().map(Connection::session).collect::<Result<_, _>>()?;
     let sessions = sessions.as_mut_slice();
     timed(sessions, Some(CONNECT_TIMEOUT))?;
+    if let Some(settings) = &first.settings {
+        sessions.iter_mut().try_for_each(|session| session.query(settings))?;
+    }
     let end = Instant::now() + TRIES_TIMEOUT;
     loop {
         // all are asked before any is heard: as few commits as can be come in between
@@ -152,7 +164,7 @@ fn together(connections: &mut [Connection], hold: &str) -> Result<String, Failur
         if let Some(point) = one_point(&points)? {
             timed(sessions, Some(HOLD_TIMEOUT))?;
             for session in &mut *sessions {
-                texts(session, hold)?;
+                texts(session, &first.hold)?;
             }
             timed(sessions, None)?;
             return Ok(point.to_owned());

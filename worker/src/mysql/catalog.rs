@@ -235,6 +235,32 @@ fn told(
     }
 }
 
+/// Rows that a query gives by the planner: those that it reads, and the share of them that its condition
+/// leaves. -1 where its answer has no number.
+pub(crate) async fn filtered_rows(
+    connection: &mut MySqlConnection,
+    query: String,
+) -> Result<i64, Failure> {
+    const ACTION: &str = "estimate the rows of extract.where";
+    let version: String = sqlx::query_scalar(statements::VERSION)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|error| database_failure(ACTION, &error))?;
+    // MySQL says the share always, and has not the word
+    let explain = if statements::is_mariadb(&version) { "EXPLAIN EXTENDED" } else { "EXPLAIN" };
+    let statement = made(format!("{explain} {query}"));
+    let answer = told(ACTION, sqlx::query(statement).fetch_all(&mut *connection).await)?;
+    let Some(answer) = answer else { return Ok(-1) };
+    let percent = answer.first().and_then(|row| row.try_get::<Option<f64>, _>("filtered").ok());
+    let percent = percent.flatten().unwrap_or(100.0);
+    #[expect(clippy::cast_precision_loss, clippy::cast_possible_truncation, reason = "an estimate")]
+    let rows = |read: i64| (read as f64 * percent / 100.0).ceil() as i64;
+    Ok(match opinion(&answer) {
+        read @ 0.. => rows(read),
+        unknown => unknown,
+    })
+}
+
 fn opinion(answer: &[MySqlRow]) -> i64 {
     let rows = answer.first().and_then(|row| {
         let signed = row.try_get::<Option<i64>, _>("rows").ok().flatten();

@@ -34,6 +34,8 @@ const ERROR: u8 = 0xFF;
 pub(super) const QUERY: u8 = 3;
 /// `utf8mb4_general_ci`, until the session is pinned.
 const CHARSET: u8 = 45;
+/// Where a client's answer to the greeting has the number of its collation.
+const COLLATION_AT: usize = 8;
 /// Longest answer that is read whole: a column's description has a few hundred bytes.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Steps of a log-in: two switches, and a key to be asked for.
@@ -87,6 +89,22 @@ pub(super) struct Session {
 /// # Errors
 /// A database reason.
 pub(super) fn open(login: &Login) -> Result<(Session, Backend), Failure> {
+    let (mut session, version) = unpinned(login, CHARSET)?;
+    for statement in statements::PIN {
+        session.query(statement)?;
+    }
+    session.query(no_timeout(&version))?;
+    let backend = session.backend()?;
+    session.socket().set_read_timeout(None).map_err(|error| broken(&error))?;
+    Ok((session, backend))
+}
+
+/// Connects and logs in, with everything as the server gives it, and the collation that is asked for by
+/// its number; the server's version too. Blocks.
+///
+/// # Errors
+/// A database reason.
+pub(super) fn unpinned(login: &Login, collation: u8) -> Result<(Session, String), Failure> {
     let socket = connect(login)?;
     socket.set_read_timeout(Some(CONNECT_TIMEOUT)).map_err(|error| broken(&error))?;
     let mut session = Session { stream: Stream::Plain(socket), number: 0 };
@@ -112,18 +130,12 @@ pub(super) fn open(login: &Login) -> Result<(Session, Backend), Failure> {
     if wants_tls {
         can |= Can::CLIENT_SSL;
         let mut request = Vec::new();
-        SslRequest::new(can, u32::MAX >> 8, CHARSET).serialize(&mut request);
+        SslRequest::new(can, u32::MAX >> 8, collation).serialize(&mut request);
         session.send(&request)?;
         session = session.secured(login)?;
     }
-    session.log_in(login, &greeting, can)?;
-    for statement in statements::PIN {
-        session.query(statement)?;
-    }
-    session.query(no_timeout(&greeting.server_version_str()))?;
-    let backend = session.backend()?;
-    session.socket().set_read_timeout(None).map_err(|error| broken(&error))?;
-    Ok((session, backend))
+    session.log_in(login, &greeting, (can, collation))?;
+    Ok((session, greeting.server_version_str().into_owned()))
 }
 
 fn connect(login: &Login) -> Result<TcpStream, Failure> {
@@ -193,7 +205,7 @@ impl Session {
         &mut self,
         login: &Login,
         greeting: &HandshakePacket<'_>,
-        can: Can,
+        (can, collation): (Can, u8),
     ) -> Result<(), Failure> {
         let mut nonce = greeting.nonce();
         let password = login.password.reveal().as_bytes();
@@ -212,6 +224,9 @@ impl Session {
         );
         let mut bytes = Vec::new();
         response.serialize(&mut bytes);
+        if let Some(byte) = bytes.get_mut(COLLATION_AT) {
+            *byte = collation;
+        }
         self.send(&bytes)?;
         for _ in 0..STEPS_MAX {
             let answer = self.receive()?;

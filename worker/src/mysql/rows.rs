@@ -55,8 +55,21 @@ impl Connection {
     /// # Errors
     /// A database reason.
     pub async fn open(login: &Login) -> Result<Self, Failure> {
+        Self::open_under(login, None).await
+    }
+
+    /// Logs in, and runs the statement that sets what a condition is read under.
+    ///
+    /// # Errors
+    /// A database reason.
+    pub async fn open_under(login: &Login, settings: Option<String>) -> Result<Self, Failure> {
         let login = Login { password: login.password().await?, ..login.clone() };
-        let opened = tokio::task::spawn_blocking(move || login::open(&login)).await;
+        let opened = tokio::task::spawn_blocking(move || {
+            let (mut session, backend) = login::open(&login)?;
+            settings.map_or(Ok(()), |settings| session.query(&settings))?;
+            Ok((session, backend))
+        });
+        let opened = opened.await;
         let (session, backend) = opened.map_err(|_| broke_off())??;
         Ok(Self { session: Some(session), backend })
     }

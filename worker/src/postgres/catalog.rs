@@ -135,7 +135,15 @@ pub(crate) async fn statistics(
 
 /// Rows of the window by the planner; -1 where its answer has no number.
 pub(crate) async fn estimate(connection: &mut PgConnection, plan: &Plan) -> Result<i64, Failure> {
-    let query = sqlx::query_scalar(made(rows::estimate_statement(plan)?));
+    explained_rows(connection, rows::estimate_statement(plan)?).await
+}
+
+/// Rows of an EXPLAIN; -1 where its answer has no number.
+pub(crate) async fn explained_rows(
+    connection: &mut PgConnection,
+    statement: String,
+) -> Result<i64, Failure> {
+    let query = sqlx::query_scalar(made(statement));
     let lines: Vec<String> = query
         .fetch_all(&mut *connection)
         .await

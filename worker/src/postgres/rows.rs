@@ -8,6 +8,7 @@ use worker_core::error::Failure;
 use worker_core::plan::{Plan, TableName};
 use worker_core::rows::{quote_table, statements};
 
+use crate::filtering::{enter_here, leave_here};
 use crate::postgres::catalog::look_up;
 use crate::postgres::sessions::{begin as begin_now, commit, take_snapshot};
 use crate::rows::{CHUNK_BYTES, ChunkSender, Read};
@@ -27,6 +28,7 @@ pub(crate) async fn read(
     chunks: ChunkSender,
     progress: &Progress,
 ) -> Result<Read, Failure> {
+    enter_here(connection, &plan.filter_settings).await?;
     progress.asks();
     let stream = connection.copy_out_raw(statement).await;
     progress.gets();
@@ -47,6 +49,7 @@ pub(crate) async fn read(
         filling.extend_from_slice(&bytes);
     }
     drop(stream);
+    leave_here(connection, &plan.filter_settings).await?;
     progress.asks();
     let attached = attached(connection, plan).await;
     progress.gets();

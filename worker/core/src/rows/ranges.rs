@@ -3,7 +3,8 @@
 use crds::source::Engine;
 
 use super::{
-    contradiction, mysql, quote, quote_table, typed_literal, where_clause, window_predicates,
+    contradiction, mysql, operator_of, own_prefix, postgres, quote, quote_table, typed_literal,
+    where_clause, window_predicates,
 };
 use crate::columns::Column;
 use crate::error::Failure;
@@ -39,10 +40,12 @@ pub(super) fn range_predicate(plan: &Plan, range: &KeyRange) -> Result<Option<St
 fn span(engine: Engine, column: &Column, range: &KeyRange) -> Result<String, Failure> {
     let (key, key_type) = key_expression(engine, column)?;
     let side = |text: &Option<String>, operator| {
-        text.as_deref()
-            .map(|text| key_literal(engine, key_type, text, column))
-            .transpose()
-            .map(|literal| literal.map(|literal| format!("{key} {operator} {literal}")))
+        text.as_deref().map(|text| key_literal(engine, key_type, text, column)).transpose().map(
+            |literal| {
+                let operator = operator_of(engine, operator);
+                literal.map(|literal| format!("{key} {operator} {literal}"))
+            },
+        )
     };
     let sides: Vec<_> = side(&range.from, ">=")?.into_iter().chain(side(&range.to, "<")?).collect();
     let keys = sides.join(" AND ");
@@ -68,7 +71,7 @@ fn key_expression(engine: Engine, column: &Column) -> Result<(String, KeyType), 
     let name = quote(engine, &column.name);
     let expression = match key_type {
         // an order of the type's own may need operators of a schema that is not searched
-        KeyType::AsText => format!("({name}::text COLLATE pg_catalog.\"C\")"),
+        KeyType::AsText => format!("({})", postgres::ordered_text(&name)),
         _ => name,
     };
     Ok((expression, key_type))
@@ -88,7 +91,7 @@ fn key_literal(
     let text = key_type.canonical(text).ok_or_else(bad)?;
     match (engine, key_type) {
         // of hexadecimal digits and dashes alone
-        (Engine::Postgres, KeyType::Uuid) => Ok(format!("'{text}'::uuid")),
+        (Engine::Postgres, KeyType::Uuid) => Ok(format!("'{text}'::pg_catalog.uuid")),
         (Engine::Mysql, KeyType::Uuid) => Ok(format!("'{text}'")),
         (Engine::Postgres, _) if text.contains('\0') => Err(bad()),
         // says the same whatever standard_conforming_strings is
@@ -117,9 +120,11 @@ fn hash_class(plan: &Plan, class: u32, classes: u32) -> Result<String, Failure> 
     Ok(match plan.engine {
         Engine::Postgres => {
             let names: Vec<_> = names.collect();
+            let (and, modulo, equals) =
+                (postgres::operator("&"), postgres::operator("%"), postgres::operator("="));
             format!(
-                "((pg_catalog.hashtextextended(ROW({})::text COLLATE pg_catalog.\"C\", 0) \
-                 & 9223372036854775807) % {classes} = {class})",
+                "(((pg_catalog.hashtextextended(pg_catalog.concat(ROW({})) COLLATE pg_catalog.\"C\", 0) \
+                 {and} 9223372036854775807) {modulo} {classes}) {equals} {class})",
                 names.join(", ")
             )
         }
@@ -135,9 +140,10 @@ fn block_span(engine: Engine, first: u32, end: Option<u32>) -> Result<String, Fa
     if engine == Engine::Mysql {
         return Err(contradiction("blocks of a table that has none"));
     }
-    let from = format!("ctid >= '({first},0)'::pg_catalog.tid");
+    let (least, below) = (postgres::operator(">="), postgres::operator("<"));
+    let from = format!("ctid {least} '({first},0)'::pg_catalog.tid");
     Ok(match end {
-        Some(end) => format!("({from} AND ctid < '({end},0)'::pg_catalog.tid)"),
+        Some(end) => format!("({from} AND ctid {below} '({end},0)'::pg_catalog.tid)"),
         None => format!("({from})"),
     })
 }
@@ -178,32 +184,50 @@ pub fn sample_statement(
     match (draw, engine) {
         (Draw::All, _) => {}
         (Draw::Blocks(percent), _) => {
-            from = format!("{from} TABLESAMPLE SYSTEM ({percent:.6})");
+            from = format!("{from} TABLESAMPLE pg_catalog.system ({percent:.6})");
         }
-        (Draw::Rows(share), Engine::Postgres) => predicates.push(format!("random() < {share:.9}")),
+        (Draw::Rows(share), Engine::Postgres) => {
+            let below = postgres::operator("<");
+            predicates.push(format!("pg_catalog.random() {below} {share:.9}"));
+        }
         (Draw::Rows(share), Engine::Mysql) => predicates.push(format!("RAND() < {share:.9}")),
     }
     let filter = where_clause(&predicates);
     let (divide, int, text) = match engine {
-        Engine::Postgres => ("/", "int8", "k::text".to_owned()),
+        Engine::Postgres => ("/", "pg_catalog.int8", postgres::text("k")),
         Engine::Mysql => ("DIV", "SIGNED", mysql::exact_text("k", column)),
     };
+    let own = own_prefix(engine);
+    let operator = |operator| operator_of(engine, operator);
     let number = |expression: &str| format!("CAST({expression} AS {int})");
-    let greater = "COALESCE(LAG(k) OVER (ORDER BY place) < k, TRUE)";
+    let greater = format!("COALESCE({own}lag(k) OVER (ORDER BY place) {} k, TRUE)", operator("<"));
     let greater = match engine {
-        Engine::Postgres => greater.to_owned(),
-        Engine::Mysql => number(greater),
+        Engine::Postgres => greater,
+        Engine::Mysql => number(&greater),
     };
+    // no key at all has no place, and would divide by zero
+    let step = |place: &str| {
+        let (times, divide) = (operator("*"), operator(divide));
+        format!(
+            "(({place} {times} {points}) {divide} CASE WHEN total {} 0 THEN total END)",
+            operator(">")
+        )
+    };
+    let short = format!("{own}octet_length({text}) {} {CUT_BYTES_MAX}", operator("<="));
     Ok(format!(
-        "SELECT CASE WHEN OCTET_LENGTH({text}) <= {CUT_BYTES_MAX} THEN {text} END, {}, {}, {}, {greater} \
-         FROM (SELECT k, RANK() OVER (ORDER BY k IS NULL, k) AS lowest, \
-         ROW_NUMBER() OVER (ORDER BY k IS NULL, k) AS place, COUNT(k) OVER () AS total, \
-         COUNT(*) OVER () AS whole FROM (SELECT {key} AS k FROM {from}{filter}) s) r \
-         WHERE place = 1 OR place = total OR (place < total AND \
-         (place - 1) * {points} {divide} NULLIF(total, 0) <> place * {points} {divide} NULLIF(total, 0)) \
+        "SELECT CASE WHEN {short} THEN {text} END, {}, {}, {}, {greater} \
+         FROM (SELECT k, {own}rank() OVER (ORDER BY k IS NULL, k) AS lowest, \
+         {own}row_number() OVER (ORDER BY k IS NULL, k) AS place, {own}count(k) OVER () AS total, \
+         {own}count(*) OVER () AS whole FROM (SELECT {key} AS k FROM {from}{filter}) s) r \
+         WHERE place {equals} 1 OR place {equals} total OR (place {} total AND {} {} {}) \
          ORDER BY place",
         number("lowest"),
         number("total"),
         number("whole"),
+        operator("<"),
+        step(&format!("(place {} 1)", operator("-"))),
+        operator("<>"),
+        step("place"),
+        equals = operator("="),
     ))
 }

@@ -20,6 +20,24 @@ pub const PIN: &str = "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, M
 /// on the disk; for this transaction.
 pub const KEEP_ORDER: &str = "SET LOCAL synchronize_seqscans = off";
 
+/// What some settings (`$1`) are in a plain session of the database user: what a session begins with,
+/// whatever was pinned since.
+pub const PLAIN_SETTINGS: &str = "SELECT name, reset_val FROM pg_catalog.pg_settings \
+    WHERE name OPERATOR(pg_catalog.=) ANY ($1)";
+
+/// Sets settings (`$1`) to values (`$2`) for this transaction.
+pub const SET_LOCAL: &str = "SELECT pg_catalog.set_config(s.name, s.value, true) \
+    FROM ROWS FROM (pg_catalog.unnest($1), pg_catalog.unnest($2)) AS s (name, value)";
+
+/// The setting that says in which order day, month and year of a date are read, and its values: the last
+/// one is the pinned one. Dates are printed alike under all of them.
+pub const DATE_ORDERS: (&str, [&str; 3]) = ("DateStyle", ["ISO, DMY", "ISO, YMD", "ISO, MDY"]);
+
+/// The setting that says how money is read and printed, and its pinned value.
+pub const MONEY: (&str, &str) = ("lc_monetary", "C");
+/// Lets it be what it is in a plain session.
+pub const MONEY_PLAIN: &str = "SET LOCAL lc_monetary TO DEFAULT";
+
 /// Takes over a snapshot; must be the first statement that could take one. The id is checked to
 /// be of hexadecimal digits and dashes, since this statement takes no parameters.
 pub fn import_snapshot(id: &str) -> Option<String> {

@@ -29,6 +29,8 @@ fn plan(columns: Vec<Column>, ranges: Vec<KeyRange>) -> Plan {
         ranges,
         snapshot: None,
         estimated_rows: -1,
+        filter_settings: Default::default(),
+        filtered_rows: None,
         warnings: Vec::new(),
         shape: Shape::default(),
     }
@@ -54,8 +56,7 @@ fn shown_of(columns: Vec<Column>, ranges: Vec<KeyRange>) -> Vec<String> {
 fn a_narrow_table_is_shown_column_by_column() {
     let lines = shown_of(kinds(60), cuts(40));
     let line = "  c2                             type 869                       \
-                STRING, as text          string   Parquet has no such type; always with the length \
-                of the netmask";
+                STRING, as text          string   Parquet has no such type";
     assert!(lines.iter().any(|found| found == line), "{}", lines.join("\n"));
     for i in 0..60 {
         assert!(lines.iter().any(|line| line.starts_with(&format!("  c{i} "))), "c{i}");
@@ -118,4 +119,20 @@ fn few_names_are_all_named() {
     assert_eq!(few::<String>(&[]), "");
     assert_eq!(few(&names(9)), "0, 1, 2, 3, 4, 5, 6, 7, 8");
     assert_eq!(few(&names(10)), "0, 1, 2, 3, 4, 5, 6, 7 and 2 more");
+}
+
+#[test]
+fn a_condition_is_shown_with_its_settings_and_the_rows_that_it_leaves() {
+    let mut plan = plan(kinds(2), cuts(1));
+    plan.filter = Some("c0 > 1".to_owned());
+    plan.filter_settings = [("search_path".to_owned(), "public".to_owned())].into();
+    plan.filtered_rows = Some(7);
+    let lines = lines(&plan).expect("lines");
+    for line in [
+        "where      c0 > 1",
+        "  read under search_path = public",
+        "           7 of them with extract.where, estimated",
+    ] {
+        assert!(lines.iter().any(|found| found == line), "{line}: {}", lines.join("\n"));
+    }
 }

@@ -297,6 +297,8 @@ impl Stores {
             ranges: vec![range(None, Some("10")), range(Some("10"), None)],
             snapshot: Some("s".to_owned()),
             estimated_rows: 20,
+            filter_settings: Default::default(),
+            filtered_rows: None,
             warnings: Vec::new(),
             shape: Shape::default(),
         }

@@ -1,0 +1,223 @@
+//! Casts, operators, functions, types and search paths of a user's own.
+
+use super::*;
+
+/// A table with a column of many types that are written as text, each with a cast of a user's to text.
+const TYPES: &str = "create type comp as (a int, b text); create type mood as enum ('sad', 'ok'); \
+    create type span as range (subtype = int4); create domain short as comp; \
+    create table t (id int primary key, c comp, cs comp[], m mood, r span, ip inet, b bit(3), i interval, \
+        n numeric, p point, x xml, d short, mo money); \
+    insert into t values \
+        (1, row(1, 'x,y'), array[row(1, 'x,y')::comp], 'ok', '[1,4)', '10.0.0.1', b'101', '1 day', 1.50, '(1,2)', \
+            '<a/>', row(3, 'z')::comp, 1), \
+        (2, row(null, null), null, null, null, null, null, null, null, null, null, null, null); \
+    insert into t (id) values (3)";
+
+/// Casts that lie, to text and implicit where it may be.
+const CASTS: &str = "create function liar(comp) returns text language sql as $$ select 'comp:1' $$; \
+    create function liar(mood) returns text language sql as $$ select 'mood:1' $$; \
+    create function liar(span) returns text language sql as $$ select 'span:1' $$; \
+    create function liar(comp[]) returns text language sql as $$ select 'comps:1' $$; \
+    create function liar(point) returns text language sql as $$ select 'point:1' $$; \
+    create function liar(interval) returns text language sql as $$ select 'interval:1' $$; \
+    create function liar(numeric) returns text language sql as $$ select 'numeric:1' $$; \
+    create cast (comp as text) with function liar(comp) as implicit; \
+    create cast (mood as text) with function liar(mood) as implicit; \
+    create cast (span as text) with function liar(span) as implicit; \
+    create cast (comp[] as text) with function liar(comp[]) as assignment; \
+    create cast (point as text) with function liar(point) as assignment; \
+    create cast (interval as text) with function liar(interval) as assignment; \
+    create cast (numeric as text) with function liar(numeric) as assignment";
+
+const COLUMNS: [&str; 12] = ["c", "cs", "m", "r", "ip", "b", "i", "n", "p", "x", "d", "mo"];
+
+#[test]
+fn text_of_a_value_comes_from_the_output_function_of_its_type() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::new(bed, "casts").await?;
+        bed.psql(&source.database, TYPES).await?;
+        // psql prints by output functions alone
+        let mut expected = Vec::new();
+        for column in COLUMNS {
+            let sql = format!(
+                "\\pset null NULL\nset timezone to 'UTC'; select {column} from t order by id"
+            );
+            expected.push(
+                bed.psql(&source.database, &sql).await?.replace("Null display is \"NULL\".\n", ""),
+            );
+        }
+        for casts in ["", CASTS] {
+            bed.psql(&source.database, casts).await?;
+            source.run(&source.job("public.t", "FE")).await?;
+            for (column, expected) in COLUMNS.iter().zip(&expected) {
+                let found: Vec<String> = published(&source, "public.t", column)
+                    .await?
+                    .iter()
+                    .map(|value| value.as_str().unwrap_or("NULL").to_owned())
+                    .collect();
+                ensure!(found.join("\n") == *expected, "{column}: {found:?}, not {expected:?}");
+            }
+        }
+        for (strategy, column) in
+            [("quantile", "c"), ("quantile", "m"), ("hash", "cs"), ("hash", "p")]
+        {
+            let mut job = source.job("public.t", "FE");
+            job["spec"]["extract"]["partition"] =
+                json!({ "strategy": strategy, "column": column, "count": 3 });
+            let said = source.run(&job).await?;
+            ensure!(said["rows"] == 3, "{strategy} {column}: {said}");
+        }
+        let mut job = source.job("public.t", "FE");
+        job["spec"]["output"]["partitionBy"] = json!(["m"]);
+        let said = source.run(&job).await?;
+        ensure!(said["rows"] == 3, "{said}");
+        Ok(())
+    })
+}
+
+/// Operators, functions, aggregates, types and tables of the names that our statements use, in a schema that
+/// is searched before the server's own. Each answers wrongly, or fails.
+fn hostile() -> String {
+    let mut sql = "create schema evil; grant usage on schema evil to public; \
+        create function evil.no(anyelement, anyelement) returns bool language sql as 'select false'; \
+        create function evil.never() returns int language plpgsql as $$ begin raise 'taken'; end $$; "
+        .to_owned();
+    let of = |name: &str, left: &str, right: &str| {
+        format!(
+            "create function evil.{name}_{left}_{right}({left}, {right}) returns bool \
+             language sql as 'select false'; "
+        )
+    };
+    let operators = [
+        ("=", "eq"),
+        ("<>", "ne"),
+        ("<", "lt"),
+        (">", "gt"),
+        ("<=", "le"),
+        (">=", "ge"),
+        ("~", "re"),
+        ("!~", "nre"),
+    ];
+    let types = [
+        "int4",
+        "int8",
+        "text",
+        "name",
+        "timestamp",
+        "timestamptz",
+        "numeric",
+        "oid",
+        "bool",
+        "tid",
+        "uuid",
+        "char",
+    ];
+    for left in types {
+        for (operator, name) in operators {
+            let quoted = if left == "char" { "\"char\"" } else { left };
+            sql += &of(name, quoted, quoted)
+                .replace(&format!("{name}_{quoted}_{quoted}"), &format!("{name}_{left}"));
+            sql += &format!(
+                "create operator evil.{operator} (leftarg = {quoted}, rightarg = {quoted}, function = evil.{name}_{left}); "
+            );
+        }
+    }
+    for (left, right) in [("int4", "int8"), ("int8", "int4")] {
+        for (operator, name) in operators.into_iter().take(6) {
+            sql += &of(name, left, right);
+            sql += &format!(
+                "create operator evil.{operator} (leftarg = {left}, rightarg = {right}, function = evil.{name}_{left}_{right}); "
+            );
+        }
+    }
+    for arithmetic in ["+", "-", "*", "/", "%", "&"] {
+        sql += &format!(
+            "create function evil.\"a{arithmetic}\"(int8, int8) returns int8 language sql as 'select 0::int8'; \
+             create operator evil.{arithmetic} (leftarg = int8, rightarg = int8, function = evil.\"a{arithmetic}\"); \
+             create function evil.\"b{arithmetic}\"(int8, int4) returns int8 language sql as 'select 0::int8'; \
+             create operator evil.{arithmetic} (leftarg = int8, rightarg = int4, function = evil.\"b{arithmetic}\"); "
+        );
+    }
+    for (name, arguments, returns, body) in [
+        ("concat", "variadic \"any\"", "", ""),
+        ("random", "", "float8", "select 2.0::float8"),
+        ("octet_length", "text", "int", "select 1000000"),
+        ("current_setting", "text", "text", "select ''1''::text"),
+        ("lower", "text", "text", "select ''taken''::text"),
+        ("substr", "text, int", "text", "select ''taken''::text"),
+        ("length", "text", "int", "select 0"),
+        ("split_part", "text, text, int", "text", "select ''taken''::text"),
+        ("quote_literal", "text", "text", "select ''taken''::text"),
+        ("statement_timestamp", "", "timestamptz", "select ''infinity''::timestamptz"),
+        ("unnest", "anyarray", "setof anyelement", "select $1[1] where false"),
+    ] {
+        if !returns.is_empty() {
+            sql += &format!(
+                "create function evil.{name}({arguments}) returns {returns} language sql as '{body}'; "
+            );
+        }
+    }
+    sql += "create function evil.first(int8, anyelement) returns int8 language sql as 'select 0::int8'; \
+        create aggregate evil.max(int4) (sfunc = evil.mx, stype = int4, initcond = '-1'); "
+        .replace("evil.mx", "pg_catalog.int4larger")
+        .as_str();
+    sql += "create aggregate evil.count(\"any\") (sfunc = pg_catalog.int8inc_any, stype = int8, initcond = '1000'); \
+        create domain evil.int8 as pg_catalog.int4; create domain evil.text as pg_catalog.int4; \
+        create domain evil.timestamp as pg_catalog.int4; create domain evil.timestamptz as pg_catalog.int4; \
+        create domain evil.numeric as pg_catalog.int4; create domain evil.date as pg_catalog.int4; \
+        create domain evil.uuid as pg_catalog.int4; create domain evil.oid as pg_catalog.int4; \
+        create domain evil.regclass as pg_catalog.int4; create domain evil.interval as pg_catalog.int4; ";
+    sql
+}
+
+/// With a condition the user's own path holds for the statement: all that is ours says its schema.
+#[test]
+fn objects_on_the_users_path_change_nothing_that_is_read() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let table = "create table t (id int primary key, at timestamptz not null default now(), u uuid, c point, \
+                name text); \
+            insert into t select i, '2024-01-01'::timestamptz + make_interval(days => i), \
+                ('00000000-0000-0000-0000-' || lpad(i::text, 12, '0'))::uuid, point(i, i), 'n' || i \
+            from generate_series(1, 3000) i; analyze t";
+        let source = with_role(bed, "hostile", table).await?;
+        bed.psql(&source.database, &hostile()).await?;
+        let role = &source.database;
+        let sql = format!("alter role {role} set search_path = evil, pg_catalog, public");
+        bed.psql(&source.database, &sql).await?;
+        let taken = as_role(&source, "select 1 where 1::int4 operator(pg_catalog.=) 1 and not 2 = 2").await?;
+        ensure!(taken == "1", "the user's own operators are taken in its session: {taken:?}");
+        for partition in [
+            Value::Null,
+            json!({ "column": "id", "count": 3 }),
+            json!({ "column": "id", "count": 3, "strategy": "quantile" }),
+            json!({ "column": "at", "count": 3, "strategy": "quantile" }),
+            json!({ "column": "u", "count": 3, "strategy": "quantile" }),
+            json!({ "column": "name", "count": 3, "strategy": "quantile" }),
+            json!({ "column": "id", "count": 3, "strategy": "hash" }),
+            json!({ "count": 3, "strategy": "ctid" }),
+            json!({ "count": 3, "strategy": "auto" }),
+        ] {
+            for kind in ["FE", "PE"] {
+                if kind == "PE" && partition["strategy"] == "ctid" {
+                    continue;
+                }
+                let mut job = filtered(&source, "name is not null");
+                job["metadata"]["name"] = json!("t");
+                job["spec"]["extract"]["type"] = json!(kind);
+                job["spec"]["extract"]["partition"] = partition.clone();
+                let uri = format!("s3://{}/{}-{kind}", source.bucket, harness::unique("u"));
+                job["spec"]["output"]["uri"] = json!(uri);
+                job["spec"]["tracking"]["key"] = json!(harness::unique("key"));
+                job["spec"]["extract"]["watermark"] =
+                    json!({ "column": "at", "type": "timestamp", "stampedBy": "database" });
+                let said = source.run(&job).await?;
+                ensure!(said["rows"] == 3000, "{kind} {partition}: {said}");
+                let counted = command(&source, "verify --source", &job).await?;
+                ensure!(counted.code == Some(0), "{} {}", counted.stdout, counted.stderr);
+            }
+        }
+        Ok(())
+    })
+}

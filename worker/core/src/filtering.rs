@@ -1,0 +1,228 @@
+//! In: what a plain session of the database user has set. Out: the settings under which `extract.where`
+//! is read, so that it means what it means to that user. Bound: a few settings. Fails: `InvalidSpec`
+//! where a setting would change what else the statement returns.
+//!
+//! The time zone is none of them: it is UTC in every session.
+
+use std::collections::BTreeMap;
+
+use crds::Reason;
+use crds::source::Engine;
+
+use crate::error::Failure;
+
+/// Values of settings by name.
+pub type Settings = BTreeMap<String, String>;
+
+/// What a condition's setting is good for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// The user's own value holds while the condition is read; every other statement is read under this one.
+    Adopt(&'static str),
+    /// The value that every session of ours has; another one changes how values are printed too.
+    Equal(&'static str),
+}
+
+/// Settings of Postgres that say what a condition means. Those that are adopted print no value otherwise.
+/// Source: chapters "Client Connection Defaults" and "Version and Platform Compatibility" of its manual.
+const POSTGRES: &[(&str, Use)] = &[
+    ("search_path", Use::Adopt("")),
+    ("default_text_search_config", Use::Adopt("pg_catalog.simple")),
+    ("transform_null_equals", Use::Adopt("off")),
+    ("array_nulls", Use::Adopt("on")),
+    ("xmloption", Use::Adopt("content")),
+    ("timezone_abbreviations", Use::Adopt("Default")),
+    ("lc_time", Use::Adopt("C")),
+    ("lc_numeric", Use::Adopt("C")),
+    ("pg_trgm.similarity_threshold", Use::Adopt("0.3")),
+    ("pg_trgm.word_similarity_threshold", Use::Adopt("0.6")),
+    ("pg_trgm.strict_word_similarity_threshold", Use::Adopt("0.5")),
+    ("IntervalStyle", Use::Equal("postgres")),
+    ("bytea_output", Use::Equal("hex")),
+    ("extra_float_digits", Use::Equal("1")),
+    ("xmlbinary", Use::Equal("base64")),
+];
+
+/// Settings of MySQL and MariaDB that say what a condition means. Their own statements read alike under all.
+const MYSQL: &[(&str, Use)] = &[
+    ("sql_mode", Use::Adopt("")),
+    ("collation_connection", Use::Adopt("")),
+    ("old_mode", Use::Adopt("")),
+    ("character_set_collations", Use::Adopt("")),
+    ("default_week_format", Use::Equal("0")),
+    ("div_precision_increment", Use::Equal("4")),
+    ("lc_time_names", Use::Equal("en_US")),
+    ("sql_auto_is_null", Use::Equal("0")),
+    ("default_regex_flags", Use::Equal("")),
+    ("block_encryption_mode", Use::Equal("aes-128-ecb")),
+];
+
+/// Modes of MySQL that change values or the type of a literal, so that no statement may have them.
+const MODES_REFUSED: &[&str] = &["PAD_CHAR_TO_FULL_LENGTH", "ORACLE"];
+
+/// Character set of all that is sent and received.
+const CHARSET: &str = "utf8mb4";
+
+fn table(engine: Engine) -> &'static [(&'static str, Use)] {
+    match engine {
+        Engine::Postgres => POSTGRES,
+        Engine::Mysql => MYSQL,
+    }
+}
+
+/// The settings that are asked for.
+pub fn names(engine: Engine) -> Vec<&'static str> {
+    table(engine).iter().map(|(name, _)| *name).collect()
+}
+
+/// The settings under which a condition is read, from those of a plain session.
+///
+/// # Errors
+/// `InvalidSpec`, with the setting's name.
+pub fn adopt(engine: Engine, plain: &Settings) -> Result<Settings, Failure> {
+    let mut adopted = Settings::new();
+    for (name, how) in table(engine) {
+        // a setting that the server does not have means nothing to it
+        let Some(value) = plain.get(*name) else { continue };
+        match how {
+            Use::Adopt(_) => {
+                check(name, value)?;
+                adopted.insert((*name).to_owned(), value.clone());
+            }
+            Use::Equal(ours) if value == ours => {}
+            Use::Equal(ours) => return Err(differs(name, ours)),
+        }
+    }
+    Ok(adopted)
+}
+
+fn check(name: &str, value: &str) -> Result<(), Failure> {
+    match name {
+        "sql_mode" => {
+            let refused = value.split(',').find(|mode| MODES_REFUSED.contains(mode));
+            refused.map_or(Ok(()), |mode| Err(refusal(&format!("sql_mode has {mode}"))))
+        }
+        // text would arrive in another character set than it is read in
+        "collation_connection" if value.split('_').next() != Some(CHARSET) => {
+            Err(refusal("collation_connection is of a character set other than utf8mb4"))
+        }
+        _ => Ok(()),
+    }
+}
+
+fn differs(name: &str, ours: &str) -> Failure {
+    refusal(&format!("{name} is not {ours:?}"))
+}
+
+fn refusal(what: &str) -> Failure {
+    Failure::permanent(
+        Reason::InvalidSpec,
+        format!(
+            "extract.where cannot be read as in a plain session of the database user: {what}, which would \
+             change the values that are read"
+        ),
+        "Set it back for the database user, or create a view with the condition and set extract.table to it.",
+    )
+}
+
+/// A condition that reads a literal by a setting that the user's sessions may have otherwise.
+pub fn ambiguous(setting: &str) -> Failure {
+    Failure::permanent(
+        Reason::InvalidSpec,
+        format!("extract.where holds a literal whose meaning depends on the setting {setting}"),
+        "Write dates as year-month-day, for example '2024-02-01', and amounts of money as numeric.",
+    )
+}
+
+/// The values that the adopted ones of these settings have while no condition is read.
+pub fn pinned(engine: Engine, adopted: &Settings) -> Settings {
+    let pinned = table(engine).iter().filter_map(|(name, how)| match how {
+        Use::Adopt(ours) if adopted.contains_key(*name) => {
+            Some(((*name).to_owned(), (*ours).to_owned()))
+        }
+        Use::Adopt(_) | Use::Equal(_) => None,
+    });
+    pinned.collect()
+}
+
+/// The statement that puts a session of MySQL under these settings; `None` where there are none.
+///
+/// # Errors
+/// `InvalidSpec` where the plan was edited.
+pub fn mysql_statement(settings: &Settings) -> Result<Option<String>, Failure> {
+    let plain = |text: &str| {
+        text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_,=".contains(&byte))
+    };
+    let assignments = settings.iter().map(|(name, value)| {
+        // of letters, digits, commas, underscores and `=` alone, so that there is nothing to escape
+        if !plain(name) || !plain(value) {
+            return Err(Failure::permanent(
+                Reason::InvalidSpec,
+                "the plan has a setting that is not one of the server's",
+                "Do not edit plan.json; start another run.",
+            ));
+        }
+        Ok(format!("SESSION {name} = '{value}'"))
+    });
+    let assignments = assignments.collect::<Result<Vec<_>, Failure>>()?;
+    Ok((!assignments.is_empty()).then(|| format!("SET {}", assignments.join(", "))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(values: &[(&str, &str)]) -> Settings {
+        values.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn a_setting_that_prints_no_value_is_adopted() {
+        let plain = settings(&[
+            ("search_path", "\"$user\", public"),
+            ("bytea_output", "hex"),
+            ("transform_null_equals", "on"),
+            ("work_mem", "4096"),
+        ]);
+        let adopted = adopt(Engine::Postgres, &plain).expect("adopted");
+        let wanted =
+            settings(&[("search_path", "\"$user\", public"), ("transform_null_equals", "on")]);
+        assert_eq!(adopted, wanted);
+    }
+
+    #[test]
+    fn a_setting_that_prints_values_otherwise_is_refused_by_name() {
+        let cases = POSTGRES.iter().map(|case| (Engine::Postgres, case));
+        for (engine, (name, how)) in cases.chain(MYSQL.iter().map(|case| (Engine::Mysql, case))) {
+            let Use::Equal(ours) = how else { continue };
+            assert!(adopt(engine, &settings(&[(name, ours)])).is_ok(), "{name}");
+            let failure = adopt(engine, &settings(&[(name, "other")])).expect_err(name);
+            assert!(failure.report.message.contains(name), "{failure}");
+        }
+        for (name, value, word) in [
+            ("sql_mode", "STRICT_TRANS_TABLES,PAD_CHAR_TO_FULL_LENGTH", "PAD_CHAR_TO_FULL_LENGTH"),
+            ("sql_mode", "PIPES_AS_CONCAT,ANSI_QUOTES,ORACLE", "ORACLE"),
+            ("collation_connection", "latin1_german2_ci", "collation_connection"),
+        ] {
+            let failure = adopt(Engine::Mysql, &settings(&[(name, value)])).expect_err(name);
+            assert!(failure.report.message.contains(word), "{failure}");
+        }
+    }
+
+    #[test]
+    fn mysql_is_put_under_settings_by_literals() {
+        let both = settings(&[
+            ("sql_mode", "ANSI_QUOTES,PIPES_AS_CONCAT"),
+            ("collation_connection", "utf8mb4_bin"),
+        ]);
+        let statement = mysql_statement(&both).expect("a statement").expect("settings");
+        assert_eq!(
+            statement,
+            "SET SESSION collation_connection = 'utf8mb4_bin', SESSION sql_mode = 'ANSI_QUOTES,PIPES_AS_CONCAT'"
+        );
+        assert!(
+            mysql_statement(&settings(&[("sql_mode", "', SESSION sql_log_bin = '0")])).is_err()
+        );
+        assert_eq!(mysql_statement(&Settings::new()).expect("nothing"), None);
+    }
+}

@@ -1,0 +1,19 @@
+//! What is said otherwise in Postgres' SQL: names of the server's own objects go with their schema, so
+//! that no object of a user with the same name is taken, whatever `search_path` is.
+
+/// An operator of the server's own. It binds more tightly than the usual comparisons do: what stands at
+/// its sides needs parentheses where it is not a name, a literal or a call.
+pub(super) fn operator(operator: &str) -> String {
+    format!("OPERATOR(pg_catalog.{operator})")
+}
+
+/// An expression as text, by the output function of its type. A cast would take one that a user has
+/// defined. `concat` makes an empty text of NULL; a row whose fields are all NULL is distinct from it.
+pub(super) fn text(expression: &str) -> String {
+    format!("CASE WHEN {expression} IS DISTINCT FROM NULL THEN pg_catalog.concat({expression}) END")
+}
+
+/// The same in the order of its bytes.
+pub(super) fn ordered_text(expression: &str) -> String {
+    format!("({}) COLLATE pg_catalog.\"C\"", text(expression))
+}
