@@ -190,7 +190,7 @@ pub struct Process {
 /// Durations of the protocol.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct DurationFlags {
-    /// Seconds that a claim lasts unless renewed.
+    /// Seconds that a claim lasts unless renewed; more than twice --renew-seconds.
     #[arg(long, global = true, env = "TIDEMARK_LEASE_SECONDS", default_value_t = 600)]
     pub lease_seconds: i64,
     /// Seconds between renewals.
@@ -208,6 +208,10 @@ pub struct DurationFlags {
     /// Seconds that one request to S3 or DynamoDB may take before it is sent again.
     #[arg(long, global = true, env = "TIDEMARK_ATTEMPT_SECONDS", default_value_t = 120)]
     pub attempt_seconds: u64,
+    /// Seconds that one request to DynamoDB may take before it is sent again; at most
+    /// --attempt-seconds and half of --lease-seconds count.
+    #[arg(long, global = true, env = "TIDEMARK_TRACKING_ATTEMPT_SECONDS", default_value_t = 5)]
+    pub tracking_attempt_seconds: u64,
     /// Milliseconds, at most, before a request that failed is sent again for the first time; then
     /// twice as long each time.
     #[arg(long, global = true, env = "TIDEMARK_RETRY_MS", default_value_t = 1000)]

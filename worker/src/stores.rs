@@ -33,13 +33,19 @@ pub struct SecretDirs<'a> {
 pub struct Requests {
     /// One attempt takes no longer.
     pub attempt: Duration,
+    /// One attempt at DynamoDB takes no longer: a claim must be renewed while it lasts.
+    pub tracking_attempt: Duration,
     /// Before the second attempt, at most; twice as long before each further one.
     pub pause: Duration,
 }
 
 impl Default for Requests {
     fn default() -> Self {
-        Self { attempt: Duration::from_mins(2), pause: Duration::from_secs(1) }
+        Self {
+            attempt: Duration::from_mins(2),
+            tracking_attempt: Duration::from_secs(5),
+            pause: Duration::from_secs(1),
+        }
     }
 }
 
@@ -73,7 +79,8 @@ pub async fn connect(
     if let Some(key) = &spec.output.kms_key_id {
         s3 = s3.interceptor(Encryption::new(key.clone()));
     }
-    let table = shared(tracking.region.as_deref(), dirs.tracking, "tracking", requests).await?;
+    let quick = Requests { attempt: requests.tracking_attempt, ..requests };
+    let table = shared(tracking.region.as_deref(), dirs.tracking, "tracking", quick).await?;
     let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(&table);
     if let Some(endpoint) = &tracking.endpoint {
         dynamodb = dynamodb.endpoint_url(endpoint);
