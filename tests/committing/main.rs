@@ -2,6 +2,7 @@
 //! of the bucket, chains of manifests that somebody has edited, and file lists of any length.
 
 mod time_outs;
+mod rings;
 
 use std::time::Duration;
 
