@@ -3,6 +3,7 @@
 
 mod time_outs;
 mod rings;
+mod locks;
 
 use std::time::Duration;
 

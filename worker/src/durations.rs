@@ -65,6 +65,7 @@ impl TryFrom<DurationFlags> for Durations {
             requests: Requests {
                 attempt,
                 tracking_attempt: tracking.min(attempt).min(Duration::from_secs(lease) / 2),
+                checksum: flags.checksum,
                 pause: Duration::from_millis(flags.retry_ms),
             },
             silence: Duration::from_secs(flags.silence_seconds.max(1)),

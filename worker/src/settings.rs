@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use crds::task;
 use worker_core::commits::GRACE_SECONDS;
 
+use crate::checksums::Checksum;
+
 /// Extracts one table to Parquet on S3, one window at a time, each published once.
 #[derive(Debug, Parser)]
 #[command(name = "tidemark", version)]
@@ -212,6 +214,9 @@ pub struct DurationFlags {
     /// --attempt-seconds and half of --lease-seconds count.
     #[arg(long, global = true, env = "TIDEMARK_TRACKING_ATTEMPT_SECONDS", default_value_t = 5)]
     pub tracking_attempt_seconds: u64,
+    /// Checksum that is sent with the bytes of an object.
+    #[arg(long, global = true, env = "TIDEMARK_CHECKSUM", value_enum, default_value = "crc64nvme")]
+    pub checksum: Checksum,
     /// Milliseconds, at most, before a request that failed is sent again for the first time; then
     /// twice as long each time.
     #[arg(long, global = true, env = "TIDEMARK_RETRY_MS", default_value_t = 1000)]

@@ -14,6 +14,7 @@ use crds::extract_job::ExtractJobSpec;
 use crds::task::TaskTracking;
 use worker_core::error::Failure;
 
+use crate::checksums::{Checksum, Checksums};
 use crate::encryption::Encryption;
 
 /// How often the SDK itself repeats a request that was throttled or met a 5xx.
@@ -35,6 +36,8 @@ pub struct Requests {
     pub attempt: Duration,
     /// One attempt at DynamoDB takes no longer: a claim must be renewed while it lasts.
     pub tracking_attempt: Duration,
+    /// Sent with the bytes of an object.
+    pub checksum: Checksum,
     /// Before the second attempt, at most; twice as long before each further one.
     pub pause: Duration,
 }
@@ -44,6 +47,7 @@ impl Default for Requests {
         Self {
             attempt: Duration::from_mins(2),
             tracking_attempt: Duration::from_secs(5),
+            checksum: Checksum::default(),
             pause: Duration::from_secs(1),
         }
     }
@@ -71,7 +75,11 @@ pub async fn connect(
     let output = shared(spec.output.region.as_deref(), dirs.output, "output", requests).await?;
     let mut s3 = aws_sdk_s3::config::Builder::from(&output)
         .force_path_style(spec.output.path_style.unwrap_or(spec.output.endpoint.is_some()))
-        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
+        .request_checksum_calculation(match requests.checksum {
+            Checksum::Off => RequestChecksumCalculation::WhenRequired,
+            Checksum::Crc64Nvme | Checksum::Sha256 => RequestChecksumCalculation::WhenSupported,
+        })
+        .interceptor(Checksums(requests.checksum));
     // where the manifest names none, the SDK's own variables hold
     if let Some(endpoint) = &spec.output.endpoint {
         s3 = s3.endpoint_url(endpoint);
