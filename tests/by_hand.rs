@@ -116,7 +116,8 @@ fn a_decided_run_whose_upload_is_gone_waits_for_a_humans_word() -> Result<()> {
         let mut command = source.command("run", &job)?;
         command
             .env("TIDEMARK_TEST_PAUSE", format!("after-decide={}", gate.display()))
-            .env("TIDEMARK_LEASE_SECONDS", "2");
+            .env("TIDEMARK_LEASE_SECONDS", "3")
+            .env("TIDEMARK_RENEW_SECONDS", "1");
         let mut child = command.stderr(std::process::Stdio::null()).spawn()?;
         wait_until("the pause", STEP, async || {
             ensure!(gate.exists(), "not reached");

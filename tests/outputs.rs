@@ -157,13 +157,15 @@ fn rows_go_into_folders_by_their_values() -> Result<()> {
         job["spec"]["output"]["partitionBy"] = json!(["region"]);
         job["spec"]["output"]["runFolder"] = json!("time");
         let mut command = source.command("run", &job)?;
-        command.env("TIDEMARK_LEASE_SECONDS", "2").env("TIDEMARK_GRACE_SECONDS", "0");
+        command.env("TIDEMARK_LEASE_SECONDS", "3")
+            .env("TIDEMARK_RENEW_SECONDS", "1").env("TIDEMARK_GRACE_SECONDS", "0");
         let mut process = source.start(command, Some("before-record"))?;
         process.paused().await?;
         process.die().await?;
         ensure!(source.open_uploads().await? == 4, "{} uploads", source.open_uploads().await?);
         let mut command = source.command("run", &job)?;
-        command.env("TIDEMARK_LEASE_SECONDS", "2").env("TIDEMARK_GRACE_SECONDS", "0");
+        command.env("TIDEMARK_LEASE_SECONDS", "3")
+            .env("TIDEMARK_RENEW_SECONDS", "1").env("TIDEMARK_GRACE_SECONDS", "0");
         let said = source.start(command, None)?.ended(std::time::Duration::from_mins(1)).await?;
         ensure!(said.code == Some(0), "{}", said.stderr);
         ensure!(source.open_uploads().await? == 0, "{} uploads", source.open_uploads().await?);

@@ -138,11 +138,17 @@ impl Bench {
 /// Durations that a test can wait for.
 fn short(command: &mut tokio::process::Command) {
     command
-        .env("TIDEMARK_LEASE_SECONDS", "2")
+        .env("TIDEMARK_LEASE_SECONDS", "3")
+            .env("TIDEMARK_RENEW_SECONDS", "1")
         .env("TIDEMARK_GRACE_SECONDS", "0")
         .env("TIDEMARK_RETRY_MS", "10")
         .env("TIDEMARK_ATTEMPT_SECONDS", "2")
         .env("TIDEMARK_SILENCE_SECONDS", "1");
+}
+
+/// A lease that no test lives to see renewed.
+fn unrenewed(command: &mut tokio::process::Command) {
+    command.env("TIDEMARK_LEASE_SECONDS", "600").env("TIDEMARK_RENEW_SECONDS", "180");
 }
 
 /// What a run that published has printed.

@@ -23,7 +23,7 @@ impl Run {
         let task = bench.source.task(&bench.job, name, 1);
         let mut command = bench.source.pod("coordinate", &task)?;
         short(&mut command);
-        command.env("TIDEMARK_LEASE_SECONDS", "600");
+        crate::unrenewed(&mut command);
         let coordinator = bench.source.start(command, None)?;
         let id = wait_until("the run", RUN, async || {
             let item = bench.item().await?;

@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use harness::{Calls, Fault, Gate, Output};
 use serde_json::{Value, json};
 
-use crate::{Bench, RUN, TABLE, in_bed, printed, refused, short};
+use crate::{Bench, RUN, TABLE, in_bed, printed, refused, short, unrenewed};
 
 /// Writes of an incremental run: CLAIM, PIN, DECIDE, Y, CLEAR.
 const WRITES: u32 = 5;
@@ -23,7 +23,10 @@ fn t42_of_32_processes_that_claim_at_once_one_wins() -> Result<()> {
         let mut planners = Vec::new();
         for _ in 0..32 {
             let mut command = bench.command("run --no-wait")?;
-            command.env("TIDEMARK_LEASE_SECONDS", "600").env("TIDEMARK_ATTEMPT_SECONDS", "60");
+            unrenewed(&mut command);
+            command
+                .env("TIDEMARK_ATTEMPT_SECONDS", "60")
+                .env("TIDEMARK_TRACKING_ATTEMPT_SECONDS", "60");
             planners.push(bench.source.start(command, None)?);
         }
         all.came(32, RUN).await?;
@@ -97,7 +100,11 @@ fn t44_a_write_whose_reply_was_lost_is_known_as_our_own_after_its_token_expired(
             bench.dynamodb.on("TransactWriteItems", Calls::Nth(write), Fault::NewToken);
             let before = bench.dynamodb.asked("TransactWriteItems").len();
             bench.grow(10).await?;
-            let said = bench.publishes().await.with_context(|| format!("write {write}"))?;
+            let mut command = bench.command("run")?;
+            // a renewal would be a write more
+            unrenewed(&mut command);
+            let output = bench.source.start(command, None)?.ended(RUN).await?;
+            let said = printed(&output).with_context(|| format!("write {write}"))?;
             ensure!(said["watermark"] == json!(bench.rows.to_string()), "{said}");
             let sent = bench.dynamodb.asked("TransactWriteItems").split_off(before);
             let refused = sent.iter().filter(|sent| sent.status == Some(400)).count();

@@ -5,6 +5,7 @@
 //! one operation, and what went through is asserted afterwards. `Host` header and body pass untouched,
 //! so that signatures hold.
 
+mod checksums;
 mod forward;
 mod operations;
 mod rules;
@@ -76,6 +77,7 @@ struct Shared {
     speaks: Speaks,
     rules: Mutex<Vec<Rule>>,
     log: Mutex<Vec<Asked>>,
+    checks: Mutex<Option<checksums::Checks>>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -90,7 +92,12 @@ impl Proxy {
     pub async fn start(speaks: Speaks) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("bind a proxy")?;
         let address = listener.local_addr()?;
-        let shared = Arc::new(Shared { speaks, rules: Mutex::default(), log: Mutex::default() });
+        let shared = Arc::new(Shared {
+            speaks,
+            rules: Mutex::default(),
+            log: Mutex::default(),
+            checks: Mutex::default(),
+        });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Ok(Self { address, shared, accepting })
     }
@@ -108,6 +115,17 @@ impl Proxy {
     /// As [`Self::on`], for those alone whose path (S3) or body (DynamoDB) has this text in it.
     pub fn on_some(&self, operation: &str, holds: &str, call: Calls, fault: Fault) {
         lock(&self.shared.rules).push(Rule::new(operation, holds, call, fault));
+    }
+
+    /// From now on refuses bytes of an object that come without a checksum that fits them, as S3 does
+    /// for a bucket that locks its objects.
+    pub fn demand_checksums(&self) {
+        *lock(&self.shared.checks) = Some(checksums::Checks::default());
+    }
+
+    /// How many times bytes came with a checksum that fits them.
+    pub fn checked(&self) -> usize {
+        lock(&self.shared.checks).as_ref().map_or(0, |checks| checks.taken)
     }
 
     /// Forgets all rules: everything passes.

@@ -331,7 +331,8 @@ impl Release {
         let pointer = read(format!("{table}/_tidemark/current.json")).await?;
         let mut runs = std::collections::BTreeSet::new();
         let mut next = pointer["run"].as_str().map(String::from);
-        while let Some(run) = next {
+        let mut walked = std::collections::BTreeSet::new();
+        while let Some(run) = next.filter(|run| walked.insert(run.clone())) {
             let manifest = read(format!("{table}/_tidemark/{run}/manifest.json")).await?;
             let replaced = manifest["replaces"].as_array().context("replaces")?;
             runs.extend(replaced.iter().filter_map(|run| run.as_str().map(String::from)));

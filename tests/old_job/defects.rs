@@ -91,7 +91,8 @@ fn old_job_3_the_earlier_extract_stays_until_the_new_one_is_whole() -> Result<()
         let mut command = source.call(&words, &variables)?;
         command
             .env("TIDEMARK_TEST_PAUSE", format!("before-record={}", gate.display()))
-            .env("TIDEMARK_LEASE_SECONDS", "3");
+            .env("TIDEMARK_LEASE_SECONDS", "3")
+            .env("TIDEMARK_RENEW_SECONDS", "1");
         let mut child = command.stderr(std::process::Stdio::null()).spawn()?;
         at_gate(&gate).await?;
         let count = "select count(*) n from t";

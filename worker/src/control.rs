@@ -5,7 +5,7 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
+use aws_sdk_s3::types::{CompletedMultipartUpload, ObjectLockEnabled, ObjectLockLegalHoldStatus};
 use bytes::Bytes;
 use crds::{Reason, RunId};
 use futures::stream::{self, StreamExt, TryStreamExt};
@@ -18,6 +18,7 @@ use worker_core::objects::Prefix;
 use worker_core::plan::CONTROL_VERSION;
 use worker_core::records::TaskRecord;
 
+use crate::checksums;
 use crate::objects::storage_failure;
 
 mod uploads;
@@ -145,9 +146,9 @@ impl Control {
     /// # Errors
     /// As [`storage_failure`].
     pub async fn complete(&self, file: &ManifestFile) -> Result<Reply, Failure> {
-        let parts = (1..)
-            .zip(&file.parts)
-            .map(|(number, etag)| CompletedPart::builder().part_number(number).e_tag(etag).build());
+        let parts = (1..).zip(&file.parts).enumerate().map(|(at, (number, etag))| {
+            checksums::completed(number, etag, file.checksums.get(at))
+        });
         let upload = CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build();
         let sent = self
             .client
@@ -210,13 +211,42 @@ impl Control {
         }
     }
 
-    /// Deletes a file; one that is not there is done.
+    /// Deletes a file; one that is not there is done, and so is one that a lock keeps: nobody can
+    /// delete it before its time, and the run that replaces it is published.
     ///
     /// # Errors
     /// As [`storage_failure`].
     pub async fn delete(&self, key: &str) -> Result<Reply, Failure> {
         let sent = self.client.delete_object().bucket(&self.prefix.bucket).key(key).send().await;
-        sent.map(|_| Reply::Done).map_err(|error| storage_failure("delete a file", &error))
+        let Err(error) = sent else { return Ok(Reply::Done) };
+        let refused = matches!(
+            code(&error),
+            "AccessDenied" | "InvalidRequest" | "ObjectLocked" | "MethodNotAllowed"
+        );
+        if refused && self.is_locked(key).await {
+            tracing::warn!(key, "the object stays: the Object Lock of its bucket keeps it");
+            return Ok(Reply::Done);
+        }
+        Err(storage_failure("delete a file", &error))
+    }
+
+    /// Whether Object Lock keeps an object, as far as the store says: by the object itself, which
+    /// needs the right to read its retention, or else by its bucket.
+    async fn is_locked(&self, key: &str) -> bool {
+        let bucket = &self.prefix.bucket;
+        let head = self.client.head_object().bucket(bucket).key(key).send().await;
+        let locked = head.is_ok_and(|head| {
+            let held = head.object_lock_legal_hold_status() == Some(&ObjectLockLegalHoldStatus::On);
+            held || head.object_lock_mode().is_some()
+        });
+        if locked {
+            return true;
+        }
+        let asked = self.client.get_object_lock_configuration().bucket(bucket).send().await;
+        asked.is_ok_and(|found| {
+            let found = found.object_lock_configuration();
+            found.and_then(|found| found.object_lock_enabled()) == Some(&ObjectLockEnabled::Enabled)
+        })
     }
 
     /// Which ranges of a run have a record.

@@ -28,6 +28,7 @@ pub mod verify;
 pub mod commits;
 pub mod stores;
 pub mod encryption;
+pub mod checksums;
 pub mod pause;
 pub mod shutdown;
 pub mod report;

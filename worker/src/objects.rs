@@ -4,7 +4,6 @@
 //! Nothing is completed here: that is the commit's right alone.
 
 use aws_sdk_s3::Client;
-use aws_sdk_s3::config::{Builder, RequestChecksumCalculation};
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
@@ -13,7 +12,7 @@ use worker_core::error::Failure;
 use worker_core::manifests::TOKEN_METADATA;
 use worker_core::records::PendingFile;
 
-use crate::encryption;
+use crate::{checksums, encryption};
 
 mod uploads;
 
@@ -37,13 +36,8 @@ pub struct StoredPart {
     pub number: i32,
     /// What S3 calls its content.
     pub etag: String,
-}
-
-/// The record keeps ETags and no checksums, and an upload begun with checksums could not be
-/// completed without them. The signature covers the SHA-256 of each part's bytes all the same.
-fn without_checksums() -> Builder {
-    aws_sdk_s3::config::Config::builder()
-        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
+    /// Its checksum, where the store answers with one.
+    pub checksum: Option<String>,
 }
 
 impl Multipart {
@@ -62,9 +56,7 @@ impl Multipart {
             .bucket(bucket)
             .key(&key)
             .metadata(TOKEN_METADATA, token)
-            .content_type("application/vnd.apache.parquet")
-            .customize()
-            .config_override(without_checksums());
+            .content_type("application/vnd.apache.parquet");
         let created = Box::pin(request.send()).await;
         let created = created.map_err(|error| storage_failure("begin an upload", &error))?;
         let upload_id = created.upload_id.ok_or_else(|| no_answer("begin an upload"))?;
@@ -87,13 +79,12 @@ impl Multipart {
             .key(&self.key)
             .upload_id(&self.upload_id)
             .part_number(number)
-            .body(ByteStream::from(bytes))
-            .customize()
-            .config_override(without_checksums());
+            .body(ByteStream::from(bytes));
         let sent = Box::pin(request.send()).await;
         let sent = sent.map_err(|error| storage_failure("send a part", &error))?;
+        let checksum = checksums::of_part(&sent);
         let etag = sent.e_tag.ok_or_else(|| no_answer("send a part"))?;
-        Ok(StoredPart { number, etag })
+        Ok(StoredPart { number, etag, checksum })
     }
 
     /// What the record says of a file whose parts are all there.
@@ -112,10 +103,13 @@ impl Multipart {
             let message = "an upload has gaps or too many parts";
             return Err(Failure::permanent(Reason::Internal, message, "report this as a defect"));
         }
+        let checksums: Option<Vec<String>> =
+            parts.iter().map(|part| part.checksum.clone()).collect();
         Ok(PendingFile {
             key: self.key.clone(),
             upload_id: self.upload_id.clone(),
             parts: parts.into_iter().map(|part| part.etag).collect(),
+            checksums: checksums.unwrap_or_default(),
             bytes,
             rows,
         })
@@ -227,6 +221,20 @@ fn refused(action: &str, code: Option<&str>, status: Option<u16>) -> Failure {
              s3:ListMultipartUploadParts on the prefix, s3:ListBucket and \
              s3:ListBucketMultipartUploads on the bucket (with output.kmsKeyId also \
              kms:GenerateDataKey and kms:Decrypt on the key), or correct output.secretRef",
+        ),
+        // the same request is refused for the same reason again
+        (
+            Some(
+                "InvalidRequest" | "InvalidArgument" | "MalformedXML" | "MethodNotAllowed"
+                | "InvalidBucketName" | "InvalidBucketState" | "InvalidStorageClass"
+                | "InvalidEncryptionAlgorithmError" | "KeyTooLongError" | "InvalidURI",
+            ),
+            _,
+        ) => Failure::permanent(
+            Reason::StorageFailed,
+            format!("{action}: the object store does not take the request{}", detail(code, status)),
+            "Look up the code in the documentation of the object store. Where it is about a checksum, \
+             set TIDEMARK_CHECKSUM (--checksum) to crc64nvme, sha256 or off.",
         ),
         _ => Failure::transient(
             Reason::StorageFailed,

@@ -61,7 +61,7 @@ async fn run_call(
     name_endpoints(&mut moved, &told().1);
     let name = object_name(&moved.spec.extract.table);
     let task = task_of(ExtractJob::new(&name, moved.spec.clone()), None)?;
-    let durations = Durations::from(settings.durations);
+    let durations = Durations::try_from(settings.durations)?;
     let stores = local_stores(&task, durations).await?;
     let found = login_of(&moved, &settings.process).await?;
     let login = Login { silence: durations.silence, ..found };

@@ -36,9 +36,23 @@ const DEADLINE_SECONDS: i64 = 86_400;
 
 /// Does what was asked for.
 pub async fn run(settings: Settings) -> ExitCode {
-    let durations = Durations::from(settings.durations);
-    let result = match settings.command {
-        Command::Ready => return ready(),
+    if matches!(settings.command, Command::Ready) {
+        return ready();
+    }
+    let result = match Durations::try_from(settings.durations) {
+        Ok(durations) => run_command(settings.command, durations).await,
+        Err(failure) => Err(failure),
+    };
+    match result {
+        Ok(message) => report::done(&message),
+        Err(failure) => report::failed(&failure),
+    }
+}
+
+async fn run_command(command: Command, durations: Durations) -> Result<String, Failure> {
+    match command {
+        // answered before, since it needs no durations
+        Command::Ready => Ok(String::new()),
         Command::Coordinate(pod) => Box::pin(coordinate(&pod, durations)).await,
         Command::Extract(pod) => Box::pin(extract(&pod, durations)).await,
         Command::Settle(pod) => Box::pin(settle(&pod, durations)).await,
@@ -53,10 +67,6 @@ pub async fn run(settings: Settings) -> ExitCode {
             Box::pin(crate::dry_run::plan(&local, json, durations)).await
         }
         Command::Convert(wanted) => crate::convert::convert(&wanted),
-    };
-    match result {
-        Ok(message) => report::done(&message),
-        Err(failure) => report::failed(&failure),
     }
 }
 

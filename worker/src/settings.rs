@@ -6,6 +6,8 @@ use clap::{Args, Parser, Subcommand};
 use crds::task;
 use worker_core::commits::GRACE_SECONDS;
 
+use crate::checksums::Checksum;
+
 /// Extracts one table to Parquet on S3, one window at a time, each published once.
 #[derive(Debug, Parser)]
 #[command(name = "tidemark", version)]
@@ -190,7 +192,7 @@ pub struct Process {
 /// Durations of the protocol.
 #[derive(Debug, Clone, Copy, Args)]
 pub struct DurationFlags {
-    /// Seconds that a claim lasts unless renewed.
+    /// Seconds that a claim lasts unless renewed; more than twice --renew-seconds.
     #[arg(long, global = true, env = "TIDEMARK_LEASE_SECONDS", default_value_t = 600)]
     pub lease_seconds: i64,
     /// Seconds between renewals.
@@ -208,6 +210,13 @@ pub struct DurationFlags {
     /// Seconds that one request to S3 or DynamoDB may take before it is sent again.
     #[arg(long, global = true, env = "TIDEMARK_ATTEMPT_SECONDS", default_value_t = 120)]
     pub attempt_seconds: u64,
+    /// Seconds that one request to DynamoDB may take before it is sent again; at most
+    /// --attempt-seconds and half of --lease-seconds count.
+    #[arg(long, global = true, env = "TIDEMARK_TRACKING_ATTEMPT_SECONDS", default_value_t = 5)]
+    pub tracking_attempt_seconds: u64,
+    /// Checksum that is sent with the bytes of an object.
+    #[arg(long, global = true, env = "TIDEMARK_CHECKSUM", value_enum, default_value = "crc64nvme")]
+    pub checksum: Checksum,
     /// Milliseconds, at most, before a request that failed is sent again for the first time; then
     /// twice as long each time.
     #[arg(long, global = true, env = "TIDEMARK_RETRY_MS", default_value_t = 1000)]

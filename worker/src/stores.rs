@@ -14,6 +14,7 @@ use crds::extract_job::ExtractJobSpec;
 use crds::task::TaskTracking;
 use worker_core::error::Failure;
 
+use crate::checksums::{Checksum, Checksums};
 use crate::encryption::Encryption;
 
 /// How often the SDK itself repeats a request that was throttled or met a 5xx.
@@ -33,13 +34,22 @@ pub struct SecretDirs<'a> {
 pub struct Requests {
     /// One attempt takes no longer.
     pub attempt: Duration,
+    /// One attempt at DynamoDB takes no longer: a claim must be renewed while it lasts.
+    pub tracking_attempt: Duration,
+    /// Sent with the bytes of an object.
+    pub checksum: Checksum,
     /// Before the second attempt, at most; twice as long before each further one.
     pub pause: Duration,
 }
 
 impl Default for Requests {
     fn default() -> Self {
-        Self { attempt: Duration::from_mins(2), pause: Duration::from_secs(1) }
+        Self {
+            attempt: Duration::from_mins(2),
+            tracking_attempt: Duration::from_secs(5),
+            checksum: Checksum::default(),
+            pause: Duration::from_secs(1),
+        }
     }
 }
 
@@ -65,7 +75,11 @@ pub async fn connect(
     let output = shared(spec.output.region.as_deref(), dirs.output, "output", requests).await?;
     let mut s3 = aws_sdk_s3::config::Builder::from(&output)
         .force_path_style(spec.output.path_style.unwrap_or(spec.output.endpoint.is_some()))
-        .request_checksum_calculation(RequestChecksumCalculation::WhenRequired);
+        .request_checksum_calculation(match requests.checksum {
+            Checksum::Off => RequestChecksumCalculation::WhenRequired,
+            Checksum::Crc64Nvme | Checksum::Sha256 => RequestChecksumCalculation::WhenSupported,
+        })
+        .interceptor(Checksums(requests.checksum));
     // where the manifest names none, the SDK's own variables hold
     if let Some(endpoint) = &spec.output.endpoint {
         s3 = s3.endpoint_url(endpoint);
@@ -73,7 +87,8 @@ pub async fn connect(
     if let Some(key) = &spec.output.kms_key_id {
         s3 = s3.interceptor(Encryption::new(key.clone()));
     }
-    let table = shared(tracking.region.as_deref(), dirs.tracking, "tracking", requests).await?;
+    let quick = Requests { attempt: requests.tracking_attempt, ..requests };
+    let table = shared(tracking.region.as_deref(), dirs.tracking, "tracking", quick).await?;
     let mut dynamodb = aws_sdk_dynamodb::config::Builder::from(&table);
     if let Some(endpoint) = &tracking.endpoint {
         dynamodb = dynamodb.endpoint_url(endpoint);

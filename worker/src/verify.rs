@@ -1,7 +1,7 @@
 //! In: a manifest. Out: what `tidemark verify` found about its source. Bound: one chain, 16 files
 //! at a time, the footer of each. Fails: what reading fails with; `VerifyFailed` with findings.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use crds::Reason;
@@ -82,8 +82,8 @@ async fn look(table: &TrackingTable, control: &Control, key: &str) -> Result<Fou
     let uri = control.prefix.uri();
     let head = run.as_ref().and_then(|run| run.head.as_ref()).filter(|head| head.uri == uri);
     let mut next = head.map(|head| head.run).or(pointer.as_ref().map(|pointer| pointer.run));
-    let mut chain = Vec::new();
-    while let Some(id) = next {
+    let (mut chain, mut walked) = (Vec::new(), BTreeSet::new());
+    while let Some(id) = next.filter(|id| walked.insert(*id)) {
         let manifest: Option<(Manifest, String)> =
             control.read(&control.prefix.manifest(id)).await?;
         let manifest = manifest.map(|(manifest, _)| manifest);
@@ -93,10 +93,13 @@ async fn look(table: &TrackingTable, control: &Control, key: &str) -> Result<Fou
         let records = control.records(&control.recorded(id).await?).await?;
         chain.push(RunFacts { run: id, manifest, plan_hash, records });
     }
+    // the walk ended at a run that it had passed
+    let ring = next;
     let retained = retained(control, run.as_ref()).await?;
     let files = files(control).await?;
     let uploading = control.uploading().await?;
-    Ok(Found { run, legacy, pointer, chain, retained, files, uploading, recounts: Vec::new() })
+    let recounts = Vec::new();
+    Ok(Found { run, legacy, pointer, chain, ring, retained, files, uploading, recounts })
 }
 
 /// Counts the rows of each window of a chain, all in one snapshot of the source.

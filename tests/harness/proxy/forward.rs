@@ -17,6 +17,7 @@ use serde_json::{Value, json};
 use tokio::net::TcpStream;
 use tokio::task::JoinHandle;
 
+use super::checksums::Judged;
 use super::operations::operation;
 use super::rules::Fault;
 use super::{Asked, Shared, Speaks, lock};
@@ -110,6 +111,8 @@ pub(super) async fn serve(
     };
     let fault = lock(&shared.rules).iter_mut().find_map(|rule| rule.meets(&operation, &text));
     let watches = operation.starts_with("WATCH ");
+    let judged =
+        lock(&shared.checks).as_mut().map(|checks| checks.judge(&operation, &parts, &body));
     let asked = Asked { operation, target, body: said, status: None, at };
     let index = {
         let mut log = lock(&shared.log);
@@ -118,12 +121,23 @@ pub(super) async fn serve(
     };
     let request = (parts, body);
     let reply = match fault {
+        None if matches!(judged, Some(Judged::Refused(..))) => match judged {
+            Some(Judged::Refused(status, code)) => Ok(made(shared.speaks, status, code)),
+            _ => Err(cut()),
+        },
         None if watches => live(shared.speaks, request).await,
         Some(Fault::Hold(gate)) if watches => {
             gate.pass().await;
             live(shared.speaks, request).await
         }
         fault => act(shared.speaks, fault, request).await,
+    };
+    let reply = match (reply, judged) {
+        (Ok(mut reply), Some(Judged::Taken(Some((name, value))))) => {
+            reply.headers_mut().insert(name, value);
+            Ok(reply)
+        }
+        (reply, _) => reply,
     };
     if let (Ok(reply), Some(asked)) = (&reply, lock(&shared.log).get_mut(index)) {
         asked.status = Some(reply.status().as_u16());

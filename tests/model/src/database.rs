@@ -119,6 +119,7 @@ impl Shop {
                 key: key.clone(),
                 upload_id: upload_id(run, index, token, &rows),
                 parts: vec!["e".to_owned()],
+                checksums: Vec::new(),
                 bytes: 1,
                 rows: rows.len() as u64,
             };

@@ -136,6 +136,9 @@ pub struct ManifestFile {
     pub upload_id: String,
     /// ETags of its parts.
     pub parts: Vec<String>,
+    /// Checksums of its parts, as [`crate::records::PendingFile::checksums`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checksums: Vec<String>,
 }
 
 /// `_tidemark/current.json`: the published end of the chain. The only object ever overwritten,
@@ -205,6 +208,7 @@ pub fn build(
                 token: record.token.clone(),
                 upload_id: file.upload_id.clone(),
                 parts: file.parts.clone(),
+                checksums: file.checksums.clone(),
             })
         })
         .collect();

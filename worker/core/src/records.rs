@@ -53,6 +53,9 @@ pub struct PendingFile {
     pub upload_id: String,
     /// ETags of parts 1, 2, ...
     pub parts: Vec<String>,
+    /// Checksum of each part, `<algorithm>:<base64>`; none where the store answered with none.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checksums: Vec<String>,
     /// Bytes of the whole file.
     pub bytes: u64,
     /// Rows by the file's own footer.

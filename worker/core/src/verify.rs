@@ -61,8 +61,10 @@ pub struct Found {
     pub legacy: Option<LegacyItem>,
     /// `current.json`.
     pub pointer: Option<Pointer>,
-    /// From the head down its parents.
+    /// From the head down its parents, each run once.
     pub chain: Vec<RunFacts>,
+    /// The run of the chain that its last run names as parent: the parents form a ring.
+    pub ring: Option<RunId>,
     /// Runs whose files may still lie there, since their removal is put off.
     pub retained: Vec<Manifest>,
     /// Every data file under the prefix.
@@ -93,7 +95,7 @@ pub enum Rule {
     Complete,
     /// A file belongs to one record of one run; what is published by nobody is not there.
     Exclusive,
-    /// `current.json` names the head; commit numbers rise along the chain.
+    /// `current.json` names the head; commit numbers rise along the chain, and it has an end.
     Pointer,
     /// Windows join end to start, up to the stored watermark.
     Contiguous,
@@ -149,6 +151,10 @@ fn pointer(found: &Found, findings: &mut Vec<Finding>) {
     let pointed = found.pointer.as_ref().map(|pointer| pointer.run);
     if let Some(head) = head.filter(|head| !behind && pointed != Some(head.run)) {
         say(findings, Rule::Pointer, Some(head.run), "current.json does not name the head");
+    }
+    if let (Some(ring), Some(last)) = (found.ring, found.chain.last()) {
+        let what = format!("its parent is run {ring}, which comes after it: the chain is a ring");
+        say(findings, Rule::Pointer, Some(last.run), what);
     }
     let manifests: Vec<&Manifest> =
         found.chain.iter().filter_map(|facts| facts.manifest.as_ref()).collect();

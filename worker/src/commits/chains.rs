@@ -71,7 +71,8 @@ impl World {
         };
         let mut runs = BTreeSet::new();
         if let Some(end) = end {
-            runs.extend(self.all(uri, end).await?.runs);
+            // of a ring, what was walked is replaced: a new chain is what ends it
+            runs.extend(self.walk(uri, end).await?.0.runs);
         }
         if let Some(pending) = pending {
             runs.extend(self.manifest(uri, pending).await?.replaces);
@@ -81,15 +82,23 @@ impl World {
 
     /// All files up to `run`, since the last run that replaced.
     pub(super) async fn all(&self, uri: &str, run: RunId) -> Result<Listing, Failure> {
+        match self.walk(uri, run).await? {
+            (listing, None) => Ok(listing),
+            (_, Some(ring)) => Err(is_a_ring(ring)),
+        }
+    }
+
+    /// From `run` down its parents. Where somebody has edited them into a ring, the walk ends at the
+    /// run that it would come to a second time, and names it.
+    async fn walk(&self, uri: &str, run: RunId) -> Result<(Listing, Option<RunId>), Failure> {
         let (mut listing, mut walked) = (Listing::default(), BTreeSet::new());
         let mut next = Some(run);
-        // a chain that somebody edited into a ring has an end too
         while let Some(run) = next.filter(|run| walked.insert(*run)) {
             let manifest = self.manifest(uri, run).await?;
             next = manifest.parent.filter(|_| manifest.earlier.is_none());
             listing.prepend(manifest);
         }
-        Ok(listing)
+        Ok((listing, next))
     }
 
     /// The runs of both chains, of the pointer and of the head, and what is still to be removed.
@@ -113,7 +122,13 @@ impl World {
             if kept.contains(&end) {
                 continue;
             }
-            kept.extend(self.all(uri, end).await?.runs);
+            let (listing, ring) = self.walk(uri, end).await?;
+            if let Some(ring) = ring {
+                // what the ring has cut off is published, and cannot be told from what is dead
+                tracing::warn!(failure = %is_a_ring(ring), "nothing is removed");
+                return Ok(Event::Kept(None));
+            }
+            kept.extend(listing.runs);
         }
         if let Some(pending) = pending {
             kept.extend(self.manifest(uri, pending).await?.replaces);
@@ -141,4 +156,13 @@ impl World {
         }
         Ok(Event::Orphans(orphans))
     }
+}
+
+fn is_a_ring(run: RunId) -> Failure {
+    Failure::permanent(
+        crds::Reason::VerifyFailed,
+        format!("the chain of manifests is a ring: the parents of run {run} lead back to it"),
+        "Restore the manifest that `tidemark verify` names from a version of the bucket, or run a \
+         reingest or FE, which starts a new chain.",
+    )
 }
