@@ -9,6 +9,7 @@ pub mod window;
 pub mod consistency;
 pub mod bounds;
 pub mod selection;
+pub mod names;
 pub mod drift;
 pub mod ranges;
 pub mod partitioning;
