@@ -171,6 +171,33 @@ pub enum RunFolder {
     Time,
 }
 
+impl RunFolder {
+    /// The column that readers make of it.
+    pub const fn column(self) -> &'static str {
+        match self {
+            Self::Run => "extract_run",
+            Self::Time => "jdbc_extract_time",
+        }
+    }
+
+    /// The word in manifests.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Time => "time",
+        }
+    }
+
+    /// The one that it is not.
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Run => Self::Time,
+            Self::Time => Self::Run,
+        }
+    }
+}
+
 /// The DynamoDB table that holds the watermark. The chart's values stand in for what is left out.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]

@@ -73,15 +73,19 @@ macro_rules! added {
     };
 }
 
-/// Of added columns: no two have one name.
-pub(crate) const COLUMNS_DIFFER: &str =
-    concat!(added!("self"), ".all(name, ", added!("self"), ".exists_one(other, other == name))");
+/// Of added columns: no two have one name. Readers tell names apart without regard to case.
+pub(crate) const COLUMNS_DIFFER: &str = concat!(
+    added!("self"),
+    ".all(name, ",
+    added!("self"),
+    ".exists_one(other, other.lowerAscii() == name.lowerAscii()))"
+);
 
 /// Of an output: no added column has the name that the run's folder gives to its rows.
 pub(crate) const FOLDER_IS_NO_COLUMN: &str = concat!(
     "!has(self.columns) || !",
     added!("self.columns"),
-    ".exists(name, name == (has(self.runFolder) && self.runFolder == 'time' ? 'jdbc_extract_time' : 'extract_run'))"
+    ".exists(name, name.lowerAscii() == (has(self.runFolder) && self.runFolder == 'time' ? 'jdbc_extract_time' : 'extract_run'))"
 );
 
 /// Of a watermark: type `int` comes with whole numbers.

@@ -9,6 +9,10 @@ Usage: read_parquet.py rows FOLDER SQL    one JSON object a line; the table `t` 
        read_parquet.py groups FOLDER COLUMN LOW
                                           one JSON object a row group, by pyarrow: what its footer says about the
                                           column, and whether a reader of what is above LOW reads it
+       read_parquet.py readers FOLDER     one JSON object for each file and reader (DuckDB, pyarrow, Polars), which
+                                          reads all of it: rows, or its words of refusal
+       read_parquet.py hive FOLDER        one JSON object for each reader: the rows of all files, the directories
+                                          `column=value` being columns as the reader has them by itself
 """
 
 import json
@@ -18,6 +22,7 @@ import sys
 import uuid
 
 import duckdb
+import polars
 import pyarrow.compute
 import pyarrow.dataset
 import pyarrow.parquet
@@ -160,6 +165,51 @@ def groups(folder: str, column: str, low: str) -> None:
             )
 
 
+def by_duckdb(path: pathlib.Path) -> int:
+    return duckdb.read_parquet(str(path), hive_partitioning=False).to_arrow_table().num_rows
+
+
+def by_pyarrow(path: pathlib.Path) -> int:
+    table = pyarrow.parquet.ParquetFile(path).read()
+    table.validate(full=True)
+    return table.num_rows
+
+
+def by_polars(path: pathlib.Path) -> int:
+    rows = polars.read_parquet(path, hive_partitioning=False).height
+    # Polars takes JSON for any text: a parser has the word
+    for field in pyarrow.parquet.read_schema(path):
+        if getattr(field.type, "extension_name", "") == "arrow.json":
+            for value in polars.read_parquet(path)[field.name].to_arrow().cast("string").to_pylist():
+                json.loads(value or "null")
+    return rows
+
+
+READERS = {"duckdb": by_duckdb, "pyarrow": by_pyarrow, "polars": by_polars}
+
+
+def readers(folder: str) -> None:
+    for path in sorted(pathlib.Path(folder).rglob("*.parquet")):
+        for name, read in READERS.items():
+            found = {"file": str(path.relative_to(folder)), "reader": name, "rows": None, "error": None}
+            try:
+                found["rows"] = read(path)
+            except BaseException as error:
+                # a part of what it says, which may hold a value
+                found["error"] = f"{type(error).__name__}: {error}"[:200]
+            print(json.dumps(found))
+
+
+def hive(folder: str) -> None:
+    everything = {
+        "duckdb": lambda: duckdb.read_parquet(f"{folder}/**/*.parquet").to_arrow_table().to_pylist(),
+        "pyarrow": lambda: pyarrow.dataset.dataset(folder, partitioning="hive").to_table().to_pylist(),
+        "polars": lambda: polars.read_parquet(folder, hive_partitioning=True).to_dicts(),
+    }
+    for name, read in everything.items():
+        print(json.dumps({"reader": name, "rows": read()}, default=text))
+
+
 if __name__ == "__main__":
     mode, folder, *rest = sys.argv[1:]
     if mode == "rows":
@@ -172,5 +222,9 @@ if __name__ == "__main__":
         values(folder)
     elif mode == "groups":
         groups(folder, *rest)
+    elif mode == "readers":
+        readers(folder)
+    elif mode == "hive":
+        hive(folder)
     else:
         sys.exit(__doc__)

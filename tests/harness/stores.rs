@@ -260,6 +260,35 @@ impl Bed {
         self.parquet(bucket, prefix, "groups", &[column, low]).await
     }
 
+    /// How DuckDB, pyarrow and Polars read all files under a prefix: for each file and reader its rows, or its
+    /// words of refusal.
+    ///
+    /// # Errors
+    /// If they cannot be fetched.
+    pub async fn read_by_all(&self, bucket: &str, prefix: &str) -> Result<Vec<Value>> {
+        self.parquet(bucket, prefix, "readers", &[]).await
+    }
+
+    /// The rows of all files under a prefix as each of these readers has them by itself, directories
+    /// `column=value` being columns.
+    ///
+    /// # Errors
+    /// With the words of a reader that refuses.
+    pub async fn read_hive(&self, bucket: &str, prefix: &str) -> Result<Vec<Value>> {
+        self.parquet(bucket, prefix, "hive", &[]).await
+    }
+
+    /// How the three readers read files of a folder of this machine.
+    ///
+    /// # Errors
+    /// If they do not start.
+    pub async fn read_folder(&self, folder: &Path) -> Result<Vec<Value>> {
+        let mut command = self.command(self.state.join("venv/bin/python"));
+        command.arg(crate::bed::script("read_parquet.py")).arg("readers").arg(folder);
+        let text = self.succeed(command, "").await?;
+        text.lines().map(|line| serde_json::from_str(line).context("parse an answer")).collect()
+    }
+
     async fn parquet(
         &self,
         bucket: &str,

@@ -14,7 +14,7 @@ use crds::output::PartitionSort;
 use crds::source::Engine;
 use crds::tracking::{Mode, Window};
 use futures::future::BoxFuture;
-use worker_core::bounds::{TableRef, check_added, watermark_extreme};
+use worker_core::bounds::{TableRef, watermark_extreme};
 use worker_core::columns::{Column, Target, differ_by_case};
 use worker_core::consistency;
 use worker_core::drift;
@@ -22,6 +22,7 @@ use worker_core::error::Failure;
 use worker_core::fidelity;
 use worker_core::filtering::{Settings, mysql_statement};
 use worker_core::folders;
+use worker_core::names;
 use worker_core::partitioning::named_key;
 use worker_core::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, Shape, TableName};
 use worker_core::ranges::KeyRange;
@@ -158,8 +159,8 @@ async fn open_on(
     if let Some(partition) = &extract.partition {
         named_key(&subject.columns, partition)?;
     }
-    check_added(&subject.columns, &shape.columns)?;
     shape.partition_by = folders::check(&subject.columns, &shape.partition_by)?;
+    names::check(&subject.columns, &shape)?;
     fidelity::check(&subject.columns, extract.fidelity.unwrap_or_default())?;
     let (columns, changed) = match published {
         Some(published) => {
@@ -181,6 +182,7 @@ async fn open_on(
     sort(&mut database, &mut plan, spec.output.partition_sort.unwrap_or_default()).await?;
     plan.columns = columns;
     plan.warnings.extend(changed);
+    plan.warnings.extend(names::warning(&plan.columns, &spec.output.uri));
     let database = match asked {
         Consistency::Snapshot => {
             plan.snapshot = database.export_snapshot().await?;

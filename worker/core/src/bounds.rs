@@ -4,7 +4,6 @@
 
 use crds::Reason;
 use crds::extract_job::WatermarkType;
-use crds::output::OutputColumns;
 use crds::source::Engine;
 
 use crate::columns::{Column, Target, is_decimal_text, is_oid, is_unsigned};
@@ -185,28 +184,6 @@ pub fn find_column<'a>(
     })
 }
 
-/// Whether no added column has the name of one that the table has; query engines tell names apart
-/// without regard to case.
-///
-/// # Errors
-/// `InvalidSpec`.
-pub fn check_added(columns: &[Column], added: &OutputColumns) -> Result<(), Failure> {
-    let taken = |name: &str| {
-        let name = name.to_lowercase();
-        columns.iter().any(|column| column.name.to_lowercase() == name)
-    };
-    match added.names().find(|name| taken(name)) {
-        None => Ok(()),
-        Some(name) => Err(Failure::permanent(
-            Reason::InvalidSpec,
-            format!(
-                "the table has a column {name:?} already, so that none of this name can be added"
-            ),
-            "choose another name in output.columns",
-        )),
-    }
-}
-
 /// Whether the values of a column are of the watermark type that the user named.
 ///
 /// # Errors
@@ -367,18 +344,6 @@ mod tests {
         assert_eq!(remedy(oids::DATE, WatermarkType::Timestamp), expected);
         assert!(remedy(oids::TEXT, WatermarkType::Int).is_err());
         assert!(remedy(oids::NUMERIC, WatermarkType::Int).is_err());
-    }
-
-    #[test]
-    fn an_added_column_needs_a_name_that_the_table_has_not() {
-        let names = |hash: &str| OutputColumns {
-            row_hash: Some(hash.to_owned()),
-            ..OutputColumns::default()
-        };
-        let columns = [column(oids::INT4, -1)];
-        assert_eq!(check_added(&columns, &names("hash")), Ok(()));
-        let refused = check_added(&columns, &names("AT")).expect_err("taken");
-        assert_eq!(refused.report.reason, Reason::InvalidSpec);
     }
 
     #[test]

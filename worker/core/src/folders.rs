@@ -17,7 +17,7 @@ use arrow_array::{Array, ArrayRef, RecordBatch};
 use arrow_row::{RowConverter, SortField};
 use arrow_schema::{DataType, Schema, SchemaRef};
 use crds::Reason;
-use crds::output::PartitionSort;
+use crds::output::{PartitionSort, RunFolder};
 
 use crate::bounds::find_column;
 use crate::columns::{Column, Target};
@@ -31,7 +31,7 @@ pub const FOLDERS_MAX: usize = 10_000;
 /// Longest name of a row's folders: a key on S3 has 1,024 bytes, the prefix and the file's name included.
 const FOLDER_BYTES_MAX: usize = 400;
 /// Folders that mean something else.
-const RESERVED: [&str; 3] = ["extract_run", "jdbc_extract_time", "_tidemark"];
+const RESERVED: [&str; 3] = [RunFolder::Run.column(), RunFolder::Time.column(), "_tidemark"];
 
 /// A value that no folder can be named after.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -283,18 +283,22 @@ fn text(array: &ArrayRef, row: usize) -> Option<String> {
 /// What Hive and Spark escape in a folder's name, and `%` that begins an escape.
 fn escape(text: &str, to: &mut String) {
     for character in text.chars() {
-        let odd = character.is_ascii_control()
-            || matches!(
-                character,
-                '"' | '#' | '%' | '\'' | '*' | '/' | ':' | '=' | '?' | '\\' | '{' | '[' | ']' | '^'
-            );
-        if odd {
+        if is_escaped(character) {
             // writing to a String cannot fail
             let _ = write!(to, "%{:02X}", u32::from(character));
         } else {
             to.push(character);
         }
     }
+}
+
+/// Whether a folder's name cannot hold a character as it is.
+pub(crate) fn is_escaped(character: char) -> bool {
+    character.is_ascii_control()
+        || matches!(
+            character,
+            '"' | '#' | '%' | '\'' | '*' | '/' | ':' | '=' | '?' | '\\' | '{' | '[' | ']' | '^'
+        )
 }
 
 #[cfg(test)]

@@ -104,10 +104,11 @@ impl Prefix {
     /// Below it lie a run's data files; with [`RunFolder::Time`] those of other runs too, which
     /// [`Self::run_of`] tells apart.
     pub fn data_folder(&self, run: RunId, folder: RunFolder) -> String {
-        match folder {
-            RunFolder::Run => format!("{}/extract_run={run}/", self.prefix),
-            RunFolder::Time => format!("{}/jdbc_extract_time={}/", self.prefix, time_text(run)),
-        }
+        let value = match folder {
+            RunFolder::Run => run.to_string(),
+            RunFolder::Time => time_text(run),
+        };
+        format!("{}/{}={value}/", self.prefix, folder.column())
     }
 
     /// A data file of a run.

@@ -1,0 +1,76 @@
+//! What readers make of the files: every name is one column to them, every value can be read, and what would
+//! not be is refused with a remedy that works.
+
+mod names;
+
+use std::time::Duration;
+
+use anyhow::{Result, ensure};
+use harness::{Bed, Output, SourceFixture};
+use serde_json::Value;
+
+/// How long a plan may take on a busy machine.
+const PLAN: Duration = Duration::from_mins(1);
+
+/// A source of each engine, and what the table `t` is called there.
+async fn both(bed: &'static Bed, name: &str) -> Result<Vec<(SourceFixture, &'static str)>> {
+    let postgres = SourceFixture::new(bed, name).await?;
+    let mariadb = SourceFixture::mariadb(bed, name).await?;
+    Ok(vec![(postgres, "public.t"), (mariadb, "t")])
+}
+
+async fn sql(source: &SourceFixture, sql: &str) -> Result<String> {
+    match source.engine {
+        "mysql" => source.bed.mariadb(&source.database, sql).await,
+        _ => source.bed.psql(&source.database, sql).await,
+    }
+}
+
+/// A manifest with `change` merged into its spec; null removes a field.
+fn changed(job: &Value, change: &Value) -> Value {
+    let mut job = job.clone();
+    merge(&mut job["spec"], change);
+    job
+}
+
+fn merge(to: &mut Value, from: &Value) {
+    match (to, from) {
+        (Value::Object(to), Value::Object(from)) => {
+            for (key, value) in from {
+                if value.is_null() {
+                    to.remove(key);
+                } else {
+                    merge(to.entry(key.clone()).or_insert(Value::Null), value);
+                }
+            }
+        }
+        (to, from) => *to = from.clone(),
+    }
+}
+
+/// A plan.
+async fn plan(source: &SourceFixture, job: &Value) -> Result<Output> {
+    source.bed.output(source.command("plan", job)?, "", PLAN).await
+}
+
+/// A run that is refused for good with these words, before anything is published.
+async fn refused(source: &SourceFixture, job: &Value, words: &[&str]) -> Result<String> {
+    let output = source.try_run(job).await?;
+    said(&output, words)?;
+    ensure!(source.open_uploads().await? == 0, "open uploads");
+    Ok(output.stderr)
+}
+
+fn said(output: &Output, words: &[&str]) -> Result<()> {
+    ensure!(output.code == Some(10), "{words:?}: {:?} {}", output.code, output.stderr);
+    let told = unquoted(&output.stderr);
+    for word in words {
+        ensure!(told.contains(word), "no {word:?} in {told}");
+    }
+    Ok(())
+}
+
+/// Logs are JSON: their quotes as they were.
+fn unquoted(log: &str) -> String {
+    log.replace("\\\"", "\"")
+}
