@@ -9,11 +9,13 @@ PACKAGES=(containerd runc containernetworking-plugins nftables iptables iproute2
 
 is_installed() { dpkg-query -W -f='${Status}\n' "$1" 2>/dev/null | grep -q ' installed$'; }
 
-install_packages() {
+install_packages() { # RECIPE...
   local missing=() p
   for p in "${PACKAGES[@]}"; do is_installed "$p" || missing+=("$p"); done
   command -v java >/dev/null || missing+=(openjdk-17-jre-headless)
-  command -v mvn >/dev/null || [ -e "$(cached dynamodb)/.done" ] || missing+=(maven)
+  for p in dynamodb postgres; do
+    command -v mvn >/dev/null || [[ " $* " != *" $p "* ]] || [ -e "$(cached $p)/.done" ] || { missing+=(maven); break; }
+  done
   python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3 python3-venv)
   command -v go >/dev/null || missing+=(golang-go)
   command -v cargo >/dev/null || missing+=(cargo)
@@ -86,7 +88,7 @@ build() {
 mkdir -p "$CACHE/log"
 exec 9>"$CACHE/install.lock"
 flock -n 9 || { say "waiting for another install to end"; flock 9; }
-install_packages
-check_tools
 [ $# -gt 0 ] || set -- python dynamodb etcd helm pause runtime coredns kubernetes
+install_packages "$@"
+check_tools
 for name in "$@"; do build "$name"; done

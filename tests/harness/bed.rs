@@ -111,6 +111,20 @@ impl Bed {
         Ok(bed)
     }
 
+    /// Starts another release of Postgres (14, 16, 17, 18) in the bed, with the certificate and the superuser of its
+    /// own, unless it runs already; returns its port.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn postgres_of(&self, version: u16) -> Result<u16> {
+        let name = self.state.file_name().context("name of the bed")?;
+        let mut command = Command::new(script("postgres.sh"));
+        let output = command.arg(name).arg(version.to_string()).stderr(Stdio::inherit()).output();
+        let output = output.context("run postgres.sh")?;
+        ensure!(output.status.success(), "postgres.sh {version}: {}", output.status);
+        String::from_utf8(output.stdout)?.trim().parse().context("a port")
+    }
+
     /// Ends the bed and removes its folder.
     ///
     /// # Errors

@@ -26,9 +26,21 @@ impl Session {
     /// # Errors
     /// If psql does not start.
     pub fn open(bed: &Bed, database: &str) -> Result<Self> {
+        Self::at(bed, &bed.postgres_url(database))
+    }
+
+    /// Opens one that the server has a walsender for, which takes SQL too.
+    ///
+    /// # Errors
+    /// If psql does not start.
+    pub fn replication(bed: &Bed, database: &str) -> Result<Self> {
+        Self::at(bed, &format!("{}&replication=database", bed.postgres_url(database)))
+    }
+
+    fn at(bed: &Bed, url: &str) -> Result<Self> {
         let mut command = bed.command("psql");
         command
-            .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", &bed.postgres_url(database)])
+            .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", url])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped());
         let mut child = command.spawn().context("start psql")?;
