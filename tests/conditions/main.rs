@@ -1,6 +1,7 @@
 //! `extract.where` means what it means to the database user in a plain session, and nothing that a user
 //! may define in the database changes what is read.
 
+mod mariadb;
 mod objects;
 mod plain_session;
 

@@ -146,9 +146,10 @@ impl Control {
     /// # Errors
     /// As [`storage_failure`].
     pub async fn complete(&self, file: &ManifestFile) -> Result<Reply, Failure> {
-        let parts = (1..).zip(&file.parts).enumerate().map(|(at, (number, etag))| {
-            checksums::completed(number, etag, file.checksums.get(at))
-        });
+        let parts = (1..)
+            .zip(&file.parts)
+            .enumerate()
+            .map(|(at, (number, etag))| checksums::completed(number, etag, file.checksums.get(at)));
         let upload = CompletedMultipartUpload::builder().set_parts(Some(parts.collect())).build();
         let sent = self
             .client

@@ -52,7 +52,7 @@ const MYSQL: &[(&str, Use)] = &[
     ("default_week_format", Use::Equal("0")),
     ("div_precision_increment", Use::Equal("4")),
     ("lc_time_names", Use::Equal("en_US")),
-    ("sql_auto_is_null", Use::Equal("0")),
+    ("sql_auto_is_null", Use::Equal("OFF")),
     ("default_regex_flags", Use::Equal("")),
     ("block_encryption_mode", Use::Equal("aes-128-ecb")),
 ];

@@ -3,7 +3,7 @@
 use worker_core::error::Failure;
 use worker_core::filtering::Settings;
 
-use super::login::unpinned;
+use super::login::{Session, unpinned};
 use super::rows::{broke_off, texts};
 use crate::sessions::Login;
 
@@ -14,6 +14,8 @@ const ESPERANTO: u8 = 241;
 const ESPERANTO_NAME: &str = "utf8mb4_esperanto_ci";
 /// What a client that asks for nothing gets.
 const USUAL_COLLATION: &str = "SET NAMES utf8mb4";
+/// However many rows a session gives.
+const ALL_ROWS: &str = "SET SESSION sql_select_limit = 18446744073709551615";
 const COLLATION: &str = "collation_connection";
 
 /// These settings of a session that logs in and changes nothing.
@@ -32,21 +34,27 @@ pub(crate) async fn plain_settings(
 
 fn ask(login: &Login, names: &[&'static str]) -> Result<Settings, Failure> {
     let (mut session, _) = unpinned(login, ESPERANTO)?;
-    let mut settings = Settings::new();
-    for name in names {
-        // no word of the manifest is in it
-        let rows = texts(&mut session, &format!("SELECT @@SESSION.{name}"))?;
-        let value = rows.into_iter().flatten().next().flatten();
-        settings.extend(value.map(|value| ((*name).to_owned(), value)));
-    }
+    // the answer itself is cut otherwise
+    session.query(ALL_ROWS)?;
+    let mut settings = show(&mut session, names)?;
     if settings.get(COLLATION).is_some_and(|collation| collation == ESPERANTO_NAME) {
         session.query(USUAL_COLLATION)?;
-        let rows = texts(&mut session, &format!("SELECT @@SESSION.{COLLATION}"))?;
-        let usual = rows.into_iter().flatten().next().flatten();
-        settings.extend(usual.map(|usual| (COLLATION.to_owned(), usual)));
+        settings.extend(show(&mut session, &[COLLATION])?);
     }
     session.ask(QUIT, &[])?;
     Ok(settings)
+}
+
+/// Those of these settings that the server knows.
+fn show(session: &mut Session, names: &[&'static str]) -> Result<Settings, Failure> {
+    // no word of the manifest is in it
+    let names: Vec<_> = names.iter().map(|name| format!("'{name}'")).collect();
+    let statement = format!("SHOW SESSION VARIABLES WHERE Variable_name IN ({})", names.join(", "));
+    let named = texts(session, &statement)?.into_iter().filter_map(|row| {
+        let mut fields = row.into_iter();
+        Some((fields.next()??, fields.next()??))
+    });
+    Ok(named.collect())
 }
 
 /// Command: the client leaves.

@@ -323,7 +323,7 @@ impl Stores {
                     key: format!("orders/extract_run={run}/part-{index}.parquet"),
                     upload_id: format!("u{run}{index}"),
                     parts: vec!["e".to_owned()],
-                checksums: Vec::new(),
+                    checksums: Vec::new(),
                     bytes: 100,
                     rows: 10,
                 }],
