@@ -178,7 +178,7 @@ fn objects_on_the_users_path_change_nothing_that_is_read() -> Result<()> {
     bed.run(async {
         let table = "create table t (id int primary key, at timestamptz not null default now(), u uuid, c point, \
                 name text); \
-            insert into t select i, '2024-01-01'::timestamptz + make_interval(days => i), \
+            insert into t select i, '2024-01-01'::timestamptz + make_interval(hours => i), \
                 ('00000000-0000-0000-0000-' || lpad(i::text, 12, '0'))::uuid, point(i, i), 'n' || i \
             from generate_series(1, 3000) i; analyze t";
         let source = with_role(bed, "hostile", table).await?;
