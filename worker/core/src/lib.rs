@@ -12,6 +12,7 @@ pub mod selection;
 pub mod drift;
 pub mod ranges;
 pub mod partitioning;
+pub mod settings;
 pub mod rows;
 pub mod columns;
 pub mod fidelity;
