@@ -69,6 +69,12 @@ sweep: install build ## kills runs of all kinds at each write of the protocol, a
 	@trap '$(BED)/down.sh test' EXIT; \
 	  TIDEMARK_SWEEP=whole cargo test --locked --workspace --test sweep -- --nocapture
 
+.PHONY: test-settings
+test-settings: install build ## sets each setting of both servers to other values, and writes docs/settings.md from that run
+	@trap '$(BED)/down.sh test' EXIT; \
+	  TIDEMARK_SETTINGS=whole cargo test --locked --workspace --test settings -- --nocapture
+	@$(STEP) "table of settings" git diff --exit-code -- docs/settings.md
+
 .PHONY: fuzz
 fuzz: ## fuzzes the decoder of each engine (FUZZ_SECONDS=n each, 60)
 	@fuzz/run.sh $(or $(FUZZ_SECONDS),60)
