@@ -74,6 +74,12 @@ test-conditions: install build ## reads each condition of extract.where under ea
 	@trap '$(BED)/down.sh test' EXIT; \
 	  TIDEMARK_CONDITIONS=all cargo test --locked --workspace --test conditions
 
+.PHONY: test-settings
+test-settings: install build ## sets each setting of both servers to other values, and writes docs/settings.md from that run
+	@trap '$(BED)/down.sh test' EXIT; \
+	  TIDEMARK_SETTINGS=whole cargo test --locked --workspace --test settings -- --nocapture
+	@$(STEP) "table of settings" git diff --exit-code -- docs/settings.md
+
 .PHONY: fuzz
 fuzz: ## fuzzes the decoder of each engine (FUZZ_SECONDS=n each, 60)
 	@fuzz/run.sh $(or $(FUZZ_SECONDS),60)

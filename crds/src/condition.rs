@@ -154,6 +154,8 @@ words! {
         ColumnNotFound,
         /// The database user may not read what is needed.
         DatabaseDenied,
+        /// A setting of the server, database or role may change the rows read, and the user may not set it.
+        SettingRefused,
         /// The column cannot serve as watermark or partition column.
         ColumnTypeUnsupported,
         /// Something of a column's values would be lost, and the policy is to be strict.

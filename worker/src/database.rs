@@ -68,7 +68,7 @@ impl Database {
     /// The server's name for the session, by which it is watched.
     pub(crate) async fn backend(&mut self) -> Result<Backend, Failure> {
         match self {
-            Self::Postgres(connection) => watch::postgres_backend(connection).await,
+            Self::Postgres(connection) => watch::postgres_backend_alone(connection).await,
             Self::Mysql(connection) => watch::mysql_backend(connection).await,
         }
     }
@@ -108,6 +108,9 @@ impl Database {
             Self::Mysql(connection) => mysql::catalog::look_up(connection, wanted, extract).await?,
         };
         let columns = selection::select(found.columns, extract)?;
+        if let Self::Postgres(connection) = self {
+            postgres::catalog::check_money(connection, &columns).await?;
+        }
         Ok(Subject { columns, named: extract.columns.is_some(), ..found })
     }
 

@@ -3,7 +3,6 @@
 //! fail with.
 
 use crds::Reason;
-use crds::source::Engine;
 use sqlx::{PgConnection, Row as _};
 use worker_core::error::Failure;
 use worker_core::filtering::{self, Settings};
@@ -93,7 +92,7 @@ pub(crate) async fn leave_here(
     connection: &mut PgConnection,
     settings: &Settings,
 ) -> Result<(), Failure> {
-    enter_here(connection, &filtering::pinned(Engine::Postgres, settings)).await
+    enter_here(connection, &filtering::pinned(settings)).await
 }
 
 /// Whether the database understands a condition, and whether it means one thing.

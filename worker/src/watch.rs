@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use crds::Reason;
-use sqlx::{MySqlConnection, PgConnection};
+use sqlx::{MySqlConnection, PgConnection, Row as _};
 use worker_core::error::Failure;
 use worker_core::rows::{mysql_statements, statements};
 
@@ -86,13 +86,25 @@ enum Said {
     Nothing,
 }
 
-/// The server's name for a session of Postgres.
+/// The server's name for a session of Postgres that is in a pinned transaction.
 ///
 /// # Errors
 /// As [`database_failure`].
 pub async fn postgres_backend(connection: &mut PgConnection) -> Result<Backend, Failure> {
     let pid = sqlx::query_scalar(statements::BACKEND).fetch_one(connection);
     in_time(pid).await.map(Backend::Postgres)
+}
+
+/// The same of one that is in no transaction.
+///
+/// # Errors
+/// As [`database_failure`].
+pub async fn postgres_backend_alone(connection: &mut PgConnection) -> Result<Backend, Failure> {
+    let asked = async {
+        let rows = postgres::sessions::ask(connection, statements::BACKEND).await?;
+        rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)
+    };
+    in_time(asked).await.map(Backend::Postgres)
 }
 
 /// The server's name for a session of MySQL or MariaDB.
@@ -164,8 +176,9 @@ async fn ask(login: &Login, backend: &Backend) -> Said {
 
 async fn ask_postgres(login: &Login, pid: i32) -> Option<Said> {
     let mut connection = postgres::sessions::connect(login, "tidemark/watch").await.ok()?;
-    let asked = sqlx::query_as(statements::WORKS).bind(pid).fetch_optional(&mut connection).await;
-    asked.ok().map(said)
+    let rows = postgres::sessions::ask(&mut connection, &statements::works(pid)).await.ok()?;
+    let Some(row) = rows.first() else { return Some(Said::Gone) };
+    Some(said(Some((row.try_get(0).ok()?, row.try_get(1).ok()?))))
 }
 
 async fn ask_mysql(login: &Login, number: u64, server: &str) -> Option<Said> {

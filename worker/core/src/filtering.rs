@@ -10,6 +10,7 @@ use crds::Reason;
 use crds::source::Engine;
 
 use crate::error::Failure;
+use crate::settings::postgres::PINS;
 
 /// Values of settings by name.
 pub type Settings = BTreeMap<String, String>;
@@ -17,8 +18,8 @@ pub type Settings = BTreeMap<String, String>;
 /// What a condition's setting is good for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Use {
-    /// The user's own value holds while the condition is read; every other statement is read under this one.
-    Adopt(&'static str),
+    /// The user's own value holds while the condition is read.
+    Adopt,
     /// The value that every session of ours has; another one changes how values are printed too.
     Equal(&'static str),
 }
@@ -26,17 +27,17 @@ enum Use {
 /// Settings of Postgres that say what a condition means. Those that are adopted print no value otherwise.
 /// Source: chapters "Client Connection Defaults" and "Version and Platform Compatibility" of its manual.
 const POSTGRES: &[(&str, Use)] = &[
-    ("search_path", Use::Adopt("")),
-    ("default_text_search_config", Use::Adopt("pg_catalog.simple")),
-    ("transform_null_equals", Use::Adopt("off")),
-    ("array_nulls", Use::Adopt("on")),
-    ("xmloption", Use::Adopt("content")),
-    ("timezone_abbreviations", Use::Adopt("Default")),
-    ("lc_time", Use::Adopt("C")),
-    ("lc_numeric", Use::Adopt("C")),
-    ("pg_trgm.similarity_threshold", Use::Adopt("0.3")),
-    ("pg_trgm.word_similarity_threshold", Use::Adopt("0.6")),
-    ("pg_trgm.strict_word_similarity_threshold", Use::Adopt("0.5")),
+    ("search_path", Use::Adopt),
+    ("default_text_search_config", Use::Adopt),
+    ("transform_null_equals", Use::Adopt),
+    ("array_nulls", Use::Adopt),
+    ("xmloption", Use::Adopt),
+    ("timezone_abbreviations", Use::Adopt),
+    ("lc_time", Use::Adopt),
+    ("lc_numeric", Use::Adopt),
+    ("pg_trgm.similarity_threshold", Use::Adopt),
+    ("pg_trgm.word_similarity_threshold", Use::Adopt),
+    ("pg_trgm.strict_word_similarity_threshold", Use::Adopt),
     ("IntervalStyle", Use::Equal("postgres")),
     ("bytea_output", Use::Equal("hex")),
     ("extra_float_digits", Use::Equal("1")),
@@ -45,10 +46,10 @@ const POSTGRES: &[(&str, Use)] = &[
 
 /// Settings of MySQL and MariaDB that say what a condition means. Their own statements read alike under all.
 const MYSQL: &[(&str, Use)] = &[
-    ("sql_mode", Use::Adopt("")),
-    ("collation_connection", Use::Adopt("")),
-    ("old_mode", Use::Adopt("")),
-    ("character_set_collations", Use::Adopt("")),
+    ("sql_mode", Use::Adopt),
+    ("collation_connection", Use::Adopt),
+    ("old_mode", Use::Adopt),
+    ("character_set_collations", Use::Adopt),
     ("default_week_format", Use::Equal("0")),
     ("div_precision_increment", Use::Equal("4")),
     ("lc_time_names", Use::Equal("en_US")),
@@ -85,7 +86,7 @@ pub fn adopt(engine: Engine, plain: &Settings) -> Result<Settings, Failure> {
         // a setting that the server does not have means nothing to it
         let Some(value) = plain.get(*name) else { continue };
         match how {
-            Use::Adopt(_) => {
+            Use::Adopt => {
                 check(name, value)?;
                 adopted.insert((*name).to_owned(), value.clone());
             }
@@ -134,15 +135,10 @@ pub fn ambiguous(setting: &str) -> Failure {
     )
 }
 
-/// The values that the adopted ones of these settings have while no condition is read.
-pub fn pinned(engine: Engine, adopted: &Settings) -> Settings {
-    let pinned = table(engine).iter().filter_map(|(name, how)| match how {
-        Use::Adopt(ours) if adopted.contains_key(*name) => {
-            Some(((*name).to_owned(), (*ours).to_owned()))
-        }
-        Use::Adopt(_) | Use::Equal(_) => None,
-    });
-    pinned.collect()
+/// The pinned values of adopted settings of Postgres, for statements that hold no condition.
+pub fn pinned(adopted: &Settings) -> Settings {
+    let pins = PINS.iter().filter(|pin| adopted.contains_key(pin.name));
+    pins.map(|pin| (pin.name.to_owned(), pin.value.trim_matches('\'').to_owned())).collect()
 }
 
 /// The statement that puts a session of MySQL under these settings; `None` where there are none.
@@ -207,6 +203,17 @@ mod tests {
             let failure = adopt(Engine::Mysql, &settings(&[(name, value)])).expect_err(name);
             assert!(failure.report.message.contains(word), "{failure}");
         }
+    }
+
+    #[test]
+    fn every_adopted_setting_of_postgres_has_a_pin_to_go_back_to() {
+        let adopted = POSTGRES.iter().filter(|(_, how)| *how == Use::Adopt);
+        let adopted: Settings =
+            adopted.map(|(name, _)| ((*name).to_owned(), "other".to_owned())).collect();
+        let pinned = pinned(&adopted);
+        assert_eq!(pinned.len(), adopted.len(), "{pinned:?}");
+        assert_eq!(pinned["search_path"], "");
+        assert_eq!(pinned["transform_null_equals"], "off");
     }
 
     #[test]

@@ -14,6 +14,7 @@ pub mod names;
 pub mod drift;
 pub mod ranges;
 pub mod partitioning;
+pub mod settings;
 pub mod rows;
 pub mod columns;
 pub mod fidelity;

@@ -13,11 +13,12 @@ use socket2::SockRef;
 use worker_core::error::Failure;
 use worker_core::moving::Tls;
 use worker_core::rows::mysql_statements as statements;
+use worker_core::settings::mysql as settings;
 
 use super::authentication::{Told, Way};
 use super::keepalive::keep_alive;
 use super::rows::texts;
-use super::sessions::{no_timeout, server_failure};
+use super::sessions::{PIN, clock_is_fixed, server_failure};
 use super::tls::{Secured, secure};
 use crate::sessions::{CONNECT_TIMEOUT, Login, tls_failure, unreachable};
 use crate::watch::Backend;
@@ -89,22 +90,19 @@ pub(super) struct Session {
 /// # Errors
 /// A database reason.
 pub(super) fn open(login: &Login) -> Result<(Session, Backend), Failure> {
-    let (mut session, version) = unpinned(login, CHARSET)?;
-    for statement in statements::PIN {
-        session.query(statement)?;
-    }
-    session.query(no_timeout(&version))?;
+    let mut session = unpinned(login, CHARSET)?;
+    session.pin()?;
     let backend = session.backend()?;
     session.socket().set_read_timeout(None).map_err(|error| broken(&error))?;
     Ok((session, backend))
 }
 
 /// Connects and logs in, with everything as the server gives it, and the collation that is asked for by
-/// its number; the server's version too. Blocks.
+/// its number. Blocks.
 ///
 /// # Errors
 /// A database reason.
-pub(super) fn unpinned(login: &Login, collation: u8) -> Result<(Session, String), Failure> {
+pub(super) fn unpinned(login: &Login, collation: u8) -> Result<Session, Failure> {
     let socket = connect(login)?;
     socket.set_read_timeout(Some(CONNECT_TIMEOUT)).map_err(|error| broken(&error))?;
     let mut session = Session { stream: Stream::Plain(socket), number: 0 };
@@ -135,7 +133,7 @@ pub(super) fn unpinned(login: &Login, collation: u8) -> Result<(Session, String)
         session = session.secured(login)?;
     }
     session.log_in(login, &greeting, (can, collation))?;
-    Ok((session, greeting.server_version_str().into_owned()))
+    Ok(session)
 }
 
 fn connect(login: &Login) -> Result<TcpStream, Failure> {
@@ -250,6 +248,26 @@ impl Session {
             }
         }
         Err(not_understood("the database's log-in"))
+    }
+
+    /// Pins what the session has inherited.
+    fn pin(&mut self) -> Result<(), Failure> {
+        self.query(&settings::first())?;
+        for statement in settings::BEGUN {
+            self.query(statement)?;
+        }
+        let shown = texts(self, &settings::show())?.into_iter();
+        let known = shown.filter_map(|row| match row.as_slice() {
+            [Some(name), Some(value)] => Some((name.to_lowercase(), value.clone())),
+            _ => None,
+        });
+        self.query(&settings::then(&known.collect())?)?;
+        self.ask(QUERY, settings::CLOCK.as_bytes())?;
+        let answer = self.receive()?;
+        match answer.as_slice() {
+            [ERROR, low, high, ..] if clock_is_fixed(u16::from_le_bytes([*low, *high])) => Ok(()),
+            _ => failed(PIN, &answer),
+        }
     }
 
     /// A statement whose answer is OK.

@@ -33,7 +33,7 @@ pub(crate) async fn plain_settings(
 }
 
 fn ask(login: &Login, names: &[&'static str]) -> Result<Settings, Failure> {
-    let (mut session, _) = unpinned(login, ESPERANTO)?;
+    let mut session = unpinned(login, ESPERANTO)?;
     // the answer itself is cut otherwise
     session.query(ALL_ROWS)?;
     let mut settings = show(&mut session, names)?;

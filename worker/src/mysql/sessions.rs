@@ -1,13 +1,16 @@
 //! Sessions with MySQL through the driver: how they log in, what is pinned in them, and what the
 //! server's errors mean.
 
+use std::collections::BTreeMap;
+
 use crds::Reason;
 use crds::source::{Engine, TlsMode};
 use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlSslMode};
-use sqlx::{ConnectOptions, MySqlConnection};
+use sqlx::{ConnectOptions, MySqlConnection, Row as _};
 use worker_core::error::Failure;
 use worker_core::moving::Tls;
 use worker_core::rows::{self, mysql_statements as statements};
+use worker_core::settings::mysql as settings;
 
 use super::relay;
 use crate::bounds::Subject;
@@ -29,24 +32,45 @@ async fn log_in(login: &Login) -> Result<MySqlConnection, Failure> {
     }
     let connected = options.connect().await;
     let mut connection = connected.map_err(|error| database_failure("connect", &error))?;
-    for statement in statements::PIN {
-        run(&mut connection, "pin the session", statement).await?;
-    }
-    let version: String = sqlx::query_scalar(statements::VERSION)
-        .fetch_one(&mut connection)
-        .await
-        .map_err(|error| database_failure("ask for the version", &error))?;
-    run(&mut connection, "pin the session", no_timeout(&version)).await?;
+    pin(&mut connection).await?;
+    // the connection may have been led to another one (init_connect)
+    let own = format!("USE {}", rows::quote(Engine::Mysql, &login.database));
+    say(&mut connection, own).await?;
     Ok(connection)
 }
 
-/// The statement that lets a statement take as long as it takes, by the server's version.
-pub(super) fn no_timeout(version: &str) -> &'static str {
-    if statements::is_mariadb(version) {
-        statements::NO_TIMEOUT_MARIADB
-    } else {
-        statements::NO_TIMEOUT_MYSQL
+/// Pins what the session has inherited.
+async fn pin(connection: &mut MySqlConnection) -> Result<(), Failure> {
+    say(connection, settings::first()).await?;
+    for statement in settings::BEGUN {
+        say(connection, statement.to_owned()).await?;
     }
+    let failed = |error| database_failure(PIN, &error);
+    let shown = sqlx::raw_sql(made(settings::show())).fetch_all(&mut *connection).await;
+    let mut known = BTreeMap::new();
+    for row in shown.map_err(failed)? {
+        let text = |index| row.try_get_unchecked::<String, _>(index).map_err(failed);
+        known.insert(text(0)?.to_lowercase(), text(1)?);
+    }
+    say(connection, settings::then(&known)?).await?;
+    match sqlx::raw_sql(settings::CLOCK).execute(connection).await {
+        Err(error) if number(&error).is_some_and(clock_is_fixed) => Ok(()),
+        done => done.map(|_| ()).map_err(failed),
+    }
+}
+
+async fn say(connection: &mut MySqlConnection, statement: String) -> Result<(), Failure> {
+    let done = sqlx::raw_sql(made(statement)).execute(connection).await;
+    done.map(|_| ()).map_err(|error| database_failure(PIN, &error))
+}
+
+/// What is done when a session is pinned.
+pub(super) const PIN: &str = "pin the session";
+
+/// Whether an error says that nobody, or not this user, may set the session's clock.
+pub(super) fn clock_is_fixed(number: u16) -> bool {
+    const OPTION_FORBIDS: u16 = 1290;
+    matches!(number, OPTION_FORBIDS | ACCESS_DENIED)
 }
 
 fn options(login: &Login) -> MySqlConnectOptions {
@@ -199,8 +223,9 @@ pub(crate) fn server_failure(action: &str, number: u16) -> Failure {
             format!("{action}: another session holds the table exclusively"),
             "wait until it has ended, or end it",
         ),
-        // a full file or disk; no memory to sort in
-        3 | 1021 | 1038 | 1114 => no_room(action),
+        // a full file or disk
+        3 | 1021 | 1114 => no_room(action),
+        1038 | 1153 | 1184 | 1969 | 3024 => setting_failure(action, number),
         1412 => Failure::transient(
             Reason::DatabaseFailed,
             format!("{action}: the table was altered after the snapshot was taken"),
@@ -212,6 +237,29 @@ pub(crate) fn server_failure(action: &str, number: u16) -> Failure {
             "look into the server's log",
         ),
     }
+}
+
+/// What an error means that a setting of the server has brought about.
+fn setting_failure(action: &str, number: u16) -> Failure {
+    let (what, remedy) = match number {
+        1038 => (
+            "the server's sort_buffer_size is too small to sort the rows",
+            "Raise sort_buffer_size, or set output.partitionSort: never where plan.json says that rows are sorted.",
+        ),
+        1153 => (
+            "a statement or a row is longer than the server's max_allowed_packet",
+            "Raise the global variable max_allowed_packet.",
+        ),
+        1184 => (
+            "the server's init_connect fails for the database user",
+            "Correct the global variable init_connect, or grant the rights that it needs.",
+        ),
+        _ => (
+            "the server ended the statement (max_statement_time or max_execution_time)",
+            "Raise max_statement_time or max_execution_time, if it is less than a second.",
+        ),
+    };
+    Failure::transient(Reason::DatabaseFailed, format!("{action}: {what}"), remedy)
 }
 
 #[cfg(test)]

@@ -1,16 +1,17 @@
 //! What Postgres' catalog says about a table.
 
 use crds::Reason;
-use sqlx::PgConnection;
 use sqlx::postgres::types::Oid;
+use sqlx::{PgConnection, Row as _};
 use worker_core::bounds::{NamePart, Relation, TableRef, pick_table};
-use worker_core::columns::Column;
 use worker_core::columns::postgres::{Family, SourceType, column_for};
+use worker_core::columns::{Column, oids};
 use worker_core::error::Failure;
 use worker_core::partitioning::{TableFacts, TableKind};
 use worker_core::plan::{Plan, TableName};
 use worker_core::ranges::Statistics;
 use worker_core::rows::{self, statements};
+use worker_core::settings::postgres as settings;
 
 use crate::bounds::Subject;
 use crate::sessions::{database_failure, made};
@@ -65,6 +66,23 @@ pub(crate) async fn look_up(
         ));
     }
     Ok(Subject { relation, columns, named: false, storage: None })
+}
+
+/// Refuses money that the pinned `lc_monetary` would print as another amount.
+///
+/// # Errors
+/// `SettingRefused`, and what a session may fail with.
+pub(crate) async fn check_money(
+    connection: &mut PgConnection,
+    columns: &[Column],
+) -> Result<(), Failure> {
+    let is_money = |column: &Column| matches!(column.type_oid, oids::MONEY | oids::MONEY_ARRAY);
+    if !columns.iter().any(is_money) {
+        return Ok(());
+    }
+    let unit = sqlx::raw_sql(statements::MONEY_UNIT).fetch_one(&mut *connection).await;
+    let unit = unit.and_then(|row| row.try_get::<String, _>(0));
+    settings::check_money(&unit.map_err(|error| database_failure("read the catalog", &error))?)
 }
 
 /// Rows (-1: unknown) and bytes of the table.

@@ -16,7 +16,7 @@ use sqlx::{Connection as _, PgConnection, Row as _};
 use worker_core::error::Failure;
 use worker_core::rows::statements;
 
-use crate::postgres::sessions::connect;
+use crate::postgres::sessions::{ask, connect};
 use crate::sessions::{Login, database_failure};
 
 /// How often both sessions are asked: by then a pooler that mixes them has done so, whatever else
@@ -44,12 +44,15 @@ pub(crate) async fn check(
     Ok(())
 }
 
-/// Which session of the server answers, by a message of one statement that needs nothing prepared.
+/// Which session of the server answers, by one message that needs nothing prepared.
 async fn turn(connection: &mut PgConnection) -> Result<String, Failure> {
     let failed = |error| database_failure("ask which session of the server this is", &error);
-    let asked = sqlx::raw_sql(statements::SESSION).fetch_one(connection);
+    let asked = ask(connection, statements::SESSION);
     match tokio::time::timeout(TURN_TIMEOUT, asked).await {
-        Ok(row) => row.and_then(|row| row.try_get(0)).map_err(failed),
+        Ok(rows) => {
+            let row = rows.and_then(|rows| rows.into_iter().next().ok_or(sqlx::Error::RowNotFound));
+            row.and_then(|row| row.try_get(0)).map_err(failed)
+        }
         Err(_) => Err(no_turn()),
     }
 }

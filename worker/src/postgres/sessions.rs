@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use crds::Reason;
 use crds::source::{Engine, TlsMode};
-use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgSslMode};
-use sqlx::{ConnectOptions, PgConnection};
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgRow, PgSslMode};
+use sqlx::{ConnectOptions, PgConnection, Row as _};
 use worker_core::columns::Column;
 use worker_core::error::Failure;
 use worker_core::moving::Tls;
 use worker_core::plan::TableName;
 use worker_core::rows::{self, statements};
+use worker_core::settings::postgres as settings;
 
 use crate::postgres::pooler;
 use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure, made, no_room, unreachable};
@@ -73,8 +74,7 @@ pub(crate) async fn keep_order(connection: &mut PgConnection) -> Result<(), Fail
 /// # Errors
 /// As [`database_failure`].
 pub(crate) async fn begin(connection: &mut PgConnection) -> Result<(), Failure> {
-    run(connection, "begin a transaction", statements::BEGIN).await?;
-    run(connection, "pin the session", statements::PIN).await
+    pinned(connection, statements::BEGIN).await
 }
 
 /// Begins a pinned transaction that sees one snapshot, from its first query on.
@@ -82,8 +82,7 @@ pub(crate) async fn begin(connection: &mut PgConnection) -> Result<(), Failure> 
 /// # Errors
 /// As [`database_failure`].
 pub(crate) async fn begin_snapshot(connection: &mut PgConnection) -> Result<(), Failure> {
-    first(connection, statements::BEGIN_SNAPSHOT).await?;
-    run(connection, "pin the session", statements::PIN).await
+    first(connection, statements::BEGIN_SNAPSHOT).await
 }
 
 /// Begins a pinned transaction that sees the snapshot `id` of another session.
@@ -99,11 +98,41 @@ pub(crate) async fn import(connection: &mut PgConnection, id: &str) -> Result<()
         )
     })?;
     first(connection, statements::BEGIN_SNAPSHOT).await?;
-    sqlx::raw_sql(made(statement))
-        .execute(&mut *connection)
-        .await
-        .map_err(|error| import_failure(&error))?;
-    run(connection, "pin the session", statements::PIN).await
+    let imported = sqlx::raw_sql(made(statement)).execute(connection).await;
+    imported.map(|_| ()).map_err(|error| import_failure(&error))
+}
+
+/// Begins a transaction by one message that pins it too: between two of them the server may end the
+/// session (`idle_in_transaction_session_timeout`).
+///
+/// # Errors
+/// `SettingRefused`, and as [`database_failure`].
+async fn pinned(connection: &mut PgConnection, begin: &str) -> Result<(), Failure> {
+    let failed = |error| database_failure("begin a transaction", &error);
+    let version = version(connection);
+    let message = made(statements::pinned(version, begin));
+    let rows = sqlx::raw_sql(message).fetch_all(&mut *connection).await.map_err(failed)?;
+    for (name, row) in settings::shown(version).zip(&rows) {
+        settings::check(name, row.try_get(0).map_err(failed)?)?;
+    }
+    Ok(())
+}
+
+/// The rows of one statement in a pinned transaction of its own: one message, with nothing prepared.
+pub(crate) async fn ask(
+    connection: &mut PgConnection,
+    statement: &str,
+) -> Result<Vec<PgRow>, sqlx::Error> {
+    let version = version(connection);
+    let asked = sqlx::raw_sql(made(statements::alone(version, statement)));
+    let mut rows = asked.fetch_all(&mut *connection).await?;
+    rows.drain(..settings::shown(version).count().min(rows.len()));
+    Ok(rows)
+}
+
+/// `server_version_num`; 0 where the server does not say.
+fn version(connection: &PgConnection) -> u32 {
+    connection.server_version_num().unwrap_or_default()
 }
 
 /// Ends a transaction.
@@ -115,9 +144,10 @@ pub(crate) async fn commit(connection: &mut PgConnection) -> Result<(), Failure>
 }
 
 /// The first statement of a session, which a pooler may let wait.
-async fn first(connection: &mut PgConnection, statement: &'static str) -> Result<(), Failure> {
-    let begun = run(connection, "begin a transaction", statement);
-    tokio::time::timeout(TURN_TIMEOUT, begun).await.unwrap_or_else(|_| Err(pooler::no_turn()))
+async fn first(connection: &mut PgConnection, begin: &str) -> Result<(), Failure> {
+    tokio::time::timeout(TURN_TIMEOUT, pinned(connection, begin))
+        .await
+        .unwrap_or_else(|_| Err(pooler::no_turn()))
 }
 
 async fn run(
@@ -240,6 +270,7 @@ pub(crate) fn server_failure(action: &str, answer: &dyn sqlx::error::DatabaseErr
                 "look into the log of the pooler, and of the server",
             ),
         },
+        "57014" | "25P03" | "25P04" | "57P05" | "54001" => setting_failure(action, &code),
         "53100" | "53400" => no_room(action),
         "53300" | "57P03" => unreachable(&format!(
             "{action}: the server takes no further connection now (SQLSTATE {code})"
@@ -250,6 +281,23 @@ pub(crate) fn server_failure(action: &str, answer: &dyn sqlx::error::DatabaseErr
             "look into the server's log",
         ),
     }
+}
+
+/// What an answer means that a setting of the server, database or role has brought about, before it could
+/// be pinned.
+fn setting_failure(action: &str, code: &str) -> Failure {
+    let (what, setting) = match code {
+        "57014" => ("ended the statement", "statement_timeout"),
+        "25P03" => ("ended the session", "idle_in_transaction_session_timeout"),
+        "25P04" => ("ended the session", "transaction_timeout"),
+        "57P05" => ("ended the session", "idle_session_timeout"),
+        _ => ("cannot run so complex a statement", "max_stack_depth"),
+    };
+    Failure::transient(
+        Reason::DatabaseFailed,
+        format!("{action}: the server {what} (an administrator, or {setting})"),
+        format!("Raise {setting} of the server, database or role, if it is very low."),
+    )
 }
 
 /// Whether a denial is that of `row_security = off`; by the function that raised it, since the

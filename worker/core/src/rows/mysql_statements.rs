@@ -1,19 +1,6 @@
 //! Statement texts for MySQL and MariaDB without a dynamic part. What varies is bound as a
 //! parameter.
 
-/// Pins what changes the meaning or the text of a value, or ends a slow reader. `sql_mode` without
-/// a word: no other quotes, no padding of `char`, and zero dates are shown as they are.
-pub const PIN: [&str; 3] = [
-    "SET time_zone = '+00:00', sql_mode = '', NAMES utf8mb4",
-    "SET SESSION lock_wait_timeout = 30, SESSION wait_timeout = 86400, \
-     SESSION net_read_timeout = 86400, SESSION net_write_timeout = 86400",
-    "SET SESSION TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY",
-];
-/// No statement is ended for its length: MySQL's word.
-pub const NO_TIMEOUT_MYSQL: &str = "SET SESSION max_execution_time = 0";
-/// No statement is ended for its length, nor a transaction that waits: MariaDB's words.
-pub const NO_TIMEOUT_MARIADB: &str = "SET SESSION max_statement_time = 0, \
-    SESSION idle_transaction_timeout = 0, SESSION idle_readonly_transaction_timeout = 0";
 /// Which server it is.
 pub const VERSION: &str = "SELECT CONVERT(VERSION() USING utf8mb4)";
 /// The session's number, and the server that it is one of.

@@ -1,20 +1,27 @@
 //! Statement texts without a dynamic part: session, catalog, guard and snapshot. What varies is
 //! bound as a parameter.
 
+use crate::settings::postgres as settings;
+
 /// Starts a transaction whose statements each see what is committed by then.
-pub const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY";
+pub const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ ONLY NOT DEFERRABLE";
 /// Starts a transaction that sees one snapshot.
-pub const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+pub const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY NOT DEFERRABLE";
 /// Ends a transaction.
 pub const COMMIT: &str = "COMMIT";
 
-/// Pins what changes the meaning or the text of a value, inside the transaction only: a pooler
-/// would hand session settings on to the next client. None of these takes a snapshot.
-pub const PIN: &str = "SET LOCAL TimeZone = 'UTC'; SET LOCAL DateStyle = 'ISO, MDY'; \
-    SET LOCAL IntervalStyle = 'postgres'; SET LOCAL bytea_output = 'hex'; \
-    SET LOCAL extra_float_digits = 1; SET LOCAL search_path = ''; SET LOCAL row_security = off; \
-    SET LOCAL statement_timeout = 0; SET LOCAL lock_timeout = '30s'; \
-    SET LOCAL idle_in_transaction_session_timeout = 0";
+/// Pins what changes the rows, the text of a value or the meaning of a statement, inside the transaction
+/// only: a pooler would hand session settings on to the next client. None of these takes a snapshot. One
+/// row for each of [`settings::shown`]. `begin` is what begins it.
+pub fn pinned(version: u32, begin: &str) -> String {
+    format!("{begin}; {}", settings::statements(version, &[]))
+}
+
+/// One message that begins a pinned transaction, runs a statement and ends the transaction, for what is
+/// asked outside any other one. Its rows come after those of [`pinned`].
+pub fn alone(version: u32, statement: &str) -> String {
+    format!("{}; {statement}; {COMMIT}", pinned(version, BEGIN))
+}
 
 /// A scan of a large table otherwise begins where another one is, so that rows come out of their order
 /// on the disk; for this transaction.
@@ -38,7 +45,7 @@ pub const MONEY: (&str, &str) = ("lc_monetary", "C");
 /// Lets it be what it is in a plain session.
 pub const MONEY_PLAIN: &str = "SET LOCAL lc_monetary TO DEFAULT";
 
-/// Takes over a snapshot; must be the first statement that could take one. The id is checked to
+/// Takes over a snapshot; must be the first statement that takes one. The id is checked to
 /// be of hexadecimal digits and dashes, since this statement takes no parameters.
 pub fn import_snapshot(id: &str) -> Option<String> {
     let plain = !id.is_empty() && id.bytes().all(|byte| byte.is_ascii_hexdigit() || byte == b'-');
@@ -57,12 +64,16 @@ pub const BACKEND: &str = "SELECT pg_catalog.pg_backend_pid()";
 pub const SESSION: &str = "SELECT pg_catalog.concat(pid, ' ', pg_catalog.date_part('epoch', backend_start)) \
     FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()";
 
-/// Whether the server works for the session of process `$1`, and when that began or ended. It
+/// Whether the server works for the session of a process, and when that began or ended. It
 /// does not where it waits for the client: for a statement, or for it to take what was sent. Who
-/// may not see that is told that it works.
-pub const WORKS: &str = "SELECT coalesce(state = 'active' \
-        AND wait_event_type IS DISTINCT FROM 'Client', true), coalesce(state_change::text, '') \
-    FROM pg_catalog.pg_stat_activity WHERE pid = $1";
+/// may not see that is told that it works, also where the session shows nothing (`track_activities`).
+pub fn works(pid: i32) -> String {
+    format!(
+        "SELECT coalesce(state = 'disabled' OR state = 'active' \
+            AND wait_event_type IS DISTINCT FROM 'Client', true), coalesce(state_change::text, '') \
+        FROM pg_catalog.pg_stat_activity WHERE pid = {pid}"
+    )
+}
 
 /// Whether a relation that this transaction has locked was rewritten between its snapshot and
 /// the lock. `pg_class` is read under the snapshot, `pg_relation_filenode` as of now; a rewritten
@@ -120,6 +131,12 @@ pub const COLUMNS: &str = "WITH RECURSIVE base AS (\
             AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e') \
     FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype <> 'd' \
     ORDER BY b.attnum";
+
+/// One unit of money as the server stores it under the `lc_monetary` that the session has inherited,
+/// in hexadecimal digits; then the pin again.
+pub const MONEY_UNIT: &str = "SET LOCAL lc_monetary TO DEFAULT; \
+    SELECT pg_catalog.encode(pg_catalog.cash_send(pg_catalog.money(1)), 'hex'); \
+    SET LOCAL lc_monetary = 'C'";
 
 /// Rows (-1: unknown) and bytes of a relation (`$1`) and its partitions, by the statistics.
 pub const SIZE: &str = "SELECT coalesce(CASE WHEN bool_and(c.reltuples < 0) THEN -1 \

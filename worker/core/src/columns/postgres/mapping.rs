@@ -129,7 +129,11 @@ pub const MAPPINGS: &[Mapping] = &[
              more than 38 digits, and none a scale below 0 or above the precision",
         ),
     ),
-    text("money", &[oids::MONEY], "with the currency and the digits of the server's lc_monetary"),
+    text(
+        "money",
+        &[oids::MONEY],
+        "in the words of the locale C, since lc_monetary is pinned; refused where the server's money has other than two digits",
+    ),
     exact("text", &[oids::TEXT], Target::Text),
     exact("character varying", &[oids::VARCHAR], Target::Text),
     exact("character", &[oids::BPCHAR], Target::Text),
