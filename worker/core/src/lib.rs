@@ -8,6 +8,7 @@ pub mod watermark;
 pub mod window;
 pub mod consistency;
 pub mod bounds;
+pub mod relations;
 pub mod selection;
 pub mod drift;
 pub mod ranges;
