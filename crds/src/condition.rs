@@ -150,6 +150,8 @@ words! {
         DatabaseNotFound,
         /// There is no such table.
         TableNotFound,
+        /// The table is another one than that of the published extract.
+        TableChanged,
         /// There is no such column.
         ColumnNotFound,
         /// The database user may not read what is needed.

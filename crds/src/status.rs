@@ -58,6 +58,9 @@ pub struct ExtractJobStatus {
     /// `succeeded/total`, for a column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<String>,
+    /// The table that the last published run read, with its schema (of MySQL: its database).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
     /// Rows published by the last run that ended well.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<i64>,

@@ -354,6 +354,9 @@ pub struct OutcomeResult {
     /// Where the next incremental run starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<String>,
+    /// The table that was read, with its schema; absent in older items.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<String>,
     /// Rows published.
     #[serde(default)]
     pub rows: u64,

@@ -3,6 +3,7 @@
 
 mod altered;
 mod refused;
+mod relations;
 
 use std::time::Duration;
 
@@ -85,12 +86,12 @@ fn in_bed(test: impl Future<Output = Result<()>>) -> Result<()> {
 }
 
 /// One range after another is read, and money is moved once the first is.
-async fn moved_amid(accounts: &Accounts) -> Result<Output> {
+async fn moved_amid(accounts: &Accounts, transfer: &str) -> Result<Output> {
     let mut run = accounts.source.start(accounts.command()?, Some("range-start"))?;
     run.paused().await?;
     run.go_on()?;
     run.paused().await?;
-    accounts.sql(TRANSFER).await?;
+    accounts.sql(transfer).await?;
     run.go_on()?;
     run.paused().await?;
     run.go_on()?;
@@ -108,7 +109,7 @@ fn ranges_of_one_instant_agree_and_others_are_called_what_they_are() -> Result<(
             ("postgres", Some("perPartition"), "perPartition"),
         ] {
             let accounts = Accounts::new(engine, asked, 1).await?;
-            let output = moved_amid(&accounts).await?;
+            let output = moved_amid(&accounts, TRANSFER).await?;
             ensure!(output.code == Some(0), "{engine} {asked:?}: {}", output.stderr);
             let (rows, sum) = accounts.published().await?;
             ensure!(rows == ROWS, "{engine} {asked:?}: {rows}");

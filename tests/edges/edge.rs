@@ -11,7 +11,7 @@ use crds::extract_job::{ExtractJobSpec, WatermarkType};
 use crds::source::{Engine, TlsMode};
 use crds::tracking::{Guard, Mode};
 use futures::future::BoxFuture;
-use harness::{Bed, wait_until};
+use harness::{Bed, unique, wait_until};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use tokio::sync::{Semaphore, mpsc};
@@ -41,6 +41,8 @@ pub(crate) enum Who {
 pub(crate) struct Edge {
     pub(crate) bed: &'static Bed,
     pub(crate) database: String,
+    /// The server's.
+    port: u16,
 }
 
 /// One connection that says SQL as superuser.
@@ -76,12 +78,19 @@ pub(crate) struct Ask {
     pub(crate) watermark: Value,
     pub(crate) low: Option<String>,
     pub(crate) mode: Mode,
+    /// Fields of `spec.extract` besides table, type and watermark.
+    pub(crate) more: Value,
 }
 
 impl Ask {
     /// An incremental run of `table` on the primary.
     pub(crate) fn new(who: Who, table: &'static str, watermark: Value) -> Self {
-        Self { who, port: Bed::POSTGRES_PORT, table, watermark, low: None, mode: Mode::PE }
+        let (port, mode, more) = (Bed::POSTGRES_PORT, Mode::PE, json!({}));
+        Self { who, port, table, watermark, low: None, mode, more }
+    }
+
+    pub(crate) fn with(self, more: Value) -> Self {
+        Self { more, ..self }
     }
 
     pub(crate) fn from(self, low: &str) -> Self {
@@ -136,7 +145,20 @@ impl Taken {
 impl Edge {
     /// Makes it, and two users that may read what is made in it.
     pub(crate) async fn new(bed: &'static Bed, prefix: &str) -> Result<Self> {
-        let edge = Self { bed, database: bed.database(prefix).await? };
+        let database = bed.database(prefix).await?;
+        Self { bed, database, port: Bed::POSTGRES_PORT }.with_users().await
+    }
+
+    /// Makes it on another server of the bed.
+    pub(crate) async fn at(bed: &'static Bed, port: u16, prefix: &str) -> Result<Self> {
+        let database = unique(prefix).replace('-', "_");
+        let server = Self { bed, database: "postgres".to_owned(), port };
+        server.say(&format!("create database {database}")).await?;
+        Self { database, ..server }.with_users().await
+    }
+
+    async fn with_users(self) -> Result<Self> {
+        let edge = self;
         let mut session = edge.session().await?;
         let (sees, blind) = (edge.user(Who::Sees), edge.user(Who::Blind));
         session
@@ -156,7 +178,7 @@ impl Edge {
 
     /// A session with the primary.
     pub(crate) async fn session(&self) -> Result<Session> {
-        Session::open(&self.bed.postgres_url(&self.database)).await
+        self.session_at(self.port).await
     }
 
     /// A session with the server at `port`.
@@ -189,13 +211,17 @@ impl Edge {
     }
 
     fn spec(&self, ask: &Ask) -> Result<ExtractJobSpec> {
+        let mut extract = json!({ "table": ask.table, "type": "PE", "watermark": ask.watermark });
+        for (field, value) in ask.more.as_object().context("fields")? {
+            extract[field] = value.clone();
+        }
         Ok(serde_json::from_value(json!({
             "source": {
                 "engine": "postgres",
                 "database": self.database,
                 "credentials": { "secretRef": { "name": "database" } },
             },
-            "extract": { "table": ask.table, "type": "PE", "watermark": ask.watermark },
+            "extract": extract,
             "output": { "uri": "s3://edges/edges" },
         }))?)
     }

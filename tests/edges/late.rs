@@ -48,7 +48,9 @@ impl Stamp {
                 json!({ "column": "at", "type": "timestamp", "stampedBy": "database", "lag": 2 })
             }
             Self::Application => json!({ "column": "at", "type": "timestamp", "lag": 2 }),
-            Self::Sequence => json!({ "column": "at", "type": "int", "stampedBy": "database" }),
+            Self::Sequence => {
+                json!({ "column": "at", "type": "int", "stampedBy": "database", "wait": 1 })
+            }
         }
     }
 
@@ -76,7 +78,6 @@ insert into by_sequence (k) values (1);
 /// What holds the window's end then.
 fn expected(state: State, stamp: Stamp, who: Who, standby: bool) -> Guard {
     match (stamp, state, who) {
-        (Stamp::Sequence, State::Prepared, _) => Guard::Unguarded,
         (Stamp::Sequence, ..) if standby => Guard::Unguarded,
         (Stamp::Sequence, ..) => Guard::Waited,
         _ if standby || state == State::Prepared || stamp == Stamp::Application => Guard::Lag,

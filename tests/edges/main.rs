@@ -32,8 +32,13 @@
 mod edge;
 mod guards;
 mod late;
+mod names;
+mod numbers;
+mod promises;
+mod relations;
 mod standby;
 mod steps;
 mod ties;
 mod values;
+mod witnesses;
 mod zones;

@@ -3,8 +3,10 @@
 //! [`worker_core::bounds`], [`worker_core::window`] and [`crate::sessions`] name,
 //! `NullWatermarkRows`, `SnapshotLost`.
 
+pub(crate) mod doubts;
 mod ranges;
 mod subject;
+mod warnings;
 
 use std::time::Duration;
 
@@ -12,10 +14,10 @@ use crds::Reason;
 use crds::extract_job::{Consistency, Extract, ExtractJobSpec, NullPolicy, Watermark};
 use crds::output::PartitionSort;
 use crds::source::Engine;
-use crds::tracking::{Mode, Window};
+use crds::tracking::Mode;
 use futures::future::BoxFuture;
-use worker_core::bounds::{TableRef, watermark_extreme};
-use worker_core::columns::{Column, Target, differ_by_case};
+use worker_core::bounds::{TableRef, check_same_table, watermark_extreme};
+use worker_core::columns::Column;
 use worker_core::consistency;
 use worker_core::drift;
 use worker_core::error::Failure;
@@ -27,12 +29,12 @@ use worker_core::partitioning::named_key;
 use worker_core::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, Shape, TableName};
 use worker_core::ranges::KeyRange;
 use worker_core::rows;
-use worker_core::shown;
 use worker_core::window::{self, Held, Observed};
 
 use self::ranges::Divider;
-pub(crate) use self::subject::Subject;
-use crate::database::{Database, Found, Guarded};
+pub(crate) use self::subject::{Found, Guarded, Subject};
+use self::warnings::warnings;
+use crate::database::Database;
 use crate::filtering;
 use crate::mysql::aligned::{self, Aligned, Beginning};
 use crate::postgres::pooler;
@@ -41,6 +43,15 @@ use crate::watch::{self, Progress};
 
 /// How long the session that holds the snapshot may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the published head of the source is of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Its columns.
+    pub columns: Vec<Column>,
+    /// The table; absent in manifests of older releases.
+    pub table: Option<TableName>,
+}
 
 /// Called between the steps with the name of the point, so that tests can do something exactly
 /// there.
@@ -110,7 +121,8 @@ impl Holder {
     }
 }
 
-/// Guards, takes the snapshot, and plans inside it. `published`: the columns of the last manifest.
+/// Guards, takes the snapshot, and plans inside it. `published`: what the last manifest
+/// is of.
 /// Pause points, in their order: `before-bound`,
 /// `before-wait` and `in-wait` (only where transactions are waited for), `after-bound`, `after-guard`,
 /// `after-snapshot`.
@@ -121,7 +133,7 @@ pub async fn open(
     login: &Login,
     spec: &ExtractJobSpec,
     order: &PlanOrder,
-    published: Option<&[Column]>,
+    published: Option<&Published>,
     pause: Pause<'_>,
 ) -> Result<Holder, Failure> {
     let name = format!("tidemark/{}/coordinator", order.run);
@@ -145,7 +157,7 @@ async fn open_on(
     mut database: Database,
     (spec, settings): (&ExtractJobSpec, Settings),
     order: &PlanOrder,
-    published: Option<&[Column]>,
+    published: Option<&Published>,
     pause: Pause<'_>,
 ) -> Result<Holder, Failure> {
     let extract = &spec.extract;
@@ -153,9 +165,9 @@ async fn open_on(
     let wanted = TableRef::parse(database.engine(), &extract.table)?;
     let subject = database.look_up(&wanted, extract).await?;
     let asked = consistency::asked(extract, database.engine());
-    if (asked, database.engine()) == (Consistency::Snapshot, Engine::Mysql) {
-        consistency::check_storage(subject.storage.as_deref())?;
-    }
+    consistency::check_asked(extract, subject.unproven.snapshot.as_ref())?;
+    let was = published.and_then(|published| published.table.as_ref());
+    check_same_table(was, subject.table(), &wanted, order.mode)?;
     if let Some(partition) = &extract.partition {
         named_key(&subject.columns, partition)?;
     }
@@ -165,14 +177,14 @@ async fn open_on(
     let (columns, changed) = match published {
         Some(published) => {
             let policy = extract.schema_policy.unwrap_or_default();
-            drift::follow(published, subject.columns.clone(), policy)?
+            drift::follow(&published.columns, subject.columns.clone(), policy)?
         }
         None => (subject.columns.clone(), None),
     };
     let found = seek_guard(&mut database, &subject, extract, order, pause).await?;
     pause("after-guard").await;
     database.take_snapshot(&subject).await?;
-    if database.look_up_again(&wanted, extract).await? != subject {
+    if database.look_up_again(&subject, extract).await? != subject {
         return Err(altered());
     }
     let filtered = filter(&mut database, subject.table(), extract, &settings).await?;
@@ -228,8 +240,7 @@ async fn seek_guard(
     if order.mode == Mode::FE || order.owed.is_some() {
         return Ok(nothing);
     }
-    let oid = subject.relation.oid;
-    database.guard(Guarded { oid, table: subject.table(), column, watermark }, pause).await
+    database.guard(Guarded { subject, column, watermark }, pause).await
 }
 
 /// Tries the condition. How many rows the planner thinks that it leaves.
@@ -290,6 +301,8 @@ async fn plan(
         partitioning: None,
         ranges: Vec::new(),
         snapshot: None,
+        unproven: subject.unproven.snapshot.clone(),
+        unenforced: subject.unproven.not_null,
         estimated_rows,
         shape: Shape::default(),
     };
@@ -343,35 +356,6 @@ async fn sort(
     Ok(())
 }
 
-fn warnings(
-    subject: &Subject,
-    order: &PlanOrder,
-    window: &Window,
-    mut warnings: Vec<String>,
-) -> Vec<String> {
-    let as_text = subject.columns.iter().filter(|column| column.target == Target::AsText);
-    let as_text: Vec<_> =
-        as_text.map(|column| format!("{} ({})", column.name, column.type_name)).collect();
-    if !as_text.is_empty() {
-        warnings.push(format!("columns written as the database's text: {}", shown::few(&as_text)));
-    }
-    let alike = differ_by_case(&subject.columns);
-    if !alike.is_empty() {
-        warnings.push(format!(
-            "columns whose names differ by case alone, which many readers take for one: {}",
-            shown::few(&alike)
-        ));
-    }
-    if order.mode == Mode::FE && rows::bounds_rows(order.mode, window) {
-        warnings.push(
-            "the full extract is bounded by the given watermark values, which the replaced job \
-             documented and never applied"
-                .to_owned(),
-        );
-    }
-    warnings
-}
-
 /// The watermark's extremes and NULLs, as far as the run has to know them.
 async fn observe(
     database: &mut Database,
@@ -389,8 +373,9 @@ async fn observe(
     let bounded = order.mode != Mode::FE || order.low.is_some() || order.high.is_some();
     let engine = database.engine();
     let may_lack = column.nullable || rows::has_zero_dates(engine, column);
+    let unenforced = subject.unproven.not_null;
     if bounded && may_lack && policy != NullPolicy::Exclude {
-        let statement = rows::null_statement(engine, subject.table(), column, filter);
+        let statement = rows::null_statement(engine, subject.table(), column, filter, unenforced);
         observed.null_rows = database.exists(statement, "look for rows without watermark").await?;
     }
     if observed.null_rows && policy == NullPolicy::Fail {

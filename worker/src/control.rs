@@ -10,7 +10,6 @@ use bytes::Bytes;
 use crds::{Reason, RunId};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::de::DeserializeOwned;
-use worker_core::columns::Column;
 use worker_core::commits::Reply;
 use worker_core::error::Failure;
 use worker_core::manifests::{Manifest, ManifestFile, Pointer, TOKEN_METADATA};
@@ -18,6 +17,7 @@ use worker_core::objects::Prefix;
 use worker_core::plan::CONTROL_VERSION;
 use worker_core::records::TaskRecord;
 
+use crate::bounds::Published;
 use crate::checksums;
 use crate::objects::storage_failure;
 
@@ -97,16 +97,16 @@ impl Control {
         parse(key, &body).map(|value| Some((value, etag)))
     }
 
-    /// The columns of the run that `current.json` names, if there is one.
+    /// What the run that `current.json` names is of, if there is one.
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub async fn columns(&self) -> Result<Option<Vec<Column>>, Failure> {
+    pub async fn published(&self) -> Result<Option<Published>, Failure> {
         let pointer: Option<(Pointer, String)> = self.read(&self.prefix.pointer()).await?;
         let Some((pointer, _)) = pointer else { return Ok(None) };
         let manifest: Option<(Manifest, String)> =
             self.read(&self.prefix.manifest(pointer.run)).await?;
-        Ok(manifest.map(|(manifest, _)| manifest.columns))
+        Ok(manifest.map(|(Manifest { columns, table, .. }, _)| Published { columns, table }))
     }
 
     /// Writes one object under a condition. A refusal may stem from our own lost write.

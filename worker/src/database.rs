@@ -1,6 +1,6 @@
 //! The database as planning asks it: one session, of either engine.
 
-use crds::extract_job::{Extract, Watermark};
+use crds::extract_job::Extract;
 use crds::source::Engine;
 use sqlx::{Connection as _, MySqlConnection, PgConnection};
 use worker_core::bounds::TableRef;
@@ -11,34 +11,11 @@ use worker_core::plan::{Plan, TableName};
 use worker_core::ranges::Sample;
 use worker_core::rows::{self, Draw, statements};
 use worker_core::selection;
-use worker_core::window::Held;
 
-use crate::bounds::{Pause, Subject};
+use crate::bounds::{Found, Guarded, Pause, Subject, doubts};
 use crate::sessions::{Login, database_failure, made};
 use crate::watch::{self, Backend};
 use crate::{filtering, mysql, postgres};
-
-/// The table and column that are guarded.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Guarded<'a> {
-    /// Oid of the table.
-    pub(crate) oid: u32,
-    /// The table.
-    pub(crate) table: &'a TableName,
-    /// The watermark column.
-    pub(crate) column: &'a Column,
-    /// What the manifest says about it.
-    pub(crate) watermark: &'a Watermark,
-}
-
-/// What was found, and what people should know about it.
-#[derive(Debug)]
-pub(crate) struct Found {
-    /// What holds.
-    pub(crate) held: Held,
-    /// Weaknesses, for plan and status.
-    pub(crate) warnings: Vec<String>,
-}
 
 /// A key of a sample: its text, the place of the first such, rows with a key, all rows, and whether it
 /// is greater than the one before.
@@ -87,31 +64,51 @@ impl Database {
         wanted: &TableRef,
         extract: &Extract,
     ) -> Result<Subject, Failure> {
+        let mut searched = Vec::new();
         if let Self::Postgres(connection) = self {
+            searched = postgres::catalog::searched(connection).await?;
             postgres::sessions::begin(connection).await?;
         }
-        let subject = self.look_up_again(wanted, extract).await?;
+        let subject = self.look_up_in(wanted, &searched, extract).await?;
         if let Self::Postgres(connection) = self {
             postgres::sessions::commit(connection).await?;
         }
         Ok(subject)
     }
 
-    /// The same inside the snapshot.
+    /// The same inside the snapshot, by its full name.
     pub(crate) async fn look_up_again(
         &mut self,
+        subject: &Subject,
+        extract: &Extract,
+    ) -> Result<Subject, Failure> {
+        self.look_up_in(&TableRef::from(subject.table()), &[], extract).await
+    }
+
+    async fn look_up_in(
+        &mut self,
         wanted: &TableRef,
+        searched: &[String],
         extract: &Extract,
     ) -> Result<Subject, Failure> {
         let found = match self {
-            Self::Postgres(connection) => postgres::catalog::look_up(connection, wanted).await?,
+            Self::Postgres(connection) => {
+                postgres::catalog::look_up(connection, wanted, searched).await?
+            }
             Self::Mysql(connection) => mysql::catalog::look_up(connection, wanted, extract).await?,
         };
         let columns = selection::select(found.columns, extract)?;
         if let Self::Postgres(connection) = self {
             postgres::catalog::check_money(connection, &columns).await?;
         }
-        Ok(Subject { columns, named: extract.columns.is_some(), ..found })
+        let mut unproven = found.unproven;
+        if let Some(filter) = &extract.filter
+            && let Some(why) = doubts::of_filter(self, filter).await?
+        {
+            unproven.guard.get_or_insert_with(|| why.clone());
+            unproven.snapshot.get_or_insert(why);
+        }
+        Ok(Subject { columns, unproven, named: extract.columns.is_some(), ..found })
     }
 
     /// Seeks the best guard there is.

@@ -74,9 +74,9 @@ pub async fn plan(local: &Local, json: bool, durations: Durations) -> Result<Str
             ));
         }
     };
-    let (published, points) = (control.columns().await?, Pause::default().points());
+    let (published, points) = (control.published().await?, Pause::default().points());
     let holder =
-        Box::pin(crate::bounds::open(&login, &task.spec, &order, published.as_deref(), &points))
+        Box::pin(crate::bounds::open(&login, &task.spec, &order, published.as_ref(), &points))
             .await?
             .align(&login, ranges_at_once(&task.spec))
             .await?;

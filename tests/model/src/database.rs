@@ -63,6 +63,8 @@ pub(crate) fn plan(
         partitioning: None,
         ranges: Vec::new(),
         snapshot: Some(epoch.to_string()),
+        unproven: None,
+        unenforced: false,
         estimated_rows: 20,
         filter_settings: Default::default(),
         filtered_rows: None,

@@ -5,6 +5,7 @@
 use crds::Reason;
 use crds::extract_job::WatermarkType;
 use crds::source::Engine;
+use crds::tracking::Mode;
 
 use crate::columns::{Column, Target, is_decimal_text, is_oid, is_unsigned};
 use crate::error::Failure;
@@ -82,6 +83,14 @@ impl TableRef {
     }
 }
 
+impl From<&TableName> for TableRef {
+    /// That very table.
+    fn from(name: &TableName) -> Self {
+        let part = |text: &String| NamePart { text: text.clone(), quoted: true };
+        Self { schema: Some(part(&name.schema)), table: part(&name.table) }
+    }
+}
+
 /// The part at the start of `text`, and what follows it.
 fn name_part(engine: Engine, text: &str) -> Option<(NamePart, &str)> {
     let (part, rest) = if let Some(inner) = text.strip_prefix('"') {
@@ -120,45 +129,86 @@ pub struct Relation {
     pub name: TableName,
 }
 
-/// Picks the table that is meant: the very name before its lower-case form; without a schema,
-/// `public` before the only other one.
+/// Picks the table that is meant: the very name before its lower-case form; without a schema, the one
+/// that a session of the user finds, which looks into the schemas `searched` one after another.
 ///
 /// # Errors
-/// `TableNotFound`, also where the name is in several schemas.
-pub fn pick_table(wanted: &TableRef, candidates: &[Relation]) -> Result<Relation, Failure> {
+/// `TableNotFound`.
+pub fn pick_table(
+    wanted: &TableRef,
+    candidates: &[Relation],
+    searched: &[String],
+) -> Result<Relation, Failure> {
     type Reads = fn(&NamePart, &str) -> bool;
     let readings: [Reads; 2] = [NamePart::is, NamePart::folds_to];
     for matches in readings {
-        let fits = |relation: &&Relation| {
-            let schema = wanted.schema.as_ref();
-            matches(&wanted.table, &relation.name.table)
-                && schema.is_none_or(|part| {
-                    part.is(&relation.name.schema) || part.folds_to(&relation.name.schema)
-                })
+        let named: Vec<_> =
+            candidates.iter().filter(|it| matches(&wanted.table, &it.name.table)).collect();
+        let of_schema = |is: &dyn Fn(&str) -> bool| {
+            named.iter().find(|it| is(&it.name.schema)).map(|it| (**it).clone())
         };
-        let found: Vec<_> = candidates.iter().filter(fits).collect();
-        let preferred = |relation: &&&Relation| match &wanted.schema {
-            Some(part) => part.is(&relation.name.schema),
-            None => relation.name.schema == "public",
-        };
-        match (found.iter().find(preferred), found.as_slice()) {
-            (Some(relation), _) => return Ok((**relation).clone()),
-            (None, [only]) => return Ok((*only).clone()),
-            (None, []) => {}
-            (None, _) => {
-                return Err(Failure::permanent(
-                    Reason::TableNotFound,
-                    "several schemas have a table of this name, and none of them is public",
-                    "name the schema too: extract.table: <schema>.<table>",
-                ));
+        let found = match &wanted.schema {
+            Some(part) => {
+                of_schema(&|schema| part.is(schema)).or_else(|| of_schema(&|it| part.folds_to(it)))
             }
+            None => searched.iter().find_map(|schema| of_schema(&|it| it == schema)),
+        };
+        if let Some(relation) = found {
+            return Ok(relation);
         }
     }
-    Err(Failure::permanent(
-        Reason::TableNotFound,
-        "the database has no such table or view",
-        "check extract.table, source.database, and upper and lower case",
-    ))
+    let elsewhere = candidates.iter().find(|it| {
+        let schema = &it.name.schema;
+        wanted.schema.is_none() && !schema.starts_with("pg_") && schema != "information_schema"
+    });
+    Err(match elsewhere {
+        Some(it) => Failure::permanent(
+            Reason::TableNotFound,
+            format!(
+                "no schema of the database user's search_path has such a table; schema {:?} has one",
+                it.name.schema
+            ),
+            "Name the schema in extract.table (<schema>.<table>), or set the search_path of the database \
+             user.",
+        ),
+        None => Failure::permanent(
+            Reason::TableNotFound,
+            "the database has no such table or view",
+            "check extract.table, source.database, and upper and lower case",
+        ),
+    })
+}
+
+/// Whether a run continues the table that was published under this source: the watermark, and what a
+/// full extract replaces, are that table's. A reingest begins anew, and so does a full extract whose
+/// manifest names the schema.
+///
+/// # Errors
+/// `TableChanged`.
+pub fn check_same_table(
+    published: Option<&TableName>,
+    found: &TableName,
+    wanted: &TableRef,
+    mode: Mode,
+) -> Result<(), Failure> {
+    let meant = match mode {
+        Mode::Reingest => true,
+        Mode::FE => wanted.schema.is_some(),
+        Mode::PE => false,
+    };
+    match published.filter(|published| *published != found && !meant) {
+        None => Ok(()),
+        Some(published) => Err(Failure::permanent(
+            Reason::TableChanged,
+            format!(
+                "extract.table resolves to {found}, but the published extract is of {published}"
+            ),
+            "To go on with the published table, set the database user's search_path back, or create an \
+             ExtractJob that names the schema in extract.table and has the tracking.key of this one. To \
+             replace it by the other table, set extract.reingest: true (of a full extract: name the \
+             schema).",
+        )),
+    }
 }
 
 /// Finds a column that the manifest names.
@@ -278,85 +328,4 @@ pub fn watermark_extreme(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::columns::oids;
-    use crate::columns::postgres::{SourceType, column_for};
-
-    fn relation(oid: u32, schema: &str, table: &str) -> Relation {
-        Relation { oid, name: TableName { schema: schema.to_owned(), table: table.to_owned() } }
-    }
-
-    fn pick(text: &str, candidates: &[Relation]) -> Result<u32, Reason> {
-        let wanted = TableRef::parse(Engine::Postgres, text).expect(text);
-        pick_table(&wanted, candidates)
-            .map(|relation| relation.oid)
-            .map_err(|failure| failure.report.reason)
-    }
-
-    fn column(oid: u32, modifier: i32) -> Column {
-        let type_name = "t".to_owned();
-        let source = SourceType { oid, modifier, type_name, ..SourceType::default() };
-        column_for("at".to_owned(), source, true)
-    }
-
-    #[test]
-    fn tables_are_named_with_and_without_schema_and_quotes() {
-        for (text, schema, table) in [
-            ("orders", None, "orders"),
-            ("sales.orders", Some("sales"), "orders"),
-            ("\"a.b\".\"say \"\"hi\"\"\"", Some("a.b"), "say \"hi\""),
-            ("sales.\"Orders\"", Some("sales"), "Orders"),
-        ] {
-            let read = TableRef::parse(Engine::Postgres, text).expect(text);
-            assert_eq!(read.schema.map(|part| part.text).as_deref(), schema);
-            assert_eq!(read.table.text, table);
-        }
-        let long = "x".repeat(64);
-        for text in ["", ".", "a.", ".a", "a.b.c", "\"a", "a\"b", "\"a\"b", "\"\"", long.as_str()] {
-            assert!(TableRef::parse(Engine::Postgres, text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn the_very_name_comes_before_its_folded_form_and_public_before_others() {
-        let both = [relation(1, "public", "orders"), relation(2, "public", "Orders")];
-        assert_eq!(pick("Orders", &both), Ok(2));
-        assert_eq!(pick("ORDERS", &both), Ok(1));
-        assert_eq!(pick("\"ORDERS\"", &both), Err(Reason::TableNotFound));
-        let schemas = [relation(1, "sales", "orders"), relation(2, "public", "orders")];
-        assert_eq!(pick("orders", &schemas), Ok(2));
-        assert_eq!(pick("sales.orders", &schemas), Ok(1));
-        assert_eq!(pick("Sales.Orders", &schemas), Ok(1));
-        assert_eq!(pick("orders", &schemas[..1]), Ok(1));
-        let neither = [relation(1, "a", "orders"), relation(2, "b", "orders")];
-        assert_eq!(pick("orders", &neither), Err(Reason::TableNotFound));
-    }
-
-    #[test]
-    fn a_watermark_column_must_be_of_its_type() {
-        let remedy = |type_oid, value_type| {
-            check_watermark(&column(type_oid, -1), value_type).map_err(|bad| bad.report.remedy)
-        };
-        assert_eq!(remedy(oids::INT4, WatermarkType::Int), Ok(()));
-        assert_eq!(remedy(oids::INT8, WatermarkType::Decimal), Ok(()));
-        let expected = Err("set extract.watermark.type: date".to_owned());
-        assert_eq!(remedy(oids::DATE, WatermarkType::Timestamp), expected);
-        assert!(remedy(oids::TEXT, WatermarkType::Int).is_err());
-        assert!(remedy(oids::NUMERIC, WatermarkType::Int).is_err());
-    }
-
-    #[test]
-    fn precision_comes_from_the_modifier() {
-        assert_eq!(fraction_digits(&column(oids::TIMESTAMP, 0)), 0);
-        assert_eq!(fraction_digits(&column(oids::TIMESTAMP, 3)), 3);
-        assert_eq!(fraction_digits(&column(oids::TIMESTAMP, -1)), 6);
-    }
-
-    #[test]
-    fn an_infinite_watermark_is_refused_and_an_infinite_key_is_not() {
-        let bad = watermark_extreme(WatermarkType::Timestamp, "at", "infinity").expect_err("inf");
-        assert_eq!(bad.report.reason, Reason::NonFiniteValue);
-        assert_eq!(KeyType::Timestamp.value("infinity"), None);
-    }
-}
+mod tests;

@@ -23,30 +23,44 @@ pub fn asked(extract: &Extract, engine: Engine) -> Consistency {
     })
 }
 
-/// What a plan has: one range is one statement, which sees one instant in both databases.
+/// What a plan has: one range is one statement, which sees one instant in both databases; but only of
+/// tables that keep snapshots, whatever lies between.
 pub fn held(plan: &Plan) -> Consistency {
-    if plan.ranges.len() <= 1 || plan.snapshot.is_some() {
+    if plan.unproven.is_none() && (plan.ranges.len() <= 1 || plan.snapshot.is_some()) {
         Consistency::Snapshot
     } else {
         Consistency::PerPartition
     }
 }
 
-/// Whether MySQL's storage engine keeps snapshots at all. A view has none to ask.
+/// Why a table of MySQL or MariaDB has no snapshots, by its kind (`TABLE_TYPE`) and storage engine; a
+/// view does not show what lies below it. `None`: it has.
+pub fn unproven_storage(kind: &str, storage: &str) -> Option<String> {
+    match (kind, storage) {
+        ("BASE TABLE" | "SYSTEM VERSIONED", "InnoDB") => None,
+        ("VIEW", _) | (_, "") => {
+            Some("a view does not show how the tables below it are stored".to_owned())
+        }
+        ("BASE TABLE" | "SYSTEM VERSIONED", other) => {
+            Some(format!("the table is stored by {other}, of which no snapshot can be had"))
+        }
+        (other, _) => {
+            let kind = other.to_lowercase();
+            Some(format!("the table is of kind {kind}, of which no snapshot can be had"))
+        }
+    }
+}
+
+/// Whether what the manifest asks for can be had of what is read: `unproven` says why not.
 ///
 /// # Errors
-/// `SnapshotUnavailable`.
-pub fn check_storage(storage: Option<&str>) -> Result<(), Failure> {
-    match storage.unwrap_or_default() {
-        "InnoDB" => Ok(()),
-        "" => Err(unavailable(
-            "a view does not show how the tables below it are stored",
-            "extract the tables themselves",
-        )),
-        other => Err(unavailable(
-            &format!("the table is stored by {other}, of which no snapshot can be had"),
-            "ALTER TABLE ... ENGINE = InnoDB",
-        )),
+/// `SnapshotUnavailable` where `extract.consistency: snapshot` is written.
+pub fn check_asked(extract: &Extract, unproven: Option<&String>) -> Result<(), Failure> {
+    match (extract.consistency, unproven) {
+        (Some(Consistency::Snapshot), Some(why)) => {
+            Err(unavailable(why, "extract the tables below it that the database itself stores"))
+        }
+        (Some(Consistency::Snapshot | Consistency::PerPartition) | None, _) => Ok(()),
     }
 }
 
@@ -198,11 +212,38 @@ mod tests {
     }
 
     #[test]
-    fn only_a_table_of_innodb_has_snapshots() {
-        assert_eq!(check_storage(Some("InnoDB")), Ok(()));
-        for (storage, word) in [(Some("MyISAM"), "MyISAM"), (Some(""), "view"), (None, "view")] {
-            let failure = check_storage(storage).expect_err("refused");
-            assert!(failure.report.message.contains(word), "{failure}");
+    fn of_mysql_only_a_table_of_innodb_has_snapshots() {
+        assert_eq!(unproven_storage("BASE TABLE", "InnoDB"), None);
+        assert_eq!(unproven_storage("SYSTEM VERSIONED", "InnoDB"), None);
+        for (kind, storage, word) in [
+            ("BASE TABLE", "MyISAM", "MyISAM"),
+            ("BASE TABLE", "FEDERATED", "FEDERATED"),
+            ("SYSTEM VERSIONED", "Aria", "Aria"),
+            ("VIEW", "", "view"),
+            ("SEQUENCE", "InnoDB", "sequence"),
+            ("SYSTEM VIEW", "MEMORY", "system view"),
+        ] {
+            let why = unproven_storage(kind, storage).expect(storage);
+            assert!(why.contains(word), "{why}");
+        }
+    }
+
+    #[test]
+    fn only_who_asks_for_a_snapshot_is_refused_where_it_is_not_proved() {
+        let extract = |consistency: Option<&str>| -> Extract {
+            let mut extract = serde_json::json!({ "table": "t", "type": "FE" });
+            if let Some(consistency) = consistency {
+                extract["consistency"] = consistency.into();
+            }
+            serde_json::from_value(extract).expect("extract")
+        };
+        let why = "foreign table f".to_owned();
+        for asked in [None, Some("snapshot"), Some("perPartition")] {
+            assert_eq!(check_asked(&extract(asked), None), Ok(()));
+            let refused = check_asked(&extract(asked), Some(&why)).err();
+            assert_eq!(refused.is_some(), asked == Some("snapshot"), "{asked:?}");
+            let reason = refused.map(|failure| failure.report.reason);
+            assert!(reason.is_none_or(|reason| reason == Reason::SnapshotUnavailable));
         }
     }
 

@@ -8,6 +8,7 @@ pub mod watermark;
 pub mod window;
 pub mod consistency;
 pub mod bounds;
+pub mod relations;
 pub mod selection;
 pub mod filtering;
 pub mod names;

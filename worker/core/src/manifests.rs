@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::columns::Column;
 use crate::consistency;
 use crate::fidelity;
-use crate::plan::{CONTROL_VERSION, Plan, PlannedWatermark, Shape};
+use crate::plan::{CONTROL_VERSION, Plan, PlannedWatermark, Shape, TableName};
 use crate::ranges::Skew;
 use crate::records::TaskRecord;
 use crate::watermark::Value;
@@ -28,6 +28,9 @@ pub struct Manifest {
     pub source: String,
     /// What kind of run.
     pub mode: Mode,
+    /// The table, by the names that the catalog has; absent in older manifests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table: Option<TableName>,
     /// The run whose files come before these (PE); none: these are all.
     pub parent: Option<RunId>,
     /// Runs whose files this one replaces (FE, reingest), oldest first.
@@ -220,6 +223,7 @@ pub fn build(
         commit: run.commit,
         source: plan.source.clone(),
         mode: plan.mode,
+        table: Some(plan.table.clone()),
         parent: run.head.as_ref().map(|head| head.run).filter(|_| !plan.mode.replaces()),
         replaces,
         window: plan.window.clone(),

@@ -59,6 +59,14 @@ pub struct Plan {
     /// The snapshot that all ranges are read under. Postgres: the exported one. MySQL: the point of the
     /// binary log at which each session of the coordinator began.
     pub snapshot: Option<String>,
+    /// Why the partitions are not one consistent snapshot, though they may share one: it does not cover
+    /// all that they read. Absent where it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unproven: Option<String>,
+    /// Whether a NOT NULL of the catalog may be one that nobody enforces (a foreign table's): then no
+    /// test for NULL may be answered from it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub unenforced: bool,
     /// Rows of the table by the database's own estimate, -1 where it has none.
     pub estimated_rows: i64,
     /// What people should know: a weak guard, columns written as text.

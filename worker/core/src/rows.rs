@@ -8,6 +8,7 @@ mod mysql;
 pub mod mysql_statements;
 mod postgres;
 mod ranges;
+pub mod relation_statements;
 pub mod statements;
 
 use crds::Reason;
@@ -136,26 +137,38 @@ pub fn extremes_statement(
     }
 }
 
-/// Whether a column has a row without watermark in the rows that `filter` leaves.
+/// Whether a column has a row without watermark in the rows that `filter` leaves. `unenforced`: see
+/// [`Plan::unenforced`].
 pub fn null_statement(
     engine: Engine,
     table: &TableName,
     column: &Column,
     filter: Option<&str>,
+    unenforced: bool,
 ) -> String {
     let mut predicates = condition(filter);
-    predicates.push(without_watermark(engine, column));
+    predicates.push(without_watermark(engine, column, unenforced));
     let (table, filter) = (quote_table(engine, table), where_clause(&predicates));
     format!("SELECT EXISTS (SELECT 1 FROM {table}{filter})")
 }
 
 /// Rows of which no window is: those without a value, and MySQL's zero dates, which are below every bound.
-fn without_watermark(engine: Engine, column: &Column) -> String {
+fn without_watermark(engine: Engine, column: &Column, unenforced: bool) -> String {
     let name = quote(engine, &column.name);
+    let is_null = is_null(engine, &name, unenforced);
     if has_zero_dates(engine, column) {
-        format!("({name} IS NULL OR {name} < {FIRST_DAY})")
+        format!("({is_null} OR {name} < {FIRST_DAY})")
     } else {
-        format!("{name} IS NULL")
+        is_null
+    }
+}
+
+/// Whether an expression is NULL. From Postgres 17 on the planner answers `IS NULL` from the catalog,
+/// a foreign table's NOT NULL too: where that may be wrong, a function is asked, which it calls.
+fn is_null(engine: Engine, expression: &str, unenforced: bool) -> String {
+    match (engine, unenforced) {
+        (Engine::Postgres, true) => format!("pg_catalog.num_nulls({expression}) > 0"),
+        (Engine::Postgres | Engine::Mysql, _) => format!("{expression} IS NULL"),
     }
 }
 
@@ -198,6 +211,14 @@ pub fn filtered_statement(engine: Engine, table: &TableName, filter: &str) -> St
 pub fn filter_meaning_statement(table: &TableName, filter: &str) -> String {
     let rows = filtered_statement(Engine::Postgres, table, filter);
     format!("EXPLAIN (VERBOSE, COSTS OFF) {rows}")
+}
+
+/// The opposite of [`is_null`].
+fn is_not_null(engine: Engine, expression: &str, unenforced: bool) -> String {
+    match (engine, unenforced) {
+        (Engine::Postgres, true) => format!("pg_catalog.num_nulls({expression}) = 0"),
+        (Engine::Postgres | Engine::Mysql, _) => format!("{expression} IS NOT NULL"),
+    }
 }
 
 /// `extract.where`, which [`crate::selection::check_filter`] has let pass: it cannot leave its
@@ -306,7 +327,9 @@ fn window_predicate(plan: &Plan) -> Result<Option<String>, Failure> {
     }
     let values = values.join(" AND ");
     Ok(Some(match watermark.null_policy {
-        NullPolicy::Include => format!("({values} OR {})", without_watermark(plan.engine, column)),
+        NullPolicy::Include => {
+            format!("({values} OR {})", without_watermark(plan.engine, column, plan.unenforced))
+        }
         NullPolicy::Fail | NullPolicy::Exclude => format!("({values})"),
     }))
 }

@@ -92,6 +92,55 @@ pub fn check_filter(filter: &str) -> Result<(), Failure> {
     }
 }
 
+/// What a condition reads besides the row that it is asked of, by its words.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Reads {
+    /// It has a sub-query.
+    pub sub_query: bool,
+    /// It asks for the time, which each session has for itself.
+    pub clock: bool,
+    /// Names of what it may call, as the catalog has them.
+    pub calls: Vec<String>,
+}
+
+/// Takes a condition apart into words, as far as that tells what it reads.
+pub fn reads(filter: &str) -> Reads {
+    const SUB_QUERIES: [&str; 4] = ["select", "table", "with", "values"];
+    const CLOCKS: [&str; 5] =
+        ["current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"];
+    let mut reads = Reads::default();
+    let mut word: Option<String> = None;
+    let mut rest = filter.chars().peekable();
+    while let Some(now) = rest.next() {
+        match now {
+            '\'' => {
+                word = None;
+                while rest.next().is_some_and(|it| it != '\'') {}
+            }
+            '"' | '`' => {
+                let mut name = String::new();
+                while let Some(it) = rest.next().filter(|it| *it != now) {
+                    name.push(it);
+                }
+                word = Some(name);
+            }
+            '(' => reads.calls.extend(word.take()),
+            it if it.is_whitespace() => {}
+            it if it.is_alphanumeric() || it == '_' => {
+                let mut name: String = it.to_lowercase().collect();
+                while let Some(it) = rest.next_if(|it| it.is_alphanumeric() || *it == '_') {
+                    name.extend(it.to_lowercase());
+                }
+                reads.sub_query |= SUB_QUERIES.contains(&name.as_str());
+                reads.clock |= CLOCKS.contains(&name.as_str());
+                word = Some(name);
+            }
+            _ => word = None,
+        }
+    }
+    reads
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -124,6 +173,24 @@ mod tests {
                 Ok(left.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(" "))
             }
             Err(failure) => Err(failure.report.message),
+        }
+    }
+
+    #[test]
+    fn a_condition_is_known_by_what_it_reads_besides_its_row() {
+        for (filter, sub_query, clock, calls) in [
+            ("a = 1 and note = 'select f(x)'", false, false, ""),
+            ("\"select\" = 1 or \"F\" (a) > 2", false, false, "F"),
+            ("lower(a) in ('x') and Far.Off (a)", false, false, "lower in off"),
+            ("a in (SELECT k from t)", true, false, "in"),
+            ("exists(table t)", true, false, "exists"),
+            ("at < current_Timestamp", false, true, ""),
+            ("at < now ( )", false, false, "now"),
+            ("note = 'it''s' and f('(')", false, false, "f"),
+        ] {
+            let reads = reads(filter);
+            assert_eq!((reads.sub_query, reads.clock), (sub_query, clock), "{filter}");
+            assert_eq!(reads.calls.join(" "), calls, "{filter}");
         }
     }
 

@@ -44,6 +44,9 @@ pub struct ServerFacts {
     pub sees_starts: bool,
     /// The column's default is its own sequence, handing out numbers one by one.
     pub own_sequence: bool,
+    /// What is read is the server's own, and its rows are written by the transactions that the server
+    /// shows.
+    pub own_rows: bool,
 }
 
 /// The step that is taken before the snapshot.
@@ -73,7 +76,7 @@ pub struct GuardOrder {
 /// Decides how to guard: the best that the server, the column and its writer allow.
 pub fn guard_order(watermark: &Watermark, facts: ServerFacts) -> GuardOrder {
     let time = watermark.value_type.is_time();
-    let proves = watermark.stamped_by == Some(StampedBy::Database);
+    let proves = watermark.stamped_by == Some(StampedBy::Database) && facts.own_rows;
     let step = match (facts.replica, time) {
         (false, true) if facts.sees_starts => Step::Exact,
         // for application clocks the wait's bound is the clock, which never lowers clock minus lag

@@ -6,6 +6,8 @@ use worker_core::bounds::{Relation, check_watermark, find_column};
 use worker_core::columns::Column;
 use worker_core::error::Failure;
 use worker_core::plan::TableName;
+use worker_core::relations::Unproven;
+use worker_core::window::Held;
 
 /// The table as the catalog has it.
 #[derive(Debug, PartialEq, Eq)]
@@ -14,8 +16,10 @@ pub(crate) struct Subject {
     pub(crate) columns: Vec<Column>,
     /// Whether the manifest names each of them.
     pub(crate) named: bool,
-    /// How the engine stores it, where that matters: MySQL's storage engine.
-    pub(crate) storage: Option<String>,
+    /// What is not claimed of its rows.
+    pub(crate) unproven: Unproven,
+    /// Of Postgres: the oids of all that a statement on it reads, itself included.
+    pub(crate) reads: Vec<i64>,
 }
 
 impl Subject {
@@ -29,4 +33,24 @@ impl Subject {
         check_watermark(column, watermark.value_type)?;
         Ok(column)
     }
+}
+
+/// The table and column that are guarded.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Guarded<'a> {
+    /// The table.
+    pub(crate) subject: &'a Subject,
+    /// The watermark column.
+    pub(crate) column: &'a Column,
+    /// What the manifest says about it.
+    pub(crate) watermark: &'a Watermark,
+}
+
+/// What was found, and what people should know about it.
+#[derive(Debug)]
+pub(crate) struct Found {
+    /// What holds.
+    pub(crate) held: Held,
+    /// Weaknesses, for plan and status.
+    pub(crate) warnings: Vec<String>,
 }

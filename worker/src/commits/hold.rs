@@ -74,8 +74,8 @@ impl World {
         let control = self.control(&spec.output.uri)?;
         let (pause, (parallel, _)) = (self.pause.points(), self.capacity());
         Ok(tokio::spawn(async move {
-            let published = control.columns().await?;
-            let planning = crate::bounds::open(&login, &spec, &order, published.as_deref(), &pause);
+            let published = control.published().await?;
+            let planning = crate::bounds::open(&login, &spec, &order, published.as_ref(), &pause);
             Box::pin(planning).await?.align(&login, parallel).await
         }))
     }

@@ -8,10 +8,12 @@ use sqlx::{MySqlConnection, Row as _};
 use worker_core::bounds::{NamePart, Relation, TableRef, pick_table};
 use worker_core::columns::Column;
 use worker_core::columns::mysql::{SourceType, column_for};
+use worker_core::consistency::unproven_storage;
 use worker_core::error::Failure;
 use worker_core::partitioning::{Key, TableFacts, TableKind};
 use worker_core::plan::{Plan, TableName};
 use worker_core::ranges::{Estimates, KeyRange, Sample};
+use worker_core::relations::Unproven;
 use worker_core::rows::{self, mysql_statements as statements};
 use worker_core::watermark::Value;
 
@@ -21,8 +23,11 @@ use crate::sessions::{database_failure, made};
 /// Name, data type, column type, precision, scale, digits after the second, `YES` if nullable.
 type ColumnRow = (String, String, String, Option<i64>, Option<i64>, Option<i64>, String);
 
-/// Schema, table, storage engine, rows, bytes.
-type TableRow = (String, String, String, i64, i64);
+/// Schema, table, storage engine, rows, bytes, kind.
+type TableRow = (String, String, String, i64, i64, String);
+
+/// Storage engines that keep NULL out of a column which must not have it.
+const ENFORCING: [&str; 3] = ["InnoDB", "MyISAM", "Aria"];
 
 /// Finds the table and its columns. A table without a schema is one of the session's database.
 ///
@@ -42,13 +47,17 @@ pub(crate) async fn look_up(
             name: TableName { schema: schema.clone(), table: table.clone() },
         })
         .collect();
-    let relation = pick_table(&wanted, &candidates)?;
-    let storage = found
+    let relation = pick_table(&wanted, &candidates, &[])?;
+    let is_it = |(schema, table, ..): &&TableRow| {
+        *schema == relation.name.schema && *table == relation.name.table
+    };
+    let (storage, kind) = found
         .iter()
-        .find(|(schema, table, ..)| {
-            *schema == relation.name.schema && *table == relation.name.table
-        })
-        .map(|(_, _, storage, ..)| storage.clone());
+        .find(is_it)
+        .map_or(("", "VIEW"), |(_, _, storage, _, _, kind)| (storage.as_str(), kind.as_str()));
+    let enforced =
+        matches!(kind, "BASE TABLE" | "SYSTEM VERSIONED") && ENFORCING.contains(&storage);
+    let snapshot = unproven_storage(kind, storage);
     let definition = definition(connection, &relation.name).await?;
     let watermark = extract.watermark.as_ref().map(|watermark| watermark.column.as_str());
     let policy = extract.zero_dates.unwrap_or_default();
@@ -69,7 +78,7 @@ pub(crate) async fn look_up(
             ZeroDates::String if watermark == Some(name.as_str()) => ZeroDates::Fail,
             policy => policy,
         };
-        column_for(name, &source, nullable == "YES", policy)
+        column_for(name, &source, nullable == "YES" || !enforced, policy)
     });
     let columns: Vec<_> = rows.collect();
     if columns.is_empty() {
@@ -79,7 +88,8 @@ pub(crate) async fn look_up(
             "check extract.table, and GRANT SELECT on the table to the database user",
         ));
     }
-    Ok(Subject { relation, columns, named: false, storage })
+    let unproven = Unproven { guard: snapshot.clone(), snapshot, not_null: false };
+    Ok(Subject { relation, columns, named: false, unproven, reads: Vec::new() })
 }
 
 async fn with_schema(
@@ -140,11 +150,8 @@ pub(crate) async fn size(
     connection: &mut MySqlConnection,
     subject: &Subject,
 ) -> Result<(i64, i64), Failure> {
-    let TableName { schema, table } = subject.table();
-    let part = |text: &String| NamePart { text: text.clone(), quoted: true };
-    let wanted = TableRef { schema: Some(part(schema)), table: part(table) };
-    let found = tables(connection, &wanted).await?;
-    Ok(found.first().map_or((-1, 0), |(_, _, _, rows, bytes)| (*rows, *bytes)))
+    let found = tables(connection, &TableRef::from(subject.table())).await?;
+    Ok(found.first().map_or((-1, 0), |(_, _, _, rows, bytes, _)| (*rows, *bytes)))
 }
 
 /// What the table is, and its primary key.

@@ -14,8 +14,7 @@ use worker_core::watermark::Value;
 use worker_core::window::{ServerFacts, guard_order, hold};
 
 use super::sessions::{ACCESS_DENIED, number, run};
-use crate::bounds::Pause;
-use crate::database::{Found, Guarded};
+use crate::bounds::{Found, Guarded, Pause};
 use crate::sessions::database_failure;
 
 /// Digits after the second of a `datetime` that does not say.
@@ -40,7 +39,12 @@ pub(crate) async fn seek(
     guarded: Guarded<'_>,
     pause: Pause<'_>,
 ) -> Result<Found, Failure> {
-    let nothing = ServerFacts { replica: true, sees_starts: false, own_sequence: false };
+    let nothing = ServerFacts {
+        replica: true,
+        sees_starts: false,
+        own_sequence: false,
+        own_rows: guarded.subject.unproven.guard.is_none(),
+    };
     let order = guard_order(guarded.watermark, nothing);
     let mut warnings = Vec::new();
     pause("before-bound").await;
@@ -83,6 +87,9 @@ pub(crate) async fn seek(
         }
         .to_owned(),
     );
+    warnings.extend(guarded.subject.unproven.guard.as_ref().map(|why| {
+        format!("the guard is this server's clock, which may say little of these rows: {why}")
+    }));
     Ok(Found { held, warnings })
 }
 

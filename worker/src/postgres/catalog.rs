@@ -10,7 +10,8 @@ use worker_core::error::Failure;
 use worker_core::partitioning::{TableFacts, TableKind};
 use worker_core::plan::{Plan, TableName};
 use worker_core::ranges::Statistics;
-use worker_core::rows::{self, statements};
+use worker_core::relations::{ReadRelation, RelationKind, Unproven};
+use worker_core::rows::{self, relation_statements, statements};
 use worker_core::settings::postgres as settings;
 
 use crate::bounds::Subject;
@@ -20,13 +21,24 @@ use crate::sessions::{database_failure, made};
 /// own name, its family's word, and its extension.
 type ColumnRow = (String, Oid, i32, bool, String, String, String, Option<String>);
 
-/// Finds the table and its columns.
+/// The schemas in which a plain session of the user finds a name without a schema. To be asked before
+/// the session is pinned.
+///
+/// # Errors
+/// What a session may fail with.
+pub(crate) async fn searched(connection: &mut PgConnection) -> Result<Vec<String>, Failure> {
+    let answer = sqlx::query_scalar(statements::SEARCHED_SCHEMAS).fetch_one(connection).await;
+    answer.map_err(|error| database_failure("ask for the user's search_path", &error))
+}
+
+/// Finds the table and its columns; without a schema, in the schemas `searched`.
 ///
 /// # Errors
 /// `TableNotFound`, `ColumnNotFound`, and what a session may fail with.
 pub(crate) async fn look_up(
     connection: &mut PgConnection,
     wanted: &TableRef,
+    searched: &[String],
 ) -> Result<Subject, Failure> {
     let failed = |error| database_failure("read the catalog", &error);
     let found: Vec<(Oid, String, String)> = sqlx::query_as(statements::RELATIONS)
@@ -39,8 +51,8 @@ pub(crate) async fn look_up(
         .into_iter()
         .map(|(oid, schema, table)| Relation { oid: oid.0, name: TableName { schema, table } })
         .collect();
-    let relation = pick_table(wanted, &candidates)?;
-    let rows: Vec<ColumnRow> = sqlx::query_as(statements::COLUMNS)
+    let relation = pick_table(wanted, &candidates, searched)?;
+    let rows: Vec<ColumnRow> = sqlx::query_as(relation_statements::COLUMNS)
         .bind(Oid(relation.oid))
         .fetch_all(&mut *connection)
         .await
@@ -65,7 +77,43 @@ pub(crate) async fn look_up(
             "check extract.table",
         ));
     }
-    Ok(Subject { relation, columns, named: false, storage: None })
+    let read = read_relations(connection, relation.oid).await?;
+    let reads = read.iter().map(|it| i64::from(it.oid)).collect();
+    Ok(Subject { relation, columns, named: false, unproven: Unproven::of(&read), reads })
+}
+
+/// A function of one of these names that sessions with one snapshot may have different results of.
+pub(crate) async fn doubtful_function(
+    connection: &mut PgConnection,
+    names: &[String],
+) -> Result<Option<String>, Failure> {
+    let query = sqlx::query_scalar(relation_statements::DOUBTFUL_FUNCTION).bind(names);
+    let answer = query.fetch_optional(&mut *connection).await;
+    answer.map_err(|error| database_failure("ask what extract.where calls", &error))
+}
+
+/// Oid, schema, name, kind, whether it is a heap, is written by a subscription, passes rows on, is in
+/// no order; a function.
+type ReadRow = (Oid, String, String, String, bool, bool, bool, bool, Option<String>);
+
+/// Every relation that a query of relation `oid` reads.
+async fn read_relations(
+    connection: &mut PgConnection,
+    oid: u32,
+) -> Result<Vec<ReadRelation>, Failure> {
+    let query = sqlx::query_as(relation_statements::READ_RELATIONS).bind(Oid(oid));
+    let rows: Vec<ReadRow> = query
+        .fetch_all(&mut *connection)
+        .await
+        .map_err(|error| database_failure("read which relations the table is made of", &error))?;
+    Ok(rows
+        .into_iter()
+        .map(|(oid, schema, table, kind, heap, subscribed, passes_rows, unordered, function)| {
+            let (name, kind) = (TableName { schema, table }, RelationKind::of(&kind));
+            let oid = oid.0;
+            ReadRelation { oid, name, kind, heap, subscribed, passes_rows, unordered, function }
+        })
+        .collect())
 }
 
 /// Refuses money that the pinned `lc_monetary` would print as another amount.

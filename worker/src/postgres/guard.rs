@@ -5,32 +5,27 @@
 //! Everything here happens before the snapshot exists, each step in a transaction of its own:
 //! inside the snapshot a transaction that commits between two reads would be in neither.
 
-use std::time::{Duration, Instant};
+mod waits;
 
 use crds::Reason;
-use crds::source::Engine;
 use crds::tracking::Guard;
 use sqlx::PgConnection;
+use sqlx::postgres::types::Oid;
 use worker_core::bounds::{fraction_digits, watermark_extreme};
 use worker_core::columns::oids;
 use worker_core::error::Failure;
-use worker_core::rows::{self, statements};
+use worker_core::rows::{relation_statements, statements};
 use worker_core::watermark::Value;
 use worker_core::window::{GuardOrder, Held, ServerFacts, Step, guard_order, hold};
 
-use crate::bounds::Pause;
-use crate::database::{Found, Guarded};
+use self::waits::{prepared, wait, wait_for_numbers};
+use crate::bounds::{Found, Guarded, Pause};
 use crate::postgres::sessions::{begin, commit};
-use crate::sessions::{database_failure, made};
+use crate::sessions::database_failure;
 
-/// How often a wait looks again.
-const POLL: Duration = Duration::from_millis(100);
 /// Seconds that a session may need from the moment that becomes its `now()` until its transaction
 /// can be seen; [`statements::EXACT_CLOCK`] leaves the same.
 const START_S: i64 = 1;
-
-/// An open transaction: process, and virtual id.
-type Open = (i32, String);
 
 /// Seeks the best guard there is. `pg_prepared_xacts` is read last: the caller takes the snapshot
 /// right after.
@@ -41,25 +36,38 @@ pub(crate) async fn seek(
 ) -> Result<Found, Failure> {
     let mut warnings = Vec::new();
     let facts = server_facts(connection, guarded).await?;
-    let order = guard_order(guarded.watermark, facts);
+    let order = guard_order(guarded.watermark, facts.server);
     let zone = zone(connection, guarded, &mut warnings).await?;
-    let clock = if guarded.watermark.value_type.is_time() {
+    let is_time = guarded.watermark.value_type.is_time();
+    let clock = if is_time {
         Some(lag_clock(connection, &zone, order.lag.unwrap_or(0), guarded).await?)
     } else {
         None
     };
     pause("before-bound").await;
-    let found = match order.step {
-        Step::Exact => exact(connection, &zone, guarded).await?,
-        Step::Wait => wait(connection, &order, &zone, guarded, pause).await?,
-        Step::Nothing => None,
+    let step = match order.step {
+        Step::Exact => Bound::of(exact(connection, &zone, guarded).await?),
+        Step::Wait if is_time => wait(connection, &order, &zone, guarded, pause).await?,
+        Step::Wait => wait_for_numbers(connection, &order, guarded, &facts, pause).await?,
+        Step::Nothing => Bound::of(None),
     };
     pause("after-bound").await;
-    let prepared = order.step != Step::Nothing && prepared(connection).await?;
+    // the start of a prepared transaction is nowhere to be had; numbers have waited for it
+    let prepared =
+        is_time && order.step != Step::Nothing && !prepared(connection, guarded).await?.is_empty();
     // what was found still lowers the lag's bound: others may be open for longer than that
-    let order = GuardOrder { proves: order.proves && !prepared, ..order };
-    let mut held = hold(&order, found, clock, fraction_digits(guarded.column));
-    warnings.extend(explain(&order, facts, &held, found.is_some(), prepared));
+    let proves = order.proves && !prepared && !step.behind;
+    let order = GuardOrder { proves, ..order };
+    let mut held = hold(&order, step.found, clock, fraction_digits(guarded.column));
+    if step.held_back {
+        warnings.push(
+            "no row is taken: a prepared transaction that wrote to the table is open; commit or roll \
+             back what pg_prepared_xacts lists"
+                .to_owned(),
+        );
+    }
+    let doubt = Doubt { step: &step, prepared, why: facts.why.as_deref() };
+    warnings.extend(explain(&order, facts.server, &held, doubt));
     // the zone is then a guess by the server's log: a wrong one puts the bound above late rows
     if is_zoneless(guarded) && guarded.watermark.time_zone.is_none() {
         held.kind = Guard::Unguarded;
@@ -67,19 +75,64 @@ pub(crate) async fn seek(
     Ok(Found { held, warnings })
 }
 
+/// What a step came to.
+#[derive(Debug, Clone, Copy)]
+struct Bound {
+    /// The bound; `None`: the time was over, or a session shows no start.
+    found: Option<Value>,
+    /// Whether it is the type's least, since a prepared transaction stayed open.
+    held_back: bool,
+    /// Whether the column's sequence stands below its greatest number.
+    behind: bool,
+}
+
+impl Bound {
+    const fn of(found: Option<Value>) -> Self {
+        Self { found, held_back: false, behind: false }
+    }
+}
+
+/// What the server can prove of the table.
+struct Facts {
+    server: ServerFacts,
+    /// The sequence that gives the column its numbers.
+    sequence: Option<Oid>,
+    /// Why the rows are not written by transactions that the server shows.
+    why: Option<String>,
+}
+
 async fn server_facts(
     connection: &mut PgConnection,
     guarded: Guarded<'_>,
-) -> Result<ServerFacts, Failure> {
+) -> Result<Facts, Failure> {
+    let failed = |error| database_failure("ask what guards the window", &error);
+    let (oid, column) = (Oid(guarded.subject.relation.oid), &guarded.column.name);
     begin(connection).await?;
-    let (replica, sees_starts, own_sequence) = sqlx::query_as(statements::GUARD_FACTS)
-        .bind(sqlx::postgres::types::Oid(guarded.oid))
-        .bind(&guarded.column.name)
+    let (replica, sees_starts) = sqlx::query_as(statements::GUARD_FACTS)
         .fetch_one(&mut *connection)
         .await
-        .map_err(|error| database_failure("ask what guards the window", &error))?;
+        .map_err(failed)?;
+    let plain: Option<bool> = sqlx::query_scalar(relation_statements::IS_PLAIN_COLUMN)
+        .bind(oid)
+        .bind(column)
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(failed)?;
+    let sequence: Option<Oid> = sqlx::query_scalar(relation_statements::OWN_SEQUENCE)
+        .bind(oid)
+        .bind(column)
+        .fetch_optional(&mut *connection)
+        .await
+        .map_err(failed)?;
     commit(connection).await?;
-    Ok(ServerFacts { replica, sees_starts, own_sequence })
+    let computed = || {
+        let why = format!("the view does not take column {column:?} from one table as it is");
+        (plain != Some(true)).then_some(why)
+    };
+    let why = guarded.subject.unproven.guard.clone().or_else(computed);
+    let (own_sequence, own_rows) = (sequence.is_some(), why.is_none());
+    let server = ServerFacts { replica, sees_starts, own_sequence, own_rows };
+    Ok(Facts { server, sequence, why })
 }
 
 fn is_zoneless(guarded: Guarded<'_>) -> bool {
@@ -173,85 +226,12 @@ async fn exact(
     text.map(|text| read_clock(guarded, &text)).transpose()
 }
 
-/// Reads a bound, then waits until every transaction that was open has ended. `None`: the time
-/// was over.
-async fn wait(
-    connection: &mut PgConnection,
-    order: &GuardOrder,
-    zone: &str,
-    guarded: Guarded<'_>,
-    pause: Pause<'_>,
-) -> Result<Option<Value>, Failure> {
-    let time = guarded.watermark.value_type.is_time();
-    let bound = if time {
-        lag_clock(connection, zone, START_S, guarded).await?
-    } else {
-        maximum(connection, guarded).await?
-    };
-    pause("before-wait").await;
-    begin(connection).await?;
-    let mut open: Vec<Open> = sqlx::query_as(statements::OPEN_TRANSACTIONS)
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(|error| database_failure("list open transactions", &error))?;
-    commit(connection).await?;
-    pause("in-wait").await;
-    let deadline = Instant::now() + Duration::from_secs(order.wait_s);
-    loop {
-        open = still_open(connection, &open, time).await?;
-        if open.is_empty() {
-            return Ok(Some(bound));
-        }
-        if Instant::now() >= deadline {
-            return Ok(None);
-        }
-        tokio::time::sleep(POLL).await;
-    }
-}
-
-/// The greatest number that is committed; the type's least where there is none, so that what
-/// comes meanwhile is left to the next run.
-async fn maximum(connection: &mut PgConnection, guarded: Guarded<'_>) -> Result<Value, Failure> {
-    begin(connection).await?;
-    let statement = rows::extremes_statement(Engine::Postgres, guarded.table, guarded.column, None);
-    let (max, _): (Option<String>, Option<String>) = sqlx::query_as(made(statement))
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(|error| database_failure("read the greatest watermark", &error))?;
-    commit(connection).await?;
-    let value_type = guarded.watermark.value_type;
-    let text = max.as_deref().unwrap_or(value_type.minimum_text());
-    watermark_extreme(value_type, &guarded.column.name, text)
-}
-
-/// The transactions that are still waited for. All transactions of one message have the same
-/// `now()`, so that for times the sessions are waited for: each must be seen without a transaction
-/// once. (A number is drawn anew by each.)
-async fn still_open(
-    connection: &mut PgConnection,
-    open: &[Open],
-    sessions: bool,
-) -> Result<Vec<Open>, Failure> {
-    if open.is_empty() {
-        return Ok(Vec::new());
-    }
-    let (pids, ids): (Vec<i32>, Vec<String>) = open.iter().cloned().unzip();
-    begin(connection).await?;
-    let left = sqlx::query_as(statements::STILL_OPEN)
-        .bind(ids)
-        .bind(if sessions { pids } else { Vec::new() })
-        .fetch_all(&mut *connection)
-        .await
-        .map_err(|error| database_failure("wait for open transactions", &error))?;
-    commit(connection).await?;
-    Ok(left)
-}
-
-async fn prepared(connection: &mut PgConnection) -> Result<bool, Failure> {
-    begin(connection).await?;
-    let any = one(connection, statements::PREPARED, None).await?;
-    commit(connection).await?;
-    Ok(any)
+/// What keeps a guard from proving something.
+#[derive(Clone, Copy)]
+struct Doubt<'a> {
+    step: &'a Bound,
+    prepared: bool,
+    why: Option<&'a str>,
 }
 
 /// Why the guard is weaker than it could be.
@@ -259,13 +239,17 @@ fn explain(
     order: &GuardOrder,
     facts: ServerFacts,
     held: &Held,
-    found: bool,
-    prepared: bool,
+    doubt: Doubt<'_>,
 ) -> Option<String> {
-    let why = if facts.replica {
+    let found = doubt.step.found.is_some();
+    let why = if let Some(why) = doubt.why {
+        why
+    } else if facts.replica {
         "the server is a replica and does not show the primary's transactions"
-    } else if prepared {
-        "a prepared transaction is open in this database"
+    } else if doubt.prepared {
+        "a prepared transaction that wrote to the table is open"
+    } else if doubt.step.behind {
+        "the column's sequence stands below the greatest number, so that lower ones will come"
     } else if order.step == Step::Wait && !found {
         "transactions stayed open for longer than extract.watermark.wait"
     } else if order.step == Step::Exact && !found {

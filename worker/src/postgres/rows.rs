@@ -3,9 +3,9 @@
 use crds::Reason;
 use futures::TryStreamExt as _;
 use sqlx::postgres::PgConnection;
-use worker_core::bounds::{NamePart, TableRef};
+use worker_core::bounds::TableRef;
 use worker_core::error::Failure;
-use worker_core::plan::{Plan, TableName};
+use worker_core::plan::Plan;
 use worker_core::rows::{quote_table, statements};
 
 use crate::filtering::{enter_here, leave_here};
@@ -70,10 +70,7 @@ pub(crate) async fn read(
 /// A database reason.
 pub(crate) async fn begin(connection: &mut PgConnection, plan: &Plan) -> Result<(), Failure> {
     take_snapshot(connection, &plan.table, &plan.columns).await?;
-    let part = |text: &String| NamePart { text: text.clone(), quoted: true };
-    let TableName { schema, table } = &plan.table;
-    let wanted = TableRef { schema: Some(part(schema)), table: part(table) };
-    let found = look_up(connection, &wanted).await?;
+    let found = look_up(connection, &TableRef::from(&plan.table), &[]).await?;
     if plan.columns.iter().all(|column| found.columns.contains(column)) {
         return Ok(());
     }

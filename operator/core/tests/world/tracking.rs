@@ -128,6 +128,7 @@ pub(super) fn result(
         report,
         window: None,
         watermark: Some("2026-01-01 00:00:00".to_owned()),
+        table: Some("public.orders".to_owned()),
         rows: 10,
         bytes: 1000,
         files: 2,

@@ -272,6 +272,7 @@ fn believed(seen: &Observed) -> Option<Tracking> {
         report: None,
         window: None,
         watermark: None,
+        table: None,
         rows: 0,
         bytes: 0,
         files: 0,

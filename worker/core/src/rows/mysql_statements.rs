@@ -44,7 +44,8 @@ pub fn is_mariadb(version: &str) -> bool {
 pub const RELATIONS: &str = "SELECT CONVERT(TABLE_SCHEMA USING utf8mb4), \
     CONVERT(TABLE_NAME USING utf8mb4), COALESCE(CONVERT(ENGINE USING utf8mb4), ''), \
     CAST(COALESCE(TABLE_ROWS, -1) AS SIGNED), \
-    CAST(COALESCE(DATA_LENGTH + INDEX_LENGTH, 0) AS SIGNED) \
+    CAST(COALESCE(DATA_LENGTH + INDEX_LENGTH, 0) AS SIGNED), \
+    CONVERT(TABLE_TYPE USING utf8mb4) \
     FROM information_schema.TABLES WHERE TABLE_SCHEMA IN (?, ?) AND TABLE_NAME IN (?, ?)";
 
 /// Columns of a table (`$1`, `$2`) in their order.

@@ -3,8 +3,8 @@
 use crds::source::Engine;
 
 use super::{
-    contradiction, mysql, operator_of, own_prefix, postgres, quote, quote_table, typed_literal,
-    where_clause, window_predicates,
+    contradiction, is_not_null, is_null, mysql, operator_of, own_prefix, postgres, quote, quote_table,
+    typed_literal, where_clause, window_predicates,
 };
 use crate::columns::Column;
 use crate::error::Failure;
@@ -28,16 +28,19 @@ pub(super) fn range_predicate(plan: &Plan, range: &KeyRange) -> Result<Option<St
     match range.part {
         Some(Part::Hash { class, classes }) => hash_class(plan, class, classes).map(Some),
         Some(Part::Blocks { first, end }) => block_span(plan.engine, first, end).map(Some),
-        Some(Part::Nulls) => Ok(Some(format!("({} IS NULL)", key()?))),
+        Some(Part::Nulls) => {
+            Ok(Some(format!("({})", is_null(plan.engine, &key()?, plan.unenforced))))
+        }
         None if range.from.is_none() && range.to.is_none() && range.nulls => Ok(None),
         None if range.from.is_none() && range.to.is_none() => {
-            Ok(Some(format!("({} IS NOT NULL)", key()?)))
+            Ok(Some(format!("({})", is_not_null(plan.engine, &key()?, plan.unenforced))))
         }
-        None => span(plan.engine, key_column(plan)?, range).map(Some),
+        None => span(plan, key_column(plan)?, range).map(Some),
     }
 }
 
-fn span(engine: Engine, column: &Column, range: &KeyRange) -> Result<String, Failure> {
+fn span(plan: &Plan, column: &Column, range: &KeyRange) -> Result<String, Failure> {
+    let engine = plan.engine;
     let (key, key_type) = key_expression(engine, column)?;
     let side = |text: &Option<String>, operator| {
         text.as_deref().map(|text| key_literal(engine, key_type, text, column)).transpose().map(
@@ -49,7 +52,8 @@ fn span(engine: Engine, column: &Column, range: &KeyRange) -> Result<String, Fai
     };
     let sides: Vec<_> = side(&range.from, ">=")?.into_iter().chain(side(&range.to, "<")?).collect();
     let keys = sides.join(" AND ");
-    Ok(if range.nulls { format!("({keys} OR {key} IS NULL)") } else { format!("({keys})") })
+    let is_null = is_null(engine, &key, plan.unenforced);
+    Ok(if range.nulls { format!("({keys} OR {is_null})") } else { format!("({keys})") })
 }
 
 /// The column that spans go by. Older plans have its name alone.
@@ -158,7 +162,7 @@ pub fn estimate_span_statement(
     range: Option<&KeyRange>,
 ) -> Result<String, Failure> {
     let predicate = match range {
-        Some(range) => span(plan.engine, column, range)?,
+        Some(range) => span(plan, column, range)?,
         None => format!("{} IS NULL", key_expression(plan.engine, column)?.0),
     };
     let table = quote_table(plan.engine, &plan.table);

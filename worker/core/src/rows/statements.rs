@@ -101,36 +101,16 @@ pub const OTHERS: &str = "SELECT coalesce(array_agg(l.relation::bigint), '{}') \
 pub const ARE_CHILDREN: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits \
     WHERE inhrelid::bigint = ANY ($1))";
 
-/// Relations of some names (`$2`), in some schemas (`$1`) or in any of the user's.
+/// The schemas in which a session of the user finds a name without a schema, the first before the
+/// others: asked before anything is pinned.
+pub const SEARCHED_SCHEMAS: &str = "SELECT pg_catalog.current_schemas(true)::pg_catalog.text[]";
+
+/// Relations of some names (`$2`), in some schemas (`$1`) or in any.
 pub const RELATIONS: &str = "SELECT c.oid, n.nspname::text, c.relname::text \
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     WHERE c.relname::text = ANY ($2) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') \
-    AND CASE WHEN $1::text[] IS NULL \
-        THEN n.nspname !~ '^pg_' AND n.nspname <> 'information_schema' \
-        ELSE n.nspname::text = ANY ($1) END \
+    AND ($1::text[] IS NULL OR n.nspname::text = ANY ($1)) \
     ORDER BY n.nspname, c.relname LIMIT 1000";
-
-/// Columns of a relation (`$1`) in their order; a domain is shown as the type below it, since
-/// that is what arrives on the wire. Of that type also its own name, the word of
-/// [`crate::columns::postgres::Family::of`], and the extension that it comes with.
-pub const COLUMNS: &str = "WITH RECURSIVE base AS (\
-    SELECT a.attnum, a.attname::text AS name, a.atttypid AS type, a.atttypmod AS modifier, \
-        a.attnotnull AS required, pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name \
-    FROM pg_catalog.pg_attribute a \
-    WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped \
-    UNION ALL \
-    SELECT b.attnum, b.name, t.typbasetype, t.typtypmod, b.required OR t.typnotnull, b.type_name \
-    FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype = 'd') \
-    SELECT b.name, b.type, b.modifier, b.required, b.type_name, t.typname::text, \
-        CASE WHEN t.typcategory = 'A' THEN 'array' ELSE CASE t.typtype WHEN 'e' THEN 'enum' \
-            WHEN 'c' THEN 'composite' WHEN 'r' THEN 'range' WHEN 'm' THEN 'multirange' \
-            ELSE '' END END, \
-        (SELECT min(e.extname::text) FROM pg_catalog.pg_depend d \
-            JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid \
-            WHERE d.classid = 'pg_catalog.pg_type'::regclass AND d.objid = t.oid \
-            AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e') \
-    FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype <> 'd' \
-    ORDER BY b.attnum";
 
 /// One unit of money as the server stores it under the `lc_monetary` that the session has inherited,
 /// in hexadecimal digits; then the pin again.
@@ -174,23 +154,12 @@ pub const STATISTICS: &str = "SELECT (s.null_frac * 1000000)::int8, \
     WHERE c.oid = $1 AND coalesce(t.last_analyze, t.last_autoanalyze) IS NOT NULL \
     AND t.n_mod_since_analyze <= c.reltuples / 10";
 
-/// What the server can prove: whether it is a replica, whether we see when others' transactions
-/// began (a session with `track_activities = off` shows it to nobody), and whether column `$2` of
-/// relation `$1` takes its numbers one by one from a sequence of its own.
+/// What the server can prove: whether it is a replica, and whether we see when others' transactions
+/// began (a session with `track_activities = off` shows it to nobody).
 pub const GUARD_FACTS: &str = "SELECT pg_catalog.pg_is_in_recovery(), \
     pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') \
         AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_stat_activity \
-            WHERE datname = current_database() AND state = 'disabled'), \
-    EXISTS (SELECT 1 FROM pg_catalog.pg_depend d \
-        JOIN pg_catalog.pg_sequence s ON s.seqrelid = d.objid \
-        JOIN pg_catalog.pg_attribute a ON a.attrelid = d.refobjid AND a.attnum = d.refobjsubid \
-        LEFT JOIN pg_catalog.pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum \
-        WHERE d.classid = 'pg_catalog.pg_class'::regclass \
-        AND d.refclassid = 'pg_catalog.pg_class'::regclass \
-        AND d.refobjid = $1 AND a.attname::text = $2 \
-        AND s.seqcache = 1 AND s.seqincrement = 1 AND NOT s.seqcycle \
-        AND (a.attidentity <> '' OR pg_catalog.pg_get_expr(f.adbin, f.adrelid) = \
-            'nextval(' || quote_literal(s.seqrelid::regclass::text) || '::regclass)'))";
+            WHERE datname = current_database() AND state = 'disabled')";
 
 /// The lower of this statement's clock and the start of the oldest open transaction of this
 /// database, less one second, read in zone `$1`. Where that zone's clock goes back within two
@@ -198,16 +167,26 @@ pub const GUARD_FACTS: &str = "SELECT pg_catalog.pg_is_in_recovery(), \
 /// session does not show its start.
 ///
 /// A session at work between two transactions counts from the start of its message: all
-/// transactions of one message have the same `now()`.
+/// transactions of one message have the same `now()`. That of a walsender is the start of its
+/// replication, perhaps months ago, and does not count; the server does not show when a transaction of
+/// a walsender began, so that one which is asked for anything else counts from the start of its session.
+/// Left out are the kinds of
+/// processes that write no rows of users; one of another kind, or of none that we may see, counts.
 pub const EXACT_CLOCK: &str = "SELECT least(c.at AT TIME ZONE $1, \
     (c.at + '1 hour') AT TIME ZONE $1 - interval '1 hour', \
     (c.at + '2 hours') AT TIME ZONE $1 - interval '2 hours')::text \
     FROM (SELECT CASE WHEN bool_or(a.state = 'disabled') THEN NULL ELSE \
-            least(min(coalesce(a.xact_start, CASE WHEN a.state <> 'idle' THEN a.query_start END)), \
+            least(min(coalesce(a.xact_start, CASE \
+                WHEN coalesce(a.state, 'idle') = 'idle' THEN NULL \
+                WHEN a.backend_type IS DISTINCT FROM 'walsender' THEN a.query_start \
+                WHEN a.query !~* '^\\s*START_REPLICATION' THEN a.backend_start END)), \
                 statement_timestamp()) - interval '1 second' END AS at \
         FROM pg_catalog.pg_stat_activity a \
         WHERE a.datname = current_database() AND a.pid <> pg_catalog.pg_backend_pid() \
-        AND a.backend_type IS DISTINCT FROM 'autovacuum worker' \
+        AND coalesce(a.backend_type, '') NOT IN ('autovacuum launcher', 'autovacuum worker', \
+            'archiver', 'background writer', 'checkpointer', 'io worker', 'logger', \
+            'logical replication launcher', 'slotsync worker', 'startup', 'walreceiver', \
+            'walsummarizer', 'walwriter') \
         AND coalesce(a.application_name, '') NOT LIKE 'tidemark/%') c";
 
 /// The clock less `$2` seconds, read in zone `$1` as [`EXACT_CLOCK`] is.
@@ -245,8 +224,3 @@ pub const OPEN_TRANSACTIONS: &str = "SELECT l.pid, l.virtualxid FROM pg_catalog.
 pub const STILL_OPEN: &str = "SELECT l.pid, l.virtualxid FROM pg_catalog.pg_locks l \
     WHERE l.locktype = 'virtualxid' AND l.granted AND l.virtualxid = l.virtualtransaction \
     AND (l.virtualxid = ANY ($1) OR l.pid = ANY ($2))";
-
-/// Whether a transaction of this database is prepared: it is in none of the lists above, and its
-/// start is nowhere to be had.
-pub const PREPARED: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_prepared_xacts \
-    WHERE database = current_database())";

@@ -50,6 +50,8 @@ fn plan(mode: Mode, low: Option<&str>, high: Option<&str>, null_policy: NullPoli
         partitioning: None,
         ranges: Vec::new(),
         snapshot: None,
+        unproven: None,
+        unenforced: false,
         estimated_rows: -1,
         filter_settings: Default::default(),
         filtered_rows: None,
@@ -271,7 +273,13 @@ fn a_filter_holds_wherever_rows_are_asked_for() {
         estimate_statement(&plan).expect("estimate"),
         any_row_statement(&plan).expect("any"),
         sample_statement(&plan, &plan.columns[0], Draw::Rows(0.5), 9).expect("sample"),
-        null_statement(Engine::Postgres, &plan.table, &plan.columns[1], plan.filter.as_deref()),
+        null_statement(
+            Engine::Postgres,
+            &plan.table,
+            &plan.columns[1],
+            plan.filter.as_deref(),
+            false,
+        ),
     ] {
         assert!(statement.contains(filter), "{statement}");
     }
@@ -294,7 +302,7 @@ fn a_zero_date_of_mysql_is_a_row_without_watermark() {
         assert_eq!(dated, low.is_none(), "{statement}");
     }
     let plan = plan(Mode::PE, None, Some(HIGH), NullPolicy::Fail);
-    let asked = |engine| null_statement(engine, &plan.table, &plan.columns[1], None);
+    let asked = |engine| null_statement(engine, &plan.table, &plan.columns[1], None, false);
     assert!(asked(Engine::Mysql).contains("`at` < '0001-01-01'"));
     assert!(!asked(Engine::Postgres).contains("0001-01-01"));
 }
@@ -322,4 +330,29 @@ fn mysql_is_asked_in_its_own_words() {
     assert_eq!(literal(Value::Double(0.1)), "1.0000000149011612e-1");
     let beyond = Value::parse(WatermarkType::Date, "10000-01-01");
     assert!(beyond.is_err() || mysql::literal(&beyond.expect("a date"), &narrow).is_none());
+}
+
+#[test]
+fn no_test_for_null_is_left_to_a_catalog_that_may_be_wrong() {
+    let plan = Plan { unenforced: true, ..plan(Mode::PE, Some(LOW), None, NullPolicy::Include) };
+    let range = |nulls, part, to: Option<&str>| KeyRange {
+        from: None,
+        to: to.map(str::to_owned),
+        nulls,
+        part,
+    };
+    for range in [
+        range(true, None, Some("10")),
+        range(false, None, None),
+        range(false, Some(crate::ranges::Part::Nulls), None),
+        KeyRange::whole(),
+    ] {
+        let predicate = predicate(&plan, &range);
+        assert!(!predicate.contains("NULL") && predicate.contains("num_nulls"), "{predicate}");
+    }
+    let found = null_statement(Engine::Postgres, &plan.table, &plan.columns[1], None, true);
+    assert!(found.contains("pg_catalog.num_nulls(\"at\") > 0"), "{found}");
+    // MySQL keeps no NULL in such a column
+    let mysql = null_statement(Engine::Mysql, &plan.table, &plan.columns[0], None, true);
+    assert!(mysql.contains("`id` IS NULL"), "{mysql}");
 }

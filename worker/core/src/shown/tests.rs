@@ -28,6 +28,8 @@ fn plan(columns: Vec<Column>, ranges: Vec<KeyRange>) -> Plan {
         partitioning: None,
         ranges,
         snapshot: None,
+        unproven: None,
+        unenforced: false,
         estimated_rows: -1,
         filter_settings: Default::default(),
         filtered_rows: None,

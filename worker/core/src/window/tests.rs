@@ -137,7 +137,7 @@ fn watermark(
 }
 
 const ALL_FACTS: ServerFacts =
-    ServerFacts { replica: false, sees_starts: true, own_sequence: true };
+    ServerFacts { replica: false, sees_starts: true, own_sequence: true, own_rows: true };
 
 #[test]
 fn the_best_step_that_can_be_had_is_taken() {
@@ -158,6 +158,21 @@ fn the_best_step_that_can_be_had_is_taken() {
         assert_eq!((order.step, order.lag), (step, lag), "{value_type:?} {facts:?}");
         assert_eq!(order.proves, stamped_by.is_some());
     }
+}
+
+#[test]
+fn rows_of_another_server_are_guarded_by_a_lag_at_most() {
+    let database = Some(StampedBy::Database);
+    let other = ServerFacts { own_rows: false, ..ALL_FACTS };
+    let (found, clock) = (Value::Timestamp(1_000_000), Value::Timestamp(9_000_000));
+    let time = guard_order(&watermark(WatermarkType::Timestamp, database, None), other);
+    let held = hold(&time, Some(found), Some(clock), 6);
+    assert_eq!((held.kind, held.bound), (Guard::Lag, Some(Value::Timestamp(999_999))));
+    let bare = guard_order(&watermark(WatermarkType::Timestamp, database, Some(0)), other);
+    assert_eq!(hold(&bare, Some(found), Some(clock), 6).kind, Guard::Unguarded);
+    let number = guard_order(&watermark(WatermarkType::Int, database, None), other);
+    let held = hold(&number, Some(Value::Int(7)), None, 6);
+    assert_eq!((held.kind, held.bound), (Guard::Unguarded, Some(Value::Int(7))));
 }
 
 #[test]

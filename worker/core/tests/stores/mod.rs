@@ -296,6 +296,8 @@ impl Stores {
             partitioning: None,
             ranges: vec![range(None, Some("10")), range(Some("10"), None)],
             snapshot: Some("s".to_owned()),
+            unproven: None,
+            unenforced: false,
             estimated_rows: 20,
             filter_settings: Default::default(),
             filtered_rows: None,

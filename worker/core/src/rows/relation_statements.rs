@@ -1,0 +1,184 @@
+//! Statement texts that ask Postgres' catalog which relations a table is made of, and what its columns
+//! promise. What varies is bound as a parameter.
+
+/// Every relation that a query of relation `$1` reads, whatever lies between: children of tables
+/// (inheritance, table partitions), and the relations of a view's query. Of each its oid, schema, name,
+/// `relkind`, and whether it is a heap; whether a subscription writes it or a partitioned table above
+/// it; whether each row of a view is a row of one relation (no other relation, sub-query or rule);
+/// whether it selects rows in no fixed order; and a function of its query that is not known to give the
+/// same in all sessions that share a snapshot.
+///
+/// A view's query is in `pg_rewrite`, with the oid of each function in it. Functions that came with the
+/// server (oid below 16384) are known by their volatility, but for some that are stable only within
+/// their session; of others only those count as harmless that are immutable and no SQL or procedure.
+pub const READ_RELATIONS: &str = "WITH RECURSIVE tree (oid) AS (\
+        SELECT $1::pg_catalog.oid \
+        UNION \
+        SELECT below.oid FROM tree t CROSS JOIN LATERAL (\
+            SELECT i.inhrelid FROM pg_catalog.pg_inherits i WHERE i.inhparent = t.oid \
+            UNION ALL \
+            SELECT d.refobjid FROM pg_catalog.pg_class v \
+            JOIN pg_catalog.pg_rewrite r ON r.ev_class = v.oid AND r.ev_type = '1' \
+            JOIN pg_catalog.pg_depend d ON d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass \
+                AND d.objid = r.oid AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+                AND d.refobjid <> v.oid \
+            WHERE v.oid = t.oid AND v.relkind = 'v') below (oid)), \
+    above (oid, node) AS (\
+        SELECT oid, oid FROM tree \
+        UNION \
+        SELECT i.inhparent, a.node FROM above a \
+        JOIN pg_catalog.pg_class c ON c.oid = a.oid AND c.relispartition \
+        JOIN pg_catalog.pg_inherits i ON i.inhrelid = a.oid), \
+    subscribed (node) AS (\
+        SELECT DISTINCT a.node FROM above a \
+        JOIN pg_catalog.pg_subscription_rel s ON s.srrelid = a.oid) \
+    SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, \
+        coalesce(m.amname = 'heap', false), s.node IS NOT NULL, \
+        c.relkind <> 'v' OR coalesce(v.passes, false), \
+        coalesce(v.unordered, false), v.function \
+    FROM tree t JOIN pg_catalog.pg_class c ON c.oid = t.oid \
+    JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
+    LEFT JOIN pg_catalog.pg_am m ON m.oid = c.relam \
+    LEFT JOIN subscribed s ON s.node = c.oid \
+    LEFT JOIN LATERAL (\
+        SELECT (SELECT count(DISTINCT d.refobjid) = 1 FROM pg_catalog.pg_depend d \
+                WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid \
+                AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid <> c.oid) \
+            AND (SELECT count(*) = 1 FROM pg_catalog.pg_rewrite o WHERE o.ev_class = c.oid) \
+            AND r.ev_action::text NOT LIKE '%:hasSubLinks true%' AS passes, \
+            r.ev_action::text ~ (':limit(Count|Offset) \\{|:hasDistinctOn true|' \
+                || ':hasWindowFuncs true|\\{TABLESAMPLECLAUSE ') AS unordered, \
+            CASE WHEN r.ev_action::text ~ '\\{SQLVALUEFUNCTION :op [0-8] ' THEN 'CURRENT_TIMESTAMP' \
+            ELSE (SELECT min(p.oid::pg_catalog.regprocedure::text) FROM (\
+                SELECT f[1]::pg_catalog.oid FROM pg_catalog.regexp_matches(r.ev_action::text, \
+                    ':(?:funcid|opfuncid|aggfnoid|winfnoid) (\\d+)', 'g') f \
+                UNION \
+                SELECT CASE WHEN o.oid IS NULL THEN d.refobjid ELSE o.oprcode END \
+                FROM pg_catalog.pg_depend d LEFT JOIN pg_catalog.pg_operator o ON o.oid = d.refobjid \
+                    AND d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass \
+                WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid \
+                AND d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, \
+                    'pg_catalog.pg_operator'::pg_catalog.regclass)) u (oid) \
+                JOIN pg_catalog.pg_proc p ON p.oid = u.oid \
+                JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
+                WHERE NOT CASE p.provolatile \
+                    WHEN 'i' THEN p.oid < 16384 OR l.lanname IN ('c', 'internal') \
+                    WHEN 's' THEN p.oid < 16384 AND NOT p.proretset AND p.proname NOT LIKE 'pg\\_%' \
+                        AND p.proname NOT IN ('now', 'transaction_timestamp', 'statement_timestamp', \
+                            'current_setting') \
+                        AND p.proname !~ '^(table|schema|database)_to_xml' \
+                    ELSE false END) END AS function \
+        FROM pg_catalog.pg_rewrite r \
+        WHERE r.ev_class = c.oid AND r.ev_type = '1' AND c.relkind = 'v') v ON true \
+    ORDER BY c.oid <> $1, n.nspname, c.relname";
+
+/// A function of one of the names `$1` that is not known to give the same in all sessions which share a
+/// snapshot, by the rule of [`READ_RELATIONS`]. No row where there is none.
+pub const DOUBTFUL_FUNCTION: &str = "SELECT p.oid::pg_catalog.regprocedure::text \
+    FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
+    WHERE p.proname::text = ANY ($1) AND p.prokind <> 'p' AND NOT CASE p.provolatile \
+        WHEN 'i' THEN p.oid < 16384 OR l.lanname IN ('c', 'internal') \
+        WHEN 's' THEN p.oid < 16384 AND NOT p.proretset AND p.proname NOT LIKE 'pg\\_%' \
+            AND p.proname NOT IN ('now', 'transaction_timestamp', 'statement_timestamp', \
+                'current_setting') \
+            AND p.proname !~ '^(table|schema|database)_to_xml' \
+        ELSE false END ORDER BY 1 LIMIT 1";
+
+/// Columns of a relation (`$1`) in their order; a domain is shown as the type below it, since
+/// that is what arrives on the wire. Of that type also its own name, the word of
+/// [`crate::columns::postgres::Family::of`], and the extension that it comes with.
+///
+/// A column must not be NULL where the server enforces that for each row of the relation and of all its
+/// children: a foreign table's NOT NULL is a remark, that of a `NOT VALID` constraint (Postgres 18) says
+/// nothing of older rows, a child may lack its parent's, and a domain's is not enforced where the value
+/// comes from an empty sub-query.
+pub const COLUMNS: &str = "WITH RECURSIVE family (oid) AS (\
+        SELECT $1::pg_catalog.oid \
+        UNION \
+        SELECT i.inhrelid FROM family f \
+        JOIN pg_catalog.pg_inherits i ON i.inhparent = f.oid), \
+    lacking (name) AS (\
+        SELECT DISTINCT a.attname FROM family f \
+        JOIN pg_catalog.pg_class c ON c.oid = f.oid \
+        JOIN pg_catalog.pg_attribute a ON a.attrelid = f.oid AND a.attnum > 0 AND NOT a.attisdropped \
+        LEFT JOIN pg_catalog.pg_constraint k ON k.conrelid = f.oid AND k.contype = 'n' \
+            AND k.conkey[1] = a.attnum AND NOT k.convalidated \
+        WHERE c.relkind NOT IN ('r', 'p') OR NOT a.attnotnull OR k.oid IS NOT NULL), \
+    base AS (\
+    SELECT a.attnum, a.attname::text AS name, a.atttypid AS type, a.atttypmod AS modifier, \
+        a.attname NOT IN (SELECT l.name FROM lacking l) AS required, \
+        pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name \
+    FROM pg_catalog.pg_attribute a \
+    WHERE a.attrelid = $1 AND a.attnum > 0 AND NOT a.attisdropped \
+    UNION ALL \
+    SELECT b.attnum, b.name, t.typbasetype, t.typtypmod, b.required, b.type_name \
+    FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype = 'd') \
+    SELECT b.name, b.type, b.modifier, b.required, b.type_name, t.typname::text, \
+        CASE WHEN t.typcategory = 'A' THEN 'array' ELSE CASE t.typtype WHEN 'e' THEN 'enum' \
+            WHEN 'c' THEN 'composite' WHEN 'r' THEN 'range' WHEN 'm' THEN 'multirange' \
+            ELSE '' END END, \
+        (SELECT min(e.extname::text) FROM pg_catalog.pg_depend d \
+            JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid \
+            WHERE d.classid = 'pg_catalog.pg_type'::regclass AND d.objid = t.oid \
+            AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e') \
+    FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype <> 'd' \
+    ORDER BY b.attnum";
+
+/// Whether column `$2` of relation `$1` is, as it is, a column of a table: of a view one that an update
+/// of the view would pass on.
+pub const IS_PLAIN_COLUMN: &str = "SELECT c.relkind <> 'v' \
+        OR coalesce(pg_catalog.pg_column_is_updatable(c.oid::pg_catalog.regclass, a.attnum, false), false) \
+    FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid \
+    WHERE c.oid = $1 AND a.attname::text = $2";
+
+/// The sequence that gives column `$2` of relation `$1` all its numbers, one by one: owned by that
+/// column or by the same column of a partitioned table above, with CACHE 1 and INCREMENT 1, and no
+/// relation above or below draws from another. No row where there is none.
+pub const OWN_SEQUENCE: &str = "WITH RECURSIVE line (oid) AS (\
+        SELECT $1::pg_catalog.oid \
+        UNION \
+        SELECT i.inhparent FROM line l JOIN pg_catalog.pg_class c ON c.oid = l.oid AND c.relispartition \
+        JOIN pg_catalog.pg_inherits i ON i.inhrelid = l.oid), \
+    family (oid) AS (\
+        SELECT $1::pg_catalog.oid \
+        UNION \
+        SELECT i.inhrelid FROM family f JOIN pg_catalog.pg_inherits i ON i.inhparent = f.oid), \
+    owned (sequence, relation, attnum, draw) AS (\
+        SELECT s.seqrelid, d.refobjid, d.refobjsubid, \
+            'nextval(' || quote_literal(s.seqrelid::pg_catalog.regclass::text) || '::regclass)' \
+        FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_sequence s ON s.seqrelid = d.objid \
+        WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
+        AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype IN ('a', 'i') \
+        AND (d.refobjid IN (SELECT oid FROM line) OR d.refobjid IN (SELECT oid FROM family))) \
+    SELECT o.sequence FROM owned o \
+    JOIN pg_catalog.pg_sequence s ON s.seqrelid = o.sequence \
+    JOIN line l ON l.oid = o.relation \
+    JOIN pg_catalog.pg_attribute a ON a.attrelid = o.relation AND a.attnum = o.attnum \
+    LEFT JOIN pg_catalog.pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum \
+    WHERE a.attname::text = $2 AND s.seqcache = 1 AND s.seqincrement = 1 AND NOT s.seqcycle \
+    AND (a.attidentity <> '' OR pg_catalog.pg_get_expr(f.adbin, f.adrelid) = o.draw) \
+    AND NOT EXISTS (SELECT 1 FROM (SELECT oid FROM family UNION SELECT oid FROM line) m \
+        JOIN pg_catalog.pg_attribute b ON b.attrelid = m.oid AND b.attname::text = $2 \
+        LEFT JOIN pg_catalog.pg_attrdef g ON g.adrelid = b.attrelid AND g.adnum = b.attnum \
+        LEFT JOIN owned e ON e.relation = b.attrelid AND e.attnum = b.attnum AND b.attidentity <> '' \
+        WHERE pg_catalog.pg_get_expr(g.adbin, g.adrelid) <> o.draw OR e.sequence <> o.sequence) \
+    LIMIT 1";
+
+/// The last number that sequence `$1` gave, or the one before its first where it gave none; NULL where
+/// the user may not see it.
+pub const LAST_NUMBER: &str = "SELECT CASE \
+    WHEN pg_catalog.has_sequence_privilege(s.seqrelid, 'USAGE, SELECT') \
+    THEN coalesce(pg_catalog.pg_sequence_last_value(s.seqrelid::pg_catalog.regclass), \
+        s.seqstart - 1) END::text FROM pg_catalog.pg_sequence s WHERE s.seqrelid = $1";
+
+/// Prepared transactions of this database that hold a lock by which rows of a relation of `$1` are
+/// written: each by its number. They are in no list of open transactions, and their start is nowhere to
+/// be had. A plain user sees all of it.
+pub const PREPARED: &str = "SELECT DISTINCT p.transaction::text::int8 \
+    FROM pg_catalog.pg_prepared_xacts p \
+    JOIN pg_catalog.pg_locks t ON t.locktype = 'transactionid' AND t.transactionid = p.transaction \
+        AND t.pid IS NULL \
+    JOIN pg_catalog.pg_locks l ON l.locktype = 'relation' AND l.pid IS NULL \
+        AND l.virtualtransaction = t.virtualtransaction \
+    WHERE p.database = current_database() AND l.relation::int8 = ANY ($1) \
+    AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')";

@@ -1,0 +1,32 @@
+//! What takes claims away that the table itself allows.
+
+use worker_core::error::Failure;
+use worker_core::selection;
+
+use crate::database::Database;
+use crate::postgres;
+
+/// Why `extract.where` may be true of other rows in each session.
+///
+/// # Errors
+/// What a session may fail with.
+pub(crate) async fn of_filter(
+    database: &mut Database,
+    filter: &str,
+) -> Result<Option<String>, Failure> {
+    let reads = selection::reads(filter);
+    if reads.sub_query {
+        return Ok(Some("extract.where has a sub-query, which reads other rows".to_owned()));
+    }
+    if reads.clock {
+        let why = "extract.where asks for the time, which differs between sessions";
+        return Ok(Some(why.to_owned()));
+    }
+    let Database::Postgres(connection) = database else { return Ok(None) };
+    let function = postgres::catalog::doubtful_function(connection, &reads.calls).await?;
+    Ok(function.map(|function| {
+        format!(
+            "extract.where may call {function}, which may read other data or depend on session and time"
+        )
+    }))
+}

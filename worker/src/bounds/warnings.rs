@@ -1,0 +1,41 @@
+//! What people should know about a plan.
+
+use crds::tracking::{Mode, Window};
+use worker_core::columns::{Target, differ_by_case};
+use worker_core::plan::PlanOrder;
+use worker_core::{rows, shown};
+
+use super::Subject;
+
+/// The warnings of a plan, after those of its guard.
+pub(super) fn warnings(
+    subject: &Subject,
+    order: &PlanOrder,
+    window: &Window,
+    mut warnings: Vec<String>,
+) -> Vec<String> {
+    let as_text = subject.columns.iter().filter(|column| column.target == Target::AsText);
+    let as_text: Vec<_> =
+        as_text.map(|column| format!("{} ({})", column.name, column.type_name)).collect();
+    if let Some(why) = &subject.unproven.snapshot {
+        warnings.push(format!("not one consistent snapshot: {why}"));
+    }
+    if !as_text.is_empty() {
+        warnings.push(format!("columns written as the database's text: {}", shown::few(&as_text)));
+    }
+    let alike = differ_by_case(&subject.columns);
+    if !alike.is_empty() {
+        warnings.push(format!(
+            "columns whose names differ by case alone, which many readers take for one: {}",
+            shown::few(&alike)
+        ));
+    }
+    if order.mode == Mode::FE && rows::bounds_rows(order.mode, window) {
+        warnings.push(
+            "the full extract is bounded by the given watermark values, which the replaced job \
+             documented and never applied"
+                .to_owned(),
+        );
+    }
+    warnings
+}
