@@ -69,6 +69,11 @@ sweep: install build ## kills runs of all kinds at each write of the protocol, a
 	@trap '$(BED)/down.sh test' EXIT; \
 	  TIDEMARK_SWEEP=whole cargo test --locked --workspace --test sweep -- --nocapture
 
+.PHONY: borders
+borders: install build ## 20,000 values at and beyond the borders of each type, through three readers (VALUES=n)
+	@trap '$(BED)/down.sh test' EXIT; \
+	  TIDEMARK_BORDERS=$(or $(VALUES),20000) cargo test --locked --workspace --test lake -- borders
+
 .PHONY: fuzz
 fuzz: ## fuzzes the decoder of each engine (FUZZ_SECONDS=n each, 60)
 	@fuzz/run.sh $(or $(FUZZ_SECONDS),60)

@@ -12,6 +12,7 @@ use worker_core::plan::{Plan, TableName};
 use worker_core::ranges::Sample;
 use worker_core::rows::{self, Draw, statements};
 use worker_core::selection;
+use worker_core::types;
 use worker_core::window::Held;
 
 use crate::bounds::{Pause, Subject};
@@ -109,6 +110,7 @@ impl Database {
             Self::Mysql(connection) => mysql::catalog::look_up(connection, wanted, extract).await?,
         };
         let columns = selection::select(found.columns, extract)?;
+        let columns = types::apply(self.engine(), columns, extract)?;
         Ok(Subject { columns, named: extract.columns.is_some(), ..found })
     }
 

@@ -10,6 +10,7 @@ pub mod consistency;
 pub mod bounds;
 pub mod selection;
 pub mod names;
+pub mod types;
 pub mod drift;
 pub mod ranges;
 pub mod partitioning;
