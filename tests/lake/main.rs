@@ -4,6 +4,7 @@
 mod borders;
 mod json;
 mod names;
+mod remedies;
 mod types;
 mod wire;
 

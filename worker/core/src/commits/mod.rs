@@ -14,6 +14,7 @@ pub mod acts;
 mod carry;
 mod hold;
 pub mod orphans;
+mod provisional;
 mod revert;
 mod settle;
 pub mod watermark;
