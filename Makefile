@@ -80,6 +80,11 @@ test-settings: install build ## sets each setting of both servers to other value
 	  TIDEMARK_SETTINGS=whole cargo test --locked --workspace --test settings -- --nocapture
 	@$(STEP) "table of settings" git diff --exit-code -- docs/settings.md
 
+.PHONY: borders
+borders: install build ## 20,000 values at and beyond the borders of each type, through three readers (VALUES=n)
+	@trap '$(BED)/down.sh test' EXIT; \
+	  TIDEMARK_BORDERS=$(or $(VALUES),20000) cargo test --locked --workspace --test lake -- borders
+
 .PHONY: fuzz
 fuzz: ## fuzzes the decoder of each engine (FUZZ_SECONDS=n each, 60)
 	@fuzz/run.sh $(or $(FUZZ_SECONDS),60)

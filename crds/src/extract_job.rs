@@ -110,6 +110,10 @@ pub struct ExtractJobSpec {
     "extract.columns says what is taken: leave excludeColumns out"
 ))]
 #[x_kube(validation = (
+    "!has(self.types) || !has(self.watermark) || !(self.watermark.column in self.types)",
+    "extract.types must not name the watermark column: a run compares its values in their own type"
+))]
+#[x_kube(validation = (
     "!has(self.consistency) || self.consistency != 'perPartition' || !has(self.partition) || !has(self.partition.strategy) || self.partition.strategy != 'ctid'",
     "partition.strategy ctid needs consistency snapshot: a row that is updated moves to another block"
 ))]
@@ -140,6 +144,11 @@ pub struct Extract {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "column_names")]
     pub exclude_columns: Option<Vec<String>>,
+    /// How single columns are written instead of by the mapping tables of the documentation, by their
+    /// names. `string` writes the database's own text of each value, whatever the column's type.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(schema_with = "column_types")]
+    pub types: Option<BTreeMap<String, TargetType>>,
     /// A condition of the database's own SQL: the run takes the table as if it had no other rows. The
     /// operator must allow it.
     #[serde(rename = "where", default, skip_serializing_if = "Option::is_none")]
@@ -181,6 +190,25 @@ fn column_names(_: &mut SchemaGenerator) -> Schema {
         "x-kubernetes-list-type": "set",
         "items": { "type": "string", "minLength": 1, "maxLength": 64 },
     })
+}
+
+/// Types by the names of columns.
+fn column_types(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "object",
+        "nullable": true,
+        "minProperties": 1,
+        "maxProperties": 1600,
+        "additionalProperties": { "type": "string", "enum": ["string"] },
+    })
+}
+
+/// How a column is written instead of by its mapping.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum TargetType {
+    /// As the database's own text.
+    String,
 }
 
 /// Whether ranges share an instant.

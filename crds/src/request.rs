@@ -60,6 +60,7 @@ fn version_1(spec: &ExtractJobSpec) -> Map<String, Value> {
     put("zeroDates", json!(extract.zero_dates));
     put("extract.columns", json!(sorted(extract.columns.as_deref())));
     put("extract.excludeColumns", json!(sorted(extract.exclude_columns.as_deref())));
+    put("types", json!(extract.types.as_ref().filter(|types| !types.is_empty())));
     put("partitionBy", json!(spec.output.partition_by));
     put("where", json!(extract.filter));
     put("consistency", json!(extract.consistency));

@@ -8,6 +8,7 @@ use crate::condition::Report;
 use crate::extract_job::{Consistency, Strategy};
 use crate::status::FidelityCounts;
 use crate::units::RunId;
+pub use crate::watermark::Provisional;
 
 /// Schema version of `R` and `O`; a higher one is left alone (`NewerRelease`).
 pub const ITEM_VERSION: u32 = 1;
@@ -129,6 +130,9 @@ pub struct RunItem {
     /// `L` as we last wrote it. Where the table's differs, somebody else wrote.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub legacy: Option<LegacyItem>,
+    /// What of it no published run stands for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provisional: Option<Provisional>,
     /// Said to people: why the run failed, or what was odd about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<Report>,

@@ -162,3 +162,14 @@ pub enum NullPolicy {
     /// Leave them out.
     Exclude,
 }
+
+/// What CLAIM wrote into the stored watermark, as long as no run has published with it: a correction in
+/// the manifest takes its place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Provisional {
+    /// The whole item.
+    Item,
+    /// Column and type; the rest was there before.
+    Column,
+}

@@ -50,6 +50,7 @@ fn each_field_that_defines_data_changes_the_hash() {
         ("/extract/consistency", json!("perPartition")),
         ("/extract/columns", json!(["id", "at"])),
         ("/extract/excludeColumns", json!(["at"])),
+        ("/extract/types", json!({"at": "string"})),
         ("/extract/where", json!("id > 7")),
         ("/output/partitionBy", json!(["region"])),
         ("/output/uri", json!("s3://lake/shop/orders-2")),

@@ -1,11 +1,16 @@
 //! What readers make of the files: every name is one column to them, every value can be read, and what would
 //! not be is refused with a remedy that works.
 
+mod borders;
+mod json;
 mod names;
+mod remedies;
+mod types;
+mod wire;
 
 use std::time::Duration;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use harness::{Bed, Output, SourceFixture};
 use serde_json::Value;
 
@@ -73,4 +78,24 @@ fn said(output: &Output, words: &[&str]) -> Result<()> {
 /// Logs are JSON: their quotes as they were.
 fn unquoted(log: &str) -> String {
     log.replace("\\\"", "\"")
+}
+
+/// Each of three readers reads all of what is published for a table.
+async fn all_read(source: &SourceFixture, table: &str, rows: u64) -> Result<()> {
+    let answers = source.bed.read_by_all(&source.bucket, &format!("{table}/")).await?;
+    ensure!(answers.len() >= 3, "{answers:?}");
+    for reader in ["duckdb", "pyarrow", "polars"] {
+        let own: Vec<_> = answers.iter().filter(|answer| answer["reader"] == reader).collect();
+        ensure!(own.iter().all(|answer| answer["error"].is_null()), "{own:?}");
+        let read: u64 = own.iter().filter_map(|answer| answer["rows"].as_u64()).sum();
+        ensure!(read == rows, "{reader} reads {read} of {rows} rows");
+    }
+    Ok(())
+}
+
+/// A field of a run's own manifest.
+async fn manifest(source: &SourceFixture, table: &str, run: &Value) -> Result<Value> {
+    let run = run["run"].as_str().context("run")?;
+    let key = format!("{table}/_tidemark/{run}/manifest.json");
+    Ok(serde_json::from_slice(&source.bed.object(&source.bucket, &key).await?)?)
 }

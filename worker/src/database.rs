@@ -11,6 +11,7 @@ use worker_core::plan::{Plan, TableName};
 use worker_core::ranges::Sample;
 use worker_core::rows::{self, Draw, statements};
 use worker_core::selection;
+use worker_core::types;
 
 use crate::bounds::{Found, Guarded, Pause, Subject, doubts};
 use crate::sessions::{Login, database_failure, made};
@@ -98,6 +99,7 @@ impl Database {
             Self::Mysql(connection) => mysql::catalog::look_up(connection, wanted, extract).await?,
         };
         let columns = selection::select(found.columns, extract)?;
+        let columns = types::apply(self.engine(), columns, extract)?;
         if let Self::Postgres(connection) = self {
             postgres::catalog::check_money(connection, &columns).await?;
         }

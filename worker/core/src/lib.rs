@@ -12,6 +12,7 @@ pub mod relations;
 pub mod selection;
 pub mod filtering;
 pub mod names;
+pub mod types;
 pub mod drift;
 pub mod ranges;
 pub mod partitioning;

@@ -7,7 +7,7 @@ use sqlx::mysql::{MySqlDatabaseError, MySqlRow};
 use sqlx::{MySqlConnection, Row as _};
 use worker_core::bounds::{NamePart, Relation, TableRef, pick_table};
 use worker_core::columns::Column;
-use worker_core::columns::mysql::{SourceType, column_for};
+use worker_core::columns::mysql::{SourceType, column_for, json_columns};
 use worker_core::consistency::unproven_storage;
 use worker_core::error::Failure;
 use worker_core::partitioning::{Key, TableFacts, TableKind};
@@ -58,7 +58,7 @@ pub(crate) async fn look_up(
     let enforced =
         matches!(kind, "BASE TABLE" | "SYSTEM VERSIONED") && ENFORCING.contains(&storage);
     let snapshot = unproven_storage(kind, storage);
-    let definition = definition(connection, &relation.name).await?;
+    let checked = json_columns(&definition(connection, &relation.name).await?);
     let watermark = extract.watermark.as_ref().map(|watermark| watermark.column.as_str());
     let policy = extract.zero_dates.unwrap_or_default();
     let rows = columns(connection, &relation.name).await?.into_iter().map(|row| {
@@ -70,8 +70,7 @@ pub(crate) async fn look_up(
             precision: small(precision),
             scale: small(scale),
             fraction: small(fraction),
-            checked_json: definition
-                .contains(&statements::json_check(&rows::quote(Engine::Mysql, &name))),
+            checked_json: checked.contains(&name),
         };
         // a watermark as text would have no order
         let policy = match policy {

@@ -112,6 +112,7 @@ pub(crate) fn run_item(task: &Task, state: RunState, n: Option<u32>) -> RunItem 
         set: None,
         todo: None,
         legacy: None,
+        provisional: None,
         note: None,
     }
 }

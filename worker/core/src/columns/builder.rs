@@ -10,6 +10,7 @@ use arrow_array::builder::{
 };
 
 use super::faults::Fault;
+use super::json::is_portable;
 use super::{Column, Target, decimal, is_oid, oids, temporal};
 
 /// A builder and how wire bytes go into it.
@@ -28,10 +29,11 @@ pub(super) enum ColumnBuilder {
         precision: u8,
         scale: i8,
     },
-    /// `versioned`: `jsonb`, whose text has one byte before it.
+    /// `versioned`: `jsonb`, whose text has one byte before it. `json`: each text is checked to be JSON.
     Text {
         builder: StringBuilder,
         versioned: bool,
+        json: bool,
     },
     Binary(BinaryBuilder),
     Date(Date32Builder),
@@ -62,7 +64,8 @@ impl ColumnBuilder {
             },
             Target::Text | Target::AsText | Target::Json => Self::Text {
                 builder: StringBuilder::with_capacity(rows, text_bytes),
-                versioned: column.target == Target::Json && column.type_oid == oids::JSONB,
+                versioned: column.target != Target::AsText && column.type_oid == oids::JSONB,
+                json: column.target == Target::Json,
             },
             Target::Binary => Self::Binary(BinaryBuilder::with_capacity(rows, text_bytes)),
             Target::Date => Self::Date(Date32Builder::with_capacity(rows)),
@@ -90,7 +93,10 @@ impl ColumnBuilder {
             Self::Decimal { builder, precision, scale } => {
                 builder.append_value(decimal::decode(bytes, *precision, *scale)?);
             }
-            Self::Text { builder, versioned } => builder.append_value(text(bytes, *versioned)?),
+            Self::Text { builder, versioned, json } => {
+                let bytes = if *versioned { unversioned(bytes)? } else { bytes };
+                builder.append_value(text(bytes, *json)?);
+            }
             Self::Binary(builder) => builder.append_value(bytes),
             Self::Date(builder) => builder.append_value(temporal::days(bytes)?),
             Self::Time(builder) => builder.append_value(temporal::of_day(bytes)?),
@@ -187,15 +193,19 @@ fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Fault> {
     bytes.try_into().map_err(|_| Fault::Length)
 }
 
-fn text(bytes: &[u8], versioned: bool) -> Result<&str, Fault> {
-    let bytes = if versioned {
-        match bytes.split_first() {
-            Some((&JSONB_VERSION, text)) => text,
-            Some(_) => return Err(Fault::Malformed),
-            None => return Err(Fault::Length),
-        }
-    } else {
-        bytes
-    };
-    std::str::from_utf8(bytes).map_err(|_| Fault::Utf8)
+fn unversioned(bytes: &[u8]) -> Result<&[u8], Fault> {
+    match bytes.split_first() {
+        Some((&JSONB_VERSION, text)) => Ok(text),
+        Some(_) => Err(Fault::Malformed),
+        None => Err(Fault::Length),
+    }
+}
+
+/// A text; `json`: one that every reader takes for JSON.
+pub(super) fn text(bytes: &[u8], json: bool) -> Result<&str, Fault> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Fault::Utf8)?;
+    if json && !is_portable(bytes) {
+        return Err(Fault::Json);
+    }
+    Ok(text)
 }

@@ -27,6 +27,9 @@ pub enum Fault {
     /// Not UTF-8.
     #[error("invalid UTF-8")]
     Utf8,
+    /// Not JSON, or such that a reader refuses it.
+    #[error("not JSON that every reader takes")]
+    Json,
 }
 
 /// Why a stream cannot be decoded. Names column, type and row (from 1), never a value.
@@ -112,13 +115,15 @@ impl DecodeError {
     pub const fn remedy(&self) -> &'static str {
         match self {
             Self::DecodeValue { fault: Fault::NotFinite, .. } => {
-                "replace the NaN or infinity in the table, or exclude the column"
+                "replace the NaN or infinity in the table, set extract.types to string for the column, or exclude it"
             }
-            Self::DecodeValue { fault: Fault::Year, .. } | Self::WriteWatermark { .. } => {
-                "correct the value in the table, or exclude the column"
+            Self::WriteWatermark { .. } => "correct the value in the table, or exclude the column",
+            Self::DecodeValue { fault: Fault::Year | Fault::Json, .. } => {
+                "correct the value in the table, set extract.types to string for the column, or exclude it"
             }
             Self::DecodeValue { fault: Fault::EndOfDay, .. } => {
-                "write the time before or after it into the table, or exclude the column"
+                "write the time before or after it into the table, set extract.types to string for the column, or \
+                 exclude it"
             }
             Self::DecodeValue { fault: Fault::ZeroDate, .. } => {
                 "set extract.zeroDates: null or string, or correct the value in the table"

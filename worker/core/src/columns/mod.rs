@@ -14,6 +14,7 @@ mod decimal;
 mod decoder;
 mod extremes;
 mod faults;
+mod json;
 pub mod mysql;
 pub mod postgres;
 #[cfg(any(test, feature = "samples"))]

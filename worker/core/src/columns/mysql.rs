@@ -1,14 +1,18 @@
 //! MySQL and MariaDB: what a column is on the wire ([`Form`]), how it is written (the mapping
 //! table), and the packets that its values come in.
 
+mod checks;
 mod mapping;
 mod packets;
 #[cfg(test)]
 pub(super) mod tests;
 mod values;
 
+pub use checks::json_columns;
 pub use mapping::{MAPPINGS, Mapping, SourceType, column_for, mapping_for};
 pub(super) use packets::PacketStream;
+
+use super::Target;
 
 /// The form of a column's values in a binary row.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +54,14 @@ pub enum Form {
     Bytes,
     /// Geometry, asked for as WKB.
     Geometry,
+    /// `float`, asked for as text of all its digits.
+    FloatText,
+    /// `bit(n)`, asked for as zeros and ones.
+    BitText,
+    /// Bytes, asked for as hexadecimal digits.
+    HexText,
+    /// Geometry, asked for as EWKT: with its reference system.
+    GeometryText,
 }
 
 /// Codes of forms begin here, above the oids that Postgres has of its own.
@@ -57,7 +69,7 @@ const CODE_BASE: u32 = 0x4D59_0000;
 
 impl Form {
     /// Each once, in the order of their codes.
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 22] = [
         Self::I8,
         Self::U8,
         Self::I16,
@@ -76,6 +88,10 @@ impl Form {
         Self::DateTimeOrNull,
         Self::Bytes,
         Self::Geometry,
+        Self::FloatText,
+        Self::BitText,
+        Self::HexText,
+        Self::GeometryText,
     ];
 
     /// Its number in a plan.
@@ -106,7 +122,53 @@ impl Form {
             Self::Bit => protocol_type == 16,
             Self::Date | Self::DateOrNull => protocol_type == 10,
             Self::DateTime | Self::DateTimeOrNull => protocol_type == 12 || protocol_type == 7,
-            Self::Bytes | Self::Geometry => is_bytes(protocol_type),
+            Self::Bytes
+            | Self::Geometry
+            | Self::FloatText
+            | Self::BitText
+            | Self::HexText
+            | Self::GeometryText => is_bytes(protocol_type),
+        }
+    }
+
+    /// Whether values of this form are kept in a buffer of their own, whose bytes are counted.
+    pub(in crate::columns) const fn is_text(self) -> bool {
+        matches!(
+            self,
+            Self::Decimal
+                | Self::Bytes
+                | Self::Geometry
+                | Self::FloatText
+                | Self::BitText
+                | Self::HexText
+                | Self::GeometryText
+        )
+    }
+
+    /// The form in which a column that is written as `target` comes as text.
+    #[must_use]
+    pub const fn as_text(self, target: Target) -> Self {
+        match self {
+            Self::F32 | Self::FloatText => Self::FloatText,
+            Self::Bit | Self::BitText => Self::BitText,
+            Self::Geometry | Self::GeometryText => Self::GeometryText,
+            Self::HexText => Self::HexText,
+            Self::Bytes if matches!(target, Target::Binary) => Self::HexText,
+            Self::I8
+            | Self::U8
+            | Self::I16
+            | Self::U16
+            | Self::I32
+            | Self::U32
+            | Self::I64
+            | Self::U64
+            | Self::F64
+            | Self::Decimal
+            | Self::Date
+            | Self::DateOrNull
+            | Self::DateTime
+            | Self::DateTimeOrNull
+            | Self::Bytes => Self::Bytes,
         }
     }
 }

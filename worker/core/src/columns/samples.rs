@@ -6,11 +6,14 @@ pub mod packets;
 
 use crds::extract_job::ZeroDates;
 
-use super::{Column, oids};
+use super::{Column, Target, mysql, oids};
 use copy::{column, micros_wire, numeric, numeric_wire};
 
 /// Stands in every text and every blob of the streams, and must be in no error.
 pub const CANARY: &[u8] = b"canary-7f3a91";
+
+/// The same as JSON.
+const JSON: &[u8] = b"{\"a\": [\"canary-7f3a91\", -1.5e3, \"\\ud83d\\ude00\"]}";
 
 /// A column, and values of its type as they are on the wire.
 pub type Sample = (Column, Vec<Vec<u8>>);
@@ -18,7 +21,7 @@ pub type Sample = (Column, Vec<Vec<u8>>);
 /// Of COPY BINARY.
 pub fn of_postgres() -> Vec<Sample> {
     let day = 86_399_999_999_i64.to_be_bytes().to_vec();
-    let versioned = [&[1], CANARY].concat();
+    let versioned = [&[1], JSON].concat();
     let decimal = numeric(38, 10);
     let values: Vec<(u32, i32, Vec<Vec<u8>>)> = vec![
         (oids::BOOL, -1, vec![vec![0], vec![1]]),
@@ -40,7 +43,7 @@ pub fn of_postgres() -> Vec<Sample> {
         (oids::TIMESTAMP, -1, vec![micros_wire(0).to_vec()]),
         (oids::TIMESTAMPTZ, -1, vec![micros_wire(-1).to_vec()]),
         (oids::UUID, -1, vec![vec![7; 16]]),
-        (oids::JSON, -1, vec![CANARY.to_vec()]),
+        (oids::JSON, -1, vec![JSON.to_vec()]),
         (oids::JSONB, -1, vec![versioned]),
     ];
     let samples = values.into_iter().enumerate();
@@ -78,7 +81,7 @@ pub fn of_mysql() -> Vec<Sample> {
         ("timestamp", ZeroDates::Null, moments()),
         ("varchar(20)", ZeroDates::Fail, vec![text(CANARY), text(&[b'a'; 300])]),
         ("time", ZeroDates::Fail, vec![text(CANARY)]),
-        ("json", ZeroDates::Fail, vec![text(CANARY)]),
+        ("json", ZeroDates::Fail, vec![text(JSON)]),
         ("blob", ZeroDates::Fail, vec![text(CANARY)]),
         ("uuid", ZeroDates::Fail, vec![text(b"123e4567-e89b-12d3-a456-426655440000")]),
         ("point", ZeroDates::Fail, vec![text(CANARY)]),
@@ -86,7 +89,16 @@ pub fn of_mysql() -> Vec<Sample> {
     let samples = values.into_iter().enumerate();
     let column =
         |i, name: &str, policy| Column { name: format!("c{i}"), ..packets::with(name, policy) };
-    samples.map(|(i, (name, policy, wire))| (column(i, name, policy), wire)).collect()
+    let plain = samples.map(|(i, (name, policy, wire))| (column(i, name, policy), wire));
+    let mut samples: Vec<Sample> = plain.collect();
+    // the same as text on request
+    for name in ["float", "bit(8)", "blob", "point"] {
+        let plain = column(samples.len(), name, ZeroDates::Fail);
+        let form = mysql::Form::of(plain.type_oid).as_text(plain.target);
+        let asked = Column { type_oid: form.code(), target: Target::AsText, ..plain };
+        samples.push((asked, vec![text(CANARY)]));
+    }
+    samples
 }
 
 /// Rows of the samples' values; each number picks one, 0 being NULL.

@@ -41,7 +41,8 @@ pub(super) fn micros(bytes: &[u8]) -> Result<i64, Fault> {
     if micros == i64::MAX || micros == i64::MIN {
         return Err(Fault::NotFinite);
     }
-    micros.checked_add(EPOCH_MICROS).ok_or(Fault::Year)
+    // the last moment of 64 bits is infinity to DuckDB
+    micros.checked_add(EPOCH_MICROS).filter(|micros| *micros < i64::MAX).ok_or(Fault::Year)
 }
 
 /// `2023-01-31`.

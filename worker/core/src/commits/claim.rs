@@ -1,15 +1,16 @@
 //! CLAIM: whether a task may take the source, and with which items.
 
 use crds::condition::Exit;
-use crds::extract_job::{ExtractType, Watermark, WatermarkType};
+use crds::extract_job::{ExtractType, Watermark};
 use crds::tracking::{
-    ITEM_VERSION, LegacyItem, Mode, OUTCOME_DAYS, OutcomeItem, RunItem, RunState, TrackedOutcome,
-    Window, outcome_key, run_key,
+    ITEM_VERSION, LegacyItem, Mode, OUTCOME_DAYS, OutcomeItem, Provisional, RunItem, RunState,
+    TrackedOutcome, Window, outcome_key, run_key,
 };
 use crds::{Reason, RunId, Task};
 
 use super::carry::has_todo;
 use super::effects::{Expect, Item, ItemWrite, Step, Transaction};
+use super::provisional::{has_no_column, is_of_another, provisional, replaced, stored};
 use super::seen::Seen;
 use super::transitions::{metadata, utc_text};
 use crate::error::Failure;
@@ -168,18 +169,14 @@ fn for_a_human(task: &Task, seen: &Seen) -> Option<Failure> {
     if seen.run.is_none() && seen.identity.is_some() {
         return Some(lost("the run item of the source is gone, while its prefix holds an extract"));
     }
-    let watermark = task.spec.extract.watermark.as_ref()?;
     let legacy = seen.legacy.as_ref()?;
-    let column = legacy.hwm_col_name.as_deref().filter(|name| !name.is_empty())?;
-    let value_type = legacy.hwm_column_type.as_deref().and_then(WatermarkType::parse);
-    (column != watermark.column || value_type.is_some_and(|known| known != watermark.value_type))
-        .then(|| {
-            Failure::permanent(
-                Reason::WatermarkColumnChanged,
-                "the stored watermark is of another column or type",
-                "reingest, or restore watermark.column and watermark.type",
-            )
-        })
+    (is_of_another(task, legacy) && replaced(task, seen).is_none()).then(|| {
+        Failure::permanent(
+            Reason::WatermarkColumnChanged,
+            "the stored watermark is of another column or type",
+            "reingest, or restore watermark.column and watermark.type",
+        )
+    })
 }
 
 /// Another source's identity lies under the prefix.
@@ -203,7 +200,9 @@ fn write(task: &Task, seen: &Seen, fresh: RunId, lease_seconds: i64) -> Claimed 
     let mode = mode(task);
     let legacy = legacy_at_claim(task, seen, mode);
     let old = seen.run.as_ref();
-    let owed = old.and_then(|run| owed_after(run, seen.legacy.as_ref()));
+    // a window begins at the watermark that is replaced
+    let kept = old.filter(|_| replaced(task, seen).is_none());
+    let owed = kept.and_then(|run| owed_after(run, seen.legacy.as_ref()));
     let commit = 1 + old.map_or(0, |run| run.commit).max(seen.pointer_commit());
     let item = RunItem {
         source: run_key(&task.tracking.key),
@@ -228,6 +227,7 @@ fn write(task: &Task, seen: &Seen, fresh: RunId, lease_seconds: i64) -> Claimed 
         retain_seconds: task.spec.output.retain_replaced,
         set: old.and_then(|run| run.set.clone()),
         legacy: Some(legacy.clone()),
+        provisional: provisional(seen),
         note: None,
     };
     let outcome = OutcomeItem {
@@ -285,11 +285,13 @@ fn given(text: Option<&String>) -> Option<String> {
 
 /// `L` with the marks of a run under way; made from its copy, or new, where there is none.
 fn legacy_at_claim(task: &Task, seen: &Seen, mode: Mode) -> LegacyItem {
-    let copy = seen.run.as_ref().and_then(|run| run.legacy.clone());
     let watermark = task.spec.extract.watermark.as_ref();
-    let mut item =
-        seen.legacy.clone().or(copy).unwrap_or_else(|| first_legacy(task, watermark, mode));
-    if item.hwm_col_name.as_deref().unwrap_or_default().is_empty()
+    let replaced = replaced(task, seen);
+    let mut item = stored(seen)
+        .filter(|_| replaced != Some(Provisional::Item))
+        .cloned()
+        .unwrap_or_else(|| first_legacy(task, watermark, mode));
+    if (has_no_column(&item) || replaced == Some(Provisional::Column))
         && let Some(watermark) = watermark
     {
         item.hwm_col_name = Some(watermark.column.clone());
@@ -348,10 +350,8 @@ fn order(task: &Task, seen: &Seen, run: RunId, owed: Option<Window>) -> PlanOrde
         },
         Mode::PE => {
             let legacy = legacy_at_claim(task, seen, mode);
-            let adopted = seen
-                .legacy
-                .as_ref()
-                .is_some_and(|read| read.hwm_col_name.as_deref().unwrap_or_default().is_empty());
+            let adopted = seen.legacy.as_ref().is_some_and(has_no_column)
+                || replaced(task, seen) == Some(Provisional::Column);
             let low = if adopted { watermark.low.clone() } else { legacy.lwm_value.clone() };
             PlanOrder {
                 low: low.filter(|low| !watermark.value_type.is_beginning(low)),

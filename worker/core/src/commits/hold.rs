@@ -64,40 +64,10 @@ pub(super) fn claimed(
 ) -> (Carrier, Act) {
     match &seen.run {
         Some(run) if run.run == claimed.item.run && run.state == RunState::Claimed => {
-            let ours = seen.identity.as_ref() == Some(&seen.own_identity);
-            let claimed = Claimed { item: run.clone(), ..claimed };
-            identify(carrier, claimed, ours)
+            plan(carrier, Claimed { item: run.clone(), ..claimed })
         }
         Some(_) | None => claim(carrier, seen, fresh, tries),
     }
-}
-
-/// Marks the prefix as this source's; an identity that is there was compared by CLAIM, but another
-/// source may come in between.
-pub(super) fn identify(carrier: Carrier, claimed: Claimed, known: bool) -> (Carrier, Act) {
-    if known {
-        return plan(carrier, claimed);
-    }
-    let body = to_body(&claimed.identity);
-    match Prefix::parse(&claimed.item.uri) {
-        Ok(prefix) => {
-            let uri = claimed.item.uri.clone();
-            let effect = Effect::PutOnce { uri, key: prefix.source(), body };
-            carrier.go(Phase::Identifying(Box::new(claimed)), Act::Write(vec![effect]))
-        }
-        Err(bad) => {
-            let failure =
-                Failure::permanent(Reason::InvalidSpec, bad.to_string(), "mend output.uri");
-            carrier.look(Why::Fail(Box::new(failure), Box::new(claimed.item), 0))
-        }
-    }
-}
-
-pub(super) fn identified(carrier: Carrier, claimed: Claimed, seen: &Seen) -> (Carrier, Act) {
-    if seen.identity.as_ref() == Some(&seen.own_identity) {
-        return plan(carrier, claimed);
-    }
-    carrier.look(Why::Fail(Box::new(prefix_taken()), Box::new(claimed.item), 0))
 }
 
 pub(super) fn plan(carrier: Carrier, claimed: Claimed) -> (Carrier, Act) {
@@ -124,18 +94,44 @@ pub(super) fn renewed_claim(carrier: Carrier, claimed: Claimed, seen: &Seen) -> 
     }
 }
 
-pub(super) fn planned(carrier: Carrier, run: RunItem, plan: Plan, now: i64) -> (Carrier, Act) {
+/// Marks the prefix as this source's: only now, so that a run which cannot be planned leaves nothing
+/// there, and its remedy may be another table, database or tracking table. An identity that is there was
+/// compared by CLAIM, but another source may come in between.
+pub(super) fn planned(carrier: Carrier, claimed: Claimed, plan: Plan, now: i64) -> (Carrier, Act) {
     // PIN starts the lease anew
-    let run = RunItem { deadline: now + carrier.lease_seconds, ..run };
-    let body = to_body(&plan);
-    let plan_hash = crate::plan::hash(&body);
+    let run = RunItem { deadline: now + carrier.lease_seconds, ..claimed.item };
+    let plan_hash = crate::plan::hash(&to_body(&plan));
     let uri = run.uri.clone();
+    match Prefix::parse(&uri) {
+        Ok(prefix) => {
+            let body = to_body(&claimed.identity);
+            let effect = Effect::PutOnce { uri, key: prefix.source(), body };
+            let held = Box::new(Held { run, plan, plan_hash });
+            carrier.go(Phase::Identifying(held), Act::Write(vec![effect]))
+        }
+        Err(bad) => {
+            let failure =
+                Failure::permanent(Reason::InvalidSpec, bad.to_string(), "mend output.uri");
+            carrier.look(Why::Fail(Box::new(failure), Box::new(run), 0))
+        }
+    }
+}
+
+pub(super) fn identified(carrier: Carrier, held: Held, seen: &Seen) -> (Carrier, Act) {
+    if seen.identity.as_ref() == Some(&seen.own_identity) {
+        return put_plan(carrier, held);
+    }
+    carrier.look(Why::Fail(Box::new(prefix_taken()), Box::new(held.run), 0))
+}
+
+pub(super) fn put_plan(carrier: Carrier, held: Held) -> (Carrier, Act) {
+    let uri = held.run.uri.clone();
     let key = match Prefix::parse(&uri) {
-        Ok(prefix) => prefix.plan(run.run),
+        Ok(prefix) => prefix.plan(held.run.run),
         Err(_) => String::new(),
     };
-    let held = Box::new(Held { run, plan, plan_hash });
-    carrier.go(Phase::PuttingPlan(held), Act::Write(vec![Effect::PutOnce { uri, key, body }]))
+    let effect = Effect::PutOnce { uri, key, body: to_body(&held.plan) };
+    carrier.go(Phase::PuttingPlan(Box::new(held)), Act::Write(vec![effect]))
 }
 
 /// A refused plan is our own, written before its reply was lost: run ids are never used twice.

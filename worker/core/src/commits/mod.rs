@@ -14,6 +14,7 @@ pub mod acts;
 mod carry;
 mod hold;
 pub mod orphans;
+mod provisional;
 mod revert;
 mod settle;
 pub mod watermark;
@@ -136,7 +137,7 @@ fn answered(carrier: Carrier, event: Event) -> (Carrier, Act) {
             Role::Force { .. } => carrier.look(Why::Force(0)),
         },
         (Phase::Planning(claimed), Event::Planned(plan, now)) => {
-            hold::planned(carrier, claimed.item, *plan, now)
+            hold::planned(carrier, *claimed, *plan, now)
         }
         (Phase::Planning(claimed), Event::RenewDue(now, _)) => {
             hold::renew_claim(carrier, *claimed, now)
@@ -187,7 +188,7 @@ fn looked(carrier: Carrier, seen: &Seen, fresh: RunId) -> (Carrier, Act) {
     match why {
         Why::Claim(tries) => hold::claim(carrier, seen, fresh, tries),
         Why::Claimed(claimed, tries) => hold::claimed(carrier, *claimed, seen, fresh, tries),
-        Why::Identified(claimed) => hold::identified(carrier, *claimed, seen),
+        Why::Identified(held) => hold::identified(carrier, *held, seen),
         Why::RenewedClaim(claimed) => hold::renewed_claim(carrier, *claimed, seen),
         Why::Pinned(held) => hold::pinned(carrier, *held, seen),
         Why::Renewed(held) => hold::renewed(carrier, *held, seen),
@@ -207,10 +208,10 @@ fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
     let phase = carrier.phase.clone();
     let done = replies.iter().all(|reply| *reply == Reply::Done);
     match phase {
-        Phase::Claiming(claimed, _) if done => hold::identify(carrier, *claimed, false),
+        Phase::Claiming(claimed, _) if done => hold::plan(carrier, *claimed),
         Phase::Claiming(claimed, tries) => carrier.look(Why::Claimed(claimed, tries + 1)),
-        Phase::Identifying(claimed) if done => hold::plan(carrier, *claimed),
-        Phase::Identifying(claimed) => carrier.look(Why::Identified(claimed)),
+        Phase::Identifying(held) if done => hold::put_plan(carrier, *held),
+        Phase::Identifying(held) => carrier.look(Why::Identified(held)),
         Phase::RenewingClaim(claimed, run) if done => {
             hold::plan(carrier, Claimed { item: *run, ..*claimed })
         }
@@ -256,18 +257,18 @@ fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
 /// given up; after it the run waits for the next carrier.
 fn failed(carrier: Carrier, failure: Failure) -> (Carrier, Act) {
     let run = match &carrier.phase {
-        Phase::Identifying(claimed)
-        | Phase::Planning(claimed)
+        Phase::Planning(claimed)
         | Phase::RenewingClaim(claimed, _)
-        | Phase::Look(Why::Identified(claimed) | Why::RenewedClaim(claimed)) => &claimed.item,
-        Phase::PuttingPlan(held)
+        | Phase::Look(Why::RenewedClaim(claimed)) => &claimed.item,
+        Phase::Identifying(held)
+        | Phase::PuttingPlan(held)
         | Phase::Pinning(held, _)
         | Phase::Running(held)
         | Phase::Renewing(held, _)
         | Phase::Assuring(held, _)
         | Phase::Chaining(held, _)
         | Phase::PuttingManifest(held, _)
-        | Phase::Look(Why::Pinned(held) | Why::Renewed(held)) => &held.run,
+        | Phase::Look(Why::Identified(held) | Why::Pinned(held) | Why::Renewed(held)) => &held.run,
         Phase::Failing(earlier, ..) | Phase::Look(Why::Fail(earlier, ..)) => {
             let earlier = (**earlier).clone();
             return carrier.end(Ending::Failed(earlier));

@@ -110,12 +110,12 @@ pub enum Phase {
     Look(Why),
     /// CLAIM is being written.
     Claiming(Box<Claimed>, u32),
-    /// `source.json` is being written.
-    Identifying(Box<Claimed>),
     /// The database is being asked.
     Planning(Box<Claimed>),
     /// RENEW of a claim is being written, while the database is being asked.
     RenewingClaim(Box<Claimed>, Box<RunItem>),
+    /// `source.json` is being written.
+    Identifying(Box<Held>),
     /// `plan.json` is being written.
     PuttingPlan(Box<Held>),
     /// PIN is being written.
@@ -184,7 +184,7 @@ pub enum Why {
     /// Whether a refused CLAIM was our own.
     Claimed(Box<Claimed>, u32),
     /// Whose `source.json` it is.
-    Identified(Box<Claimed>),
+    Identified(Box<Held>),
     /// Whether a refused RENEW of the claim was our own.
     RenewedClaim(Box<Claimed>),
     /// Whether a refused PIN was our own.

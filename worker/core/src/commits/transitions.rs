@@ -131,6 +131,7 @@ pub fn yes(
         owed: None,
         todo: Some(todo),
         legacy: legacy.clone().or_else(|| seen.legacy.clone()),
+        provisional: None,
         note: (!ours).then(|| moved.clone()),
         ..run.clone()
     };

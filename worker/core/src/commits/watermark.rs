@@ -82,6 +82,8 @@ pub fn set(
                 window: None,
                 set: Some(set),
                 legacy: Some(moved),
+                // somebody stands for it now
+                provisional: None,
                 ..run.clone()
             };
             ItemWrite {

@@ -215,6 +215,7 @@ impl OldJob {
             reingest: reingest.then_some(true),
             columns: None,
             exclude_columns: None,
+            types: None,
             filter: None,
             zero_dates: None,
             fidelity: None,

@@ -9,13 +9,22 @@ const YEAR_DIGITS: usize = 4;
 
 /// What a column is selected as.
 pub(super) fn output(name: String, column: &Column) -> String {
-    if Form::of(column.type_oid) == Form::Geometry {
-        format!("ST_AsBinary({name})")
-    } else if column.target == Target::AsText {
-        format!("CAST({name} AS CHAR)")
-    } else {
-        name
+    match Form::of(column.type_oid) {
+        Form::Geometry => format!("ST_AsBinary({name})"),
+        Form::GeometryText => format!("CONCAT('SRID=', ST_SRID({name}), ';', ST_AsText({name}))"),
+        // `float` alone would be printed with six digits
+        Form::FloatText => format!("CAST({name} + 0e0 AS CHAR)"),
+        Form::BitText => format!("LPAD(BIN({name}), {}, '0')", bits(&column.type_name)),
+        Form::HexText => format!("HEX({name})"),
+        _ if column.target == Target::AsText => format!("CAST({name} AS CHAR)"),
+        _ => name,
     }
+}
+
+/// How many bits a column of type `bit(n)` has.
+fn bits(type_name: &str) -> u32 {
+    let digits: String = type_name.chars().filter(char::is_ascii_digit).collect();
+    digits.parse().unwrap_or(1)
 }
 
 /// An expression of the column's type as text that says all of it: `float` alone would be printed

@@ -66,11 +66,6 @@ pub const IS_INDEXED: &str = "SELECT CAST(EXISTS (SELECT 1 FROM information_sche
     WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ? AND COLUMN_NAME = ? AND SEQ_IN_INDEX = 1 \
     AND INDEX_TYPE = 'BTREE') AS SIGNED)";
 
-/// The check that MariaDB makes for a column of type `json`.
-pub fn json_check(quoted_column: &str) -> String {
-    format!("json_valid({quoted_column})")
-}
-
 /// Reads the clock in another zone: a parameter, or the server's own.
 pub const SET_ZONE: &str = "SET time_zone = ?";
 /// The zone that a session of the server has unless it asks for another.

@@ -18,7 +18,7 @@ pub struct SourceType {
     pub scale: Option<u32>,
     /// Digits after the second.
     pub fraction: Option<u32>,
-    /// Whether a check of the table's own says that it is JSON, which is how MariaDB knows it.
+    /// Whether the column's own check makes it JSON ([`super::json_columns`]), which is how MariaDB knows it.
     pub checked_json: bool,
 }
 

@@ -100,7 +100,7 @@ impl PacketStream {
                 return Err(batch.measure_error(index));
             };
             at = end;
-            if matches!(form, Form::Bytes | Form::Decimal | Form::Geometry) {
+            if form.is_text() {
                 text_bytes += value.len();
             }
             let appended = append(&mut batch.builders[index], *form, value);
@@ -160,9 +160,14 @@ fn measure(form: Form, payload: &[u8], at: usize) -> Option<(usize, usize)> {
             let length = usize::from(*payload.get(at)?);
             return Some((at + 1, at + 1 + length));
         }
-        Form::Decimal | Form::Bit | Form::Bytes | Form::Geometry => {
-            return text(payload, at);
-        }
+        Form::Decimal
+        | Form::Bit
+        | Form::Bytes
+        | Form::Geometry
+        | Form::FloatText
+        | Form::BitText
+        | Form::HexText
+        | Form::GeometryText => return text(payload, at),
     };
     Some((at, at + width))
 }

@@ -1,7 +1,7 @@
 //! One value, from its wire form into a builder.
 
 use super::Form;
-use crate::columns::builder::ColumnBuilder;
+use crate::columns::builder::{ColumnBuilder, text as checked};
 use crate::columns::decimal;
 use crate::columns::extremes::Scalar;
 use crate::columns::faults::Fault;
@@ -37,7 +37,13 @@ pub(super) fn append<'a>(
             builder.append_value(value);
             Scalar::Float(value)
         }
-        Form::Decimal | Form::Bytes | Form::Geometry => text(builder, bytes)?,
+        Form::Decimal
+        | Form::Bytes
+        | Form::Geometry
+        | Form::FloatText
+        | Form::BitText
+        | Form::HexText
+        | Form::GeometryText => text(builder, bytes)?,
         Form::Date | Form::DateOrNull | Form::DateTime | Form::DateTimeOrNull => {
             return match time(builder, bytes) {
                 Ok(scalar) => Ok(Some(scalar)),
@@ -94,8 +100,8 @@ fn bits(bytes: &[u8]) -> Result<u64, Fault> {
 
 fn text<'a>(builder: &mut ColumnBuilder, bytes: &'a [u8]) -> Result<Scalar<'a>, Fault> {
     match builder {
-        ColumnBuilder::Text { builder, .. } => {
-            builder.append_value(std::str::from_utf8(bytes).map_err(|_| Fault::Utf8)?);
+        ColumnBuilder::Text { builder, json, .. } => {
+            builder.append_value(checked(bytes, *json)?);
             Ok(Scalar::Text(bytes))
         }
         ColumnBuilder::Binary(builder) => {

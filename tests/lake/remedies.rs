@@ -1,0 +1,235 @@
+//! Following a remedy works: for each reason of docs/failures.md whose remedy is a change of the manifest, a run
+//! is refused, the remedy that it printed is followed, and the next run publishes.
+
+mod cases;
+
+use std::collections::BTreeSet;
+
+use anyhow::{Context, Result, ensure};
+use harness::{Access, Bed, Pooler, SourceFixture};
+use serde_json::{Value, json};
+
+use self::cases::{Between, Case, Engines, cases};
+use crate::{changed, sql};
+
+/// Where the remedy of a reason is followed.
+enum Remedy {
+    /// In the manifest: [`cases`] has at least one.
+    Manifest,
+    /// Elsewhere, and where.
+    Elsewhere(&'static str),
+}
+
+use Remedy::{Elsewhere, Manifest};
+
+/// Every reason that docs/failures.md has.
+const REASONS: [(&str, Remedy); 62] = [
+    ("Succeeded", Elsewhere("nothing is to be done")),
+    ("Planning", Elsewhere("nothing is to be done")),
+    ("Extracting", Elsewhere("nothing is to be done")),
+    ("Committing", Elsewhere("nothing is to be done")),
+    ("SourceBusy", Elsewhere("the other run ends")),
+    ("RetryPending", Elsewhere("the cause has a reason of its own")),
+    ("Suspended", Elsewhere("a field of the cluster alone: the tests of life have it")),
+    ("Deleting", Elsewhere("nothing is to be done")),
+    ("InvalidSpec", Manifest),
+    ("ServiceAccountNotAllowed", Elsewhere("the ServiceAccount")),
+    ("NewerRelease", Elsewhere("another release")),
+    ("TrackingNotAllowed", Manifest),
+    ("TrackingTableNotFound", Manifest),
+    ("TrackingDenied", Elsewhere("rights of AWS")),
+    ("TrackingUnreachable", Manifest),
+    ("TrackingUnreadable", Elsewhere("the item")),
+    ("TrackingChanged", Elsewhere("the chart's values")),
+    ("TrackingLost", Manifest),
+    ("WatermarkColumnChanged", Manifest),
+    ("WatermarkRegressed", Manifest),
+    ("Unguarded", Manifest),
+    ("WatermarkMoved", Elsewhere("the other writer")),
+    ("CredentialsMissing", Elsewhere("the Secret")),
+    ("CredentialsUnreachable", Elsewhere("AWS Secrets Manager")),
+    ("CredentialsRejected", Elsewhere("the Secret")),
+    ("DatabaseUnreachable", Manifest),
+    (
+        "TlsFailed",
+        Elsewhere("the authority's Secret, or the certificate: the tests of log-ins have it"),
+    ),
+    ("PoolerUnsupported", Manifest),
+    ("DatabaseNotFound", Manifest),
+    ("TableNotFound", Manifest),
+    ("ColumnNotFound", Manifest),
+    ("DatabaseDenied", Elsewhere("rights of the database")),
+    ("ColumnTypeUnsupported", Manifest),
+    ("SchemaChanged", Manifest),
+    ("LossyColumn", Manifest),
+    ("NullWatermarkRows", Manifest),
+    ("NonFiniteValue", Manifest),
+    ("DatabaseFailed", Elsewhere("the database")),
+    ("SnapshotUnavailable", Manifest),
+    ("SnapshotLost", Elsewhere("the database, or a pooler")),
+    ("DecodeFailed", Manifest),
+    ("RowCountMismatch", Elsewhere("a defect")),
+    ("StorageUnreachable", Manifest),
+    ("BucketNotFound", Elsewhere("the bucket; output.region needs a store with regions")),
+    ("NotEncrypted", Elsewhere("a key of KMS")),
+    ("StorageDenied", Elsewhere("rights of S3")),
+    ("StorageFailed", Elsewhere("S3")),
+    ("PrefixTaken", Manifest),
+    ("UriChanged", Manifest),
+    ("CommitStuck", Elsewhere("a command, by a person")),
+    ("Reverted", Elsewhere("an annotation")),
+    ("ManifestMissing", Manifest),
+    ("NotStuck", Elsewhere("a command")),
+    ("RevisionChanged", Elsewhere("a command")),
+    ("OutputFailed", Elsewhere("the disk")),
+    ("VerifyFailed", Manifest),
+    ("Fenced", Elsewhere("nothing is to be done")),
+    ("DeadlineExceeded", Manifest),
+    ("Stopped", Elsewhere("nothing is to be done")),
+    ("PodNotStarted", Elsewhere("the cluster")),
+    ("PodLost", Elsewhere("the cluster")),
+    ("ExtractNotStarted", Elsewhere("the cluster")),
+];
+
+/// Reasons of the cluster's own, beside the above.
+const OF_THE_CLUSTER: [&str; 5] =
+    ["RecordMissing", "RecordMismatch", "SettleFailed", "ForeignJob", "Internal"];
+
+#[test]
+fn every_documented_reason_says_where_its_remedy_is_followed() {
+    let documented: BTreeSet<&str> = include_str!("../../docs/failures.md")
+        .lines()
+        .filter_map(|line| line.strip_prefix("| `")?.split_once("` |").map(|(reason, _)| reason))
+        .collect();
+    let known: BTreeSet<&str> =
+        REASONS.iter().map(|(reason, _)| *reason).chain(OF_THE_CLUSTER).collect();
+    let new: Vec<_> = documented.difference(&known).collect();
+    assert!(new.is_empty(), "say in REASONS where the remedy of these is followed: {new:?}");
+    let gone: Vec<_> = known.difference(&documented).collect();
+    assert!(gone.is_empty(), "docs/failures.md has no such reasons: {gone:?}");
+    let tried: BTreeSet<&str> = cases().iter().map(|case| case.reason).collect();
+    for (reason, remedy) in &REASONS {
+        match remedy {
+            // a test of its own
+            Manifest if *reason == "PoolerUnsupported" => {}
+            Manifest => assert!(tried.contains(reason), "{reason} has no case"),
+            Elsewhere(place) => {
+                assert!(!tried.contains(reason) && !place.is_empty(), "{reason} has a case");
+            }
+        }
+    }
+}
+
+/// What the places in a manifest's texts stand for; numbers go without their quotes.
+fn named(value: &Value, source: &SourceFixture, table: &str) -> Value {
+    let port = if source.engine == "mysql" { Bed::MARIADB_PORT } else { Bed::POSTGRES_PORT };
+    let text = value
+        .to_string()
+        .replace("{t}", table)
+        .replace("{bucket}", &source.bucket)
+        .replace("{database}", &source.database)
+        .replace("{tracking}", &source.table)
+        .replace("{s3}", Bed::S3)
+        .replace("{dynamodb}", Bed::DYNAMODB)
+        .replace("\"{port}\"", &port.to_string());
+    serde_json::from_str(&text).unwrap_or_default()
+}
+
+/// What is done to the stores.
+async fn meddle(source: &SourceFixture, key: &str, between: &Between, run: &Value) -> Result<()> {
+    match between {
+        Between::Sql(statement) => {
+            sql(source, &statement.replace("{t}", key)).await?;
+        }
+        Between::LegacyItemLost => {
+            let name = aws_sdk_dynamodb::types::AttributeValue::S(source.key(key));
+            let client = source.bed.dynamodb();
+            client.delete_item().table_name(&source.table).key("source", name).send().await?;
+        }
+        Between::ObjectLost(part) => {
+            let run = run["run"].as_str().context("run")?;
+            let keys = source.bed.keys(&source.bucket, &format!("{key}/")).await?;
+            let found = keys.iter().find(|found| found.contains(run) && found.contains(part));
+            let client = source.bed.s3(Access::Admin);
+            client
+                .delete_object()
+                .bucket(&source.bucket)
+                .key(found.context("an object")?)
+                .send()
+                .await?;
+        }
+    }
+    Ok(())
+}
+
+async fn follow(source: &SourceFixture, number: usize, case: &Case) -> Result<()> {
+    let key = format!("c{number}");
+    sql(source, &case.setup.replace("{t}", &key)).await?;
+    let mut base = source.job(&key, "PE");
+    base["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int" });
+    let base = changed(&base, &named(&case.base, source, &key));
+    if let Some(earlier) = &case.earlier {
+        let published = source.run(&changed(&base, &named(earlier, source, &key))).await?;
+        for between in &case.between {
+            meddle(source, &key, between, &published).await?;
+        }
+    }
+    let wrong = changed(&base, &named(&case.wrong, source, &key));
+    let output =
+        source.bed.output(source.command(case.command, &wrong)?, "", crate::PLAN * 3).await?;
+    // a run without a guard is published: its reason is in status alone
+    let unguarded = case.reason == "Unguarded";
+    let words = [if unguarded { "no guard" } else { case.reason }, case.remedy.0];
+    let told = crate::unquoted(&format!("{}{}", output.stdout, output.stderr));
+    ensure!(words.iter().all(|words| told.contains(words)), "no {words:?} in {told}");
+    ensure!((output.code == Some(0)) == unguarded, "{:?}", output.code);
+    let right = changed(&wrong, &named(&case.remedy.1, source, &key));
+    let run =
+        source.run(&right).await.with_context(|| format!("{} was followed", case.remedy.0))?;
+    ensure!(run["window"]["guard"] != "unguarded" || !unguarded, "{run}");
+    if let Some(rows) = case.rows {
+        ensure!(run["rows"] == rows, "{run}");
+    }
+    source.verify(&right).await.map(|_| ())
+}
+
+async fn follow_all(source: &SourceFixture, engine: Engines) -> Result<()> {
+    let mut failed = Vec::new();
+    for (number, case) in cases().iter().enumerate() {
+        if case.engines != Engines::Both && case.engines != engine {
+            continue;
+        }
+        if let Err(error) = follow(source, number, case).await {
+            failed.push(format!("{} ({}): {error:#}", case.reason, case.remedy.0));
+        }
+    }
+    ensure!(failed.is_empty(), "{}", failed.join("\n\n"));
+    Ok(())
+}
+
+#[test]
+fn a_remedy_that_is_followed_works_with_postgres() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::new(bed, "remedy").await?;
+        follow_all(&source, Engines::Postgres).await?;
+        // a pooler is a server of the test's own
+        let pooler = Pooler::start(bed, "transaction", 5, &[]).await?;
+        bed.psql(&source.database, "create table pooled (id int); insert into pooled values (1)")
+            .await?;
+        let mut job = source.job("public.pooled", "PE");
+        job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int" });
+        let wrong = changed(&job, &json!({ "source": { "port": pooler.port } }));
+        crate::refused(&source, &wrong, &["PoolerUnsupported", "source.host"]).await?;
+        ensure!(source.run(&job).await?["rows"] == 1, "the remedy was followed");
+        Ok(())
+    })
+}
+
+#[test]
+fn a_remedy_that_is_followed_works_with_mariadb() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        follow_all(&SourceFixture::mariadb(bed, "remedy").await?, Engines::Mariadb).await
+    })
+}
