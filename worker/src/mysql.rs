@@ -10,5 +10,5 @@ mod framing;
 mod keepalive;
 mod authentication;
 mod login;
-mod relay;
-mod tls;
+pub(crate) mod relay;
+pub(crate) mod tls;
