@@ -164,6 +164,8 @@ words! {
         LossyColumn,
         /// The columns are not those of the last run, and the manifest does not take the change.
         SchemaChanged,
+        /// The database cannot execute the query, and another attempt cannot help.
+        QueryFailed,
         /// The database failed in the middle.
         DatabaseFailed,
         /// The snapshot that all ranges share is gone.

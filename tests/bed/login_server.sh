@@ -3,6 +3,8 @@
 # earlier call end. They end with the bed. Usage: login_server.sh NAME KIND
 #   expired  their certificates have expired       stranger  signed by an authority that nobody trusts
 #   renamed  they are for another host             plain     they offer no TLS
+#   forms    certificate_forms.sh says which certificate they have
+# AUTH (reject): how Postgres lets clients in, over TCP.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 NAME=${1:?name of the bed} KIND=${2:?kind}
@@ -59,15 +61,22 @@ for old in "$DIR/postgres/postmaster.pid" "$DIR/mariadb.pid"; do
   fi
 done
 
-tls=off mariadb_tls=()
+printf 'local all all trust\nhost all all all %s\n' "${AUTH:-reject}" >"$DIR/postgres/pg_hba.conf"
+tls=off mariadb_tls=() certificate=$KIND
+[ "$KIND" != forms ] || certificate=renamed
 if [ "$KIND" != plain ]; then
-  tls=on mariadb_tls=(--ssl-cert="$PKI/$KIND.crt" --ssl-key="$PKI/$KIND.key")
-  for end in crt key; do install -o postgres -g postgres -m 600 "$PKI/$KIND.$end" "$DIR/postgres/server.$end"; done
+  tls=on mariadb_tls=(--ssl-cert="$DIR/mariadb.crt" --ssl-key="$DIR/mariadb.key")
+  for end in crt key; do
+    install -o postgres -g postgres -m 600 "$PKI/$certificate.$end" "$DIR/postgres/server.$end"
+    cp "$PKI/$certificate.$end" "$DIR/mariadb.$end"
+  done
 fi
+# servers with weak certificates must start, too: what is refused is for the clients to say
+printf 'openssl_conf=i\n[i]\nssl_conf=s\n[s]\nsystem_default=d\n[d]\nCipherString=DEFAULT:@SECLEVEL=0\n' >"$DIR/openssl.cnf"
 setsid nsenter --target="$pid" --mount --pid --net -- setpriv --reuid=postgres --regid=postgres --init-groups --reset-env \
-  "$bin/postgres" -D "$DIR/postgres" -p 5434 -c listen_addresses="127.0.0.1,$IP" -c unix_socket_directories="$DIR/postgres" \
+  env OPENSSL_CONF="$DIR/openssl.cnf" "$bin/postgres" -D "$DIR/postgres" -p 5434 -c listen_addresses="127.0.0.1,$IP" -c unix_socket_directories="$DIR/postgres" \
   -c ssl=$tls -c fsync=off >"$STATE/log/logins-postgres.log" 2>&1 </dev/null 8>&- &
-setsid nsenter --target="$pid" --mount --pid --net -- mariadbd --no-defaults --user=root --datadir="$DIR/mariadb" \
+setsid nsenter --target="$pid" --mount --pid --net -- env OPENSSL_CONF="$DIR/openssl.cnf" mariadbd --no-defaults --user=root --datadir="$DIR/mariadb" \
   --bind-address=127.0.0.1,"$IP" --port=3307 --socket="$DIR/mariadb.socket" --pid-file="$DIR/mariadb.pid" \
   "${mariadb_tls[@]}" --init-file="$DIR/init.sql" --innodb-buffer-pool-size=16M >"$STATE/log/logins-mariadb.log" 2>&1 </dev/null 8>&- &
 open() { inside bash -c "exec 3<>/dev/tcp/127.0.0.1/$1"; }

@@ -99,6 +99,12 @@ pub fn log_in(
             "set source.host, or give the secret of source.credentials a host (key host or db_host)",
         )
     })?;
+    if [found.username.as_str(), found.password.reveal()].iter().any(|text| text.contains('\0')) {
+        return Err(missing(
+            "the user or the password of the credentials holds the character NUL",
+            "give the secret of source.credentials a user and a password without it: no server takes it",
+        ));
+    }
     Ok(Login {
         engine: source.engine,
         host,
@@ -142,8 +148,8 @@ pub fn from_folder(folder: &Path) -> Result<Credentials, Failure> {
 fn read_key(folder: &Path, key: &str) -> Result<Option<String>, Failure> {
     match std::fs::read_to_string(folder.join(key)) {
         Ok(text) => {
-            let text = text.strip_suffix('\n').unwrap_or(&text);
-            Ok(Some(text.strip_suffix('\r').unwrap_or(text).to_owned()))
+            let line = text.strip_suffix("\r\n").or_else(|| text.strip_suffix('\n'));
+            Ok(Some(line.unwrap_or(&text).to_owned()))
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(_) => Err(missing(

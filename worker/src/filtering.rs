@@ -125,7 +125,7 @@ fn refused(error: &sqlx::Error) -> Failure {
     let failure = database_failure("try extract.where", error);
     let of_the_text = matches!(
         failure.report.reason,
-        Reason::DatabaseFailed | Reason::ColumnNotFound | Reason::TableNotFound
+        Reason::QueryFailed | Reason::ColumnNotFound | Reason::TableNotFound
     );
     if error.as_database_error().is_none() || !of_the_text {
         return failure;

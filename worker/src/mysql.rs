@@ -12,5 +12,5 @@ mod keepalive;
 mod authentication;
 mod login;
 mod plain;
-mod relay;
-mod tls;
+pub(crate) mod relay;
+pub(crate) mod tls;

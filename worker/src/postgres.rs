@@ -5,3 +5,5 @@ pub(crate) mod guard;
 pub(crate) mod pooler;
 pub(crate) mod rows;
 pub(crate) mod sessions;
+mod relay;
+mod scram;

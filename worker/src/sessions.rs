@@ -1,6 +1,8 @@
 //! Sessions with the source database: how they log in, what is pinned in them, and what their
 //! errors mean to people.
 
+mod certificates;
+
 use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +16,8 @@ use worker_core::moving::Tls;
 
 use crate::credentials::{Minter, Secret};
 use crate::{mysql, postgres};
+
+pub(crate) use certificates::{authority_failure, tls_failure};
 
 /// How long a log-in may take.
 pub(crate) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -56,6 +60,14 @@ impl fmt::Debug for Login {
 }
 
 impl Login {
+    /// The file with certificate authorities can be used.
+    ///
+    /// # Errors
+    /// `InvalidSpec`, with the cause.
+    pub(crate) fn check_authorities(&self) -> Result<(), Failure> {
+        mysql::tls::roots(self).map(|_| ())
+    }
+
     /// The password of the next connection.
     ///
     /// # Errors
@@ -81,12 +93,14 @@ pub(crate) fn made(statement: String) -> AssertSqlSafe<String> {
     AssertSqlSafe(statement)
 }
 
-/// What an error of the driver means, and what to do about it. The server's own message is never
-/// passed on: it may hold values.
+/// What an error of the driver means, and what to do about it. The server's own message is passed on only
+/// where it cannot hold values ([`worker_core::errors`]).
 pub fn database_failure(action: &str, error: &sqlx::Error) -> Failure {
     match error {
         sqlx::Error::Database(answer) => match answer.try_downcast_ref::<MySqlDatabaseError>() {
-            Some(answer) => mysql::sessions::server_failure(action, answer.number()),
+            Some(answer) => {
+                mysql::sessions::server_failure(action, &mysql::sessions::answer(answer))
+            }
             None => postgres::sessions::server_failure(action, answer.as_ref()),
         },
         sqlx::Error::Tls(source) => {
@@ -100,6 +114,20 @@ pub fn database_failure(action: &str, error: &sqlx::Error) -> Failure {
         },
         sqlx::Error::Protocol(text) if text.contains(mysql::sessions::DRIVER_REFUSES) => {
             mysql::sessions::asks_for_password()
+        }
+        sqlx::Error::Protocol(text) if text.starts_with("unsupported") => Failure::permanent(
+            Reason::CredentialsRejected,
+            format!("{action}: the server asks for a way to authenticate that is not supported"),
+            "let the server ask for a password (in pg_hba.conf: scram-sha-256, md5 or password)",
+        ),
+        sqlx::Error::Configuration(source) if source.to_string().starts_with("RSA") => {
+            Failure::permanent(
+                Reason::CredentialsRejected,
+                format!(
+                    "{action}: the server wants the password under its RSA key, which is sent under TLS alone"
+                ),
+                "set source.tls.mode: verifyFull or verifyCa, or use an account with mysql_native_password",
+            )
         }
         sqlx::Error::Configuration(_) => Failure::permanent(
             Reason::InvalidSpec,
@@ -124,53 +152,6 @@ pub(crate) fn unreachable(message: &str) -> Failure {
         message,
         "check source.host and source.port, that the server runs, and that the network lets the pods reach it",
     )
-}
-
-/// The server has no room for what it writes while it answers, such as rows that it sorts.
-pub(crate) fn no_room(action: &str) -> Failure {
-    Failure::transient(
-        Reason::DatabaseFailed,
-        format!("{action}: the server has no room left to sort rows or to keep them meanwhile"),
-        "where plan.json says that it sorts them (output.partitionBy), set output.partitionSort: never, or give \
-         the server temporary space",
-    )
-}
-
-pub(crate) fn tls_failure(error: Option<&rustls::Error>, text: &str) -> Failure {
-    use rustls::CertificateError as Bad;
-    let (message, remedy) = match error {
-        Some(rustls::Error::InvalidCertificate(bad)) => match bad {
-            Bad::UnknownIssuer => (
-                "the database's certificate is not signed by an authority that is trusted",
-                "name the right certificate authority in source.tls.caRef",
-            ),
-            Bad::NotValidForName | Bad::NotValidForNameContext { .. } => (
-                "the database's certificate is for another host name",
-                "set source.host to a name that the certificate has, or source.tls.mode: verifyCa",
-            ),
-            Bad::Expired | Bad::ExpiredContext { .. } => (
-                "the database's certificate has expired",
-                "renew the certificate of the database server",
-            ),
-            Bad::NotValidYet | Bad::NotValidYetContext { .. } => (
-                "the database's certificate is not valid yet",
-                "check the clocks, and the certificate of the database server",
-            ),
-            _ => (
-                "the database's certificate is not accepted",
-                "check the certificate of the database server and source.tls.caRef",
-            ),
-        },
-        None if text.contains("does not support TLS") => (
-            "the database server does not offer TLS",
-            "turn TLS on in the server, or use source.tls.mode: insecurePlaintext where the operator allows it",
-        ),
-        _ => (
-            "the TLS handshake with the database failed",
-            "check source.tls, the CA file, and that the server offers TLS 1.2 or newer",
-        ),
-    };
-    Failure::permanent(Reason::TlsFailed, message, remedy)
 }
 
 #[cfg(test)]
@@ -208,16 +189,6 @@ pub(crate) mod tests {
         for tls in [Tls::Mode(TlsMode::InsecurePlaintext), Tls::Prefer] {
             assert!(!shows(minter(), tls) && !shows(None, tls), "{tls:?}");
         }
-    }
-
-    #[test]
-    fn each_fault_of_a_certificate_has_its_own_remedy() {
-        use rustls::CertificateError as Bad;
-        let remedy =
-            |bad| tls_failure(Some(&rustls::Error::InvalidCertificate(bad)), "").report.remedy;
-        assert!(remedy(Bad::UnknownIssuer).contains("caRef"));
-        assert!(remedy(Bad::NotValidForName).contains("source.host"));
-        assert!(remedy(Bad::Expired).contains("renew"));
     }
 
     #[test]

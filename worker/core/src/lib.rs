@@ -30,3 +30,4 @@ pub mod commits;
 pub mod verify;
 pub mod moving;
 pub mod error;
+pub mod errors;

@@ -5,7 +5,7 @@ use mysql_common::packets::AuthPlugin;
 use worker_core::error::Failure;
 
 use super::login::not_understood;
-use super::sessions::{asks_for_password, server_failure};
+use super::sessions::{Answer, asks_for_password, server_failure};
 
 /// What a way to authenticate may ask for.
 #[derive(Debug, Clone, Copy)]
@@ -69,9 +69,9 @@ impl Way {
             | AuthPlugin::Sha256Password => {}
             AuthPlugin::MysqlClearPassword if shows => {}
             AuthPlugin::MysqlClearPassword => return Err(asks_for_password()),
-            _ => return Err(server_failure("connect", 2059)),
+            _ => return Err(unsupported()),
         }
-        AuthProc::init(plugin).map(Self).map_err(|_| server_failure("connect", 2059))
+        AuthProc::init(plugin).map(Self).map_err(|_| unsupported())
     }
 
     /// What to answer to the server's `challenge`, if anything.
@@ -87,6 +87,11 @@ impl Way {
             self.0.run(told, challenge).map_err(|_| not_understood("the database's log-in"))?;
         Ok(response.data().map(<[u8]>::to_vec))
     }
+}
+
+/// As the servers' own clients say it.
+fn unsupported() -> Failure {
+    server_failure("connect", &Answer { number: 2059, ..Answer::default() })
 }
 
 #[cfg(test)]

@@ -81,6 +81,12 @@ pub(crate) async fn look_up(
     });
     let columns: Vec<_> = rows.collect();
     if columns.is_empty() {
+        // the catalog has no columns of a view that is broken, and the server says so when it is read
+        let read = rows::hold_statement(Engine::Mysql, &[], &relation.name, false);
+        sqlx::raw_sql(made(read))
+            .execute(&mut *connection)
+            .await
+            .map_err(|error| database_failure("open the table", &error))?;
         return Err(Failure::permanent(
             Reason::ColumnNotFound,
             "the table has no columns that the database user may see",

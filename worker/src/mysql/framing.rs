@@ -9,18 +9,18 @@ pub(super) const END: u8 = 0xFE;
 /// Its length at most.
 pub(super) const END_BYTES_MAX: usize = 9;
 const ERROR: u8 = 0xFF;
-/// What is kept of an error: its first byte and its number.
-const ERROR_BYTES: usize = 3;
+/// What is kept of an error: its number, its SQLSTATE and a message of at most 512 bytes.
+const ERROR_BYTES: usize = 1024;
 
 /// What stands at the end of some bytes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Seen {
     /// More is to come.
     More,
     /// The result ended after so many of them.
     End(usize),
-    /// The server gave up, with this error's number.
-    Error(u16),
+    /// The server gave up, with this error.
+    Error(Vec<u8>),
 }
 
 /// What is being passed over.
@@ -41,7 +41,7 @@ pub(super) struct Frames {
     left: usize,
     /// Whether the packet goes on in the next one.
     goes_on: bool,
-    /// The first bytes of an error.
+    /// An error, or its first bytes.
     error: Vec<u8>,
 }
 
@@ -65,13 +65,10 @@ impl Frames {
             if self.left > 0 {
                 return Seen::More;
             }
-            match (self.packet, self.error.as_slice()) {
-                (Packet::Row, _) => {}
-                (Packet::End, _) => return Seen::End(at),
-                (Packet::Error, [_, low, high, ..]) => {
-                    return Seen::Error(u16::from_le_bytes([*low, *high]));
-                }
-                (Packet::Error, _) => return Seen::Error(0),
+            match self.packet {
+                Packet::Row => {}
+                Packet::End => return Seen::End(at),
+                Packet::Error => return Seen::Error(std::mem::take(&mut self.error)),
             }
             if !self.next(bytes, &mut at) {
                 return Seen::More;
@@ -151,11 +148,12 @@ mod tests {
     }
 
     #[test]
-    fn an_error_in_the_middle_has_its_number() {
+    fn an_error_in_the_middle_is_kept() {
         let mut bytes = packet(&[0, 0, 1]);
         bytes.extend(packet(b"\xFF\x25\x05#70100stopped"));
         for size in 1..bytes.len() {
-            assert_eq!(walk(&bytes, size).0, Seen::Error(1317), "{size}");
+            let error = Seen::Error(b"\xFF\x25\x05#70100stopped".to_vec());
+            assert_eq!(walk(&bytes, size).0, error, "{size}");
         }
     }
 }

@@ -18,7 +18,7 @@ use worker_core::settings::mysql as settings;
 use super::authentication::{Told, Way};
 use super::keepalive::keep_alive;
 use super::rows::texts;
-use super::sessions::{PIN, clock_is_fixed, server_failure};
+use super::sessions::{Answer, PIN, clock_is_fixed, server_failure};
 use super::tls::{Secured, secure};
 use crate::sessions::{CONNECT_TIMEOUT, Login, tls_failure, unreachable};
 use crate::watch::Backend;
@@ -175,7 +175,7 @@ pub(super) fn not_understood(what: &str) -> Failure {
 /// An error packet as a failure.
 fn failed(action: &str, answer: &[u8]) -> Result<(), Failure> {
     match answer {
-        [ERROR, low, high, ..] => Err(server_failure(action, u16::from_le_bytes([*low, *high]))),
+        [ERROR, ..] => Err(server_failure(action, &Answer::of_packet(answer))),
         _ => Ok(()),
     }
 }

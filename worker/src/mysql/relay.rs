@@ -64,7 +64,7 @@ fn asks(greeting: &[u8]) -> bool {
 }
 
 /// The connection of this very process.
-async fn ours(listener: UnixListener) -> UnixStream {
+pub(crate) async fn ours(listener: UnixListener) -> UnixStream {
     let me = i32::try_from(std::process::id()).ok();
     loop {
         if let Ok((near, _)) = listener.accept().await

@@ -14,7 +14,7 @@ use worker_core::error::Failure;
 
 use super::framing::{END, END_BYTES_MAX, Frames, Seen};
 use super::login::{self, QUERY, Session, broken};
-use super::sessions::server_failure;
+use super::sessions::{Answer, server_failure};
 use crate::rows::{CHUNK_BYTES, ChunkSender, Read};
 use crate::sessions::{Login, unreachable};
 use crate::watch::{Backend, Progress};
@@ -245,7 +245,9 @@ fn forward(
                     filled += at;
                     ended = true;
                 }
-                Seen::Error(number) => return Err(server_failure("read the rows", number)),
+                Seen::Error(packet) => {
+                    return Err(server_failure("read the rows", &Answer::of_packet(&packet)));
+                }
             }
         }
         chunk.truncate(filled);

@@ -8,13 +8,15 @@ use crds::source::{Engine, TlsMode};
 use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlSslMode};
 use sqlx::{ConnectOptions, MySqlConnection, Row as _};
 use worker_core::error::Failure;
+use worker_core::errors;
+pub(crate) use worker_core::errors::mysql::Answer;
 use worker_core::moving::Tls;
 use worker_core::rows::{self, mysql_statements as statements};
 use worker_core::settings::mysql as settings;
 
 use super::relay;
 use crate::bounds::Subject;
-use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure, made, no_room, unreachable};
+use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure, made, unreachable};
 
 /// Logs in and pins the session.
 ///
@@ -26,7 +28,13 @@ pub(crate) async fn connect(login: &Login) -> Result<MySqlConnection, Failure> {
 }
 
 async fn log_in(login: &Login) -> Result<MySqlConnection, Failure> {
-    let mut options = options(login).password(login.password().await?.reveal());
+    login.check_authorities()?;
+    let password = login.password().await?;
+    let mut options = options(login);
+    // the digest of an empty password is not what an account without one expects
+    if !password.reveal().is_empty() {
+        options = options.password(password.reveal());
+    }
     if !login.shows_password() {
         options = options.socket(relay::to(login).await?);
     }
@@ -166,100 +174,15 @@ pub(crate) fn asks_for_password() -> Failure {
     )
 }
 
-/// What a server's error means, by its number.
-pub(crate) fn server_failure(action: &str, number: u16) -> Failure {
-    let permanent = |reason, what: &str, remedy: &str| {
-        Failure::permanent(reason, format!("{action}: {what}"), remedy)
-    };
-    match number {
-        1820 | 1862 => permanent(
-            Reason::CredentialsRejected,
-            "the password of the database user has expired",
-            "set a new password for the user, and write it into the Secret of source.credentials",
-        ),
-        1130 => permanent(
-            Reason::CredentialsRejected,
-            "no user of the server may log in from the pod's address",
-            "create the database user for that address, such as 'name'@'%'",
-        ),
-        // no such user or password; TLS demanded; account locked
-        1045 | 1698 | 3118 | 4151 | 3159 => permanent(
-            Reason::CredentialsRejected,
-            "the database refuses the user, its password, or this kind of connection",
-            "check the Secret of source.credentials (of rdsIam: rds-db:connect, the account's \
-             AWSAuthenticationPlugin, the region), the account's host and REQUIRE clause, and source.tls",
-        ),
-        1251 | 2059 => permanent(
-            Reason::CredentialsRejected,
-            "the account logs in by a method that is not supported",
-            "use an account with mysql_native_password or caching_sha2_password",
-        ),
-        1049 => permanent(
-            Reason::DatabaseNotFound,
-            "there is no such database",
-            "correct source.database",
-        ),
-        1146 => permanent(Reason::TableNotFound, "there is no such table", "correct extract.table"),
-        1054 => permanent(
-            Reason::ColumnNotFound,
-            "a column is gone",
-            "check the table's columns, then start another run",
-        ),
-        1044 | 1142 | 1143 | 1227 => permanent(
-            Reason::DatabaseDenied,
-            "the database user may not read the table or one of its columns",
-            "GRANT SELECT on the table (all of its columns) to the database user",
-        ),
-        1356 => permanent(
-            Reason::DatabaseDenied,
-            "the view refers to what is not there, or to what its definer may not read",
-            "repair the view",
-        ),
-        1040 | 1203 | 1226 | 1053 | 1129 => unreachable(&format!(
-            "{action}: the server takes no further connection now (error {number})"
-        )),
-        1205 => Failure::transient(
-            Reason::DatabaseFailed,
-            format!("{action}: another session holds the table exclusively"),
-            "wait until it has ended, or end it",
-        ),
-        // a full file or disk
-        3 | 1021 | 1114 => no_room(action),
-        1038 | 1153 | 1184 | 1969 | 3024 => setting_failure(action, number),
-        1412 => Failure::transient(
-            Reason::DatabaseFailed,
-            format!("{action}: the table was altered after the snapshot was taken"),
-            "the next attempt plans with its new columns",
-        ),
-        _ => Failure::transient(
-            Reason::DatabaseFailed,
-            format!("{action}: the database answered with error {number}"),
-            "look into the server's log",
-        ),
-    }
+/// What a server's error means.
+pub(crate) fn server_failure(action: &str, answer: &Answer<'_>) -> Failure {
+    errors::mysql::failure(action, answer)
 }
 
-/// What an error means that a setting of the server has brought about.
-fn setting_failure(action: &str, number: u16) -> Failure {
-    let (what, remedy) = match number {
-        1038 => (
-            "the server's sort_buffer_size is too small to sort the rows",
-            "Raise sort_buffer_size, or set output.partitionSort: never where plan.json says that rows are sorted.",
-        ),
-        1153 => (
-            "a statement or a row is longer than the server's max_allowed_packet",
-            "Raise the global variable max_allowed_packet.",
-        ),
-        1184 => (
-            "the server's init_connect fails for the database user",
-            "Correct the global variable init_connect, or grant the rights that it needs.",
-        ),
-        _ => (
-            "the server ended the statement (max_statement_time or max_execution_time)",
-            "Raise max_statement_time or max_execution_time, if it is less than a second.",
-        ),
-    };
-    Failure::transient(Reason::DatabaseFailed, format!("{action}: {what}"), remedy)
+/// What a server says, of the driver's error.
+pub(crate) fn answer(error: &MySqlDatabaseError) -> Answer<'_> {
+    let state = error.code().unwrap_or_default();
+    Answer { number: error.number(), state, message: error.message() }
 }
 
 #[cfg(test)]
@@ -308,7 +231,8 @@ mod tests {
 
     #[test]
     fn an_error_is_known_by_its_number() {
-        let reason = |number| server_failure("read", number).report.reason;
+        let reason =
+            |number| server_failure("read", &Answer { number, ..Answer::default() }).report.reason;
         assert_eq!(reason(1045), Reason::CredentialsRejected);
         assert_eq!(reason(1820), Reason::CredentialsRejected);
         assert_eq!(reason(1130), Reason::CredentialsRejected);

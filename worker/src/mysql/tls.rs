@@ -1,7 +1,6 @@
 //! TLS of our own reader: the same provider and the same modes as the driver's sessions.
 
 use std::net::TcpStream;
-use std::path::Path;
 use std::sync::Arc;
 
 use crds::Reason;
@@ -18,7 +17,7 @@ use rustls::{
 use worker_core::error::Failure;
 use worker_core::moving::Tls;
 
-use crate::sessions::{Login, tls_failure, unreachable};
+use crate::sessions::{Login, authority_failure, tls_failure, unreachable};
 
 /// A connection under TLS.
 pub(super) type Secured = StreamOwned<ClientConnection, TcpStream>;
@@ -38,13 +37,7 @@ enum Unchecked {
 /// `TlsFailed`, `DatabaseUnreachable`.
 pub(super) fn secure(socket: TcpStream, login: &Login) -> Result<Secured, Failure> {
     let config = config(login)?;
-    let name = ServerName::try_from(login.host.clone()).map_err(|_| {
-        Failure::permanent(
-            Reason::InvalidSpec,
-            "source.host is no name that a certificate could have",
-            "correct source.host",
-        )
-    })?;
+    let name = name(login)?;
     let connection = ClientConnection::new(Arc::new(config), name)
         .map_err(|error| tls_failure(Some(&error), ""))?;
     let mut stream = StreamOwned::new(connection, socket);
@@ -59,7 +52,25 @@ pub(super) fn secure(socket: TcpStream, login: &Login) -> Result<Secured, Failur
     Ok(stream)
 }
 
-fn config(login: &Login) -> Result<ClientConfig, Failure> {
+/// The name that the certificate must have.
+///
+/// # Errors
+/// `InvalidSpec`.
+pub(crate) fn name(login: &Login) -> Result<ServerName<'static>, Failure> {
+    ServerName::try_from(login.host.clone()).map_err(|_| {
+        Failure::permanent(
+            Reason::InvalidSpec,
+            "source.host is no name that a certificate could have",
+            "correct source.host",
+        )
+    })
+}
+
+/// How to shake hands.
+///
+/// # Errors
+/// `InvalidSpec`, `TlsFailed`.
+pub(crate) fn config(login: &Login) -> Result<ClientConfig, Failure> {
     let provider = CryptoProvider::get_default().cloned().ok_or_else(|| {
         Failure::permanent(Reason::Internal, "no TLS provider is installed", "report this")
     })?;
@@ -71,7 +82,7 @@ fn config(login: &Login) -> Result<ClientConfig, Failure> {
         Tls::Mode(TlsMode::VerifyCa) => {
             let verifier =
                 WebPkiServerVerifier::builder_with_provider(Arc::new(roots(login)?), provider);
-            Unchecked::Name(verifier.build().map_err(|_| no_authority())?)
+            Unchecked::Name(verifier.build().map_err(|_| no_authority("cannot be used"))?)
         }
         Tls::Mode(TlsMode::VerifyFull | TlsMode::InsecurePlaintext) => {
             return Ok(builder.with_root_certificates(roots(login)?).with_no_client_auth());
@@ -82,26 +93,33 @@ fn config(login: &Login) -> Result<ClientConfig, Failure> {
 }
 
 /// The public authorities, and the given ones.
-fn roots(login: &Login) -> Result<RootCertStore, Failure> {
+///
+/// # Errors
+/// `InvalidSpec`, with the cause.
+pub(crate) fn roots(login: &Login) -> Result<RootCertStore, Failure> {
     let mut roots = RootCertStore::empty();
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-    if let Some(file) = &login.ca {
-        for certificate in authorities(file)? {
-            roots.add(certificate).map_err(|_| no_authority())?;
-        }
+    let Some(file) = &login.ca else { return Ok(roots) };
+    let text = std::fs::read(file)
+        .map_err(|error| no_authority(&format!("cannot be read ({})", error.kind())))?;
+    let mut count = 0;
+    for certificate in CertificateDer::pem_slice_iter(&text) {
+        count += 1;
+        let certificate = certificate.map_err(|_| {
+            no_authority(&format!("is broken at its certificate {count}: that is not PEM"))
+        })?;
+        roots.add(certificate).map_err(|error| authority_failure(count, &error))?;
+    }
+    if count == 0 {
+        return Err(no_authority("holds no certificate in PEM"));
     }
     Ok(roots)
 }
 
-fn authorities(file: &Path) -> Result<Vec<CertificateDer<'static>>, Failure> {
-    let read = CertificateDer::pem_file_iter(file).map_err(|_| no_authority())?;
-    read.collect::<Result<_, _>>().map_err(|_| no_authority())
-}
-
-fn no_authority() -> Failure {
+fn no_authority(why: &str) -> Failure {
     Failure::permanent(
         Reason::InvalidSpec,
-        "the file with certificate authorities cannot be used",
+        format!("the file with certificate authorities {why}"),
         "check source.tls.caRef: it must hold certificates in PEM",
     )
 }

@@ -4,17 +4,19 @@ use std::time::Duration;
 
 use crds::Reason;
 use crds::source::{Engine, TlsMode};
-use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgRow, PgSslMode};
+use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgErrorPosition, PgRow, PgSslMode};
 use sqlx::{ConnectOptions, PgConnection, Row as _};
 use worker_core::columns::Column;
 use worker_core::error::Failure;
+use worker_core::errors;
+use worker_core::errors::postgres::{Answer, Position};
 use worker_core::moving::Tls;
 use worker_core::plan::TableName;
 use worker_core::rows::{self, statements};
 use worker_core::settings::postgres as settings;
 
-use crate::postgres::pooler;
-use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure, made, no_room, unreachable};
+use crate::postgres::{pooler, relay, scram};
+use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure, made, unreachable};
 
 /// How long the first statement of a session that reads may take: a pooler lets it wait until
 /// another range has given its connection back.
@@ -29,12 +31,21 @@ pub(crate) async fn connect(
     login: &Login,
     application_name: &str,
 ) -> Result<PgConnection, Failure> {
-    let options = options(login, application_name).password(login.password().await?.reveal());
-    match tokio::time::timeout(CONNECT_TIMEOUT, options.connect()).await {
-        Ok(Ok(connection)) => Ok(connection),
-        Ok(Err(error)) => Err(database_failure("connect", &error)),
-        Err(_) => Err(unreachable("the database did not answer within 10 seconds")),
+    login.check_authorities()?;
+    let connected = Box::pin(log_in(login, application_name));
+    tokio::time::timeout(CONNECT_TIMEOUT, connected)
+        .await
+        .unwrap_or_else(|_| Err(unreachable("the database did not answer within 10 seconds")))
+}
+
+async fn log_in(login: &Login, application_name: &str) -> Result<PgConnection, Failure> {
+    let password = login.password().await?;
+    let mut options = options(login, application_name).password(password.reveal());
+    if !scram::driver_takes(&login.username, password.reveal()) {
+        let folder = relay::to(login, &password).await?;
+        options = options.socket(folder).ssl_mode(PgSslMode::Disable);
     }
+    options.connect().await.map_err(|error| database_failure("connect", &error))
 }
 
 fn options(login: &Login, application_name: &str) -> PgConnectOptions {
@@ -214,98 +225,29 @@ fn code(error: &sqlx::Error) -> Option<String> {
 
 /// What an answer of the server means.
 pub(crate) fn server_failure(action: &str, answer: &dyn sqlx::error::DatabaseError) -> Failure {
-    let code = answer.code().unwrap_or_default().into_owned();
-    let permanent = |reason, what: &str, remedy: &str| {
-        Failure::permanent(reason, format!("{action}: {what}"), remedy)
-    };
-    match code.as_str() {
-        "28P01" | "28000" => permanent(
-            Reason::CredentialsRejected,
-            "the database refuses the user, its password, or this kind of connection",
-            "check the Secret of source.credentials.secretRef (of rdsIam: rds-db:connect, the grant of rds_iam, the region), \
-             the server's pg_hba.conf and source.tls",
-        ),
-        "3D000" => permanent(
-            Reason::DatabaseNotFound,
-            "there is no such database",
-            "correct source.database",
-        ),
-        "42P01" => {
-            permanent(Reason::TableNotFound, "there is no such table", "correct extract.table")
-        }
-        "42703" => permanent(
-            Reason::ColumnNotFound,
-            "a column is gone",
-            "check the table's columns, then start another run",
-        ),
-        "42501" if hides_rows(answer) => permanent(
-            Reason::DatabaseDenied,
-            "row level security would hide rows from the database user",
-            "use a user with BYPASSRLS, or one that no policy of the table applies to",
-        ),
-        "42501" => permanent(
-            Reason::DatabaseDenied,
-            "the database user may not read the table or one of its columns",
-            "GRANT USAGE on the schema and SELECT on the table to the database user",
-        ),
-        "55P03" => Failure::transient(
-            Reason::DatabaseFailed,
-            format!("{action}: another session holds the table exclusively"),
-            "wait until it has ended, or end it",
-        ),
-        "22021" | "22P05" => permanent(
-            Reason::DecodeFailed,
-            "a text of the table cannot be said in UTF-8, and the server does not say in which column",
-            "correct the text, or convert the database from SQL_ASCII to UTF8",
-        ),
-        // what poolers say in words of their own; the server itself hardly ever says it
-        "08P01" => match answer.message() {
-            "query_wait_timeout" => pooler::no_turn(),
-            text if text.starts_with("transaction blocks not allowed") => pooler::mixes(),
-            _ => Failure::transient(
-                Reason::DatabaseFailed,
-                format!(
-                    "{action}: the database, or a pooler before it, answered with SQLSTATE {code}"
-                ),
-                "look into the log of the pooler, and of the server",
-            ),
+    let answer = match answer.try_downcast_ref::<PgDatabaseError>() {
+        Some(answer) => Answer {
+            code: answer.code(),
+            message: answer.message(),
+            context: answer.r#where(),
+            position: match answer.position() {
+                None => Position::None,
+                Some(PgErrorPosition::Original(_)) => Position::Ours,
+                Some(PgErrorPosition::Internal { .. }) => Position::Function,
+            },
+            file: answer.file(),
+            routine: answer.routine(),
+            object: [
+                answer.schema(),
+                answer.table(),
+                answer.column(),
+                answer.constraint(),
+                answer.data_type(),
+            ],
         },
-        "57014" | "25P03" | "25P04" | "57P05" | "54001" => setting_failure(action, &code),
-        "53100" | "53400" => no_room(action),
-        "53300" | "57P03" => unreachable(&format!(
-            "{action}: the server takes no further connection now (SQLSTATE {code})"
-        )),
-        _ => Failure::transient(
-            Reason::DatabaseFailed,
-            format!("{action}: the database answered with SQLSTATE {code}"),
-            "look into the server's log",
-        ),
-    }
-}
-
-/// What an answer means that a setting of the server, database or role has brought about, before it could
-/// be pinned.
-fn setting_failure(action: &str, code: &str) -> Failure {
-    let (what, setting) = match code {
-        "57014" => ("ended the statement", "statement_timeout"),
-        "25P03" => ("ended the session", "idle_in_transaction_session_timeout"),
-        "25P04" => ("ended the session", "transaction_timeout"),
-        "57P05" => ("ended the session", "idle_session_timeout"),
-        _ => ("cannot run so complex a statement", "max_stack_depth"),
+        None => Answer::default(),
     };
-    Failure::transient(
-        Reason::DatabaseFailed,
-        format!("{action}: the server {what} (an administrator, or {setting})"),
-        format!("Raise {setting} of the server, database or role, if it is very low."),
-    )
-}
-
-/// Whether a denial is that of `row_security = off`; by the function that raised it, since the
-/// message is translated.
-fn hides_rows(answer: &dyn sqlx::error::DatabaseError) -> bool {
-    answer
-        .try_downcast_ref::<PgDatabaseError>()
-        .is_some_and(|answer| answer.routine() == Some("check_enable_rls"))
+    errors::postgres::failure(action, &answer)
 }
 
 #[cfg(test)]

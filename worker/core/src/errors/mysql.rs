@@ -1,0 +1,134 @@
+//! Errors of MySQL and MariaDB, by number, else by SQLSTATE.
+//!
+//! A function may raise any number with any message (`SIGNAL`), and the protocol does not tell such a message
+//! from one of the server's own. So a message is shown only where it has the form of the server's own message,
+//! with names of objects in its gaps.
+
+use crds::Reason;
+
+use super::names::has_shape;
+use super::{Meaning, permanent, short, transient};
+use crate::error::Failure;
+
+pub use super::mysql_table::{RANGES, STATES, TABLE};
+
+/// What a server says.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Answer<'a> {
+    /// Number of the error.
+    pub number: u16,
+    /// SQLSTATE, or nothing where the server gives none.
+    pub state: &'a str,
+    /// The message.
+    pub message: &'a str,
+}
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// Numbers of errors.
+    pub numbers: &'static [u16],
+    /// Form of the messages it is about; any, where none is given. MySQL and MariaDB use some numbers for
+    /// different errors.
+    pub says: Option<&'static str>,
+    /// Forms of messages that hold names of objects and nothing else.
+    pub shown: &'static [&'static str],
+    /// What the error means.
+    pub meaning: Meaning,
+}
+
+/// Numbers that no row names are taken by their SQLSTATE.
+#[derive(Debug, Clone, Copy)]
+pub struct Range {
+    /// First number.
+    pub from: u16,
+    /// Last number.
+    pub to: u16,
+    /// Whose they are.
+    pub of: &'static str,
+}
+
+/// A class of SQLSTATEs, or one of them.
+#[derive(Debug, Clone, Copy)]
+pub struct State {
+    /// First characters of the SQLSTATE.
+    pub starts: &'static [&'static str],
+    /// What the error means.
+    pub meaning: Meaning,
+}
+
+/// A number of no row, with a SQLSTATE that says nothing.
+pub const UNKNOWN: Meaning = transient(
+    Reason::DatabaseFailed,
+    "the database answered with an error that has no meaning of its own here",
+    "look up the number in the server's documentation, and look at the server's log",
+);
+
+/// An error that a function raises by its own choice.
+pub(super) const SIGNALLED: Meaning = permanent(
+    Reason::QueryFailed,
+    "a function that the view calls raised an error (SIGNAL)",
+    "run the query as the database user to see the function's message, which is not shown here since it can \
+     hold values of rows; then correct the function or the rows",
+);
+
+fn row(answer: &Answer<'_>) -> Option<&'static Row> {
+    TABLE.iter().find(|row| {
+        row.numbers.contains(&answer.number)
+            && row
+                .says
+                .is_none_or(|shape| answer.message.is_empty() || has_shape(answer.message, shape))
+    })
+}
+
+/// What an answer means.
+pub fn meaning(answer: &Answer<'_>) -> Meaning {
+    let by_state = || {
+        let fits =
+            |state: &&State| state.starts.iter().any(|start| answer.state.starts_with(start));
+        STATES.iter().find(fits).map(|state| state.meaning)
+    };
+    row(answer).map(|row| row.meaning).or_else(by_state).unwrap_or(UNKNOWN)
+}
+
+/// What a server's error means for an action.
+pub fn failure(action: &str, answer: &Answer<'_>) -> Failure {
+    let shapes = row(answer).map_or(&[][..], |row| row.shown);
+    let shown = shapes.iter().any(|shape| has_shape(answer.message, shape));
+    let words =
+        if shown { format!(": {}", short(&without_user(answer.message))) } else { String::new() };
+    let state = match answer.state {
+        "" => String::new(),
+        state => format!(", SQLSTATE {}", short(state)),
+    };
+    meaning(answer).failure(action, &format!("{words} (error {}{state})", answer.number))
+}
+
+/// A message without the name and address of the user, which are in a Secret.
+fn without_user(message: &str) -> String {
+    match (message.find(" to user "), message.find(" for ")) {
+        (Some(from), Some(to)) if from < to => format!("{}{}", &message[..from], &message[to..]),
+        _ => message.to_owned(),
+    }
+}
+
+impl<'a> Answer<'a> {
+    /// Reads an error packet: `0xFF`, the number, after `#` the SQLSTATE, the message.
+    ///
+    /// A server that refuses a connection at once gives no SQLSTATE. Of a message in another character set
+    /// nothing is taken.
+    pub fn of_packet(packet: &'a [u8]) -> Self {
+        let number = match packet {
+            [_, low, high, ..] => u16::from_le_bytes([*low, *high]),
+            _ => 0,
+        };
+        let rest = packet.get(3..).unwrap_or_default();
+        let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+        match rest.split_first().zip(rest.get(1..6)) {
+            Some(((b'#', _), state)) => {
+                Self { number, state: text(state), message: text(&rest[6..]) }
+            }
+            _ => Self { number, state: "", message: text(rest) },
+        }
+    }
+}

@@ -1,0 +1,314 @@
+//! The tables of MySQL and MariaDB: single numbers first, then SQLSTATEs, and the ranges of documented numbers.
+
+use crds::Reason;
+
+use super::mysql::{Range, Row, SIGNALLED, State, UNKNOWN};
+use super::{Meaning, permanent, transient};
+
+const fn row(numbers: &'static [u16], meaning: Meaning) -> Row {
+    Row { numbers, says: None, shown: &[], meaning }
+}
+
+impl Row {
+    const fn says(self, shape: &'static str) -> Self {
+        Self { says: Some(shape), ..self }
+    }
+
+    const fn shown(self, shapes: &'static [&'static str]) -> Self {
+        Self { shown: shapes, ..self }
+    }
+}
+
+const fn state(starts: &'static [&'static str], meaning: Meaning) -> State {
+    State { starts, meaning }
+}
+
+const VIEW: &str =
+    "correct the view, or the function that it calls, and the objects that they name";
+const VALUE: &str = "correct the rows, or the expression of the view, the function or extract.where that computes or \
+                     converts them";
+const AGAIN: &str = "the next attempt starts anew; if it happens again, look at the server's log";
+const SPACE: &str = "where plan.json says that it sorts them (output.partitionBy), set output.partitionSort: never, \
+                     or give the server temporary space";
+const NETWORK: &str = "check source.host and source.port, that the server runs, and what drops connections between \
+                       pods and database (a firewall, a proxy)";
+const DAMAGED: &str =
+    "run CHECK TABLE on the table, repair it or restore it from a backup, then start another run";
+const WRITES: &str = "read a table or a view whose functions do not write";
+
+/// Every single number that a session which reads can meet; the first row that applies counts.
+pub const TABLE: &[Row] = &[
+    // connecting
+    row(&[1820, 1862], permanent(Reason::CredentialsRejected, "the password of the database user has expired",
+        "set a new password for the user, and write it into the Secret of source.credentials")),
+    row(&[1130], permanent(Reason::CredentialsRejected, "no user of the server may log in from the pod's address",
+        "create the database user for that address, such as 'name'@'%'")),
+    row(&[3118, 4151, 3955], permanent(Reason::CredentialsRejected,
+        "the database refuses the user: its account is locked", "unlock the account (ALTER USER ... ACCOUNT UNLOCK)"))
+        .says("A%"),
+    row(&[4150], permanent(Reason::CredentialsRejected,
+        "the database refuses the user after too many wrong passwords (max_password_errors)",
+        "run FLUSH PRIVILEGES on the server, and correct the Secret of source.credentials")).says("User is blocked%"),
+    row(&[1045, 1698, 1873], permanent(Reason::CredentialsRejected,
+        "the database refuses the user, its password, or this kind of connection",
+        "check the Secret of source.credentials (of rdsIam: rds-db:connect, the account's AWSAuthenticationPlugin, \
+         the region), the account's host and REQUIRE clause, and source.tls")),
+    row(&[3159], permanent(Reason::CredentialsRejected, "the database takes no connection without TLS",
+        "set source.tls.mode: verifyFull or verifyCa")),
+    row(&[1251, 1524, 2059], permanent(Reason::CredentialsRejected,
+        "the account logs in by a method that is not supported",
+        "use an account with mysql_native_password or caching_sha2_password")),
+    row(&[1049], permanent(Reason::DatabaseNotFound, "there is no such database", "correct source.database")),
+    row(&[1040], transient(Reason::DatabaseUnreachable,
+        "all connections of the server are in use (max_connections)",
+        "raise max_connections, end idle sessions, or lower worker.parallelism")),
+    row(&[1203], transient(Reason::DatabaseUnreachable,
+        "all connections that the database user may have at a time are in use (max_user_connections)",
+        "raise max_user_connections, or lower worker.parallelism")),
+    row(&[1226], transient(Reason::DatabaseUnreachable,
+        "the database user has used up a limit of its account (MAX_USER_CONNECTIONS, MAX_CONNECTIONS_PER_HOUR or \
+         MAX_QUERIES_PER_HOUR)", "raise the limit of the account, or lower worker.parallelism")),
+    row(&[1129], transient(Reason::DatabaseUnreachable,
+        "the server blocks the pod's address after too many failed connections (max_connect_errors)",
+        "run FLUSH HOSTS on the server, and find out what broke the connections off")),
+    row(&[1047], transient(Reason::DatabaseUnreachable, "the node of the cluster is not ready for queries (wsrep_ready)",
+        "wait until the node has joined its cluster, or set source.host to another node")).says("WSREP%"),
+    row(&[1053, 1077, 1078, 1079, 1080, 3032, 3168], transient(Reason::DatabaseUnreachable,
+        "the server stops, or is offline", "wait until the server is up")),
+    row(&[1135, 1041], transient(Reason::DatabaseUnreachable,
+        "the server cannot start a thread or has no memory for another connection",
+        "give the server memory and threads, or lower worker.parallelism")),
+    row(&[1042, 1043, 1047, 1081, 1152, 1154, 1155, 1156, 1157, 1158, 1159, 1160, 1161], transient(
+        Reason::DatabaseUnreachable, "the connection to the database broke off", NETWORK)),
+    row(&[1153], permanent(Reason::QueryFailed, "a statement or a row is longer than the server takes \
+        (max_allowed_packet)", "raise max_allowed_packet of the server")),
+    // ended by somebody
+    row(&[1317], transient(Reason::DatabaseFailed, "the statement was cancelled by another session (KILL QUERY)",
+        "find out who ends statements")),
+    row(&[1927, 3169], transient(Reason::DatabaseFailed, "the session was ended by another one (KILL)",
+        "find out who ends sessions")),
+    // of MariaDB, then of MySQL; every session sets them, and planning alone to something else than 0
+    row(&[1969, 3024], transient(Reason::DatabaseFailed, "a planning statement took longer than half of \
+        activeDeadlineSeconds, or one hour where that is not set (max_statement_time, max_execution_time)",
+        "raise activeDeadlineSeconds, index the watermark and partition columns, or set \
+        extract.partition.strategy: none")),
+    row(&[1184], transient(Reason::DatabaseFailed, "the server's init_connect fails for the database user",
+        "correct the global variable init_connect, or grant the rights that it needs")),
+    row(&[1038], transient(Reason::DatabaseFailed, "the server's sort_buffer_size is too small to sort the rows",
+        "raise sort_buffer_size, or set output.partitionSort: never where the plan says that rows are sorted")),
+    row(&[4031], transient(Reason::DatabaseFailed, "the server ended an idle session (wait_timeout)",
+        "raise wait_timeout")).says("The client was disconnected%"),
+    row(&[1205, 3572], transient(Reason::DatabaseFailed, "another session holds the table exclusively",
+        "wait until it has ended, or end it")),
+    row(&[1213, 1614, 3058, 3132], transient(Reason::DatabaseFailed,
+        "the server ended the statement to break a deadlock", AGAIN)),
+    row(&[1412], transient(Reason::DatabaseFailed, "the table was altered after the snapshot was taken",
+        "the next attempt plans with its new columns")),
+    row(&[1020], transient(Reason::DatabaseFailed, "a row changed after the snapshot was taken", AGAIN)),
+    row(&[1615], transient(Reason::DatabaseFailed, "the table was altered while the statement was prepared", AGAIN)),
+    // rights
+    row(&[1044], permanent(Reason::DatabaseDenied, "the database user may not use the database",
+        "grant SELECT on the tables of source.database to the database user")),
+    row(&[1142, 1143, 1227], permanent(Reason::DatabaseDenied,
+        "the database user may not read the table or one of its columns",
+        "GRANT SELECT on the table (all of its columns) to the database user; below a view and in a function to \
+         its definer")).shown(&[
+        "SELECT command denied to user %@% for table %",
+        "SELECT command denied to user %@% for column '%' in table '%'",
+        "Access denied; you need (at least one of) the % privilege(s) for this operation"]),
+    row(&[1345, 1370, 1141, 1147, 1403, 1419, 4087], permanent(Reason::DatabaseDenied,
+        "the database user, or the definer of the view, may not use an object below the view",
+        "grant EXECUTE on the function, or SELECT on the table, to the database user and the view's definer")).shown(&[
+        "execute command denied to user %@% for routine '%'", "EXECUTE command denied to user %@% for routine '%'"]),
+    row(&[1356], permanent(Reason::DatabaseDenied,
+        "the view refers to what is not there, or to what its definer may not read",
+        "repair the view: the tables, columns and functions that it names, and the rights of its definer")).shown(&[
+        "View '%' references invalid table(s) or column(s) or function(s) or definer/invoker of view lack rights to use them"]),
+    row(&[1449], permanent(Reason::DatabaseDenied, "the definer of the view or function does not exist",
+        "create the view or function anew with a definer that exists")).shown(&[
+        "The user specified as a definer (%) does not exist"]),
+    // objects
+    row(&[1146, 1932], permanent(Reason::QueryFailed, "a table is not there",
+        "restore the table that the message names, or correct the view or function that names it; where it is \
+         extract.table, correct that")).shown(&["Table '%' doesn't exist", "Table '%' doesn't exist in engine"]),
+    row(&[1054], permanent(Reason::ColumnNotFound, "a column is gone",
+        "check the columns of the table, and of the view or function that names them, then start another run"))
+        .shown(&["Unknown column '%' in 'field list'", "Unknown column '%' in 'SELECT'",
+                 "Unknown column '%' in 'where clause'", "Unknown column '%' in 'WHERE'",
+                 "Unknown column '%' in 'order clause'", "Unknown column '%' in 'ORDER BY'"]),
+    row(&[1305, 1128, 1630, 4091, 4092], permanent(Reason::QueryFailed, "a function, sequence or view does not exist",
+        "create it, or correct the view, the function or extract.where that names it")).shown(&[
+        "FUNCTION % does not exist", "PROCEDURE % does not exist", "Function '%' is not defined"]),
+    row(&[1051, 1109, 1176, 1347, 1735, 1462, 1350, 1353], permanent(Reason::QueryFailed,
+        "the view or a function names an object that is not there or not of that kind", VIEW)),
+    row(&[1064, 1065, 1149], permanent(Reason::QueryFailed,
+        "extract.where, or a statement of a function, is not SQL that the server understands",
+        "correct extract.where, or the function")),
+    row(&[1267, 1270, 1271, 1273, 1115, 3995, 1977], permanent(Reason::QueryFailed,
+        "texts of different character sets or collations are compared or converted", VIEW)).shown(&[
+        "Illegal mix of collations (%,%) and (%,%) for operation '%'", "Unknown collation: '%'",
+        "Unknown character set: '%'"]),
+    row(&[1193, 1231, 1232, 1229, 1238, 1298, 1621, 1568], permanent(Reason::QueryFailed,
+        "the server does not take a setting of the session",
+        "use a supported version of the server; for time zones load the server's time zone tables")),
+    row(&[1104, 3170, 3171, 3186], permanent(Reason::QueryFailed, "the query is beyond a limit of the server",
+        "raise the limit (max_join_size, range_optimizer_max_mem_size, parser_max_mem_size)")),
+    row(&[1290], permanent(Reason::QueryFailed,
+        "a function that the view calls does what an option of the server forbids, such as writing while it is \
+         read-only", WRITES)).shown(&[
+        "The MySQL server is running with the % option so it cannot execute this statement",
+        "The MariaDB server is running with the % option so it cannot execute this statement"]),
+    row(&[1792], permanent(Reason::QueryFailed,
+        "a function that the view calls writes, and sessions that read cannot write", WRITES)),
+    row(&[1836, 1874, 3989], permanent(Reason::QueryFailed,
+        "a function that the view calls writes, and the server, its storage engine or the database is read-only",
+        WRITES)),
+    row(&[1223, 1099, 1100, 1192], transient(Reason::DatabaseFailed,
+        "a lock of another statement or session is in the way", AGAIN)),
+    row(&[1436, 1456, 1424, 4026], permanent(Reason::QueryFailed,
+        "a function calls itself, or an expression is too deep (thread_stack, max_sp_recursion_depth)",
+        "correct the function, or raise thread_stack")),
+    row(&[1235, 1178, 1214, 1295, 3110, 3167, 3999, 1970], permanent(Reason::QueryFailed,
+        "the server does not support what the query asks for", VIEW)),
+    // values
+    row(&[1642, 1643, 1644, 1645, 1646], SIGNALLED),
+    row(&[1365], permanent(Reason::QueryFailed, "an expression divides by zero", VALUE)),
+    row(&[1690, 1264, 1367, 1916], permanent(Reason::QueryFailed,
+        "an expression computes a value that does not fit its type", VALUE)),
+    row(&[1265, 1292, 1366, 1406, 1411, 1300, 1301, 1525, 1918, 1919, 3020, 3988, 4079, 4078], permanent(
+        Reason::QueryFailed, "an expression converts a value that does not fit its type", VALUE)),
+    row(&[3033, 3034, 3035, 3036, 3037, 3038, 3039, 3040, 3041, 3042, 3043, 3045, 3046, 3047, 3048, 3049, 3050,
+          3051, 3052, 3053, 3054, 3055, 3134, 3516, 3548, 3616, 3617, 3618], permanent(Reason::QueryFailed,
+        "a spatial function cannot use a value", VALUE)),
+    row(&[3069, 3070, 3071, 3072, 3073, 3140, 3141, 3142, 3143, 3144, 3145, 3146, 3147, 3148, 3149, 3150, 3151,
+          3152, 3153, 3154, 3155, 3156, 3157, 3158, 3165], permanent(Reason::QueryFailed,
+        "a function of JSON cannot use a value or a path", VALUE)),
+    row(&[3685, 3686, 3687, 3688, 3689, 3690, 3691, 3692, 3693, 3694, 3695, 3696, 3697, 3698, 3699, 1139],
+        permanent(Reason::QueryFailed, "a regular expression cannot be used, or takes too long", VALUE)),
+    row(&[1241, 1242, 1172], permanent(Reason::QueryFailed,
+        "a subquery of a view or function returns more than one row or column", "correct the view or the function")),
+    // resources and damage
+    row(&[3, 28, 1021, 1026, 1114, 1878], transient(Reason::DatabaseFailed,
+        "the server has no room left to sort rows or to keep them meanwhile", SPACE)),
+    row(&[5, 1037, 3015, 3044, 3985], transient(Reason::DatabaseFailed, "the server has no memory left",
+        "give the server memory, or lower worker.parallelism")),
+    row(&[1206], transient(Reason::DatabaseFailed, "the server's table of locks is full",
+        "raise innodb_buffer_pool_size, or let large transactions end first")),
+    row(&[1033, 1034, 1035, 1194, 1195, 1259, 1712, 1812, 1814, 1817, 1877, 3000, 126, 127, 145], permanent(
+        Reason::DatabaseFailed, "the table, one of its indexes or its file is damaged or missing", DAMAGED)).shown(&[
+        "Incorrect key file for table '%'; try to repair it", "Table '%' is marked as crashed and should be repaired",
+        "Table '%' is marked as crashed and last (automatic?) repair failed", "Index % is corrupted",
+        "Tablespace is missing for table %", "Tablespace has been discarded for table %"]),
+    row(&[1015, 1016, 1017, 1018, 1023, 1024, 1025, 1030, 1036, 1105, 1180, 1296, 1297, 1815], transient(
+        Reason::DatabaseFailed, "the server or its storage engine met an error",
+        "look at the server's log and disks")).shown(&["Got error % from storage engine%",
+        "Got error % during %", "Can't open file: '%' (errno: %)", "Can't find file: '%' (errno: %)"]),
+    row(&[1429, 1430, 1431, 1432, 1939, 12_701, 12_721], transient(Reason::DatabaseFailed,
+        "the foreign server of a federated table cannot be reached or answered with an error",
+        "make the foreign server reachable from the database, and correct the federated table")),
+    row(&[1931], transient(Reason::DatabaseFailed,
+        "the statement examined more rows than a limit of the server allows, so its result is not complete",
+        "set LIMIT ROWS EXAMINED aside in the view")),
+];
+
+/// SQLSTATEs, for numbers that no row names.
+pub const STATES: &[State] = &[
+    state(&["45"], SIGNALLED),
+    state(
+        &["08"],
+        transient(Reason::DatabaseUnreachable, "the connection to the database broke off", NETWORK),
+    ),
+    state(
+        &["28"],
+        permanent(
+            Reason::CredentialsRejected,
+            "the database refuses the user",
+            "check the Secret of source.credentials and the account",
+        ),
+    ),
+    state(
+        &["3D"],
+        permanent(Reason::DatabaseNotFound, "there is no such database", "correct source.database"),
+    ),
+    state(
+        &["40"],
+        transient(Reason::DatabaseFailed, "the server rolled the transaction back", AGAIN),
+    ),
+    state(
+        &["53"],
+        transient(
+            Reason::DatabaseFailed,
+            "the server has no resources left",
+            "raise the server's limits, or lower worker.parallelism",
+        ),
+    ),
+    state(&["70", "57"], transient(Reason::DatabaseFailed, "the statement was cancelled", AGAIN)),
+    state(
+        &["22"],
+        permanent(
+            Reason::QueryFailed,
+            "an expression cannot be computed for the value of a row",
+            VALUE,
+        ),
+    ),
+    state(
+        &["23"],
+        permanent(
+            Reason::QueryFailed,
+            "a value does not satisfy a constraint of a table that a function writes",
+            VALUE,
+        ),
+    ),
+    state(
+        &["25"],
+        permanent(
+            Reason::QueryFailed,
+            "a statement is not allowed in this state of the transaction",
+            VIEW,
+        ),
+    ),
+    state(
+        &["42S02"],
+        permanent(
+            Reason::QueryFailed,
+            "a table that the view or a function names does not exist",
+            VIEW,
+        ),
+    ),
+    state(
+        &["42"],
+        permanent(
+            Reason::QueryFailed,
+            "the view, a function or extract.where is not valid for the server",
+            VIEW,
+        ),
+    ),
+    state(
+        &[
+            "00", "01", "02", "0A", "0K", "0Z", "10", "20", "21", "24", "26", "2F", "34", "35",
+            "38", "39", "3B", "3C", "44", "HV",
+        ],
+        permanent(Reason::QueryFailed, "a function that the view calls failed", VIEW),
+    ),
+    state(
+        &["XA"],
+        transient(Reason::DatabaseFailed, "a distributed transaction is in the way", AGAIN),
+    ),
+    state(&["HY"], UNKNOWN),
+];
+
+/// The documented numbers; those that no row names are taken by the SQLSTATE that comes with them.
+pub const RANGES: &[Range] = &[
+    Range { from: 1, to: 999, of: "files and storage engines, of both servers" },
+    Range { from: 1000, to: 1879, of: "both servers" },
+    Range { from: 1880, to: 1999, of: "MySQL up to 5.7, and MariaDB with meanings of its own" },
+    Range { from: 2000, to: 2999, of: "clients" },
+    Range { from: 3000, to: 3999, of: "MySQL; MariaDB uses 3000 to 3060 with the same meaning" },
+    Range { from: 4000, to: 4999, of: "each of MySQL and MariaDB, with different meanings" },
+    Range { from: 5000, to: 6999, of: "MySQL" },
+    Range {
+        from: 10_000,
+        to: 14_999,
+        of: "the log of MySQL, and engines of MariaDB such as Spider",
+    },
+];

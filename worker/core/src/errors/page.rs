@@ -1,0 +1,88 @@
+//! Prints the tables as `docs/database-errors.md`.
+
+use std::fmt::Write as _;
+
+use super::postgres::{RAISED, REMOTE, When};
+use super::{Class, Meaning, Shows, mysql, postgres};
+
+const HEAD: &str = "\
+# Errors of the database
+
+What Tidemark makes of each error of a database server. This page is printed from the tables that the program
+uses (`worker/core/src/errors`): `cargo run -p system-tests --bin error_table > docs/database-errors.md`.
+
+- **Permanent**: another attempt cannot help. The run stops with the remedy.
+- **Transient**: the next attempt may succeed.
+- **Message**: whether the condition shows the server's own message. `yes`: where the server itself wrote it.
+  `names`: where the server read the name in a statement that was not put together at run time. `form`: where it
+  has the form of the server's own message. Never otherwise, since it can hold values of rows. The code is always
+  shown.
+- The first row that fits counts. A single code comes before its class.
+
+The condition also names the function, if the server says in which one the error happened, and the schema, table,
+column, constraint or type, if the server names them beside its message. A function can raise any code with any
+message (`RAISE`, `SIGNAL`). On Postgres such an error, and one of a foreign server, is told apart by where it was
+raised: it is never taken for an error of our settings, and only its class decides whether it is tried again.
+";
+
+/// The whole page.
+pub fn page() -> String {
+    let mut page = HEAD.to_owned();
+    page.push_str("\n## Postgres, by SQLSTATE\n\nEvery class of the documentation's Appendix A has a row.\n\n");
+    page.push_str("| SQLSTATE | when | meaning | reason | class | message | remedy |\n|---|---|---|---|---|---|---|\n");
+    for row in postgres::TABLE {
+        let codes: Vec<_> = row.codes.iter().map(|code| sqlstate(code)).collect();
+        let when = match row.when {
+            When::Always => String::new(),
+            When::Inside => "in a function".to_owned(),
+            When::Ours => "in the text of our statement".to_owned(),
+            When::By(routines) => format!("raised by `{}`", routines.join("`, `")),
+            When::Says(words) => format!("message `{words}`"),
+        };
+        line(&mut page, &codes.join(", "), Some(&when), &row.meaning, None);
+    }
+    line(&mut page, "any", Some("raised by a function itself"), &RAISED, None);
+    line(&mut page, "any", Some("from a foreign server"), &REMOTE, None);
+    line(&mut page, "any other", Some(""), &postgres::UNKNOWN, None);
+    page.push_str("\n## MySQL and MariaDB, by number\n\n");
+    page.push_str("| number | when | meaning | reason | class | message | remedy |\n|---|---|---|---|---|---|---|\n");
+    for row in mysql::TABLE {
+        let numbers: Vec<_> = row.numbers.iter().map(ToString::to_string).collect();
+        let when = row.says.map(|shape| format!("message `{}`", shape.replace('%', "...")));
+        let form = (!row.shown.is_empty()).then_some("form");
+        line(&mut page, &numbers.join(", "), Some(&when.unwrap_or_default()), &row.meaning, form);
+    }
+    page.push_str("\nA number that no row names is taken by the SQLSTATE that comes with it:\n\n");
+    page.push_str(
+        "| SQLSTATE | meaning | reason | class | message | remedy |\n|---|---|---|---|---|---|\n",
+    );
+    for state in mysql::STATES {
+        let starts: Vec<_> = state.starts.iter().map(|start| sqlstate(start)).collect();
+        line(&mut page, &starts.join(", "), None, &state.meaning, None);
+    }
+    page.push_str("\nNumbers in use:\n\n| from | to | of |\n|---|---|---|\n");
+    for range in mysql::RANGES {
+        let _ = writeln!(page, "| {} | {} | {} |", range.from, range.to, range.of);
+    }
+    page
+}
+
+fn sqlstate(code: &str) -> String {
+    format!("{code}{}", "x".repeat(5 - code.len().min(5)))
+}
+
+fn line(page: &mut String, codes: &str, when: Option<&str>, meaning: &Meaning, form: Option<&str>) {
+    let class = match meaning.class {
+        Class::Permanent => "permanent",
+        Class::Transient => "transient",
+    };
+    let shows = form.unwrap_or(match meaning.shows {
+        Shows::Code => "no",
+        Shows::Named => "names",
+        Shows::Message => "yes",
+    });
+    let when = when.map(|when| format!(" {when} |")).unwrap_or_default();
+    let Meaning { reason, what, remedy, .. } = meaning;
+    let _ =
+        writeln!(page, "| {codes} |{when} {what} | `{reason}` | {class} | {shows} | {remedy} |");
+}

@@ -1,0 +1,318 @@
+//! Errors of Postgres, by SQLSTATE.
+
+use super::names::{function, has_shape};
+use super::{Class, Meaning, Shows, of, permanent, short, transient};
+use crate::error::Failure;
+use crds::Reason;
+
+pub use super::postgres_table::TABLE;
+
+/// Where the server found the error in a statement.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Position {
+    /// In none.
+    #[default]
+    None,
+    /// In ours.
+    Ours,
+    /// In one of a function.
+    Function,
+}
+
+/// What a server of Postgres, or a pooler before it, says.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Answer<'a> {
+    /// SQLSTATE.
+    pub code: &'a str,
+    /// The message.
+    pub message: &'a str,
+    /// Which functions were under way.
+    pub context: Option<&'a str>,
+    /// Where in a statement.
+    pub position: Position,
+    /// Source file that raised it.
+    pub file: Option<&'a str>,
+    /// Its routine.
+    pub routine: Option<&'a str>,
+    /// Names of the object that it is about: schema, table, column, constraint, data type.
+    pub object: [Option<&'a str>; 5],
+}
+
+/// When a row of the table applies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum When {
+    /// Always.
+    Always,
+    /// In a statement of a function.
+    Inside,
+    /// In the text of our own statement.
+    Ours,
+    /// Where one of these routines of the server raised it: messages are translated, routines are not.
+    By(&'static [&'static str]),
+    /// Where the message begins so: words of poolers, which are not translated.
+    Says(&'static str),
+}
+
+/// A row of the table.
+#[derive(Debug, Clone, Copy)]
+pub struct Row {
+    /// SQLSTATEs of five characters, or classes of two.
+    pub codes: &'static [&'static str],
+    /// When it applies.
+    pub when: When,
+    /// What the error means.
+    pub meaning: Meaning,
+}
+
+/// A code of no row.
+pub const UNKNOWN: Meaning = transient(
+    Reason::DatabaseFailed,
+    "the database answered with an error of an unknown class",
+    "look at the server's log",
+)
+.shown(Shows::Message);
+
+/// An error that a function, a procedural language or an extension raises by its own choice.
+pub const RAISED: Meaning = permanent(
+    Reason::QueryFailed,
+    "a function that the table or view calls raised an error",
+    "run the query as the database user to see the function's message, which is not shown here since it can \
+     hold values of rows; then correct the function or the rows",
+);
+
+/// An error that the server behind a foreign table or a call of dblink raised.
+pub const REMOTE: Meaning = permanent(
+    Reason::QueryFailed,
+    "the foreign server of a foreign table answered with an error",
+    "correct the foreign table, its server, its user mapping or its table; the log of the foreign server has \
+     the whole message",
+);
+
+/// Forms of a foreign server's message that hold names of objects and nothing else.
+const REMOTE_SHAPES: [&str; 5] = [
+    "relation \"%\" does not exist",
+    "column \"%\" does not exist",
+    "permission denied for %",
+    "could not connect to server \"%\"",
+    "user mapping not found for \"%\"",
+];
+
+/// Files of the server whose messages hold names, numbers and fixed text, never a value of a row. A file that
+/// is not listed may be one of an extension: its messages are not shown.
+const SERVER_FILES: [&str; 94] = [
+    "aclchk.c",
+    "analyze.c",
+    "aset.c",
+    "async.c",
+    "auth-scram.c",
+    "auth.c",
+    "backend_startup.c",
+    "buf_init.c",
+    "buffile.c",
+    "bufmgr.c",
+    "catalog.c",
+    "clog.c",
+    "copyto.c",
+    "copy.c",
+    "createas.c",
+    "dbcommands.c",
+    "deadlock.c",
+    "dependency.c",
+    "detoast.c",
+    "dfmgr.c",
+    "dsm.c",
+    "dsm_impl.c",
+    "execExpr.c",
+    "execIndexing.c",
+    "execMain.c",
+    "execParallel.c",
+    "execTuples.c",
+    "execUtils.c",
+    "fd.c",
+    "fmgr.c",
+    "foreign.c",
+    "functions.c",
+    "generation.c",
+    "genam.c",
+    "heapam.c",
+    "heapam_handler.c",
+    "heaptoast.c",
+    "hba.c",
+    "indexam.c",
+    "lmgr.c",
+    "lock.c",
+    "logtape.c",
+    "lsyscache.c",
+    "matview.c",
+    "mcxt.c",
+    "md.c",
+    "miscinit.c",
+    "multixact.c",
+    "namespace.c",
+    "nodeSubplan.c",
+    "nbtinsert.c",
+    "nbtpage.c",
+    "nbtsearch.c",
+    "nbtutils.c",
+    "nodeModifyTable.c",
+    "objectaddress.c",
+    "parse_agg.c",
+    "parse_clause.c",
+    "parse_coerce.c",
+    "parse_collate.c",
+    "parse_cte.c",
+    "parse_expr.c",
+    "parse_func.c",
+    "parse_node.c",
+    "parse_oper.c",
+    "parse_param.c",
+    "parse_relation.c",
+    "parse_target.c",
+    "parse_type.c",
+    "parse_utilcmd.c",
+    "pl_comp.c",
+    "pl_exec.c",
+    "portalcmds.c",
+    "portalmem.c",
+    "postgres.c",
+    "postinit.c",
+    "postmaster.c",
+    "prepare.c",
+    "proc.c",
+    "procarray.c",
+    "pquery.c",
+    "relation.c",
+    "relcache.c",
+    "rewriteHandler.c",
+    "rls.c",
+    "sequence.c",
+    "slru.c",
+    "snapmgr.c",
+    "stack_depth.c",
+    "syscache.c",
+    "table.c",
+    "transam.c",
+    "utility.c",
+    "xact.c",
+];
+
+/// Who wrote the message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Origin {
+    /// The server, or a pooler, which sees no rows.
+    Server,
+    /// A function, by its own choice.
+    Function,
+    /// The server of a foreign table.
+    Foreign,
+    /// Something else, such as an extension.
+    Other,
+}
+
+impl Answer<'_> {
+    fn origin(&self) -> Origin {
+        let Some(file) = self.file else { return Origin::Server };
+        let raises = matches!(self.routine, Some("exec_stmt_raise" | "exec_stmt_assert"));
+        let languages = ["plpy_", "plperl", "pltcl", "plv8", "plr", "pljava"];
+        if raises || languages.iter().any(|language| file.starts_with(language)) {
+            Origin::Function
+        } else if file == "connection.c" || file == "dblink.c" || file.contains("_fdw") {
+            Origin::Foreign
+        } else if SERVER_FILES.contains(&file) {
+            Origin::Server
+        } else {
+            Origin::Other
+        }
+    }
+
+    fn within(&self) -> Option<(String, &str)> {
+        function(self.context?)
+    }
+
+    fn is_inside(&self) -> bool {
+        self.position == Position::Function || self.within().is_some()
+    }
+
+    /// Whether the text that was parsed was put together at run time, perhaps from values of rows.
+    fn is_built(&self) -> bool {
+        self.within()
+            .is_some_and(|(_, line)| line.contains("EXECUTE") || line.contains("RETURN QUERY"))
+    }
+
+    fn applies(&self, row: &Row) -> bool {
+        match row.when {
+            When::Always => true,
+            When::Inside => self.is_inside(),
+            When::Ours => self.position == Position::Ours && !self.is_inside(),
+            When::By(routines) => self.routine.is_some_and(|routine| routines.contains(&routine)),
+            When::Says(words) => self.message.starts_with(words),
+        }
+    }
+
+    /// The server's message, where it may be shown.
+    fn shown(&self, shows: Shows) -> Option<String> {
+        let may = self.origin() == Origin::Server
+            && match shows {
+                Shows::Code => false,
+                Shows::Named => self.position != Position::None && !self.is_built(),
+                Shows::Message => true,
+            };
+        may.then(|| short(self.message))
+    }
+
+    /// The code, and the names that the server gives besides its message.
+    fn named(&self) -> String {
+        let mut text = format!(" (SQLSTATE {}", self.code);
+        if let Some((function, _)) = self.within() {
+            text.push_str(&format!(", in function {function}"));
+        }
+        if matches!(self.origin(), Origin::Server | Origin::Other) {
+            let kinds = ["schema", "table", "column", "constraint", "type"];
+            for (kind, name) in kinds.iter().zip(self.object) {
+                if let Some(name) = name {
+                    text.push_str(&format!(", {kind} {}", short(name)));
+                }
+            }
+        }
+        text.push(')');
+        text
+    }
+}
+
+/// What an answer means by its code alone, wherever it was raised.
+pub fn meaning(answer: &Answer<'_>) -> Meaning {
+    let class = answer.code.get(..2).unwrap_or_default();
+    let find = |code: &str| {
+        let row = TABLE.iter().find(|row| row.codes.contains(&code) && answer.applies(row));
+        row.map(|row| row.meaning)
+    };
+    find(answer.code).or_else(|| find(class)).unwrap_or(UNKNOWN)
+}
+
+/// What a server's error means for an action.
+pub fn failure(action: &str, answer: &Answer<'_>) -> Failure {
+    let found = meaning(answer);
+    let known = TABLE.iter().any(|row| row.codes.iter().any(|code| answer.code.starts_with(code)));
+    // the code is the raiser's choice: it says whether to try again, not what is wrong with our settings
+    let elsewhere = |other: Meaning, detail: String| {
+        let passes = known && found.class == Class::Transient;
+        let (class, reason) = if passes {
+            (Class::Transient, Reason::DatabaseFailed)
+        } else {
+            (other.class, other.reason)
+        };
+        of(class, reason, format!("{action}: {}{detail}", other.what), other.remedy)
+    };
+    match answer.origin() {
+        Origin::Function => elsewhere(RAISED, answer.named()),
+        Origin::Foreign => {
+            let fits = REMOTE_SHAPES.iter().any(|shape| has_shape(answer.message, shape));
+            let words = if fits { format!(": {}", short(answer.message)) } else { String::new() };
+            elsewhere(REMOTE, words + &answer.named())
+        }
+        Origin::Server | Origin::Other => {
+            let words = answer.shown(found.shows).map(|words| format!(": {words}"));
+            found.failure(action, &(words.unwrap_or_default() + &answer.named()))
+        }
+    }
+}

@@ -1,0 +1,227 @@
+//! The table of Postgres: rows of single codes first, then one of each class of the documentation's Appendix A.
+
+use crds::Reason;
+
+use super::postgres::{Row, When};
+use super::{Meaning, Shows, permanent, transient};
+
+const fn row(codes: &'static [&'static str], when: When, meaning: Meaning) -> Row {
+    Row { codes, when, meaning }
+}
+
+const GRANT: &str = "grant SELECT on the object that the message names (below a view: to the owner of the view) and \
+                     USAGE on its schema, or EXECUTE on the function";
+const VIEW: &str =
+    "correct the view, or the function that it calls, and the objects that they name";
+const VALUE: &str = "correct the rows, or the expression of the view, the function or extract.where that computes or \
+                     converts them; select the column with psql to find the row";
+const AGAIN: &str = "the next attempt starts anew; if it happens again, look at the server's log";
+const SPACE: &str = "where plan.json says that it sorts them (output.partitionBy), set output.partitionSort: never, \
+                     or give the server temporary space";
+const LIMITS: &str = "raise the limit, or lower worker.parallelism";
+const POOL: &str = "let source.host and source.port lead to the server itself, or to a pool with pool_mode = session \
+                    and at least worker.parallelism + 2 connections";
+/// The routines that tell a session of a standby that it is in the way of recovery.
+const RECOVERY: When = When::By(&[
+    "ProcessRecoveryConflictInterrupt",
+    "ProcessRecoveryConflictInterrupts",
+    "report_recovery_conflict",
+]);
+
+/// Every meaning; the first row that applies counts, and single codes before classes.
+pub const TABLE: &[Row] = &[
+    // connecting
+    row(&["28P01", "28000"], When::Always, permanent(Reason::CredentialsRejected,
+        "the database refuses the user, its password, or this kind of connection",
+        "check the Secret of source.credentials.secretRef (of rdsIam: rds-db:connect, the grant of rds_iam, the \
+         region), the server's pg_hba.conf and source.tls")),
+    row(&["3D000"], When::Always, permanent(Reason::DatabaseNotFound, "there is no such database",
+        "correct source.database")),
+    row(&["42501"], When::By(&["CheckMyDatabase"]), permanent(Reason::DatabaseDenied,
+        "the database user may not connect to the database",
+        "grant CONNECT on the database to the database user")),
+    row(&["55000"], When::By(&["CheckMyDatabase"]), permanent(Reason::DatabaseDenied,
+        "the database takes no connections (ALLOW_CONNECTIONS false), or is invalid after an interrupted DROP DATABASE",
+        "alter the database to allow connections, or set source.database to another one")),
+    row(&["53300"], When::By(&["InitializeSessionUserId"]), transient(Reason::DatabaseUnreachable,
+        "all connections that the database user may have at a time are in use (CONNECTION LIMIT of the role)",
+        "raise the role's CONNECTION LIMIT, or lower worker.parallelism")),
+    row(&["53300"], When::By(&["CheckMyDatabase"]), transient(Reason::DatabaseUnreachable,
+        "all connections that the database may have at a time are in use (CONNECTION LIMIT of the database)",
+        "raise the database's CONNECTION LIMIT, or lower worker.parallelism")),
+    row(&["53300"], When::Always, transient(Reason::DatabaseUnreachable,
+        "all connections of the server, or of a pooler before it, are in use (max_connections)",
+        "raise max_connections, end idle sessions, or lower worker.parallelism")),
+    row(&["57P03"], When::Always, transient(Reason::DatabaseUnreachable,
+        "the server takes no connections now: it starts, stops, recovers, or is a standby without hot_standby",
+        "wait until the server is up; on a standby turn hot_standby on").shown(Shows::Message)),
+    row(&["08P01"], When::Says("query_wait_timeout"), transient(Reason::DatabaseUnreachable,
+        "no connection of a pooler before the database came free in time",
+        "give the pool at least worker.parallelism + 2 connections for this database and user (PgBouncer: \
+         pool_size), or let source.host and source.port lead to the server itself")),
+    row(&["08P01"], When::Says("transaction blocks not allowed"), permanent(Reason::PoolerUnsupported,
+        "a connection pooler before the database does not give each client a session of its own (PgBouncer: \
+         pool_mode transaction or statement)", POOL)),
+    row(&["26000", "42P05"], When::Inside, permanent(Reason::QueryFailed,
+        "a function prepares or runs a statement that is there already or is not there", VIEW)),
+    row(&["26000", "42P05"], When::Always, permanent(Reason::PoolerUnsupported,
+        "a prepared statement of this session is gone or is another session's: a connection pooler before the \
+         database mixes sessions", POOL)),
+    row(&["08P01"], When::Always, transient(Reason::DatabaseFailed,
+        "the database, or a pooler before it, does not understand the session's messages",
+        "look at the log of the pooler, and of the server")),
+    // ended by somebody
+    row(&["40001", "40P01", "57P01", "57P04"], RECOVERY, STANDBY_CONFLICT),
+    row(&["40001", "40P01"], When::By(&["ProcessInterrupts"]), STANDBY_CONFLICT),
+    row(&["57014"], When::Always, transient(Reason::DatabaseFailed,
+        "the statement was cancelled: by statement_timeout, or by another session",
+        "raise statement_timeout of the database user (ALTER ROLE ... SET), or find out who cancels statements")
+        .shown(Shows::Message)),
+    row(&["57P01"], When::Always, transient(Reason::DatabaseFailed,
+        "the session was ended: the server stops, or an administrator ended the session",
+        AGAIN).shown(Shows::Message)),
+    row(&["57P02"], When::Always, transient(Reason::DatabaseFailed,
+        "the session was ended: another process of the server crashed", AGAIN)),
+    row(&["57P04"], When::Always, transient(Reason::DatabaseFailed,
+        "the database was dropped while it was read", "restore the database, or delete the ExtractJob")),
+    row(&["57P05"], When::Always, transient(Reason::DatabaseFailed,
+        "the server ended an idle session (idle_session_timeout)",
+        "raise idle_session_timeout of the database user (ALTER ROLE ... SET)")),
+    row(&["25P03"], When::Always, transient(Reason::DatabaseFailed,
+        "the server ended a session that was idle in its transaction (idle_in_transaction_session_timeout)",
+        "raise idle_in_transaction_session_timeout of the database user (ALTER ROLE ... SET)")),
+    row(&["25P04"], When::Always, transient(Reason::DatabaseFailed,
+        "the server ended a transaction that took too long (transaction_timeout)",
+        "raise transaction_timeout of the database user (ALTER ROLE ... SET), or use more ranges")),
+    row(&["40P01"], When::Always, transient(Reason::DatabaseFailed,
+        "the server ended the statement to break a deadlock", AGAIN)),
+    row(&["40001"], When::Always, transient(Reason::DatabaseFailed,
+        "the transaction cannot be serialized with others", AGAIN)),
+    row(&["72000"], When::Always, transient(Reason::DatabaseFailed,
+        "rows of the snapshot are gone already (old_snapshot_threshold)",
+        "raise old_snapshot_threshold, or use more ranges")),
+    // rights
+    row(&["42501"], When::By(&["check_enable_rls"]), permanent(Reason::DatabaseDenied,
+        "row level security would hide rows from the database user",
+        "use a user with BYPASSRLS, or one that no policy of the table applies to")),
+    row(&["42501"], When::Inside, permanent(Reason::DatabaseDenied,
+        "a function that the table or view calls may not use an object", GRANT).shown(Shows::Message)),
+    row(&["42501"], When::Always, permanent(Reason::DatabaseDenied,
+        "the database user may not read the table or one of its columns, or an object below the view", GRANT)
+        .shown(Shows::Message)),
+    // objects
+    row(&["42P01"], When::Inside, permanent(Reason::QueryFailed,
+        "a function that the table or view calls names a relation that does not exist", VIEW).shown(Shows::Named)),
+    row(&["42P01"], When::Ours, permanent(Reason::TableNotFound, "there is no such table",
+        "correct extract.table, or the name that the message shows").shown(Shows::Named)),
+    row(&["42P01"], When::Always, permanent(Reason::QueryFailed,
+        "the view, or the value of a row, names a relation that does not exist", VIEW).shown(Shows::Named)),
+    row(&["42703"], When::Inside, permanent(Reason::QueryFailed,
+        "a function that the table or view calls names a column that does not exist", VIEW).shown(Shows::Named)),
+    row(&["42703"], When::Ours, permanent(Reason::ColumnNotFound, "a column is gone",
+        "check the table's columns, then start another run").shown(Shows::Named)),
+    row(&["42703"], When::Always, permanent(Reason::QueryFailed,
+        "the view, or the value of a row, names a column that does not exist", VIEW).shown(Shows::Named)),
+    row(&["42883"], When::Always, permanent(Reason::QueryFailed,
+        "a function or operator does not exist, or not for these types of arguments",
+        "create it, or correct the view, the function or extract.where that names it; sessions have an empty \
+         search_path, so functions name their objects with the schema").shown(Shows::Named)),
+    row(&["3F000", "42704", "42P02", "42725", "42702", "42P08", "42P09"], When::Always, permanent(Reason::QueryFailed,
+        "a name in the view, in a function or in extract.where does not exist or is ambiguous", VIEW)
+        .shown(Shows::Named)),
+    row(&["42601"], When::Always, permanent(Reason::QueryFailed,
+        "a statement of a function, or extract.where, is not SQL that the server understands",
+        "correct extract.where, or the function that puts the statement together")),
+    row(&["42P17"], When::Always, permanent(Reason::QueryFailed,
+        "a view, rule or policy refers to itself", "correct the view, the rule or the policy").shown(Shows::Message)),
+    row(&["55000"], When::By(&["ExecOpenScanRelation"]), permanent(Reason::QueryFailed,
+        "a materialized view holds no rows yet", "run REFRESH MATERIALIZED VIEW on the view that the message names, \
+         then start another run").shown(Shows::Message)),
+    row(&["55000"], When::Always, permanent(Reason::QueryFailed,
+        "an object is not in the state that the query needs", VIEW).shown(Shows::Message)),
+    row(&["55P03"], When::Always, transient(Reason::DatabaseFailed,
+        "another session holds the table exclusively", "wait until it has ended, or end it")),
+    row(&["55006"], When::Always, transient(Reason::DatabaseFailed, "an object is in use by another session",
+        "wait until the other session has ended").shown(Shows::Message)),
+    row(&["25006"], When::Always, permanent(Reason::QueryFailed,
+        "a function that the table or view calls writes, and sessions that read cannot write",
+        "read a table or a view whose functions do not write (nextval, INSERT, UPDATE, temporary tables)")
+        .shown(Shows::Message)),
+    row(&["25P02"], When::Always, transient(Reason::DatabaseFailed,
+        "an earlier statement of the transaction failed", AGAIN)),
+    // values
+    row(&["22012"], When::Always, permanent(Reason::QueryFailed, "an expression divides by zero", VALUE)),
+    row(&["22021", "22P05"], When::Always, permanent(Reason::DecodeFailed,
+        "a text of the table cannot be said in UTF-8, and the server does not say in which column",
+        "correct the text, or convert the database from SQL_ASCII to UTF8")),
+    row(&["22P02", "22P03", "22007", "22008", "22003", "22018"], When::Always, permanent(Reason::QueryFailed,
+        "an expression converts a value that does not fit its type", VALUE)),
+    row(&["22023"], When::Always, permanent(Reason::QueryFailed, "a function was called with a wrong argument", VALUE)),
+    row(&["21000"], When::Always, permanent(Reason::QueryFailed,
+        "a subquery of a view or function returns more than one row",
+        "correct the view or the function").shown(Shows::Message)),
+    // resources and damage
+    row(&["53100", "53400"], When::Always, transient(Reason::DatabaseFailed,
+        "the server has no room left to sort rows or to keep them meanwhile", SPACE)),
+    row(&["53200"], When::Always, transient(Reason::DatabaseFailed,
+        "the server has no memory left, or its table of locks is full (max_locks_per_transaction)",
+        "give the server memory, lower its work_mem, or raise max_locks_per_transaction").shown(Shows::Message)),
+    row(&["54001"], When::Always, permanent(Reason::QueryFailed,
+        "a function calls itself too often, or an expression is too deep (max_stack_depth)",
+        "correct the function, or raise max_stack_depth")),
+    row(&["XX001", "XX002"], When::Always, permanent(Reason::DatabaseFailed,
+        "the table or one of its indexes is damaged",
+        "restore the table from a backup, or run REINDEX on the index that the message names").shown(Shows::Message)),
+    row(&["XX000"], When::Always, transient(Reason::DatabaseFailed,
+        "the server, or an extension, met an internal error", "look at the server's log").shown(Shows::Message)),
+    row(&["HV00N"], When::Always, transient(Reason::DatabaseFailed,
+        "the server of a foreign table cannot be reached", "make the foreign server reachable from the database")),
+    // classes
+    row(&["00", "01", "02", "03"], When::Always, permanent(Reason::QueryFailed,
+        "a function raised an error with a code that is none of an error", VIEW)),
+    row(&["08"], When::Always, transient(Reason::DatabaseUnreachable,
+        "the connection to the database, or one of the database to another server, failed",
+        "check source.host and source.port, that the server runs, and that the network lets the pods reach it")
+        .shown(Shows::Message)),
+    row(&["0A"], When::Always, permanent(Reason::QueryFailed,
+        "the server does not support what the query asks for", VIEW).shown(Shows::Message)),
+    row(&["09", "0B", "0F", "0L", "0P", "0Z", "10", "20", "21", "24", "26", "27", "2B", "2D", "2F", "34", "38", "39",
+          "3B", "3D", "3F", "44", "P0"], When::Always, permanent(Reason::QueryFailed,
+        "a function that the table or view calls, or a language that it is written in, failed", VIEW)),
+    row(&["22"], When::Always, permanent(Reason::QueryFailed,
+        "an expression cannot be computed for the value of a row", VALUE)),
+    row(&["23"], When::Always, permanent(Reason::QueryFailed,
+        "a value does not satisfy a constraint of a domain, or of a table that a function writes", VALUE)),
+    row(&["25"], When::Always, permanent(Reason::QueryFailed,
+        "a statement is not allowed in this state of the transaction", VIEW).shown(Shows::Message)),
+    row(&["28"], When::Always, permanent(Reason::CredentialsRejected,
+        "the database refuses the user or its role", "check the Secret of source.credentials and the user's roles")),
+    row(&["40"], When::Always, transient(Reason::DatabaseFailed,
+        "the server rolled the transaction back", AGAIN).shown(Shows::Message)),
+    row(&["42"], When::Always, permanent(Reason::QueryFailed,
+        "the view, a function or extract.where is not valid for the server", VIEW).shown(Shows::Named)),
+    row(&["53"], When::Always, transient(Reason::DatabaseFailed,
+        "the server has no resources left", LIMITS).shown(Shows::Message)),
+    row(&["54"], When::Always, permanent(Reason::QueryFailed,
+        "the query is beyond a limit of the server", VIEW).shown(Shows::Message)),
+    row(&["55"], When::Always, permanent(Reason::QueryFailed,
+        "an object or setting is not in the state that the query needs", VIEW).shown(Shows::Message)),
+    row(&["57"], When::Always, transient(Reason::DatabaseFailed,
+        "an operator of the server intervened", AGAIN).shown(Shows::Message)),
+    row(&["58"], When::Always, transient(Reason::DatabaseFailed,
+        "the server met an error of its operating system", "look at the server's log and disks").shown(Shows::Message)),
+    row(&["72"], When::Always, transient(Reason::DatabaseFailed, "the snapshot cannot be used any more", AGAIN)),
+    row(&["F0"], When::Always, transient(Reason::DatabaseFailed,
+        "a configuration file of the server is wrong", "correct the server's configuration").shown(Shows::Message)),
+    row(&["HV"], When::Always, permanent(Reason::QueryFailed,
+        "a foreign data wrapper failed", "correct the foreign table, its server or its user mapping")),
+    row(&["XX"], When::Always, transient(Reason::DatabaseFailed,
+        "the server met an internal error", "look at the server's log").shown(Shows::Message)),
+];
+
+const STANDBY_CONFLICT: Meaning = transient(
+    Reason::DatabaseFailed,
+    "the standby ended the query or the session, since recovery had to change rows or locks that it used",
+    "raise max_standby_streaming_delay or turn hot_standby_feedback on at the standby, use more ranges, or read from \
+     the primary",
+);
