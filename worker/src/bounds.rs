@@ -3,10 +3,11 @@
 //! [`worker_core::bounds`], [`worker_core::window`] and [`crate::sessions`] name,
 //! `NullWatermarkRows`, `SnapshotLost`.
 
+mod holder;
 mod ranges;
 mod subject;
 
-use std::time::Duration;
+use std::pin::pin;
 
 use crds::Reason;
 use crds::extract_job::{Consistency, Extract, ExtractJobSpec, NullPolicy, Watermark};
@@ -25,84 +26,22 @@ use worker_core::partitioning::named_key;
 use worker_core::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, Shape};
 use worker_core::ranges::KeyRange;
 use worker_core::rows;
+use worker_core::rows::mysql_statements::planning_seconds;
 use worker_core::shown;
 use worker_core::window::{self, Held, Observed};
 
+pub use self::holder::Holder;
 use self::ranges::Divider;
 pub(crate) use self::subject::Subject;
 use crate::database::{Database, Found, Guarded};
-use crate::mysql::aligned::{self, Aligned};
+use crate::ending::Session;
 use crate::postgres::pooler;
 use crate::sessions::Login;
 use crate::watch::{self, Progress};
 
-/// How long the session that holds the snapshot may take to answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-
 /// Called between the steps with the name of the point, so that tests can do something exactly
 /// there.
 pub type Pause<'a> = &'a (dyn Fn(&'static str) -> BoxFuture<'static, ()> + Send + Sync);
-
-/// The plan, and the session that keeps its snapshot until this is dropped.
-#[derive(Debug)]
-pub struct Holder {
-    /// The plan.
-    pub plan: Plan,
-    /// The session; none where nothing hangs on it.
-    database: Option<Database>,
-    /// Sessions that share the plan's snapshot, where nobody can join it later.
-    pub(crate) aligned: Option<Aligned>,
-}
-
-impl Holder {
-    /// One query on the very session that exported the snapshot: it answers only if the
-    /// transaction lived until now. Serves as heartbeat too.
-    ///
-    /// # Errors
-    /// `SnapshotLost`.
-    pub async fn still_there(&mut self) -> Result<(), Failure> {
-        let Some(database) = &mut self.database else { return Ok(()) };
-        match tokio::time::timeout(ANSWER_TIMEOUT, database.answers()).await {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(Failure::transient(
-                Reason::SnapshotLost,
-                "the session that holds the snapshot is gone",
-                "the next attempt takes a new snapshot; if it happens again, look for what ends \
-                 long transactions (a pooler, a replica's conflicts, an administrator)",
-            )),
-        }
-    }
-
-    /// Lets the snapshot go.
-    pub async fn release(self) {
-        let Some(database) = self.database else { return };
-        // the server ends the transaction with the session anyway
-        let _ = tokio::time::timeout(ANSWER_TIMEOUT, database.close()).await;
-    }
-
-    /// Where one instant is asked of MySQL: begins the sessions that will read, at most so many, so that
-    /// they share a snapshot.
-    ///
-    /// # Errors
-    /// `SnapshotUnavailable`, and what a session may fail with.
-    pub(crate) async fn align(mut self, login: &Login, sessions: usize) -> Result<Self, Failure> {
-        let Some(Database::Mysql(connection)) = &mut self.database else { return Ok(self) };
-        let ranges = self.plan.ranges.len();
-        if ranges > 1 {
-            aligned::check_log(connection).await?;
-            let Plan { table, columns, .. } = &self.plan;
-            let made_at = aligned::made_at(connection, table).await?;
-            let hold = rows::hold_statement(Engine::Mysql, columns, table, true);
-            let (aligned, point) = aligned::align(login, sessions.clamp(1, ranges), hold).await?;
-            if aligned::made_at(connection, table).await? != made_at {
-                return Err(altered());
-            }
-            (self.aligned, self.plan.snapshot) = (Some(aligned), Some(point));
-        }
-        self.database = None;
-        Ok(self)
-    }
-}
 
 /// Guards, takes the snapshot, and plans inside it. `published`: the columns of the last manifest.
 /// Pause points, in their order: `before-bound`,
@@ -118,26 +57,70 @@ pub async fn open(
     published: Option<&[Column]>,
     pause: Pause<'_>,
 ) -> Result<Holder, Failure> {
-    let name = format!("tidemark/{}/coordinator", order.run);
-    let mut database = Database::connect(login, &name).await?;
-    if let Database::Postgres(connection) = &mut database {
-        pooler::check(connection, login, &format!("tidemark/{}/pooler", order.run)).await?;
-    }
-    let backend = database.backend().await?;
-    let waiting = Progress::waiting();
-    tokio::select! {
-        holder = Box::pin(open_on(database, spec, order, published, pause)) => holder,
-        failure = watch::lost(login, backend, &waiting) => Err(failure),
+    open_until(login, spec, order, (published, pause), std::future::pending()).await
+}
+
+/// The same until `stopped` ends: then what the database still does for it is cancelled.
+///
+/// # Errors
+/// See the head of this file.
+pub(crate) async fn open_until(
+    login: &Login,
+    spec: &ExtractJobSpec,
+    order: &PlanOrder,
+    (published, pause): (Option<&[Column]>, Pause<'_>),
+    stopped: impl Future<Output = ()>,
+) -> Result<Holder, Failure> {
+    let mut stopped = pin!(stopped);
+    let mut session = tokio::select! {
+        session = Box::pin(connect(login, spec, order)) => session?,
+        () = &mut stopped => return Err(Failure::stopped()),
+    };
+    let (backend, waiting) = (session.backend().clone(), Progress::waiting());
+    let planned = {
+        let opening = open_on(&mut session.database, spec, order, (published, pause));
+        tokio::select! {
+            planned = Box::pin(opening) => planned,
+            failure = watch::lost(login, backend, &waiting) => Err(failure),
+            () = &mut stopped => Err(Failure::stopped()),
+        }
+    };
+    match planned {
+        Ok((plan, true)) => Ok(Holder::new(plan, Some(session))),
+        Ok((plan, false)) => {
+            session.close().await;
+            Ok(Holder::new(plan, None))
+        }
+        Err(failure) => {
+            session.interrupt().await;
+            Err(failure)
+        }
     }
 }
 
-async fn open_on(
-    mut database: Database,
+async fn connect(
+    login: &Login,
     spec: &ExtractJobSpec,
     order: &PlanOrder,
-    published: Option<&[Column]>,
-    pause: Pause<'_>,
-) -> Result<Holder, Failure> {
+) -> Result<Session, Failure> {
+    let name = format!("tidemark/{}/coordinator", order.run);
+    let mut database = Database::connect(login, &name).await?;
+    // before anything is prepared: a pool of transactions has it prepared in another session
+    if let Database::Postgres(connection) = &mut database {
+        pooler::check(connection, login, &format!("tidemark/{}/pooler", order.run)).await?;
+    }
+    database.limit(planning_seconds(spec.active_deadline_seconds)).await?;
+    let backend = database.backend().await?;
+    Ok(Session::new(database, login, backend))
+}
+
+/// The plan, and whether the session has to live on for it.
+async fn open_on(
+    database: &mut Database,
+    spec: &ExtractJobSpec,
+    order: &PlanOrder,
+    (published, pause): (Option<&[Column]>, Pause<'_>),
+) -> Result<(Plan, bool), Failure> {
     let extract = &spec.extract;
     let mut shape = Shape::of(&spec.output);
     let wanted = TableRef::parse(database.engine(), &extract.table)?;
@@ -159,29 +142,25 @@ async fn open_on(
         }
         None => (subject.columns.clone(), None),
     };
-    let found = seek_guard(&mut database, &subject, extract, order, pause).await?;
+    let found = seek_guard(database, &subject, extract, order, pause).await?;
     pause("after-guard").await;
     database.take_snapshot(&subject).await?;
     if database.look_up_again(&wanted, extract).await? != subject {
         return Err(altered());
     }
-    let mut plan = plan(&mut database, &subject, extract, order, found).await?;
+    let mut plan = plan(database, &subject, extract, order, found).await?;
     plan.shape = shape;
-    sort(&mut database, &mut plan, spec.output.partition_sort.unwrap_or_default()).await?;
+    sort(database, &mut plan, spec.output.partition_sort.unwrap_or_default()).await?;
     plan.columns = columns;
     plan.warnings.extend(changed);
-    let database = match asked {
-        Consistency::Snapshot => {
-            plan.snapshot = database.export_snapshot().await?;
-            Some(database)
-        }
-        Consistency::PerPartition => {
-            database.commit().await?;
-            None
-        }
-    };
+    let lives_on = asked == Consistency::Snapshot;
+    if lives_on {
+        plan.snapshot = database.export_snapshot().await?;
+    } else {
+        database.commit().await?;
+    }
     pause("after-snapshot").await;
-    Ok(Holder { plan, database, aligned: None })
+    Ok((plan, lives_on))
 }
 
 fn altered() -> Failure {

@@ -32,12 +32,24 @@ async fn log_in(login: &Login) -> Result<MySqlConnection, Failure> {
     for statement in statements::PIN {
         run(&mut connection, "pin the session", statement).await?;
     }
-    let version: String = sqlx::query_scalar(statements::VERSION)
-        .fetch_one(&mut connection)
-        .await
-        .map_err(|error| database_failure("ask for the version", &error))?;
+    let version = version(&mut connection).await?;
     run(&mut connection, "pin the session", no_timeout(&version)).await?;
     Ok(connection)
+}
+
+async fn version(connection: &mut MySqlConnection) -> Result<String, Failure> {
+    let asked = sqlx::query_scalar(statements::VERSION).fetch_one(connection).await;
+    asked.map_err(|error| database_failure("ask for the version", &error))
+}
+
+/// Limits how long each statement of a session that plans may take.
+///
+/// # Errors
+/// As [`database_failure`].
+pub(crate) async fn limit(connection: &mut MySqlConnection, seconds: i64) -> Result<(), Failure> {
+    let limit = made(statements::limit_planning(&version(connection).await?, seconds));
+    let set = sqlx::raw_sql(limit).execute(connection).await;
+    set.map(|_| ()).map_err(|error| database_failure("pin the session", &error))
 }
 
 /// The statement that lets a statement take as long as it takes, by the server's version.
@@ -198,6 +210,15 @@ pub(crate) fn server_failure(action: &str, number: u16) -> Failure {
             Reason::DatabaseFailed,
             format!("{action}: another session holds the table exclusively"),
             "wait until it has ended, or end it",
+        ),
+        // of MariaDB, then of MySQL
+        1969 | 3024 => Failure::transient(
+            Reason::DatabaseFailed,
+            format!(
+                "{action}: the statement took longer than half of activeDeadlineSeconds (one hour where it is not set)"
+            ),
+            "Raise activeDeadlineSeconds, or index the watermark and partition columns, or set \
+             extract.partition.strategy: none.",
         ),
         // a full file or disk; no memory to sort in
         3 | 1021 | 1038 | 1114 => no_room(action),

@@ -74,7 +74,8 @@ pub(crate) async fn keep_order(connection: &mut PgConnection) -> Result<(), Fail
 /// As [`database_failure`].
 pub(crate) async fn begin(connection: &mut PgConnection) -> Result<(), Failure> {
     run(connection, "begin a transaction", statements::BEGIN).await?;
-    run(connection, "pin the session", statements::PIN).await
+    run(connection, "pin the session", statements::PIN).await?;
+    check_client(connection).await
 }
 
 /// Begins a pinned transaction that sees one snapshot, from its first query on.
@@ -83,7 +84,8 @@ pub(crate) async fn begin(connection: &mut PgConnection) -> Result<(), Failure> 
 /// As [`database_failure`].
 pub(crate) async fn begin_snapshot(connection: &mut PgConnection) -> Result<(), Failure> {
     first(connection, statements::BEGIN_SNAPSHOT).await?;
-    run(connection, "pin the session", statements::PIN).await
+    run(connection, "pin the session", statements::PIN).await?;
+    check_client(connection).await
 }
 
 /// Begins a pinned transaction that sees the snapshot `id` of another session.
@@ -103,7 +105,22 @@ pub(crate) async fn import(connection: &mut PgConnection, id: &str) -> Result<()
         .execute(&mut *connection)
         .await
         .map_err(|error| import_failure(&error))?;
-    run(connection, "pin the session", statements::PIN).await
+    run(connection, "pin the session", statements::PIN).await?;
+    check_client(connection).await
+}
+
+/// Lets the server end the transaction's statements soon after this process is gone, where it can.
+async fn check_client(connection: &mut PgConnection) -> Result<(), Failure> {
+    if connection.server_version_num().is_none_or(|it| it < statements::CHECKS_CLIENT_FROM) {
+        return Ok(());
+    }
+    match sqlx::raw_sql(statements::CHECK_CLIENT).execute(&mut *connection).await {
+        // the platform cannot tell, or the setting is not for this user
+        Err(sqlx::Error::Database(_)) => {
+            run(connection, "pin the session", statements::UNCHECKED_CLIENT).await
+        }
+        done => done.map(|_| ()).map_err(|error| database_failure("pin the session", &error)),
+    }
 }
 
 /// Ends a transaction.
