@@ -182,7 +182,7 @@ fn no_late_commit_is_lost_by_one_who_sees_no_starts() -> Result<()> {
 fn on_a_standby_the_guard_is_called_lag_or_unguarded() -> Result<()> {
     let bed = Bed::shared()?;
     bed.run(async {
-        let port = standby::start(bed).await?;
+        let port = bed.standby().await?;
         matrix(Who::Sees, port).await
     })
 }

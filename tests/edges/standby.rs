@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use crds::Reason;
 use crds::tracking::Guard;
-use harness::{Bed, tests_dir, wait_until};
+use harness::{Bed, wait_until};
 use serde_json::json;
 use worker::rows::Reader;
 
@@ -13,16 +13,6 @@ use crate::edge::{Ask, Edge, Who};
 
 /// How long the standby may take for what the primary did.
 const REPLAY_DEADLINE: Duration = Duration::from_mins(1);
-
-/// Starts it if it does not run yet; returns its port.
-pub(crate) async fn start(bed: &Bed) -> Result<u16> {
-    let name = bed.state.file_name().context("name of the bed")?;
-    let mut command = tokio::process::Command::new(tests_dir().join("bed/standby.sh"));
-    let output = command.arg(name).output().await.context("run standby.sh")?;
-    let words = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "standby.sh: {} {words}", output.status);
-    String::from_utf8(output.stdout)?.trim().parse().context("a port")
-}
 
 /// Waits until the standby at `port` has all that is committed on the primary by now.
 pub(crate) async fn caught_up(edge: &Edge, port: u16) -> Result<()> {
@@ -39,7 +29,7 @@ pub(crate) async fn caught_up(edge: &Edge, port: u16) -> Result<()> {
 }
 
 async fn prepare(bed: &'static Bed, prefix: &str) -> Result<(Edge, u16)> {
-    let port = start(bed).await?;
+    let port = bed.standby().await?;
     let edge = Edge::new(bed, prefix).await?;
     edge.say(
         "create table t (k int, at timestamptz not null default now()); \

@@ -136,6 +136,18 @@ impl Bed {
         Ok(())
     }
 
+    /// Starts a hot standby of Postgres, unless it runs; its port.
+    ///
+    /// # Errors
+    /// With the words of the script.
+    pub async fn standby(&self) -> Result<u16> {
+        let name = self.state.file_name().context("name of the bed")?;
+        let output = tokio::process::Command::new(script("standby.sh")).arg(name).output().await?;
+        let words = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "standby.sh: {} {words}", output.status);
+        String::from_utf8(output.stdout)?.trim().parse().context("a port")
+    }
+
     /// Runs a test inside the bed's network: the calling thread enters it for good, and so does every thread of the
     /// runtime made here. Programs that it starts are in there too.
     ///

@@ -1,8 +1,8 @@
 //! A wire to the database that a test cuts or stalls: bytes only, since what passes is encrypted.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::{Context, Result};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -19,6 +19,7 @@ pub struct Wire {
     address: SocketAddr,
     state: Arc<watch::Sender<State>>,
     counted: Arc<AtomicU64>,
+    ports: Arc<Mutex<Vec<u16>>>,
     accepting: JoinHandle<()>,
 }
 
@@ -51,13 +52,28 @@ impl Wire {
     /// # Errors
     /// As [`Self::start`].
     pub async fn to(port: u16) -> Result<Self> {
+        Self::between(&[port]).await
+    }
+
+    /// Starts one to several ports of the bed, as a name that leads to several servers: each connection goes
+    /// to the next of them.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub async fn between(ports: &[u16]) -> Result<Self> {
         let listener = TcpListener::bind("127.0.0.1:0").await.context("bind a wire")?;
         let address = listener.local_addr()?;
         let state = Arc::new(watch::Sender::new(State::default()));
         let counted = Arc::new(AtomicU64::new(0));
-        let accepting =
-            tokio::spawn(accept(listener, port, Arc::clone(&state), Arc::clone(&counted)));
-        Ok(Self { address, state, counted, accepting })
+        let ports = Arc::new(Mutex::new(ports.to_vec()));
+        let told = (Arc::clone(&ports), Arc::clone(&state), Arc::clone(&counted));
+        let accepting = tokio::spawn(accept(listener, told));
+        Ok(Self { address, state, counted, ports, accepting })
+    }
+
+    /// Where connections lead that come from now on, one after the other.
+    pub fn lead(&self, ports: &[u16]) {
+        *self.ports.lock().unwrap_or_else(PoisonError::into_inner) = ports.to_vec();
     }
 
     /// Its port on 127.0.0.1, a name that the server's certificate has.
@@ -97,10 +113,9 @@ impl Drop for Wire {
 
 async fn accept(
     listener: TcpListener,
-    port: u16,
-    state: Arc<watch::Sender<State>>,
-    counted: Arc<AtomicU64>,
+    (ports, state, counted): (Arc<Mutex<Vec<u16>>>, Arc<watch::Sender<State>>, Arc<AtomicU64>),
 ) {
+    let mut turn = 0;
     while let Ok((near, _)) = listener.accept().await {
         let mut number = 0;
         state.send_modify(|state| {
@@ -108,6 +123,11 @@ async fn accept(
             state.next += 1;
         });
         let (state, counted) = (Arc::clone(&state), Arc::clone(&counted));
+        let port = {
+            let ports = ports.lock().unwrap_or_else(PoisonError::into_inner);
+            turn = (turn + 1) % ports.len().max(1);
+            ports.get(turn).copied().unwrap_or_default()
+        };
         tokio::spawn(async move {
             let Ok(far) = TcpStream::connect((Bed::IP, port)).await else { return };
             let (near_in, near_out) = near.into_split();

@@ -4,11 +4,12 @@
 //! `NullWatermarkRows`, `SnapshotLost`.
 
 pub(crate) mod doubts;
+mod holder;
 mod ranges;
 mod subject;
 mod warnings;
 
-use std::time::Duration;
+use std::pin::pin;
 
 use crds::Reason;
 use crds::extract_job::{Consistency, Extract, ExtractJobSpec, NullPolicy, Watermark};
@@ -22,27 +23,26 @@ use worker_core::consistency;
 use worker_core::drift;
 use worker_core::error::Failure;
 use worker_core::fidelity;
-use worker_core::filtering::{Settings, mysql_statement};
+use worker_core::filtering::Settings;
 use worker_core::folders;
 use worker_core::names;
 use worker_core::partitioning::named_key;
 use worker_core::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, Shape, TableName};
 use worker_core::ranges::KeyRange;
 use worker_core::rows;
+use worker_core::rows::mysql_statements::planning_seconds;
 use worker_core::window::{self, Held, Observed};
 
+pub use self::holder::Holder;
 use self::ranges::Divider;
 pub(crate) use self::subject::{Found, Guarded, Subject};
 use self::warnings::warnings;
 use crate::database::Database;
+use crate::ending::Session;
 use crate::filtering;
-use crate::mysql::aligned::{self, Aligned, Beginning};
 use crate::postgres::pooler;
 use crate::sessions::Login;
 use crate::watch::{self, Progress};
-
-/// How long the session that holds the snapshot may take to answer.
-const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the published head of the source is of.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,70 +56,6 @@ pub struct Published {
 /// Called between the steps with the name of the point, so that tests can do something exactly
 /// there.
 pub type Pause<'a> = &'a (dyn Fn(&'static str) -> BoxFuture<'static, ()> + Send + Sync);
-
-/// The plan, and the session that keeps its snapshot until this is dropped.
-#[derive(Debug)]
-pub struct Holder {
-    /// The plan.
-    pub plan: Plan,
-    /// The session; none where nothing hangs on it.
-    database: Option<Database>,
-    /// Sessions that share the plan's snapshot, where nobody can join it later.
-    pub(crate) aligned: Option<Aligned>,
-}
-
-impl Holder {
-    /// One query on the very session that exported the snapshot: it answers only if the
-    /// transaction lived until now. Serves as heartbeat too.
-    ///
-    /// # Errors
-    /// `SnapshotLost`.
-    pub async fn still_there(&mut self) -> Result<(), Failure> {
-        let Some(database) = &mut self.database else { return Ok(()) };
-        match tokio::time::timeout(ANSWER_TIMEOUT, database.answers()).await {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(Failure::transient(
-                Reason::SnapshotLost,
-                "the session that holds the snapshot is gone",
-                "the next attempt takes a new snapshot; if it happens again, look for what ends \
-                 long transactions (a pooler, a replica's conflicts, an administrator)",
-            )),
-        }
-    }
-
-    /// Lets the snapshot go.
-    pub async fn release(self) {
-        let Some(database) = self.database else { return };
-        // the server ends the transaction with the session anyway
-        let _ = tokio::time::timeout(ANSWER_TIMEOUT, database.close()).await;
-    }
-
-    /// Where one instant is asked of MySQL: begins the sessions that will read, at most so many, so that
-    /// they share a snapshot.
-    ///
-    /// # Errors
-    /// `SnapshotUnavailable`, and what a session may fail with.
-    pub(crate) async fn align(mut self, login: &Login, sessions: usize) -> Result<Self, Failure> {
-        let Some(Database::Mysql(connection)) = &mut self.database else { return Ok(self) };
-        let ranges = self.plan.ranges.len();
-        if ranges > 1 {
-            aligned::check_log(connection).await?;
-            let Plan { table, columns, filter_settings, .. } = &self.plan;
-            let made_at = aligned::made_at(connection, table).await?;
-            let first = Beginning {
-                settings: mysql_statement(filter_settings)?,
-                hold: rows::hold_statement(Engine::Mysql, columns, table, true),
-            };
-            let (aligned, point) = aligned::align(login, sessions.clamp(1, ranges), first).await?;
-            if aligned::made_at(connection, table).await? != made_at {
-                return Err(altered());
-            }
-            (self.aligned, self.plan.snapshot) = (Some(aligned), Some(point));
-        }
-        self.database = None;
-        Ok(self)
-    }
-}
 
 /// Guards, takes the snapshot, and plans inside it. `published`: what the last manifest
 /// is of.
@@ -136,30 +72,74 @@ pub async fn open(
     published: Option<&Published>,
     pause: Pause<'_>,
 ) -> Result<Holder, Failure> {
-    let name = format!("tidemark/{}/coordinator", order.run);
-    let mut database = Database::connect(login, &name).await?;
-    if let Database::Postgres(connection) = &mut database {
-        pooler::check(connection, login, &format!("tidemark/{}/pooler", order.run)).await?;
-    }
-    let backend = database.backend().await?;
+    open_until(login, spec, order, (published, pause), std::future::pending()).await
+}
+
+/// The same until `stopped` ends: then what the database still does for it is cancelled.
+///
+/// # Errors
+/// See the head of this file.
+pub(crate) async fn open_until(
+    login: &Login,
+    spec: &ExtractJobSpec,
+    order: &PlanOrder,
+    (published, pause): (Option<&Published>, Pause<'_>),
+    stopped: impl Future<Output = ()>,
+) -> Result<Holder, Failure> {
+    let mut stopped = pin!(stopped);
+    let mut session = tokio::select! {
+        session = Box::pin(connect(login, spec, order)) => session?,
+        () = &mut stopped => return Err(Failure::stopped()),
+    };
     let settings = match &spec.extract.filter {
-        Some(_) => filtering::settings(&mut database, login).await?,
+        Some(_) => filtering::settings(&mut session.database, login).await?,
         None => Settings::new(),
     };
-    let (waiting, asked) = (Progress::waiting(), (spec, settings));
-    tokio::select! {
-        holder = Box::pin(open_on(database, asked, order, published, pause)) => holder,
-        failure = watch::lost(login, backend, &waiting) => Err(failure),
+    let (backend, waiting) = (session.backend().clone(), Progress::waiting());
+    let planned = {
+        let opening = open_on(&mut session.database, (spec, settings), order, (published, pause));
+        tokio::select! {
+            planned = Box::pin(opening) => planned,
+            failure = watch::lost(login, backend, &waiting) => Err(failure),
+            () = &mut stopped => Err(Failure::stopped()),
+        }
+    };
+    match planned {
+        Ok((plan, true)) => Ok(Holder::new(plan, Some(session))),
+        Ok((plan, false)) => {
+            session.close().await;
+            Ok(Holder::new(plan, None))
+        }
+        Err(failure) => {
+            session.interrupt().await;
+            Err(failure)
+        }
     }
 }
 
+async fn connect(
+    login: &Login,
+    spec: &ExtractJobSpec,
+    order: &PlanOrder,
+) -> Result<Session, Failure> {
+    let name = format!("tidemark/{}/coordinator", order.run);
+    let mut database = Database::connect(login, &name).await?;
+    // before anything is prepared: a pool of transactions has it prepared in another session
+    if let Database::Postgres(connection) = &mut database {
+        pooler::check(connection, login, &format!("tidemark/{}/pooler", order.run)).await?;
+    }
+    database.limit(planning_seconds(spec.active_deadline_seconds)).await?;
+    let backend = database.backend().await?;
+    Ok(Session::new(database, login, backend))
+}
+
+/// The plan, and whether the session has to live on for it.
 async fn open_on(
-    mut database: Database,
+    database: &mut Database,
     (spec, settings): (&ExtractJobSpec, Settings),
     order: &PlanOrder,
-    published: Option<&Published>,
-    pause: Pause<'_>,
-) -> Result<Holder, Failure> {
+    (published, pause): (Option<&Published>, Pause<'_>),
+) -> Result<(Plan, bool), Failure> {
     let extract = &spec.extract;
     let mut shape = Shape::of(&spec.output);
     let wanted = TableRef::parse(database.engine(), &extract.table)?;
@@ -181,32 +161,27 @@ async fn open_on(
         }
         None => (subject.columns.clone(), None),
     };
-    let found = seek_guard(&mut database, &subject, extract, order, pause).await?;
+    let found = seek_guard(database, &subject, extract, order, pause).await?;
     pause("after-guard").await;
     database.take_snapshot(&subject).await?;
     if database.look_up_again(&subject, extract).await? != subject {
         return Err(altered());
     }
-    let filtered = filter(&mut database, subject.table(), extract, &settings).await?;
-    let mut plan =
-        plan(&mut database, &subject, (extract, settings, filtered), order, found).await?;
+    let filtered = filter(database, subject.table(), extract, &settings).await?;
+    let mut plan = plan(database, &subject, (extract, settings, filtered), order, found).await?;
     plan.shape = shape;
-    sort(&mut database, &mut plan, spec.output.partition_sort.unwrap_or_default()).await?;
+    sort(database, &mut plan, spec.output.partition_sort.unwrap_or_default()).await?;
     plan.columns = columns;
     plan.warnings.extend(changed);
     plan.warnings.extend(names::warning(&plan.columns, &spec.output.uri));
-    let database = match asked {
-        Consistency::Snapshot => {
-            plan.snapshot = database.export_snapshot().await?;
-            Some(database)
-        }
-        Consistency::PerPartition => {
-            database.commit().await?;
-            None
-        }
-    };
+    let lives_on = asked == Consistency::Snapshot;
+    if lives_on {
+        plan.snapshot = database.export_snapshot().await?;
+    } else {
+        database.commit().await?;
+    }
     pause("after-snapshot").await;
-    Ok(Holder { plan, database, aligned: None })
+    Ok((plan, lives_on))
 }
 
 fn altered() -> Failure {

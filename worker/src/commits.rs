@@ -8,20 +8,21 @@ mod chains;
 mod patience;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use crds::tracking::{OutcomeItem, RunItem, outcome_key, run_key};
 use crds::{Reason, RunId, Task};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::OnceCell;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use uuid::Uuid;
-use worker_core::batches::MemoryBudget;
+use worker_core::batches::{Asked, MemoryBudget};
 use worker_core::commits::{Act, Carrier, Effect, Ending, Event, Reply, Seen, Tidy, step};
 use worker_core::error::Failure;
 use worker_core::manifests::{Manifest, Pointer, SourceIdentity};
 use worker_core::plan::CONTROL_VERSION;
 
+use self::hold::Planning;
 use crate::bounds::Holder;
 use crate::control::{Control, Only};
 use crate::durations::Durations;
@@ -35,13 +36,16 @@ use crate::tracking::TrackingTable;
 /// Writes of one act that are under way at a time.
 const WRITES_AT_ONCE: usize = 16;
 
+/// How long what goes on besides may take to end, once the process has nothing else to do.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+
 /// Who reads the ranges.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readers {
     /// This process.
     Here {
-        /// Ranges read at a time.
-        parallel: usize,
+        /// Partitions to be read at a time, where the memory has room for them.
+        asked: Asked,
         /// Memory for all of them.
         budget: MemoryBudget,
     },
@@ -75,7 +79,7 @@ pub struct World {
 #[derive(Default)]
 pub struct Underway {
     /// The database is being asked.
-    planning: Option<JoinHandle<Result<Holder, Failure>>>,
+    planning: Option<Planning>,
     /// Ranges that are read here.
     extraction: Option<Extraction>,
     /// The session that exported the snapshot.
@@ -92,10 +96,13 @@ pub async fn drive(mut carrier: Carrier, world: &mut World) -> Ending {
     loop {
         let (next, act) = step(carrier, event);
         carrier = next;
+        if !carrier.needs_snapshot() {
+            world.release_snapshot().await;
+        }
         tracing::debug!(act = act_name(&act), "next act");
         event = match act {
             Act::End(ending) => {
-                world.stop_reading().await;
+                let _ = tokio::time::timeout(END_TIMEOUT, world.stop_reading()).await;
                 return ending;
             }
             act => {
@@ -171,12 +178,11 @@ impl World {
     }
 
     async fn stop_reading(&mut self) {
-        if let Some(planning) = self.underway.planning.take() {
-            planning.abort();
-        }
-        if let Some(extraction) = self.underway.extraction.take() {
+        self.stop_planning().await;
+        if let Some(extraction) = &mut self.underway.extraction {
             extraction.stop().await;
         }
+        self.underway.extraction = None;
     }
 
     fn control(&self, uri: &str) -> Result<Control, Failure> {

@@ -4,7 +4,9 @@ use std::io::Write;
 
 use crds::tracking::{outcome_key, run_key};
 use crds::{Reason, RunId};
+use serde_json::json;
 use uuid::Uuid;
+use worker_core::batches::Parallelism;
 use worker_core::commits::Seen;
 use worker_core::commits::claim::{Claim, claim};
 use worker_core::error::Failure;
@@ -15,9 +17,9 @@ use worker_core::shown;
 
 use crate::control::Control;
 use crate::durations::Durations;
-use crate::extract::ranges_at_once;
+use crate::extract::{parallelism, readers_asked};
 use crate::pause::Pause;
-use crate::run::{local_task, local_world};
+use crate::run::{listen, local_task, local_world, memory};
 use crate::settings::Local;
 use crate::tracking::TrackingTable;
 
@@ -75,25 +77,36 @@ pub async fn plan(local: &Local, json: bool, durations: Durations) -> Result<Str
         }
     };
     let (published, points) = (control.published().await?, Pause::default().points());
-    let holder =
-        Box::pin(crate::bounds::open(&login, &task.spec, &order, published.as_ref(), &points))
-            .await?
-            .align(&login, ranges_at_once(&task.spec))
-            .await?;
+    // from here on: what is asked of the stores before ends with the process
+    let stop = listen(&task)?;
+    let told = (published.as_ref(), &points as crate::bounds::Pause<'_>);
+    let holder = crate::bounds::open_until(&login, &task.spec, &order, told, stop.stopped());
+    let holder = Box::pin(holder).await?;
+    let (asked, budget) = (readers_asked(&task.spec), memory(&local.process));
+    let readers = parallelism(&holder.plan, asked, budget);
+    let holder = tokio::select! {
+        holder = holder.align(&login, readers.readers) => holder?,
+        () = stop.stopped() => return Err(stop.failure()),
+    };
+    let plan = holder.plan.clone();
+    holder.release().await;
     if json {
-        show_json(&holder.plan)?;
+        show_json(&plan, &readers)?;
     } else {
-        shown::lines(&holder.plan)?.iter().try_for_each(|line| print(line))?;
+        shown::lines(&plan)?.iter().try_for_each(|line| print(line))?;
+        let Parallelism { readers, reason } = readers;
+        print(&format!("readers    {readers} partitions at a time in one process: {reason}"))?;
     }
-    Ok(format!("planned {} ranges", holder.plan.ranges.len()))
+    Ok(format!("planned {} ranges", plan.ranges.len()))
 }
 
 /// The whole plan, and the statement of its first range, as JSON.
-fn show_json(plan: &Plan) -> Result<(), Failure> {
+fn show_json(plan: &Plan, readers: &Parallelism) -> Result<(), Failure> {
     let unreadable = |_| Failure::permanent(Reason::Internal, "the plan is no JSON", "report this");
     let mut said = serde_json::to_value(plan).map_err(unreadable)?;
     if let Some(range) = plan.ranges.first() {
         said["statement"] = read_statement(plan, range)?.into();
     }
+    said["readers"] = json!({ "inOneProcess": readers.readers, "reason": readers.reason });
     print(&serde_json::to_string_pretty(&said).map_err(unreadable)?)
 }

@@ -8,7 +8,7 @@ use futures::stream::{self, StreamExt};
 use tokio::sync::watch as signal;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
-use worker_core::batches::MemoryBudget;
+use worker_core::batches::{Asked, MemoryBudget, Parallelism, Width};
 use worker_core::commits::{Held, Reply};
 use worker_core::error::Failure;
 use worker_core::manifests::to_body;
@@ -43,6 +43,9 @@ pub struct RangeReader {
     pub budget: MemoryBudget,
     /// Becomes true when reading must end.
     pub stop: signal::Receiver<bool>,
+    /// Told at once when a partition fails, before its own session and uploads are cleaned up; none where
+    /// the process reads one partition.
+    pub others: Option<Arc<signal::Sender<bool>>>,
     /// Pause points for tests.
     pub pause: Pause,
 }
@@ -74,6 +77,20 @@ impl RangeReader {
         }
     }
 
+    /// A session, unless reading has to end meanwhile.
+    async fn reader_unless_stopped(&self, index: u32) -> Result<Reader, Failure> {
+        let mut stop = self.stop.clone();
+        let stopped = async {
+            if stop.wait_for(|stop| *stop).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            reader = Box::pin(self.reader(index)) => reader,
+            () = stopped => Err(Failure::stopped()),
+        }
+    }
+
     async fn read_range(&self, index: u32) -> Result<TaskRecord, Failure> {
         let (run, prefix) = (self.plan.run, &self.control.prefix);
         let key = prefix.record(run, index);
@@ -81,7 +98,7 @@ impl RangeReader {
             return Ok(record);
         }
         let token = Uuid::new_v4().simple().to_string();
-        let mut reader = self.reader(index).await?;
+        let mut reader = self.reader_unless_stopped(index).await?;
         let (backend, progress) = (reader.backend().await?, Progress::default());
         self.pause.at("range-start").await;
         let extract = Extract {
@@ -89,18 +106,23 @@ impl RangeReader {
             plan_hash: &self.plan_hash,
             index,
             reader: &mut reader,
+            backend: &backend,
+            login: &self.login,
             s3: &self.s3,
             prefix,
             token: &token,
             budget: self.budget,
             stop: self.stop.clone(),
+            others: self.others.as_deref(),
             progress: &progress,
         };
-        let lost = watch::lost(&self.login, backend, &progress);
-        let record = extract_range(extract, lost).await?;
-        if let (Some(aligned), Reader::Mysql(session)) = (&self.aligned, reader) {
-            aligned.give_back(session);
+        let lost = watch::lost(&self.login, backend.clone(), &progress);
+        let read = Box::pin(extract_range(extract, lost)).await;
+        match (&self.aligned, reader) {
+            (Some(aligned), Reader::Mysql(session)) if read.is_ok() => aligned.give_back(session),
+            (_, reader) => reader.close().await,
         }
+        let record = read?;
         self.pause.at("before-record").await;
         let put = self.control.put(&key, &to_body(&record), &Only::IfAbsent).await;
         match put {
@@ -156,39 +178,48 @@ impl Extraction {
         }
     }
 
-    /// Stops reading and waits until nothing is read and nothing uploaded any more.
-    pub async fn stop(mut self) {
+    /// Stops reading and waits until nothing is read and nothing uploaded any more. A wait that is given
+    /// up can be begun again.
+    pub async fn stop(&mut self) {
         let _ = self.stop.send(true);
-        if let Some(reading) = self.reading.take() {
+        if let Some(reading) = &mut self.reading {
             let _ = reading.await;
         }
+        self.reading = None;
     }
 }
 
-/// Ranges that one process reads at a time, where the manifest does not say.
-const RANGES_AT_ONCE: usize = 4;
+/// Partitions that one process reads at a time, where the manifest does not say.
+const READERS: usize = 4;
 
-/// Ranges that one process reads at a time.
-pub fn ranges_at_once(spec: &ExtractJobSpec) -> usize {
+/// Partitions that one process is to read at a time.
+pub fn readers_asked(spec: &ExtractJobSpec) -> Asked {
     let asked = spec.worker.as_ref().and_then(|worker| worker.parallelism);
-    asked.and_then(|asked| usize::try_from(asked).ok()).unwrap_or(RANGES_AT_ONCE)
+    let asked = asked.and_then(|asked| usize::try_from(asked).ok());
+    Asked { readers: asked.unwrap_or(READERS), by_manifest: asked.is_some() }
 }
 
-/// Begins to read all ranges of a plan here, `parallel` at a time, which share the budget.
+/// Partitions of a plan that one process reads at a time, within its memory.
+pub fn parallelism(plan: &Plan, asked: Asked, budget: MemoryBudget) -> Parallelism {
+    budget.parallelism(asked, plan.ranges.len(), Width::of(plan))
+}
+
+/// Begins to read all ranges of a plan here, so many at a time, which share the budget.
 ///
 /// # Errors
 /// `InvalidSpec` for a bad uri.
 pub fn here(
     world: &World,
     held: &Held,
-    (parallel, budget): (usize, MemoryBudget),
+    (parallelism, budget): (Parallelism, MemoryBudget),
     aligned: Option<Aligned>,
 ) -> Result<Extraction, Failure> {
     let Some(login) = world.login.clone() else { return Err(Failure::stopped()) };
-    // ranges that there are not need no memory
-    let parallel = parallel.min(held.plan.ranges.len()).max(1);
-    let parallel = aligned.as_ref().map_or(parallel, |aligned| aligned.count);
+    let parallel = aligned.as_ref().map_or(parallelism.readers, |aligned| aligned.count);
+    let (partitions, reason) = (held.plan.ranges.len(), parallelism.reason);
+    tracing::info!(partitions, readers = parallel, reason, "read partitions in this process");
     let (stop, receiver) = signal::channel(false);
+    let stop = Arc::new(stop);
     let reader = RangeReader {
         plan: Arc::new(held.plan.clone()),
         plan_hash: held.plan_hash.clone(),
@@ -198,10 +229,10 @@ pub fn here(
         control: Control::new(world.stores.s3.clone(), &held.run.uri)?,
         budget: budget.shared(parallel),
         stop: receiver,
+        others: Some(Arc::clone(&stop)),
         pause: world.pause.clone(),
     };
     let count = u32::try_from(held.plan.ranges.len()).unwrap_or(u32::MAX);
-    let stop = Arc::new(stop);
     let reading = all(reader, count, parallel, Arc::clone(&stop));
     Ok(Extraction { reading: Some(tokio::spawn(reading)), stop })
 }
@@ -229,10 +260,16 @@ async fn all(
         match read {
             Ok(record) => records.push(record),
             Err(failure) => {
-                first.get_or_insert(failure);
+                // what stopped the others says more than that they were stopped
+                if first.as_ref().is_none_or(|first: &Failure| first.exit == Exit::Stopped) {
+                    first = Some(failure);
+                }
                 let _ = stop.send(true);
             }
         }
+    }
+    if let Some(aligned) = &reader.aligned {
+        aligned.close().await;
     }
     first.map_or(Ok(records), Err)
 }

@@ -10,7 +10,7 @@ use aws_sdk_s3::Client;
 use crds::Reason;
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinHandle};
-use worker_core::batches::{MemoryBudget, MemorySplit};
+use worker_core::batches::{MemoryBudget, MemorySplit, Width};
 use worker_core::columns::{DecodeError, Decoder, fingerprint};
 use worker_core::error::Failure;
 use worker_core::files::fitting;
@@ -22,7 +22,8 @@ use worker_core::rows::read_statement;
 use crate::files::{EncodeError, FileWriter, Piece};
 use crate::objects::Uploads;
 use crate::rows::{self, Chunk, Reader};
-use crate::watch::Progress;
+use crate::sessions::Login;
+use crate::watch::{Backend, Progress};
 
 /// Parts waiting between encoder and uploads.
 const PARTS_WAITING: usize = 1;
@@ -38,6 +39,10 @@ pub struct Extract<'a> {
     pub index: u32,
     /// The session that reads.
     pub reader: &'a mut Reader,
+    /// The server's name for it.
+    pub backend: &'a Backend,
+    /// How it logged in.
+    pub login: &'a Login,
     /// Where the files go.
     pub s3: &'a Client,
     /// Under which prefix.
@@ -48,6 +53,8 @@ pub struct Extract<'a> {
     pub budget: MemoryBudget,
     /// Becomes true when a signal came.
     pub stop: watch::Receiver<bool>,
+    /// Stops the partitions that are read beside this one.
+    pub others: Option<&'a watch::Sender<bool>>,
     /// How far the session is.
     pub progress: &'a Progress,
 }
@@ -73,7 +80,7 @@ struct Encoded {
 /// Takes one range from the table to parts on S3, and says what lies there.
 ///
 /// *Guarantees*: on success every file's parts are stored and nothing is completed. On failure, and
-/// when stopped, the uploads begun here have been aborted. It must not be dropped instead of being
+/// when stopped, the uploads begun here have been aborted, and the statement was cancelled. It must not be dropped instead of being
 /// stopped: open uploads would stay until settle.
 ///
 /// *Memory*: the budget's split, whatever the size of the table.
@@ -83,22 +90,16 @@ struct Encoded {
 /// # Errors
 /// The reason of the stage that failed first in the line's own order: storage, database, decoding.
 pub async fn extract_range(
-    extract: Extract<'_>,
+    mut extract: Extract<'_>,
     lost: impl Future<Output = Failure>,
 ) -> Result<TaskRecord, Failure> {
     let plan = extract.plan;
-    let columns = plan.columns.len() + plan.shape.columns.names().count();
-    let split = if plan.shape.partition_by.is_empty() {
-        extract.budget.split(columns)
-    } else {
-        extract.budget.split_for_folders(columns)
-    };
-    let split = fitting(split, &plan.shape);
+    let split = fitting(extract.budget.split_of(Width::of(plan)), &plan.shape);
     let Extract { s3, prefix, token, .. } = extract;
     let mut uploads = Uploads::new(s3, &prefix.bucket, token, &split);
     let mut stop = extract.stop.clone();
     let outcome = {
-        let line = Box::pin(run(extract, split, &mut uploads));
+        let line = Box::pin(run(&mut extract, split, &mut uploads));
         tokio::select! {
             outcome = line => outcome,
             () = stopped(&mut stop) => Err(Failure::stopped()),
@@ -106,7 +107,11 @@ pub async fn extract_range(
         }
     };
     if outcome.is_err() {
-        uploads.abort().await;
+        if let Some(others) = extract.others {
+            others.send_replace(true);
+        }
+        // side by side: a store that does not answer must not let the statement run on
+        tokio::join!(uploads.abort(), extract.reader.interrupt(extract.login, extract.backend));
     }
     outcome
 }
@@ -119,11 +124,12 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 async fn run(
-    extract: Extract<'_>,
+    extract: &mut Extract<'_>,
     split: MemorySplit,
     uploads: &mut Uploads,
 ) -> Result<TaskRecord, Failure> {
-    let Extract { plan, index, reader, prefix, token, .. } = extract;
+    let Extract { plan, index, prefix, token, .. } = *extract;
+    let reader = &mut *extract.reader;
     let range = usize::try_from(index).ok().and_then(|index| plan.ranges.get(index));
     let range = range.ok_or_else(|| internal("the plan has no such range"))?;
     let statement = read_statement(plan, range)?;

@@ -10,6 +10,8 @@ pub mod dry_run;
 pub mod credentials;
 pub mod sessions;
 pub mod watch;
+mod second;
+mod ending;
 pub mod database;
 pub mod postgres;
 pub mod mysql;

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use crds::source::Engine;
+use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use worker_core::error::Failure;
@@ -11,8 +12,8 @@ use worker_core::filtering::mysql_statement;
 use worker_core::plan::Plan;
 
 use crate::sessions::Login;
-use crate::watch::{self, Backend, Progress};
-use crate::{mysql, postgres};
+use crate::watch::{self, Backend, GOODBYE_TIMEOUT, Progress};
+use crate::{ending, mysql, postgres};
 
 /// Rows travel in chunks of this size, so that threads wake seldom.
 pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
@@ -82,6 +83,30 @@ impl Reader {
         match self {
             Self::Postgres(connection) => watch::postgres_backend(connection).await,
             Self::Mysql(connection) => Ok(connection.backend()),
+        }
+    }
+
+    /// Ends the session once its partition is read.
+    pub(crate) async fn close(self) {
+        match self {
+            // its transaction ended with the last row; one that is still open is rolled back
+            Self::Postgres(connection) => {
+                let _ = tokio::time::timeout(GOODBYE_TIMEOUT, connection.close()).await;
+            }
+            Self::Mysql(connection) => connection.close().await,
+        }
+    }
+
+    /// After a read that broke off, or was given up: ends what the server still does for it.
+    pub(crate) async fn interrupt(&mut self, login: &Login, backend: &Backend) {
+        match self {
+            Self::Postgres(connection) => ending::interrupt(connection, login, backend).await,
+            Self::Mysql(connection) if connection.is_idle() => {}
+            Self::Mysql(_) => {
+                if let Some(second) = ending::cancel(login, backend).await {
+                    second.close().await;
+                }
+            }
         }
     }
 

@@ -22,7 +22,7 @@ use crate::commits::{Readers, Underway, World, drive};
 use crate::control::Control;
 use crate::credentials::login;
 use crate::durations::Durations;
-use crate::extract::{RangeReader, ranges_at_once};
+use crate::extract::{RangeReader, readers_asked};
 use crate::pause::Pause;
 use crate::report;
 use crate::sessions::Login;
@@ -92,7 +92,11 @@ fn letter(text: &str) -> Result<Task, Failure> {
     serde_json::from_str(text).map_err(|_| unreadable("the task"))
 }
 
-fn listen(task: &Task) -> Result<Stop, Failure> {
+/// Listens for what asks the process to stop.
+///
+/// # Errors
+/// `Internal` where the handlers cannot be installed.
+pub(crate) fn listen(task: &Task) -> Result<Stop, Failure> {
     let seconds = task.spec.active_deadline_seconds.unwrap_or(DEADLINE_SECONDS);
     let deadline = Duration::from_secs(u64::try_from(seconds).unwrap_or_default());
     Stop::listen(deadline).map_err(|_| {
@@ -190,6 +194,7 @@ async fn extract(pod: &ExtractPod, durations: Durations) -> Result<String, Failu
         control,
         budget: budget_from_cgroup(),
         stop: listen(&task)?.receiver(),
+        others: None,
         pause: Pause::parse(pod.pod.pause.as_deref(), task.attempt),
     };
     let record = Box::pin(reader.read(pod.index)).await?;
@@ -328,6 +333,11 @@ async fn local_run(local: &Local, durations: Durations) -> Result<String, Failur
     here(task, stores, login, &local.process, durations).await
 }
 
+/// The memory of a process without a cluster.
+pub(crate) fn memory(process: &Process) -> MemoryBudget {
+    process.memory_bytes.map_or_else(budget_from_cgroup, |bytes| MemoryBudget::new(Some(bytes)))
+}
+
 /// Runs a task in this process.
 ///
 /// # Errors
@@ -339,13 +349,11 @@ pub async fn here(
     process: &Process,
     durations: Durations,
 ) -> Result<String, Failure> {
-    let budget = process
-        .memory_bytes
-        .map_or_else(budget_from_cgroup, |bytes| MemoryBudget::new(Some(bytes)));
+    let budget = memory(process);
     let mut world = World {
         stores,
         login: Some(login),
-        readers: Readers::Here { parallel: ranges_at_once(&task.spec), budget },
+        readers: Readers::Here { asked: readers_asked(&task.spec), budget },
         durations,
         stop: listen(&task)?,
         pause: Pause::parse(process.pause.as_deref(), task.attempt),

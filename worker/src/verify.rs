@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
-use crds::Reason;
 use crds::tracking::{LegacyItem, RunItem, run_key};
+use crds::{Reason, Task};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaDataReader;
@@ -13,13 +13,15 @@ use serde_json::json;
 use worker_core::error::Failure;
 use worker_core::manifests::{Manifest, Pointer};
 use worker_core::plan::{self, Plan};
+use worker_core::rows::mysql_statements::planning_seconds;
 use worker_core::verify::{FileFacts, Found, Recount, RunFacts, verify as check};
 
 use crate::control::Control;
 use crate::database::Database;
 use crate::dry_run::print;
 use crate::durations::Durations;
-use crate::run::{local_stores, local_task, local_world};
+use crate::ending::Session;
+use crate::run::{listen, local_stores, local_task, local_world};
 use crate::sessions::Login;
 use crate::settings::Local;
 use crate::tracking::TrackingTable;
@@ -50,7 +52,7 @@ pub async fn verify(local: &Local, recount: bool, durations: Durations) -> Resul
     let before = jiff::Timestamp::now().as_second() - durations.grace_seconds;
     found.uploading.retain(|run| run.began().is_none_or(|began| began < before));
     if let Some(login) = login {
-        found.recounts = recounts(&control, &login, &found.chain).await?;
+        found.recounts = recounts(&control, &login, &task, &found.chain).await?;
     }
     let findings = check(&found);
     let chain = found.chain.iter().filter_map(|facts| facts.manifest.as_ref());
@@ -106,9 +108,32 @@ async fn look(table: &TrackingTable, control: &Control, key: &str) -> Result<Fou
 async fn recounts(
     control: &Control,
     login: &Login,
+    task: &Task,
     chain: &[RunFacts],
 ) -> Result<Vec<Recount>, Failure> {
+    let (stop, seconds) = (listen(task)?, planning_seconds(task.spec.active_deadline_seconds));
     let mut database = Database::connect(login, "tidemark/verify").await?;
+    let backend = database.backend().await?;
+    let mut session = Session::new(database, login, backend);
+    let counted = tokio::select! {
+        counted = count(control, &mut session.database, seconds, chain) => counted,
+        () = stop.stopped() => Err(stop.failure()),
+    };
+    if counted.is_ok() {
+        session.commit().await;
+    } else {
+        session.interrupt().await;
+    }
+    counted
+}
+
+async fn count(
+    control: &Control,
+    database: &mut Database,
+    seconds: i64,
+    chain: &[RunFacts],
+) -> Result<Vec<Recount>, Failure> {
+    database.limit(seconds).await?;
     database.begin_snapshot().await?;
     let mut recounts = Vec::new();
     for facts in chain {

@@ -6,7 +6,7 @@
 //! firewall or pooler dropped the connection without a word, it would be waited on for ever.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
 use crds::Reason;
@@ -14,19 +14,27 @@ use sqlx::{MySqlConnection, PgConnection, Row as _};
 use worker_core::error::Failure;
 use worker_core::rows::{mysql_statements, statements};
 
+use crate::second::{Reached, reach};
 use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure, unreachable};
-use crate::{mysql, postgres};
 
 /// Answers without sense in a row, after which the session is given up.
 const LOOKS: usize = 2;
 /// How long the question may take.
 const ASK_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// How long a proper goodbye may take.
+pub(crate) const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
+
 /// The server's name for a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Backend {
-    /// A process of Postgres.
-    Postgres(i32),
+    /// A process of one server of Postgres: behind one name there may be replicas.
+    Postgres {
+        /// Its number there, and its start.
+        session: String,
+        /// Address and port of the server, and its start.
+        server: String,
+    },
     /// A connection of one server of MySQL or MariaDB: behind one name there may be several.
     Mysql {
         /// Its number there.
@@ -34,6 +42,15 @@ pub enum Backend {
         /// Host and port as the server itself calls them.
         server: String,
     },
+}
+
+impl Backend {
+    /// The server that the session is one of.
+    pub(crate) fn server(&self) -> &str {
+        match self {
+            Self::Postgres { server, .. } | Self::Mysql { server, .. } => server,
+        }
+    }
 }
 
 /// What a session has asked its server for, and got. Clones count together.
@@ -76,7 +93,7 @@ impl Progress {
 enum Said {
     /// It works for it.
     Works,
-    /// Another server was asked, which cannot know: taken as if it worked.
+    /// Only other servers were reached, which cannot know: taken as if it worked.
     Elsewhere,
     /// It waits for the session's next statement, or for it to take rows: since when.
     Waits(String),
@@ -91,8 +108,8 @@ enum Said {
 /// # Errors
 /// As [`database_failure`].
 pub async fn postgres_backend(connection: &mut PgConnection) -> Result<Backend, Failure> {
-    let pid = sqlx::query_scalar(statements::BACKEND).fetch_one(connection);
-    in_time(pid).await.map(Backend::Postgres)
+    let named = sqlx::query_as(statements::BACKEND).fetch_one(connection);
+    in_time(named).await.map(|(session, server)| Backend::Postgres { session, server })
 }
 
 /// The same of one that is in no transaction.
@@ -101,10 +118,11 @@ pub async fn postgres_backend(connection: &mut PgConnection) -> Result<Backend, 
 /// As [`database_failure`].
 pub async fn postgres_backend_alone(connection: &mut PgConnection) -> Result<Backend, Failure> {
     let asked = async {
-        let rows = postgres::sessions::ask(connection, statements::BACKEND).await?;
-        rows.first().ok_or(sqlx::Error::RowNotFound)?.try_get(0)
+        let rows = crate::postgres::sessions::ask(connection, statements::BACKEND).await?;
+        let row = rows.first().ok_or(sqlx::Error::RowNotFound)?;
+        Ok((row.try_get(0)?, row.try_get(1)?))
     };
-    in_time(asked).await.map(Backend::Postgres)
+    in_time(asked).await.map(|(session, server)| Backend::Postgres { session, server })
 }
 
 /// The server's name for a session of MySQL or MariaDB.
@@ -164,36 +182,19 @@ fn judged(mut bad: Vec<Said>, said: Said) -> Vec<Said> {
 }
 
 async fn ask(login: &Login, backend: &Backend) -> Said {
+    let others = AtomicBool::new(false);
     let look = async {
-        match backend {
-            Backend::Postgres(pid) => ask_postgres(login, *pid).await,
-            Backend::Mysql { number, server } => ask_mysql(login, *number, server).await,
-        }
+        let mut second = match reach(login, backend, &others).await {
+            Reached::Same(second) => second,
+            Reached::Elsewhere => return Said::Elsewhere,
+            Reached::Nothing => return Said::Nothing,
+        };
+        let works = second.works(backend).await;
+        second.close().await;
+        works.map_or(Said::Nothing, said)
     };
-    let answer = tokio::time::timeout(ASK_TIMEOUT, look).await;
-    answer.ok().flatten().unwrap_or(Said::Nothing)
-}
-
-async fn ask_postgres(login: &Login, pid: i32) -> Option<Said> {
-    let mut connection = postgres::sessions::connect(login, "tidemark/watch").await.ok()?;
-    let rows = postgres::sessions::ask(&mut connection, &statements::works(pid)).await.ok()?;
-    let Some(row) = rows.first() else { return Some(Said::Gone) };
-    Some(said(Some((row.try_get(0).ok()?, row.try_get(1).ok()?))))
-}
-
-async fn ask_mysql(login: &Login, number: u64, server: &str) -> Option<Said> {
-    let mut connection = mysql::sessions::connect(login).await.ok()?;
-    let Backend::Mysql { server: asked, .. } = mysql_backend(&mut connection).await.ok()? else {
-        return None;
-    };
-    if asked != server {
-        return Some(Said::Elsewhere);
-    }
-    let asked = sqlx::query_as::<_, (i64, String)>(mysql_statements::WORKS)
-        .bind(number)
-        .fetch_optional(&mut connection)
-        .await;
-    asked.ok().map(|row| said(row.map(|(works, since)| (works != 0, since))))
+    let late = |_| if others.load(Ordering::Relaxed) { Said::Elsewhere } else { Said::Nothing };
+    tokio::time::timeout(ASK_TIMEOUT, look).await.unwrap_or_else(late)
 }
 
 fn said(row: Option<(bool, String)>) -> Said {

@@ -1,14 +1,16 @@
 //! In: columns (Arrow builders). Out: when to cut a [`RecordBatch`](arrow_array::RecordBatch).
 //! Bound: [`MemorySplit`], from the container's limit and never from the table. Fails: nothing.
 
+mod parallelism;
+
+pub use self::parallelism::{Asked, Parallelism, Width};
+
 /// Assumed where the container has no limit.
 const LIMIT_BYTES_DEFAULT: u64 = 512 * MIB;
 /// What the process holds before the first row: binary, runtime, TLS, SDK.
 const PROCESS_BYTES: u64 = 32 * MIB;
 /// Share of the rest that is planned for, in percent: the allocator keeps gaps.
 const PLANNED_PERCENT: u64 = 60;
-/// What a range takes however little there is: parts on their way, a row group, and gaps.
-const RANGE_BYTES_MIN: u64 = 32 * MIB;
 /// S3's least size of a part that is not the last.
 const PART_BYTES_MIN: u64 = 5 * MIB;
 /// Larger parts need more memory and are no faster.
@@ -42,6 +44,8 @@ const MIB: u64 = 1 << 20;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct MemoryBudget {
     limit_bytes: u64,
+    /// Whether the container has no limit.
+    assumed: bool,
 }
 
 /// The budget, split among the stages of the line.
@@ -72,13 +76,10 @@ pub struct MemorySplit {
 impl MemoryBudget {
     /// From the container's limit, if it has one.
     pub fn new(limit_bytes: Option<u64>) -> Self {
-        Self { limit_bytes: limit_bytes.unwrap_or(LIMIT_BYTES_DEFAULT) }
-    }
-
-    /// How many ranges can be read at the same time; one at least.
-    pub fn ranges(self) -> usize {
-        let rest = self.limit_bytes.saturating_sub(PROCESS_BYTES);
-        usize::try_from(rest / RANGE_BYTES_MIN).unwrap_or(usize::MAX).max(1)
+        Self {
+            limit_bytes: limit_bytes.unwrap_or(LIMIT_BYTES_DEFAULT),
+            assumed: limit_bytes.is_none(),
+        }
     }
 
     /// The budget of each of `ranges` that are read at the same time.
@@ -86,7 +87,7 @@ impl MemoryBudget {
     pub fn shared(self, ranges: usize) -> Self {
         let ranges = (ranges as u64).max(1);
         let rest = self.limit_bytes.saturating_sub(PROCESS_BYTES) / ranges;
-        Self { limit_bytes: PROCESS_BYTES + rest }
+        Self { limit_bytes: PROCESS_BYTES + rest, ..self }
     }
 
     /// Its split for a table of so many columns.
@@ -191,6 +192,15 @@ fn bytes(quantity: u64) -> usize {
 }
 
 impl MemorySplit {
+    /// What the stages hold at the most, for a table of so many columns.
+    pub fn held_bytes(&self, columns: usize) -> u64 {
+        let contexts = zstd_bytes(self.zstd_level, self.page_bytes as u64);
+        let parts = self.part_bytes * (self.parts_in_flight + 1 + self.open_files);
+        let rows = self.batch_bytes * 2 + self.wire_bytes + self.sorted_bytes * 2;
+        (parts + rows + self.row_group_bytes * self.open_files) as u64
+            + contexts * (columns.max(1) * self.open_files) as u64
+    }
+
     /// Whether the batch being built is to be cut.
     pub fn cuts_batch(&self, rows: usize, bytes_held: usize) -> bool {
         rows > 0 && (rows >= self.batch_rows || bytes_held >= self.batch_bytes)
@@ -207,11 +217,7 @@ mod tests {
     }
 
     fn held(split: MemorySplit, columns: usize) -> u64 {
-        let contexts = zstd_bytes(split.zstd_level, split.page_bytes as u64);
-        let parts = split.part_bytes * (split.parts_in_flight + 1 + split.open_files);
-        let rows = split.batch_bytes * 2 + split.wire_bytes + split.sorted_bytes * 2;
-        (parts + rows + split.row_group_bytes * split.open_files) as u64
-            + contexts * (columns * split.open_files) as u64
+        split.held_bytes(columns)
     }
 
     #[test]

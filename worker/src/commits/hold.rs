@@ -2,13 +2,15 @@
 //! once more before the decision.
 
 use std::collections::BTreeSet;
+use std::pin::pin;
 use std::time::Duration;
 
 use crds::Reason;
 use futures::stream::{self, StreamExt, TryStreamExt};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use worker_core::batches::MemoryBudget;
+use worker_core::batches::{Asked, MemoryBudget};
 use worker_core::commits::{Event, Held};
 use worker_core::error::Failure;
 use worker_core::plan::PlanOrder;
@@ -17,38 +19,49 @@ use worker_core::records::TaskRecord;
 use super::patience::{Backoff, may_pass};
 use super::{Readers, WRITES_AT_ONCE, World, now};
 use crate::batches::budget_from_cgroup;
-use crate::bounds::Holder;
+use crate::bounds::{self, Holder};
 use crate::control::Control;
-use crate::extract::{here, ranges_at_once};
+use crate::extract::{here, parallelism, readers_asked};
 
 /// How long one look for records may take: a renewal may be due meanwhile.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long planning may take to end once it is stopped: its statement is cancelled meanwhile.
+const PLANNING_END_TIMEOUT: Duration = Duration::from_secs(15);
 /// Between looks whether ranges that are read here have ended.
 const HERE_POLL: Duration = Duration::from_millis(20);
+
+/// The database, being asked.
+pub(super) struct Planning {
+    task: JoinHandle<Result<Holder, Failure>>,
+    stop: watch::Sender<bool>,
+}
 
 impl World {
     /// Asks the database; where that takes long, the claim is renewed meanwhile.
     pub(super) async fn plan(&mut self, order: &PlanOrder) -> Result<Event, Failure> {
         let renew = tokio::time::sleep_until(self.renew_at());
-        let mut planning = match self.underway.planning.take() {
+        let planning = match self.underway.planning.take() {
             Some(planning) => planning,
             None => self.begin_planning(order)?,
         };
+        let planning = self.underway.planning.insert(planning);
         let holder = tokio::select! {
-            ended = &mut planning => match ended {
-                Ok(holder) => holder?,
-                Err(_) => {
-                    let message = "planning ended in disorder";
-                    return Err(Failure::transient(Reason::Internal, message, "report this"));
+            ended = &mut planning.task => {
+                self.underway.planning = None;
+                match ended {
+                    Ok(holder) => holder?,
+                    Err(_) => {
+                        let message = "planning ended in disorder";
+                        return Err(Failure::transient(Reason::Internal, message, "report this"));
+                    }
                 }
             },
             () = renew => {
-                self.underway.planning = Some(planning);
                 self.underway.renew_at = None;
                 return Ok(Event::RenewDue(now(), 0));
             }
             () = self.stop.stopped() => {
-                planning.abort();
+                self.stop_planning().await;
                 return Err(self.stop.failure());
             }
         };
@@ -65,19 +78,49 @@ impl World {
         *self.underway.renew_at.get_or_insert_with(|| Instant::now() + self.durations.renew)
     }
 
-    fn begin_planning(
-        &self,
-        order: &PlanOrder,
-    ) -> Result<JoinHandle<Result<Holder, Failure>>, Failure> {
+    fn begin_planning(&self, order: &PlanOrder) -> Result<Planning, Failure> {
         let Some(login) = self.login.clone() else { return Err(Failure::stopped()) };
         let (spec, order) = (self.task.spec.clone(), order.clone());
         let control = self.control(&spec.output.uri)?;
-        let (pause, (parallel, _)) = (self.pause.points(), self.capacity());
-        Ok(tokio::spawn(async move {
-            let published = control.published().await?;
-            let planning = crate::bounds::open(&login, &spec, &order, published.as_ref(), &pause);
-            Box::pin(planning).await?.align(&login, parallel).await
-        }))
+        let (pause, (asked, budget)) = (self.pause.points(), self.capacity());
+        let (stop, mut stopped) = watch::channel(false);
+        let task = tokio::spawn(async move {
+            let stopped = async {
+                if stopped.wait_for(|stopped| *stopped).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            let mut stopped = pin!(stopped);
+            let published = tokio::select! {
+                published = control.published() => published?,
+                () = &mut stopped => return Err(Failure::stopped()),
+            };
+            let told = (published.as_ref(), &pause as bounds::Pause<'_>);
+            let holder = bounds::open_until(&login, &spec, &order, told, stopped);
+            let holder = Box::pin(holder).await?;
+            let readers = parallelism(&holder.plan, asked, budget).readers;
+            holder.align(&login, readers).await
+        });
+        Ok(Planning { task, stop })
+    }
+
+    /// Ends what is being asked of the database, on the server too.
+    pub(super) async fn stop_planning(&mut self) {
+        let Some(planning) = &mut self.underway.planning else { return };
+        let _ = planning.stop.send(true);
+        match tokio::time::timeout(PLANNING_END_TIMEOUT, &mut planning.task).await {
+            Ok(Ok(Ok(holder))) => holder.release().await,
+            Ok(_) => {}
+            Err(_) => planning.task.abort(),
+        }
+        self.underway.planning = None;
+    }
+
+    /// Nothing is read under the snapshot any more: its session ends, whatever is left to do.
+    pub(super) async fn release_snapshot(&mut self) {
+        if let Some(holder) = self.underway.holder.take() {
+            holder.release().await;
+        }
     }
 
     /// Ready, until all records are there: read here, or waited for.
@@ -87,7 +130,9 @@ impl World {
         let mine = held.plan.pods() <= 1 || self.readers != Readers::Pods;
         if mine && self.underway.extraction.is_none() {
             let aligned = self.underway.holder.as_mut().and_then(|holder| holder.aligned.take());
-            self.underway.extraction = Some(here(self, held, self.capacity(), aligned)?);
+            let (asked, budget) = self.capacity();
+            let readers = (parallelism(&held.plan, asked, budget), budget);
+            self.underway.extraction = Some(here(self, held, readers, aligned)?);
         }
         let pause = self.durations.requests.pause;
         let mut beat = Instant::now() + self.durations.heartbeat;
@@ -119,14 +164,11 @@ impl World {
         }
     }
 
-    /// How many ranges can be read here at a time, and the memory for all of them.
-    fn capacity(&self) -> (usize, MemoryBudget) {
+    /// How many partitions are to be read here at a time, and the memory for all of them.
+    fn capacity(&self) -> (Asked, MemoryBudget) {
         match self.readers {
-            Readers::Here { parallel, budget } => (parallel, budget),
-            Readers::Pods => {
-                let budget = budget_from_cgroup();
-                (ranges_at_once(&self.task.spec).min(budget.ranges()), budget)
-            }
+            Readers::Here { asked, budget } => (asked, budget),
+            Readers::Pods => (readers_asked(&self.task.spec), budget_from_cgroup()),
         }
     }
 
@@ -160,16 +202,17 @@ impl World {
         }
     }
 
-    /// Every part as recorded, and then one more query on the very session that exported the
-    /// snapshot: it lived until after the last record.
+    /// One more query on the very session that exported the snapshot: it lived until after the last record,
+    /// and may end. Then every part as recorded, which an outage of the store may draw out.
     pub(super) async fn assure(&mut self, records: &[TaskRecord]) -> Result<Event, Failure> {
+        self.still_there().await?;
+        self.release_snapshot().await;
         let control: Control = self.control(&self.task.spec.output.uri)?;
         stream::iter(records.iter().flat_map(|record| &record.files))
             .map(|file| control.assure(file))
             .buffer_unordered(WRITES_AT_ONCE)
             .try_collect::<Vec<()>>()
             .await?;
-        self.still_there().await?;
         Ok(Event::Assured(now()))
     }
 }

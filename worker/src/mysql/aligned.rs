@@ -43,6 +43,15 @@ impl Aligned {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).pop()
     }
 
+    /// Ends those that read nothing now, properly.
+    pub async fn close(&self) {
+        let sessions = {
+            let mut sessions = self.sessions.lock().unwrap_or_else(PoisonError::into_inner);
+            std::mem::take(&mut *sessions)
+        };
+        futures::future::join_all(sessions.into_iter().map(Connection::close)).await;
+    }
+
     /// The session has read a range to its end.
     pub fn give_back(&self, session: Connection) {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).push(session);
@@ -121,8 +130,18 @@ pub(crate) async fn align(
         .try_collect()
         .await?;
     let beginning = tokio::task::spawn_blocking(move || {
-        let point = together(&mut sessions, &first)?;
-        Ok((sessions, point))
+        match together(&mut sessions, &first) {
+            Ok(point) => Ok((sessions, point)),
+            Err(failure) => {
+                // where the server answers, each of them stands between two statements
+                if failure.report.reason == Reason::SnapshotUnavailable {
+                    for session in sessions.iter_mut().filter_map(|it| it.session().ok()) {
+                        let _ = session.quit();
+                    }
+                }
+                Err(failure)
+            }
+        }
     });
     let (sessions, point) = beginning.await.map_err(|_| broke_off())??;
     Ok((Aligned { sessions: Arc::new(Mutex::new(sessions)), count }, point))

@@ -21,7 +21,7 @@ use super::rows::texts;
 use super::sessions::{Answer, PIN, clock_is_fixed, server_failure};
 use super::tls::{Secured, secure};
 use crate::sessions::{CONNECT_TIMEOUT, Login, tls_failure, unreachable};
-use crate::watch::Backend;
+use crate::watch::{Backend, GOODBYE_TIMEOUT};
 
 /// First byte of an answer that all is well.
 const OK: u8 = 0;
@@ -33,6 +33,8 @@ const SWITCH: u8 = 0xFE;
 const ERROR: u8 = 0xFF;
 /// Command: a statement as text.
 pub(super) const QUERY: u8 = 3;
+/// Command: the client leaves.
+const QUIT: u8 = 1;
 /// `utf8mb4_general_ci`, until the session is pinned.
 const CHARSET: u8 = 45;
 /// Where a client's answer to the greeting has the number of its collation.
@@ -277,6 +279,17 @@ impl Session {
             Some(&OK) => Ok(()),
             _ => Err(not_understood("the database's answer")),
         }
+    }
+
+    /// Ends the transaction, if there is one, and says goodbye.
+    pub(super) fn quit(&mut self) -> Result<(), Failure> {
+        let socket = self.socket();
+        let timed = socket
+            .set_read_timeout(Some(GOODBYE_TIMEOUT))
+            .and_then(|()| socket.set_write_timeout(Some(GOODBYE_TIMEOUT)));
+        timed.map_err(|error| broken(&error))?;
+        self.query(statements::COMMIT)?;
+        self.ask(QUIT, &[])
     }
 
     /// The server's name for this session.

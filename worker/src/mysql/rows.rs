@@ -17,7 +17,7 @@ use super::login::{self, QUERY, Session, broken};
 use super::sessions::{Answer, server_failure};
 use crate::rows::{CHUNK_BYTES, ChunkSender, Read};
 use crate::sessions::{Login, unreachable};
-use crate::watch::{Backend, Progress};
+use crate::watch::{Backend, GOODBYE_TIMEOUT, Progress};
 
 /// Command: prepare a statement.
 const PREPARE: u8 = 0x16;
@@ -82,14 +82,25 @@ impl Connection {
     /// The server that the session is one of, as it calls itself.
     pub(super) fn server(&self) -> &str {
         match &self.backend {
-            Backend::Mysql { server, .. } => server,
-            Backend::Postgres(_) => "",
+            Backend::Mysql { server, .. } | Backend::Postgres { server, .. } => server,
         }
     }
 
     /// The session, between two ranges.
     pub(super) fn session(&mut self) -> Result<&mut Session, Failure> {
         self.session.as_mut().ok_or_else(broke_off)
+    }
+
+    /// Whether it stands between two partitions, so that nothing is being done for it.
+    pub(crate) const fn is_idle(&self) -> bool {
+        self.session.is_some()
+    }
+
+    /// Ends its transaction, if it has one, and says goodbye.
+    pub(crate) async fn close(self) {
+        let Some(mut session) = self.session else { return };
+        let closing = tokio::task::spawn_blocking(move || session.quit());
+        let _ = tokio::time::timeout(GOODBYE_TIMEOUT * 2, closing).await;
     }
 
     /// Runs the statement and sends what comes.

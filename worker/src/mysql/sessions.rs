@@ -47,6 +47,21 @@ async fn log_in(login: &Login) -> Result<MySqlConnection, Failure> {
     Ok(connection)
 }
 
+async fn version(connection: &mut MySqlConnection) -> Result<String, Failure> {
+    let asked = sqlx::query_scalar(statements::VERSION).fetch_one(connection).await;
+    asked.map_err(|error| database_failure("ask for the version", &error))
+}
+
+/// Limits how long each statement of a session that plans may take.
+///
+/// # Errors
+/// As [`database_failure`].
+pub(crate) async fn limit(connection: &mut MySqlConnection, seconds: i64) -> Result<(), Failure> {
+    let limit = made(statements::limit_planning(&version(connection).await?, seconds));
+    let set = sqlx::raw_sql(limit).execute(connection).await;
+    set.map(|_| ()).map_err(|error| database_failure("pin the session", &error))
+}
+
 /// Pins what the session has inherited.
 async fn pin(connection: &mut MySqlConnection) -> Result<(), Failure> {
     say(connection, settings::first()).await?;

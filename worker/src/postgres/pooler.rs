@@ -18,6 +18,7 @@ use worker_core::rows::statements;
 
 use crate::postgres::sessions::{ask, connect};
 use crate::sessions::{Login, database_failure};
+use crate::watch::GOODBYE_TIMEOUT;
 
 /// How often both sessions are asked: by then a pooler that mixes them has done so, whatever else
 /// goes through it.
@@ -33,14 +34,23 @@ pub(crate) async fn check(
 ) -> Result<(), Failure> {
     let mine = turn(connection).await?;
     let mut other = connect(login, application_name).await?;
-    let its = turn(&mut other).await?;
+    let compared = compare(&mine, connection, &mut other).await;
+    // the server ends it anyway
+    let _ = tokio::time::timeout(GOODBYE_TIMEOUT, other.close()).await;
+    compared
+}
+
+async fn compare(
+    mine: &str,
+    connection: &mut PgConnection,
+    other: &mut PgConnection,
+) -> Result<(), Failure> {
+    let its = turn(other).await?;
     for _ in 0..LOOKS {
-        if mine == its || turn(connection).await? != mine || turn(&mut other).await? != its {
+        if mine == its || turn(connection).await? != mine || turn(other).await? != its {
             return Err(mixes());
         }
     }
-    // the server ends it anyway
-    let _ = tokio::time::timeout(TURN_TIMEOUT, other.close()).await;
     Ok(())
 }
 

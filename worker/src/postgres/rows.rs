@@ -13,7 +13,7 @@ use crate::postgres::catalog::look_up;
 use crate::postgres::sessions::{begin as begin_now, commit, take_snapshot};
 use crate::rows::{CHUNK_BYTES, ChunkSender, Read};
 use crate::sessions::database_failure;
-use crate::watch::Progress;
+use crate::watch::{GOODBYE_TIMEOUT, Progress};
 
 /// Runs the COPY statement and sends what comes.
 ///
@@ -60,6 +60,8 @@ pub(crate) async fn read(
             "the next attempt reads all of them",
         ));
     }
+    // everything is read: what follows, uploads too, needs no snapshot
+    let _ = tokio::time::timeout(GOODBYE_TIMEOUT, commit(connection)).await;
     Ok(chunks.send(filling).await)
 }
 

@@ -85,7 +85,8 @@ pub(crate) async fn keep_order(connection: &mut PgConnection) -> Result<(), Fail
 /// # Errors
 /// As [`database_failure`].
 pub(crate) async fn begin(connection: &mut PgConnection) -> Result<(), Failure> {
-    pinned(connection, statements::BEGIN).await
+    pinned(connection, statements::BEGIN).await?;
+    check_client(connection).await
 }
 
 /// Begins a pinned transaction that sees one snapshot, from its first query on.
@@ -93,7 +94,8 @@ pub(crate) async fn begin(connection: &mut PgConnection) -> Result<(), Failure> 
 /// # Errors
 /// As [`database_failure`].
 pub(crate) async fn begin_snapshot(connection: &mut PgConnection) -> Result<(), Failure> {
-    first(connection, statements::BEGIN_SNAPSHOT).await
+    first(connection, statements::BEGIN_SNAPSHOT).await?;
+    check_client(connection).await
 }
 
 /// Begins a pinned transaction that sees the snapshot `id` of another session.
@@ -109,8 +111,9 @@ pub(crate) async fn import(connection: &mut PgConnection, id: &str) -> Result<()
         )
     })?;
     first(connection, statements::BEGIN_SNAPSHOT).await?;
-    let imported = sqlx::raw_sql(made(statement)).execute(connection).await;
-    imported.map(|_| ()).map_err(|error| import_failure(&error))
+    let imported = sqlx::raw_sql(made(statement)).execute(&mut *connection).await;
+    imported.map_err(|error| import_failure(&error))?;
+    check_client(connection).await
 }
 
 /// Begins a transaction by one message that pins it too: between two of them the server may end the
@@ -144,6 +147,20 @@ pub(crate) async fn ask(
 /// `server_version_num`; 0 where the server does not say.
 fn version(connection: &PgConnection) -> u32 {
     connection.server_version_num().unwrap_or_default()
+}
+
+/// Lets the server end the transaction's statements soon after this process is gone, where it can.
+async fn check_client(connection: &mut PgConnection) -> Result<(), Failure> {
+    if connection.server_version_num().is_none_or(|it| it < statements::CHECKS_CLIENT_FROM) {
+        return Ok(());
+    }
+    match sqlx::raw_sql(statements::CHECK_CLIENT).execute(&mut *connection).await {
+        // the platform cannot tell, or the setting is not for this user
+        Err(sqlx::Error::Database(_)) => {
+            run(connection, "pin the session", statements::UNCHECKED_CLIENT).await
+        }
+        done => done.map(|_| ()).map_err(|error| database_failure("pin the session", &error)),
+    }
 }
 
 /// Ends a transaction.

@@ -25,7 +25,7 @@ pub enum Act {
     Plan(PlanOrder),
     /// Be Ready, have all ranges read: [`Event::Recorded`], or meanwhile [`Event::RenewDue`].
     Extract(Box<Held>),
-    /// Ask for every upload's parts, then the snapshot's session: [`Event::Assured`].
+    /// Ask the snapshot's session, which may end then, and for every upload's parts: [`Event::Assured`].
     Assure(Vec<TaskRecord>),
     /// Read a chain, oldest run first: [`Event::Chain`].
     ReadChain {

@@ -78,6 +78,22 @@ impl Carrier {
         holder && !before
     }
 
+    /// Whether partitions may still be read under the snapshot: from planning until the last record is
+    /// verified. As soon as that is over, in success or failure, the session that exported it can end.
+    pub const fn needs_snapshot(&self) -> bool {
+        matches!(
+            self.phase,
+            Phase::Planning(_)
+                | Phase::RenewingClaim(..)
+                | Phase::PuttingPlan(_)
+                | Phase::Pinning(..)
+                | Phase::Running(_)
+                | Phase::Renewing(..)
+                | Phase::Assuring(..)
+                | Phase::Look(Why::RenewedClaim(_) | Why::Pinned(_) | Why::Renewed(_))
+        )
+    }
+
     fn task(&self) -> &Task {
         self.role.task()
     }

@@ -124,7 +124,7 @@ pub enum Phase {
     Running(Box<Held>),
     /// RENEW is being written.
     Renewing(Box<Held>, Box<RunItem>),
-    /// Uploads and the snapshot's session are asked once more.
+    /// The snapshot's session is asked once more, for the last time, and the uploads.
     Assuring(Box<Held>, Vec<TaskRecord>),
     /// The chain that is to be replaced is read.
     Chaining(Box<Held>, Vec<TaskRecord>),

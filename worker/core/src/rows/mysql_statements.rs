@@ -1,6 +1,27 @@
 //! Statement texts for MySQL and MariaDB without a dynamic part. What varies is bound as a
 //! parameter.
 
+/// Seconds that a planning statement may take, where the manifest does not say how long a run may.
+const PLANNING_SECONDS: i64 = 3600;
+/// Seconds that a planning statement (a sample, extremes, a count, an estimate) may take: half of
+/// `activeDeadlineSeconds`, or an hour. The server ends it then, also for a worker that was killed.
+pub fn planning_seconds(active_deadline_seconds: Option<i64>) -> i64 {
+    active_deadline_seconds.map_or(PLANNING_SECONDS, |seconds| (seconds / 2).max(1))
+}
+/// Sets that limit in a session, by the server's version: MariaDB's word is in seconds and for every
+/// statement, MySQL's in milliseconds and for `SELECT`.
+pub fn limit_planning(version: &str, seconds: i64) -> String {
+    if is_mariadb(version) {
+        format!("SET SESSION max_statement_time = {seconds}")
+    } else {
+        let milliseconds = seconds.saturating_mul(1000).min(i64::from(u32::MAX));
+        format!("SET SESSION max_execution_time = {milliseconds}")
+    }
+}
+/// Ends the statement of session `number`, which must be the user's own.
+pub fn kill_query(number: u64) -> String {
+    format!("KILL QUERY {number}")
+}
 /// Which server it is.
 pub const VERSION: &str = "SELECT CONVERT(VERSION() USING utf8mb4)";
 /// The session's number, and the server that it is one of.

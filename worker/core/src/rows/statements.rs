@@ -57,21 +57,69 @@ pub const EXPORT_SNAPSHOT: &str = "SELECT pg_catalog.pg_export_snapshot()";
 /// Anything at all, on the session that holds the snapshot.
 pub const STILL_THERE: &str = "SELECT 1";
 
-/// The server's process of this session.
-pub const BACKEND: &str = "SELECT pg_catalog.pg_backend_pid()";
+/// The first server that has the setting of [`CHECK_CLIENT`], as `server_version_num`.
+pub const CHECKS_CLIENT_FROM: u32 = 140_000;
+
+/// Lets the server look during a statement whether its client is still there, so that the statement of a
+/// killed worker ends. A server on a platform that cannot do that refuses it, so it has a savepoint of
+/// its own: then [`UNCHECKED_CLIENT`] follows. For this transaction; takes no snapshot.
+pub const CHECK_CLIENT: &str = "SAVEPOINT client_check; \
+    SET LOCAL client_connection_check_interval = '3s'; RELEASE SAVEPOINT client_check";
+
+/// Goes on without the setting of [`CHECK_CLIENT`].
+pub const UNCHECKED_CLIENT: &str =
+    "ROLLBACK TO SAVEPOINT client_check; RELEASE SAVEPOINT client_check";
+
+/// Names this session, and the server that it is one of. A process number is used again, so the start
+/// belongs to it. The replicas behind one name share their system identifier; they differ in address,
+/// port or the start of their first process.
+pub const BACKEND: &str = "SELECT pg_catalog.concat(a.pid, ' ', \
+        (pg_catalog.date_part('epoch', a.backend_start) * 1000000)::pg_catalog.int8), \
+    pg_catalog.concat_ws(' ', pg_catalog.host(pg_catalog.inet_server_addr()), \
+        pg_catalog.inet_server_port(), \
+        (pg_catalog.date_part('epoch', pg_catalog.pg_postmaster_start_time()) * 1000000)::pg_catalog.int8) \
+    FROM pg_catalog.pg_stat_activity a WHERE a.pid = pg_catalog.pg_backend_pid()";
+
+/// Whether a row `a` of `pg_stat_activity` is the session that [`BACKEND`] names so: two numbers.
+fn is_session(session: &str) -> String {
+    let name: String =
+        session.chars().filter(|letter| letter.is_ascii_digit() || *letter == ' ').collect();
+    format!(
+        "pg_catalog.concat(a.pid, ' ', \
+            (pg_catalog.date_part('epoch', a.backend_start) * 1000000)::pg_catalog.int8) = '{name}'"
+    )
+}
+
+/// Ends the statement of the session that [`BACKEND`] names so. A user may do so for its own sessions.
+pub fn cancel(session: &str) -> String {
+    format!(
+        "SELECT pg_catalog.pg_cancel_backend(a.pid) FROM pg_catalog.pg_stat_activity a WHERE {}",
+        is_session(session)
+    )
+}
+
+/// Ends the session that [`BACKEND`] names so: one that waits for its client to take rows hears no
+/// [`cancel`].
+pub fn terminate(session: &str) -> String {
+    format!(
+        "SELECT pg_catalog.pg_terminate_backend(a.pid) FROM pg_catalog.pg_stat_activity a WHERE {}",
+        is_session(session)
+    )
+}
 
 /// The server's process of this session, and since when it is: that no other session ever was.
 pub const SESSION: &str = "SELECT pg_catalog.concat(pid, ' ', pg_catalog.date_part('epoch', backend_start)) \
     FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()";
 
-/// Whether the server works for the session of a process, and when that began or ended. It
+/// Whether the server works for the session that [`BACKEND`] names so, and when that began or ended. It
 /// does not where it waits for the client: for a statement, or for it to take what was sent. Who
 /// may not see that is told that it works, also where the session shows nothing (`track_activities`).
-pub fn works(pid: i32) -> String {
+pub fn works(session: &str) -> String {
     format!(
         "SELECT coalesce(state = 'disabled' OR state = 'active' \
             AND wait_event_type IS DISTINCT FROM 'Client', true), coalesce(state_change::text, '') \
-        FROM pg_catalog.pg_stat_activity WHERE pid = {pid}"
+        FROM pg_catalog.pg_stat_activity a WHERE {}",
+        is_session(session)
     )
 }
 

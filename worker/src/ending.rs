@@ -1,0 +1,135 @@
+//! In: a session that is not needed any more. Out: nothing; the session is over. Bound:
+//! [`END_TIMEOUT`] and [`GOODBYE_TIMEOUT`]. Fails: nothing: who ends a session has a result already.
+//!
+//! A session that is only dropped leaves its transaction to the server, which says so in its log, and
+//! leaves its statement running, for hours where it writes nothing. So a session says goodbye, and a
+//! statement that nobody waits for is cancelled over a second session.
+
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+
+use sqlx::{Connection as _, PgConnection};
+use worker_core::error::Failure;
+
+use crate::database::Database;
+use crate::mysql;
+use crate::second::{Reached, Second, reach};
+use crate::sessions::Login;
+use crate::watch::{Backend, GOODBYE_TIMEOUT};
+
+/// How long it may take to find the session's server and to cancel there.
+const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
+/// How soon a session answers for which nothing is being done.
+const IDLE_TIMEOUT: Duration = Duration::from_millis(300);
+/// How long a cancelled statement may take to end.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// A session of planning, or one that keeps a snapshot, with what it takes to end it.
+#[derive(Debug)]
+pub(crate) struct Session {
+    pub(crate) database: Database,
+    login: Login,
+    backend: Backend,
+}
+
+impl Session {
+    /// A session, with the server's name for it.
+    pub(crate) fn new(database: Database, login: &Login, backend: Backend) -> Self {
+        Self { database, login: login.clone(), backend }
+    }
+
+    /// The server's name for it.
+    pub(crate) const fn backend(&self) -> &Backend {
+        &self.backend
+    }
+
+    /// Ends it, and the transaction that it stands in, once what it was for is done.
+    pub(crate) async fn commit(mut self) {
+        let _ = tokio::time::timeout(GOODBYE_TIMEOUT, self.database.commit()).await;
+        self.close().await;
+    }
+
+    /// Says goodbye. A transaction that is still open is rolled back by that, and without a line in the
+    /// server's log.
+    pub(crate) async fn close(self) {
+        let _ = tokio::time::timeout(GOODBYE_TIMEOUT, self.database.close()).await;
+    }
+
+    /// Ends it after a failure, its statement too if there still is one.
+    pub(crate) async fn interrupt(mut self) {
+        interrupt(&mut self.database, &self.login, &self.backend).await;
+        self.close().await;
+    }
+}
+
+impl Database {
+    /// Limits how long each planning statement may take, where the server does not end the statement of
+    /// a client that is gone.
+    pub(crate) async fn limit(&mut self, seconds: i64) -> Result<(), Failure> {
+        match self {
+            // it looks for its client: see `statements::CHECK_CLIENT`
+            Self::Postgres(_) => Ok(()),
+            Self::Mysql(connection) => mysql::sessions::limit(connection, seconds).await,
+        }
+    }
+}
+
+/// A session through the driver.
+pub(crate) trait Driven {
+    /// Reads what is left of the last statement's answer, and throws it away.
+    fn drained(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+impl Driven for PgConnection {
+    async fn drained(&mut self) {
+        // the error that ends a cancelled statement is an answer too, and more follows it
+        while let Err(sqlx::Error::Database(_)) = self.ping().await {}
+    }
+}
+
+impl Driven for Database {
+    async fn drained(&mut self) {
+        match self {
+            Self::Postgres(connection) => connection.drained().await,
+            Self::Mysql(connection) => {
+                while let Err(sqlx::Error::Database(_)) = connection.ping().await {}
+            }
+        }
+    }
+}
+
+/// Ends what the server still does for a session that nobody waits for any more.
+pub(crate) async fn interrupt(connection: &mut impl Driven, login: &Login, backend: &Backend) {
+    if tokio::time::timeout(IDLE_TIMEOUT, connection.drained()).await.is_ok() {
+        return;
+    }
+    let Some(mut second) = cancel(login, backend).await else { return };
+    let drained = tokio::time::timeout(DRAIN_TIMEOUT, connection.drained()).await.is_ok();
+    let rest = async {
+        if !drained {
+            second.terminate(backend).await;
+        }
+        second.close().await;
+    };
+    let _ = tokio::time::timeout(GOODBYE_TIMEOUT, rest).await;
+}
+
+/// Cancels the session's statement; the session that did so.
+pub(crate) async fn cancel(login: &Login, backend: &Backend) -> Option<Second> {
+    let cancelling = async {
+        match reach(login, backend, &AtomicBool::new(false)).await {
+            Reached::Same(mut second) => {
+                second.cancel(backend).await;
+                Some(second)
+            }
+            Reached::Elsewhere | Reached::Nothing => None,
+        }
+    };
+    let second = tokio::time::timeout(CANCEL_TIMEOUT, cancelling).await.ok().flatten();
+    if second.is_none() {
+        tracing::warn!(
+            "a statement could not be cancelled: the server ends it once it finds the client gone"
+        );
+    }
+    second
+}
