@@ -286,7 +286,7 @@ async fn window_after_kill(
     command
         .env("TIDEMARK_TEST_PAUSE", format!("{point}={}", gate.display()))
         .env("TIDEMARK_LEASE_SECONDS", "3")
-            .env("TIDEMARK_RENEW_SECONDS", "1");
+        .env("TIDEMARK_RENEW_SECONDS", "1");
     let mut child = command.stderr(std::process::Stdio::null()).spawn()?;
     wait_until("the pause", Duration::from_mins(1), async || {
         ensure!(gate.exists(), "{point} not reached");

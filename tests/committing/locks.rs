@@ -92,11 +92,7 @@ async fn locking(bench: &mut Bench) -> Result<()> {
     s3.create_bucket().bucket(&bucket).object_lock_enabled_for_bucket(true).send().await?;
     let versions =
         VersioningConfiguration::builder().status(BucketVersioningStatus::Enabled).build();
-    s3.put_bucket_versioning()
-        .bucket(&bucket)
-        .versioning_configuration(versions)
-        .send()
-        .await?;
+    s3.put_bucket_versioning().bucket(&bucket).versioning_configuration(versions).send().await?;
     let retention =
         DefaultRetention::builder().mode(ObjectLockRetentionMode::Compliance).days(1).build();
     let lock = ObjectLockConfiguration::builder()

@@ -56,8 +56,10 @@ impl Accounts {
 
     fn command(&self) -> Result<tokio::process::Command> {
         let mut command = self.source.command("run", &self.job)?;
-        command.env("TIDEMARK_LEASE_SECONDS", "3")
-            .env("TIDEMARK_RENEW_SECONDS", "1").env("TIDEMARK_RETRY_MS", "10");
+        command
+            .env("TIDEMARK_LEASE_SECONDS", "3")
+            .env("TIDEMARK_RENEW_SECONDS", "1")
+            .env("TIDEMARK_RETRY_MS", "10");
         Ok(command)
     }
 

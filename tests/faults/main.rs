@@ -139,7 +139,7 @@ impl Bench {
 fn short(command: &mut tokio::process::Command) {
     command
         .env("TIDEMARK_LEASE_SECONDS", "3")
-            .env("TIDEMARK_RENEW_SECONDS", "1")
+        .env("TIDEMARK_RENEW_SECONDS", "1")
         .env("TIDEMARK_GRACE_SECONDS", "0")
         .env("TIDEMARK_RETRY_MS", "10")
         .env("TIDEMARK_ATTEMPT_SECONDS", "2")

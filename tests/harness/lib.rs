@@ -48,7 +48,7 @@ pub use impostor::{Asks, Impostor};
 pub use old_job::{Call, OldJob, Took};
 pub use operator::{LocalOperator, PlainApi};
 pub use pooler::Pooler;
-pub use proxy::{Asked, Calls, Fault, Gate, Proxy, Speaks};
+pub use proxy::{Asked, Calls, Fault, Gate, Proxy, Speaks, Twin};
 pub use rds::Rds;
 pub use release::{Release, condition};
 pub use secrets::SecretsManager;

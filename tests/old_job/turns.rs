@@ -216,7 +216,7 @@ async fn killed(source: &SourceFixture, number: usize, expected: &mut Expected) 
     command
         .env("TIDEMARK_TEST_PAUSE", format!("before-record={}", gate.display()))
         .env("TIDEMARK_LEASE_SECONDS", "3")
-            .env("TIDEMARK_RENEW_SECONDS", "1");
+        .env("TIDEMARK_RENEW_SECONDS", "1");
     let mut child = command.stderr(std::process::Stdio::null()).spawn()?;
     wait_until("the pause", Duration::from_mins(1), async || {
         ensure!(gate.exists(), "not there yet");

@@ -82,8 +82,10 @@ impl Strike {
 
 /// Durations that a test can wait for.
 fn short(command: &mut Command) {
-    command.env("TIDEMARK_LEASE_SECONDS", "3")
-            .env("TIDEMARK_RENEW_SECONDS", "1").env("TIDEMARK_GRACE_SECONDS", "0");
+    command
+        .env("TIDEMARK_LEASE_SECONDS", "3")
+        .env("TIDEMARK_RENEW_SECONDS", "1")
+        .env("TIDEMARK_GRACE_SECONDS", "0");
 }
 
 /// Whether the long form is asked for.

@@ -225,9 +225,16 @@ fn refused(action: &str, code: Option<&str>, status: Option<u16>) -> Failure {
         // the same request is refused for the same reason again
         (
             Some(
-                "InvalidRequest" | "InvalidArgument" | "MalformedXML" | "MethodNotAllowed"
-                | "InvalidBucketName" | "InvalidBucketState" | "InvalidStorageClass"
-                | "InvalidEncryptionAlgorithmError" | "KeyTooLongError" | "InvalidURI",
+                "InvalidRequest"
+                | "InvalidArgument"
+                | "MalformedXML"
+                | "MethodNotAllowed"
+                | "InvalidBucketName"
+                | "InvalidBucketState"
+                | "InvalidStorageClass"
+                | "InvalidEncryptionAlgorithmError"
+                | "KeyTooLongError"
+                | "InvalidURI",
             ),
             _,
         ) => Failure::permanent(
