@@ -85,6 +85,11 @@ borders: install build ## 20,000 values at and beyond the borders of each type, 
 	@trap '$(BED)/down.sh test' EXIT; \
 	  TIDEMARK_BORDERS=$(or $(VALUES),20000) cargo test --locked --workspace --test lake -- borders
 
+.PHONY: test-many-files
+test-many-files: install build ## publishes a run of 200,000 files against the S3 server, within 256 MiB (FILES=n)
+	@trap '$(BED)/down.sh test' EXIT; \
+	  TIDEMARK_MANY_FILES=$(or $(FILES),200000) cargo test --locked --workspace --test committing -- --nocapture many_files
+
 .PHONY: fuzz
 fuzz: ## fuzzes the decoder of each engine (FUZZ_SECONDS=n each, 60)
 	@fuzz/run.sh $(or $(FUZZ_SECONDS),60)

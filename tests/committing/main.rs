@@ -4,6 +4,7 @@
 mod time_outs;
 mod rings;
 mod locks;
+mod many_files;
 
 use std::time::Duration;
 

@@ -154,6 +154,18 @@ impl Bed {
     /// # Errors
     /// What the test fails with, or that it took longer than ten minutes.
     pub fn run<T>(&self, test: impl Future<Output = Result<T>>) -> Result<T> {
+        self.run_within(TEST_DEADLINE, test)
+    }
+
+    /// As [`Bed::run`], for a test that is asked for by itself and takes long.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn run_within<T>(
+        &self,
+        deadline: Duration,
+        test: impl Future<Output = Result<T>>,
+    ) -> Result<T> {
         let network = File::open(format!("/proc/{}/ns/net", self.pid))
             .context("open the bed's network (is the bed alive?)")?;
         setns(network, CloneFlags::CLONE_NEWNET).context("enter the bed's network")?;
@@ -163,9 +175,9 @@ impl Bed {
             .build()
             .context("start a runtime")?;
         let result = runtime.block_on(async {
-            tokio::time::timeout(TEST_DEADLINE, Box::pin(test))
+            tokio::time::timeout(deadline, Box::pin(test))
                 .await
-                .with_context(|| format!("the test ran longer than {TEST_DEADLINE:?}"))?
+                .with_context(|| format!("the test ran longer than {deadline:?}"))?
         });
         runtime.shutdown_timeout(Duration::from_secs(5));
         result

@@ -50,7 +50,7 @@ pub use old_job::{Call, OldJob, Took};
 pub use operator::{LocalOperator, PlainApi};
 pub use own_mariadb::MariaDb;
 pub use pooler::Pooler;
-pub use proxy::{Asked, Calls, Fault, Gate, Proxy, Speaks};
+pub use proxy::{Asked, Calls, Fault, Gate, Proxy, Speaks, Twin};
 pub use rds::Rds;
 pub use release::{Release, condition};
 pub use secrets::SecretsManager;

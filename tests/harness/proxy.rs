@@ -15,6 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use anyhow::{Context, Result};
+use bytes::Bytes;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
@@ -72,12 +73,22 @@ pub struct Proxy {
     accepting: JoinHandle<()>,
 }
 
-#[derive(Debug)]
 struct Shared {
     speaks: Speaks,
     rules: Mutex<Vec<Rule>>,
     log: Mutex<Vec<Asked>>,
     checks: Mutex<Option<checksums::Checks>>,
+    twin: Mutex<Option<Twin>>,
+}
+
+/// Answers in place of the server: from operation, target and body of a request to status and body; what
+/// it has no answer for passes.
+pub type Twin = Arc<dyn Fn(&str, &str, &Bytes) -> Option<(u16, Bytes)> + Send + Sync>;
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared").field("speaks", &self.speaks).finish_non_exhaustive()
+    }
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -97,6 +108,7 @@ impl Proxy {
             rules: Mutex::default(),
             log: Mutex::default(),
             checks: Mutex::default(),
+            twin: Mutex::default(),
         });
         let accepting = tokio::spawn(accept(listener, Arc::clone(&shared)));
         Ok(Self { address, shared, accepting })
@@ -115,6 +127,11 @@ impl Proxy {
     /// As [`Self::on`], for those alone whose path (S3) or body (DynamoDB) has this text in it.
     pub fn on_some(&self, operation: &str, holds: &str, call: Calls, fault: Fault) {
         lock(&self.shared.rules).push(Rule::new(operation, holds, call, fault));
+    }
+
+    /// From now on lets `twin` answer what it can, unlogged.
+    pub fn answer(&self, twin: Twin) {
+        *lock(&self.shared.twin) = Some(twin);
     }
 
     /// From now on refuses bytes of an object that come without a checksum that fits them, as S3 does

@@ -6,6 +6,9 @@
 mod hold;
 mod chains;
 mod patience;
+mod records;
+
+pub(crate) use records::Kept;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -19,7 +22,7 @@ use uuid::Uuid;
 use worker_core::batches::{Asked, MemoryBudget};
 use worker_core::commits::{Act, Carrier, Effect, Ending, Event, Reply, Seen, Tidy, step};
 use worker_core::error::Failure;
-use worker_core::manifests::{Manifest, Pointer, SourceIdentity};
+use worker_core::manifests::{Pointer, SourceIdentity};
 use worker_core::plan::CONTROL_VERSION;
 
 use self::hold::Planning;
@@ -35,6 +38,8 @@ use crate::tracking::TrackingTable;
 
 /// Writes of one act that are under way at a time.
 const WRITES_AT_ONCE: usize = 16;
+/// Files or uploads of one listing, about: the next ones are listed once these are done with.
+const AT_ONCE: usize = 5_000;
 
 /// How long what goes on besides may take to end, once the process has nothing else to do.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
@@ -84,6 +89,8 @@ pub struct Underway {
     extraction: Option<Extraction>,
     /// The session that exported the snapshot.
     holder: Option<Holder>,
+    /// How far the records have been read.
+    reading: Option<records::Reading>,
     /// When the deadline in tracking must be prolonged.
     renew_at: Option<Instant>,
     /// Where the tracking table is: account and region.
@@ -119,7 +126,7 @@ fn act_name(act: &Act) -> &'static str {
         Act::Write(_) => "write",
         Act::Plan(_) => "plan",
         Act::Extract(_) => "extract",
-        Act::Assure(_) => "assure",
+        Act::Assure { .. } => "assure",
         Act::ReadChain { .. } => "read chain",
         Act::ReadAll { .. } => "read all",
         Act::ListRuns { .. } => "list runs",
@@ -152,7 +159,9 @@ impl World {
                     Err(failure)
                 }
             },
-            Act::Assure(records) => self.assure(&records).await,
+            Act::Assure { uri, run, records, hash } => {
+                self.assure((&uri, run), records, &hash).await
+            }
             Act::ReadChain { uri, run, pending } => {
                 let runs = self.chain(&uri, run, pending).await?;
                 Ok(Event::Chain(runs))
@@ -163,14 +172,21 @@ impl World {
             }
             Act::ReadKept { uri, head, pending } => self.kept(&uri, head, pending).await,
             Act::ReadOrphans { uri, runs } => self.orphans(&uri, &runs).await,
-            Act::ListFiles { uri, run } => Ok(Event::Files(self.files(&uri, run).await?)),
+            Act::ListFiles { uri, run, after } => {
+                let control = self.control(&uri)?;
+                let (keys, more) = control.data_files(run, after.as_deref(), AT_ONCE).await?;
+                Ok(Event::Files(keys, more))
+            }
             Act::ReadManifest { uri, run } => {
                 let manifest = self.manifest(&uri, run).await?;
                 Ok(Event::Fetched(Box::new(manifest)))
             }
-            Act::ReadTidy { uri, run, removal } => self.tidy(&uri, run, removal).await,
+            Act::ReadTidy { uri, run, removal, after } => {
+                self.tidy(&uri, run, removal, after).await
+            }
             Act::ListUploads { uri, run } => {
-                Ok(Event::Uploads(self.control(&uri)?.uploads(run).await?))
+                let (uploads, more) = self.control(&uri)?.uploads(run, AT_ONCE).await?;
+                Ok(Event::Uploads(uploads, more))
             }
             // `drive` never hands it here
             Act::End(_) => Err(Failure::stopped()),
@@ -278,10 +294,12 @@ impl World {
             Effect::PutOnce { uri, key, body } => {
                 self.control(&uri)?.put(&key, &body, &Only::IfAbsent).await
             }
+            Effect::PutManifest(new) => self.put_manifest(&new).await,
             Effect::PutPointer { uri, key, body, etag } => {
                 let only = etag.map_or(Only::IfAbsent, Only::IfAt);
                 self.control(&uri)?.put(&key, &body, &only).await
             }
+            Effect::CompleteAll { uri, run } => self.complete_all(&uri, run).await,
             Effect::Complete { uri, file } => self.control(&uri)?.complete(&file).await,
             Effect::Abort { uri, key, upload_id } => {
                 self.control(&uri)?.abort(&key, &upload_id).await
@@ -290,17 +308,33 @@ impl World {
         }
     }
 
-    async fn tidy(&self, uri: &str, run: RunId, removal: bool) -> Result<Event, Failure> {
+    async fn tidy(
+        &self,
+        uri: &str,
+        run: RunId,
+        removal: bool,
+        after: Option<(RunId, String)>,
+    ) -> Result<Event, Failure> {
         let control = self.control(uri)?;
         let pointer = control.read(&control.prefix.pointer()).await?;
-        let mut replaced = Vec::new();
-        if removal {
-            for run in self.replaced(uri, run).await? {
-                let found = control.read(&control.prefix.manifest(run)).await?;
-                replaced.extend(found.map(|(manifest, _): (Manifest, _)| manifest));
+        let (mut replaced, mut more) = (Vec::new(), false);
+        let mut runs = if removal { self.replaced(uri, run).await? } else { Vec::new() };
+        runs.sort_unstable();
+        for run in runs {
+            let key = match &after {
+                Some((done, _)) if run < *done => continue,
+                Some((last, key)) if run == *last => Some(key.as_str()),
+                Some(_) | None => None,
+            };
+            let room = AT_ONCE.saturating_sub(replaced.len());
+            let (keys, rest) = control.data_files(run, key, room).await?;
+            replaced.extend(keys.into_iter().map(|key| (run, key)));
+            if rest {
+                more = true;
+                break;
             }
         }
-        Ok(Event::Tidied(Box::new(Tidy { pointer, replaced })))
+        Ok(Event::Tidied(Box::new(Tidy { pointer, replaced, more })))
     }
 }
 
@@ -323,9 +357,9 @@ fn effect_name(effect: &Effect) -> &'static str {
         },
         Effect::PutOnce { key, .. } if key.ends_with("plan.json") => "put-plan",
         Effect::PutOnce { key, .. } if key.ends_with("source.json") => "put-source",
-        Effect::PutOnce { .. } => "put-manifest",
+        Effect::PutOnce { .. } | Effect::PutManifest(_) => "put-manifest",
         Effect::PutPointer { .. } => "put-pointer",
-        Effect::Complete { .. } => "complete",
+        Effect::Complete { .. } | Effect::CompleteAll { .. } => "complete",
         Effect::Abort { .. } => "abort",
         Effect::Delete { .. } => "delete",
     }

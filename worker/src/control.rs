@@ -7,12 +7,13 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, ObjectLockEnabled, ObjectLockLegalHoldStatus};
 use bytes::Bytes;
+use crds::output::RunFolder;
 use crds::{Reason, RunId};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::de::DeserializeOwned;
 use worker_core::commits::Reply;
 use worker_core::error::Failure;
-use worker_core::manifests::{Manifest, ManifestFile, Pointer, TOKEN_METADATA};
+use worker_core::manifests::{ManifestFile, Pointer, TOKEN_METADATA};
 use worker_core::objects::Prefix;
 use worker_core::plan::CONTROL_VERSION;
 use worker_core::records::TaskRecord;
@@ -21,7 +22,11 @@ use crate::bounds::Published;
 use crate::checksums;
 use crate::objects::storage_failure;
 
+mod streams;
 mod uploads;
+
+pub use streams::{Listed, WholeObject};
+pub(crate) use uploads::not_as_recorded;
 
 /// Records read at a time.
 const READS_AT_ONCE: usize = 16;
@@ -72,6 +77,13 @@ impl Control {
     /// # Errors
     /// As [`storage_failure`].
     pub async fn bytes(&self, key: &str) -> Result<Option<(Vec<u8>, String)>, Failure> {
+        let Some((body, etag)) = self.open(key).await? else { return Ok(None) };
+        let body = body.collect().await.map_err(|_| broke_off())?;
+        Ok(Some((body.to_vec(), etag)))
+    }
+
+    /// Begins to read one object.
+    async fn open(&self, key: &str) -> Result<Option<(ByteStream, String)>, Failure> {
         let request = self.client.get_object().bucket(&self.prefix.bucket).key(key);
         let reply = match request.send().await {
             Ok(reply) => reply,
@@ -79,10 +91,7 @@ impl Control {
             Err(error) => return Err(storage_failure("read a control object", &error)),
         };
         let etag = reply.e_tag().unwrap_or_default().to_owned();
-        let body = reply.body.collect().await.map_err(|_| {
-            Failure::transient(Reason::StorageUnreachable, "a control object broke off", "")
-        })?;
-        Ok(Some((body.to_vec(), etag)))
+        Ok(Some((reply.body, etag)))
     }
 
     /// Reads one control object as JSON.
@@ -104,9 +113,8 @@ impl Control {
     pub async fn published(&self) -> Result<Option<Published>, Failure> {
         let pointer: Option<(Pointer, String)> = self.read(&self.prefix.pointer()).await?;
         let Some((pointer, _)) = pointer else { return Ok(None) };
-        let manifest: Option<(Manifest, String)> =
-            self.read(&self.prefix.manifest(pointer.run)).await?;
-        Ok(manifest.map(|(Manifest { columns, table, .. }, _)| Published { columns, table }))
+        let head = self.head_of(pointer.run).await?;
+        Ok(head.map(|head| Published { columns: head.columns, table: head.table }))
     }
 
     /// Writes one object under a condition. A refusal may stem from our own lost write.
@@ -258,6 +266,55 @@ impl Control {
         self.keys(&self.prefix.records(run)).await
     }
 
+    /// How many ranges of a run have a record, and how large the largest of them is.
+    ///
+    /// # Errors
+    /// As [`storage_failure`].
+    pub async fn recorded_so_far(&self, run: RunId) -> Result<(u32, u64), Failure> {
+        let folder = self.prefix.records(run);
+        let request = self.client.list_objects_v2().bucket(&self.prefix.bucket).prefix(&folder);
+        let mut pages = request.into_paginator().send();
+        let (mut count, mut largest) = (0_u32, 0);
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| storage_failure("list objects", &error))?;
+            for found in page.contents() {
+                let size = found.size().and_then(|size| u64::try_from(size).ok());
+                (count, largest) = (count.saturating_add(1), largest.max(size.unwrap_or(0)));
+            }
+        }
+        Ok((count, largest))
+    }
+
+    /// At least `room` of the data files of a run, if there are so many, in the order of their keys and
+    /// after one of them; and whether there may be more.
+    ///
+    /// # Errors
+    /// As [`storage_failure`].
+    pub async fn data_files(
+        &self,
+        run: RunId,
+        after: Option<&str>,
+        room: usize,
+    ) -> Result<(Vec<String>, bool), Failure> {
+        let mut keys = Vec::new();
+        for folder in [RunFolder::Run, RunFolder::Time] {
+            let request = self.client.list_objects_v2().bucket(&self.prefix.bucket);
+            let request = request.prefix(self.prefix.data_folder(run, folder));
+            let request = request.set_start_after(after.map(Into::into));
+            let mut pages = request.into_paginator().send();
+            while let Some(page) = pages.next().await {
+                let page = page.map_err(|error| storage_failure("list objects", &error))?;
+                let found = page.contents().iter().filter_map(|found| found.key());
+                let own = found.filter(|key| self.prefix.run_of(key) == Some(run));
+                keys.extend(own.map(str::to_owned));
+                if keys.len() >= room {
+                    return Ok((keys, true));
+                }
+            }
+        }
+        Ok((keys, false))
+    }
+
     /// All keys below a folder.
     ///
     /// # Errors
@@ -348,21 +405,35 @@ fn bare(etag: &str) -> String {
 
 fn parse<T: DeserializeOwned>(key: &str, body: &[u8]) -> Result<T, Failure> {
     let name = key.rsplit('/').next().unwrap_or_default();
-    let version = serde_json::from_slice::<serde_json::Value>(body)
-        .ok()
-        .and_then(|value| value.get("version").and_then(serde_json::Value::as_u64));
+    // all else is passed over: an object may be many times larger in memory than it is on S3
+    let version = serde_json::from_slice(body).ok().and_then(|read: Versioned| read.version);
     if version.is_some_and(|version| version > u64::from(CONTROL_VERSION)) {
-        return Err(Failure::permanent(
-            Reason::NewerRelease,
-            format!("{name} was written by a newer release"),
-            "upgrade Tidemark to that release",
-        ));
+        return Err(newer_release(name));
     }
-    serde_json::from_slice(body).map_err(|_| {
-        Failure::permanent(
-            Reason::StorageFailed,
-            format!("{name} under _tidemark cannot be understood"),
-            "do not edit the objects under _tidemark; restore it from a version of the bucket",
-        )
-    })
+    serde_json::from_slice(body).map_err(|_| not_understood(name))
+}
+
+#[derive(serde::Deserialize)]
+struct Versioned {
+    version: Option<u64>,
+}
+
+fn newer_release(name: &str) -> Failure {
+    Failure::permanent(
+        Reason::NewerRelease,
+        format!("{name} was written by a newer release"),
+        "upgrade Tidemark to that release",
+    )
+}
+
+fn not_understood(name: &str) -> Failure {
+    Failure::permanent(
+        Reason::StorageFailed,
+        format!("{name} under _tidemark cannot be understood"),
+        "do not edit the objects under _tidemark; restore it from a version of the bucket",
+    )
+}
+
+fn broke_off() -> Failure {
+    Failure::transient(Reason::StorageUnreachable, "a control object broke off", "")
 }

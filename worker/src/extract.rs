@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crds::condition::Exit;
-use crds::{ExtractJobSpec, Reason};
+use crds::{ExtractJobSpec, Reason, RunId};
 use futures::stream::{self, StreamExt};
 use tokio::sync::watch as signal;
 use tokio::task::JoinHandle;
@@ -15,7 +15,7 @@ use worker_core::manifests::to_body;
 use worker_core::plan::Plan;
 use worker_core::records::TaskRecord;
 
-use crate::commits::World;
+use crate::commits::{Kept, World};
 use crate::control::{Control, Only};
 use crate::flow::{Extract, extract_range};
 use crate::mysql::aligned::{self, Aligned};
@@ -158,22 +158,32 @@ impl RangeReader {
 
 /// Ranges that are being read in this process.
 pub struct Extraction {
-    reading: Option<JoinHandle<Result<Vec<TaskRecord>, Failure>>>,
+    run: RunId,
+    over: bool,
+    reading: Option<JoinHandle<Result<Kept, Failure>>>,
     stop: Arc<signal::Sender<bool>>,
 }
 
 impl Extraction {
-    /// The records, once all ranges have one; `None` while any is being read.
+    /// The run, once all ranges have a record, and the first time the records that were kept; `None`
+    /// while any range is being read.
     ///
     /// # Errors
     /// The first failure of a range.
-    pub async fn ended(&mut self) -> Result<Option<Vec<TaskRecord>>, Failure> {
+    pub(crate) async fn ended(&mut self) -> Result<Option<(RunId, Option<Kept>)>, Failure> {
+        if self.over {
+            return Ok(Some((self.run, None)));
+        }
         if !self.reading.as_ref().is_some_and(JoinHandle::is_finished) {
             return Ok(None);
         }
         let Some(reading) = self.reading.take() else { return Ok(None) };
         match reading.await {
-            Ok(records) => records.map(Some),
+            Ok(kept) => {
+                let kept = kept?;
+                self.over = true;
+                Ok(Some((self.run, Some(kept))))
+            }
             Err(_) => Err(Failure::transient(Reason::Internal, "a range ended in disorder", "")),
         }
     }
@@ -234,7 +244,8 @@ pub fn here(
     };
     let count = u32::try_from(held.plan.ranges.len()).unwrap_or(u32::MAX);
     let reading = all(reader, count, parallel, Arc::clone(&stop));
-    Ok(Extraction { reading: Some(tokio::spawn(reading)), stop })
+    let run = held.run.run;
+    Ok(Extraction { run, over: false, reading: Some(tokio::spawn(reading)), stop })
 }
 
 /// Reads all ranges. At the first failure the others are told to stop, and waited for: FAIL lists
@@ -244,7 +255,7 @@ async fn all(
     count: u32,
     parallel: usize,
     stop: Arc<signal::Sender<bool>>,
-) -> Result<Vec<TaskRecord>, Failure> {
+) -> Result<Kept, Failure> {
     let (reader, stop) = (&reader, &*stop);
     let mut reading = stream::iter(0..count)
         .map(|index| async move {
@@ -255,10 +266,10 @@ async fn all(
             }
         })
         .buffer_unordered(parallel);
-    let (mut records, mut first) = (Vec::new(), None);
+    let (mut kept, mut first) = (Kept::default(), None);
     while let Some(read) = reading.next().await {
         match read {
-            Ok(record) => records.push(record),
+            Ok(record) => kept.add(record),
             Err(failure) => {
                 // what stopped the others says more than that they were stopped
                 if first.as_ref().is_none_or(|first: &Failure| first.exit == Exit::Stopped) {
@@ -271,5 +282,5 @@ async fn all(
     if let Some(aligned) = &reader.aligned {
         aligned.close().await;
     }
-    first.map_or(Ok(records), Err)
+    first.map_or_else(|| Ok(kept.sorted()), Err)
 }

@@ -151,9 +151,7 @@ async fn ended(ending: Ending, world: &World) -> Result<String, Failure> {
     match ending {
         Ending::Published(manifest) => Ok(format!(
             "run {} is published: {} rows, {} files",
-            manifest.run,
-            manifest.rows,
-            manifest.files.len()
+            manifest.run, manifest.rows, manifest.files.0
         )),
         Ending::Answered => Ok("the request had been answered before".to_owned()),
         Ending::Settled => Ok("settled".to_owned()),
@@ -369,7 +367,7 @@ pub async fn here(
         if let (Ending::Published(manifest), false) = (&ending, busy) {
             let said = json!({
                 "run": manifest.run, "rows": manifest.rows, "bytes": manifest.bytes,
-                "files": manifest.files.len(), "window": manifest.window,
+                "files": manifest.files.0, "window": manifest.window,
                 "watermark": manifest.watermark_max, "fidelity": manifest.fidelity,
             });
             // the run is published, whether or not anybody can be told

@@ -109,6 +109,11 @@ pub(super) async fn serve(
     } else {
         target.clone()
     };
+    let twin = lock(&shared.twin).clone();
+    if let Some((status, said)) = twin.and_then(|twin| twin(&operation, &target, &body)) {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        return Ok(reply_of(status, "application/xml", said));
+    }
     let fault = lock(&shared.rules).iter_mut().find_map(|rule| rule.meets(&operation, &text));
     let watches = operation.starts_with("WATCH ");
     let judged =

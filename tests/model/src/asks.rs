@@ -2,7 +2,7 @@
 //! Bound: one act. Fails: never.
 
 use crds::output::RunFolder;
-use worker_core::commits::{Act, Effect, Ending, Step, Transaction};
+use worker_core::commits::{Act, Effect, Ending, NewManifest, Step, Transaction};
 use worker_core::objects::Prefix;
 
 use crate::pool::NONE;
@@ -22,7 +22,8 @@ pub(crate) enum Kind {
     Plan,
     /// Run, key of its plan, keys of its records.
     Extract(u8, Vec<u32>),
-    Assure(Vec<u32>),
+    /// Keys of the records that name the uploads, and their hash.
+    Assure(Vec<u32>, String),
     /// Run if known, run whose removal is still to come, prefix.
     Chain(Option<u8>, Option<u8>, u8),
     Fetch(u32),
@@ -43,14 +44,35 @@ pub(crate) enum Kind {
 }
 
 /// One external write.
-#[derive(Debug, PartialEq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Op {
     Track(Transaction, Vec<u32>),
-    Put { key: u32, body: u32 },
-    Pointer { key: u32, body: u32, etag: Option<String> },
-    Complete { upload: u32 },
-    Abort { upload: u32 },
-    Delete { key: u32 },
+    Put {
+        key: u32,
+        body: u32,
+    },
+    /// Key, what is known of it, keys of the records that name its files.
+    Manifest(u32, Box<NewManifest>, Vec<u32>),
+    Pointer {
+        key: u32,
+        body: u32,
+        etag: Option<String>,
+    },
+    /// What the manifest of that key names, each by [`Self::Complete`].
+    CompleteAll {
+        manifest: u32,
+    },
+    /// The manifest that was to say what to complete is not there.
+    Unknown,
+    Complete {
+        upload: u32,
+    },
+    Abort {
+        upload: u32,
+    },
+    Delete {
+        key: u32,
+    },
 }
 
 /// How a process ended.
@@ -73,7 +95,10 @@ impl Op {
         match self {
             Self::Track(transaction, _) => Some(transaction.step),
             Self::Put { .. }
+            | Self::Manifest(..)
             | Self::Pointer { .. }
+            | Self::CompleteAll { .. }
+            | Self::Unknown
             | Self::Complete { .. }
             | Self::Abort { .. }
             | Self::Delete { .. } => None,
@@ -125,20 +150,18 @@ impl Shop {
             Act::Read => Kind::Read,
             Act::Plan(_) => Kind::Plan,
             Act::Extract(held) => {
-                let prefix = parse(&held.run.uri);
-                let ranges = 0..u32::try_from(held.plan.ranges.len()).unwrap_or(0);
-                let record = |index| self.keys.put(prefix.record(held.run.run, index));
-                Kind::Extract(number(held.run.run), ranges.map(record).collect())
+                let ranges = u32::try_from(held.plan.ranges.len()).unwrap_or(0);
+                let run = held.run.run;
+                Kind::Extract(number(run), self.record_keys(&held.run.uri, run, ranges))
             }
-            Act::Assure(records) => {
-                let files = records.iter().flat_map(|record| &record.files);
-                Kind::Assure(files.map(|file| self.upload(&file.key, &file.upload_id)).collect())
+            Act::Assure { uri, run, records, hash } => {
+                Kind::Assure(self.record_keys(uri, *run, *records), hash.clone())
             }
             Act::ReadChain { uri, run, pending } => {
                 Kind::Chain(run.map(number), pending.map(number), prefix_number(uri))
             }
             Act::ReadManifest { uri, run } => Kind::Fetch(self.keys.put(parse(uri).manifest(*run))),
-            Act::ReadTidy { uri, run, removal } => {
+            Act::ReadTidy { uri, run, removal, .. } => {
                 let prefix = parse(uri);
                 let (pointer, manifest) = (prefix.pointer(), prefix.manifest(*run));
                 let (pointer, manifest) = (self.keys.put(pointer), self.keys.put(manifest));
@@ -160,12 +183,17 @@ impl Shop {
             Act::ReadOrphans { uri, runs } => {
                 Kind::Orphans(prefix_number(uri), runs.iter().map(|run| number(*run)).collect())
             }
-            Act::ListFiles { uri, run } => Kind::Files(prefix_number(uri), number(*run)),
+            Act::ListFiles { uri, run, .. } => Kind::Files(prefix_number(uri), number(*run)),
             // no world has a chain of twenty
             Act::ReadAll { .. } => Kind::End(End::Defect),
             Act::Write(effects) => Kind::Write(effects.iter().map(|one| self.op(one)).collect()),
             Act::End(end) => Kind::End(ending(end)),
         }
+    }
+
+    fn record_keys(&self, uri: &str, run: crds::RunId, count: u32) -> Vec<u32> {
+        let prefix = Prefix::parse(uri).expect("a uri of the model");
+        (0..count).map(|index| self.keys.put(prefix.record(run, index))).collect()
     }
 
     fn op(&self, effect: &Effect) -> Op {
@@ -176,6 +204,14 @@ impl Shop {
             }
             Effect::PutOnce { key, body, .. } => {
                 Op::Put { key: self.keys.put(key.clone()), body: self.body(key, body.clone()) }
+            }
+            Effect::PutManifest(new) => {
+                let records = self.record_keys(&new.uri, new.head.run, new.head.ranges);
+                Op::Manifest(self.keys.put(new.key.clone()), new.clone(), records)
+            }
+            Effect::CompleteAll { uri, run } => {
+                let prefix = Prefix::parse(uri).expect("a uri of the model");
+                Op::CompleteAll { manifest: self.keys.put(prefix.manifest(*run)) }
             }
             Effect::PutPointer { key, body, etag, .. } => Op::Pointer {
                 key: self.keys.put(key.clone()),
@@ -204,6 +240,9 @@ impl Shop {
 impl Op {
     /// Whether a write that is sent again, its first reply lost, is refused.
     pub(crate) fn has_reply(&self) -> bool {
-        matches!(self, Self::Track(..) | Self::Put { .. } | Self::Pointer { .. })
+        matches!(
+            self,
+            Self::Track(..) | Self::Put { .. } | Self::Manifest(..) | Self::Pointer { .. }
+        )
     }
 }

@@ -1,6 +1,8 @@
 //! In: a state and a process. Out: the state after the process has taken one step.
 //! Bound: one external read or write. Fails: never.
 
+use worker_core::records::RecordsHash;
+
 use crate::alter::Lie;
 use crate::asks::{Ask, Kind, Op};
 use crate::bodies::Parsed;
@@ -77,7 +79,17 @@ impl Shop {
             return self.tell(state, at, Told::Transient);
         }
         match &ask.kind {
-            Kind::Write(ops) => self.write(state, at, ops, (how, which)),
+            Kind::Write(ops) => {
+                let ops = self.singles(state, at, ops);
+                let unreadable = |op: &Op| match op {
+                    Op::Manifest(_, new, records) => self.manifest(state, new, records).is_none(),
+                    _ => false,
+                };
+                if ops.get(which).is_some_and(unreadable) {
+                    return self.tell(state, at, Told::Lost);
+                }
+                self.write(state, at, &ops, (how, which));
+            }
             Kind::Read => self.read(state, at),
             // where the table goes on, the guard is one step and the snapshot another
             Kind::Plan if self.config.budget.epochs > 0 && state.procs[at].found.is_empty() => {
@@ -161,9 +173,16 @@ impl Shop {
             Kind::Extract(_, records) => {
                 Told::Recorded(records.iter().map(|key| state.object(*key)).collect())
             }
-            Kind::Assure(uploads) => {
+            Kind::Assure(keys, hash) => {
                 let proc = &state.procs[at];
-                let there = uploads.iter().all(|upload| state.uploads.contains(upload));
+                let mut hashed = RecordsHash::default();
+                let there = self.records_at(state, keys).is_some_and(|records| {
+                    records.iter().for_each(|record| hashed.add(record));
+                    let files = records.iter().flat_map(|record| &record.files);
+                    let mut uploads = files.map(|file| self.upload(&file.key, &file.upload_id));
+                    uploads.all(|upload| state.uploads.contains(&upload))
+                });
+                let there = there && hashed.finish() == *hash;
                 let lost = proc.lost || !there;
                 if lost && self.alter.lie != Lie::NeverAssures {
                     Told::Lost
@@ -212,9 +231,12 @@ impl Shop {
         if removal {
             let Some(body) = self.bodies.find(state.object(manifest)) else { return Told::Lost };
             let Parsed::Manifest(facts) = &body.parsed else { return Told::Lost };
-            let keys = &self.prefixes[usize::from(prefix)];
-            let there = facts.replaces.iter().map(|run| keys.manifests[usize::from(*run)]);
-            replaced.extend(there.map(|key| state.object(key)).filter(|body| *body != NONE));
+            let mut runs = facts.replaces.clone();
+            runs.sort_unstable();
+            for run in runs {
+                let keys = self.files_of(state, prefix, run);
+                replaced.extend(keys.into_iter().map(|key| (run, key)));
+            }
         }
         Told::Tidied(state.object(pointer), replaced)
     }

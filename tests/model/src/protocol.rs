@@ -146,7 +146,10 @@ impl Protocol {
             actions.push(Action::Dies(at));
         }
         let (writes, track) = match &ask.kind {
-            Kind::Write(ops) => (ops.len(), ops.iter().any(crate::asks::Op::has_reply)),
+            Kind::Write(ops) => {
+                let ops = self.shop.singles(state, at, ops);
+                (ops.len(), ops.iter().any(crate::asks::Op::has_reply))
+            }
             _ => (1, false),
         };
         let first = proc.tried.trailing_ones() as usize;

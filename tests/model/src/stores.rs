@@ -1,10 +1,15 @@
 //! In: one external write. Out: the state after it, and the reply. Bound: one write. Fails: never;
 //! a condition that does not hold is a reply.
 
-use worker_core::commits::{Expect, Item, Transaction};
+use std::borrow::Cow;
+
+use worker_core::commits::{Expect, Item, NewManifest, Transaction};
+use worker_core::manifests::{Lists, ManifestFile};
+use worker_core::records::{RecordsHash, TaskRecord};
 
 use crate::alter::Lie;
 use crate::asks::Op;
+use crate::bodies::Parsed;
 use crate::pool::NONE;
 use crate::rules::{self, Touched};
 use crate::shop::Shop;
@@ -39,6 +44,12 @@ impl Shop {
                 set(&mut state.objects, *key, *body);
                 DONE
             }
+            Op::Manifest(key, new, records) => match self.manifest(state, new, records) {
+                Some(body) => self.apply(state, at, &Op::Put { key: *key, body }),
+                // `perform` has found the records
+                None => REFUSED,
+            },
+            Op::Unknown | Op::CompleteAll { .. } => GONE,
             Op::Pointer { key, body, etag: read } => {
                 let there = state.object(*key);
                 let found = (there != NONE).then(|| etag(there));
@@ -86,6 +97,56 @@ impl Shop {
                 DONE
             }
         }
+    }
+
+    /// The records with these keys, if all are there.
+    pub(crate) fn records_at(&self, state: &State, keys: &[u32]) -> Option<Vec<TaskRecord>> {
+        let record = |key: &u32| match &self.bodies.find(state.object(*key))?.parsed {
+            Parsed::Record(record) => Some((**record).clone()),
+            _ => None,
+        };
+        keys.iter().map(record).collect()
+    }
+
+    /// The bytes of a manifest, made of the records as they are now: those that were checked, or else
+    /// none.
+    pub(crate) fn manifest(&self, state: &State, new: &NewManifest, keys: &[u32]) -> Option<u32> {
+        let records = self.records_at(state, keys)?;
+        let (mut body, mut hash) = (Vec::new(), RecordsHash::default());
+        let mut lists = Lists::begin(&new.head, &mut body);
+        for record in records {
+            hash.add(&record);
+            ManifestFile::of(record).for_each(|file| lists.file(&mut body, &file));
+        }
+        lists.end(&mut body);
+        (hash.finish() == new.hash).then(|| self.body(&new.key, body))
+    }
+
+    /// The writes that these consist of, for the process of slot `at`.
+    pub(crate) fn singles<'a>(&self, state: &State, at: usize, ops: &'a [Op]) -> Cow<'a, [Op]> {
+        if !ops.iter().any(|op| matches!(op, Op::CompleteAll { .. })) {
+            return Cow::Borrowed(ops);
+        }
+        let mut singles = Vec::new();
+        for op in ops {
+            let Op::CompleteAll { manifest } = op else {
+                singles.push(op.clone());
+                continue;
+            };
+            let body = self.bodies.find(state.object(*manifest));
+            match body.as_ref().map(|body| &body.parsed) {
+                Some(Parsed::Manifest(facts)) => {
+                    let complete = |(_, upload): &(u32, u32)| Op::Complete { upload: *upload };
+                    singles.extend(facts.files.iter().map(complete));
+                }
+                // swept in the middle: the rest cannot be completed
+                _ => {
+                    let begun = state.procs[at].replies.len().max(1);
+                    singles.resize(begun.max(singles.len()), Op::Unknown);
+                }
+            }
+        }
+        Cow::Owned(singles)
     }
 
     fn track(

@@ -101,22 +101,11 @@ impl Shop {
         (0..self.config.ranges).map(record).collect()
     }
 
-    /// Keys of the data files that a run may have completed: by its manifest, or else its records.
+    /// Keys of the completed files of a run.
     pub(crate) fn files_of(&self, state: &State, prefix: u8, run: u8) -> Vec<u32> {
-        let manifest = self.prefixes[usize::from(prefix)].manifests[usize::from(run)];
-        if let Some(body) = self.bodies.find(state.object(manifest))
-            && let Parsed::Manifest(facts) = &body.parsed
-        {
-            return facts.files.iter().map(|(key, _)| *key).collect();
-        }
-        let mut keys = Vec::new();
-        for record in self.records_of(prefix, run) {
-            let body = self.bodies.find(state.object(record));
-            if let Some(Parsed::Record(record)) = body.as_ref().map(|body| &body.parsed) {
-                keys.extend(record.files.iter().map(|file| self.keys.put(file.key.clone())));
-            }
-        }
-        keys
+        let root = Prefix::parse(&uri(prefix)).expect("a uri").root();
+        let own = state.files.iter().filter(|(_, upload)| self.uploads.get(*upload).run == run);
+        own.map(|(key, _)| *key).filter(|key| self.keys.get(*key).starts_with(&root)).collect()
     }
 
     pub(crate) fn orphans(&self, state: &State, prefix: u8, runs: &[u8]) -> Told {
@@ -144,6 +133,7 @@ impl Shop {
             uploads: left.uploads.iter().map(upload).collect(),
             keys: left.keys.iter().map(|key| (*self.keys.get(*key)).clone()).collect(),
             plan: (*self.keys.get(plan)).clone(),
+            more: false,
         }
     }
 }

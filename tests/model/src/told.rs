@@ -5,7 +5,8 @@ use crds::tracking::{LegacyItem, OutcomeItem, RunItem};
 use crds::{Reason, RunId};
 use worker_core::commits::{Act, Event, Item, Reply, Seen, Tidy};
 use worker_core::error::Failure;
-use worker_core::manifests::{Manifest, Pointer};
+use worker_core::manifests::{ManifestHead, Pointer};
+use worker_core::records::{TaskRecord, tally};
 
 use crate::bodies::Parsed;
 use crate::config::Sweeping;
@@ -25,7 +26,8 @@ pub(crate) enum Told {
     Assured(u8),
     Chain(Vec<u8>),
     Fetched(u32),
-    Tidied(u32, Vec<u32>),
+    /// The pointer; run and key of replaced files.
+    Tidied(u32, Vec<(u8, u32)>),
     Uploads(Vec<u32>),
     Replied(Vec<u8>),
     Runs(Vec<u8>),
@@ -100,26 +102,33 @@ impl Shop {
                     Parsed::Record(record) => Some((**record).clone()),
                     _ => None,
                 };
-                Event::Recorded(bodies.iter().filter_map(record).collect())
+                let records: Vec<TaskRecord> = bodies.iter().filter_map(record).collect();
+                let ask = self.asks.get(ask);
+                let Act::Extract(held) = &ask.act else { return lost() };
+                match tally(&held.plan, &held.plan_hash, &records) {
+                    Ok(tally) => Event::Recorded(Box::new(tally)),
+                    Err(failure) => Event::Failed(failure),
+                }
             }
             Told::RenewDue(clock, records) => Event::RenewDue(seconds(*clock), *records),
             Told::Assured(clock) => Event::Assured(seconds(*clock)),
             Told::Chain(runs) => Event::Chain(runs.iter().map(|run| run_id(*run)).collect()),
-            Told::Fetched(body) => match self.manifest_of(*body) {
-                Some(manifest) => Event::Fetched(Box::new(manifest)),
+            Told::Fetched(body) => match self.head_of(*body) {
+                Some(head) => Event::Fetched(Box::new(head)),
                 None => lost(),
             },
             Told::Tidied(pointer, replaced) => {
                 let pointer = self.pointer_of(*pointer).map(|found| (found, etag(*pointer)));
-                let replaced = replaced.iter().filter_map(|body| self.manifest_of(*body)).collect();
-                Event::Tidied(Box::new(Tidy { pointer, replaced }))
+                let file = |(run, key): &(u8, u32)| (run_id(*run), (*self.keys.get(*key)).clone());
+                let replaced = replaced.iter().map(file).collect();
+                Event::Tidied(Box::new(Tidy { pointer, replaced, more: false }))
             }
             Told::Uploads(found) => {
                 let pair = |upload: &u32| {
                     let upload = self.uploads.get(*upload);
                     (upload.key.clone(), upload.id.clone())
                 };
-                Event::Uploads(found.iter().map(pair).collect())
+                Event::Uploads(found.iter().map(pair).collect(), false)
             }
             Told::Runs(runs) => Event::Runs(runs.iter().map(|run| run_id(*run)).collect()),
             Told::Kept(kept) => {
@@ -129,7 +138,8 @@ impl Shop {
                 Event::Orphans(found.iter().map(|left| self.orphan(left)).collect())
             }
             Told::Files(keys) => {
-                Event::Files(keys.iter().map(|key| (*self.keys.get(*key)).clone()).collect())
+                let keys = keys.iter().map(|key| (*self.keys.get(*key)).clone());
+                Event::Files(keys.collect(), false)
             }
             Told::Replied(replies) => Event::Replied(replies.iter().copied().map(reply).collect()),
             Told::Transient => {
@@ -180,11 +190,10 @@ impl Shop {
         })
     }
 
-    pub(crate) fn manifest_of(&self, body: u32) -> Option<Manifest> {
-        self.bodies.find(body).and_then(|body| match &body.parsed {
-            Parsed::Manifest(facts) => Some(facts.manifest.clone()),
-            _ => None,
-        })
+    /// A manifest as the protocol is shown it.
+    fn head_of(&self, body: u32) -> Option<ManifestHead> {
+        let manifest = self.bodies.find(body)?;
+        serde_json::from_slice(&manifest.bytes).ok()
     }
 
     pub(crate) fn pointer_of(&self, body: u32) -> Option<Pointer> {

@@ -2,22 +2,26 @@
 //! its parent. All of them are deterministic: no clock, no process, sorted.
 
 use crds::RunId;
-use crds::extract_job::{Consistency, WatermarkType};
+use crds::extract_job::Consistency;
 use crds::status::FidelityCounts;
 use crds::tracking::{Mode, RunItem, TrackedPartitioning, Window};
 use serde::{Deserialize, Serialize};
+
+pub use self::lists::{FileCount, Lists, each_earlier_file, each_file, read_head};
 
 use crate::columns::Column;
 use crate::consistency;
 use crate::fidelity;
 use crate::plan::{CONTROL_VERSION, Plan, PlannedWatermark, Shape, TableName};
 use crate::ranges::Skew;
-use crate::records::TaskRecord;
-use crate::watermark::Value;
+use crate::records::{Tally, TaskRecord};
 
-/// `_tidemark/<run>/manifest.json`: one published (or decided) run.
+mod lists;
+
+/// `_tidemark/<run>/manifest.json`: one published (or decided) run. `Files` and `Earlier` are its lists,
+/// or what is known of them: see [`ManifestHead`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Manifest {
+pub struct Manifest<Files = Vec<ManifestFile>, Earlier = Listing> {
     /// [`crate::plan::CONTROL_VERSION`].
     pub version: u32,
     /// The run.
@@ -70,20 +74,27 @@ pub struct Manifest {
     /// Greatest watermark seen.
     pub watermark_max: Option<String>,
     /// The files, by range and number.
-    pub files: Vec<ManifestFile>,
+    pub files: Files,
     /// In every 20th of a chain: all that lies before these files, so that readers need not walk
     /// the parents.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub earlier: Option<Listing>,
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub earlier: Option<Earlier>,
 }
+
+const fn none<T>() -> Option<T> {
+    None
+}
+
+/// A manifest without its lists of files: what the protocol decides by, however many files there are.
+pub type ManifestHead = Manifest<FileCount, Listing<FileCount>>;
 
 /// All runs and files of a chain up to some run, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Listing {
+pub struct Listing<Files = Vec<ListedFile>> {
     /// The runs.
     pub runs: Vec<RunId>,
     /// Their files.
-    pub files: Vec<ListedFile>,
+    pub files: Files,
 }
 
 /// A file of an earlier run.
@@ -97,31 +108,28 @@ pub struct ListedFile {
     pub bytes: u64,
 }
 
+impl ManifestFile {
+    /// The files of a record.
+    pub fn of(record: TaskRecord) -> impl Iterator<Item = Self> {
+        let TaskRecord { token, files, .. } = record;
+        files.into_iter().map(move |file| Self {
+            key: file.key,
+            rows: file.rows,
+            bytes: file.bytes,
+            token: token.clone(),
+            upload_id: file.upload_id,
+            parts: file.parts,
+            checksums: file.checksums,
+        })
+    }
+}
+
 /// Every how many runs of a chain a manifest lists all that came before.
 const LISTS_EVERY: u32 = 20;
 
 /// Whether the manifest of a run with so many runs before it lists them all.
 pub const fn lists_all(depth: u32) -> bool {
     depth > 0 && depth.is_multiple_of(LISTS_EVERY)
-}
-
-impl Listing {
-    /// Puts a run before all that are listed: its own files, and what it lists itself.
-    pub fn prepend(&mut self, manifest: Manifest) {
-        let Manifest { run, files, earlier, .. } = manifest;
-        let mut before = earlier.unwrap_or_default();
-        before.runs.push(run);
-        before.files.extend(
-            files.into_iter().map(|ManifestFile { key, rows, bytes, .. }| ListedFile {
-                key,
-                rows,
-                bytes,
-            }),
-        );
-        before.runs.append(&mut self.runs);
-        before.files.append(&mut self.files);
-        *self = before;
-    }
 }
 
 /// One file of a manifest.
@@ -186,37 +194,38 @@ pub fn to_body<T: Serialize>(value: &T) -> Vec<u8> {
 pub struct Before {
     /// [`Manifest::replaces`].
     pub replaces: Vec<RunId>,
-    /// [`Manifest::earlier`].
-    pub earlier: Option<Listing>,
+    /// Where [`Manifest::earlier`] comes from.
+    pub earlier: Option<Earlier>,
 }
 
-/// The manifest of a run: a pure function of plan and records, whatever order they came in.
-pub fn build(
+/// A chain up to some run, whose files stand in its manifests.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Earlier {
+    /// All runs, oldest first.
+    pub runs: Vec<RunId>,
+    /// Runs whose manifests name the files of all of them, oldest first. The first may list those
+    /// before it.
+    pub manifests: Vec<RunId>,
+}
+
+impl Earlier {
+    /// Puts a run before all that are known: itself, and what it lists.
+    pub fn prepend(&mut self, head: &ManifestHead) {
+        let listed = head.earlier.as_ref().map_or(&[][..], |earlier| &earlier.runs);
+        self.runs.splice(0..0, listed.iter().copied().chain([head.run]));
+        self.manifests.insert(0, head.run);
+    }
+}
+
+/// The manifest of a run but for its lists: a pure function of the plan and of what its records come
+/// to.
+pub fn head(
     run: &RunItem,
     plan: &Plan,
     plan_hash: &str,
-    records: &[TaskRecord],
-    before: Before,
-) -> Manifest {
-    let Before { replaces, earlier } = before;
-    let mut sorted: Vec<&TaskRecord> = records.iter().collect();
-    sorted.sort_by_key(|record| record.index);
-    let files: Vec<ManifestFile> = sorted
-        .iter()
-        .flat_map(|record| {
-            record.files.iter().map(|file| ManifestFile {
-                key: file.key.clone(),
-                rows: file.rows,
-                bytes: file.bytes,
-                token: record.token.clone(),
-                upload_id: file.upload_id.clone(),
-                parts: file.parts.clone(),
-                checksums: file.checksums.clone(),
-            })
-        })
-        .collect();
-    let maxima = sorted.iter().filter_map(|record| record.watermark_max.as_deref());
-    let value_type = plan.watermark.as_ref().map(|planned| planned.value_type);
+    tally: &Tally,
+    replaces: Vec<RunId>,
+) -> ManifestHead {
     Manifest {
         version: CONTROL_VERSION,
         run: run.run,
@@ -234,33 +243,25 @@ pub fn build(
         plan_hash: plan_hash.to_owned(),
         snapshot: plan.snapshot.clone(),
         consistency: Some(consistency::held(plan)),
-        rows: sorted.iter().map(|record| record.rows).sum(),
-        bytes: files.iter().map(|file| file.bytes).sum(),
+        rows: tally.rows.iter().sum(),
+        bytes: tally.bytes,
         ranges: u32::try_from(plan.ranges.len()).unwrap_or(u32::MAX),
-        closed_early: records.iter().map(|record| record.closed_early).sum(),
-        partitioning: partitioning(plan, &sorted),
-        watermark_max: value_type.and_then(|known| greatest(known, maxima)),
-        files,
-        earlier,
+        closed_early: tally.closed_early,
+        partitioning: partitioning(plan, &tally.rows),
+        watermark_max: tally.watermark_max.clone(),
+        files: FileCount(tally.files),
+        earlier: None,
     }
 }
 
 /// What was foretold, beside what the records say.
-fn partitioning(plan: &Plan, records: &[&TaskRecord]) -> Option<TrackedPartitioning> {
+fn partitioning(plan: &Plan, rows: &[u64]) -> Option<TrackedPartitioning> {
     let how = plan.partitioning.as_ref()?;
-    let rows: Vec<u64> = records.iter().map(|record| record.rows).collect();
     Some(TrackedPartitioning {
         strategy: how.strategy,
         columns: how.columns.iter().map(|column| column.name.clone()).collect(),
         reason: how.reason.clone(),
         predicted_skew: how.predicted_skew.clone(),
-        actual_skew: Skew::of(&rows).to_string(),
+        actual_skew: Skew::of(rows).to_string(),
     })
-}
-
-/// The greatest of watermark texts, by value and not by text.
-fn greatest<'a>(known: WatermarkType, texts: impl Iterator<Item = &'a str>) -> Option<String> {
-    let values = texts.filter_map(|text| Some((Value::parse(known, text).ok()?, text)));
-    let max = values.max_by(|(left, _), (right, _)| left.cmp(right));
-    max.map(|(_, text)| text.to_owned())
 }

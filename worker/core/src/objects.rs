@@ -62,13 +62,14 @@ impl Prefix {
         format!("{}/", self.prefix)
     }
 
-    /// The run that a data file belongs to, by its key.
+    /// The run that a data file or control object belongs to, by its key.
     pub fn run_of(&self, key: &str) -> Option<RunId> {
         let rest = key.strip_prefix(&self.root())?;
         let by_folder = rest.split('/').find_map(|part| part.strip_prefix("extract_run="));
+        let by_control = || rest.strip_prefix("_tidemark/")?.split('/').next();
         // in a folder of a time, runs of one second are told apart by the file's name
         let by_name = || rest.rsplit('/').next()?.strip_prefix("part-")?.get(..36);
-        by_folder.or_else(by_name)?.parse().ok()
+        by_folder.or_else(by_control).or_else(by_name)?.parse().ok()
     }
 
     /// Below it lie the control objects of all runs, a folder each.

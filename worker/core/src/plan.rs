@@ -189,5 +189,10 @@ pub struct PlanOrder {
 
 /// SHA-256 of a plan's bytes, in lower-case hexadecimal.
 pub fn hash(body: &[u8]) -> String {
-    Sha256::digest(body).iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    hex(&Sha256::digest(body))
+}
+
+/// Bytes in lower-case hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

@@ -4,9 +4,12 @@ use std::collections::BTreeSet;
 
 use crds::{Reason, RunId};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::error::Failure;
-use crate::plan::Plan;
+use crate::manifests::to_body;
+use crate::plan::{Plan, hex};
+use crate::watermark::Value;
 
 /// The record of one range.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -63,6 +66,14 @@ pub struct PendingFile {
 }
 
 impl TaskRecord {
+    /// Reads the body of a record.
+    ///
+    /// # Errors
+    /// For what is no record.
+    pub fn read(body: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(body)
+    }
+
     /// Rows in the footers of all files.
     pub fn footer_rows(&self) -> u64 {
         self.files.iter().map(|file| file.rows).sum()
@@ -74,37 +85,85 @@ impl TaskRecord {
     }
 }
 
-/// Whether `records` are all of the plan's, of one snapshot and one schema, and count the same
-/// rows as read and as written.
-///
-/// # Errors
-/// `RecordMissing`, `RecordMismatch`, `RowCountMismatch`: none of them is cured by waiting, all of
-/// them by another run.
-pub fn check(plan: &Plan, plan_hash: &str, records: &[TaskRecord]) -> Result<(), Failure> {
-    let again = "the next attempt reads the window anew; if it happens again, report it";
-    let indexes: BTreeSet<u32> = records.iter().map(|record| record.index).collect();
-    let all =
-        (0..u32::try_from(plan.ranges.len()).unwrap_or(u32::MAX)).all(|i| indexes.contains(&i));
-    if !all || records.len() != plan.ranges.len() {
-        let message = format!("{} of {} ranges left a record", indexes.len(), plan.ranges.len());
-        return Err(Failure::transient(Reason::RecordMissing, message, again));
+/// What all records of a run come to, whatever number of files they name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Tally {
+    /// Rows of each partition, in order.
+    pub rows: Vec<u64>,
+    /// Bytes of all files.
+    pub bytes: u64,
+    /// Files.
+    pub files: u64,
+    /// Sum of [`TaskRecord::closed_early`].
+    pub closed_early: u64,
+    /// Greatest watermark seen.
+    pub watermark_max: Option<String>,
+    /// [`RecordsHash`] of the records.
+    pub hash: String,
+}
+
+/// SHA-256 over the records of a run in the order of their partitions: tells whether records that
+/// are read again are those that were checked.
+#[derive(Debug, Clone, Default)]
+pub struct RecordsHash(Sha256);
+
+impl RecordsHash {
+    /// Takes the next record.
+    pub fn add(&mut self, record: &TaskRecord) {
+        self.0.update(to_body(record));
     }
-    for record in records {
-        let mismatch = |what: &str| {
+
+    /// The hash, in hexadecimal.
+    pub fn finish(self) -> String {
+        hex(&self.0.finalize())
+    }
+}
+
+/// Checks the records of a plan one by one, in the order of their partitions, and adds them up. Holds
+/// a few bytes for each partition and none for a file.
+#[derive(Debug, Clone, Default)]
+pub struct Tallying {
+    tally: Tally,
+    schema: Option<String>,
+    greatest: Option<Value>,
+    hash: RecordsHash,
+}
+
+const AGAIN: &str = "the next attempt reads the window anew; if it happens again, report it";
+
+impl Tallying {
+    /// The partition whose record comes next.
+    pub fn next(&self) -> u32 {
+        u32::try_from(self.tally.rows.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Takes the next record: of this plan, of the schema of the others, and with the same rows as read
+    /// and as written.
+    ///
+    /// # Errors
+    /// `RecordMismatch`, `RowCountMismatch`: none of them is cured by waiting, all of them by another
+    /// run.
+    pub fn add(
+        &mut self,
+        plan: &Plan,
+        plan_hash: &str,
+        record: &TaskRecord,
+    ) -> Result<(), Failure> {
+        let schema = self.schema.get_or_insert_with(|| record.schema.clone());
+        let other = [
+            ("run", record.run != plan.run),
+            ("plan", record.plan_hash != plan_hash),
+            ("snapshot", record.snapshot != plan.snapshot),
+            ("schema", record.schema != *schema),
+        ];
+        if let Some((what, _)) = other.iter().find(|(_, other)| *other) {
             let message = format!("the record of range {} is of another {what}", record.index);
-            Err(Failure::transient(Reason::RecordMismatch, message, again))
-        };
-        if record.run != plan.run {
-            return mismatch("run");
+            return Err(Failure::transient(Reason::RecordMismatch, message, AGAIN));
         }
-        if record.plan_hash != plan_hash {
-            return mismatch("plan");
-        }
-        if record.snapshot != plan.snapshot {
-            return mismatch("snapshot");
-        }
-        if record.schema != records[0].schema {
-            return mismatch("schema");
+        if record.index != self.next() {
+            let message =
+                format!("the record of range {} says that it is of {}", self.next(), record.index);
+            return Err(Failure::transient(Reason::RecordMismatch, message, AGAIN));
         }
         if record.rows != record.footer_rows() {
             let message = format!(
@@ -113,8 +172,59 @@ pub fn check(plan: &Plan, plan_hash: &str, records: &[TaskRecord]) -> Result<(),
                 record.rows,
                 record.footer_rows()
             );
-            return Err(Failure::transient(Reason::RowCountMismatch, message, again));
+            return Err(Failure::transient(Reason::RowCountMismatch, message, AGAIN));
+        }
+        self.tally.rows.push(record.rows);
+        self.tally.bytes += record.bytes();
+        self.tally.files += record.files.len() as u64;
+        self.tally.closed_early += record.closed_early;
+        self.maximum(plan, record);
+        self.hash.add(record);
+        Ok(())
+    }
+
+    /// The greatest of watermark texts, by value and not by text.
+    fn maximum(&mut self, plan: &Plan, record: &TaskRecord) {
+        let Some(watermark) = &plan.watermark else { return };
+        let Some(text) = &record.watermark_max else { return };
+        let Ok(value) = Value::parse(watermark.value_type, text) else { return };
+        if self.greatest.as_ref().is_none_or(|greatest| value >= *greatest) {
+            self.greatest = Some(value);
+            self.tally.watermark_max = Some(text.clone());
         }
     }
-    Ok(())
+
+    /// The sums, if every partition of the plan left a record.
+    ///
+    /// # Errors
+    /// `RecordMissing`.
+    pub fn finish(self, plan: &Plan) -> Result<Tally, Failure> {
+        let (found, planned) = (self.tally.rows.len(), plan.ranges.len());
+        if found != planned {
+            let message = format!("{found} of {planned} ranges left a record");
+            return Err(Failure::transient(Reason::RecordMissing, message, AGAIN));
+        }
+        Ok(Tally { hash: self.hash.finish(), ..self.tally })
+    }
+}
+
+/// The sums of records that are at hand, whatever order they are in.
+///
+/// # Errors
+/// As [`Tallying`].
+pub fn tally<'a>(
+    plan: &Plan,
+    plan_hash: &str,
+    records: impl IntoIterator<Item = &'a TaskRecord>,
+) -> Result<Tally, Failure> {
+    let mut sorted: Vec<&TaskRecord> = records.into_iter().collect();
+    sorted.sort_by_key(|record| record.index);
+    let indexes: BTreeSet<u32> = sorted.iter().map(|record| record.index).collect();
+    let mut tallying = Tallying::default();
+    if indexes.len() == plan.ranges.len() {
+        for record in sorted {
+            tallying.add(plan, plan_hash, record)?;
+        }
+    }
+    tallying.finish(plan)
 }

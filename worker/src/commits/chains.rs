@@ -7,24 +7,16 @@ use crds::tracking::{RunItem, run_key};
 use worker_core::commits::Event;
 use worker_core::commits::orphans::Orphan;
 use worker_core::error::Failure;
-use worker_core::manifests::{Listing, Manifest, Pointer, SourceIdentity};
+use worker_core::manifests::{Earlier, ManifestHead, Pointer, SourceIdentity};
 use worker_core::plan::Plan;
 
-use super::World;
+use super::{AT_ONCE, World};
 
 impl World {
-    pub(super) async fn manifest(&self, uri: &str, run: RunId) -> Result<Manifest, Failure> {
-        let control = self.control(uri)?;
-        let found = control.read(&control.prefix.manifest(run)).await?;
-        found.map(|(manifest, _)| manifest).ok_or_else(|| {
-            Failure::permanent(
-                crds::Reason::ManifestMissing,
-                format!("the manifest of run {run} is gone"),
-                "restore it from a version of the bucket; if that run is decided and cannot be \
-                 completed, undo it with `tidemark settle --force`; or start a new chain with an \
-                 FE at another uri",
-            )
-        })
+    /// A manifest but for its lists.
+    pub(super) async fn manifest(&self, uri: &str, run: RunId) -> Result<ManifestHead, Failure> {
+        let found = self.control(uri)?.head_of(run).await?;
+        found.ok_or_else(|| manifest_missing(run))
     }
 
     /// The runs that `run` replaces, and whose files it has yet to remove. A carrier that woke up
@@ -39,18 +31,6 @@ impl World {
         let item: Option<RunItem> = self.table().read(&run_key(&self.task.tracking.key)).await?;
         let asked = item.and_then(|item| item.todo).and_then(|todo| todo.removal_of);
         if asked == Some(run) { Err(missing) } else { Ok(Vec::new()) }
-    }
-
-    /// Keys of the data files that a run may have completed: by its manifest, or else its records.
-    pub(super) async fn files(&self, uri: &str, run: RunId) -> Result<Vec<String>, Failure> {
-        let control = self.control(uri)?;
-        let found: Option<(Manifest, String)> = control.read(&control.prefix.manifest(run)).await?;
-        if let Some((manifest, _)) = found {
-            return Ok(manifest.files.into_iter().map(|file| file.key).collect());
-        }
-        let keys = control.recorded(run).await?;
-        let records = control.records(&keys).await?;
-        Ok(records.into_iter().flat_map(|record| record.files).map(|file| file.key).collect())
     }
 
     /// From `run` down its parents, and what the `pending` one still has to remove; oldest first.
@@ -80,25 +60,25 @@ impl World {
         Ok(runs.into_iter().collect())
     }
 
-    /// All files up to `run`, since the last run that replaced.
-    pub(super) async fn all(&self, uri: &str, run: RunId) -> Result<Listing, Failure> {
+    /// Where all files up to `run` stand, since the last run that replaced.
+    pub(super) async fn all(&self, uri: &str, run: RunId) -> Result<Earlier, Failure> {
         match self.walk(uri, run).await? {
-            (listing, None) => Ok(listing),
+            (earlier, None) => Ok(earlier),
             (_, Some(ring)) => Err(is_a_ring(ring)),
         }
     }
 
     /// From `run` down its parents. Where somebody has edited them into a ring, the walk ends at the
     /// run that it would come to a second time, and names it.
-    async fn walk(&self, uri: &str, run: RunId) -> Result<(Listing, Option<RunId>), Failure> {
-        let (mut listing, mut walked) = (Listing::default(), BTreeSet::new());
+    async fn walk(&self, uri: &str, run: RunId) -> Result<(Earlier, Option<RunId>), Failure> {
+        let (mut earlier, mut walked) = (Earlier::default(), BTreeSet::new());
         let mut next = Some(run);
         while let Some(run) = next.filter(|run| walked.insert(*run)) {
-            let manifest = self.manifest(uri, run).await?;
-            next = manifest.parent.filter(|_| manifest.earlier.is_none());
-            listing.prepend(manifest);
+            let head = self.manifest(uri, run).await?;
+            next = head.parent.filter(|_| head.earlier.is_none());
+            earlier.prepend(&head);
         }
-        Ok((listing, next))
+        Ok((earlier, next))
     }
 
     /// The runs of both chains, of the pointer and of the head, and what is still to be removed.
@@ -122,13 +102,13 @@ impl World {
             if kept.contains(&end) {
                 continue;
             }
-            let (listing, ring) = self.walk(uri, end).await?;
+            let (earlier, ring) = self.walk(uri, end).await?;
             if let Some(ring) = ring {
                 // what the ring has cut off is published, and cannot be told from what is dead
                 tracing::warn!(failure = %is_a_ring(ring), "nothing is removed");
                 return Ok(Event::Kept(None));
             }
-            kept.extend(listing.runs);
+            kept.extend(earlier.runs);
         }
         if let Some(pending) = pending {
             kept.extend(self.manifest(uri, pending).await?.replaces);
@@ -143,19 +123,34 @@ impl World {
         for &run in runs {
             let plan = control.prefix.plan(run);
             let found: Option<(Plan, String)> = control.read(&plan).await?;
-            let mut keys: BTreeSet<String> = self.files(uri, run).await?.into_iter().collect();
-            keys.extend(control.keys(&control.prefix.control_folder(run)).await?);
-            keys.remove(&plan);
+            let (uploads, more_uploads) = control.uploads(run, AT_ONCE).await?;
+            let (mut keys, more_files) = control.data_files(run, None, AT_ONCE).await?;
+            if !more_files {
+                // at most two for each partition
+                let control_keys = control.keys(&control.prefix.control_folder(run)).await?;
+                keys.extend(control_keys.into_iter().filter(|key| *key != plan));
+            }
             orphans.push(Orphan {
                 run,
                 source: found.map(|(plan, _)| plan.source),
-                uploads: control.uploads(run).await?,
-                keys: keys.into_iter().collect(),
+                uploads,
+                keys,
                 plan,
+                more: more_uploads || more_files,
             });
         }
         Ok(Event::Orphans(orphans))
     }
+}
+
+pub(super) fn manifest_missing(run: RunId) -> Failure {
+    Failure::permanent(
+        crds::Reason::ManifestMissing,
+        format!("the manifest of run {run} is gone"),
+        "restore it from a version of the bucket; if that run is decided and cannot be \
+         completed, undo it with `tidemark settle --force`; or start a new chain with an \
+         FE at another uri",
+    )
 }
 
 fn is_a_ring(run: RunId) -> Failure {

@@ -1,12 +1,10 @@
 //! The acts of a process that holds a run: asking the database, having the ranges read, and looking
 //! once more before the decision.
 
-use std::collections::BTreeSet;
 use std::pin::pin;
 use std::time::Duration;
 
 use crds::Reason;
-use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -14,13 +12,12 @@ use worker_core::batches::{Asked, MemoryBudget};
 use worker_core::commits::{Event, Held};
 use worker_core::error::Failure;
 use worker_core::plan::PlanOrder;
-use worker_core::records::TaskRecord;
 
 use super::patience::{Backoff, may_pass};
-use super::{Readers, WRITES_AT_ONCE, World, now};
+use super::records::Reading;
+use super::{Readers, World, now};
 use crate::batches::budget_from_cgroup;
 use crate::bounds::{self, Holder};
-use crate::control::Control;
 use crate::extract::{here, parallelism, readers_asked};
 
 /// How long one look for records may take: a renewal may be due meanwhile.
@@ -74,7 +71,7 @@ impl World {
     }
 
     /// When the next renewal is due, whatever act was begun anew meanwhile.
-    fn renew_at(&mut self) -> Instant {
+    pub(super) fn renew_at(&mut self) -> Instant {
         *self.underway.renew_at.get_or_insert_with(|| Instant::now() + self.durations.renew)
     }
 
@@ -144,7 +141,13 @@ impl World {
             }
             let look = if mine { self.ended().await } else { self.recorded(held).await };
             let wait = match look {
-                Ok(Looked::All(all)) => return Ok(Event::Recorded(all)),
+                Ok(Looked::All) => match self.tally(held).await {
+                    Ok(Some(tally)) => return Ok(Event::Recorded(Box::new(tally))),
+                    // a renewal is due
+                    Ok(None) => continue,
+                    Err(failure) if may_pass(&failure) => backoff.next(&failure),
+                    Err(failure) => return Err(failure),
+                },
                 Ok(Looked::Some(found)) => {
                     (records, backoff) = (found, Backoff::new(pause));
                     if mine { HERE_POLL } else { self.durations.poll }
@@ -175,45 +178,35 @@ impl World {
     /// What ranges that are read here have come to.
     async fn ended(&mut self) -> Result<Looked, Failure> {
         let Some(extraction) = &mut self.underway.extraction else { return Ok(Looked::Some(0)) };
-        Ok(extraction.ended().await?.map_or(Looked::Some(0), Looked::All))
+        let Some((run, kept)) = extraction.ended().await? else { return Ok(Looked::Some(0)) };
+        if let Some(kept) = kept {
+            self.underway.reading = Some(Reading::of(run, kept));
+        }
+        Ok(Looked::All)
     }
 
     /// What the pods have left.
-    async fn recorded(&self, held: &Held) -> Result<Looked, Failure> {
+    async fn recorded(&mut self, held: &Held) -> Result<Looked, Failure> {
         let control = self.control(&held.run.uri)?;
-        let look = async {
-            let keys = control.recorded(held.run.run).await?;
-            let found: BTreeSet<&String> = keys.iter().collect();
-            if found.len() < held.plan.ranges.len() {
-                return Ok(Looked::Some(u32::try_from(found.len()).unwrap_or(u32::MAX)));
-            }
-            control.records(&keys).await.map(Looked::All)
-        };
-        tokio::time::timeout(LOOK_TIMEOUT, look).await.unwrap_or_else(|_| {
+        let look = async { control.recorded_so_far(held.run.run).await };
+        let looked = tokio::time::timeout(LOOK_TIMEOUT, look).await.unwrap_or_else(|_| {
             let message = "list records: no answer from the object store";
             Err(Failure::transient(Reason::StorageUnreachable, message, ""))
-        })
+        });
+        let (found, largest) = looked?;
+        if (found as usize) < held.plan.ranges.len() {
+            return Ok(Looked::Some(found));
+        }
+        // a reading that a renewal interrupted goes on where it was
+        self.underway.reading.get_or_insert_with(|| Reading::of_size(held.run.run, largest));
+        Ok(Looked::All)
     }
 
-    async fn still_there(&mut self) -> Result<(), Failure> {
+    pub(super) async fn still_there(&mut self) -> Result<(), Failure> {
         match &mut self.underway.holder {
             Some(holder) => holder.still_there().await,
             None => Ok(()),
         }
-    }
-
-    /// One more query on the very session that exported the snapshot: it lived until after the last record,
-    /// and may end. Then every part as recorded, which an outage of the store may draw out.
-    pub(super) async fn assure(&mut self, records: &[TaskRecord]) -> Result<Event, Failure> {
-        self.still_there().await?;
-        self.release_snapshot().await;
-        let control: Control = self.control(&self.task.spec.output.uri)?;
-        stream::iter(records.iter().flat_map(|record| &record.files))
-            .map(|file| control.assure(file))
-            .buffer_unordered(WRITES_AT_ONCE)
-            .try_collect::<Vec<()>>()
-            .await?;
-        Ok(Event::Assured(now()))
     }
 }
 
@@ -222,5 +215,5 @@ enum Looked {
     /// So many of them.
     Some(u32),
     /// All.
-    All(Vec<TaskRecord>),
+    All,
 }

@@ -11,21 +11,43 @@ use super::{Control, bare, code};
 use crate::objects::storage_failure;
 
 impl Control {
-    /// Open uploads of a run: key and id.
+    /// At least `room` of the open uploads of a run, if there are so many, key and id; and whether there
+    /// may be more.
     ///
     /// # Errors
     /// As [`storage_failure`].
-    pub async fn uploads(&self, run: RunId) -> Result<Vec<(String, String)>, Failure> {
+    pub async fn uploads(
+        &self,
+        run: RunId,
+        room: usize,
+    ) -> Result<(Vec<(String, String)>, bool), Failure> {
+        let data = |folder| self.prefix.data_folder(run, folder);
         let mut found = Vec::new();
-        for folder in [RunFolder::Run, RunFolder::Time] {
-            let below = self.uploads_below(&self.prefix.data_folder(run, folder)).await?;
-            found.extend(below.into_iter().filter(|(key, _)| self.prefix.run_of(key) == Some(run)));
+        // a manifest is an upload too while it is written
+        let folders =
+            [data(RunFolder::Run), data(RunFolder::Time), self.prefix.control_folder(run)];
+        for folder in folders {
+            let more = self
+                .uploads_below(&folder, |key, id| {
+                    if self.prefix.run_of(key) == Some(run) {
+                        found.push((key.to_owned(), id.to_owned()));
+                    }
+                    found.len() < room
+                })
+                .await?;
+            if more {
+                return Ok((found, true));
+            }
         }
-        Ok(found)
+        Ok((found, false))
     }
 
-    async fn uploads_below(&self, beginning: &str) -> Result<Vec<(String, String)>, Failure> {
-        let mut found = Vec::new();
+    /// Hands key and id of the open uploads to `each`, until that wants no more: then true.
+    async fn uploads_below(
+        &self,
+        beginning: &str,
+        mut each: impl FnMut(&str, &str) -> bool,
+    ) -> Result<bool, Failure> {
         let (mut key_marker, mut id_marker) = (None, None);
         loop {
             let page = self
@@ -41,12 +63,13 @@ impl Control {
             for upload in page.uploads() {
                 if let (Some(key), Some(id)) = (upload.key(), upload.upload_id())
                     && key.starts_with(beginning)
+                    && !each(key, id)
                 {
-                    found.push((key.to_owned(), id.to_owned()));
+                    return Ok(true);
                 }
             }
             if !page.is_truncated().unwrap_or(false) || page.next_key_marker().is_none() {
-                return Ok(found);
+                return Ok(false);
             }
             key_marker = page.next_key_marker().map(Into::into);
             id_marker = page.next_upload_id_marker().map(Into::into);
@@ -58,8 +81,13 @@ impl Control {
     /// # Errors
     /// As [`storage_failure`].
     pub async fn uploading(&self) -> Result<BTreeSet<RunId>, Failure> {
-        let open = self.uploads_below(&self.prefix.root()).await?;
-        Ok(open.iter().filter_map(|(key, _)| self.prefix.run_of(key)).collect())
+        let mut runs = BTreeSet::new();
+        let each = |key: &str, _: &str| {
+            runs.extend(self.prefix.run_of(key));
+            true
+        };
+        self.uploads_below(&self.prefix.root(), each).await?;
+        Ok(runs)
     }
 
     /// Whether every part of an upload is still there as recorded.
@@ -97,7 +125,7 @@ impl Control {
     }
 }
 
-fn not_as_recorded() -> Failure {
+pub(crate) fn not_as_recorded() -> Failure {
     Failure::transient(
         Reason::RecordMismatch,
         "an upload is gone, or does not hold the parts that its record names",

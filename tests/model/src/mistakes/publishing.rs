@@ -4,18 +4,15 @@ use crds::tracking::{Mode, RunState};
 use worker_core::commits::{
     Act, Carrier, Effect, Event, Expect, Item, Phase, Reply, Step, Transaction, Why, transitions,
 };
-use worker_core::manifests::{Manifest, Pointer, to_body};
+use worker_core::manifests::{ManifestHead, Pointer, to_body};
 use worker_core::objects::Prefix;
 
 use super::tools::{id_only, no_conditions, only_reply, product, put_run, sees, transaction, with};
 use crate::stores::{ANY, OTHERS};
 
-fn completes(uri: &str, manifest: &Manifest) -> Vec<Effect> {
-    let file = |file: &worker_core::manifests::ManifestFile| Effect::Complete {
-        uri: uri.to_owned(),
-        file: file.clone(),
-    };
-    manifest.files.iter().map(file).collect()
+fn completes(uri: &str, manifest: &ManifestHead) -> Vec<Effect> {
+    let effect = Effect::CompleteAll { uri: uri.to_owned(), run: manifest.run };
+    if manifest.files.0 == 0 { Vec::new() } else { vec![effect] }
 }
 
 pub(super) fn complete_before_decide(carrier: Carrier, event: Event) -> (Carrier, Act) {
@@ -118,7 +115,7 @@ pub(super) fn outcome_apart(carrier: Carrier, event: Event) -> (Carrier, Act) {
     (carrier, act)
 }
 
-fn pointer(uri: &str, manifest: &Manifest) -> Effect {
+fn pointer(uri: &str, manifest: &ManifestHead) -> Effect {
     let prefix = Prefix::parse(uri).expect("a uri");
     let pointer = Pointer {
         version: 1,
@@ -181,19 +178,18 @@ pub(super) fn removal_before_pointer(carrier: Carrier, event: Event) -> (Carrier
     };
     let (carrier, mut act) = product(carrier, event);
     if let (Phase::Pointing(run, tidy, ..), Act::Write(effects)) = (&carrier.phase, &mut act) {
-        let files = tidy.replaced.iter().flat_map(|replaced| &replaced.files);
-        let delete = |file: &worker_core::manifests::ManifestFile| Effect::Delete {
+        let delete = |(_, key): &(crds::RunId, String)| Effect::Delete {
             uri: run.uri.clone(),
-            key: file.key.clone(),
+            key: key.clone(),
         };
-        effects.splice(0..0, files.map(delete).collect::<Vec<_>>());
+        effects.splice(0..0, tidy.replaced.iter().map(delete).collect::<Vec<_>>());
     }
     (carrier, act)
 }
 
 pub(super) fn removal_of_all_others(carrier: Carrier, event: Event) -> (Carrier, Act) {
     let (carrier, mut act) = product(carrier, event);
-    if let (Phase::Removing(run, _), Act::Write(effects)) = (&carrier.phase, &mut act) {
+    if let (Phase::Removing(run, ..), Act::Write(effects)) = (&carrier.phase, &mut act) {
         let key = format!("{OTHERS}{}", run.run.0.as_u128());
         *effects = vec![Effect::Delete { uri: run.uri.clone(), key }];
     }

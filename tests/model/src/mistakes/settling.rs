@@ -34,12 +34,8 @@ pub(super) fn abort_before_fence(carrier: Carrier, event: Event) -> (Carrier, Ac
     let (carrier, act) = product(carrier, event);
     match (&carrier.phase, run) {
         (Phase::Failing(..), Some(run)) if first => {
-            let sweep = Sweep {
-                uri: run.uri.clone(),
-                run: run.run,
-                passes: 1,
-                then: AfterSweep::Settle { must: true },
-            };
+            let then = AfterSweep::Settle { must: true };
+            let sweep = Sweep::new(run.uri.clone(), run.run, 1, then);
             let act = Act::ListUploads { uri: run.uri, run: run.run };
             (Carrier { phase: Phase::Listing(Box::new(sweep)), ..carrier }, act)
         }

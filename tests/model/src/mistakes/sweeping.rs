@@ -43,7 +43,7 @@ fn human(report: &Report) -> bool {
 
 fn clean(carrier: Carrier, run: &RunItem, then: AfterSweep) -> (Carrier, Act) {
     let act = Act::ListUploads { uri: run.uri.clone(), run: run.run };
-    let sweep = Sweep { uri: run.uri.clone(), run: run.run, passes: 1, then };
+    let sweep = Sweep::new(run.uri.clone(), run.run, 1, then);
     (Carrier { phase: Phase::Listing(Box::new(sweep)), ..carrier }, act)
 }
 
@@ -93,7 +93,7 @@ pub(super) fn force_deletes_first(carrier: Carrier, event: Event) -> (Carrier, A
     match &carrier.phase {
         Phase::Listing(sweep) => match &sweep.then {
             AfterSweep::Revert(run, then, false) => {
-                let act = Act::ListFiles { uri: run.uri.clone(), run: run.run };
+                let act = Act::ListFiles { uri: run.uri.clone(), run: run.run, after: None };
                 (Carrier { phase: Phase::ListingFiles(run.clone(), *then, false), ..carrier }, act)
             }
             _ => (carrier, act),
@@ -144,9 +144,9 @@ pub(super) fn put_off_is_done_at_once(carrier: Carrier, event: Event) -> (Carrie
 pub(super) fn removal_by_head(carrier: Carrier, event: Event) -> (Carrier, Act) {
     let (carrier, act) = product(carrier, event);
     match (&carrier.phase, act) {
-        (Phase::Tidying(item, ..), Act::ReadTidy { uri, run, removal }) => {
+        (Phase::Tidying(item, ..), Act::ReadTidy { uri, run, removal, after }) => {
             let run = item.head.as_ref().map_or(run, |head| head.run);
-            (carrier, Act::ReadTidy { uri, run, removal })
+            (carrier, Act::ReadTidy { uri, run, removal, after })
         }
         (_, act) => (carrier, act),
     }

@@ -9,9 +9,9 @@ use super::orphans::Orphan;
 use super::phases::{Held, Tidy};
 use super::seen::Seen;
 use crate::error::Failure;
-use crate::manifests::{Listing, Manifest};
+use crate::manifests::{Earlier, ManifestHead};
 use crate::plan::{Plan, PlanOrder};
-use crate::records::TaskRecord;
+use crate::records::Tally;
 
 /// What the process must do next, and answer with an [`Event`].
 #[derive(Debug, Clone, PartialEq)]
@@ -23,10 +23,20 @@ pub enum Act {
     /// Ask the database, take the snapshot: [`Event::Planned`], or meanwhile [`Event::RenewDue`].
     /// Asked for again after a renewal, it goes on where it was.
     Plan(PlanOrder),
-    /// Be Ready, have all ranges read: [`Event::Recorded`], or meanwhile [`Event::RenewDue`].
+    /// Be Ready, have all ranges read, add up their records: [`Event::Recorded`], or meanwhile
+    /// [`Event::RenewDue`].
     Extract(Box<Held>),
     /// Ask the snapshot's session, which may end then, and for every upload's parts: [`Event::Assured`].
-    Assure(Vec<TaskRecord>),
+    Assure {
+        /// Where.
+        uri: String,
+        /// Whose records name the uploads.
+        run: RunId,
+        /// How many records.
+        records: u32,
+        /// [`Tally::hash`] of the records that were checked.
+        hash: String,
+    },
     /// Read a chain, oldest run first: [`Event::Chain`].
     ReadChain {
         /// Where.
@@ -36,7 +46,7 @@ pub enum Act {
         /// A run whose replaced files have not been removed yet.
         pending: Option<RunId>,
     },
-    /// Read all files since the last run that replaced: [`Event::All`].
+    /// Find where all files since the last run that replaced stand: [`Event::All`].
     ReadAll {
         /// Where.
         uri: String,
@@ -67,28 +77,33 @@ pub enum Act {
         /// The runs.
         runs: Vec<RunId>,
     },
-    /// List the data files that a run may have completed: [`Event::Files`].
+    /// List the data files of a run that are there: [`Event::Files`].
     ListFiles {
         /// Where.
         uri: String,
         /// Whose.
         run: RunId,
+        /// Only those whose keys come after this one.
+        after: Option<String>,
     },
-    /// Read one manifest: [`Event::Fetched`].
+    /// Read one manifest but for its lists: [`Event::Fetched`].
     ReadManifest {
         /// Where.
         uri: String,
         /// Whose.
         run: RunId,
     },
-    /// Read the pointer and, with `removal`, what the run replaces: [`Event::Tidied`].
+    /// Read the pointer and, with `removal`, list the files of what the run replaces:
+    /// [`Event::Tidied`].
     ReadTidy {
         /// Where.
         uri: String,
         /// The run whose replaced files are to go.
         run: RunId,
-        /// Whether replaced manifests are wanted.
+        /// Whether replaced files are wanted.
         removal: bool,
+        /// Only those after this run's file.
+        after: Option<(RunId, String)>,
     },
     /// List a run's open uploads: [`Event::Uploads`].
     ListUploads {
@@ -112,30 +127,30 @@ pub enum Event {
     Replied(Vec<Reply>),
     /// The plan stands, the snapshot is held.
     Planned(Box<Plan>, i64),
-    /// All records are there.
-    Recorded(Vec<TaskRecord>),
+    /// All records are there, and fit the plan; what they come to.
+    Recorded(Box<Tally>),
     /// The deadline must be prolonged: now, and how many records there are.
     RenewDue(i64, u32),
     /// Uploads and snapshot are still there; now.
     Assured(i64),
     /// Runs of the chain, and those whose removal is still to come, oldest first.
     Chain(Vec<RunId>),
-    /// All files since the last run that replaced.
-    All(Box<Listing>),
+    /// Where all files since the last run that replaced stand.
+    All(Box<Earlier>),
     /// Old runs.
     Runs(Vec<RunId>),
     /// Runs that must be kept; absent: the prefix is not marked as this source's.
     Kept(Option<BTreeSet<RunId>>),
     /// What dead runs left.
     Orphans(Vec<Orphan>),
-    /// Keys of data files.
-    Files(Vec<String>),
+    /// Keys of data files, in their order, and whether more come after them.
+    Files(Vec<String>, bool),
     /// The manifest.
-    Fetched(Box<Manifest>),
-    /// Pointer and replaced manifests.
+    Fetched(Box<ManifestHead>),
+    /// Pointer and replaced files.
     Tidied(Box<Tidy>),
-    /// Open uploads: key and id.
-    Uploads(Vec<(String, String)>),
+    /// Open uploads, key and id, and whether there are more.
+    Uploads(Vec<(String, String)>, bool),
     /// What was asked for cannot be done.
     Failed(Failure),
 }
@@ -154,10 +169,10 @@ impl Event {
             | Self::Runs(_)
             | Self::Kept(_)
             | Self::Orphans(_)
-            | Self::Files(_)
+            | Self::Files(..)
             | Self::Fetched(_)
             | Self::Tidied(_)
-            | Self::Uploads(_)
+            | Self::Uploads(..)
             | Self::Failed(_) => None,
         }
     }
@@ -167,7 +182,7 @@ impl Event {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Ending {
     /// The run is published, pointer and removal included.
-    Published(Box<Manifest>),
+    Published(Box<ManifestHead>),
     /// Published by another carrier of the same run.
     CarriedByAnother,
     /// The request had been answered before.

@@ -2,14 +2,14 @@
 //! the next claimant.
 
 use crds::tracking::{Head, RunItem, RunState};
-use crds::{Reason, Report};
+use crds::{Reason, Report, RunId};
 
 use super::{
     Act, AfterSweep, Carried, Carrier, Effect, Ending, Phase, Seen, Sweep, TRIES_MAX, Then, Tidy,
     Why, transitions,
 };
 use crate::error::Failure;
-use crate::manifests::{Manifest, Pointer, to_body};
+use crate::manifests::{ManifestHead, Pointer, to_body};
 use crate::objects::Prefix;
 use crate::plan::CONTROL_VERSION;
 
@@ -20,17 +20,11 @@ pub(super) fn fetch(carrier: Carrier, run: RunItem, then: Then) -> (Carrier, Act
 }
 
 pub(super) fn complete(carrier: Carrier, carried: Carried) -> (Carrier, Act) {
-    let uri = &carried.run.uri;
-    let effects: Vec<Effect> = carried
-        .manifest
-        .files
-        .iter()
-        .map(|file| Effect::Complete { uri: uri.clone(), file: file.clone() })
-        .collect();
-    if effects.is_empty() {
+    if carried.manifest.files.0 == 0 {
         return carrier.look(Why::Yes(Box::new(carried), 0));
     }
-    carrier.go(Phase::Completing(Box::new(carried)), Act::Write(effects))
+    let effect = Effect::CompleteAll { uri: carried.run.uri.clone(), run: carried.run.run };
+    carrier.go(Phase::Completing(Box::new(carried)), Act::Write(vec![effect]))
 }
 
 fn stuck(run: &RunItem, what: &str) -> Failure {
@@ -106,7 +100,7 @@ pub(super) fn tidy(
     carrier: Carrier,
     run: RunItem,
     then: Then,
-    manifest: Option<Manifest>,
+    manifest: Option<ManifestHead>,
     tries: u32,
 ) -> (Carrier, Act) {
     let carrier = match (then, manifest) {
@@ -127,8 +121,22 @@ pub(super) fn tidy(
         return carrier.end(Ending::Failed(failure));
     }
     let of = todo.removal_of.unwrap_or(head.run);
-    let act = Act::ReadTidy { uri: head.uri.clone(), run: of, removal };
+    let act = Act::ReadTidy { uri: head.uri.clone(), run: of, removal, after: None };
     carrier.go(Phase::Tidying(Box::new(run), then, tries), act)
+}
+
+/// The replaced files after those that were deleted.
+pub(super) fn more(
+    carrier: Carrier,
+    run: RunItem,
+    then: Then,
+    after: Option<(RunId, String)>,
+) -> (Carrier, Act) {
+    let of = run.todo.as_ref().and_then(|todo| todo.removal_of);
+    let Some(head) = &run.head else { return finish(carrier, then) };
+    let act =
+        Act::ReadTidy { uri: head.uri.clone(), run: of.unwrap_or(head.run), removal: true, after };
+    carrier.go(Phase::Tidying(Box::new(run), then, 0), act)
 }
 
 /// The pointer moves only up, and only as it was read.
@@ -169,14 +177,17 @@ pub(super) fn remove(carrier: Carrier, run: RunItem, tidy: &Tidy, then: Then) ->
     let effects: Vec<Effect> = tidy
         .replaced
         .iter()
-        .filter(|replaced| due && replaced.run != *head)
-        .flat_map(|replaced| &replaced.files)
-        .map(|file| Effect::Delete { uri: uri.clone(), key: file.key.clone() })
+        .filter(|(replaced, _)| due && replaced != head)
+        .map(|(_, key)| Effect::Delete { uri: uri.clone(), key: key.clone() })
         .collect();
-    if effects.is_empty() {
-        return clear(carrier, &run, then);
+    let after = tidy.replaced.last().filter(|_| due && tidy.more).cloned();
+    if !effects.is_empty() {
+        return carrier.go(Phase::Removing(Box::new(run), then, after), Act::Write(effects));
     }
-    carrier.go(Phase::Removing(Box::new(run), then), Act::Write(effects))
+    match after {
+        Some(_) => more(carrier, run, then, after),
+        None => clear(carrier, &run, then),
+    }
 }
 
 pub(super) fn clear(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier, Act) {
@@ -200,7 +211,7 @@ pub(super) fn finish(carrier: Carrier, then: Then) -> (Carrier, Act) {
         Then::Finish => match &carrier.kept {
             Some(manifest) => {
                 let uri = carrier.task().spec.output.uri.clone();
-                let sweep = Sweep { uri, run: manifest.run, passes: 1, then: AfterSweep::Publish };
+                let sweep = Sweep::new(uri, manifest.run, 1, AfterSweep::Publish);
                 super::settle::sweep(carrier, sweep)
             }
             None => carrier.end(Ending::CarriedByAnother),

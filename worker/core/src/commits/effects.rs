@@ -3,7 +3,7 @@
 use crds::RunId;
 use crds::tracking::{LegacyItem, OutcomeItem, RunItem, RunState};
 
-use crate::manifests::ManifestFile;
+use crate::manifests::{Earlier, ManifestFile, ManifestHead};
 
 /// One external write.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +19,9 @@ pub enum Effect {
         /// The bytes.
         body: Vec<u8>,
     },
+    /// The manifest of a run, which is written once. Its files stand in the records. `Refused` when it
+    /// is there already.
+    PutManifest(Box<NewManifest>),
     /// `current.json`. `Refused` when it is not at `etag` any more.
     PutPointer {
         /// Where.
@@ -29,6 +32,14 @@ pub enum Effect {
         body: Vec<u8>,
         /// The version to replace; absent: there must be none.
         etag: Option<String>,
+    },
+    /// Completes every upload that the manifest of a run names, each by [`Self::Complete`]. `Gone` when
+    /// that is what one of them comes to, or when the manifest is not there.
+    CompleteAll {
+        /// Where.
+        uri: String,
+        /// The run.
+        run: RunId,
     },
     /// Completes a multipart upload. `Gone` when the upload is unknown and the object is not ours.
     Complete {
@@ -53,6 +64,21 @@ pub enum Effect {
         /// Key in the bucket.
         key: String,
     },
+}
+
+/// A manifest that is to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct NewManifest {
+    /// Where.
+    pub uri: String,
+    /// Key in the bucket.
+    pub key: String,
+    /// All but its lists.
+    pub head: ManifestHead,
+    /// The hash of the records that were checked: its files are theirs.
+    pub hash: String,
+    /// What it lists of the runs before.
+    pub earlier: Option<Earlier>,
 }
 
 /// What became of an effect.

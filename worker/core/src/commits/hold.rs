@@ -6,14 +6,14 @@ use crds::{Reason, RunId};
 
 use super::claim::{Claim, Claimed, claim as decide_claim, mode as decide_mode, prefix_taken};
 use super::{
-    Act, AfterSweep, Carried, Carrier, Effect, Ending, Held, Phase, Role, Seen, Sweep, TRIES_MAX,
-    Then, Why, carry, revert, transitions,
+    Act, AfterSweep, Carried, Carrier, Effect, Ending, Held, NewManifest, Phase, Role, Seen, Sweep,
+    TRIES_MAX, Then, Why, carry, revert, transitions,
 };
 use crate::error::Failure;
-use crate::manifests::{Before, Manifest, build, lists_all, to_body};
+use crate::manifests::{self, Before, ManifestHead, lists_all, to_body};
 use crate::objects::Prefix;
 use crate::plan::Plan;
-use crate::records::{self, TaskRecord};
+use crate::records::Tally;
 
 fn fenced() -> Failure {
     Failure::fenced(Reason::Fenced, "another process has taken the source")
@@ -168,23 +168,23 @@ pub(super) fn renewed(carrier: Carrier, held: Held, seen: &Seen) -> (Carrier, Ac
     pinned(carrier, held, seen)
 }
 
-pub(super) fn recorded(carrier: Carrier, held: Held, records: Vec<TaskRecord>) -> (Carrier, Act) {
-    match records::check(&held.plan, &held.plan_hash, &records) {
-        Ok(()) => {
-            let act = Act::Assure(records.clone());
-            carrier.go(Phase::Assuring(Box::new(held), records), act)
-        }
-        Err(failure) => carrier.look(Why::Fail(Box::new(failure), Box::new(held.run), 0)),
-    }
+pub(super) fn recorded(carrier: Carrier, held: Box<Held>, tally: Box<Tally>) -> (Carrier, Act) {
+    let act = Act::Assure {
+        uri: held.run.uri.clone(),
+        run: held.run.run,
+        records: u32::try_from(tally.rows.len()).unwrap_or(u32::MAX),
+        hash: tally.hash.clone(),
+    };
+    carrier.go(Phase::Assuring(held, tally), act)
 }
 
-pub(super) fn assured(carrier: Carrier, held: Held, records: Vec<TaskRecord>) -> (Carrier, Act) {
+pub(super) fn assured(carrier: Carrier, held: Box<Held>, tally: Box<Tally>) -> (Carrier, Act) {
     if !held.run.mode.replaces() {
         return match held.run.head.clone().filter(|head| lists_all(head.depth + 1)) {
             Some(Head { uri, run, .. }) => {
-                carrier.go(Phase::Chaining(Box::new(held), records), Act::ReadAll { uri, run })
+                carrier.go(Phase::Chaining(held, tally), Act::ReadAll { uri, run })
             }
-            None => manifest(carrier, held, &records, Before::default()),
+            None => manifest(carrier, held, &tally, Before::default()),
         };
     }
     // the head may lie under another uri by now, and an earlier chain of ours still under this one
@@ -193,26 +193,28 @@ pub(super) fn assured(carrier: Carrier, held: Held, records: Vec<TaskRecord>) ->
     let run = head.map(|head| head.run);
     // what the head replaced may still lie there, its removal put off
     let pending = head.and(held.run.todo.as_ref()).and_then(|todo| todo.removal_of);
-    carrier.go(Phase::Chaining(Box::new(held), records), Act::ReadChain { uri, run, pending })
+    carrier.go(Phase::Chaining(held, tally), Act::ReadChain { uri, run, pending })
 }
 
 pub(super) fn manifest(
     carrier: Carrier,
-    held: Held,
-    records: &[TaskRecord],
+    held: Box<Held>,
+    tally: &Tally,
     before: Before,
 ) -> (Carrier, Act) {
-    let manifest = build(&held.run, &held.plan, &held.plan_hash, records, before);
+    let Before { replaces, earlier } = before;
+    let head = manifests::head(&held.run, &held.plan, &held.plan_hash, tally, replaces);
     let uri = held.run.uri.clone();
     let key = Prefix::parse(&uri).map(|prefix| prefix.manifest(held.run.run)).unwrap_or_default();
-    let effect = Effect::PutOnce { uri, key, body: to_body(&manifest) };
-    carrier.go(Phase::PuttingManifest(Box::new(held), Box::new(manifest)), Act::Write(vec![effect]))
+    let new = NewManifest { uri, key, head: head.clone(), hash: tally.hash.clone(), earlier };
+    let effect = Effect::PutManifest(Box::new(new));
+    carrier.go(Phase::PuttingManifest(held, Box::new(head)), Act::Write(vec![effect]))
 }
 
 pub(super) fn decide(
     carrier: Carrier,
     held: Held,
-    manifest: Manifest,
+    manifest: ManifestHead,
     tries: u32,
 ) -> (Carrier, Act) {
     let change = transitions::decide(&held.run, held.run.deadline, manifest.ranges);
@@ -224,7 +226,7 @@ pub(super) fn decide(
 pub(super) fn decided(
     carrier: Carrier,
     held: Held,
-    manifest: Manifest,
+    manifest: ManifestHead,
     seen: &Seen,
     tries: u32,
 ) -> (Carrier, Act) {
@@ -306,7 +308,6 @@ pub(super) fn abandon(carrier: Carrier, failure: Failure, run: &RunItem) -> (Car
     if let Role::Settle { .. } = carrier.role {
         return carrier.look(Why::Settle { swept: false, tries: 0 });
     }
-    let sweep =
-        Sweep { uri: run.uri.clone(), run: run.run, passes: 2, then: AfterSweep::Fail(failure) };
+    let sweep = Sweep::new(run.uri.clone(), run.run, 2, AfterSweep::Fail(failure));
     super::settle::sweep(carrier, sweep)
 }

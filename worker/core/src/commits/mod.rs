@@ -20,7 +20,7 @@ mod settle;
 pub mod watermark;
 
 pub use acts::{Act, Ending, Event};
-pub use effects::{Effect, Expect, Item, ItemWrite, Reply, Step, Transaction};
+pub use effects::{Effect, Expect, Item, ItemWrite, NewManifest, Reply, Step, Transaction};
 pub use phases::{
     AfterSweep, Carried, Carrier, Held, Phase, Role, Sweep, TRIES_MAX, Then, Tidy, Why,
 };
@@ -31,7 +31,7 @@ use crds::{RunId, Task};
 use self::claim::Claimed;
 use self::orphans::After;
 use crate::error::Failure;
-use crate::manifests::{Before, Manifest};
+use crate::manifests::{Before, ManifestHead};
 
 /// How long what a dead run left is kept, unless told otherwise.
 pub const GRACE_SECONDS: i64 = 86_400;
@@ -102,7 +102,7 @@ impl Carrier {
         (Self { phase, ..self }, act)
     }
 
-    fn keep(self, manifest: Manifest) -> Self {
+    fn keep(self, manifest: ManifestHead) -> Self {
         Self { kept: Some(Box::new(manifest)), ..self }
     }
 
@@ -133,14 +133,14 @@ pub fn step(carrier: Carrier, event: Event) -> (Carrier, Act) {
         | Event::RenewDue(..)
         | Event::Assured(_)
         | Event::Chain(_)
-        | Event::Files(_)
+        | Event::Files(..)
         | Event::All(_)
         | Event::Runs(_)
         | Event::Kept(_)
         | Event::Orphans(_)
         | Event::Fetched(_)
         | Event::Tidied(_)
-        | Event::Uploads(_) => answered(carrier, event),
+        | Event::Uploads(..) => answered(carrier, event),
     }
 }
 
@@ -161,19 +161,15 @@ fn answered(carrier: Carrier, event: Event) -> (Carrier, Act) {
         (Phase::Running(held), Event::RenewDue(now, records)) => {
             hold::renew(carrier, *held, now, records)
         }
-        (Phase::Running(held), Event::Recorded(records)) => hold::recorded(carrier, *held, records),
-        (Phase::Assuring(held, records), Event::Assured(_)) => {
-            hold::assured(carrier, *held, records)
+        (Phase::Running(held), Event::Recorded(tally)) => hold::recorded(carrier, held, tally),
+        (Phase::Assuring(held, tally), Event::Assured(_)) => hold::assured(carrier, held, tally),
+        (Phase::Chaining(held, tally), Event::Chain(runs)) => {
+            hold::manifest(carrier, held, &tally, Before { replaces: runs, earlier: None })
         }
-        (Phase::Chaining(held, records), Event::Chain(runs)) => {
-            hold::manifest(carrier, *held, &records, Before { replaces: runs, earlier: None })
+        (Phase::Chaining(held, tally), Event::All(earlier)) => {
+            let before = Before { replaces: Vec::new(), earlier: Some(*earlier) };
+            hold::manifest(carrier, held, &tally, before)
         }
-        (Phase::Chaining(held, records), Event::All(listing)) => hold::manifest(
-            carrier,
-            *held,
-            &records,
-            Before { replaces: Vec::new(), earlier: Some(*listing) },
-        ),
         (Phase::ListingRuns(after), Event::Runs(runs)) => orphans::listed(carrier, runs, after),
         (Phase::Keeping(runs, after), Event::Kept(kept)) => {
             orphans::kept(carrier, runs, kept.as_ref(), after)
@@ -185,11 +181,11 @@ fn answered(carrier: Carrier, event: Event) -> (Carrier, Act) {
         (Phase::Tidying(run, then, tries), Event::Tidied(tidy)) => {
             carry::tidied(carrier, *run, *tidy, then, tries)
         }
-        (Phase::ListingFiles(run, then, again), Event::Files(keys)) => {
-            revert::delete(carrier, *run, &keys, (then, again))
+        (Phase::ListingFiles(run, then, again), Event::Files(keys, more)) => {
+            revert::delete(carrier, *run, keys, (then, again, more))
         }
-        (Phase::Listing(sweep), Event::Uploads(uploads)) => {
-            settle::uploads(carrier, *sweep, &uploads)
+        (Phase::Listing(sweep), Event::Uploads(uploads, more)) => {
+            settle::uploads(carrier, Sweep { more, ..*sweep }, &uploads)
         }
         (phase, event) => defect(carrier, &phase, &format!("{event:?}")),
     }
@@ -253,7 +249,8 @@ fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
         Phase::Publishing(carried, _, tries) => carrier.look(Why::Yes(carried, tries + 1)),
         Phase::Pointing(run, tidy, then, _) if done => carry::remove(carrier, *run, &tidy, then),
         Phase::Pointing(run, _, then, tries) => carry::tidy(carrier, *run, then, None, tries + 1),
-        Phase::Removing(run, then) => carry::clear(carrier, &run, then),
+        Phase::Removing(run, then, None) => carry::clear(carrier, &run, then),
+        Phase::Removing(run, then, after) => carry::more(carrier, *run, then, after),
         Phase::Clearing(then) => carry::finish(carrier, then),
         Phase::Failing(failure, run, _) if done => hold::abandon(carrier, *failure, &run),
         Phase::Failing(failure, run, tries) => carrier.look(Why::Fail(failure, run, tries + 1)),
@@ -261,7 +258,10 @@ fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
         Phase::Sweeping(plans, after) => orphans::forget(carrier, plans, after),
         Phase::Forgetting(after) => orphans::end(carrier, after),
         Phase::Forcing(tries) => carrier.look(Why::Force(tries + 1)),
-        Phase::Undoing(run, then, again) => revert::deleted(carrier, &run, then, again),
+        Phase::Undoing(run, then, again, None) => revert::deleted(carrier, &run, then, again),
+        Phase::Undoing(run, then, again, after) => {
+            revert::list(carrier, *run, (then, again), after)
+        }
         Phase::Reverting(then) => revert::ended(carrier, then),
         Phase::Raising(tries) if done || tries > TRIES_MAX => orphans::list(carrier, After::Settle),
         Phase::Raising(tries) => carrier.look(Why::Settle { swept: false, tries: tries + 1 }),

@@ -33,6 +33,8 @@ pub struct Orphan {
     pub uploads: Vec<(String, String)>,
     /// Keys of its objects but for the plan.
     pub keys: Vec<String>,
+    /// Whether there is more than one process removes: then the plan stays too.
+    pub more: bool,
     /// Key of the plan.
     pub plan: String,
 }
@@ -106,7 +108,8 @@ pub(super) fn found(carrier: Carrier, orphans: Vec<Orphan>, after: After) -> (Ca
             orphan.keys.iter().map(|key| Effect::Delete { uri: uri.clone(), key: key.clone() }),
         );
     }
-    let plans: Vec<String> = ours.into_iter().map(|orphan| orphan.plan).collect();
+    let whole = ours.into_iter().filter(|orphan| !orphan.more);
+    let plans: Vec<String> = whole.map(|orphan| orphan.plan).collect();
     if effects.is_empty() {
         return forget(carrier, plans, after);
     }

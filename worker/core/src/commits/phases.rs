@@ -7,9 +7,9 @@ use crds::{RunId, Task};
 use super::claim::Claimed;
 use super::orphans::After;
 use crate::error::Failure;
-use crate::manifests::{Manifest, Pointer};
+use crate::manifests::{ManifestHead, Pointer};
 use crate::plan::Plan;
-use crate::records::TaskRecord;
+use crate::records::Tally;
 
 /// How often a step that lost a race is tried again before the process gives way.
 pub const TRIES_MAX: u32 = 8;
@@ -65,7 +65,7 @@ pub struct Carrier {
     /// Where it stands. Lost with the process; all that must survive is in the stores.
     pub phase: Phase,
     /// The manifest of our own run, once published.
-    pub kept: Option<Box<Manifest>>,
+    pub kept: Option<Box<ManifestHead>>,
 }
 
 /// A decided run on its way to `Y`.
@@ -74,7 +74,7 @@ pub struct Carried {
     /// `R` as last read or written.
     pub run: RunItem,
     /// Its manifest.
-    pub manifest: Manifest,
+    pub manifest: ManifestHead,
     /// What comes after.
     pub then: Then,
 }
@@ -125,25 +125,25 @@ pub enum Phase {
     /// RENEW is being written.
     Renewing(Box<Held>, Box<RunItem>),
     /// The snapshot's session is asked once more, for the last time, and the uploads.
-    Assuring(Box<Held>, Vec<TaskRecord>),
+    Assuring(Box<Held>, Box<Tally>),
     /// The chain that is to be replaced is read.
-    Chaining(Box<Held>, Vec<TaskRecord>),
+    Chaining(Box<Held>, Box<Tally>),
     /// The manifest is being written.
-    PuttingManifest(Box<Held>, Box<Manifest>),
+    PuttingManifest(Box<Held>, Box<ManifestHead>),
     /// DECIDE is being written.
-    Deciding(Box<Held>, Box<Manifest>, Box<RunItem>, u32),
+    Deciding(Box<Held>, Box<ManifestHead>, Box<RunItem>, u32),
     /// The manifest of another's decided run is read.
     Fetching(Box<RunItem>, Then),
     /// Uploads are being completed.
     Completing(Box<Carried>),
     /// Y is being written.
     Publishing(Box<Carried>, Box<RunItem>, u32),
-    /// Pointer and replaced manifests are read.
+    /// The pointer is read, and replaced files are listed.
     Tidying(Box<RunItem>, Then, u32),
     /// The pointer is being moved.
     Pointing(Box<RunItem>, Box<Tidy>, Then, u32),
-    /// Replaced files are being deleted.
-    Removing(Box<RunItem>, Then),
+    /// Replaced files are being deleted; more come after this run's file.
+    Removing(Box<RunItem>, Then, Option<(RunId, String)>),
     /// `todo` is being cleared.
     Clearing(Then),
     /// FAIL is being written.
@@ -158,8 +158,8 @@ pub enum Phase {
     Forcing(u32),
     /// Files of a run that is being undone are listed.
     ListingFiles(Box<RunItem>, Then, bool),
-    /// They are being deleted.
-    Undoing(Box<RunItem>, Then, bool),
+    /// They are being deleted; more come after this one.
+    Undoing(Box<RunItem>, Then, bool, Option<String>),
     /// The end of the undo is being written.
     Reverting(Then),
     /// Old runs are listed.
@@ -192,7 +192,7 @@ pub enum Why {
     /// Whether a refused RENEW was our own.
     Renewed(Box<Held>),
     /// Whether a refused DECIDE was our own.
-    Decided(Box<Held>, Box<Manifest>, u32),
+    Decided(Box<Held>, Box<ManifestHead>, u32),
     /// An upload was gone: whether somebody else carried the run.
     Gone(Box<Carried>),
     /// What Y must find.
@@ -221,8 +221,17 @@ pub struct Sweep {
     pub run: RunId,
     /// How many times they are still listed.
     pub passes: u32,
+    /// Whether the last listing had no room for all of them.
+    pub more: bool,
     /// What comes after.
     pub then: AfterSweep,
+}
+
+impl Sweep {
+    /// A sweep that has listed nothing yet.
+    pub fn new(uri: String, run: RunId, passes: u32, then: AfterSweep) -> Self {
+        Self { uri, run, passes, more: false, then }
+    }
 }
 
 /// What comes after a run's open uploads are gone.
@@ -246,6 +255,8 @@ pub enum AfterSweep {
 pub struct Tidy {
     /// `current.json` under the run's uri, with its `ETag`.
     pub pointer: Option<(Pointer, String)>,
-    /// Manifests of the runs that the head replaces, as far as they are there.
-    pub replaced: Vec<Manifest>,
+    /// Data files of the runs that the head replaces, as far as they are there, in a fixed order.
+    pub replaced: Vec<(RunId, String)>,
+    /// Whether more come after them.
+    pub more: bool,
 }

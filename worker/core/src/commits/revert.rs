@@ -59,27 +59,33 @@ pub(super) fn revert(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier, A
 
 fn pass(carrier: Carrier, run: &RunItem, then: Then, again: bool) -> (Carrier, Act) {
     let after = AfterSweep::Revert(Box::new(run.clone()), then, again);
-    let sweep = Sweep { uri: run.uri.clone(), run: run.run, passes: 2, then: after };
+    let sweep = Sweep::new(run.uri.clone(), run.run, 2, after);
     settle::sweep(carrier, sweep)
 }
 
-pub(super) fn list(carrier: Carrier, run: RunItem, then: Then, again: bool) -> (Carrier, Act) {
-    let act = Act::ListFiles { uri: run.uri.clone(), run: run.run };
+pub(super) fn list(
+    carrier: Carrier,
+    run: RunItem,
+    (then, again): (Then, bool),
+    after: Option<String>,
+) -> (Carrier, Act) {
+    let act = Act::ListFiles { uri: run.uri.clone(), run: run.run, after };
     carrier.go(Phase::ListingFiles(Box::new(run), then, again), act)
 }
 
 pub(super) fn delete(
     carrier: Carrier,
     run: RunItem,
-    keys: &[String],
-    (then, again): (Then, bool),
+    keys: Vec<String>,
+    (then, again, more): (Then, bool, bool),
 ) -> (Carrier, Act) {
     if keys.is_empty() {
         return deleted(carrier, &run, then, again);
     }
+    let after = keys.last().filter(|_| more).cloned();
     let effects =
-        keys.iter().map(|key| Effect::Delete { uri: run.uri.clone(), key: key.clone() }).collect();
-    carrier.go(Phase::Undoing(Box::new(run), then, again), Act::Write(effects))
+        keys.into_iter().map(|key| Effect::Delete { uri: run.uri.clone(), key }).collect();
+    carrier.go(Phase::Undoing(Box::new(run), then, again, after), Act::Write(effects))
 }
 
 pub(super) fn deleted(carrier: Carrier, run: &RunItem, then: Then, again: bool) -> (Carrier, Act) {

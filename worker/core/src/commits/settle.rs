@@ -41,12 +41,12 @@ pub(super) fn settle(carrier: Carrier, seen: &Seen, swept: bool, tries: u32) -> 
         // of a published run, what is still open belongs to pods that died or came second
         RunState::Published | RunState::Failed | RunState::Aborted => sweep(
             carrier,
-            Sweep {
-                uri: run.uri.clone(),
-                run: run.run,
-                passes: 2,
-                then: AfterSweep::Settle { must: run.state != RunState::Published },
-            },
+            Sweep::new(
+                run.uri.clone(),
+                run.run,
+                2,
+                AfterSweep::Settle { must: run.state != RunState::Published },
+            ),
         ),
     }
 }
@@ -81,10 +81,7 @@ fn of_another(
     match ours.filter(|ours| *ours != run.run && !swept && !complete) {
         Some(ours) => {
             let uri = carrier.task().spec.output.uri.clone();
-            sweep(
-                carrier,
-                Sweep { uri, run: ours, passes: 2, then: AfterSweep::Settle { must: true } },
-            )
+            sweep(carrier, Sweep::new(uri, ours, 2, AfterSweep::Settle { must: true }))
         }
         None => raise(carrier, seen, tries),
     }
@@ -124,6 +121,9 @@ pub(super) fn uploads(
 
 /// A second listing catches the upload that a dying pod began while the first was made.
 pub(super) fn aborted(carrier: Carrier, sweep: Sweep) -> (Carrier, Act) {
+    if sweep.more {
+        return self::sweep(carrier, Sweep { more: false, ..sweep });
+    }
     if sweep.passes > 1 {
         let passes = sweep.passes - 1;
         return self::sweep(carrier, Sweep { passes, ..sweep });
@@ -132,6 +132,8 @@ pub(super) fn aborted(carrier: Carrier, sweep: Sweep) -> (Carrier, Act) {
         AfterSweep::Fail(failure) => carrier.end(Ending::Failed(failure)),
         AfterSweep::Settle { .. } => carrier.look(Why::Settle { swept: true, tries: 1 }),
         AfterSweep::Publish => orphans::list(carrier, After::Publish),
-        AfterSweep::Revert(run, then, again) => super::revert::list(carrier, *run, then, again),
+        AfterSweep::Revert(run, then, again) => {
+            super::revert::list(carrier, *run, (then, again), None)
+        }
     }
 }

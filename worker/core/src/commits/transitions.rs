@@ -13,7 +13,7 @@ use super::claim::owed_after;
 use super::effects::{Expect, Item, ItemWrite, Step, Transaction};
 use super::seen::Seen;
 use crate::fidelity;
-use crate::manifests::Manifest;
+use crate::manifests::ManifestHead;
 use crate::plan::Plan;
 use crate::watermark::Value;
 
@@ -103,7 +103,7 @@ fn low_check(run: &RunItem) -> Option<ItemWrite> {
 /// are written without `L`.
 pub fn yes(
     run: &RunItem,
-    manifest: &Manifest,
+    manifest: &ManifestHead,
     seen: &Seen,
     task_uid: &str,
     moved: &Report,
@@ -146,7 +146,7 @@ pub fn yes(
         table: manifest.table.as_ref().map(ToString::to_string),
         rows: manifest.rows,
         bytes: manifest.bytes,
-        files: manifest.files.len() as u64,
+        files: manifest.files.0,
         partitions: manifest.ranges,
         consistency: manifest.consistency,
         fidelity: Some(fidelity::counts(&manifest.columns)),
@@ -170,7 +170,7 @@ pub fn yes(
 }
 
 /// `L` after a success: FE writes the given bounds back, PE and reingest the maximum seen.
-fn legacy_at_yes(run: &RunItem, manifest: &Manifest, base: LegacyItem, now: i64) -> LegacyItem {
+fn legacy_at_yes(run: &RunItem, manifest: &ManifestHead, base: LegacyItem, now: i64) -> LegacyItem {
     let mut item = base;
     let window = run.window.as_ref();
     if run.mode.moves_watermark() {
@@ -199,7 +199,7 @@ fn legacy_at_yes(run: &RunItem, manifest: &Manifest, base: LegacyItem, now: i64)
 
 /// The maximum seen; after a look back that found nothing new it may lie below the stored
 /// watermark, which never moves back.
-fn reached(run: &RunItem, manifest: &Manifest, max: &str) -> String {
+fn reached(run: &RunItem, manifest: &ManifestHead, max: &str) -> String {
     let stored = run.window.as_ref().and_then(|window| window.low_text.as_ref());
     let (Some(stored), Some(watermark), Mode::PE) = (stored, &manifest.watermark, run.mode) else {
         return max.to_owned();

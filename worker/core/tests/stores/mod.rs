@@ -10,14 +10,18 @@ use serde_json::{from_slice, from_value, json};
 use uuid::Uuid;
 use worker_core::commits::orphans::Orphan;
 use worker_core::commits::{
-    Act, Carrier, Effect, Ending, Event, Held, Item, Reply, Seen, Tidy, step,
+    Act, Carrier, Effect, Ending, Event, Held, Item, NewManifest, Reply, Seen, Tidy, step,
 };
-use worker_core::manifests::{Listing, Manifest, Pointer, SourceIdentity};
+use worker_core::manifests::{
+    Earlier, ListedFile, Lists, Manifest, ManifestFile, ManifestHead, Pointer, SourceIdentity,
+};
 use worker_core::plan::{Plan, PlanOrder, PlannedWatermark, Shape, TableName};
 use worker_core::ranges::KeyRange;
-use worker_core::records::{PendingFile, TaskRecord};
+use worker_core::records::{PendingFile, TaskRecord, tally};
 
 const KEY: &str = "shop.orders";
+/// Files and uploads of one listing: fewer than a run leaves, so that none is the only one.
+const PAGE: usize = 1;
 
 /// Everything outside the process.
 pub(crate) struct Stores {
@@ -31,6 +35,7 @@ pub(crate) struct Stores {
     /// When every run so far began.
     pub(crate) began: i64,
     heads: BTreeSet<RunId>,
+    records: BTreeMap<RunId, Vec<TaskRecord>>,
     runs: u128,
 }
 
@@ -64,6 +69,7 @@ impl Stores {
             now: 1_700_000_000,
             began: 1_700_000_000,
             heads: BTreeSet::new(),
+            records: BTreeMap::new(),
             runs: 1 << 64,
         }
     }
@@ -79,8 +85,15 @@ impl Stores {
                 Act::Write(effects) => {
                     let mut replies = Vec::new();
                     for effect in effects {
-                        writes = writes.checked_sub(1)?;
-                        replies.push(self.write(effect));
+                        let mut reply = Reply::Done;
+                        for single in self.singles(effect) {
+                            writes = writes.checked_sub(1)?;
+                            reply = match self.write(single) {
+                                Reply::Done => reply,
+                                other => other,
+                            };
+                        }
+                        replies.push(reply);
                     }
                     Event::Replied(replies)
                 }
@@ -95,8 +108,42 @@ impl Stores {
         self.write(effect) == Reply::Done
     }
 
+    /// The writes that an effect consists of.
+    fn singles(&self, effect: Effect) -> Vec<Effect> {
+        let Effect::CompleteAll { uri, run } = effect else { return vec![effect] };
+        let files = self.manifest(run).unwrap().files;
+        files.into_iter().map(|file| Effect::Complete { uri: uri.clone(), file }).collect()
+    }
+
+    /// A manifest, file by file as the product writes it.
+    fn body(&self, new: &NewManifest) -> Vec<u8> {
+        let mut body = Vec::new();
+        let mut lists = Lists::begin(&new.head, &mut body);
+        for file in self.records[&new.head.run].clone().into_iter().flat_map(ManifestFile::of) {
+            lists.file(&mut body, &file);
+        }
+        if let Some(earlier) = &new.earlier {
+            lists.earlier(&mut body, &earlier.runs);
+            let first = earlier.manifests.first().and_then(|run| self.manifest(*run));
+            let listed = first.and_then(|manifest| manifest.earlier).map(|earlier| earlier.files);
+            let own = earlier.manifests.iter().flat_map(|run| self.manifest(*run).unwrap().files);
+            let own =
+                own.map(|ManifestFile { key, rows, bytes, .. }| ListedFile { key, rows, bytes });
+            for file in listed.into_iter().flatten().chain(own) {
+                lists.earlier_file(&mut body, &file);
+            }
+        }
+        lists.end(&mut body);
+        body
+    }
+
     fn write(&mut self, effect: Effect) -> Reply {
         match effect {
+            Effect::CompleteAll { .. } => panic!("it is written one by one"),
+            Effect::PutManifest(new) => {
+                let (uri, key, body) = (new.uri.clone(), new.key.clone(), self.body(&new));
+                self.write(Effect::PutOnce { uri, key, body })
+            }
             Effect::Track(transaction) => {
                 let holds = |write: &worker_core::commits::ItemWrite| {
                     write.expect.holds(self.items.get(&write.key))
@@ -174,8 +221,13 @@ impl Stores {
         match act {
             Act::Read => self.look(task),
             Act::Plan(order) => Event::Planned(Box::new(self.plan(&order)), self.now),
-            Act::Extract(held) => Event::Recorded(self.extract(&held)),
-            Act::Assure(_) => Event::Assured(self.now),
+            Act::Extract(held) => {
+                let records = self.extract(&held);
+                let sums = tally(&held.plan, &held.plan_hash, &records).unwrap();
+                self.records.insert(held.run.run, records);
+                Event::Recorded(Box::new(sums))
+            }
+            Act::Assure { .. } => Event::Assured(self.now),
             Act::ReadChain { run, pending, .. } => {
                 let Some(run) = run.or_else(|| self.pointer().map(|pointer| pointer.run)) else {
                     return Event::Chain(Vec::new());
@@ -191,16 +243,20 @@ impl Stores {
                 chain.sort_unstable();
                 Event::Chain(chain)
             }
-            Act::ReadManifest { run, .. } => Event::Fetched(Box::new(self.manifest(run).unwrap())),
-            Act::ReadTidy { run, removal, .. } => {
+            Act::ReadManifest { run, .. } => Event::Fetched(Box::new(self.head(run).unwrap())),
+            Act::ReadTidy { run, removal, after, .. } => {
                 let pointer = self.pointer().map(|pointer| {
                     let body = &self.objects["orders/_tidemark/current.json"];
                     (pointer, format!("{body:?}"))
                 });
                 let replaces = self.manifest(run).unwrap().replaces;
-                let replaced =
-                    replaces.iter().filter(|_| removal).filter_map(|run| self.manifest(*run));
-                Event::Tidied(Box::new(Tidy { pointer, replaced: replaced.collect() }))
+                let left = |run: &RunId| self.files_after(*run, None);
+                let mut replaced: Vec<(RunId, String)> =
+                    replaces.iter().filter(|_| removal).flat_map(left).collect();
+                replaced.retain(|file| after.as_ref().is_none_or(|after| file > after));
+                let more = replaced.len() > PAGE;
+                replaced.truncate(PAGE);
+                Event::Tidied(Box::new(Tidy { pointer, replaced, more }))
             }
             Act::ReadAll { run, .. } => Event::All(Box::new(self.all(run))),
             Act::ListRuns { before, .. } => {
@@ -218,26 +274,40 @@ impl Stores {
             Act::ReadOrphans { runs, .. } => {
                 Event::Orphans(runs.into_iter().map(|run| self.orphan(run)).collect())
             }
-            Act::ListFiles { run, .. } => {
-                let manifest = self.manifest(run).unwrap();
-                Event::Files(manifest.files.into_iter().map(|file| file.key).collect())
+            Act::ListFiles { run, after, .. } => {
+                let mut keys: Vec<String> =
+                    self.files_after(run, after).into_iter().map(|(_, key)| key).collect();
+                let more = keys.len() > PAGE;
+                keys.truncate(PAGE);
+                Event::Files(keys, more)
             }
             Act::ListUploads { run, .. } => {
                 let folder = format!("orders/extract_run={run}/");
                 let found = self.uploads.iter().filter(|(key, _)| key.starts_with(&folder));
-                Event::Uploads(found.cloned().collect())
+                let mut found: Vec<_> = found.cloned().collect();
+                let more = found.len() > PAGE;
+                found.truncate(PAGE);
+                Event::Uploads(found, more)
             }
             Act::Write(_) | Act::End(_) => unreachable!("not a read"),
         }
     }
 
-    fn all(&self, run: RunId) -> Listing {
-        let (mut listing, mut next) = (Listing::default(), Some(run));
-        while let Some(manifest) = next.and_then(|run| self.manifest(run)) {
-            next = manifest.parent.filter(|_| manifest.earlier.is_none());
-            listing.prepend(manifest);
+    fn all(&self, run: RunId) -> Earlier {
+        let (mut earlier, mut next) = (Earlier::default(), Some(run));
+        while let Some(head) = next.and_then(|run| self.head(run)) {
+            next = head.parent.filter(|_| head.earlier.is_none());
+            earlier.prepend(&head);
         }
-        listing
+        earlier
+    }
+
+    /// Completed files of a run, after one of them.
+    fn files_after(&self, run: RunId, after: Option<String>) -> Vec<(RunId, String)> {
+        let folder = format!("orders/extract_run={run}/");
+        let keys = self.files.iter().filter(|key| key.starts_with(&folder));
+        let keys = keys.filter(|key| after.as_ref().is_none_or(|after| *key > after));
+        keys.map(|key| (run, key.clone())).collect()
     }
 
     /// Every run that left a control object.
@@ -259,6 +329,7 @@ impl Stores {
             uploads: uploads.cloned().collect(),
             keys: files.chain(objects).cloned().collect(),
             plan,
+            more: false,
         }
     }
 
@@ -348,6 +419,10 @@ impl Stores {
     }
 
     pub(crate) fn manifest(&self, run: RunId) -> Option<Manifest> {
+        self.object(&format!("orders/_tidemark/{run}/manifest.json"))
+    }
+
+    fn head(&self, run: RunId) -> Option<ManifestHead> {
         self.object(&format!("orders/_tidemark/{run}/manifest.json"))
     }
 

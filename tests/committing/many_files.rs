@@ -1,0 +1,243 @@
+//! The memory of the process that publishes does not grow with the number of files.
+//!
+//! The process is the coordinator of a cluster, before real Postgres, DynamoDB and S3; its pods are
+//! played: the records that they would leave name files that nobody has written. By default the store's
+//! answers about these files are played too. With `TIDEMARK_MANY_FILES` there are so many files, and each
+//! is a real upload in the S3 server.
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use anyhow::{Context, Result, ensure};
+use aws_sdk_s3::primitives::ByteStream;
+use bytes::Bytes;
+use futures::stream::{self, StreamExt, TryStreamExt};
+use harness::{Access, Process, Proxy, Speaks, Twin};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::{Bench, TABLE, in_bed};
+
+/// Partitions of the plan.
+const PARTITIONS: u64 = 1_000;
+/// How much more memory so many more files may take.
+const GROWTH_BYTES: u64 = 24 << 20;
+/// What the process may hold at all.
+const LIMIT_BYTES: u64 = 256 << 20;
+/// The whole run, where each file is a real upload.
+const LONG: Duration = Duration::from_mins(100);
+
+/// What the plan says, as the coordinator wrote it.
+#[derive(Debug, Clone)]
+struct Planned {
+    run: String,
+    hash: String,
+    snapshot: Value,
+    partitions: u64,
+}
+
+impl Planned {
+    fn read(body: &[u8]) -> Option<Self> {
+        let plan: Value = serde_json::from_slice(body).ok()?;
+        let hash = Sha256::digest(body);
+        Some(Self {
+            run: plan["run"].as_str()?.to_owned(),
+            hash: hash.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")),
+            snapshot: plan["snapshot"].clone(),
+            partitions: u64::try_from(plan["ranges"].as_array()?.len()).ok()?,
+        })
+    }
+
+    fn key(&self, index: u64, number: u64) -> String {
+        format!("{TABLE}/extract_run={}/part-{index:05}-{index:032x}-{number:03}.parquet", self.run)
+    }
+
+    /// The record of a partition, with these uploads and ETags.
+    fn record(&self, index: u64, uploads: &[(String, String)]) -> Value {
+        let files = (0..).zip(uploads).map(|(number, (upload, etag))| {
+            json!({ "key": self.key(index, number), "upload_id": upload, "parts": [etag],
+                "bytes": 4, "rows": 1 })
+        });
+        json!({ "version": 1, "run": self.run, "index": index, "token": format!("{index:032x}"),
+            "plan_hash": self.hash, "snapshot": self.snapshot, "schema": "of the test",
+            "rows": uploads.len(), "watermark_max": null, "watermark_min": null,
+            "files": files.collect::<Vec<_>>() })
+    }
+}
+
+fn played(index: u64, files: u64) -> Vec<(String, String)> {
+    let file = |number: u64| (format!("{index:064x}{number:064x}"), format!("\"{number:032x}\""));
+    (0..files).map(file).collect()
+}
+
+/// A value of the query.
+fn query(target: &str, name: &str) -> Option<String> {
+    let (_, query) = target.split_once('?')?;
+    let pair = query.split('&').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('='))?;
+    Some(pair.replace("%2F", "/"))
+}
+
+/// Records and uploads that are made when they are asked for.
+fn twin(files: u64) -> Twin {
+    let planned: Mutex<Option<Planned>> = Mutex::default();
+    Arc::new(move |operation, target, body| {
+        let mut planned = planned.lock().unwrap_or_else(PoisonError::into_inner);
+        let path = target.split('?').next().unwrap_or_default();
+        if operation == "PutObject" && path.ends_with("/plan.json") {
+            *planned = Planned::read(body);
+            return None;
+        }
+        let planned = planned.as_ref()?;
+        let said = match operation {
+            "ListObjectsV2" if query(target, "prefix")?.ends_with("/tasks/") => {
+                let contents: String = (0..planned.partitions)
+                    .map(|index| {
+                        let key = format!("{TABLE}/_tidemark/{}/tasks/{index}.json", planned.run);
+                        format!("<Contents><Key>{key}</Key><Size>50000</Size></Contents>")
+                    })
+                    .collect();
+                format!("<ListBucketResult><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>")
+            }
+            "GetObject" if path.contains("/tasks/") => {
+                let name = path.rsplit('/').next()?.strip_suffix(".json")?;
+                let index: u64 = name.parse().ok()?;
+                planned.record(index, &played(index, files)).to_string()
+            }
+            "ListParts" if path.contains("/extract_run") => {
+                let upload = query(target, "uploadId")?;
+                let number = u64::from_str_radix(upload.get(64..)?, 16).ok()?;
+                format!(
+                    "<ListPartsResult><IsTruncated>false</IsTruncated><Part><PartNumber>1</PartNumber>\
+                     <ETag>\"{number:032x}\"</ETag><Size>4</Size></Part></ListPartsResult>"
+                )
+            }
+            "CompleteMultipartUpload" if path.contains("/extract_run") => {
+                "<CompleteMultipartUploadResult><ETag>\"e-1\"</ETag></CompleteMultipartUploadResult>"
+                    .to_owned()
+            }
+            _ => return None,
+        };
+        Some((200, Bytes::from(said)))
+    })
+}
+
+/// A coordinator that has published and is about to say so; the memory that it took, and files and rows
+/// of its outcome.
+async fn ended(
+    mut coordinator: Process,
+    bench: &Bench,
+    deadline: Duration,
+) -> Result<(u64, Value)> {
+    coordinator.paused_within(deadline).await?;
+    let peak = coordinator.peak_bytes()?;
+    coordinator.go_on()?;
+    let output = coordinator.ended(deadline).await?;
+    ensure!(output.code == Some(0), "exit {:?}: {}", output.code, output.stderr);
+    let outcome = bench.source.bed.item(&bench.source.table, &outcome_key(bench)).await?;
+    Ok((peak, outcome.context("no outcome")?["result"].clone()))
+}
+
+fn outcome_key(bench: &Bench) -> String {
+    format!("{}#tidemark#many", bench.source.key(TABLE))
+}
+
+async fn bench() -> Result<Bench> {
+    let mut bench = Bench::new("many", "FE", PARTITIONS).await?;
+    bench.job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": PARTITIONS });
+    Ok(bench)
+}
+
+fn coordinate(bench: &Bench) -> Result<Process> {
+    let task = bench.source.task(&bench.job, "many", 1);
+    bench.source.start(bench.source.pod("coordinate", &task)?, Some("before-clear"))
+}
+
+/// The memory for so many files in each partition.
+async fn peak(files: u64) -> Result<u64> {
+    let mut bench = bench().await?;
+    let s3 = Proxy::start(Speaks::S3).await?;
+    s3.answer(twin(files));
+    bench.job["spec"]["output"]["endpoint"] = json!(s3.url());
+    let (peak, result) = ended(coordinate(&bench)?, &bench, crate::RUN).await?;
+    ensure!(result["files"] == PARTITIONS * files, "{result}");
+    let run = result["run"].as_str().context("run")?;
+    let manifest = bench.control(&format!("{run}/manifest.json")).await?;
+    let listed = manifest["files"].as_array().context("files")?;
+    ensure!(listed.len() as u64 == PARTITIONS * files, "{} files are listed", listed.len());
+    Ok(peak)
+}
+
+#[test]
+fn many_files_take_the_memory_of_few() -> Result<()> {
+    if std::env::var_os("TIDEMARK_MANY_FILES").is_some() {
+        return Ok(());
+    }
+    in_bed(async {
+        // enough that they are read anew for each step, and that the manifest has several parts
+        let (few, many) = (peak(5).await?, peak(16).await?);
+        println!("{} MiB for 5,000 files, {} MiB for 16,000", few >> 20, many >> 20);
+        ensure!(many < few + GROWTH_BYTES, "{} MiB, and then {} MiB", few >> 20, many >> 20);
+        ensure!(many < LIMIT_BYTES, "{} MiB", many >> 20);
+        Ok(())
+    })
+}
+
+/// Plays the pods: real uploads, and records that name them.
+async fn upload(bench: &Bench, planned: &Planned, files: u64) -> Result<()> {
+    let s3 = &bench.source.bed.s3(Access::Admin);
+    let bucket = &bench.source.bucket;
+    let one = |index: u64, number: u64| async move {
+        let key = planned.key(index, number);
+        let begun = s3.create_multipart_upload().bucket(bucket).key(&key);
+        let begun = begun.metadata("tidemark-token", format!("{index:032x}")).send().await?;
+        let id = begun.upload_id().context("an upload without an id")?.to_owned();
+        let part = s3.upload_part().bucket(bucket).key(&key).upload_id(&id).part_number(1);
+        let part = part.body(ByteStream::from_static(b"PAR1")).send().await?;
+        let etag = part.e_tag().context("a part without an ETag")?.to_owned();
+        Ok::<_, anyhow::Error>((id, etag))
+    };
+    for index in 0..planned.partitions {
+        let uploads: Vec<(String, String)> = stream::iter(0..files)
+            .map(|number| one(index, number))
+            .buffered(32)
+            .try_collect()
+            .await?;
+        let key = format!("{TABLE}/_tidemark/{}/tasks/{index}.json", planned.run);
+        let body = planned.record(index, &uploads).to_string().into_bytes();
+        s3.put_object().bucket(bucket).key(key).body(ByteStream::from(body)).send().await?;
+        if index % 100 == 99 {
+            println!("{} files are uploaded", (index + 1) * files);
+        }
+    }
+    Ok(())
+}
+
+/// On demand: `make test-many-files`.
+#[test]
+fn many_files_of_the_store_are_published_within_the_limit() -> Result<()> {
+    let Some(wanted) = std::env::var_os("TIDEMARK_MANY_FILES") else { return Ok(()) };
+    let wanted: u64 = wanted.to_string_lossy().parse().context("TIDEMARK_MANY_FILES")?;
+    harness::Bed::shared()?.run_within(LONG, async {
+        let bench = bench().await?;
+        let coordinator = coordinate(&bench)?;
+        let planned = harness::wait_until("the plan", crate::RUN, async || {
+            let item = bench.source.run_item(TABLE).await?.context("no run item")?;
+            ensure!(item["state"] == "running", "{item}");
+            let run = item["run"].as_str().context("run")?;
+            let key = format!("{TABLE}/_tidemark/{run}/plan.json");
+            let body = bench.source.bed.object(&bench.source.bucket, &key).await?;
+            Planned::read(&body).context("a plan")
+        })
+        .await?;
+        let files = wanted.div_ceil(planned.partitions);
+        upload(&bench, &planned, files).await?;
+        let (peak, result) = ended(coordinator, &bench, LONG).await?;
+        println!("{} MiB for {} files", peak >> 20, result["files"]);
+        ensure!(result["files"] == planned.partitions * files, "{result}");
+        ensure!(peak < LIMIT_BYTES, "{} MiB", peak >> 20);
+        let keys =
+            bench.source.bed.keys(&bench.source.bucket, &format!("{TABLE}/extract_run=")).await?;
+        ensure!(keys.len() as u64 == planned.partitions * files, "{} files are there", keys.len());
+        Ok(())
+    })
+}
