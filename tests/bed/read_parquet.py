@@ -202,7 +202,7 @@ def readers(folder: str) -> None:
 
 def hive(folder: str) -> None:
     everything = {
-        "duckdb": lambda: duckdb.read_parquet(f"{folder}/**/*.parquet").to_arrow_table().to_pylist(),
+        "duckdb": lambda: duckdb.read_parquet(f"{folder}/**/*.parquet", hive_partitioning=True).to_arrow_table().to_pylist(),
         "pyarrow": lambda: pyarrow.dataset.dataset(folder, partitioning="hive").to_table().to_pylist(),
         "polars": lambda: polars.read_parquet(folder, hive_partitioning=True).to_dicts(),
     }

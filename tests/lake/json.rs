@@ -79,7 +79,7 @@ fn a_longtext_is_json_by_its_own_check_alone() -> Result<()> {
         for (number, (column, more, is_json)) in [
             ("json", "", true),
             ("longtext check (json_valid(c))", "", true),
-            ("longtext default '{\"it''s\": \"(\"}' check (json_valid(c)) comment 'it''s, (json_valid(`id`)'", "", true),
+            ("longtext default '{\"it''s\": \"(\"}' comment 'it''s, (json_valid(`id`)' check (json_valid(c))", "", true),
             ("longtext check (c = '' or json_valid(c))", "", false),
             ("longtext check (json_valid(c) or c = '')", "", false),
             ("longtext check (json_valid(c) and length(c) < 900)", "", false),

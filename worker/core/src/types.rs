@@ -1,8 +1,6 @@
 //! In: the columns that a run reads, `extract.types`. Out: the columns, those that it names written as it says.
 //! Bound: one table. Fails: `ColumnNotFound`; `InvalidSpec`, where a run needs the column's own type.
 
-use std::collections::BTreeMap;
-
 use crds::Reason;
 use crds::extract_job::{Extract, Strategy, TargetType};
 use crds::source::Engine;
@@ -24,8 +22,7 @@ pub fn apply(
     mut columns: Vec<Column>,
     extract: &Extract,
 ) -> Result<Vec<Column>, Failure> {
-    let Some(types) = &extract.types else { return Ok(columns) };
-    for (name, target) in resolve(&columns, types)? {
+    for (name, target) in resolve(&columns, extract)? {
         check_roles(&columns, &name, extract)?;
         let found = columns.iter_mut().find(|column| column.name == name);
         match (target, found) {
@@ -37,11 +34,8 @@ pub fn apply(
 }
 
 /// The names as the table has them.
-fn resolve(
-    columns: &[Column],
-    types: &BTreeMap<String, TargetType>,
-) -> Result<Vec<(String, TargetType)>, Failure> {
-    let found = types.iter().map(|(name, target)| {
+fn resolve(columns: &[Column], extract: &Extract) -> Result<Vec<(String, TargetType)>, Failure> {
+    let found = extract.types.iter().flatten().map(|(name, target)| {
         find_column(columns, name, "extract.types").map(|column| (column.name.clone(), *target))
     });
     found.collect()
