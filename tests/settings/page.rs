@@ -29,8 +29,8 @@ with settings of its own (`CREATE FUNCTION ... SET`) keeps them.
 
 `make test-settings` prints this page. It sets each setting of the server to the values in the last column, for the role
 (Postgres), the server (MariaDB) or the connection (`init_connect`). Then it compares extracts of a table with every type byte by
-byte. A value with `refused` made the run fail with a message that names the setting; `-` means that this server does not have
-the setting, or that it cannot be set there. A limit of a millisecond may end a session before the session is
+byte. A value with `refused` made the run fail with a message that names the setting. `-` means that no value was tried: this
+server does not have the setting, it cannot be set there, or the page was printed from the rules alone. A limit of a millisecond may end a session before the session is
 pinned: the message names it, and the run is retried.
 ";
 
