@@ -13,12 +13,15 @@
 //! | a standby does not show the primary's transactions | `lag`, and says so | `guard_order` | `late` (standby), `standby` |
 //! | a snapshot belongs to one node | `SnapshotLost` | `sessions::import` | `standby::a_snapshot...` |
 //! | the standby's replay cancels readers | the holder is asked again: `SnapshotLost` | `Holder::still_there` | `standby::a_replay...` |
-//! | prepared transactions are in no list of starts | read last; any: `lag`, lowered by what was found | `PREPARED`, `guard::seek` | `late`, `steps` (Prepare), `guards::beside...` |
+//! | prepared transactions are in no list of starts | read last; any that wrote here: `lag` (times), waited for (numbers) | `PREPARED`, `guard::seek` | `late`, `steps` (Prepare), `guards::beside...` |
 //! | the maximum and the rows from two snapshots | one snapshot for bounds and rows | `bounds::open` | `steps`, `ties` |
 //! | equal values at the boundary | closed end, open start; the running tick is left out | `last_whole_tick`, `window_predicate` | `ties`, `values::equal...` |
 //! | numbers are visible out of order | `waited`, only for a sequence of the column's own | `GUARD_FACTS`, `guard_order` | `late`, `steps`, `guards::the_guard_is_named...` |
 //! | silent drift | `lookback`; the stored watermark never moves back | `window::choose`, `transitions::reached` | `values::a_look_back...` |
 //! | NULL | `nullPolicy` | `bounds::observe`, `window_predicate` | `values::rows_without...` |
+//! | a foreign table, copy or subscriber's table | the weaker word | `READ_RELATIONS`, `Unproven` | `relations`, `witnesses` |
+//! | NOT NULL that nobody enforces | asked for | `COLUMNS`, `is_null` | `promises` |
+//! | a walsender's query is months old | it never counts | `EXACT_CLOCK` | `witnesses` |
 //! | infinities, NaN, more than 38 digits | `NonFiniteValue`, `ColumnTypeUnsupported` | `watermark_extreme` | `values::infinities...` |
 //! | precision, microseconds, floating point | the column's own precision; exact values, exact text | `Value`, `literal` | `values::values_of_every_type...` |
 //! | a clock that goes back at night | the bound is lower by the jump, ahead of it | `EXACT_CLOCK`, `LAG_CLOCK` | `zones::on_the_night...` |
