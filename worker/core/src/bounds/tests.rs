@@ -104,16 +104,6 @@ fn a_watermark_column_must_be_of_its_type() {
 }
 
 #[test]
-fn an_added_column_needs_a_name_that_the_table_has_not() {
-    let names =
-        |hash: &str| OutputColumns { row_hash: Some(hash.to_owned()), ..OutputColumns::default() };
-    let columns = [column(oids::INT4, -1)];
-    assert_eq!(check_added(&columns, &names("hash")), Ok(()));
-    let refused = check_added(&columns, &names("AT")).expect_err("taken");
-    assert_eq!(refused.report.reason, Reason::InvalidSpec);
-}
-
-#[test]
 fn precision_comes_from_the_modifier() {
     assert_eq!(fraction_digits(&column(oids::TIMESTAMP, 0)), 0);
     assert_eq!(fraction_digits(&column(oids::TIMESTAMP, 3)), 3);
