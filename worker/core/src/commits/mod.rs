@@ -81,17 +81,47 @@ impl Carrier {
     /// Whether partitions may still be read under the snapshot: from planning until the last record is
     /// verified. As soon as that is over, in success or failure, the session that exported it can end.
     pub const fn needs_snapshot(&self) -> bool {
-        matches!(
-            self.phase,
+        // each phase is named, so that a new one is decided about
+        match &self.phase {
             Phase::Planning(_)
-                | Phase::RenewingClaim(..)
-                | Phase::PuttingPlan(_)
-                | Phase::Pinning(..)
-                | Phase::Running(_)
-                | Phase::Renewing(..)
-                | Phase::Assuring(..)
-                | Phase::Look(Why::RenewedClaim(_) | Why::Pinned(_) | Why::Renewed(_))
-        )
+            | Phase::RenewingClaim(..)
+            | Phase::Identifying(_)
+            | Phase::PuttingPlan(_)
+            | Phase::Pinning(..)
+            | Phase::Running(_)
+            | Phase::Renewing(..)
+            | Phase::Assuring(..) => true,
+            Phase::Look(why) => matches!(
+                why,
+                Why::Identified(_) | Why::RenewedClaim(_) | Why::Pinned(_) | Why::Renewed(_)
+            ),
+            Phase::Start
+            | Phase::Claiming(..)
+            | Phase::Chaining(..)
+            | Phase::PuttingManifest(..)
+            | Phase::Deciding(..)
+            | Phase::Fetching(..)
+            | Phase::Completing(_)
+            | Phase::Publishing(..)
+            | Phase::Tidying(..)
+            | Phase::Pointing(..)
+            | Phase::Removing(..)
+            | Phase::Clearing(_)
+            | Phase::Failing(..)
+            | Phase::Listing(_)
+            | Phase::Aborting(_)
+            | Phase::Raising(_)
+            | Phase::Forcing(_)
+            | Phase::ListingFiles(..)
+            | Phase::Undoing(..)
+            | Phase::Reverting(_)
+            | Phase::ListingRuns(_)
+            | Phase::Keeping(..)
+            | Phase::Finding(_)
+            | Phase::Sweeping(..)
+            | Phase::Forgetting(_)
+            | Phase::Ended => false,
+        }
     }
 
     fn task(&self) -> &Task {
