@@ -5,6 +5,7 @@
 //! answers about these files are played too. With `TIDEMARK_MANY_FILES` there are so many files, and each
 //! is a real upload in the S3 server.
 
+use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -90,12 +91,13 @@ fn twin(files: u64) -> Twin {
         let planned = planned.as_ref()?;
         let said = match operation {
             "ListObjectsV2" if query(target, "prefix")?.ends_with("/tasks/") => {
-                let contents: String = (0..planned.partitions)
+                let contents: Vec<_> = (0..planned.partitions)
                     .map(|index| {
                         let key = format!("{TABLE}/_tidemark/{}/tasks/{index}.json", planned.run);
                         format!("<Contents><Key>{key}</Key><Size>50000</Size></Contents>")
                     })
                     .collect();
+                let contents = contents.concat();
                 format!("<ListBucketResult><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>")
             }
             "GetObject" if path.contains("/tasks/") => {
@@ -175,7 +177,12 @@ fn many_files_take_the_memory_of_few() -> Result<()> {
     in_bed(async {
         // enough that they are read anew for each step, and that the manifest has several parts
         let (few, many) = (peak(5).await?, peak(16).await?);
-        println!("{} MiB for 5,000 files, {} MiB for 16,000", few >> 20, many >> 20);
+        writeln!(
+            std::io::stdout(),
+            "{} MiB for 5,000 files, {} MiB for 16,000",
+            few >> 20,
+            many >> 20
+        )?;
         ensure!(many < few + GROWTH_BYTES, "{} MiB, and then {} MiB", few >> 20, many >> 20);
         ensure!(many < LIMIT_BYTES, "{} MiB", many >> 20);
         Ok(())
@@ -206,7 +213,7 @@ async fn upload(bench: &Bench, planned: &Planned, files: u64) -> Result<()> {
         let body = planned.record(index, &uploads).to_string().into_bytes();
         s3.put_object().bucket(bucket).key(key).body(ByteStream::from(body)).send().await?;
         if index % 100 == 99 {
-            println!("{} files are uploaded", (index + 1) * files);
+            writeln!(std::io::stdout(), "{} files are uploaded", (index + 1) * files)?;
         }
     }
     Ok(())
@@ -232,7 +239,7 @@ fn many_files_of_the_store_are_published_within_the_limit() -> Result<()> {
         let files = wanted.div_ceil(planned.partitions);
         upload(&bench, &planned, files).await?;
         let (peak, result) = ended(coordinator, &bench, LONG).await?;
-        println!("{} MiB for {} files", peak >> 20, result["files"]);
+        writeln!(std::io::stdout(), "{} MiB for {} files", peak >> 20, result["files"])?;
         ensure!(result["files"] == planned.partitions * files, "{result}");
         ensure!(peak < LIMIT_BYTES, "{} MiB", peak >> 20);
         let keys =

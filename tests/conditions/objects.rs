@@ -76,29 +76,20 @@ fn text_of_a_value_comes_from_the_output_function_of_its_type() -> Result<()> {
     })
 }
 
-/// Operators, functions, aggregates, types and tables of the names that our statements use, in a schema that
-/// is searched before the server's own. Each answers wrongly, or fails.
+/// Operators, functions, aggregates and types of the names that our statements use, in a schema that is
+/// searched before the server's own. Each answers wrongly, or fails.
 fn hostile() -> String {
-    let mut sql = "create schema evil; grant usage on schema evil to public; \
-        create function evil.no(anyelement, anyelement) returns bool language sql as 'select false'; \
-        create function evil.never() returns int language plpgsql as $$ begin raise 'taken'; end $$; "
-        .to_owned();
-    let of = |name: &str, left: &str, right: &str| {
-        format!(
-            "create function evil.{name}_{left}_{right}({left}, {right}) returns bool \
-             language sql as 'select false'; "
-        )
-    };
-    let operators = [
-        ("=", "eq"),
-        ("<>", "ne"),
-        ("<", "lt"),
-        (">", "gt"),
-        ("<=", "le"),
-        (">=", "ge"),
-        ("~", "re"),
-        ("!~", "nre"),
-    ];
+    [
+        "create schema evil; grant usage on schema evil to public; ".to_owned(),
+        comparisons(),
+        arithmetic(),
+        functions(),
+    ]
+    .concat()
+}
+
+/// Comparisons of each type with itself, and of both integers: none holds.
+fn comparisons() -> String {
     let types = [
         "int4",
         "int8",
@@ -111,36 +102,39 @@ fn hostile() -> String {
         "bool",
         "tid",
         "uuid",
-        "char",
+        "\"char\"",
     ];
-    for left in types {
-        for (operator, name) in operators {
-            let quoted = if left == "char" { "\"char\"" } else { left };
-            sql += &of(name, quoted, quoted)
-                .replace(&format!("{name}_{quoted}_{quoted}"), &format!("{name}_{left}"));
-            sql += &format!(
-                "create operator evil.{operator} (leftarg = {quoted}, rightarg = {quoted}, function = evil.{name}_{left}); "
-            );
-        }
-    }
-    for (left, right) in [("int4", "int8"), ("int8", "int4")] {
-        for (operator, name) in operators.into_iter().take(6) {
-            sql += &of(name, left, right);
-            sql += &format!(
-                "create operator evil.{operator} (leftarg = {left}, rightarg = {right}, function = evil.{name}_{left}_{right}); "
-            );
-        }
-    }
-    for arithmetic in ["+", "-", "*", "/", "%", "&"] {
-        sql += &format!(
-            "create function evil.\"a{arithmetic}\"(int8, int8) returns int8 language sql as 'select 0::int8'; \
-             create operator evil.{arithmetic} (leftarg = int8, rightarg = int8, function = evil.\"a{arithmetic}\"); \
-             create function evil.\"b{arithmetic}\"(int8, int4) returns int8 language sql as 'select 0::int8'; \
-             create operator evil.{arithmetic} (leftarg = int8, rightarg = int4, function = evil.\"b{arithmetic}\"); "
-        );
-    }
-    for (name, arguments, returns, body) in [
-        ("concat", "variadic \"any\"", "", ""),
+    let pairs =
+        types.map(|name| (name, name)).into_iter().chain([("int4", "int8"), ("int8", "int4")]);
+    let one = |(number, (left, right)): (usize, (&str, &str))| {
+        ["=", "<>", "<", ">", "<=", ">=", "~", "!~"].map(|operator| {
+            format!(
+                "create function evil.\"{operator}{number}\"({left}, {right}) returns bool \
+                 language sql as 'select false'; create operator evil.{operator} \
+                 (leftarg = {left}, rightarg = {right}, function = evil.\"{operator}{number}\"); "
+            )
+        })
+    };
+    pairs.enumerate().flat_map(one).collect::<Vec<_>>().concat()
+}
+
+/// Arithmetic of integers: all results are zero.
+fn arithmetic() -> String {
+    let one = |operator: &str| {
+        ["int8", "int4"].map(|right| {
+            format!(
+                "create function evil.\"{operator}{right}\"(int8, {right}) returns int8 \
+                 language sql as 'select 0::int8'; create operator evil.{operator} \
+                 (leftarg = int8, rightarg = {right}, function = evil.\"{operator}{right}\"); "
+            )
+        })
+    };
+    ["+", "-", "*", "/", "%", "&"].into_iter().flat_map(one).collect::<Vec<_>>().concat()
+}
+
+/// Functions, aggregates and types.
+fn functions() -> String {
+    let functions = [
         ("random", "", "float8", "select 2.0::float8"),
         ("octet_length", "text", "int", "select 1000000"),
         ("current_setting", "text", "text", "select ''1''::text"),
@@ -151,24 +145,30 @@ fn hostile() -> String {
         ("quote_literal", "text", "text", "select ''taken''::text"),
         ("statement_timestamp", "", "timestamptz", "select ''infinity''::timestamptz"),
         ("unnest", "anyarray", "setof anyelement", "select $1[1] where false"),
-    ] {
-        if !returns.is_empty() {
-            sql += &format!(
-                "create function evil.{name}({arguments}) returns {returns} language sql as '{body}'; "
-            );
-        }
-    }
-    sql += "create function evil.first(int8, anyelement) returns int8 language sql as 'select 0::int8'; \
-        create aggregate evil.max(int4) (sfunc = evil.mx, stype = int4, initcond = '-1'); "
-        .replace("evil.mx", "pg_catalog.int4larger")
-        .as_str();
-    sql += "create aggregate evil.count(\"any\") (sfunc = pg_catalog.int8inc_any, stype = int8, initcond = '1000'); \
-        create domain evil.int8 as pg_catalog.int4; create domain evil.text as pg_catalog.int4; \
-        create domain evil.timestamp as pg_catalog.int4; create domain evil.timestamptz as pg_catalog.int4; \
-        create domain evil.numeric as pg_catalog.int4; create domain evil.date as pg_catalog.int4; \
-        create domain evil.uuid as pg_catalog.int4; create domain evil.oid as pg_catalog.int4; \
-        create domain evil.regclass as pg_catalog.int4; create domain evil.interval as pg_catalog.int4; ";
-    sql
+    ];
+    let functions = functions.map(|(name, arguments, returns, body)| {
+        format!(
+            "create function evil.{name}({arguments}) returns {returns} language sql as '{body}'; "
+        )
+    });
+    let types = [
+        "int8",
+        "text",
+        "timestamp",
+        "timestamptz",
+        "numeric",
+        "date",
+        "uuid",
+        "oid",
+        "regclass",
+        "interval",
+    ];
+    let types = types.map(|name| format!("create domain evil.{name} as pg_catalog.int4; "));
+    let aggregates = "create aggregate evil.max(int4) \
+            (sfunc = pg_catalog.int4larger, stype = int4, initcond = '-1'); \
+        create aggregate evil.count(\"any\") \
+            (sfunc = pg_catalog.int8inc_any, stype = int8, initcond = '1000'); ";
+    [functions.concat(), aggregates.to_owned(), types.concat()].concat()
 }
 
 /// With a condition the user's own path holds for the statement: all that is ours says its schema.

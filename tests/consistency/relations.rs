@@ -130,7 +130,7 @@ fn a_run_that_comes_to_another_table_is_refused_with_both_names() -> Result<()> 
             searches(&source, "b, a").await?;
             for command in ["run", "plan"] {
                 let output = source.command(command, &job)?;
-                let output = bed.output(output, "", std::time::Duration::from_secs(120)).await?;
+                let output = bed.output(output, "", std::time::Duration::from_mins(2)).await?;
                 refused(&output, Reason::TableChanged)?;
                 for name in ["a.orders", "b.orders"] {
                     ensure!(output.stderr.contains(name), "{kind} {name}: {}", output.stderr);

@@ -10,7 +10,7 @@ use worker_core::rows::statements::EXACT_CLOCK;
 
 use crate::edge::{Ask, Edge, Follow, Session, Who, grow_old};
 
-const REPLICATION: Duration = Duration::from_secs(60);
+const REPLICATION: Duration = Duration::from_mins(1);
 
 fn stamped() -> Value {
     json!({ "column": "at", "type": "timestamp", "stampedBy": "database", "lag": 2 })
@@ -150,10 +150,8 @@ fn a_subscribers_copy_has_the_publishers_stamps_and_no_guard_that_proves() -> Re
     bed.run(async {
         let replicated = Replicated::new(bed, "subscriber").await?;
         let edge = &replicated.subscriber;
-        edge.say(&format!(
-            "create table local (like t including all); insert into local select * from t"
-        ))
-        .await?;
+        edge.say("create table local (like t including all); insert into local select * from t")
+            .await?;
         for state in ["enabled", "disabled"] {
             for who in [Who::Sees, Who::Blind] {
                 for table in ["t", "parted", "parted_one"] {

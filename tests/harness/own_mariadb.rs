@@ -13,7 +13,7 @@ use tokio::process::Child;
 use crate::{Bed, GiveUp, unique, wait_until};
 
 /// How long it may take to answer.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 
 /// The server. It ends when dropped.
 #[derive(Debug)]

@@ -111,10 +111,10 @@ impl Drop for Wire {
     }
 }
 
-async fn accept(
-    listener: TcpListener,
-    (ports, state, counted): (Arc<Mutex<Vec<u16>>>, Arc<watch::Sender<State>>, Arc<AtomicU64>),
-) {
+/// What the wire and its test share: where it leads, whether it is whole, and how many bytes have passed.
+type Shared = (Arc<Mutex<Vec<u16>>>, Arc<watch::Sender<State>>, Arc<AtomicU64>);
+
+async fn accept(listener: TcpListener, (ports, state, counted): Shared) {
     let mut turn = 0;
     while let Ok((near, _)) = listener.accept().await {
         let mut number = 0;

@@ -40,7 +40,7 @@ fn write(kind: &Kind, values: &[Vec<u8>], path: &Path) -> Result<()> {
     let split = MemoryBudget::new(None).split(1);
     let (pieces, mut written) = mpsc::channel(8);
     let columns = vec![kind.column.clone()];
-    let schema = decoder.schema().clone();
+    let schema = std::sync::Arc::clone(decoder.schema());
     let encoder = std::thread::spawn(move || -> Result<()> {
         let mut writer = FileWriter::new(&columns, schema, split, &Shape::default(), pieces)?;
         writer.write(&batch)?;
@@ -74,10 +74,10 @@ fn a_value_at_or_beyond_a_border_is_read_by_three_readers_or_refused_with_column
         values.extend((0..count).map(|_| (kind.values.1)(&mut dice)));
         let (mut taken, mut refused) = (Vec::new(), 0_usize);
         for value in values {
-            match decode(kind, &[value.clone()]) {
+            match decode(kind, std::slice::from_ref(&value)) {
                 Ok(_) => taken.push(value),
                 Err(DecodeError::DecodeValue { column, row: 1, .. }) if column == "c" => {
-                    refused += 1
+                    refused += 1;
                 }
                 Err(error) => bail!("{name}: {error}"),
             }

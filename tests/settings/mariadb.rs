@@ -2,14 +2,14 @@
 
 use anyhow::{Context, Result, ensure};
 use crds::source::Engine;
-use harness::{Bed, SourceFixture};
+use harness::{Bed, MariaDb, SourceFixture};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, MySqlConnection};
 use worker_core::settings::Rule;
 use worker_core::settings::mysql::table;
 
 use super::candidates::{Described, Kind};
-use super::server::{MariaDb, say};
+use super::server::{admin, say};
 use super::{PARTS, Subject, Tried, all_have_a_rule, login, pinned};
 
 /// Its database there.
@@ -139,7 +139,7 @@ struct Made {
 
 async fn make(bed: &'static Bed) -> Result<Made> {
     let server = MariaDb::start(bed, &[]).await?;
-    let mut admin = server.admin("mysql").await?;
+    let mut admin = admin(&server, "mysql").await?;
     let told: Vec<_> = TOLD.iter().map(|name| format!("'{name}=', @@{name}")).collect();
     let sql = format!(
         "{TABLES} create function told() returns text no sql return concat_ws('|', {}); \
@@ -240,7 +240,7 @@ pub(crate) async fn each(bed: &'static Bed, part: usize) -> Result<(Tried, Vec<S
             made.server.lives()?;
             // an own session may feel it too
             if say(&mut made.admin, &back).await.is_err() {
-                made.admin = made.server.admin("mysql").await?;
+                made.admin = admin(&made.server, "mysql").await?;
                 say(&mut made.admin, &back).await?;
             }
         }
@@ -265,11 +265,10 @@ fn settings_of_server_and_connection_change_no_byte_of_an_extract() -> Result<()
             };
             let values = setting.values(TEXTS);
             let value = match setting.name.as_str() {
-                "sql_select_limit" | "max_join_size" => Some("1"),
+                "sql_select_limit" | "max_join_size" | "lock_wait_timeout" => Some("1"),
                 // long enough for a busy machine to set another one
                 "max_statement_time" => Some("0.5"),
                 "wait_timeout" | "net_read_timeout" | "net_write_timeout" => Some("5"),
-                "lock_wait_timeout" => Some("1"),
                 "max_session_mem_used" => Some("1000000"),
                 "tx_isolation" => Some("READ-UNCOMMITTED"),
                 _ => values.first().map(String::as_str),

@@ -44,7 +44,7 @@ pub fn environment() -> Result<OldJob, Failure> {
 /// from those of the AWS SDK.
 pub async fn run(call: Result<OldJob, Failure>) -> ExitCode {
     let settings = OldSettings::parse_from(["tidemark"]);
-    match run_call(call, &settings).await {
+    match Box::pin(run_call(call, &settings)).await {
         Ok(message) => report::done(&message),
         Err(failure) => report::failed(&failure),
     }

@@ -44,6 +44,7 @@ const fn numeric(precision: i32, scale: i32) -> i32 {
     (precision << 16 | scale) + 4
 }
 
+#[expect(clippy::too_many_lines, reason = "a table")]
 pub(super) fn kinds() -> Vec<Kind> {
     let days: Values = (border_days, |dice| around(dice, &DAYS, 4));
     let micros: Values = (border_micros, |dice| around(dice, &MICROS, 8));

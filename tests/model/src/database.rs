@@ -66,7 +66,7 @@ pub(crate) fn plan(
         unproven: None,
         unenforced: false,
         estimated_rows: 20,
-        filter_settings: Default::default(),
+        filter_settings: std::collections::BTreeMap::new(),
         filtered_rows: None,
         warnings: Vec::new(),
     };

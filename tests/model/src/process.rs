@@ -177,7 +177,9 @@ impl Shop {
                 let proc = &state.procs[at];
                 let mut hashed = RecordsHash::default();
                 let there = self.records_at(state, keys).is_some_and(|records| {
-                    records.iter().for_each(|record| hashed.add(record));
+                    for record in &records {
+                        hashed.add(record);
+                    }
                     let files = records.iter().flat_map(|record| &record.files);
                     let mut uploads = files.map(|file| self.upload(&file.key, &file.upload_id));
                     uploads.all(|upload| state.uploads.contains(&upload))

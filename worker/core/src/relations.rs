@@ -39,6 +39,10 @@ impl RelationKind {
 }
 
 /// A relation that a statement on the table reads: the table itself, a child, or what a view reads.
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "facts of a catalog row that do not depend on each other"
+)]
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadRelation {
     /// Its oid.

@@ -36,6 +36,7 @@ impl Held {
 }
 
 /// What the server can prove, as far as a guard needs it.
+#[expect(clippy::struct_excessive_bools, reason = "facts that do not depend on each other")]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ServerFacts {
     /// It replays another server's log, whose open transactions it does not show.

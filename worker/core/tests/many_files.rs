@@ -2,6 +2,7 @@
 //! for 200,000 files as for none.
 #![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
+use crds::Reason::{RecordMismatch, RecordMissing, RowCountMismatch};
 use std::io::{self, Read};
 
 use crds::RunId;
@@ -213,7 +214,9 @@ proptest! {
 
         let mut body = Vec::new();
         let mut lists = Lists::begin(&head, &mut body);
-        files.iter().for_each(|file| lists.file(&mut body, file));
+        for file in &files {
+            lists.file(&mut body, file);
+        }
         if let Some(earlier) = &earlier {
             lists.earlier(&mut body, &earlier.runs);
             earlier.files.iter().for_each(|file| lists.earlier_file(&mut body, file));
@@ -240,7 +243,6 @@ fn records_that_do_not_fit_are_told_apart() {
     let (plan, whole) = (plan(2), [record(0, 1), record(1, 1)]);
     assert!(tally(&plan, "h", &whole).is_ok());
     let reason = |records: &[TaskRecord]| tally(&plan, "h", records).unwrap_err().report.reason;
-    use crds::Reason::{RecordMismatch, RecordMissing, RowCountMismatch};
     assert_eq!(reason(&whole[..1]), RecordMissing);
     assert_eq!(reason(&[whole[0].clone(), whole[0].clone()]), RecordMissing);
     let changed = |change: fn(&mut TaskRecord)| {

@@ -24,9 +24,9 @@ fn signature(line: &str) -> Option<String> {
     let open = line.find('(')?;
     let close = open + line[open..].find(')')?;
     let before = &line[..open];
-    let start = if before.ends_with('"') {
+    let start = if let Some(quoted) = before.strip_suffix('"') {
         // a quoted name, which may hold blanks, perhaps after a schema
-        let from = before[..before.len() - 1].rfind('"')?;
+        let from = quoted.rfind('"')?;
         before[..from].rfind(' ').map_or(0, |at| at + 1)
     } else {
         before.rfind(' ').map_or(0, |at| at + 1)

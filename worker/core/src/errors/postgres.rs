@@ -264,13 +264,13 @@ impl Answer<'_> {
     fn named(&self) -> String {
         let mut text = format!(" (SQLSTATE {}", self.code);
         if let Some((function, _)) = self.within() {
-            text.push_str(&format!(", in function {function}"));
+            text.extend([", in function ", &*function]);
         }
         if matches!(self.origin(), Origin::Server | Origin::Other) {
             let kinds = ["schema", "table", "column", "constraint", "type"];
             for (kind, name) in kinds.iter().zip(self.object) {
                 if let Some(name) = name {
-                    text.push_str(&format!(", {kind} {}", short(name)));
+                    text.extend([", ", kind, " ", &*short(name)]);
                 }
             }
         }

@@ -3,8 +3,8 @@
 use crds::source::Engine;
 
 use super::{
-    contradiction, is_not_null, is_null, mysql, operator_of, own_prefix, postgres, quote, quote_table,
-    typed_literal, where_clause, window_predicates,
+    contradiction, is_not_null, is_null, mysql, operator_of, own_prefix, postgres, quote,
+    quote_table, typed_literal, where_clause, window_predicates,
 };
 use crate::columns::Column;
 use crate::error::Failure;

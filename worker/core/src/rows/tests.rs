@@ -53,7 +53,7 @@ fn plan(mode: Mode, low: Option<&str>, high: Option<&str>, null_policy: NullPoli
         unproven: None,
         unenforced: false,
         estimated_rows: -1,
-        filter_settings: Default::default(),
+        filter_settings: std::collections::BTreeMap::new(),
         filtered_rows: None,
         warnings: Vec::new(),
         shape: Shape::default(),

@@ -31,7 +31,7 @@ fn plan(columns: Vec<Column>, ranges: Vec<KeyRange>) -> Plan {
         unproven: None,
         unenforced: false,
         estimated_rows: -1,
-        filter_settings: Default::default(),
+        filter_settings: std::collections::BTreeMap::new(),
         filtered_rows: None,
         warnings: Vec::new(),
         shape: Shape::default(),

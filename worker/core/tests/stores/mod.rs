@@ -228,21 +228,7 @@ impl Stores {
                 Event::Recorded(Box::new(sums))
             }
             Act::Assure { .. } => Event::Assured(self.now),
-            Act::ReadChain { run, pending, .. } => {
-                let Some(run) = run.or_else(|| self.pointer().map(|pointer| pointer.run)) else {
-                    return Event::Chain(Vec::new());
-                };
-                let mut chain = vec![run];
-                while let Some(parent) =
-                    self.manifest(chain[chain.len() - 1]).and_then(|m| m.parent)
-                {
-                    chain.push(parent);
-                }
-                let pending = pending.and_then(|run| self.manifest(run));
-                chain.extend(pending.into_iter().flat_map(|manifest| manifest.replaces));
-                chain.sort_unstable();
-                Event::Chain(chain)
-            }
+            Act::ReadChain { run, pending, .. } => Event::Chain(self.chain(run, pending)),
             Act::ReadManifest { run, .. } => Event::Fetched(Box::new(self.head(run).unwrap())),
             Act::ReadTidy { run, removal, after, .. } => {
                 let pointer = self.pointer().map(|pointer| {
@@ -276,7 +262,7 @@ impl Stores {
             }
             Act::ListFiles { run, after, .. } => {
                 let mut keys: Vec<String> =
-                    self.files_after(run, after).into_iter().map(|(_, key)| key).collect();
+                    self.files_after(run, after.as_ref()).into_iter().map(|(_, key)| key).collect();
                 let more = keys.len() > PAGE;
                 keys.truncate(PAGE);
                 Event::Files(keys, more)
@@ -293,6 +279,21 @@ impl Stores {
         }
     }
 
+    /// The runs of a chain, and what its removal that is put off replaces.
+    fn chain(&self, run: Option<RunId>, pending: Option<RunId>) -> Vec<RunId> {
+        let Some(run) = run.or_else(|| self.pointer().map(|pointer| pointer.run)) else {
+            return Vec::new();
+        };
+        let mut chain = vec![run];
+        while let Some(parent) = self.manifest(chain[chain.len() - 1]).and_then(|m| m.parent) {
+            chain.push(parent);
+        }
+        let pending = pending.and_then(|run| self.manifest(run));
+        chain.extend(pending.into_iter().flat_map(|manifest| manifest.replaces));
+        chain.sort_unstable();
+        chain
+    }
+
     fn all(&self, run: RunId) -> Earlier {
         let (mut earlier, mut next) = (Earlier::default(), Some(run));
         while let Some(head) = next.and_then(|run| self.head(run)) {
@@ -303,10 +304,10 @@ impl Stores {
     }
 
     /// Completed files of a run, after one of them.
-    fn files_after(&self, run: RunId, after: Option<String>) -> Vec<(RunId, String)> {
+    fn files_after(&self, run: RunId, after: Option<&String>) -> Vec<(RunId, String)> {
         let folder = format!("orders/extract_run={run}/");
         let keys = self.files.iter().filter(|key| key.starts_with(&folder));
-        let keys = keys.filter(|key| after.as_ref().is_none_or(|after| *key > after));
+        let keys = keys.filter(|key| after.is_none_or(|after| *key > after));
         keys.map(|key| (run, key.clone())).collect()
     }
 
@@ -370,7 +371,7 @@ impl Stores {
             unproven: None,
             unenforced: false,
             estimated_rows: 20,
-            filter_settings: Default::default(),
+            filter_settings: std::collections::BTreeMap::new(),
             filtered_rows: None,
             warnings: Vec::new(),
             shape: Shape::default(),

@@ -48,6 +48,7 @@ fn what_every_reader_takes_is_taken() {
 }
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "a list of texts, one a line")]
 fn what_a_reader_refuses_is_refused() {
     let long = format!("0.{}", "1".repeat(NUMBER_BYTES_MAX - 1));
     let many = "9".repeat(310);
