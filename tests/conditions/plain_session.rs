@@ -2,7 +2,7 @@
 
 use super::*;
 
-const TABLE: &str = "create extension citext; create schema tools; \
+const TABLE: &str = "create extension citext; create extension pg_trgm; create schema tools; \
     create table t (id int primary key, email citext, name text, at timestamp, words tsvector, tags int[], \
         gone int, raw bytea, share float8, took interval); \
     insert into t select i, case i % 3 when 0 then 'Ada@Example.org' else 'bob' || i end, 'n' || i, \
@@ -26,8 +26,9 @@ const SETTINGS: &[(&str, &[usize])] = &[
     ("array_nulls = off", &[7]),
     ("xmloption = document", &[10]),
     ("TimeZone = 'America/New_York'", &[8]),
-    ("DateStyle = 'SQL, DMY'", &[8]),
+    ("DateStyle = 'ISO, MDY'", &[8]),
     ("lc_time = 'C.UTF-8'", &[9]),
+    ("pg_trgm.similarity_threshold = 0.05", &[11]),
     ("statement_timeout = '50min'", &[9]),
 ];
 
@@ -44,6 +45,7 @@ const CONDITIONS: &[&str] = &[
     "at > '2024-06-30' and at < timestamp '2024-12-01 10:00:00'",
     "id between 2 and 5 or name = 'n7'",
     "xml('<a/>') is document",
+    "name % 'n12345'",
 ];
 
 #[test]
@@ -99,9 +101,12 @@ fn setting_that_prints_values_otherwise_is_refused_by_name_and_only_with_a_condi
     bed.run(async {
         let source = with_role(bed, "refusing", TABLE).await?;
         let role = &source.database;
-        for (name, value) in
-            [("IntervalStyle", "iso_8601"), ("bytea_output", "escape"), ("extra_float_digits", "0")]
-        {
+        for (name, value) in [
+            ("IntervalStyle", "iso_8601"),
+            ("bytea_output", "escape"),
+            ("extra_float_digits", "0"),
+            ("DateStyle", "SQL, DMY"),
+        ] {
             let sql = format!("alter role {role} set {name} = '{value}'");
             bed.psql(&source.database, &sql).await?;
             refused(&source, &filtered(&source, "id > 1"), &["InvalidSpec", name, "view"]).await?;

@@ -23,7 +23,7 @@ use worker_core::consistency;
 use worker_core::drift;
 use worker_core::error::Failure;
 use worker_core::fidelity;
-use worker_core::filtering::Settings;
+use worker_core::filtering::{Settings, check_names};
 use worker_core::folders;
 use worker_core::names;
 use worker_core::partitioning::named_key;
@@ -91,13 +91,9 @@ pub(crate) async fn open_until(
         session = Box::pin(connect(login, spec, order)) => session?,
         () = &mut stopped => return Err(Failure::stopped()),
     };
-    let settings = match &spec.extract.filter {
-        Some(_) => filtering::settings(&mut session.database, login).await?,
-        None => Settings::new(),
-    };
     let (backend, waiting) = (session.backend().clone(), Progress::waiting());
     let planned = {
-        let opening = open_on(&mut session.database, (spec, settings), order, (published, pause));
+        let opening = open_on(&mut session.database, (spec, login), order, (published, pause));
         tokio::select! {
             planned = Box::pin(opening) => planned,
             failure = watch::lost(login, backend, &waiting) => Err(failure),
@@ -136,11 +132,15 @@ async fn connect(
 /// The plan, and whether the session has to live on for it.
 async fn open_on(
     database: &mut Database,
-    (spec, settings): (&ExtractJobSpec, Settings),
+    (spec, login): (&ExtractJobSpec, &Login),
     order: &PlanOrder,
     (published, pause): (Option<&Published>, Pause<'_>),
 ) -> Result<(Plan, bool), Failure> {
     let extract = &spec.extract;
+    let settings = match &extract.filter {
+        Some(_) => filtering::settings(database, login).await?,
+        None => Settings::new(),
+    };
     let mut shape = Shape::of(&spec.output);
     let wanted = TableRef::parse(database.engine(), &extract.table)?;
     let subject = database.look_up(&wanted, extract).await?;
@@ -167,7 +167,7 @@ async fn open_on(
     if database.look_up_again(&subject, extract).await? != subject {
         return Err(altered());
     }
-    let filtered = filter(database, subject.table(), extract, &settings).await?;
+    let filtered = filter(database, &subject, extract, &settings).await?;
     let mut plan = plan(database, &subject, (extract, settings, filtered), order, found).await?;
     plan.shape = shape;
     sort(database, &mut plan, spec.output.partition_sort.unwrap_or_default()).await?;
@@ -221,14 +221,15 @@ async fn seek_guard(
 /// Tries the condition. How many rows the planner thinks that it leaves.
 async fn filter(
     database: &mut Database,
-    table: &TableName,
+    subject: &Subject,
     extract: &Extract,
     settings: &Settings,
 ) -> Result<Option<i64>, Failure> {
     let Some(filter) = &extract.filter else { return Ok(None) };
+    check_names(&subject.columns)?;
     filtering::enter(database, settings).await?;
-    filtering::check(database, table, filter).await?;
-    let rows = filtering::estimate(database, table, filter).await?;
+    filtering::check(database, subject.table(), filter).await?;
+    let rows = filtering::estimate(database, subject.table(), filter).await?;
     filtering::leave(database, settings).await?;
     Ok(Some(rows))
 }

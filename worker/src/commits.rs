@@ -85,6 +85,8 @@ pub struct World {
 pub struct Underway {
     /// The database is being asked.
     planning: Option<Planning>,
+    /// Whether the process has become Ready.
+    is_ready: bool,
     /// Ranges that are read here.
     extraction: Option<Extraction>,
     /// The session that exported the snapshot.

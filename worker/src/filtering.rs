@@ -26,19 +26,29 @@ pub(crate) async fn settings(database: &mut Database, login: &Login) -> Result<S
     let names = filtering::names(engine);
     let plain = match database {
         Database::Postgres(connection) => {
-            postgres::sessions::begin(connection).await?;
-            let found: Result<Vec<(String, String)>, _> =
-                sqlx::query_as(statements::PLAIN_SETTINGS)
-                    .bind(&names)
-                    .fetch_all(&mut *connection)
-                    .await;
-            let found = found.map_err(|error| database_failure(ACTION, &error))?;
-            postgres::sessions::commit(connection).await?;
-            found.into_iter().collect()
+            plain(connection, &names).await.map_err(|error| database_failure(ACTION, &error))?
         }
         Database::Mysql(_) => mysql::plain_settings(login, &names).await?,
     };
     filtering::adopt(engine, &plain)
+}
+
+async fn plain(connection: &mut PgConnection, names: &[&str]) -> Result<Settings, sqlx::Error> {
+    let asked = sqlx::raw_sql(made(statements::plain_settings(names)));
+    let mut settings = Settings::new();
+    for row in asked.fetch_all(&mut *connection).await? {
+        let (name, value): (String, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
+        // an extension's setting that was pinned before, and is not set, is empty until it is loaded
+        let unset = |value: &String| name.contains('.') && value.is_empty();
+        if let Some(value) = value.filter(|value| !unset(value)) {
+            settings.insert(name, value);
+        }
+    }
+    let style = postgres::sessions::ask(connection, statements::PLAIN_DATE_STYLE).await?;
+    if let Some(row) = style.first() {
+        settings.insert(statements::DATE_ORDERS.0.to_owned(), row.try_get(0)?);
+    }
+    Ok(settings)
 }
 
 /// Puts a session under these settings, for a statement that holds the condition.
@@ -56,17 +66,23 @@ pub(crate) async fn enter(database: &mut Database, settings: &Settings) -> Resul
     }
 }
 
-/// Takes [`enter`] back, for statements that name objects of the server's own. No user of MySQL can make
-/// any, and its statements read alike under all of these settings.
+/// Takes [`enter`] back, for statements without the condition. Of MySQL it is `sql_mode` that they depend on.
 ///
 /// # Errors
 /// See the head of this file.
 pub(crate) async fn leave(database: &mut Database, settings: &Settings) -> Result<(), Failure> {
     match database {
         Database::Postgres(connection) => leave_here(connection, settings).await,
-        Database::Mysql(_) => Ok(()),
+        Database::Mysql(_) if settings.is_empty() => Ok(()),
+        Database::Mysql(connection) => {
+            let done = sqlx::raw_sql(PINNED_MODE).execute(&mut **connection).await;
+            done.map(|_| ()).map_err(|error| database_failure(ACTION, &error))
+        }
     }
 }
+
+/// The pin of `sql_mode`.
+const PINNED_MODE: &str = "SET SESSION sql_mode = ''";
 
 /// As [`enter`], of a transaction of Postgres.
 ///
@@ -176,8 +192,12 @@ async fn meaning(
     // not prepared: a prepared statement keeps the constants that it was first read with
     match sqlx::raw_sql(made(statement)).fetch_all(&mut *connection).await {
         Ok(rows) => {
-            let lines = rows.iter().map(|row| row.try_get(0)).collect::<Result<_, _>>();
-            lines.map(Some).map_err(|error| database_failure("try extract.where", &error))
+            let lines = rows.iter().map(|row| row.try_get(0)).collect::<Result<Vec<String>, _>>();
+            // the conditions alone: which index is used may change meanwhile
+            let conditions = |line: &String| line.contains("Filter: ") || line.contains("Cond: ");
+            lines
+                .map(|lines| Some(lines.into_iter().filter(conditions).collect()))
+                .map_err(|error| database_failure("try extract.where", &error))
         }
         Err(sqlx::Error::Database(_)) => Ok(None),
         Err(error) => Err(database_failure("try extract.where", &error)),

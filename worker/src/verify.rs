@@ -13,7 +13,6 @@ use serde_json::json;
 use worker_core::error::Failure;
 use worker_core::manifests::{Manifest, Pointer};
 use worker_core::plan::{self, Plan};
-use worker_core::rows::mysql_statements::planning_seconds;
 use worker_core::verify::{FileFacts, Found, Recount, RunFacts, verify as check};
 
 use crate::control::Control;
@@ -111,12 +110,12 @@ async fn recounts(
     task: &Task,
     chain: &[RunFacts],
 ) -> Result<Vec<Recount>, Failure> {
-    let (stop, seconds) = (listen(task)?, planning_seconds(task.spec.active_deadline_seconds));
+    let stop = listen(task)?;
     let mut database = Database::connect(login, "tidemark/verify").await?;
     let backend = database.backend().await?;
     let mut session = Session::new(database, login, backend);
     let counted = tokio::select! {
-        counted = count(control, &mut session.database, seconds, chain) => counted,
+        counted = count(control, &mut session.database, chain) => counted,
         () = stop.stopped() => Err(stop.failure()),
     };
     if counted.is_ok() {
@@ -130,10 +129,8 @@ async fn recounts(
 async fn count(
     control: &Control,
     database: &mut Database,
-    seconds: i64,
     chain: &[RunFacts],
 ) -> Result<Vec<Recount>, Failure> {
-    database.limit(seconds).await?;
     database.begin_snapshot().await?;
     let mut recounts = Vec::new();
     for facts in chain {

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 use crds::Reason;
 use crds::source::Engine;
 
+use crate::columns::{Column, oids};
 use crate::error::Failure;
 use crate::settings::postgres::PINS;
 
@@ -42,7 +43,11 @@ const POSTGRES: &[(&str, Use)] = &[
     ("bytea_output", Use::Equal("hex")),
     ("extra_float_digits", Use::Equal("1")),
     ("xmlbinary", Use::Equal("base64")),
+    (DATE_STYLE, Use::Equal("ISO, MDY")),
 ];
+
+/// Known only where it is set for the role or the database: the driver sets its own when a session begins.
+const DATE_STYLE: &str = "DateStyle";
 
 /// Settings of MySQL and MariaDB that say what a condition means. Their own statements read alike under all.
 const MYSQL: &[(&str, Use)] = &[
@@ -73,7 +78,7 @@ fn table(engine: Engine) -> &'static [(&'static str, Use)] {
 
 /// The settings that are asked for.
 pub fn names(engine: Engine) -> Vec<&'static str> {
-    table(engine).iter().map(|(name, _)| *name).collect()
+    table(engine).iter().map(|(name, _)| *name).filter(|name| *name != DATE_STYLE).collect()
 }
 
 /// The settings under which a condition is read, from those of a plain session.
@@ -90,7 +95,7 @@ pub fn adopt(engine: Engine, plain: &Settings) -> Result<Settings, Failure> {
                 check(name, value)?;
                 adopted.insert((*name).to_owned(), value.clone());
             }
-            Use::Equal(ours) if value == ours => {}
+            Use::Equal(ours) if value.eq_ignore_ascii_case(ours) => {}
             Use::Equal(ours) => return Err(differs(name, ours)),
         }
     }
@@ -124,6 +129,25 @@ fn refusal(what: &str) -> Failure {
         ),
         "Set it back for the database user, or create a view with the condition and set extract.table to it.",
     )
+}
+
+/// Refuses columns beside a condition whose values are names that `search_path` shortens.
+///
+/// # Errors
+/// `InvalidSpec`, with the column.
+pub fn check_names(columns: &[Column]) -> Result<(), Failure> {
+    let Some(column) = columns.iter().find(|column| oids::REG.contains(&column.type_oid)) else {
+        return Ok(());
+    };
+    Err(Failure::permanent(
+        Reason::InvalidSpec,
+        format!(
+            "column {:?} ({}) cannot be read together with extract.where: its text depends on the search_path \
+             that the condition is read under",
+            column.name, column.type_name
+        ),
+        "Exclude the column with extract.excludeColumns, or create a view with the condition and set extract.table to it.",
+    ))
 }
 
 /// A condition that reads a literal by a setting that the user's sessions may have otherwise.

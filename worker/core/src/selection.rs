@@ -108,6 +108,7 @@ pub fn reads(filter: &str) -> Reads {
     const SUB_QUERIES: [&str; 4] = ["select", "table", "with", "values"];
     const CLOCKS: [&str; 5] =
         ["current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"];
+    const TIMES: [&str; 4] = ["now", "today", "yesterday", "tomorrow"];
     let mut reads = Reads::default();
     let mut word: Option<String> = None;
     let mut rest = filter.chars().peekable();
@@ -115,7 +116,12 @@ pub fn reads(filter: &str) -> Reads {
         match now {
             '\'' => {
                 word = None;
-                while rest.next().is_some_and(|it| it != '\'') {}
+                let mut text = String::new();
+                while let Some(it) = rest.next().filter(|it| *it != '\'') {
+                    text.extend(it.to_lowercase());
+                }
+                // Postgres reads these as the time of the session, where a date is wanted
+                reads.clock |= TIMES.contains(&text.trim());
             }
             '"' | '`' => {
                 let mut name = String::new();
@@ -139,6 +145,91 @@ pub fn reads(filter: &str) -> Reads {
         }
     }
     reads
+}
+
+/// A function of MySQL or MariaDB among these that may give each session another result: any that is not
+/// known to depend on its arguments alone.
+pub fn doubtful_call(calls: &[String]) -> Option<&String> {
+    const CERTAIN: &[&str] = &[
+        "and",
+        "or",
+        "not",
+        "in",
+        "like",
+        "between",
+        "is",
+        "xor",
+        "div",
+        "mod",
+        "abs",
+        "ceil",
+        "ceiling",
+        "floor",
+        "round",
+        "truncate",
+        "sign",
+        "lower",
+        "lcase",
+        "upper",
+        "ucase",
+        "concat",
+        "concat_ws",
+        "length",
+        "char_length",
+        "character_length",
+        "octet_length",
+        "left",
+        "right",
+        "substr",
+        "substring",
+        "mid",
+        "trim",
+        "ltrim",
+        "rtrim",
+        "replace",
+        "reverse",
+        "instr",
+        "locate",
+        "strcmp",
+        "coalesce",
+        "ifnull",
+        "nullif",
+        "if",
+        "greatest",
+        "least",
+        "cast",
+        "convert",
+        "binary",
+        "year",
+        "month",
+        "day",
+        "dayofmonth",
+        "hour",
+        "minute",
+        "second",
+        "date",
+        "time",
+        "quarter",
+        "datediff",
+        "hex",
+        "unhex",
+        "md5",
+        "sha1",
+        "sha2",
+        "crc32",
+        "json_extract",
+        "json_unquote",
+        "json_value",
+        "json_contains",
+        "find_in_set",
+        "field",
+        "bit_count",
+        "regexp",
+        "rlike",
+        "char",
+        "decimal",
+    ];
+    calls.iter().find(|name| !CERTAIN.contains(&name.as_str()))
 }
 
 #[cfg(test)]
@@ -214,6 +305,21 @@ mod tests {
         ] {
             let said = left(&fields).expect_err(words);
             assert!(said.contains(words), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_word_that_postgres_reads_as_the_time_asks_for_the_clock() {
+        assert!(reads("at < 'now'").clock && reads("d = ' Today '").clock);
+        assert!(!reads("name = 'nowhere'").clock);
+    }
+
+    #[test]
+    fn a_call_of_mysql_is_doubtful_unless_it_depends_on_its_arguments_alone() {
+        let doubt = |filter: &str| doubtful_call(&reads(filter).calls).cloned();
+        assert_eq!(doubt("lower(name) = 'a' and (id in (1, 2))"), None);
+        for name in ["now", "curdate", "rand", "uuid", "my_function"] {
+            assert_eq!(doubt(&format!("a > {name}()")).as_deref(), Some(name));
         }
     }
 

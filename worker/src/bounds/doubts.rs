@@ -22,8 +22,12 @@ pub(crate) async fn of_filter(
         let why = "extract.where asks for the time, which differs between sessions";
         return Ok(Some(why.to_owned()));
     }
-    let Database::Postgres(connection) = database else { return Ok(None) };
-    let function = postgres::catalog::doubtful_function(connection, &reads.calls).await?;
+    let function = match database {
+        Database::Postgres(connection) => {
+            postgres::catalog::doubtful_function(connection, &reads.calls).await?
+        }
+        Database::Mysql(_) => selection::doubtful_call(&reads.calls).cloned(),
+    };
     Ok(function.map(|function| {
         format!(
             "extract.where may call {function}, which may read other data or depend on session and time"

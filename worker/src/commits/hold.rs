@@ -123,7 +123,10 @@ impl World {
     /// Ready, until all records are there: read here, or waited for.
     pub(super) async fn extract(&mut self, held: &Held) -> Result<Event, Failure> {
         (self.ready)()?;
-        self.pause.at("ready").await;
+        // a renewal comes back here, and is no second time
+        if !std::mem::replace(&mut self.underway.is_ready, true) {
+            self.pause.at("ready").await;
+        }
         let mine = held.plan.pods() <= 1 || self.readers != Readers::Pods;
         if mine && self.underway.extraction.is_none() {
             let aligned = self.underway.holder.as_mut().and_then(|holder| holder.aligned.take());

@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs as _};
 
 use crds::Reason;
-use crds::source::TlsMode;
+use crds::source::{Engine, TlsMode};
 use mysql_common::constants::CapabilityFlags as Can;
 use mysql_common::io::ParseBuf;
 use mysql_common::packets::{AuthSwitchRequest, HandshakePacket, HandshakeResponse, SslRequest};
@@ -12,7 +12,7 @@ use mysql_common::proto::MySerialize as _;
 use socket2::SockRef;
 use worker_core::error::Failure;
 use worker_core::moving::Tls;
-use worker_core::rows::mysql_statements as statements;
+use worker_core::rows::{mysql_statements as statements, quote};
 use worker_core::settings::mysql as settings;
 
 use super::authentication::{Told, Way};
@@ -94,6 +94,8 @@ pub(super) struct Session {
 pub(super) fn open(login: &Login) -> Result<(Session, Backend), Failure> {
     let mut session = unpinned(login, CHARSET)?;
     session.pin()?;
+    // the connection may have been led to another database (init_connect)
+    session.query(&format!("USE {}", quote(Engine::Mysql, &login.database)))?;
     let backend = session.backend()?;
     session.socket().set_read_timeout(None).map_err(|error| broken(&error))?;
     Ok((session, backend))

@@ -4,6 +4,7 @@ use crds::Reason;
 use futures::TryStreamExt as _;
 use sqlx::postgres::PgConnection;
 use worker_core::bounds::TableRef;
+use worker_core::columns::Column;
 use worker_core::error::Failure;
 use worker_core::plan::Plan;
 use worker_core::rows::{quote_table, statements};
@@ -28,7 +29,10 @@ pub(crate) async fn read(
     chunks: ChunkSender,
     progress: &Progress,
 ) -> Result<Read, Failure> {
-    enter_here(connection, &plan.filter_settings).await?;
+    progress.asks();
+    let entered = enter_here(connection, &plan.filter_settings).await;
+    progress.gets();
+    entered?;
     progress.asks();
     let stream = connection.copy_out_raw(statement).await;
     progress.gets();
@@ -49,10 +53,11 @@ pub(crate) async fn read(
         filling.extend_from_slice(&bytes);
     }
     drop(stream);
-    leave_here(connection, &plan.filter_settings).await?;
     progress.asks();
+    let left = leave_here(connection, &plan.filter_settings).await;
     let attached = attached(connection, plan).await;
     progress.gets();
+    left?;
     if attached? {
         return Err(Failure::transient(
             Reason::DatabaseFailed,
@@ -73,7 +78,13 @@ pub(crate) async fn read(
 pub(crate) async fn begin(connection: &mut PgConnection, plan: &Plan) -> Result<(), Failure> {
     take_snapshot(connection, &plan.table, &plan.columns).await?;
     let found = look_up(connection, &TableRef::from(&plan.table), &[]).await?;
-    if plan.columns.iter().all(|column| found.columns.contains(column)) {
+    // how a column is written is the manifest's choice: its bytes depend on these alone
+    let bytes = |column: &Column| {
+        let Column { name, type_oid, type_modifier, type_name, .. } = column;
+        (name.clone(), *type_oid, *type_modifier, type_name.clone())
+    };
+    let found: Vec<_> = found.columns.iter().map(bytes).collect();
+    if plan.columns.iter().all(|column| found.contains(&bytes(column))) {
         return Ok(());
     }
     Err(Failure::transient(

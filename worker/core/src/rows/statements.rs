@@ -27,10 +27,28 @@ pub fn alone(version: u32, statement: &str) -> String {
 /// on the disk; for this transaction.
 pub const KEEP_ORDER: &str = "SET LOCAL synchronize_seqscans = off";
 
-/// What some settings (`$1`) are in a plain session of the database user: what a session begins with,
-/// whatever was pinned since.
-pub const PLAIN_SETTINGS: &str = "SELECT name, reset_val FROM pg_catalog.pg_settings \
-    WHERE name OPERATOR(pg_catalog.=) ANY ($1)";
+/// What some settings are in a plain session of the database user: a message of a session that has set
+/// nothing yet, in a transaction that pins no more than its time-out. One row for each, NULL where the server
+/// does not have it.
+pub fn plain_settings(names: &[&str]) -> String {
+    let names: Vec<_> = names.iter().map(|name| format!("'{name}'")).collect();
+    format!(
+        "BEGIN READ ONLY; SET LOCAL statement_timeout = 0; \
+         SELECT s.name, pg_catalog.current_setting(s.name, true) \
+            FROM pg_catalog.unnest(ARRAY[{}]::pg_catalog.text[]) AS s (name); COMMIT",
+        names.join(", ")
+    )
+}
+
+/// `DateStyle` as it is set for the role or the database; no row where it is set for neither.
+pub const PLAIN_DATE_STYLE: &str = "SELECT pg_catalog.substr(s.entry, pg_catalog.length('DateStyle=') + 1) \
+    FROM pg_catalog.pg_db_role_setting r, pg_catalog.unnest(r.setconfig) AS s (entry) \
+    WHERE pg_catalog.lower(pg_catalog.split_part(s.entry, '=', 1)) = 'datestyle' \
+    AND r.setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database \
+        WHERE datname = pg_catalog.current_database())) \
+    AND r.setrole IN (0, (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = session_user)) \
+    ORDER BY r.setrole <> 0 AND r.setdatabase <> 0 DESC, r.setrole <> 0 DESC, \
+        r.setdatabase <> 0 DESC LIMIT 1";
 
 /// Sets settings (`$1`) to values (`$2`) for this transaction.
 pub const SET_LOCAL: &str = "SELECT pg_catalog.set_config(s.name, s.value, true) \
