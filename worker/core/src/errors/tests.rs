@@ -240,8 +240,7 @@ fn limits_of_connections_standbys_and_read_only_servers_have_words_of_their_own(
     let mysql =
         |number, message| mysql::meaning(&mysql::Answer { number, state: "", message }).what;
     words.extend(
-        [1040, 1203, 1226, 1129, 1290, 1792, 1836, 1969, 3024, 1317]
-            .map(|number| mysql(number, "")),
+        [1040, 1203, 1226, 1129, 1290, 1792, 1836, 1969, 1317].map(|number| mysql(number, "")),
     );
     words.push(mysql(1047, "WSREP has not yet prepared node for application use"));
     words.push(mysql(1047, "Unknown command"));
