@@ -23,7 +23,7 @@ enum Remedy {
 use Remedy::{Elsewhere, Manifest};
 
 /// Every reason that docs/failures.md has.
-const REASONS: [(&str, Remedy); 62] = [
+const REASONS: [(&str, Remedy); 65] = [
     ("Succeeded", Elsewhere("nothing is to be done")),
     ("Planning", Elsewhere("nothing is to be done")),
     ("Extracting", Elsewhere("nothing is to be done")),
@@ -57,6 +57,9 @@ const REASONS: [(&str, Remedy); 62] = [
     ("PoolerUnsupported", Manifest),
     ("DatabaseNotFound", Manifest),
     ("TableNotFound", Manifest),
+    ("TableChanged", Manifest),
+    ("SettingRefused", Elsewhere("the server's settings")),
+    ("QueryFailed", Elsewhere("the view or function")),
     ("ColumnNotFound", Manifest),
     ("DatabaseDenied", Elsewhere("rights of the database")),
     ("ColumnTypeUnsupported", Manifest),
@@ -110,8 +113,8 @@ fn every_documented_reason_says_where_its_remedy_is_followed() {
     let tried: BTreeSet<&str> = cases().iter().map(|case| case.reason).collect();
     for (reason, remedy) in &REASONS {
         match remedy {
-            // a test of its own
-            Manifest if *reason == "PoolerUnsupported" => {}
+            // a test of its own: `consistency::relations` follows the second
+            Manifest if ["PoolerUnsupported", "TableChanged"].contains(reason) => {}
             Manifest => assert!(tried.contains(reason), "{reason} has no case"),
             Elsewhere(place) => {
                 assert!(!tried.contains(reason) && !place.is_empty(), "{reason} has a case");
