@@ -25,7 +25,8 @@ fn in_bed(test: impl Future<Output = Result<()>>) -> Result<()> {
 /// Durations that a test can wait for.
 fn short(command: &mut tokio::process::Command) {
     command
-        .env("TIDEMARK_LEASE_SECONDS", "2")
+        .env("TIDEMARK_LEASE_SECONDS", "3")
+        .env("TIDEMARK_RENEW_SECONDS", "1")
         .env("TIDEMARK_RETRY_MS", "10")
         .env("TIDEMARK_ATTEMPT_SECONDS", "20");
 }

@@ -119,7 +119,8 @@ fn the_coordinator_keeps_the_snapshot_until_the_last_record_and_no_longer() -> R
         let task = source.task(&job, "pods", 1);
         let mut command = source.pod("coordinate", &task)?;
         short(&mut command);
-        command.env("TIDEMARK_POLL_MS", "50").env("TIDEMARK_LEASE_SECONDS", "600");
+        command.env("TIDEMARK_POLL_MS", "50");
+        command.env("TIDEMARK_LEASE_SECONDS", "600").env("TIDEMARK_RENEW_SECONDS", "180");
         let mut coordinator = source.start(command, None)?;
         let run = wait_until("the run", RUN, async || {
             let item = source.run_item("t").await?.context("no run item")?;
