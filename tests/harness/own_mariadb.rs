@@ -39,12 +39,15 @@ impl MariaDb {
     /// With its log, if it does not come up.
     pub async fn start(bed: &'static Bed, options: &[&str]) -> Result<Self> {
         let folder = bed.state.join(unique("own-mariadb"));
-        fs::create_dir(&folder)?;
+        // a server that starts clears its folder for temporary files
+        let tmp = folder.join("tmp");
+        fs::create_dir_all(&tmp)?;
         let mut install = bed.command("mariadb-install-db");
         install
             .args(["--no-defaults", "--user=root", "--skip-test-db"])
             .arg("--auth-root-authentication-method=normal")
-            .arg(format!("--datadir={}", folder.join("data").display()));
+            .arg(format!("--datadir={}", folder.join("data").display()))
+            .arg(format!("--tmpdir={}", tmp.display()));
         bed.succeed(install, "").await?;
         let users = format!(
             "delete from mysql.global_priv where User = '';\nflush privileges;\n\
@@ -65,6 +68,7 @@ impl MariaDb {
             .arg(format!("--bind-address={}", Bed::IP))
             .arg(format!("--port={port}"))
             .arg(format!("--datadir={}", folder.join("data").display()))
+            .arg(format!("--tmpdir={}", tmp.display()))
             .arg(format!("--socket={}", socket.display()))
             .arg(format!("--init-file={}", folder.join("init.sql").display()))
             .arg(format!("--ssl-ca={}", pki.join("ca.crt").display()))
