@@ -61,7 +61,10 @@ start_s3() {
   {"name": "reader", "credentials": [{"accessKey": "reader", "secretKey": "reader-secret"}], "actions": ["Read", "List"]}
 ]}
 C
-  # volume.max: a bucket takes several volumes, and the default is used up by the second bucket.
+  # volume.max: a bucket takes several volumes, and the default is used up by the second bucket. One volume a bucket,
+  # since the suite makes hundreds of them: else the server has none left to write to.
+  mkdir -p "$STATE/.seaweedfs"
+  printf '[master.volume_growth]\ncopy_1 = 1\ncopy_2 = 1\ncopy_3 = 1\ncopy_other = 1\n' >"$STATE/.seaweedfs/master.toml"
   HOME=$STATE start s3 "$(cached python)/bin/weed" server -dir="$STATE/s3" -ip=127.0.0.1 -ip.bind=127.0.0.1 \
     -s3 -s3.ip.bind=$IP -s3.port=$S3_PORT -s3.domainName=s3.test -s3.config="$STATE/identities.json" \
     -s3.port.iceberg=0 -s3.port.lance=0 -volume.max=2000 -master.volumeSizeLimitMB=64 -volume.preStopSeconds=0

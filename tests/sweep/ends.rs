@@ -19,12 +19,13 @@ impl Growing {
         let mut growing = Self::new(Bed::shared()?, "ends", kind).await?;
         growing.table = "base";
         growing.sql("alter table t rename to base").await?;
-        // by the time that it fails the other range is recorded, so that there is an upload to abort; and immutable, so
-        // that who asks for the greatest id does not call it
+        // by the time that it fails the other range is recorded, so that there is an upload to abort; as another attempt
+        // may help; and immutable, so that who asks for the greatest id does not call it
         growing
             .sql(
                 "create function late(id int) returns int language plpgsql immutable as \
-                 $$ begin perform pg_sleep(0.5); return 1 / (id - id); end $$",
+                 $$ begin perform pg_sleep(0.5); perform pg_cancel_backend(pg_backend_pid()); \
+                 perform pg_sleep(5); return 1; end $$",
             )
             .await?;
         growing.mend().await?;

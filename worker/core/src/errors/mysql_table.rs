@@ -88,7 +88,7 @@ pub const TABLE: &[Row] = &[
     row(&[1927, 3169], transient(Reason::DatabaseFailed, "the session was ended by another one (KILL)",
         "find out who ends sessions")),
     // of MariaDB, then of MySQL; every session sets them, and planning alone to something else than 0
-    row(&[1969, 3024], transient(Reason::DatabaseFailed, "a planning statement took longer than half of \
+    row(&[1969, 3024], transient(Reason::DatabaseFailed, "the statement took longer than half of \
         activeDeadlineSeconds, or one hour where that is not set (max_statement_time, max_execution_time)",
         "raise activeDeadlineSeconds, index the watermark and partition columns, or set \
         extract.partition.strategy: none")),
