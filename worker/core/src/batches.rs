@@ -61,6 +61,9 @@ pub struct MemorySplit {
     pub row_group_bytes: usize,
     /// Size of a data page, and of a dictionary.
     pub page_bytes: usize,
+    /// Whether columns have dictionaries. A dictionary's encoder takes at least 30 KiB per column
+    /// (measured with 1600 columns), and a column with pages of the least size has no room for it.
+    pub dictionaries: bool,
     /// zstd level: 3, or 1 where a wide table's contexts would not fit; none where not even those do.
     pub zstd_level: Option<i32>,
     /// Size of a part.
@@ -152,6 +155,7 @@ impl MemoryBudget {
             batch_rows: BATCH_ROWS_MAX,
             row_group_bytes: bytes(row_group),
             page_bytes: bytes(page),
+            dictionaries: page > PAGE_BYTES_MIN,
             zstd_level,
             part_bytes: bytes(part),
             parts_in_flight: bytes(parts_in_flight(planned)),
@@ -250,6 +254,14 @@ mod tests {
         assert_eq!(MemoryBudget::new(Some(128 * MIB)).split(100).zstd_level, Some(1));
         assert_eq!(MemoryBudget::new(Some(128 * MIB)).split(1600).zstd_level, None);
         assert_eq!(MemoryBudget::new(Some(1024 * MIB)).split(1600).zstd_level, Some(1));
+    }
+
+    #[test]
+    fn a_wide_table_gives_up_dictionaries_before_memory() {
+        let of = |limit: u64, columns| MemoryBudget::new(Some(limit * MIB)).split(columns);
+        assert!(!of(128, 1600).dictionaries);
+        assert!(of(128, 16).dictionaries && of(256, 100).dictionaries);
+        assert!(of(4096, 1600).dictionaries);
     }
 
     #[test]

@@ -33,6 +33,7 @@ pub(super) fn properties(
         .set_statistics_enabled(EnabledStatistics::Page)
         .set_data_page_size_limit(split.page_bytes)
         .set_dictionary_page_size_limit(split.page_bytes)
+        .set_dictionary_enabled(split.dictionaries)
         // row groups are closed by memory
         .set_max_row_group_row_count(None)
         .set_created_by(format!("tidemark version {}", env!("CARGO_PKG_VERSION")));
