@@ -90,7 +90,7 @@ fn a_table_without_columns_is_refused() -> Result<()> {
         for (table, reason) in [
             ("public.t", "the table has no columns"),
             ("public.u", "the table has no columns"),
-            ("public.missing", "the database has no such table or view"),
+            ("public.missing", "the database has no table or view public.missing"),
         ] {
             for command in ["plan", "run"] {
                 let command = source.command(command, &source.job(table, "FE"))?;

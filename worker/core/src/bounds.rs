@@ -2,6 +2,8 @@
 //! watermark and partition column, read extremes. Bound: one table. Fails: `TableNotFound`,
 //! `ColumnNotFound`, `ColumnTypeUnsupported`, `NonFiniteValue`, `InvalidSpec`.
 
+use std::fmt;
+
 use crds::Reason;
 use crds::extract_job::WatermarkType;
 use crds::source::Engine;
@@ -55,6 +57,26 @@ pub struct TableRef {
     pub schema: Option<NamePart>,
     /// The table.
     pub table: NamePart,
+}
+
+/// As a manifest names it.
+impl fmt::Display for TableRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(schema) = &self.schema {
+            write!(f, "{schema}.")?;
+        }
+        write!(f, "{}", self.table)
+    }
+}
+
+impl fmt::Display for NamePart {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.quoted {
+            write!(f, "\"{}\"", self.text.replace('"', "\"\""))
+        } else {
+            f.write_str(&self.text)
+        }
+    }
 }
 
 impl TableRef {
@@ -165,7 +187,7 @@ pub fn pick_table(
         Some(it) => Failure::permanent(
             Reason::TableNotFound,
             format!(
-                "no schema of the database user's search_path has such a table; schema {:?} has one",
+                "no schema of the database user's search_path has a table or view {wanted}; schema {:?} has one",
                 it.name.schema
             ),
             "Name the schema in extract.table (<schema>.<table>), or set the search_path of the database \
@@ -173,7 +195,7 @@ pub fn pick_table(
         ),
         None => Failure::permanent(
             Reason::TableNotFound,
-            "the database has no such table or view",
+            format!("the database has no table or view {wanted}"),
             "check extract.table, source.database, and upper and lower case",
         ),
     })

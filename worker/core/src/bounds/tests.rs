@@ -63,6 +63,16 @@ fn without_a_schema_the_first_that_the_user_searches_counts_and_no_other() {
 }
 
 #[test]
+fn a_table_that_is_not_found_is_named_as_the_manifest_names_it() {
+    for text in ["orders", "public.orders", "\"Sales\".orders", "\"a\"\"b.c\""] {
+        let wanted = TableRef::parse(Engine::Postgres, text).expect(text);
+        let failure = pick_table(&wanted, &[], &[]).expect_err(text);
+        let expected = format!("the database has no table or view {text}");
+        assert_eq!(failure.report.message, expected);
+    }
+}
+
+#[test]
 fn another_table_is_no_continuation_of_what_is_published() {
     let name = |schema: &str| relation(1, schema, "orders").name;
     let check = |text: &str, mode| {

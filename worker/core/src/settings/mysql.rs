@@ -152,8 +152,14 @@ fn assignments(pins: impl Iterator<Item = Pin>) -> String {
     format!("SET {}", pins.join(", "))
 }
 
-/// Pins of other words: a statement of [`BEGUN`] or [`CLOCK`], or a pin of another name.
+/// Which limit a session sets after it is pinned, for its planning statements.
+const LIMIT_OF_PLANNING: &str = "SET SESSION of each session; while it plans: half of \
+    activeDeadlineSeconds, or one hour where that is not set";
+
+/// Pins that another statement sets too, or a pin of another name.
 const BY_OTHERS: &[(&str, &str, &str)] = &[
+    ("max_statement_time", "0", LIMIT_OF_PLANNING),
+    ("max_execution_time", "0", LIMIT_OF_PLANNING),
     ("tx_isolation", "REPEATABLE READ", "SET SESSION TRANSACTION"),
     ("tx_read_only", "READ ONLY", "SET SESSION TRANSACTION"),
     ("transaction_isolation", "REPEATABLE READ", "SET SESSION TRANSACTION"),

@@ -194,13 +194,17 @@ const WRITES: Group = Group {
 const CONNECTION: Group = Group {
     why: "concerns the connection; a lost one is an error",
     names: &[
-        "client_connection_check_interval",
         "post_auth_delay",
         "tcp_keepalives_count",
         "tcp_keepalives_idle",
         "tcp_keepalives_interval",
         "tcp_user_timeout",
     ],
+};
+
+const CLIENT_CHECK: Group = Group {
+    why: "set to 3 s in each transaction that reads, where the server's platform has it; a lost connection is an error",
+    names: &["client_connection_check_interval"],
 };
 
 const INSTALLED: Group = Group {
@@ -225,5 +229,16 @@ const NAME: Group = Group {
 };
 
 /// The harmless ones, by the reason.
-pub const HARMLESS: &[Group] =
-    &[PLANS, ORDER, RESOURCES, LOGS, ACTIVITY, WRITES, CONNECTION, INSTALLED, RIGHTS, NAME];
+pub const HARMLESS: &[Group] = &[
+    PLANS,
+    ORDER,
+    RESOURCES,
+    LOGS,
+    ACTIVITY,
+    WRITES,
+    CONNECTION,
+    CLIENT_CHECK,
+    INSTALLED,
+    RIGHTS,
+    NAME,
+];
