@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use harness::{Access, Bed, Release, kill_now, process_of, wait_until};
+use harness::{Access, Bed, GiveUp, Release, kill_now, process_of, wait_until};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
@@ -128,11 +128,10 @@ fn killed_operator(role: &str, at: (u32, u32), attempts: u64) -> Result<()> {
         if settles {
             kill_now(process_of(&paused(&release, "after-pin").await?)?)?;
         }
-        let dead = operator_paused(&release, "Before").await?;
+        operator_paused(&release, "Before").await?;
         ensure!(jobs(&release, role).await? == 0, "a Job before it is made");
-        // no further one of this kind is started, so the next one is the upgraded one
-        release.kubectl(&["scale", "deployment", "tidemark", "--replicas=0"]).await?;
-        kill_now(dead)?;
+        killed_for_good(&release).await?;
+        ensure!(jobs(&release, role).await? == 0, "a Job of an operator that was killed before it");
 
         let after = format!("--pause=after-create-{role}@{}", at.1);
         release.install("upgrade", &args(&after)).await?;
@@ -148,11 +147,17 @@ fn killed_operator(role: &str, at: (u32, u32), attempts: u64) -> Result<()> {
     })
 }
 
-/// Waits until the operator stands at its pause point, and returns its process.
+/// Waits until the operator stands at its pause point, and returns its process. It must be the first
+/// one of its pod: a second one goes on from what the first has done, and passes the point.
 async fn operator_paused(release: &Release, side: &str) -> Result<Pid> {
     wait_until(&format!("the operator paused {side}"), STEP, async || {
         let pod = operator(release).await?;
         let name = pod["metadata"]["name"].as_str().context("name")?;
+        let container = &pod["status"]["containerStatuses"][0];
+        if container["restartCount"].as_u64() > Some(0) {
+            let log = release.kubectl(&["logs", "--previous", name]).await;
+            bail!(GiveUp(format!("it was started again: {container}\nbefore that: {log:?}")));
+        }
         let log = release.kubectl(&["logs", name]).await?;
         let there =
             log.lines().any(|line| line.contains("paused for a test") && line.contains(side));
@@ -160,6 +165,27 @@ async fn operator_paused(release: &Release, side: &str) -> Result<Pid> {
         process_of(&pod)
     })
     .await
+}
+
+/// Has the operator that stands at its pause point killed, and no further one of its kind started.
+///
+/// The kubelet kills it, as it deletes the pod: a process that somebody else kills before the kubelet
+/// knows of the deletion is started again, and that one makes the Job of the next attempt, where
+/// nothing makes it pause. SIGTERM does not end a process that stands at a pause point.
+async fn killed_for_good(release: &Release) -> Result<()> {
+    let pod = operator(release).await?;
+    let name = pod["metadata"]["name"].as_str().context("name")?;
+    release.kubectl(&["scale", "deployment", "tidemark", "--replicas=0"]).await?;
+    wait_until("the deletion of the operator's pod", STEP, async || {
+        let pod = release.get(&["pod", name]).await?;
+        ensure!(pod["metadata"]["deletionTimestamp"].is_string(), "{}", pod["metadata"]);
+        Ok(())
+    })
+    .await?;
+    let last = release.get(&["pod", name]).await?;
+    let restarts = &last["status"]["containerStatuses"][0]["restartCount"];
+    ensure!(*restarts == 0, "started again: {last}");
+    release.kubectl(&["delete", "pod", name, "--grace-period=1"]).await.map(|_| ())
 }
 
 /// A table of `rows` rows that compress badly, and a full extract of it in `ranges` ranges.
