@@ -37,8 +37,9 @@ impl World {
             Err(failure) => return Err(failure),
         };
         let item: Option<RunItem> = self.table().read(&run_key(&self.task.tracking.key)).await?;
-        let asked = item.and_then(|item| item.todo).and_then(|todo| todo.removal_of);
-        if asked == Some(run) { Err(missing) } else { Ok(Vec::new()) }
+        let todo = item.and_then(|item| item.todo).unwrap_or_default();
+        let asked = todo.removals.iter().any(|removal| removal.run == run);
+        if asked { Err(missing) } else { Ok(Vec::new()) }
     }
 
     /// Keys of the data files that a run may have completed: by its manifest, or else its records.
@@ -69,10 +70,9 @@ impl World {
                 found.map(|(pointer, _)| pointer.run)
             }
         };
-        let mut runs = BTreeSet::new();
-        if let Some(end) = end {
-            runs.extend(self.all(uri, end).await?.runs);
-        }
+        // nothing of ours is there (any more)
+        let Some(end) = end else { return Ok(Vec::new()) };
+        let mut runs = BTreeSet::from_iter(self.all(uri, end).await?.runs);
         if let Some(pending) = pending {
             runs.extend(self.manifest(uri, pending).await?.replaces);
         }

@@ -14,6 +14,7 @@ pub mod acts;
 mod carry;
 mod hold;
 pub mod orphans;
+pub mod removals;
 mod revert;
 mod settle;
 pub mod watermark;
@@ -237,7 +238,9 @@ fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
         Phase::Pointing(run, tidy, then, _) if done => carry::remove(carrier, *run, &tidy, then),
         Phase::Pointing(run, _, then, tries) => carry::tidy(carrier, *run, then, None, tries + 1),
         Phase::Removing(run, then) => carry::clear(carrier, &run, then),
-        Phase::Clearing(then) => carry::finish(carrier, then),
+        // another removal may be due; a refused CLEAR means that somebody else is at it
+        Phase::Clearing(run, then) if done => carry::tidy(carrier, *run, then, None, 0),
+        Phase::Clearing(_, then) => carry::finish(carrier, then),
         Phase::Failing(failure, run, _) if done => hold::abandon(carrier, *failure, &run),
         Phase::Failing(failure, run, tries) => carrier.look(Why::Fail(failure, run, tries + 1)),
         Phase::Aborting(sweep) => settle::aborted(carrier, *sweep),
@@ -268,6 +271,12 @@ fn failed(carrier: Carrier, failure: Failure) -> (Carrier, Act) {
         | Phase::Chaining(held, _)
         | Phase::PuttingManifest(held, _)
         | Phase::Look(Why::Pinned(held) | Why::Renewed(held)) => &held.run,
+        Phase::Tidying(run, then, _) | Phase::Removing(run, then)
+            if carry::may_wait(&carrier, run) =>
+        {
+            let (run, then) = (run.clone(), *then);
+            return carry::put_off(carrier, &run, then, &failure);
+        }
         Phase::Failing(earlier, ..) | Phase::Look(Why::Fail(earlier, ..)) => {
             let earlier = (**earlier).clone();
             return carrier.end(Ending::Failed(earlier));
@@ -302,7 +311,7 @@ fn failed(carrier: Carrier, failure: Failure) -> (Carrier, Act) {
         | Phase::Tidying(..)
         | Phase::Pointing(..)
         | Phase::Removing(..)
-        | Phase::Clearing(_)
+        | Phase::Clearing(..)
         | Phase::Raising(_)
         | Phase::Forcing(_)
         | Phase::ListingFiles(..)

@@ -144,8 +144,8 @@ pub enum Phase {
     Pointing(Box<RunItem>, Box<Tidy>, Then, u32),
     /// Replaced files are being deleted.
     Removing(Box<RunItem>, Then),
-    /// `todo` is being cleared.
-    Clearing(Then),
+    /// `todo` is being cleared; what is left of it stands in the item.
+    Clearing(Box<RunItem>, Then),
     /// FAIL is being written.
     Failing(Box<Failure>, Box<RunItem>, u32),
     /// Open uploads are listed.
@@ -244,8 +244,8 @@ pub enum AfterSweep {
 /// What [`Act::ReadTidy`] finds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tidy {
-    /// `current.json` under the run's uri, with its `ETag`.
+    /// `current.json` under that uri, with its `ETag`.
     pub pointer: Option<(Pointer, String)>,
-    /// Manifests of the runs that the head replaces, as far as they are there.
+    /// Manifests of the runs that the run replaces, as far as they are there.
     pub replaced: Vec<Manifest>,
 }

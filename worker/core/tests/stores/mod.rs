@@ -12,6 +12,7 @@ use worker_core::commits::orphans::Orphan;
 use worker_core::commits::{
     Act, Carrier, Effect, Ending, Event, Held, Item, Reply, Seen, Tidy, step,
 };
+use worker_core::error::Failure;
 use worker_core::manifests::{Listing, Manifest, Pointer, SourceIdentity};
 use worker_core::plan::{Plan, PlanOrder, PlannedWatermark, Shape, TableName};
 use worker_core::ranges::KeyRange;
@@ -30,8 +31,15 @@ pub(crate) struct Stores {
     pub(crate) now: i64,
     /// When every run so far began.
     pub(crate) began: i64,
+    /// The prefix whose bucket cannot be read.
+    pub(crate) unreachable: Option<String>,
     heads: BTreeSet<RunId>,
     runs: u128,
+}
+
+/// The prefix of a URI of the bucket `lake`.
+fn root(uri: &str) -> &str {
+    uri.strip_prefix("s3://lake/").unwrap()
 }
 
 pub(crate) fn task(uid: &str, attempt: u32, kind: ExtractType) -> Task {
@@ -63,6 +71,7 @@ impl Stores {
             rows_up_to: 20,
             now: 1_700_000_000,
             began: 1_700_000_000,
+            unreachable: None,
             heads: BTreeSet::new(),
             runs: 1 << 64,
         }
@@ -157,8 +166,9 @@ impl Stores {
                 legacy: self.legacy(),
                 outcome: self.outcome(&task.owner.uid),
                 holder_outcome: holder.and_then(|run| self.outcome(&run.owner.uid)),
-                pointer: self.pointer(),
-                identity: self.object("orders/_tidemark/source.json"),
+                pointer: self.pointer_at(root(&task.spec.output.uri)),
+                identity: self
+                    .object(&format!("{}/_tidemark/source.json", root(&task.spec.output.uri))),
                 own_identity: SourceIdentity {
                     version: 1,
                     tracking: "here".to_owned(),
@@ -176,8 +186,9 @@ impl Stores {
             Act::Plan(order) => Event::Planned(Box::new(self.plan(&order)), self.now),
             Act::Extract(held) => Event::Recorded(self.extract(&held)),
             Act::Assure(_) => Event::Assured(self.now),
-            Act::ReadChain { run, pending, .. } => {
-                let Some(run) = run.or_else(|| self.pointer().map(|pointer| pointer.run)) else {
+            Act::ReadChain { uri, run, pending } => {
+                let pointed = self.pointer_at(root(&uri)).map(|pointer| pointer.run);
+                let Some(run) = run.or(pointed) else {
                     return Event::Chain(Vec::new());
                 };
                 let mut chain = vec![run];
@@ -192,38 +203,47 @@ impl Stores {
                 Event::Chain(chain)
             }
             Act::ReadManifest { run, .. } => Event::Fetched(Box::new(self.manifest(run).unwrap())),
-            Act::ReadTidy { run, removal, .. } => {
-                let pointer = self.pointer().map(|pointer| {
-                    let body = &self.objects["orders/_tidemark/current.json"];
+            Act::ReadTidy { uri, .. } if self.unreachable.as_deref() == Some(root(&uri)) => {
+                let reason = Reason::StorageUnreachable;
+                Event::Failed(Failure::transient(reason, "the bucket does not answer", ""))
+            }
+            Act::ReadTidy { uri, run, removal } => {
+                let pointer = self.pointer_at(root(&uri)).map(|pointer| {
+                    let body = &self.objects[&format!("{}/_tidemark/current.json", root(&uri))];
                     (pointer, format!("{body:?}"))
                 });
-                let replaces = self.manifest(run).unwrap().replaces;
+                let Some(Manifest { replaces, .. }) = self.manifest(run) else {
+                    let reason = Reason::ManifestMissing;
+                    return Event::Failed(Failure::permanent(reason, "the manifest is gone", ""));
+                };
                 let replaced =
                     replaces.iter().filter(|_| removal).filter_map(|run| self.manifest(*run));
                 Event::Tidied(Box::new(Tidy { pointer, replaced: replaced.collect() }))
             }
             Act::ReadAll { run, .. } => Event::All(Box::new(self.all(run))),
-            Act::ListRuns { before, .. } => {
-                let old = self.runs_seen().into_iter().filter(|_| before > self.began);
+            Act::ListRuns { uri, before } => {
+                let seen = self.runs_at(root(&uri));
+                let old = seen.into_iter().filter(|_| before > self.began);
                 Event::Runs(old.collect())
             }
-            Act::ReadKept { head, pending, .. } => {
-                let ends = [self.pointer().map(|pointer| pointer.run), head];
+            Act::ReadKept { uri, head, pending } => {
+                let ends = [self.pointer_at(root(&uri)).map(|pointer| pointer.run), head];
                 let ends = ends.into_iter().flatten();
                 let mut kept: BTreeSet<RunId> = ends.flat_map(|end| self.all(end).runs).collect();
                 let pending = pending.and_then(|run| self.manifest(run));
                 kept.extend(pending.into_iter().flat_map(|manifest| manifest.replaces));
                 Event::Kept(Some(kept))
             }
-            Act::ReadOrphans { runs, .. } => {
-                Event::Orphans(runs.into_iter().map(|run| self.orphan(run)).collect())
+            Act::ReadOrphans { uri, runs } => {
+                let orphan = |run| self.orphan(root(&uri), run);
+                Event::Orphans(runs.into_iter().map(orphan).collect())
             }
             Act::ListFiles { run, .. } => {
                 let manifest = self.manifest(run).unwrap();
                 Event::Files(manifest.files.into_iter().map(|file| file.key).collect())
             }
-            Act::ListUploads { run, .. } => {
-                let folder = format!("orders/extract_run={run}/");
+            Act::ListUploads { uri, run } => {
+                let folder = format!("{}/extract_run={run}/", root(&uri));
                 let found = self.uploads.iter().filter(|(key, _)| key.starts_with(&folder));
                 Event::Uploads(found.cloned().collect())
             }
@@ -242,14 +262,19 @@ impl Stores {
 
     /// Every run that left a control object.
     pub(crate) fn runs_seen(&self) -> BTreeSet<RunId> {
-        let names = self.objects.keys().filter_map(|key| key.strip_prefix("orders/_tidemark/"));
+        self.runs_at("orders")
+    }
+
+    fn runs_at(&self, root: &str) -> BTreeSet<RunId> {
+        let folder = format!("{root}/_tidemark/");
+        let names = self.objects.keys().filter_map(|key| key.strip_prefix(&folder));
         names.filter_map(|name| name.split('/').next()?.parse().ok()).collect()
     }
 
-    fn orphan(&self, run: RunId) -> Orphan {
-        let plan = format!("orders/_tidemark/{run}/plan.json");
+    fn orphan(&self, root: &str, run: RunId) -> Orphan {
+        let plan = format!("{root}/_tidemark/{run}/plan.json");
         let (data, control) =
-            (format!("orders/extract_run={run}/"), format!("orders/_tidemark/{run}/"));
+            (format!("{root}/extract_run={run}/"), format!("{root}/_tidemark/{run}/"));
         let uploads = self.uploads.iter().filter(|(key, _)| key.starts_with(&data));
         let files = self.files.iter().filter(|key| key.starts_with(&data));
         let objects = self.objects.keys().filter(|key| key.starts_with(&control) && **key != plan);
@@ -318,7 +343,7 @@ impl Stores {
                 watermark_min: Some("1".to_owned()),
                 closed_early: 0,
                 files: vec![PendingFile {
-                    key: format!("orders/extract_run={run}/part-{index}.parquet"),
+                    key: format!("{}/extract_run={run}/part-{index}.parquet", root(&held.run.uri)),
                     upload_id: format!("u{run}{index}"),
                     parts: vec!["e".to_owned()],
                     bytes: 100,
@@ -326,7 +351,7 @@ impl Stores {
                 }],
             })
             .collect();
-        let dead = format!("orders/extract_run={run}/part-dead.parquet");
+        let dead = format!("{}/extract_run={run}/part-dead.parquet", root(&held.run.uri));
         self.uploads.insert((dead, "of a pod that was killed".to_owned()));
         for file in records.iter().flat_map(|record| &record.files) {
             self.uploads.insert((file.key.clone(), file.upload_id.clone()));
@@ -339,11 +364,17 @@ impl Stores {
     }
 
     pub(crate) fn pointer(&self) -> Option<Pointer> {
-        self.object("orders/_tidemark/current.json")
+        self.pointer_at("orders")
+    }
+
+    pub(crate) fn pointer_at(&self, root: &str) -> Option<Pointer> {
+        self.object(&format!("{root}/_tidemark/current.json"))
     }
 
     pub(crate) fn manifest(&self, run: RunId) -> Option<Manifest> {
-        self.object(&format!("orders/_tidemark/{run}/manifest.json"))
+        let name = format!("/_tidemark/{run}/manifest.json");
+        let key = self.objects.keys().find(|key| key.ends_with(&name))?;
+        self.object(key)
     }
 
     pub(crate) fn run(&self) -> Option<RunItem> {
