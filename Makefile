@@ -56,8 +56,8 @@ test: install build lint drift charts ## everything that must pass
 	@$(STEP) "table of faults" $(BED)/fault_table.sh $(CARGO_TARGET_DIR)
 
 .PHONY: model
-model: build ## model-checks the protocol in the large configurations, and prints their counts
-	@$(CARGO_TARGET_DIR)/debug/model
+model: build ## model-checks the protocol in all configurations, and prints their counts (ARGS="--states N --memory MIB" bounds the largest)
+	@$(CARGO_TARGET_DIR)/debug/model $(ARGS)
 
 .PHONY: soak
 soak: install build ## 50 incremental runs of two tables beside busy writers, with counts (RUNS=n SEED=n)

@@ -15,6 +15,7 @@ mod stores;
 mod sweeping;
 mod human;
 mod told;
+pub mod bounded;
 pub mod config;
 pub mod counts;
 pub mod worlds;

@@ -1,13 +1,14 @@
 //! `model`: explores all configurations and planted mistakes, and prints what each took.
 //! `model push` leaves the large ones out, `model write` prints the lines of `states.txt` too,
-//! `model only TEXT` explores what has this text in its name, and `model beyond` what has no pinned
-//! number yet.
+//! `model only TEXT` explores what has this text in its name, and `model beyond [TEXT]` what may have no
+//! end within the bound: `--states N` and `--memory MIB`, for each of them.
 
-use std::env::args;
+use std::env::{args, current_exe};
 use std::io::{Write, stdout};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode};
 use std::time::{Duration, Instant};
 
+use model::bounded::{Bound, Reached, Stop, explore_within};
 use model::config::Config;
 use model::counts::written;
 use model::explore::{Found, dead_ends, explore};
@@ -19,6 +20,10 @@ use operator_core::decide;
 
 /// Longer than any of them takes.
 const LIMIT: Duration = Duration::from_mins(30);
+/// The bound of an exploration that may have no end within it.
+const BOUND: Bound = Bound { states: 3_000_000, memory_mib: 2048 };
+/// What a process is called with that explores one of them: its memory is then its own.
+const ONE: &str = "beyond-one";
 
 struct Report {
     bad: usize,
@@ -96,6 +101,78 @@ impl Report {
         }
     }
 
+    /// Each in a process of its own, so that its memory is not what others left.
+    fn beyond(&mut self, bound: Bound) {
+        let scenes = operator::worlds::beyond().into_iter().map(|scene| scene.name);
+        for name in scenes.chain(worlds::beyond().into_iter().map(|config| config.name)) {
+            if self.begins(name).is_none() {
+                continue;
+            }
+            let ended = current_exe().and_then(|program| {
+                let mut one = Command::new(program);
+                let (states, memory) = (bound.states.to_string(), bound.memory_mib.to_string());
+                one.args([ONE, name, "--states", &states, "--memory", &memory]).status()
+            });
+            let well = ended.as_ref().is_ok_and(std::process::ExitStatus::success);
+            self.bad += usize::from(!well);
+            if ended.as_ref().map_or(true, |ended| ended.code().is_none()) {
+                Self::say(&format!("WRONG its process ended so: {ended:?}  {name}"));
+            }
+        }
+    }
+
+    /// One of them, which may be of either model.
+    fn one(&mut self, name: &str, bound: Bound) {
+        let began = Instant::now();
+        for config in worlds::beyond().into_iter().filter(|config| config.name == name) {
+            let found = explore_within(&Protocol::new(config, Alter::default()), bound);
+            self.reached(name, &found, bound, began);
+        }
+        for scene in operator::worlds::beyond().into_iter().filter(|scene| scene.name == name) {
+            let found = explore_within(&Operator::new(scene, decide, Alter::default()), bound);
+            self.reached(name, &found, bound, began);
+        }
+    }
+
+    fn reached(&mut self, name: &str, found: &Reached, bound: Bound, began: Instant) {
+        let pinned = written(name);
+        // a smaller bound than the usual one may stop what comes to its end within that
+        let same =
+            pinned == found.states || (found.stop.is_some() && (pinned == 0 || bound != BOUND));
+        let met = found.stop.is_some() || found.unreached.is_empty();
+        let well = found.broken.is_empty() && met && same;
+        self.bad += usize::from(!well);
+        let word = if well { "ok" } else { "WRONG" };
+        let Reached { states, made, depth, within, memory_mib, .. } = found;
+        let took = began.elapsed().as_secs_f32();
+        Self::say(&format!("{word:5} {states:10} states {made:11} steps {took:7.1} s  {name}"));
+        let kept = if found.broken.is_empty() { "each promise held" } else { "a promise broke" };
+        match found.stop {
+            None => Self::say(&format!("      finished: {kept} in all states, {memory_mib} MiB")),
+            Some(stop) => {
+                let of = match stop {
+                    Stop::States => {
+                        format!("of {} states (it held {memory_mib} MiB)", bound.states)
+                    }
+                    Stop::Memory => format!("of {} MiB of memory", bound.memory_mib),
+                };
+                Self::say(&format!(
+                    "      stopped at the bound {of}: {kept} in these states, among them all {within} \
+                     within {depth} steps; what takes more steps is not proved"
+                ));
+            }
+        }
+        for promise in &found.broken {
+            Self::say(&format!("      broke within {} steps: {promise}", depth + 1));
+        }
+        for promise in found.unreached.iter().filter(|_| found.stop.is_none()) {
+            Self::say(&format!("      never reached: {promise}"));
+        }
+        if !same {
+            Self::say(&format!("      states.txt says {pinned}"));
+        }
+    }
+
     fn caught(
         &mut self,
         (name, source, by): (&str, &str, &str),
@@ -145,13 +222,39 @@ impl Report {
     }
 }
 
+/// The bound that the flags give, and the words beside them.
+fn bounded() -> Option<(Bound, Vec<String>)> {
+    let (mut bound, mut words) = (BOUND, Vec::new());
+    let mut given = args().skip(1);
+    while let Some(word) = given.next() {
+        match word.as_str() {
+            "--states" => bound.states = given.next()?.parse().ok()?,
+            "--memory" => bound.memory_mib = given.next()?.parse().ok()?,
+            flag if flag.starts_with("--") => return None,
+            _ => words.push(word),
+        }
+    }
+    Some((bound, words))
+}
+
 fn main() -> ExitCode {
-    let word = args().nth(1).unwrap_or_default();
-    let only = if word == "only" { args().nth(2).unwrap_or_default() } else { String::new() };
+    let Some((bound, words)) = bounded() else {
+        Report::say(
+            "usage: model [push|write|only TEXT|beyond [TEXT]] [--states N] [--memory MIB]",
+        );
+        return ExitCode::FAILURE;
+    };
+    let mut words = words.into_iter();
+    let word = words.next().unwrap_or_default();
+    let only = words.next().unwrap_or_default();
     let mut report = Report { bad: 0, lines: Vec::new(), only, began: Instant::now() };
+    if word == ONE {
+        let name = report.only.clone();
+        report.one(&name, bound);
+        return if report.bad == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE };
+    }
     if word == "beyond" {
-        report.scenes(operator::worlds::beyond());
-        report.explore(worlds::beyond());
+        report.beyond(bound);
         return report.ends();
     }
     report.explore(worlds::push());
@@ -162,6 +265,7 @@ fn main() -> ExitCode {
         report.scenes(operator::worlds::large());
         report.endings(worlds::ending_large());
         report.explore(worlds::large());
+        report.beyond(bound);
     }
     if word == "write" {
         for line in &report.lines {
