@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::extract_job::{ExtractType, NullPolicy, WatermarkType};
+use crds::extract_job::ExtractType;
 use crds::task::SettleOrder;
-use crds::tracking::{LegacyItem, OutcomeItem, RunItem, Window, outcome_key, run_key};
+use crds::tracking::{LegacyItem, OutcomeItem, RunItem, outcome_key, run_key};
 use crds::{Reason, Report, RunId, Task};
 use serde_json::{from_slice, from_value, json};
 use uuid::Uuid;
@@ -14,9 +14,10 @@ use worker_core::commits::{
 };
 use worker_core::error::Failure;
 use worker_core::manifests::{Listing, Manifest, Pointer, SourceIdentity};
-use worker_core::plan::{Plan, PlanOrder, PlannedWatermark, Shape, TableName};
-use worker_core::ranges::KeyRange;
+use worker_core::plan::Plan;
 use worker_core::records::{PendingFile, TaskRecord};
+
+mod plan;
 
 const KEY: &str = "shop.orders";
 
@@ -284,46 +285,6 @@ impl Stores {
             uploads: uploads.cloned().collect(),
             keys: files.chain(objects).cloned().collect(),
             plan,
-        }
-    }
-
-    fn plan(&self, order: &PlanOrder) -> Plan {
-        let high = order.high.clone().unwrap_or_else(|| self.rows_up_to.to_string());
-        let fresh = Window {
-            low: order.low.clone(),
-            low_text: order.low_text.clone(),
-            high: Some(high),
-            empty: false,
-            guard: None,
-        };
-        let range = |from: Option<&str>, to: Option<&str>| KeyRange {
-            from: from.map(Into::into),
-            to: to.map(Into::into),
-            nulls: from.is_none(),
-            part: None,
-        };
-        Plan {
-            version: 1,
-            run: order.run,
-            source: order.source.clone(),
-            engine: crds::source::Engine::Postgres,
-            mode: order.mode,
-            table: TableName { schema: "public".to_owned(), table: "orders".to_owned() },
-            columns: Vec::new(),
-            watermark: Some(PlannedWatermark {
-                column: "id".to_owned(),
-                value_type: WatermarkType::Int,
-                null_policy: NullPolicy::Fail,
-            }),
-            window: order.owed.clone().unwrap_or(fresh),
-            filter: None,
-            partition_column: Some("id".to_owned()),
-            partitioning: None,
-            ranges: vec![range(None, Some("10")), range(Some("10"), None)],
-            snapshot: Some("s".to_owned()),
-            estimated_rows: 20,
-            warnings: Vec::new(),
-            shape: Shape::default(),
         }
     }
 
