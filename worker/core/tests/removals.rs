@@ -10,7 +10,7 @@ use crds::tracking::Removal;
 use proptest::prelude::*;
 use stores::{Stores, order, task};
 use worker_core::commits::removals::{REMOVALS_MAX, RETRY_SECONDS};
-use worker_core::commits::{Carrier, Ending, GRACE_SECONDS, Role};
+use worker_core::commits::{Carrier, Ending, GRACE_SECONDS, Phase, Role, Then};
 
 const LEASE: i64 = 600;
 
@@ -133,6 +133,22 @@ fn source_goes_on_where_the_earlier_bucket_cannot_be_read() {
 }
 
 #[test]
+fn source_of_the_object_itself_goes_on_where_its_earlier_bucket_cannot_be_read() {
+    let mut stores = Stores::new();
+    runs(&mut stores, full("a", 1, "orders", 100));
+    runs(&mut stores, full("a", 2, "orders", 100));
+    runs(&mut stores, full("a", 3, "moved", 0));
+    stores.now += 100;
+    stores.unreachable = Some("orders".to_owned());
+    runs(&mut stores, full("a", 4, "moved", 0));
+    assert_eq!((removals(&stores).len(), files(&stores, "orders")), (1, 4));
+    stores.now += RETRY_SECONDS;
+    stores.unreachable = None;
+    runs(&mut stores, full("a", 5, "moved", 0));
+    assert_eq!((removals(&stores).len(), files(&stores, "orders")), (0, 2));
+}
+
+#[test]
 fn removal_at_an_earlier_uri_that_stops_between_two_listings_goes_on_later() {
     let mut stores = moved();
     stores.now += 100;
@@ -160,6 +176,22 @@ fn coordinator_killed_after_each_removed_file_is_followed_by_one_that_removes_th
         }
     }
     panic!("it never came to its end");
+}
+
+#[test]
+fn outage_of_an_earlier_bucket_is_not_waited_out() {
+    let stores = moved();
+    let run = Box::new(stores.run().unwrap());
+    let carrier = Carrier { now: stores.now + 100, ..hold(full("b", 2, "moved", 0)) };
+    for phase in [
+        Phase::Tidying(run.clone(), Then::Finish, 0),
+        Phase::Removing(run.clone(), Then::Finish, None),
+        Phase::Removing(run.clone(), Then::Claim, None),
+    ] {
+        assert!(!Carrier { phase: phase.clone(), ..carrier.clone() }.holds(), "{phase:?}");
+    }
+    let here = Carrier { now: stores.now, phase: Phase::Tidying(run, Then::Finish, 0), ..carrier };
+    assert!(here.holds(), "nothing is due elsewhere");
 }
 
 #[test]

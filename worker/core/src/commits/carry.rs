@@ -198,12 +198,13 @@ pub(super) fn clear(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier, Ac
     carrier.track(Phase::Clearing(Box::new(change.item), then), change.transaction)
 }
 
-/// Whether the source may go on without the removal that is next: it is at an earlier URI, whose
-/// bucket or rights may be gone by now, and another object put it off.
-pub(super) fn may_wait(carrier: &Carrier, run: &RunItem) -> bool {
+/// Whether the process may go on without the removal that is next: it is at an earlier URI, whose
+/// bucket or rights may be gone by now. Only settle of the object that put it off may not: nobody else
+/// is told.
+pub(super) fn may_wait(carrier: &Carrier, run: &RunItem, then: Then) -> bool {
     let due = removals::due(run, carrier.now).filter(|due| due.elsewhere);
-    let removal = due.and_then(|due| due.removal);
-    removal.is_some_and(|removal| removal.uid != carrier.task().owner.uid)
+    let own = |removal: &Removal| removal.uid == carrier.task().owner.uid;
+    due.and_then(|due| due.removal).is_some_and(|removal| then != Then::Settle || !own(&removal))
 }
 
 /// A removal at an earlier URI cannot be done now. Without the manifest it can never be: nobody can

@@ -57,9 +57,14 @@ impl Carrier {
     }
 
     /// Whether the process holds, or may hold, a run that is lost to it if it ends now: then an
-    /// outage of a store is to be waited out.
+    /// outage of a store is to be waited out. What may be put off is not waited for.
     pub fn holds(&self) -> bool {
         let holder = matches!(self.role, Role::Hold { .. });
+        if let Phase::Tidying(run, then, _) | Phase::Removing(run, then, _) = &self.phase
+            && carry::may_wait(self, run, *then)
+        {
+            return false;
+        }
         let before = matches!(
             self.phase,
             Phase::Start
@@ -319,7 +324,7 @@ fn failed(carrier: Carrier, failure: Failure) -> (Carrier, Act) {
         | Phase::PuttingManifest(held, _)
         | Phase::Look(Why::Identified(held) | Why::Pinned(held) | Why::Renewed(held)) => &held.run,
         Phase::Tidying(run, then, _) | Phase::Removing(run, then, _)
-            if carry::may_wait(&carrier, run) =>
+            if carry::may_wait(&carrier, run, *then) =>
         {
             let (run, then) = (run.clone(), *then);
             return carry::put_off(carrier, &run, then, &failure);
