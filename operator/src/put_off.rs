@@ -22,7 +22,7 @@ use crate::watches::{Work, api};
 /// Until a request that failed is made again.
 const RETRY: Duration = Duration::from_secs(30);
 /// The longest that nobody looks at the clock.
-const LOOK: Duration = Duration::from_mins(60);
+const LOOK: Duration = Duration::from_hours(1);
 
 /// Starts such Jobs of one namespace, or of all, until `stop` ends.
 pub(crate) fn watch(
@@ -55,6 +55,7 @@ async fn reconcile(job: Arc<Job>, context: Arc<Context>) -> Result<Action, Error
     Ok(Action::await_change())
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "the signature is kube-runtime's")]
 fn failure(job: Arc<Job>, error: &Error, _: Arc<Context>) -> Action {
     tracing::warn!(job = job.name_any(), %error, "a removal that was put off is not started");
     Action::requeue(RETRY)
