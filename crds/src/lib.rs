@@ -23,6 +23,7 @@ pub mod status;
 pub mod condition;
 pub mod request;
 pub mod task;
+mod removals;
 pub mod tracking;
 pub mod units;
 

@@ -38,8 +38,9 @@ pub struct Output {
     #[schemars(length(min = 1, max = 50))]
     pub region: Option<String>,
     /// Seconds that files replaced by a full extract or reingest are kept, for readers that follow
-    /// `current.json` and are still at work; readers that list the prefix see both until then. 0
-    /// when left out.
+    /// `current.json` and are still at work; readers that list the prefix see both until then. They
+    /// are also removed where the source goes to another URI or this object is deleted before. 0 when
+    /// left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 31_536_000))]
     pub retain_replaced: Option<u64>,

@@ -10,6 +10,8 @@ use crate::status::FidelityCounts;
 use crate::units::RunId;
 pub use crate::watermark::Provisional;
 
+pub use crate::removals::{Removal, Todo};
+
 /// Schema version of `R` and `O`; a higher one is left alone (`NewerRelease`).
 pub const ITEM_VERSION: u32 = 1;
 
@@ -289,26 +291,6 @@ pub struct WatermarkSet {
     pub from: Option<String>,
     /// `L.lwm_value` since.
     pub to: String,
-}
-
-/// What is still to do after `Y`.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Todo {
-    /// Whether `current.json` has yet to be moved up to the head.
-    pub pointer: bool,
-    /// Since when (seconds since 1970, UTC) the replaced files are to be removed.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub removal_due: Option<i64>,
-    /// The run whose manifest names what is to be removed; absent: the head.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub removal_of: Option<RunId>,
-}
-
-impl Todo {
-    /// Whether replaced files are to be removed by `now`.
-    pub fn removal_is_due(&self, now: i64) -> bool {
-        self.removal_due.is_some_and(|due| due <= now)
-    }
 }
 
 /// Complete or Failed.

@@ -7,7 +7,7 @@ use crds::{ExtractJob, ExtractJobStatus};
 use k8s_openapi::api::batch::v1::Job;
 use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
-use operator_core::attempt::is_owned_by;
+use operator_core::attempt::is_made_for;
 use operator_core::decide::{foreign_job, refused_job};
 use operator_core::labels::{ENDING, FINALIZER, REV};
 use operator_core::{Decision, Effect, Observed};
@@ -149,7 +149,7 @@ async fn foreign(
         let Effect::CreateJob(job) = effect else { continue };
         let name = job.metadata.name.as_deref().unwrap_or_default();
         let found = jobs.get_opt(name).await.map_err(Error::cluster("get a Job"))?;
-        if found.is_some_and(|found| !is_owned_by(&found, seen.uid())) {
+        if found.is_some_and(|found| !is_made_for(&found, seen.uid())) {
             return Ok(Some(foreign_job(seen, name)));
         }
     }
@@ -166,7 +166,7 @@ async fn create(jobs: &Api<Job>, seen: &Observed<'_>, job: &Job) -> Result<Appli
         kube::Error::Api(status) if status.code == 409 && status.reason == "AlreadyExists" => {
             let found = jobs.get_opt(name).await.map_err(Error::cluster("get a Job"))?;
             match found {
-                Some(found) if !is_owned_by(&found, seen.uid()) => {
+                Some(found) if !is_made_for(&found, seen.uid()) => {
                     Ok(Applied::Instead(Box::new(foreign_job(seen, name))))
                 }
                 Some(_) | None => Ok(Applied::Done),

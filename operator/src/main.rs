@@ -3,6 +3,7 @@
 mod run;
 mod leader;
 mod watches;
+mod put_off;
 mod settings;
 mod error;
 mod reconcile;

@@ -15,6 +15,7 @@ use crate::health::{Health, serve};
 use crate::leader::Candidate;
 use crate::metrics::Metrics;
 use crate::pause::Pause;
+use crate::put_off;
 use crate::readiness::Readiness;
 use crate::settings::Flags;
 use crate::tracking::TrackingTables;
@@ -118,9 +119,12 @@ async fn work(context: &Arc<Context>, flags: &Flags, stopped: Receiver<bool>) {
     let scopes: Vec<Option<String>> =
         if namespaces.is_empty() { vec![None] } else { namespaces.into_iter().map(Some).collect() };
     context.readiness.begin(scopes.len() * WATCHES);
-    let controllers = scopes.iter().map(|scope| {
-        let stop = told(stopped.clone());
-        watch(context, scope.as_deref(), flags.concurrency, stop)
+    let controllers = scopes.iter().flat_map(|scope| {
+        let stop = || told(stopped.clone());
+        [
+            watch(context, scope.as_deref(), flags.concurrency, stop()),
+            put_off::watch(context, scope.as_deref(), stop()),
+        ]
     });
     stream::select_all(controllers).for_each(|()| std::future::ready(())).await;
 }

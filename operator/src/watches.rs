@@ -71,7 +71,8 @@ pub(crate) fn watch(
         .boxed()
 }
 
-fn api<K>(context: &Context, scope: Option<&str>) -> Api<K>
+/// Objects of one namespace, or of all.
+pub(crate) fn api<K>(context: &Context, scope: Option<&str>) -> Api<K>
 where
     K: Resource<Scope = NamespaceResourceScope, DynamicType = ()>,
 {

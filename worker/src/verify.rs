@@ -145,9 +145,11 @@ async fn count(
 
 /// Manifests of runs whose removal is put off.
 async fn retained(control: &Control, run: Option<&RunItem>) -> Result<Vec<Manifest>, Failure> {
-    let of = run.and_then(|run| run.todo.as_ref()).and_then(|todo| todo.removal_of);
-    let Some(of) = of else { return Ok(Vec::new()) };
-    let pending: Option<(Manifest, String)> = control.read(&control.prefix.manifest(of)).await?;
+    let todo = run.and_then(|run| run.todo.as_ref());
+    let removal = todo.and_then(|todo| todo.removal_at(&control.prefix.uri()));
+    let Some(removal) = removal else { return Ok(Vec::new()) };
+    let manifest = control.prefix.manifest(removal.run);
+    let pending: Option<(Manifest, String)> = control.read(&manifest).await?;
     let mut retained = Vec::new();
     for run in pending.into_iter().flat_map(|(manifest, _)| manifest.replaces) {
         let found: Option<(Manifest, String)> = control.read(&control.prefix.manifest(run)).await?;

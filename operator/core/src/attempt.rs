@@ -6,7 +6,7 @@ use crds::task::{TASK_ENV, TASK_VERSION};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobCondition};
 
-use crate::labels::{ATTEMPT, ROLE, Role, SETTLE};
+use crate::labels::{ATTEMPT, PUT_OFF, ROLE, Role, SETTLE, UID};
 
 /// The task of an attempt: as a pod got it, and as it reads.
 #[derive(Debug, Clone, PartialEq)]
@@ -132,6 +132,12 @@ pub fn is_owned_by(job: &Job, uid: &str) -> bool {
         .iter()
         .flatten()
         .any(|owner| owner.controller == Some(true) && owner.uid == uid)
+}
+
+/// Whether the Job was made for the object `uid`: it controls it, or leaves it behind.
+pub fn is_made_for(job: &Job, uid: &str) -> bool {
+    let left = label(job, PUT_OFF).is_some() && label(job, UID) == Some(uid);
+    is_owned_by(job, uid) || (left && job.metadata.owner_references.is_none())
 }
 
 /// A Job's name.

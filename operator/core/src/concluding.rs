@@ -14,9 +14,9 @@ use crate::decide::{Decision, Pause, until};
 use crate::ending::{Ending, EndingKind};
 use crate::observed::{Observed, TrackingRead};
 use crate::settling::{Progress, end, steps};
-use crate::starting;
 use crate::status::{Mood, complete, mark_committed, published, speak, success_report};
 use crate::valid::ValidExtractJob;
+use crate::{put_off, starting};
 
 /// The request is published. What is still to do about it, a settle Job does.
 pub(crate) fn conclude(
@@ -25,15 +25,12 @@ pub(crate) fn conclude(
     letter: &Letter,
     (read, result): (&TrackingRead, &OutcomeResult),
 ) -> Decision {
-    // a removal that is put off may wait beside a later run, of whomever
-    let ours = |run: &&RunItem| {
-        let of = run.todo.as_ref().and_then(|todo| todo.removal_of);
-        Some(run.run) == result.run || (of.is_some() && of == result.run)
-    };
+    // a removal that is put off may wait beside a later run, of whomever, at whatever URI
+    let removal = put_off::removal(read, seen.uid());
+    let ours = |run: &&RunItem| Some(run.run) == result.run || removal.is_some();
     let run = read.r.as_ref().filter(ours);
     let open = run.is_some_and(|run| run.state.is_open());
     let todo = run.and_then(|run| run.todo.as_ref());
-    let removal = todo.and_then(|todo| Timestamp::from_second(todo.removal_due?).ok());
     let overdue = removal.is_some_and(|at| at <= seen.now);
     let due = !open && (todo.is_some_and(|todo| todo.pointer) || overdue);
     let report = success_report(result);

@@ -1,4 +1,5 @@
-//! In: an object that is being deleted. Out: its run settled, its Jobs deleted, the object let go.
+//! In: an object that is being deleted. Out: its run settled, its Jobs deleted, the object let go, and
+//! a Job that waits where files that it replaced are to be removed later.
 //! Bound: the deletion bound, after which it is let go with a warning. Fails: never.
 
 use crds::task::SettleOrder;
@@ -11,10 +12,12 @@ use crate::attempt::{Attempt, Letter, attempts, is_deleted, is_finished, name, u
 use crate::decide::{Decision, Look, Pause, is_unsettled, left, tracking};
 use crate::effects::{Effect, Note};
 use crate::observed::{Observed, Tracking, TrackingRead};
+use crate::put_off;
 use crate::settling::{Progress, has_live_pods, steps};
 use crate::starting::letter;
 use crate::status::Mood;
 use crate::valid::{may_read, valid};
+use crate::workload::Maker;
 
 /// Settles what is open, then lets the object go.
 pub(crate) fn deleting(seen: &Observed, open: Option<&Attempt>) -> Result<Decision, Pause> {
@@ -32,7 +35,7 @@ pub(crate) fn deleting(seen: &Observed, open: Option<&Attempt>) -> Result<Decisi
         return Ok(give_up(seen));
     };
     let Some((attempt, letter)) = what_is_open(seen, open)? else {
-        return Ok(let_go(seen));
+        return leave(seen, open);
     };
     let order = SettleOrder { last: true, aborted: true, report: report.clone() };
     let (mut effects, mut progress) = steps(seen, &attempt, &letter, since, &order);
@@ -42,7 +45,7 @@ pub(crate) fn deleting(seen: &Observed, open: Option<&Attempt>) -> Result<Decisi
         (effects, progress) = steps(seen, &attempt, &letter, since, &order);
     }
     match progress {
-        Progress::Done(_) => Ok(let_go(seen)),
+        Progress::Done(_) => leave(seen, open),
         Progress::Exhausted(_) => Ok(give_up(seen)),
         Progress::Waiting(pause) => {
             let status = seen.status();
@@ -64,14 +67,7 @@ fn what_is_open<'a>(
     if open.is_none() && (ended || status.attempt.is_none()) {
         return Ok(None);
     }
-    let valid = valid(&seen.job, seen.settings).ok();
-    let known = open.and_then(Attempt::letter);
-    let made = || {
-        let valid = valid.as_ref()?;
-        let number = open.map(|attempt| attempt.number).or(status.attempt)?;
-        Some(letter(seen, valid, valid.owner.clone(), (number, 0)))
-    };
-    let Some(letter) = known.or_else(made) else {
+    let Some(letter) = letter_of(seen, open) else {
         return Ok(None);
     };
     let attempt = open.cloned().unwrap_or_else(|| Attempt::without_jobs(letter.task.attempt));
@@ -88,6 +84,16 @@ fn what_is_open<'a>(
     }
     let read = tracking(seen, &letter.task.tracking)?;
     Ok(has_left_something(seen, read).then_some((attempt, letter)))
+}
+
+/// The letter of the attempt, or one as it must have been.
+fn letter_of(seen: &Observed, attempt: Option<&Attempt>) -> Option<Letter> {
+    let made = || {
+        let valid = valid(&seen.job, seen.settings).ok()?;
+        let number = attempt.map(|attempt| attempt.number).or(seen.status().attempt)?;
+        Some(letter(seen, &valid, valid.owner.clone(), (number, 0)))
+    };
+    attempt.and_then(Attempt::letter).or_else(made)
 }
 
 /// The attempt after a settled one, whose run is open and whose Jobs somebody deleted.
@@ -130,6 +136,52 @@ fn quiet(seen: &Observed) -> Decision {
     decision
 }
 
+/// Lets the object go. Files that it replaced and that are to be removed later are left to a Job of
+/// their own: nobody waits for days, and nothing is removed before its time.
+fn leave(seen: &Observed, open: Option<&Attempt>) -> Result<Decision, Pause> {
+    let mut decision = let_go(seen);
+    if let Some((letter, at)) = removal_left(seen, open)? {
+        let image = &seen.settings.worker_image;
+        let maker = Maker { object: &seen.job, letter: &letter, image, settings: seen.settings };
+        let report = Report::new(Reason::Deleting, "the object was deleted before", "");
+        let job = maker.put_off(at, &SettleOrder { last: false, aborted: false, report });
+        decision.notes.push(Note {
+            warning: false,
+            reason: Reason::Deleting,
+            message: format!("Job {} removes the replaced files from {at} on", name(&job)),
+        });
+        decision.effects.insert(0, Effect::CreateJob(Box::new(job)));
+    }
+    Ok(decision)
+}
+
+/// When files that the object replaced are to be removed, and the letter of the Job for it. Where
+/// the tracking table cannot be read, status says when.
+fn removal_left(
+    seen: &Observed,
+    open: Option<&Attempt>,
+) -> Result<Option<(Letter, Timestamp)>, Pause> {
+    let said = seen.status().removal_due.map(|at| at.0);
+    if said.is_none() && !matches!(seen.tracking, Tracking::Read(_)) {
+        return Ok(None);
+    }
+    let attempts = attempts(&seen.jobs, seen.uid());
+    let Some(letter) = letter_of(seen, open.or(attempts.last())) else {
+        return Ok(None);
+    };
+    let table = &letter.task.tracking;
+    if may_read(&seen.job, table, &seen.settings.tracking).is_err() {
+        return Ok(None);
+    }
+    let at = match &seen.tracking {
+        Tracking::Unreadable(_) => said,
+        Tracking::NotRead | Tracking::Read(_) => {
+            put_off::removal(tracking(seen, table)?, seen.uid())
+        }
+    };
+    Ok(at.map(|at| (letter, at)))
+}
+
 /// Jobs go first, pods before them: an orphaning deletion would leave them behind.
 fn let_go(seen: &Observed) -> Decision {
     let attempts = attempts(&seen.jobs, seen.uid());
@@ -146,8 +198,8 @@ fn give_up(seen: &Observed) -> Decision {
         reason: Reason::SettleFailed,
         message: "the object is let go although its run could not be settled: Secret, \
                   ServiceAccount, bucket or tracking table may be gone. Open uploads are left to \
-                  the bucket's lifecycle rule, and another run waits for the deadline in the \
-                  tracking table"
+                  the bucket's lifecycle rule, another run waits for the deadline in the \
+                  tracking table, and replaced files that are still there go with the next run"
             .to_owned(),
     });
     decision

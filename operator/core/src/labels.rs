@@ -14,6 +14,10 @@ pub const RUN: &str = "tidemark.dev/run";
 pub const SETTLE: &str = "tidemark.dev/settle";
 /// Label: name of the `ExtractJob`, for people.
 pub const NAME: &str = "tidemark.dev/extract-job";
+/// Label of a Job that waits for its time beside no object, with the value `true`.
+pub const PUT_OFF: &str = "tidemark.dev/put-off";
+/// Annotation on such a Job: the time from which it may be started.
+pub const START_AT: &str = "tidemark.dev/start-at";
 /// Annotation on a coordinator Job: the [`crate::ending::Ending`] of its attempt, in JSON.
 pub const ENDING: &str = "tidemark.dev/ending";
 /// Annotation on an extract Job: `rev` of the run when all ranges had ended.
@@ -70,6 +74,11 @@ pub fn extract_name(coordinator: &str) -> String {
 /// Name of its settle Job number `k`, from 1.
 pub fn settle_name(coordinator: &str, k: u32) -> String {
     format!("{coordinator}-settle-{k}")
+}
+
+/// Name of the Job that a deleted object leaves behind.
+pub fn put_off_name(coordinator: &str) -> String {
+    format!("{coordinator}-put-off")
 }
 
 /// Eight hexadecimal digits that tell attempts of all objects apart.

@@ -16,6 +16,7 @@ pub mod pods;
 pub mod ending;
 pub mod pod_template;
 pub mod workload;
+pub mod put_off;
 pub mod effects;
 pub mod status;
 pub mod decide;

@@ -230,7 +230,6 @@ fn start(seen: &Observed, valid: &ValidExtractJob, letter: &Letter) -> Decision 
         partitions: None,
         progress: None,
         window: None,
-        removal_due: None,
         start_time: old.start_time.clone().filter(|_| task.retry > 0).or(Some(Time(seen.now))),
         completion_time: None,
         ..old
@@ -286,7 +285,8 @@ fn rest(seen: &Observed, result: TrackedOutcome) -> Decision {
             }
         }
     }
-    if all_finished && seen.has_finalizer() {
+    // where files are still to be removed, the object must not go without leaving that to somebody
+    if all_finished && seen.has_finalizer() && status.removal_due.is_none() {
         effects.push(Effect::DropFinalizer);
     }
     let (phase, mood) = match result {

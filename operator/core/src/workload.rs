@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use crds::RunId;
 use crds::task::{RUN_ENV, SETTLE_ENV, SettleOrder};
 use crds::{ExtractJob, condition::Exit};
+use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{
     Job, JobSpec, PodFailurePolicy, PodFailurePolicyOnExitCodesRequirement,
     PodFailurePolicyOnPodConditionsPattern, PodFailurePolicyRule,
@@ -14,8 +15,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 
 use crate::attempt::Letter;
 use crate::labels::{
-    ATTEMPT, CONTAINER, NAME, ROLE, RUN, Role, SETTLE, UID, coordinator_name, extract_name,
-    settle_name,
+    ATTEMPT, CONTAINER, NAME, PUT_OFF, ROLE, RUN, Role, SETTLE, START_AT, UID, coordinator_name,
+    extract_name, put_off_name, settle_name,
 };
 use crate::pod_template::{PodPlan, pod_template};
 use crate::settings::Settings;
@@ -26,6 +27,11 @@ pub const DEADLINE_SECONDS: i64 = 86_400;
 const PARALLELISM: i32 = 8;
 /// Tries of one range of objects that name no number.
 const BACKOFF_LIMIT_PER_INDEX: i32 = 3;
+
+/// Further pods of a Job that a deleted object leaves behind: no operator decides on the next one.
+const PUT_OFF_RETRIES: i32 = 6;
+/// Seconds that such a Job is kept once it is over: no object lets it go.
+const PUT_OFF_TTL: i32 = 86_400;
 
 /// For whom a Job is made, and from what.
 #[derive(Debug, Clone, Copy)]
@@ -74,6 +80,25 @@ impl Maker<'_> {
         let labels = [(SETTLE, k.to_string())];
         let env = vec![(SETTLE_ENV, serde_json::to_string(order).unwrap_or_default())];
         self.job(Role::Settle, &settle_name(&self.stem(), k), &labels, env)
+    }
+
+    /// The Job that a deleted object leaves behind, since files that it replaced are to be removed
+    /// from `at` on. Nobody owns it, so it outlives the object; until it is started it takes no pod.
+    pub fn put_off(&self, at: Timestamp, order: &SettleOrder) -> Job {
+        let labels = [(PUT_OFF, "true".to_owned())];
+        let env = vec![(SETTLE_ENV, serde_json::to_string(order).unwrap_or_default())];
+        let mut job = self.job(Role::Settle, &put_off_name(&self.stem()), &labels, env);
+        job.metadata.owner_references = None;
+        let note = (START_AT.to_owned(), at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
+        job.metadata.annotations = Some([note].into());
+        if let Some(spec) = &mut job.spec {
+            spec.suspend = Some(true);
+            spec.backoff_limit = Some(PUT_OFF_RETRIES);
+            spec.ttl_seconds_after_finished = Some(PUT_OFF_TTL);
+            let tries = i64::from(PUT_OFF_RETRIES) + 1;
+            spec.active_deadline_seconds = Some(self.deadline(Role::Settle).saturating_mul(tries));
+        }
+        job
     }
 
     fn stem(&self) -> String {

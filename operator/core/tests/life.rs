@@ -78,7 +78,7 @@ fn deletion_does_what_is_left_to_do_after_publication() {
     world.plans(1);
     world.publishes();
     let run = world.tracking.r.as_mut().expect("run");
-    run.todo = Some(Todo { pointer: true, removal_due: None, removal_of: None });
+    run.todo = Some(Todo { pointer: true, removals: Vec::new() });
     world.delete_object();
     assert_eq!(created(&world.step()).len(), 1);
     assert!(world.settles());
@@ -149,7 +149,7 @@ fn request_that_was_given_up_and_published_late_is_not_failed_any_more() {
     world.publishes();
     (world.jobs, world.pods) = (jobs, pods);
     world.tracking.r.as_mut().expect("run").todo =
-        Some(Todo { pointer: true, removal_due: None, removal_of: None });
+        Some(Todo { pointer: true, removals: Vec::new() });
     world.rest();
     assert_eq!(phase(&world), Phase::Committing);
     assert_eq!(world.condition("Committed").0, "True");
@@ -167,7 +167,7 @@ fn settle_keeps_failing(change: impl FnOnce(&mut World)) {
     world.publishes();
     change(&mut world);
     world.tracking.r.as_mut().expect("run").todo =
-        Some(Todo { pointer: true, removal_due: None, removal_of: None });
+        Some(Todo { pointer: true, removals: Vec::new() });
     for _ in 1..=5 {
         world.pass(120);
         world.step();

@@ -7,4 +7,5 @@ mod life;
 mod last_try;
 mod manifests;
 mod properties;
+mod removals;
 mod wishes;

@@ -7,7 +7,7 @@ use crds::tracking::{RunState, Todo};
 use crds::{Phase, Report};
 use operator_core::{Decision, Effect};
 
-use crate::world::{World, order, run_item, task};
+use crate::world::{World, order, removal, run_item, task};
 
 fn created(decision: &Decision) -> usize {
     decision.effects.iter().filter(|effect| matches!(effect, Effect::CreateJob(_))).count()
@@ -205,7 +205,7 @@ fn removal_that_is_put_off_is_made_when_it_is_due_and_complete_does_not_wait_for
     world.plans(1);
     world.publishes();
     let due = world.now.as_second() + 7200;
-    let todo = Todo { pointer: false, removal_due: Some(due), removal_of: None };
+    let todo = Todo { pointer: false, removals: vec![removal(due)] };
     world.tracking.r.as_mut().expect("run").todo = Some(todo);
     world.rest();
     assert_eq!((phase(&world), world.condition("Complete").0), (Phase::Complete, "True".into()));
@@ -244,7 +244,7 @@ fn settle_of_before_does_not_stand_for_a_removal_that_is_due_later() {
     world.step();
     world.settles();
     let due = world.now.as_second() + 600;
-    let todo = Todo { pointer: false, removal_due: Some(due), removal_of: None };
+    let todo = Todo { pointer: false, removals: vec![removal(due)] };
     world.tracking.r.as_mut().expect("run").todo = Some(todo);
     world.rest();
     assert_eq!(phase(&world), Phase::Complete);

@@ -9,8 +9,8 @@ use std::time::Duration;
 use crds::condition::Exit;
 use crds::task::{SETTLE_ENV, SettleOrder, Task};
 use crds::tracking::{
-    ITEM_VERSION, Mode, OutcomeItem, OutcomeResult, RunItem, RunState, Todo, TrackedOutcome,
-    outcome_key, run_key,
+    ITEM_VERSION, Mode, OutcomeItem, OutcomeResult, Removal, RunItem, RunState, Todo,
+    TrackedOutcome, outcome_key, run_key,
 };
 use crds::{ExtractJob, ExtractJobStatus, Report, RunId};
 use jiff::Timestamp;
@@ -25,7 +25,7 @@ use operator_core::settings::{Timing, TrackingSettings};
 use operator_core::{Decision, Effect, Observed, Settings, Step, decide};
 use serde_json::json;
 
-pub(crate) use tracking::run_item;
+pub(crate) use tracking::{removal, run_item};
 
 pub(crate) const KEY: &str = "shop.orders";
 pub(crate) const UID: &str = "11111111-1111-1111-1111-111111111111";

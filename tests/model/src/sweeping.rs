@@ -45,7 +45,8 @@ impl Shop {
         prefix: u8,
     ) -> Option<Vec<u8>> {
         let mut runs = Vec::new();
-        self.walk(state, prefix, run.or_else(|| self.pointed(state, prefix)), &mut runs)?;
+        let Some(end) = run.or_else(|| self.pointed(state, prefix)) else { return Some(runs) };
+        self.walk(state, prefix, Some(end), &mut runs)?;
         if let Some(pending) = pending {
             runs.extend(self.before(state, prefix, pending)?.1);
         }

@@ -41,6 +41,26 @@ fn put_off(name: &'static str, third: Slot) -> Config {
     Config::new(name, slots).budget(Budget { ticks: 1, ..NONE })
 }
 
+/// The same, and another object goes to another prefix; then it and the first one's settle go on.
+fn moves(name: &'static str) -> Config {
+    let elsewhere = |attempt, wish| hold("b", attempt).wish(wish).mode(FE).prefix(1);
+    let first = vec![full(1, 0), full(2, 1).retains(), elsewhere(1, 0)];
+    let then = vec![settle("a", 2).mode(FE), elsewhere(2, 1)];
+    Config::new(name, [first, then].concat())
+        .seeds(&[Seed::Ends(0), Seed::Ends(1), Seed::Until(2, Step::Yes)])
+        .budget(Budget { ticks: 1, ..NONE })
+}
+
+/// The same, and the source comes back to the first prefix.
+fn comes_back() -> Config {
+    let elsewhere = hold("b", 1).mode(FE).prefix(1);
+    let slots =
+        vec![full(1, 0), full(2, 1).retains(), elsewhere, full(3, 2), settle("a", 3).mode(FE)];
+    Config::new("removal put off, moved and back", slots)
+        .seeds(&[Seed::Ends(0), Seed::Ends(1), Seed::Ends(2)])
+        .budget(Budget { ticks: 1, ..NONE })
+}
+
 /// Runs that are undone, removals that are put off, dead runs that are swept, watermarks that are
 /// moved by hand.
 fn later() -> Vec<Config> {
@@ -54,6 +74,11 @@ fn later() -> Vec<Config> {
             .budget(Budget { lapses: 1, ..crash }),
         put_off("removal put off", hold("a", 3).wish(2)).seeds(&published),
         put_off("removal put off, full after it", full(3, 2)).seeds(&published),
+        moves("removal put off, moved"),
+        moves("removal put off, moved, a fault")
+            .seeds(&[Seed::Ends(0), Seed::Ends(1), Seed::Ends(2), Seed::Tick])
+            .budget(Budget { faults: 1, ..NONE }),
+        comes_back(),
         Config::new("sweeper", vec![hold("a", 1), settle("a", 1), hold("a", 2).wish(1)])
             .sweeps()
             .seeds(&[Seed::Until(0, Step::Pin)])
@@ -199,8 +224,8 @@ pub fn large() -> Vec<Config> {
     ]
 }
 
-/// Larger still: nobody has seen their end within the half hour that `make model` may take, so no
-/// number is pinned for them. `model beyond` explores them.
+/// Larger still: `model beyond` explores them to their end, or to a bound of states and memory. Those
+/// that come to their end have a pinned number.
 pub fn beyond() -> Vec<Config> {
     let twins = || vec![hold("a", 1), hold("a", 1), settle("a", 1).again(), hold("a", 2)];
     let crash = Budget { crashes: 1, ..NONE };

@@ -99,7 +99,8 @@ fn replaced_files_stay_until_their_time_is_over() {
     stores.drive(hold(full(2, "2", 100)), usize::MAX).unwrap();
     assert_eq!(stores.files.len(), 4, "both extracts are there");
     let todo = stores.run().unwrap().todo.unwrap();
-    assert_eq!((todo.pointer, todo.removal_due), (false, Some(stores.now + 100)));
+    let due: Vec<i64> = todo.removals.iter().map(|removal| removal.due).collect();
+    assert_eq!((todo.pointer, due), (false, vec![stores.now + 100]));
     stores.drive(settle(2), usize::MAX).unwrap();
     assert_eq!(stores.files.len(), 4, "settle came too early to remove");
     stores.now += 100;

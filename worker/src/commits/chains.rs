@@ -29,8 +29,9 @@ impl World {
             Err(failure) => return Err(failure),
         };
         let item: Option<RunItem> = self.table().read(&run_key(&self.task.tracking.key)).await?;
-        let asked = item.and_then(|item| item.todo).and_then(|todo| todo.removal_of);
-        if asked == Some(run) { Err(missing) } else { Ok(Vec::new()) }
+        let todo = item.and_then(|item| item.todo).unwrap_or_default();
+        let asked = todo.removals.iter().any(|removal| removal.run == run);
+        if asked { Err(missing) } else { Ok(Vec::new()) }
     }
 
     /// From `run` down its parents, and what the `pending` one still has to remove; oldest first.
@@ -49,11 +50,10 @@ impl World {
                 found.map(|(pointer, _)| pointer.run)
             }
         };
-        let mut runs = BTreeSet::new();
-        if let Some(end) = end {
-            // of a ring, what was walked is replaced: a new chain is what ends it
-            runs.extend(self.walk(uri, end).await?.0.runs);
-        }
+        // nothing of ours is there (any more)
+        let Some(end) = end else { return Ok(Vec::new()) };
+        // of a ring, what was walked is replaced: a new chain is what ends it
+        let mut runs = BTreeSet::from_iter(self.walk(uri, end).await?.0.runs);
         if let Some(pending) = pending {
             runs.extend(self.manifest(uri, pending).await?.replaces);
         }

@@ -55,9 +55,9 @@ impl World {
                 _ => {}
             }
             let now = self.now.as_second();
-            let later = run.todo.and_then(|todo| todo.removal_due).filter(|due| *due > now);
-            run.todo =
-                later.map(|due| Todo { pointer: false, removal_due: Some(due), removal_of: None });
+            let mut removals = run.todo.map(|todo| todo.removals).unwrap_or_default();
+            removals.retain(|removal| removal.at() > now);
+            run.todo = (!removals.is_empty()).then_some(Todo { pointer: false, removals });
             self.tracking.r = Some(run);
         }
         let published = self
@@ -137,5 +137,16 @@ pub(super) fn result(
         consistency: None,
         fidelity: Some(FidelityCounts { exact: 5, widened: 1, string: 2, lossy: 0 }),
         partitioning: None,
+    }
+}
+
+/// Files that this object replaced are to be removed then.
+pub(crate) fn removal(due: i64) -> Removal {
+    Removal {
+        uri: "s3://lake/orders".to_owned(),
+        run: run_id(1),
+        due,
+        retry: None,
+        uid: UID.to_owned(),
     }
 }

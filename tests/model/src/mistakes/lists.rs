@@ -114,7 +114,7 @@ const WORDINGS: [Listed; 5] = [
 ];
 
 /// What those models left open.
-const OPEN: [Listed; 16] = [
+const OPEN: [Listed; 19] = [
     ("new", "lwm = max seen below hi", "lwm = hi, and not the greatest seen below it"),
     ("new", "empty windows", "an empty window moves the watermark"),
     ("new", "late rows", "late rows: the guard is read after the snapshot"),
@@ -126,6 +126,21 @@ const OPEN: [Listed; 16] = [
         "new",
         "removal put off, forgotten by the next full run",
         "the next full run forgets what is still to be removed",
+    ),
+    (
+        "new",
+        "removal put off, the source moves",
+        "a full run at another URI forgets what is still to be removed",
+    ),
+    (
+        "new",
+        "removal put off, the source moves and comes back",
+        "a full run that comes back forgets what is still to be removed",
+    ),
+    (
+        "new",
+        "sweep, retention after a move",
+        "sweep forgets what is retained where the head is not",
     ),
     ("new", "sweep, the present run", "sweep of the run in R"),
     ("new", "sweep, retention", "sweep forgets what is replaced and retained"),

@@ -152,6 +152,35 @@ pub(super) fn removal_by_head(carrier: Carrier, event: Event) -> (Carrier, Act) 
     }
 }
 
+/// A run at another URI leaves nothing of what was put off at the earlier one.
+pub(super) fn put_off_stays_behind(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let forget = |run: &mut RunItem| {
+        let uri = run.uri.clone();
+        if let Some(todo) = &mut run.todo {
+            todo.removals.retain(|removal| removal.uri == uri);
+        }
+    };
+    with((carrier, event), Step::Yes, |carrier, yes| {
+        if let Some(run) = put_run(yes) {
+            forget(run);
+        }
+        if let Phase::Publishing(_, run, _) = &mut carrier.phase {
+            forget(run);
+        }
+    })
+}
+
+/// What is put off is looked for under the head's URI only.
+pub(super) fn sweep_keeps_at_head_only(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let (carrier, act) = product(carrier, event);
+    match act {
+        Act::ReadKept { uri, head: None, .. } => {
+            (carrier, Act::ReadKept { uri, head: None, pending: None })
+        }
+        act => (carrier, act),
+    }
+}
+
 /// A run that replaces takes over its predecessor's chain, and not what that one has yet to remove.
 pub(super) fn pending_not_replaced(carrier: Carrier, event: Event) -> (Carrier, Act) {
     let (carrier, act) = product(carrier, event);

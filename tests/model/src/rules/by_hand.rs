@@ -40,15 +40,13 @@ pub(crate) fn moved(shop: &Shop, before: &State, after: &mut State, rev: u64) {
 /// A published file was removed: its time must have passed.
 pub(crate) fn retained(shop: &Shop, state: &mut State, run: u8) {
     let Some(item) = shop.run_item(state.item(shop.run_key)) else { return };
-    let Some(todo) = item.todo.as_ref().filter(|todo| !todo.removal_is_due(seconds(state.clock)))
-    else {
-        return;
-    };
-    let Some(of) = todo.removal_of.map(number) else { return };
     if item.state == RunState::Reverting && number(item.run) == run {
         return;
     }
-    if super::states::replaced_by(shop, state, of).contains(&run) {
+    let now = seconds(state.clock);
+    let kept = item.todo.iter().flat_map(|todo| &todo.removals).filter(|kept| kept.due > now);
+    let mut kept = kept.map(|kept| super::states::replaced_by(shop, state, number(kept.run)));
+    if kept.any(|replaced| replaced.contains(&run)) {
         state.broken.broke(Rule::Retained);
     }
 }

@@ -331,15 +331,23 @@ fn cleared(shop: &Shop, change: &Change, after: &mut State) {
     let prefix = (0..2).find(|prefix| crate::shop::uri(*prefix) == head.uri).unwrap_or(0);
     let keys = shop.prefixes.get(usize::from(prefix)).expect("a prefix");
     let pointer = shop.pointer_of(after.object(keys.pointer));
-    // a removal that is put off stays in `todo`; else only the chain of head lies here
-    let folder = worker_core::objects::Prefix::parse(&head.uri).expect("a uri").root();
-    let chain = super::states::chain(shop, after, number(head.run));
-    let left = run.todo.is_none()
-        && after.files.iter().any(|(key, upload)| {
-            let run = shop.uploads.get(*upload).run;
-            shop.keys.get(*key).starts_with(&folder) && !chain.contains(&run)
-        });
+    let left =
+        run.todo.is_none() && (0..2).any(|prefix| has_more_than_its_chain(shop, after, prefix));
     if pointer.is_none_or(|pointer| pointer.commit < head.commit) || left {
         after.broken.broke(Rule::Todo);
     }
+}
+
+/// A removal that is put off stays in `todo`; else only the chain of its pointer lies under a prefix,
+/// wherever the head is.
+fn has_more_than_its_chain(shop: &Shop, state: &State, prefix: u8) -> bool {
+    let Some(keys) = shop.prefixes.get(usize::from(prefix)) else { return false };
+    let Some(pointer) = shop.pointer_of(state.object(keys.pointer)) else { return false };
+    let uri = crate::shop::uri(prefix);
+    let folder = worker_core::objects::Prefix::parse(&uri).expect("a uri").root();
+    let chain = super::states::chain(shop, state, number(pointer.run));
+    state.files.iter().any(|(key, upload)| {
+        let run = shop.uploads.get(*upload).run;
+        shop.keys.get(*key).starts_with(&folder) && !chain.contains(&run)
+    })
 }

@@ -1,12 +1,12 @@
 //! Carrying a decided run to `Y`, and what is left to do after it: by its holder, by settle, or by
 //! the next claimant.
 
-use crds::tracking::{Head, RunItem, RunState};
+use crds::tracking::{Removal, RunItem, RunState};
 use crds::{Reason, Report, RunId};
 
 use super::{
     Act, AfterSweep, Carried, Carrier, Effect, Ending, Phase, Seen, Sweep, TRIES_MAX, Then, Tidy,
-    Why, transitions,
+    Why, removals, transitions,
 };
 use crate::error::Failure;
 use crate::manifests::{ManifestHead, Pointer, to_body};
@@ -92,7 +92,7 @@ fn moved() -> Report {
 
 /// Whether something is to be done after the last `Y` now: the pointer, or a removal that is due.
 pub(super) fn has_todo(run: &RunItem, now: i64) -> bool {
-    run.todo.as_ref().is_some_and(|todo| todo.pointer || todo.removal_is_due(now))
+    removals::due(run, now).is_some()
 }
 
 /// After `Y`: pointer and removal, whoever's run it was.
@@ -107,11 +107,9 @@ pub(super) fn tidy(
         (Then::Finish, Some(manifest)) => carrier.keep(manifest),
         (Then::Finish | Then::Claim | Then::Settle, _) => carrier,
     };
-    let (Some(todo), Some(head)) = (&run.todo, &run.head) else { return finish(carrier, then) };
-    let removal = todo.removal_is_due(carrier.now);
-    if !todo.pointer && !removal {
+    let (Some(due), Some(head)) = (removals::due(&run, carrier.now), &run.head) else {
         return finish(carrier, then);
-    }
+    };
     if tries > TRIES_MAX {
         let failure = Failure::transient(
             Reason::Committing,
@@ -120,8 +118,11 @@ pub(super) fn tidy(
         );
         return carrier.end(Ending::Failed(failure));
     }
-    let of = todo.removal_of.unwrap_or(head.run);
-    let act = Act::ReadTidy { uri: head.uri.clone(), run: of, removal, after: None };
+    let (uri, of, removal) = match due.removal {
+        Some(removal) => (removal.uri, removal.run, true),
+        None => (head.uri.clone(), head.run, false),
+    };
+    let act = Act::ReadTidy { uri, run: of, removal, after: None };
     carrier.go(Phase::Tidying(Box::new(run), then, tries), act)
 }
 
@@ -132,10 +133,9 @@ pub(super) fn more(
     then: Then,
     after: Option<(RunId, String)>,
 ) -> (Carrier, Act) {
-    let of = run.todo.as_ref().and_then(|todo| todo.removal_of);
-    let Some(head) = &run.head else { return finish(carrier, then) };
-    let act =
-        Act::ReadTidy { uri: head.uri.clone(), run: of.unwrap_or(head.run), removal: true, after };
+    let due = removals::due(&run, carrier.now).and_then(|due| due.removal);
+    let Some(Removal { uri, run: of, .. }) = due else { return finish(carrier, then) };
+    let act = Act::ReadTidy { uri, run: of, removal: true, after };
     carrier.go(Phase::Tidying(Box::new(run), then, 0), act)
 }
 
@@ -149,6 +149,9 @@ pub(super) fn tidied(
 ) -> (Carrier, Act) {
     let commit = tidy.pointer.as_ref().map_or(0, |(pointer, _)| pointer.commit);
     let Some(head) = run.head.clone() else { return finish(carrier, then) };
+    if removals::due(&run, carrier.now).is_some_and(|due| due.elsewhere) {
+        return remove(carrier, run, &tidy, then);
+    }
     let Ok(prefix) = Prefix::parse(&head.uri) else { return remove(carrier, run, &tidy, then) };
     if commit >= head.commit {
         return remove(carrier, run, &tidy, then);
@@ -172,15 +175,15 @@ pub(super) fn tidied(
 
 /// Replaced files go only once the pointer is at or past the run that replaces them.
 pub(super) fn remove(carrier: Carrier, run: RunItem, tidy: &Tidy, then: Then) -> (Carrier, Act) {
-    let Some(Head { run: head, uri, .. }) = &run.head else { return finish(carrier, then) };
-    let due = run.todo.as_ref().is_some_and(|todo| todo.removal_is_due(carrier.now));
-    let effects: Vec<Effect> = tidy
-        .replaced
+    let removal = removals::due(&run, carrier.now).and_then(|due| due.removal);
+    let head = run.head.as_ref().map(|head| head.run);
+    let effects: Vec<Effect> = removal
         .iter()
-        .filter(|(replaced, _)| due && replaced != head)
-        .map(|(_, key)| Effect::Delete { uri: uri.clone(), key: key.clone() })
+        .flat_map(|removal| tidy.replaced.iter().map(move |replaced| (removal, replaced)))
+        .filter(|(removal, (replaced, _))| *replaced != removal.run && Some(*replaced) != head)
+        .map(|(removal, (_, key))| Effect::Delete { uri: removal.uri.clone(), key: key.clone() })
         .collect();
-    let after = tidy.replaced.last().filter(|_| due && tidy.more).cloned();
+    let after = tidy.replaced.last().filter(|_| removal.is_some() && tidy.more).cloned();
     if !effects.is_empty() {
         return carrier.go(Phase::Removing(Box::new(run), then, after), Act::Write(effects));
     }
@@ -192,7 +195,31 @@ pub(super) fn remove(carrier: Carrier, run: RunItem, tidy: &Tidy, then: Then) ->
 
 pub(super) fn clear(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier, Act) {
     let change = transitions::clear(run, carrier.now);
-    carrier.track(Phase::Clearing(then), change.transaction)
+    carrier.track(Phase::Clearing(Box::new(change.item), then), change.transaction)
+}
+
+/// Whether the process may go on without the removal that is next: it is at an earlier URI, whose
+/// bucket or rights may be gone by now. Only settle of the object that put it off may not: nobody else
+/// is told.
+pub(super) fn may_wait(carrier: &Carrier, run: &RunItem, then: Then) -> bool {
+    let due = removals::due(run, carrier.now).filter(|due| due.elsewhere);
+    let own = |removal: &Removal| removal.uid == carrier.task().owner.uid;
+    due.and_then(|due| due.removal).is_some_and(|removal| then != Then::Settle || !own(&removal))
+}
+
+/// A removal at an earlier URI cannot be done now. Without the manifest it can never be: nobody can
+/// tell any more what was replaced.
+pub(super) fn put_off(
+    carrier: Carrier,
+    run: &RunItem,
+    then: Then,
+    failure: &Failure,
+) -> (Carrier, Act) {
+    if failure.report.reason == Reason::ManifestMissing {
+        return clear(carrier, run, then);
+    }
+    let change = transitions::put_off(run, carrier.now);
+    carrier.track(Phase::Clearing(Box::new(change.item), then), change.transaction)
 }
 
 /// The end of a run of our own.

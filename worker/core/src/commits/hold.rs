@@ -189,10 +189,10 @@ pub(super) fn assured(carrier: Carrier, held: Box<Held>, tally: Box<Tally>) -> (
     }
     // the head may lie under another uri by now, and an earlier chain of ours still under this one
     let (uri, head) = (held.run.uri.clone(), held.run.head.as_ref());
-    let head = head.filter(|head| head.uri == uri);
-    let run = head.map(|head| head.run);
-    // what the head replaced may still lie there, its removal put off
-    let pending = head.and(held.run.todo.as_ref()).and_then(|todo| todo.removal_of);
+    let run = head.filter(|head| head.uri == uri).map(|head| head.run);
+    // what that chain replaced may still lie there, its removal put off
+    let todo = held.run.todo.as_ref();
+    let pending = todo.and_then(|todo| todo.removal_at(&uri)).map(|removal| removal.run);
     carrier.go(Phase::Chaining(held, tally), Act::ReadChain { uri, run, pending })
 }
 

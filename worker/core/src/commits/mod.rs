@@ -15,6 +15,7 @@ mod carry;
 mod hold;
 pub mod orphans;
 mod provisional;
+pub mod removals;
 mod revert;
 mod settle;
 pub mod watermark;
@@ -56,9 +57,14 @@ impl Carrier {
     }
 
     /// Whether the process holds, or may hold, a run that is lost to it if it ends now: then an
-    /// outage of a store is to be waited out.
+    /// outage of a store is to be waited out. What may be put off is not waited for.
     pub fn holds(&self) -> bool {
         let holder = matches!(self.role, Role::Hold { .. });
+        if let Phase::Tidying(run, then, _) | Phase::Removing(run, then, _) = &self.phase
+            && carry::may_wait(self, run, *then)
+        {
+            return false;
+        }
         let before = matches!(
             self.phase,
             Phase::Start
@@ -106,7 +112,7 @@ impl Carrier {
             | Phase::Tidying(..)
             | Phase::Pointing(..)
             | Phase::Removing(..)
-            | Phase::Clearing(_)
+            | Phase::Clearing(..)
             | Phase::Failing(..)
             | Phase::Listing(_)
             | Phase::Aborting(_)
@@ -281,7 +287,9 @@ fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
         Phase::Pointing(run, _, then, tries) => carry::tidy(carrier, *run, then, None, tries + 1),
         Phase::Removing(run, then, None) => carry::clear(carrier, &run, then),
         Phase::Removing(run, then, after) => carry::more(carrier, *run, then, after),
-        Phase::Clearing(then) => carry::finish(carrier, then),
+        // another removal may be due; a refused CLEAR means that somebody else is at it
+        Phase::Clearing(run, then) if done => carry::tidy(carrier, *run, then, None, 0),
+        Phase::Clearing(_, then) => carry::finish(carrier, then),
         Phase::Failing(failure, run, _) if done => hold::abandon(carrier, *failure, &run),
         Phase::Failing(failure, run, tries) => carrier.look(Why::Fail(failure, run, tries + 1)),
         Phase::Aborting(sweep) => settle::aborted(carrier, *sweep),
@@ -315,6 +323,12 @@ fn failed(carrier: Carrier, failure: Failure) -> (Carrier, Act) {
         | Phase::Chaining(held, _)
         | Phase::PuttingManifest(held, _)
         | Phase::Look(Why::Identified(held) | Why::Pinned(held) | Why::Renewed(held)) => &held.run,
+        Phase::Tidying(run, then, _) | Phase::Removing(run, then, _)
+            if carry::may_wait(&carrier, run, *then) =>
+        {
+            let (run, then) = (run.clone(), *then);
+            return carry::put_off(carrier, &run, then, &failure);
+        }
         Phase::Failing(earlier, ..) | Phase::Look(Why::Fail(earlier, ..)) => {
             let earlier = (**earlier).clone();
             return carrier.end(Ending::Failed(earlier));
@@ -349,7 +363,7 @@ fn failed(carrier: Carrier, failure: Failure) -> (Carrier, Act) {
         | Phase::Tidying(..)
         | Phase::Pointing(..)
         | Phase::Removing(..)
-        | Phase::Clearing(_)
+        | Phase::Clearing(..)
         | Phase::Raising(_)
         | Phase::Forcing(_)
         | Phase::ListingFiles(..)

@@ -59,7 +59,8 @@ pub(super) fn seen(
     let Some(run) = &seen.run else { return end(carrier, after) };
     let uri = carrier.task().spec.output.uri.clone();
     let head = run.head.as_ref().filter(|head| head.uri == uri).map(|head| head.run);
-    let pending = run.todo.as_ref().and_then(|todo| todo.removal_of);
+    let todo = run.todo.as_ref();
+    let pending = todo.and_then(|todo| todo.removal_at(&uri)).map(|removal| removal.run);
     let runs: Vec<RunId> = runs.into_iter().filter(|listed| *listed != run.run).collect();
     carrier.go(Phase::Keeping(runs, after), Act::ReadKept { uri, head, pending })
 }

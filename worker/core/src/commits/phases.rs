@@ -144,8 +144,8 @@ pub enum Phase {
     Pointing(Box<RunItem>, Box<Tidy>, Then, u32),
     /// Replaced files are being deleted; more come after this run's file.
     Removing(Box<RunItem>, Then, Option<(RunId, String)>),
-    /// `todo` is being cleared.
-    Clearing(Then),
+    /// `todo` is being cleared; what is left of it stands in the item.
+    Clearing(Box<RunItem>, Then),
     /// FAIL is being written.
     Failing(Box<Failure>, Box<RunItem>, u32),
     /// Open uploads are listed.
@@ -253,9 +253,9 @@ pub enum AfterSweep {
 /// What [`Act::ReadTidy`] finds.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tidy {
-    /// `current.json` under the run's uri, with its `ETag`.
+    /// `current.json` under that uri, with its `ETag`.
     pub pointer: Option<(Pointer, String)>,
-    /// Data files of the runs that the head replaces, as far as they are there, in a fixed order.
+    /// Data files of the runs that the run replaces, as far as they are there, in a fixed order.
     pub replaced: Vec<(RunId, String)>,
     /// Whether more come after them.
     pub more: bool,

@@ -4,13 +4,14 @@
 use crds::task::SettleOrder;
 use crds::tracking::{
     Head, ITEM_VERSION, LegacyItem, Mode, OUTCOME_DAYS, OutcomeItem, OutcomeResult, RunItem,
-    RunState, Todo, TrackedOutcome, outcome_key,
+    RunState, TrackedOutcome, outcome_key,
 };
 use crds::{Report, Task};
 use jiff::Timestamp;
 
 use super::claim::owed_after;
 use super::effects::{Expect, Item, ItemWrite, Step, Transaction};
+use super::removals;
 use super::seen::Seen;
 use crate::fidelity;
 use crate::manifests::ManifestHead;
@@ -116,14 +117,7 @@ pub fn yes(
     let parent = run.head.as_ref().filter(|_| !run.mode.replaces());
     let depth = parent.map_or(0, |head| head.depth + 1);
     let head = Head { run: run.run, uri: run.uri.clone(), commit: run.commit, depth };
-    let retained = i64::try_from(run.retain_seconds.unwrap_or(0)).unwrap_or(i64::MAX);
-    let earlier = run.todo.clone().unwrap_or_default();
-    let todo = if run.mode.replaces() {
-        let removal_due = Some(seen.now.saturating_add(retained));
-        Todo { pointer: true, removal_due, removal_of: Some(run.run) }
-    } else {
-        Todo { pointer: true, ..earlier }
-    };
+    let todo = removals::published(run, manifest, seen.now);
     let item = RunItem {
         rev: run.rev + 1,
         state: RunState::Published,
@@ -234,10 +228,16 @@ fn put_outcome(
     }
 }
 
-/// CLEAR: what `todo` asked for is done, but for a removal that is put off.
+/// CLEAR: the next piece of what `todo` asks for is done.
 pub fn clear(published: &RunItem, now: i64) -> Change {
-    let rest = published.todo.clone().map(|todo| Todo { pointer: false, ..todo });
-    let todo = rest.filter(|todo| todo.removal_due.is_some() && !todo.removal_is_due(now));
+    let todo = removals::done(published, now);
+    let item = RunItem { rev: published.rev + 1, todo, ..published.clone() };
+    change(Step::Clear, published, item, Vec::new())
+}
+
+/// CLEAR where that piece cannot be done now: it is put off, so that nothing waits for it.
+pub fn put_off(published: &RunItem, now: i64) -> Change {
+    let todo = removals::put_off(published, now);
     let item = RunItem { rev: published.rev + 1, todo, ..published.clone() };
     change(Step::Clear, published, item, Vec::new())
 }

@@ -2,26 +2,19 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::extract_job::{ExtractType, NullPolicy, WatermarkType};
+use crds::extract_job::ExtractType;
 use crds::task::SettleOrder;
-use crds::tracking::{LegacyItem, OutcomeItem, RunItem, Window, outcome_key, run_key};
+use crds::tracking::{LegacyItem, OutcomeItem, RunItem, outcome_key, run_key};
 use crds::{Reason, Report, RunId, Task};
 use serde_json::{from_slice, from_value, json};
-use uuid::Uuid;
-use worker_core::commits::orphans::Orphan;
-use worker_core::commits::{
-    Act, Carrier, Effect, Ending, Event, Held, Item, NewManifest, Reply, Seen, Tidy, step,
-};
-use worker_core::manifests::{
-    Earlier, ListedFile, Lists, Manifest, ManifestFile, ManifestHead, Pointer, SourceIdentity,
-};
-use worker_core::plan::{Plan, PlanOrder, PlannedWatermark, Shape, TableName};
-use worker_core::ranges::KeyRange;
-use worker_core::records::{PendingFile, TaskRecord, tally};
+use worker_core::commits::{Act, Carrier, Effect, Ending, Event, Item, NewManifest, Reply, step};
+use worker_core::manifests::{ListedFile, Lists, Manifest, ManifestFile, ManifestHead, Pointer};
+use worker_core::records::TaskRecord;
+
+mod plan;
+mod reads;
 
 const KEY: &str = "shop.orders";
-/// Files and uploads of one listing: fewer than a run leaves, so that none is the only one.
-const PAGE: usize = 1;
 
 /// Everything outside the process.
 pub(crate) struct Stores {
@@ -34,9 +27,18 @@ pub(crate) struct Stores {
     pub(crate) now: i64,
     /// When every run so far began.
     pub(crate) began: i64,
+    /// The prefix whose bucket cannot be read.
+    pub(crate) unreachable: Option<String>,
+    /// It cannot be read only once something was removed there.
+    pub(crate) midway: bool,
     heads: BTreeSet<RunId>,
     records: BTreeMap<RunId, Vec<TaskRecord>>,
     runs: u128,
+}
+
+/// The prefix of a URI of the bucket `lake`.
+fn root(uri: &str) -> &str {
+    uri.strip_prefix("s3://lake/").unwrap()
 }
 
 pub(crate) fn task(uid: &str, attempt: u32, kind: ExtractType) -> Task {
@@ -68,6 +70,8 @@ impl Stores {
             rows_up_to: 20,
             now: 1_700_000_000,
             began: 1_700_000_000,
+            unreachable: None,
+            midway: false,
             heads: BTreeSet::new(),
             records: BTreeMap::new(),
             runs: 1 << 64,
@@ -194,237 +198,30 @@ impl Stores {
         }
     }
 
-    fn look(&mut self, task: &Task) -> Event {
-        self.runs += 1;
-        let holder = self.run().filter(|run| run.owner.uid != task.owner.uid);
-        Event::Seen(
-            Box::new(Seen {
-                now: self.now,
-                run: self.run(),
-                legacy: self.legacy(),
-                outcome: self.outcome(&task.owner.uid),
-                holder_outcome: holder.and_then(|run| self.outcome(&run.owner.uid)),
-                pointer: self.pointer(),
-                identity: self.object("orders/_tidemark/source.json"),
-                own_identity: SourceIdentity {
-                    version: 1,
-                    tracking: "here".to_owned(),
-                    table: "tracking".to_owned(),
-                    source: KEY.to_owned(),
-                },
-            }),
-            RunId(Uuid::from_u128(self.runs)),
-        )
-    }
-
-    fn read(&mut self, act: Act, task: &Task) -> Event {
-        match act {
-            Act::Read => self.look(task),
-            Act::Plan(order) => Event::Planned(Box::new(self.plan(&order)), self.now),
-            Act::Extract(held) => {
-                let records = self.extract(&held);
-                let sums = tally(&held.plan, &held.plan_hash, &records).unwrap();
-                self.records.insert(held.run.run, records);
-                Event::Recorded(Box::new(sums))
-            }
-            Act::Assure { .. } => Event::Assured(self.now),
-            Act::ReadChain { run, pending, .. } => Event::Chain(self.chain(run, pending)),
-            Act::ReadManifest { run, .. } => Event::Fetched(Box::new(self.head(run).unwrap())),
-            Act::ReadTidy { run, removal, after, .. } => {
-                let pointer = self.pointer().map(|pointer| {
-                    let body = &self.objects["orders/_tidemark/current.json"];
-                    (pointer, format!("{body:?}"))
-                });
-                let replaces = self.manifest(run).unwrap().replaces;
-                let left = |run: &RunId| self.files_after(*run, None);
-                let mut replaced: Vec<(RunId, String)> =
-                    replaces.iter().filter(|_| removal).flat_map(left).collect();
-                replaced.retain(|file| after.as_ref().is_none_or(|after| file > after));
-                let more = replaced.len() > PAGE;
-                replaced.truncate(PAGE);
-                Event::Tidied(Box::new(Tidy { pointer, replaced, more }))
-            }
-            Act::ReadAll { run, .. } => Event::All(Box::new(self.all(run))),
-            Act::ListRuns { before, .. } => {
-                let old = self.runs_seen().into_iter().filter(|_| before > self.began);
-                Event::Runs(old.collect())
-            }
-            Act::ReadKept { head, pending, .. } => {
-                let ends = [self.pointer().map(|pointer| pointer.run), head];
-                let ends = ends.into_iter().flatten();
-                let mut kept: BTreeSet<RunId> = ends.flat_map(|end| self.all(end).runs).collect();
-                let pending = pending.and_then(|run| self.manifest(run));
-                kept.extend(pending.into_iter().flat_map(|manifest| manifest.replaces));
-                Event::Kept(Some(kept))
-            }
-            Act::ReadOrphans { runs, .. } => {
-                Event::Orphans(runs.into_iter().map(|run| self.orphan(run)).collect())
-            }
-            Act::ListFiles { run, after, .. } => {
-                let mut keys: Vec<String> =
-                    self.files_after(run, after.as_ref()).into_iter().map(|(_, key)| key).collect();
-                let more = keys.len() > PAGE;
-                keys.truncate(PAGE);
-                Event::Files(keys, more)
-            }
-            Act::ListUploads { run, .. } => {
-                let folder = format!("orders/extract_run={run}/");
-                let found = self.uploads.iter().filter(|(key, _)| key.starts_with(&folder));
-                let mut found: Vec<_> = found.cloned().collect();
-                let more = found.len() > PAGE;
-                found.truncate(PAGE);
-                Event::Uploads(found, more)
-            }
-            Act::Write(_) | Act::End(_) => unreachable!("not a read"),
-        }
-    }
-
-    /// The runs of a chain, and what its removal that is put off replaces.
-    fn chain(&self, run: Option<RunId>, pending: Option<RunId>) -> Vec<RunId> {
-        let Some(run) = run.or_else(|| self.pointer().map(|pointer| pointer.run)) else {
-            return Vec::new();
-        };
-        let mut chain = vec![run];
-        while let Some(parent) = self.manifest(chain[chain.len() - 1]).and_then(|m| m.parent) {
-            chain.push(parent);
-        }
-        let pending = pending.and_then(|run| self.manifest(run));
-        chain.extend(pending.into_iter().flat_map(|manifest| manifest.replaces));
-        chain.sort_unstable();
-        chain
-    }
-
-    fn all(&self, run: RunId) -> Earlier {
-        let (mut earlier, mut next) = (Earlier::default(), Some(run));
-        while let Some(head) = next.and_then(|run| self.head(run)) {
-            next = head.parent.filter(|_| head.earlier.is_none());
-            earlier.prepend(&head);
-        }
-        earlier
-    }
-
-    /// Completed files of a run, after one of them.
-    fn files_after(&self, run: RunId, after: Option<&String>) -> Vec<(RunId, String)> {
-        let folder = format!("orders/extract_run={run}/");
-        let keys = self.files.iter().filter(|key| key.starts_with(&folder));
-        let keys = keys.filter(|key| after.is_none_or(|after| *key > after));
-        keys.map(|key| (run, key.clone())).collect()
-    }
-
-    /// Every run that left a control object.
-    pub(crate) fn runs_seen(&self) -> BTreeSet<RunId> {
-        let names = self.objects.keys().filter_map(|key| key.strip_prefix("orders/_tidemark/"));
-        names.filter_map(|name| name.split('/').next()?.parse().ok()).collect()
-    }
-
-    fn orphan(&self, run: RunId) -> Orphan {
-        let plan = format!("orders/_tidemark/{run}/plan.json");
-        let (data, control) =
-            (format!("orders/extract_run={run}/"), format!("orders/_tidemark/{run}/"));
-        let uploads = self.uploads.iter().filter(|(key, _)| key.starts_with(&data));
-        let files = self.files.iter().filter(|key| key.starts_with(&data));
-        let objects = self.objects.keys().filter(|key| key.starts_with(&control) && **key != plan);
-        Orphan {
-            run,
-            source: self.object(&plan).map(|plan: Plan| plan.source),
-            uploads: uploads.cloned().collect(),
-            keys: files.chain(objects).cloned().collect(),
-            plan,
-            more: false,
-        }
-    }
-
-    fn plan(&self, order: &PlanOrder) -> Plan {
-        let high = order.high.clone().unwrap_or_else(|| self.rows_up_to.to_string());
-        let fresh = Window {
-            low: order.low.clone(),
-            low_text: order.low_text.clone(),
-            high: Some(high),
-            empty: false,
-            guard: None,
-        };
-        let range = |from: Option<&str>, to: Option<&str>| KeyRange {
-            from: from.map(Into::into),
-            to: to.map(Into::into),
-            nulls: from.is_none(),
-            part: None,
-        };
-        Plan {
-            version: 1,
-            run: order.run,
-            source: order.source.clone(),
-            engine: crds::source::Engine::Postgres,
-            mode: order.mode,
-            table: TableName { schema: "public".to_owned(), table: "orders".to_owned() },
-            columns: Vec::new(),
-            watermark: Some(PlannedWatermark {
-                column: "id".to_owned(),
-                value_type: WatermarkType::Int,
-                null_policy: NullPolicy::Fail,
-            }),
-            window: order.owed.clone().unwrap_or(fresh),
-            filter: None,
-            partition_column: Some("id".to_owned()),
-            partitioning: None,
-            ranges: vec![range(None, Some("10")), range(Some("10"), None)],
-            snapshot: Some("s".to_owned()),
-            unproven: None,
-            unenforced: false,
-            estimated_rows: 20,
-            filter_settings: std::collections::BTreeMap::new(),
-            filtered_rows: None,
-            warnings: Vec::new(),
-            shape: Shape::default(),
-        }
-    }
-
-    fn extract(&mut self, held: &Held) -> Vec<TaskRecord> {
-        let run = held.plan.run;
-        let records: Vec<TaskRecord> = (0..2)
-            .map(|index| TaskRecord {
-                version: 1,
-                run,
-                index,
-                token: format!("t{index}"),
-                plan_hash: held.plan_hash.clone(),
-                snapshot: held.plan.snapshot.clone(),
-                schema: "schema".to_owned(),
-                rows: 10,
-                watermark_max: Some(if index == 0 { "9" } else { "20" }.to_owned()),
-                watermark_min: Some("1".to_owned()),
-                closed_early: 0,
-                files: vec![PendingFile {
-                    key: format!("orders/extract_run={run}/part-{index}.parquet"),
-                    upload_id: format!("u{run}{index}"),
-                    parts: vec!["e".to_owned()],
-                    checksums: Vec::new(),
-                    bytes: 100,
-                    rows: 10,
-                }],
-            })
-            .collect();
-        let dead = format!("orders/extract_run={run}/part-dead.parquet");
-        self.uploads.insert((dead, "of a pod that was killed".to_owned()));
-        for file in records.iter().flat_map(|record| &record.files) {
-            self.uploads.insert((file.key.clone(), file.upload_id.clone()));
-        }
-        records
-    }
-
     fn object<T: serde::de::DeserializeOwned>(&self, key: &str) -> Option<T> {
         self.objects.get(key).map(|body| from_slice(body).unwrap())
     }
 
     pub(crate) fn pointer(&self) -> Option<Pointer> {
-        self.object("orders/_tidemark/current.json")
+        self.pointer_at("orders")
+    }
+
+    pub(crate) fn pointer_at(&self, root: &str) -> Option<Pointer> {
+        self.object(&format!("{root}/_tidemark/current.json"))
     }
 
     pub(crate) fn manifest(&self, run: RunId) -> Option<Manifest> {
-        self.object(&format!("orders/_tidemark/{run}/manifest.json"))
+        self.object(self.manifest_key(run)?)
+    }
+
+    /// Under whichever prefix it is.
+    fn manifest_key(&self, run: RunId) -> Option<&str> {
+        let name = format!("/_tidemark/{run}/manifest.json");
+        self.objects.keys().find(|key| key.ends_with(&name)).map(String::as_str)
     }
 
     fn head(&self, run: RunId) -> Option<ManifestHead> {
-        self.object(&format!("orders/_tidemark/{run}/manifest.json"))
+        self.object(self.manifest_key(run)?)
     }
 
     pub(crate) fn run(&self) -> Option<RunItem> {

@@ -98,6 +98,7 @@ pub(super) fn undoing() -> Vec<Mistake> {
 pub(super) fn putting_off() -> Vec<Mistake> {
     let todo = Rule::Todo.text();
     let full = |attempt: u32, wish| hold("a", attempt).wish(wish).mode(FE);
+    let elsewhere = || hold("b", 1).mode(FE).prefix(1);
     let tick = Budget { ticks: 1, ..NONE };
     let two = [Seed::Ends(0), Seed::Ends(1)];
     vec![
@@ -126,6 +127,30 @@ pub(super) fn putting_off() -> Vec<Mistake> {
             todo,
             w::pending_not_replaced,
             world(vec![full(1, 0), full(2, 1).retains(), full(3, 2)]).seeds(&two),
+        ),
+        mistake(
+            ("a full run at another URI forgets what is still to be removed", "new"),
+            todo,
+            w::put_off_stays_behind,
+            world(vec![full(1, 0), full(2, 1).retains(), elsewhere()]).seeds(&two),
+        ),
+        mistake(
+            ("a full run that comes back forgets what is still to be removed", "new"),
+            todo,
+            w::pending_not_replaced,
+            world(vec![full(1, 0), full(2, 1).retains(), elsewhere(), full(3, 2)]).seeds(&[
+                Seed::Ends(0),
+                Seed::Ends(1),
+                Seed::Ends(2),
+            ]),
+        ),
+        mistake(
+            ("sweep forgets what is retained where the head is not", "new"),
+            Rule::Retained.text(),
+            w::sweep_keeps_at_head_only,
+            world(vec![full(1, 0), full(2, 1).retains(), elsewhere(), settle("a", 2).mode(FE)])
+                .sweeps()
+                .seeds(&[Seed::Ends(0), Seed::Ends(1), Seed::Ends(2)]),
         ),
     ]
 }

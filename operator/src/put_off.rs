@@ -1,0 +1,62 @@
+//! In: Jobs that deleted objects left behind, each suspended until its time. Out: those whose time has
+//! come are started. Bound: one request for each. Fails: what the API server refuses; it is tried again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::stream::StreamExt;
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::Job;
+use kube::api::{Patch, PatchParams};
+use kube::runtime::controller::Action;
+use kube::runtime::{Controller, watcher};
+use kube::{Api, ResourceExt};
+use operator_core::labels::PUT_OFF;
+use operator_core::put_off::{Start, start};
+use serde_json::json;
+
+use crate::error::{Error, code};
+use crate::run::Context;
+use crate::watches::{Work, api};
+
+/// Until a request that failed is made again.
+const RETRY: Duration = Duration::from_secs(30);
+/// The longest that nobody looks at the clock.
+const LOOK: Duration = Duration::from_hours(1);
+
+/// Starts such Jobs of one namespace, or of all, until `stop` ends.
+pub(crate) fn watch(
+    context: &Arc<Context>,
+    scope: Option<&str>,
+    stop: impl Future<Output = ()> + Send + Sync + 'static,
+) -> Work {
+    let left = watcher::Config::default().labels(&format!("{PUT_OFF}=true"));
+    Controller::new(api::<Job>(context, scope), left)
+        .graceful_shutdown_on(stop)
+        .run(reconcile, failure, Arc::clone(context))
+        .map(|_| ())
+        .boxed()
+}
+
+async fn reconcile(job: Arc<Job>, context: Arc<Context>) -> Result<Action, Error> {
+    match start(&job, Timestamp::now()) {
+        Start::Never => return Ok(Action::await_change()),
+        Start::In(left) => return Ok(Action::requeue(left.min(LOOK))),
+        Start::Now => {}
+    }
+    let (name, namespace) = (job.name_any(), job.namespace().unwrap_or_default());
+    let jobs: Api<Job> = Api::namespaced(context.client.clone(), &namespace);
+    let patch = json!({ "spec": { "suspend": false } });
+    match jobs.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
+        Ok(_) => tracing::info!(namespace, job = name, "a removal that was put off is due"),
+        Err(error) if code(&error) == Some(404) => {}
+        Err(error) => return Err(Error::cluster("start a Job")(error)),
+    }
+    Ok(Action::await_change())
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "the signature is kube-runtime's")]
+fn failure(job: Arc<Job>, error: &Error, _: Arc<Context>) -> Action {
+    tracing::warn!(job = job.name_any(), %error, "a removal that was put off is not started");
+    Action::requeue(RETRY)
+}

@@ -1,0 +1,258 @@
+//! Removals that are put off while the source moves to another URI.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by failing")]
+
+#[allow(dead_code, reason = "each test file uses a part of it")]
+mod stores;
+
+use crds::Task;
+use crds::extract_job::ExtractType;
+use crds::tracking::Removal;
+use proptest::prelude::*;
+use stores::{Stores, order, task};
+use worker_core::commits::removals::{REMOVALS_MAX, RETRY_SECONDS};
+use worker_core::commits::{Carrier, Ending, GRACE_SECONDS, Phase, Role, Then};
+
+const LEASE: i64 = 600;
+
+fn hold(task: Task) -> Carrier {
+    Carrier::new(Role::Hold { task: Box::new(task), last: false }, LEASE)
+}
+
+/// A full extract of the object `uid`, to a prefix of the bucket.
+fn full(uid: &str, attempt: u32, to: &str, retain: u64) -> Task {
+    let mut task = task(uid, attempt, ExtractType::FE);
+    task.owner.requested_at = Some(attempt.to_string());
+    task.spec.output.retain_replaced = Some(retain);
+    task.spec.output.uri = format!("s3://lake/{to}");
+    task
+}
+
+fn settle(task: Task) -> Carrier {
+    let order = Box::new(order(false, false));
+    Carrier::new(Role::Settle { task: Box::new(task), order }, LEASE)
+}
+
+fn runs(stores: &mut Stores, task: Task) {
+    let ending = stores.drive(hold(task), usize::MAX).unwrap();
+    assert!(matches!(ending, Ending::Published(_)), "{ending:?}");
+}
+
+fn files(stores: &Stores, at: &str) -> usize {
+    stores.files.iter().filter(|key| key.starts_with(&format!("{at}/"))).count()
+}
+
+fn removals(stores: &Stores) -> Vec<Removal> {
+    stores.run().unwrap().todo.map(|todo| todo.removals).unwrap_or_default()
+}
+
+/// Two full extracts at `orders`, the removal of the first put off; then one of another object at
+/// `moved`.
+fn moved() -> Stores {
+    let mut stores = Stores::new();
+    runs(&mut stores, full("a", 1, "orders", 100));
+    runs(&mut stores, full("a", 2, "orders", 100));
+    runs(&mut stores, full("b", 1, "moved", 0));
+    assert_eq!((files(&stores, "orders"), files(&stores, "moved")), (4, 2), "nothing is due");
+    stores
+}
+
+#[test]
+fn removal_survives_a_move_and_the_next_claim_does_it_at_the_earlier_uri() {
+    let mut stores = moved();
+    runs(&mut stores, full("b", 2, "moved", 0));
+    assert_eq!(files(&stores, "orders"), 4, "a claim before it is due removes nothing");
+    stores.now += 100;
+    runs(&mut stores, full("b", 3, "moved", 0));
+    assert_eq!((files(&stores, "orders"), files(&stores, "moved")), (2, 2));
+    assert_eq!(removals(&stores), []);
+    let kept = stores.pointer_at("orders").unwrap().run;
+    assert!(stores.files.iter().any(|key| key.contains(&kept.to_string())), "the chain is whole");
+}
+
+#[test]
+fn removal_survives_a_move_and_settle_of_the_earlier_object_does_it() {
+    let mut stores = moved();
+    stores.drive(settle(full("a", 2, "orders", 100)), usize::MAX).unwrap();
+    assert_eq!(files(&stores, "orders"), 4, "it is not due");
+    stores.now += 100;
+    let ending = stores.drive(settle(full("a", 2, "orders", 100)), usize::MAX).unwrap();
+    assert_eq!((ending, files(&stores, "orders")), (Ending::Settled, 2));
+    assert_eq!(removals(&stores), []);
+}
+
+#[test]
+fn removals_at_several_uris_are_done_by_one_process() {
+    let mut stores = Stores::new();
+    for (number, at) in (1..).zip(["one", "one", "two", "two", "three", "three"]) {
+        runs(&mut stores, full("a", number, at, 100));
+    }
+    assert_eq!(removals(&stores).len(), 3);
+    stores.now += 100;
+    stores.drive(settle(full("a", 6, "three", 100)), usize::MAX).unwrap();
+    assert_eq!((removals(&stores).len(), stores.files.len()), (0, 6));
+}
+
+#[test]
+fn full_extract_that_comes_back_takes_over_what_is_still_to_be_removed() {
+    let mut stores = moved();
+    runs(&mut stores, full("a", 3, "orders", 0));
+    assert_eq!(files(&stores, "orders"), 2, "only the last one is left");
+    assert_eq!(removals(&stores), []);
+}
+
+#[test]
+fn sweeper_at_the_earlier_uri_keeps_what_is_retained() {
+    let mut stores = Stores::new();
+    let long = u64::try_from(10 * GRACE_SECONDS).unwrap();
+    runs(&mut stores, full("a", 1, "orders", long));
+    runs(&mut stores, full("a", 2, "orders", long));
+    runs(&mut stores, full("b", 1, "moved", 0));
+    stores.now += GRACE_SECONDS + 1;
+    stores.drive(settle(full("a", 2, "orders", long)), usize::MAX).unwrap();
+    assert_eq!(files(&stores, "orders"), 4);
+    stores.now += 10 * GRACE_SECONDS;
+    stores.drive(settle(full("a", 2, "orders", long)), usize::MAX).unwrap();
+    assert_eq!(files(&stores, "orders"), 2);
+}
+
+#[test]
+fn source_goes_on_where_the_earlier_bucket_cannot_be_read() {
+    let mut stores = moved();
+    stores.now += 100;
+    stores.unreachable = Some("orders".to_owned());
+    runs(&mut stores, full("b", 2, "moved", 0));
+    let next: Vec<i64> = removals(&stores).iter().map(Removal::at).collect();
+    assert_eq!(next, [stores.now + RETRY_SECONDS], "it is tried again later");
+    // the object that put it off is told
+    stores.now += RETRY_SECONDS;
+    let ending = stores.drive(settle(full("a", 2, "orders", 100)), usize::MAX).unwrap();
+    assert!(matches!(ending, Ending::Failed(_)), "{ending:?}");
+    stores.unreachable = None;
+    runs(&mut stores, full("b", 3, "moved", 0));
+    assert_eq!((removals(&stores).len(), files(&stores, "orders")), (0, 2));
+}
+
+#[test]
+fn source_of_the_object_itself_goes_on_where_its_earlier_bucket_cannot_be_read() {
+    let mut stores = Stores::new();
+    runs(&mut stores, full("a", 1, "orders", 100));
+    runs(&mut stores, full("a", 2, "orders", 100));
+    runs(&mut stores, full("a", 3, "moved", 0));
+    stores.now += 100;
+    stores.unreachable = Some("orders".to_owned());
+    runs(&mut stores, full("a", 4, "moved", 0));
+    assert_eq!((removals(&stores).len(), files(&stores, "orders")), (1, 4));
+    stores.now += RETRY_SECONDS;
+    stores.unreachable = None;
+    runs(&mut stores, full("a", 5, "moved", 0));
+    assert_eq!((removals(&stores).len(), files(&stores, "orders")), (0, 2));
+}
+
+#[test]
+fn removal_at_an_earlier_uri_that_stops_between_two_listings_goes_on_later() {
+    let mut stores = moved();
+    stores.now += 100;
+    (stores.unreachable, stores.midway) = (Some("orders".to_owned()), true);
+    runs(&mut stores, full("b", 2, "moved", 0));
+    assert_eq!((removals(&stores).len(), files(&stores, "orders")), (1, 3), "one of two is gone");
+    stores.unreachable = None;
+    stores.now += RETRY_SECONDS;
+    runs(&mut stores, full("b", 3, "moved", 0));
+    assert_eq!((removals(&stores).len(), files(&stores, "orders")), (0, 2));
+}
+
+#[test]
+fn coordinator_killed_after_each_removed_file_is_followed_by_one_that_removes_the_rest() {
+    for writes in 1..60 {
+        let mut stores = moved();
+        stores.now += 100;
+        let died = stores.drive(hold(full("b", 2, "moved", 0)), writes).is_none();
+        stores.drive(settle(full("b", 2, "moved", 0)), usize::MAX).unwrap();
+        runs(&mut stores, full("b", 3, "moved", 0));
+        let left = (removals(&stores).len(), files(&stores, "orders"), files(&stores, "moved"));
+        assert_eq!(left, (0, 2, 2), "after {writes} writes");
+        if !died {
+            return;
+        }
+    }
+    panic!("it never came to its end");
+}
+
+#[test]
+fn outage_of_an_earlier_bucket_is_not_waited_out() {
+    let stores = moved();
+    let run = Box::new(stores.run().unwrap());
+    let carrier = Carrier { now: stores.now + 100, ..hold(full("b", 2, "moved", 0)) };
+    for phase in [
+        Phase::Tidying(run.clone(), Then::Finish, 0),
+        Phase::Removing(run.clone(), Then::Finish, None),
+        Phase::Removing(run.clone(), Then::Claim, None),
+    ] {
+        assert!(!Carrier { phase: phase.clone(), ..carrier.clone() }.holds(), "{phase:?}");
+    }
+    let here = Carrier { now: stores.now, phase: Phase::Tidying(run, Then::Finish, 0), ..carrier };
+    assert!(here.holds(), "nothing is due elsewhere");
+}
+
+#[test]
+fn source_goes_on_where_the_earlier_prefix_is_gone() {
+    let mut stores = moved();
+    stores.now += 100;
+    stores.objects.retain(|key, _| !key.starts_with("orders/"));
+    stores.files.retain(|key| !key.starts_with("orders/"));
+    runs(&mut stores, full("b", 2, "moved", 0));
+    assert_eq!(removals(&stores), [], "nothing can be removed any more");
+}
+
+#[test]
+fn first_full_extract_has_nothing_to_remove() {
+    let mut stores = Stores::new();
+    runs(&mut stores, full("a", 1, "orders", 100));
+    assert_eq!(stores.run().unwrap().todo, None);
+}
+
+#[test]
+fn removals_are_bounded_and_the_one_that_is_due_first_is_given_up() {
+    let mut stores = Stores::new();
+    let mut number = 0;
+    for at in 0..=REMOVALS_MAX {
+        for _ in 0..2 {
+            number += 1;
+            runs(&mut stores, full("a", number, &format!("at{at}"), 1000));
+        }
+        stores.now += 1;
+    }
+    let kept = removals(&stores);
+    assert_eq!(kept.len(), REMOVALS_MAX);
+    assert!(kept.iter().all(|removal| removal.uri != "s3://lake/at0"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+
+    /// Whatever uris full extracts of whatever retention go to, and whoever is killed in between: once
+    /// all retentions are over, one settle leaves the chain of each pointer and nothing else.
+    #[test]
+    fn all_that_was_replaced_is_removed_in_the_end(
+        steps in proptest::collection::vec((0_u8..3, 0_u64..3, 0_i64..3, 1_usize..40), 1..8),
+    ) {
+        let mut stores = Stores::new();
+        let mut number = 0;
+        for (at, retain, pause, dies_after) in steps {
+            number += 1;
+            let task = full("a", number, &format!("at{at}"), retain * 10);
+            stores.drive(hold(task.clone()), dies_after);
+            stores.drive(settle(task), usize::MAX).unwrap();
+            stores.now += pause * 10;
+        }
+        stores.now += 1000;
+        let last = full("a", number, "at0", 0);
+        stores.drive(settle(last), usize::MAX).unwrap();
+        prop_assert_eq!(removals(&stores), []);
+        for at in ["at0", "at1", "at2"] {
+            let pointed = stores.pointer_at(at).map(|pointer| pointer.run);
+            let left = files(&stores, at);
+            prop_assert_eq!(left, if pointed.is_some() { 2 } else { 0 }, "{}", at);
+        }
+    }
+}

@@ -1,0 +1,90 @@
+//! The plan that the database would give, and what its pods would leave.
+
+use std::collections::BTreeMap;
+
+use crds::extract_job::{NullPolicy, WatermarkType};
+use crds::tracking::Window;
+use worker_core::commits::Held;
+use worker_core::plan::{Plan, PlanOrder, PlannedWatermark, Shape, TableName};
+use worker_core::ranges::KeyRange;
+use worker_core::records::{PendingFile, TaskRecord};
+
+use super::{Stores, root};
+
+impl Stores {
+    pub(super) fn plan(&self, order: &PlanOrder) -> Plan {
+        let high = order.high.clone().unwrap_or_else(|| self.rows_up_to.to_string());
+        let fresh = Window {
+            low: order.low.clone(),
+            low_text: order.low_text.clone(),
+            high: Some(high),
+            empty: false,
+            guard: None,
+        };
+        let range = |from: Option<&str>, to: Option<&str>| KeyRange {
+            from: from.map(Into::into),
+            to: to.map(Into::into),
+            nulls: from.is_none(),
+            part: None,
+        };
+        Plan {
+            version: 1,
+            run: order.run,
+            source: order.source.clone(),
+            engine: crds::source::Engine::Postgres,
+            mode: order.mode,
+            table: TableName { schema: "public".to_owned(), table: "orders".to_owned() },
+            columns: Vec::new(),
+            watermark: Some(PlannedWatermark {
+                column: "id".to_owned(),
+                value_type: WatermarkType::Int,
+                null_policy: NullPolicy::Fail,
+            }),
+            window: order.owed.clone().unwrap_or(fresh),
+            filter: None,
+            partition_column: Some("id".to_owned()),
+            partitioning: None,
+            ranges: vec![range(None, Some("10")), range(Some("10"), None)],
+            snapshot: Some("s".to_owned()),
+            unproven: None,
+            unenforced: false,
+            estimated_rows: 20,
+            filter_settings: BTreeMap::new(),
+            filtered_rows: None,
+            warnings: Vec::new(),
+            shape: Shape::default(),
+        }
+    }
+    pub(super) fn extract(&mut self, held: &Held) -> Vec<TaskRecord> {
+        let run = held.plan.run;
+        let records: Vec<TaskRecord> = (0..2)
+            .map(|index| TaskRecord {
+                version: 1,
+                run,
+                index,
+                token: format!("t{index}"),
+                plan_hash: held.plan_hash.clone(),
+                snapshot: held.plan.snapshot.clone(),
+                schema: "schema".to_owned(),
+                rows: 10,
+                watermark_max: Some(if index == 0 { "9" } else { "20" }.to_owned()),
+                watermark_min: Some("1".to_owned()),
+                closed_early: 0,
+                files: vec![PendingFile {
+                    key: format!("{}/extract_run={run}/part-{index}.parquet", root(&held.run.uri)),
+                    upload_id: format!("u{run}{index}"),
+                    parts: vec!["e".to_owned()],
+                    checksums: Vec::new(),
+                    bytes: 100,
+                    rows: 10,
+                }],
+            })
+            .collect();
+        let dead = format!("{}/extract_run={run}/part-dead.parquet", root(&held.run.uri));
+        self.uploads.insert((dead, "of a pod that was killed".to_owned()));
+        for file in records.iter().flat_map(|record| &record.files) {
+            self.uploads.insert((file.key.clone(), file.upload_id.clone()));
+        }
+        records
+    }
+}
