@@ -4,8 +4,10 @@
 mod mariadb;
 mod objects;
 mod plain_session;
+mod server_settings;
+mod views;
 
-use anyhow::{Result, ensure};
+use anyhow::{Context, Result, ensure};
 use harness::{Bed, Output, SourceFixture};
 use serde_json::{Value, json};
 
@@ -54,6 +56,36 @@ async fn refused(source: &SourceFixture, job: &Value, words: &[&str]) -> Result<
     for word in words {
         ensure!(output.stderr.contains(word), "{word}: {}", output.stderr);
     }
+    Ok(())
+}
+
+/// The ids that a run has published of a table, parted by commas.
+async fn ids(source: &SourceFixture, output: &Output, table: &str) -> Result<String> {
+    ensure!(output.code == Some(0), "{:?} {}", output.code, output.stderr);
+    let said: Value = serde_json::from_str(output.stdout.trim())?;
+    let ids = match said["rows"].as_u64() {
+        // without rows there is no file
+        Some(0) => Vec::new(),
+        _ => published(source, table, "id").await?.iter().map(Value::to_string).collect(),
+    };
+    Ok(ids.join(","))
+}
+
+/// A run under `job` publishes the ids that the user's own session selects (`plain`, parted by commas), or is
+/// refused where that session is.
+async fn as_plain(
+    source: &SourceFixture,
+    job: &Value,
+    table: &str,
+    plain: Option<&str>,
+) -> Result<()> {
+    let output = source.try_run(job).await?;
+    let Some(plain) = plain else {
+        ensure!(output.code == Some(10), "exit {:?}: {}", output.code, output.stderr);
+        return Ok(());
+    };
+    let found = ids(source, &output, table).await?;
+    ensure!(found == plain, "{found}, plainly {plain}");
     Ok(())
 }
 

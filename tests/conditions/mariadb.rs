@@ -112,18 +112,7 @@ async fn compare(
     let mut job = job(source, server);
     job["spec"]["extract"]["where"] = json!(condition);
     job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 2 });
-    let output = source.try_run(&job).await?;
-    let Ok(plain) = plain else {
-        ensure!(output.code == Some(10), "{setting}; {condition}: {:?}", output.code);
-        return Ok(());
-    };
-    ensure!(output.code == Some(0), "{setting}; {condition}: {}", output.stderr);
-    let said: Value = serde_json::from_str(output.stdout.trim())?;
-    let ids = match said["rows"].as_u64() {
-        // without rows there is no file
-        Some(0) => Vec::new(),
-        _ => published(source, "t", "id").await?.iter().map(Value::to_string).collect(),
-    };
-    ensure!(ids.join("\n") == plain, "{setting}; {condition}: {ids:?}, plainly {plain}");
-    Ok(())
+    let plain = plain.ok().map(|ids| ids.replace('\n', ","));
+    let compared = as_plain(source, &job, "t", plain.as_deref()).await;
+    compared.with_context(|| format!("{setting}; {condition}"))
 }

@@ -156,3 +156,57 @@ fn a_run_that_comes_to_another_table_is_refused_with_both_names() -> Result<()> 
         Ok(())
     })
 }
+
+/// A full extract replaces what is published, under another uri too: of another table only where it says so.
+#[test]
+fn a_full_extract_that_moves_to_another_uri_and_table_at_once_is_refused_with_both_names()
+-> Result<()> {
+    in_bed(async {
+        let bed = Bed::shared()?;
+        let (source, mut job) = orders(bed, "FE").await?;
+        bed.psql(
+            &source.database,
+            "create table a.items (id int primary key); insert into a.items values (7)",
+        )
+        .await?;
+        searches(&source, "a, b").await?;
+        ensure!(source.run(&job).await?["rows"] == 2, "rows of a.orders");
+        job["spec"]["tracking"]["key"] = json!(source.key("orders"));
+        job["spec"]["output"]["uri"] = json!(format!("s3://{}/moved", source.bucket));
+        for (path, table, names) in [
+            ("b, a", "orders", ["a.orders", "b.orders"]),
+            ("a, b", "items", ["a.orders", "a.items"]),
+        ] {
+            searches(&source, path).await?;
+            job["spec"]["extract"]["table"] = json!(table);
+            for command in ["run", "plan"] {
+                let output = source.command(command, &job)?;
+                let output = bed.output(output, "", std::time::Duration::from_mins(2)).await?;
+                refused(&output, Reason::TableChanged)?;
+                for name in names {
+                    ensure!(output.stderr.contains(name), "{table} {name}: {}", output.stderr);
+                }
+            }
+        }
+        // the remedy: the other table is named with its schema; then what moves is that one
+        job["spec"]["extract"]["table"] = json!("b.orders");
+        ensure!(source.run(&job).await?["rows"] == 3, "rows of b.orders");
+        job["spec"]["output"]["uri"] = json!(format!("s3://{}/again", source.bucket));
+        searches(&source, "b, a").await?;
+        job["spec"]["extract"]["table"] = json!("orders");
+        ensure!(source.run(&job).await?["rows"] == 3, "the same table at another uri");
+        // the earlier place is gone: there is nothing to compare with
+        for key in bed.keys(&source.bucket, "again/").await? {
+            bed.s3(harness::Access::Admin)
+                .delete_object()
+                .bucket(&source.bucket)
+                .key(key)
+                .send()
+                .await?;
+        }
+        job["spec"]["output"]["uri"] = json!(format!("s3://{}/new", source.bucket));
+        job["spec"]["extract"]["table"] = json!("items");
+        ensure!(source.run(&job).await?["rows"] == 1, "rows of a.items");
+        Ok(())
+    })
+}

@@ -15,7 +15,7 @@ use harness::{Bed, unique, wait_until};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use tokio::sync::{Semaphore, mpsc};
-use worker::bounds::{Holder, open};
+use worker::bounds::{Holder, Published, open};
 use worker::credentials::Secret;
 use worker::sessions::{Login, SILENCE};
 use worker_core::error::Failure;
@@ -111,6 +111,7 @@ impl Ask {
             high: self.watermark["high"].as_str().map(str::to_owned),
             lookback: self.watermark["lookback"].as_i64(),
             owed: None,
+            head: None,
         })
     }
 }
@@ -245,7 +246,8 @@ impl Edge {
                 }
             })
         };
-        let mut opening = pin!(Box::pin(open(&login, &spec, &order, None, &points)));
+        let nothing = Published::default();
+        let mut opening = pin!(Box::pin(open(&login, &spec, &order, &nothing, &points)));
         loop {
             tokio::select! {
                 done = &mut opening => return Ok(done),

@@ -6,6 +6,7 @@ mod cases;
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
+use futures::{StreamExt as _, stream};
 use harness::{Access, Bed, Pooler, SourceFixture};
 use serde_json::{Value, json};
 
@@ -21,6 +22,9 @@ enum Remedy {
 }
 
 use Remedy::{Elsewhere, Manifest};
+
+/// Cases of one engine that are followed at the same time.
+const AT_ONCE: usize = 6;
 
 /// Every reason that docs/failures.md has.
 const REASONS: [(&str, Remedy); 65] = [
@@ -178,8 +182,10 @@ async fn follow(source: &SourceFixture, number: usize, case: &Case) -> Result<()
         }
     }
     let wrong = changed(&base, &named(&case.wrong, source, &key));
-    let output =
-        source.bed.output(source.command(case.command, &wrong)?, "", crate::PLAN * 3).await?;
+    let mut refused = source.command(case.command, &wrong)?;
+    // a store that does not answer is tried as often as ever, with shorter pauses
+    refused.env("TIDEMARK_RETRY_MS", "20");
+    let output = source.bed.output(refused, "", crate::PLAN * 3).await?;
     // a run without a guard is published: its reason is in status alone
     let unguarded = case.reason == "Unguarded";
     let words = [if unguarded { "no guard" } else { case.reason }, case.remedy.0];
@@ -197,15 +203,19 @@ async fn follow(source: &SourceFixture, number: usize, case: &Case) -> Result<()
 }
 
 async fn follow_all(source: &SourceFixture, engine: Engines) -> Result<()> {
-    let mut failed = Vec::new();
-    for (number, case) in cases().iter().enumerate() {
-        if case.engines != Engines::Both && case.engines != engine {
-            continue;
-        }
-        if let Err(error) = follow(source, number, case).await {
-            failed.push(format!("{} ({}): {error:#}", case.reason, case.remedy.0));
-        }
-    }
+    let cases = cases();
+    let of_engine = |case: &Case| case.engines == Engines::Both || case.engines == engine;
+    // each has a table, a key and a prefix of its own
+    let ours = cases.iter().enumerate().filter(|(_, case)| of_engine(case));
+    let failed: Vec<String> = stream::iter(ours)
+        .map(async |(number, case)| {
+            let failed = follow(source, number, case).await.err();
+            failed.map(|error| format!("{} ({}): {error:#}", case.reason, case.remedy.0))
+        })
+        .buffer_unordered(AT_ONCE)
+        .filter_map(async |failed| failed)
+        .collect()
+        .await;
     ensure!(failed.is_empty(), "{}", failed.join("\n\n"));
     Ok(())
 }

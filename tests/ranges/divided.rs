@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use harness::Bed;
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection};
-use worker::bounds::open;
+use worker::bounds::{Published, open};
 use worker::credentials::Secret;
 use worker::sessions::{Login, SILENCE};
 use worker_core::error::Failure;
@@ -150,10 +150,19 @@ impl Shelf {
             high: window.map(|(_, high)| high.to_string()),
             lookback: None,
             owed: None,
+            head: None,
         };
         let points = |_: &'static str| -> BoxFuture<'static, ()> { Box::pin(async {}) };
         let spec = self.spec(table, partition, window.is_some())?;
-        let holder = match Box::pin(open(&self.login(), &spec, &order, None, &points)).await {
+        let holder = match Box::pin(open(
+            &self.login(),
+            &spec,
+            &order,
+            &Published::default(),
+            &points,
+        ))
+        .await
+        {
             Ok(holder) => holder,
             Err(failure) => return Ok(Err(failure)),
         };

@@ -19,7 +19,7 @@ use crds::source::{Engine, TlsMode};
 use crds::tracking::Mode;
 use harness::Bed;
 use serde_json::{Value, json};
-use worker::bounds::open;
+use worker::bounds::{Published, open};
 use worker::credentials::Secret;
 use worker::rows::{Read, Reader, queue};
 use worker::sessions::{Login, SILENCE};
@@ -99,13 +99,15 @@ impl Subject {
             high: None,
             lookback: None,
             owed: None,
+            head: None,
         };
         let spec = self.spec(table, mode)?;
         let pause = |_| -> futures::future::BoxFuture<'static, ()> { Box::pin(async {}) };
-        let holder = match Box::pin(open(&self.login, &spec, &order, None, &pause)).await {
-            Ok(holder) => holder,
-            Err(failure) => return Ok(Err(failure)),
-        };
+        let holder =
+            match Box::pin(open(&self.login, &spec, &order, &Published::default(), &pause)).await {
+                Ok(holder) => holder,
+                Err(failure) => return Ok(Err(failure)),
+            };
         let mut bytes = Vec::new();
         for range in &holder.plan.ranges {
             let statement = read_statement(&holder.plan, range)?;

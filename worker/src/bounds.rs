@@ -5,6 +5,7 @@
 
 pub(crate) mod doubts;
 mod holder;
+mod published;
 mod ranges;
 mod subject;
 mod warnings;
@@ -18,22 +19,22 @@ use crds::source::Engine;
 use crds::tracking::Mode;
 use futures::future::BoxFuture;
 use worker_core::bounds::{TableRef, check_same_table, watermark_extreme};
-use worker_core::columns::Column;
 use worker_core::consistency;
 use worker_core::drift;
 use worker_core::error::Failure;
 use worker_core::fidelity;
-use worker_core::filtering::{Settings, check_names};
+use worker_core::filtering::Settings;
 use worker_core::folders;
 use worker_core::names;
 use worker_core::partitioning::named_key;
-use worker_core::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, Shape, TableName};
+use worker_core::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, Shape};
 use worker_core::ranges::KeyRange;
 use worker_core::rows;
 use worker_core::rows::mysql_statements::planning_seconds;
 use worker_core::window::{self, Held, Observed};
 
 pub use self::holder::Holder;
+pub use self::published::Published;
 use self::ranges::Divider;
 pub(crate) use self::subject::{Found, Guarded, Subject};
 use self::warnings::warnings;
@@ -43,15 +44,6 @@ use crate::filtering;
 use crate::postgres::pooler;
 use crate::sessions::Login;
 use crate::watch::{self, Progress};
-
-/// What the published head of the source is of.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Published {
-    /// Its columns.
-    pub columns: Vec<Column>,
-    /// The table; absent in manifests of older releases.
-    pub table: Option<TableName>,
-}
 
 /// Called between the steps with the name of the point, so that tests can do something exactly
 /// there.
@@ -69,7 +61,7 @@ pub async fn open(
     login: &Login,
     spec: &ExtractJobSpec,
     order: &PlanOrder,
-    published: Option<&Published>,
+    published: &Published,
     pause: Pause<'_>,
 ) -> Result<Holder, Failure> {
     open_until(login, spec, order, (published, pause), std::future::pending()).await
@@ -83,7 +75,7 @@ pub(crate) async fn open_until(
     login: &Login,
     spec: &ExtractJobSpec,
     order: &PlanOrder,
-    (published, pause): (Option<&Published>, Pause<'_>),
+    (published, pause): (&Published, Pause<'_>),
     stopped: impl Future<Output = ()>,
 ) -> Result<Holder, Failure> {
     let mut stopped = pin!(stopped);
@@ -134,30 +126,32 @@ async fn open_on(
     database: &mut Database,
     (spec, login): (&ExtractJobSpec, &Login),
     order: &PlanOrder,
-    (published, pause): (Option<&Published>, Pause<'_>),
+    (published, pause): (&Published, Pause<'_>),
 ) -> Result<(Plan, bool), Failure> {
     let extract = &spec.extract;
-    let settings = match &extract.filter {
-        Some(_) => filtering::settings(database, login).await?,
+    let mut settings = match &extract.filter {
+        Some(_) => filtering::settings(login, &format!("tidemark/{}/plain", order.run)).await?,
         None => Settings::new(),
     };
     let mut shape = Shape::of(&spec.output);
     let wanted = TableRef::parse(database.engine(), &extract.table)?;
     let subject = database.look_up(&wanted, extract).await?;
+    if let Some(filter) = &extract.filter {
+        settings = worker_core::filtering::beside(settings, &subject.columns, filter)?;
+    }
     let asked = consistency::asked(extract, database.engine());
-    consistency::check_asked(extract, subject.unproven.snapshot.as_ref())?;
-    let was = published.and_then(|published| published.table.as_ref());
-    check_same_table(was, subject.table(), &wanted, order.mode)?;
+    consistency::check_asked(extract, &subject.unproven)?;
+    check_same_table(published.table.as_ref(), subject.table(), &wanted, order.mode)?;
     if let Some(partition) = &extract.partition {
         named_key(&subject.columns, partition)?;
     }
     shape.partition_by = folders::check(&subject.columns, &shape.partition_by)?;
     names::check(&subject.columns, &shape)?;
     fidelity::check(&subject.columns, extract.fidelity.unwrap_or_default())?;
-    let (columns, changed) = match published {
-        Some(published) => {
+    let (columns, changed) = match &published.columns {
+        Some(columns) => {
             let policy = extract.schema_policy.unwrap_or_default();
-            drift::follow(&published.columns, subject.columns.clone(), policy)?
+            drift::follow(columns, subject.columns.clone(), policy)?
         }
         None => (subject.columns.clone(), None),
     };
@@ -226,9 +220,8 @@ async fn filter(
     settings: &Settings,
 ) -> Result<Option<i64>, Failure> {
     let Some(filter) = &extract.filter else { return Ok(None) };
-    check_names(&subject.columns)?;
     filtering::enter(database, settings).await?;
-    filtering::check(database, subject.table(), filter).await?;
+    filtering::check(database, subject.table(), (filter, settings)).await?;
     let rows = filtering::estimate(database, subject.table(), filter).await?;
     filtering::leave(database, settings).await?;
     Ok(Some(rows))

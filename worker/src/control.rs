@@ -13,12 +13,11 @@ use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::de::DeserializeOwned;
 use worker_core::commits::Reply;
 use worker_core::error::Failure;
-use worker_core::manifests::{ManifestFile, Pointer, TOKEN_METADATA};
+use worker_core::manifests::{ManifestFile, ManifestHead, Pointer, TOKEN_METADATA};
 use worker_core::objects::Prefix;
 use worker_core::plan::CONTROL_VERSION;
 use worker_core::records::TaskRecord;
 
-use crate::bounds::Published;
 use crate::checksums;
 use crate::objects::storage_failure;
 
@@ -106,15 +105,14 @@ impl Control {
         parse(key, &body).map(|value| Some((value, etag)))
     }
 
-    /// What the run that `current.json` names is of, if there is one.
+    /// The manifest of the run that `current.json` names, but for its lists.
     ///
     /// # Errors
     /// As [`Self::read`].
-    pub async fn published(&self) -> Result<Option<Published>, Failure> {
+    pub(crate) async fn current(&self) -> Result<Option<ManifestHead>, Failure> {
         let pointer: Option<(Pointer, String)> = self.read(&self.prefix.pointer()).await?;
         let Some((pointer, _)) = pointer else { return Ok(None) };
-        let head = self.head_of(pointer.run).await?;
-        Ok(head.map(|head| Published { columns: head.columns, table: head.table }))
+        self.head_of(pointer.run).await
     }
 
     /// Writes one object under a condition. A refusal may stem from our own lost write.

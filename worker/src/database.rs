@@ -98,18 +98,19 @@ impl Database {
             }
             Self::Mysql(connection) => mysql::catalog::look_up(connection, wanted, extract).await?,
         };
+        let doubt = match &extract.filter {
+            Some(filter) => doubts::of_filter(self, filter, &found.columns).await?,
+            None => None,
+        };
         let columns = selection::select(found.columns, extract)?;
         let columns = types::apply(self.engine(), columns, extract)?;
         if let Self::Postgres(connection) = self {
             postgres::catalog::check_money(connection, &columns).await?;
         }
-        let mut unproven = found.unproven;
-        if let Some(filter) = &extract.filter
-            && let Some(why) = doubts::of_filter(self, filter).await?
-        {
-            unproven.guard.get_or_insert_with(|| why.clone());
-            unproven.snapshot.get_or_insert(why);
-        }
+        let unproven = match doubt {
+            Some(why) => found.unproven.with_condition(&why),
+            None => found.unproven,
+        };
         Ok(Subject { columns, unproven, named: extract.columns.is_some(), ..found })
     }
 

@@ -15,6 +15,7 @@ use worker_core::plan::{CONTROL_VERSION, Plan};
 use worker_core::rows::read_statement;
 use worker_core::shown;
 
+use crate::bounds::Published;
 use crate::control::Control;
 use crate::durations::Durations;
 use crate::extract::{parallelism, readers_asked};
@@ -76,10 +77,11 @@ pub async fn plan(local: &Local, json: bool, durations: Durations) -> Result<Str
             ));
         }
     };
-    let (published, points) = (control.published().await?, Pause::default().points());
+    let published = Published::of(&stores.s3, &task.spec.output.uri, order.head.as_ref()).await?;
+    let points = Pause::default().points();
     // from here on: what is asked of the stores before ends with the process
     let stop = listen(&task)?;
-    let told = (published.as_ref(), &points as crate::bounds::Pause<'_>);
+    let told = (&published, &points as crate::bounds::Pause<'_>);
     let holder = crate::bounds::open_until(&login, &task.spec, &order, told, stop.stopped());
     let holder = Box::pin(holder).await?;
     let (asked, budget) = (readers_asked(&task.spec), memory(&local.process));

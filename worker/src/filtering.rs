@@ -3,7 +3,8 @@
 //! fail with.
 
 use crds::Reason;
-use sqlx::{PgConnection, Row as _};
+use crds::source::Engine;
+use sqlx::{Connection as _, PgConnection, Row as _};
 use worker_core::error::Failure;
 use worker_core::filtering::{self, Settings};
 use worker_core::plan::TableName;
@@ -12,41 +13,44 @@ use worker_core::selection;
 
 use crate::database::Database;
 use crate::sessions::{Login, database_failure, made};
+use crate::watch::GOODBYE_TIMEOUT;
 use crate::{mysql, postgres};
 
-/// What is done when settings are read or set.
-const ACTION: &str = "read the settings of the database user";
+/// What is done when the settings of a plain session are read, or are set for the condition.
+pub(crate) const ACTION: &str = "take over the settings of the database user for extract.where";
 
 /// The settings of a plain session of the database user that say what a condition means.
 ///
 /// # Errors
 /// See the head of this file.
-pub(crate) async fn settings(database: &mut Database, login: &Login) -> Result<Settings, Failure> {
-    let engine = database.engine();
-    let names = filtering::names(engine);
-    let plain = match database {
-        Database::Postgres(connection) => {
-            plain(connection, &names).await.map_err(|error| database_failure(ACTION, &error))?
-        }
-        Database::Mysql(_) => mysql::plain_settings(login, &names).await?,
+pub(crate) async fn settings(login: &Login, session: &str) -> Result<Settings, Failure> {
+    let names = filtering::names(login.engine);
+    let plain = match login.engine {
+        Engine::Postgres => plain(login, session, &names).await?,
+        Engine::Mysql => mysql::plain_settings(login, &names).await?,
     };
-    filtering::adopt(engine, &plain)
+    filtering::adopt(login.engine, &plain)
 }
 
-async fn plain(connection: &mut PgConnection, names: &[&str]) -> Result<Settings, sqlx::Error> {
+/// Those of a session that begins as any other client's does, and ends before anything is planned.
+async fn plain(login: &Login, session: &str, names: &[&str]) -> Result<Settings, Failure> {
+    let mut connection = postgres::sessions::connect_plain(login, session).await?;
+    let asked = ask(&mut connection, names).await;
+    // the server ends it anyway
+    let _ = tokio::time::timeout(GOODBYE_TIMEOUT, connection.close()).await;
+    asked.map_err(|error| database_failure(ACTION, &error))
+}
+
+async fn ask(connection: &mut PgConnection, names: &[&str]) -> Result<Settings, sqlx::Error> {
     let asked = sqlx::raw_sql(made(statements::plain_settings(names)));
     let mut settings = Settings::new();
     for row in asked.fetch_all(&mut *connection).await? {
         let (name, value): (String, Option<String>) = (row.try_get(0)?, row.try_get(1)?);
-        // an extension's setting that was pinned before, and is not set, is empty until it is loaded
+        // an extension's setting that a pooler's session had pinned is empty until it is loaded
         let unset = |value: &String| name.contains('.') && value.is_empty();
         if let Some(value) = value.filter(|value| !unset(value)) {
             settings.insert(name, value);
         }
-    }
-    let style = postgres::sessions::ask(connection, statements::PLAIN_DATE_STYLE).await?;
-    if let Some(row) = style.first() {
-        settings.insert(statements::DATE_ORDERS.0.to_owned(), row.try_get(0)?);
     }
     Ok(settings)
 }
@@ -118,7 +122,7 @@ pub(crate) async fn leave_here(
 pub(crate) async fn check(
     database: &mut Database,
     table: &TableName,
-    filter: &str,
+    (filter, settings): (&str, &Settings),
 ) -> Result<(), Failure> {
     selection::check_filter(filter)?;
     let statement = made(rows::filter_statement(database.engine(), table, filter));
@@ -132,7 +136,10 @@ pub(crate) async fn check(
     };
     answer.map_err(|error| refused(&error))?;
     match database {
-        Database::Postgres(connection) => one_meaning(connection, table, filter).await,
+        Database::Postgres(connection) => {
+            one_meaning(connection, table, filter).await?;
+            enter_here(connection, settings).await
+        }
         Database::Mysql(_) => Ok(()),
     }
 }
@@ -154,8 +161,8 @@ fn refused(error: &sqlx::Error) -> Failure {
     )
 }
 
-/// Some settings of the user's sessions cannot be asked for or adopted: the driver sets `DateStyle` when a
-/// session begins, and `lc_monetary` prints values. So a condition must mean the same under each value.
+/// A literal is read once, and its meaning is no longer to be seen in the plan: so dates and amounts of money
+/// must mean the same under each value of `DateStyle` and `lc_monetary`. Those settings are others then.
 async fn one_meaning(
     connection: &mut PgConnection,
     table: &TableName,
@@ -174,11 +181,13 @@ async fn one_meaning(
     let (setting, pinned) = statements::MONEY;
     let plain = sqlx::raw_sql(statements::MONEY_PLAIN).execute(&mut *connection).await;
     plain.map_err(|error| database_failure(ACTION, &error))?;
-    if meaning(connection, table, filter).await?.as_ref() != Some(&ours) {
+    let as_plain = meaning(connection, table, filter).await?;
+    let pinned = Settings::from([(setting.to_owned(), pinned.to_owned())]);
+    enter_here(connection, &pinned).await?;
+    if as_plain.as_ref() != Some(&ours) || meaning(connection, table, filter).await? != as_plain {
         return Err(filtering::ambiguous(setting));
     }
-    let pinned = Settings::from([(setting.to_owned(), pinned.to_owned())]);
-    enter_here(connection, &pinned).await
+    Ok(())
 }
 
 /// How the database has read a condition; `None` where it does not understand it, and then the

@@ -10,6 +10,7 @@ use crds::source::Engine;
 
 use crate::error::Failure;
 use crate::plan::Plan;
+use crate::relations::Unproven;
 use crate::rows::mysql_statements::is_mariadb;
 
 const SILENT: &str = "the server does not tell at which point of its binary log a snapshot began (MariaDB \
@@ -55,10 +56,16 @@ pub fn unproven_storage(kind: &str, storage: &str) -> Option<String> {
 ///
 /// # Errors
 /// `SnapshotUnavailable` where `extract.consistency: snapshot` is written.
-pub fn check_asked(extract: &Extract, unproven: Option<&String>) -> Result<(), Failure> {
-    match (extract.consistency, unproven) {
+pub fn check_asked(extract: &Extract, unproven: &Unproven) -> Result<(), Failure> {
+    match (extract.consistency, &unproven.snapshot) {
         (Some(Consistency::Snapshot), Some(why)) => {
-            Err(unavailable(why, "extract the tables below it that the database itself stores"))
+            let remedy = if unproven.by_condition {
+                "write extract.where with the columns of the row, literals, and operators and functions of the \
+                 server that depend on nothing else"
+            } else {
+                "extract the tables below it that the database itself stores"
+            };
+            Err(unavailable(why, remedy))
         }
         (Some(Consistency::Snapshot | Consistency::PerPartition) | None, _) => Ok(()),
     }
@@ -237,13 +244,21 @@ mod tests {
             }
             serde_json::from_value(extract).expect("extract")
         };
-        let why = "foreign table f".to_owned();
+        let all = Unproven::default();
+        let table = Unproven { snapshot: Some("foreign table f".to_owned()), ..all.clone() };
         for asked in [None, Some("snapshot"), Some("perPartition")] {
-            assert_eq!(check_asked(&extract(asked), None), Ok(()));
-            let refused = check_asked(&extract(asked), Some(&why)).err();
-            assert_eq!(refused.is_some(), asked == Some("snapshot"), "{asked:?}");
-            let reason = refused.map(|failure| failure.report.reason);
-            assert!(reason.is_none_or(|reason| reason == Reason::SnapshotUnavailable));
+            assert_eq!(check_asked(&extract(asked), &all), Ok(()));
+            for (unproven, remedy) in [
+                (table.clone(), "extract the tables below"),
+                (table.clone().with_condition("extract.where calls f"), "extract the tables below"),
+                (all.clone().with_condition("extract.where calls f"), "write extract.where with"),
+            ] {
+                let refused = check_asked(&extract(asked), &unproven).err();
+                assert_eq!(refused.is_some(), asked == Some("snapshot"), "{asked:?}");
+                let Some(failure) = refused else { continue };
+                assert_eq!(failure.report.reason, Reason::SnapshotUnavailable);
+                assert!(failure.report.remedy.starts_with(remedy), "{failure}");
+            }
         }
     }
 

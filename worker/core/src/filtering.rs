@@ -9,8 +9,9 @@ use std::collections::BTreeMap;
 use crds::Reason;
 use crds::source::Engine;
 
-use crate::columns::{Column, oids};
+use crate::columns::{Column, Target, oids};
 use crate::error::Failure;
+use crate::selection;
 use crate::settings::postgres::PINS;
 
 /// Values of settings by name.
@@ -23,9 +24,13 @@ enum Use {
     Adopt,
     /// The value that every session of ours has; another one changes how values are printed too.
     Equal(&'static str),
+    /// The user's own value holds if it begins so: what follows says how values are read, not how they are
+    /// printed.
+    Begins(&'static str),
 }
 
-/// Settings of Postgres that say what a condition means. Those that are adopted print no value otherwise.
+/// Settings of Postgres that say what a condition means. Those that are adopted print no column of a table
+/// otherwise, but for those of [`beside`].
 /// Source: chapters "Client Connection Defaults" and "Version and Platform Compatibility" of its manual.
 const POSTGRES: &[(&str, Use)] = &[
     ("search_path", Use::Adopt),
@@ -36,6 +41,8 @@ const POSTGRES: &[(&str, Use)] = &[
     ("timezone_abbreviations", Use::Adopt),
     ("lc_time", Use::Adopt),
     ("lc_numeric", Use::Adopt),
+    (MONEY, Use::Adopt),
+    ("quote_all_identifiers", Use::Adopt),
     ("pg_trgm.similarity_threshold", Use::Adopt),
     ("pg_trgm.word_similarity_threshold", Use::Adopt),
     ("pg_trgm.strict_word_similarity_threshold", Use::Adopt),
@@ -43,11 +50,12 @@ const POSTGRES: &[(&str, Use)] = &[
     ("bytea_output", Use::Equal("hex")),
     ("extra_float_digits", Use::Equal("1")),
     ("xmlbinary", Use::Equal("base64")),
-    (DATE_STYLE, Use::Equal("ISO, MDY")),
+    // the order of day, month and year follows
+    ("DateStyle", Use::Begins("ISO")),
 ];
 
-/// Known only where it is set for the role or the database: the driver sets its own when a session begins.
-const DATE_STYLE: &str = "DateStyle";
+/// Says how money is read and printed.
+const MONEY: &str = "lc_monetary";
 
 /// Settings of MySQL and MariaDB that say what a condition means. Their own statements read alike under all.
 const MYSQL: &[(&str, Use)] = &[
@@ -78,7 +86,7 @@ fn table(engine: Engine) -> &'static [(&'static str, Use)] {
 
 /// The settings that are asked for.
 pub fn names(engine: Engine) -> Vec<&'static str> {
-    table(engine).iter().map(|(name, _)| *name).filter(|name| *name != DATE_STYLE).collect()
+    table(engine).iter().map(|(name, _)| *name).collect()
 }
 
 /// The settings under which a condition is read, from those of a plain session.
@@ -95,8 +103,11 @@ pub fn adopt(engine: Engine, plain: &Settings) -> Result<Settings, Failure> {
                 check(name, value)?;
                 adopted.insert((*name).to_owned(), value.clone());
             }
+            Use::Begins(ours) if value.starts_with(ours) => {
+                adopted.insert((*name).to_owned(), value.clone());
+            }
             Use::Equal(ours) if value.eq_ignore_ascii_case(ours) => {}
-            Use::Equal(ours) => return Err(differs(name, ours)),
+            Use::Equal(ours) | Use::Begins(ours) => return Err(differs(name, ours)),
         }
     }
     Ok(adopted)
@@ -131,23 +142,58 @@ fn refusal(what: &str) -> Failure {
     )
 }
 
-/// Refuses columns beside a condition whose values are names that `search_path` shortens.
+/// The adopted settings under which these columns can be read too: the text of some names depends on
+/// `search_path`, and that of money on `lc_monetary`, which is pinned beside such a column.
 ///
 /// # Errors
 /// `InvalidSpec`, with the column.
-pub fn check_names(columns: &[Column]) -> Result<(), Failure> {
-    let Some(column) = columns.iter().find(|column| oids::REG.contains(&column.type_oid)) else {
-        return Ok(());
-    };
-    Err(Failure::permanent(
+pub fn beside(
+    mut adopted: Settings,
+    columns: &[Column],
+    filter: &str,
+) -> Result<Settings, Failure> {
+    if let Some(column) = columns.iter().find(|column| oids::REG.contains(&column.type_oid)) {
+        return Err(unreadable(column, "search_path"));
+    }
+    let is_c = |locale: &String| matches!(locale.split('.').next(), Some("C" | "POSIX"));
+    let prints = |column: &&Column| prints_money(column);
+    if let Some(column) = columns.iter().find(prints)
+        && let Some(locale) = adopted.remove(MONEY)
+        && !is_c(&locale)
+        && may_read_money(filter, column)
+    {
+        return Err(unreadable(column, MONEY));
+    }
+    Ok(adopted)
+}
+
+/// Whether the text of a column may hold money: a type of a user's own may have it inside.
+fn prints_money(column: &Column) -> bool {
+    let own = column.target == Target::AsText && column.type_oid >= oids::FIRST_OF_USERS;
+    own || matches!(column.type_oid, oids::MONEY | oids::MONEY_ARRAY)
+}
+
+/// Whether a condition may read or print money for each row. Its literals are looked at elsewhere.
+fn may_read_money(filter: &str, column: &Column) -> bool {
+    let reads = selection::reads(filter);
+    let named = ["money", "to_char", "to_number"];
+    let words = ["and", "or", "not", "in", "like", "between", "is", "any", "all"];
+    let calls = reads.calls.iter().any(|name| !words.contains(&name.as_str()));
+    let converts = filter.contains("::") || calls;
+    reads.names.iter().any(|name| named.contains(&name.as_str()))
+        || converts && matches!(column.type_oid, oids::MONEY | oids::MONEY_ARRAY)
+}
+
+fn unreadable(column: &Column, setting: &str) -> Failure {
+    Failure::permanent(
         Reason::InvalidSpec,
         format!(
-            "column {:?} ({}) cannot be read together with extract.where: its text depends on the search_path \
+            "column {:?} ({}) cannot be read together with extract.where: its text depends on the {setting} \
              that the condition is read under",
             column.name, column.type_name
         ),
         "Exclude the column with extract.excludeColumns, or create a view with the condition and set extract.table to it.",
-    ))
+    )
 }
 
 /// A condition that reads a literal by a setting that the user's sessions may have otherwise.

@@ -6,7 +6,7 @@ use crds::RunId;
 use crds::extract_job::{NullPolicy, WatermarkType};
 use crds::output::{Compression, Output, OutputColumns, RunFolder};
 use crds::source::Engine;
-use crds::tracking::{Mode, Window};
+use crds::tracking::{Head, Mode, Window};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -185,6 +185,8 @@ pub struct PlanOrder {
     pub lookback: Option<i64>,
     /// A window to take as it is, since an earlier run pinned it and failed.
     pub owed: Option<Window>,
+    /// The published run of the source, perhaps under another uri.
+    pub head: Option<Head>,
 }
 
 /// SHA-256 of a plan's bytes, in lower-case hexadecimal.

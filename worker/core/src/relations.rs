@@ -71,6 +71,8 @@ pub struct Unproven {
     pub snapshot: Option<String>,
     /// That the guard sees every transaction that may still write below the end of a window.
     pub guard: Option<String>,
+    /// Whether `snapshot` is not claimed because of `extract.where` alone.
+    pub by_condition: bool,
     /// Whether a NOT NULL of the catalog may be one that nobody enforces, so that no test for NULL may
     /// be answered from it.
     pub not_null: bool,
@@ -83,7 +85,16 @@ impl Unproven {
         let guard = snapshot.clone().or_else(|| read.iter().find_map(no_guard));
         let foreign =
             |it: &ReadRelation| matches!(it.kind, RelationKind::Foreign | RelationKind::Other);
-        Self { snapshot, guard, not_null: read.iter().any(foreign) }
+        Self { snapshot, guard, by_condition: false, not_null: read.iter().any(foreign) }
+    }
+
+    /// The same of a statement with a condition that may be true of other rows in each session.
+    #[must_use]
+    pub fn with_condition(mut self, why: &str) -> Self {
+        self.by_condition = self.snapshot.is_none();
+        self.snapshot.get_or_insert_with(|| why.to_owned());
+        self.guard.get_or_insert_with(|| why.to_owned());
+        self
     }
 }
 

@@ -167,7 +167,10 @@ fn without_watermark(engine: Engine, column: &Column, unenforced: bool) -> Strin
 /// a foreign table's NOT NULL too: where that may be wrong, a function is asked, which it calls.
 fn is_null(engine: Engine, expression: &str, unenforced: bool) -> String {
     match (engine, unenforced) {
-        (Engine::Postgres, true) => format!("pg_catalog.num_nulls({expression}) > 0"),
+        (Engine::Postgres, true) => {
+            let above = postgres::operator(">");
+            format!("pg_catalog.num_nulls({expression}) {above} 0")
+        }
         (Engine::Postgres | Engine::Mysql, _) => format!("{expression} IS NULL"),
     }
 }
@@ -216,7 +219,10 @@ pub fn filter_meaning_statement(table: &TableName, filter: &str) -> String {
 /// The opposite of [`is_null`].
 fn is_not_null(engine: Engine, expression: &str, unenforced: bool) -> String {
     match (engine, unenforced) {
-        (Engine::Postgres, true) => format!("pg_catalog.num_nulls({expression}) = 0"),
+        (Engine::Postgres, true) => {
+            let equals = postgres::operator("=");
+            format!("pg_catalog.num_nulls({expression}) {equals} 0")
+        }
         (Engine::Postgres | Engine::Mysql, _) => format!("{expression} IS NOT NULL"),
     }
 }

@@ -101,6 +101,32 @@ pub struct Reads {
     pub clock: bool,
     /// Names of what it may call, as the catalog has them.
     pub calls: Vec<String>,
+    /// All its names: columns, types, and words of the language too.
+    pub names: Vec<String>,
+    /// Its operators, and those that words of the language stand for.
+    pub operators: Vec<String>,
+}
+
+/// Words of Postgres that stand for operators, which are found by their names.
+const OPERATOR_WORDS: [(&str, &[&str]); 8] = [
+    ("in", &["=", "<>"]),
+    ("case", &["="]),
+    ("nullif", &["="]),
+    ("distinct", &["="]),
+    ("between", &["<", "<=", ">", ">="]),
+    ("like", &["~~", "!~~"]),
+    ("ilike", &["~~*", "!~~*"]),
+    ("similar", &["~", "!~"]),
+];
+
+/// A run of signs as Postgres reads it: the signs at its end are of the operand, unless a sign of the first
+/// list is in it.
+fn operator(signs: &str) -> &str {
+    if signs.contains(['~', '!', '@', '%', '^', '&', '|', '?']) {
+        return signs;
+    }
+    let end = signs.trim_end_matches(['+', '-']).len();
+    &signs[..end.max(1)]
 }
 
 /// Takes a condition apart into words, as far as that tells what it reads.
@@ -123,11 +149,23 @@ pub fn reads(filter: &str) -> Reads {
                 // Postgres reads these as the time of the session, where a date is wanted
                 reads.clock |= TIMES.contains(&text.trim());
             }
+            it if "+-*/<>=~!@%^&|?".contains(it) => {
+                word = None;
+                let mut signs = String::from(it);
+                while let Some(it) = rest.next_if(|it| "+-*/<>=~!@%^&|?".contains(*it)) {
+                    signs.push(it);
+                }
+                reads.operators.push(operator(&signs).to_owned());
+                // what is left is a sign of its own
+                let left = signs.len() > operator(&signs).len();
+                reads.operators.extend(left.then(|| signs[signs.len() - 1..].to_owned()));
+            }
             '"' | '`' => {
                 let mut name = String::new();
                 while let Some(it) = rest.next().filter(|it| *it != now) {
                     name.push(it);
                 }
+                reads.names.push(name.clone());
                 word = Some(name);
             }
             '(' => reads.calls.extend(word.take()),
@@ -139,6 +177,10 @@ pub fn reads(filter: &str) -> Reads {
                 }
                 reads.sub_query |= SUB_QUERIES.contains(&name.as_str());
                 reads.clock |= CLOCKS.contains(&name.as_str());
+                let meant = OPERATOR_WORDS.iter().filter(|(word, _)| *word == name);
+                let meant = meant.flat_map(|(_, operators)| operators.iter());
+                reads.operators.extend(meant.map(|operator| (*operator).to_owned()));
+                reads.names.push(name.clone());
                 word = Some(name);
             }
             _ => word = None,
@@ -213,6 +255,21 @@ mod tests {
             assert_eq!((reads.sub_query, reads.clock), (sub_query, clock), "{filter}");
             assert_eq!(reads.calls.join(" "), calls, "{filter}");
         }
+    }
+
+    #[test]
+    fn a_condition_is_known_by_its_operators_and_by_all_its_names() {
+        for (filter, operators) in [
+            ("a===b and c = -1", "=== = -"),
+            ("a=-1 or b <@ c or d||'<>' = 'x'", "= - <@ || ="),
+            ("a between 1 and 2", "< <= > >="),
+            ("name not ilike 'a%' and id in (1)", "~~* !~~* = <>"),
+            ("a is distinct from b", "="),
+        ] {
+            assert_eq!(reads(filter).operators.join(" "), operators, "{filter}");
+        }
+        let names = reads("t.Full and x::Kind = \"Odd\" and 'no name'::s.point is null").names;
+        assert_eq!(names.join(" "), "t full and x kind Odd and s point is null");
     }
 
     #[test]

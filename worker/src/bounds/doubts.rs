@@ -1,5 +1,6 @@
 //! What takes claims away that the table itself allows.
 
+use worker_core::columns::Column;
 use worker_core::error::Failure;
 use worker_core::selection;
 
@@ -13,6 +14,7 @@ use crate::postgres;
 pub(crate) async fn of_filter(
     database: &mut Database,
     filter: &str,
+    columns: &[Column],
 ) -> Result<Option<String>, Failure> {
     let reads = selection::reads(filter);
     if reads.sub_query {
@@ -24,7 +26,10 @@ pub(crate) async fn of_filter(
     }
     let function = match database {
         Database::Postgres(connection) => {
-            postgres::catalog::doubtful_function(connection, &reads.calls).await?
+            let is_column = |name: &&String| columns.iter().any(|column| column.name == **name);
+            let names = reads.names.iter().filter(|name| !is_column(name));
+            let names: Vec<_> = names.chain(&reads.calls).cloned().collect();
+            postgres::catalog::doubtful_function(connection, &names, &reads.operators).await?
         }
         Database::Mysql(_) => selection::doubtful_call(&reads.calls).cloned(),
     };

@@ -17,7 +17,7 @@ use super::patience::{Backoff, may_pass};
 use super::records::Reading;
 use super::{Readers, World, now};
 use crate::batches::budget_from_cgroup;
-use crate::bounds::{self, Holder};
+use crate::bounds::{self, Holder, Published};
 use crate::extract::{here, parallelism, readers_asked};
 
 /// How long one look for records may take: a renewal may be due meanwhile.
@@ -78,7 +78,7 @@ impl World {
     fn begin_planning(&self, order: &PlanOrder) -> Result<Planning, Failure> {
         let Some(login) = self.login.clone() else { return Err(Failure::stopped()) };
         let (spec, order) = (self.task.spec.clone(), order.clone());
-        let control = self.control(&spec.output.uri)?;
+        let s3 = self.stores.s3.clone();
         let (pause, (asked, budget)) = (self.pause.points(), self.capacity());
         let (stop, mut stopped) = watch::channel(false);
         let task = tokio::spawn(async move {
@@ -89,10 +89,10 @@ impl World {
             };
             let mut stopped = pin!(stopped);
             let published = tokio::select! {
-                published = control.published() => published?,
+                published = Published::of(&s3, &spec.output.uri, order.head.as_ref()) => published?,
                 () = &mut stopped => return Err(Failure::stopped()),
             };
-            let told = (published.as_ref(), &pause as bounds::Pause<'_>);
+            let told = (&published, &pause as bounds::Pause<'_>);
             let holder = bounds::open_until(&login, &spec, &order, told, stopped);
             let holder = Box::pin(holder).await?;
             let readers = parallelism(&holder.plan, asked, budget).readers;

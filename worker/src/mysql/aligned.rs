@@ -18,6 +18,7 @@ use worker_core::rows::mysql_statements as statements;
 use super::login::{QUERY, Session, broken};
 use super::rows::{Connection, broke_off, texts};
 use super::sessions::{ACCESS_DENIED, number};
+use crate::filtering::ACTION;
 use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure};
 
 /// How long sessions are begun anew because commits came in between.
@@ -110,7 +111,7 @@ pub(crate) async fn made_at(
     let found: Option<Option<String>> = asked
         .fetch_optional(connection)
         .await
-        .map_err(|error| database_failure("read the catalog", &error))?;
+        .map_err(|error| database_failure("ask when the table was made", &error))?;
     Ok(found.flatten())
 }
 
@@ -167,13 +168,13 @@ fn together(connections: &mut [Connection], first: &Beginning) -> Result<String,
     let sessions = sessions.as_mut_slice();
     timed(sessions, Some(CONNECT_TIMEOUT))?;
     if let Some(settings) = &first.settings {
-        sessions.iter_mut().try_for_each(|session| session.query(settings))?;
+        sessions.iter_mut().try_for_each(|session| session.query(ACTION, settings))?;
     }
     let end = Instant::now() + TRIES_TIMEOUT;
     loop {
         // all are asked before any is heard: as few commits as can be come in between
         for session in &mut *sessions {
-            session.ask(QUERY, statements::BEGIN_SNAPSHOT.as_bytes())?;
+            session.ask("begin a transaction", QUERY, statements::BEGIN_SNAPSHOT.as_bytes())?;
         }
         for session in &mut *sessions {
             session.answer()?;
@@ -183,7 +184,7 @@ fn together(connections: &mut [Connection], first: &Beginning) -> Result<String,
         if let Some(point) = one_point(&points)? {
             timed(sessions, Some(HOLD_TIMEOUT))?;
             for session in &mut *sessions {
-                texts(session, &first.hold)?;
+                texts(session, "open the table", &first.hold)?;
             }
             timed(sessions, None)?;
             return Ok(point.to_owned());
@@ -196,14 +197,17 @@ fn together(connections: &mut [Connection], first: &Beginning) -> Result<String,
 
 fn timed(sessions: &[&mut Session], timeout: Option<Duration>) -> Result<(), Failure> {
     sessions.iter().try_for_each(|session| {
-        session.socket().set_read_timeout(timeout).map_err(|error| broken(&error))
+        session
+            .socket()
+            .set_read_timeout(timeout)
+            .map_err(|error| broken("begin a transaction", &error))
     })
 }
 
 /// Where the session's snapshot began.
 fn point(session: &mut Session) -> Result<Option<String>, Failure> {
     let mut told = BTreeMap::new();
-    for row in texts(session, statements::SNAPSHOT_POINT)? {
+    for row in texts(session, "ask where the snapshot began", statements::SNAPSHOT_POINT)? {
         if let [Some(name), Some(value)] = row.as_slice() {
             told.insert(name.to_lowercase(), value.clone());
         }

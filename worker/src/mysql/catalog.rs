@@ -93,7 +93,7 @@ pub(crate) async fn look_up(
             "check extract.table, and GRANT SELECT on the table to the database user",
         ));
     }
-    let unproven = Unproven { guard: snapshot.clone(), snapshot, not_null: false };
+    let unproven = Unproven { guard: snapshot.clone(), snapshot, ..Unproven::default() };
     Ok(Subject { relation, columns, named: false, unproven, reads: Vec::new() })
 }
 
@@ -107,7 +107,7 @@ async fn with_schema(
     let database: String = sqlx::query_scalar("SELECT CONVERT(DATABASE() USING utf8mb4)")
         .fetch_one(&mut *connection)
         .await
-        .map_err(|error| database_failure("read the catalog", &error))?;
+        .map_err(|error| database_failure("ask for the session's database", &error))?;
     let schema = Some(NamePart { text: database, quoted: true });
     Ok(TableRef { schema, table: wanted.table.clone() })
 }
@@ -124,7 +124,7 @@ async fn tables(
         query = query.bind(first.clone()).bind(spellings.get(1).cloned().unwrap_or(first));
     }
     let found = query.fetch_all(&mut *connection).await;
-    found.map_err(|error| database_failure("read the catalog", &error))
+    found.map_err(|error| database_failure("find the table", &error))
 }
 
 async fn columns(
@@ -133,7 +133,7 @@ async fn columns(
 ) -> Result<Vec<ColumnRow>, Failure> {
     let query = sqlx::query_as(statements::COLUMNS).bind(&table.schema).bind(&table.table);
     let found = query.fetch_all(&mut *connection).await;
-    found.map_err(|error| database_failure("read the catalog", &error))
+    found.map_err(|error| database_failure("read the table's columns", &error))
 }
 
 /// How the table was made, with its checks: the catalog of checks is empty for who has a grant on the
@@ -146,7 +146,7 @@ async fn definition(
     match sqlx::raw_sql(made(show)).fetch_optional(&mut *connection).await {
         Ok(row) => Ok(row.and_then(|row| row.try_get_unchecked(1).ok()).unwrap_or_default()),
         Err(error) if error.as_database_error().is_some() => Ok(String::new()),
-        Err(error) => Err(database_failure("read the catalog", &error)),
+        Err(error) => Err(database_failure("read the table's definition", &error)),
     }
 }
 

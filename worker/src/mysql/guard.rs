@@ -13,7 +13,7 @@ use worker_core::rows::mysql_statements as statements;
 use worker_core::watermark::Value;
 use worker_core::window::{ServerFacts, guard_order, hold};
 
-use super::sessions::{ACCESS_DENIED, number, run};
+use super::sessions::{ACCESS_DENIED, PIN, number, run};
 use crate::bounds::{Found, Guarded, Pause};
 use crate::sessions::database_failure;
 
@@ -97,7 +97,7 @@ async fn open_transactions(connection: &mut MySqlConnection) -> Result<Open, Fai
     run(connection, "read the server's clock", statements::SET_MACHINE_ZONE).await?;
     let found: Result<Option<i64>, _> =
         sqlx::query_scalar(statements::OPEN_SINCE).fetch_one(&mut *connection).await;
-    run(connection, "pin the session", statements::SET_UTC).await?;
+    run(connection, PIN, statements::SET_UTC).await?;
     match found {
         Ok(since) => Ok(since.map_or(Open::None, Open::Since)),
         Err(error) if number(&error) == Some(ACCESS_DENIED) => Ok(Open::Hidden),
@@ -134,7 +134,7 @@ async fn clock(
         .fetch_one(&mut *connection)
         .await
         .map_err(|error| database_failure("read the database's clock", &error))?;
-    run(connection, "pin the session", statements::SET_UTC).await?;
+    run(connection, PIN, statements::SET_UTC).await?;
     watermark_extreme(guarded.watermark.value_type, &guarded.column.name, &text)
 }
 

@@ -39,6 +39,8 @@ const QUIT: u8 = 1;
 const CHARSET: u8 = 45;
 /// Where a client's answer to the greeting has the number of its collation.
 const COLLATION_AT: usize = 8;
+/// What is done first.
+const CONNECT: &str = "connect";
 /// Longest answer that is read whole: a column's description has a few hundred bytes.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Steps of a log-in: two switches, and a key to be asked for.
@@ -84,6 +86,8 @@ pub(super) struct Session {
     pub(super) stream: Stream,
     /// Number of the next packet.
     number: u8,
+    /// What the last command is for; errors say it.
+    doing: &'static str,
 }
 
 /// Connects, logs in and pins the session; its name too. The login's password is the one to use, minted
@@ -95,9 +99,9 @@ pub(super) fn open(login: &Login) -> Result<(Session, Backend), Failure> {
     let mut session = unpinned(login, CHARSET)?;
     session.pin()?;
     // the connection may have been led to another database (init_connect)
-    session.query(&format!("USE {}", quote(Engine::Mysql, &login.database)))?;
+    session.query(PIN, &format!("USE {}", quote(Engine::Mysql, &login.database)))?;
     let backend = session.backend()?;
-    session.socket().set_read_timeout(None).map_err(|error| broken(&error))?;
+    session.socket().set_read_timeout(None).map_err(|error| broken(CONNECT, &error))?;
     Ok((session, backend))
 }
 
@@ -108,10 +112,10 @@ pub(super) fn open(login: &Login) -> Result<(Session, Backend), Failure> {
 /// A database reason.
 pub(super) fn unpinned(login: &Login, collation: u8) -> Result<Session, Failure> {
     let socket = connect(login)?;
-    socket.set_read_timeout(Some(CONNECT_TIMEOUT)).map_err(|error| broken(&error))?;
-    let mut session = Session { stream: Stream::Plain(socket), number: 0 };
+    socket.set_read_timeout(Some(CONNECT_TIMEOUT)).map_err(|error| broken(CONNECT, &error))?;
+    let mut session = Session { stream: Stream::Plain(socket), number: 0, doing: CONNECT };
     let greeting = session.receive()?;
-    failed("connect", &greeting)?;
+    failed(CONNECT, &greeting)?;
     let greeting: HandshakePacket<'_> =
         ParseBuf(&greeting).parse(()).map_err(|_| not_understood("the database's greeting"))?;
     let offers_tls = greeting.capabilities().contains(Can::CLIENT_SSL);
@@ -147,8 +151,8 @@ fn connect(login: &Login) -> Result<TcpStream, Failure> {
     for address in addresses {
         match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
             Ok(socket) => {
-                socket.set_nodelay(true).map_err(|error| broken(&error))?;
-                keep_alive(&SockRef::from(&socket)).map_err(|error| broken(&error))?;
+                socket.set_nodelay(true).map_err(|error| broken(CONNECT, &error))?;
+                keep_alive(&SockRef::from(&socket)).map_err(|error| broken(CONNECT, &error))?;
                 return Ok(socket);
             }
             Err(error) => last = Some(error),
@@ -156,15 +160,15 @@ fn connect(login: &Login) -> Result<TcpStream, Failure> {
     }
     Err(last.map_or_else(
         || unreachable("the name of source.host has no address"),
-        |error| broken(&error),
+        |error| broken(CONNECT, &error),
     ))
 }
 
 /// What became of a connection.
-pub(super) fn broken(error: &io::Error) -> Failure {
+pub(super) fn broken(doing: &str, error: &io::Error) -> Failure {
     match error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>()) {
         Some(error) => tls_failure(Some(error), ""),
-        None => unreachable(&format!("no connection to the database ({})", error.kind())),
+        None => unreachable(&format!("{doing}: no connection to the database ({})", error.kind())),
     }
 }
 
@@ -232,7 +236,7 @@ impl Session {
         self.send(&bytes)?;
         for _ in 0..STEPS_MAX {
             let answer = self.receive()?;
-            failed("connect", &answer)?;
+            failed(CONNECT, &answer)?;
             let reply = match answer.first() {
                 Some(&OK) => return Ok(()),
                 Some(&MORE) => way.run(Told { password, nonce: &nonce, secured }, &answer[1..])?,
@@ -256,17 +260,17 @@ impl Session {
 
     /// Pins what the session has inherited.
     fn pin(&mut self) -> Result<(), Failure> {
-        self.query(&settings::first())?;
+        self.query(PIN, &settings::first())?;
         for statement in settings::BEGUN {
-            self.query(statement)?;
+            self.query(PIN, statement)?;
         }
-        let shown = texts(self, &settings::show())?.into_iter();
+        let shown = texts(self, PIN, &settings::show())?.into_iter();
         let known = shown.filter_map(|row| match row.as_slice() {
             [Some(name), Some(value)] => Some((name.to_lowercase(), value.clone())),
             _ => None,
         });
-        self.query(&settings::then(&known.collect())?)?;
-        self.ask(QUERY, settings::CLOCK.as_bytes())?;
+        self.query(PIN, &settings::then(&known.collect())?)?;
+        self.ask(PIN, QUERY, settings::CLOCK.as_bytes())?;
         let answer = self.receive()?;
         match answer.as_slice() {
             [ERROR, low, high, ..] if clock_is_fixed(u16::from_le_bytes([*low, *high])) => Ok(()),
@@ -275,8 +279,8 @@ impl Session {
     }
 
     /// A statement whose answer is OK.
-    pub(super) fn query(&mut self, statement: &str) -> Result<(), Failure> {
-        let answer = self.command(QUERY, statement.as_bytes())?;
+    pub(super) fn query(&mut self, doing: &'static str, statement: &str) -> Result<(), Failure> {
+        let answer = self.command(doing, QUERY, statement.as_bytes())?;
         match answer.first() {
             Some(&OK) => Ok(()),
             _ => Err(not_understood("the database's answer")),
@@ -289,14 +293,14 @@ impl Session {
         let timed = socket
             .set_read_timeout(Some(GOODBYE_TIMEOUT))
             .and_then(|()| socket.set_write_timeout(Some(GOODBYE_TIMEOUT)));
-        timed.map_err(|error| broken(&error))?;
-        self.query(statements::COMMIT)?;
-        self.ask(QUIT, &[])
+        timed.map_err(|error| broken("end the session", &error))?;
+        self.query("end a transaction", statements::COMMIT)?;
+        self.ask("end the session", QUIT, &[])
     }
 
     /// The server's name for this session.
     fn backend(&mut self) -> Result<Backend, Failure> {
-        let rows = texts(self, statements::BACKEND)?;
+        let rows = texts(self, "ask for the session's name", statements::BACKEND)?;
         let named = match rows.first().map(Vec::as_slice) {
             Some([Some(number), Some(server)]) => number.parse().ok().zip(Some(server.clone())),
             _ => None,
@@ -307,13 +311,24 @@ impl Session {
     }
 
     /// Sends a command, and takes the first packet of its answer.
-    pub(super) fn command(&mut self, command: u8, rest: &[u8]) -> Result<Vec<u8>, Failure> {
-        self.ask(command, rest)?;
+    pub(super) fn command(
+        &mut self,
+        doing: &'static str,
+        command: u8,
+        rest: &[u8],
+    ) -> Result<Vec<u8>, Failure> {
+        self.ask(doing, command, rest)?;
         self.answer()
     }
 
-    /// Sends a command.
-    pub(super) fn ask(&mut self, command: u8, rest: &[u8]) -> Result<(), Failure> {
+    /// Sends a command. `doing`: what it is for, for errors.
+    pub(super) fn ask(
+        &mut self,
+        doing: &'static str,
+        command: u8,
+        rest: &[u8],
+    ) -> Result<(), Failure> {
+        self.doing = doing;
         self.number = 0;
         let mut payload = Vec::with_capacity(rest.len() + 1);
         payload.push(command);
@@ -324,21 +339,21 @@ impl Session {
     /// The first packet of an answer, which is no error.
     pub(super) fn answer(&mut self) -> Result<Vec<u8>, Failure> {
         let answer = self.receive()?;
-        failed("read the rows", &answer)?;
+        failed(self.doing, &answer)?;
         Ok(answer)
     }
 
     /// Takes a packet.
     pub(super) fn receive(&mut self) -> Result<Vec<u8>, Failure> {
         let mut header = [0; 4];
-        self.stream.read_exact(&mut header).map_err(|error| broken(&error))?;
+        self.stream.read_exact(&mut header).map_err(|error| broken(self.doing, &error))?;
         let [low, middle, high, number] = header;
         let length = usize::from(low) | usize::from(middle) << 8 | usize::from(high) << 16;
         if length > ANSWER_BYTES_MAX {
             return Err(not_understood("the database's answer"));
         }
         let mut payload = vec![0; length];
-        self.stream.read_exact(&mut payload).map_err(|error| broken(&error))?;
+        self.stream.read_exact(&mut payload).map_err(|error| broken(self.doing, &error))?;
         self.number = number.wrapping_add(1);
         Ok(payload)
     }
@@ -356,8 +371,8 @@ impl Session {
         let mut packet = vec![low, middle, high, self.number];
         packet.extend_from_slice(payload);
         self.number = self.number.wrapping_add(1);
-        self.stream.write_all(&packet).map_err(|error| broken(&error))?;
-        self.stream.flush().map_err(|error| broken(&error))
+        self.stream.write_all(&packet).map_err(|error| broken(self.doing, &error))?;
+        self.stream.flush().map_err(|error| broken(self.doing, &error))
     }
 }
 
@@ -384,7 +399,7 @@ pub(super) mod tests {
         let port = listener.local_addr().expect("an address").port();
         let serving = thread::spawn(move || {
             let (stream, _) = listener.accept().expect("a client");
-            let mut session = Session { stream: Stream::Plain(stream), number: 0 };
+            let mut session = Session { stream: Stream::Plain(stream), number: 0, doing: CONNECT };
             session.send(&[GREETING, way].concat()).expect("greet");
             // a client may have left by then
             let mut said = session.receive().unwrap_or_default();
@@ -394,6 +409,39 @@ pub(super) mod tests {
             said
         });
         (port, serving)
+    }
+
+    /// A server that answers each command with an error, then goes.
+    fn refusing(commands: usize) -> Session {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = listener.local_addr().expect("an address");
+        thread::spawn(move || {
+            let (stream, _) = listener.accept().expect("a client");
+            let mut session = Session { stream: Stream::Plain(stream), number: 0, doing: CONNECT };
+            for _ in 0..commands {
+                session.receive().expect("a command");
+                session.send(b"\xff\x69\x04#HY000Unknown error").expect("an answer");
+            }
+        });
+        let stream = TcpStream::connect(address).expect("connected");
+        Session { stream: Stream::Plain(stream), number: 0, doing: CONNECT }
+    }
+
+    #[test]
+    fn each_error_says_what_was_being_done() {
+        let mut session = refusing(3);
+        let says = |failure: Failure, doing: &str| {
+            let message = failure.report.message;
+            assert!(message.starts_with(&format!("{doing}: ")), "{message}");
+        };
+        says(session.query("set the zone", "SET x").expect_err("refused"), "set the zone");
+        let rows = texts(&mut session, "ask for the name", "SELECT 1");
+        says(rows.expect_err("refused"), "ask for the name");
+        let prepared = session.command("read the rows", QUERY, b"SELECT 1");
+        says(prepared.expect_err("refused"), "read the rows");
+        // the server has gone: by the second command at the latest
+        let lost = (0..2).find_map(|_| session.query("end a transaction", "COMMIT").err());
+        says(lost.expect("gone"), "end a transaction");
     }
 
     #[test]

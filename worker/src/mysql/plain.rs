@@ -5,6 +5,7 @@ use worker_core::filtering::Settings;
 
 use super::login::{Session, unpinned};
 use super::rows::{broke_off, texts};
+use crate::filtering::ACTION;
 use crate::sessions::Login;
 
 /// `utf8mb4_esperanto_ci`, under the same number in MySQL and MariaDB: nobody has it, so that another one
@@ -35,13 +36,13 @@ pub(crate) async fn plain_settings(
 fn ask(login: &Login, names: &[&'static str]) -> Result<Settings, Failure> {
     let mut session = unpinned(login, ESPERANTO)?;
     // the answer itself is cut otherwise
-    session.query(ALL_ROWS)?;
+    session.query(ACTION, ALL_ROWS)?;
     let mut settings = show(&mut session, names)?;
     if settings.get(COLLATION).is_some_and(|collation| collation == ESPERANTO_NAME) {
-        session.query(USUAL_COLLATION)?;
+        session.query(ACTION, USUAL_COLLATION)?;
         settings.extend(show(&mut session, &[COLLATION])?);
     }
-    session.ask(QUIT, &[])?;
+    session.ask("end the session", QUIT, &[])?;
     Ok(settings)
 }
 
@@ -50,7 +51,7 @@ fn show(session: &mut Session, names: &[&'static str]) -> Result<Settings, Failu
     // no word of the manifest is in it
     let names: Vec<_> = names.iter().map(|name| format!("'{name}'")).collect();
     let statement = format!("SHOW SESSION VARIABLES WHERE Variable_name IN ({})", names.join(", "));
-    let named = texts(session, &statement)?.into_iter().filter_map(|row| {
+    let named = texts(session, ACTION, &statement)?.into_iter().filter_map(|row| {
         let mut fields = row.into_iter();
         Some((fields.next()??, fields.next()??))
     });

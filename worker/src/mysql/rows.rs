@@ -15,10 +15,13 @@ use worker_core::error::Failure;
 use super::framing::{END, END_BYTES_MAX, Frames, Seen};
 use super::login::{self, QUERY, Session, broken};
 use super::sessions::{Answer, server_failure};
+use crate::filtering::ACTION;
 use crate::rows::{CHUNK_BYTES, ChunkSender, Read};
 use crate::sessions::{Login, unreachable};
 use crate::watch::{Backend, GOODBYE_TIMEOUT, Progress};
 
+/// What is done.
+const READ: &str = "read the rows";
 /// Command: prepare a statement.
 const PREPARE: u8 = 0x16;
 /// What stands for a NULL among texts.
@@ -66,7 +69,7 @@ impl Connection {
         let login = Login { password: login.password().await?, ..login.clone() };
         let opened = tokio::task::spawn_blocking(move || {
             let (mut session, backend) = login::open(&login)?;
-            settings.map_or(Ok(()), |settings| session.query(&settings))?;
+            settings.map_or(Ok(()), |settings| session.query(ACTION, &settings))?;
             Ok((session, backend))
         });
         let opened = opened.await;
@@ -126,7 +129,7 @@ impl Connection {
             let id = asked?;
             let read = forward(&mut session, &chunks, &runtime, &progress)?;
             if read == Read::Whole {
-                session.ask(CLOSE, &id)?;
+                session.ask(READ, CLOSE, &id)?;
             }
             Ok((session, read))
         });
@@ -146,7 +149,7 @@ pub(super) fn broke_off() -> Failure {
 /// Prepares and executes the statement, and checks that its columns are those of the plan.
 /// Its number.
 fn ask(session: &mut Session, statement: &str, columns: &[Column]) -> Result<[u8; 4], Failure> {
-    let prepared = session.command(PREPARE, statement.as_bytes())?;
+    let prepared = session.command(READ, PREPARE, statement.as_bytes())?;
     let [_, a, b, c, d, _, _, _, _, _, _, _] = *prepared.first_chunk::<12>().ok_or_else(altered)?;
     let id = [a, b, c, d];
     let described = usize::from(u16::from_le_bytes([prepared[5], prepared[6]]));
@@ -157,7 +160,7 @@ fn ask(session: &mut Session, statement: &str, columns: &[Column]) -> Result<[u8
     let mut execute = id.to_vec();
     // no cursor, once
     execute.extend([0, 1, 0, 0, 0]);
-    let count = session.command(EXECUTE, &execute)?;
+    let count = session.command(READ, EXECUTE, &execute)?;
     if count_of(&count) != Some(columns.len()) {
         return Err(altered());
     }
@@ -171,12 +174,13 @@ fn ask(session: &mut Session, statement: &str, columns: &[Column]) -> Result<[u8
     Ok(id)
 }
 
-/// The rows of a statement as text; for answers of a few rows.
+/// The rows of a statement as text; for answers of a few rows. `doing`: what they are asked for.
 pub(super) fn texts(
     session: &mut Session,
+    doing: &'static str,
     statement: &str,
 ) -> Result<Vec<Vec<Option<String>>>, Failure> {
-    let count = session.command(QUERY, statement.as_bytes())?;
+    let count = session.command(doing, QUERY, statement.as_bytes())?;
     let count = count_of(&count).ok_or_else(altered)?;
     descriptions(session, count)?;
     let mut rows = Vec::new();
@@ -246,9 +250,11 @@ fn forward(
             progress.asks();
             let count = session.stream.read(&mut chunk[filled..]);
             progress.gets();
-            let count = count.map_err(|error| broken(&error))?;
+            let count = count.map_err(|error| broken(READ, &error))?;
             if count == 0 {
-                return Err(unreachable("the database closed the connection amid the rows"));
+                return Err(unreachable(
+                    "read the rows: the database closed the connection amid the rows",
+                ));
             }
             match frames.see(&chunk[filled..filled + count]) {
                 Seen::More => filled += count,
@@ -257,7 +263,7 @@ fn forward(
                     ended = true;
                 }
                 Seen::Error(packet) => {
-                    return Err(server_failure("read the rows", &Answer::of_packet(&packet)));
+                    return Err(server_failure(READ, &Answer::of_packet(&packet)));
                 }
             }
         }

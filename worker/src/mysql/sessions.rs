@@ -59,7 +59,7 @@ async fn version(connection: &mut MySqlConnection) -> Result<String, Failure> {
 pub(crate) async fn limit(connection: &mut MySqlConnection, seconds: i64) -> Result<(), Failure> {
     let limit = made(statements::limit_planning(&version(connection).await?, seconds));
     let set = sqlx::raw_sql(limit).execute(connection).await;
-    set.map(|_| ()).map_err(|error| database_failure("pin the session", &error))
+    set.map(|_| ()).map_err(|error| database_failure(PIN, &error))
 }
 
 /// Pins what the session has inherited.
@@ -88,7 +88,7 @@ async fn say(connection: &mut MySqlConnection, statement: String) -> Result<(), 
 }
 
 /// What is done when a session is pinned.
-pub(super) const PIN: &str = "pin the session";
+pub(super) const PIN: &str = "set the session's settings";
 
 /// Whether an error says that nobody, or not this user, may set the session's clock.
 pub(super) fn clock_is_fixed(number: u16) -> bool {

@@ -27,8 +27,9 @@ type ColumnRow = (String, Oid, i32, bool, String, String, String, Option<String>
 /// # Errors
 /// What a session may fail with.
 pub(crate) async fn searched(connection: &mut PgConnection) -> Result<Vec<String>, Failure> {
-    let answer = sqlx::query_scalar(statements::SEARCHED_SCHEMAS).fetch_one(connection).await;
-    answer.map_err(|error| database_failure("ask for the user's search_path", &error))
+    let answer = sqlx::raw_sql(statements::SEARCHED_SCHEMAS).fetch_one(connection).await;
+    let schemas = answer.and_then(|row| row.try_get(0));
+    schemas.map_err(|error| database_failure("ask for the user's search_path", &error))
 }
 
 /// Finds the table and its columns; without a schema, in the schemas `searched`.
@@ -40,13 +41,12 @@ pub(crate) async fn look_up(
     wanted: &TableRef,
     searched: &[String],
 ) -> Result<Subject, Failure> {
-    let failed = |error| database_failure("read the catalog", &error);
     let found: Vec<(Oid, String, String)> = sqlx::query_as(statements::RELATIONS)
         .bind(wanted.schema.as_ref().map(NamePart::spellings))
         .bind(wanted.table.spellings())
         .fetch_all(&mut *connection)
         .await
-        .map_err(failed)?;
+        .map_err(|error| database_failure("find the table", &error))?;
     let candidates: Vec<_> = found
         .into_iter()
         .map(|(oid, schema, table)| Relation { oid: oid.0, name: TableName { schema, table } })
@@ -56,7 +56,7 @@ pub(crate) async fn look_up(
         .bind(Oid(relation.oid))
         .fetch_all(&mut *connection)
         .await
-        .map_err(failed)?;
+        .map_err(|error| database_failure("read the table's columns", &error))?;
     let columns = rows.into_iter().map(|row| {
         let (name, oid, modifier, required, type_name, own_name, family, extension) = row;
         let source = SourceType {
@@ -82,12 +82,15 @@ pub(crate) async fn look_up(
     Ok(Subject { relation, columns, named: false, unproven: Unproven::of(&read), reads })
 }
 
-/// A function of one of these names that sessions with one snapshot may have different results of.
+/// A function that a condition of these names and operators may call, and that sessions with one snapshot
+/// may have different results of.
 pub(crate) async fn doubtful_function(
     connection: &mut PgConnection,
     names: &[String],
+    operators: &[String],
 ) -> Result<Option<String>, Failure> {
-    let query = sqlx::query_scalar(relation_statements::DOUBTFUL_FUNCTION).bind(names);
+    let query = sqlx::query_scalar(relation_statements::DOUBTFUL_FUNCTION);
+    let query = query.bind(names).bind(operators);
     let answer = query.fetch_optional(&mut *connection).await;
     answer.map_err(|error| database_failure("ask what extract.where calls", &error))
 }
@@ -130,7 +133,9 @@ pub(crate) async fn check_money(
     }
     let unit = sqlx::raw_sql(statements::MONEY_UNIT).fetch_one(&mut *connection).await;
     let unit = unit.and_then(|row| row.try_get::<String, _>(0));
-    settings::check_money(&unit.map_err(|error| database_failure("read the catalog", &error))?)
+    settings::check_money(
+        &unit.map_err(|error| database_failure("check how money is printed", &error))?,
+    )
 }
 
 /// Rows (-1: unknown) and bytes of the table.

@@ -1,4 +1,5 @@
-//! In: a login whose password the driver does not take as libpq does. Out: a socket of this process on which the
+//! In: a login whose password the driver does not take as libpq does, or a session that must begin with none of
+//! the driver's own settings. Out: a socket of this process on which the
 //! driver finds the server without TLS and without a question for a password: both are answered here. Bound:
 //! messages of a log-in of [`MESSAGE_BYTES_MAX`]. Fails: `DatabaseUnreachable`, `TlsFailed`; what the server says
 //! about the log-in goes on to the driver.
@@ -29,6 +30,18 @@ const MESSAGE_BYTES_MAX: usize = 1 << 16;
 /// Messages of a log-in: SCRAM has three, and notices may come between.
 const MESSAGES_MAX: usize = 32;
 
+/// The setting that the driver sets itself when a session begins.
+const DRIVERS_OWN: &[u8] = b"DateStyle";
+
+/// Which settings a session begins with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Begins {
+    /// With those of the driver.
+    Ours,
+    /// With those of server, database and role: the driver's `DateStyle` is left out.
+    Plain,
+}
+
 /// The way to the server, under TLS or not.
 trait Way: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Way for T {}
@@ -37,11 +50,13 @@ impl<T: AsyncRead + AsyncWrite + Unpin + Send> Way for T {}
 ///
 /// # Errors
 /// `DatabaseUnreachable`, `TlsFailed`, `InvalidSpec`.
-pub(super) async fn to(login: &Login, password: &Secret) -> Result<PathBuf, Failure> {
+pub(super) async fn to(
+    login: &Login,
+    password: &Secret,
+    begins: Begins,
+) -> Result<PathBuf, Failure> {
     let failed = |error| database_failure("connect", &sqlx::Error::Io(error));
-    let far = TcpStream::connect((login.host.as_str(), login.port)).await.map_err(failed)?;
-    far.set_nodelay(true).map_err(failed)?;
-    let far = secured(far, login).await?;
+    let far = server(login).await?;
     let folder = format!("\0tidemark-{}", Uuid::new_v4().simple());
     let listener =
         UnixListener::bind(format!("{folder}/.s.PGSQL.{}", login.port)).map_err(failed)?;
@@ -49,10 +64,39 @@ pub(super) async fn to(login: &Login, password: &Secret) -> Result<PathBuf, Fail
     tokio::spawn(async move {
         if let Ok(near) = tokio::time::timeout(CONNECT_TIMEOUT, ours(listener)).await {
             // the driver sees a connection that ends
-            let _ = relay(near, far, &username, &password).await;
+            let _ = relay(near, far, (&username, &password), begins).await;
         }
     });
     Ok(PathBuf::from(folder))
+}
+
+/// The server: over the network, or on a socket of this machine, where no TLS is asked for.
+async fn server(login: &Login) -> Result<Box<dyn Way>, Failure> {
+    let failed = |error| database_failure("connect", &sqlx::Error::Io(error));
+    if login.host.starts_with('/') {
+        let socket = format!("{}/.s.PGSQL.{}", login.host, login.port);
+        return Ok(Box::new(UnixStream::connect(socket).await.map_err(failed)?));
+    }
+    let far = TcpStream::connect((login.host.as_str(), login.port)).await.map_err(failed)?;
+    far.set_nodelay(true).map_err(failed)?;
+    secured(far, login).await
+}
+
+/// A start-up message (length, version, pairs of texts, a zero) without the driver's own setting.
+fn without_own(startup: &[u8]) -> Option<Vec<u8>> {
+    let (head, rest) = startup.split_at_checked(8)?;
+    let mut plain = head.to_vec();
+    let mut texts = rest.strip_suffix(&[0, 0])?.split(|byte| *byte == 0);
+    while let Some(name) = texts.next() {
+        let value = texts.next()?;
+        if name != DRIVERS_OWN {
+            plain.extend([name, &[0], value, &[0]].concat());
+        }
+    }
+    plain.push(0);
+    let length = u32::try_from(plain.len()).ok()?;
+    plain[..4].copy_from_slice(&length.to_be_bytes());
+    Some(plain)
 }
 
 async fn secured(mut far: TcpStream, login: &Login) -> Result<Box<dyn Way>, Failure> {
@@ -74,13 +118,16 @@ async fn secured(mut far: TcpStream, login: &Login) -> Result<Box<dyn Way>, Fail
 async fn relay(
     mut near: UnixStream,
     mut far: Box<dyn Way>,
-    username: &str,
-    password: &Secret,
+    (username, password): (&str, &Secret),
+    begins: Begins,
 ) -> io::Result<()> {
     let length = near.read_u32().await?;
     let mut startup = length.to_be_bytes().to_vec();
     startup.resize(bounded(length)?, 0);
     near.read_exact(&mut startup[4..]).await?;
+    if begins == Begins::Plain {
+        startup = without_own(&startup).ok_or_else(senseless)?;
+    }
     far.write_all(&startup).await?;
     let mut exchange = Exchange::new(password.reveal(), nonce());
     for _ in 0..MESSAGES_MAX {
@@ -189,4 +236,24 @@ fn md5(parts: &[&[u8]]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_plain_session_begins_without_the_setting_of_the_driver() {
+        let message = |pairs: &[u8]| {
+            let length = u32::try_from(pairs.len() + 9).expect("short").to_be_bytes();
+            [&length, &[0, 3, 0, 0][..], pairs, &[0]].concat()
+        };
+        let told = message(b"user\0ada\0DateStyle\0ISO, MDY\0TimeZone\0UTC\0");
+        assert_eq!(without_own(&told), Some(message(b"user\0ada\0TimeZone\0UTC\0")));
+        let none = message(b"user\0DateStyle\0");
+        assert_eq!(without_own(&none), Some(none.clone()), "a value of that name stays");
+        for cut in [0, 7, 9, told.len() - 2] {
+            assert_eq!(without_own(&told[..cut]), None, "{cut}");
+        }
+    }
 }

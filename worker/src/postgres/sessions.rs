@@ -15,9 +15,12 @@ use worker_core::plan::TableName;
 use worker_core::rows::{self, statements};
 use worker_core::settings::postgres as settings;
 
-use crate::postgres::{pooler, relay, scram};
+use crate::postgres::relay::{self, Begins};
+use crate::postgres::{pooler, scram};
 use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure, made, unreachable};
 
+/// What is done when settings are set.
+const PIN: &str = "set the session's settings";
 /// How long the first statement of a session that reads may take: a pooler lets it wait until
 /// another range has given its connection back.
 const TURN_TIMEOUT: Duration = Duration::from_mins(2);
@@ -32,17 +35,39 @@ pub(crate) async fn connect(
     application_name: &str,
 ) -> Result<PgConnection, Failure> {
     login.check_authorities()?;
-    let connected = Box::pin(log_in(login, application_name));
+    within_time(log_in(login, application_name, Begins::Ours)).await
+}
+
+/// Logs in as any other client does, so that the session has the settings of server, database and role.
+/// Nothing is pinned in it.
+///
+/// # Errors
+/// As [`database_failure`].
+pub(crate) async fn connect_plain(
+    login: &Login,
+    application_name: &str,
+) -> Result<PgConnection, Failure> {
+    within_time(log_in(login, application_name, Begins::Plain)).await
+}
+
+async fn within_time(
+    connected: impl Future<Output = Result<PgConnection, Failure>>,
+) -> Result<PgConnection, Failure> {
+    let connected = Box::pin(connected);
     tokio::time::timeout(CONNECT_TIMEOUT, connected)
         .await
         .unwrap_or_else(|_| Err(unreachable("the database did not answer within 10 seconds")))
 }
 
-async fn log_in(login: &Login, application_name: &str) -> Result<PgConnection, Failure> {
+async fn log_in(
+    login: &Login,
+    application_name: &str,
+    begins: Begins,
+) -> Result<PgConnection, Failure> {
     let password = login.password().await?;
     let mut options = options(login, application_name).password(password.reveal());
-    if !scram::driver_takes(&login.username, password.reveal()) {
-        let folder = relay::to(login, &password).await?;
+    if begins == Begins::Plain || !scram::driver_takes(&login.username, password.reveal()) {
+        let folder = relay::to(login, &password, begins).await?;
         options = options.socket(folder).ssl_mode(PgSslMode::Disable);
     }
     options.connect().await.map_err(|error| database_failure("connect", &error))
@@ -77,7 +102,7 @@ fn options(login: &Login, application_name: &str) -> PgConnectOptions {
 /// # Errors
 /// As [`database_failure`].
 pub(crate) async fn keep_order(connection: &mut PgConnection) -> Result<(), Failure> {
-    run(connection, "pin the session", statements::KEEP_ORDER).await
+    run(connection, PIN, statements::KEEP_ORDER).await
 }
 
 /// Begins a pinned transaction in which each statement sees what is committed by then.
@@ -156,10 +181,8 @@ async fn check_client(connection: &mut PgConnection) -> Result<(), Failure> {
     }
     match sqlx::raw_sql(statements::CHECK_CLIENT).execute(&mut *connection).await {
         // the platform cannot tell, or the setting is not for this user
-        Err(sqlx::Error::Database(_)) => {
-            run(connection, "pin the session", statements::UNCHECKED_CLIENT).await
-        }
-        done => done.map(|_| ()).map_err(|error| database_failure("pin the session", &error)),
+        Err(sqlx::Error::Database(_)) => run(connection, PIN, statements::UNCHECKED_CLIENT).await,
+        done => done.map(|_| ()).map_err(|error| database_failure(PIN, &error)),
     }
 }
 

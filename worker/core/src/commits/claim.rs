@@ -339,6 +339,7 @@ fn order(task: &Task, seen: &Seen, run: RunId, owed: Option<Window>) -> PlanOrde
         high: None,
         lookback: watermark.and_then(|watermark| watermark.lookback).filter(|_| mode == Mode::PE),
         owed,
+        head: seen.run.as_ref().and_then(|run| run.head.clone()),
     };
     let Some(watermark) = watermark else { return base };
     match mode {

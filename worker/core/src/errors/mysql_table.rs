@@ -96,8 +96,10 @@ pub const TABLE: &[Row] = &[
         "correct the global variable init_connect, or grant the rights that it needs")),
     row(&[1038], transient(Reason::DatabaseFailed, "the server's sort_buffer_size is too small to sort the rows",
         "raise sort_buffer_size, or set output.partitionSort: never where the plan says that rows are sorted")),
-    row(&[4031], transient(Reason::DatabaseFailed, "the server ended an idle session (wait_timeout)",
-        "raise wait_timeout")).says("The client was disconnected%"),
+    row(&[4031], transient(Reason::DatabaseFailed,
+        "the server ended an idle session, although each session may be idle for a day (wait_timeout)",
+        "find out what sets wait_timeout in the session: a proxy before the database, or a function that the view \
+         calls")).says("The client was disconnected%"),
     row(&[1205, 3572], transient(Reason::DatabaseFailed, "another session holds the table exclusively",
         "wait until it has ended, or end it")),
     row(&[1213, 1614, 3058, 3132], transient(Reason::DatabaseFailed,
@@ -151,8 +153,12 @@ pub const TABLE: &[Row] = &[
     row(&[1193, 1231, 1232, 1229, 1238, 1298, 1621, 1568], permanent(Reason::QueryFailed,
         "the server does not take a setting of the session",
         "use a supported version of the server; for time zones load the server's time zone tables")),
-    row(&[1104, 3170, 3171, 3186], permanent(Reason::QueryFailed, "the query is beyond a limit of the server",
-        "raise the limit (max_join_size, range_optimizer_max_mem_size, parser_max_mem_size)")),
+    row(&[1104], permanent(Reason::QueryFailed,
+        "the query would read more rows than the session allows, although each session lifts that limit (max_join_size)",
+        "find out what sets max_join_size or sql_big_selects in the session: a proxy before the database, or a \
+         function that the view calls")),
+    row(&[3170, 3171, 3186], permanent(Reason::QueryFailed, "the query is beyond a limit of the server",
+        "raise the limit (range_optimizer_max_mem_size, parser_max_mem_size)")),
     row(&[1290], permanent(Reason::QueryFailed,
         "a function that the view calls does what an option of the server forbids, such as writing while it is \
          read-only", WRITES)).shown(&[

@@ -74,8 +74,10 @@ pub const TABLE: &[Row] = &[
     row(&["40001", "40P01", "57P01", "57P04"], RECOVERY, STANDBY_CONFLICT),
     row(&["40001", "40P01"], When::By(&["ProcessInterrupts"]), STANDBY_CONFLICT),
     row(&["57014"], When::Always, transient(Reason::DatabaseFailed,
-        "the statement was cancelled: by statement_timeout, or by another session",
-        "raise statement_timeout of the database user (ALTER ROLE ... SET), or find out who cancels statements")
+        "the statement was cancelled by another session, by recovery on a standby, by a pooler or proxy before the \
+         database, or by a function that the view calls (statement_timeout)",
+        "find out who cancels statements: a person or a script (pg_cancel_backend), a time limit of a pooler or \
+         proxy (PgBouncer: query_timeout), or recovery on a standby")
         .shown(Shows::Message)),
     row(&["57P01"], When::Always, transient(Reason::DatabaseFailed,
         "the session was ended: the server stops, or an administrator ended the session",
@@ -88,11 +90,15 @@ pub const TABLE: &[Row] = &[
         "the server ended an idle session (idle_session_timeout)",
         "raise idle_session_timeout of the database user (ALTER ROLE ... SET)")),
     row(&["25P03"], When::Always, transient(Reason::DatabaseFailed,
-        "the server ended a session that was idle in its transaction (idle_in_transaction_session_timeout)",
-        "raise idle_in_transaction_session_timeout of the database user (ALTER ROLE ... SET)")),
+        "the server ended a session that was idle in its transaction, although each transaction turns that limit off \
+         (idle_in_transaction_session_timeout)",
+        "find out what sets idle_in_transaction_session_timeout in the session: a pooler or proxy before the \
+         database, or a function that the view calls")),
     row(&["25P04"], When::Always, transient(Reason::DatabaseFailed,
-        "the server ended a transaction that took too long (transaction_timeout)",
-        "raise transaction_timeout of the database user (ALTER ROLE ... SET), or use more ranges")),
+        "the server ended a transaction that took too long, although each transaction turns that limit off \
+         (transaction_timeout)",
+        "find out what sets transaction_timeout in the session: a pooler or proxy before the database, or a \
+         function that the view calls")),
     row(&["40P01"], When::Always, transient(Reason::DatabaseFailed,
         "the server ended the statement to break a deadlock", AGAIN)),
     row(&["40001"], When::Always, transient(Reason::DatabaseFailed,
@@ -123,9 +129,10 @@ pub const TABLE: &[Row] = &[
     row(&["42703"], When::Always, permanent(Reason::QueryFailed,
         "the view, or the value of a row, names a column that does not exist", VIEW).shown(Shows::Named)),
     row(&["42883"], When::Always, permanent(Reason::QueryFailed,
-        "a function or operator does not exist, or not for these types of arguments",
-        "create it, or correct the view, the function or extract.where that names it; sessions have an empty \
-         search_path, so functions name their objects with the schema").shown(Shows::Named)),
+        "a function or operator does not exist for these types of arguments in the schemas that are searched",
+        "create it, or correct the view, the function or extract.where that names it; a function names its objects \
+         with the schema, since the search_path is empty, or with extract.where that of a plain session of the \
+         database user").shown(Shows::Named)),
     row(&["3F000", "42704", "42P02", "42725", "42702", "42P08", "42P09"], When::Always, permanent(Reason::QueryFailed,
         "a name in the view, in a function or in extract.where does not exist or is ambiguous", VIEW)
         .shown(Shows::Named)),

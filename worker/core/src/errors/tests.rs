@@ -3,6 +3,7 @@ use crds::condition::Exit;
 
 use super::postgres::{Position, RAISED, When};
 use super::{Class, Meaning, Shows, mysql, page, postgres};
+use crate::settings;
 
 /// Codes of the server's own list, of every supported version.
 const SQLSTATES: &str = include_str!("documented/postgres.txt");
@@ -85,6 +86,47 @@ fn every_meaning_says_what_happened_and_what_to_do() {
         let damaged = reason == Reason::DatabaseFailed && what.contains("damaged");
         assert_eq!(retried && !damaged, class == Class::Transient, "{reason}: {what}");
     }
+}
+
+/// Every meaning of an engine, with the settings that its sessions pin.
+fn meanings() -> [(Vec<Meaning>, settings::Table); 2] {
+    let postgres = postgres::TABLE.iter().map(|row| row.meaning);
+    let mysql = mysql::TABLE.iter().map(|row| row.meaning);
+    let states = mysql::STATES.iter().map(|state| state.meaning);
+    [
+        (
+            postgres.chain([postgres::UNKNOWN, RAISED, postgres::REMOTE]).collect(),
+            settings::postgres::table(),
+        ),
+        (mysql.chain(states).chain([mysql::UNKNOWN]).collect(), settings::mysql::table()),
+    ]
+}
+
+/// The user's own value of a pinned setting is never in force: to change it would not help.
+#[test]
+fn no_remedy_changes_a_setting_that_every_session_pins() {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let mut named = 0;
+    for (meanings, table) in meanings() {
+        for Meaning { remedy, .. } in meanings {
+            let lower = remedy.to_lowercase();
+            for word in lower.split(|c| !is_word(c)).filter(|word| word.contains('_')) {
+                if !table
+                    .get(word)
+                    .is_some_and(|known| matches!(known.rule, settings::Rule::Pinned(_)))
+                {
+                    continue;
+                }
+                named += 1;
+                // what a function may find there is said, not changed
+                let said =
+                    word == "search_path" && lower.contains("names its objects with the schema");
+                let set_by_others = lower.contains("find out what sets");
+                assert!(said || set_by_others, "{word} is pinned: {remedy}");
+            }
+        }
+    }
+    assert!(named >= 5, "the rows that name what others set: {named}");
 }
 
 #[test]

@@ -32,7 +32,7 @@ pub const READ_RELATIONS: &str = "WITH RECURSIVE tree (oid) AS (\
     subscribed (node) AS (\
         SELECT DISTINCT a.node FROM above a \
         JOIN pg_catalog.pg_subscription_rel s ON s.srrelid = a.oid) \
-    SELECT c.oid, n.nspname::text, c.relname::text, c.relkind::text, \
+    SELECT c.oid, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, c.relkind::pg_catalog.text, \
         coalesce(m.amname = 'heap', false), s.node IS NOT NULL, \
         c.relkind <> 'v' OR coalesce(v.passes, false), \
         coalesce(v.unordered, false), v.function \
@@ -41,16 +41,16 @@ pub const READ_RELATIONS: &str = "WITH RECURSIVE tree (oid) AS (\
     LEFT JOIN pg_catalog.pg_am m ON m.oid = c.relam \
     LEFT JOIN subscribed s ON s.node = c.oid \
     LEFT JOIN LATERAL (\
-        SELECT (SELECT count(DISTINCT d.refobjid) = 1 FROM pg_catalog.pg_depend d \
+        SELECT (SELECT pg_catalog.count(DISTINCT d.refobjid) = 1 FROM pg_catalog.pg_depend d \
                 WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid \
                 AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.refobjid <> c.oid) \
-            AND (SELECT count(*) = 1 FROM pg_catalog.pg_rewrite o WHERE o.ev_class = c.oid) \
-            AND r.ev_action::text NOT LIKE '%:hasSubLinks true%' AS passes, \
-            r.ev_action::text ~ (':limit(Count|Offset) \\{|:hasDistinctOn true|' \
+            AND (SELECT pg_catalog.count(*) = 1 FROM pg_catalog.pg_rewrite o WHERE o.ev_class = c.oid) \
+            AND r.ev_action::pg_catalog.text NOT LIKE '%:hasSubLinks true%' AS passes, \
+            r.ev_action::pg_catalog.text ~ (':limit(Count|Offset) \\{|:hasDistinctOn true|' \
                 || ':hasWindowFuncs true|\\{TABLESAMPLECLAUSE ') AS unordered, \
-            CASE WHEN r.ev_action::text ~ '\\{SQLVALUEFUNCTION :op [0-8] ' THEN 'CURRENT_TIMESTAMP' \
-            ELSE (SELECT min(p.oid::pg_catalog.regprocedure::text) FROM (\
-                SELECT f[1]::pg_catalog.oid FROM pg_catalog.regexp_matches(r.ev_action::text, \
+            CASE WHEN r.ev_action::pg_catalog.text ~ '\\{SQLVALUEFUNCTION :op [0-8] ' THEN 'CURRENT_TIMESTAMP' \
+            ELSE (SELECT pg_catalog.min(p.oid::pg_catalog.regprocedure::pg_catalog.text) FROM (\
+                SELECT f[1]::pg_catalog.oid FROM pg_catalog.regexp_matches(r.ev_action::pg_catalog.text, \
                     ':(?:funcid|opfuncid|aggfnoid|winfnoid) (\\d+)', 'g') f \
                 UNION \
                 SELECT CASE WHEN o.oid IS NULL THEN d.refobjid ELSE o.oprcode END \
@@ -72,11 +72,21 @@ pub const READ_RELATIONS: &str = "WITH RECURSIVE tree (oid) AS (\
         WHERE r.ev_class = c.oid AND r.ev_type = '1' AND c.relkind = 'v') v ON true \
     ORDER BY c.oid <> $1, n.nspname, c.relname";
 
-/// A function of one of the names `$1` that is not known to give the same in all sessions which share a
-/// snapshot, by the rule of [`READ_RELATIONS`]. No row where there is none.
-pub const DOUBTFUL_FUNCTION: &str = "SELECT p.oid::pg_catalog.regprocedure::text \
-    FROM pg_catalog.pg_proc p JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
-    WHERE p.proname::text = ANY ($1) AND p.prokind <> 'p' AND NOT CASE p.provolatile \
+/// A function that a condition may call, and that is not known to give the same in all sessions which share
+/// a snapshot, by the rule of [`READ_RELATIONS`]: one of the names `$1`, of an operator of the names `$2`,
+/// of the input of a type or a cast of the names `$1`, or of a cast that is made without being named. No
+/// row where there is none.
+pub const DOUBTFUL_FUNCTION: &str = "SELECT p.oid::pg_catalog.regprocedure::pg_catalog.text \
+    FROM (SELECT f.oid FROM pg_catalog.pg_proc f \
+            WHERE f.proname::pg_catalog.text = ANY ($1) AND f.prokind <> 'p' \
+        UNION SELECT o.oprcode FROM pg_catalog.pg_operator o WHERE o.oprname::pg_catalog.text = ANY ($2) \
+        UNION SELECT t.typinput FROM pg_catalog.pg_type t WHERE t.typname::pg_catalog.text = ANY ($1) \
+        UNION SELECT c.castfunc FROM pg_catalog.pg_cast c \
+            JOIN pg_catalog.pg_type t ON t.oid = c.casttarget \
+            WHERE c.castcontext = 'i' OR t.typname::pg_catalog.text = ANY ($1)) u (oid) \
+    JOIN pg_catalog.pg_proc p ON p.oid = u.oid \
+    JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
+    WHERE NOT CASE p.provolatile \
         WHEN 'i' THEN p.oid < 16384 OR l.lanname IN ('c', 'internal') \
         WHEN 's' THEN p.oid < 16384 AND NOT p.proretset AND p.proname NOT LIKE 'pg\\_%' \
             AND p.proname NOT IN ('now', 'transaction_timestamp', 'statement_timestamp', \
@@ -105,7 +115,7 @@ pub const COLUMNS: &str = "WITH RECURSIVE family (oid) AS (\
             AND k.conkey[1] = a.attnum AND NOT k.convalidated \
         WHERE c.relkind NOT IN ('r', 'p') OR NOT a.attnotnull OR k.oid IS NOT NULL), \
     base AS (\
-    SELECT a.attnum, a.attname::text AS name, a.atttypid AS type, a.atttypmod AS modifier, \
+    SELECT a.attnum, a.attname::pg_catalog.text AS name, a.atttypid AS type, a.atttypmod AS modifier, \
         a.attname NOT IN (SELECT l.name FROM lacking l) AS required, \
         pg_catalog.format_type(a.atttypid, a.atttypmod) AS type_name \
     FROM pg_catalog.pg_attribute a \
@@ -113,14 +123,14 @@ pub const COLUMNS: &str = "WITH RECURSIVE family (oid) AS (\
     UNION ALL \
     SELECT b.attnum, b.name, t.typbasetype, t.typtypmod, b.required, b.type_name \
     FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype = 'd') \
-    SELECT b.name, b.type, b.modifier, b.required, b.type_name, t.typname::text, \
+    SELECT b.name, b.type, b.modifier, b.required, b.type_name, t.typname::pg_catalog.text, \
         CASE WHEN t.typcategory = 'A' THEN 'array' ELSE CASE t.typtype WHEN 'e' THEN 'enum' \
             WHEN 'c' THEN 'composite' WHEN 'r' THEN 'range' WHEN 'm' THEN 'multirange' \
             ELSE '' END END, \
-        (SELECT min(e.extname::text) FROM pg_catalog.pg_depend d \
+        (SELECT pg_catalog.min(e.extname::pg_catalog.text) FROM pg_catalog.pg_depend d \
             JOIN pg_catalog.pg_extension e ON e.oid = d.refobjid \
-            WHERE d.classid = 'pg_catalog.pg_type'::regclass AND d.objid = t.oid \
-            AND d.refclassid = 'pg_catalog.pg_extension'::regclass AND d.deptype = 'e') \
+            WHERE d.classid = 'pg_catalog.pg_type'::pg_catalog.regclass AND d.objid = t.oid \
+            AND d.refclassid = 'pg_catalog.pg_extension'::pg_catalog.regclass AND d.deptype = 'e') \
     FROM base b JOIN pg_catalog.pg_type t ON t.oid = b.type WHERE t.typtype <> 'd' \
     ORDER BY b.attnum";
 
@@ -129,7 +139,7 @@ pub const COLUMNS: &str = "WITH RECURSIVE family (oid) AS (\
 pub const IS_PLAIN_COLUMN: &str = "SELECT c.relkind <> 'v' \
         OR coalesce(pg_catalog.pg_column_is_updatable(c.oid::pg_catalog.regclass, a.attnum, false), false) \
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_attribute a ON a.attrelid = c.oid \
-    WHERE c.oid = $1 AND a.attname::text = $2";
+    WHERE c.oid = $1 AND a.attname::pg_catalog.text = $2";
 
 /// The sequence that gives column `$2` of relation `$1` all its numbers, one by one: owned by that
 /// column or by the same column of a partitioned table above, with CACHE 1 and INCREMENT 1, and no
@@ -145,7 +155,7 @@ pub const OWN_SEQUENCE: &str = "WITH RECURSIVE line (oid) AS (\
         SELECT i.inhrelid FROM family f JOIN pg_catalog.pg_inherits i ON i.inhparent = f.oid), \
     owned (sequence, relation, attnum, draw) AS (\
         SELECT s.seqrelid, d.refobjid, d.refobjsubid, \
-            'nextval(' || quote_literal(s.seqrelid::pg_catalog.regclass::text) || '::regclass)' \
+            'nextval(' || pg_catalog.quote_literal(s.seqrelid::pg_catalog.regclass::pg_catalog.text) || '::regclass)' \
         FROM pg_catalog.pg_depend d JOIN pg_catalog.pg_sequence s ON s.seqrelid = d.objid \
         WHERE d.classid = 'pg_catalog.pg_class'::pg_catalog.regclass \
         AND d.refclassid = 'pg_catalog.pg_class'::pg_catalog.regclass AND d.deptype IN ('a', 'i') \
@@ -155,10 +165,10 @@ pub const OWN_SEQUENCE: &str = "WITH RECURSIVE line (oid) AS (\
     JOIN line l ON l.oid = o.relation \
     JOIN pg_catalog.pg_attribute a ON a.attrelid = o.relation AND a.attnum = o.attnum \
     LEFT JOIN pg_catalog.pg_attrdef f ON f.adrelid = a.attrelid AND f.adnum = a.attnum \
-    WHERE a.attname::text = $2 AND s.seqcache = 1 AND s.seqincrement = 1 AND NOT s.seqcycle \
+    WHERE a.attname::pg_catalog.text = $2 AND s.seqcache = 1 AND s.seqincrement = 1 AND NOT s.seqcycle \
     AND (a.attidentity <> '' OR pg_catalog.pg_get_expr(f.adbin, f.adrelid) = o.draw) \
     AND NOT EXISTS (SELECT 1 FROM (SELECT oid FROM family UNION SELECT oid FROM line) m \
-        JOIN pg_catalog.pg_attribute b ON b.attrelid = m.oid AND b.attname::text = $2 \
+        JOIN pg_catalog.pg_attribute b ON b.attrelid = m.oid AND b.attname::pg_catalog.text = $2 \
         LEFT JOIN pg_catalog.pg_attrdef g ON g.adrelid = b.attrelid AND g.adnum = b.attnum \
         LEFT JOIN owned e ON e.relation = b.attrelid AND e.attnum = b.attnum AND b.attidentity <> '' \
         WHERE pg_catalog.pg_get_expr(g.adbin, g.adrelid) <> o.draw OR e.sequence <> o.sequence) \
@@ -169,16 +179,16 @@ pub const OWN_SEQUENCE: &str = "WITH RECURSIVE line (oid) AS (\
 pub const LAST_NUMBER: &str = "SELECT CASE \
     WHEN pg_catalog.has_sequence_privilege(s.seqrelid, 'USAGE, SELECT') \
     THEN coalesce(pg_catalog.pg_sequence_last_value(s.seqrelid::pg_catalog.regclass), \
-        s.seqstart - 1) END::text FROM pg_catalog.pg_sequence s WHERE s.seqrelid = $1";
+        s.seqstart - 1) END::pg_catalog.text FROM pg_catalog.pg_sequence s WHERE s.seqrelid = $1";
 
 /// Prepared transactions of this database that hold a lock by which rows of a relation of `$1` are
 /// written: each by its number. They are in no list of open transactions, and their start is nowhere to
 /// be had. A plain user sees all of it.
-pub const PREPARED: &str = "SELECT DISTINCT p.transaction::text::int8 \
+pub const PREPARED: &str = "SELECT DISTINCT p.transaction::pg_catalog.text::pg_catalog.int8 \
     FROM pg_catalog.pg_prepared_xacts p \
     JOIN pg_catalog.pg_locks t ON t.locktype = 'transactionid' AND t.transactionid = p.transaction \
         AND t.pid IS NULL \
     JOIN pg_catalog.pg_locks l ON l.locktype = 'relation' AND l.pid IS NULL \
         AND l.virtualtransaction = t.virtualtransaction \
-    WHERE p.database = current_database() AND l.relation::int8 = ANY ($1) \
+    WHERE p.database = pg_catalog.current_database() AND l.relation::pg_catalog.int8 = ANY ($1) \
     AND l.mode NOT IN ('AccessShareLock', 'RowShareLock')";

@@ -28,7 +28,7 @@ pub fn alone(version: u32, statement: &str) -> String {
 pub const KEEP_ORDER: &str = "SET LOCAL synchronize_seqscans = off";
 
 /// What some settings are in a plain session of the database user: a message of a session that has set
-/// nothing yet, in a transaction that pins no more than its time-out. One row for each, NULL where the server
+/// nothing, in a transaction that pins no more than its time-out. One row for each, NULL where the server
 /// does not have it.
 pub fn plain_settings(names: &[&str]) -> String {
     let names: Vec<_> = names.iter().map(|name| format!("'{name}'")).collect();
@@ -39,16 +39,6 @@ pub fn plain_settings(names: &[&str]) -> String {
         names.join(", ")
     )
 }
-
-/// `DateStyle` as it is set for the role or the database; no row where it is set for neither.
-pub const PLAIN_DATE_STYLE: &str = "SELECT pg_catalog.substr(s.entry, pg_catalog.length('DateStyle=') + 1) \
-    FROM pg_catalog.pg_db_role_setting r, pg_catalog.unnest(r.setconfig) AS s (entry) \
-    WHERE pg_catalog.lower(pg_catalog.split_part(s.entry, '=', 1)) = 'datestyle' \
-    AND r.setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database \
-        WHERE datname = pg_catalog.current_database())) \
-    AND r.setrole IN (0, (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = session_user)) \
-    ORDER BY r.setrole <> 0 AND r.setdatabase <> 0 DESC, r.setrole <> 0 DESC, \
-        r.setdatabase <> 0 DESC LIMIT 1";
 
 /// Sets settings (`$1`) to values (`$2`) for this transaction.
 pub const SET_LOCAL: &str = "SELECT pg_catalog.set_config(s.name, s.value, true) \
@@ -135,7 +125,7 @@ pub const SESSION: &str = "SELECT pg_catalog.concat(pid, ' ', pg_catalog.date_pa
 pub fn works(session: &str) -> String {
     format!(
         "SELECT coalesce(state = 'disabled' OR state = 'active' \
-            AND wait_event_type IS DISTINCT FROM 'Client', true), coalesce(state_change::text, '') \
+            AND wait_event_type IS DISTINCT FROM 'Client', true), coalesce(state_change::pg_catalog.text, '') \
         FROM pg_catalog.pg_stat_activity a WHERE {}",
         is_session(session)
     )
@@ -147,35 +137,36 @@ pub fn works(session: &str) -> String {
 pub const REWRITTEN: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_locks l \
     LEFT JOIN pg_catalog.pg_class c ON c.oid = l.relation \
     WHERE l.locktype = 'relation' AND l.pid = pg_catalog.pg_backend_pid() AND l.granted \
-    AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) \
+    AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
     AND (c.oid IS NULL OR (c.relkind NOT IN ('i', 'I') AND c.relfilenode <> 0 \
         AND c.relfilenode <> coalesce(pg_catalog.pg_relation_filenode(c.oid), 0))))";
 
 /// Tables beside `$1` (quoted) that this transaction has locked and that were no child under its
 /// snapshot: `pg_inherits` is read under it, and which children a query reads is looked up as of now. A
 /// table that is younger than the snapshot shows no row, and is none of these.
-pub const OTHERS: &str = "SELECT coalesce(array_agg(l.relation::bigint), '{}') \
+pub const OTHERS: &str = "SELECT coalesce(pg_catalog.array_agg(l.relation::pg_catalog.int8), '{}') \
     FROM pg_catalog.pg_locks l \
     JOIN pg_catalog.pg_class c ON c.oid = l.relation AND c.relkind IN ('r', 'p', 'f') \
     WHERE l.locktype = 'relation' AND l.pid = pg_catalog.pg_backend_pid() AND l.granted \
-    AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = current_database()) \
-    AND c.relnamespace <> 'pg_catalog'::regnamespace \
-    AND l.relation IS DISTINCT FROM pg_catalog.to_regclass($1)::oid \
+    AND l.database = (SELECT oid FROM pg_catalog.pg_database WHERE datname = pg_catalog.current_database()) \
+    AND c.relnamespace <> 'pg_catalog'::pg_catalog.regnamespace \
+    AND l.relation IS DISTINCT FROM pg_catalog.to_regclass($1)::pg_catalog.oid \
     AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits i WHERE i.inhrelid = l.relation)";
 
 /// Whether any of these tables (`$1`) is a child now.
 pub const ARE_CHILDREN: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_inherits \
-    WHERE inhrelid::bigint = ANY ($1))";
+    WHERE inhrelid::pg_catalog.int8 = ANY ($1))";
 
 /// The schemas in which a session of the user finds a name without a schema, the first before the
-/// others: asked before anything is pinned.
-pub const SEARCHED_SCHEMAS: &str = "SELECT pg_catalog.current_schemas(true)::pg_catalog.text[]";
+/// others: asked before anything is pinned but the time-out, whose own value may be too short.
+pub const SEARCHED_SCHEMAS: &str = "BEGIN READ ONLY; SET LOCAL statement_timeout = 0; \
+    SELECT pg_catalog.current_schemas(true)::pg_catalog.text[]; COMMIT";
 
 /// Relations of some names (`$2`), in some schemas (`$1`) or in any.
-pub const RELATIONS: &str = "SELECT c.oid, n.nspname::text, c.relname::text \
+pub const RELATIONS: &str = "SELECT c.oid, n.nspname::pg_catalog.text, c.relname::pg_catalog.text \
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
-    WHERE c.relname::text = ANY ($2) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') \
-    AND ($1::text[] IS NULL OR n.nspname::text = ANY ($1)) \
+    WHERE c.relname::pg_catalog.text = ANY ($2) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') \
+    AND ($1::pg_catalog.text[] IS NULL OR n.nspname::pg_catalog.text = ANY ($1)) \
     ORDER BY n.nspname, c.relname LIMIT 1000";
 
 /// One unit of money as the server stores it under the `lc_monetary` that the session has inherited,
@@ -185,22 +176,22 @@ pub const MONEY_UNIT: &str = "SET LOCAL lc_monetary TO DEFAULT; \
     SET LOCAL lc_monetary = 'C'";
 
 /// Rows (-1: unknown) and bytes of a relation (`$1`) and its partitions, by the statistics.
-pub const SIZE: &str = "SELECT coalesce(CASE WHEN bool_and(c.reltuples < 0) THEN -1 \
-    ELSE sum(greatest(c.reltuples, 0)) END, -1)::int8, \
-    coalesce(sum(pg_catalog.pg_table_size(c.oid)), 0)::int8 \
-    FROM (SELECT $1 AS oid UNION SELECT relid FROM pg_catalog.pg_partition_tree($1::regclass)) t \
+pub const SIZE: &str = "SELECT coalesce(CASE WHEN pg_catalog.bool_and(c.reltuples < 0) THEN -1 \
+    ELSE pg_catalog.sum(greatest(c.reltuples, 0)) END, -1)::pg_catalog.int8, \
+    coalesce(pg_catalog.sum(pg_catalog.pg_table_size(c.oid)), 0)::pg_catalog.int8 \
+    FROM (SELECT $1 AS oid UNION SELECT relid FROM pg_catalog.pg_partition_tree($1::pg_catalog.regclass)) t \
     JOIN pg_catalog.pg_class c ON c.oid = t.oid WHERE c.relkind IN ('r', 'm')";
 
 /// What relation `$1` is (`relkind`, whether it is stored as Postgres does, whether others inherit
 /// from it), its own blocks, the server's version, whether the user may read all of it, and the
 /// columns of its primary key in their order.
-pub const SHAPE: &str = "SELECT c.relkind::text, coalesce(m.amname = 'heap', false), \
+pub const SHAPE: &str = "SELECT c.relkind::pg_catalog.text, coalesce(m.amname = 'heap', false), \
     EXISTS (SELECT 1 FROM pg_catalog.pg_inherits i WHERE i.inhparent = c.oid), \
-    coalesce(pg_catalog.pg_relation_size(c.oid) / current_setting('block_size')::int8, 0)::int8, \
-    current_setting('server_version_num')::int4, \
+    coalesce(pg_catalog.pg_relation_size(c.oid) / pg_catalog.current_setting('block_size')::pg_catalog.int8, 0)::pg_catalog.int8, \
+    pg_catalog.current_setting('server_version_num')::pg_catalog.int4, \
     coalesce(pg_catalog.has_table_privilege(c.oid, 'SELECT'), false), \
-    ARRAY(SELECT a.attname::text FROM pg_catalog.pg_index i \
-        CROSS JOIN LATERAL unnest(i.indkey::int2[]) WITH ORDINALITY AS k (attnum, place) \
+    ARRAY(SELECT a.attname::pg_catalog.text FROM pg_catalog.pg_index i \
+        CROSS JOIN LATERAL pg_catalog.unnest(i.indkey::pg_catalog.int2[]) WITH ORDINALITY AS k (attnum, place) \
         JOIN pg_catalog.pg_attribute a ON a.attrelid = i.indrelid AND a.attnum = k.attnum \
         WHERE i.indrelid = c.oid AND i.indisprimary AND k.place <= i.indnkeyatts \
         ORDER BY k.place) \
@@ -208,14 +199,14 @@ pub const SHAPE: &str = "SELECT c.relkind::text, coalesce(m.amname = 'heap', fal
 
 /// What the server knows about the values of column `$2` of table `$1`, shares in millionths: only
 /// where no more than a tenth of the rows was changed since.
-pub const STATISTICS: &str = "SELECT (s.null_frac * 1000000)::int8, \
-    coalesce(s.most_common_vals::text::text[], '{}'), \
-    ARRAY(SELECT (f.share * 1000000)::int8 FROM unnest(s.most_common_freqs) \
+pub const STATISTICS: &str = "SELECT (s.null_frac * 1000000)::pg_catalog.int8, \
+    coalesce(s.most_common_vals::pg_catalog.text::pg_catalog.text[], '{}'), \
+    ARRAY(SELECT (f.share * 1000000)::pg_catalog.int8 FROM pg_catalog.unnest(s.most_common_freqs) \
         WITH ORDINALITY AS f (share, place) ORDER BY f.place), \
-    coalesce(s.histogram_bounds::text::text[], '{}') \
+    coalesce(s.histogram_bounds::pg_catalog.text::pg_catalog.text[], '{}') \
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     JOIN pg_catalog.pg_stats s ON s.schemaname = n.nspname AND s.tablename = c.relname \
-        AND s.attname::text = $2 AND NOT s.inherited \
+        AND s.attname::pg_catalog.text = $2 AND NOT s.inherited \
     JOIN pg_catalog.pg_stat_all_tables t ON t.relid = c.oid \
     WHERE c.oid = $1 AND coalesce(t.last_analyze, t.last_autoanalyze) IS NOT NULL \
     AND t.n_mod_since_analyze <= c.reltuples / 10";
@@ -225,7 +216,7 @@ pub const STATISTICS: &str = "SELECT (s.null_frac * 1000000)::int8, \
 pub const GUARD_FACTS: &str = "SELECT pg_catalog.pg_is_in_recovery(), \
     pg_catalog.pg_has_role('pg_read_all_stats', 'USAGE') \
         AND NOT EXISTS (SELECT 1 FROM pg_catalog.pg_stat_activity \
-            WHERE datname = current_database() AND state = 'disabled')";
+            WHERE datname = pg_catalog.current_database() AND state = 'disabled')";
 
 /// The lower of this statement's clock and the start of the oldest open transaction of this
 /// database, less one second, read in zone `$1`. Where that zone's clock goes back within two
@@ -240,15 +231,15 @@ pub const GUARD_FACTS: &str = "SELECT pg_catalog.pg_is_in_recovery(), \
 /// processes that write no rows of users; one of another kind, or of none that we may see, counts.
 pub const EXACT_CLOCK: &str = "SELECT least(c.at AT TIME ZONE $1, \
     (c.at + '1 hour') AT TIME ZONE $1 - interval '1 hour', \
-    (c.at + '2 hours') AT TIME ZONE $1 - interval '2 hours')::text \
-    FROM (SELECT CASE WHEN bool_or(a.state = 'disabled') THEN NULL ELSE \
-            least(min(coalesce(a.xact_start, CASE \
+    (c.at + '2 hours') AT TIME ZONE $1 - interval '2 hours')::pg_catalog.text \
+    FROM (SELECT CASE WHEN pg_catalog.bool_or(a.state = 'disabled') THEN NULL ELSE \
+            least(pg_catalog.min(coalesce(a.xact_start, CASE \
                 WHEN coalesce(a.state, 'idle') = 'idle' THEN NULL \
                 WHEN a.backend_type IS DISTINCT FROM 'walsender' THEN a.query_start \
                 WHEN a.query !~* '^\\s*START_REPLICATION' THEN a.backend_start END)), \
-                statement_timestamp()) - interval '1 second' END AS at \
+                pg_catalog.statement_timestamp()) - interval '1 second' END AS at \
         FROM pg_catalog.pg_stat_activity a \
-        WHERE a.datname = current_database() AND a.pid <> pg_catalog.pg_backend_pid() \
+        WHERE a.datname = pg_catalog.current_database() AND a.pid <> pg_catalog.pg_backend_pid() \
         AND coalesce(a.backend_type, '') NOT IN ('autovacuum launcher', 'autovacuum worker', \
             'archiver', 'background writer', 'checkpointer', 'io worker', 'logger', \
             'logical replication launcher', 'slotsync worker', 'startup', 'walreceiver', \
@@ -258,31 +249,30 @@ pub const EXACT_CLOCK: &str = "SELECT least(c.at AT TIME ZONE $1, \
 /// The clock less `$2` seconds, read in zone `$1` as [`EXACT_CLOCK`] is.
 pub const LAG_CLOCK: &str = "SELECT least(c.at AT TIME ZONE $1, \
     (c.at + '1 hour') AT TIME ZONE $1 - interval '1 hour', \
-    (c.at + '2 hours') AT TIME ZONE $1 - interval '2 hours')::text \
-    FROM (SELECT statement_timestamp() - make_interval(secs => $2) AS at) c";
+    (c.at + '2 hours') AT TIME ZONE $1 - interval '2 hours')::pg_catalog.text \
+    FROM (SELECT pg_catalog.statement_timestamp() - pg_catalog.make_interval(secs => $2) AS at) c";
 
 /// Whether the server knows a zone by name (`$1`).
-pub const ZONE_KNOWN: &str =
-    "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_timezone_names WHERE lower(name) = lower($1))";
+pub const ZONE_KNOWN: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_timezone_names WHERE pg_catalog.lower(name) = pg_catalog.lower($1))";
 
 /// The zone that a session of ours would have without our own start-up setting, as far as SQL
 /// tells: what is set for role and database, else the zone of the server's log.
-pub const SERVER_ZONE: &str = "SELECT coalesce((SELECT substr(s.entry, length('TimeZone=') + 1) \
-        FROM pg_catalog.pg_db_role_setting r, unnest(r.setconfig) AS s (entry) \
-        WHERE lower(split_part(s.entry, '=', 1)) = 'timezone' \
+pub const SERVER_ZONE: &str = "SELECT coalesce((SELECT pg_catalog.substr(s.entry, pg_catalog.length('TimeZone=') + 1) \
+        FROM pg_catalog.pg_db_role_setting r, pg_catalog.unnest(r.setconfig) AS s (entry) \
+        WHERE pg_catalog.lower(pg_catalog.split_part(s.entry, '=', 1)) = 'timezone' \
         AND r.setdatabase IN (0, (SELECT oid FROM pg_catalog.pg_database \
-            WHERE datname = current_database())) \
+            WHERE datname = pg_catalog.current_database())) \
         AND r.setrole IN (0, (SELECT oid FROM pg_catalog.pg_roles WHERE rolname = current_user)) \
         ORDER BY r.setrole <> 0 AND r.setdatabase <> 0 DESC, r.setrole <> 0 DESC, \
             r.setdatabase <> 0 DESC LIMIT 1), \
-    current_setting('log_timezone'))";
+    pg_catalog.current_setting('log_timezone'))";
 
 /// The transactions that are open in this database, without ours and autovacuum's: the process,
 /// and the transaction's virtual id.
 pub const OPEN_TRANSACTIONS: &str = "SELECT l.pid, l.virtualxid FROM pg_catalog.pg_locks l \
     JOIN pg_catalog.pg_stat_activity a ON a.pid = l.pid \
     WHERE l.locktype = 'virtualxid' AND l.granted AND l.virtualxid = l.virtualtransaction \
-    AND a.datname = current_database() AND a.usesysid IS NOT NULL \
+    AND a.datname = pg_catalog.current_database() AND a.usesysid IS NOT NULL \
     AND a.pid <> pg_catalog.pg_backend_pid() \
     AND coalesce(a.application_name, '') NOT LIKE 'tidemark/%'";
 

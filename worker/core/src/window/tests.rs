@@ -13,6 +13,7 @@ fn order(mode: Mode, low: Option<&str>, high: Option<&str>) -> PlanOrder {
         low_text: low.map(str::to_owned),
         high: high.map(str::to_owned),
         owed: None,
+        head: None,
     }
 }
 

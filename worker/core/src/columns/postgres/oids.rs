@@ -87,3 +87,5 @@ pub const GEOMETRIC: [u32; 7] = [600, 601, 602, 603, 604, 628, 718];
 pub const REG: [u32; 11] = [24, 2202, 2203, 2204, 2205, 2206, 3734, 3769, 4089, 4096, 4191];
 /// `txid_snapshot`, `pg_snapshot`
 pub const SNAPSHOTS: [u32; 2] = [2970, 5038];
+/// The first that an object of a user gets, or one of an extension.
+pub const FIRST_OF_USERS: u32 = 16_384;

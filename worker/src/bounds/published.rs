@@ -1,0 +1,57 @@
+//! In: the uri that a run writes to, the published run of its source. Out: what the run is compared with.
+//! Bound: two manifests, without their lists. Fails: what the store may fail with for now.
+
+use crds::Reason;
+use crds::condition::Exit;
+use crds::tracking::Head;
+use worker_core::columns::Column;
+use worker_core::error::Failure;
+use worker_core::plan::TableName;
+
+use crate::control::Control;
+
+/// What the published run of a source is of.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Published {
+    /// The columns of the run that `current.json` names; `None` where the uri has none.
+    pub columns: Option<Vec<Column>>,
+    /// The table, under whichever uri it was published; absent in manifests of older releases.
+    pub table: Option<TableName>,
+}
+
+impl Published {
+    /// Reads what is published under `uri`, and the table of `head` where that lies under another one.
+    ///
+    /// # Errors
+    /// See the head of this file.
+    pub(crate) async fn of(
+        client: &aws_sdk_s3::Client,
+        uri: &str,
+        head: Option<&Head>,
+    ) -> Result<Self, Failure> {
+        let here = Control::new(client.clone(), uri)?.current().await?;
+        let (columns, table) = here.map(|head| (head.columns, head.table)).unzip();
+        let table = match head.filter(|head| head.uri != uri) {
+            Some(moved) => table_of(client, moved).await?,
+            None => table.flatten(),
+        };
+        Ok(Self { columns, table })
+    }
+}
+
+/// The table of a run under another uri. That place may be gone, or closed to this run: then nothing is
+/// compared, since a full extract at a new uri changes nothing there.
+async fn table_of(client: &aws_sdk_s3::Client, head: &Head) -> Result<Option<TableName>, Failure> {
+    let control = Control::new(client.clone(), &head.uri)?;
+    match control.head_of(head.run).await {
+        Ok(found) => Ok(found.and_then(|found| found.table)),
+        Err(failure)
+            if failure.exit == Exit::Permanent && failure.report.reason != Reason::NewerRelease =>
+        {
+            let reason = failure.report.reason;
+            tracing::warn!(%reason, "the published extract under the earlier uri cannot be read, so its table is not compared");
+            Ok(None)
+        }
+        Err(failure) => Err(failure),
+    }
+}
