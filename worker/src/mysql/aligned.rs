@@ -15,8 +15,8 @@ use worker_core::error::Failure;
 use worker_core::plan::TableName;
 use worker_core::rows::mysql_statements as statements;
 
-use super::login::{QUERY, Session, broken};
 use super::rows::{Connection, broke_off, texts};
+use super::session::{QUERY, Session, broken};
 use super::sessions::{ACCESS_DENIED, number};
 use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure};
 

@@ -3,8 +3,9 @@
 use worker_core::error::Failure;
 use worker_core::filtering::Settings;
 
-use super::login::{Session, unpinned};
+use super::login::unpinned;
 use super::rows::{broke_off, texts};
+use super::session::{QUIT, Session};
 use crate::sessions::Login;
 
 /// `utf8mb4_esperanto_ci`, under the same number in MySQL and MariaDB: nobody has it, so that another one
@@ -56,6 +57,3 @@ fn show(session: &mut Session, names: &[&'static str]) -> Result<Settings, Failu
     });
     Ok(named.collect())
 }
-
-/// Command: the client leaves.
-const QUIT: u8 = 1;

@@ -13,7 +13,7 @@ use uuid::Uuid;
 use worker_core::error::Failure;
 
 use super::keepalive::keep_alive;
-use super::login::not_understood;
+use super::session::not_understood;
 use super::sessions::asks_for_password;
 use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure};
 

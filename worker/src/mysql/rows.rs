@@ -13,7 +13,8 @@ use worker_core::columns::mysql::Form;
 use worker_core::error::Failure;
 
 use super::framing::{END, END_BYTES_MAX, Frames, Seen};
-use super::login::{self, QUERY, Session, broken};
+use super::login;
+use super::session::{QUERY, Session, broken};
 use super::sessions::{Answer, server_failure};
 use crate::rows::{CHUNK_BYTES, ChunkSender, Read};
 use crate::sessions::{Login, unreachable};
