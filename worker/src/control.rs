@@ -7,14 +7,12 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::CompletedMultipartUpload;
 use crds::Reason;
-use futures::stream::{self, StreamExt, TryStreamExt};
 use serde::de::DeserializeOwned;
 use worker_core::commits::Reply;
 use worker_core::error::Failure;
 use worker_core::manifests::{ManifestFile, Pointer, TOKEN_METADATA};
 use worker_core::objects::Prefix;
 use worker_core::plan::CONTROL_VERSION;
-use worker_core::records::TaskRecord;
 
 use crate::bounds::Published;
 use crate::checksums;
@@ -25,11 +23,10 @@ mod listing;
 mod streams;
 mod uploads;
 
-pub use streams::{Listed, WholeObject};
+pub use files::Head;
+pub use streams::{Listed, WholeObject, at_once};
 pub(crate) use uploads::not_as_recorded;
 
-/// Records read at a time.
-const READS_AT_ONCE: usize = 16;
 /// How often a write that met another one in flight (409) is sent again.
 const CONFLICTS_MAX: u32 = 20;
 
@@ -218,23 +215,6 @@ impl Control {
             Err(error) if code(&error) == "NoSuchUpload" => Ok(Reply::Done),
             Err(error) => Err(storage_failure("abort an upload", &error)),
         }
-    }
-
-    /// Reads the records with these keys.
-    ///
-    /// # Errors
-    /// As [`Self::read`]; `RecordMissing` where a listed one is gone.
-    pub async fn records(&self, keys: &[String]) -> Result<Vec<TaskRecord>, Failure> {
-        stream::iter(keys)
-            .map(|key| async move {
-                let found = self.read(key).await?.ok_or_else(|| {
-                    Failure::transient(Reason::RecordMissing, "a record vanished", "")
-                })?;
-                Ok(found.0)
-            })
-            .buffer_unordered(READS_AT_ONCE)
-            .try_collect()
-            .await
     }
 }
 

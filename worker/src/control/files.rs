@@ -1,5 +1,6 @@
 //! Data files: what is known of them, and their removal.
 
+use aws_sdk_s3::error::SdkError;
 use aws_sdk_s3::types::{ObjectLockEnabled, ObjectLockLegalHoldStatus};
 use bytes::Bytes;
 use crds::Reason;
@@ -9,6 +10,9 @@ use worker_core::manifests::TOKEN_METADATA;
 
 use super::{Control, code};
 use crate::objects::storage_failure;
+
+/// Size, process token and `ETag` of an object.
+pub type Head = (u64, Option<String>, Option<String>);
 
 impl Control {
     /// Deletes a file; one that is not there is done, and so is one that a lock keeps: nobody can
@@ -50,19 +54,24 @@ impl Control {
     }
 
     /// Size of an object, the process token in its metadata, and its `ETag` where that is made of
-    /// the content: what is encrypted by KMS has another.
+    /// the content: what is encrypted by KMS has another. `None` where there is none.
     ///
     /// # Errors
     /// As [`storage_failure`].
-    pub async fn head(&self, key: &str) -> Result<(u64, Option<String>, Option<String>), Failure> {
+    pub async fn head(&self, key: &str) -> Result<Option<Head>, Failure> {
         let request = self.client.head_object().bucket(&self.prefix.bucket).key(key);
-        let reply = Box::pin(request.send())
-            .await
-            .map_err(|error| storage_failure("look at a file", &error))?;
+        let reply = match Box::pin(request.send()).await {
+            Ok(reply) => reply,
+            Err(SdkError::ServiceError(service)) if service.raw().status().as_u16() == 404 => {
+                return Ok(None);
+            }
+            Err(error) => return Err(storage_failure("look at a file", &error)),
+        };
         let token = reply.metadata().and_then(|metadata| metadata.get(TOKEN_METADATA)).cloned();
         let plain = reply.server_side_encryption().is_none_or(|by| by.as_str() == "AES256");
         let etag = reply.e_tag().filter(|_| plain).map(bare);
-        Ok((u64::try_from(reply.content_length().unwrap_or(0)).unwrap_or(0), token, etag))
+        let bytes = u64::try_from(reply.content_length().unwrap_or(0)).unwrap_or(0);
+        Ok(Some((bytes, token, etag)))
     }
 
     /// The bytes of an object from `from` to its end.

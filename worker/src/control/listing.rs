@@ -8,12 +8,18 @@ use super::Control;
 use crate::objects::storage_failure;
 
 impl Control {
-    /// Which ranges of a run have a record.
+    /// The records of a run, by key, and how large the largest of them is.
     ///
     /// # Errors
     /// As [`storage_failure`].
-    pub async fn recorded(&self, run: RunId) -> Result<Vec<String>, Failure> {
-        self.keys(&self.prefix.records(run)).await
+    pub async fn recorded(&self, run: RunId) -> Result<(Vec<String>, u64), Failure> {
+        let (mut keys, mut largest) = (Vec::new(), 0);
+        let each = |key: &str, size: u64| {
+            keys.push(key.to_owned());
+            largest = largest.max(size);
+        };
+        self.each_object(&self.prefix.records(run), each).await?;
+        Ok((keys, largest))
     }
 
     /// How many ranges of a run have a record, and how large the largest of them is.
@@ -21,17 +27,11 @@ impl Control {
     /// # Errors
     /// As [`storage_failure`].
     pub async fn recorded_so_far(&self, run: RunId) -> Result<(u32, u64), Failure> {
-        let folder = self.prefix.records(run);
-        let request = self.client.list_objects_v2().bucket(&self.prefix.bucket).prefix(&folder);
-        let mut pages = request.into_paginator().send();
         let (mut count, mut largest) = (0_u32, 0);
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| storage_failure("list objects", &error))?;
-            for found in page.contents() {
-                let size = found.size().and_then(|size| u64::try_from(size).ok());
-                (count, largest) = (count.saturating_add(1), largest.max(size.unwrap_or(0)));
-            }
-        }
+        let each = |_: &str, size: u64| {
+            (count, largest) = (count.saturating_add(1), largest.max(size));
+        };
+        self.each_object(&self.prefix.records(run), each).await?;
         Ok((count, largest))
     }
 
@@ -70,14 +70,37 @@ impl Control {
     /// # Errors
     /// As [`storage_failure`].
     pub async fn keys(&self, folder: &str) -> Result<Vec<String>, Failure> {
+        let mut keys = Vec::new();
+        self.each_key(folder, |key| keys.push(key.to_owned())).await?;
+        Ok(keys)
+    }
+
+    /// Hands every key below a folder to `each`, in their order.
+    ///
+    /// # Errors
+    /// As [`storage_failure`].
+    pub async fn each_key(&self, folder: &str, mut each: impl FnMut(&str)) -> Result<(), Failure> {
+        self.each_object(folder, |key, _| each(key)).await
+    }
+
+    /// The same, with the objects' sizes.
+    async fn each_object(
+        &self,
+        folder: &str,
+        mut each: impl FnMut(&str, u64),
+    ) -> Result<(), Failure> {
         let request = self.client.list_objects_v2().bucket(&self.prefix.bucket).prefix(folder);
         let mut pages = request.into_paginator().send();
-        let mut keys = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| storage_failure("list objects", &error))?;
-            keys.extend(page.contents().iter().filter_map(|found| found.key().map(Into::into)));
+            for found in page.contents() {
+                let size = found.size().and_then(|size| u64::try_from(size).ok());
+                if let Some(key) = found.key() {
+                    each(key, size.unwrap_or(0));
+                }
+            }
         }
-        Ok(keys)
+        Ok(())
     }
 
     /// Runs that have control objects and began before that time (seconds since 1970, UTC): a run
