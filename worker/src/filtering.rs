@@ -124,7 +124,7 @@ pub(crate) async fn check(
     let statement = made(rows::filter_statement(database.engine(), table, filter));
     let answer = match database {
         Database::Postgres(connection) => {
-            sqlx::query(statement).execute(&mut *connection).await.map(|_| ())
+            sqlx::query(statement).execute(&mut **connection).await.map(|_| ())
         }
         Database::Mysql(connection) => {
             sqlx::query(statement).execute(&mut **connection).await.map(|_| ())

@@ -16,7 +16,7 @@ use worker_core::settings::mysql as settings;
 use super::authentication::{Told, Way};
 use super::keepalive::keep_alive;
 use super::rows::texts;
-use super::session::{ERROR, OK, QUERY, Session, Stream, broken, failed, not_understood};
+use super::session::{ERROR, OK, QUERY, Session, Stream, Wire, broken, failed, not_understood};
 use super::sessions::{PIN, clock_is_fixed};
 use super::tls::secure;
 use crate::sessions::{CONNECT_TIMEOUT, Login, tls_failure, unreachable};
@@ -56,8 +56,8 @@ pub(super) fn open(login: &Login) -> Result<(Session, Backend), Failure> {
 pub(super) fn unpinned(login: &Login, collation: u8) -> Result<Session, Failure> {
     let socket = connect(login)?;
     socket.set_read_timeout(Some(CONNECT_TIMEOUT)).map_err(|error| broken(&error))?;
-    let mut session = Session { stream: Stream::Plain(socket), number: 0 };
-    let greeting = session.receive()?;
+    let mut wire = Wire { stream: Stream::Plain(socket), number: 0 };
+    let greeting = wire.receive()?;
     failed("connect", &greeting)?;
     let greeting: HandshakePacket<'_> =
         ParseBuf(&greeting).parse(()).map_err(|_| not_understood("the database's greeting"))?;
@@ -80,11 +80,11 @@ pub(super) fn unpinned(login: &Login, collation: u8) -> Result<Session, Failure>
         can |= Can::CLIENT_SSL;
         let mut request = Vec::new();
         SslRequest::new(can, u32::MAX >> 8, collation).serialize(&mut request);
-        session.send(&request)?;
-        session = session.secured(login)?;
+        wire.send(&request)?;
+        wire = wire.secured(login)?;
     }
-    session.log_in(login, &greeting, (can, collation))?;
-    Ok(session)
+    wire.log_in(login, &greeting, (can, collation))?;
+    Ok(Session::new(wire))
 }
 
 fn connect(login: &Login) -> Result<TcpStream, Failure> {
@@ -107,7 +107,7 @@ fn connect(login: &Login) -> Result<TcpStream, Failure> {
     ))
 }
 
-impl Session {
+impl Wire {
     fn secured(self, login: &Login) -> Result<Self, Failure> {
         match self.stream {
             Stream::Plain(socket) => {
@@ -168,7 +168,9 @@ impl Session {
         }
         Err(not_understood("the database's log-in"))
     }
+}
 
+impl Session {
     /// Pins what the session has inherited.
     fn pin(&mut self) -> Result<(), Failure> {
         self.query(&settings::first())?;
@@ -228,7 +230,7 @@ pub(super) mod tests {
         let port = listener.local_addr().expect("an address").port();
         let serving = thread::spawn(move || {
             let (stream, _) = listener.accept().expect("a client");
-            let mut session = Session { stream: Stream::Plain(stream), number: 0 };
+            let mut session = Wire { stream: Stream::Plain(stream), number: 0 };
             session.send(&[GREETING, way].concat()).expect("greet");
             // a client may have left by then
             let mut said = session.receive().unwrap_or_default();

@@ -5,7 +5,8 @@ use worker_core::filtering::Settings;
 
 use super::login::unpinned;
 use super::rows::{broke_off, texts};
-use super::session::{QUIT, Session};
+use super::session::Session;
+use crate::goodbye;
 use crate::sessions::Login;
 
 /// `utf8mb4_esperanto_ci`, under the same number in MySQL and MariaDB: nobody has it, so that another one
@@ -29,7 +30,7 @@ pub(crate) async fn plain_settings(
 ) -> Result<Settings, Failure> {
     let login = Login { password: login.password().await?, ..login.clone() };
     let names = names.to_vec();
-    let asked = tokio::task::spawn_blocking(move || ask(&login, &names)).await;
+    let asked = goodbye::spawn_blocking(move || ask(&login, &names)).await;
     asked.map_err(|_| broke_off())?
 }
 
@@ -42,7 +43,6 @@ fn ask(login: &Login, names: &[&'static str]) -> Result<Settings, Failure> {
         session.query(USUAL_COLLATION)?;
         settings.extend(show(&mut session, &[COLLATION])?);
     }
-    session.ask(QUIT, &[])?;
     Ok(settings)
 }
 

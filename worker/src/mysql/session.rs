@@ -2,6 +2,8 @@
 
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
+use std::ops::{Deref, DerefMut};
+use std::time::Instant;
 
 use crds::Reason;
 use worker_core::error::Failure;
@@ -9,8 +11,9 @@ use worker_core::rows::mysql_statements as statements;
 
 use super::sessions::{Answer, server_failure};
 use super::tls::Secured;
+use crate::ending::DRAIN_TIMEOUT;
+use crate::goodbye::GOODBYE_TIMEOUT;
 use crate::sessions::{tls_failure, unreachable};
-use crate::watch::GOODBYE_TIMEOUT;
 
 /// First byte of an answer that all is well.
 pub(super) const OK: u8 = 0;
@@ -19,7 +22,7 @@ pub(super) const ERROR: u8 = 0xFF;
 /// Command: a statement as text.
 pub(super) const QUERY: u8 = 3;
 /// Command: the client leaves.
-pub(super) const QUIT: u8 = 1;
+const QUIT: u8 = 1;
 /// Longest answer that is read whole: a column's description has a few hundred bytes.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
 
@@ -57,13 +60,17 @@ impl Write for Stream {
     }
 }
 
-/// A connection that is logged in.
+/// A connection, as its packets go.
 #[derive(Debug)]
-pub(super) struct Session {
+pub(super) struct Wire {
     pub(super) stream: Stream,
     /// Number of the next packet.
     pub(super) number: u8,
 }
+
+/// A connection that is logged in. Dropped, it says goodbye, which may block for [`DRAIN_TIMEOUT`].
+#[derive(Debug)]
+pub(super) struct Session(Wire);
 
 /// What became of a connection.
 pub(super) fn broken(error: &io::Error) -> Failure {
@@ -89,7 +96,7 @@ pub(super) fn failed(action: &str, answer: &[u8]) -> Result<(), Failure> {
     }
 }
 
-impl Session {
+impl Wire {
     /// The socket below.
     pub(super) fn socket(&self) -> &TcpStream {
         match &self.stream {
@@ -105,17 +112,6 @@ impl Session {
             Some(&OK) => Ok(()),
             _ => Err(not_understood("the database's answer")),
         }
-    }
-
-    /// Ends the transaction, if there is one, and says goodbye.
-    pub(super) fn quit(&mut self) -> Result<(), Failure> {
-        let socket = self.socket();
-        let timed = socket
-            .set_read_timeout(Some(GOODBYE_TIMEOUT))
-            .and_then(|()| socket.set_write_timeout(Some(GOODBYE_TIMEOUT)));
-        timed.map_err(|error| broken(&error))?;
-        self.query(statements::COMMIT)?;
-        self.ask(QUIT, &[])
     }
 
     /// Sends a command, and takes the first packet of its answer.
@@ -170,5 +166,61 @@ impl Session {
         self.number = self.number.wrapping_add(1);
         self.stream.write_all(&packet).map_err(|error| broken(&error))?;
         self.stream.flush().map_err(|error| broken(&error))
+    }
+}
+
+impl Session {
+    /// To be called with a connection as soon as it is logged in.
+    pub(super) const fn new(wire: Wire) -> Self {
+        Self(wire)
+    }
+
+    /// Ends the transaction, if there is one, and says goodbye.
+    pub(super) fn quit(mut self) {
+        if self.socket().set_read_timeout(Some(GOODBYE_TIMEOUT)).is_ok() {
+            // the goodbye ends the transaction too
+            let _ = self.query(statements::COMMIT);
+        }
+    }
+
+    /// Says goodbye, and reads until the server has closed: what it still sends would otherwise turn
+    /// the goodbye into a reset.
+    fn leave(&mut self) -> Result<(), Failure> {
+        let failed = |error| broken(&error);
+        let end = Instant::now() + DRAIN_TIMEOUT;
+        self.socket().set_write_timeout(Some(GOODBYE_TIMEOUT)).map_err(failed)?;
+        self.ask(QUIT, &[])?;
+        let mut rest = vec![0; 64 * 1024];
+        loop {
+            let left = end.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(());
+            }
+            self.socket().set_read_timeout(Some(left)).map_err(failed)?;
+            if self.stream.read(&mut rest).map_err(failed)? == 0 {
+                return Ok(());
+            }
+        }
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        // a server that does not answer finds the connection closed
+        let _ = self.leave();
+    }
+}
+
+impl Deref for Session {
+    type Target = Wire;
+
+    fn deref(&self) -> &Wire {
+        &self.0
+    }
+}
+
+impl DerefMut for Session {
+    fn deref_mut(&mut self) -> &mut Wire {
+        &mut self.0
     }
 }

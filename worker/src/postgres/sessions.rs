@@ -15,6 +15,7 @@ use worker_core::plan::TableName;
 use worker_core::rows::{self, statements};
 use worker_core::settings::postgres as settings;
 
+use crate::goodbye::{self, Opened};
 use crate::postgres::{pooler, relay, scram};
 use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure, made, unreachable};
 
@@ -30,7 +31,7 @@ const TURN_TIMEOUT: Duration = Duration::from_mins(2);
 pub(crate) async fn connect(
     login: &Login,
     application_name: &str,
-) -> Result<PgConnection, Failure> {
+) -> Result<Opened<PgConnection>, Failure> {
     login.check_authorities()?;
     let connected = Box::pin(log_in(login, application_name));
     tokio::time::timeout(CONNECT_TIMEOUT, connected)
@@ -38,14 +39,15 @@ pub(crate) async fn connect(
         .unwrap_or_else(|_| Err(unreachable("the database did not answer within 10 seconds")))
 }
 
-async fn log_in(login: &Login, application_name: &str) -> Result<PgConnection, Failure> {
+async fn log_in(login: &Login, application_name: &str) -> Result<Opened<PgConnection>, Failure> {
     let password = login.password().await?;
     let mut options = options(login, application_name).password(password.reveal());
     if !scram::driver_takes(&login.username, password.reveal()) {
         let folder = relay::to(login, &password).await?;
         options = options.socket(folder).ssl_mode(PgSslMode::Disable);
     }
-    options.connect().await.map_err(|error| database_failure("connect", &error))
+    let connected = goodbye::open(async move { options.connect().await }).await;
+    connected.map_err(|error| database_failure("connect", &error))
 }
 
 fn options(login: &Login, application_name: &str) -> PgConnectOptions {
