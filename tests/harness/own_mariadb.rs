@@ -115,6 +115,16 @@ impl MariaDb {
         Ok(self.bed.succeed(command, sql).await?.trim_end().to_owned())
     }
 
+    /// How many connections have ended without a goodbye.
+    ///
+    /// # Errors
+    /// With the server's words.
+    pub async fn aborted(&self) -> Result<u64> {
+        let said = self.sql("mysql", "show global status like 'Aborted_clients'").await?;
+        let number = said.split_whitespace().last().and_then(|number| number.parse().ok());
+        number.with_context(|| format!("no number: {said}"))
+    }
+
     fn client(&self) -> tokio::process::Command {
         let mut command = self.bed.command("mariadb");
         command.args(["--no-defaults", "-NBr", "--default-character-set=utf8mb4"]);

@@ -9,7 +9,7 @@ use harness::{
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::goodbye::lines;
+use crate::goodbye::{all_left, lines};
 use crate::{GONE, RUN, in_bed, no_sessions, sessions, short};
 
 /// Seconds that a statement takes once the test wants it to.
@@ -35,6 +35,7 @@ impl Slow {
     async fn above(engine: &str, id: u32, partitions: u32) -> Result<Self> {
         let bed = Bed::shared()?;
         let source = if engine == "mysql" {
+            bed.mariadb("mysql", "set global log_warnings = 4").await?;
             let source = SourceFixture::mariadb(bed, "slow").await?;
             let sql = format!(
                 "create table t (id int primary key, v text); \
@@ -134,6 +135,7 @@ async fn is_cancelled(engine: &str) -> Result<()> {
             no_sessions(&slow.source, GONE)
                 .await
                 .with_context(|| format!("{engine}, {point}, {signal}: {}", output.stderr))?;
+            all_left(&slow.source).await.with_context(|| format!("{engine}, {point}"))?;
             if engine == "postgres" {
                 was_cancelled(&slow.source)?;
             }
@@ -191,7 +193,7 @@ fn the_statements_of_the_other_partitions_are_cancelled_once_one_fails() -> Resu
             gate.open();
             let output = run.ended(SOON).await.context(engine)?;
             ensure!(output.code == Some(10), "{engine}: {output:?}");
-            no_sessions(&slow.source, GONE).await.with_context(|| engine.to_owned())?;
+            all_left(&slow.source).await.with_context(|| engine.to_owned())?;
         }
         Ok(())
     })

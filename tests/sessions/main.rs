@@ -3,6 +3,7 @@
 
 mod released;
 mod goodbye;
+mod aligned;
 mod cancelled;
 mod replicas;
 mod readers;

@@ -5,30 +5,27 @@ use std::time::Duration;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::ByteStream;
-use aws_sdk_s3::types::{CompletedMultipartUpload, ObjectLockEnabled, ObjectLockLegalHoldStatus};
-use bytes::Bytes;
-use crds::output::RunFolder;
-use crds::{Reason, RunId};
-use futures::stream::{self, StreamExt, TryStreamExt};
+use aws_sdk_s3::types::CompletedMultipartUpload;
+use crds::Reason;
 use serde::de::DeserializeOwned;
 use worker_core::commits::Reply;
 use worker_core::error::Failure;
 use worker_core::manifests::{ManifestFile, ManifestHead, Pointer, TOKEN_METADATA};
 use worker_core::objects::Prefix;
 use worker_core::plan::CONTROL_VERSION;
-use worker_core::records::TaskRecord;
 
 use crate::checksums;
 use crate::objects::storage_failure;
 
+mod files;
+mod listing;
 mod streams;
 mod uploads;
 
-pub use streams::{Listed, WholeObject};
+pub use files::Head;
+pub use streams::{Listed, WholeObject, at_once};
 pub(crate) use uploads::not_as_recorded;
 
-/// Records read at a time.
-const READS_AT_ONCE: usize = 16;
 /// How often a write that met another one in flight (409) is sent again.
 const CONFLICTS_MAX: u32 = 20;
 
@@ -217,188 +214,6 @@ impl Control {
             Err(error) => Err(storage_failure("abort an upload", &error)),
         }
     }
-
-    /// Deletes a file; one that is not there is done, and so is one that a lock keeps: nobody can
-    /// delete it before its time, and the run that replaces it is published.
-    ///
-    /// # Errors
-    /// As [`storage_failure`].
-    pub async fn delete(&self, key: &str) -> Result<Reply, Failure> {
-        let sent = self.client.delete_object().bucket(&self.prefix.bucket).key(key).send().await;
-        let Err(error) = sent else { return Ok(Reply::Done) };
-        let refused = matches!(
-            code(&error),
-            "AccessDenied" | "InvalidRequest" | "ObjectLocked" | "MethodNotAllowed"
-        );
-        if refused && self.is_locked(key).await {
-            tracing::warn!(key, "the object stays: the Object Lock of its bucket keeps it");
-            return Ok(Reply::Done);
-        }
-        Err(storage_failure("delete a file", &error))
-    }
-
-    /// Whether Object Lock keeps an object, as far as the store says: by the object itself, which
-    /// needs the right to read its retention, or else by its bucket.
-    async fn is_locked(&self, key: &str) -> bool {
-        let bucket = &self.prefix.bucket;
-        let head = self.client.head_object().bucket(bucket).key(key).send().await;
-        let locked = head.is_ok_and(|head| {
-            let held = head.object_lock_legal_hold_status() == Some(&ObjectLockLegalHoldStatus::On);
-            held || head.object_lock_mode().is_some()
-        });
-        if locked {
-            return true;
-        }
-        let asked = self.client.get_object_lock_configuration().bucket(bucket).send().await;
-        asked.is_ok_and(|found| {
-            let found = found.object_lock_configuration();
-            found.and_then(|found| found.object_lock_enabled()) == Some(&ObjectLockEnabled::Enabled)
-        })
-    }
-
-    /// Which ranges of a run have a record.
-    ///
-    /// # Errors
-    /// As [`storage_failure`].
-    pub async fn recorded(&self, run: RunId) -> Result<Vec<String>, Failure> {
-        self.keys(&self.prefix.records(run)).await
-    }
-
-    /// How many ranges of a run have a record, and how large the largest of them is.
-    ///
-    /// # Errors
-    /// As [`storage_failure`].
-    pub async fn recorded_so_far(&self, run: RunId) -> Result<(u32, u64), Failure> {
-        let folder = self.prefix.records(run);
-        let request = self.client.list_objects_v2().bucket(&self.prefix.bucket).prefix(&folder);
-        let mut pages = request.into_paginator().send();
-        let (mut count, mut largest) = (0_u32, 0);
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| storage_failure("list objects", &error))?;
-            for found in page.contents() {
-                let size = found.size().and_then(|size| u64::try_from(size).ok());
-                (count, largest) = (count.saturating_add(1), largest.max(size.unwrap_or(0)));
-            }
-        }
-        Ok((count, largest))
-    }
-
-    /// At least `room` of the data files of a run, if there are so many, in the order of their keys and
-    /// after one of them; and whether there may be more.
-    ///
-    /// # Errors
-    /// As [`storage_failure`].
-    pub async fn data_files(
-        &self,
-        run: RunId,
-        after: Option<&str>,
-        room: usize,
-    ) -> Result<(Vec<String>, bool), Failure> {
-        let mut keys = Vec::new();
-        for folder in [RunFolder::Run, RunFolder::Time] {
-            let request = self.client.list_objects_v2().bucket(&self.prefix.bucket);
-            let request = request.prefix(self.prefix.data_folder(run, folder));
-            let request = request.set_start_after(after.map(Into::into));
-            let mut pages = request.into_paginator().send();
-            while let Some(page) = pages.next().await {
-                let page = page.map_err(|error| storage_failure("list objects", &error))?;
-                let found = page.contents().iter().filter_map(|found| found.key());
-                let own = found.filter(|key| self.prefix.run_of(key) == Some(run));
-                keys.extend(own.map(str::to_owned));
-                if keys.len() >= room {
-                    return Ok((keys, true));
-                }
-            }
-        }
-        Ok((keys, false))
-    }
-
-    /// All keys below a folder.
-    ///
-    /// # Errors
-    /// As [`storage_failure`].
-    pub async fn keys(&self, folder: &str) -> Result<Vec<String>, Failure> {
-        let request = self.client.list_objects_v2().bucket(&self.prefix.bucket).prefix(folder);
-        let mut pages = request.into_paginator().send();
-        let mut keys = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| storage_failure("list objects", &error))?;
-            keys.extend(page.contents().iter().filter_map(|found| found.key().map(Into::into)));
-        }
-        Ok(keys)
-    }
-
-    /// Size of an object, the process token in its metadata, and its `ETag` where that is made of
-    /// the content: what is encrypted by KMS has another.
-    ///
-    /// # Errors
-    /// As [`storage_failure`].
-    pub async fn head(&self, key: &str) -> Result<(u64, Option<String>, Option<String>), Failure> {
-        let request = self.client.head_object().bucket(&self.prefix.bucket).key(key);
-        let reply = Box::pin(request.send())
-            .await
-            .map_err(|error| storage_failure("look at a file", &error))?;
-        let token = reply.metadata().and_then(|metadata| metadata.get(TOKEN_METADATA)).cloned();
-        let plain = reply.server_side_encryption().is_none_or(|by| by.as_str() == "AES256");
-        let etag = reply.e_tag().filter(|_| plain).map(bare);
-        Ok((u64::try_from(reply.content_length().unwrap_or(0)).unwrap_or(0), token, etag))
-    }
-
-    /// The bytes of an object from `from` to its end.
-    ///
-    /// # Errors
-    /// As [`storage_failure`].
-    pub async fn tail(&self, key: &str, from: u64) -> Result<Bytes, Failure> {
-        let request = self.client.get_object().bucket(&self.prefix.bucket).key(key);
-        let reply = Box::pin(request.range(format!("bytes={from}-")).send())
-            .await
-            .map_err(|error| storage_failure("read a footer", &error))?;
-        let body = reply.body.collect().await.map_err(|_| {
-            Failure::transient(Reason::StorageUnreachable, "a footer broke off", "")
-        })?;
-        Ok(body.into_bytes())
-    }
-
-    /// Runs that have control objects and began before that time (seconds since 1970, UTC): a run
-    /// id holds its time.
-    ///
-    /// # Errors
-    /// As [`storage_failure`].
-    pub async fn runs_before(&self, time: i64) -> Result<Vec<RunId>, Failure> {
-        let root = self.prefix.control_root();
-        let request = self.client.list_objects_v2().bucket(&self.prefix.bucket).prefix(&root);
-        let mut pages = request.delimiter("/").into_paginator().send();
-        let mut runs = Vec::new();
-        while let Some(page) = pages.next().await {
-            let page = page.map_err(|error| storage_failure("list runs", &error))?;
-            let names = page.common_prefixes().iter().filter_map(|found| found.prefix());
-            let ids = names.filter_map(|name| name.strip_prefix(&root)?.strip_suffix('/'));
-            let found = ids.filter_map(|id| id.parse::<RunId>().ok());
-            runs.extend(found.filter(|run| run.began().is_some_and(|began| began < time)));
-        }
-        Ok(runs)
-    }
-
-    /// Reads the records with these keys.
-    ///
-    /// # Errors
-    /// As [`Self::read`]; `RecordMissing` where a listed one is gone.
-    pub async fn records(&self, keys: &[String]) -> Result<Vec<TaskRecord>, Failure> {
-        stream::iter(keys)
-            .map(|key| async move {
-                let found = self.read(key).await?.ok_or_else(|| {
-                    Failure::transient(Reason::RecordMissing, "a record vanished", "")
-                })?;
-                Ok(found.0)
-            })
-            .buffer_unordered(READS_AT_ONCE)
-            .try_collect()
-            .await
-    }
-}
-
-fn bare(etag: &str) -> String {
-    etag.trim_matches('"').to_owned()
 }
 
 fn parse<T: DeserializeOwned>(key: &str, body: &[u8]) -> Result<T, Failure> {

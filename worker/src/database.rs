@@ -2,7 +2,7 @@
 
 use crds::extract_job::Extract;
 use crds::source::Engine;
-use sqlx::{Connection as _, MySqlConnection, PgConnection};
+use sqlx::{MySqlConnection, PgConnection};
 use worker_core::bounds::TableRef;
 use worker_core::columns::{Column, Target};
 use worker_core::error::Failure;
@@ -14,6 +14,7 @@ use worker_core::selection;
 use worker_core::types;
 
 use crate::bounds::{Found, Guarded, Pause, Subject, doubts};
+use crate::goodbye::Opened;
 use crate::sessions::{Login, database_failure, made};
 use crate::watch::{self, Backend};
 use crate::{filtering, mysql, postgres};
@@ -26,9 +27,9 @@ type Sampled = (Option<String>, i64, i64, i64, bool);
 #[derive(Debug)]
 pub(crate) enum Database {
     /// Of Postgres.
-    Postgres(PgConnection),
+    Postgres(Opened<PgConnection>),
     /// Of MySQL or MariaDB.
-    Mysql(Box<MySqlConnection>),
+    Mysql(Opened<MySqlConnection>),
 }
 
 /// Least and greatest value, as text.
@@ -39,7 +40,7 @@ impl Database {
     pub(crate) async fn connect(login: &Login, name: &str) -> Result<Self, Failure> {
         Ok(match login.engine {
             Engine::Postgres => Self::Postgres(postgres::sessions::connect(login, name).await?),
-            Engine::Mysql => Self::Mysql(Box::new(mysql::sessions::connect(login).await?)),
+            Engine::Mysql => Self::Mysql(mysql::sessions::connect(login).await?),
         })
     }
 
@@ -141,8 +142,9 @@ impl Database {
     pub(crate) async fn export_snapshot(&mut self) -> Result<Option<String>, Failure> {
         match self {
             Self::Postgres(connection) => {
-                let id =
-                    sqlx::query_scalar(statements::EXPORT_SNAPSHOT).fetch_one(connection).await;
+                let id = sqlx::query_scalar(statements::EXPORT_SNAPSHOT)
+                    .fetch_one(&mut **connection)
+                    .await;
                 id.map(Some).map_err(|error| database_failure("export the snapshot", &error))
             }
             // held for longer it would only keep the server from purging
@@ -162,7 +164,7 @@ impl Database {
     pub(crate) async fn answers(&mut self) -> bool {
         match self {
             Self::Postgres(connection) => {
-                sqlx::raw_sql(statements::STILL_THERE).execute(connection).await.is_ok()
+                sqlx::raw_sql(statements::STILL_THERE).execute(&mut **connection).await.is_ok()
             }
             // nothing hangs on it: the ranges are read by sessions of their own
             Self::Mysql(_) => true,
@@ -170,7 +172,7 @@ impl Database {
     }
 
     /// Says goodbye.
-    pub(crate) async fn close(self) -> Result<(), sqlx::Error> {
+    pub(crate) async fn close(self) {
         match self {
             Self::Postgres(connection) => connection.close().await,
             Self::Mysql(connection) => connection.close().await,
@@ -186,7 +188,9 @@ impl Database {
     ) -> Result<Extremes, Failure> {
         let statement = made(rows::extremes_statement(self.engine(), table, column, filter));
         let answer = match self {
-            Self::Postgres(connection) => sqlx::query_as(statement).fetch_one(connection).await,
+            Self::Postgres(connection) => {
+                sqlx::query_as(statement).fetch_one(&mut **connection).await
+            }
             Self::Mysql(connection) => {
                 let found = sqlx::query_as(statement).fetch_one(&mut **connection).await;
                 found.map(|(max, min)| (shortest(column, max), shortest(column, min)))
@@ -203,7 +207,9 @@ impl Database {
     ) -> Result<bool, Failure> {
         let query = made(statement);
         let answer = match self {
-            Self::Postgres(connection) => sqlx::query_scalar(query).fetch_one(connection).await,
+            Self::Postgres(connection) => {
+                sqlx::query_scalar(query).fetch_one(&mut **connection).await
+            }
             Self::Mysql(connection) => {
                 let found = sqlx::query_scalar(query).fetch_one(&mut **connection).await;
                 found.map(|found: i64| found != 0)
@@ -225,7 +231,7 @@ impl Database {
         filtering::enter(self, &plan.filter_settings).await?;
         let query = sqlx::query_scalar(made(rows::count_statement(plan)?));
         let rows: Result<i64, _> = match self {
-            Self::Postgres(connection) => query.fetch_one(connection).await,
+            Self::Postgres(connection) => query.fetch_one(&mut **connection).await,
             Self::Mysql(connection) => {
                 sqlx::query_scalar(made(rows::count_statement(plan)?))
                     .fetch_one(&mut **connection)
@@ -245,7 +251,7 @@ impl Database {
             Self::Postgres(connection) => {
                 // nor does this look move the place where the readers' scans begin
                 postgres::sessions::keep_order(connection).await?;
-                sqlx::query_as(query).fetch_one(connection).await
+                sqlx::query_as(query).fetch_one(&mut **connection).await
             }
             Self::Mysql(connection) => sqlx::query_as(query).fetch_one(&mut **connection).await,
         };
@@ -330,7 +336,7 @@ impl Database {
         filtering::enter(self, &plan.filter_settings).await?;
         let query = made(rows::sample_statement(plan, key.column, draw, points)?);
         let answer: Result<Vec<Sampled>, _> = match self {
-            Self::Postgres(connection) => sqlx::query_as(query).fetch_all(connection).await,
+            Self::Postgres(connection) => sqlx::query_as(query).fetch_all(&mut **connection).await,
             Self::Mysql(connection) => {
                 let found: Result<Vec<(_, _, _, _, i64)>, _> =
                     sqlx::query_as(query).fetch_all(&mut **connection).await;

@@ -1,28 +1,25 @@
 //! In: a session that is not needed any more. Out: nothing; the session is over. Bound:
 //! [`END_TIMEOUT`] and [`GOODBYE_TIMEOUT`]. Fails: nothing: who ends a session has a result already.
 //!
-//! A session that is only dropped leaves its transaction to the server, which says so in its log, and
-//! leaves its statement running, for hours where it writes nothing. So a session says goodbye, and a
-//! statement that nobody waits for is cancelled over a second session.
+//! A session says goodbye by itself ([`crate::goodbye`]). Its statement would run on, for hours where it
+//! writes nothing: one that nobody waits for is cancelled over a second session.
 
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
-use sqlx::{Connection as _, PgConnection};
 use worker_core::error::Failure;
 
 use crate::database::Database;
+use crate::goodbye::{Driven, GOODBYE_TIMEOUT, IDLE_TIMEOUT};
 use crate::mysql;
 use crate::second::{Reached, Second, reach};
 use crate::sessions::Login;
-use crate::watch::{Backend, GOODBYE_TIMEOUT};
+use crate::watch::Backend;
 
 /// How long it may take to find the session's server and to cancel there.
-const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
-/// How soon a session answers for which nothing is being done.
-const IDLE_TIMEOUT: Duration = Duration::from_millis(300);
+pub(crate) const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a cancelled statement may take to end.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
 
 /// A session of planning, or one that keeps a snapshot, with what it takes to end it.
 #[derive(Debug)]
@@ -49,15 +46,18 @@ impl Session {
         self.close().await;
     }
 
-    /// Says goodbye. A transaction that is still open is rolled back by that, and without a line in the
-    /// server's log.
+    /// Says goodbye.
     pub(crate) async fn close(self) {
-        let _ = tokio::time::timeout(GOODBYE_TIMEOUT, self.database.close()).await;
+        self.database.close().await;
     }
 
     /// Ends it after a failure, its statement too if there still is one.
     pub(crate) async fn interrupt(mut self) {
-        interrupt(&mut self.database, &self.login, &self.backend).await;
+        let Self { database, login, backend } = &mut self;
+        match database {
+            Database::Postgres(connection) => interrupt(&mut **connection, login, backend).await,
+            Database::Mysql(connection) => interrupt(&mut **connection, login, backend).await,
+        }
         self.close().await;
     }
 }
@@ -70,30 +70,6 @@ impl Database {
             // it looks for its client: see `statements::CHECK_CLIENT`
             Self::Postgres(_) => Ok(()),
             Self::Mysql(connection) => mysql::sessions::limit(connection, seconds).await,
-        }
-    }
-}
-
-/// A session through the driver.
-pub(crate) trait Driven {
-    /// Reads what is left of the last statement's answer, and throws it away.
-    fn drained(&mut self) -> impl Future<Output = ()> + Send;
-}
-
-impl Driven for PgConnection {
-    async fn drained(&mut self) {
-        // the error that ends a cancelled statement is an answer too, and more follows it
-        while let Err(sqlx::Error::Database(_)) = self.ping().await {}
-    }
-}
-
-impl Driven for Database {
-    async fn drained(&mut self) {
-        match self {
-            Self::Postgres(connection) => connection.drained().await,
-            Self::Mysql(connection) => {
-                while let Err(sqlx::Error::Database(_)) = connection.ping().await {}
-            }
         }
     }
 }

@@ -4,7 +4,7 @@
 
 use crds::Reason;
 use crds::source::Engine;
-use sqlx::{Connection as _, PgConnection, Row as _};
+use sqlx::{PgConnection, Row as _};
 use worker_core::error::Failure;
 use worker_core::filtering::{self, Settings};
 use worker_core::plan::TableName;
@@ -13,7 +13,6 @@ use worker_core::selection;
 
 use crate::database::Database;
 use crate::sessions::{Login, database_failure, made};
-use crate::watch::GOODBYE_TIMEOUT;
 use crate::{mysql, postgres};
 
 /// What is done when the settings of a plain session are read, or are set for the condition.
@@ -36,8 +35,7 @@ pub(crate) async fn settings(login: &Login, session: &str) -> Result<Settings, F
 async fn plain(login: &Login, session: &str, names: &[&str]) -> Result<Settings, Failure> {
     let mut connection = postgres::sessions::connect_plain(login, session).await?;
     let asked = ask(&mut connection, names).await;
-    // the server ends it anyway
-    let _ = tokio::time::timeout(GOODBYE_TIMEOUT, connection.close()).await;
+    connection.close().await;
     asked.map_err(|error| database_failure(ACTION, &error))
 }
 
@@ -128,7 +126,7 @@ pub(crate) async fn check(
     let statement = made(rows::filter_statement(database.engine(), table, filter));
     let answer = match database {
         Database::Postgres(connection) => {
-            sqlx::query(statement).execute(&mut *connection).await.map(|_| ())
+            sqlx::query(statement).execute(&mut **connection).await.map(|_| ())
         }
         Database::Mysql(connection) => {
             sqlx::query(statement).execute(&mut **connection).await.map(|_| ())

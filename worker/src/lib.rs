@@ -10,6 +10,7 @@ pub mod dry_run;
 pub mod credentials;
 pub mod sessions;
 pub mod watch;
+pub mod goodbye;
 mod second;
 mod ending;
 pub mod database;

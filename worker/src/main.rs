@@ -12,8 +12,12 @@ fn main() -> anyhow::Result<ExitCode> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     // the job that Tidemark replaces had no sub-commands
-    Ok(match worker::old_job::call().transpose() {
+    let code = match worker::old_job::call().transpose() {
         Some(call) => runtime.block_on(worker::old_job::run(call)),
         None => runtime.block_on(worker::run::run(worker::settings::Settings::parse())),
-    })
+    };
+    runtime.block_on(worker::goodbye::all_said());
+    // a thread that waits for a server which does not answer must not keep the process
+    runtime.shutdown_background();
+    Ok(code)
 }

@@ -5,6 +5,7 @@ pub(crate) mod aligned;
 pub(crate) mod catalog;
 pub(crate) mod guard;
 pub(crate) mod rows;
+mod session;
 pub(crate) mod sessions;
 pub(crate) use plain::plain_settings;
 mod framing;

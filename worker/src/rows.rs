@@ -4,16 +4,14 @@
 use std::sync::Arc;
 
 use crds::source::Engine;
-use sqlx::Connection as _;
-use sqlx::postgres::PgConnection;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use worker_core::error::Failure;
 use worker_core::filtering::mysql_statement;
 use worker_core::plan::Plan;
 
 use crate::sessions::Login;
-use crate::watch::{self, Backend, GOODBYE_TIMEOUT, Progress};
-use crate::{ending, mysql, postgres};
+use crate::watch::{self, Backend, Progress};
+use crate::{mysql, postgres};
 
 /// Rows travel in chunks of this size, so that threads wake seldom.
 pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
@@ -40,7 +38,7 @@ pub struct ChunkSender {
 #[derive(Debug)]
 pub enum Reader {
     /// Postgres: under the plan's snapshot.
-    Postgres(PgConnection),
+    Postgres(postgres::rows::Connection),
     /// MySQL: our own connection.
     Mysql(mysql::rows::Connection),
 }
@@ -63,7 +61,7 @@ impl Reader {
                 if !plan.shape.partition_by.is_empty() {
                     postgres::sessions::keep_order(&mut connection).await?;
                 }
-                Ok(Self::Postgres(connection))
+                Ok(Self::Postgres(postgres::rows::Connection::new(connection)))
             }
             // no session of MySQL can join a snapshot later
             Engine::Mysql if plan.snapshot.is_some() => Err(mysql::aligned::none_left()),
@@ -81,7 +79,7 @@ impl Reader {
     /// A database reason.
     pub async fn backend(&mut self) -> Result<Backend, Failure> {
         match self {
-            Self::Postgres(connection) => watch::postgres_backend(connection).await,
+            Self::Postgres(connection) => watch::postgres_backend(connection.session()?).await,
             Self::Mysql(connection) => Ok(connection.backend()),
         }
     }
@@ -90,9 +88,7 @@ impl Reader {
     pub(crate) async fn close(self) {
         match self {
             // its transaction ended with the last row; one that is still open is rolled back
-            Self::Postgres(connection) => {
-                let _ = tokio::time::timeout(GOODBYE_TIMEOUT, connection.close()).await;
-            }
+            Self::Postgres(connection) => connection.close().await,
             Self::Mysql(connection) => connection.close().await,
         }
     }
@@ -100,20 +96,17 @@ impl Reader {
     /// After a read that broke off, or was given up: ends what the server still does for it.
     pub(crate) async fn interrupt(&mut self, login: &Login, backend: &Backend) {
         match self {
-            Self::Postgres(connection) => ending::interrupt(connection, login, backend).await,
-            Self::Mysql(connection) if connection.is_idle() => {}
-            Self::Mysql(_) => {
-                if let Some(second) = ending::cancel(login, backend).await {
-                    second.close().await;
-                }
+            Self::Postgres(connection) => {
+                connection.interrupt(login, backend).await;
             }
+            Self::Mysql(connection) => connection.interrupt(login).await,
         }
     }
 
     /// Runs the statement and sends what comes.
     ///
-    /// Where it ends early or is dropped, the connection is in the middle of a stream, and must be
-    /// dropped too.
+    /// Where it ends early or is dropped, the connection is in the middle of a stream:
+    /// [`Self::interrupt`] it.
     ///
     /// # Errors
     /// A database reason.
@@ -125,9 +118,7 @@ impl Reader {
         progress: &Progress,
     ) -> Result<Read, Failure> {
         match self {
-            Self::Postgres(connection) => {
-                postgres::rows::read(connection, plan, statement, chunks, progress).await
-            }
+            Self::Postgres(connection) => connection.read(plan, statement, chunks, progress).await,
             Self::Mysql(connection) => {
                 connection.read(statement, &plan.columns, chunks, progress).await
             }
@@ -153,6 +144,12 @@ pub fn queue(bytes_max: usize) -> (ChunkSender, mpsc::Receiver<Chunk>) {
 }
 
 impl ChunkSender {
+    /// Ends once nobody takes the chunks any more. Until it is dropped, the taker waits for more.
+    pub(crate) fn unwanted(&self) -> impl Future<Output = ()> + Send + use<> {
+        let chunks = self.chunks.clone();
+        async move { chunks.closed().await }
+    }
+
     pub(crate) async fn send(&self, bytes: Vec<u8>) -> Read {
         let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX).min(self.bytes_max);
         let Ok(room) = Arc::clone(&self.room).acquire_many_owned(size).await else {

@@ -7,9 +7,10 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sqlx::{Connection as _, MySqlConnection, PgConnection, Row as _};
+use sqlx::{MySqlConnection, PgConnection, Row as _};
 use worker_core::rows::{mysql_statements, statements};
 
+use crate::goodbye::Opened;
 use crate::sessions::{Login, made};
 use crate::watch::{self, Backend};
 use crate::{mysql, postgres};
@@ -32,9 +33,9 @@ pub(crate) enum Reached {
 #[derive(Debug)]
 pub(crate) enum Second {
     /// Of Postgres.
-    Postgres(PgConnection),
+    Postgres(Opened<PgConnection>),
     /// Of MySQL or MariaDB.
-    Mysql(Box<MySqlConnection>),
+    Mysql(Opened<MySqlConnection>),
 }
 
 /// Connects until the connection leads to the server of `backend`. `others` becomes true once one has led
@@ -61,7 +62,7 @@ async fn connect(login: &Login, backend: &Backend) -> Option<(Second, Backend)> 
         Backend::Mysql { .. } => {
             let mut connection = mysql::sessions::connect(login).await.ok()?;
             let found = watch::mysql_backend(&mut connection).await.ok()?;
-            Some((Second::Mysql(Box::new(connection)), found))
+            Some((Second::Mysql(connection), found))
         }
     }
 }
@@ -117,12 +118,9 @@ impl Second {
 
     /// Closes it properly.
     pub(crate) async fn close(self) {
-        let closed = async {
-            match self {
-                Self::Postgres(connection) => connection.close().await,
-                Self::Mysql(connection) => connection.close().await,
-            }
-        };
-        let _ = tokio::time::timeout(watch::GOODBYE_TIMEOUT, closed).await;
+        match self {
+            Self::Postgres(connection) => connection.close().await,
+            Self::Mysql(connection) => connection.close().await,
+        }
     }
 }

@@ -1,19 +1,21 @@
 //! In: a manifest. Out: what `tidemark verify` found about its source. Bound: one chain, 16 files
-//! at a time, the footer of each. Fails: what reading fails with; `VerifyFailed` with findings.
+//! at a time, the footer of each, a few records; lists of files are read one by one. Fails: what reading
+//! fails with; `VerifyFailed` with findings.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::pin::pin;
 
 use bytes::Bytes;
 use crds::tracking::{LegacyItem, RunItem, run_key};
-use crds::{Reason, Task};
-use futures::stream::{self, StreamExt, TryStreamExt};
+use crds::{Reason, RunId, Task};
+use futures::{StreamExt as _, TryStreamExt as _};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaDataReader;
 use serde_json::json;
 use worker_core::error::Failure;
-use worker_core::manifests::{Manifest, Pointer};
+use worker_core::manifests::{ManifestFile, Pointer};
 use worker_core::plan::{self, Plan};
-use worker_core::verify::{FileFacts, Found, Recount, RunFacts, verify as check};
+use worker_core::verify::{Beside, FileFacts, Recount, Verifier};
 
 use crate::control::Control;
 use crate::database::Database;
@@ -46,61 +48,103 @@ pub async fn verify(local: &Local, recount: bool, durations: Durations) -> Resul
     };
     let table = TrackingTable::new(stores.dynamodb, task.tracking.table.clone());
     let control = Control::new(stores.s3, &task.spec.output.uri)?;
-    let mut found = look(&table, &control, &task.tracking.key).await?;
+    let run: Option<RunItem> = table.read(&run_key(&task.tracking.key)).await?;
+    let legacy: Option<LegacyItem> = table.read(&task.tracking.key).await?;
+    let watermark = legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone());
+    let state = run.as_ref().map(|run| run.state);
+    let (verifier, mut beside) = look(&control, run, legacy).await?;
     // what a run left that died a moment ago is not a contradiction yet
     let before = jiff::Timestamp::now().as_second() - durations.grace_seconds;
-    found.uploading.retain(|run| run.began().is_none_or(|began| began < before));
+    beside.uploading.retain(|run| run.began().is_none_or(|began| began < before));
+    let chain: Vec<(RunId, u64)> = verifier.published().collect();
     if let Some(login) = login {
-        found.recounts = recounts(&control, &login, &task, &found.chain).await?;
+        beside.recounts = recounts(&control, &login, &task, &chain).await?;
     }
-    let findings = check(&found);
-    let chain = found.chain.iter().filter_map(|facts| facts.manifest.as_ref());
-    let (runs, rows) = chain.fold((0_u64, 0), |(runs, rows), run| (runs + 1, rows + run.rows));
+    let (runs, rows) = (chain.len(), chain.iter().map(|(_, rows)| rows).sum::<u64>());
+    let files = verifier.keys();
+    let findings = verifier.finish(&beside);
     let mut said = json!({
-        "source": task.tracking.key, "runs": runs, "rows": rows, "files": found.files.len(),
-        "watermark": found.legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone()),
-        "state": found.run.as_ref().map(|run| run.state), "findings": findings,
+        "source": task.tracking.key, "runs": runs, "rows": rows, "files": files,
+        "watermark": watermark, "state": state, "findings": findings.kept,
     });
+    if findings.more > 0 {
+        said["moreFindings"] = json!(findings.more);
+    }
     if recount {
-        said["recounts"] = json!(found.recounts);
+        said["recounts"] = json!(beside.recounts);
     }
     print(&said.to_string())?;
-    if findings.is_empty() {
+    if findings.count() == 0 {
         return Ok(format!("{runs} runs, {rows} rows: all as recorded"));
     }
     Err(Failure::permanent(
         Reason::VerifyFailed,
-        format!("{} contradictions between tracking table and prefix", findings.len()),
+        format!("{} contradictions between tracking table and prefix", findings.count()),
         "read the findings; restore objects from a version of the bucket, or reingest",
     ))
 }
 
-async fn look(table: &TrackingTable, control: &Control, key: &str) -> Result<Found, Failure> {
-    let run: Option<RunItem> = table.read(&run_key(key)).await?;
-    let legacy: Option<LegacyItem> = table.read(key).await?;
+/// Looks at everything under the prefix, piece by piece.
+async fn look(
+    control: &Control,
+    run: Option<RunItem>,
+    legacy: Option<LegacyItem>,
+) -> Result<(Verifier, Beside), Failure> {
     let pointer: Option<(Pointer, String)> = control.read(&control.prefix.pointer()).await?;
     let pointer = pointer.map(|(pointer, _)| pointer);
     let uri = control.prefix.uri();
     let head = run.as_ref().and_then(|run| run.head.as_ref()).filter(|head| head.uri == uri);
     let mut next = head.map(|head| head.run).or(pointer.as_ref().map(|pointer| pointer.run));
-    let (mut chain, mut walked) = (Vec::new(), BTreeSet::new());
+    let todo = run.as_ref().and_then(|run| run.todo.as_ref());
+    let removal = todo.and_then(|todo| todo.removal_at(&uri)).map(|removal| removal.run);
+    let mut verifier = Verifier::new(run, legacy, pointer);
+    let mut walked = BTreeSet::new();
     while let Some(id) = next.filter(|id| walked.insert(*id)) {
-        let manifest: Option<(Manifest, String)> =
-            control.read(&control.prefix.manifest(id)).await?;
-        let manifest = manifest.map(|(manifest, _)| manifest);
-        next = manifest.as_ref().and_then(|manifest| manifest.parent);
-        let plan_hash =
-            control.bytes(&control.prefix.plan(id)).await?.map(|(body, _)| plan::hash(&body));
-        let records = control.records(&control.recorded(id).await?).await?;
-        chain.push(RunFacts { run: id, manifest, plan_hash, records });
+        next = one_run(control, &mut verifier, id).await?;
     }
     // the walk ended at a run that it had passed
     let ring = next;
-    let retained = retained(control, run.as_ref()).await?;
-    let files = files(control).await?;
+    if let Some(of) = removal {
+        retained(control, &mut verifier, of).await?;
+    }
+    let root = control.prefix.control_root();
+    let data = |key: &str| {
+        if !key.starts_with(&root) {
+            verifier.listed(key);
+        }
+    };
+    control.each_key(&control.prefix.root(), data).await?;
     let uploading = control.uploading().await?;
-    let recounts = Vec::new();
-    Ok(Found { run, legacy, pointer, chain, ring, retained, files, uploading, recounts })
+    Ok((verifier, Beside { ring, uploading, recounts: Vec::new() }))
+}
+
+/// Looks at a run: its manifest, plan, records and files. Its parent.
+async fn one_run(
+    control: &Control,
+    verifier: &mut Verifier,
+    run: RunId,
+) -> Result<Option<RunId>, Failure> {
+    let head = control.head_of(run).await?;
+    let plan = control.bytes(&control.prefix.plan(run)).await?;
+    let plan_hash = plan.map(|(body, _)| plan::hash(&body));
+    verifier.begin(run, head.as_ref(), plan_hash.as_deref());
+    let (keys, largest) = control.recorded(run).await?;
+    let mut records = pin!(control.records(&keys, largest));
+    while let Some(record) = records.next().await {
+        verifier.record(&record?);
+    }
+    if let Some(files) = control.files_of::<ManifestFile>(run).await? {
+        let files = files.map_ok(|file| async move {
+            let facts = facts(control, &file.key).await?;
+            Ok((file, facts))
+        });
+        let mut files = pin!(files.try_buffered(FILES_AT_ONCE));
+        while let Some(found) = files.next().await {
+            let (file, facts) = found?;
+            verifier.file(&file, facts.as_ref());
+        }
+    }
+    Ok(head.and_then(|head| head.parent))
 }
 
 /// Counts the rows of each window of a chain, all in one snapshot of the source.
@@ -108,7 +152,7 @@ async fn recounts(
     control: &Control,
     login: &Login,
     task: &Task,
-    chain: &[RunFacts],
+    chain: &[(RunId, u64)],
 ) -> Result<Vec<Recount>, Failure> {
     let stop = listen(task)?;
     let mut database = Database::connect(login, "tidemark/verify").await?;
@@ -129,51 +173,35 @@ async fn recounts(
 async fn count(
     control: &Control,
     database: &mut Database,
-    chain: &[RunFacts],
+    chain: &[(RunId, u64)],
 ) -> Result<Vec<Recount>, Failure> {
     database.begin_snapshot().await?;
     let mut recounts = Vec::new();
-    for facts in chain {
-        let Some(manifest) = &facts.manifest else { continue };
-        let found: Option<(Plan, String)> = control.read(&control.prefix.plan(facts.run)).await?;
+    for &(run, published) in chain {
+        let found: Option<(Plan, String)> = control.read(&control.prefix.plan(run)).await?;
         let Some((plan, _)) = found.filter(|(plan, _)| !plan.window.empty) else { continue };
         let source = database.count(&plan).await?;
-        recounts.push(Recount { run: facts.run, published: manifest.rows, source });
+        recounts.push(Recount { run, published, source });
     }
     Ok(recounts)
 }
 
-/// Manifests of runs whose removal is put off.
-async fn retained(control: &Control, run: Option<&RunItem>) -> Result<Vec<Manifest>, Failure> {
-    let todo = run.and_then(|run| run.todo.as_ref());
-    let removal = todo.and_then(|todo| todo.removal_at(&control.prefix.uri()));
-    let Some(removal) = removal else { return Ok(Vec::new()) };
-    let manifest = control.prefix.manifest(removal.run);
-    let pending: Option<(Manifest, String)> = control.read(&manifest).await?;
-    let mut retained = Vec::new();
-    for run in pending.into_iter().flat_map(|(manifest, _)| manifest.replaces) {
-        let found: Option<(Manifest, String)> = control.read(&control.prefix.manifest(run)).await?;
-        retained.extend(found.map(|(manifest, _)| manifest));
+/// Files of runs that `of` replaces, and whose removal is put off.
+async fn retained(control: &Control, verifier: &mut Verifier, of: RunId) -> Result<(), Failure> {
+    let pending = control.head_of(of).await?;
+    for run in pending.into_iter().flat_map(|pending| pending.replaces) {
+        let Some(files) = control.files_of::<ManifestFile>(run).await? else { continue };
+        let mut files = pin!(files);
+        while let Some(file) = files.next().await {
+            verifier.retained(run, &file?.key);
+        }
     }
-    Ok(retained)
+    Ok(())
 }
 
-/// Every data file under the prefix, by key.
-async fn files(control: &Control) -> Result<BTreeMap<String, FileFacts>, Failure> {
-    let keys = control.keys(&control.prefix.root()).await?;
-    let root = control.prefix.control_root();
-    stream::iter(keys.into_iter().filter(|key| !key.starts_with(&root)))
-        .map(|key| async move {
-            let facts = facts(control, &key).await?;
-            Ok((key, facts))
-        })
-        .buffer_unordered(FILES_AT_ONCE)
-        .try_collect()
-        .await
-}
-
-async fn facts(control: &Control, key: &str) -> Result<FileFacts, Failure> {
-    let (bytes, token, etag) = control.head(key).await?;
+/// What lies under a key, if anything does.
+async fn facts(control: &Control, key: &str) -> Result<Option<FileFacts>, Failure> {
+    let Some((bytes, token, etag)) = control.head(key).await? else { return Ok(None) };
     let mut wanted = FOOTER_BYTES.min(bytes);
     loop {
         let tail: Bytes = control.tail(key, bytes - wanted).await?;
@@ -182,12 +210,12 @@ async fn facts(control: &Control, key: &str) -> Result<FileFacts, Failure> {
             Ok(()) => {
                 let rows = reader.finish().ok().map(|found| found.file_metadata().num_rows());
                 let rows = rows.and_then(|rows| u64::try_from(rows).ok());
-                return Ok(FileFacts { bytes, token, etag, rows });
+                return Ok(Some(FileFacts { bytes, token, etag, rows }));
             }
             Err(ParquetError::NeedMoreData(more)) if (more as u64) > wanted && wanted < bytes => {
                 wanted = (more as u64).min(bytes);
             }
-            Err(_) => return Ok(FileFacts { bytes, token, etag, rows: None }),
+            Err(_) => return Ok(Some(FileFacts { bytes, token, etag, rows: None })),
         }
     }
 }

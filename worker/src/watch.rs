@@ -22,9 +22,6 @@ const LOOKS: usize = 2;
 /// How long the question may take.
 const ASK_TIMEOUT: Duration = Duration::from_secs(15);
 
-/// How long a proper goodbye may take.
-pub(crate) const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
-
 /// The server's name for a session.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Backend {

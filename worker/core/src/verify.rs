@@ -1,17 +1,20 @@
-//! In: what lies in the tracking table and under the prefix of one source. Out: every
-//! contradiction between them. Bound: one chain. Fails: never; what is wrong is a [`Finding`].
+//! In: what lies in the tracking table and under the prefix of one source, piece by piece. Out: the
+//! contradictions between them. Bound: a few numbers for each run of one chain, some 50 bytes for each
+//! file. Fails: never; what is wrong is a [`Finding`].
 //!
 //! What `tidemark verify` tells people, and what fault tests assert after whatever died.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeSet, HashMap};
 use std::fmt::Write as _;
 
 use crds::RunId;
+use crds::extract_job::WatermarkType;
 use crds::tracking::{LegacyItem, Mode, RunItem};
 use md5::{Digest, Md5};
 use serde::Serialize;
+use sha2::Sha256;
 
-use crate::manifests::{Manifest, ManifestFile, Pointer};
+use crate::manifests::{ManifestFile, ManifestHead, Pointer};
 use crate::records::TaskRecord;
 use crate::watermark::Value;
 
@@ -28,19 +31,6 @@ pub struct FileFacts {
     pub rows: Option<u64>,
 }
 
-/// One run of the chain, as far as it could be read.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunFacts {
-    /// Its id.
-    pub run: RunId,
-    /// Its manifest.
-    pub manifest: Option<Manifest>,
-    /// SHA-256 of its plan.
-    pub plan_hash: Option<String>,
-    /// Its task records.
-    pub records: Vec<TaskRecord>,
-}
-
 /// Rows of one published window, as the source has them now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Recount {
@@ -50,29 +40,6 @@ pub struct Recount {
     pub published: u64,
     /// Rows that the source has in that window now.
     pub source: u64,
-}
-
-/// All that is looked at.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Found {
-    /// `R`.
-    pub run: Option<RunItem>,
-    /// `L`.
-    pub legacy: Option<LegacyItem>,
-    /// `current.json`.
-    pub pointer: Option<Pointer>,
-    /// From the head down its parents, each run once.
-    pub chain: Vec<RunFacts>,
-    /// The run of the chain that its last run names as parent: the parents form a ring.
-    pub ring: Option<RunId>,
-    /// Runs whose files may still lie there, since their removal is put off.
-    pub retained: Vec<Manifest>,
-    /// Every data file under the prefix.
-    pub files: BTreeMap<String, FileFacts>,
-    /// Runs that have open uploads.
-    pub uploading: BTreeSet<RunId>,
-    /// What the source says, where it was asked.
-    pub recounts: Vec<Recount>,
 }
 
 /// A contradiction.
@@ -110,97 +77,332 @@ pub enum Rule {
     Source,
 }
 
-/// All that is wrong; empty when nothing is.
-pub fn verify(found: &Found) -> Vec<Finding> {
-    let mut findings = Vec::new();
-    tracking(found, &mut findings);
-    pointer(found, &mut findings);
-    for facts in &found.chain {
-        complete(found, facts, &mut findings);
-    }
-    contiguous(found, &mut findings);
-    exclusive(found, &mut findings);
-    source(found, &mut findings);
-    findings
+/// Findings that are kept; of more it is said how many they are.
+const FINDINGS_MAX: usize = 1_000;
+
+/// Findings in the order in which they were made.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Findings {
+    /// The first [`FINDINGS_MAX`].
+    pub kept: Vec<Finding>,
+    /// How many there are beyond these.
+    pub more: u64,
 }
 
-fn say(findings: &mut Vec<Finding>, rule: Rule, run: Option<RunId>, what: impl Into<String>) {
-    findings.push(Finding { rule, run, what: what.into() });
-}
+impl Findings {
+    fn say(&mut self, rule: Rule, run: Option<RunId>, what: impl Into<String>) {
+        self.take(Finding { rule, run, what: what.into() });
+    }
 
-fn tracking(found: &Found, findings: &mut Vec<Finding>) {
-    let Some(run) = &found.run else {
-        if found.pointer.is_some() {
-            say(findings, Rule::Tracking, None, "the run item is gone, while runs are published");
-        }
-        return;
-    };
-    if found.legacy.is_none() {
-        say(findings, Rule::Tracking, None, "the source's own item is gone");
-    }
-    let current = run.state.is_open().then_some(run.run);
-    for open in found.uploading.iter().filter(|open| Some(**open) != current) {
-        say(findings, Rule::Clean, Some(*open), "an upload of a run that is over is open");
-    }
-}
-
-fn pointer(found: &Found, findings: &mut Vec<Finding>) {
-    let head = found.run.as_ref().and_then(|run| run.head.as_ref());
-    let behind =
-        found.run.as_ref().and_then(|run| run.todo.as_ref()).is_some_and(|todo| todo.pointer);
-    let pointed = found.pointer.as_ref().map(|pointer| pointer.run);
-    if let Some(head) = head.filter(|head| !behind && pointed != Some(head.run)) {
-        say(findings, Rule::Pointer, Some(head.run), "current.json does not name the head");
-    }
-    if let (Some(ring), Some(last)) = (found.ring, found.chain.last()) {
-        let what = format!("its parent is run {ring}, which comes after it: the chain is a ring");
-        say(findings, Rule::Pointer, Some(last.run), what);
-    }
-    let manifests: Vec<&Manifest> =
-        found.chain.iter().filter_map(|facts| facts.manifest.as_ref()).collect();
-    for pair in manifests.windows(2) {
-        if let [child, parent] = pair
-            && child.commit <= parent.commit
-        {
-            let what = format!("commit {} follows commit {}", child.commit, parent.commit);
-            say(findings, Rule::Pointer, Some(child.run), what);
+    fn take(&mut self, finding: Finding) {
+        if self.kept.len() < FINDINGS_MAX {
+            self.kept.push(finding);
+        } else {
+            self.more = self.more.saturating_add(1);
         }
     }
+
+    fn append(&mut self, others: Self) {
+        others.kept.into_iter().for_each(|finding| self.take(finding));
+        self.more = self.more.saturating_add(others.more);
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> u64 {
+        self.more.saturating_add(self.kept.len() as u64)
+    }
 }
 
-fn complete(found: &Found, facts: &RunFacts, findings: &mut Vec<Finding>) {
-    let run = Some(facts.run);
-    let Some(manifest) = &facts.manifest else {
-        say(findings, Rule::Complete, run, "the manifest is gone");
-        return;
-    };
-    if facts.plan_hash.as_ref() != Some(&manifest.plan_hash) {
-        say(findings, Rule::Complete, run, "the plan is gone, or not the one that was pinned");
+/// What a key is known by.
+type KeyHash = [u8; 16];
+
+fn hash(key: &str) -> KeyHash {
+    let mut hash = KeyHash::default();
+    hash.copy_from_slice(&<Sha256 as sha2::Digest>::digest(key)[..size_of::<KeyHash>()]);
+    hash
+}
+
+/// What is known of a manifest once its files are looked at.
+#[derive(Debug)]
+struct Published {
+    commit: u64,
+    mode: Mode,
+    rows: u64,
+    low: Option<String>,
+    /// Whether its window has an end.
+    ends: bool,
+    watermark_max: Option<String>,
+    value_type: Option<WatermarkType>,
+}
+
+/// The run whose records and files come now.
+#[derive(Debug)]
+struct Current {
+    run: RunId,
+    ranges: u32,
+    rows: u64,
+    records: u64,
+    indexes: BTreeSet<u32>,
+    record_rows: u64,
+    recorded: Vec<KeyHash>,
+    file_rows: u64,
+    listed: Vec<KeyHash>,
+}
+
+/// Looks at a source piece by piece: per run of the chain, from the head down, its manifest, its records
+/// and its files; then every key under the prefix. Holds some 50 bytes for each file.
+#[derive(Debug, Default)]
+pub struct Verifier {
+    run: Option<RunItem>,
+    legacy: Option<LegacyItem>,
+    pointer: Option<Pointer>,
+    chain: Vec<(RunId, Option<Published>)>,
+    current: Option<Current>,
+    owners: HashMap<KeyHash, RunId>,
+    complete: Findings,
+    doubled: Findings,
+    unowned: Findings,
+    keys: u64,
+}
+
+/// What is read beside the runs.
+#[derive(Debug, Clone, Default)]
+pub struct Beside {
+    /// The run of the chain that its last run names as parent: the parents form a ring.
+    pub ring: Option<RunId>,
+    /// Runs that have open uploads.
+    pub uploading: BTreeSet<RunId>,
+    /// What the source says, where it was asked.
+    pub recounts: Vec<Recount>,
+}
+
+impl Verifier {
+    /// Of the items `R` and `L`, and of `current.json`.
+    pub fn new(run: Option<RunItem>, legacy: Option<LegacyItem>, pointer: Option<Pointer>) -> Self {
+        Self { run, legacy, pointer, ..Self::default() }
     }
-    let indices: BTreeSet<u32> = facts.records.iter().map(|record| record.index).collect();
-    if indices.len() != manifest.ranges as usize || facts.records.len() != indices.len() {
-        let what = format!("{} of {} records are there", indices.len(), manifest.ranges);
-        say(findings, Rule::Complete, run, what);
+
+    /// The next run of the chain: its manifest but for the lists, and the SHA-256 of its plan. Its
+    /// records and files come next, if it has a manifest.
+    pub fn begin(&mut self, run: RunId, head: Option<&ManifestHead>, plan_hash: Option<&str>) {
+        self.end();
+        let Some(head) = head else {
+            self.complete.say(Rule::Complete, Some(run), "the manifest is gone");
+            self.chain.push((run, None));
+            return;
+        };
+        if plan_hash != Some(&head.plan_hash) {
+            let what = "the plan is gone, or not the one that was pinned";
+            self.complete.say(Rule::Complete, Some(run), what);
+        }
+        let published = Published {
+            commit: head.commit,
+            mode: head.mode,
+            rows: head.rows,
+            low: head.window.low_text.clone(),
+            ends: head.window.high.is_some(),
+            watermark_max: head.watermark_max.clone(),
+            value_type: head.watermark.as_ref().map(|watermark| watermark.value_type),
+        };
+        self.chain.push((run, Some(published)));
+        self.current = Some(Current {
+            run,
+            ranges: head.ranges,
+            rows: head.rows,
+            records: 0,
+            indexes: BTreeSet::new(),
+            record_rows: 0,
+            recorded: Vec::new(),
+            file_rows: 0,
+            listed: Vec::new(),
+        });
     }
-    let recorded: BTreeSet<&str> =
-        facts.records.iter().flat_map(|record| &record.files).map(|file| &*file.key).collect();
-    let listed: BTreeSet<&str> = manifest.files.iter().map(|file| &*file.key).collect();
-    if recorded != listed {
-        say(findings, Rule::Exclusive, run, "manifest and records name different files");
+
+    /// A record of the run.
+    pub fn record(&mut self, record: &TaskRecord) {
+        let Some(current) = &mut self.current else { return };
+        current.records += 1;
+        current.indexes.insert(record.index);
+        current.record_rows += record.rows;
+        current.recorded.extend(record.files.iter().map(|file| hash(&file.key)));
     }
-    for file in &manifest.files {
-        file_is_whole(found.files.get(&file.key), file, run, findings);
+
+    /// A file of the run's manifest, and what lies under its key.
+    pub fn file(&mut self, file: &ManifestFile, facts: Option<&FileFacts>) {
+        let Some(current) = &mut self.current else { return };
+        let (run, key) = (current.run, hash(&file.key));
+        current.file_rows += file.rows;
+        current.listed.push(key);
+        file_is_whole(facts, file, Some(run), &mut self.complete);
+        self.owned(key, run, &file.key);
     }
-    let sums = [
-        manifest.files.iter().map(|file| file.rows).sum::<u64>(),
-        facts.records.iter().map(|record| record.rows).sum(),
-    ];
-    if sums.iter().any(|sum| *sum != manifest.rows) {
-        let what = format!(
-            "{} rows by manifest, {} by files, {} by records",
-            manifest.rows, sums[0], sums[1]
-        );
-        say(findings, Rule::Rows, run, what);
+
+    /// A file of a run whose removal is put off: it may still lie there.
+    pub fn retained(&mut self, run: RunId, key: &str) {
+        self.owned(hash(key), run, key);
+    }
+
+    fn owned(&mut self, hashed: KeyHash, run: RunId, key: &str) {
+        let earlier = self.owners.insert(hashed, run);
+        if earlier.is_some_and(|earlier| earlier != run) {
+            let what = format!("{key} is in two manifests");
+            self.doubled.say(Rule::Exclusive, Some(run), what);
+        }
+    }
+
+    /// A data file under the prefix, once all manifests were looked at. A reader that lists the prefix
+    /// must see the files of the chain and no others.
+    pub fn listed(&mut self, key: &str) {
+        self.end();
+        self.keys += 1;
+        if self.owners.contains_key(&hash(key)) {
+            return;
+        }
+        // a decided run completes its files before it is published
+        let committing = self.run.as_ref().filter(|run| run.state.is_open()).map(|run| run.run);
+        if !committing.is_some_and(|run| key.contains(&run.to_string())) {
+            let what = format!("{key} belongs to no published run");
+            self.unowned.say(Rule::Exclusive, None, what);
+        }
+    }
+
+    /// Ends the run whose records and files came.
+    fn end(&mut self) {
+        let Some(mut current) = self.current.take() else { return };
+        let (run, findings) = (Some(current.run), &mut self.complete);
+        let indexes = current.indexes.len() as u64;
+        if indexes != u64::from(current.ranges) || current.records != indexes {
+            let what = format!("{indexes} of {} records are there", current.ranges);
+            findings.say(Rule::Complete, run, what);
+        }
+        for keys in [&mut current.recorded, &mut current.listed] {
+            keys.sort_unstable();
+            keys.dedup();
+        }
+        if current.recorded != current.listed {
+            let what = "manifest and records name different files";
+            findings.say(Rule::Exclusive, run, what);
+        }
+        if current.file_rows != current.rows || current.record_rows != current.rows {
+            let what = format!(
+                "{} rows by manifest, {} by files, {} by records",
+                current.rows, current.file_rows, current.record_rows
+            );
+            findings.say(Rule::Rows, run, what);
+        }
+    }
+
+    /// Runs of the chain that have a manifest, and the rows that these name; from the head down.
+    pub fn published(&self) -> impl Iterator<Item = (RunId, u64)> {
+        self.chain.iter().filter_map(|(run, published)| Some((*run, published.as_ref()?.rows)))
+    }
+
+    /// Data files under the prefix.
+    pub const fn keys(&self) -> u64 {
+        self.keys
+    }
+
+    /// All that is wrong; empty when nothing is.
+    pub fn finish(mut self, beside: &Beside) -> Findings {
+        self.end();
+        let mut findings = Findings::default();
+        self.tracking(&beside.uploading, &mut findings);
+        self.pointer(beside.ring, &mut findings);
+        findings.append(std::mem::take(&mut self.complete));
+        self.contiguous(&mut findings);
+        findings.append(std::mem::take(&mut self.doubled));
+        findings.append(std::mem::take(&mut self.unowned));
+        self.source(&beside.recounts, &mut findings);
+        findings
+    }
+
+    fn tracking(&self, uploading: &BTreeSet<RunId>, findings: &mut Findings) {
+        let Some(run) = &self.run else {
+            if self.pointer.is_some() {
+                let what = "the run item is gone, while runs are published";
+                findings.say(Rule::Tracking, None, what);
+            }
+            return;
+        };
+        if self.legacy.is_none() {
+            findings.say(Rule::Tracking, None, "the source's own item is gone");
+        }
+        let current = run.state.is_open().then_some(run.run);
+        for open in uploading.iter().filter(|open| Some(**open) != current) {
+            findings.say(Rule::Clean, Some(*open), "an upload of a run that is over is open");
+        }
+    }
+
+    fn pointer(&self, ring: Option<RunId>, findings: &mut Findings) {
+        let head = self.run.as_ref().and_then(|run| run.head.as_ref());
+        let behind =
+            self.run.as_ref().and_then(|run| run.todo.as_ref()).is_some_and(|todo| todo.pointer);
+        let pointed = self.pointer.as_ref().map(|pointer| pointer.run);
+        if let Some(head) = head.filter(|head| !behind && pointed != Some(head.run)) {
+            findings.say(Rule::Pointer, Some(head.run), "current.json does not name the head");
+        }
+        if let (Some(ring), Some((last, _))) = (ring, self.chain.last()) {
+            let what =
+                format!("its parent is run {ring}, which comes after it: the chain is a ring");
+            findings.say(Rule::Pointer, Some(*last), what);
+        }
+        let mut child: Option<(RunId, u64)> = None;
+        for (run, published) in &self.chain {
+            let Some(parent) = published else { continue };
+            if let Some((child, commit)) = child
+                && commit <= parent.commit
+            {
+                let what = format!("commit {commit} follows commit {}", parent.commit);
+                findings.say(Rule::Pointer, Some(child), what);
+            }
+            child = Some((*run, parent.commit));
+        }
+    }
+
+    /// Each incremental window starts where the one before it ended: at the maximum seen, or, without
+    /// rows, where that one had started.
+    fn contiguous(&self, findings: &mut Findings) {
+        if self.run.as_ref().is_some_and(|run| run.set.is_some()) {
+            // a human moved it: windows overlap or leave a gap by their word
+            return;
+        }
+        let (mut end, mut last): (Option<String>, _) = (None, None);
+        for (run, published) in self.chain.iter().rev() {
+            let Some(published) = published else { continue };
+            last = Some(*run);
+            if published.mode == Mode::FE {
+                // a full extract does not move the watermark
+                continue;
+            }
+            let low = published.low.as_ref();
+            if published.mode == Mode::PE && end.is_some() && end.as_ref() != low {
+                let what = "its window does not start where the one before it ended";
+                findings.say(Rule::Contiguous, Some(*run), what);
+            }
+            end = reached(published, end).or_else(|| low.cloned());
+        }
+        let moved = self.run.as_ref().is_some_and(|run| run.legacy != self.legacy);
+        let stored = self.legacy.as_ref().and_then(|legacy| legacy.lwm_value.as_ref());
+        if !moved && end.is_some() && end.as_ref() != stored {
+            let what = "the stored watermark is not where the last window ended";
+            findings.say(Rule::Contiguous, last, what);
+        }
+    }
+
+    /// A window without an end grows with its table, so it is not judged.
+    fn source(&self, recounts: &[Recount], findings: &mut Findings) {
+        for recount in recounts {
+            let of = self.chain.iter().find(|(run, _)| *run == recount.run);
+            let over = of.and_then(|(_, it)| it.as_ref()).is_some_and(|it| it.ends);
+            if over && recount.source > recount.published {
+                let more = recount.source - recount.published;
+                let what = format!(
+                    "the source has {more} rows more in this window than were published: they \
+                     committed late, or were written below the watermark since"
+                );
+                findings.say(Rule::Source, Some(recount.run), what);
+            }
+        }
     }
 }
 
@@ -208,20 +410,20 @@ fn file_is_whole(
     facts: Option<&FileFacts>,
     file: &ManifestFile,
     run: Option<RunId>,
-    findings: &mut Vec<Finding>,
+    findings: &mut Findings,
 ) {
     let key = &file.key;
     let Some(facts) = facts else {
-        say(findings, Rule::Complete, run, format!("{key} is not there"));
+        findings.say(Rule::Complete, run, format!("{key} is not there"));
         return;
     };
     let content = facts.etag.as_deref().zip(etag_of_parts(&file.parts));
     let other_content = content.is_some_and(|(found, made)| found != made);
     if facts.bytes != file.bytes || facts.token.as_ref() != Some(&file.token) || other_content {
-        say(findings, Rule::Complete, run, format!("{key} is not the file that was recorded"));
+        findings.say(Rule::Complete, run, format!("{key} is not the file that was recorded"));
     }
     if facts.rows != Some(file.rows) {
-        say(findings, Rule::Rows, run, format!("{key} does not hold the recorded rows"));
+        findings.say(Rule::Rows, run, format!("{key} does not hold the recorded rows"));
     }
 }
 
@@ -243,83 +445,12 @@ fn etag_of_parts(parts: &[String]) -> Option<String> {
     Some(format!("{text}-{}", parts.len()))
 }
 
-/// Each incremental window starts where the one before it ended: at the maximum seen, or, without
-/// rows, where that one had started.
-fn contiguous(found: &Found, findings: &mut Vec<Finding>) {
-    if found.run.as_ref().is_some_and(|run| run.set.is_some()) {
-        // a human moved it: windows overlap or leave a gap by their word
-        return;
-    }
-    let manifests: Vec<&Manifest> =
-        found.chain.iter().rev().filter_map(|facts| facts.manifest.as_ref()).collect();
-    let mut end: Option<String> = None;
-    for manifest in &manifests {
-        if manifest.mode == Mode::FE {
-            // a full extract does not move the watermark
-            continue;
-        }
-        let low = manifest.window.low_text.as_ref();
-        if manifest.mode == Mode::PE && end.is_some() && end.as_ref() != low {
-            let what = "its window does not start where the one before it ended";
-            say(findings, Rule::Contiguous, Some(manifest.run), what);
-        }
-        end = reached(manifest, end).or_else(|| low.cloned());
-    }
-    let moved = found.run.as_ref().is_some_and(|run| run.legacy != found.legacy);
-    let stored = found.legacy.as_ref().and_then(|legacy| legacy.lwm_value.as_ref());
-    if !moved && end.is_some() && end.as_ref() != stored {
-        let what = "the stored watermark is not where the last window ended";
-        say(findings, Rule::Contiguous, manifests.last().map(|manifest| manifest.run), what);
-    }
-}
-
 /// Where the watermark stands after a run: at the maximum seen, unless a look back found less.
-fn reached(manifest: &Manifest, before: Option<String>) -> Option<String> {
-    let Some(max) = manifest.watermark_max.clone() else { return before };
-    let known = manifest.watermark.as_ref().map(|watermark| watermark.value_type);
-    let value = |text: &str| known.and_then(|known| Value::parse(known, text).ok());
+fn reached(published: &Published, before: Option<String>) -> Option<String> {
+    let Some(max) = published.watermark_max.clone() else { return before };
+    let value = |text: &str| published.value_type.and_then(|known| Value::parse(known, text).ok());
     let lower = before.as_deref().and_then(value) > value(&max);
-    if manifest.mode == Mode::PE && lower { before } else { Some(max) }
-}
-
-/// A window without an end grows with its table, so it is not judged.
-fn source(found: &Found, findings: &mut Vec<Finding>) {
-    for recount in &found.recounts {
-        let facts = found.chain.iter().find(|facts| facts.run == recount.run);
-        let manifest = facts.and_then(|facts| facts.manifest.as_ref());
-        let over = manifest.is_some_and(|manifest| manifest.window.high.is_some());
-        if over && recount.source > recount.published {
-            let more = recount.source - recount.published;
-            let what = format!(
-                "the source has {more} rows more in this window than were published: they \
-                 committed late, or were written below the watermark since"
-            );
-            say(findings, Rule::Source, Some(recount.run), what);
-        }
-    }
-}
-
-/// A reader that lists the prefix must see the files of the chain and no others.
-fn exclusive(found: &Found, findings: &mut Vec<Finding>) {
-    let chain = found.chain.iter().filter_map(|facts| facts.manifest.as_ref());
-    let mut owner: BTreeMap<&str, RunId> = BTreeMap::new();
-    for manifest in chain.chain(&found.retained) {
-        for file in &manifest.files {
-            let earlier = owner.insert(&file.key, manifest.run);
-            if earlier.is_some_and(|earlier| earlier != manifest.run) {
-                let what = format!("{} is in two manifests", file.key);
-                say(findings, Rule::Exclusive, Some(manifest.run), what);
-            }
-        }
-    }
-    // a decided run completes its files before it is published
-    let committing = found.run.as_ref().filter(|run| run.state.is_open()).map(|run| run.run);
-    for key in found.files.keys().filter(|key| !owner.contains_key(key.as_str())) {
-        if committing.is_some_and(|run| key.contains(&run.to_string())) {
-            continue;
-        }
-        say(findings, Rule::Exclusive, None, format!("{key} belongs to no published run"));
-    }
+    if published.mode == Mode::PE && lower { before } else { Some(max) }
 }
 
 #[cfg(test)]

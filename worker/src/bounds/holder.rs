@@ -66,26 +66,40 @@ impl Holder {
     }
 
     /// Where a consistent snapshot is asked of MySQL: begins the sessions that will read, at most so many,
-    /// so that they share it.
+    /// so that they share it. Until `stopped` ends: then what the database still does for it is cancelled.
     ///
     /// # Errors
     /// `SnapshotUnavailable`, and what a session may fail with.
-    pub(crate) async fn align(mut self, login: &Login, sessions: usize) -> Result<Self, Failure> {
+    pub(crate) async fn align(
+        mut self,
+        login: &Login,
+        sessions: usize,
+        stopped: impl Future<Output = ()>,
+    ) -> Result<Self, Failure> {
         if self.plan.engine != Engine::Mysql {
             return Ok(self);
         }
         let Some(mut session) = self.session.take() else { return Ok(self) };
         let aligned = match &mut session.database {
-            Database::Mysql(connection) if self.plan.ranges.len() > 1 => {
-                together(connection, &self.plan, login, sessions).await.map(Some)
-            }
+            Database::Mysql(connection) if self.plan.ranges.len() > 1 => tokio::select! {
+                aligned = Box::pin(together(connection, &self.plan, login, sessions)) => aligned.map(Some),
+                () = stopped => Err(Failure::stopped()),
+            },
             Database::Mysql(_) | Database::Postgres(_) => Ok(None),
         };
-        session.close().await;
-        if let Some((aligned, point)) = aligned? {
-            (self.aligned, self.plan.snapshot) = (Some(aligned), Some(point));
+        match aligned {
+            Ok(aligned) => {
+                session.close().await;
+                if let Some((aligned, point)) = aligned {
+                    (self.aligned, self.plan.snapshot) = (Some(aligned), Some(point));
+                }
+                Ok(self)
+            }
+            Err(failure) => {
+                session.interrupt().await;
+                Err(failure)
+            }
         }
-        Ok(self)
     }
 }
 

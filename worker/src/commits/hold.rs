@@ -93,10 +93,10 @@ impl World {
                 () = &mut stopped => return Err(Failure::stopped()),
             };
             let told = (&published, &pause as bounds::Pause<'_>);
-            let holder = bounds::open_until(&login, &spec, &order, told, stopped);
+            let holder = bounds::open_until(&login, &spec, &order, told, stopped.as_mut());
             let holder = Box::pin(holder).await?;
             let readers = parallelism(&holder.plan, asked, budget).readers;
-            holder.align(&login, readers).await
+            holder.align(&login, readers, stopped).await
         });
         Ok(Planning { task, stop })
     }

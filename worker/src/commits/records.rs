@@ -11,14 +11,10 @@ use worker_core::manifests::{Earlier, ListedFile, Lists, ManifestFile};
 use worker_core::records::{RecordsHash, Tally, Tallying, TaskRecord};
 
 use super::{WRITES_AT_ONCE, World, now};
-use crate::control::{Control, WholeObject, not_as_recorded};
+use crate::control::{Control, WholeObject, at_once, not_as_recorded};
 
 /// Records of so many files are kept from one act to the next; of more, each is read anew.
 pub(crate) const FILES_KEPT: usize = 4_000;
-/// Records that are read at a time, however small they are.
-const READS_AT_ONCE: usize = 16;
-/// Bytes of the records that are read at a time.
-const READ_BYTES: u64 = 8 << 20;
 
 /// Records in the order of their partitions, as long as they name few files.
 #[derive(Debug, Default)]
@@ -68,8 +64,7 @@ impl Reading {
 
     /// Of a run whose largest record has so many bytes.
     pub(super) fn of_size(run: RunId, largest: u64) -> Self {
-        let room = usize::try_from(READ_BYTES / largest.max(1)).unwrap_or(READS_AT_ONCE);
-        Self { at_once: room.clamp(1, READS_AT_ONCE), ..Self::of(run, Kept::default()) }
+        Self { at_once: at_once(largest), ..Self::of(run, Kept::default()) }
     }
 }
 

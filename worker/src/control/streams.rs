@@ -7,7 +7,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
 use bytes::{Buf, Bytes};
 use crds::{Reason, RunId};
-use futures::stream::{self, Stream};
+use futures::stream::{self, Stream, StreamExt as _};
 use tokio::sync::mpsc;
 use worker_core::commits::Reply;
 use worker_core::error::Failure;
@@ -25,8 +25,18 @@ use crate::objects::storage_failure;
 const CHUNKS: usize = 4;
 /// Files that were read and are not taken yet.
 const FILES: usize = 64;
+/// Records that are read at a time, however small they are.
+const READS_AT_ONCE: usize = 16;
+/// Bytes of the records that are read at a time.
+const READ_BYTES: u64 = 8 << 20;
 /// Bytes of a part of a manifest; a shorter manifest is one PUT.
 const PART_BYTES: usize = 8 << 20;
+
+/// Records to be read at a time, where the largest has so many bytes.
+pub fn at_once(largest: u64) -> usize {
+    let room = usize::try_from(READ_BYTES / largest.max(1)).unwrap_or(READS_AT_ONCE);
+    room.clamp(1, READS_AT_ONCE)
+}
 
 /// A body that comes while a blocking reader reads it.
 struct Chunks {
@@ -149,13 +159,26 @@ impl Control {
     /// # Errors
     /// As [`Control::read`]; `RecordMissing` where there is none.
     pub async fn record(&self, run: RunId, index: u32) -> Result<TaskRecord, Failure> {
-        let found = self.bytes(&self.prefix.record(run, index)).await?;
+        self.record_at(&self.prefix.record(run, index)).await
+    }
+
+    /// The records with these keys, of which the largest has so many bytes, in this order.
+    pub fn records<'a>(
+        &'a self,
+        keys: &'a [String],
+        largest: u64,
+    ) -> impl Stream<Item = Result<TaskRecord, Failure>> + 'a {
+        stream::iter(keys).map(|key| self.record_at(key)).buffered(at_once(largest))
+    }
+
+    async fn record_at(&self, key: &str) -> Result<TaskRecord, Failure> {
+        let found = self.bytes(key).await?;
         let (body, _) = found
             .ok_or_else(|| Failure::transient(Reason::RecordMissing, "a record vanished", ""))?;
         match TaskRecord::read(&body) {
             Ok(record) if record.version <= CONTROL_VERSION => Ok(record),
             Ok(_) => Err(newer_release("a record")),
-            Err(_) => super::parse(&self.prefix.record(run, index), &body),
+            Err(_) => super::parse(key, &body),
         }
     }
 

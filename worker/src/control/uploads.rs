@@ -7,7 +7,8 @@ use crds::{Reason, RunId};
 use worker_core::error::Failure;
 use worker_core::records::PendingFile;
 
-use super::{Control, bare, code};
+use super::files::bare;
+use super::{Control, code};
 use crate::objects::storage_failure;
 
 impl Control {

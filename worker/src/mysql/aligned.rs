@@ -3,6 +3,8 @@
 //! and what a session may fail with.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::TcpStream;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,16 +12,20 @@ use crds::Reason;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use sqlx::mysql::MySqlRow;
 use sqlx::{MySqlConnection, Row as _};
+use tokio::task::JoinHandle;
 use worker_core::consistency::{BinaryLog, never_together, one_point};
 use worker_core::error::Failure;
 use worker_core::plan::TableName;
 use worker_core::rows::mysql_statements as statements;
 
-use super::login::{QUERY, Session, broken};
-use super::rows::{Connection, broke_off, texts};
+use super::rows::{Connection, broke_off, cut, texts};
+use super::session::{QUERY, Session, broken};
 use super::sessions::{ACCESS_DENIED, number};
+use crate::ending::{self, CANCEL_TIMEOUT};
 use crate::filtering::ACTION;
+use crate::goodbye;
 use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure};
+use crate::watch::Backend;
 
 /// How long sessions are begun anew because commits came in between.
 const TRIES_TIMEOUT: Duration = Duration::from_secs(15);
@@ -27,6 +33,8 @@ const TRIES_TIMEOUT: Duration = Duration::from_secs(15);
 const ASK: &str = "ask for the binary log";
 /// How long a session may wait for the table: the server itself gives up sooner, and says why.
 const HOLD_TIMEOUT: Duration = Duration::from_secs(45);
+/// Between two tries to cancel what sessions wait for.
+const AGAIN: Duration = Duration::from_millis(100);
 /// Log-ins that are under way at a time.
 const LOGINS_AT_ONCE: usize = 4;
 
@@ -116,7 +124,8 @@ pub(crate) async fn made_at(
 }
 
 /// Logs in so often, and begins all snapshots anew until they are one. Each session then holds the table
-/// by the query of `first`, so that no other takes its place until the last range is read.
+/// by the query of `first`, so that no other takes its place until the last range is read. Where this is
+/// dropped, what the sessions wait for is cancelled, and they end.
 ///
 /// # Errors
 /// See the head of this file.
@@ -130,22 +139,78 @@ pub(crate) async fn align(
         .buffer_unordered(LOGINS_AT_ONCE)
         .try_collect()
         .await?;
-    let beginning = tokio::task::spawn_blocking(move || {
-        match together(&mut sessions, &first) {
-            Ok(point) => Ok((sessions, point)),
-            Err(failure) => {
-                // where the server answers, each of them stands between two statements
-                if failure.report.reason == Reason::SnapshotUnavailable {
-                    for session in sessions.iter_mut().filter_map(|it| it.session().ok()) {
-                        let _ = session.quit();
-                    }
+    let backends = sessions.iter().map(Connection::backend).collect();
+    let sockets = sessions
+        .iter_mut()
+        .filter_map(|session| session.session().ok()?.socket().try_clone().ok())
+        .collect();
+    let given_up = Arc::new(AtomicBool::new(false));
+    let ends = Arc::clone(&given_up);
+    let thread = goodbye::spawn_blocking(move || {
+        let point = together(&mut sessions, &first, &ends)?;
+        Ok((sessions, point))
+    });
+    let login = login.clone();
+    let mut beginning = Aligning { login, backends, sockets, given_up, thread: Some(thread) };
+    let (sessions, point) = beginning.ended().await?;
+    Ok((Aligned { sessions: Arc::new(Mutex::new(sessions)), count }, point))
+}
+
+/// A thread whose sessions may wait for a lock of somebody else.
+struct Aligning {
+    login: Login,
+    backends: Vec<Backend>,
+    sockets: Vec<TcpStream>,
+    given_up: Arc<AtomicBool>,
+    thread: Option<JoinHandle<Begun>>,
+}
+
+/// What the thread ends with.
+type Begun = Result<(Vec<Connection>, String), Failure>;
+
+impl Aligning {
+    async fn ended(&mut self) -> Begun {
+        let Some(thread) = &mut self.thread else { return Err(broke_off()) };
+        let ended = thread.await;
+        self.thread = None;
+        ended.map_err(|_| broke_off())?
+    }
+}
+
+impl Drop for Aligning {
+    fn drop(&mut self) {
+        let Some(thread) = self.thread.take() else { return };
+        self.given_up.store(true, Ordering::Relaxed);
+        let (backends, sockets) =
+            (std::mem::take(&mut self.backends), std::mem::take(&mut self.sockets));
+        goodbye::spawn(give_up(self.login.clone(), backends, sockets, thread));
+    }
+}
+
+/// Cancels what the sessions wait for until their thread has ended; where the server cannot be asked to,
+/// closes them.
+async fn give_up(
+    login: Login,
+    backends: Vec<Backend>,
+    sockets: Vec<TcpStream>,
+    mut thread: JoinHandle<Begun>,
+) {
+    let cancelling = async {
+        // a statement that has come meanwhile is another one
+        while tokio::time::timeout(AGAIN, &mut thread).await.is_err() {
+            if let Some(backend) = backends.first()
+                && let Some(mut second) = ending::cancel(&login, backend).await
+            {
+                for backend in backends.iter().skip(1) {
+                    second.cancel(backend).await;
                 }
-                Err(failure)
+                second.close().await;
             }
         }
-    });
-    let (sessions, point) = beginning.await.map_err(|_| broke_off())??;
-    Ok((Aligned { sessions: Arc::new(Mutex::new(sessions)), count }, point))
+    };
+    if tokio::time::timeout(CANCEL_TIMEOUT, cancelling).await.is_err() {
+        sockets.iter().for_each(|socket| cut(Some(socket)));
+    }
 }
 
 /// What each session is asked first.
@@ -157,7 +222,13 @@ pub(crate) struct Beginning {
     pub(crate) hold: String,
 }
 
-fn together(connections: &mut [Connection], first: &Beginning) -> Result<String, Failure> {
+fn together(
+    connections: &mut [Connection],
+    first: &Beginning,
+    given_up: &AtomicBool,
+) -> Result<String, Failure> {
+    let goes_on =
+        || if given_up.load(Ordering::Relaxed) { Err(Failure::stopped()) } else { Ok(()) };
     let servers: BTreeSet<_> =
         connections.iter().map(|session| session.server().to_owned()).collect();
     if servers.len() > 1 {
@@ -172,6 +243,7 @@ fn together(connections: &mut [Connection], first: &Beginning) -> Result<String,
     }
     let end = Instant::now() + TRIES_TIMEOUT;
     loop {
+        goes_on()?;
         // all are asked before any is heard: as few commits as can be come in between
         for session in &mut *sessions {
             session.ask("begin a transaction", QUERY, statements::BEGIN_SNAPSHOT.as_bytes())?;
@@ -184,6 +256,7 @@ fn together(connections: &mut [Connection], first: &Beginning) -> Result<String,
         if let Some(point) = one_point(&points)? {
             timed(sessions, Some(HOLD_TIMEOUT))?;
             for session in &mut *sessions {
+                goes_on()?;
                 texts(session, "open the table", &first.hold)?;
             }
             timed(sessions, None)?;

@@ -4,7 +4,7 @@ use mysql_common::auth::plugins::{AuthProc, ChallengeResponsePlugin as _, Contex
 use mysql_common::packets::AuthPlugin;
 use worker_core::error::Failure;
 
-use super::login::not_understood;
+use super::session::not_understood;
 use super::sessions::{Answer, asks_for_password, server_failure};
 
 /// What a way to authenticate may ask for.

@@ -1,9 +1,7 @@
-//! Our own connection: greeting, TLS, log-in, and commands whose answer is short.
+//! Our own connection as it begins: greeting, TLS, log-in, pins.
 
-use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs as _};
 
-use crds::Reason;
 use crds::source::{Engine, TlsMode};
 use mysql_common::constants::CapabilityFlags as Can;
 use mysql_common::io::ParseBuf;
@@ -18,77 +16,24 @@ use worker_core::settings::mysql as settings;
 use super::authentication::{Told, Way};
 use super::keepalive::keep_alive;
 use super::rows::texts;
-use super::sessions::{Answer, PIN, clock_is_fixed, server_failure};
-use super::tls::{Secured, secure};
+use super::session::{
+    CONNECT, ERROR, OK, QUERY, Session, Stream, Wire, broken, failed, not_understood,
+};
+use super::sessions::{PIN, clock_is_fixed};
+use super::tls::secure;
 use crate::sessions::{CONNECT_TIMEOUT, Login, tls_failure, unreachable};
-use crate::watch::{Backend, GOODBYE_TIMEOUT};
+use crate::watch::Backend;
 
-/// First byte of an answer that all is well.
-const OK: u8 = 0;
 /// First byte of more to authenticate with.
 const MORE: u8 = 1;
 /// First byte of the wish for another way to authenticate, and of the end of a list.
 const SWITCH: u8 = 0xFE;
-/// First byte of an error, after which its number comes.
-const ERROR: u8 = 0xFF;
-/// Command: a statement as text.
-pub(super) const QUERY: u8 = 3;
-/// Command: the client leaves.
-const QUIT: u8 = 1;
 /// `utf8mb4_general_ci`, until the session is pinned.
 const CHARSET: u8 = 45;
 /// Where a client's answer to the greeting has the number of its collation.
 const COLLATION_AT: usize = 8;
-/// What is done first.
-const CONNECT: &str = "connect";
-/// Longest answer that is read whole: a column's description has a few hundred bytes.
-const ANSWER_BYTES_MAX: usize = 1 << 20;
 /// Steps of a log-in: two switches, and a key to be asked for.
 const STEPS_MAX: usize = 8;
-
-/// The bytes' way.
-#[derive(Debug)]
-pub(super) enum Stream {
-    /// Without TLS.
-    Plain(TcpStream),
-    /// Under TLS.
-    Secured(Box<Secured>),
-}
-
-impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(socket) => socket.read(buffer),
-            Self::Secured(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(socket) => socket.write(bytes),
-            Self::Secured(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(socket) => socket.flush(),
-            Self::Secured(stream) => stream.flush(),
-        }
-    }
-}
-
-/// A connection that is logged in.
-#[derive(Debug)]
-pub(super) struct Session {
-    pub(super) stream: Stream,
-    /// Number of the next packet.
-    number: u8,
-    /// What the last command is for; errors say it.
-    doing: &'static str,
-}
 
 /// Connects, logs in and pins the session; its name too. The login's password is the one to use, minted
 /// or not. Blocks.
@@ -113,8 +58,8 @@ pub(super) fn open(login: &Login) -> Result<(Session, Backend), Failure> {
 pub(super) fn unpinned(login: &Login, collation: u8) -> Result<Session, Failure> {
     let socket = connect(login)?;
     socket.set_read_timeout(Some(CONNECT_TIMEOUT)).map_err(|error| broken(CONNECT, &error))?;
-    let mut session = Session { stream: Stream::Plain(socket), number: 0, doing: CONNECT };
-    let greeting = session.receive()?;
+    let mut wire = Wire { stream: Stream::Plain(socket), number: 0, doing: CONNECT };
+    let greeting = wire.receive()?;
     failed(CONNECT, &greeting)?;
     let greeting: HandshakePacket<'_> =
         ParseBuf(&greeting).parse(()).map_err(|_| not_understood("the database's greeting"))?;
@@ -137,11 +82,11 @@ pub(super) fn unpinned(login: &Login, collation: u8) -> Result<Session, Failure>
         can |= Can::CLIENT_SSL;
         let mut request = Vec::new();
         SslRequest::new(can, u32::MAX >> 8, collation).serialize(&mut request);
-        session.send(&request)?;
-        session = session.secured(login)?;
+        wire.send(&request)?;
+        wire = wire.secured(login)?;
     }
-    session.log_in(login, &greeting, (can, collation))?;
-    Ok(session)
+    wire.log_in(login, &greeting, (can, collation))?;
+    Ok(Session::new(wire))
 }
 
 fn connect(login: &Login) -> Result<TcpStream, Failure> {
@@ -164,39 +109,7 @@ fn connect(login: &Login) -> Result<TcpStream, Failure> {
     ))
 }
 
-/// What became of a connection.
-pub(super) fn broken(doing: &str, error: &io::Error) -> Failure {
-    match error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>()) {
-        Some(error) => tls_failure(Some(error), ""),
-        None => unreachable(&format!("{doing}: no connection to the database ({})", error.kind())),
-    }
-}
-
-pub(super) fn not_understood(what: &str) -> Failure {
-    Failure::transient(
-        Reason::DatabaseFailed,
-        format!("{what} was not understood"),
-        "check that source.host leads to a MySQL or MariaDB server",
-    )
-}
-
-/// An error packet as a failure.
-fn failed(action: &str, answer: &[u8]) -> Result<(), Failure> {
-    match answer {
-        [ERROR, ..] => Err(server_failure(action, &Answer::of_packet(answer))),
-        _ => Ok(()),
-    }
-}
-
-impl Session {
-    /// The socket below.
-    pub(super) fn socket(&self) -> &TcpStream {
-        match &self.stream {
-            Stream::Plain(socket) => socket,
-            Stream::Secured(stream) => &stream.sock,
-        }
-    }
-
+impl Wire {
     fn secured(self, login: &Login) -> Result<Self, Failure> {
         match self.stream {
             Stream::Plain(socket) => {
@@ -257,7 +170,9 @@ impl Session {
         }
         Err(not_understood("the database's log-in"))
     }
+}
 
+impl Session {
     /// Pins what the session has inherited.
     fn pin(&mut self) -> Result<(), Failure> {
         self.query(PIN, &settings::first())?;
@@ -278,26 +193,6 @@ impl Session {
         }
     }
 
-    /// A statement whose answer is OK.
-    pub(super) fn query(&mut self, doing: &'static str, statement: &str) -> Result<(), Failure> {
-        let answer = self.command(doing, QUERY, statement.as_bytes())?;
-        match answer.first() {
-            Some(&OK) => Ok(()),
-            _ => Err(not_understood("the database's answer")),
-        }
-    }
-
-    /// Ends the transaction, if there is one, and says goodbye.
-    pub(super) fn quit(&mut self) -> Result<(), Failure> {
-        let socket = self.socket();
-        let timed = socket
-            .set_read_timeout(Some(GOODBYE_TIMEOUT))
-            .and_then(|()| socket.set_write_timeout(Some(GOODBYE_TIMEOUT)));
-        timed.map_err(|error| broken("end the session", &error))?;
-        self.query("end a transaction", statements::COMMIT)?;
-        self.ask("end the session", QUIT, &[])
-    }
-
     /// The server's name for this session.
     fn backend(&mut self) -> Result<Backend, Failure> {
         let rows = texts(self, "ask for the session's name", statements::BACKEND)?;
@@ -309,77 +204,15 @@ impl Session {
             named.ok_or_else(|| not_understood("the database's name for the session"))?;
         Ok(Backend::Mysql { number, server })
     }
-
-    /// Sends a command, and takes the first packet of its answer.
-    pub(super) fn command(
-        &mut self,
-        doing: &'static str,
-        command: u8,
-        rest: &[u8],
-    ) -> Result<Vec<u8>, Failure> {
-        self.ask(doing, command, rest)?;
-        self.answer()
-    }
-
-    /// Sends a command. `doing`: what it is for, for errors.
-    pub(super) fn ask(
-        &mut self,
-        doing: &'static str,
-        command: u8,
-        rest: &[u8],
-    ) -> Result<(), Failure> {
-        self.doing = doing;
-        self.number = 0;
-        let mut payload = Vec::with_capacity(rest.len() + 1);
-        payload.push(command);
-        payload.extend_from_slice(rest);
-        self.send(&payload)
-    }
-
-    /// The first packet of an answer, which is no error.
-    pub(super) fn answer(&mut self) -> Result<Vec<u8>, Failure> {
-        let answer = self.receive()?;
-        failed(self.doing, &answer)?;
-        Ok(answer)
-    }
-
-    /// Takes a packet.
-    pub(super) fn receive(&mut self) -> Result<Vec<u8>, Failure> {
-        let mut header = [0; 4];
-        self.stream.read_exact(&mut header).map_err(|error| broken(self.doing, &error))?;
-        let [low, middle, high, number] = header;
-        let length = usize::from(low) | usize::from(middle) << 8 | usize::from(high) << 16;
-        if length > ANSWER_BYTES_MAX {
-            return Err(not_understood("the database's answer"));
-        }
-        let mut payload = vec![0; length];
-        self.stream.read_exact(&mut payload).map_err(|error| broken(self.doing, &error))?;
-        self.number = number.wrapping_add(1);
-        Ok(payload)
-    }
-
-    fn send(&mut self, payload: &[u8]) -> Result<(), Failure> {
-        let length = u32::try_from(payload.len()).unwrap_or(u32::MAX);
-        let [low, middle, high, rest] = length.to_le_bytes();
-        if rest != 0 || length == 0xFF_FFFF {
-            return Err(Failure::permanent(
-                Reason::InvalidSpec,
-                "the statement is longer than a packet of the protocol",
-                "give fewer columns",
-            ));
-        }
-        let mut packet = vec![low, middle, high, self.number];
-        packet.extend_from_slice(payload);
-        self.number = self.number.wrapping_add(1);
-        self.stream.write_all(&packet).map_err(|error| broken(self.doing, &error))?;
-        self.stream.flush().map_err(|error| broken(self.doing, &error))
-    }
 }
 
 #[cfg(test)]
 pub(super) mod tests {
+    use std::io::Read as _;
     use std::net::TcpListener;
     use std::thread::{self, JoinHandle};
+
+    use crds::Reason;
 
     use super::*;
     use crate::credentials::Minter;
@@ -399,7 +232,7 @@ pub(super) mod tests {
         let port = listener.local_addr().expect("an address").port();
         let serving = thread::spawn(move || {
             let (stream, _) = listener.accept().expect("a client");
-            let mut session = Session { stream: Stream::Plain(stream), number: 0, doing: CONNECT };
+            let mut session = Wire { stream: Stream::Plain(stream), number: 0, doing: CONNECT };
             session.send(&[GREETING, way].concat()).expect("greet");
             // a client may have left by then
             let mut said = session.receive().unwrap_or_default();
@@ -417,14 +250,14 @@ pub(super) mod tests {
         let address = listener.local_addr().expect("an address");
         thread::spawn(move || {
             let (stream, _) = listener.accept().expect("a client");
-            let mut session = Session { stream: Stream::Plain(stream), number: 0, doing: CONNECT };
+            let mut session = Wire { stream: Stream::Plain(stream), number: 0, doing: CONNECT };
             for _ in 0..commands {
                 session.receive().expect("a command");
                 session.send(b"\xff\x69\x04#HY000Unknown error").expect("an answer");
             }
         });
         let stream = TcpStream::connect(address).expect("connected");
-        Session { stream: Stream::Plain(stream), number: 0, doing: CONNECT }
+        Session::new(Wire { stream: Stream::Plain(stream), number: 0, doing: CONNECT })
     }
 
     #[test]

@@ -3,9 +3,11 @@
 use worker_core::error::Failure;
 use worker_core::filtering::Settings;
 
-use super::login::{Session, unpinned};
+use super::login::unpinned;
 use super::rows::{broke_off, texts};
+use super::session::Session;
 use crate::filtering::ACTION;
+use crate::goodbye;
 use crate::sessions::Login;
 
 /// `utf8mb4_esperanto_ci`, under the same number in MySQL and MariaDB: nobody has it, so that another one
@@ -29,7 +31,7 @@ pub(crate) async fn plain_settings(
 ) -> Result<Settings, Failure> {
     let login = Login { password: login.password().await?, ..login.clone() };
     let names = names.to_vec();
-    let asked = tokio::task::spawn_blocking(move || ask(&login, &names)).await;
+    let asked = goodbye::spawn_blocking(move || ask(&login, &names)).await;
     asked.map_err(|_| broke_off())?
 }
 
@@ -42,7 +44,6 @@ fn ask(login: &Login, names: &[&'static str]) -> Result<Settings, Failure> {
         session.query(ACTION, USUAL_COLLATION)?;
         settings.extend(show(&mut session, &[COLLATION])?);
     }
-    session.ask("end the session", QUIT, &[])?;
     Ok(settings)
 }
 
@@ -57,6 +58,3 @@ fn show(session: &mut Session, names: &[&'static str]) -> Result<Settings, Failu
     });
     Ok(named.collect())
 }
-
-/// Command: the client leaves.
-const QUIT: u8 = 1;

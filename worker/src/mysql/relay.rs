@@ -13,8 +13,9 @@ use uuid::Uuid;
 use worker_core::error::Failure;
 
 use super::keepalive::keep_alive;
-use super::login::not_understood;
+use super::session::not_understood;
 use super::sessions::asks_for_password;
+use crate::goodbye;
 use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure};
 
 /// What no greeting may hold, wherever the driver would look for it.
@@ -42,7 +43,8 @@ pub(super) async fn to(login: &Login) -> Result<PathBuf, Failure> {
     }
     let name = format!("\0tidemark-{}", Uuid::new_v4().simple());
     let listener = UnixListener::bind(&name).map_err(failed)?;
-    tokio::spawn(async move {
+    // what was said goes on to the server before the process ends
+    goodbye::spawn(async move {
         if let Ok(near) = tokio::time::timeout(CONNECT_TIMEOUT, ours(listener)).await {
             relay(near, far, &greeting).await;
         }

@@ -8,17 +8,21 @@ use crds::Reason;
 use mysql_common::constants::ColumnFlags;
 use mysql_common::io::ParseBuf;
 use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
 use worker_core::columns::Column;
 use worker_core::columns::mysql::Form;
 use worker_core::error::Failure;
 
 use super::framing::{END, END_BYTES_MAX, Frames, Seen};
-use super::login::{self, QUERY, Session, broken};
+use super::login;
+use super::session::{QUERY, Session, broken};
 use super::sessions::{Answer, server_failure};
+use crate::ending::{self, DRAIN_TIMEOUT};
 use crate::filtering::ACTION;
+use crate::goodbye::{self, GOODBYE_TIMEOUT, IDLE_TIMEOUT};
 use crate::rows::{CHUNK_BYTES, ChunkSender, Read};
 use crate::sessions::{Login, unreachable};
-use crate::watch::{Backend, GOODBYE_TIMEOUT, Progress};
+use crate::watch::{Backend, Progress};
 
 /// What is done.
 const READ: &str = "read the rows";
@@ -32,24 +36,56 @@ const EXECUTE: u8 = 0x17;
 /// Command: forget it; there is no answer.
 const CLOSE: u8 = 0x19;
 
-/// A connection that reads one range after another.
+/// A connection that reads one range after another. However it is let go, its session says goodbye.
 #[derive(Debug)]
 pub struct Connection {
-    /// Gone once a range broke off: it stands amid the rows.
-    session: Option<Session>,
+    state: State,
     backend: Backend,
 }
 
-/// Ends a blocking read from outside, when nobody waits for it any more.
-struct Closing(Option<TcpStream>);
+#[derive(Debug)]
+enum State {
+    /// Between two partitions: nothing is being done for it.
+    Idle(Session),
+    /// A thread reads.
+    Reading(Reading),
+    /// It stands amid the rows, and can only end.
+    Broken(Session),
+    /// It is over.
+    Gone,
+}
 
-impl Drop for Closing {
+/// A thread that reads, and the socket that it may be waiting for.
+#[derive(Debug)]
+struct Reading {
+    thread: JoinHandle<(Session, Result<Read, Failure>)>,
+    socket: Option<TcpStream>,
+}
+
+/// Ends a blocking read from outside, where the server does not end it.
+pub(super) fn cut(socket: Option<&TcpStream>) {
+    if let Some(socket) = socket {
+        // it may be closed already
+        let _ = socket.shutdown(Shutdown::Both);
+    }
+}
+
+impl Drop for Connection {
     fn drop(&mut self) {
-        if let Some(socket) = &self.0 {
-            // it may be closed already
-            let _ = socket.shutdown(Shutdown::Both);
+        match std::mem::replace(&mut self.state, State::Gone) {
+            State::Idle(session) | State::Broken(session) => {
+                leave(session);
+            }
+            State::Reading(reading) => cut(reading.socket.as_ref()),
+            State::Gone => {}
         }
     }
+}
+
+/// Lets a session go, on a thread that may block.
+fn leave(session: Session) -> Option<JoinHandle<()>> {
+    // without a runtime it is dropped here
+    Handle::try_current().ok().map(|_| goodbye::spawn_blocking(move || drop(session)))
 }
 
 impl Connection {
@@ -67,14 +103,12 @@ impl Connection {
     /// A database reason.
     pub async fn open_under(login: &Login, settings: Option<String>) -> Result<Self, Failure> {
         let login = Login { password: login.password().await?, ..login.clone() };
-        let opened = tokio::task::spawn_blocking(move || {
+        let opened = goodbye::spawn_blocking(move || {
             let (mut session, backend) = login::open(&login)?;
             settings.map_or(Ok(()), |settings| session.query(ACTION, &settings))?;
-            Ok((session, backend))
+            Ok(Self { state: State::Idle(session), backend })
         });
-        let opened = opened.await;
-        let (session, backend) = opened.map_err(|_| broke_off())??;
-        Ok(Self { session: Some(session), backend })
+        opened.await.map_err(|_| broke_off())?
     }
 
     /// The server's name for the session.
@@ -91,22 +125,64 @@ impl Connection {
 
     /// The session, between two ranges.
     pub(super) fn session(&mut self) -> Result<&mut Session, Failure> {
-        self.session.as_mut().ok_or_else(broke_off)
-    }
-
-    /// Whether it stands between two partitions, so that nothing is being done for it.
-    pub(crate) const fn is_idle(&self) -> bool {
-        self.session.is_some()
+        match &mut self.state {
+            State::Idle(session) => Ok(session),
+            State::Reading(_) | State::Broken(_) | State::Gone => Err(broke_off()),
+        }
     }
 
     /// Ends its transaction, if it has one, and says goodbye.
-    pub(crate) async fn close(self) {
-        let Some(mut session) = self.session else { return };
-        let closing = tokio::task::spawn_blocking(move || session.quit());
-        let _ = tokio::time::timeout(GOODBYE_TIMEOUT * 2, closing).await;
+    pub(crate) async fn close(mut self) {
+        match std::mem::replace(&mut self.state, State::Gone) {
+            State::Idle(session) => {
+                let closing = goodbye::spawn_blocking(move || session.quit());
+                let _ = tokio::time::timeout(GOODBYE_TIMEOUT * 2, closing).await;
+            }
+            other => self.state = other,
+        }
     }
 
-    /// Runs the statement and sends what comes.
+    /// Ends what the server still does for a read that broke off, or was given up.
+    pub(crate) async fn interrupt(&mut self, login: &Login) {
+        match std::mem::replace(&mut self.state, State::Gone) {
+            // between two statements: it may still end as it should
+            State::Idle(session) => self.state = State::Idle(session),
+            State::Broken(session) => {
+                if let Some(leaving) = leave(session) {
+                    self.left(login, leaving).await;
+                }
+            }
+            State::Reading(Reading { thread, socket }) => {
+                let leaving = goodbye::spawn(async move {
+                    let leaving = thread.await.ok().and_then(|(session, _)| leave(session));
+                    if let Some(leaving) = leaving {
+                        let _ = leaving.await;
+                    }
+                });
+                if let Some(leaving) = leaving
+                    && !self.left(login, leaving).await
+                {
+                    cut(socket.as_ref());
+                }
+            }
+            State::Gone => {}
+        }
+    }
+
+    /// Waits for a thread that ends once the server does; cancels the statement if that takes long.
+    /// Whether it has ended.
+    async fn left(&self, login: &Login, mut leaving: JoinHandle<()>) -> bool {
+        if tokio::time::timeout(IDLE_TIMEOUT, &mut leaving).await.is_ok() {
+            return true;
+        }
+        if let Some(second) = ending::cancel(login, &self.backend).await {
+            second.close().await;
+        }
+        tokio::time::timeout(DRAIN_TIMEOUT, leaving).await.is_ok()
+    }
+
+    /// Runs the statement and sends what comes. Where it ends early or is dropped, the connection must
+    /// be interrupted.
     ///
     /// # Errors
     /// A database reason.
@@ -117,29 +193,47 @@ impl Connection {
         chunks: ChunkSender,
         progress: &Progress,
     ) -> Result<Read, Failure> {
-        let mut session = self.session.take().ok_or_else(broke_off)?;
-        let mut closing = Closing(session.socket().try_clone().ok());
+        let State::Idle(mut session) = std::mem::replace(&mut self.state, State::Gone) else {
+            return Err(broke_off());
+        };
+        let socket = session.socket().try_clone().ok();
         let (statement, columns) = (statement.to_owned(), columns.to_vec());
-        let runtime = Handle::current();
-        let progress = progress.clone();
-        let reading = tokio::task::spawn_blocking(move || {
-            progress.asks();
-            let asked = ask(&mut session, &statement, &columns);
-            progress.gets();
-            let id = asked?;
-            let read = forward(&mut session, &chunks, &runtime, &progress)?;
-            if read == Read::Whole {
-                session.ask(READ, CLOSE, &id)?;
-            }
-            Ok((session, read))
+        let (runtime, progress) = (Handle::current(), progress.clone());
+        let thread = goodbye::spawn_blocking(move || {
+            let read = whole(&mut session, (&statement, &columns), (&chunks, &runtime), &progress);
+            (session, read)
         });
-        let (session, read) = reading.await.map_err(|_| broke_off())??;
-        if read == Read::Whole {
-            self.session = Some(session);
-            closing.0 = None;
-        }
-        Ok(read)
+        // where this is dropped, the thread is there still
+        self.state = State::Reading(Reading { thread, socket });
+        let State::Reading(reading) = &mut self.state else { return Err(broke_off()) };
+        let Ok((session, read)) = (&mut reading.thread).await else {
+            self.state = State::Gone;
+            return Err(broke_off());
+        };
+        self.state = match &read {
+            Ok(Read::Whole) => State::Idle(session),
+            Ok(Read::Unwanted) | Err(_) => State::Broken(session),
+        };
+        read
     }
+}
+
+/// Reads a partition to its end, unless nobody wants it.
+fn whole(
+    session: &mut Session,
+    (statement, columns): (&str, &[Column]),
+    (chunks, runtime): (&ChunkSender, &Handle),
+    progress: &Progress,
+) -> Result<Read, Failure> {
+    progress.asks();
+    let asked = ask(session, statement, columns);
+    progress.gets();
+    let id = asked?;
+    let read = forward(session, chunks, runtime, progress)?;
+    if read == Read::Whole {
+        session.ask(READ, CLOSE, &id)?;
+    }
+    Ok(read)
 }
 
 pub(super) fn broke_off() -> Failure {

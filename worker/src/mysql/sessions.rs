@@ -16,18 +16,19 @@ use worker_core::settings::mysql as settings;
 
 use super::relay;
 use crate::bounds::Subject;
+use crate::goodbye::{self, Opened};
 use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure, made, unreachable};
 
 /// Logs in and pins the session.
 ///
 /// # Errors
 /// As [`database_failure`].
-pub(crate) async fn connect(login: &Login) -> Result<MySqlConnection, Failure> {
+pub(crate) async fn connect(login: &Login) -> Result<Opened<MySqlConnection>, Failure> {
     let connected = tokio::time::timeout(CONNECT_TIMEOUT, Box::pin(log_in(login))).await;
     connected.unwrap_or_else(|_| Err(unreachable("the database did not answer within 10 seconds")))
 }
 
-async fn log_in(login: &Login) -> Result<MySqlConnection, Failure> {
+async fn log_in(login: &Login) -> Result<Opened<MySqlConnection>, Failure> {
     login.check_authorities()?;
     let password = login.password().await?;
     let mut options = options(login);
@@ -38,7 +39,7 @@ async fn log_in(login: &Login) -> Result<MySqlConnection, Failure> {
     if !login.shows_password() {
         options = options.socket(relay::to(login).await?);
     }
-    let connected = options.connect().await;
+    let connected = goodbye::open(async move { options.connect().await }).await;
     let mut connection = connected.map_err(|error| database_failure("connect", &error))?;
     pin(&mut connection).await?;
     // the connection may have been led to another one (init_connect)

@@ -12,13 +12,12 @@
 use std::time::Duration;
 
 use crds::Reason;
-use sqlx::{Connection as _, PgConnection, Row as _};
+use sqlx::{PgConnection, Row as _};
 use worker_core::error::Failure;
 use worker_core::rows::statements;
 
 use crate::postgres::sessions::{ask, connect};
 use crate::sessions::{Login, database_failure};
-use crate::watch::GOODBYE_TIMEOUT;
 
 /// How often both sessions are asked: by then a pooler that mixes them has done so, whatever else
 /// goes through it.
@@ -35,8 +34,7 @@ pub(crate) async fn check(
     let mine = turn(connection).await?;
     let mut other = connect(login, application_name).await?;
     let compared = compare(&mine, connection, &mut other).await;
-    // the server ends it anyway
-    let _ = tokio::time::timeout(GOODBYE_TIMEOUT, other.close()).await;
+    other.close().await;
     compared
 }
 

@@ -19,6 +19,7 @@ use worker_core::moving::Tls;
 
 use super::scram::Exchange;
 use crate::credentials::Secret;
+use crate::goodbye;
 use crate::mysql::relay::ours;
 use crate::mysql::tls;
 use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure, tls_failure};
@@ -61,7 +62,8 @@ pub(super) async fn to(
     let listener =
         UnixListener::bind(format!("{folder}/.s.PGSQL.{}", login.port)).map_err(failed)?;
     let (username, password) = (login.username.clone(), password.clone());
-    tokio::spawn(async move {
+    // what was said goes on to the server before the process ends
+    goodbye::spawn(async move {
         if let Ok(near) = tokio::time::timeout(CONNECT_TIMEOUT, ours(listener)).await {
             // the driver sees a connection that ends
             let _ = relay(near, far, (&username, &password), begins).await;

@@ -15,6 +15,7 @@ use worker_core::plan::TableName;
 use worker_core::rows::{self, statements};
 use worker_core::settings::postgres as settings;
 
+use crate::goodbye::{self, Opened};
 use crate::postgres::relay::{self, Begins};
 use crate::postgres::{pooler, scram};
 use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure, made, unreachable};
@@ -33,7 +34,7 @@ const TURN_TIMEOUT: Duration = Duration::from_mins(2);
 pub(crate) async fn connect(
     login: &Login,
     application_name: &str,
-) -> Result<PgConnection, Failure> {
+) -> Result<Opened<PgConnection>, Failure> {
     login.check_authorities()?;
     within_time(log_in(login, application_name, Begins::Ours)).await
 }
@@ -46,13 +47,13 @@ pub(crate) async fn connect(
 pub(crate) async fn connect_plain(
     login: &Login,
     application_name: &str,
-) -> Result<PgConnection, Failure> {
+) -> Result<Opened<PgConnection>, Failure> {
     within_time(log_in(login, application_name, Begins::Plain)).await
 }
 
 async fn within_time(
-    connected: impl Future<Output = Result<PgConnection, Failure>>,
-) -> Result<PgConnection, Failure> {
+    connected: impl Future<Output = Result<Opened<PgConnection>, Failure>>,
+) -> Result<Opened<PgConnection>, Failure> {
     let connected = Box::pin(connected);
     tokio::time::timeout(CONNECT_TIMEOUT, connected)
         .await
@@ -63,14 +64,15 @@ async fn log_in(
     login: &Login,
     application_name: &str,
     begins: Begins,
-) -> Result<PgConnection, Failure> {
+) -> Result<Opened<PgConnection>, Failure> {
     let password = login.password().await?;
     let mut options = options(login, application_name).password(password.reveal());
     if begins == Begins::Plain || !scram::driver_takes(&login.username, password.reveal()) {
         let folder = relay::to(login, &password, begins).await?;
         options = options.socket(folder).ssl_mode(PgSslMode::Disable);
     }
-    options.connect().await.map_err(|error| database_failure("connect", &error))
+    let connected = goodbye::open(async move { options.connect().await }).await;
+    connected.map_err(|error| database_failure("connect", &error))
 }
 
 fn options(login: &Login, application_name: &str) -> PgConnectOptions {
