@@ -176,10 +176,10 @@ fn many_files_take_the_memory_of_few() -> Result<()> {
     }
     in_bed(async {
         // enough that they are read anew for each step, and that the manifest has several parts
-        let (few, many) = (peak(5).await?, peak(16).await?);
+        let (few, many) = (peak(5).await?, peak(40).await?);
         writeln!(
             std::io::stdout(),
-            "{} MiB for 5,000 files, {} MiB for 16,000",
+            "{} MiB for 5,000 files, {} MiB for 40,000",
             few >> 20,
             many >> 20
         )?;

@@ -1,5 +1,5 @@
 //! In: a session that is not needed any more. Out: nothing; the session is over. Bound:
-//! [`END_TIMEOUT`] and [`GOODBYE_TIMEOUT`]. Fails: nothing: who ends a session has a result already.
+//! [`CANCEL_TIMEOUT`], [`DRAIN_TIMEOUT`] and [`GOODBYE_TIMEOUT`]. Fails: nothing: who ends a session has a result already.
 //!
 //! A session says goodbye by itself ([`crate::goodbye`]). Its statement would run on, for hours where it
 //! writes nothing: one that nobody waits for is cancelled over a second session.

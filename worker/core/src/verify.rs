@@ -5,31 +5,22 @@
 //! What `tidemark verify` tells people, and what fault tests assert after whatever died.
 
 use std::collections::{BTreeSet, HashMap};
-use std::fmt::Write as _;
 
 use crds::RunId;
 use crds::extract_job::WatermarkType;
 use crds::tracking::{LegacyItem, Mode, RunItem};
-use md5::{Digest, Md5};
 use serde::Serialize;
-use sha2::Sha256;
+use sha2::{Digest, Sha256};
 
+pub use self::files::FileFacts;
+use self::files::file_is_whole;
+pub use self::findings::{Finding, Findings, Rule};
 use crate::manifests::{ManifestFile, ManifestHead, Pointer};
 use crate::records::TaskRecord;
 use crate::watermark::Value;
 
-/// What is known of one data file.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileFacts {
-    /// Its size.
-    pub bytes: u64,
-    /// The process token in its metadata.
-    pub token: Option<String>,
-    /// Its `ETag`, where that is made of the content.
-    pub etag: Option<String>,
-    /// Rows by its Parquet footer; absent where it cannot be read.
-    pub rows: Option<u64>,
-}
+mod files;
+mod findings;
 
 /// Rows of one published window, as the source has them now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -42,83 +33,12 @@ pub struct Recount {
     pub source: u64,
 }
 
-/// A contradiction.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// The rule that is broken.
-    pub rule: Rule,
-    /// The run that it is about.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub run: Option<RunId>,
-    /// What is wrong; keys and counts, never a value of a row.
-    pub what: String,
-}
-
-/// What must hold whenever nothing is under way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Rule {
-    /// A published run has its manifest, its plan, every record, and every file as recorded.
-    Complete,
-    /// A file belongs to one record of one run; what is published by nobody is not there.
-    Exclusive,
-    /// `current.json` names the head; commit numbers rise along the chain, and it has an end.
-    Pointer,
-    /// Windows join end to start, up to the stored watermark.
-    Contiguous,
-    /// Rows of manifest, records and footers agree.
-    Rows,
-    /// No upload of a run that is over is open.
-    Clean,
-    /// The tracking items agree with each other.
-    Tracking,
-    /// The source has no more rows in a window that is over than were published. Fewer are no
-    /// contradiction: rows are deleted, and an update moves a row on to a later window.
-    Source,
-}
-
-/// Findings that are kept; of more it is said how many they are.
-const FINDINGS_MAX: usize = 1_000;
-
-/// Findings in the order in which they were made.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Findings {
-    /// The first [`FINDINGS_MAX`].
-    pub kept: Vec<Finding>,
-    /// How many there are beyond these.
-    pub more: u64,
-}
-
-impl Findings {
-    fn say(&mut self, rule: Rule, run: Option<RunId>, what: impl Into<String>) {
-        self.take(Finding { rule, run, what: what.into() });
-    }
-
-    fn take(&mut self, finding: Finding) {
-        if self.kept.len() < FINDINGS_MAX {
-            self.kept.push(finding);
-        } else {
-            self.more = self.more.saturating_add(1);
-        }
-    }
-
-    fn append(&mut self, others: Self) {
-        others.kept.into_iter().for_each(|finding| self.take(finding));
-        self.more = self.more.saturating_add(others.more);
-    }
-
-    /// How many there are.
-    pub fn count(&self) -> u64 {
-        self.more.saturating_add(self.kept.len() as u64)
-    }
-}
-
 /// What a key is known by.
 type KeyHash = [u8; 16];
 
 fn hash(key: &str) -> KeyHash {
     let mut hash = KeyHash::default();
-    hash.copy_from_slice(&<Sha256 as sha2::Digest>::digest(key)[..size_of::<KeyHash>()]);
+    hash.copy_from_slice(&Sha256::digest(key)[..size_of::<KeyHash>()]);
     hash
 }
 
@@ -406,64 +326,10 @@ impl Verifier {
     }
 }
 
-fn file_is_whole(
-    facts: Option<&FileFacts>,
-    file: &ManifestFile,
-    run: Option<RunId>,
-    findings: &mut Findings,
-) {
-    let key = &file.key;
-    let Some(facts) = facts else {
-        findings.say(Rule::Complete, run, format!("{key} is not there"));
-        return;
-    };
-    let content = facts.etag.as_deref().zip(etag_of_parts(&file.parts));
-    let other_content = content.is_some_and(|(found, made)| found != made);
-    if facts.bytes != file.bytes || facts.token.as_ref() != Some(&file.token) || other_content {
-        findings.say(Rule::Complete, run, format!("{key} is not the file that was recorded"));
-    }
-    if facts.rows != Some(file.rows) {
-        findings.say(Rule::Rows, run, format!("{key} does not hold the recorded rows"));
-    }
-}
-
-/// The `ETag` that a store of AWS's kind gives to an upload of these parts: the MD5 of theirs, and
-/// how many. `None` where theirs are of another kind.
-fn etag_of_parts(parts: &[String]) -> Option<String> {
-    let mut whole = Md5::new();
-    for part in parts {
-        let part = part.trim_matches('"');
-        let digits = (0..part.len()).step_by(2).map(|at| part.get(at..at + 2));
-        let bytes: Option<Vec<u8>> =
-            digits.map(|pair| u8::from_str_radix(pair?, 16).ok()).collect();
-        whole.update(bytes.filter(|bytes| bytes.len() == 16)?);
-    }
-    let mut text = String::new();
-    for byte in whole.finalize() {
-        let _ = write!(text, "{byte:02x}");
-    }
-    Some(format!("{text}-{}", parts.len()))
-}
-
 /// Where the watermark stands after a run: at the maximum seen, unless a look back found less.
 fn reached(published: &Published, before: Option<String>) -> Option<String> {
     let Some(max) = published.watermark_max.clone() else { return before };
     let value = |text: &str| published.value_type.and_then(|known| Value::parse(known, text).ok());
     let lower = before.as_deref().and_then(value) > value(&max);
     if published.mode == Mode::PE && lower { before } else { Some(max) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_upload_is_known_by_the_etags_of_its_parts() {
-        // the MD5 of nothing, twice
-        let part = "\"d41d8cd98f00b204e9800998ecf8427e\"".to_owned();
-        let parts = [part.clone(), part];
-        let made = etag_of_parts(&parts);
-        assert_eq!(made.as_deref(), Some("5873dd45edd01f09c1ef2e7819369e8e-2"));
-        assert_eq!(etag_of_parts(&["of-another-kind".to_owned()]), None);
-    }
 }

@@ -209,7 +209,9 @@ async fn give_up(
         }
     };
     if tokio::time::timeout(CANCEL_TIMEOUT, cancelling).await.is_err() {
-        sockets.iter().for_each(|socket| cut(Some(socket)));
+        for socket in &sockets {
+            cut(Some(socket));
+        }
     }
 }
 
