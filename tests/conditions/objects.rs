@@ -227,3 +227,32 @@ fn objects_on_the_users_path_change_nothing_that_is_read() -> Result<()> {
         Ok(())
     })
 }
+
+/// Operators that name their schema are those of the column's index.
+#[test]
+fn window_with_a_condition_is_read_by_the_index_of_its_column() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let table = "create table t (id int primary key, at timestamptz not null, name text); \
+            insert into t select i, '2024-01-01'::timestamptz + make_interval(secs => i), 'n' || i \
+            from generate_series(1, 50000) i; analyze t";
+        let source = with_role(bed, "indexed", table).await?;
+        let mut job = filtered(&source, "name is not null");
+        job["spec"]["extract"]["type"] = json!("PE");
+        job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 2 });
+        job["spec"]["extract"]["watermark"] =
+            json!({ "column": "at", "type": "timestamp", "low": "2024-01-01 13:45:00" });
+        for (change, indexed) in [("select 1", false), ("create index on t (at)", true)] {
+            bed.psql(&source.database, change).await?;
+            let planned = command(&source, "plan --json", &job).await?;
+            ensure!(planned.code == Some(0), "{}", planned.stderr);
+            let plan: Value = serde_json::from_str(planned.stdout.trim())?;
+            let statement = plan["statement"].as_str().context("a statement")?;
+            let statement = statement.strip_prefix("COPY (").context("COPY")?;
+            let (statement, _) = statement.rsplit_once(") TO STDOUT").context("TO STDOUT")?;
+            let way = as_role(&source, &format!("explain {statement}")).await?;
+            ensure!(way.contains("t_at_idx") == indexed, "{change}: {way}");
+        }
+        Ok(())
+    })
+}

@@ -25,7 +25,8 @@ Each setting has one of three rules:
   the value in the table.
 
 A view sees the pinned settings too: for example, `to_char(at, 'TMMonth')` in a view prints English names. A function
-with settings of its own (`CREATE FUNCTION ... SET`) keeps them.
+with settings of its own (`CREATE FUNCTION ... SET`) keeps them. `extract.where` changes that for some settings: see
+[Columns and rows](selection.md).
 
 `make test-settings` prints this page. It sets each setting of the server to the values in the last column, for the role
 (Postgres), the server (MariaDB) or the connection (`init_connect`). Then it compares extracts of a table with every type byte by

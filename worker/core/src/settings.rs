@@ -45,6 +45,14 @@ pub struct Group {
     pub names: &'static [&'static str],
 }
 
+/// Why settings of the planner are harmless.
+const PLANS_WHY: &str = "changes how the server finds the rows, not which rows it finds";
+/// Why settings of memory and I/O are.
+const RESOURCES_WHY: &str =
+    "changes memory and I/O; a statement that has too little fails with an error";
+/// Why settings of writing are.
+const WRITES_WHY: &str = "concerns statements that write or define something; Tidemark reads only";
+
 /// What is known about one setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Known {

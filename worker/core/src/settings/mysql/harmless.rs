@@ -1,9 +1,9 @@
 //! The harmless settings of MySQL and MariaDB, by the reason.
 
-use crate::settings::Group;
+use crate::settings::{Group, PLANS_WHY, RESOURCES_WHY, WRITES_WHY};
 
 const PLANS: Group = Group {
-    why: "changes how the server finds the rows, not which rows it finds",
+    why: PLANS_WHY,
     names: &[
         "big_tables",
         "eq_range_index_dive_limit",
@@ -37,7 +37,7 @@ const PLANS: Group = Group {
 };
 
 const RESOURCES: Group = Group {
-    why: "changes memory and I/O; a statement that has too little fails with an error",
+    why: RESOURCES_WHY,
     names: &[
         "aria_sort_buffer_size",
         "connection_memory_chunk_size",
@@ -109,7 +109,7 @@ const LOGS: Group = Group {
 };
 
 const WRITES: Group = Group {
-    why: "concerns statements that write or define something; Tidemark reads only",
+    why: WRITES_WHY,
     names: &[
         "alter_algorithm",
         "analyze_max_length",

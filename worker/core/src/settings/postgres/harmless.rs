@@ -1,9 +1,9 @@
 //! The harmless settings of Postgres, by the reason.
 
-use crate::settings::Group;
+use crate::settings::{Group, PLANS_WHY, RESOURCES_WHY, WRITES_WHY};
 
 const PLANS: Group = Group {
-    why: "changes how the server finds the rows, not which rows it finds",
+    why: PLANS_WHY,
     names: &[
         "cpu_index_tuple_cost",
         "cpu_operator_cost",
@@ -79,7 +79,7 @@ const ORDER: Group = Group {
 };
 
 const RESOURCES: Group = Group {
-    why: "changes memory and I/O; a statement that has too little fails with an error",
+    why: RESOURCES_WHY,
     names: &[
         "backend_flush_after",
         "debug_discard_caches",
@@ -148,7 +148,7 @@ const ACTIVITY: Group = Group {
 };
 
 const WRITES: Group = Group {
-    why: "concerns statements that write or define something; Tidemark reads only",
+    why: WRITES_WHY,
     names: &[
         "allow_in_place_tablespaces",
         "allow_system_table_mods",
