@@ -146,6 +146,8 @@ impl Taken {
 impl Edge {
     /// Makes it, and two users that may read what is made in it.
     pub(crate) async fn new(bed: &'static Bed, prefix: &str) -> Result<Self> {
+        // another test of this process may have done so
+        drop(rustls::crypto::ring::default_provider().install_default());
         let database = bed.database(prefix).await?;
         Self { bed, database, port: Bed::POSTGRES_PORT }.with_users().await
     }
