@@ -72,7 +72,7 @@ fn tokens(statement: &str) -> Vec<Token> {
             c if c.is_alphabetic() || *c == '_' => {
                 let end = span(at, &|c| c.is_alphanumeric() || c == '_');
                 let word: String = letters[at..end].iter().collect();
-                let capital = word.chars().any(|c| c.is_lowercase());
+                let capital = word.chars().any(char::is_lowercase);
                 (if capital { Name(word) } else { Keyword(word) }, end)
             }
             '(' => (Open, at + 1),
