@@ -260,7 +260,15 @@ fn a_pod_reported_as_succeeded_without_its_record_fails_the_run_and_its_window_i
         release.apply(&window_of(&release, 1000).await?).await?;
         let pods = at_gate(&release, 2).await?;
         let run = release.source.run_item(NAME).await?.context("run item")?;
+        let counted = async |index: char| {
+            let jobs = release.get(&["jobs", "-l", &labels("extract")]).await?;
+            let counted = jobs["items"][0]["status"]["completedIndexes"].as_str();
+            ensure!(counted.is_some_and(|indexes| indexes.contains(index)), "{jobs}");
+            Ok(())
+        };
         release_pause(&pods[0], GATE)?;
+        // before the lie: a Job that has one pod more than indexes are left removes any of them
+        wait_until("the end of the first pod", STEP, async || counted('0').await).await?;
         // a kubelet that lies: exit code 0, and no record was written
         let name = pods[1]["metadata"]["name"].as_str().context("name")?;
         let ended = json!({ "status": { "phase": "Succeeded" } }).to_string();
@@ -268,10 +276,7 @@ fn a_pod_reported_as_succeeded_without_its_record_fails_the_run_and_its_window_i
         wait_until("the lie to be believed", STEP, async || {
             // the kubelet of this node does not lie, and says so now and then
             release.kubectl(&patch).await?;
-            let jobs = release.get(&["jobs", "-l", &labels("extract")]).await?;
-            let counted = jobs["items"][0]["status"]["completedIndexes"].as_str();
-            ensure!(counted.is_some_and(|indexes| indexes.contains('1')), "{jobs}");
-            Ok(())
+            counted('1').await
         })
         .await?;
         wait_until("the second attempt", STEP, async || {
