@@ -117,3 +117,63 @@ fn condition_that_calls_what_a_user_defined_is_claimed_no_snapshot_and_no_guard_
         Ok(())
     })
 }
+
+/// What a view may be made of besides its table.
+const PARTS: &str = "create table t (id int primary key, name text, at timestamptz default now()); \
+    insert into t (id, name) select i, 'n' || i from generate_series(1, 9) i; \
+    create function noisy(int, int) returns int language sql volatile as 'select $1 + $2'; \
+    create function plus(int, int) returns int language internal immutable strict as 'int4pl'; \
+    create aggregate noisy_sum(int) (sfunc = noisy, stype = int, initcond = '0'); \
+    create aggregate noisy_end(int) (sfunc = plus, stype = int, finalfunc = abs_, initcond = '0'); \
+    create aggregate plain_sum(int) (sfunc = plus, stype = int, initcond = '0')";
+
+/// A final function, which the aggregate needs before it is made.
+const FINAL: &str = "create function abs_(int) returns int language plpgsql stable as 'begin return abs($1); end'; ";
+
+#[test]
+fn view_over_functions_of_the_session_is_claimed_no_snapshot() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = with_role(bed, "made", &format!("{FINAL}{PARTS}")).await?;
+        let role = &source.database;
+        for (shown, doubtful) in [
+            ("age(at)", Some("age(")),
+            ("now() - at", Some("now()")),
+            ("txid_current_if_assigned()", Some("txid_current_if_assigned")),
+            ("txid_current_snapshot()", Some("txid_current_snapshot")),
+            ("txid_snapshot_xmax(txid_current_snapshot())", Some("txid_current_snapshot")),
+            ("pg_current_snapshot()::text", Some("pg_current_snapshot")),
+            ("inet_client_addr()", Some("inet_client_addr")),
+            ("inet_client_port()", Some("inet_client_port")),
+            ("inet_server_port()", Some("inet_server_port")),
+            ("pg_backend_pid()", Some("pg_backend_pid")),
+            ("current_setting('application_name')", Some("current_setting")),
+            ("has_table_privilege('pg_catalog.pg_class', 'select')", Some("has_table_privilege")),
+            ("to_regclass(name)::oid", Some("to_regclass")),
+            ("(select noisy_sum(u.id) from t u)", Some("noisy")),
+            ("(select noisy_end(u.id) from t u)", Some("abs_")),
+            ("(select plain_sum(u.id) from t u)", None),
+            ("(select json_agg(u.name) from t u)", None),
+            ("to_char(at, 'YYYY-MM-DD')", None),
+            ("date_trunc('day', at)", None),
+            ("to_tsvector('english', name)", None),
+            ("concat(name, id) || at::text || at::date", None),
+            ("jsonb_build_object('a', at)", None),
+        ] {
+            let view = format!(
+                "drop view if exists shown; create view shown as select id, {shown} as shown from t; \
+                 grant select on shown to {role}"
+            );
+            bed.psql(&source.database, &view).await?;
+            let mut job = source.job("public.shown", "FE");
+            job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 2 });
+            let planned = command(&source, "plan", &job).await?;
+            ensure!(planned.code == Some(0), "{shown}: {}", planned.stderr);
+            let word = doubtful.map_or("consistent snapshot", |_| "consistent perPartition");
+            ensure!(planned.stdout.contains(word), "{shown}: {}", planned.stdout);
+            let named = doubtful.is_none_or(|function| planned.stdout.contains(function));
+            ensure!(named, "{shown}: {}", planned.stdout);
+        }
+        Ok(())
+    })
+}

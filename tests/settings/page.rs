@@ -28,6 +28,9 @@ A view sees the pinned settings too: for example, `to_char(at, 'TMMonth')` in a 
 with settings of its own (`CREATE FUNCTION ... SET`) keeps them. `extract.where` changes that for some settings: see
 [Columns and rows](selection.md).
 
+Settings of an extension that is not in the table are inherited: its functions, operators and indexes work as in every other
+session of the database user.
+
 `make test-settings` prints this page. It sets each setting of the server to the values in the last column, for the role
 (Postgres), the server (MariaDB) or the connection (`init_connect`). Then it compares extracts of a table with every type byte by
 byte. A value with `refused` made the run fail with a message that names the setting. `-` means that no value was tried: this

@@ -42,8 +42,10 @@ from generate_series(1, 6) i;
 insert into t (id) values (7);
 create table notes (id int, at_text text, number text, list text, markup text);
 insert into notes values (1, '01/02/2024 03:04:05', '-1234.5', '{null,1}', 'text <b/>'), (2, '2024-07-01 12:00 EST', '0.1', '{2}', '<a/>');
+create function twice(value int) returns int language plpgsql as
+    'declare found_ int; begin assert value > 0; select w.id into found_ from notes w where w.id = value; return 2 * found_; end';
 create view v as select
-    n.id, n.at_text::timestamptz as instant, n.at_text::timestamp::date as day, to_char(n.at_text::timestamptz, 'TMMonth TMDay HH24 TZ') as named,
+    n.id, twice(n.id) as twice, n.at_text::timestamptz as instant, n.at_text::timestamp::date as day, to_char(n.at_text::timestamptz, 'TMMonth TMDay HH24 TZ') as named,
     to_char(n.number::numeric, 'L9G999D99') as formed, n.list::int[]::text as list, n.markup::xml::text as markup,
     xmlelement(name a, t.raw)::text as element, t.raw::text as raw, t.double_::text as double_, t.cash::text as cash,
     t.span::text as span, t.instant::text as shown, t.day::text as day_shown, to_tsvector('the cats ran')::text as vector,
@@ -67,9 +69,8 @@ const TEXTS: &[(&str, &[&str])] = &[
     ("lc_monetary", &["POSIX", "C.UTF-8"]),
     ("lc_numeric", &["POSIX", "C.UTF-8"]),
     ("lc_time", &["POSIX", "C.UTF-8"]),
-    ("pg_trgm.similarity_threshold", &["1", "0"]),
-    ("pg_trgm.strict_word_similarity_threshold", &["1"]),
-    ("pg_trgm.word_similarity_threshold", &["1"]),
+    ("plpgsql.extra_errors", &["all", "too_many_rows"]),
+    ("plpgsql.extra_warnings", &["all"]),
     ("restrict_nonsystem_relation_kind", &["view", "foreign-table, view"]),
     ("role", &["pg_read_all_data"]),
     ("search_path", &["pg_temp", "elsewhere, pg_catalog", "public, pg_catalog"]),
@@ -121,13 +122,15 @@ async fn say(admin: &mut PgConnection, sql: &str) -> Result<()> {
     done.map(|_| ()).with_context(|| sql.to_owned())
 }
 
-/// The settings that a role or a session can have, and the ones of extensions that are pinned.
+/// The settings that a role or a session can have, those of PL/pgSQL and of the extension `pg_trgm` too.
 async fn described(admin: &mut PgConnection) -> Result<Vec<Described>> {
     type Row =
         (String, String, Option<String>, Option<String>, Option<Vec<String>>, Option<String>);
+    // a session knows settings of libraries that it has loaded
+    say(admin, "load 'plpgsql'; load 'pg_trgm'").await?;
     let rows: Vec<Row> = sqlx::query_as(
         "select name, vartype, min_val, max_val, enumvals, setting from pg_settings \
-         where context in ('user', 'superuser', 'backend', 'superuser-backend') and name not like '%.%' order by name",
+         where context in ('user', 'superuser', 'backend', 'superuser-backend') order by name",
     )
     .fetch_all(&mut *admin)
     .await?;
@@ -142,13 +145,8 @@ async fn described(admin: &mut PgConnection) -> Result<Vec<Described>> {
         };
         Described { name, kind, value: value.unwrap_or_default() }
     });
-    let of_extensions = PINS.iter().filter(|pin| pin.name.contains('.')).map(|pin| Described {
-        name: pin.name.to_owned(),
-        kind: Kind::Text,
-        value: pin.value.to_owned(),
-    });
     let role = Described { name: "role".to_owned(), kind: Kind::Text, value: String::new() };
-    Ok(known.chain(of_extensions).chain([role]).collect())
+    Ok(known.chain([role]).collect())
 }
 
 /// Sets each of one part to each of its values; what was tried, and what was not as it should be.

@@ -175,7 +175,7 @@ fn prints_money(column: &Column) -> bool {
 
 /// Whether a condition may read or print money for each row. Its literals are looked at elsewhere.
 fn may_read_money(filter: &str, column: &Column) -> bool {
-    let reads = selection::reads(filter);
+    let reads = selection::reads(Engine::Postgres, filter);
     let named = ["money", "to_char", "to_number"];
     let words = ["and", "or", "not", "in", "like", "between", "is", "any", "all"];
     let calls = reads.calls.iter().any(|name| !words.contains(&name.as_str()));

@@ -8,6 +8,10 @@ use crate::bounds::find_column;
 use crate::columns::Column;
 use crate::error::Failure;
 
+mod reads;
+
+pub use self::reads::{Reads, doubtful_call, mixes_time_and_date, reads};
+
 /// The columns that `extract.columns` and `extract.excludeColumns` leave, in the table's order. Each of
 /// their names must be a column: one that is misspelt would be read after all, or be missing unseen.
 ///
@@ -92,118 +96,6 @@ pub fn check_filter(filter: &str) -> Result<(), Failure> {
     }
 }
 
-/// What a condition reads besides the row that it is asked of, by its words.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Reads {
-    /// It has a sub-query.
-    pub sub_query: bool,
-    /// It asks for the time, which each session has for itself.
-    pub clock: bool,
-    /// Names of what it may call, as the catalog has them.
-    pub calls: Vec<String>,
-    /// All its names: columns, types, and words of the language too.
-    pub names: Vec<String>,
-    /// Its operators, and those that words of the language stand for.
-    pub operators: Vec<String>,
-}
-
-/// Words of Postgres that stand for operators, which are found by their names.
-const OPERATOR_WORDS: [(&str, &[&str]); 8] = [
-    ("in", &["=", "<>"]),
-    ("case", &["="]),
-    ("nullif", &["="]),
-    ("distinct", &["="]),
-    ("between", &["<", "<=", ">", ">="]),
-    ("like", &["~~", "!~~"]),
-    ("ilike", &["~~*", "!~~*"]),
-    ("similar", &["~", "!~"]),
-];
-
-/// A run of signs as Postgres reads it: the signs at its end are of the operand, unless a sign of the first
-/// list is in it.
-fn operator(signs: &str) -> &str {
-    if signs.contains(['~', '!', '@', '%', '^', '&', '|', '?']) {
-        return signs;
-    }
-    let end = signs.trim_end_matches(['+', '-']).len();
-    &signs[..end.max(1)]
-}
-
-/// Takes a condition apart into words, as far as that tells what it reads.
-pub fn reads(filter: &str) -> Reads {
-    const SUB_QUERIES: [&str; 4] = ["select", "table", "with", "values"];
-    const CLOCKS: [&str; 5] =
-        ["current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"];
-    const TIMES: [&str; 4] = ["now", "today", "yesterday", "tomorrow"];
-    let mut reads = Reads::default();
-    let mut word: Option<String> = None;
-    let mut rest = filter.chars().peekable();
-    while let Some(now) = rest.next() {
-        match now {
-            '\'' => {
-                word = None;
-                let mut text = String::new();
-                while let Some(it) = rest.next().filter(|it| *it != '\'') {
-                    text.extend(it.to_lowercase());
-                }
-                // Postgres reads these as the time of the session, where a date is wanted
-                reads.clock |= TIMES.contains(&text.trim());
-            }
-            it if "+-*/<>=~!@%^&|?".contains(it) => {
-                word = None;
-                let mut signs = String::from(it);
-                while let Some(it) = rest.next_if(|it| "+-*/<>=~!@%^&|?".contains(*it)) {
-                    signs.push(it);
-                }
-                reads.operators.push(operator(&signs).to_owned());
-                // what is left is a sign of its own
-                let left = signs.len() > operator(&signs).len();
-                reads.operators.extend(left.then(|| signs[signs.len() - 1..].to_owned()));
-            }
-            '"' | '`' => {
-                let mut name = String::new();
-                while let Some(it) = rest.next().filter(|it| *it != now) {
-                    name.push(it);
-                }
-                reads.names.push(name.clone());
-                word = Some(name);
-            }
-            '(' => reads.calls.extend(word.take()),
-            it if it.is_whitespace() => {}
-            it if it.is_alphanumeric() || it == '_' => {
-                let mut name: String = it.to_lowercase().collect();
-                while let Some(it) = rest.next_if(|it| it.is_alphanumeric() || *it == '_') {
-                    name.extend(it.to_lowercase());
-                }
-                reads.sub_query |= SUB_QUERIES.contains(&name.as_str());
-                reads.clock |= CLOCKS.contains(&name.as_str());
-                let meant = OPERATOR_WORDS.iter().filter(|(word, _)| *word == name);
-                let meant = meant.flat_map(|(_, operators)| operators.iter());
-                reads.operators.extend(meant.map(|operator| (*operator).to_owned()));
-                reads.names.push(name.clone());
-                word = Some(name);
-            }
-            _ => word = None,
-        }
-    }
-    reads
-}
-
-/// Functions of MySQL and MariaDB whose result depends on their arguments alone, and other words that a
-/// parenthesis may follow.
-const CERTAIN: &str = "and or not in like between is xor div mod abs ceil ceiling floor round truncate sign lower lcase \
-    upper ucase concat concat_ws length char_length character_length octet_length left right substr \
-    substring mid trim ltrim rtrim replace reverse instr locate strcmp coalesce ifnull nullif if \
-    greatest least cast convert binary year month day dayofmonth hour minute second date time \
-    quarter datediff hex unhex md5 sha1 sha2 crc32 json_extract json_unquote json_value \
-    json_contains find_in_set field bit_count regexp rlike char decimal";
-
-/// A function of MySQL or MariaDB among these that may give each session another result: any that is not
-/// known to depend on its arguments alone.
-pub fn doubtful_call(calls: &[String]) -> Option<&String> {
-    calls.iter().find(|name| CERTAIN.split(' ').all(|certain| certain != name.as_str()))
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::{Value, json};
@@ -240,39 +132,6 @@ mod tests {
     }
 
     #[test]
-    fn a_condition_is_known_by_what_it_reads_besides_its_row() {
-        for (filter, sub_query, clock, calls) in [
-            ("a = 1 and note = 'select f(x)'", false, false, ""),
-            ("\"select\" = 1 or \"F\" (a) > 2", false, false, "F"),
-            ("lower(a) in ('x') and Far.Off (a)", false, false, "lower in off"),
-            ("a in (SELECT k from t)", true, false, "in"),
-            ("exists(table t)", true, false, "exists"),
-            ("at < current_Timestamp", false, true, ""),
-            ("at < now ( )", false, false, "now"),
-            ("note = 'it''s' and f('(')", false, false, "f"),
-        ] {
-            let reads = reads(filter);
-            assert_eq!((reads.sub_query, reads.clock), (sub_query, clock), "{filter}");
-            assert_eq!(reads.calls.join(" "), calls, "{filter}");
-        }
-    }
-
-    #[test]
-    fn a_condition_is_known_by_its_operators_and_by_all_its_names() {
-        for (filter, operators) in [
-            ("a===b and c = -1", "=== = -"),
-            ("a=-1 or b <@ c or d||'<>' = 'x'", "= - <@ || ="),
-            ("a between 1 and 2", "< <= > >="),
-            ("name not ilike 'a%' and id in (1)", "~~* !~~* = <>"),
-            ("a is distinct from b", "="),
-        ] {
-            assert_eq!(reads(filter).operators.join(" "), operators, "{filter}");
-        }
-        let names = reads("t.Full and x::Kind = \"Odd\" and 'no name'::s.point is null").names;
-        assert_eq!(names.join(" "), "t full and x kind Odd and s point is null");
-    }
-
-    #[test]
     fn columns_are_taken_or_left_out_in_the_tables_order() {
         assert_eq!(left(&json!({})), Ok("id a A at".to_owned()));
         assert_eq!(left(&json!({ "columns": ["at", "A", "ID"] })), Ok("id A at".to_owned()));
@@ -292,21 +151,6 @@ mod tests {
         ] {
             let said = left(&fields).expect_err(words);
             assert!(said.contains(words), "{said}");
-        }
-    }
-
-    #[test]
-    fn a_word_that_postgres_reads_as_the_time_asks_for_the_clock() {
-        assert!(reads("at < 'now'").clock && reads("d = ' Today '").clock);
-        assert!(!reads("name = 'nowhere'").clock);
-    }
-
-    #[test]
-    fn a_call_of_mysql_is_doubtful_unless_it_depends_on_its_arguments_alone() {
-        let doubt = |filter: &str| doubtful_call(&reads(filter).calls).cloned();
-        assert_eq!(doubt("lower(name) = 'a' and (id in (1, 2))"), None);
-        for name in ["now", "curdate", "rand", "uuid", "my_function"] {
-            assert_eq!(doubt(&format!("a > {name}()")).as_deref(), Some(name));
         }
     }
 

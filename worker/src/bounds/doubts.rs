@@ -1,5 +1,6 @@
 //! What takes claims away that the table itself allows.
 
+use crds::source::Engine;
 use worker_core::columns::Column;
 use worker_core::error::Failure;
 use worker_core::selection;
@@ -16,12 +17,12 @@ pub(crate) async fn of_filter(
     filter: &str,
     columns: &[Column],
 ) -> Result<Option<String>, Failure> {
-    let reads = selection::reads(filter);
-    if reads.sub_query {
-        return Ok(Some("extract.where has a sub-query, which reads other rows".to_owned()));
+    let reads = selection::reads(database.engine(), filter);
+    if let Some(doubt) = reads.doubt {
+        return Ok(Some(format!("extract.where {doubt}")));
     }
-    if reads.clock {
-        let why = "extract.where asks for the time, which differs between sessions";
+    if database.engine() == Engine::Mysql && selection::mixes_time_and_date(&reads, columns) {
+        let why = "extract.where may make a date of a time of day by the session's own date";
         return Ok(Some(why.to_owned()));
     }
     let function = match database {

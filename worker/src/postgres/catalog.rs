@@ -90,7 +90,7 @@ pub(crate) async fn doubtful_function(
     operators: &[String],
 ) -> Result<Option<String>, Failure> {
     let query = sqlx::query_scalar(relation_statements::DOUBTFUL_FUNCTION);
-    let query = query.bind(names).bind(operators);
+    let query = query.bind(names).bind(operators).bind(relation_statements::STABLE_FUNCTIONS);
     let answer = query.fetch_optional(&mut *connection).await;
     answer.map_err(|error| database_failure("ask what extract.where calls", &error))
 }
@@ -105,6 +105,7 @@ async fn read_relations(
     oid: u32,
 ) -> Result<Vec<ReadRelation>, Failure> {
     let query = sqlx::query_as(relation_statements::READ_RELATIONS).bind(Oid(oid));
+    let query = query.bind(relation_statements::STABLE_FUNCTIONS);
     let rows: Vec<ReadRow> = query
         .fetch_all(&mut *connection)
         .await

@@ -1,6 +1,186 @@
 //! Statement texts that ask Postgres' catalog which relations a table is made of, and what its columns
 //! promise. What varies is bound as a parameter.
 
+/// Whether a function (`p`, its language `l`) is known to give the same in all sessions that share a
+/// snapshot and the settings of ours. One that came with the server (oid below 16384) is if it is
+/// immutable, or on the list that is given; another one if it is immutable and no SQL or procedure. What a
+/// user-defined aggregate is made of is asked for itself.
+macro_rules! is_certain {
+    ($stable:literal) => {
+        concat!(
+            "CASE p.provolatile \
+                WHEN 'i' THEN p.oid < 16384 OR l.lanname IN ('c', 'internal') \
+                WHEN 's' THEN p.oid < 16384 AND p.proname::pg_catalog.text = ANY (",
+            $stable,
+            ") ELSE false END"
+        )
+    };
+}
+
+/// The server's stable functions whose results depend on their arguments, the snapshot, and settings that are
+/// the same in all our sessions. Those that ask for the time, the connection, the transaction, other
+/// settings or names of the catalog, which no snapshot holds, are none.
+/// Source: `pg_proc` of Postgres 15 where `provolatile = 's'`.
+pub const STABLE_FUNCTIONS: &[&str] = &[
+    "anyarray_out",
+    "anycompatiblearray_out",
+    "anycompatiblemultirange_out",
+    "anycompatiblerange_out",
+    "anyenum_out",
+    "anymultirange_out",
+    "anyrange_out",
+    "anytextcat",
+    "array_in",
+    "array_out",
+    "array_to_json",
+    "array_to_string",
+    "cash_in",
+    "cash_out",
+    "concat",
+    "concat_ws",
+    "convert",
+    "convert_from",
+    "convert_to",
+    "current_database",
+    "current_schema",
+    "current_schemas",
+    "current_user",
+    "date",
+    "date_add",
+    "date_cmp_timestamptz",
+    "date_eq_timestamptz",
+    "date_ge_timestamptz",
+    "date_gt_timestamptz",
+    "date_in",
+    "date_le_timestamptz",
+    "date_lt_timestamptz",
+    "date_ne_timestamptz",
+    "date_out",
+    "date_part",
+    "date_subtract",
+    "date_trunc",
+    "domain_in",
+    "enum_in",
+    "enum_out",
+    "extract",
+    "format",
+    "get_current_ts_config",
+    "getdatabaseencoding",
+    "getpgusername",
+    "in_range",
+    "interval_in",
+    "interval_out",
+    "interval_pl_timestamptz",
+    "json_agg",
+    "json_agg_strict",
+    "json_agg_strict_transfn",
+    "json_agg_transfn",
+    "json_build_array",
+    "json_build_object",
+    "json_object_agg",
+    "json_object_agg_strict",
+    "json_object_agg_strict_transfn",
+    "json_object_agg_transfn",
+    "json_object_agg_unique",
+    "json_object_agg_unique_strict",
+    "json_object_agg_unique_strict_transfn",
+    "json_object_agg_unique_transfn",
+    "json_populate_record",
+    "json_to_record",
+    "json_to_tsvector",
+    "jsonb_agg",
+    "jsonb_agg_finalfn",
+    "jsonb_agg_strict",
+    "jsonb_agg_strict_transfn",
+    "jsonb_agg_transfn",
+    "jsonb_build_array",
+    "jsonb_build_object",
+    "jsonb_object_agg",
+    "jsonb_object_agg_finalfn",
+    "jsonb_object_agg_strict",
+    "jsonb_object_agg_strict_transfn",
+    "jsonb_object_agg_transfn",
+    "jsonb_object_agg_unique",
+    "jsonb_object_agg_unique_strict",
+    "jsonb_object_agg_unique_strict_transfn",
+    "jsonb_object_agg_unique_transfn",
+    "jsonb_path_exists_tz",
+    "jsonb_path_match_tz",
+    "jsonb_path_query_array_tz",
+    "jsonb_path_query_first_tz",
+    "jsonb_populate_record",
+    "jsonb_to_record",
+    "jsonb_to_tsvector",
+    "length",
+    "make_timestamptz",
+    "money",
+    "multirange_in",
+    "multirange_out",
+    "numeric",
+    "overlaps",
+    "phraseto_tsquery",
+    "plainto_tsquery",
+    "quote_literal",
+    "quote_nullable",
+    "range_in",
+    "range_out",
+    "record_in",
+    "record_out",
+    "row_to_json",
+    "session_user",
+    "textanycat",
+    "time",
+    "time_in",
+    "timestamp",
+    "timestamp_cmp_timestamptz",
+    "timestamp_eq_timestamptz",
+    "timestamp_ge_timestamptz",
+    "timestamp_gt_timestamptz",
+    "timestamp_in",
+    "timestamp_le_timestamptz",
+    "timestamp_lt_timestamptz",
+    "timestamp_ne_timestamptz",
+    "timestamp_out",
+    "timestamptz",
+    "timestamptz_cmp_date",
+    "timestamptz_cmp_timestamp",
+    "timestamptz_eq_date",
+    "timestamptz_eq_timestamp",
+    "timestamptz_ge_date",
+    "timestamptz_ge_timestamp",
+    "timestamptz_gt_date",
+    "timestamptz_gt_timestamp",
+    "timestamptz_in",
+    "timestamptz_le_date",
+    "timestamptz_le_timestamp",
+    "timestamptz_lt_date",
+    "timestamptz_lt_timestamp",
+    "timestamptz_mi_interval",
+    "timestamptz_ne_date",
+    "timestamptz_ne_timestamp",
+    "timestamptz_out",
+    "timestamptz_pl_interval",
+    "timetz",
+    "timetz_in",
+    "timezone",
+    "to_char",
+    "to_date",
+    "to_json",
+    "to_jsonb",
+    "to_number",
+    "to_timestamp",
+    "to_tsquery",
+    "to_tsvector",
+    "ts_headline",
+    "ts_match_tq",
+    "ts_match_tt",
+    "version",
+    "websearch_to_tsquery",
+    "xml",
+    "xml_in",
+    "xml_is_well_formed",
+];
+
 /// Every relation that a query of relation `$1` reads, whatever lies between: children of tables
 /// (inheritance, table partitions), and the relations of a view's query. Of each its oid, schema, name,
 /// `relkind`, and whether it is a heap; whether a subscription writes it or a partitioned table above
@@ -8,10 +188,11 @@
 /// whether it selects rows in no fixed order; and a function of its query that is not known to give the
 /// same in all sessions that share a snapshot.
 ///
-/// A view's query is in `pg_rewrite`, with the oid of each function in it. Functions that came with the
-/// server (oid below 16384) are known by their volatility, but for some that are stable only within
-/// their session; of others only those count as harmless that are immutable and no SQL or procedure.
-pub const READ_RELATIONS: &str = "WITH RECURSIVE tree (oid) AS (\
+/// A view's query is in `pg_rewrite`, with the oid of each function in it. To these come the functions that
+/// its operators and its aggregates are made of, and the input and output of its types. `$2` is
+/// [`STABLE_FUNCTIONS`].
+pub const READ_RELATIONS: &str = concat!(
+    "WITH RECURSIVE tree (oid) AS (\
         SELECT $1::pg_catalog.oid \
         UNION \
         SELECT below.oid FROM tree t CROSS JOIN LATERAL (\
@@ -58,41 +239,51 @@ pub const READ_RELATIONS: &str = "WITH RECURSIVE tree (oid) AS (\
                     AND d.refclassid = 'pg_catalog.pg_operator'::pg_catalog.regclass \
                 WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid \
                 AND d.refclassid IN ('pg_catalog.pg_proc'::pg_catalog.regclass, \
-                    'pg_catalog.pg_operator'::pg_catalog.regclass)) u (oid) \
+                    'pg_catalog.pg_operator'::pg_catalog.regclass) \
+                UNION \
+                SELECT a.part::pg_catalog.oid FROM pg_catalog.pg_depend d \
+                JOIN pg_catalog.pg_aggregate g ON g.aggfnoid::pg_catalog.oid = d.refobjid \
+                CROSS JOIN LATERAL (VALUES (g.aggtransfn), (g.aggfinalfn), (g.aggcombinefn), \
+                    (g.aggserialfn), (g.aggdeserialfn), (g.aggmtransfn), (g.aggminvtransfn), \
+                    (g.aggmfinalfn)) a (part) \
+                WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid \
+                AND d.refclassid = 'pg_catalog.pg_proc'::pg_catalog.regclass \
+                UNION \
+                SELECT i.part::pg_catalog.oid FROM pg_catalog.pg_depend d \
+                JOIN pg_catalog.pg_type y ON y.oid = d.refobjid \
+                CROSS JOIN LATERAL (VALUES (y.typinput), (y.typoutput)) i (part) \
+                WHERE d.classid = 'pg_catalog.pg_rewrite'::pg_catalog.regclass AND d.objid = r.oid \
+                AND d.refclassid = 'pg_catalog.pg_type'::pg_catalog.regclass) u (oid) \
                 JOIN pg_catalog.pg_proc p ON p.oid = u.oid \
                 JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
-                WHERE NOT CASE p.provolatile \
-                    WHEN 'i' THEN p.oid < 16384 OR l.lanname IN ('c', 'internal') \
-                    WHEN 's' THEN p.oid < 16384 AND NOT p.proretset AND p.proname NOT LIKE 'pg\\_%' \
-                        AND p.proname NOT IN ('now', 'transaction_timestamp', 'statement_timestamp', \
-                            'current_setting') \
-                        AND p.proname !~ '^(table|schema|database)_to_xml' \
-                    ELSE false END) END AS function \
+                WHERE NOT ",
+    is_certain!("$2"),
+    ") END AS function \
         FROM pg_catalog.pg_rewrite r \
         WHERE r.ev_class = c.oid AND r.ev_type = '1' AND c.relkind = 'v') v ON true \
-    ORDER BY c.oid <> $1, n.nspname, c.relname";
+    ORDER BY c.oid <> $1, n.nspname, c.relname"
+);
 
 /// A function that a condition may call, and that is not known to give the same in all sessions which share
 /// a snapshot, by the rule of [`READ_RELATIONS`]: one of the names `$1`, of an operator of the names `$2`,
-/// of the input of a type or a cast of the names `$1`, or of a cast that is made without being named. No
-/// row where there is none.
-pub const DOUBTFUL_FUNCTION: &str = "SELECT p.oid::pg_catalog.regprocedure::pg_catalog.text \
+/// of the input of a type or a cast of the names `$1`, or of a user-defined cast that is made without being named. No
+/// row where there is none. `$3` is [`STABLE_FUNCTIONS`].
+pub const DOUBTFUL_FUNCTION: &str = concat!(
+    "SELECT p.oid::pg_catalog.regprocedure::pg_catalog.text \
     FROM (SELECT f.oid FROM pg_catalog.pg_proc f \
-            WHERE f.proname::pg_catalog.text = ANY ($1) AND f.prokind <> 'p' \
+            WHERE f.proname::pg_catalog.text = ANY ($1) AND f.prokind = 'f' \
         UNION SELECT o.oprcode FROM pg_catalog.pg_operator o WHERE o.oprname::pg_catalog.text = ANY ($2) \
         UNION SELECT t.typinput FROM pg_catalog.pg_type t WHERE t.typname::pg_catalog.text = ANY ($1) \
         UNION SELECT c.castfunc FROM pg_catalog.pg_cast c \
             JOIN pg_catalog.pg_type t ON t.oid = c.casttarget \
-            WHERE c.castcontext = 'i' OR t.typname::pg_catalog.text = ANY ($1)) u (oid) \
+            WHERE c.castcontext = 'i' AND c.castfunc >= 16384 \
+                OR t.typname::pg_catalog.text = ANY ($1)) u (oid) \
     JOIN pg_catalog.pg_proc p ON p.oid = u.oid \
     JOIN pg_catalog.pg_language l ON l.oid = p.prolang \
-    WHERE NOT CASE p.provolatile \
-        WHEN 'i' THEN p.oid < 16384 OR l.lanname IN ('c', 'internal') \
-        WHEN 's' THEN p.oid < 16384 AND NOT p.proretset AND p.proname NOT LIKE 'pg\\_%' \
-            AND p.proname NOT IN ('now', 'transaction_timestamp', 'statement_timestamp', \
-                'current_setting') \
-            AND p.proname !~ '^(table|schema|database)_to_xml' \
-        ELSE false END ORDER BY 1 LIMIT 1";
+    WHERE NOT ",
+    is_certain!("$3"),
+    " ORDER BY 1 LIMIT 1"
+);
 
 /// Columns of a relation (`$1`) in their order; a domain is shown as the type below it, since
 /// that is what arrives on the wire. Of that type also its own name, the word of

@@ -207,6 +207,31 @@ const CLIENT_CHECK: Group = Group {
     names: &["client_connection_check_interval"],
 };
 
+const FUNCTIONS: Group = Group {
+    why: "says how functions in PL/pgSQL run: those of a view run as in all other sessions of the database user",
+    names: &[
+        "plpgsql.check_asserts",
+        "plpgsql.extra_errors",
+        "plpgsql.extra_warnings",
+        "plpgsql.print_strict_params",
+        "plpgsql.variable_conflict",
+    ],
+};
+
+const NEAREST: Group = Group {
+    why: "changes what a search for the nearest vectors finds: that of a view with LIMIT finds the same as in all \
+          other sessions of the database user",
+    names: &[
+        "hnsw.ef_search",
+        "hnsw.iterative_scan",
+        "hnsw.max_scan_tuples",
+        "hnsw.scan_mem_multiplier",
+        "ivfflat.iterative_scan",
+        "ivfflat.max_probes",
+        "ivfflat.probes",
+    ],
+};
+
 const INSTALLED: Group = Group {
     why: "says which code the owner of the server has installed; code that is missing is an error",
     names: &[
@@ -238,6 +263,8 @@ pub const HARMLESS: &[Group] = &[
     WRITES,
     CONNECTION,
     CLIENT_CHECK,
+    FUNCTIONS,
+    NEAREST,
     INSTALLED,
     RIGHTS,
     NAME,
