@@ -43,9 +43,9 @@ insert into t (id) values (7);
 create table notes (id int, at_text text, number text, list text, markup text);
 insert into notes values (1, '01/02/2024 03:04:05', '-1234.5', '{null,1}', 'text <b/>'), (2, '2024-07-01 12:00 EST', '0.1', '{2}', '<a/>');
 create function twice(value int) returns int language plpgsql as
-    'declare found_ int; begin assert value > 0; select w.id into found_ from notes w where w.id = value; return 2 * found_; end';
+    'declare found_ int; begin assert value > 0; select w.id into found_ from public.notes w where w.id = value; return 2 * found_; end';
 create view v as select
-    n.id, twice(n.id) as twice, n.at_text::timestamptz as instant, n.at_text::timestamp::date as day, to_char(n.at_text::timestamptz, 'TMMonth TMDay HH24 TZ') as named,
+    n.id, public.twice(n.id) as twice, n.at_text::timestamptz as instant, n.at_text::timestamp::date as day, to_char(n.at_text::timestamptz, 'TMMonth TMDay HH24 TZ') as named,
     to_char(n.number::numeric, 'L9G999D99') as formed, n.list::int[]::text as list, n.markup::xml::text as markup,
     xmlelement(name a, t.raw)::text as element, t.raw::text as raw, t.double_::text as double_, t.cash::text as cash,
     t.span::text as span, t.instant::text as shown, t.day::text as day_shown, to_tsvector('the cats ran')::text as vector,
