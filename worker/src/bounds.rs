@@ -141,7 +141,7 @@ async fn open_on(
     }
     let asked = consistency::asked(extract, database.engine());
     consistency::check_asked(extract, &subject.unproven)?;
-    check_same_table(published.table.as_ref(), subject.table(), &wanted, order.mode)?;
+    check_same_table(published.table.as_ref(), &subject.identity(), &wanted, order.mode)?;
     if let Some(partition) = &extract.partition {
         named_key(&subject.columns, partition)?;
     }
@@ -259,6 +259,7 @@ async fn plan(
         engine: database.engine(),
         mode: order.mode,
         table: subject.table().clone(),
+        database: subject.database.clone(),
         columns: subject.columns.clone(),
         watermark: watermark.map(planned).transpose()?,
         filter: extract.filter.clone(),

@@ -2,7 +2,7 @@
 //! them serves as watermark.
 
 use crds::extract_job::Watermark;
-use worker_core::bounds::{Relation, check_watermark, find_column};
+use worker_core::bounds::{Relation, TableIdentity, check_watermark, find_column};
 use worker_core::columns::Column;
 use worker_core::error::Failure;
 use worker_core::plan::TableName;
@@ -13,6 +13,8 @@ use worker_core::window::Held;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Subject {
     pub(crate) relation: Relation,
+    /// Of Postgres: the database.
+    pub(crate) database: Option<String>,
     pub(crate) columns: Vec<Column>,
     /// Whether the manifest names each of them.
     pub(crate) named: bool,
@@ -25,6 +27,11 @@ pub(crate) struct Subject {
 impl Subject {
     pub(crate) fn table(&self) -> &TableName {
         &self.relation.name
+    }
+
+    /// The table and the database that it is in.
+    pub(crate) fn identity(&self) -> TableIdentity {
+        TableIdentity { database: self.database.clone(), table: self.table().clone() }
     }
 
     /// The watermark column, checked.

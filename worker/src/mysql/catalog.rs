@@ -94,7 +94,8 @@ pub(crate) async fn look_up(
         ));
     }
     let unproven = Unproven { guard: snapshot.clone(), snapshot, ..Unproven::default() };
-    Ok(Subject { relation, columns, named: false, unproven, reads: Vec::new() })
+    let (database, reads) = (None, Vec::new());
+    Ok(Subject { relation, database, columns, named: false, unproven, reads })
 }
 
 async fn with_schema(

@@ -41,15 +41,16 @@ pub(crate) async fn look_up(
     wanted: &TableRef,
     searched: &[String],
 ) -> Result<Subject, Failure> {
-    let found: Vec<(Oid, String, String)> = sqlx::query_as(statements::RELATIONS)
+    let found: Vec<(Oid, String, String, String)> = sqlx::query_as(statements::RELATIONS)
         .bind(wanted.schema.as_ref().map(NamePart::spellings))
         .bind(wanted.table.spellings())
         .fetch_all(&mut *connection)
         .await
         .map_err(|error| database_failure("find the table", &error))?;
+    let database = found.first().map(|(.., database)| database.clone());
     let candidates: Vec<_> = found
         .into_iter()
-        .map(|(oid, schema, table)| Relation { oid: oid.0, name: TableName { schema, table } })
+        .map(|(oid, schema, table, _)| Relation { oid: oid.0, name: TableName { schema, table } })
         .collect();
     let relation = pick_table(wanted, &candidates, searched)?;
     let rows: Vec<ColumnRow> = sqlx::query_as(relation_statements::COLUMNS)
@@ -79,7 +80,8 @@ pub(crate) async fn look_up(
     }
     let read = read_relations(connection, relation.oid).await?;
     let reads = read.iter().map(|it| i64::from(it.oid)).collect();
-    Ok(Subject { relation, columns, named: false, unproven: Unproven::of(&read), reads })
+    let unproven = Unproven::of(&read);
+    Ok(Subject { relation, database, columns, named: false, unproven, reads })
 }
 
 /// A function that a condition of these names and operators may call, and that sessions with one snapshot

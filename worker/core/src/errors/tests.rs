@@ -198,9 +198,65 @@ fn a_message_that_can_hold_a_value_is_not_shown_although_the_server_wrote_it() {
         ..said("42P01", "relation \"canary\" does not exist")
     };
     assert!(!postgres::failure("read", &cast).to_string().contains("canary"));
-    // a statement that was put together at run time
-    for line in ["EXECUTE", "RETURN QUERY", "FOR over EXECUTE statement"] {
-        let context = format!("PL/pgSQL function s.f() line 3 at {line}");
+    // a name of three parts, too
+    let cast = postgres::Answer {
+        file: Some("namespace.c"),
+        ..said("0A000", "cross-database references are not implemented: \"canary.a.b\"")
+    };
+    assert!(!postgres::failure("read", &cast).to_string().contains("canary"));
+    // the name of a file
+    for file in ["fd.c", "dfmgr.c", "copyto.c", "genfile.c"] {
+        for code in ["58P01", "42501"] {
+            let opened = postgres::Answer {
+                file: Some(file),
+                ..said(code, "could not open directory \"canary\"")
+            };
+            assert!(!postgres::failure("read", &opened).to_string().contains("canary"), "{file}");
+        }
+    }
+}
+
+/// Whatever kind of statement is named: a static one may call a function of the server that runs a text.
+#[test]
+fn message_about_a_statement_that_a_function_ran_is_withheld() {
+    const KINDS: [&str; 26] = [
+        "statement block",
+        "assignment",
+        "IF",
+        "CASE",
+        "LOOP",
+        "WHILE",
+        "FOR with integer loop variable",
+        "FOR over SELECT rows",
+        "FOR over cursor",
+        "FOREACH over array",
+        "EXIT",
+        "RETURN",
+        "RETURN NEXT",
+        "RETURN QUERY",
+        "RAISE",
+        "ASSERT",
+        "SQL statement",
+        "PERFORM",
+        "CALL",
+        "EXECUTE",
+        "FOR over EXECUTE statement",
+        "GET DIAGNOSTICS",
+        "OPEN",
+        "FETCH",
+        "MOVE",
+        "CLOSE",
+    ];
+    let lines = KINDS.iter().map(|kind| format!("PL/pgSQL function s.f() line 3 at {kind}"));
+    let others = [
+        "PL/pgSQL function s.f() line 2 during statement block local variable initialization",
+        "SQL function \"s.f()\" statement 1",
+        "PL/Python function \"s.f()\"",
+        "PL/Perl function \"s.f()\"",
+        "SQL statement \"x\"\nSQL function \"s.f()\" during startup",
+        "PL/pgSQL function s.f() line 3 at RETURN\nSQL function \"g\" during startup",
+    ];
+    for context in lines.chain(others.map(str::to_owned)) {
         let built = postgres::Answer {
             context: Some(&context),
             position: Position::Function,
@@ -209,14 +265,22 @@ fn a_message_that_can_hold_a_value_is_not_shown_although_the_server_wrote_it() {
         };
         let text = postgres::failure("read", &built).to_string();
         assert!(!text.contains("canary") && text.contains("s.f()"), "{text}");
+        assert!(text.contains("server's log"), "{text}");
     }
+    // no function is named: the server's own functions name none
+    let built = postgres::Answer {
+        position: Position::Function,
+        file: Some("parse_relation.c"),
+        ..said("42703", "column \"canary\" does not exist")
+    };
+    assert!(!postgres::failure("read", &built).to_string().contains("canary"));
 }
 
 #[test]
 fn an_error_in_a_function_never_blames_the_table_of_the_manifest() {
     for code in ["42P01", "42703", "42883", "42501", "42601", "3F000"] {
         let answer = postgres::Answer {
-            context: Some("PL/pgSQL function s.f() line 3 at SQL statement"),
+            context: Some("SQL function \"s.f()\" during startup"),
             position: Position::Function,
             file: Some("parse_relation.c"),
             ..said(code, "relation \"s.gone\" does not exist")
@@ -248,9 +312,13 @@ fn a_foreign_server_is_not_taken_for_ours() {
         let failure = postgres::failure("read", &answer);
         let reason = failure.report.reason;
         assert!(matches!(reason, Reason::QueryFailed | Reason::DatabaseFailed), "{failure}");
-        assert!(failure.report.message.contains("far.t"), "{failure}");
-        let canary = postgres::Answer { message: "the row canary is bad", ..answer };
-        assert!(!postgres::failure("read", &canary).to_string().contains("canary"));
+        // a view of the foreign server may have cast a value to regclass
+        assert!(!failure.report.message.contains("far.t"), "{failure}");
+        let local = postgres::Answer { message: "could not connect to server \"far\"", ..answer };
+        let shown = postgres::failure("read", &local).to_string().contains("far");
+        assert_eq!(shown, code == "08001");
+        let dblink = postgres::Answer { file: Some("dblink.c"), ..local };
+        assert!(!postgres::failure("read", &dblink).to_string().contains("far"));
     }
 }
 

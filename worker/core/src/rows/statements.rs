@@ -162,8 +162,10 @@ pub const ARE_CHILDREN: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_inher
 pub const SEARCHED_SCHEMAS: &str = "BEGIN READ ONLY; SET LOCAL statement_timeout = 0; \
     SELECT pg_catalog.current_schemas(true)::pg_catalog.text[]; COMMIT";
 
-/// Relations of some names (`$2`), in some schemas (`$1`) or in any.
-pub const RELATIONS: &str = "SELECT c.oid, n.nspname::pg_catalog.text, c.relname::pg_catalog.text \
+/// Relations of some names (`$2`), in some schemas (`$1`) or in any, and the database. A pooler may have
+/// another name for it than the server.
+pub const RELATIONS: &str = "SELECT c.oid, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, \
+    pg_catalog.current_database()::pg_catalog.text \
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     WHERE c.relname::pg_catalog.text = ANY ($2) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') \
     AND ($1::pg_catalog.text[] IS NULL OR n.nspname::pg_catalog.text = ANY ($1)) \
