@@ -255,8 +255,8 @@ pub fn check_same_table(
             format!(
                 "extract.table resolves to {found}, but the published extract is of {published}"
             ),
-            "To go on with the published table, set the database user's search_path back, or create an \
-             ExtractJob that names the schema in extract.table and has the tracking.key of this one. To \
+            "To go on with the published table, set the database user's search_path (MySQL: source.database) \
+             back, or create an ExtractJob that names the schema in extract.table and has the tracking.key of this one. To \
              replace it by the other table, set extract.reingest: true (of a full extract: name the \
              schema).",
         )),

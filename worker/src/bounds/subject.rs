@@ -4,6 +4,7 @@
 use crds::extract_job::Watermark;
 use worker_core::bounds::{Relation, TableIdentity, check_watermark, find_column};
 use worker_core::columns::Column;
+use worker_core::consistency::{Recomputed, check_stored};
 use worker_core::error::Failure;
 use worker_core::plan::TableName;
 use worker_core::relations::Unproven;
@@ -22,6 +23,10 @@ pub(crate) struct Subject {
     pub(crate) unproven: Unproven,
     /// Of Postgres: the oids of all that a statement on it reads, itself included.
     pub(crate) reads: Vec<i64>,
+    /// Of Postgres: types of columns, each with a type whose text depends on a setting and that it contains.
+    pub(crate) within: Vec<(u32, u32)>,
+    /// Of MariaDB: the columns of which each statement may read other values.
+    pub(crate) recomputed: Vec<Recomputed>,
 }
 
 impl Subject {
@@ -38,6 +43,7 @@ impl Subject {
     pub(crate) fn watermark<'a>(&'a self, watermark: &Watermark) -> Result<&'a Column, Failure> {
         let column = find_column(&self.columns, &watermark.column, "extract.watermark.column")?;
         check_watermark(column, watermark.value_type)?;
+        check_stored("watermark", &column.name, &self.recomputed)?;
         Ok(column)
     }
 }
