@@ -288,26 +288,24 @@ const CONTAINERS: [(&str, &str); 8] = [
 fn column_that_contains_a_name_at_any_depth_is_refused_beside_a_condition() -> Result<()> {
     let bed = Bed::shared()?;
     bed.run(async {
-        let mut columns = Vec::new();
-        let mut sql = String::new();
+        let (mut columns, mut sql) = (Vec::new(), Vec::new());
         for name in NAMES {
             for (column, make) in CONTAINERS {
-                sql.push_str(&format!("{};", make.replace("NAME", name)));
+                sql.push(make.replace("NAME", name));
                 columns.push(column.replace("NAME", name));
             }
             columns.push(name.to_owned());
         }
-        sql.push_str(
-            "create type names as range (subtype = regclass, subtype_opclass = oid_ops); \
-            create type plain as (a int, b text[]);",
+        sql.push(
+            "create type names as range (subtype = regclass, subtype_opclass = oid_ops)".to_owned(),
         );
-        columns.extend(["names".to_owned(), "names[]".to_owned(), "plain[]".to_owned()]);
+        sql.push("create type plain as (a int, b text[])".to_owned());
+        columns.extend(["names", "names[]", "plain[]"].map(str::to_owned));
         let list: Vec<_> =
             columns.iter().enumerate().map(|(at, it)| format!("c{at} {it}")).collect();
-        sql.push_str(&format!(
-            "create table t (id int primary key, {}); insert into t (id) values (1)",
-            list.join(", ")
-        ));
+        sql.push(format!("create table t (id int primary key, {})", list.join(", ")));
+        sql.push("insert into t (id) values (1)".to_owned());
+        let sql = sql.join("; ");
         let source = with_role(bed, "names", &sql).await?;
         let mut job = source.job("public.t", "FE");
         let said = source.run(&job).await?;

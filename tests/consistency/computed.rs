@@ -78,7 +78,7 @@ fn virtual_column_that_each_statement_computes_anew_is_no_watermark_and_cuts_not
                     json!({ "column": column, "type": value_type });
                 refused(&source, &job, (Reason::InvalidSpec, &words)).await?;
             }
-            for strategy in ["hash", "auto", "quantile"] {
+            for strategy in ["hash", "auto"] {
                 let mut job = source.job("t", "FE");
                 job["spec"]["extract"]["partition"] =
                     json!({ "strategy": strategy, "column": column, "count": 3 });

@@ -83,8 +83,8 @@ fn t57_verify_whose_connection_falls_silent_is_given_up() -> Result<()> {
         blocker.say("begin; lock table t in access exclusive mode").await?;
         let mut verify = bench.source.start(bench.command("verify --source")?, None)?;
         wait_until("verify counts", RUN, async || {
-            let sql = "select count(*) from pg_stat_activity \
-                       where application_name = 'tidemark/verify' and wait_event_type = 'Lock'";
+            let sql = "select count(*) from pg_locks \
+                       where not granted and relation = 'public.t'::regclass";
             let waits = bench.bed.psql(&bench.source.database, sql).await?;
             ensure!(waits.trim() == "1", "{waits} sessions wait");
             Ok(())

@@ -164,7 +164,7 @@ async fn recounts(
         Ok(Session::new(database, login, backend))
     };
     let mut session = tokio::select! {
-        session = connecting => session?,
+        session = Box::pin(connecting) => session?,
         () = stop.stopped() => return Err(stop.failure()),
     };
     let (backend, waiting) = (session.backend().clone(), Progress::waiting());
