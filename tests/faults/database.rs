@@ -80,7 +80,7 @@ fn t57_verify_whose_connection_falls_silent_is_given_up() -> Result<()> {
         let (bench, wire) = wired("t57-verify", 100).await?;
         bench.publishes().await?;
         let mut blocker = Session::open(bench.bed, &bench.source.database)?;
-        blocker.say("begin; lock table t in access exclusive mode").await?;
+        blocker.say("begin; lock table t in access exclusive mode;").await?;
         let mut verify = bench.source.start(bench.command("verify --source")?, None)?;
         wait_until("verify counts", RUN, async || {
             let sql = "select count(*) from pg_locks \
@@ -91,7 +91,7 @@ fn t57_verify_whose_connection_falls_silent_is_given_up() -> Result<()> {
         })
         .await?;
         wire.stall_after(0);
-        blocker.say("rollback").await?;
+        blocker.say("rollback;").await?;
         let output = verify.ended(Duration::from_secs(20)).await?;
         refused(&output, 75, "DatabaseUnreachable")?;
         ensure!(output.stderr.contains("stopped answering"), "{}", output.stderr);
