@@ -256,3 +256,71 @@ fn window_with_a_condition_is_read_by_the_index_of_its_column() -> Result<()> {
         Ok(())
     })
 }
+
+/// Types whose text depends on the `search_path`, or on how names are quoted.
+const NAMES: [&str; 11] = [
+    "regproc",
+    "regprocedure",
+    "regoper",
+    "regoperator",
+    "regclass",
+    "regtype",
+    "regconfig",
+    "regdictionary",
+    "regnamespace",
+    "regrole",
+    "regcollation",
+];
+
+/// Types that contain `NAME`, each after those that it is made of.
+const CONTAINERS: [(&str, &str); 8] = [
+    ("NAME_array", "create domain NAME_array as NAME[]"),
+    ("NAME_domain", "create domain NAME_domain as NAME"),
+    ("NAME_comp", "create type NAME_comp as (a int, b NAME)"),
+    ("NAME_comp[]", ""),
+    ("NAME_nested", "create type NAME_nested as (a text, b NAME_comp[])"),
+    ("NAME_deep", "create type NAME_deep as (a NAME_array, b int)"),
+    ("NAME_over", "create domain NAME_over as NAME_nested"),
+    ("NAME[]", ""),
+];
+
+#[test]
+fn column_that_contains_a_name_at_any_depth_is_refused_beside_a_condition() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let (mut columns, mut sql) = (Vec::new(), Vec::new());
+        for name in NAMES {
+            for (column, make) in CONTAINERS {
+                sql.push(make.replace("NAME", name));
+                columns.push(column.replace("NAME", name));
+            }
+            columns.push(name.to_owned());
+        }
+        sql.push(
+            "create type names as range (subtype = regclass, subtype_opclass = oid_ops)".to_owned(),
+        );
+        sql.push("create type plain as (a int, b text[])".to_owned());
+        columns.extend(["names", "names[]", "plain[]"].map(str::to_owned));
+        let list: Vec<_> =
+            columns.iter().enumerate().map(|(at, it)| format!("c{at} {it}")).collect();
+        sql.push(format!("create table t (id int primary key, {})", list.join(", ")));
+        sql.push("insert into t (id) values (1)".to_owned());
+        let sql = sql.join("; ");
+        let source = with_role(bed, "names", &sql).await?;
+        let mut job = source.job("public.t", "FE");
+        let said = source.run(&job).await?;
+        ensure!(said["rows"] == 1, "{said}");
+        job["spec"]["extract"]["where"] = json!("id > 0");
+        for (at, column) in columns.iter().enumerate() {
+            job["spec"]["extract"]["columns"] = json!(["id", format!("c{at}")]);
+            let output = command(&source, "plan", &job).await?;
+            let plain = column == "plain[]";
+            let code = if plain { 0 } else { 10 };
+            ensure!(output.code == Some(code), "{column}: {:?} {}", output.code, output.stderr);
+            let told =
+                output.stderr.contains(&format!("c{at}")) && output.stderr.contains("search_path");
+            ensure!(plain || told, "{column}: {}", output.stderr);
+        }
+        Ok(())
+    })
+}

@@ -2,6 +2,8 @@
 //! cannot be proved.
 
 mod altered;
+mod computed;
+mod databases;
 mod refused;
 mod relations;
 

@@ -1,6 +1,7 @@
 //! What an error of the real servers becomes: the reason, the class, the object that it names, and no value of a
 //! row; and which log-ins are taken, compared with the servers' own clients.
 
+mod built;
 mod certificates;
 mod mysql;
 mod passwords;

@@ -46,10 +46,14 @@ create view v_rows as select id, (select i from generate_series(1, 2) i) n from 
 
 fn cases() -> Vec<Case> {
     vec![
-        stops("public.v_relation", "QueryFailed", &["public.gone", "public.f_relation()", "42P01"]),
-        stops("public.v_dropped", "QueryFailed", &["public.dropped", "public.f_dropped()"]),
-        stops("public.v_column", "QueryFailed", &["nope", "public.f_column()", "42703"]),
-        stops("public.v_function", "QueryFailed", &["public.nofunc", "public.f_function()"]),
+        stops(
+            "public.v_relation",
+            "QueryFailed",
+            &["public.f_relation()", "42P01", "server's log"],
+        ),
+        stops("public.v_dropped", "QueryFailed", &["42P01", "public.f_dropped()"]),
+        stops("public.v_column", "QueryFailed", &["public.f_column()", "42703"]),
+        stops("public.v_function", "QueryFailed", &["42883", "public.f_function()"]),
         stops("public.v_sql", "QueryFailed", &["public.gone_too", "f_sql"]),
         stops("public.m_empty", "QueryFailed", &["m_empty", "REFRESH MATERIALIZED VIEW"]),
         stops("public.v_empty", "QueryFailed", &["m_empty", "REFRESH MATERIALIZED VIEW"]),
@@ -197,7 +201,7 @@ fn a_foreign_server_is_not_taken_for_the_source() -> Result<()> {
             source.database
         );
         bed.psql(&source.database, &sql).await?;
-        check(&source, &stops("public.f_gone", "QueryFailed", &["public.gone", "foreign server"])).await?;
+        check(&source, &stops("public.f_gone", "QueryFailed", &["42P01", "foreign server"])).await?;
         let nowhere = Case {
             relation: "public.f_nowhere",
             code: 75,

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Calls, Fault, Gate, Wire};
+use harness::{Bed, Calls, Fault, Gate, Session, Wire, wait_until};
 use serde_json::json;
 
 use crate::{Bench, RUN, in_bed, refused};
@@ -71,6 +71,31 @@ fn t57_a_connection_that_falls_silent_while_planning_is_given_up() -> Result<()>
         refused(&run.ended(Duration::from_secs(20)).await?, 75, "DatabaseUnreachable")?;
         bench.publishes().await?;
         bench.whole().await
+    })
+}
+
+#[test]
+fn t57_verify_whose_connection_falls_silent_is_given_up() -> Result<()> {
+    in_bed(async {
+        let (bench, wire) = wired("t57-verify", 100).await?;
+        bench.publishes().await?;
+        let mut blocker = Session::open(bench.bed, &bench.source.database)?;
+        blocker.say("begin; lock table t in access exclusive mode;").await?;
+        let mut verify = bench.source.start(bench.command("verify --source")?, None)?;
+        wait_until("verify counts", RUN, async || {
+            let sql = "select count(*) from pg_locks \
+                       where not granted and relation = 'public.t'::regclass";
+            let waits = bench.bed.psql(&bench.source.database, sql).await?;
+            ensure!(waits.trim() == "1", "{waits} sessions wait");
+            Ok(())
+        })
+        .await?;
+        wire.stall_after(0);
+        blocker.say("rollback;").await?;
+        let output = verify.ended(Duration::from_secs(20)).await?;
+        refused(&output, 75, "DatabaseUnreachable")?;
+        ensure!(output.stderr.contains("stopped answering"), "{}", output.stderr);
+        Ok(())
     })
 }
 

@@ -96,3 +96,23 @@ fn t57_a_server_of_mysql_that_works_for_long_without_a_word_is_waited_for() -> R
         Ok(())
     })
 }
+
+#[test]
+fn t57_verify_of_mysql_ends_the_count_that_takes_too_long() -> Result<()> {
+    in_bed(async {
+        let (source, _wire, mut job) = wired("t57-verify", 100).await?;
+        printed(&started(&source, &job, None)?.ended(RUN).await?)?;
+        // 20 seconds
+        let slow = "rename table t to below; \
+                    create view t as select id, v from below where sleep(0.2) = 0";
+        source.bed.mariadb(&source.database, slow).await?;
+        // a planning statement may take half of it
+        job["spec"]["activeDeadlineSeconds"] = json!(2);
+        let mut command = source.command("verify --source", &job)?;
+        short(&mut command);
+        let output = source.start(command, None)?.ended(Duration::from_secs(15)).await?;
+        ensure!(output.code.is_some_and(|code| code != 0), "{:?}", output.code);
+        ensure!(output.stderr.contains("1969"), "{}", output.stderr);
+        Ok(())
+    })
+}

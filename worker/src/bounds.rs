@@ -18,7 +18,7 @@ use crds::output::PartitionSort;
 use crds::source::Engine;
 use crds::tracking::Mode;
 use futures::future::BoxFuture;
-use worker_core::bounds::{TableRef, check_same_table, watermark_extreme};
+use worker_core::bounds::{TableRef, check_same_table, find_column, watermark_extreme};
 use worker_core::consistency;
 use worker_core::drift;
 use worker_core::error::Failure;
@@ -137,13 +137,18 @@ async fn open_on(
     let wanted = TableRef::parse(database.engine(), &extract.table)?;
     let subject = database.look_up(&wanted, extract).await?;
     if let Some(filter) = &extract.filter {
-        settings = worker_core::filtering::beside(settings, &subject.columns, filter)?;
+        settings =
+            worker_core::filtering::beside(settings, (&subject.columns, &subject.within), filter)?;
     }
     let asked = consistency::asked(extract, database.engine());
     consistency::check_asked(extract, &subject.unproven)?;
-    check_same_table(published.table.as_ref(), subject.table(), &wanted, order.mode)?;
+    check_same_table(published.table.as_ref(), &subject.identity(), &wanted, order.mode)?;
     if let Some(partition) = &extract.partition {
         named_key(&subject.columns, partition)?;
+        if let Some(name) = &partition.column {
+            let column = find_column(&subject.columns, name, "extract.partition.column")?;
+            consistency::check_stored("partition", &column.name, &subject.recomputed)?;
+        }
     }
     shape.partition_by = folders::check(&subject.columns, &shape.partition_by)?;
     names::check(&subject.columns, &shape)?;
@@ -259,6 +264,7 @@ async fn plan(
         engine: database.engine(),
         mode: order.mode,
         table: subject.table().clone(),
+        database: subject.database.clone(),
         columns: subject.columns.clone(),
         watermark: watermark.map(planned).transpose()?,
         filter: extract.filter.clone(),

@@ -5,6 +5,7 @@ use crds::source::Engine;
 use sqlx::{MySqlConnection, PgConnection};
 use worker_core::bounds::TableRef;
 use worker_core::columns::{Column, Target};
+use worker_core::consistency;
 use worker_core::error::Failure;
 use worker_core::partitioning::{Key, TableFacts};
 use worker_core::plan::{Plan, TableName};
@@ -106,12 +107,15 @@ impl Database {
         let columns = selection::select(found.columns, extract)?;
         let columns = types::apply(self.engine(), columns, extract)?;
         if let Self::Postgres(connection) = self {
-            postgres::catalog::check_money(connection, &columns).await?;
+            postgres::catalog::check_money(connection, (&columns, &found.within)).await?;
         }
-        let unproven = match doubt {
+        let mut unproven = match doubt {
             Some(why) => found.unproven.with_condition(&why),
             None => found.unproven,
         };
+        if let Some(column) = consistency::read_of(&found.recomputed, &columns, extract) {
+            unproven = unproven.with_column(column);
+        }
         Ok(Subject { columns, unproven, named: extract.columns.is_some(), ..found })
     }
 

@@ -15,6 +15,7 @@ use serde_json::json;
 use worker_core::error::Failure;
 use worker_core::manifests::{ManifestFile, Pointer};
 use worker_core::plan::{self, Plan};
+use worker_core::rows::mysql_statements::planning_seconds;
 use worker_core::verify::{Beside, FileFacts, Recount, Verifier};
 
 use crate::control::Control;
@@ -26,6 +27,7 @@ use crate::run::{listen, local_stores, local_task, local_world};
 use crate::sessions::Login;
 use crate::settings::Local;
 use crate::tracking::TrackingTable;
+use crate::watch::{self, Progress};
 
 /// Files looked at at a time.
 const FILES_AT_ONCE: usize = 16;
@@ -155,11 +157,20 @@ async fn recounts(
     chain: &[(RunId, u64)],
 ) -> Result<Vec<Recount>, Failure> {
     let stop = listen(task)?;
-    let mut database = Database::connect(login, "tidemark/verify").await?;
-    let backend = database.backend().await?;
-    let mut session = Session::new(database, login, backend);
+    let connecting = async {
+        let mut database = Database::connect(login, "tidemark/verify").await?;
+        database.limit(planning_seconds(task.spec.active_deadline_seconds)).await?;
+        let backend = database.backend().await?;
+        Ok(Session::new(database, login, backend))
+    };
+    let mut session = tokio::select! {
+        session = Box::pin(connecting) => session?,
+        () = stop.stopped() => return Err(stop.failure()),
+    };
+    let (backend, waiting) = (session.backend().clone(), Progress::waiting());
     let counted = tokio::select! {
         counted = count(control, &mut session.database, chain) => counted,
+        failure = watch::lost(login, backend, &waiting) => Err(failure),
         () = stop.stopped() => Err(stop.failure()),
     };
     if counted.is_ok() {

@@ -63,6 +63,7 @@ pub(crate) fn plan(
         partitioning: None,
         ranges: Vec::new(),
         snapshot: Some(epoch.to_string()),
+        database: None,
         unproven: None,
         unenforced: false,
         estimated_rows: 20,

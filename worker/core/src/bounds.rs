@@ -201,18 +201,48 @@ pub fn pick_table(
     })
 }
 
-/// Whether a run continues the table that was published under this source: the watermark, and what a
+/// A table among those of all databases that a source may lead to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TableIdentity {
+    /// Of Postgres: the database. MySQL has the schema in its place.
+    pub database: Option<String>,
+    /// The table.
+    pub table: TableName,
+}
+
+impl TableIdentity {
+    /// Whether both are in one database, as far as both are known.
+    fn is_in_database_of(&self, other: &Self) -> bool {
+        match (&self.database, &other.database) {
+            (Some(own), Some(other)) => own == other,
+            _ => true,
+        }
+    }
+
+    fn with_database(&self) -> String {
+        let database = self.database.as_deref().unwrap_or_default();
+        format!("{} of database {database:?}", self.table)
+    }
+}
+
+/// Checks that a run continues the table that was published under this source: the watermark, and what a
 /// full extract replaces, are that table's. A reingest begins anew, and so does a full extract whose
-/// manifest names the schema.
+/// manifest names the schema, as long as the database is the same. Hosts are not compared: after a
+/// failover another one has the same table.
 ///
 /// # Errors
 /// `TableChanged`.
 pub fn check_same_table(
-    published: Option<&TableName>,
-    found: &TableName,
+    published: Option<&TableIdentity>,
+    found: &TableIdentity,
     wanted: &TableRef,
     mode: Mode,
 ) -> Result<(), Failure> {
+    let moved = published.filter(|published| !published.is_in_database_of(found));
+    if let Some(published) = moved.filter(|_| mode != Mode::Reingest) {
+        return Err(database_changed(published, found));
+    }
+    let (published, found) = (published.map(|published| &published.table), &found.table);
     let meant = match mode {
         Mode::Reingest => true,
         Mode::FE => wanted.schema.is_some(),
@@ -225,12 +255,26 @@ pub fn check_same_table(
             format!(
                 "extract.table resolves to {found}, but the published extract is of {published}"
             ),
-            "To go on with the published table, set the database user's search_path back, or create an \
-             ExtractJob that names the schema in extract.table and has the tracking.key of this one. To \
+            "To go on with the published table, set the database user's search_path (MySQL: source.database) \
+             back, or create an ExtractJob that names the schema in extract.table and has the tracking.key of this one. To \
              replace it by the other table, set extract.reingest: true (of a full extract: name the \
              schema).",
         )),
     }
+}
+
+fn database_changed(published: &TableIdentity, found: &TableIdentity) -> Failure {
+    Failure::permanent(
+        Reason::TableChanged,
+        format!(
+            "extract.table resolves to {}, but the published extract is of {}",
+            found.with_database(),
+            published.with_database()
+        ),
+        "To continue the published table, set source.database back. To extract the table of the other \
+         database, use another tracking.key and output.uri. To replace the published extract with it, set \
+         extract.reingest: true, which needs extract.watermark.",
+    )
 }
 
 /// Finds a column that the manifest names.

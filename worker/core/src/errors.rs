@@ -36,7 +36,8 @@ pub enum Class {
 pub enum Shows {
     /// Never: it can hold a value of a row, a user or an address.
     Code,
-    /// Where the server parsed the name in a statement that was not built at run time.
+    /// Where the server parsed the name in a text that holds no value of a row: see
+    /// [`postgres::Answer`].
     Named,
     /// Where the server itself wrote it, and not a function, an extension or a foreign server.
     Message,

@@ -142,6 +142,20 @@ fn refusal(what: &str) -> Failure {
     )
 }
 
+/// Types of columns, each with a type of [`setting_types`] that it contains at any depth.
+pub type TypesWithin = [(u32, u32)];
+
+/// Types whose text depends on an adopted setting.
+pub fn setting_types() -> Vec<u32> {
+    oids::REG.into_iter().chain([oids::MONEY]).collect()
+}
+
+/// Whether a column is of one of these types, or of a type that contains one.
+pub fn holds(column: &Column, types: &[u32], within: &TypesWithin) -> bool {
+    let contains = |(top, inner): &(u32, u32)| *top == column.type_oid && types.contains(inner);
+    types.contains(&column.type_oid) || within.iter().any(contains)
+}
+
 /// The adopted settings under which these columns can be read too: the text of some names depends on
 /// `search_path`, and that of money on `lc_monetary`, which is pinned beside such a column.
 ///
@@ -149,39 +163,34 @@ fn refusal(what: &str) -> Failure {
 /// `InvalidSpec`, with the column.
 pub fn beside(
     mut adopted: Settings,
-    columns: &[Column],
+    (columns, within): (&[Column], &TypesWithin),
     filter: &str,
 ) -> Result<Settings, Failure> {
-    if let Some(column) = columns.iter().find(|column| oids::REG.contains(&column.type_oid)) {
+    if let Some(column) = columns.iter().find(|column| holds(column, &oids::REG, within)) {
         return Err(unreadable(column, "search_path"));
     }
     let is_c = |locale: &String| matches!(locale.split('.').next(), Some("C" | "POSIX"));
-    let prints = |column: &&Column| prints_money(column);
-    if let Some(column) = columns.iter().find(prints)
+    // an extension's own type may print money too
+    let own = |it: &Column| it.target == Target::AsText && it.type_oid >= oids::FIRST_OF_USERS;
+    let money = |it: &Column| holds(it, &[oids::MONEY], within);
+    if let Some(column) = columns.iter().find(|column| own(column) || money(column))
         && let Some(locale) = adopted.remove(MONEY)
         && !is_c(&locale)
-        && may_read_money(filter, column)
+        && may_read_money(filter, columns.iter().any(money))
     {
         return Err(unreadable(column, MONEY));
     }
     Ok(adopted)
 }
 
-/// Whether the text of a column may hold money: a type of a user's own may have it inside.
-fn prints_money(column: &Column) -> bool {
-    let own = column.target == Target::AsText && column.type_oid >= oids::FIRST_OF_USERS;
-    own || matches!(column.type_oid, oids::MONEY | oids::MONEY_ARRAY)
-}
-
 /// Whether a condition may read or print money for each row. Its literals are looked at elsewhere.
-fn may_read_money(filter: &str, column: &Column) -> bool {
+fn may_read_money(filter: &str, has_money: bool) -> bool {
     let reads = selection::reads(Engine::Postgres, filter);
     let named = ["money", "to_char", "to_number"];
     let words = ["and", "or", "not", "in", "like", "between", "is", "any", "all"];
     let calls = reads.calls.iter().any(|name| !words.contains(&name.as_str()));
     let converts = filter.contains("::") || calls;
-    reads.names.iter().any(|name| named.contains(&name.as_str()))
-        || converts && matches!(column.type_oid, oids::MONEY | oids::MONEY_ARRAY)
+    reads.names.iter().any(|name| named.contains(&name.as_str())) || converts && has_money
 }
 
 fn unreadable(column: &Column, setting: &str) -> Failure {

@@ -35,6 +35,9 @@ pub struct Manifest<Files = Vec<ManifestFile>, Earlier = Listing> {
     /// The table, by the names that the catalog has; absent in older manifests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<TableName>,
+    /// Of Postgres: the database that the table is in; absent in older manifests.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
     /// The run whose files come before these (PE); none: these are all.
     pub parent: Option<RunId>,
     /// Runs whose files this one replaces (FE, reingest), oldest first.
@@ -233,6 +236,7 @@ pub fn head(
         source: plan.source.clone(),
         mode: plan.mode,
         table: Some(plan.table.clone()),
+        database: plan.database.clone(),
         parent: run.head.as_ref().map(|head| head.run).filter(|_| !plan.mode.replaces()),
         replaces,
         window: plan.window.clone(),

@@ -34,6 +34,9 @@ pub struct Plan {
     pub mode: Mode,
     /// The table.
     pub table: TableName,
+    /// Of Postgres: the database that the table is in, by the server's own name. Absent in older plans.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub database: Option<String>,
     /// Its columns, in the order they are written.
     pub columns: Vec<Column>,
     /// The watermark column, if the run has one.

@@ -5,6 +5,7 @@
 //! transactions, a materialized view the rows of its last refresh, a subscriber's table the
 //! publisher's stamps, and what a function reads is nowhere written down.
 
+use crate::consistency::Recomputed;
 use crate::plan::TableName;
 
 /// Kinds of relations, by `relkind`.
@@ -73,6 +74,8 @@ pub struct Unproven {
     pub guard: Option<String>,
     /// Whether `snapshot` is not claimed because of `extract.where` alone.
     pub by_condition: bool,
+    /// Whether `snapshot` is not claimed because of a column alone.
+    pub by_column: bool,
     /// Whether a NOT NULL of the catalog may be one that nobody enforces, so that no test for NULL may
     /// be answered from it.
     pub not_null: bool,
@@ -85,7 +88,8 @@ impl Unproven {
         let guard = snapshot.clone().or_else(|| read.iter().find_map(no_guard));
         let foreign =
             |it: &ReadRelation| matches!(it.kind, RelationKind::Foreign | RelationKind::Other);
-        Self { snapshot, guard, by_condition: false, not_null: read.iter().any(foreign) }
+        let not_null = read.iter().any(foreign);
+        Self { snapshot, guard, not_null, ..Self::default() }
     }
 
     /// The same of a statement with a condition that may be true of other rows in each session.
@@ -94,6 +98,14 @@ impl Unproven {
         self.by_condition = self.snapshot.is_none();
         self.snapshot.get_or_insert_with(|| why.to_owned());
         self.guard.get_or_insert_with(|| why.to_owned());
+        self
+    }
+
+    /// The same of a statement that reads a column whose values are not stored.
+    #[must_use]
+    pub fn with_column(mut self, column: &Recomputed) -> Self {
+        self.by_column = self.snapshot.is_none();
+        self.snapshot.get_or_insert_with(|| column.to_string());
         self
     }
 }

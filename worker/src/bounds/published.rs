@@ -4,9 +4,10 @@
 use crds::Reason;
 use crds::condition::Exit;
 use crds::tracking::Head;
+use worker_core::bounds::TableIdentity;
 use worker_core::columns::Column;
 use worker_core::error::Failure;
-use worker_core::plan::TableName;
+use worker_core::manifests::ManifestHead;
 
 use crate::control::Control;
 
@@ -16,7 +17,7 @@ pub struct Published {
     /// The columns of the run that `current.json` names; `None` where the uri has none.
     pub columns: Option<Vec<Column>>,
     /// The table, under whichever uri it was published; absent in manifests of older releases.
-    pub table: Option<TableName>,
+    pub table: Option<TableIdentity>,
 }
 
 impl Published {
@@ -30,21 +31,28 @@ impl Published {
         head: Option<&Head>,
     ) -> Result<Self, Failure> {
         let here = Control::new(client.clone(), uri)?.current().await?;
-        let (columns, table) = here.map(|head| (head.columns, head.table)).unzip();
         let table = match head.filter(|head| head.uri != uri) {
             Some(moved) => table_of(client, moved).await?,
-            None => table.flatten(),
+            None => here.as_ref().and_then(identity),
         };
-        Ok(Self { columns, table })
+        Ok(Self { columns: here.map(|head| head.columns), table })
     }
+}
+
+fn identity(head: &ManifestHead) -> Option<TableIdentity> {
+    let table = head.table.clone()?;
+    Some(TableIdentity { database: head.database.clone(), table })
 }
 
 /// The table of a run under another uri. That place may be gone, or closed to this run: then nothing is
 /// compared, since a full extract at a new uri changes nothing there.
-async fn table_of(client: &aws_sdk_s3::Client, head: &Head) -> Result<Option<TableName>, Failure> {
+async fn table_of(
+    client: &aws_sdk_s3::Client,
+    head: &Head,
+) -> Result<Option<TableIdentity>, Failure> {
     let control = Control::new(client.clone(), &head.uri)?;
     match control.head_of(head.run).await {
-        Ok(found) => Ok(found.and_then(|found| found.table)),
+        Ok(found) => Ok(found.as_ref().and_then(identity)),
         Err(failure)
             if failure.exit == Exit::Permanent && failure.report.reason != Reason::NewerRelease =>
         {

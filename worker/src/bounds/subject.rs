@@ -2,8 +2,9 @@
 //! them serves as watermark.
 
 use crds::extract_job::Watermark;
-use worker_core::bounds::{Relation, check_watermark, find_column};
+use worker_core::bounds::{Relation, TableIdentity, check_watermark, find_column};
 use worker_core::columns::Column;
+use worker_core::consistency::{Recomputed, check_stored};
 use worker_core::error::Failure;
 use worker_core::plan::TableName;
 use worker_core::relations::Unproven;
@@ -13,6 +14,8 @@ use worker_core::window::Held;
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Subject {
     pub(crate) relation: Relation,
+    /// Of Postgres: the database.
+    pub(crate) database: Option<String>,
     pub(crate) columns: Vec<Column>,
     /// Whether the manifest names each of them.
     pub(crate) named: bool,
@@ -20,6 +23,10 @@ pub(crate) struct Subject {
     pub(crate) unproven: Unproven,
     /// Of Postgres: the oids of all that a statement on it reads, itself included.
     pub(crate) reads: Vec<i64>,
+    /// Of Postgres: types of columns, each with a type whose text depends on a setting and that it contains.
+    pub(crate) within: Vec<(u32, u32)>,
+    /// Of MariaDB: the columns of which each statement may read other values.
+    pub(crate) recomputed: Vec<Recomputed>,
 }
 
 impl Subject {
@@ -27,10 +34,16 @@ impl Subject {
         &self.relation.name
     }
 
+    /// The table and the database that it is in.
+    pub(crate) fn identity(&self) -> TableIdentity {
+        TableIdentity { database: self.database.clone(), table: self.table().clone() }
+    }
+
     /// The watermark column, checked.
     pub(crate) fn watermark<'a>(&'a self, watermark: &Watermark) -> Result<&'a Column, Failure> {
         let column = find_column(&self.columns, &watermark.column, "extract.watermark.column")?;
         check_watermark(column, watermark.value_type)?;
+        check_stored("watermark", &column.name, &self.recomputed)?;
         Ok(column)
     }
 }

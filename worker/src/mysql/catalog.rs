@@ -8,7 +8,7 @@ use sqlx::{MySqlConnection, Row as _};
 use worker_core::bounds::{NamePart, Relation, TableRef, pick_table};
 use worker_core::columns::Column;
 use worker_core::columns::mysql::{SourceType, column_for, json_columns};
-use worker_core::consistency::unproven_storage;
+use worker_core::consistency::{self, Recomputed, unproven_storage};
 use worker_core::error::Failure;
 use worker_core::partitioning::{Key, TableFacts, TableKind};
 use worker_core::plan::{Plan, TableName};
@@ -20,8 +20,10 @@ use worker_core::watermark::Value;
 use crate::bounds::Subject;
 use crate::sessions::{database_failure, made};
 
-/// Name, data type, column type, precision, scale, digits after the second, `YES` if nullable.
-type ColumnRow = (String, String, String, Option<i64>, Option<i64>, Option<i64>, String);
+/// Name, data type, column type, precision, scale, digits after the second, `YES` if nullable, how it is
+/// generated, and by which expression.
+type ColumnRow =
+    (String, String, String, Option<i64>, Option<i64>, Option<i64>, String, String, String);
 
 /// Schema, table, storage engine, rows, bytes, kind.
 type TableRow = (String, String, String, i64, i64, String);
@@ -61,8 +63,10 @@ pub(crate) async fn look_up(
     let checked = json_columns(&definition(connection, &relation.name).await?);
     let watermark = extract.watermark.as_ref().map(|watermark| watermark.column.as_str());
     let policy = extract.zero_dates.unwrap_or_default();
-    let rows = columns(connection, &relation.name).await?.into_iter().map(|row| {
-        let (name, data_type, column_type, precision, scale, fraction, nullable) = row;
+    let rows = columns(connection, &relation.name).await?;
+    let recomputed = recomputed_columns(connection, &rows).await?;
+    let rows = rows.into_iter().map(|row| {
+        let (name, data_type, column_type, precision, scale, fraction, nullable, ..) = row;
         let small = |number: Option<i64>| number.and_then(|number| u32::try_from(number).ok());
         let source = SourceType {
             data_type,
@@ -94,7 +98,25 @@ pub(crate) async fn look_up(
         ));
     }
     let unproven = Unproven { guard: snapshot.clone(), snapshot, ..Unproven::default() };
-    Ok(Subject { relation, columns, named: false, unproven, reads: Vec::new() })
+    let (database, reads, within) = (None, Vec::new(), Vec::new());
+    Ok(Subject { relation, database, columns, named: false, unproven, reads, within, recomputed })
+}
+
+/// The columns of which each statement may read other values.
+async fn recomputed_columns(
+    connection: &mut MySqlConnection,
+    rows: &[ColumnRow],
+) -> Result<Vec<Recomputed>, Failure> {
+    let doubtful = |row: &ColumnRow| consistency::recomputed(&row.0, &row.7, &row.8);
+    let found: Vec<_> = rows.iter().filter_map(doubtful).collect();
+    if found.is_empty() {
+        return Ok(found);
+    }
+    let version: String = sqlx::query_scalar(statements::VERSION)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|error| database_failure("ask for the version", &error))?;
+    Ok(if statements::is_mariadb(&version) { found } else { Vec::new() })
 }
 
 async fn with_schema(

@@ -5,8 +5,9 @@ use sqlx::postgres::types::Oid;
 use sqlx::{PgConnection, Row as _};
 use worker_core::bounds::{NamePart, Relation, TableRef, pick_table};
 use worker_core::columns::postgres::{Family, SourceType, column_for};
-use worker_core::columns::{Column, oids};
+use worker_core::columns::{Column, Target, oids};
 use worker_core::error::Failure;
+use worker_core::filtering;
 use worker_core::partitioning::{TableFacts, TableKind};
 use worker_core::plan::{Plan, TableName};
 use worker_core::ranges::Statistics;
@@ -41,15 +42,16 @@ pub(crate) async fn look_up(
     wanted: &TableRef,
     searched: &[String],
 ) -> Result<Subject, Failure> {
-    let found: Vec<(Oid, String, String)> = sqlx::query_as(statements::RELATIONS)
+    let found: Vec<(Oid, String, String, String)> = sqlx::query_as(statements::RELATIONS)
         .bind(wanted.schema.as_ref().map(NamePart::spellings))
         .bind(wanted.table.spellings())
         .fetch_all(&mut *connection)
         .await
         .map_err(|error| database_failure("find the table", &error))?;
+    let database = found.first().map(|(.., database)| database.clone());
     let candidates: Vec<_> = found
         .into_iter()
-        .map(|(oid, schema, table)| Relation { oid: oid.0, name: TableName { schema, table } })
+        .map(|(oid, schema, table, _)| Relation { oid: oid.0, name: TableName { schema, table } })
         .collect();
     let relation = pick_table(wanted, &candidates, searched)?;
     let rows: Vec<ColumnRow> = sqlx::query_as(relation_statements::COLUMNS)
@@ -79,7 +81,27 @@ pub(crate) async fn look_up(
     }
     let read = read_relations(connection, relation.oid).await?;
     let reads = read.iter().map(|it| i64::from(it.oid)).collect();
-    Ok(Subject { relation, columns, named: false, unproven: Unproven::of(&read), reads })
+    let unproven = Unproven::of(&read);
+    let within = types_within(connection, &columns).await?;
+    let recomputed = Vec::new();
+    Ok(Subject { relation, database, columns, named: false, unproven, reads, within, recomputed })
+}
+
+/// The types of columns that contain a type whose text depends on a setting: all such are written as text.
+async fn types_within(
+    connection: &mut PgConnection,
+    columns: &[Column],
+) -> Result<Vec<(u32, u32)>, Failure> {
+    let texts = columns.iter().filter(|column| column.target == Target::AsText);
+    let types: Vec<_> = texts.map(|column| Oid(column.type_oid)).collect();
+    if types.is_empty() {
+        return Ok(Vec::new());
+    }
+    let wanted: Vec<_> = filtering::setting_types().into_iter().map(Oid).collect();
+    let query = sqlx::query_as(statements::TYPES_WITHIN).bind(types).bind(wanted);
+    let found: Result<Vec<(Oid, Oid)>, _> = query.fetch_all(&mut *connection).await;
+    let found = found.map_err(|error| database_failure("read the types of the columns", &error))?;
+    Ok(found.into_iter().map(|(top, inner)| (top.0, inner.0)).collect())
 }
 
 /// A function that a condition of these names and operators may call, and that sessions with one snapshot
@@ -126,9 +148,9 @@ async fn read_relations(
 /// `SettingRefused`, and what a session may fail with.
 pub(crate) async fn check_money(
     connection: &mut PgConnection,
-    columns: &[Column],
+    (columns, within): (&[Column], &[(u32, u32)]),
 ) -> Result<(), Failure> {
-    let is_money = |column: &Column| matches!(column.type_oid, oids::MONEY | oids::MONEY_ARRAY);
+    let is_money = |column: &Column| filtering::holds(column, &[oids::MONEY], within);
     if !columns.iter().any(is_money) {
         return Ok(());
     }

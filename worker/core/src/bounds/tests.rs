@@ -74,7 +74,7 @@ fn a_table_that_is_not_found_is_named_as_the_manifest_names_it() {
 
 #[test]
 fn another_table_is_no_continuation_of_what_is_published() {
-    let name = |schema: &str| relation(1, schema, "orders").name;
+    let name = |schema: &str| identity(None, schema);
     let check = |text: &str, mode| {
         let wanted = TableRef::parse(Engine::Postgres, text).expect(text);
         check_same_table(Some(&name("a")), &name("b"), &wanted, mode)
@@ -94,9 +94,43 @@ fn another_table_is_no_continuation_of_what_is_published() {
         assert!(failure.report.message.contains("a.orders"), "{failure}");
         assert!(failure.report.message.contains("b.orders"), "{failure}");
     }
-    let wanted = TableRef::from(&name("b"));
+    let wanted = TableRef::from(&name("b").table);
     for published in [None, Some(&name("b"))] {
         assert_eq!(check_same_table(published, &name("b"), &wanted, Mode::PE), Ok(()));
+    }
+}
+
+fn identity(database: Option<&str>, schema: &str) -> TableIdentity {
+    let table = relation(1, schema, "orders").name;
+    TableIdentity { database: database.map(str::to_owned), table }
+}
+
+#[test]
+fn table_of_the_same_name_in_another_database_is_refused_unless_reingested() {
+    let (old, new) = (Some("old"), Some("new"));
+    for (published, found, same) in [
+        (old, new, false),
+        (old, old, true),
+        // an older manifest, and MySQL
+        (None, new, true),
+        (old, None, true),
+        (None, None, true),
+    ] {
+        for (text, mode) in ["orders", "a.orders"]
+            .into_iter()
+            .flat_map(|text| [Mode::PE, Mode::FE, Mode::Reingest].map(|mode| (text, mode)))
+        {
+            let wanted = TableRef::parse(Engine::Postgres, text).expect(text);
+            let (published, found) = (identity(published, "a"), identity(found, "a"));
+            let failure = check_same_table(Some(&published), &found, &wanted, mode).err();
+            let refused = !same && mode != Mode::Reingest;
+            assert_eq!(failure.is_some(), refused, "{published:?} {found:?} {mode:?}");
+            let Some(failure) = failure else { continue };
+            assert_eq!(failure.report.reason, Reason::TableChanged);
+            for name in ["a.orders of database \"new\"", "a.orders of database \"old\""] {
+                assert!(failure.report.message.contains(name), "{failure}");
+            }
+        }
     }
 }
 

@@ -14,9 +14,9 @@ uses (`worker/core/src/errors`): `cargo run -p system-tests --bin error_table > 
 - **Permanent**: another attempt cannot help. The run stops with the remedy.
 - **Transient**: the next attempt may succeed.
 - **Message**: whether the condition shows the server's own message. `yes`: where the server itself wrote it.
-  `names`: where the server read the name in a statement that was not put together at run time. `form`: where it
-  has the form of the server's own message. Never otherwise, since it can hold values of rows. The code is always
-  shown.
+  `names`: where the server read the name in Tidemark's own statement or in the body of a function in SQL, since
+  another function can build a statement from values of rows. `form`: where it has the form of the server's own
+  message. Never otherwise, since it can hold values of rows. The code is always shown.
 - The first row that fits counts. A single code comes before its class.
 
 The condition also names the function, if the server says in which one the error happened, and the schema, table,

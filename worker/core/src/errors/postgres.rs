@@ -15,7 +15,7 @@ pub enum Position {
     None,
     /// In ours.
     Ours,
-    /// In one of a function.
+    /// In one that a function ran.
     Function,
 }
 
@@ -88,18 +88,19 @@ pub const REMOTE: Meaning = permanent(
      the whole message",
 );
 
-/// Forms of a foreign server's message that hold names of objects and nothing else.
-const REMOTE_SHAPES: [&str; 5] = [
-    "relation \"%\" does not exist",
-    "column \"%\" does not exist",
-    "permission denied for %",
-    "could not connect to server \"%\"",
-    "user mapping not found for \"%\"",
-];
+/// Code and form of the only message about a foreign server that is shown: this server writes it. All others
+/// are the foreign server's, where a function or a cast may have put a value of a row into them.
+const REMOTE_SHAPE: (&str, &str) = ("08001", "could not connect to server \"%\"");
 
-/// Files of the server whose messages hold names, numbers and fixed text, never a value of a row. A file that
-/// is not listed may be one of an extension: its messages are not shown.
-const SERVER_FILES: [&str; 94] = [
+/// Said instead of a message about the text of a statement that a function ran.
+const WITHHELD: &str = "; the message is in the server's log and is not shown here, since the function may have built the \
+     statement from values of rows";
+
+/// Files of the server whose messages hold names of objects that exist, numbers and fixed text, never a value of
+/// a row; a message about a name that was looked up is [`Shows::Named`]. A file that is not listed may be one of
+/// an extension, or name the file that a function was asked for (`fd.c`, `dfmgr.c`, `copyto.c`): its messages
+/// are not shown.
+const SERVER_FILES: [&str; 91] = [
     "aclchk.c",
     "analyze.c",
     "aset.c",
@@ -112,14 +113,12 @@ const SERVER_FILES: [&str; 94] = [
     "bufmgr.c",
     "catalog.c",
     "clog.c",
-    "copyto.c",
     "copy.c",
     "createas.c",
     "dbcommands.c",
     "deadlock.c",
     "dependency.c",
     "detoast.c",
-    "dfmgr.c",
     "dsm.c",
     "dsm_impl.c",
     "execExpr.c",
@@ -128,7 +127,6 @@ const SERVER_FILES: [&str; 94] = [
     "execParallel.c",
     "execTuples.c",
     "execUtils.c",
-    "fd.c",
     "fmgr.c",
     "foreign.c",
     "functions.c",
@@ -233,10 +231,20 @@ impl Answer<'_> {
         self.position == Position::Function || self.within().is_some()
     }
 
-    /// Whether the text that was parsed was put together at run time, perhaps from values of rows.
-    fn is_built(&self) -> bool {
-        self.within()
-            .is_some_and(|(_, line)| line.contains("EXECUTE") || line.contains("RETURN QUERY"))
+    /// Whether the text that was parsed can hold no value of a row: it is our own statement, or the body of a
+    /// function in SQL, which the server parses before it runs. What another function ran may be built at run
+    /// time: the context of a static statement of PL/pgSQL is the same if it calls `query_to_xml`.
+    fn parsed_fixed_text(&self) -> bool {
+        let innermost = self.context.unwrap_or_default().lines().next().unwrap_or_default();
+        let parses_body = innermost.starts_with("SQL function \"")
+            && ["\" during startup", "\" during inlining"]
+                .iter()
+                .any(|end| innermost.ends_with(end));
+        match self.position {
+            Position::None => false,
+            Position::Ours => !self.is_inside(),
+            Position::Function => parses_body,
+        }
     }
 
     fn applies(&self, row: &Row) -> bool {
@@ -254,7 +262,7 @@ impl Answer<'_> {
         let may = self.origin() == Origin::Server
             && match shows {
                 Shows::Code => false,
-                Shows::Named => self.position != Position::None && !self.is_built(),
+                Shows::Named => self.parsed_fixed_text(),
                 Shows::Message => true,
             };
         may.then(|| short(self.message))
@@ -306,13 +314,20 @@ pub fn failure(action: &str, answer: &Answer<'_>) -> Failure {
     match answer.origin() {
         Origin::Function => elsewhere(RAISED, answer.named()),
         Origin::Foreign => {
-            let fits = REMOTE_SHAPES.iter().any(|shape| has_shape(answer.message, shape));
+            let (code, shape) = REMOTE_SHAPE;
+            let fits = answer.code == code
+                && answer.file == Some("connection.c")
+                && has_shape(answer.message, shape);
             let words = if fits { format!(": {}", short(answer.message)) } else { String::new() };
             elsewhere(REMOTE, words + &answer.named())
         }
         Origin::Server | Origin::Other => {
             let words = answer.shown(found.shows).map(|words| format!(": {words}"));
-            found.failure(action, &(words.unwrap_or_default() + &answer.named()))
+            let withheld = words.is_none()
+                && found.shows == Shows::Named
+                && answer.position == Position::Function;
+            let rest = if withheld { WITHHELD } else { "" };
+            found.failure(action, &(words.unwrap_or_default() + &answer.named() + rest))
         }
     }
 }

@@ -191,7 +191,7 @@ pub const TABLE: &[Row] = &[
         "check source.host and source.port, that the server runs, and that the network lets the pods reach it")
         .shown(Shows::Message)),
     row(&["0A"], When::Always, permanent(Reason::QueryFailed,
-        "the server does not support what the query asks for", VIEW).shown(Shows::Message)),
+        "the server does not support what the query asks for", VIEW).shown(Shows::Named)),
     row(&["09", "0B", "0F", "0L", "0P", "0Z", "10", "20", "21", "24", "26", "27", "2B", "2D", "2F", "34", "38", "39",
           "3B", "3D", "3F", "44", "P0"], When::Always, permanent(Reason::QueryFailed,
         "a function that the table or view calls, or a language that it is written in, failed", VIEW)),

@@ -5,6 +5,8 @@ use super::postgres::{Position, RAISED, When};
 use super::{Class, Meaning, Shows, mysql, page, postgres};
 use crate::settings;
 
+mod built;
+
 /// Codes of the server's own list, of every supported version.
 const SQLSTATES: &str = include_str!("documented/postgres.txt");
 /// Numbers of the lists of the servers.
@@ -198,17 +200,21 @@ fn a_message_that_can_hold_a_value_is_not_shown_although_the_server_wrote_it() {
         ..said("42P01", "relation \"canary\" does not exist")
     };
     assert!(!postgres::failure("read", &cast).to_string().contains("canary"));
-    // a statement that was put together at run time
-    for line in ["EXECUTE", "RETURN QUERY", "FOR over EXECUTE statement"] {
-        let context = format!("PL/pgSQL function s.f() line 3 at {line}");
-        let built = postgres::Answer {
-            context: Some(&context),
-            position: Position::Function,
-            file: Some("parse_relation.c"),
-            ..said("42703", "column \"canary\" does not exist")
-        };
-        let text = postgres::failure("read", &built).to_string();
-        assert!(!text.contains("canary") && text.contains("s.f()"), "{text}");
+    // a name of three parts, too
+    let cast = postgres::Answer {
+        file: Some("namespace.c"),
+        ..said("0A000", "cross-database references are not implemented: \"canary.a.b\"")
+    };
+    assert!(!postgres::failure("read", &cast).to_string().contains("canary"));
+    // the name of a file
+    for file in ["fd.c", "dfmgr.c", "copyto.c", "genfile.c"] {
+        for code in ["58P01", "42501"] {
+            let opened = postgres::Answer {
+                file: Some(file),
+                ..said(code, "could not open directory \"canary\"")
+            };
+            assert!(!postgres::failure("read", &opened).to_string().contains("canary"), "{file}");
+        }
     }
 }
 
@@ -216,7 +222,7 @@ fn a_message_that_can_hold_a_value_is_not_shown_although_the_server_wrote_it() {
 fn an_error_in_a_function_never_blames_the_table_of_the_manifest() {
     for code in ["42P01", "42703", "42883", "42501", "42601", "3F000"] {
         let answer = postgres::Answer {
-            context: Some("PL/pgSQL function s.f() line 3 at SQL statement"),
+            context: Some("SQL function \"s.f()\" during startup"),
             position: Position::Function,
             file: Some("parse_relation.c"),
             ..said(code, "relation \"s.gone\" does not exist")
@@ -248,9 +254,13 @@ fn a_foreign_server_is_not_taken_for_ours() {
         let failure = postgres::failure("read", &answer);
         let reason = failure.report.reason;
         assert!(matches!(reason, Reason::QueryFailed | Reason::DatabaseFailed), "{failure}");
-        assert!(failure.report.message.contains("far.t"), "{failure}");
-        let canary = postgres::Answer { message: "the row canary is bad", ..answer };
-        assert!(!postgres::failure("read", &canary).to_string().contains("canary"));
+        // a view of the foreign server may have cast a value to regclass
+        assert!(!failure.report.message.contains("far.t"), "{failure}");
+        let local = postgres::Answer { message: "could not connect to server \"far\"", ..answer };
+        let shown = postgres::failure("read", &local).to_string().contains("far");
+        assert_eq!(shown, code == "08001");
+        let dblink = postgres::Answer { file: Some("dblink.c"), ..local };
+        assert!(!postgres::failure("read", &dblink).to_string().contains("far"));
     }
 }
 

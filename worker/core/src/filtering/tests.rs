@@ -139,7 +139,9 @@ fn money_is_read_as_the_user_does_unless_a_column_prints_it() {
         reason: String::new(),
     };
     let own = |locale: &str, column: &Column, filter: &str| {
-        beside(settings(&[(MONEY, locale)]), std::slice::from_ref(column), filter)
+        let within = [(20_001, oids::MONEY), (20_002, 2205)];
+        let columns = (std::slice::from_ref(column), within.as_slice());
+        beside(settings(&[(MONEY, locale)]), columns, filter)
     };
     let (number, money) = (column(oids::INT4, Target::Int32), column(oids::MONEY, Target::AsText));
     let composite = column(20_000, Target::AsText);
@@ -148,6 +150,7 @@ fn money_is_read_as_the_user_does_unless_a_column_prints_it() {
         (&money, "c::text = '1'"),
         (&money, "name = lower('x')"),
         (&composite, "to_char(a, 'L9') = 'x'"),
+        (&column(20_001, Target::AsText), "name = lower('x')"),
     ] {
         let failure = own("de_DE", column, filter).expect_err(filter);
         assert!(failure.report.message.contains(MONEY), "{failure}");
@@ -159,9 +162,11 @@ fn money_is_read_as_the_user_does_unless_a_column_prints_it() {
     {
         assert_eq!(own("de_DE", column, filter).expect(filter).get(MONEY), None, "{filter}");
     }
-    let regclass = column(2205, Target::AsText);
-    let failure = own("C", &regclass, "a = 1").expect_err("refused");
-    assert!(failure.report.message.contains("search_path"), "{failure}");
+    for type_oid in oids::REG.into_iter().chain([20_002]) {
+        let named = column(type_oid, Target::AsText);
+        let failure = own("C", &named, "a = 1").expect_err("refused");
+        assert!(failure.report.message.contains("search_path"), "{failure}");
+    }
 }
 
 #[test]

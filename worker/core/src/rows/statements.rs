@@ -162,12 +162,33 @@ pub const ARE_CHILDREN: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_inher
 pub const SEARCHED_SCHEMAS: &str = "BEGIN READ ONLY; SET LOCAL statement_timeout = 0; \
     SELECT pg_catalog.current_schemas(true)::pg_catalog.text[]; COMMIT";
 
-/// Relations of some names (`$2`), in some schemas (`$1`) or in any.
-pub const RELATIONS: &str = "SELECT c.oid, n.nspname::pg_catalog.text, c.relname::pg_catalog.text \
+/// Relations of some names (`$2`), in some schemas (`$1`) or in any, and the database. A pooler may have
+/// another name for it than the server.
+pub const RELATIONS: &str = "SELECT c.oid, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, \
+    pg_catalog.current_database()::pg_catalog.text \
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
     WHERE c.relname::pg_catalog.text = ANY ($2) AND c.relkind IN ('r', 'p', 'v', 'm', 'f') \
     AND ($1::pg_catalog.text[] IS NULL OR n.nspname::pg_catalog.text = ANY ($1)) \
     ORDER BY n.nspname, c.relname LIMIT 1000";
+
+/// Which of the types `$2` each of the types `$1` contains at any depth: as base of a domain, element of an array,
+/// field of a composite, or bound of a range or multirange, which releases before 14 do not have.
+pub const TYPES_WITHIN: &str = "WITH RECURSIVE nested (top, inside) AS (\
+        SELECT w.oid, w.oid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS w (oid) \
+        UNION \
+        SELECT n.top, below.oid FROM nested n JOIN pg_catalog.pg_type t ON t.oid = n.inside \
+        CROSS JOIN LATERAL (\
+            SELECT t.typbasetype WHERE t.typtype = 'd' \
+            UNION ALL \
+            SELECT t.typelem WHERE t.typelem <> 0 \
+            UNION ALL \
+            SELECT a.atttypid FROM pg_catalog.pg_attribute a \
+            WHERE a.attrelid = t.typrelid AND t.typtype = 'c' AND a.attnum > 0 AND NOT a.attisdropped \
+            UNION ALL \
+            SELECT r.rngsubtype FROM pg_catalog.pg_range r WHERE r.rngtypid = t.oid \
+            OR (pg_catalog.to_jsonb(r) ->> 'rngmultitypid')::pg_catalog.oid = t.oid) below (oid)) \
+    SELECT n.top, n.inside FROM nested n WHERE n.inside = ANY ($2::pg_catalog.oid[]) \
+    ORDER BY n.top, n.inside";
 
 /// One unit of money as the server stores it under the `lc_monetary` that the session has inherited,
 /// in hexadecimal digits; then the pin again.

@@ -52,6 +52,7 @@ fn plan(mode: Mode, low: Option<&str>, high: Option<&str>, null_policy: NullPoli
         partitioning: None,
         ranges: Vec::new(),
         snapshot: None,
+        database: None,
         unproven: None,
         unenforced: false,
         estimated_rows: -1,

@@ -28,6 +28,7 @@ fn plan(columns: Vec<Column>, ranges: Vec<KeyRange>) -> Plan {
         partitioning: None,
         ranges,
         snapshot: None,
+        database: None,
         unproven: None,
         unenforced: false,
         estimated_rows: -1,

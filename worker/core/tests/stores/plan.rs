@@ -46,6 +46,7 @@ impl Stores {
             partitioning: None,
             ranges: vec![range(None, Some("10")), range(Some("10"), None)],
             snapshot: Some("s".to_owned()),
+            database: None,
             unproven: None,
             unenforced: false,
             estimated_rows: 20,

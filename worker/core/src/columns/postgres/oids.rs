@@ -38,8 +38,6 @@ pub const FLOAT8: u32 = 701;
 pub const MACADDR8: u32 = 774;
 /// `money`
 pub const MONEY: u32 = 790;
-/// `money[]`
-pub const MONEY_ARRAY: u32 = 791;
 /// `macaddr`
 pub const MACADDR: u32 = 829;
 /// `inet`

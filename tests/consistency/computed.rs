@@ -1,0 +1,100 @@
+//! VIRTUAL columns of MariaDB, whose values each statement computes anew.
+
+use anyhow::{Result, ensure};
+use crds::Reason;
+use harness::{Bed, SourceFixture};
+use serde_json::{Value, json};
+
+use crate::in_bed;
+
+const TABLE: &str = "create table t (id int primary key, a int not null, \
+    random double as (rand()) virtual, moment datetime as (now()) virtual, \
+    session int as (connection_id()) virtual, person varchar(100) as (current_user()) virtual, \
+    double_a int as (a * 2) virtual, stored_a int as (a + 1) persistent); \
+    insert into t (id, a) select seq, seq from seq_1_to_100";
+
+/// Columns that are doubtful, and the type of a watermark that they would be.
+const DOUBTFUL: [(&str, &str, &str); 4] = [
+    ("random", "double", "rand"),
+    ("moment", "timestamp", "more than the row"),
+    ("session", "int", "connection_id"),
+    ("person", "", "current_user"),
+];
+
+async fn refused(
+    source: &SourceFixture,
+    job: &Value,
+    (reason, words): (Reason, &[&str]),
+) -> Result<()> {
+    let output = source.try_run(job).await?;
+    ensure!(output.code == Some(10), "exit {:?}: {}", output.code, output.stderr);
+    for word in [reason.to_string().as_str()].iter().chain(words) {
+        ensure!(output.stderr.contains(word), "{word}: {}", output.stderr);
+    }
+    Ok(())
+}
+
+#[test]
+fn virtual_column_that_each_statement_computes_anew_is_never_called_one_snapshot() -> Result<()> {
+    in_bed(async {
+        let source = SourceFixture::mariadb(Bed::shared()?, "virtual").await?;
+        source.bed.mariadb(&source.database, TABLE).await?;
+        for (column, _, function) in DOUBTFUL {
+            let mut job = source.job("t", "FE");
+            job["spec"]["extract"]["columns"] = json!(["id", column]);
+            let plan = source.bed.succeed(source.command("plan", &job)?, "").await?;
+            ensure!(plan.contains("consistent perPartition"), "{column}: {plan}");
+            ensure!(plan.contains(column) && plan.contains(function), "{column}: {plan}");
+            job["spec"]["extract"]["consistency"] = json!("snapshot");
+            let words = [column, function, "excludeColumns"];
+            refused(&source, &job, (Reason::SnapshotUnavailable, &words)).await?;
+            // a condition reads it too
+            job["spec"]["extract"]["columns"] = json!(["id"]);
+            job["spec"]["extract"]["where"] = json!(format!("{column} is not null"));
+            refused(&source, &job, (Reason::SnapshotUnavailable, &words)).await?;
+            // the remedy
+            job["spec"]["extract"]["where"] = json!("a > 0");
+            let said = source.run(&job).await?;
+            ensure!(said["rows"] == 100, "{said}");
+        }
+        let mut job = source.job("t", "FE");
+        job["spec"]["extract"]["columns"] = json!(["id", "double_a", "stored_a"]);
+        job["spec"]["extract"]["consistency"] = json!("snapshot");
+        source.run(&job).await.map(|_| ())
+    })
+}
+
+#[test]
+fn virtual_column_that_each_statement_computes_anew_is_no_watermark_and_cuts_nothing() -> Result<()>
+{
+    in_bed(async {
+        let source = SourceFixture::mariadb(Bed::shared()?, "cut").await?;
+        source.bed.mariadb(&source.database, TABLE).await?;
+        for (column, value_type, function) in DOUBTFUL {
+            let words = [column, function, "STORED"];
+            if !value_type.is_empty() {
+                let mut job = source.job("t", "PE");
+                job["spec"]["extract"]["watermark"] =
+                    json!({ "column": column, "type": value_type });
+                refused(&source, &job, (Reason::InvalidSpec, &words)).await?;
+            }
+            for strategy in ["hash", "auto"] {
+                let mut job = source.job("t", "FE");
+                job["spec"]["extract"]["partition"] =
+                    json!({ "strategy": strategy, "column": column, "count": 3 });
+                refused(&source, &job, (Reason::InvalidSpec, &words)).await?;
+            }
+        }
+        // the remedy: a column that depends on its row, or is stored
+        for column in ["double_a", "stored_a"] {
+            let mut job = source.job("t", "PE");
+            job["spec"]["tracking"]["key"] = json!(source.key(column));
+            job["spec"]["output"]["uri"] = json!(format!("s3://{}/{column}", source.bucket));
+            job["spec"]["extract"]["watermark"] = json!({ "column": column, "type": "int" });
+            job["spec"]["extract"]["partition"] = json!({ "column": column, "count": 3 });
+            let said = source.run(&job).await?;
+            ensure!(said["rows"] == 100, "{said}");
+        }
+        Ok(())
+    })
+}

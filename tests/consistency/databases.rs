@@ -1,0 +1,97 @@
+//! A source that comes to lead to another database with a table of the same name.
+
+use anyhow::{Context, Result, ensure};
+use crds::Reason;
+use harness::{Bed, SourceFixture};
+use serde_json::{Value, json};
+
+use crate::in_bed;
+
+const OLD: &str = "create table orders (id int primary key); insert into orders values (1), (20)";
+const NEW: &str =
+    "create table orders (id int primary key); insert into orders values (5), (30), (40)";
+
+/// A source with a tracking key of its own, and another database of the same engine.
+async fn two(engine: &str, kind: &str) -> Result<(SourceFixture, String, Value)> {
+    let bed = Bed::shared()?;
+    let (source, other) = if engine == "mysql" {
+        let source = SourceFixture::mariadb(bed, "old").await?;
+        let other = bed.mariadb_database("new").await?;
+        bed.mariadb(&source.database, OLD).await?;
+        bed.mariadb(&other, NEW).await?;
+        (source, other)
+    } else {
+        let source = SourceFixture::new(bed, "old").await?;
+        let other = bed.database("new").await?;
+        bed.psql(&source.database, OLD).await?;
+        bed.psql(&other, NEW).await?;
+        (source, other)
+    };
+    let mut job = source.job("orders", kind);
+    job["spec"]["tracking"]["key"] = json!(source.key("orders"));
+    job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int" });
+    Ok((source, other, job))
+}
+
+async fn refused(source: &SourceFixture, job: &Value, names: &[&str]) -> Result<()> {
+    for command in ["run", "plan"] {
+        let command = source.command(command, job)?;
+        let output = source.bed.output(command, "", std::time::Duration::from_mins(2)).await?;
+        ensure!(output.code == Some(10), "exit {:?}: {}", output.code, output.stderr);
+        let reason = Reason::TableChanged.to_string();
+        for word in names.iter().chain([&reason.as_str()]) {
+            ensure!(output.stderr.contains(word), "{word}: {}", output.stderr);
+        }
+    }
+    Ok(())
+}
+
+#[test]
+fn run_that_comes_to_another_database_is_refused_with_both_names() -> Result<()> {
+    in_bed(async {
+        for (engine, kind, table) in [
+            ("postgres", "PE", "orders"),
+            ("postgres", "PE", "public.orders"),
+            ("postgres", "FE", "orders"),
+            ("postgres", "FE", "public.orders"),
+            ("mysql", "PE", "orders"),
+            ("mysql", "FE", "orders"),
+        ] {
+            let (source, other, mut job) = two(engine, kind).await?;
+            job["spec"]["extract"]["table"] = json!(table);
+            ensure!(source.run(&job).await?["rows"] == 2, "rows of the old database");
+            job["spec"]["source"]["database"] = json!(other);
+            refused(&source, &job, &[&source.database, &other]).await?;
+            let item = source.legacy_item("orders").await?.context("item L")?;
+            ensure!(kind == "FE" || item["lwm_value"] == "20", "{item}");
+            // each remedy: the database set back, a source of its own, a new beginning
+            job["spec"]["source"]["database"] = json!(source.database);
+            source.run(&job).await?;
+            let mut own = job.clone();
+            own["spec"]["source"]["database"] = json!(other);
+            own["spec"]["tracking"]["key"] = json!(source.key("own"));
+            own["spec"]["output"]["uri"] = json!(format!("s3://{}/own", source.bucket));
+            ensure!(source.run(&own).await?["rows"] == 3, "rows under a key of their own");
+            job["spec"]["source"]["database"] = json!(other);
+            job["spec"]["extract"]["reingest"] = json!(true);
+            ensure!(source.run(&job).await?["rows"] == 3, "rows of the new database");
+            job["spec"]["extract"]["reingest"] = json!(false);
+            source.run(&job).await?;
+        }
+        Ok(())
+    })
+}
+
+/// A table of MySQL is named with its database: it is the same one wherever a session begins.
+#[test]
+fn run_of_a_named_database_of_mysql_continues_from_whichever_database_it_connects_to() -> Result<()>
+{
+    in_bed(async {
+        let (source, other, mut job) = two("mysql", "PE").await?;
+        job["spec"]["extract"]["table"] = json!(format!("{}.orders", source.database));
+        ensure!(source.run(&job).await?["rows"] == 2, "rows of the old database");
+        job["spec"]["source"]["database"] = json!(other);
+        ensure!(source.run(&job).await?["rows"] == 0, "the same table");
+        Ok(())
+    })
+}
