@@ -279,6 +279,14 @@ impl World {
             .buffered(WRITES_AT_ONCE)
             .try_collect()
             .await?;
+        let kept = replies.iter().filter(|reply| matches!(reply, Reply::Kept(_))).count();
+        if kept > 0 {
+            tracing::warn!(
+                files = kept,
+                "an Object Lock keeps files from being removed: readers that list the prefix see them \
+                 until it ends. If the bucket keeps versions, check the right s3:DeleteObject"
+            );
+        }
         if let Some(name) = named {
             self.pause.at(&format!("after-{name}")).await;
             if self.pause.loses(&format!("lose-{name}")) {

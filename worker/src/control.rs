@@ -19,6 +19,7 @@ use crate::objects::storage_failure;
 
 mod files;
 mod listing;
+mod locks;
 mod streams;
 mod uploads;
 

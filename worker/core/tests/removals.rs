@@ -149,6 +149,27 @@ fn source_of_the_object_itself_goes_on_where_its_earlier_bucket_cannot_be_read()
 }
 
 #[test]
+fn removal_of_a_locked_file_is_put_off_until_the_lock_ends_and_the_rest_is_removed() {
+    let earlier = |stores: &Stores| stores.pointer_at("orders").unwrap().run.to_string();
+    for (part, left) in [("part-0", 3), ("part-1", 3), ("part-", 4)] {
+        let mut stores = Stores::new();
+        runs(&mut stores, full("a", 1, "orders", 0));
+        let until = stores.now + 10 * RETRY_SECONDS;
+        stores.locked.insert(format!("{}/{part}", earlier(&stores)), until);
+        runs(&mut stores, full("a", 2, "orders", 0));
+        let next: Vec<i64> = removals(&stores).iter().map(Removal::at).collect();
+        assert_eq!((next, files(&stores, "orders")), (vec![until], left), "{part}");
+        assert!(!stores.run().unwrap().todo.unwrap().pointer, "the pointer is done");
+        // neither a claim nor settle before then is stopped
+        stores.drive(settle(full("a", 2, "orders", 0)), usize::MAX).unwrap();
+        runs(&mut stores, full("b", 1, "moved", 0));
+        stores.now = until;
+        runs(&mut stores, full("b", 2, "moved", 0));
+        assert_eq!((removals(&stores).len(), files(&stores, "orders")), (0, 2), "{part}");
+    }
+}
+
+#[test]
 fn removal_at_an_earlier_uri_that_stops_between_two_listings_goes_on_later() {
     let mut stores = moved();
     stores.now += 100;

@@ -57,6 +57,27 @@ fn a_stuck_run_is_undone_on_a_humans_word_and_its_window_taken_again() {
 }
 
 #[test]
+fn undo_of_a_run_fails_as_long_as_a_lock_keeps_one_of_its_files() {
+    let mut stores = stuck();
+    let until = stores.now + 1000;
+    stores.locked.insert("extract_run=".to_owned(), until);
+    for carrier in [force(&stores), settle(1), hold(task("a", 2, ExtractType::PE))] {
+        let ending = stores.drive(carrier, usize::MAX).unwrap();
+        let Ending::Failed(failure) = ending else { panic!("{ending:?}") };
+        assert_eq!(failure.report.reason, Reason::StorageDenied);
+        assert_eq!(
+            stores.run().unwrap().state,
+            RunState::Reverting,
+            "its window is not taken again"
+        );
+    }
+    stores.now = until;
+    stores.drive(hold(task("a", 2, ExtractType::PE)), usize::MAX).unwrap();
+    assert_eq!(stores.run().unwrap().state, RunState::Published);
+    stores.check();
+}
+
+#[test]
 fn whoever_finds_a_run_that_is_being_undone_carries_the_undo() {
     for dies_after in 1..5 {
         for by_claim in [false, true] {

@@ -5,8 +5,8 @@ use crds::tracking::{Removal, RunItem, RunState};
 use crds::{Reason, Report, RunId};
 
 use super::{
-    Act, AfterSweep, Carried, Carrier, Effect, Ending, Phase, Seen, Sweep, TRIES_MAX, Then, Tidy,
-    Why, removals, transitions,
+    Act, AfterSweep, Carried, Carrier, Effect, Ending, Phase, Reply, Seen, Sweep, TRIES_MAX, Then,
+    Tidy, Why, removals, transitions,
 };
 use crate::error::Failure;
 use crate::manifests::{ManifestHead, Pointer, to_body};
@@ -193,8 +193,29 @@ pub(super) fn remove(carrier: Carrier, run: RunItem, tidy: &Tidy, then: Then) ->
     }
 }
 
+/// A page of replaced files is deleted, but for those that a lock keeps.
+pub(super) fn removed(
+    carrier: Carrier,
+    run: RunItem,
+    then: Then,
+    after: Option<(RunId, String)>,
+    replies: &[Reply],
+) -> (Carrier, Act) {
+    let locked = [carrier.locked, super::locked(replies)].into_iter().flatten().min();
+    let carrier = Carrier { locked, ..carrier };
+    match after {
+        Some(_) => more(carrier, run, then, after),
+        None => clear(carrier, &run, then),
+    }
+}
+
+/// A removal of which a lock keeps a file is not done: it is tried again when the lock ends.
 pub(super) fn clear(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier, Act) {
-    let change = transitions::clear(run, carrier.now);
+    let change = match carrier.locked {
+        Some(until) => transitions::put_off(run, carrier.now, until),
+        None => transitions::clear(run, carrier.now),
+    };
+    let carrier = Carrier { locked: None, ..carrier };
     carrier.track(Phase::Clearing(Box::new(change.item), then), change.transaction)
 }
 
@@ -215,10 +236,11 @@ pub(super) fn put_off(
     then: Then,
     failure: &Failure,
 ) -> (Carrier, Act) {
+    let carrier = Carrier { locked: None, ..carrier };
     if failure.report.reason == Reason::ManifestMissing {
         return clear(carrier, run, then);
     }
-    let change = transitions::put_off(run, carrier.now);
+    let change = transitions::put_off(run, carrier.now, carrier.now);
     carrier.track(Phase::Clearing(Box::new(change.item), then), change.transaction)
 }
 

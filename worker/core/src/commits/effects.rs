@@ -57,7 +57,8 @@ pub enum Effect {
         /// The upload.
         upload_id: String,
     },
-    /// Deletes a completed file of a replaced run; one that is not there counts as done.
+    /// Deletes a completed file of a replaced run; one that is not there counts as done. `Kept` where
+    /// the store locks it.
     Delete {
         /// Where.
         uri: String,
@@ -90,6 +91,8 @@ pub enum Reply {
     Refused,
     /// The upload to complete is gone, and the object is not ours.
     Gone,
+    /// The store locks the object to be deleted, until then at least: seconds since 1970, UTC.
+    Kept(i64),
 }
 
 /// Which step of the protocol a transaction is.

@@ -47,6 +47,7 @@ impl Carrier {
             now: 0,
             phase: Phase::Start,
             kept: None,
+            locked: None,
         }
     }
 
@@ -252,6 +253,15 @@ fn looked(carrier: Carrier, seen: &Seen, fresh: RunId) -> (Carrier, Act) {
     }
 }
 
+/// When the first lock ends that kept a file from being deleted.
+fn locked(replies: &[Reply]) -> Option<i64> {
+    let until = |reply: &Reply| match reply {
+        Reply::Kept(until) => Some(*until),
+        Reply::Done | Reply::Refused | Reply::Gone => None,
+    };
+    replies.iter().filter_map(until).min()
+}
+
 fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
     let phase = carrier.phase.clone();
     let done = replies.iter().all(|reply| *reply == Reply::Done);
@@ -285,17 +295,21 @@ fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
         Phase::Publishing(carried, _, tries) => carrier.look(Why::Yes(carried, tries + 1)),
         Phase::Pointing(run, tidy, then, _) if done => carry::remove(carrier, *run, &tidy, then),
         Phase::Pointing(run, _, then, tries) => carry::tidy(carrier, *run, then, None, tries + 1),
-        Phase::Removing(run, then, None) => carry::clear(carrier, &run, then),
-        Phase::Removing(run, then, after) => carry::more(carrier, *run, then, after),
+        Phase::Removing(run, then, after) => carry::removed(carrier, *run, then, after, replies),
         // another removal may be due; a refused CLEAR means that somebody else is at it
         Phase::Clearing(run, then) if done => carry::tidy(carrier, *run, then, None, 0),
         Phase::Clearing(_, then) => carry::finish(carrier, then),
         Phase::Failing(failure, run, _) if done => hold::abandon(carrier, *failure, &run),
         Phase::Failing(failure, run, tries) => carrier.look(Why::Fail(failure, run, tries + 1)),
         Phase::Aborting(sweep) => settle::aborted(carrier, *sweep),
+        // a run whose files are locked keeps its plan, so that a later process comes back to it
+        Phase::Sweeping(_, after) if locked(replies).is_some() => orphans::end(carrier, after),
         Phase::Sweeping(plans, after) => orphans::forget(carrier, plans, after),
         Phase::Forgetting(after) => orphans::end(carrier, after),
         Phase::Forcing(tries) => carrier.look(Why::Force(tries + 1)),
+        Phase::Undoing(..) if locked(replies).is_some() => {
+            carrier.end(Ending::Failed(revert::locked()))
+        }
         Phase::Undoing(run, then, again, None) => revert::deleted(carrier, &run, then, again),
         Phase::Undoing(run, then, again, after) => {
             revert::list(carrier, *run, (then, again), after)

@@ -66,6 +66,8 @@ pub struct Carrier {
     pub phase: Phase,
     /// The manifest of our own run, once published.
     pub kept: Option<Box<ManifestHead>>,
+    /// Until when a lock keeps a file of the removal that is under way, seconds since 1970, UTC.
+    pub locked: Option<i64>,
 }
 
 /// A decided run on its way to `Y`.

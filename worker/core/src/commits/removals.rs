@@ -13,7 +13,7 @@ use crate::manifests::ManifestHead;
 /// up, since an item that grows beyond the table's limit would stop the source.
 pub const REMOVALS_MAX: usize = 64;
 
-/// Seconds until a removal at an earlier URI is tried again.
+/// Seconds until a removal that cannot be done now is tried again, at least.
 pub const RETRY_SECONDS: i64 = 3600;
 
 /// The next piece of what is left to do.
@@ -48,12 +48,13 @@ pub fn done(run: &RunItem, now: i64) -> Option<Todo> {
     (!todo.removals.is_empty()).then_some(todo)
 }
 
-/// What is left where the removal that is next cannot be done now.
-pub fn put_off(run: &RunItem, now: i64) -> Option<Todo> {
+/// What is left where the removal that is next cannot be done before `until`, and the pointer is done.
+pub fn put_off(run: &RunItem, now: i64, until: i64) -> Option<Todo> {
     let removal = due(run, now).and_then(|due| due.removal);
     let mut todo = run.todo.clone()?;
+    todo.pointer = false;
     for kept in todo.removals.iter_mut().filter(|kept| Some(&**kept) == removal.as_ref()) {
-        kept.retry = Some(now.saturating_add(RETRY_SECONDS));
+        kept.retry = Some(until.max(now.saturating_add(RETRY_SECONDS)));
     }
     Some(todo)
 }

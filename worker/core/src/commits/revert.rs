@@ -50,6 +50,16 @@ fn undone(by: &str) -> Report {
     )
 }
 
+/// A file of the undone run that stays would be read beside the rows of the run after it.
+pub(super) fn locked() -> Failure {
+    Failure::permanent(
+        Reason::StorageDenied,
+        "undo a run: an Object Lock keeps a file of the run",
+        "Remove the legal hold, or wait until the retention of the file has passed; then undo the \
+         run again.",
+    )
+}
+
 /// A carrier that read `committing` before may still complete uploads: so uploads go first, and
 /// what it completed goes after them. All of it is done twice, since a completion that the store
 /// was at work on shows late.

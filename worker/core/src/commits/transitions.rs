@@ -235,9 +235,9 @@ pub fn clear(published: &RunItem, now: i64) -> Change {
     change(Step::Clear, published, item, Vec::new())
 }
 
-/// CLEAR where that piece cannot be done now: it is put off, so that nothing waits for it.
-pub fn put_off(published: &RunItem, now: i64) -> Change {
-    let todo = removals::put_off(published, now);
+/// CLEAR where that piece cannot be done before `until`: it is put off, so that nothing waits for it.
+pub fn put_off(published: &RunItem, now: i64, until: i64) -> Change {
+    let todo = removals::put_off(published, now, until);
     let item = RunItem { rev: published.rev + 1, todo, ..published.clone() };
     change(Step::Clear, published, item, Vec::new())
 }

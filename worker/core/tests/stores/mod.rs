@@ -29,6 +29,8 @@ pub(crate) struct Stores {
     pub(crate) began: i64,
     /// The prefix whose bucket cannot be read.
     pub(crate) unreachable: Option<String>,
+    /// Parts of the keys that a lock keeps, and until when.
+    pub(crate) locked: BTreeMap<String, i64>,
     /// It cannot be read only once something was removed there.
     pub(crate) midway: bool,
     heads: BTreeSet<RunId>,
@@ -72,6 +74,7 @@ impl Stores {
             began: 1_700_000_000,
             unreachable: None,
             midway: false,
+            locked: BTreeMap::new(),
             heads: BTreeSet::new(),
             records: BTreeMap::new(),
             runs: 1 << 64,
@@ -191,6 +194,10 @@ impl Stores {
                 Reply::Done
             }
             Effect::Delete { key, .. } => {
+                let lock = self.locked.iter().find(|(part, _)| key.contains(*part));
+                if let Some((_, until)) = lock.filter(|(_, until)| **until > self.now) {
+                    return Reply::Kept(*until);
+                }
                 self.files.remove(&key);
                 self.objects.remove(&key);
                 Reply::Done
