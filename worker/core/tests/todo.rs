@@ -170,6 +170,24 @@ fn what_a_dead_run_left_goes_once_it_is_older_than_the_grace() {
 }
 
 #[test]
+fn dead_runs_that_one_act_has_no_room_for_are_the_next_acts() {
+    for at_once in 1..4 {
+        let mut stores = Stores::new();
+        for number in 1..4 {
+            stores.drive(hold(task("a", number, ExtractType::PE)), 4);
+            stores.drive(settle(number), usize::MAX).unwrap();
+        }
+        stores.drive(hold(task("a", 4, ExtractType::PE)), usize::MAX).unwrap();
+        assert_eq!(stores.runs_seen().len(), 4);
+        stores.orphans_at_once = at_once;
+        stores.now += GRACE_SECONDS + 1;
+        stores.drive(settle(4), usize::MAX).unwrap();
+        assert_eq!(stores.runs_seen().len(), 1, "{at_once} at once");
+        stores.check();
+    }
+}
+
+#[test]
 fn folders_without_a_plan_stay_and_hold_nothing_up() {
     let mut stores = Stores::new();
     for number in 0..150_u128 {

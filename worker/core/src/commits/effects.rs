@@ -1,7 +1,7 @@
 //! The external writes of the protocol, one effect each: what fault tests and the model enumerate.
 
 use crds::RunId;
-use crds::tracking::{LegacyItem, OutcomeItem, RunItem, RunState};
+use crds::tracking::{LegacyItem, ObjectStore, OutcomeItem, RunItem, RunState};
 
 use crate::manifests::{Earlier, ManifestFile, ManifestHead};
 
@@ -62,6 +62,8 @@ pub enum Effect {
     Delete {
         /// Where.
         uri: String,
+        /// In which store; absent: in the process's own.
+        store: Option<ObjectStore>,
         /// Key in the bucket.
         key: String,
     },

@@ -27,6 +27,7 @@ pub use phases::{
 };
 pub use seen::Seen;
 
+use crds::tracking::ObjectStore;
 use crds::{RunId, Task};
 
 use self::claim::Claimed;
@@ -77,9 +78,9 @@ impl Carrier {
                 | Phase::Reverting(_)
                 | Phase::ListingRuns(_)
                 | Phase::Keeping(..)
-                | Phase::Finding(_)
+                | Phase::Finding(..)
                 | Phase::Sweeping(..)
-                | Phase::Forgetting(_)
+                | Phase::Forgetting(..)
                 | Phase::Ended
         );
         holder && !before
@@ -124,15 +125,20 @@ impl Carrier {
             | Phase::Reverting(_)
             | Phase::ListingRuns(_)
             | Phase::Keeping(..)
-            | Phase::Finding(_)
+            | Phase::Finding(..)
             | Phase::Sweeping(..)
-            | Phase::Forgetting(_)
+            | Phase::Forgetting(..)
             | Phase::Ended => false,
         }
     }
 
     fn task(&self) -> &Task {
         self.role.task()
+    }
+
+    /// The object store that the process writes to.
+    pub fn store(&self) -> ObjectStore {
+        ObjectStore::of(&self.task().spec.output)
     }
 
     fn go(self, phase: Phase, act: Act) -> (Self, Act) {
@@ -211,7 +217,9 @@ fn answered(carrier: Carrier, event: Event) -> (Carrier, Act) {
         (Phase::Keeping(runs, after), Event::Kept(kept)) => {
             orphans::kept(carrier, runs, kept.as_ref(), after)
         }
-        (Phase::Finding(after), Event::Orphans(found)) => orphans::found(carrier, found, after),
+        (Phase::Finding(runs, after), Event::Orphans(found)) => {
+            orphans::found(carrier, runs, found, after)
+        }
         (Phase::Fetching(run, then), Event::Fetched(manifest)) => {
             carry::complete(carrier, Carried { run: *run, manifest: *manifest, then })
         }
@@ -303,9 +311,11 @@ fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
         Phase::Failing(failure, run, tries) => carrier.look(Why::Fail(failure, run, tries + 1)),
         Phase::Aborting(sweep) => settle::aborted(carrier, *sweep),
         // a run whose files are locked keeps its plan, so that a later process comes back to it
-        Phase::Sweeping(_, after) if locked(replies).is_some() => orphans::end(carrier, after),
-        Phase::Sweeping(plans, after) => orphans::forget(carrier, plans, after),
-        Phase::Forgetting(after) => orphans::end(carrier, after),
+        Phase::Sweeping(_, rest, after) if locked(replies).is_some() => {
+            orphans::next(carrier, rest, after)
+        }
+        Phase::Sweeping(plans, rest, after) => orphans::forget(carrier, plans, rest, after),
+        Phase::Forgetting(rest, after) => orphans::next(carrier, rest, after),
         Phase::Forcing(tries) => carrier.look(Why::Force(tries + 1)),
         Phase::Undoing(..) if locked(replies).is_some() => {
             carrier.end(Ending::Failed(revert::locked()))
@@ -363,9 +373,9 @@ fn failed(carrier: Carrier, failure: Failure) -> (Carrier, Act) {
         }
         Phase::ListingRuns(after)
         | Phase::Keeping(_, after)
-        | Phase::Finding(after)
-        | Phase::Sweeping(_, after)
-        | Phase::Forgetting(after)
+        | Phase::Finding(_, after)
+        | Phase::Sweeping(_, _, after)
+        | Phase::Forgetting(_, after)
         | Phase::Look(Why::Orphans(_, after)) => return orphans::end(carrier.clone(), *after),
         Phase::Start
         | Phase::Look(_)

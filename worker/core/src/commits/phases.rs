@@ -168,12 +168,12 @@ pub enum Phase {
     ListingRuns(After),
     /// The runs that must be kept are read.
     Keeping(Vec<RunId>, After),
-    /// What dead runs left is read.
-    Finding(After),
-    /// It is being removed; the plans come last.
-    Sweeping(Vec<String>, After),
-    /// The plans of dead runs are being removed.
-    Forgetting(After),
+    /// What these dead runs left is read.
+    Finding(Vec<RunId>, After),
+    /// It is being removed; the plans come last. What the other runs left is read after that.
+    Sweeping(Vec<String>, Vec<RunId>, After),
+    /// The plans of dead runs are being removed, and then it is the turn of the other runs.
+    Forgetting(Vec<RunId>, After),
     /// Nothing more to do.
     Ended,
 }

@@ -93,8 +93,10 @@ pub(super) fn delete(
         return deleted(carrier, &run, then, again);
     }
     let after = keys.last().filter(|_| more).cloned();
-    let effects =
-        keys.into_iter().map(|key| Effect::Delete { uri: run.uri.clone(), key }).collect();
+    let effects = keys
+        .into_iter()
+        .map(|key| Effect::Delete { uri: run.uri.clone(), store: None, key })
+        .collect();
     carrier.go(Phase::Undoing(Box::new(run), then, again, after), Act::Write(effects))
 }
 

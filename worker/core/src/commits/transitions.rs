@@ -3,8 +3,8 @@
 
 use crds::task::SettleOrder;
 use crds::tracking::{
-    Head, ITEM_VERSION, LegacyItem, Mode, OUTCOME_DAYS, OutcomeItem, OutcomeResult, RunItem,
-    RunState, TrackedOutcome, outcome_key,
+    Head, ITEM_VERSION, LegacyItem, Mode, OUTCOME_DAYS, ObjectStore, OutcomeItem, OutcomeResult,
+    RunItem, RunState, TrackedOutcome, outcome_key,
 };
 use crds::{Report, Task};
 use jiff::Timestamp;
@@ -108,6 +108,7 @@ pub fn yes(
     seen: &Seen,
     task_uid: &str,
     moved: &Report,
+    store: &ObjectStore,
 ) -> Change {
     let low = run.window.as_ref().and_then(|window| window.low_text.clone());
     let stored = seen.legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone());
@@ -117,7 +118,7 @@ pub fn yes(
     let parent = run.head.as_ref().filter(|_| !run.mode.replaces());
     let depth = parent.map_or(0, |head| head.depth + 1);
     let head = Head { run: run.run, uri: run.uri.clone(), commit: run.commit, depth };
-    let todo = removals::published(run, manifest, seen.now);
+    let todo = removals::published(run, manifest, seen.now, store);
     let item = RunItem {
         rev: run.rev + 1,
         state: RunState::Published,
@@ -229,15 +230,15 @@ fn put_outcome(
 }
 
 /// CLEAR: the next piece of what `todo` asks for is done.
-pub fn clear(published: &RunItem, now: i64) -> Change {
-    let todo = removals::done(published, now);
+pub fn clear(published: &RunItem, now: i64, store: &ObjectStore) -> Change {
+    let todo = removals::done(published, now, store);
     let item = RunItem { rev: published.rev + 1, todo, ..published.clone() };
     change(Step::Clear, published, item, Vec::new())
 }
 
 /// CLEAR where that piece cannot be done before `until`: it is put off, so that nothing waits for it.
-pub fn put_off(published: &RunItem, now: i64, until: i64) -> Change {
-    let todo = removals::put_off(published, now, until);
+pub fn put_off(published: &RunItem, now: i64, until: i64, store: &ObjectStore) -> Change {
+    let todo = removals::put_off(published, now, until, store);
     let item = RunItem { rev: published.rev + 1, todo, ..published.clone() };
     change(Step::Clear, published, item, Vec::new())
 }
