@@ -63,9 +63,7 @@ pub(super) fn yes(carrier: Carrier, carried: Carried, seen: &Seen, tries: u32) -
     };
     match run.state {
         RunState::Committing if tries <= TRIES_MAX => {
-            let uid = carrier.task().owner.uid.clone();
-            let change =
-                transitions::yes(run, &carried.manifest, seen, &uid, &moved(), &carrier.store());
+            let change = transitions::yes(run, &carried.manifest, seen, carrier.task(), &moved());
             let phase = Phase::Publishing(Box::new(carried), Box::new(change.item), tries);
             carrier.track(phase, change.transaction)
         }
@@ -223,7 +221,7 @@ pub(super) fn removed(
     after: Option<(RunId, String)>,
     replies: &[Reply],
 ) -> (Carrier, Act) {
-    let locked = [carrier.locked, super::locked(replies)].into_iter().flatten().min();
+    let locked = [carrier.locked, Reply::locked(replies)].into_iter().flatten().min();
     let carrier = Carrier { locked, ..carrier };
     match after {
         Some(_) => more(carrier, run, then, after),

@@ -97,6 +97,17 @@ pub enum Reply {
     Kept(i64),
 }
 
+impl Reply {
+    /// When the first lock ends that kept a file from being deleted.
+    pub(super) fn locked(replies: &[Self]) -> Option<i64> {
+        let until = |reply: &Self| match reply {
+            Self::Kept(until) => Some(*until),
+            Self::Done | Self::Refused | Self::Gone => None,
+        };
+        replies.iter().filter_map(until).min()
+    }
+}
+
 /// Which step of the protocol a transaction is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Step {

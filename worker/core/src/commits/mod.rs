@@ -27,7 +27,6 @@ pub use phases::{
 };
 pub use seen::Seen;
 
-use crds::tracking::ObjectStore;
 use crds::{RunId, Task};
 
 use self::claim::Claimed;
@@ -134,11 +133,6 @@ impl Carrier {
 
     fn task(&self) -> &Task {
         self.role.task()
-    }
-
-    /// The object store that the process writes to.
-    pub fn store(&self) -> ObjectStore {
-        ObjectStore::of(&self.task().spec.output)
     }
 
     fn go(self, phase: Phase, act: Act) -> (Self, Act) {
@@ -261,15 +255,6 @@ fn looked(carrier: Carrier, seen: &Seen, fresh: RunId) -> (Carrier, Act) {
     }
 }
 
-/// When the first lock ends that kept a file from being deleted.
-fn locked(replies: &[Reply]) -> Option<i64> {
-    let until = |reply: &Reply| match reply {
-        Reply::Kept(until) => Some(*until),
-        Reply::Done | Reply::Refused | Reply::Gone => None,
-    };
-    replies.iter().filter_map(until).min()
-}
-
 fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
     let phase = carrier.phase.clone();
     let done = replies.iter().all(|reply| *reply == Reply::Done);
@@ -311,13 +296,13 @@ fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
         Phase::Failing(failure, run, tries) => carrier.look(Why::Fail(failure, run, tries + 1)),
         Phase::Aborting(sweep) => settle::aborted(carrier, *sweep),
         // a run whose files are locked keeps its plan, so that a later process comes back to it
-        Phase::Sweeping(_, rest, after) if locked(replies).is_some() => {
+        Phase::Sweeping(_, rest, after) if Reply::locked(replies).is_some() => {
             orphans::next(carrier, rest, after)
         }
         Phase::Sweeping(plans, rest, after) => orphans::forget(carrier, plans, rest, after),
         Phase::Forgetting(rest, after) => orphans::next(carrier, rest, after),
         Phase::Forcing(tries) => carrier.look(Why::Force(tries + 1)),
-        Phase::Undoing(..) if locked(replies).is_some() => {
+        Phase::Undoing(..) if Reply::locked(replies).is_some() => {
             carrier.end(Ending::Failed(revert::locked()))
         }
         Phase::Undoing(run, then, again, None) => revert::deleted(carrier, &run, then, again),

@@ -1,7 +1,7 @@
 //! What the protocol is a function of: the process, and where it stands.
 
 use crds::task::SettleOrder;
-use crds::tracking::RunItem;
+use crds::tracking::{ObjectStore, RunItem};
 use crds::{RunId, Task};
 
 use super::claim::Claimed;
@@ -68,6 +68,13 @@ pub struct Carrier {
     pub kept: Option<Box<ManifestHead>>,
     /// Until when a lock keeps a file of the removal that is under way, seconds since 1970, UTC.
     pub locked: Option<i64>,
+}
+
+impl Carrier {
+    /// The object store that the process writes to.
+    pub fn store(&self) -> ObjectStore {
+        ObjectStore::of(&self.role.task().spec.output)
+    }
 }
 
 /// A decided run on its way to `Y`.

@@ -106,9 +106,8 @@ pub fn yes(
     run: &RunItem,
     manifest: &ManifestHead,
     seen: &Seen,
-    task_uid: &str,
+    task: &Task,
     moved: &Report,
-    store: &ObjectStore,
 ) -> Change {
     let low = run.window.as_ref().and_then(|window| window.low_text.clone());
     let stored = seen.legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone());
@@ -118,7 +117,7 @@ pub fn yes(
     let parent = run.head.as_ref().filter(|_| !run.mode.replaces());
     let depth = parent.map_or(0, |head| head.depth + 1);
     let head = Head { run: run.run, uri: run.uri.clone(), commit: run.commit, depth };
-    let todo = removals::published(run, manifest, seen.now, store);
+    let todo = removals::published(run, manifest, seen.now, &ObjectStore::of(&task.spec.output));
     let item = RunItem {
         rev: run.rev + 1,
         state: RunState::Published,
@@ -149,7 +148,7 @@ pub fn yes(
     };
     let mut others = vec![put_outcome(
         run,
-        seen.outcome_of_holder(task_uid),
+        seen.outcome_of_holder(&task.owner.uid),
         Some(result),
         run.attempt,
         seen.now,
