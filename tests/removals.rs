@@ -3,7 +3,8 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, SourceFixture, wait_until};
+use aws_sdk_dynamodb::types::AttributeValue;
+use harness::{Bed, Calls, Fault, Proxy, SourceFixture, Speaks, wait_until};
 use serde_json::{Value, json};
 
 /// Seconds that replaced files are kept.
@@ -60,5 +61,64 @@ fn removal_that_is_put_off_survives_a_move_of_the_uri() -> Result<()> {
         let rows = bed.read_parquet(&source.bucket, "public.t", count).await?;
         ensure!(rows == [json!({ "n": 2 })], "{rows:?}");
         source.verify(&moved).await.map(|_| ())
+    })
+}
+
+/// The first of two stores with an earlier extract whose removal is put off, and a job that goes to the
+/// second one. `moved`: to another URI there.
+async fn two_stores(source: &SourceFixture, moved: &str) -> Result<(Proxy, Proxy, Value)> {
+    let (first, second) = (Proxy::start(Speaks::S3).await?, Proxy::start(Speaks::S3).await?);
+    let sql = "create table t (id int primary key); insert into t values (1), (2)";
+    source.bed.psql(&source.database, sql).await?;
+    let mut job = source.job("public.t", "FE");
+    job["spec"]["output"]["retainReplaced"] = json!(1);
+    job["spec"]["output"]["endpoint"] = json!(first.url());
+    source.run(&job).await?;
+    source.run(&job).await?;
+    // nothing of the earlier prefix is in the second store
+    second.on_some(
+        "GetObject",
+        "public.t/_tidemark",
+        Calls::Every,
+        Fault::Answer(404, "NoSuchKey"),
+    );
+    let mut job = source.job("public.t", "FE");
+    job["spec"]["output"]["uri"] = json!(format!("s3://{}/{moved}", source.bucket));
+    job["spec"]["output"]["endpoint"] = json!(second.url());
+    Ok((first, second, job))
+}
+
+#[test]
+fn removal_in_another_store_is_done_there_and_waits_while_that_store_refuses() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        let source = SourceFixture::new(bed, "stores").await?;
+        let (first, second, job) = two_stores(&source, "moved").await?;
+        let entry = removals(&source).await?[0].clone();
+        ensure!(entry["store"]["endpoint"] == first.url(), "{entry}");
+        let due = entry["due"].as_i64().context("due")?;
+        wait_until("the removal to be due", Duration::from_secs(30), async || {
+            ensure!(now()? >= due, "not yet");
+            Ok(())
+        })
+        .await?;
+        first.on("GetObject", Calls::Every, Fault::Answer(403, "AccessDenied"));
+        source.run(&job).await?;
+        let waiting = removals(&source).await?[0].clone();
+        let retry = waiting["retry"].as_i64().context("it does not wait")?;
+        ensure!(retry >= due + 3500, "{waiting}");
+        ensure!(files(&source, "public.t").await? == 2, "removed too early");
+        // an hour later
+        let key = AttributeValue::S(format!("{}#tidemark", source.key("public.t")));
+        let update = bed.dynamodb().update_item().table_name(&source.table).key("source", key);
+        update.update_expression("remove todo.removals[0].retry").send().await?;
+        first.heal();
+        source.run(&job).await?;
+        ensure!(removals(&source).await? == Value::Null, "it is done");
+        ensure!(files(&source, "public.t").await? == 1, "the replaced file is gone");
+        ensure!(first.asked("DeleteObject").len() == 1, "{:?}", first.asked("DeleteObject"));
+        let strayed = second.asked("DeleteObject");
+        ensure!(strayed.iter().all(|asked| !asked.target.contains("/public.t/")), "{strayed:?}");
+        Ok(())
     })
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::output::Output;
 use crate::units::RunId;
 
 /// What is still to do after `Y`.
@@ -15,9 +16,9 @@ pub struct Todo {
 }
 
 impl Todo {
-    /// The removal at `uri`.
-    pub fn removal_at(&self, uri: &str) -> Option<&Removal> {
-        self.removals.iter().find(|removal| removal.uri == uri)
+    /// The removal at `uri` of that object store.
+    pub fn removal_at(&self, uri: &str, store: &ObjectStore) -> Option<&Removal> {
+        self.removals.iter().find(|removal| removal.is_at(uri, store))
     }
 
     /// The removal that the object `uid` put off and that is due first.
@@ -32,6 +33,9 @@ impl Todo {
 pub struct Removal {
     /// Where they are.
     pub uri: String,
+    /// The object store of that URI; absent: the one of the process that reads the entry.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub store: Option<ObjectStore>,
     /// The run whose manifest names the runs that it replaced.
     pub run: RunId,
     /// Seconds since 1970, UTC, from which they are to be removed.
@@ -43,7 +47,49 @@ pub struct Removal {
     pub uid: String,
 }
 
+/// How to reach an object store, but for the credentials.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct ObjectStore {
+    /// Endpoint; absent: the SDK's own choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub endpoint: Option<String>,
+    /// Region; absent: the SDK's own choice.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// Whether the bucket is named in the path; absent: where an endpoint is named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path_style: Option<bool>,
+}
+
+impl ObjectStore {
+    /// The store of an output.
+    pub fn of(output: &Output) -> Self {
+        Self {
+            endpoint: output.endpoint.clone(),
+            region: output.region.clone(),
+            path_style: output.path_style,
+        }
+    }
+
+    /// Whether both are one store: the same endpoint, and no other region. A region that is not named
+    /// proves no difference.
+    pub fn is(&self, other: &Self) -> bool {
+        let regions = self.region.as_ref().zip(other.region.as_ref());
+        self.endpoint == other.endpoint && regions.is_none_or(|(one, two)| one == two)
+    }
+}
+
 impl Removal {
+    /// Whether it is at `uri` of that store.
+    pub fn is_at(&self, uri: &str, store: &ObjectStore) -> bool {
+        self.uri == uri && self.is_in(store)
+    }
+
+    /// Whether it is in that store.
+    pub fn is_in(&self, store: &ObjectStore) -> bool {
+        self.store.as_ref().is_none_or(|own| own.is(store))
+    }
+
     /// From when on the next process does it.
     pub fn at(&self) -> i64 {
         self.due.max(self.retry.unwrap_or(i64::MIN))
@@ -52,5 +98,23 @@ impl Removal {
     /// Whether that time has come by `now`.
     pub fn is_due(&self, now: i64) -> bool {
         self.at() <= now
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store(endpoint: Option<&str>, region: Option<&str>) -> ObjectStore {
+        let text = |value: Option<&str>| value.map(ToOwned::to_owned);
+        ObjectStore { endpoint: text(endpoint), region: text(region), path_style: None }
+    }
+
+    #[test]
+    fn stores_are_one_by_endpoint_and_by_a_region_that_both_name() {
+        let (none, one) = (store(None, None), store(Some("http://one"), None));
+        let (west, east) = (store(None, Some("us-west-1")), store(None, Some("us-east-1")));
+        assert!(none.is(&none) && one.is(&one) && none.is(&west) && west.is(&none));
+        assert!(!none.is(&one) && !one.is(&none) && !west.is(&east));
     }
 }

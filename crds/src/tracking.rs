@@ -10,7 +10,7 @@ use crate::status::FidelityCounts;
 use crate::units::RunId;
 pub use crate::watermark::Provisional;
 
-pub use crate::removals::{Removal, Todo};
+pub use crate::removals::{ObjectStore, Removal, Todo};
 
 /// Schema version of `R` and `O`; a higher one is left alone (`NewerRelease`).
 pub const ITEM_VERSION: u32 = 1;

@@ -1,12 +1,15 @@
 //! Buckets that lock their objects, or take no bytes without a checksum.
 
-use anyhow::{Result, ensure};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context, Result, ensure};
 use aws_sdk_s3::types::{
     BucketVersioningStatus, DefaultRetention, ObjectLockConfiguration, ObjectLockEnabled,
-    ObjectLockRetentionMode, ObjectLockRule, VersioningConfiguration,
+    ObjectLockLegalHold, ObjectLockLegalHoldStatus, ObjectLockRetentionMode, ObjectLockRule,
+    VersioningConfiguration,
 };
-use harness::{Access, Calls, Fault, Proxy, Speaks, unique};
-use serde_json::json;
+use harness::{Access, Calls, Fault, Output, Proxy, Speaks, unique};
+use serde_json::{Value, json};
 
 use crate::{Bench, TABLE, in_bed, printed, refused};
 
@@ -85,8 +88,8 @@ fn code_that_says_the_request_is_wrong_is_permanent_for_every_operation() -> Res
     })
 }
 
-/// Makes a bucket that locks its objects, with a default retention; `false`: the server has none.
-async fn locking(bench: &mut Bench) -> Result<()> {
+/// Makes a bucket that can lock its objects; with `retain`, it locks each of them for a day.
+async fn locking(bench: &mut Bench, retain: bool) -> Result<()> {
     let s3 = bench.source.bed.s3(Access::Admin);
     let bucket = unique("locked");
     s3.create_bucket().bucket(&bucket).object_lock_enabled_for_bucket(true).send().await?;
@@ -95,9 +98,10 @@ async fn locking(bench: &mut Bench) -> Result<()> {
     s3.put_bucket_versioning().bucket(&bucket).versioning_configuration(versions).send().await?;
     let retention =
         DefaultRetention::builder().mode(ObjectLockRetentionMode::Compliance).days(1).build();
+    let rule = ObjectLockRule::builder().default_retention(retention).build();
     let lock = ObjectLockConfiguration::builder()
         .object_lock_enabled(ObjectLockEnabled::Enabled)
-        .rule(ObjectLockRule::builder().default_retention(retention).build())
+        .set_rule(retain.then_some(rule))
         .build();
     s3.put_object_lock_configuration()
         .bucket(&bucket)
@@ -113,7 +117,7 @@ async fn locking(bench: &mut Bench) -> Result<()> {
 fn bucket_that_locks_its_objects_is_published_to_and_what_is_replaced_is_hidden() -> Result<()> {
     in_bed(async {
         let mut bench = Bench::new("locks", "FE", 100).await?;
-        locking(&mut bench).await?;
+        locking(&mut bench, true).await?;
         let s3 = Proxy::start(Speaks::S3).await?;
         s3.demand_checksums();
         bench.job["spec"]["output"]["endpoint"] = json!(s3.url());
@@ -128,32 +132,100 @@ fn bucket_that_locks_its_objects_is_published_to_and_what_is_replaced_is_hidden(
     })
 }
 
+/// A second run whose removal the store refuses with this code, as it does these operations.
+async fn refuse(
+    bench: &mut Bench,
+    operations: &[&str],
+    code: &'static str,
+) -> Result<(Proxy, Output)> {
+    let s3 = Proxy::start(Speaks::S3).await?;
+    bench.job["spec"]["output"]["endpoint"] = json!(s3.url());
+    printed(&bench.run(&[]).await?)?;
+    bench.grow(10).await?;
+    for operation in operations.iter().chain(&["DeleteObject"]) {
+        s3.on(operation, Calls::Every, Fault::Answer(403, code));
+    }
+    let output = bench.run(&[("TIDEMARK_GRACE_SECONDS", "0")]).await?;
+    ensure!(!s3.asked("DeleteObject").is_empty(), "nothing was to be removed");
+    Ok((s3, output))
+}
+
+async fn removals(bench: &Bench) -> Result<Value> {
+    let run = bench.source.run_item(TABLE).await?.context("run item")?;
+    Ok(run["todo"]["removals"].clone())
+}
+
 #[test]
-fn removal_that_a_lock_refuses_does_not_fail_the_run_and_a_missing_right_does() -> Result<()> {
+fn removal_of_a_locked_object_is_put_off_until_its_retention_ends_and_a_later_run_does_it()
+-> Result<()> {
     in_bed(async {
-        let mut bench = Bench::new("keeps", "FE", 100).await?;
-        let open = bench.source.bucket.clone();
-        for locked in [true, false] {
-            if locked {
-                locking(&mut bench).await?;
-            } else {
-                bench.job["spec"]["output"]["uri"] = json!(format!("s3://{open}/{TABLE}"));
-                bench.source.bucket.clone_from(&open);
-            }
-            let s3 = Proxy::start(Speaks::S3).await?;
-            bench.job["spec"]["output"]["endpoint"] = json!(s3.url());
+        for code in ["AccessDenied", "ObjectLocked"] {
+            let mut bench = Bench::new("keeps", "FE", 100).await?;
+            locking(&mut bench, true).await?;
+            let (s3, output) = refuse(&mut bench, &[], code).await?;
+            printed(&output)?;
+            ensure!(output.stderr.contains("Object Lock"), "{}", output.stderr);
+            // the tracking item says that both files stand, and when the earlier one goes
+            let left = removals(&bench).await?;
+            let retry = left[0]["retry"].as_i64().context("nothing is put off")?;
+            let days =
+                retry - SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().cast_signed();
+            ensure!((80_000..=86_400).contains(&days), "{code}: tried again in {days} s");
+            ensure!(bench.seen().await?.0 == 210, "{:?}", bench.seen().await?);
+            s3.heal();
             printed(&bench.run(&[]).await?)?;
-            s3.on("DeleteObject", Calls::Every, Fault::Answer(403, "AccessDenied"));
-            bench.grow(10).await?;
-            let output = bench.run(&[("TIDEMARK_GRACE_SECONDS", "0")]).await?;
-            ensure!(!s3.asked("DeleteObject").is_empty(), "nothing was to be removed");
-            if locked {
-                printed(&output)?;
-                ensure!(output.stderr.contains("Object Lock"), "{}", output.stderr);
-            } else {
-                refused(&output, 10, "StorageDenied")?;
-            }
+            ensure!(removals(&bench).await? == Value::Null, "{code}: it is done");
+            ensure!(bench.seen().await? == (110, 110), "{:?}", bench.seen().await?);
         }
+        Ok(())
+    })
+}
+
+#[test]
+fn removal_refused_for_an_object_without_a_lock_fails_the_run_and_names_the_missing_right()
+-> Result<()> {
+    in_bed(async {
+        // a bucket without locks, one that locks no object by itself, and one that does not say
+        for (locks, tells) in [(false, true), (true, true), (true, false)] {
+            let mut bench = Bench::new("right", "FE", 100).await?;
+            if locks {
+                locking(&mut bench, false).await?;
+            }
+            let untold =
+                if tells { &[][..] } else { &["GetObjectRetention", "GetObjectLegalHold"] };
+            let (s3, output) = refuse(&mut bench, untold, "AccessDenied").await?;
+            refused(&output, 10, "StorageDenied")?;
+            ensure!(output.stderr.contains("s3:DeleteObject"), "{}", output.stderr);
+            let named = output.stderr.contains("s3:GetObjectRetention");
+            ensure!(named != tells, "{locks} {tells}: {}", output.stderr);
+            // the removal is still to be done, and is as soon as the right is there
+            ensure!(removals(&bench).await?[0]["run"].is_string(), "it is forgotten");
+            s3.heal();
+            printed(&bench.run(&[]).await?)?;
+            ensure!(bench.seen().await? == (110, 110), "{:?}", bench.seen().await?);
+        }
+        Ok(())
+    })
+}
+
+#[test]
+fn removal_of_an_object_under_a_legal_hold_is_tried_again_a_day_later() -> Result<()> {
+    in_bed(async {
+        let mut bench = Bench::new("held", "FE", 100).await?;
+        locking(&mut bench, false).await?;
+        printed(&bench.run(&[]).await?)?;
+        let s3 = bench.source.bed.s3(Access::Admin);
+        let files = format!("{TABLE}/extract_run=");
+        let hold = ObjectLockLegalHold::builder().status(ObjectLockLegalHoldStatus::On).build();
+        for key in bench.source.bed.keys(&bench.source.bucket, &files).await? {
+            let request = s3.put_object_legal_hold().bucket(&bench.source.bucket).key(key);
+            request.legal_hold(hold.clone()).send().await?;
+        }
+        let proxy = Proxy::start(Speaks::S3).await?;
+        proxy.on("DeleteObject", Calls::Every, Fault::Answer(403, "AccessDenied"));
+        bench.job["spec"]["output"]["endpoint"] = json!(proxy.url());
+        printed(&bench.run(&[]).await?)?;
+        ensure!(removals(&bench).await?[0]["retry"].is_i64(), "{}", removals(&bench).await?);
         Ok(())
     })
 }

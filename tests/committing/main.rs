@@ -5,6 +5,7 @@ mod time_outs;
 mod rings;
 mod locks;
 mod many_files;
+mod cut_bodies;
 
 use std::time::Duration;
 

@@ -13,7 +13,7 @@ pub(crate) use records::Kept;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crds::tracking::{OutcomeItem, RunItem, outcome_key, run_key};
+use crds::tracking::{ObjectStore, OutcomeItem, RunItem, outcome_key, run_key};
 use crds::{Reason, RunId, Task};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use tokio::sync::OnceCell;
@@ -38,7 +38,7 @@ use crate::tracking::TrackingTable;
 
 /// Writes of one act that are under way at a time.
 const WRITES_AT_ONCE: usize = 16;
-/// Files or uploads of one listing, about: the next ones are listed once these are done with.
+/// Files and uploads of one act, about: the next ones are listed once these are done with.
 const AT_ONCE: usize = 5_000;
 
 /// How long what goes on besides may take to end, once the process has nothing else to do.
@@ -183,8 +183,9 @@ impl World {
                 let manifest = self.manifest(&uri, run).await?;
                 Ok(Event::Fetched(Box::new(manifest)))
             }
-            Act::ReadTidy { uri, run, removal, after } => {
-                self.tidy(&uri, run, removal, after).await
+            Act::ReadTidy { uri, store, run, removal, after } => {
+                let control = self.control_at(&uri, store.as_ref()).await?;
+                self.tidy(&control, run, removal, after).await
             }
             Act::ListUploads { uri, run } => {
                 let (uploads, more) = self.control(&uri)?.uploads(run, AT_ONCE).await?;
@@ -205,6 +206,14 @@ impl World {
 
     fn control(&self, uri: &str) -> Result<Control, Failure> {
         Control::new(self.stores.s3.clone(), uri)
+    }
+
+    /// The same in another object store, if one is named.
+    async fn control_at(&self, uri: &str, store: Option<&ObjectStore>) -> Result<Control, Failure> {
+        match store {
+            Some(store) => Control::new(self.stores.s3_at(store).await?, uri),
+            None => self.control(uri),
+        }
     }
 
     fn table(&self) -> TrackingTable {
@@ -279,6 +288,14 @@ impl World {
             .buffered(WRITES_AT_ONCE)
             .try_collect()
             .await?;
+        let kept = replies.iter().filter(|reply| matches!(reply, Reply::Kept(_))).count();
+        if kept > 0 {
+            tracing::warn!(
+                files = kept,
+                "an Object Lock keeps files from being removed: readers that list the prefix see them \
+                 until it ends. If the bucket keeps versions, check the right s3:DeleteObject"
+            );
+        }
         if let Some(name) = named {
             self.pause.at(&format!("after-{name}")).await;
             if self.pause.loses(&format!("lose-{name}")) {
@@ -306,21 +323,22 @@ impl World {
             Effect::Abort { uri, key, upload_id } => {
                 self.control(&uri)?.abort(&key, &upload_id).await
             }
-            Effect::Delete { uri, key } => self.control(&uri)?.delete(&key).await,
+            Effect::Delete { uri, store, key } => {
+                self.control_at(&uri, store.as_ref()).await?.delete(&key).await
+            }
         }
     }
 
     async fn tidy(
         &self,
-        uri: &str,
+        control: &Control,
         run: RunId,
         removal: bool,
         after: Option<(RunId, String)>,
     ) -> Result<Event, Failure> {
-        let control = self.control(uri)?;
         let pointer = control.read(&control.prefix.pointer()).await?;
         let (mut replaced, mut more) = (Vec::new(), false);
-        let mut runs = if removal { self.replaced(uri, run).await? } else { Vec::new() };
+        let mut runs = if removal { self.replaced(control, run).await? } else { Vec::new() };
         runs.sort_unstable();
         for run in runs {
             let key = match &after {

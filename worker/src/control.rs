@@ -17,8 +17,10 @@ use worker_core::plan::CONTROL_VERSION;
 use crate::checksums;
 use crate::objects::storage_failure;
 
+mod bodies;
 mod files;
 mod listing;
+mod locks;
 mod streams;
 mod uploads;
 
@@ -74,20 +76,7 @@ impl Control {
     /// As [`storage_failure`].
     pub async fn bytes(&self, key: &str) -> Result<Option<(Vec<u8>, String)>, Failure> {
         let Some((body, etag)) = self.open(key).await? else { return Ok(None) };
-        let body = body.collect().await.map_err(|_| broke_off())?;
-        Ok(Some((body.to_vec(), etag)))
-    }
-
-    /// Begins to read one object.
-    async fn open(&self, key: &str) -> Result<Option<(ByteStream, String)>, Failure> {
-        let request = self.client.get_object().bucket(&self.prefix.bucket).key(key);
-        let reply = match request.send().await {
-            Ok(reply) => reply,
-            Err(error) if code(&error) == "NoSuchKey" => return Ok(None),
-            Err(error) => return Err(storage_failure("read a control object", &error)),
-        };
-        let etag = reply.e_tag().unwrap_or_default().to_owned();
-        Ok(Some((reply.body, etag)))
+        Ok(Some((body.rest().await?, etag)))
     }
 
     /// Reads one control object as JSON.

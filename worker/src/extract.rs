@@ -127,7 +127,7 @@ impl RangeReader {
         let put = self.control.put(&key, &to_body(&record), &Only::IfAbsent).await;
         match put {
             Ok(Reply::Done) => Ok(record),
-            Ok(Reply::Refused | Reply::Gone) => self.refused(&key, record).await,
+            Ok(Reply::Refused | Reply::Gone | Reply::Kept(_)) => self.refused(&key, record).await,
             // the record may be there all the same, its reply lost: then its uploads count, and
             // whoever publishes or settles the run aborts them if it is not
             Err(failure) => Err(failure),

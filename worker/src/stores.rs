@@ -1,7 +1,8 @@
 //! The clients of S3 and DynamoDB: endpoints and regions from the task, credentials from mounted
 //! files or from the SDK's own chain.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
@@ -12,6 +13,8 @@ use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use crds::Reason;
 use crds::extract_job::ExtractJobSpec;
 use crds::task::TaskTracking;
+use crds::tracking::ObjectStore;
+use tokio::sync::Mutex;
 use worker_core::error::Failure;
 
 use crate::checksums::{Checksum, Checksums};
@@ -19,6 +22,8 @@ use crate::encryption::Encryption;
 
 /// How often the SDK itself repeats a request that was throttled or met a 5xx.
 const ATTEMPTS_MAX: u32 = 8;
+/// The same at an object store where a removal is still to be done.
+const OTHERS_ATTEMPTS_MAX: u32 = 2;
 
 /// Where credentials lie, if they are files.
 #[derive(Debug, Clone, Copy)]
@@ -60,6 +65,51 @@ pub struct Stores {
     pub s3: aws_sdk_s3::Client,
     /// DynamoDB.
     pub dynamodb: aws_sdk_dynamodb::Client,
+    /// Other object stores, where files of the source are still to be removed.
+    others: Arc<Others>,
+}
+
+#[derive(Debug)]
+struct Others {
+    credentials: PathBuf,
+    requests: Requests,
+    clients: Mutex<Vec<(ObjectStore, aws_sdk_s3::Client)>>,
+}
+
+impl Stores {
+    /// A client of another object store, with the credentials of this process.
+    ///
+    /// # Errors
+    /// `CredentialsMissing` when the folder of credentials lacks a file.
+    pub async fn s3_at(&self, store: &ObjectStore) -> Result<aws_sdk_s3::Client, Failure> {
+        let Others { credentials, requests, clients } = &*self.others;
+        let mut clients = clients.lock().await;
+        if let Some((_, client)) = clients.iter().find(|(made, _)| made == store) {
+            return Ok(client.clone());
+        }
+        let shared = shared(store.region.as_deref(), credentials, "output", *requests).await?;
+        // nobody waits for a store that the source has left
+        let retries = RetryConfig::standard().with_max_attempts(OTHERS_ATTEMPTS_MAX);
+        let config = s3(&shared, store, *requests).retry_config(retries);
+        let client = aws_sdk_s3::Client::from_conf(config.build());
+        clients.push((store.clone(), client.clone()));
+        Ok(client)
+    }
+}
+
+fn s3(shared: &SdkConfig, store: &ObjectStore, requests: Requests) -> aws_sdk_s3::config::Builder {
+    let s3 = aws_sdk_s3::config::Builder::from(shared)
+        .force_path_style(store.path_style.unwrap_or(store.endpoint.is_some()))
+        .request_checksum_calculation(match requests.checksum {
+            Checksum::Off => RequestChecksumCalculation::WhenRequired,
+            Checksum::Crc64Nvme | Checksum::Sha256 => RequestChecksumCalculation::WhenSupported,
+        })
+        .interceptor(Checksums(requests.checksum));
+    // where the manifest names none, the SDK's own variables hold
+    match &store.endpoint {
+        Some(endpoint) => s3.endpoint_url(endpoint),
+        None => s3,
+    }
 }
 
 /// Makes the clients; nothing is sent yet.
@@ -73,17 +123,7 @@ pub async fn connect(
     requests: Requests,
 ) -> Result<Stores, Failure> {
     let output = shared(spec.output.region.as_deref(), dirs.output, "output", requests).await?;
-    let mut s3 = aws_sdk_s3::config::Builder::from(&output)
-        .force_path_style(spec.output.path_style.unwrap_or(spec.output.endpoint.is_some()))
-        .request_checksum_calculation(match requests.checksum {
-            Checksum::Off => RequestChecksumCalculation::WhenRequired,
-            Checksum::Crc64Nvme | Checksum::Sha256 => RequestChecksumCalculation::WhenSupported,
-        })
-        .interceptor(Checksums(requests.checksum));
-    // where the manifest names none, the SDK's own variables hold
-    if let Some(endpoint) = &spec.output.endpoint {
-        s3 = s3.endpoint_url(endpoint);
-    }
+    let mut s3 = s3(&output, &ObjectStore::of(&spec.output), requests);
     if let Some(key) = &spec.output.kms_key_id {
         s3 = s3.interceptor(Encryption::new(key.clone()));
     }
@@ -96,6 +136,11 @@ pub async fn connect(
     Ok(Stores {
         s3: aws_sdk_s3::Client::from_conf(s3.build()),
         dynamodb: aws_sdk_dynamodb::Client::from_conf(dynamodb.build()),
+        others: Arc::new(Others {
+            credentials: dirs.output.to_owned(),
+            requests,
+            clients: Mutex::default(),
+        }),
     })
 }
 

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::pin::pin;
 
 use bytes::Bytes;
-use crds::tracking::{LegacyItem, RunItem, run_key};
+use crds::tracking::{LegacyItem, ObjectStore, RunItem, run_key};
 use crds::{Reason, RunId, Task};
 use futures::{StreamExt as _, TryStreamExt as _};
 use parquet::errors::ParquetError;
@@ -54,7 +54,8 @@ pub async fn verify(local: &Local, recount: bool, durations: Durations) -> Resul
     let legacy: Option<LegacyItem> = table.read(&task.tracking.key).await?;
     let watermark = legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone());
     let state = run.as_ref().map(|run| run.state);
-    let (verifier, mut beside) = look(&control, run, legacy).await?;
+    let store = ObjectStore::of(&task.spec.output);
+    let (verifier, mut beside) = look(&control, &store, run, legacy).await?;
     // what a run left that died a moment ago is not a contradiction yet
     let before = jiff::Timestamp::now().as_second() - durations.grace_seconds;
     beside.uploading.retain(|run| run.began().is_none_or(|began| began < before));
@@ -89,6 +90,7 @@ pub async fn verify(local: &Local, recount: bool, durations: Durations) -> Resul
 /// Looks at everything under the prefix, piece by piece.
 async fn look(
     control: &Control,
+    store: &ObjectStore,
     run: Option<RunItem>,
     legacy: Option<LegacyItem>,
 ) -> Result<(Verifier, Beside), Failure> {
@@ -98,7 +100,7 @@ async fn look(
     let head = run.as_ref().and_then(|run| run.head.as_ref()).filter(|head| head.uri == uri);
     let mut next = head.map(|head| head.run).or(pointer.as_ref().map(|pointer| pointer.run));
     let todo = run.as_ref().and_then(|run| run.todo.as_ref());
-    let removal = todo.and_then(|todo| todo.removal_at(&uri)).map(|removal| removal.run);
+    let removal = todo.and_then(|todo| todo.removal_at(&uri, store)).map(|removal| removal.run);
     let mut verifier = Verifier::new(run, legacy, pointer);
     let mut walked = BTreeSet::new();
     while let Some(id) = next.filter(|id| walked.insert(*id)) {

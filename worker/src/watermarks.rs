@@ -66,7 +66,7 @@ async fn move_to(
     let now = jiff::Timestamp::now().as_second();
     match table.write(&set(run.as_ref(), legacy.as_ref(), &wish, now)?).await? {
         Reply::Done => Ok(()),
-        Reply::Refused | Reply::Gone => Err(Failure::permanent(
+        Reply::Refused | Reply::Gone | Reply::Kept(_) => Err(Failure::permanent(
             Reason::RevisionChanged,
             "somebody else wrote the tracking items meanwhile",
             "look again with `tidemark watermark get`",

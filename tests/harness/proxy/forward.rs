@@ -27,6 +27,8 @@ pub(super) struct Sent {
     rest: Option<Bytes>,
     size: u64,
     breaks: bool,
+    /// What was sent so far goes out before it breaks.
+    flushes: bool,
     live: Option<Live>,
 }
 
@@ -46,13 +48,20 @@ impl Drop for AbortOnDrop {
 
 impl Sent {
     fn whole(bytes: Bytes) -> Self {
-        Self { size: bytes.len() as u64, rest: Some(bytes), breaks: false, live: None }
+        Self {
+            size: bytes.len() as u64,
+            rest: Some(bytes),
+            breaks: false,
+            flushes: false,
+            live: None,
+        }
     }
 
     /// Says that it is whole, and sends half of it.
     fn half(bytes: &Bytes) -> Self {
         let size = bytes.len() as u64;
-        Self { rest: Some(bytes.slice(..bytes.len() / 2)), size, breaks: true, live: None }
+        let rest = Some(bytes.slice(..bytes.len() / 2));
+        Self { rest, size, breaks: true, flushes: false, live: None }
     }
 }
 
@@ -70,6 +79,11 @@ impl Body for Sent {
         }
         match self.rest.take() {
             Some(bytes) if !bytes.is_empty() => Poll::Ready(Some(Ok(Frame::data(bytes)))),
+            _ if self.flushes => {
+                self.flushes = false;
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
             _ if self.breaks => Poll::Ready(Some(Err(cut()))),
             _ => Poll::Ready(None),
         }
@@ -189,6 +203,10 @@ async fn act(
             let (parts, body) = pass(speaks, request, Sent::whole).await?;
             return Ok(Response::from_parts(parts, Sent::half(&body)));
         }
+        Some(Fault::CutBody) => {
+            let (parts, body) = pass(speaks, request, Sent::whole).await?;
+            return Ok(Response::from_parts(parts, Sent { flushes: true, ..Sent::half(&body) }));
+        }
         None => pass(speaks, request, Sent::whole).await,
     };
     reply.map(|(parts, body)| Response::from_parts(parts, Sent::whole(body)))
@@ -237,7 +255,10 @@ async fn live(
     parts.headers.remove(TRANSFER_ENCODING);
     parts.headers.remove(CONNECTION);
     let live = Some(Live { body, _connection: connection });
-    Ok(Response::from_parts(parts, Sent { rest: None, size: 0, breaks: false, live }))
+    Ok(Response::from_parts(
+        parts,
+        Sent { rest: None, size: 0, breaks: false, flushes: false, live },
+    ))
 }
 
 /// DynamoDB Local does not check signatures, so the body may change.

@@ -51,6 +51,8 @@ fn of_s3(parts: &request::Parts) -> String {
         "GET" if has("uploadId") => "ListParts",
         "GET" if has("uploads") => "ListMultipartUploads",
         "GET" if has("list-type") => "ListObjectsV2",
+        "GET" if has("retention") => "GetObjectRetention",
+        "GET" if has("legal-hold") => "GetObjectLegalHold",
         "GET" => "GetObject",
         _ => "unknown",
     };

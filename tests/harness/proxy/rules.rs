@@ -63,8 +63,10 @@ pub enum Fault {
     HoldReply(Gate),
     /// Half of the request's body reaches the server, then both connections are closed.
     CutRequest,
-    /// Half of the reply's body comes back.
+    /// Half of the reply's body comes back, if it is long enough to be sent at all.
     CutReply,
+    /// The head of the reply comes back, and half of its body.
+    CutBody,
     /// The server does not see it; this body is answered.
     Say(Bytes),
     /// DynamoDB has forgotten the client's token by now: it gets another.

@@ -6,7 +6,7 @@ mod stores;
 
 use crds::Task;
 use crds::extract_job::ExtractType;
-use crds::tracking::Removal;
+use crds::tracking::{ObjectStore, Removal};
 use proptest::prelude::*;
 use stores::{Stores, order, task};
 use worker_core::commits::removals::{REMOVALS_MAX, RETRY_SECONDS};
@@ -145,6 +145,66 @@ fn source_of_the_object_itself_goes_on_where_its_earlier_bucket_cannot_be_read()
     stores.now += RETRY_SECONDS;
     stores.unreachable = None;
     runs(&mut stores, full("a", 5, "moved", 0));
+    assert_eq!((removals(&stores).len(), files(&stores, "orders")), (0, 2));
+}
+
+#[test]
+fn removal_of_a_locked_file_is_put_off_until_the_lock_ends_and_the_rest_is_removed() {
+    let earlier = |stores: &Stores| stores.pointer_at("orders").unwrap().run.to_string();
+    for (part, left) in [("part-0", 3), ("part-1", 3), ("part-", 4)] {
+        let mut stores = Stores::new();
+        runs(&mut stores, full("a", 1, "orders", 0));
+        let until = stores.now + 10 * RETRY_SECONDS;
+        stores.locked.insert(format!("{}/{part}", earlier(&stores)), until);
+        runs(&mut stores, full("a", 2, "orders", 0));
+        let next: Vec<i64> = removals(&stores).iter().map(Removal::at).collect();
+        assert_eq!((next, files(&stores, "orders")), (vec![until], left), "{part}");
+        assert!(!stores.run().unwrap().todo.unwrap().pointer, "the pointer is done");
+        // neither a claim nor settle before then is stopped
+        stores.drive(settle(full("a", 2, "orders", 0)), usize::MAX).unwrap();
+        runs(&mut stores, full("b", 1, "moved", 0));
+        stores.now = until;
+        runs(&mut stores, full("b", 2, "moved", 0));
+        assert_eq!((removals(&stores).len(), files(&stores, "orders")), (0, 2), "{part}");
+    }
+}
+
+#[test]
+fn removals_at_one_uri_of_two_stores_are_two_and_each_is_done_in_its_own() {
+    let at = |number: u32, endpoint: &str, to: &str| {
+        let mut task = full("a", number, to, 100);
+        task.spec.output.endpoint = Some(format!("http://{endpoint}"));
+        task
+    };
+    let mut stores = Stores::new();
+    for (number, endpoint) in (1..).zip(["one", "one", "two", "two"]) {
+        runs(&mut stores, at(number, endpoint, "orders"));
+    }
+    let named: Vec<_> = removals(&stores).into_iter().map(|entry| entry.store.unwrap()).collect();
+    let endpoints: Vec<_> = named.into_iter().map(|store| store.endpoint.unwrap()).collect();
+    assert_eq!(endpoints, ["http://one", "http://two"]);
+    stores.now += 100;
+    stores.deleted.clear();
+    runs(&mut stores, at(5, "two", "moved"));
+    assert_eq!(removals(&stores), []);
+    let asked = |endpoint: Option<&str>| {
+        let store = |store: &Option<ObjectStore>| store.as_ref().and_then(|it| it.endpoint.clone());
+        stores.deleted.iter().any(|to| store(to).as_deref() == endpoint)
+    };
+    assert!(asked(Some("http://one")) && asked(None) && !asked(Some("http://two")));
+}
+
+#[test]
+fn removal_that_is_due_while_another_run_is_open_is_left_to_that_run() {
+    let mut stores = moved();
+    // the run of another object is open, and its process is gone
+    assert!(stores.drive(hold(full("b", 2, "moved", 0)), 4).is_none());
+    assert!(stores.run().unwrap().state.is_open());
+    stores.now += 100;
+    let ending = stores.drive(settle(full("a", 2, "orders", 100)), usize::MAX).unwrap();
+    assert_eq!((ending, files(&stores, "orders")), (Ending::Settled, 4), "it is not its turn");
+    // every attempt that fails is settled, and that settle does it
+    stores.drive(settle(full("b", 2, "moved", 0)), usize::MAX).unwrap();
     assert_eq!((removals(&stores).len(), files(&stores, "orders")), (0, 2));
 }
 

@@ -57,6 +57,27 @@ fn a_stuck_run_is_undone_on_a_humans_word_and_its_window_taken_again() {
 }
 
 #[test]
+fn undo_of_a_run_fails_as_long_as_a_lock_keeps_one_of_its_files() {
+    let mut stores = stuck();
+    let until = stores.now + 1000;
+    stores.locked.insert("extract_run=".to_owned(), until);
+    for carrier in [force(&stores), settle(1), hold(task("a", 2, ExtractType::PE))] {
+        let ending = stores.drive(carrier, usize::MAX).unwrap();
+        let Ending::Failed(failure) = ending else { panic!("{ending:?}") };
+        assert_eq!(failure.report.reason, Reason::StorageDenied);
+        assert_eq!(
+            stores.run().unwrap().state,
+            RunState::Reverting,
+            "its window is not taken again"
+        );
+    }
+    stores.now = until;
+    stores.drive(hold(task("a", 2, ExtractType::PE)), usize::MAX).unwrap();
+    assert_eq!(stores.run().unwrap().state, RunState::Published);
+    stores.check();
+}
+
+#[test]
 fn whoever_finds_a_run_that_is_being_undone_carries_the_undo() {
     for dies_after in 1..5 {
         for by_claim in [false, true] {
@@ -146,6 +167,24 @@ fn what_a_dead_run_left_goes_once_it_is_older_than_the_grace() {
     let published = stores.run().unwrap().head.unwrap().run;
     assert_eq!(stores.runs_seen().into_iter().collect::<Vec<_>>(), [published]);
     stores.check();
+}
+
+#[test]
+fn dead_runs_that_one_act_has_no_room_for_are_the_next_acts() {
+    for at_once in 1..4 {
+        let mut stores = Stores::new();
+        for number in 1..4 {
+            stores.drive(hold(task("a", number, ExtractType::PE)), 4);
+            stores.drive(settle(number), usize::MAX).unwrap();
+        }
+        stores.drive(hold(task("a", 4, ExtractType::PE)), usize::MAX).unwrap();
+        assert_eq!(stores.runs_seen().len(), 4);
+        stores.orphans_at_once = at_once;
+        stores.now += GRACE_SECONDS + 1;
+        stores.drive(settle(4), usize::MAX).unwrap();
+        assert_eq!(stores.runs_seen().len(), 1, "{at_once} at once");
+        stores.check();
+    }
 }
 
 #[test]

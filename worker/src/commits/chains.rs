@@ -11,6 +11,7 @@ use worker_core::manifests::{Earlier, ManifestHead, Pointer, SourceIdentity};
 use worker_core::plan::Plan;
 
 use super::{AT_ONCE, World};
+use crate::control::Control;
 
 impl World {
     /// A manifest but for its lists.
@@ -22,16 +23,18 @@ impl World {
     /// The runs that `run` replaces, and whose files it has yet to remove. A carrier that woke up
     /// late finds its manifest swept: then another has removed them, and `R` does not ask for it
     /// any more.
-    pub(super) async fn replaced(&self, uri: &str, run: RunId) -> Result<Vec<RunId>, Failure> {
-        let missing = match self.manifest(uri, run).await {
-            Ok(manifest) => return Ok(manifest.replaces),
-            Err(failure) if failure.report.reason == crds::Reason::ManifestMissing => failure,
-            Err(failure) => return Err(failure),
-        };
+    pub(super) async fn replaced(
+        &self,
+        control: &Control,
+        run: RunId,
+    ) -> Result<Vec<RunId>, Failure> {
+        if let Some(manifest) = control.head_of(run).await? {
+            return Ok(manifest.replaces);
+        }
         let item: Option<RunItem> = self.table().read(&run_key(&self.task.tracking.key)).await?;
         let todo = item.and_then(|item| item.todo).unwrap_or_default();
         let asked = todo.removals.iter().any(|removal| removal.run == run);
-        if asked { Err(missing) } else { Ok(Vec::new()) }
+        if asked { Err(manifest_missing(run)) } else { Ok(Vec::new()) }
     }
 
     /// From `run` down its parents, and what the `pending` one still has to remove; oldest first.
@@ -116,19 +119,31 @@ impl World {
         Ok(Event::Kept(Some(kept)))
     }
 
-    /// What runs that are dead left behind.
+    /// What runs that are dead left behind: of the first one, and of those after it as long as the keys of
+    /// all of them are about [`AT_ONCE`].
     pub(super) async fn orphans(&self, uri: &str, runs: &[RunId]) -> Result<Event, Failure> {
         let control = self.control(uri)?;
         let mut orphans = Vec::with_capacity(runs.len());
+        let mut room = AT_ONCE;
         for &run in runs {
+            if room == 0 {
+                break;
+            }
             let plan = control.prefix.plan(run);
             let found: Option<(Plan, String)> = control.read(&plan).await?;
-            let (uploads, more_uploads) = control.uploads(run, AT_ONCE).await?;
-            let (mut keys, more_files) = control.data_files(run, None, AT_ONCE).await?;
-            if !more_files {
+            let (uploads, more_uploads) = control.uploads(run, room).await?;
+            room = room.saturating_sub(uploads.len());
+            let (mut keys, more_files) = control.data_files(run, None, room).await?;
+            let more = more_uploads || more_files;
+            if !more {
                 // at most two for each partition
                 let control_keys = control.keys(&control.prefix.control_folder(run)).await?;
                 keys.extend(control_keys.into_iter().filter(|key| *key != plan));
+            }
+            room = room.saturating_sub(keys.len());
+            // what there was no room for is the next act's, unless this run alone took all of it
+            if more && !orphans.is_empty() {
+                break;
             }
             orphans.push(Orphan {
                 run,
@@ -136,7 +151,7 @@ impl World {
                 uploads,
                 keys,
                 plan,
-                more: more_uploads || more_files,
+                more,
             });
         }
         Ok(Event::Orphans(orphans))

@@ -1,56 +1,29 @@
 //! Data files: what is known of them, and their removal.
 
 use aws_sdk_s3::error::SdkError;
-use aws_sdk_s3::types::{ObjectLockEnabled, ObjectLockLegalHoldStatus};
 use bytes::Bytes;
 use crds::Reason;
 use worker_core::commits::Reply;
 use worker_core::error::Failure;
 use worker_core::manifests::TOKEN_METADATA;
 
-use super::{Control, code};
+use super::Control;
 use crate::objects::storage_failure;
 
 /// Size, process token and `ETag` of an object.
 pub type Head = (u64, Option<String>, Option<String>);
 
 impl Control {
-    /// Deletes a file; one that is not there is done, and so is one that a lock keeps: nobody can
-    /// delete it before its time, and the run that replaces it is published.
+    /// Deletes a file; one that is not there is done. `Kept` where a lock keeps it: then readers that
+    /// list the prefix still see it.
     ///
     /// # Errors
-    /// As [`storage_failure`].
+    /// `StorageDenied` where the right to delete is missing, or may be; as [`storage_failure`].
     pub async fn delete(&self, key: &str) -> Result<Reply, Failure> {
-        let sent = self.client.delete_object().bucket(&self.prefix.bucket).key(key).send().await;
-        let Err(error) = sent else { return Ok(Reply::Done) };
-        let refused = matches!(
-            code(&error),
-            "AccessDenied" | "InvalidRequest" | "ObjectLocked" | "MethodNotAllowed"
-        );
-        if refused && self.is_locked(key).await {
-            tracing::warn!(key, "the object stays: the Object Lock of its bucket keeps it");
-            return Ok(Reply::Done);
+        match self.client.delete_object().bucket(&self.prefix.bucket).key(key).send().await {
+            Ok(_) => Ok(Reply::Done),
+            Err(error) => Box::pin(self.refused(key, &error)).await,
         }
-        Err(storage_failure("delete a file", &error))
-    }
-
-    /// Whether Object Lock keeps an object, as far as the store says: by the object itself, which
-    /// needs the right to read its retention, or else by its bucket.
-    async fn is_locked(&self, key: &str) -> bool {
-        let bucket = &self.prefix.bucket;
-        let head = self.client.head_object().bucket(bucket).key(key).send().await;
-        let locked = head.is_ok_and(|head| {
-            let held = head.object_lock_legal_hold_status() == Some(&ObjectLockLegalHoldStatus::On);
-            held || head.object_lock_mode().is_some()
-        });
-        if locked {
-            return true;
-        }
-        let asked = self.client.get_object_lock_configuration().bucket(bucket).send().await;
-        asked.is_ok_and(|found| {
-            let found = found.object_lock_configuration();
-            found.and_then(|found| found.object_lock_enabled()) == Some(&ObjectLockEnabled::Enabled)
-        })
     }
 
     /// Size of an object, the process token in its metadata, and its `ETag` where that is made of

@@ -17,6 +17,7 @@ use worker_core::manifests::{
 use worker_core::plan::CONTROL_VERSION;
 use worker_core::records::TaskRecord;
 
+use super::bodies::Body;
 use super::{Control, Only, broke_off, code, newer_release, not_understood};
 use crate::checksums;
 use crate::objects::storage_failure;
@@ -45,12 +46,15 @@ struct Chunks {
 }
 
 impl Chunks {
-    fn of(mut body: ByteStream) -> Self {
+    fn of(mut body: Body) -> Self {
         let (sender, coming) = mpsc::channel(CHUNKS);
         tokio::spawn(async move {
-            while let Some(next) = body.next().await {
-                let broken = next.is_err();
-                if sender.send(next.ok()).await.is_err() || broken {
+            while let Some(next) = body.next().await.transpose() {
+                let broken = next.as_ref().err().map(ToString::to_string);
+                if let Some(failure) = &broken {
+                    tracing::warn!(failure, "a manifest cannot be read to its end");
+                }
+                if sender.send(next.ok()).await.is_err() || broken.is_some() {
                     return;
                 }
             }

@@ -144,6 +144,7 @@ pub(super) fn result(
 pub(crate) fn removal(due: i64) -> Removal {
     Removal {
         uri: "s3://lake/orders".to_owned(),
+        store: None,
         run: run_id(1),
         due,
         retry: None,

@@ -180,6 +180,7 @@ pub(super) fn removal_before_pointer(carrier: Carrier, event: Event) -> (Carrier
     if let (Phase::Pointing(run, tidy, ..), Act::Write(effects)) = (&carrier.phase, &mut act) {
         let delete = |(_, key): &(crds::RunId, String)| Effect::Delete {
             uri: run.uri.clone(),
+            store: None,
             key: key.clone(),
         };
         effects.splice(0..0, tidy.replaced.iter().map(delete).collect::<Vec<_>>());
@@ -191,7 +192,7 @@ pub(super) fn removal_of_all_others(carrier: Carrier, event: Event) -> (Carrier,
     let (carrier, mut act) = product(carrier, event);
     if let (Phase::Removing(run, ..), Act::Write(effects)) = (&carrier.phase, &mut act) {
         let key = format!("{OTHERS}{}", run.run.0.as_u128());
-        *effects = vec![Effect::Delete { uri: run.uri.clone(), key }];
+        *effects = vec![Effect::Delete { uri: run.uri.clone(), store: None, key }];
     }
     (carrier, act)
 }
@@ -228,7 +229,10 @@ pub(super) fn clear_before_pointer(carrier: Carrier, event: Event) -> (Carrier, 
     };
     let (carrier, mut act) = product(carrier, event);
     if let (Phase::Pointing(run, ..), Act::Write(effects)) = (&carrier.phase, &mut act) {
-        effects.insert(0, Effect::Track(transitions::clear(run, carrier.now).transaction));
+        effects.insert(
+            0,
+            Effect::Track(transitions::clear(run, carrier.now, &carrier.store()).transaction),
+        );
     }
     (carrier, act)
 }

@@ -144,9 +144,9 @@ pub(super) fn put_off_is_done_at_once(carrier: Carrier, event: Event) -> (Carrie
 pub(super) fn removal_by_head(carrier: Carrier, event: Event) -> (Carrier, Act) {
     let (carrier, act) = product(carrier, event);
     match (&carrier.phase, act) {
-        (Phase::Tidying(item, ..), Act::ReadTidy { uri, run, removal, after }) => {
+        (Phase::Tidying(item, ..), Act::ReadTidy { uri, store, run, removal, after }) => {
             let run = item.head.as_ref().map_or(run, |head| head.run);
-            (carrier, Act::ReadTidy { uri, run, removal, after })
+            (carrier, Act::ReadTidy { uri, store, run, removal, after })
         }
         (_, act) => (carrier, act),
     }

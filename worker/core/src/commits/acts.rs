@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use crds::RunId;
+use crds::tracking::ObjectStore;
 
 use super::effects::{Effect, Reply};
 use super::orphans::Orphan;
@@ -70,7 +71,8 @@ pub enum Act {
         /// A run whose replaced files have not been removed yet.
         pending: Option<RunId>,
     },
-    /// Read what these runs left: [`Event::Orphans`].
+    /// Read what these runs left, from the first on, of as many of them as the memory has room for and at
+    /// least of one: [`Event::Orphans`].
     ReadOrphans {
         /// Where.
         uri: String,
@@ -98,6 +100,8 @@ pub enum Act {
     ReadTidy {
         /// Where.
         uri: String,
+        /// In which store; absent: in the process's own.
+        store: Option<ObjectStore>,
         /// The run whose replaced files are to go.
         run: RunId,
         /// Whether replaced files are wanted.
@@ -141,7 +145,7 @@ pub enum Event {
     Runs(Vec<RunId>),
     /// Runs that must be kept; absent: the prefix is not marked as this source's.
     Kept(Option<BTreeSet<RunId>>),
-    /// What dead runs left.
+    /// What dead runs left: the first ones of those that were asked for.
     Orphans(Vec<Orphan>),
     /// Keys of data files, in their order, and whether more come after them.
     Files(Vec<String>, bool),

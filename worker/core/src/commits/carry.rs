@@ -1,12 +1,12 @@
 //! Carrying a decided run to `Y`, and what is left to do after it: by its holder, by settle, or by
 //! the next claimant.
 
-use crds::tracking::{Removal, RunItem, RunState};
+use crds::tracking::{ObjectStore, Removal, RunItem, RunState};
 use crds::{Reason, Report, RunId};
 
 use super::{
-    Act, AfterSweep, Carried, Carrier, Effect, Ending, Phase, Seen, Sweep, TRIES_MAX, Then, Tidy,
-    Why, removals, transitions,
+    Act, AfterSweep, Carried, Carrier, Effect, Ending, Phase, Reply, Seen, Sweep, TRIES_MAX, Then,
+    Tidy, Why, removals, transitions,
 };
 use crate::error::Failure;
 use crate::manifests::{ManifestHead, Pointer, to_body};
@@ -63,8 +63,7 @@ pub(super) fn yes(carrier: Carrier, carried: Carried, seen: &Seen, tries: u32) -
     };
     match run.state {
         RunState::Committing if tries <= TRIES_MAX => {
-            let uid = carrier.task().owner.uid.clone();
-            let change = transitions::yes(run, &carried.manifest, seen, &uid, &moved());
+            let change = transitions::yes(run, &carried.manifest, seen, carrier.task(), &moved());
             let phase = Phase::Publishing(Box::new(carried), Box::new(change.item), tries);
             carrier.track(phase, change.transaction)
         }
@@ -92,7 +91,8 @@ fn moved() -> Report {
 
 /// Whether something is to be done after the last `Y` now: the pointer, or a removal that is due.
 pub(super) fn has_todo(run: &RunItem, now: i64) -> bool {
-    removals::due(run, now).is_some()
+    // whether anything is due does not depend on the store
+    removals::due(run, now, &ObjectStore::default()).is_some()
 }
 
 /// After `Y`: pointer and removal, whoever's run it was.
@@ -107,7 +107,8 @@ pub(super) fn tidy(
         (Then::Finish, Some(manifest)) => carrier.keep(manifest),
         (Then::Finish | Then::Claim | Then::Settle, _) => carrier,
     };
-    let (Some(due), Some(head)) = (removals::due(&run, carrier.now), &run.head) else {
+    let (Some(due), Some(head)) = (removals::due(&run, carrier.now, &carrier.store()), &run.head)
+    else {
         return finish(carrier, then);
     };
     if tries > TRIES_MAX {
@@ -118,12 +119,27 @@ pub(super) fn tidy(
         );
         return carrier.end(Ending::Failed(failure));
     }
-    let (uri, of, removal) = match due.removal {
-        Some(removal) => (removal.uri, removal.run, true),
-        None => (head.uri.clone(), head.run, false),
+    let act = match due.removal {
+        Some(removal) => read_tidy(&carrier, removal, None),
+        None => Act::ReadTidy {
+            uri: head.uri.clone(),
+            store: None,
+            run: head.run,
+            removal: false,
+            after: None,
+        },
     };
-    let act = Act::ReadTidy { uri, run: of, removal, after: None };
     carrier.go(Phase::Tidying(Box::new(run), then, tries), act)
+}
+
+/// The store of a removal, where it is not the process's own.
+fn other_store(carrier: &Carrier, removal: &Removal) -> Option<ObjectStore> {
+    if removal.is_in(&carrier.store()) { None } else { removal.store.clone() }
+}
+
+fn read_tidy(carrier: &Carrier, removal: Removal, after: Option<(RunId, String)>) -> Act {
+    let store = other_store(carrier, &removal);
+    Act::ReadTidy { uri: removal.uri, store, run: removal.run, removal: true, after }
 }
 
 /// The replaced files after those that were deleted.
@@ -133,9 +149,9 @@ pub(super) fn more(
     then: Then,
     after: Option<(RunId, String)>,
 ) -> (Carrier, Act) {
-    let due = removals::due(&run, carrier.now).and_then(|due| due.removal);
-    let Some(Removal { uri, run: of, .. }) = due else { return finish(carrier, then) };
-    let act = Act::ReadTidy { uri, run: of, removal: true, after };
+    let due = removals::due(&run, carrier.now, &carrier.store()).and_then(|due| due.removal);
+    let Some(removal) = due else { return finish(carrier, then) };
+    let act = read_tidy(&carrier, removal, after);
     carrier.go(Phase::Tidying(Box::new(run), then, 0), act)
 }
 
@@ -149,7 +165,7 @@ pub(super) fn tidied(
 ) -> (Carrier, Act) {
     let commit = tidy.pointer.as_ref().map_or(0, |(pointer, _)| pointer.commit);
     let Some(head) = run.head.clone() else { return finish(carrier, then) };
-    if removals::due(&run, carrier.now).is_some_and(|due| due.elsewhere) {
+    if removals::due(&run, carrier.now, &carrier.store()).is_some_and(|due| due.elsewhere) {
         return remove(carrier, run, &tidy, then);
     }
     let Ok(prefix) = Prefix::parse(&head.uri) else { return remove(carrier, run, &tidy, then) };
@@ -175,13 +191,17 @@ pub(super) fn tidied(
 
 /// Replaced files go only once the pointer is at or past the run that replaces them.
 pub(super) fn remove(carrier: Carrier, run: RunItem, tidy: &Tidy, then: Then) -> (Carrier, Act) {
-    let removal = removals::due(&run, carrier.now).and_then(|due| due.removal);
+    let removal = removals::due(&run, carrier.now, &carrier.store()).and_then(|due| due.removal);
     let head = run.head.as_ref().map(|head| head.run);
     let effects: Vec<Effect> = removal
         .iter()
         .flat_map(|removal| tidy.replaced.iter().map(move |replaced| (removal, replaced)))
         .filter(|(removal, (replaced, _))| *replaced != removal.run && Some(*replaced) != head)
-        .map(|(removal, (_, key))| Effect::Delete { uri: removal.uri.clone(), key: key.clone() })
+        .map(|(removal, (_, key))| Effect::Delete {
+            uri: removal.uri.clone(),
+            store: other_store(&carrier, removal),
+            key: key.clone(),
+        })
         .collect();
     let after = tidy.replaced.last().filter(|_| removal.is_some() && tidy.more).cloned();
     if !effects.is_empty() {
@@ -193,16 +213,37 @@ pub(super) fn remove(carrier: Carrier, run: RunItem, tidy: &Tidy, then: Then) ->
     }
 }
 
+/// A page of replaced files is deleted, but for those that a lock keeps.
+pub(super) fn removed(
+    carrier: Carrier,
+    run: RunItem,
+    then: Then,
+    after: Option<(RunId, String)>,
+    replies: &[Reply],
+) -> (Carrier, Act) {
+    let locked = [carrier.locked, Reply::locked(replies)].into_iter().flatten().min();
+    let carrier = Carrier { locked, ..carrier };
+    match after {
+        Some(_) => more(carrier, run, then, after),
+        None => clear(carrier, &run, then),
+    }
+}
+
+/// A removal of which a lock keeps a file is not done: it is tried again when the lock ends.
 pub(super) fn clear(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier, Act) {
-    let change = transitions::clear(run, carrier.now);
+    let change = match carrier.locked {
+        Some(until) => transitions::put_off(run, carrier.now, until, &carrier.store()),
+        None => transitions::clear(run, carrier.now, &carrier.store()),
+    };
+    let carrier = Carrier { locked: None, ..carrier };
     carrier.track(Phase::Clearing(Box::new(change.item), then), change.transaction)
 }
 
-/// Whether the process may go on without the removal that is next: it is at an earlier URI, whose
+/// Whether the process may go on without the removal that is next: it is at an earlier URI or store, whose
 /// bucket or rights may be gone by now. Only settle of the object that put it off may not: nobody else
 /// is told.
 pub(super) fn may_wait(carrier: &Carrier, run: &RunItem, then: Then) -> bool {
-    let due = removals::due(run, carrier.now).filter(|due| due.elsewhere);
+    let due = removals::due(run, carrier.now, &carrier.store()).filter(|due| due.elsewhere);
     let own = |removal: &Removal| removal.uid == carrier.task().owner.uid;
     due.and_then(|due| due.removal).is_some_and(|removal| then != Then::Settle || !own(&removal))
 }
@@ -215,10 +256,11 @@ pub(super) fn put_off(
     then: Then,
     failure: &Failure,
 ) -> (Carrier, Act) {
+    let carrier = Carrier { locked: None, ..carrier };
     if failure.report.reason == Reason::ManifestMissing {
         return clear(carrier, run, then);
     }
-    let change = transitions::put_off(run, carrier.now);
+    let change = transitions::put_off(run, carrier.now, carrier.now, &carrier.store());
     carrier.track(Phase::Clearing(Box::new(change.item), then), change.transaction)
 }
 

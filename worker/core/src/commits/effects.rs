@@ -1,7 +1,7 @@
 //! The external writes of the protocol, one effect each: what fault tests and the model enumerate.
 
 use crds::RunId;
-use crds::tracking::{LegacyItem, OutcomeItem, RunItem, RunState};
+use crds::tracking::{LegacyItem, ObjectStore, OutcomeItem, RunItem, RunState};
 
 use crate::manifests::{Earlier, ManifestFile, ManifestHead};
 
@@ -57,10 +57,13 @@ pub enum Effect {
         /// The upload.
         upload_id: String,
     },
-    /// Deletes a completed file of a replaced run; one that is not there counts as done.
+    /// Deletes a completed file of a replaced run; one that is not there counts as done. `Kept` where
+    /// the store locks it.
     Delete {
         /// Where.
         uri: String,
+        /// In which store; absent: in the process's own.
+        store: Option<ObjectStore>,
         /// Key in the bucket.
         key: String,
     },
@@ -90,6 +93,19 @@ pub enum Reply {
     Refused,
     /// The upload to complete is gone, and the object is not ours.
     Gone,
+    /// The store locks the object to be deleted, until then at least: seconds since 1970, UTC.
+    Kept(i64),
+}
+
+impl Reply {
+    /// When the first lock ends that kept a file from being deleted.
+    pub(super) fn locked(replies: &[Self]) -> Option<i64> {
+        let until = |reply: &Self| match reply {
+            Self::Kept(until) => Some(*until),
+            Self::Done | Self::Refused | Self::Gone => None,
+        };
+        replies.iter().filter_map(until).min()
+    }
 }
 
 /// Which step of the protocol a transaction is.

@@ -192,7 +192,8 @@ pub(super) fn assured(carrier: Carrier, held: Box<Held>, tally: Box<Tally>) -> (
     let run = head.filter(|head| head.uri == uri).map(|head| head.run);
     // what that chain replaced may still lie there, its removal put off
     let todo = held.run.todo.as_ref();
-    let pending = todo.and_then(|todo| todo.removal_at(&uri)).map(|removal| removal.run);
+    let pending =
+        todo.and_then(|todo| todo.removal_at(&uri, &carrier.store())).map(|removal| removal.run);
     carrier.go(Phase::Chaining(held, tally), Act::ReadChain { uri, run, pending })
 }
 

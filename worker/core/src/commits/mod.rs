@@ -47,6 +47,7 @@ impl Carrier {
             now: 0,
             phase: Phase::Start,
             kept: None,
+            locked: None,
         }
     }
 
@@ -76,9 +77,9 @@ impl Carrier {
                 | Phase::Reverting(_)
                 | Phase::ListingRuns(_)
                 | Phase::Keeping(..)
-                | Phase::Finding(_)
+                | Phase::Finding(..)
                 | Phase::Sweeping(..)
-                | Phase::Forgetting(_)
+                | Phase::Forgetting(..)
                 | Phase::Ended
         );
         holder && !before
@@ -123,9 +124,9 @@ impl Carrier {
             | Phase::Reverting(_)
             | Phase::ListingRuns(_)
             | Phase::Keeping(..)
-            | Phase::Finding(_)
+            | Phase::Finding(..)
             | Phase::Sweeping(..)
-            | Phase::Forgetting(_)
+            | Phase::Forgetting(..)
             | Phase::Ended => false,
         }
     }
@@ -210,7 +211,9 @@ fn answered(carrier: Carrier, event: Event) -> (Carrier, Act) {
         (Phase::Keeping(runs, after), Event::Kept(kept)) => {
             orphans::kept(carrier, runs, kept.as_ref(), after)
         }
-        (Phase::Finding(after), Event::Orphans(found)) => orphans::found(carrier, found, after),
+        (Phase::Finding(runs, after), Event::Orphans(found)) => {
+            orphans::found(carrier, runs, found, after)
+        }
         (Phase::Fetching(run, then), Event::Fetched(manifest)) => {
             carry::complete(carrier, Carried { run: *run, manifest: *manifest, then })
         }
@@ -285,17 +288,23 @@ fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
         Phase::Publishing(carried, _, tries) => carrier.look(Why::Yes(carried, tries + 1)),
         Phase::Pointing(run, tidy, then, _) if done => carry::remove(carrier, *run, &tidy, then),
         Phase::Pointing(run, _, then, tries) => carry::tidy(carrier, *run, then, None, tries + 1),
-        Phase::Removing(run, then, None) => carry::clear(carrier, &run, then),
-        Phase::Removing(run, then, after) => carry::more(carrier, *run, then, after),
+        Phase::Removing(run, then, after) => carry::removed(carrier, *run, then, after, replies),
         // another removal may be due; a refused CLEAR means that somebody else is at it
         Phase::Clearing(run, then) if done => carry::tidy(carrier, *run, then, None, 0),
         Phase::Clearing(_, then) => carry::finish(carrier, then),
         Phase::Failing(failure, run, _) if done => hold::abandon(carrier, *failure, &run),
         Phase::Failing(failure, run, tries) => carrier.look(Why::Fail(failure, run, tries + 1)),
         Phase::Aborting(sweep) => settle::aborted(carrier, *sweep),
-        Phase::Sweeping(plans, after) => orphans::forget(carrier, plans, after),
-        Phase::Forgetting(after) => orphans::end(carrier, after),
+        // a run whose files are locked keeps its plan, so that a later process comes back to it
+        Phase::Sweeping(_, rest, after) if Reply::locked(replies).is_some() => {
+            orphans::next(carrier, rest, after)
+        }
+        Phase::Sweeping(plans, rest, after) => orphans::forget(carrier, plans, rest, after),
+        Phase::Forgetting(rest, after) => orphans::next(carrier, rest, after),
         Phase::Forcing(tries) => carrier.look(Why::Force(tries + 1)),
+        Phase::Undoing(..) if Reply::locked(replies).is_some() => {
+            carrier.end(Ending::Failed(revert::locked()))
+        }
         Phase::Undoing(run, then, again, None) => revert::deleted(carrier, &run, then, again),
         Phase::Undoing(run, then, again, after) => {
             revert::list(carrier, *run, (then, again), after)
@@ -349,9 +358,9 @@ fn failed(carrier: Carrier, failure: Failure) -> (Carrier, Act) {
         }
         Phase::ListingRuns(after)
         | Phase::Keeping(_, after)
-        | Phase::Finding(after)
-        | Phase::Sweeping(_, after)
-        | Phase::Forgetting(after)
+        | Phase::Finding(_, after)
+        | Phase::Sweeping(_, _, after)
+        | Phase::Forgetting(_, after)
         | Phase::Look(Why::Orphans(_, after)) => return orphans::end(carrier.clone(), *after),
         Phase::Start
         | Phase::Look(_)

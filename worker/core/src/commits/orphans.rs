@@ -60,7 +60,8 @@ pub(super) fn seen(
     let uri = carrier.task().spec.output.uri.clone();
     let head = run.head.as_ref().filter(|head| head.uri == uri).map(|head| head.run);
     let todo = run.todo.as_ref();
-    let pending = todo.and_then(|todo| todo.removal_at(&uri)).map(|removal| removal.run);
+    let pending =
+        todo.and_then(|todo| todo.removal_at(&uri, &carrier.store())).map(|removal| removal.run);
     let runs: Vec<RunId> = runs.into_iter().filter(|listed| *listed != run.run).collect();
     carrier.go(Phase::Keeping(runs, after), Act::ReadKept { uri, head, pending })
 }
@@ -74,11 +75,16 @@ pub(super) fn kept(
     // another source, or one of the same key in another table: its runs are not ours to judge
     let Some(kept) = kept else { return end(carrier, after) };
     let dead = some(runs.into_iter().filter(|run| !kept.contains(run)).collect(), carrier.now);
-    if dead.is_empty() {
+    next(carrier, dead, after)
+}
+
+/// Reads what dead runs left.
+pub(super) fn next(carrier: Carrier, runs: Vec<RunId>, after: After) -> (Carrier, Act) {
+    if runs.is_empty() {
         return end(carrier, after);
     }
     let uri = carrier.task().spec.output.uri.clone();
-    carrier.go(Phase::Finding(after), Act::ReadOrphans { uri, runs: dead })
+    carrier.go(Phase::Finding(runs.clone(), after), Act::ReadOrphans { uri, runs })
 }
 
 /// As many as one process removes. Where there are more it begins now here, now there: folders without
@@ -93,7 +99,16 @@ fn some(mut dead: Vec<RunId>, now: i64) -> Vec<RunId> {
 }
 
 /// Only what its plan says is this source's.
-pub(super) fn found(carrier: Carrier, orphans: Vec<Orphan>, after: After) -> (Carrier, Act) {
+pub(super) fn found(
+    carrier: Carrier,
+    runs: Vec<RunId>,
+    orphans: Vec<Orphan>,
+    after: After,
+) -> (Carrier, Act) {
+    if orphans.is_empty() {
+        return end(carrier, after);
+    }
+    let rest = runs.into_iter().skip(orphans.len()).collect();
     let uri = carrier.task().spec.output.uri.clone();
     let source = carrier.task().tracking.key.clone();
     let ours: Vec<Orphan> =
@@ -105,25 +120,32 @@ pub(super) fn found(carrier: Carrier, orphans: Vec<Orphan>, after: After) -> (Ca
             key: key.clone(),
             upload_id: upload_id.clone(),
         }));
-        effects.extend(
-            orphan.keys.iter().map(|key| Effect::Delete { uri: uri.clone(), key: key.clone() }),
-        );
+        effects.extend(orphan.keys.iter().map(|key| delete(&uri, key.clone())));
     }
     let whole = ours.into_iter().filter(|orphan| !orphan.more);
     let plans: Vec<String> = whole.map(|orphan| orphan.plan).collect();
     if effects.is_empty() {
-        return forget(carrier, plans, after);
+        return forget(carrier, plans, rest, after);
     }
-    carrier.go(Phase::Sweeping(plans, after), Act::Write(effects))
+    carrier.go(Phase::Sweeping(plans, rest, after), Act::Write(effects))
 }
 
-pub(super) fn forget(carrier: Carrier, plans: Vec<String>, after: After) -> (Carrier, Act) {
+fn delete(uri: &str, key: String) -> Effect {
+    Effect::Delete { uri: uri.to_owned(), store: None, key }
+}
+
+pub(super) fn forget(
+    carrier: Carrier,
+    plans: Vec<String>,
+    rest: Vec<RunId>,
+    after: After,
+) -> (Carrier, Act) {
     if plans.is_empty() {
-        return end(carrier, after);
+        return next(carrier, rest, after);
     }
     let uri = carrier.task().spec.output.uri.clone();
-    let effects = plans.into_iter().map(|key| Effect::Delete { uri: uri.clone(), key }).collect();
-    carrier.go(Phase::Forgetting(after), Act::Write(effects))
+    let effects = plans.into_iter().map(|key| delete(&uri, key)).collect();
+    carrier.go(Phase::Forgetting(rest, after), Act::Write(effects))
 }
 
 /// A sweep that fails is the next process's: what was to be done is done.

@@ -1,7 +1,7 @@
 //! What the protocol is a function of: the process, and where it stands.
 
 use crds::task::SettleOrder;
-use crds::tracking::RunItem;
+use crds::tracking::{ObjectStore, RunItem};
 use crds::{RunId, Task};
 
 use super::claim::Claimed;
@@ -66,6 +66,15 @@ pub struct Carrier {
     pub phase: Phase,
     /// The manifest of our own run, once published.
     pub kept: Option<Box<ManifestHead>>,
+    /// Until when a lock keeps a file of the removal that is under way, seconds since 1970, UTC.
+    pub locked: Option<i64>,
+}
+
+impl Carrier {
+    /// The object store that the process writes to.
+    pub fn store(&self) -> ObjectStore {
+        ObjectStore::of(&self.role.task().spec.output)
+    }
 }
 
 /// A decided run on its way to `Y`.
@@ -166,12 +175,12 @@ pub enum Phase {
     ListingRuns(After),
     /// The runs that must be kept are read.
     Keeping(Vec<RunId>, After),
-    /// What dead runs left is read.
-    Finding(After),
-    /// It is being removed; the plans come last.
-    Sweeping(Vec<String>, After),
-    /// The plans of dead runs are being removed.
-    Forgetting(After),
+    /// What these dead runs left is read.
+    Finding(Vec<RunId>, After),
+    /// It is being removed; the plans come last. What the other runs left is read after that.
+    Sweeping(Vec<String>, Vec<RunId>, After),
+    /// The plans of dead runs are being removed, and then it is the turn of the other runs.
+    Forgetting(Vec<RunId>, After),
     /// Nothing more to do.
     Ended,
 }

@@ -1,10 +1,10 @@
 //! In: what is left to do after `Y`. Out: the next piece of it, and what is left after that.
 //! Bound: [`REMOVALS_MAX`] removals. Fails: never.
 //!
-//! A removal belongs to the URI where its files are. A run at another URI leaves it alone, a run that
+//! A removal belongs to the URI and the object store where its files are. A run at another URI leaves it alone, a run that
 //! replaces at the same URI takes it over, since its manifest also names what was still to be removed.
 
-use crds::tracking::{Removal, RunItem, Todo};
+use crds::tracking::{ObjectStore, Removal, RunItem, Todo};
 
 use crate::manifests::ManifestHead;
 
@@ -13,7 +13,7 @@ use crate::manifests::ManifestHead;
 /// up, since an item that grows beyond the table's limit would stop the source.
 pub const REMOVALS_MAX: usize = 64;
 
-/// Seconds until a removal at an earlier URI is tried again.
+/// Seconds until a removal that cannot be done now is tried again, at least.
 pub const RETRY_SECONDS: i64 = 3600;
 
 /// The next piece of what is left to do.
@@ -21,17 +21,17 @@ pub const RETRY_SECONDS: i64 = 3600;
 pub struct Due {
     /// A removal, if one is due.
     pub removal: Option<Removal>,
-    /// Whether it is at another URI than the head. There the pointer stands: it was moved before the
+    /// Whether it is at another URI than the head, or in another store than the process's own. There the pointer stands: it was moved before the
     /// source went to another URI.
     pub elsewhere: bool,
 }
 
 /// What is to be done now: the pointer and the removal under the head's URI first, then one removal
 /// after the other at earlier URIs.
-pub fn due(run: &RunItem, now: i64) -> Option<Due> {
+pub fn due(run: &RunItem, now: i64, store: &ObjectStore) -> Option<Due> {
     let (todo, head) = (run.todo.as_ref()?, run.head.as_ref()?);
     let is_due = |removal: &&Removal| removal.is_due(now);
-    let here = todo.removal_at(&head.uri).filter(is_due);
+    let here = todo.removal_at(&head.uri, store).filter(is_due);
     if todo.pointer || here.is_some() {
         return Some(Due { removal: here.cloned(), elsewhere: false });
     }
@@ -40,33 +40,35 @@ pub fn due(run: &RunItem, now: i64) -> Option<Due> {
 }
 
 /// What is left once the next piece is done, and with it the pointer.
-pub fn done(run: &RunItem, now: i64) -> Option<Todo> {
-    let removal = due(run, now).and_then(|due| due.removal);
+pub fn done(run: &RunItem, now: i64, store: &ObjectStore) -> Option<Todo> {
+    let removal = due(run, now, store).and_then(|due| due.removal);
     let mut todo = run.todo.clone()?;
     todo.pointer = false;
     todo.removals.retain(|kept| Some(kept) != removal.as_ref());
     (!todo.removals.is_empty()).then_some(todo)
 }
 
-/// What is left where the removal that is next cannot be done now.
-pub fn put_off(run: &RunItem, now: i64) -> Option<Todo> {
-    let removal = due(run, now).and_then(|due| due.removal);
+/// What is left where the removal that is next cannot be done before `until`, and the pointer is done.
+pub fn put_off(run: &RunItem, now: i64, until: i64, store: &ObjectStore) -> Option<Todo> {
+    let removal = due(run, now, store).and_then(|due| due.removal);
     let mut todo = run.todo.clone()?;
+    todo.pointer = false;
     for kept in todo.removals.iter_mut().filter(|kept| Some(&**kept) == removal.as_ref()) {
-        kept.retry = Some(now.saturating_add(RETRY_SECONDS));
+        kept.retry = Some(until.max(now.saturating_add(RETRY_SECONDS)));
     }
     Some(todo)
 }
 
-/// What is left to do once `run` is published.
-pub fn published(run: &RunItem, manifest: &ManifestHead, now: i64) -> Todo {
+/// What is left to do once `run` is published in `store`.
+pub fn published(run: &RunItem, manifest: &ManifestHead, now: i64, store: &ObjectStore) -> Todo {
     let mut removals = run.todo.clone().unwrap_or_default().removals;
     if run.mode.replaces() {
-        removals.retain(|removal| removal.uri != run.uri);
+        removals.retain(|removal| !removal.is_at(&run.uri, store));
         if !manifest.replaces.is_empty() {
             let retained = i64::try_from(run.retain_seconds.unwrap_or(0)).unwrap_or(i64::MAX);
             removals.push(Removal {
                 uri: run.uri.clone(),
+                store: Some(store.clone()),
                 run: run.run,
                 due: now.saturating_add(retained),
                 retry: None,

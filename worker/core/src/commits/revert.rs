@@ -50,6 +50,16 @@ fn undone(by: &str) -> Report {
     )
 }
 
+/// A file of the undone run that stays would be read beside the rows of the run after it.
+pub(super) fn locked() -> Failure {
+    Failure::permanent(
+        Reason::StorageDenied,
+        "undo a run: an Object Lock keeps a file of the run",
+        "Remove the legal hold, or wait until the retention of the file has passed; then undo the \
+         run again.",
+    )
+}
+
 /// A carrier that read `committing` before may still complete uploads: so uploads go first, and
 /// what it completed goes after them. All of it is done twice, since a completion that the store
 /// was at work on shows late.
@@ -83,8 +93,10 @@ pub(super) fn delete(
         return deleted(carrier, &run, then, again);
     }
     let after = keys.last().filter(|_| more).cloned();
-    let effects =
-        keys.into_iter().map(|key| Effect::Delete { uri: run.uri.clone(), key }).collect();
+    let effects = keys
+        .into_iter()
+        .map(|key| Effect::Delete { uri: run.uri.clone(), store: None, key })
+        .collect();
     carrier.go(Phase::Undoing(Box::new(run), then, again, after), Act::Write(effects))
 }
 

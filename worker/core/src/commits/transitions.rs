@@ -3,8 +3,8 @@
 
 use crds::task::SettleOrder;
 use crds::tracking::{
-    Head, ITEM_VERSION, LegacyItem, Mode, OUTCOME_DAYS, OutcomeItem, OutcomeResult, RunItem,
-    RunState, TrackedOutcome, outcome_key,
+    Head, ITEM_VERSION, LegacyItem, Mode, OUTCOME_DAYS, ObjectStore, OutcomeItem, OutcomeResult,
+    RunItem, RunState, TrackedOutcome, outcome_key,
 };
 use crds::{Report, Task};
 use jiff::Timestamp;
@@ -106,7 +106,7 @@ pub fn yes(
     run: &RunItem,
     manifest: &ManifestHead,
     seen: &Seen,
-    task_uid: &str,
+    task: &Task,
     moved: &Report,
 ) -> Change {
     let low = run.window.as_ref().and_then(|window| window.low_text.clone());
@@ -117,7 +117,7 @@ pub fn yes(
     let parent = run.head.as_ref().filter(|_| !run.mode.replaces());
     let depth = parent.map_or(0, |head| head.depth + 1);
     let head = Head { run: run.run, uri: run.uri.clone(), commit: run.commit, depth };
-    let todo = removals::published(run, manifest, seen.now);
+    let todo = removals::published(run, manifest, seen.now, &ObjectStore::of(&task.spec.output));
     let item = RunItem {
         rev: run.rev + 1,
         state: RunState::Published,
@@ -148,7 +148,7 @@ pub fn yes(
     };
     let mut others = vec![put_outcome(
         run,
-        seen.outcome_of_holder(task_uid),
+        seen.outcome_of_holder(&task.owner.uid),
         Some(result),
         run.attempt,
         seen.now,
@@ -229,15 +229,15 @@ fn put_outcome(
 }
 
 /// CLEAR: the next piece of what `todo` asks for is done.
-pub fn clear(published: &RunItem, now: i64) -> Change {
-    let todo = removals::done(published, now);
+pub fn clear(published: &RunItem, now: i64, store: &ObjectStore) -> Change {
+    let todo = removals::done(published, now, store);
     let item = RunItem { rev: published.rev + 1, todo, ..published.clone() };
     change(Step::Clear, published, item, Vec::new())
 }
 
-/// CLEAR where that piece cannot be done now: it is put off, so that nothing waits for it.
-pub fn put_off(published: &RunItem, now: i64) -> Change {
-    let todo = removals::put_off(published, now);
+/// CLEAR where that piece cannot be done before `until`: it is put off, so that nothing waits for it.
+pub fn put_off(published: &RunItem, now: i64, until: i64, store: &ObjectStore) -> Change {
+    let todo = removals::put_off(published, now, until, store);
     let item = RunItem { rev: published.rev + 1, todo, ..published.clone() };
     change(Step::Clear, published, item, Vec::new())
 }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::extract_job::ExtractType;
 use crds::task::SettleOrder;
-use crds::tracking::{LegacyItem, OutcomeItem, RunItem, outcome_key, run_key};
+use crds::tracking::{LegacyItem, ObjectStore, OutcomeItem, RunItem, outcome_key, run_key};
 use crds::{Reason, Report, RunId, Task};
 use serde_json::{from_slice, from_value, json};
 use worker_core::commits::{Act, Carrier, Effect, Ending, Event, Item, NewManifest, Reply, step};
@@ -29,6 +29,12 @@ pub(crate) struct Stores {
     pub(crate) began: i64,
     /// The prefix whose bucket cannot be read.
     pub(crate) unreachable: Option<String>,
+    /// Parts of the keys that a lock keeps, and until when.
+    pub(crate) locked: BTreeMap<String, i64>,
+    /// In which store each object was deleted.
+    pub(crate) deleted: Vec<Option<ObjectStore>>,
+    /// How many dead runs one act has room for.
+    pub(crate) orphans_at_once: usize,
     /// It cannot be read only once something was removed there.
     pub(crate) midway: bool,
     heads: BTreeSet<RunId>,
@@ -72,6 +78,9 @@ impl Stores {
             began: 1_700_000_000,
             unreachable: None,
             midway: false,
+            locked: BTreeMap::new(),
+            deleted: Vec::new(),
+            orphans_at_once: usize::MAX,
             heads: BTreeSet::new(),
             records: BTreeMap::new(),
             runs: 1 << 64,
@@ -190,7 +199,12 @@ impl Stores {
                 self.uploads.remove(&(key, upload_id));
                 Reply::Done
             }
-            Effect::Delete { key, .. } => {
+            Effect::Delete { key, store, .. } => {
+                self.deleted.push(store);
+                let lock = self.locked.iter().find(|(part, _)| key.contains(*part));
+                if let Some((_, until)) = lock.filter(|(_, until)| **until > self.now) {
+                    return Reply::Kept(*until);
+                }
                 self.files.remove(&key);
                 self.objects.remove(&key);
                 Reply::Done

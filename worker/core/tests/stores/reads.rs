@@ -56,7 +56,7 @@ impl Stores {
                 Event::Chain(self.chain(root(&uri), run, pending))
             }
             Act::ReadManifest { run, .. } => Event::Fetched(Box::new(self.head(run).unwrap())),
-            Act::ReadTidy { uri, run, removal, after } => {
+            Act::ReadTidy { uri, run, removal, after, .. } => {
                 self.tidy(root(&uri), run, removal, after.as_ref()).unwrap_or_else(Event::Failed)
             }
             Act::ReadAll { run, .. } => Event::All(Box::new(self.all(run))),
@@ -75,7 +75,7 @@ impl Stores {
             }
             Act::ReadOrphans { uri, runs } => {
                 let orphan = |run| self.orphan(root(&uri), run);
-                Event::Orphans(runs.into_iter().map(orphan).collect())
+                Event::Orphans(runs.into_iter().take(self.orphans_at_once).map(orphan).collect())
             }
             Act::ListFiles { uri, run, after } => {
                 let mut keys: Vec<String> = self
