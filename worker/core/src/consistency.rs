@@ -43,11 +43,11 @@ pub fn unproven_storage(kind: &str, storage: &str) -> Option<String> {
             Some("a view does not show how the tables below it are stored".to_owned())
         }
         ("BASE TABLE" | "SYSTEM VERSIONED", other) => {
-            Some(format!("the table is stored by {other}, of which no snapshot can be had"))
+            Some(format!("the table is stored by {other}, which has no consistent snapshots"))
         }
         (other, _) => {
             let kind = other.to_lowercase();
-            Some(format!("the table is of kind {kind}, of which no snapshot can be had"))
+            Some(format!("the table is a {kind}, which has no consistent snapshot"))
         }
     }
 }
@@ -60,10 +60,10 @@ pub fn check_asked(extract: &Extract, unproven: &Unproven) -> Result<(), Failure
     match (extract.consistency, &unproven.snapshot) {
         (Some(Consistency::Snapshot), Some(why)) => {
             let remedy = if unproven.by_condition {
-                "write extract.where with the columns of the row, literals, and operators and functions of the \
-                 server that depend on nothing else"
+                "write extract.where with columns, literals, and functions and operators of the server only, \
+                 without a sub-query and without the time"
             } else {
-                "extract the tables below it that the database itself stores"
+                "set extract.table to a table that this server stores, or remove extract.consistency: snapshot"
             };
             Err(unavailable(why, remedy))
         }
@@ -249,8 +249,11 @@ mod tests {
         for asked in [None, Some("snapshot"), Some("perPartition")] {
             assert_eq!(check_asked(&extract(asked), &all), Ok(()));
             for (unproven, remedy) in [
-                (table.clone(), "extract the tables below"),
-                (table.clone().with_condition("extract.where calls f"), "extract the tables below"),
+                (table.clone(), "set extract.table to a table"),
+                (
+                    table.clone().with_condition("extract.where calls f"),
+                    "set extract.table to a table",
+                ),
                 (all.clone().with_condition("extract.where calls f"), "write extract.where with"),
             ] {
                 let refused = check_asked(&extract(asked), &unproven).err();

@@ -49,7 +49,7 @@ async fn table_of(client: &aws_sdk_s3::Client, head: &Head) -> Result<Option<Tab
             if failure.exit == Exit::Permanent && failure.report.reason != Reason::NewerRelease =>
         {
             let reason = failure.report.reason;
-            tracing::warn!(%reason, "the published extract under the earlier uri cannot be read, so its table is not compared");
+            tracing::warn!(%reason, "cannot read the published extract at the earlier URI; the table is not compared with it");
             Ok(None)
         }
         Err(failure) => Err(failure),

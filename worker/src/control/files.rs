@@ -28,7 +28,10 @@ impl Control {
             "AccessDenied" | "InvalidRequest" | "ObjectLocked" | "MethodNotAllowed"
         );
         if refused && self.is_locked(key).await {
-            tracing::warn!(key, "the object stays: the Object Lock of its bucket keeps it");
+            tracing::warn!(
+                key,
+                "the object is not deleted, because the Object Lock of its bucket protects it"
+            );
             return Ok(Reply::Done);
         }
         Err(storage_failure("delete a file", &error))
@@ -84,7 +87,7 @@ impl Control {
             .await
             .map_err(|error| storage_failure("read a footer", &error))?;
         let body = reply.body.collect().await.map_err(|_| {
-            Failure::transient(Reason::StorageUnreachable, "a footer broke off", "")
+            Failure::transient(Reason::StorageUnreachable, "the download of a footer failed", "")
         })?;
         Ok(body.into_bytes())
     }
