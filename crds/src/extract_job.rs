@@ -145,8 +145,8 @@ pub struct Extract {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "column_names")]
     pub exclude_columns: Option<Vec<String>>,
-    /// How single columns are written instead of by the mapping tables of the documentation, by their
-    /// names. `string` writes the database's own text of each value, whatever the column's type.
+    /// How to write single columns, by column name, instead of by the type mapping of the
+    /// documentation. `string` writes the database's own text of each value, for any column type.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "column_types")]
     pub types: Option<BTreeMap<String, TargetType>>,

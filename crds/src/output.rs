@@ -37,10 +37,9 @@ pub struct Output {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 50))]
     pub region: Option<String>,
-    /// Seconds that files replaced by a full extract or reingest are kept, for readers that follow
-    /// `current.json` and are still at work; readers that list the prefix see both until then. They
-    /// are also removed where the source goes to another URI or this object is deleted before. 0 when
-    /// left out.
+    /// Seconds to keep files that a full extract or a reingest replaced, for readers that still use an
+    /// earlier `current.json`. Readers that list the prefix see both until then. The files are also
+    /// removed if the source moves to another URI or this object is deleted earlier. Defaults to 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 31_536_000))]
     pub retain_replaced: Option<u64>,

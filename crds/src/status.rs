@@ -58,7 +58,7 @@ pub struct ExtractJobStatus {
     /// `succeeded/total`, for a column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<String>,
-    /// The table that the last published run read, with its schema (of MySQL: its database).
+    /// The table that the last published run read, with its schema (MySQL: its database).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
     /// Rows published by the last run that ended well.

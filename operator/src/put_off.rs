@@ -48,7 +48,9 @@ async fn reconcile(job: Arc<Job>, context: Arc<Context>) -> Result<Action, Error
     let jobs: Api<Job> = Api::namespaced(context.client.clone(), &namespace);
     let patch = json!({ "spec": { "suspend": false } });
     match jobs.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
-        Ok(_) => tracing::info!(namespace, job = name, "a removal that was put off is due"),
+        Ok(_) => {
+            tracing::info!(namespace, job = name, "started the Job that removes replaced files")
+        }
         Err(error) if code(&error) == Some(404) => {}
         Err(error) => return Err(Error::cluster("start a Job")(error)),
     }
@@ -57,6 +59,6 @@ async fn reconcile(job: Arc<Job>, context: Arc<Context>) -> Result<Action, Error
 
 #[expect(clippy::needless_pass_by_value, reason = "the signature is kube-runtime's")]
 fn failure(job: Arc<Job>, error: &Error, _: Arc<Context>) -> Action {
-    tracing::warn!(job = job.name_any(), %error, "a removal that was put off is not started");
+    tracing::warn!(job = job.name_any(), %error, "cannot start the Job that removes replaced files");
     Action::requeue(RETRY)
 }

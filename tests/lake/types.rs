@@ -192,7 +192,7 @@ fn a_type_for_no_column_or_for_one_that_runs_compare_is_refused_when_planned() -
             // the plan shows what is written
             let job = changed(&source.job(table, "FE"), &json!({ "extract": { "types": { "A": "string" } } }));
             let shown = plan(&source, &job).await?.stdout;
-            ensure!(shown.contains("extract.types asks for its text"), "{shown}");
+            ensure!(shown.contains("extract.types sets it to string"), "{shown}");
             ensure!(shown.contains("1 exact, 0 widened, 1 string, 0 lossy"), "{shown}");
         }
         Ok(())

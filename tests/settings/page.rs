@@ -19,23 +19,28 @@ Tidemark opens sessions whose settings do not depend on the server, the database
 Each setting has one of three rules:
 
 - **pinned**: every session sets it to the value in the table. Postgres: with `SET LOCAL`, in each transaction.
-  MySQL and MariaDB: with `SET SESSION`, after login, where the server knows the setting.
-- **harmless**: it changes no row, no value and not how a statement is parsed.
-- **refused**: the database user may not set it. The run fails with `SettingRefused` and names it, unless it has
-  the value in the table.
+  MySQL and MariaDB: with `SET SESSION`, after login, if the server has the setting.
+- **harmless**: it changes no row and no value, and does not change how the server parses a statement.
+- **refused**: Tidemark's sessions cannot set it. If it has a value other than those in the table, the run fails with
+  `SettingRefused`, and the message names the setting.
 
-A view sees the pinned settings too: for example, `to_char(at, 'TMMonth')` in a view prints English names. A function
-with settings of its own (`CREATE FUNCTION ... SET`) keeps them. `extract.where` changes that for some settings: see
-[Columns and rows](selection.md).
+The pinned settings apply to views too. For example, `to_char(at, 'TMMonth')` in a view prints English names. A function
+with its own settings (`CREATE FUNCTION ... SET`) keeps them. With `extract.where`, some settings have the values of a
+plain session of the database user instead: see [Columns and rows](selection.md#where).
 
 Settings of an extension that is not in the table are inherited: its functions, operators and indexes work as in every other
 session of the database user.
 
 `make test-settings` prints this page. It sets each setting of the server to the values in the last column, for the role
-(Postgres), the server (MariaDB) or the connection (`init_connect`). Then it compares extracts of a table with every type byte by
-byte. A value with `refused` made the run fail with a message that names the setting. `-` means that no value was tried: this
-server does not have the setting, it cannot be set there, or the page was printed from the rules alone. A limit of a millisecond may end a session before the session is
-pinned: the message names it, and the run is retried.
+(Postgres), the server (MariaDB) or the connection (`init_connect`). Then it compares extracts of a table with every type
+byte by byte. The last column shows:
+
+- a value with `refused`: the run failed with a message that names the setting.
+- `-`: no value was tried. The server does not have the setting, the setting cannot be set there, or the page was printed
+  from the rules alone.
+
+A limit of one millisecond may end a session before Tidemark sets the limit. The run then fails with a message that names
+the limit, and is retried.
 ";
 
 fn path() -> PathBuf {

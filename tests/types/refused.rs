@@ -72,7 +72,7 @@ fn text_that_is_not_utf_8_is_refused_once_and_its_bytes_are_not_told() -> Result
         job["spec"]["source"]["database"] = json!(database);
         let output = source.try_run(&job).await?;
         ensure!(output.code == Some(10), "exit {:?}: {}", output.code, output.stderr);
-        for words in ["DecodeFailed", "cannot be said in UTF-8", "SQL_ASCII"] {
+        for words in ["DecodeFailed", "cannot be converted to UTF-8", "SQL_ASCII"] {
             ensure!(output.stderr.contains(words), "no {words:?} in {}", output.stderr);
         }
         ensure!(!output.stderr.contains("canary"), "{}", output.stderr);

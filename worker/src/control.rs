@@ -65,7 +65,7 @@ impl Control {
     /// `InvalidSpec` for a uri that is not `s3://<bucket>/<prefix>`.
     pub fn new(client: Client, uri: &str) -> Result<Self, Failure> {
         let prefix = Prefix::parse(uri).map_err(|bad| {
-            Failure::permanent(Reason::InvalidSpec, bad.to_string(), "mend output.uri")
+            Failure::permanent(Reason::InvalidSpec, bad.to_string(), "correct output.uri")
         })?;
         Ok(Self { client, prefix })
     }
@@ -237,5 +237,5 @@ fn not_understood(name: &str) -> Failure {
 }
 
 fn broke_off() -> Failure {
-    Failure::transient(Reason::StorageUnreachable, "a control object broke off", "")
+    Failure::transient(Reason::StorageUnreachable, "the download of a control object failed", "")
 }

@@ -101,8 +101,8 @@ pub fn log_in(
     })?;
     if [found.username.as_str(), found.password.reveal()].iter().any(|text| text.contains('\0')) {
         return Err(missing(
-            "the user or the password of the credentials holds the character NUL",
-            "give the secret of source.credentials a user and a password without it: no server takes it",
+            "the user or the password of the credentials contains the character NUL",
+            "remove the character NUL from the Secret of source.credentials: no server accepts it",
         ));
     }
     Ok(Login {

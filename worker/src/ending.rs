@@ -104,7 +104,7 @@ pub(crate) async fn cancel(login: &Login, backend: &Backend) -> Option<Second> {
     let second = tokio::time::timeout(CANCEL_TIMEOUT, cancelling).await.ok().flatten();
     if second.is_none() {
         tracing::warn!(
-            "a statement could not be cancelled: the server ends it once it finds the client gone"
+            "cannot cancel a statement; the server ends it when it notices that the client is gone"
         );
     }
     second

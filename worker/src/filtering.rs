@@ -16,7 +16,7 @@ use crate::sessions::{Login, database_failure, made};
 use crate::{mysql, postgres};
 
 /// What is done when the settings of a plain session are read, or are set for the condition.
-pub(crate) const ACTION: &str = "take over the settings of the database user for extract.where";
+pub(crate) const ACTION: &str = "use the database user's settings for extract.where";
 
 /// The settings of a plain session of the database user that say what a condition means.
 ///

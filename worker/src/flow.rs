@@ -195,7 +195,7 @@ fn ended(encoded: Result<Result<Encoded, StageEnd>, JoinError>) -> Result<Encode
         Ok(Err(StageEnd::Failed(failure))) => Err(failure),
         // asked last: had a neighbour failed, it would have said so
         Ok(Err(StageEnd::Unwanted)) => Err(internal("the encoder was left alone")),
-        Err(_) => Err(internal("the encoder broke off")),
+        Err(_) => Err(internal("the encoder stopped before the end of the stream")),
     }
 }
 

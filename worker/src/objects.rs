@@ -239,7 +239,7 @@ fn refused(action: &str, code: Option<&str>, status: Option<u16>) -> Failure {
             _,
         ) => Failure::permanent(
             Reason::StorageFailed,
-            format!("{action}: the object store does not take the request{}", detail(code, status)),
+            format!("{action}: the object store rejects the request{}", detail(code, status)),
             "Look up the code in the documentation of the object store. Where it is about a checksum, \
              set TIDEMARK_CHECKSUM (--checksum) to crc64nvme, sha256 or off.",
         ),

@@ -108,17 +108,18 @@ pub fn database_failure(action: &str, error: &sqlx::Error) -> Failure {
         }
         sqlx::Error::Io(source) => match rustls_error(source) {
             Some(tls) => tls_failure(Some(tls), ""),
-            None => {
-                unreachable(&format!("{action}: no connection to the database ({})", source.kind()))
-            }
+            None => unreachable(&format!(
+                "{action}: the connection to the database failed ({})",
+                source.kind()
+            )),
         },
         sqlx::Error::Protocol(text) if text.contains(mysql::sessions::DRIVER_REFUSES) => {
             mysql::sessions::asks_for_password()
         }
         sqlx::Error::Protocol(text) if text.starts_with("unsupported") => Failure::permanent(
             Reason::CredentialsRejected,
-            format!("{action}: the server asks for a way to authenticate that is not supported"),
-            "let the server ask for a password (in pg_hba.conf: scram-sha-256, md5 or password)",
+            format!("{action}: the server requires an authentication method that is not supported"),
+            "use password authentication for the database user (in pg_hba.conf: scram-sha-256, md5 or password)",
         ),
         sqlx::Error::Configuration(source) if source.to_string().starts_with("RSA") => {
             Failure::permanent(

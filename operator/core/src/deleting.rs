@@ -143,12 +143,16 @@ fn leave(seen: &Observed, open: Option<&Attempt>) -> Result<Decision, Pause> {
     if let Some((letter, at)) = removal_left(seen, open)? {
         let image = &seen.settings.worker_image;
         let maker = Maker { object: &seen.job, letter: &letter, image, settings: seen.settings };
-        let report = Report::new(Reason::Deleting, "the object was deleted before", "");
+        let report = Report::new(
+            Reason::Deleting,
+            "the ExtractJob was deleted before the replaced files were due to be removed",
+            "",
+        );
         let job = maker.put_off(at, &SettleOrder { last: false, aborted: false, report });
         decision.notes.push(Note {
             warning: false,
             reason: Reason::Deleting,
-            message: format!("Job {} removes the replaced files from {at} on", name(&job)),
+            message: format!("Job {} removes the replaced files after {at}", name(&job)),
         });
         decision.effects.insert(0, Effect::CreateJob(Box::new(job)));
     }
@@ -196,10 +200,10 @@ fn give_up(seen: &Observed) -> Decision {
     decision.notes.push(Note {
         warning: true,
         reason: Reason::SettleFailed,
-        message: "the object is let go although its run could not be settled: Secret, \
-                  ServiceAccount, bucket or tracking table may be gone. Open uploads are left to \
-                  the bucket's lifecycle rule, another run waits for the deadline in the \
-                  tracking table, and replaced files that are still there go with the next run"
+        message: "finalizer removed although the run could not be settled: a Secret, the \
+                  ServiceAccount, the bucket or the tracking table may be gone. The bucket's \
+                  lifecycle rule removes open uploads. The next run of the source waits for the \
+                  deadline in the tracking table, and removes replaced files that still exist"
             .to_owned(),
     });
     decision

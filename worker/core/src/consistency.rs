@@ -46,11 +46,11 @@ pub fn unproven_storage(kind: &str, storage: &str) -> Option<String> {
             Some("a view does not show how the tables below it are stored".to_owned())
         }
         ("BASE TABLE" | "SYSTEM VERSIONED", other) => {
-            Some(format!("the table is stored by {other}, of which no snapshot can be had"))
+            Some(format!("the table is stored by {other}, which has no consistent snapshots"))
         }
         (other, _) => {
             let kind = other.to_lowercase();
-            Some(format!("the table is of kind {kind}, of which no snapshot can be had"))
+            Some(format!("the table is a {kind}, which has no consistent snapshot"))
         }
     }
 }
@@ -80,11 +80,11 @@ pub fn recomputed(column: &str, extra: &str, expression: &str) -> Option<Recompu
     if !extra.to_uppercase().contains("VIRTUAL") {
         return None;
     }
-    let reads = selection::reads(expression);
+    let reads = selection::reads(Engine::Mysql, expression);
     let why = if expression.trim().is_empty() || expression.contains('\\') {
         "its expression cannot be read".to_owned()
-    } else if reads.clock || reads.sub_query {
-        "its expression reads more than the row".to_owned()
+    } else if let Some(doubt) = reads.doubt {
+        format!("its expression {doubt}")
     } else {
         format!("its expression calls {}", selection::doubtful_call(&reads.calls)?)
     };
@@ -97,7 +97,8 @@ pub fn read_of<'a>(
     columns: &[Column],
     extract: &Extract,
 ) -> Option<&'a Recomputed> {
-    let filter = extract.filter.as_deref().map(selection::reads).unwrap_or_default();
+    let filter = extract.filter.as_deref();
+    let filter = filter.map(|filter| selection::reads(Engine::Mysql, filter)).unwrap_or_default();
     recomputed.iter().find(|it| {
         columns.iter().any(|column| column.name == it.column)
             || filter.names.iter().any(|name| name.to_lowercase() == it.column.to_lowercase())
@@ -130,10 +131,10 @@ pub fn check_asked(extract: &Extract, unproven: &Unproven) -> Result<(), Failure
                 "exclude the column with extract.excludeColumns and do not name it in extract.where, or store its \
                  values (STORED)"
             } else if unproven.by_condition {
-                "write extract.where with the columns of the row, literals, and operators and functions of the \
-                 server that depend on nothing else"
+                "write extract.where with columns, literals, and functions and operators of the server only, \
+                 without a sub-query and without the time"
             } else {
-                "extract the tables below it that the database itself stores"
+                "set extract.table to a table that this server stores, or remove extract.consistency: snapshot"
             };
             Err(unavailable(why, remedy))
         }
@@ -365,8 +366,11 @@ mod tests {
         for asked in [None, Some("snapshot"), Some("perPartition")] {
             assert_eq!(check_asked(&extract(asked), &all), Ok(()));
             for (unproven, remedy) in [
-                (table.clone(), "extract the tables below"),
-                (table.clone().with_condition("extract.where calls f"), "extract the tables below"),
+                (table.clone(), "set extract.table to a table"),
+                (
+                    table.clone().with_condition("extract.where calls f"),
+                    "set extract.table to a table",
+                ),
                 (all.clone().with_condition("extract.where calls f"), "write extract.where with"),
             ] {
                 let refused = check_asked(&extract(asked), &unproven).err();

@@ -135,10 +135,10 @@ fn refusal(what: &str) -> Failure {
     Failure::permanent(
         Reason::InvalidSpec,
         format!(
-            "extract.where cannot be read as in a plain session of the database user: {what}, which would \
-             change the values that are read"
+            "extract.where cannot have the meaning that it has in a plain session of the database user: {what}, \
+             which would change the values that Tidemark reads"
         ),
-        "Set it back for the database user, or create a view with the condition and set extract.table to it.",
+        "Reset the setting for the database user, or create a view with the condition and set extract.table to it.",
     )
 }
 
@@ -197,8 +197,8 @@ fn unreadable(column: &Column, setting: &str) -> Failure {
     Failure::permanent(
         Reason::InvalidSpec,
         format!(
-            "column {:?} ({}) cannot be read together with extract.where: its text depends on the {setting} \
-             that the condition is read under",
+            "column {:?} ({}) cannot be extracted together with extract.where: both depend on {setting}, and need \
+             different values of it",
             column.name, column.type_name
         ),
         "Exclude the column with extract.excludeColumns, or create a view with the condition and set extract.table to it.",
@@ -209,7 +209,7 @@ fn unreadable(column: &Column, setting: &str) -> Failure {
 pub fn ambiguous(setting: &str) -> Failure {
     Failure::permanent(
         Reason::InvalidSpec,
-        format!("extract.where holds a literal whose meaning depends on the setting {setting}"),
+        format!("extract.where contains a literal whose meaning depends on {setting}"),
         "Write dates as year-month-day, for example '2024-02-01', and amounts of money as numeric.",
     )
 }

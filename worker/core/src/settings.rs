@@ -49,9 +49,10 @@ pub struct Group {
 const PLANS_WHY: &str = "changes how the server finds the rows, not which rows it finds";
 /// Why settings of memory and I/O are.
 const RESOURCES_WHY: &str =
-    "changes memory and I/O; a statement that has too little fails with an error";
+    "changes memory and I/O; a statement with too little memory fails with an error";
 /// Why settings of writing are.
-const WRITES_WHY: &str = "concerns statements that write or define something; Tidemark reads only";
+const WRITES_WHY: &str =
+    "affects only statements that write or define something; Tidemark only reads";
 
 /// What is known about one setting.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crate::columns::{Column, Fidelity, Target, mysql};
 use crate::error::Failure;
 
 /// Why a column is text.
-const ASKED: &str = "extract.types asks for its text";
+const ASKED: &str = "extract.types sets it to string";
 
 /// The columns, with what `extract.types` asks of them.
 ///

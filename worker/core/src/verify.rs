@@ -1,6 +1,6 @@
 //! In: what lies in the tracking table and under the prefix of one source, piece by piece. Out: the
-//! contradictions between them. Bound: a few numbers for each run of one chain, some 50 bytes for each
-//! file. Fails: never; what is wrong is a [`Finding`].
+//! contradictions between them. Bound: a few numbers for each run of one chain, at most about 150
+//! bytes for each file. Fails: never; what is wrong is a [`Finding`].
 //!
 //! What `tidemark verify` tells people, and what fault tests assert after whatever died.
 
@@ -70,7 +70,7 @@ struct Current {
 }
 
 /// Looks at a source piece by piece: per run of the chain, from the head down, its manifest, its records
-/// and its files; then every key under the prefix. Holds some 50 bytes for each file.
+/// and its files; then every key under the prefix. Holds at most about 150 bytes for each file.
 #[derive(Debug, Default)]
 pub struct Verifier {
     run: Option<RunItem>,

@@ -48,7 +48,7 @@ impl Holder {
             Ok(true) => Ok(()),
             Ok(false) | Err(_) => Err(Failure::transient(
                 Reason::SnapshotLost,
-                "the session that holds the snapshot is gone",
+                "the snapshot session ended",
                 "the next attempt takes a new snapshot; if it happens again, look for what ends \
                  long transactions (a pooler, a replica's conflicts, an administrator)",
             )),

@@ -57,7 +57,7 @@ async fn table_of(
             if failure.exit == Exit::Permanent && failure.report.reason != Reason::NewerRelease =>
         {
             let reason = failure.report.reason;
-            tracing::warn!(%reason, "the published extract under the earlier uri cannot be read, so its table is not compared");
+            tracing::warn!(%reason, "cannot read the published extract at the earlier URI; the table is not compared with it");
             Ok(None)
         }
         Err(failure) => Err(failure),

@@ -26,7 +26,7 @@ pub(super) fn warnings(
     let alike = differ_by_case(&subject.columns);
     if !alike.is_empty() {
         warnings.push(format!(
-            "columns whose names differ by case alone, which many readers take for one: {}",
+            "columns whose names differ only in case, which many readers treat as one column: {}",
             shown::few(&alike)
         ));
     }

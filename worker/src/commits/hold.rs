@@ -48,7 +48,7 @@ impl World {
                 match ended {
                     Ok(holder) => holder?,
                     Err(_) => {
-                        let message = "planning ended in disorder";
+                        let message = "the planner task panicked";
                         return Err(Failure::transient(Reason::Internal, message, "report this"));
                     }
                 }

@@ -57,7 +57,7 @@ impl Control {
             .await
             .map_err(|error| storage_failure("read a footer", &error))?;
         let body = reply.body.collect().await.map_err(|_| {
-            Failure::transient(Reason::StorageUnreachable, "a footer broke off", "")
+            Failure::transient(Reason::StorageUnreachable, "the download of a footer failed", "")
         })?;
         Ok(body.into_bytes())
     }

@@ -177,8 +177,9 @@ impl Control {
 
     async fn record_at(&self, key: &str) -> Result<TaskRecord, Failure> {
         let found = self.bytes(key).await?;
-        let (body, _) = found
-            .ok_or_else(|| Failure::transient(Reason::RecordMissing, "a record vanished", ""))?;
+        let (body, _) = found.ok_or_else(|| {
+            Failure::transient(Reason::RecordMissing, "a record no longer exists", "")
+        })?;
         match TaskRecord::read(&body) {
             Ok(record) if record.version <= CONTROL_VERSION => Ok(record),
             Ok(_) => Err(newer_release("a record")),
@@ -285,7 +286,7 @@ impl WholeObject<'_> {
     pub async fn abort(&mut self) {
         let Some(upload) = self.upload.take() else { return };
         if let Err(failure) = self.control.abort(&self.key, &upload).await {
-            tracing::warn!(%failure, "abort a manifest; the sweeper will do it");
+            tracing::warn!(%failure, "cannot abort the upload of a manifest; the sweeper will abort it");
         }
     }
 }

@@ -119,7 +119,7 @@ pub(crate) async fn made_at(
     let found: Option<Option<String>> = asked
         .fetch_optional(connection)
         .await
-        .map_err(|error| database_failure("ask when the table was made", &error))?;
+        .map_err(|error| database_failure("read when the table was created", &error))?;
     Ok(found.flatten())
 }
 
@@ -282,7 +282,11 @@ fn timed(sessions: &[&mut Session], timeout: Option<Duration>) -> Result<(), Fai
 /// Where the session's snapshot began.
 fn point(session: &mut Session) -> Result<Option<String>, Failure> {
     let mut told = BTreeMap::new();
-    for row in texts(session, "ask where the snapshot began", statements::SNAPSHOT_POINT)? {
+    for row in texts(
+        session,
+        "read where the snapshot began in the binary log",
+        statements::SNAPSHOT_POINT,
+    )? {
         if let [Some(name), Some(value)] = row.as_slice() {
             told.insert(name.to_lowercase(), value.clone());
         }

@@ -88,7 +88,9 @@ pub(crate) async fn seek(
         .to_owned(),
     );
     warnings.extend(guarded.subject.unproven.guard.as_ref().map(|why| {
-        format!("the guard is this server's clock, which may say little of these rows: {why}")
+        format!(
+            "the guard is this server's clock, which may not match the stamps of these rows: {why}"
+        )
     }));
     Ok(Found { held, warnings })
 }

@@ -19,7 +19,7 @@ use super::rows::texts;
 use super::session::{
     CONNECT, ERROR, OK, QUERY, Session, Stream, Wire, broken, failed, not_understood,
 };
-use super::sessions::{PIN, clock_is_fixed};
+use super::sessions::{PIN, SELECT_DATABASE, clock_is_fixed};
 use super::tls::secure;
 use crate::sessions::{CONNECT_TIMEOUT, Login, tls_failure, unreachable};
 use crate::watch::Backend;
@@ -44,7 +44,7 @@ pub(super) fn open(login: &Login) -> Result<(Session, Backend), Failure> {
     let mut session = unpinned(login, CHARSET)?;
     session.pin()?;
     // the connection may have been led to another database (init_connect)
-    session.query(PIN, &format!("USE {}", quote(Engine::Mysql, &login.database)))?;
+    session.query(SELECT_DATABASE, &format!("USE {}", quote(Engine::Mysql, &login.database)))?;
     let backend = session.backend()?;
     session.socket().set_read_timeout(None).map_err(|error| broken(CONNECT, &error))?;
     Ok((session, backend))

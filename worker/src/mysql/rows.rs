@@ -49,7 +49,7 @@ enum State {
     Idle(Session),
     /// A thread reads.
     Reading(Reading),
-    /// It stands amid the rows, and can only end.
+    /// It has rows that nobody has read, and can only end.
     Broken(Session),
     /// It is over.
     Gone,
@@ -237,7 +237,11 @@ fn whole(
 }
 
 pub(super) fn broke_off() -> Failure {
-    Failure::permanent(Reason::Internal, "the reader broke off", "report this as a defect")
+    Failure::permanent(
+        Reason::Internal,
+        "the reader task stopped without a result",
+        "report this as a defect",
+    )
 }
 
 /// Prepares and executes the statement, and checks that its columns are those of the plan.
@@ -347,7 +351,7 @@ fn forward(
             let count = count.map_err(|error| broken(READ, &error))?;
             if count == 0 {
                 return Err(unreachable(
-                    "read the rows: the database closed the connection amid the rows",
+                    "read the rows: the database closed the connection before the last row",
                 ));
             }
             match frames.see(&chunk[filled..filled + count]) {

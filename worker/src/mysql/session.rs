@@ -82,7 +82,10 @@ pub(super) struct Session(Wire);
 pub(super) fn broken(doing: &str, error: &io::Error) -> Failure {
     match error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>()) {
         Some(error) => tls_failure(Some(error), ""),
-        None => unreachable(&format!("{doing}: no connection to the database ({})", error.kind())),
+        None => unreachable(&format!(
+            "{doing}: the connection to the database failed ({})",
+            error.kind()
+        )),
     }
 }
 

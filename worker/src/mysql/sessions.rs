@@ -44,7 +44,7 @@ async fn log_in(login: &Login) -> Result<Opened<MySqlConnection>, Failure> {
     pin(&mut connection).await?;
     // the connection may have been led to another one (init_connect)
     let own = format!("USE {}", rows::quote(Engine::Mysql, &login.database));
-    say(&mut connection, own).await?;
+    say(&mut connection, SELECT_DATABASE, own).await?;
     Ok(connection)
 }
 
@@ -65,9 +65,9 @@ pub(crate) async fn limit(connection: &mut MySqlConnection, seconds: i64) -> Res
 
 /// Pins what the session has inherited.
 async fn pin(connection: &mut MySqlConnection) -> Result<(), Failure> {
-    say(connection, settings::first()).await?;
+    say(connection, PIN, settings::first()).await?;
     for statement in settings::BEGUN {
-        say(connection, statement.to_owned()).await?;
+        say(connection, PIN, statement.to_owned()).await?;
     }
     let failed = |error| database_failure(PIN, &error);
     let shown = sqlx::raw_sql(made(settings::show())).fetch_all(&mut *connection).await;
@@ -76,20 +76,26 @@ async fn pin(connection: &mut MySqlConnection) -> Result<(), Failure> {
         let text = |index| row.try_get_unchecked::<String, _>(index).map_err(failed);
         known.insert(text(0)?.to_lowercase(), text(1)?);
     }
-    say(connection, settings::then(&known)?).await?;
+    say(connection, PIN, settings::then(&known)?).await?;
     match sqlx::raw_sql(settings::CLOCK).execute(connection).await {
         Err(error) if number(&error).is_some_and(clock_is_fixed) => Ok(()),
         done => done.map(|_| ()).map_err(failed),
     }
 }
 
-async fn say(connection: &mut MySqlConnection, statement: String) -> Result<(), Failure> {
+async fn say(
+    connection: &mut MySqlConnection,
+    action: &str,
+    statement: String,
+) -> Result<(), Failure> {
     let done = sqlx::raw_sql(made(statement)).execute(connection).await;
-    done.map(|_| ()).map_err(|error| database_failure(PIN, &error))
+    done.map(|_| ()).map_err(|error| database_failure(action, &error))
 }
 
 /// What is done when a session is pinned.
 pub(super) const PIN: &str = "set the session's settings";
+/// What is done when a session goes to the database of `source.database`.
+pub(super) const SELECT_DATABASE: &str = "select the database";
 
 /// Whether an error says that nobody, or not this user, may set the session's clock.
 pub(super) fn clock_is_fixed(number: u16) -> bool {

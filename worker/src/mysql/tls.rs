@@ -60,7 +60,7 @@ pub(crate) fn name(login: &Login) -> Result<ServerName<'static>, Failure> {
     ServerName::try_from(login.host.clone()).map_err(|_| {
         Failure::permanent(
             Reason::InvalidSpec,
-            "source.host is no name that a certificate could have",
+            "source.host is not a name that a certificate can have",
             "correct source.host",
         )
     })

@@ -30,7 +30,7 @@ type ColumnRow = (String, Oid, i32, bool, String, String, String, Option<String>
 pub(crate) async fn searched(connection: &mut PgConnection) -> Result<Vec<String>, Failure> {
     let answer = sqlx::raw_sql(statements::SEARCHED_SCHEMAS).fetch_one(connection).await;
     let schemas = answer.and_then(|row| row.try_get(0));
-    schemas.map_err(|error| database_failure("ask for the user's search_path", &error))
+    schemas.map_err(|error| database_failure("read the user's search_path", &error))
 }
 
 /// Finds the table and its columns; without a schema, in the schemas `searched`.
@@ -157,7 +157,7 @@ pub(crate) async fn check_money(
     let unit = sqlx::raw_sql(statements::MONEY_UNIT).fetch_one(&mut *connection).await;
     let unit = unit.and_then(|row| row.try_get::<String, _>(0));
     settings::check_money(
-        &unit.map_err(|error| database_failure("check how money is printed", &error))?,
+        &unit.map_err(|error| database_failure("read the format of money", &error))?,
     )
 }
 

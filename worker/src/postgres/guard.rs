@@ -61,8 +61,8 @@ pub(crate) async fn seek(
     let mut held = hold(&order, step.found, clock, fraction_digits(guarded.column));
     if step.held_back {
         warnings.push(
-            "no row is taken: a prepared transaction that wrote to the table is open; commit or roll \
-             back what pg_prepared_xacts lists"
+            "the run reads no row: a prepared transaction that wrote to the table is open; commit it or \
+             roll it back (pg_prepared_xacts lists it)"
                 .to_owned(),
         );
     }
@@ -126,7 +126,7 @@ async fn server_facts(
         .map_err(failed)?;
     commit(connection).await?;
     let computed = || {
-        let why = format!("the view does not take column {column:?} from one table as it is");
+        let why = format!("the view does not take column {column:?} unchanged from one table");
         (plain != Some(true)).then_some(why)
     };
     let why = guarded.subject.unproven.guard.clone().or_else(computed);
@@ -249,7 +249,7 @@ fn explain(
     } else if doubt.prepared {
         "a prepared transaction that wrote to the table is open"
     } else if doubt.step.behind {
-        "the column's sequence stands below the greatest number, so that lower ones will come"
+        "the column's sequence stands below the greatest number, so lower numbers will follow"
     } else if order.step == Step::Wait && !found {
         "transactions stayed open for longer than extract.watermark.wait"
     } else if order.step == Step::Exact && !found {

@@ -136,7 +136,11 @@ impl Connection {
 }
 
 fn broke_off() -> Failure {
-    Failure::permanent(Reason::Internal, "the reader broke off", "report this as a defect")
+    Failure::permanent(
+        Reason::Internal,
+        "the reader task stopped without a result",
+        "report this as a defect",
+    )
 }
 
 async fn copy(

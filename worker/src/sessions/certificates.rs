@@ -103,7 +103,7 @@ fn another_name(presented: &[String]) -> Words {
         "set source.host to a name that the certificate has, or source.tls.mode: verifyCa";
     if presented.is_empty() {
         return (
-            "names no host: it has no subject alternative name, and its common name is not taken for one".to_owned(),
+            "names no host: it has no subject alternative name, and Tidemark ignores the common name".to_owned(),
             "issue the certificate with a subjectAltName for source.host, or set source.tls.mode: verifyCa",
         );
     }
@@ -120,12 +120,12 @@ fn by_webpki(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Words {
     use webpki::Error as Cause;
     let (why, remedy) = match error.downcast_ref::<Cause>() {
         Some(Cause::CaUsedAsEndEntity) => (
-            "is one of an authority (basicConstraints CA:TRUE), and a server needs one of its own",
+            "is the certificate of an authority (basicConstraints CA:TRUE), which a server may not use",
             "issue a certificate with CA:FALSE for the server, or a self-signed one with -addext \
              basicConstraints=critical,CA:FALSE",
         ),
         Some(Cause::EndEntityUsedAsCa) => (
-            "is signed by a certificate that is none of an authority (its CA flag is missing)",
+            "is signed by a certificate that is not that of an authority (its CA flag is missing)",
             "issue the intermediate certificate with basicConstraints CA:TRUE",
         ),
         Some(Cause::UnsupportedCertVersion) => (

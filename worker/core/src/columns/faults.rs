@@ -28,7 +28,7 @@ pub enum Fault {
     #[error("invalid UTF-8")]
     Utf8,
     /// Not JSON, or such that a reader refuses it.
-    #[error("not JSON that every reader takes")]
+    #[error("not JSON that every reader accepts")]
     Json,
 }
 

@@ -173,7 +173,7 @@ fn for_a_human(task: &Task, seen: &Seen) -> Option<Failure> {
     (is_of_another(task, legacy) && replaced(task, seen).is_none()).then(|| {
         Failure::permanent(
             Reason::WatermarkColumnChanged,
-            "the stored watermark is of another column or type",
+            "the stored watermark belongs to another column or type",
             "reingest, or restore watermark.column and watermark.type",
         )
     })

@@ -60,7 +60,7 @@ pub struct State {
 /// A number of no row, with a SQLSTATE that says nothing.
 pub const UNKNOWN: Meaning = transient(
     Reason::DatabaseFailed,
-    "the database answered with an error that has no meaning of its own here",
+    "the database returned an error that Tidemark does not know",
     "look up the number in the server's documentation, and look at the server's log",
 );
 

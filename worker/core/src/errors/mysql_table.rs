@@ -23,13 +23,12 @@ const fn state(starts: &'static [&'static str], meaning: Meaning) -> State {
     State { starts, meaning }
 }
 
-const VIEW: &str =
-    "correct the view, or the function that it calls, and the objects that they name";
-const VALUE: &str = "correct the rows, or the expression of the view, the function or extract.where that computes or \
-                     converts them";
+const VIEW: &str = "correct the view or the function that it calls, and check that the objects that they name exist";
+const VALUE: &str = "correct the rows, or the expression (in the view, the function or extract.where) that computes \
+                     or converts them";
 const AGAIN: &str = "the next attempt starts anew; if it happens again, look at the server's log";
-const SPACE: &str = "where plan.json says that it sorts them (output.partitionBy), set output.partitionSort: never, \
-                     or give the server temporary space";
+const SPACE: &str = "if plan.json shows that the server sorts the rows (output.partitionBy), set output.partitionSort: \
+                     never; otherwise give the server temporary space";
 const NETWORK: &str = "check source.host and source.port, that the server runs, and what drops connections between \
                        pods and database (a firewall, a proxy)";
 const DAMAGED: &str =
@@ -41,7 +40,7 @@ pub const TABLE: &[Row] = &[
     // connecting
     row(&[1820, 1862], permanent(Reason::CredentialsRejected, "the password of the database user has expired",
         "set a new password for the user, and write it into the Secret of source.credentials")),
-    row(&[1130], permanent(Reason::CredentialsRejected, "no user of the server may log in from the pod's address",
+    row(&[1130], permanent(Reason::CredentialsRejected, "the server has no user for connections from the pod's address",
         "create the database user for that address, such as 'name'@'%'")),
     row(&[3118, 4151, 3955], permanent(Reason::CredentialsRejected,
         "the database refuses the user: its account is locked", "unlock the account (ALTER USER ... ACCOUNT UNLOCK)"))
@@ -53,10 +52,10 @@ pub const TABLE: &[Row] = &[
         "the database refuses the user, its password, or this kind of connection",
         "check the Secret of source.credentials (of rdsIam: rds-db:connect, the account's AWSAuthenticationPlugin, \
          the region), the account's host and REQUIRE clause, and source.tls")),
-    row(&[3159], permanent(Reason::CredentialsRejected, "the database takes no connection without TLS",
+    row(&[3159], permanent(Reason::CredentialsRejected, "the database requires TLS",
         "set source.tls.mode: verifyFull or verifyCa")),
     row(&[1251, 1524, 2059], permanent(Reason::CredentialsRejected,
-        "the account logs in by a method that is not supported",
+        "the account uses an authentication method that is not supported",
         "use an account with mysql_native_password or caching_sha2_password")),
     row(&[1049], permanent(Reason::DatabaseNotFound, "there is no such database", "correct source.database")),
     row(&[1040], transient(Reason::DatabaseUnreachable,
@@ -70,7 +69,7 @@ pub const TABLE: &[Row] = &[
          MAX_QUERIES_PER_HOUR)", "raise the limit of the account, or lower worker.parallelism")),
     row(&[1129], transient(Reason::DatabaseUnreachable,
         "the server blocks the pod's address after too many failed connections (max_connect_errors)",
-        "run FLUSH HOSTS on the server, and find out what broke the connections off")),
+        "run FLUSH HOSTS on the server, and find out why the connections failed")),
     row(&[1047], transient(Reason::DatabaseUnreachable, "the node of the cluster is not ready for queries (wsrep_ready)",
         "wait until the node has joined its cluster, or set source.host to another node")).says("WSREP%"),
     row(&[1053, 1077, 1078, 1079, 1080, 3032, 3168], transient(Reason::DatabaseUnreachable,
@@ -79,27 +78,26 @@ pub const TABLE: &[Row] = &[
         "the server cannot start a thread or has no memory for another connection",
         "give the server memory and threads, or lower worker.parallelism")),
     row(&[1042, 1043, 1047, 1081, 1152, 1154, 1155, 1156, 1157, 1158, 1159, 1160, 1161], transient(
-        Reason::DatabaseUnreachable, "the connection to the database broke off", NETWORK)),
-    row(&[1153], permanent(Reason::QueryFailed, "a statement or a row is longer than the server takes \
+        Reason::DatabaseUnreachable, "the connection to the database failed", NETWORK)),
+    row(&[1153], permanent(Reason::QueryFailed, "a statement or a row is longer than the server accepts \
         (max_allowed_packet)", "raise max_allowed_packet of the server")),
     // ended by somebody
     row(&[1317], transient(Reason::DatabaseFailed, "the statement was cancelled by another session (KILL QUERY)",
-        "find out who ends statements")),
+        "find out who runs KILL QUERY")),
     row(&[1927, 3169], transient(Reason::DatabaseFailed, "the session was ended by another one (KILL)",
-        "find out who ends sessions")),
+        "find out who runs KILL")),
     // of MariaDB, then of MySQL; every session sets them, and planning alone to something else than 0
     row(&[1969, 3024], transient(Reason::DatabaseFailed, "the statement took longer than half of \
-        activeDeadlineSeconds, or one hour where that is not set (max_statement_time, max_execution_time)",
+        activeDeadlineSeconds, or one hour if that is not set (max_statement_time, max_execution_time)",
         "raise activeDeadlineSeconds, index the watermark and partition columns, or set \
         extract.partition.strategy: none")),
     row(&[1184], transient(Reason::DatabaseFailed, "the server's init_connect fails for the database user",
         "correct the global variable init_connect, or grant the rights that it needs")),
     row(&[1038], transient(Reason::DatabaseFailed, "the server's sort_buffer_size is too small to sort the rows",
-        "raise sort_buffer_size, or set output.partitionSort: never where the plan says that rows are sorted")),
+        "raise sort_buffer_size, or set output.partitionSort: never if the plan shows that rows are sorted")),
     row(&[4031], transient(Reason::DatabaseFailed,
-        "the server ended an idle session, although each session may be idle for a day (wait_timeout)",
-        "find out what sets wait_timeout in the session: a proxy before the database, or a function that the view \
-         calls")).says("The client was disconnected%"),
+        "the server ended an idle session: something set wait_timeout, which Tidemark sets to one day",
+        "find out what sets wait_timeout in the session: a proxy, or a function that the view calls")).says("The client was disconnected%"),
     row(&[1205, 3572], transient(Reason::DatabaseFailed, "another session holds the table exclusively",
         "wait until it has ended, or end it")),
     row(&[1213, 1614, 3058, 3132], transient(Reason::DatabaseFailed,
@@ -113,26 +111,26 @@ pub const TABLE: &[Row] = &[
         "grant SELECT on the tables of source.database to the database user")),
     row(&[1142, 1143, 1227], permanent(Reason::DatabaseDenied,
         "the database user may not read the table or one of its columns",
-        "GRANT SELECT on the table (all of its columns) to the database user; below a view and in a function to \
-         its definer")).shown(&[
+        "grant SELECT on the table (all of its columns) to the database user; for a table that a view or function \
+         reads, to its definer")).shown(&[
         "SELECT command denied to user %@% for table %",
         "SELECT command denied to user %@% for column '%' in table '%'",
         "Access denied; you need (at least one of) the % privilege(s) for this operation"]),
     row(&[1345, 1370, 1141, 1147, 1403, 1419, 4087], permanent(Reason::DatabaseDenied,
-        "the database user, or the definer of the view, may not use an object below the view",
+        "the database user, or the definer of the view, may not use an object that the view reads",
         "grant EXECUTE on the function, or SELECT on the table, to the database user and the view's definer")).shown(&[
         "execute command denied to user %@% for routine '%'", "EXECUTE command denied to user %@% for routine '%'"]),
     row(&[1356], permanent(Reason::DatabaseDenied,
-        "the view refers to what is not there, or to what its definer may not read",
+        "the view names an object that does not exist, or that its definer may not read",
         "repair the view: the tables, columns and functions that it names, and the rights of its definer")).shown(&[
         "View '%' references invalid table(s) or column(s) or function(s) or definer/invoker of view lack rights to use them"]),
     row(&[1449], permanent(Reason::DatabaseDenied, "the definer of the view or function does not exist",
-        "create the view or function anew with a definer that exists")).shown(&[
+        "create the view or function again with a definer that exists")).shown(&[
         "The user specified as a definer (%) does not exist"]),
     // objects
-    row(&[1146, 1932], permanent(Reason::QueryFailed, "a table is not there",
-        "restore the table that the message names, or correct the view or function that names it; where it is \
-         extract.table, correct that")).shown(&["Table '%' doesn't exist", "Table '%' doesn't exist in engine"]),
+    row(&[1146, 1932], permanent(Reason::QueryFailed, "a table does not exist",
+        "restore the table that the message names, or correct the view, the function or extract.table that names \
+         it")).shown(&["Table '%' doesn't exist", "Table '%' doesn't exist in engine"]),
     row(&[1054], permanent(Reason::ColumnNotFound, "a column is gone",
         "check the columns of the table, and of the view or function that names them, then start another run"))
         .shown(&["Unknown column '%' in 'field list'", "Unknown column '%' in 'SELECT'",
@@ -142,7 +140,7 @@ pub const TABLE: &[Row] = &[
         "create it, or correct the view, the function or extract.where that names it")).shown(&[
         "FUNCTION % does not exist", "PROCEDURE % does not exist", "Function '%' is not defined"]),
     row(&[1051, 1109, 1176, 1347, 1735, 1462, 1350, 1353], permanent(Reason::QueryFailed,
-        "the view or a function names an object that is not there or not of that kind", VIEW)),
+        "the view or a function names an object that does not exist or is of another kind", VIEW)),
     row(&[1064, 1065, 1149], permanent(Reason::QueryFailed,
         "extract.where, or a statement of a function, is not SQL that the server understands",
         "correct extract.where, or the function")),
@@ -151,12 +149,13 @@ pub const TABLE: &[Row] = &[
         "Illegal mix of collations (%,%) and (%,%) for operation '%'", "Unknown collation: '%'",
         "Unknown character set: '%'"]),
     row(&[1193, 1231, 1232, 1229, 1238, 1298, 1621, 1568], permanent(Reason::QueryFailed,
-        "the server does not take a setting of the session",
-        "use a supported version of the server; for time zones load the server's time zone tables")),
+        "the server does not accept a setting of the session",
+        "use a supported version of the server; for time zones, load the server's time zone tables")),
     row(&[1104], permanent(Reason::QueryFailed,
-        "the query would read more rows than the session allows, although each session lifts that limit (max_join_size)",
-        "find out what sets max_join_size or sql_big_selects in the session: a proxy before the database, or a \
-         function that the view calls")),
+        "the query would read more rows than the session allows: something set max_join_size or sql_big_selects, \
+         and Tidemark lifts that limit",
+        "find out what sets max_join_size or sql_big_selects in the session: a proxy, or a function that the view \
+         calls")),
     row(&[3170, 3171, 3186], permanent(Reason::QueryFailed, "the query is beyond a limit of the server",
         "raise the limit (range_optimizer_max_mem_size, parser_max_mem_size)")),
     row(&[1290], permanent(Reason::QueryFailed,
@@ -170,7 +169,7 @@ pub const TABLE: &[Row] = &[
         "a function that the view calls writes, and the server, its storage engine or the database is read-only",
         WRITES)),
     row(&[1223, 1099, 1100, 1192], transient(Reason::DatabaseFailed,
-        "a lock of another statement or session is in the way", AGAIN)),
+        "another statement or session holds a lock", AGAIN)),
     row(&[1436, 1456, 1424, 4026], permanent(Reason::QueryFailed,
         "a function calls itself, or an expression is too deep (thread_stack, max_sp_recursion_depth)",
         "correct the function, or raise thread_stack")),
@@ -195,7 +194,7 @@ pub const TABLE: &[Row] = &[
         "a subquery of a view or function returns more than one row or column", "correct the view or the function")),
     // resources and damage
     row(&[3, 28, 1021, 1026, 1114, 1878], transient(Reason::DatabaseFailed,
-        "the server has no room left to sort rows or to keep them meanwhile", SPACE)),
+        "the server has no space left for temporary files, such as those of a sort", SPACE)),
     row(&[5, 1037, 3015, 3044, 3985], transient(Reason::DatabaseFailed, "the server has no memory left",
         "give the server memory, or lower worker.parallelism")),
     row(&[1206], transient(Reason::DatabaseFailed, "the server's table of locks is full",
@@ -214,7 +213,7 @@ pub const TABLE: &[Row] = &[
         "make the foreign server reachable from the database, and correct the federated table")),
     row(&[1931], transient(Reason::DatabaseFailed,
         "the statement examined more rows than a limit of the server allows, so its result is not complete",
-        "set LIMIT ROWS EXAMINED aside in the view")),
+        "remove LIMIT ROWS EXAMINED from the view")),
 ];
 
 /// SQLSTATEs, for numbers that no row names.
@@ -222,7 +221,7 @@ pub const STATES: &[State] = &[
     state(&["45"], SIGNALLED),
     state(
         &["08"],
-        transient(Reason::DatabaseUnreachable, "the connection to the database broke off", NETWORK),
+        transient(Reason::DatabaseUnreachable, "the connection to the database failed", NETWORK),
     ),
     state(
         &["28"],
@@ -261,7 +260,7 @@ pub const STATES: &[State] = &[
         &["23"],
         permanent(
             Reason::QueryFailed,
-            "a value does not satisfy a constraint of a table that a function writes",
+            "a value violates a constraint of a table that a function writes",
             VALUE,
         ),
     ),
@@ -298,7 +297,7 @@ pub const STATES: &[State] = &[
     ),
     state(
         &["XA"],
-        transient(Reason::DatabaseFailed, "a distributed transaction is in the way", AGAIN),
+        transient(Reason::DatabaseFailed, "a distributed transaction blocks the statement", AGAIN),
     ),
     state(&["HY"], UNKNOWN),
 ];

@@ -8,21 +8,24 @@ use super::{Class, Meaning, Shows, mysql, postgres};
 const HEAD: &str = "\
 # Errors of the database
 
-What Tidemark makes of each error of a database server. This page is printed from the tables that the program
+How Tidemark classifies the errors of a database server. This page is printed from the tables that the program
 uses (`worker/core/src/errors`): `cargo run -p system-tests --bin error_table > docs/database-errors.md`.
 
 - **Permanent**: another attempt cannot help. The run stops with the remedy.
 - **Transient**: the next attempt may succeed.
-- **Message**: whether the condition shows the server's own message. `yes`: where the server itself wrote it.
-  `names`: where the server read the name in Tidemark's own statement or in the body of a function in SQL, since
-  another function can build a statement from values of rows. `form`: where it has the form of the server's own
-  message. Never otherwise, since it can hold values of rows. The code is always shown.
-- The first row that fits counts. A single code comes before its class.
+- **Message**: whether the condition shows the server's own message. A message that may contain row values is never
+  shown. The code is always shown.
+  - `yes`: if the server itself wrote the message.
+  - `names`: if the server found the name in Tidemark's own statement or in the body of a function in SQL. Other
+    functions can build statements from row values.
+  - `form`: if the message has the form of the server's own message.
+  - `no`: never.
+- The first row that fits applies. A single code comes before its class.
 
-The condition also names the function, if the server says in which one the error happened, and the schema, table,
-column, constraint or type, if the server names them beside its message. A function can raise any code with any
-message (`RAISE`, `SIGNAL`). On Postgres such an error, and one of a foreign server, is told apart by where it was
-raised: it is never taken for an error of our settings, and only its class decides whether it is tried again.
+The condition also shows the function in which the error happened, and the schema, table, column, constraint or type,
+if the server names them. A function can raise any code with any message (`RAISE`, `SIGNAL`). On Postgres, Tidemark
+recognizes such errors, and errors of a foreign server, by the place where they were raised. They are never treated as
+errors of Tidemark's settings. Only their class decides whether the run is retried.
 ";
 
 /// The whole page.
@@ -35,7 +38,7 @@ pub fn page() -> String {
         let when = match row.when {
             When::Always => String::new(),
             When::Inside => "in a function".to_owned(),
-            When::Ours => "in the text of our statement".to_owned(),
+            When::Ours => "in the text of Tidemark's statement".to_owned(),
             When::By(routines) => format!("raised by `{}`", routines.join("`, `")),
             When::Says(words) => format!("message `{words}`"),
         };
@@ -52,7 +55,7 @@ pub fn page() -> String {
         let form = (!row.shown.is_empty()).then_some("form");
         line(&mut page, &numbers.join(", "), Some(&when.unwrap_or_default()), &row.meaning, form);
     }
-    page.push_str("\nA number that no row names is taken by the SQLSTATE that comes with it:\n\n");
+    page.push_str("\nIf no row names a number, the SQLSTATE that comes with it decides:\n\n");
     page.push_str(
         "| SQLSTATE | meaning | reason | class | message | remedy |\n|---|---|---|---|---|---|\n",
     );
@@ -60,7 +63,7 @@ pub fn page() -> String {
         let starts: Vec<_> = state.starts.iter().map(|start| sqlstate(start)).collect();
         line(&mut page, &starts.join(", "), None, &state.meaning, None);
     }
-    page.push_str("\nNumbers in use:\n\n| from | to | of |\n|---|---|---|\n");
+    page.push_str("\nNumbers in use:\n\n| from | to | used by |\n|---|---|---|\n");
     for range in mysql::RANGES {
         let _ = writeln!(page, "| {} | {} | {} |", range.from, range.to, range.of);
     }

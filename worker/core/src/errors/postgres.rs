@@ -67,7 +67,7 @@ pub struct Row {
 /// A code of no row.
 pub const UNKNOWN: Meaning = transient(
     Reason::DatabaseFailed,
-    "the database answered with an error of an unknown class",
+    "the database returned an error of a class that Tidemark does not know",
     "look at the server's log",
 )
 .shown(Shows::Message);

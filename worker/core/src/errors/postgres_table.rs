@@ -11,13 +11,12 @@ const fn row(codes: &'static [&'static str], when: When, meaning: Meaning) -> Ro
 
 const GRANT: &str = "grant SELECT on the object that the message names (below a view: to the owner of the view) and \
                      USAGE on its schema, or EXECUTE on the function";
-const VIEW: &str =
-    "correct the view, or the function that it calls, and the objects that they name";
-const VALUE: &str = "correct the rows, or the expression of the view, the function or extract.where that computes or \
-                     converts them; select the column with psql to find the row";
+const VIEW: &str = "correct the view or the function that it calls, and check that the objects that they name exist";
+const VALUE: &str = "correct the rows, or the expression (in the view, the function or extract.where) that computes \
+                     or converts them; select the column with psql to find the row";
 const AGAIN: &str = "the next attempt starts anew; if it happens again, look at the server's log";
-const SPACE: &str = "where plan.json says that it sorts them (output.partitionBy), set output.partitionSort: never, \
-                     or give the server temporary space";
+const SPACE: &str = "if plan.json shows that the server sorts the rows (output.partitionBy), set output.partitionSort: \
+                     never; otherwise give the server temporary space";
 const LIMITS: &str = "raise the limit, or lower worker.parallelism";
 const POOL: &str = "let source.host and source.port lead to the server itself, or to a pool with pool_mode = session \
                     and at least worker.parallelism + 2 connections";
@@ -56,28 +55,31 @@ pub const TABLE: &[Row] = &[
         "the server takes no connections now: it starts, stops, recovers, or is a standby without hot_standby",
         "wait until the server is up; on a standby turn hot_standby on").shown(Shows::Message)),
     row(&["08P01"], When::Says("query_wait_timeout"), transient(Reason::DatabaseUnreachable,
-        "no connection of a pooler before the database came free in time",
+        "no connection of the pooler before the database became free in time",
         "give the pool at least worker.parallelism + 2 connections for this database and user (PgBouncer: \
          pool_size), or let source.host and source.port lead to the server itself")),
+    row(&["08P01"], When::Says("query timeout"), POOLER_LIMIT),
+    row(&["08P01"], When::Says("query_timeout"), POOLER_LIMIT),
+    row(&["08P01"], When::Says("transaction timeout"), POOLER_LIMIT),
+    row(&["08P01"], When::Says("idle transaction timeout"), POOLER_LIMIT),
     row(&["08P01"], When::Says("transaction blocks not allowed"), permanent(Reason::PoolerUnsupported,
         "a connection pooler before the database does not give each client a session of its own (PgBouncer: \
          pool_mode transaction or statement)", POOL)),
     row(&["26000", "42P05"], When::Inside, permanent(Reason::QueryFailed,
-        "a function prepares or runs a statement that is there already or is not there", VIEW)),
+        "a function prepares a statement that already exists, or runs one that does not exist", VIEW)),
     row(&["26000", "42P05"], When::Always, permanent(Reason::PoolerUnsupported,
-        "a prepared statement of this session is gone or is another session's: a connection pooler before the \
-         database mixes sessions", POOL)),
+        "a prepared statement of this session does not exist, or is that of another session: a connection pooler \
+         before the database mixes sessions", POOL)),
     row(&["08P01"], When::Always, transient(Reason::DatabaseFailed,
         "the database, or a pooler before it, does not understand the session's messages",
-        "look at the log of the pooler, and of the server")),
+        "look at the logs of the pooler and the server")),
     // ended by somebody
     row(&["40001", "40P01", "57P01", "57P04"], RECOVERY, STANDBY_CONFLICT),
     row(&["40001", "40P01"], When::By(&["ProcessInterrupts"]), STANDBY_CONFLICT),
     row(&["57014"], When::Always, transient(Reason::DatabaseFailed,
-        "the statement was cancelled by another session, by recovery on a standby, by a pooler or proxy before the \
-         database, or by a function that the view calls (statement_timeout)",
-        "find out who cancels statements: a person or a script (pg_cancel_backend), a time limit of a pooler or \
-         proxy (PgBouncer: query_timeout), or recovery on a standby")
+        "the statement was cancelled",
+        "look in the server's log for who cancels statements: a person or script (pg_cancel_backend), a proxy, or a \
+         function that sets statement_timeout")
         .shown(Shows::Message)),
     row(&["57P01"], When::Always, transient(Reason::DatabaseFailed,
         "the session was ended: the server stops, or an administrator ended the session",
@@ -90,30 +92,28 @@ pub const TABLE: &[Row] = &[
         "the server ended an idle session (idle_session_timeout)",
         "raise idle_session_timeout of the database user (ALTER ROLE ... SET)")),
     row(&["25P03"], When::Always, transient(Reason::DatabaseFailed,
-        "the server ended a session that was idle in its transaction, although each transaction turns that limit off \
-         (idle_in_transaction_session_timeout)",
-        "find out what sets idle_in_transaction_session_timeout in the session: a pooler or proxy before the \
-         database, or a function that the view calls")),
+        "the server ended a session that was idle in its transaction: something set \
+         idle_in_transaction_session_timeout, which Tidemark turns off",
+        "find out what sets idle_in_transaction_session_timeout in the session: a pooler, a proxy, or a function \
+         that the view calls")),
     row(&["25P04"], When::Always, transient(Reason::DatabaseFailed,
-        "the server ended a transaction that took too long, although each transaction turns that limit off \
-         (transaction_timeout)",
-        "find out what sets transaction_timeout in the session: a pooler or proxy before the database, or a \
-         function that the view calls")),
+        "the server ended a transaction that took too long: something set transaction_timeout, which Tidemark turns off",
+        "find out what sets transaction_timeout in the session: a pooler, a proxy, or a function that the view calls")),
     row(&["40P01"], When::Always, transient(Reason::DatabaseFailed,
         "the server ended the statement to break a deadlock", AGAIN)),
     row(&["40001"], When::Always, transient(Reason::DatabaseFailed,
         "the transaction cannot be serialized with others", AGAIN)),
     row(&["72000"], When::Always, transient(Reason::DatabaseFailed,
-        "rows of the snapshot are gone already (old_snapshot_threshold)",
+        "the server removed rows of the snapshot (old_snapshot_threshold)",
         "raise old_snapshot_threshold, or use more ranges")),
     // rights
     row(&["42501"], When::By(&["check_enable_rls"]), permanent(Reason::DatabaseDenied,
         "row level security would hide rows from the database user",
         "use a user with BYPASSRLS, or one that no policy of the table applies to")),
     row(&["42501"], When::Inside, permanent(Reason::DatabaseDenied,
-        "a function that the table or view calls may not use an object", GRANT).shown(Shows::Message)),
+        "a function that the table or view calls lacks the right to use an object", GRANT).shown(Shows::Message)),
     row(&["42501"], When::Always, permanent(Reason::DatabaseDenied,
-        "the database user may not read the table or one of its columns, or an object below the view", GRANT)
+        "the database user may not read the table, one of its columns, or an object that the view reads", GRANT)
         .shown(Shows::Message)),
     // objects
     row(&["42P01"], When::Inside, permanent(Reason::QueryFailed,
@@ -129,10 +129,10 @@ pub const TABLE: &[Row] = &[
     row(&["42703"], When::Always, permanent(Reason::QueryFailed,
         "the view, or the value of a row, names a column that does not exist", VIEW).shown(Shows::Named)),
     row(&["42883"], When::Always, permanent(Reason::QueryFailed,
-        "a function or operator does not exist for these types of arguments in the schemas that are searched",
-        "create it, or correct the view, the function or extract.where that names it; a function names its objects \
-         with the schema, since the search_path is empty, or with extract.where that of a plain session of the \
-         database user").shown(Shows::Named)),
+        "the server finds no function or operator of this name for these types of arguments",
+        "create the function or operator, or correct the view, the function or extract.where that names it; inside a \
+         function, name it with its schema, because without extract.where the search_path is empty")
+        .shown(Shows::Named)),
     row(&["3F000", "42704", "42P02", "42725", "42702", "42P08", "42P09"], When::Always, permanent(Reason::QueryFailed,
         "a name in the view, in a function or in extract.where does not exist or is ambiguous", VIEW)
         .shown(Shows::Named)),
@@ -159,7 +159,7 @@ pub const TABLE: &[Row] = &[
     // values
     row(&["22012"], When::Always, permanent(Reason::QueryFailed, "an expression divides by zero", VALUE)),
     row(&["22021", "22P05"], When::Always, permanent(Reason::DecodeFailed,
-        "a text of the table cannot be said in UTF-8, and the server does not say in which column",
+        "a text of the table cannot be converted to UTF-8; the server does not name the column",
         "correct the text, or convert the database from SQL_ASCII to UTF8")),
     row(&["22P02", "22P03", "22007", "22008", "22003", "22018"], When::Always, permanent(Reason::QueryFailed,
         "an expression converts a value that does not fit its type", VALUE)),
@@ -169,7 +169,7 @@ pub const TABLE: &[Row] = &[
         "correct the view or the function").shown(Shows::Message)),
     // resources and damage
     row(&["53100", "53400"], When::Always, transient(Reason::DatabaseFailed,
-        "the server has no room left to sort rows or to keep them meanwhile", SPACE)),
+        "the server has no space left for temporary files, such as those of a sort", SPACE)),
     row(&["53200"], When::Always, transient(Reason::DatabaseFailed,
         "the server has no memory left, or its table of locks is full (max_locks_per_transaction)",
         "give the server memory, lower its work_mem, or raise max_locks_per_transaction").shown(Shows::Message)),
@@ -185,7 +185,7 @@ pub const TABLE: &[Row] = &[
         "the server of a foreign table cannot be reached", "make the foreign server reachable from the database")),
     // classes
     row(&["00", "01", "02", "03"], When::Always, permanent(Reason::QueryFailed,
-        "a function raised an error with a code that is none of an error", VIEW)),
+        "a function raised an error with a code that does not stand for an error", VIEW)),
     row(&["08"], When::Always, transient(Reason::DatabaseUnreachable,
         "the connection to the database, or one of the database to another server, failed",
         "check source.host and source.port, that the server runs, and that the network lets the pods reach it")
@@ -198,7 +198,7 @@ pub const TABLE: &[Row] = &[
     row(&["22"], When::Always, permanent(Reason::QueryFailed,
         "an expression cannot be computed for the value of a row", VALUE)),
     row(&["23"], When::Always, permanent(Reason::QueryFailed,
-        "a value does not satisfy a constraint of a domain, or of a table that a function writes", VALUE)),
+        "a value violates a constraint of a domain, or of a table that a function writes", VALUE)),
     row(&["25"], When::Always, permanent(Reason::QueryFailed,
         "a statement is not allowed in this state of the transaction", VIEW).shown(Shows::Message)),
     row(&["28"], When::Always, permanent(Reason::CredentialsRejected,
@@ -214,10 +214,10 @@ pub const TABLE: &[Row] = &[
     row(&["55"], When::Always, permanent(Reason::QueryFailed,
         "an object or setting is not in the state that the query needs", VIEW).shown(Shows::Message)),
     row(&["57"], When::Always, transient(Reason::DatabaseFailed,
-        "an operator of the server intervened", AGAIN).shown(Shows::Message)),
+        "an administrator of the server intervened", AGAIN).shown(Shows::Message)),
     row(&["58"], When::Always, transient(Reason::DatabaseFailed,
         "the server met an error of its operating system", "look at the server's log and disks").shown(Shows::Message)),
-    row(&["72"], When::Always, transient(Reason::DatabaseFailed, "the snapshot cannot be used any more", AGAIN)),
+    row(&["72"], When::Always, transient(Reason::DatabaseFailed, "the snapshot can no longer be used", AGAIN)),
     row(&["F0"], When::Always, transient(Reason::DatabaseFailed,
         "a configuration file of the server is wrong", "correct the server's configuration").shown(Shows::Message)),
     row(&["HV"], When::Always, permanent(Reason::QueryFailed,
@@ -226,9 +226,18 @@ pub const TABLE: &[Row] = &[
         "the server met an internal error", "look at the server's log").shown(Shows::Message)),
 ];
 
+/// A pooler's own words for its time limits, which are not those of the server.
+const POOLER_LIMIT: Meaning = transient(
+    Reason::DatabaseFailed,
+    "a connection pooler before the database ended the session at one of its time limits",
+    "raise the limit of the pooler that the message names (PgBouncer: query_timeout and others), or let source.host \
+     and source.port lead to the server itself",
+)
+.shown(Shows::Message);
+
 const STANDBY_CONFLICT: Meaning = transient(
     Reason::DatabaseFailed,
-    "the standby ended the query or the session, since recovery had to change rows or locks that it used",
+    "the standby ended the query or the session, because recovery had to change rows or locks that it used",
     "raise max_standby_streaming_delay or turn hot_standby_feedback on at the standby, use more ranges, or read from \
      the primary",
 );

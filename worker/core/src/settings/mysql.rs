@@ -89,17 +89,17 @@ pub const REFUSED: &[(&str, &str, &str)] = &[
     (
         "default_collation_for_utf8mb4",
         "utf8mb4_0900_ai_ci",
-        "texts would compare otherwise in views, and only an administrator may set it",
+        "it changes how views compare texts, and only an administrator may set it",
     ),
     (
         "system_versioning_asof",
         "DEFAULT",
-        "rows of the past would be read, and no literal takes it back",
+        "the server would return rows of the past, and no value that a session can set undoes it",
     ),
     (
         "max_allowed_packet",
         "at least 1048576",
-        "a longer value of a function is NULL, and a longer row an error",
+        "a function result that is longer becomes NULL, and a longer row is an error",
     ),
 ];
 
@@ -153,8 +153,8 @@ fn assignments(pins: impl Iterator<Item = Pin>) -> String {
 }
 
 /// Which limit a session sets after it is pinned, for its planning statements.
-const LIMIT_OF_PLANNING: &str = "SET SESSION of each session; while it plans: half of \
-    activeDeadlineSeconds, or one hour where that is not set";
+const LIMIT_OF_PLANNING: &str = "SET SESSION of each session; in planning statements: half \
+    of activeDeadlineSeconds, or one hour if that is not set";
 
 /// Pins that another statement sets too, or a pin of another name.
 const BY_OTHERS: &[(&str, &str, &str)] = &[
@@ -165,7 +165,11 @@ const BY_OTHERS: &[(&str, &str, &str)] = &[
     ("transaction_isolation", "REPEATABLE READ", "SET SESSION TRANSACTION"),
     ("transaction_read_only", "READ ONLY", "SET SESSION TRANSACTION"),
     ("character_set_connection", "utf8mb4", "set by collation_connection"),
-    ("timestamp", "0", "SET of each session; of the server's own clock where it may not be set"),
+    (
+        "timestamp",
+        "0",
+        "SET of each session; where the session may not set it, it is the server's own clock",
+    ),
 ];
 
 /// All of them.

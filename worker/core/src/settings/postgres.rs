@@ -88,12 +88,12 @@ pub const BEGUN: &[(&str, &str)] = &[
 
 /// Settings that the database user may not set, the value that is needed, and why.
 pub const REFUSED: &[(&str, &str, &str)] = &[
-    ("zero_damaged_pages", "off", "damaged pages would be read as empty ones, without an error"),
-    ("ignore_checksum_failure", "off", "damaged pages would be read as they are, without an error"),
+    ("zero_damaged_pages", "off", "damaged pages would be read as empty pages, without an error"),
+    ("ignore_checksum_failure", "off", "damaged pages would be read without an error"),
     (
         "idle_session_timeout",
         "0, or at least 1min",
-        "no transaction can set it: the server would end a session between two transactions",
+        "no transaction can set it, and the server would end a session between two transactions",
     ),
 ];
 

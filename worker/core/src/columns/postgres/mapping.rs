@@ -132,7 +132,7 @@ pub const MAPPINGS: &[Mapping] = &[
     text(
         "money",
         &[oids::MONEY],
-        "in the words of the locale C, since lc_monetary is pinned; refused where the server's money has other than two digits",
+        "in the format of the locale C, because lc_monetary is pinned; refused if the server's money does not have two decimal digits",
     ),
     exact("text", &[oids::TEXT], Target::Text),
     exact("character varying", &[oids::VARCHAR], Target::Text),

@@ -73,7 +73,7 @@ const RESOURCES: Group = Group {
 };
 
 const LOGS: Group = Group {
-    why: "changes what the server logs, counts and warns of",
+    why: "changes what the server logs, counts and warns about",
     names: &[
         "end_markers_in_json",
         "lc_messages",
@@ -219,12 +219,12 @@ const WRITES: Group = Group {
 };
 
 const WAITS: Group = Group {
-    why: "makes a read wait for what other nodes have written",
+    why: "makes a read wait for the writes of other nodes",
     names: &["wsrep_causal_reads", "wsrep_sync_wait"],
 };
 
 const CONNECTION: Group = Group {
-    why: "concerns the connection, or what the server tells beside an answer",
+    why: "affects the connection, or what the server sends besides the result",
     names: &[
         "interactive_timeout",
         "max_user_connections",
@@ -241,7 +241,7 @@ const CONNECTION: Group = Group {
 };
 
 const FILES: Group = Group {
-    why: "concerns names of files and recursive procedures, which no statement of Tidemark has",
+    why: "affects file names and recursive procedures; Tidemark's statements use neither",
     names: &["character_set_filesystem", "max_sp_recursion_depth"],
 };
 

@@ -143,7 +143,7 @@ const LOGS: Group = Group {
 };
 
 const ACTIVITY: Group = Group {
-    why: "a session that does not show what it does counts as one that works; the guard of a window is weaker then",
+    why: "a session that hides its activity counts as active, so the guard of a window is weaker",
     names: &["track_activities"],
 };
 
@@ -192,7 +192,7 @@ const WRITES: Group = Group {
 };
 
 const CONNECTION: Group = Group {
-    why: "concerns the connection; a lost one is an error",
+    why: "affects the connection; a lost connection is an error",
     names: &[
         "post_auth_delay",
         "tcp_keepalives_count",
@@ -203,7 +203,7 @@ const CONNECTION: Group = Group {
 };
 
 const CLIENT_CHECK: Group = Group {
-    why: "set to 3 s in each transaction that reads, where the server's platform has it; a lost connection is an error",
+    why: "each transaction that reads sets it to 3 s if the server's platform supports it; it ends a statement only after its client is gone",
     names: &["client_connection_check_interval"],
 };
 
@@ -233,7 +233,7 @@ const NEAREST: Group = Group {
 };
 
 const INSTALLED: Group = Group {
-    why: "says which code the owner of the server has installed; code that is missing is an error",
+    why: "names code that the owner of the server has installed; missing code is an error",
     names: &[
         "dynamic_library_path",
         "extension_control_path",
@@ -244,7 +244,7 @@ const INSTALLED: Group = Group {
 };
 
 const RIGHTS: Group = Group {
-    why: "says who the database user is or what it may read; a right that is missing is an error",
+    why: "determines who the database user is or what it may read; a missing right is an error",
     names: &["lo_compat_privileges", "role"],
 };
 
