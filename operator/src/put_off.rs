@@ -49,7 +49,7 @@ async fn reconcile(job: Arc<Job>, context: Arc<Context>) -> Result<Action, Error
     let patch = json!({ "spec": { "suspend": false } });
     match jobs.patch(&name, &PatchParams::default(), &Patch::Merge(&patch)).await {
         Ok(_) => {
-            tracing::info!(namespace, job = name, "started the Job that removes replaced files")
+            tracing::info!(namespace, job = name, "started the Job that removes replaced files");
         }
         Err(error) if code(&error) == Some(404) => {}
         Err(error) => return Err(Error::cluster("start a Job")(error)),
