@@ -12,6 +12,7 @@ mod names;
 pub mod page;
 pub mod postgres;
 mod postgres_table;
+mod source;
 #[cfg(test)]
 mod tests;
 

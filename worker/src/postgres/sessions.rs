@@ -277,6 +277,10 @@ pub(crate) fn server_failure(action: &str, answer: &dyn sqlx::error::DatabaseErr
                 Some(PgErrorPosition::Original(_)) => Position::Ours,
                 Some(PgErrorPosition::Internal { .. }) => Position::Function,
             },
+            inner: match answer.position() {
+                Some(PgErrorPosition::Internal { query, .. }) => Some(query),
+                Some(PgErrorPosition::Original(_)) | None => None,
+            },
             file: answer.file(),
             routine: answer.routine(),
             object: [

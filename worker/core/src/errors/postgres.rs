@@ -1,7 +1,7 @@
 //! Errors of Postgres, by SQLSTATE.
 
 use super::names::{function, has_shape};
-use super::{Class, Meaning, Shows, of, permanent, short, transient};
+use super::{Class, Meaning, Shows, of, permanent, short, source, transient};
 use crate::error::Failure;
 use crds::Reason;
 
@@ -30,6 +30,8 @@ pub struct Answer<'a> {
     pub context: Option<&'a str>,
     /// Where in a statement.
     pub position: Position,
+    /// The statement or expression that a function ran, where the position is in that.
+    pub inner: Option<&'a str>,
     /// Source file that raised it.
     pub file: Option<&'a str>,
     /// Its routine.
@@ -231,19 +233,16 @@ impl Answer<'_> {
         self.position == Position::Function || self.within().is_some()
     }
 
-    /// Whether the text that was parsed can hold no value of a row: it is our own statement, or the body of a
-    /// function in SQL, which the server parses before it runs. What another function ran may be built at run
-    /// time: the context of a static statement of PL/pgSQL is the same if it calls `query_to_xml`.
+    /// Whether the text that was parsed can hold no value of a row: it is our own statement, or part of a
+    /// function's source.
     fn parsed_fixed_text(&self) -> bool {
-        let innermost = self.context.unwrap_or_default().lines().next().unwrap_or_default();
-        let parses_body = innermost.starts_with("SQL function \"")
-            && ["\" during startup", "\" during inlining"]
-                .iter()
-                .any(|end| innermost.ends_with(end));
         match self.position {
             Position::None => false,
             Position::Ours => !self.is_inside(),
-            Position::Function => parses_body,
+            Position::Function => {
+                let innermost = self.context.unwrap_or_default().lines().next();
+                source::is_parsed(innermost.unwrap_or_default(), self.code, self.inner)
+            }
         }
     }
 

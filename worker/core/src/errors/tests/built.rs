@@ -1,6 +1,7 @@
 use super::*;
 
-/// Whatever kind of statement is named: a static one may call a function of the server that runs a text.
+/// Every kind of statement whose text is not known to be source: a static one may call a server function
+/// that runs dynamic SQL.
 #[test]
 fn message_about_a_statement_that_a_function_ran_is_withheld() {
     const KINDS: [&str; 26] = [
