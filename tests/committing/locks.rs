@@ -159,7 +159,7 @@ async fn removals(bench: &Bench) -> Result<Value> {
 fn removal_of_a_locked_object_is_put_off_until_its_retention_ends_and_a_later_run_does_it()
 -> Result<()> {
     in_bed(async {
-        for code in ["AccessDenied", "ObjectLocked"] {
+        for code in ["ObjectLocked", "ObjectUnderActiveHold"] {
             let mut bench = Bench::new("keeps", "FE", 100).await?;
             locking(&mut bench, true).await?;
             let (s3, output) = refuse(&mut bench, &[], code).await?;
@@ -185,11 +185,13 @@ fn removal_of_a_locked_object_is_put_off_until_its_retention_ends_and_a_later_ru
 fn removal_refused_for_an_object_without_a_lock_fails_the_run_and_names_the_missing_right()
 -> Result<()> {
     in_bed(async {
-        // a bucket without locks, one that locks no object by itself, and one that does not say
-        for (locks, tells) in [(false, true), (true, true), (true, false)] {
+        // a bucket without locks, one that does not say, and two with versions, where no lock refuses
+        for (locks, retain, tells) in
+            [(false, false, true), (false, false, false), (true, false, true), (true, true, true)]
+        {
             let mut bench = Bench::new("right", "FE", 100).await?;
             if locks {
-                locking(&mut bench, false).await?;
+                locking(&mut bench, retain).await?;
             }
             let untold =
                 if tells { &[][..] } else { &["GetObjectRetention", "GetObjectLegalHold"] };
@@ -222,7 +224,7 @@ fn removal_of_an_object_under_a_legal_hold_is_tried_again_a_day_later() -> Resul
             request.legal_hold(hold.clone()).send().await?;
         }
         let proxy = Proxy::start(Speaks::S3).await?;
-        proxy.on("DeleteObject", Calls::Every, Fault::Answer(403, "AccessDenied"));
+        proxy.on("DeleteObject", Calls::Every, Fault::Answer(403, "ObjectUnderActiveHold"));
         bench.job["spec"]["output"]["endpoint"] = json!(proxy.url());
         printed(&bench.run(&[]).await?)?;
         ensure!(removals(&bench).await?[0]["retry"].is_i64(), "{}", removals(&bench).await?);

@@ -139,6 +139,8 @@ fn view_over_functions_of_the_session_is_claimed_no_snapshot() -> Result<()> {
         for (shown, doubtful) in [
             ("age(at)", Some("age(")),
             ("now() - at", Some("now()")),
+            ("('now'::text)::date", Some("CURRENT_TIMESTAMP")),
+            ("current_schemas(true)", Some("current_schemas")),
             ("txid_current_if_assigned()", Some("txid_current_if_assigned")),
             ("txid_current_snapshot()", Some("txid_current_snapshot")),
             ("txid_snapshot_xmax(txid_current_snapshot())", Some("txid_current_snapshot")),

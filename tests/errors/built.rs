@@ -6,7 +6,7 @@ use harness::{Bed, SourceFixture};
 use crate::{CANARY, job};
 
 /// Texts that are run with the value of a row as `%s`: a name that the server looks up, a file, a word.
-const TEXTS: [&str; 18] = [
+const TEXTS: [&str; 20] = [
     "select %s",
     "select * from public.%s",
     "select * from %s.x",
@@ -25,6 +25,8 @@ const TEXTS: [&str; 18] = [
     "execute %s",
     "lock table public.%s",
     "close %s",
+    ";select * from public.%s",
+    "/* x */ ; ((select * from public.%s))",
 ];
 
 /// Functions that run a text of theirs, each with the word `%s` in it; the first of a pair is what they need.

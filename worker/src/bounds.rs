@@ -19,7 +19,6 @@ use crds::source::Engine;
 use crds::tracking::Mode;
 use futures::future::BoxFuture;
 use worker_core::bounds::{TableRef, check_same_table, find_column, watermark_extreme};
-use worker_core::consistency;
 use worker_core::drift;
 use worker_core::error::Failure;
 use worker_core::fidelity;
@@ -32,6 +31,7 @@ use worker_core::ranges::KeyRange;
 use worker_core::rows;
 use worker_core::rows::mysql_statements::planning_seconds;
 use worker_core::window::{self, Held, Observed};
+use worker_core::{consistency, virtual_columns};
 
 pub use self::holder::Holder;
 pub use self::published::Published;
@@ -147,7 +147,7 @@ async fn open_on(
         named_key(&subject.columns, partition)?;
         if let Some(name) = &partition.column {
             let column = find_column(&subject.columns, name, "extract.partition.column")?;
-            consistency::check_stored("partition", &column.name, &subject.recomputed)?;
+            virtual_columns::check_stored("partition", &column.name, &subject.recomputed)?;
         }
     }
     shape.partition_by = folders::check(&subject.columns, &shape.partition_by)?;

@@ -5,7 +5,6 @@ use crds::source::Engine;
 use sqlx::{MySqlConnection, PgConnection};
 use worker_core::bounds::TableRef;
 use worker_core::columns::{Column, Target};
-use worker_core::consistency;
 use worker_core::error::Failure;
 use worker_core::partitioning::{Key, TableFacts};
 use worker_core::plan::{Plan, TableName};
@@ -13,6 +12,7 @@ use worker_core::ranges::Sample;
 use worker_core::rows::{self, Draw, statements};
 use worker_core::selection;
 use worker_core::types;
+use worker_core::{consistency, virtual_columns};
 
 use crate::bounds::{Found, Guarded, Pause, Subject, doubts};
 use crate::goodbye::Opened;
@@ -113,7 +113,7 @@ impl Database {
             Some(why) => found.unproven.with_condition(&why),
             None => found.unproven,
         };
-        if let Some(column) = consistency::read_of(&found.recomputed, &columns, extract) {
+        if let Some(column) = virtual_columns::read_of(&found.recomputed, &columns, extract) {
             unproven = unproven.with_column(column);
         }
         Ok(Subject { columns, unproven, named: extract.columns.is_some(), ..found })

@@ -3,7 +3,6 @@
 //! `SnapshotUnavailable`, where that is asked for and nothing proves it.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use crds::Reason;
 use crds::extract_job::{Consistency, Extract};
@@ -14,7 +13,6 @@ use crate::error::Failure;
 use crate::plan::Plan;
 use crate::relations::Unproven;
 use crate::rows::mysql_statements::is_mariadb;
-use crate::selection;
 
 const SILENT: &str = "the server does not tell at which point of its binary log a snapshot began (MariaDB \
     and Percona Server do, MySQL does not)";
@@ -52,71 +50,6 @@ pub fn unproven_storage(kind: &str, storage: &str) -> Option<String> {
             let kind = other.to_lowercase();
             Some(format!("the table is a {kind}, which has no consistent snapshot"))
         }
-    }
-}
-
-/// A column whose values are not stored, and of which each statement may read others.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Recomputed {
-    /// The column.
-    pub column: String,
-    /// Why.
-    pub why: String,
-}
-
-impl fmt::Display for Recomputed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { column, why } = self;
-        write!(f, "column {column:?} is VIRTUAL, and {why}: each statement may read other values")
-    }
-}
-
-/// A column of MariaDB by its `EXTRA` and `GENERATION_EXPRESSION`, if it is one that is computed when it is read,
-/// by more than the row. MariaDB takes functions such as `rand()` there. MySQL refuses all that is not
-/// deterministic in a generated column, and so does Postgres 18, which takes immutable functions of its own
-/// alone: there a virtual column depends on the row.
-/// Source: the manuals' chapters on generated columns.
-pub fn recomputed(column: &str, extra: &str, expression: &str) -> Option<Recomputed> {
-    if !extra.to_uppercase().contains("VIRTUAL") {
-        return None;
-    }
-    let reads = selection::reads(Engine::Mysql, expression);
-    let why = if expression.trim().is_empty() || expression.contains('\\') {
-        "its expression cannot be read".to_owned()
-    } else if let Some(doubt) = reads.doubt {
-        format!("its expression {doubt}")
-    } else {
-        format!("its expression calls {}", selection::doubtful_call(&reads.calls)?)
-    };
-    Some(Recomputed { column: column.to_owned(), why })
-}
-
-/// The first of these columns that the extract reads or that its condition names.
-pub fn read_of<'a>(
-    recomputed: &'a [Recomputed],
-    columns: &[Column],
-    extract: &Extract,
-) -> Option<&'a Recomputed> {
-    let filter = extract.filter.as_deref();
-    let filter = filter.map(|filter| selection::reads(Engine::Mysql, filter)).unwrap_or_default();
-    recomputed.iter().find(|it| {
-        columns.iter().any(|column| column.name == it.column)
-            || filter.names.iter().any(|name| name.to_lowercase() == it.column.to_lowercase())
-    })
-}
-
-/// Checks that the values of a column (`what` it is used as) are the same in all statements.
-///
-/// # Errors
-/// `InvalidSpec`.
-pub fn check_stored(what: &str, column: &str, recomputed: &[Recomputed]) -> Result<(), Failure> {
-    match recomputed.iter().find(|it| it.column == column) {
-        None => Ok(()),
-        Some(it) => Err(Failure::permanent(
-            Reason::InvalidSpec,
-            format!("{what} {it}"),
-            format!("Choose another {what} column, or store the values of this one (STORED)."),
-        )),
     }
 }
 
@@ -303,52 +236,6 @@ mod tests {
         ] {
             let why = unproven_storage(kind, storage).expect(storage);
             assert!(why.contains(word), "{why}");
-        }
-    }
-
-    #[test]
-    fn virtual_column_that_reads_more_than_its_row_is_recomputed() {
-        let found = |extra, expression| recomputed("v", extra, expression);
-        for certain in
-            ["`a` + 1", "upper(`a`)", "concat(`a`,'x rand()')", "case when `a` > 1 then 2 end"]
-        {
-            assert_eq!(found("VIRTUAL GENERATED", certain), None, "{certain}");
-        }
-        for doubtful in [
-            "rand()",
-            "floor(rand() * 100)",
-            "current_timestamp()",
-            "now()",
-            "sysdate()",
-            "connection_id()",
-            "current_user()",
-            "user()",
-            "uuid()",
-            "session_user()",
-            "last_insert_id()",
-            "shop.f(`a`)",
-            "",
-            "concat('a\\'',rand(),'\\'')",
-            "`a` > current_date",
-        ] {
-            let it = found("VIRTUAL GENERATED", doubtful).expect(doubtful);
-            assert!(it.to_string().contains("column \"v\" is VIRTUAL"), "{it}");
-            assert_eq!(found("STORED GENERATED", doubtful), None, "{doubtful}");
-            assert_eq!(found("", doubtful), None, "{doubtful}");
-        }
-        let all = [found("VIRTUAL GENERATED", "rand()").expect("found")];
-        let refused = check_stored("watermark", "v", &all).expect_err("refused").report;
-        assert!(refused.message.contains("calls rand"), "{}", refused.message);
-        assert_eq!(check_stored("watermark", "w", &all), Ok(()));
-        let extract = |filter: &str| -> Extract {
-            serde_json::from_value(
-                serde_json::json!({ "table": "t", "type": "FE", "where": filter }),
-            )
-            .expect("extract")
-        };
-        assert_eq!(read_of(&all, &[], &extract("a > 1")), None);
-        for named in ["v > 1", "V > 1", "a < `v`"] {
-            assert!(read_of(&all, &[], &extract(named)).is_some(), "{named}");
         }
     }
 

@@ -28,6 +28,7 @@ pub mod records;
 pub mod manifests;
 pub mod commits;
 pub mod verify;
+pub mod virtual_columns;
 pub mod moving;
 pub mod error;
 pub mod errors;

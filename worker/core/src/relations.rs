@@ -5,8 +5,8 @@
 //! transactions, a materialized view the rows of its last refresh, a subscriber's table the
 //! publisher's stamps, and what a function reads is nowhere written down.
 
-use crate::consistency::Recomputed;
 use crate::plan::TableName;
+use crate::virtual_columns::Recomputed;
 
 /// Kinds of relations, by `relkind`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -21,7 +21,7 @@ pub(crate) async fn of_filter(
     if let Some(doubt) = reads.doubt {
         return Ok(Some(format!("extract.where {doubt}")));
     }
-    if database.engine() == Engine::Mysql && selection::mixes_time_and_date(&reads, columns) {
+    if database.engine() == Engine::Mysql && mixes(&reads, columns) {
         let why = "extract.where may make a date of a time of day by the session's own date";
         return Ok(Some(why.to_owned()));
     }
@@ -39,4 +39,12 @@ pub(crate) async fn of_filter(
             "extract.where may call {function}, which may read other data or depend on session and time"
         )
     }))
+}
+
+fn mixes(reads: &selection::Reads, columns: &[Column]) -> bool {
+    let named = |column| {
+        let Column { name, type_name, .. }: &Column = column;
+        (name.as_str(), type_name.as_str())
+    };
+    selection::mixes_time_and_date(reads, &columns.iter().map(named).collect::<Vec<_>>())
 }

@@ -4,10 +4,10 @@
 use crds::extract_job::Watermark;
 use worker_core::bounds::{Relation, TableIdentity, check_watermark, find_column};
 use worker_core::columns::Column;
-use worker_core::consistency::{Recomputed, check_stored};
 use worker_core::error::Failure;
 use worker_core::plan::TableName;
 use worker_core::relations::Unproven;
+use worker_core::virtual_columns::{Recomputed, check_stored};
 use worker_core::window::Held;
 
 /// The table as the catalog has it.

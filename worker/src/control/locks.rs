@@ -18,13 +18,20 @@ use crate::objects::storage_failure;
 /// Codes of a refusal behind which a lock may be.
 const REFUSALS: [&str; 4] = ["AccessDenied", "InvalidRequest", "MethodNotAllowed", "Forbidden"];
 /// Codes that name the lock.
-const LOCKED: [&str; 3] = ["ObjectLocked", "ObjectLockedByBucketPolicy", "RetentionPolicyNotMet"];
+const LOCKED: [&str; 4] = [
+    "ObjectLocked",
+    "ObjectLockedByBucketPolicy",
+    "ObjectUnderActiveHold",
+    "RetentionPolicyNotMet",
+];
 /// What a store answers where the bucket has no locks, or the store knows none. Where the object has none,
 /// it answers 404 under codes of its own.
 const NO_LOCK: [&str; 4] =
     ["InvalidRequest", "InvalidBucketState", "NotImplemented", "MethodNotAllowed"];
 /// Seconds after which an object is tried again whose lock has no end that is known.
 const UNKNOWN_SECONDS: i64 = 86_400;
+/// Seconds by which the clock of the object store may be behind ours.
+const CLOCK_SECONDS: i64 = 300;
 
 /// What is known of the lock of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +40,8 @@ enum Lock {
     Until(i64),
     /// It is not locked.
     Open,
+    /// It has versions: no lock refuses a DELETE that names none.
+    Versioned,
     /// It is not there.
     Absent,
     /// The object store does not say.
@@ -45,7 +54,7 @@ fn now() -> i64 {
 
 /// Until when a retention keeps an object, if it still does.
 fn retained(until: Option<&DateTime>) -> Option<i64> {
-    until.map(DateTime::secs).filter(|until| *until > now())
+    until.map(DateTime::secs).filter(|until| until.saturating_add(CLOCK_SECONDS) > now())
 }
 
 impl Control {
@@ -64,7 +73,7 @@ impl Control {
         }
         let missing = match self.lock(key).await? {
             Lock::Until(until) => return Ok(Reply::Kept(until)),
-            Lock::Open | Lock::Untold if named => {
+            Lock::Open | Lock::Versioned | Lock::Untold if named => {
                 return Ok(Reply::Kept(now().saturating_add(UNKNOWN_SECONDS)));
             }
             Lock::Absent => return Ok(Reply::Done),
@@ -74,6 +83,10 @@ impl Control {
             Lock::Open => {
                 "Allow s3:DeleteObject on the prefix. No Object Lock keeps the file: it has neither \
                  a retention nor a legal hold."
+            }
+            Lock::Versioned => {
+                "Allow s3:DeleteObject on the prefix. The bucket has versions, so no Object Lock refuses \
+                 the request."
             }
             Lock::Untold => {
                 "Allow s3:DeleteObject on the prefix. If that right is there, also allow \
@@ -94,6 +107,9 @@ impl Control {
         let bucket = &self.prefix.bucket;
         match Box::pin(self.client.head_object().bucket(bucket).key(key).send()).await {
             Ok(head) => {
+                if head.version_id().is_some_and(|version| version != "null") {
+                    return Ok(Lock::Versioned);
+                }
                 if head.object_lock_legal_hold_status() == Some(&ObjectLockLegalHoldStatus::On) {
                     return Ok(Lock::Until(now().saturating_add(UNKNOWN_SECONDS)));
                 }

@@ -8,13 +8,14 @@ use sqlx::{MySqlConnection, Row as _};
 use worker_core::bounds::{NamePart, Relation, TableRef, pick_table};
 use worker_core::columns::Column;
 use worker_core::columns::mysql::{SourceType, column_for, json_columns};
-use worker_core::consistency::{self, Recomputed, unproven_storage};
+use worker_core::consistency::unproven_storage;
 use worker_core::error::Failure;
 use worker_core::partitioning::{Key, TableFacts, TableKind};
 use worker_core::plan::{Plan, TableName};
 use worker_core::ranges::{Estimates, KeyRange, Sample};
 use worker_core::relations::Unproven;
 use worker_core::rows::{self, mysql_statements as statements};
+use worker_core::virtual_columns::{self, Described, Recomputed};
 use worker_core::watermark::Value;
 
 use crate::bounds::Subject;
@@ -107,8 +108,11 @@ async fn recomputed_columns(
     connection: &mut MySqlConnection,
     rows: &[ColumnRow],
 ) -> Result<Vec<Recomputed>, Failure> {
-    let doubtful = |row: &ColumnRow| consistency::recomputed(&row.0, &row.7, &row.8);
-    let found: Vec<_> = rows.iter().filter_map(doubtful).collect();
+    let described = |row| {
+        let (name, _, type_name, .., extra, expression): &ColumnRow = row;
+        Described { name, type_name, extra, expression }
+    };
+    let found = virtual_columns::recomputed(&rows.iter().map(described).collect::<Vec<_>>());
     if found.is_empty() {
         return Ok(found);
     }

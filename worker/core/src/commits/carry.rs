@@ -134,7 +134,7 @@ pub(super) fn tidy(
 
 /// The store of a removal, where it is not the process's own.
 fn other_store(carrier: &Carrier, removal: &Removal) -> Option<ObjectStore> {
-    if removal.is_in(&carrier.store()) { None } else { removal.store.clone() }
+    removal.store.clone().filter(|store| *store != carrier.store())
 }
 
 fn read_tidy(carrier: &Carrier, removal: Removal, after: Option<(RunId, String)>) -> Act {
@@ -221,7 +221,7 @@ pub(super) fn removed(
     after: Option<(RunId, String)>,
     replies: &[Reply],
 ) -> (Carrier, Act) {
-    let locked = [carrier.locked, Reply::locked(replies)].into_iter().flatten().min();
+    let locked = [carrier.locked, Reply::locked(replies)].into_iter().flatten().max();
     let carrier = Carrier { locked, ..carrier };
     match after {
         Some(_) => more(carrier, run, then, after),
@@ -229,7 +229,7 @@ pub(super) fn removed(
     }
 }
 
-/// A removal of which a lock keeps a file is not done: it is tried again when the lock ends.
+/// A removal of which a lock keeps a file is not done: it is tried again when the last lock ends.
 pub(super) fn clear(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier, Act) {
     let change = match carrier.locked {
         Some(until) => transitions::put_off(run, carrier.now, until, &carrier.store()),

@@ -46,7 +46,7 @@ pub(super) fn is_parsed(innermost: &str, code: &str, inner: Option<&str>) -> boo
 
 /// Whether a text may be a command: by its first word, after parentheses and comments.
 fn is_command(text: &str) -> bool {
-    let start = text.trim_start_matches(|it: char| it.is_whitespace() || it == '(');
+    let start = text.trim_start_matches(|it: char| it.is_whitespace() || it == '(' || it == ';');
     let word =
         start.split(|it: char| !it.is_alphanumeric() && it != '_').next().unwrap_or_default();
     let comment = start.starts_with("--") || start.starts_with("/*");
@@ -71,9 +71,14 @@ mod tests {
             assert!(at(kind, "$1 in (select n from gone)"), "{kind}");
             assert!(at(kind, "x := gone.f(1)"), "{kind}");
             // a function of the expression may have built it
-            for built in
-                ["select 1", " ( (Select 1", "/* x */ select 1", "-- x\nselect 1", "lock table x"]
-            {
+            for built in [
+                "select 1",
+                " ( (Select 1",
+                "/* x */ select 1",
+                "-- x\nselect 1",
+                "lock table x",
+                ";select 1",
+            ] {
                 assert!(!at(kind, built), "{kind}: {built}");
             }
             let line = format!("PL/pgSQL function f() line 3 at {kind}");

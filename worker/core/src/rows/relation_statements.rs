@@ -42,8 +42,6 @@ pub const STABLE_FUNCTIONS: &[&str] = &[
     "convert_from",
     "convert_to",
     "current_database",
-    "current_schema",
-    "current_schemas",
     "current_user",
     "date",
     "date_add",
@@ -162,7 +160,6 @@ pub const STABLE_FUNCTIONS: &[&str] = &[
     "timestamptz_pl_interval",
     "timetz",
     "timetz_in",
-    "timezone",
     "to_char",
     "to_date",
     "to_json",
@@ -189,7 +186,9 @@ pub const STABLE_FUNCTIONS: &[&str] = &[
 /// same in all sessions that share a snapshot.
 ///
 /// A view's query is in `pg_rewrite`, with the oid of each function in it. To these come the functions that
-/// its operators and its aggregates are made of, and the input and output of its types. `$2` is
+/// its operators and its aggregates are made of, and the input and output of its types. A constant text that
+/// becomes a date or time when the view is read counts as the current time: older releases stored
+/// `CURRENT_DATE` as `('now'::text)::date`, and dumps keep that. `$2` is
 /// [`STABLE_FUNCTIONS`].
 pub const READ_RELATIONS: &str = concat!(
     "WITH RECURSIVE tree (oid) AS (\
@@ -229,7 +228,10 @@ pub const READ_RELATIONS: &str = concat!(
             AND r.ev_action::pg_catalog.text NOT LIKE '%:hasSubLinks true%' AS passes, \
             r.ev_action::pg_catalog.text ~ (':limit(Count|Offset) \\{|:hasDistinctOn true|' \
                 || ':hasWindowFuncs true|\\{TABLESAMPLECLAUSE ') AS unordered, \
-            CASE WHEN r.ev_action::pg_catalog.text ~ '\\{SQLVALUEFUNCTION :op [0-8] ' THEN 'CURRENT_TIMESTAMP' \
+            CASE WHEN r.ev_action::pg_catalog.text ~ '\\{SQLVALUEFUNCTION :op [0-8] ' \
+                OR r.ev_action::pg_catalog.text ~ '\\{COERCEVIAIO :arg \\{CONST ' \
+                    AND r.ev_action::pg_catalog.text ~ ':resulttype (1082|1083|1114|1184|1266) ' \
+                THEN 'CURRENT_TIMESTAMP' \
             ELSE (SELECT pg_catalog.min(p.oid::pg_catalog.regprocedure::pg_catalog.text) FROM (\
                 SELECT f[1]::pg_catalog.oid FROM pg_catalog.regexp_matches(r.ev_action::pg_catalog.text, \
                     ':(?:funcid|opfuncid|aggfnoid|winfnoid) (\\d+)', 'g') f \

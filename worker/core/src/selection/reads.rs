@@ -3,8 +3,6 @@
 
 use crds::source::Engine;
 
-use crate::columns::Column;
-
 /// What a condition reads besides the row that it is asked of, by its words.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reads {
@@ -21,6 +19,7 @@ pub struct Reads {
 const SUB_QUERY: &str = "has a sub-query, which reads other rows";
 const TIME: &str = "asks for the time, which differs between sessions";
 const VARIABLE: &str = "reads a variable, which may differ between sessions";
+const ESCAPES: &str = "has a literal or name with UESCAPE, which Tidemark cannot read";
 const SEQUENCE: &str = "takes values from a sequence, which gives each session others";
 
 /// Words of both engines that stand for a query.
@@ -37,19 +36,21 @@ const CLOCKS_OF_MYSQL: [&str; 3] = ["utc_date", "utc_time", "utc_timestamp"];
 /// Source: chapter "Date/Time Types" of its manual, and `ParseDateTime` for words within a text.
 fn is_time(literal: &str) -> bool {
     const TIMES: [&str; 4] = ["now", "today", "yesterday", "tomorrow"];
-    const OTHERS: [&str; 8] = ["am", "pm", "at", "on", "t", "z", "utc", "gmt"];
-    let is_word = |part: &&str| part.contains(char::is_alphabetic);
-    let words = literal.split(|it: char| it.is_whitespace() || it == ',').filter(is_word);
-    let (mut times, mut unknown) = (0, 0);
-    for word in words {
-        let mut letters = word.split(|it: char| !it.is_alphabetic());
-        if letters.any(|run| TIMES.contains(&run)) {
-            times += 1;
-        } else if !OTHERS.contains(&word) {
-            unknown += 1;
+    // of a range or an array each value
+    let values = literal.split(|it: char| ",[](){}\"".contains(it));
+    values.into_iter().any(|value| {
+        let is_word = |part: &&str| part.contains(char::is_alphabetic);
+        let (mut times, mut unknown) = (0, 0);
+        for word in value.split_whitespace().filter(is_word) {
+            let mut letters = word.split(|it: char| !it.is_alphabetic());
+            if letters.any(|run| TIMES.contains(&run)) {
+                times += 1;
+            } else if !["am", "pm", "at", "on", "t", "z", "utc", "gmt"].contains(&word) {
+                unknown += 1;
+            }
         }
-    }
-    times > 0 && unknown <= 1
+        times > 0 && unknown <= 1
+    })
 }
 
 /// Words of Postgres that stand for operators, which are found by their names.
@@ -81,6 +82,8 @@ fn doubt(engine: Engine, word: &str, before: Option<&String>) -> Option<&'static
         Some(SUB_QUERY)
     } else if CLOCKS.contains(&word) || is_mysql && CLOCKS_OF_MYSQL.contains(&word) {
         Some(TIME)
+    } else if !is_mysql && word == "uescape" {
+        Some(ESCAPES)
     } else {
         let sequence = is_mysql && word == "value" && before.is_some_and(|it| is_neighbour(it));
         sequence.then_some(SEQUENCE)
@@ -156,7 +159,14 @@ const CERTAIN: &str = "and or not in like between is xor div mod abs ceil ceilin
     substring mid trim ltrim rtrim replace reverse instr locate strcmp coalesce ifnull nullif if \
     greatest least cast convert binary year month day dayofmonth hour minute second date time \
     quarter datediff hex unhex md5 sha1 sha2 crc32 json_extract json_unquote json_value \
-    json_contains find_in_set field bit_count regexp rlike char decimal";
+    json_contains find_in_set field bit_count regexp rlike char decimal when then else end case interval \
+    extract date_format date_add date_sub adddate subdate str_to_date to_days from_days to_seconds last_day \
+    dayofweek dayofyear weekday weekofyear yearweek week microsecond makedate maketime sec_to_time time_to_sec \
+    timestampdiff timestampadd substring_index format lpad rpad repeat space ascii ord conv bin oct pow power sqrt \
+    exp ln log log2 log10 sin cos tan asin acos atan atan2 degrees radians pi elt insert json_valid json_length \
+    json_type json_array json_object json_keys json_search json_quote json_compact json_exists json_query \
+    regexp_replace regexp_substr regexp_instr inet_aton inet_ntoa inet6_aton inet6_ntoa to_base64 from_base64 \
+    uncompress compress soundex varchar nchar unsigned signed numeric float double";
 
 /// A function of MySQL or MariaDB among these that may give each session another result: any that is not
 /// known to depend on its arguments alone.
@@ -164,24 +174,42 @@ pub fn doubtful_call(calls: &[String]) -> Option<&String> {
     calls.iter().find(|name| CERTAIN.split(' ').all(|certain| certain != name.as_str()))
 }
 
-/// Whether a condition of MySQL or MariaDB may make a date of a time of day: the server takes the session's
-/// date for that. It may where it names a column of times and one of dates, or a type of dates.
-pub fn mixes_time_and_date(reads: &Reads, columns: &[Column]) -> bool {
+/// Whether a condition of MySQL or MariaDB may convert a time of day to a date and time, for which the server
+/// uses the session's date: it has both, as a column of `columns` (name and type), a type or a function.
+pub fn mixes_time_and_date(reads: &Reads, columns: &[(&str, &str)]) -> bool {
     const DATES: [&str; 3] = ["date", "datetime", "timestamp"];
+    const PARTS: [&str; 12] = [
+        "year",
+        "quarter",
+        "month",
+        "week",
+        "weekofyear",
+        "yearweek",
+        "day",
+        "dayofmonth",
+        "dayofweek",
+        "dayofyear",
+        "weekday",
+        "datediff",
+    ];
     let has = |name: &str| reads.names.iter().any(|it| it.eq_ignore_ascii_case(name));
-    let word = |column: &Column| {
-        let end = column.type_name.find(|it: char| !it.is_alphabetic());
-        column.type_name[..end.unwrap_or(column.type_name.len())].to_lowercase()
+    let calls = |name: &&str| reads.calls.iter().any(|it| it == name);
+    let word = |(_, type_name): &&(&str, &str)| {
+        let end = type_name.find(|it: char| !it.is_alphabetic());
+        type_name[..end.unwrap_or(type_name.len())].to_lowercase()
     };
-    let named: Vec<_> = columns.iter().filter(|column| has(&column.name)).map(word).collect();
-    let dates = DATES.iter().any(|date| has(date) || named.iter().any(|it| it == date));
-    dates && named.iter().any(|it| it == "time")
+    let named: Vec<_> = columns.iter().filter(|(name, _)| has(name)).map(|it| word(&it)).collect();
+    let is_column =
+        |name: &str| columns.iter().any(|(column, _)| column.eq_ignore_ascii_case(name));
+    let typed = |name: &str| has(name) && !is_column(name);
+    let dates = DATES.iter().any(|date| typed(date) || named.iter().any(|it| it == date));
+    let times = typed("time") || named.iter().any(|it| it == "time");
+    times && (dates || PARTS.iter().any(|part| calls(&part)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::columns::{oids, target_for};
 
     #[test]
     fn a_condition_is_known_by_what_it_reads_besides_its_row() {
@@ -191,6 +219,7 @@ mod tests {
             ("lower(a) in ('x') and Far.Off (a)", None, "lower in off"),
             ("a in (SELECT k from t)", Some(SUB_QUERY), "in"),
             ("exists(table t)", Some(SUB_QUERY), "exists"),
+            ("d = u&'t!006fday' uescape '!'", Some(ESCAPES), ""),
             ("at < current_Timestamp", Some(TIME), ""),
             ("at < now ( )", None, "now"),
             ("note = 'it''s' and f('(')", None, "f"),
@@ -231,6 +260,8 @@ mod tests {
                 format!("{word} 10:00 America/New_York"),
                 format!("{word} 10:00 EST"),
                 format!("[2024-01-01,{word}]"),
+                format!("[{word} 00:00 Europe/Berlin, {word} 12:00 Europe/Berlin)"),
+                format!("{{{word},infinity,-infinity}}"),
             ] {
                 assert_eq!(doubt(&literal), Some(TIME), "{literal}");
             }
@@ -272,25 +303,28 @@ mod tests {
     }
 
     #[test]
-    fn a_time_of_day_beside_a_date_may_become_one() {
-        let columns =
-            [("at", "time(6)"), ("on", "date"), ("since", "timestamp"), ("name", "varchar(9)")]
-                .map(|(name, type_name)| Column {
-                    name: name.to_owned(),
-                    type_oid: oids::INT4,
-                    type_name: type_name.to_owned(),
-                    type_modifier: -1,
-                    nullable: true,
-                    target: target_for(oids::INT4, -1),
-                    fidelity: None,
-                    reason: String::new(),
-                });
+    fn time_compared_with_date_is_doubtful() {
+        let columns = [
+            ("at", "time(6)"),
+            ("on", "date"),
+            ("since", "timestamp"),
+            ("name", "varchar(9)"),
+            ("Date", "int(11)"),
+        ];
         for (filter, mixes) in [
             ("At > `on`", true),
             ("at = since", true),
             ("cast(at as datetime) > '2024-01-01'", true),
             ("timestamp(at) > 0", true),
+            ("year(at) = 2024", true),
+            ("datediff(at, '2024-01-01') > 0", true),
+            ("since > cast('10:00' as time)", true),
+            ("time '10:00' < since", true),
+            ("time(since) < `on`", true),
             ("at > '10:00'", false),
+            ("hour(at) > 10", false),
+            ("`Date` = 1 and at > '10:00'", false),
+            ("year(since) = 2024", false),
             ("`on` = since and name = 'at'", false),
         ] {
             let reads = reads(Engine::Mysql, filter);
