@@ -16,7 +16,7 @@ const TABLE: &str = "create table t (id int primary key, a int not null, \
 /// Columns that are doubtful, and the type of a watermark that they would be.
 const DOUBTFUL: [(&str, &str, &str); 4] = [
     ("random", "double", "rand"),
-    ("moment", "timestamp", "asks for the time"),
+    ("moment", "timestamp", "current time"),
     ("session", "int", "connection_id"),
     ("person", "", "current_user"),
 ];

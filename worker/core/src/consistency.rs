@@ -55,7 +55,7 @@ pub fn unproven_storage(kind: &str, storage: &str) -> Option<String> {
     }
 }
 
-/// A column whose values are not stored, and of which each statement may read others.
+/// A column that is not stored and whose values may differ between statements.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Recomputed {
     /// The column.
@@ -67,14 +67,16 @@ pub struct Recomputed {
 impl fmt::Display for Recomputed {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { column, why } = self;
-        write!(f, "column {column:?} is VIRTUAL, and {why}: each statement may read other values")
+        write!(
+            f,
+            "column {column:?} is VIRTUAL, and {why}: its values may differ between statements"
+        )
     }
 }
 
-/// A column of MariaDB by its `EXTRA` and `GENERATION_EXPRESSION`, if it is one that is computed when it is read,
-/// by more than the row. MariaDB takes functions such as `rand()` there. MySQL refuses all that is not
-/// deterministic in a generated column, and so does Postgres 18, which takes immutable functions of its own
-/// alone: there a virtual column depends on the row.
+/// Checks a column of MariaDB by its `EXTRA` and `GENERATION_EXPRESSION`: whether it is computed when read, from
+/// more than its row. MariaDB allows functions such as `rand()` there. MySQL and Postgres 18 allow only
+/// deterministic (Postgres: built-in immutable) functions, so a virtual column depends only on its row.
 /// Source: the manuals' chapters on generated columns.
 pub fn recomputed(column: &str, extra: &str, expression: &str) -> Option<Recomputed> {
     if !extra.to_uppercase().contains("VIRTUAL") {
@@ -115,7 +117,7 @@ pub fn check_stored(what: &str, column: &str, recomputed: &[Recomputed]) -> Resu
         Some(it) => Err(Failure::permanent(
             Reason::InvalidSpec,
             format!("{what} {it}"),
-            format!("Choose another {what} column, or store the values of this one (STORED)."),
+            format!("Choose another {what} column, or declare this one STORED."),
         )),
     }
 }
@@ -128,11 +130,11 @@ pub fn check_asked(extract: &Extract, unproven: &Unproven) -> Result<(), Failure
     match (extract.consistency, &unproven.snapshot) {
         (Some(Consistency::Snapshot), Some(why)) => {
             let remedy = if unproven.by_column {
-                "exclude the column with extract.excludeColumns and do not name it in extract.where, or store its \
-                 values (STORED)"
+                "exclude the column with extract.excludeColumns and do not name it in extract.where, or declare \
+                 it STORED"
             } else if unproven.by_condition {
                 "write extract.where with columns, literals, and functions and operators of the server only, \
-                 without a sub-query and without the time"
+                 without subqueries and without the current time"
             } else {
                 "set extract.table to a table that this server stores, or remove extract.consistency: snapshot"
             };
