@@ -144,7 +144,7 @@ words! {
         DatabaseUnreachable,
         /// The TLS handshake with the database failed.
         TlsFailed,
-        /// A pooler before the database gives clients no session of their own.
+        /// A pooler in front of the database does not give each client a session of its own.
         PoolerUnsupported,
         /// There is no such database.
         DatabaseNotFound,

@@ -145,8 +145,8 @@ pub struct Extract {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "column_names")]
     pub exclude_columns: Option<Vec<String>>,
-    /// How to write single columns, by column name, instead of by the type mapping of the
-    /// documentation. `string` writes the database's own text of each value, for any column type.
+    /// Overrides the type mapping of single columns, by column name. The value `string` writes each
+    /// value as the database's own text, for any column type. Defaults to no overrides.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "column_types")]
     pub types: Option<BTreeMap<String, TargetType>>,

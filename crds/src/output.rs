@@ -38,8 +38,9 @@ pub struct Output {
     #[schemars(length(min = 1, max = 50))]
     pub region: Option<String>,
     /// Seconds to keep files that a full extract or a reingest replaced, for readers that still use an
-    /// earlier `current.json`. Readers that list the prefix see both until then. The files are also
-    /// removed if the source moves to another URI or this object is deleted earlier. Defaults to 0.
+    /// earlier `current.json`. Readers that list the prefix see the old and the new files until then.
+    /// The files are also removed if the source moves to another URI or this object is deleted earlier.
+    /// Defaults to 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 31_536_000))]
     pub retain_replaced: Option<u64>,

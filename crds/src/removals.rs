@@ -47,7 +47,7 @@ pub struct Removal {
     pub uid: String,
 }
 
-/// How to reach an object store, but for the credentials.
+/// Endpoint, region and addressing of an object store, without credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct ObjectStore {
     /// Endpoint; absent: the SDK's own choice.
@@ -56,7 +56,7 @@ pub struct ObjectStore {
     /// Region; absent: the SDK's own choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub region: Option<String>,
-    /// Whether the bucket is named in the path; absent: where an endpoint is named.
+    /// Whether the bucket is in the path; absent: true if an endpoint is set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_style: Option<bool>,
 }
@@ -71,8 +71,8 @@ impl ObjectStore {
         }
     }
 
-    /// Whether both are one store: the same endpoint, and no other region. A region that is not named
-    /// proves no difference.
+    /// Whether both are the same store: equal endpoints, and regions that do not differ. A region that is
+    /// not set matches every region.
     pub fn is(&self, other: &Self) -> bool {
         let regions = self.region.as_ref().zip(other.region.as_ref());
         self.endpoint == other.endpoint && regions.is_none_or(|(one, two)| one == two)

@@ -7,8 +7,7 @@ use serde_json::json;
 use crate::{Bench, in_bed, printed, refused};
 
 #[test]
-fn manifest_whose_body_breaks_off_again_and_again_is_read_on_from_where_it_broke_off() -> Result<()>
-{
+fn manifest_download_cut_repeatedly_resumes_and_completes() -> Result<()> {
     in_bed(async {
         let mut bench = Bench::new("cut", "PE", 2000).await?;
         bench.job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 16 });

@@ -193,9 +193,9 @@ fn removal_refused_for_an_object_without_a_lock_fails_the_run_and_names_the_miss
             if locks {
                 locking(&mut bench, retain).await?;
             }
-            let untold =
+            let unreadable =
                 if tells { &[][..] } else { &["GetObjectRetention", "GetObjectLegalHold"] };
-            let (s3, output) = refuse(&mut bench, untold, "AccessDenied").await?;
+            let (s3, output) = refuse(&mut bench, unreadable, "AccessDenied").await?;
             refused(&output, 10, "StorageDenied")?;
             ensure!(output.stderr.contains("s3:DeleteObject"), "{}", output.stderr);
             let named = output.stderr.contains("s3:GetObjectRetention");

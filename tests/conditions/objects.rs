@@ -285,7 +285,7 @@ const CONTAINERS: [(&str, &str); 8] = [
 ];
 
 #[test]
-fn column_that_contains_a_name_at_any_depth_is_refused_beside_a_condition() -> Result<()> {
+fn column_with_nested_reg_type_is_refused_with_a_condition() -> Result<()> {
     let bed = Bed::shared()?;
     bed.run(async {
         let (mut columns, mut sql) = (Vec::new(), Vec::new());
@@ -317,9 +317,9 @@ fn column_that_contains_a_name_at_any_depth_is_refused_beside_a_condition() -> R
             let plain = column == "plain[]";
             let code = if plain { 0 } else { 10 };
             ensure!(output.code == Some(code), "{column}: {:?} {}", output.code, output.stderr);
-            let told =
+            let named =
                 output.stderr.contains(&format!("c{at}")) && output.stderr.contains("search_path");
-            ensure!(plain || told, "{column}: {}", output.stderr);
+            ensure!(plain || named, "{column}: {}", output.stderr);
         }
         Ok(())
     })

@@ -131,7 +131,7 @@ const PARTS: &str = "create table t (id int primary key, name text, at timestamp
 const FINAL: &str = "create function abs_(int) returns int language plpgsql stable as 'begin return abs($1); end'; ";
 
 #[test]
-fn view_over_functions_of_the_session_is_claimed_no_snapshot() -> Result<()> {
+fn view_with_session_dependent_function_reports_per_partition() -> Result<()> {
     let bed = Bed::shared()?;
     bed.run(async {
         let source = with_role(bed, "made", &format!("{FINAL}{PARTS}")).await?;

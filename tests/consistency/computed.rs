@@ -1,4 +1,4 @@
-//! VIRTUAL columns of MariaDB, whose values each statement computes anew.
+//! VIRTUAL columns of MariaDB, whose values may differ between statements.
 
 use anyhow::{Result, ensure};
 use crds::Reason;
@@ -16,7 +16,7 @@ const TABLE: &str = "create table t (id int primary key, a int not null, \
 /// Columns that are doubtful, and the type of a watermark that they would be.
 const DOUBTFUL: [(&str, &str, &str); 4] = [
     ("random", "double", "rand"),
-    ("moment", "timestamp", "asks for the time"),
+    ("moment", "timestamp", "current time"),
     ("session", "int", "connection_id"),
     ("person", "", "current_user"),
 ];
@@ -35,7 +35,7 @@ async fn refused(
 }
 
 #[test]
-fn virtual_column_that_each_statement_computes_anew_is_never_called_one_snapshot() -> Result<()> {
+fn recomputed_virtual_column_reports_per_partition() -> Result<()> {
     in_bed(async {
         let source = SourceFixture::mariadb(Bed::shared()?, "virtual").await?;
         source.bed.mariadb(&source.database, TABLE).await?;
@@ -65,8 +65,7 @@ fn virtual_column_that_each_statement_computes_anew_is_never_called_one_snapshot
 }
 
 #[test]
-fn virtual_column_that_each_statement_computes_anew_is_no_watermark_and_cuts_nothing() -> Result<()>
-{
+fn recomputed_virtual_column_is_refused_as_watermark_and_partition_column() -> Result<()> {
     in_bed(async {
         let source = SourceFixture::mariadb(Bed::shared()?, "cut").await?;
         source.bed.mariadb(&source.database, TABLE).await?;

@@ -47,7 +47,7 @@ async fn refused(source: &SourceFixture, job: &Value, names: &[&str]) -> Result<
 }
 
 #[test]
-fn run_that_comes_to_another_database_is_refused_with_both_names() -> Result<()> {
+fn run_against_another_database_is_refused_with_both_names() -> Result<()> {
     in_bed(async {
         for (engine, kind, table) in [
             ("postgres", "PE", "orders"),
@@ -84,8 +84,7 @@ fn run_that_comes_to_another_database_is_refused_with_both_names() -> Result<()>
 
 /// A table of MySQL is named with its database: it is the same one wherever a session begins.
 #[test]
-fn run_of_a_named_database_of_mysql_continues_from_whichever_database_it_connects_to() -> Result<()>
-{
+fn mysql_table_with_named_database_is_unchanged_when_source_database_changes() -> Result<()> {
     in_bed(async {
         let (source, other, mut job) = two("mysql", "PE").await?;
         job["spec"]["extract"]["table"] = json!(format!("{}.orders", source.database));

@@ -1,11 +1,11 @@
-//! Statements that functions build from values of rows: no message holds the value.
+//! Dynamic SQL that functions build from row values: no message contains the value.
 
 use anyhow::{Context as _, Result, ensure};
 use harness::{Bed, SourceFixture};
 
 use crate::{CANARY, job};
 
-/// Texts that are run with the value of a row as `%s`: a name that the server looks up, a file, a word.
+/// Statement texts; `%s` is replaced by a row value.
 const TEXTS: [&str; 20] = [
     "select %s",
     "select * from public.%s",
@@ -29,7 +29,7 @@ const TEXTS: [&str; 20] = [
     "/* x */ ; ((select * from public.%s))",
 ];
 
-/// Functions that run a text of theirs, each with the word `%s` in it; the first of a pair is what they need.
+/// Functions that run a text (`%s`), each with the extension that it needs.
 const FORMS: [(&str, &str); 18] = [
     ("", "$$ declare n text; begin execute %s into n; return n; end $$"),
     (
@@ -102,7 +102,7 @@ fn form(name: &str, form: &str) -> String {
     )
 }
 
-/// A run of the relation fails, and says no value of a row.
+/// Checks that a run fails and its messages contain no row value.
 async fn fails_without_the_value(source: &SourceFixture, relation: &str) -> Result<()> {
     let output = source.try_run(&job(source, &format!("public.{relation}"))).await?;
     ensure!(output.code.is_some_and(|code| code != 0), "{relation} was read");
@@ -112,7 +112,7 @@ async fn fails_without_the_value(source: &SourceFixture, relation: &str) -> Resu
 }
 
 #[test]
-fn value_of_a_row_in_a_built_statement_or_a_looked_up_name_is_in_no_message() -> Result<()> {
+fn row_value_in_dynamic_sql_or_name_lookup_is_in_no_message() -> Result<()> {
     let bed = Bed::shared()?;
     bed.run(async {
         let source = SourceFixture::new(bed, "built").await?;
@@ -137,7 +137,7 @@ fn value_of_a_row_in_a_built_statement_or_a_looked_up_name_is_in_no_message() ->
 }
 
 #[test]
-fn function_that_runs_a_text_says_no_value_of_a_row_in_whatever_language() -> Result<()> {
+fn function_with_dynamic_sql_reports_no_row_value_in_any_language() -> Result<()> {
     let bed = Bed::shared()?;
     bed.run(async {
         let source = SourceFixture::new(bed, "forms").await?;

@@ -75,7 +75,7 @@ fn t57_a_connection_that_falls_silent_while_planning_is_given_up() -> Result<()>
 }
 
 #[test]
-fn t57_verify_whose_connection_falls_silent_is_given_up() -> Result<()> {
+fn t57_verify_with_silent_connection_fails_as_unreachable() -> Result<()> {
     in_bed(async {
         let (bench, wire) = wired("t57-verify", 100).await?;
         bench.publishes().await?;

@@ -20,7 +20,9 @@ Each setting has one of three rules:
 
 - **pinned**: every session sets it to the value in the table. Postgres: with `SET LOCAL`, in each transaction.
   MySQL and MariaDB: with `SET SESSION`, after login, if the server has the setting.
-- **harmless**: it changes no row and no value, and does not change how the server parses a statement.
+- **harmless**: inherited. It changes no row or value of Tidemark's own statements, and not how the server parses them.
+  Functions and searches inside a view may depend on it, as in every other session of the database user; the reason
+  says so.
 - **refused**: Tidemark's sessions cannot set it. If it has a value other than those in the table, the run fails with
   `SettingRefused`, and the message names the setting.
 
@@ -39,8 +41,8 @@ byte by byte. The last column shows:
 - `-`: no value was tried. The server does not have the setting, the setting cannot be set there, or the page was printed
   from the rules alone.
 
-A limit of one millisecond may end a session before Tidemark sets the limit. The run then fails with a message that names
-the limit, and is retried.
+A limit of one millisecond may end a session before Tidemark lifts the limit. The run then fails with a message that
+names the limit, and is retried.
 ";
 
 fn path() -> PathBuf {

@@ -292,8 +292,9 @@ impl World {
         if kept > 0 {
             tracing::warn!(
                 files = kept,
-                "an Object Lock keeps files from being removed: readers that list the prefix see them \
-                 until it ends. If the bucket keeps versions, check the right s3:DeleteObject"
+                "an Object Lock protects files that are to be removed; readers that list the prefix see \
+                 them until the lock ends. On a bucket with versions, a missing s3:DeleteObject right has \
+                 the same effect"
             );
         }
         if let Some(name) = named {

@@ -22,7 +22,7 @@ use crate::encryption::Encryption;
 
 /// How often the SDK itself repeats a request that was throttled or met a 5xx.
 const ATTEMPTS_MAX: u32 = 8;
-/// The same at an object store where a removal is still to be done.
+/// The same for a store of an earlier output, where a removal is pending.
 const OTHERS_ATTEMPTS_MAX: u32 = 2;
 
 /// Where credentials lie, if they are files.
@@ -88,7 +88,7 @@ impl Stores {
             return Ok(client.clone());
         }
         let shared = shared(store.region.as_deref(), credentials, "output", *requests).await?;
-        // nobody waits for a store that the source has left
+        // the source left this store, so no run waits for it
         let retries = RetryConfig::standard().with_max_attempts(OTHERS_ATTEMPTS_MAX);
         let config = s3(&shared, store, *requests).retry_config(retries);
         let client = aws_sdk_s3::Client::from_conf(config.build());
@@ -105,7 +105,7 @@ fn s3(shared: &SdkConfig, store: &ObjectStore, requests: Requests) -> aws_sdk_s3
             Checksum::Crc64Nvme | Checksum::Sha256 => RequestChecksumCalculation::WhenSupported,
         })
         .interceptor(Checksums(requests.checksum));
-    // where the manifest names none, the SDK's own variables hold
+    // without an endpoint in the manifest, the SDK's environment variables apply
     match &store.endpoint {
         Some(endpoint) => s3.endpoint_url(endpoint),
         None => s3,

@@ -200,10 +200,10 @@ fn give_up(seen: &Observed) -> Decision {
     decision.notes.push(Note {
         warning: true,
         reason: Reason::SettleFailed,
-        message: "finalizer removed although the run could not be settled: a Secret, the \
-                  ServiceAccount, the bucket or the tracking table may be gone. The bucket's \
-                  lifecycle rule removes open uploads. The next run of the source waits for the \
-                  deadline in the tracking table, and removes replaced files that still exist"
+        message: "finalizer removed without recovery of the run: a Secret, the ServiceAccount, \
+                  the bucket or the tracking table may be gone. The next run of the source starts \
+                  after the claim in the tracking table has expired, and removes replaced files \
+                  that are due. The bucket's lifecycle rule aborts open uploads"
             .to_owned(),
     });
     decision

@@ -201,10 +201,10 @@ pub fn pick_table(
     })
 }
 
-/// A table among those of all databases that a source may lead to.
+/// A table, with the database that contains it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TableIdentity {
-    /// Of Postgres: the database. MySQL has the schema in its place.
+    /// Postgres: the database. On MySQL, the schema is the database.
     pub database: Option<String>,
     /// The table.
     pub table: TableName,
@@ -255,10 +255,9 @@ pub fn check_same_table(
             format!(
                 "extract.table resolves to {found}, but the published extract is of {published}"
             ),
-            "To go on with the published table, set the database user's search_path (MySQL: source.database) \
-             back, or create an ExtractJob that names the schema in extract.table and has the tracking.key of this one. To \
-             replace it by the other table, set extract.reingest: true (of a full extract: name the \
-             schema).",
+            "To continue the published table, restore the database user's search_path (MySQL: source.database), \
+             or create an ExtractJob that names the schema in extract.table and has this tracking.key. To replace \
+             it with the other table, set extract.reingest: true (for a full extract: name the schema).",
         )),
     }
 }
@@ -271,7 +270,7 @@ fn database_changed(published: &TableIdentity, found: &TableIdentity) -> Failure
             found.with_database(),
             published.with_database()
         ),
-        "To continue the published table, set source.database back. To extract the table of the other \
+        "To continue the published table, restore source.database. To extract the table of the other \
          database, use another tracking.key and output.uri. To replace the published extract with it, set \
          extract.reingest: true, which needs extract.watermark.",
     )

@@ -61,11 +61,11 @@ pub fn check_asked(extract: &Extract, unproven: &Unproven) -> Result<(), Failure
     match (extract.consistency, &unproven.snapshot) {
         (Some(Consistency::Snapshot), Some(why)) => {
             let remedy = if unproven.by_column {
-                "exclude the column with extract.excludeColumns and do not name it in extract.where, or store its \
-                 values (STORED)"
+                "exclude the column with extract.excludeColumns and do not name it in extract.where, or declare \
+                 it STORED"
             } else if unproven.by_condition {
                 "write extract.where with columns, literals, and functions and operators of the server only, \
-                 without a sub-query and without the time"
+                 without subqueries and without the current time"
             } else {
                 "set extract.table to a table that this server stores, or remove extract.consistency: snapshot"
             };

@@ -135,8 +135,8 @@ fn refusal(what: &str) -> Failure {
     Failure::permanent(
         Reason::InvalidSpec,
         format!(
-            "extract.where cannot have the meaning that it has in a plain session of the database user: {what}, \
-             which would change the values that Tidemark reads"
+            "extract.where cannot be evaluated as in a plain session of the database user: {what}, and that value \
+             would change the values that Tidemark reads"
         ),
         "Reset the setting for the database user, or create a view with the condition and set extract.table to it.",
     )

@@ -57,7 +57,7 @@ fn a_stuck_run_is_undone_on_a_humans_word_and_its_window_taken_again() {
 }
 
 #[test]
-fn undo_of_a_run_fails_as_long_as_a_lock_keeps_one_of_its_files() {
+fn undo_of_a_run_fails_while_a_lock_protects_one_of_its_files() {
     let mut stores = stuck();
     let until = stores.now + 1000;
     stores.locked.insert("extract_run=".to_owned(), until);
@@ -170,7 +170,7 @@ fn what_a_dead_run_left_goes_once_it_is_older_than_the_grace() {
 }
 
 #[test]
-fn dead_runs_that_one_act_has_no_room_for_are_the_next_acts() {
+fn dead_runs_beyond_one_act_are_swept_by_the_next() {
     for at_once in 1..4 {
         let mut stores = Stores::new();
         for number in 1..4 {

@@ -22,7 +22,7 @@ pub(crate) async fn of_filter(
         return Ok(Some(format!("extract.where {doubt}")));
     }
     if database.engine() == Engine::Mysql && mixes(&reads, columns) {
-        let why = "extract.where may make a date of a time of day by the session's own date";
+        let why = "extract.where may convert a time of day to a date and time, which uses the session's current date";
         return Ok(Some(why.to_owned()));
     }
     let function = match database {

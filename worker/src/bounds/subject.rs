@@ -25,7 +25,7 @@ pub(crate) struct Subject {
     pub(crate) reads: Vec<i64>,
     /// Of Postgres: types of columns, each with a type whose text depends on a setting and that it contains.
     pub(crate) within: Vec<(u32, u32)>,
-    /// Of MariaDB: the columns of which each statement may read other values.
+    /// MariaDB: columns whose values may differ between statements.
     pub(crate) recomputed: Vec<Recomputed>,
 }
 

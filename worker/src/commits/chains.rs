@@ -119,8 +119,7 @@ impl World {
         Ok(Event::Kept(Some(kept)))
     }
 
-    /// What runs that are dead left behind: of the first one, and of those after it as long as the keys of
-    /// all of them are about [`AT_ONCE`].
+    /// Reads what dead runs left: of the first run, and of the next ones until about [`AT_ONCE`] keys are read.
     pub(super) async fn orphans(&self, uri: &str, runs: &[RunId]) -> Result<Event, Failure> {
         let control = self.control(uri)?;
         let mut orphans = Vec::with_capacity(runs.len());
@@ -141,7 +140,7 @@ impl World {
                 keys.extend(control_keys.into_iter().filter(|key| *key != plan));
             }
             room = room.saturating_sub(keys.len());
-            // what there was no room for is the next act's, unless this run alone took all of it
+            // a run that does not fit is read by the next act, unless it is the first
             if more && !orphans.is_empty() {
                 break;
             }

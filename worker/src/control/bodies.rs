@@ -1,8 +1,8 @@
 //! In: an object. Out: its bytes as they come. Bound: a chunk; [`RESUMES_MAX`] requests that bring nothing.
 //! Fails: [`Failure`] with a storage reason.
 //!
-//! A store may close a body that is read slowly, as the manifest is whose files are looked at meanwhile. The
-//! rest is then asked for by a request of its own, of the very version that was begun.
+//! A store may close the body of an object that is read slowly. Tidemark reads a manifest slowly while it checks
+//! the files. It then requests the rest of the same version (`If-Match`).
 
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
@@ -11,7 +11,7 @@ use worker_core::error::Failure;
 use super::{Control, broke_off, code};
 use crate::objects::storage_failure;
 
-/// Requests in a row for the rest of a body, none of which brings a byte.
+/// Maximum number of consecutive requests for the rest of a body that return no byte.
 const RESUMES_MAX: u32 = 5;
 
 /// The bytes of an object.
@@ -92,21 +92,21 @@ impl Body {
         if self.resumes > RESUMES_MAX || self.etag.is_empty() {
             return Err(broke_off());
         }
-        tracing::debug!(key = self.key, came = self.came, "the body broke off; reading on");
+        tracing::debug!(key = self.key, came = self.came, "the download was interrupted; resuming");
         let (client, bucket) = (&self.control.client, &self.control.prefix.bucket);
         let request = client.get_object().bucket(bucket).key(&self.key);
         let request = request.range(format!("bytes={}-", self.came)).if_match(&self.etag);
         match Box::pin(request.send()).await {
             Ok(reply) => {
                 let from = format!("bytes {}-", self.came);
-                // a store that knows no ranges begins anew
+                // the store ignores Range and would start from the first byte
                 if !reply.content_range().is_some_and(|range| range.starts_with(&from)) {
                     return Err(broke_off());
                 }
                 self.stream = reply.body;
                 Ok(())
             }
-            // another object stands there by now
+            // the object was replaced meanwhile
             Err(error) if matches!(code(&error), "PreconditionFailed" | "NoSuchKey") => {
                 Err(broke_off())
             }

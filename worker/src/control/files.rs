@@ -14,7 +14,7 @@ use crate::objects::storage_failure;
 pub type Head = (u64, Option<String>, Option<String>);
 
 impl Control {
-    /// Deletes a file; one that is not there is done. `Kept` where a lock keeps it: then readers that
+    /// Deletes a file; one that is not there is done. `Kept` where a lock protects it: then readers that
     /// list the prefix still see it.
     ///
     /// # Errors

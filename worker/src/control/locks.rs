@@ -1,4 +1,4 @@
-//! In: a DELETE that the object store refused. Out: whether an Object Lock keeps the object, and until
+//! In: a DELETE that the object store refused. Out: whether an Object Lock protects the object, and until
 //! when. Bound: four requests for each refused object. Fails: [`Failure`] with a storage reason.
 //!
 //! On a bucket with versions, a lock does not refuse a DELETE that names no version: the store hides the
@@ -15,7 +15,7 @@ use worker_core::error::Failure;
 use super::{Control, code};
 use crate::objects::storage_failure;
 
-/// Codes of a refusal behind which a lock may be.
+/// Error codes that a lock may cause.
 const REFUSALS: [&str; 4] = ["AccessDenied", "InvalidRequest", "MethodNotAllowed", "Forbidden"];
 /// Codes that name the lock.
 const LOCKED: [&str; 4] = [
@@ -24,11 +24,10 @@ const LOCKED: [&str; 4] = [
     "ObjectUnderActiveHold",
     "RetentionPolicyNotMet",
 ];
-/// What a store answers where the bucket has no locks, or the store knows none. Where the object has none,
-/// it answers 404 under codes of its own.
+/// Error codes of a bucket or store without Object Lock. For an object without a lock, the store answers 404.
 const NO_LOCK: [&str; 4] =
     ["InvalidRequest", "InvalidBucketState", "NotImplemented", "MethodNotAllowed"];
-/// Seconds after which an object is tried again whose lock has no end that is known.
+/// Seconds until a removal is retried if the end of the lock is not known.
 const UNKNOWN_SECONDS: i64 = 86_400;
 /// Seconds by which the clock of the object store may be behind ours.
 const CLOCK_SECONDS: i64 = 300;
@@ -45,20 +44,20 @@ enum Lock {
     /// It is not there.
     Absent,
     /// The object store does not say.
-    Untold,
+    Unknown,
 }
 
 fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
-/// Until when a retention keeps an object, if it still does.
+/// Until when a retention protects an object, if it still does.
 fn retained(until: Option<&DateTime>) -> Option<i64> {
     until.map(DateTime::secs).filter(|until| until.saturating_add(CLOCK_SECONDS) > now())
 }
 
 impl Control {
-    /// What becomes of a DELETE that the object store refused.
+    /// Decides whether a lock explains a refused DELETE.
     ///
     /// # Errors
     /// `StorageDenied` where a right is missing, or may be; as [`storage_failure`] for all else.
@@ -73,7 +72,7 @@ impl Control {
         }
         let missing = match self.lock(key).await? {
             Lock::Until(until) => return Ok(Reply::Kept(until)),
-            Lock::Open | Lock::Versioned | Lock::Untold if named => {
+            Lock::Open | Lock::Versioned | Lock::Unknown if named => {
                 return Ok(Reply::Kept(now().saturating_add(UNKNOWN_SECONDS)));
             }
             Lock::Absent => return Ok(Reply::Done),
@@ -81,17 +80,17 @@ impl Control {
                 return Err(storage_failure("delete a file", error));
             }
             Lock::Open => {
-                "Allow s3:DeleteObject on the prefix. No Object Lock keeps the file: it has neither \
-                 a retention nor a legal hold."
+                "Allow s3:DeleteObject on the prefix. The file has no Object Lock: neither a retention \
+                 nor a legal hold."
             }
             Lock::Versioned => {
                 "Allow s3:DeleteObject on the prefix. The bucket has versions, so no Object Lock refuses \
                  the request."
             }
-            Lock::Untold => {
-                "Allow s3:DeleteObject on the prefix. If that right is there, also allow \
-                 s3:GetObjectRetention and s3:GetObjectLegalHold, so that Tidemark can see whether an \
-                 Object Lock keeps the file."
+            Lock::Unknown => {
+                "Allow s3:DeleteObject on the prefix. If it is already allowed, also allow \
+                 s3:GetObjectRetention and s3:GetObjectLegalHold, so that Tidemark can check whether an \
+                 Object Lock protects the file."
             }
         };
         Err(Failure::permanent(
@@ -101,8 +100,8 @@ impl Control {
         ))
     }
 
-    /// Whether a lock keeps an object. The headers of HEAD say so only to those who may read the lock, so
-    /// their absence proves nothing.
+    /// Reads the lock of an object. HEAD returns the lock headers only to users who may read the lock, so missing
+    /// headers prove nothing.
     async fn lock(&self, key: &str) -> Result<Lock, Failure> {
         let bucket = &self.prefix.bucket;
         match Box::pin(self.client.head_object().bucket(bucket).key(key).send()).await {
@@ -129,7 +128,7 @@ impl Control {
                 let until = found.retention().and_then(|found| found.retain_until_date());
                 retained(until).map_or(Lock::Open, Lock::Until)
             }
-            Err(error) => untold("read the retention of a file", &error)?,
+            Err(error) => lock_error("read the retention of a file", &error)?,
         };
         if let Lock::Until(_) = retention {
             return Ok(retention);
@@ -145,14 +144,14 @@ impl Control {
                     _ => Lock::Open,
                 }
             }
-            Err(error) => untold("read the legal hold of a file", &error)?,
+            Err(error) => lock_error("read the legal hold of a file", &error)?,
         };
         Ok(if hold == Lock::Open { retention } else { hold })
     }
 }
 
-/// What an error says of a lock: there is none, or the store does not say.
-fn untold<E>(action: &str, error: &SdkError<E>) -> Result<Lock, Failure>
+/// What an error shows about a lock: that there is none, or nothing.
+fn lock_error<E>(action: &str, error: &SdkError<E>) -> Result<Lock, Failure>
 where
     E: ProvideErrorMetadata + std::error::Error + 'static,
 {
@@ -164,6 +163,6 @@ where
     if failure.report.reason == Reason::StorageUnreachable {
         Err(failure)
     } else {
-        Ok(Lock::Untold)
+        Ok(Lock::Unknown)
     }
 }

@@ -103,7 +103,7 @@ pub(crate) async fn look_up(
     Ok(Subject { relation, database, columns, named: false, unproven, reads, within, recomputed })
 }
 
-/// The columns of which each statement may read other values.
+/// Columns whose values may differ between statements.
 async fn recomputed_columns(
     connection: &mut MySqlConnection,
     rows: &[ColumnRow],

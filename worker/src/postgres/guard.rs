@@ -82,7 +82,7 @@ struct Bound {
     found: Option<Value>,
     /// Whether it is the type's least, since a prepared transaction stayed open.
     held_back: bool,
-    /// Whether the column's sequence stands below its greatest number.
+    /// Whether the column's sequence is below the column's maximum.
     behind: bool,
 }
 
@@ -249,7 +249,7 @@ fn explain(
     } else if doubt.prepared {
         "a prepared transaction that wrote to the table is open"
     } else if doubt.step.behind {
-        "the column's sequence stands below the greatest number, so lower numbers will follow"
+        "the column's sequence is below the column's maximum, so lower numbers will follow"
     } else if order.step == Step::Wait && !found {
         "transactions stayed open for longer than extract.watermark.wait"
     } else if order.step == Step::Exact && !found {

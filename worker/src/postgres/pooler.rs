@@ -69,7 +69,8 @@ async fn turn(connection: &mut PgConnection) -> Result<String, Failure> {
 pub(crate) fn no_turn() -> Failure {
     Failure::transient(
         Reason::DatabaseUnreachable,
-        "the database gives us no further session: the server is too busy, or no connection of a pooler before it came free in time",
+        "the database gives Tidemark no further session: the server is too busy, or no connection of a pooler in front \
+         of it became free in time",
         "give the pool at least worker.parallelism + 2 connections for this database and user \
          (PgBouncer: pool_size), or let source.host and source.port lead to the server itself",
     )
@@ -79,7 +80,7 @@ pub(crate) fn no_turn() -> Failure {
 pub(crate) fn mixes() -> Failure {
     Failure::permanent(
         Reason::PoolerUnsupported,
-        "a connection pooler before the database does not give each client a session of its own \
+        "a connection pooler in front of the database does not give each client a session of its own \
          (PgBouncer: pool_mode transaction or statement)",
         "let source.host and source.port lead to the server itself, or to a pool with pool_mode = \
          session and at least worker.parallelism + 2 connections",

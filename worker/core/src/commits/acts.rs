@@ -71,8 +71,8 @@ pub enum Act {
         /// A run whose replaced files have not been removed yet.
         pending: Option<RunId>,
     },
-    /// Read what these runs left, from the first on, of as many of them as the memory has room for and at
-    /// least of one: [`Event::Orphans`].
+    /// Read what these runs left, in order, for as many runs as fit in memory, but at least one:
+    /// [`Event::Orphans`].
     ReadOrphans {
         /// Where.
         uri: String,

@@ -213,7 +213,7 @@ pub(super) fn remove(carrier: Carrier, run: RunItem, tidy: &Tidy, then: Then) ->
     }
 }
 
-/// A page of replaced files is deleted, but for those that a lock keeps.
+/// Handles the deletion of one page of replaced files. Files that a lock protects stay.
 pub(super) fn removed(
     carrier: Carrier,
     run: RunItem,
@@ -229,7 +229,7 @@ pub(super) fn removed(
     }
 }
 
-/// A removal of which a lock keeps a file is not done: it is tried again when the last lock ends.
+/// Completes a removal. If a lock protects a file, the removal is retried when the last known lock ends.
 pub(super) fn clear(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier, Act) {
     let change = match carrier.locked {
         Some(until) => transitions::put_off(run, carrier.now, until, &carrier.store()),

@@ -98,7 +98,7 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// When the first lock ends that kept a file from being deleted.
+    /// The earliest end of the locks that protected a file, if any.
     pub(super) fn locked(replies: &[Self]) -> Option<i64> {
         let until = |reply: &Self| match reply {
             Self::Kept(until) => Some(*until),

@@ -66,7 +66,7 @@ pub struct Carrier {
     pub phase: Phase,
     /// The manifest of our own run, once published.
     pub kept: Option<Box<ManifestHead>>,
-    /// Until when a lock keeps a file of the removal that is under way, seconds since 1970, UTC.
+    /// Until when a lock protects a file of the removal that is under way, seconds since 1970, UTC.
     pub locked: Option<i64>,
 }
 
@@ -179,7 +179,7 @@ pub enum Phase {
     Finding(Vec<RunId>, After),
     /// It is being removed; the plans come last. What the other runs left is read after that.
     Sweeping(Vec<String>, Vec<RunId>, After),
-    /// The plans of dead runs are being removed, and then it is the turn of the other runs.
+    /// The plans of dead runs are being removed, then the other runs follow.
     Forgetting(Vec<RunId>, After),
     /// Nothing more to do.
     Ended,

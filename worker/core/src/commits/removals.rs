@@ -21,8 +21,7 @@ pub const RETRY_SECONDS: i64 = 3600;
 pub struct Due {
     /// A removal, if one is due.
     pub removal: Option<Removal>,
-    /// Whether it is at another URI than the head, or in another store than the process's own. There the pointer stands: it was moved before the
-    /// source went to another URI.
+    /// Whether it is at another URI or store than the head. Its pointer was updated before the source moved.
     pub elsewhere: bool,
 }
 

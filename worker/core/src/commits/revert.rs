@@ -50,11 +50,11 @@ fn undone(by: &str) -> Report {
     )
 }
 
-/// A file of the undone run that stays would be read beside the rows of the run after it.
+/// Readers would read a remaining file of the undone run together with the rows of the next run.
 pub(super) fn locked() -> Failure {
     Failure::permanent(
         Reason::StorageDenied,
-        "undo a run: an Object Lock keeps a file of the run",
+        "undo a run: an Object Lock protects a file of the run",
         "Remove the legal hold, or wait until the retention of the file has passed; then undo the \
          run again.",
     )

@@ -16,16 +16,16 @@ uses (`worker/core/src/errors`): `cargo run -p system-tests --bin error_table > 
 - **Message**: whether the condition shows the server's own message. A message that may contain row values is never
   shown. The code is always shown.
   - `yes`: if the server itself wrote the message.
-  - `names`: if the server found the name in Tidemark's own statement or in the body of a function in SQL. Other
-    functions can build statements from row values.
+  - `names`: if the name in the message comes from Tidemark's own statement or from the source of a function in SQL or
+    PL/pgSQL. Dynamic SQL may contain row values.
   - `form`: if the message has the form of the server's own message.
   - `no`: never.
 - The first row that fits applies. A single code comes before its class.
 
 The condition also shows the function in which the error happened, and the schema, table, column, constraint or type,
 if the server names them. A function can raise any code with any message (`RAISE`, `SIGNAL`). On Postgres, Tidemark
-recognizes such errors, and errors of a foreign server, by the place where they were raised. They are never treated as
-errors of Tidemark's settings. Only their class decides whether the run is retried.
+recognizes such errors, and errors of a foreign server, by the place where they were raised. The code then does not
+decide the reason or the remedy, because the function chose it. It decides only whether the run is retried.
 ";
 
 /// The whole page.

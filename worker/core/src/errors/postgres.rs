@@ -19,7 +19,7 @@ pub enum Position {
     Function,
 }
 
-/// What a server of Postgres, or a pooler before it, says.
+/// What a server of Postgres, or a pooler in front of it, reports.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Answer<'a> {
     /// SQLSTATE.

@@ -49,13 +49,13 @@ pub const TABLE: &[Row] = &[
         "all connections that the database may have at a time are in use (CONNECTION LIMIT of the database)",
         "raise the database's CONNECTION LIMIT, or lower worker.parallelism")),
     row(&["53300"], When::Always, transient(Reason::DatabaseUnreachable,
-        "all connections of the server, or of a pooler before it, are in use (max_connections)",
+        "all connections of the server, or of a pooler in front of it, are in use (max_connections)",
         "raise max_connections, end idle sessions, or lower worker.parallelism")),
     row(&["57P03"], When::Always, transient(Reason::DatabaseUnreachable,
         "the server takes no connections now: it starts, stops, recovers, or is a standby without hot_standby",
         "wait until the server is up; on a standby turn hot_standby on").shown(Shows::Message)),
     row(&["08P01"], When::Says("query_wait_timeout"), transient(Reason::DatabaseUnreachable,
-        "no connection of the pooler before the database became free in time",
+        "no connection of the pooler in front of the database became free in time",
         "give the pool at least worker.parallelism + 2 connections for this database and user (PgBouncer: \
          pool_size), or let source.host and source.port lead to the server itself")),
     row(&["08P01"], When::Says("query timeout"), POOLER_LIMIT),
@@ -63,15 +63,15 @@ pub const TABLE: &[Row] = &[
     row(&["08P01"], When::Says("transaction timeout"), POOLER_LIMIT),
     row(&["08P01"], When::Says("idle transaction timeout"), POOLER_LIMIT),
     row(&["08P01"], When::Says("transaction blocks not allowed"), permanent(Reason::PoolerUnsupported,
-        "a connection pooler before the database does not give each client a session of its own (PgBouncer: \
+        "a connection pooler in front of the database does not give each client a session of its own (PgBouncer: \
          pool_mode transaction or statement)", POOL)),
     row(&["26000", "42P05"], When::Inside, permanent(Reason::QueryFailed,
         "a function prepares a statement that already exists, or runs one that does not exist", VIEW)),
     row(&["26000", "42P05"], When::Always, permanent(Reason::PoolerUnsupported,
         "a prepared statement of this session does not exist, or is that of another session: a connection pooler \
-         before the database mixes sessions", POOL)),
+         in front of the database mixes sessions", POOL)),
     row(&["08P01"], When::Always, transient(Reason::DatabaseFailed,
-        "the database, or a pooler before it, does not understand the session's messages",
+        "the database, or a pooler in front of it, does not understand the session's messages",
         "look at the logs of the pooler and the server")),
     // ended by somebody
     row(&["40001", "40P01", "57P01", "57P04"], RECOVERY, STANDBY_CONFLICT),
@@ -105,7 +105,7 @@ pub const TABLE: &[Row] = &[
         "the transaction cannot be serialized with others", AGAIN)),
     row(&["72000"], When::Always, transient(Reason::DatabaseFailed,
         "the server removed rows of the snapshot (old_snapshot_threshold)",
-        "raise old_snapshot_threshold, or use more ranges")),
+        "raise old_snapshot_threshold, or use more partitions (extract.partition.count)")),
     // rights
     row(&["42501"], When::By(&["check_enable_rls"]), permanent(Reason::DatabaseDenied,
         "row level security would hide rows from the database user",
@@ -185,7 +185,7 @@ pub const TABLE: &[Row] = &[
         "the server of a foreign table cannot be reached", "make the foreign server reachable from the database")),
     // classes
     row(&["00", "01", "02", "03"], When::Always, permanent(Reason::QueryFailed,
-        "a function raised an error with a code that does not stand for an error", VIEW)),
+        "a function raised an error with a SQLSTATE that is not an error code", VIEW)),
     row(&["08"], When::Always, transient(Reason::DatabaseUnreachable,
         "the connection to the database, or one of the database to another server, failed",
         "check source.host and source.port, that the server runs, and that the network lets the pods reach it")
@@ -229,7 +229,7 @@ pub const TABLE: &[Row] = &[
 /// A pooler's own words for its time limits, which are not those of the server.
 const POOLER_LIMIT: Meaning = transient(
     Reason::DatabaseFailed,
-    "a connection pooler before the database ended the session at one of its time limits",
+    "a connection pooler in front of the database ended the session at one of its time limits",
     "raise the limit of the pooler that the message names (PgBouncer: query_timeout and others), or let source.host \
      and source.port lead to the server itself",
 )
@@ -238,6 +238,6 @@ const POOLER_LIMIT: Meaning = transient(
 const STANDBY_CONFLICT: Meaning = transient(
     Reason::DatabaseFailed,
     "the standby ended the query or the session, because recovery had to change rows or locks that it used",
-    "raise max_standby_streaming_delay or turn hot_standby_feedback on at the standby, use more ranges, or read from \
-     the primary",
+    "raise max_standby_streaming_delay or turn hot_standby_feedback on at the standby, use more partitions \
+     (extract.partition.count), or read from the primary",
 );

@@ -1,10 +1,10 @@
 //! Statement texts that ask Postgres' catalog which relations a table is made of, and what its columns
 //! promise. What varies is bound as a parameter.
 
-/// Whether a function (`p`, its language `l`) is known to give the same in all sessions that share a
-/// snapshot and the settings of ours. One that came with the server (oid below 16384) is if it is
-/// immutable, or on the list that is given; another one if it is immutable and no SQL or procedure. What a
-/// user-defined aggregate is made of is asked for itself.
+/// Whether function `p` (language `l`) returns the same result in all sessions that share a snapshot and
+/// Tidemark's settings. A server function (oid below 16384) does if it is immutable or in the given list.
+/// Any other function does if it is immutable and its language is `c` or `internal`. The functions of a
+/// user-defined aggregate are checked separately.
 macro_rules! is_certain {
     ($stable:literal) => {
         concat!(
@@ -18,9 +18,10 @@ macro_rules! is_certain {
 }
 
 /// The server's stable functions whose results depend on their arguments, the snapshot, and settings that are
-/// the same in all our sessions. Those that ask for the time, the connection, the transaction, other
-/// settings or names of the catalog, which no snapshot holds, are none.
-/// Source: `pg_proc` of Postgres 15 where `provolatile = 's'`.
+/// the same in all our sessions. Functions that read the time, the connection, the transaction, other
+/// settings, or names of the catalog (which is not part of the snapshot) are not in the list.
+/// Source: `pg_proc` of Postgres 15 where `provolatile = 's'`, and the functions of the same kind that the
+/// manuals of 16 to 18 add.
 pub const STABLE_FUNCTIONS: &[&str] = &[
     "anyarray_out",
     "anycompatiblearray_out",
@@ -181,12 +182,12 @@ pub const STABLE_FUNCTIONS: &[&str] = &[
 /// Every relation that a query of relation `$1` reads, whatever lies between: children of tables
 /// (inheritance, table partitions), and the relations of a view's query. Of each its oid, schema, name,
 /// `relkind`, and whether it is a heap; whether a subscription writes it or a partitioned table above
-/// it; whether each row of a view is a row of one relation (no other relation, sub-query or rule);
+/// it; whether each row of a view is a row of one relation (no other relation, subquery or rule);
 /// whether it selects rows in no fixed order; and a function of its query that is not known to give the
 /// same in all sessions that share a snapshot.
 ///
-/// A view's query is in `pg_rewrite`, with the oid of each function in it. To these come the functions that
-/// its operators and its aggregates are made of, and the input and output of its types. A constant text that
+/// A view's query is in `pg_rewrite`, with the oid of each function in it. The functions of its
+/// operators and aggregates, and the input and output functions of its types, are added. A constant text that
 /// becomes a date or time when the view is read counts as the current time: older releases stored
 /// `CURRENT_DATE` as `('now'::text)::date`, and dumps keep that. `$2` is
 /// [`STABLE_FUNCTIONS`].
@@ -294,7 +295,7 @@ pub const DOUBTFUL_FUNCTION: &str = concat!(
 /// A column must not be NULL where the server enforces that for each row of the relation and of all its
 /// children: a foreign table's NOT NULL is a remark, that of a `NOT VALID` constraint (Postgres 18) says
 /// nothing of older rows, a child may lack its parent's, and a domain's is not enforced where the value
-/// comes from an empty sub-query.
+/// comes from an empty subquery.
 pub const COLUMNS: &str = "WITH RECURSIVE family (oid) AS (\
         SELECT $1::pg_catalog.oid \
         UNION \

@@ -162,8 +162,8 @@ pub const ARE_CHILDREN: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_inher
 pub const SEARCHED_SCHEMAS: &str = "BEGIN READ ONLY; SET LOCAL statement_timeout = 0; \
     SELECT pg_catalog.current_schemas(true)::pg_catalog.text[]; COMMIT";
 
-/// Relations of some names (`$2`), in some schemas (`$1`) or in any, and the database. A pooler may have
-/// another name for it than the server.
+/// Relations of some names (`$2`), in some schemas (`$1`) or in any. Also the server's name of the database: a
+/// pooler may use another name.
 pub const RELATIONS: &str = "SELECT c.oid, n.nspname::pg_catalog.text, c.relname::pg_catalog.text, \
     pg_catalog.current_database()::pg_catalog.text \
     FROM pg_catalog.pg_class c JOIN pg_catalog.pg_namespace n ON n.oid = c.relnamespace \
@@ -172,7 +172,7 @@ pub const RELATIONS: &str = "SELECT c.oid, n.nspname::pg_catalog.text, c.relname
     ORDER BY n.nspname, c.relname LIMIT 1000";
 
 /// Which of the types `$2` each of the types `$1` contains at any depth: as base of a domain, element of an array,
-/// field of a composite, or bound of a range or multirange, which releases before 14 do not have.
+/// field of a composite, or bound of a range or multirange (Postgres 14 or newer).
 pub const TYPES_WITHIN: &str = "WITH RECURSIVE nested (top, inside) AS (\
         SELECT w.oid, w.oid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS w (oid) \
         UNION \

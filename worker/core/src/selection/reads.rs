@@ -1,12 +1,13 @@
-//! In: a condition's text. Out: what it reads besides the row that it is asked of, as far as its words tell.
+//! In: a condition. Out: what it reads other than its own row, as far as its words show.
 //! Bound: one condition. Fails: never.
 
 use crds::source::Engine;
 
-/// What a condition reads besides the row that it is asked of, by its words.
+/// What a condition reads other than its own row, by its words.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Reads {
-    /// What may differ between sessions, whatever it calls: follows on the field's name in a sentence.
+    /// A property other than a call that may make the result differ between sessions; completes a sentence after
+    /// the name of the field.
     pub doubt: Option<&'static str>,
     /// Names of what it may call, as the catalog has them.
     pub calls: Vec<String>,
@@ -16,23 +17,23 @@ pub struct Reads {
     pub operators: Vec<String>,
 }
 
-const SUB_QUERY: &str = "has a sub-query, which reads other rows";
-const TIME: &str = "asks for the time, which differs between sessions";
-const VARIABLE: &str = "reads a variable, which may differ between sessions";
+const SUBQUERY: &str = "has a subquery, which may read other rows";
+const TIME: &str = "uses the current time, which differs between sessions";
+const VARIABLE: &str = "reads a variable, whose value may differ between sessions";
 const ESCAPES: &str = "has a literal or name with UESCAPE, which Tidemark cannot read";
-const SEQUENCE: &str = "takes values from a sequence, which gives each session others";
+const SEQUENCE: &str = "takes values from a sequence, so each session gets different values";
 
 /// Words of both engines that stand for a query.
 const QUERIES: [&str; 4] = ["select", "table", "with", "values"];
-/// Words of both engines that are the time, without a parenthesis.
+/// Keywords of both engines that return the current time without parentheses.
 const CLOCKS: [&str; 5] =
     ["current_date", "current_time", "current_timestamp", "localtime", "localtimestamp"];
 /// Those of MySQL and MariaDB alone.
 /// Source: their manuals, chapter "Date and Time Functions".
 const CLOCKS_OF_MYSQL: [&str; 3] = ["utc_date", "utc_time", "utc_timestamp"];
 
-/// Whether Postgres may read a literal as the time of the session, where a date is wanted: one of four words,
-/// beside which a date has only numbers, signs, words like `am` and at most one zone.
+/// Whether Postgres may parse a literal as the session's time: it contains one of four words, and otherwise only
+/// numbers, signs, words such as `am` and at most one time zone.
 /// Source: chapter "Date/Time Types" of its manual, and `ParseDateTime` for words within a text.
 fn is_time(literal: &str) -> bool {
     const TIMES: [&str; 4] = ["now", "today", "yesterday", "tomorrow"];
@@ -65,8 +66,8 @@ const OPERATOR_WORDS: [(&str, &[&str]); 8] = [
     ("similar", &["~", "!~"]),
 ];
 
-/// A run of signs as Postgres reads it: the signs at its end are of the operand, unless a sign of the first
-/// list is in it.
+/// An operator as Postgres parses it: trailing `+` and `-` belong to the operand, unless the operator contains a
+/// sign of this list.
 fn operator(signs: &str) -> &str {
     if signs.contains(['~', '!', '@', '%', '^', '&', '|', '?']) {
         return signs;
@@ -75,11 +76,11 @@ fn operator(signs: &str) -> &str {
     &signs[..end.max(1)]
 }
 
-/// What a word that is not quoted says of a condition; `before` is the word that it follows on.
+/// What an unquoted word shows about a condition; `before` is the preceding word.
 fn doubt(engine: Engine, word: &str, before: Option<&String>) -> Option<&'static str> {
     let is_mysql = engine == Engine::Mysql;
     if QUERIES.contains(&word) {
-        Some(SUB_QUERY)
+        Some(SUBQUERY)
     } else if CLOCKS.contains(&word) || is_mysql && CLOCKS_OF_MYSQL.contains(&word) {
         Some(TIME)
     } else if !is_mysql && word == "uescape" {
@@ -95,7 +96,7 @@ fn is_neighbour(word: &str) -> bool {
     ["next", "previous"].contains(&word)
 }
 
-/// Takes a condition apart into words, as far as that tells what it reads.
+/// Splits a condition into words, as far as that shows what it reads.
 pub fn reads(engine: Engine, filter: &str) -> Reads {
     let mut reads = Reads::default();
     let mut word: Option<String> = None;
@@ -217,8 +218,8 @@ mod tests {
             ("a = 1 and note = 'select f(x)'", None, ""),
             ("\"select\" = 1 or \"F\" (a) > 2", None, "F"),
             ("lower(a) in ('x') and Far.Off (a)", None, "lower in off"),
-            ("a in (SELECT k from t)", Some(SUB_QUERY), "in"),
-            ("exists(table t)", Some(SUB_QUERY), "exists"),
+            ("a in (SELECT k from t)", Some(SUBQUERY), "in"),
+            ("exists(table t)", Some(SUBQUERY), "exists"),
             ("d = u&'t!006fday' uescape '!'", Some(ESCAPES), ""),
             ("at < current_Timestamp", Some(TIME), ""),
             ("at < now ( )", None, "now"),

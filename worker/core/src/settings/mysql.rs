@@ -168,7 +168,7 @@ const BY_OTHERS: &[(&str, &str, &str)] = &[
     (
         "timestamp",
         "0",
-        "SET of each session; where the session may not set it, it is the server's own clock",
+        "SET of each session; if the session may not set it, the server's clock applies",
     ),
 ];
 

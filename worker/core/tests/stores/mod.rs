@@ -29,7 +29,7 @@ pub(crate) struct Stores {
     pub(crate) began: i64,
     /// The prefix whose bucket cannot be read.
     pub(crate) unreachable: Option<String>,
-    /// Parts of the keys that a lock keeps, and until when.
+    /// Parts of the keys that a lock protects, and until when.
     pub(crate) locked: BTreeMap<String, i64>,
     /// In which store each object was deleted.
     pub(crate) deleted: Vec<Option<ObjectStore>>,

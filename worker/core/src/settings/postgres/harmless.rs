@@ -208,7 +208,8 @@ const CLIENT_CHECK: Group = Group {
 };
 
 const FUNCTIONS: Group = Group {
-    why: "says how functions in PL/pgSQL run: those of a view run as in all other sessions of the database user",
+    why: "controls how PL/pgSQL functions run: the functions of a view run as in every other session of the database \
+          user",
     names: &[
         "plpgsql.check_asserts",
         "plpgsql.extra_errors",
@@ -219,8 +220,8 @@ const FUNCTIONS: Group = Group {
 };
 
 const NEAREST: Group = Group {
-    why: "changes what a search for the nearest vectors finds: that of a view with LIMIT finds the same as in all \
-          other sessions of the database user",
+    why: "controls how a nearest-vector search runs: a view with LIMIT finds the same vectors as in every other \
+          session of the database user",
     names: &[
         "hnsw.ef_search",
         "hnsw.iterative_scan",
