@@ -21,6 +21,13 @@ impl Todo {
         self.removals.iter().find(|removal| removal.is_at(uri, store))
     }
 
+    /// The removal whose files `uri` still holds: the one of that object store, or else one that has another
+    /// endpoint or region, which may be another name of the same store.
+    pub fn retained_at(&self, uri: &str, store: &ObjectStore) -> Option<&Removal> {
+        let anywhere = || self.removals.iter().find(|removal| removal.uri == uri);
+        self.removal_at(uri, store).or_else(anywhere)
+    }
+
     /// The removal that the object `uid` put off and that is due first.
     pub fn removal_by(&self, uid: &str) -> Option<&Removal> {
         self.removals.iter().filter(|removal| removal.uid == uid).min_by_key(|removal| removal.at())
@@ -104,6 +111,28 @@ impl Removal {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn files_are_retained_whatever_the_store_is_called() {
+        let removal = |uri: &str, endpoint: &str, run: u128| Removal {
+            uri: uri.to_owned(),
+            store: Some(store(Some(endpoint), None)),
+            run: RunId(uuid::Uuid::from_u128(run)),
+            due: 0,
+            retry: None,
+            uid: String::new(),
+        };
+        let removals =
+            vec![removal("s3://b/t", "http://one", 1), removal("s3://b/t", "http://two", 2)];
+        let todo = Todo { removals, ..Todo::default() };
+        let run = |uri: &str, endpoint: &str| {
+            let found = todo.retained_at(uri, &store(Some(endpoint), None));
+            found.map(|removal| removal.run.0.as_u128())
+        };
+        assert_eq!(run("s3://b/t", "http://two"), Some(2));
+        assert_eq!(run("s3://b/t", "http://three"), Some(1));
+        assert_eq!(run("s3://b/u", "http://one"), None);
+    }
 
     fn store(endpoint: Option<&str>, region: Option<&str>) -> ObjectStore {
         let text = |value: Option<&str>| value.map(ToOwned::to_owned);

@@ -7,7 +7,6 @@
 use std::collections::BTreeSet;
 
 use crds::RunId;
-use crds::tracking::Todo;
 
 use super::{Act, Carrier, Effect, Ending, Phase, Seen, Why, carry};
 
@@ -61,10 +60,7 @@ pub(super) fn seen(
     let uri = carrier.task().spec.output.uri.clone();
     let head = run.head.as_ref().filter(|head| head.uri == uri).map(|head| head.run);
     let todo = run.todo.as_ref();
-    // another name of the same store is no reason to remove what is retained
-    let here = |todo: &Todo| todo.removal_at(&uri, &carrier.store()).cloned();
-    let anywhere = |todo: &Todo| todo.removals.iter().find(|removal| removal.uri == uri).cloned();
-    let removal = todo.and_then(|todo| here(todo).or_else(|| anywhere(todo)));
+    let removal = todo.and_then(|todo| todo.retained_at(&uri, &carrier.store()));
     let pending = removal.map(|removal| removal.run);
     let runs: Vec<RunId> = runs.into_iter().filter(|listed| *listed != run.run).collect();
     carrier.go(Phase::Keeping(runs, after), Act::ReadKept { uri, head, pending })
