@@ -12,7 +12,7 @@ use worker_core::ranges::Sample;
 use worker_core::rows::{self, Draw, statements};
 use worker_core::selection;
 use worker_core::types;
-use worker_core::{consistency, virtual_columns};
+use worker_core::virtual_columns;
 
 use crate::bounds::{Found, Guarded, Pause, Subject, doubts};
 use crate::goodbye::Opened;

@@ -8,7 +8,6 @@ use crds::Reason;
 use crds::extract_job::{Consistency, Extract};
 use crds::source::Engine;
 
-use crate::columns::Column;
 use crate::error::Failure;
 use crate::plan::Plan;
 use crate::relations::Unproven;

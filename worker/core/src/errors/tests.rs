@@ -157,6 +157,7 @@ fn no_text_that_a_function_chose_is_shown() {
                 message: canary,
                 context: Some("PL/pgSQL function s.f(integer) line 3 at RAISE"),
                 position: Position::None,
+                inner: None,
                 file,
                 routine,
                 object: [Some("canary"); 5],
