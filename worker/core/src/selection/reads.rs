@@ -194,18 +194,18 @@ pub fn mixes_time_and_date(reads: &Reads, columns: &[(&str, &str)]) -> bool {
         "datediff",
     ];
     let has = |name: &str| reads.names.iter().any(|it| it.eq_ignore_ascii_case(name));
-    let calls = |name: &&str| reads.calls.iter().any(|it| it == name);
-    let word = |(_, type_name): &&(&str, &str)| {
+    let calls = |name: &str| reads.calls.iter().any(|it| it == name);
+    let word = |(_, type_name): &(&str, &str)| {
         let end = type_name.find(|it: char| !it.is_alphabetic());
         type_name[..end.unwrap_or(type_name.len())].to_lowercase()
     };
-    let named: Vec<_> = columns.iter().filter(|(name, _)| has(name)).map(|it| word(&it)).collect();
+    let named: Vec<_> = columns.iter().filter(|(name, _)| has(name)).map(word).collect();
     let is_column =
         |name: &str| columns.iter().any(|(column, _)| column.eq_ignore_ascii_case(name));
     let typed = |name: &str| has(name) && !is_column(name);
     let dates = DATES.iter().any(|date| typed(date) || named.iter().any(|it| it == date));
     let times = typed("time") || named.iter().any(|it| it == "time");
-    times && (dates || PARTS.iter().any(|part| calls(&part)))
+    times && (dates || PARTS.iter().any(|part| calls(part)))
 }
 
 #[cfg(test)]
