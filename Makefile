@@ -80,6 +80,10 @@ test-settings: install build ## sets each setting of both servers to other value
 	  TIDEMARK_SETTINGS=whole cargo test --locked --workspace --test settings -- --nocapture
 	@$(STEP) "table of settings" git diff --exit-code -- docs/settings.md
 
+.PHONY: test-versions
+test-versions: install build ## runs the suites of databases against every supported release (RELEASES=...), and writes docs/versions.md
+	@$(BED)/versions.sh $(RELEASES)
+
 .PHONY: borders
 borders: install build ## 20,000 values at and beyond the borders of each type, through three readers (VALUES=n)
 	@trap '$(BED)/down.sh test' EXIT; \

@@ -14,11 +14,16 @@ PAUSE_IMAGE=localhost/tidemark-pause:1
 # Where a recipe's result is kept: its name and a hash of the recipe, so an edited one is built anew.
 cached() { printf '%s/%s-%s' "$CACHE" "$1" "$(cat "$BED_DIR/recipes/$1.sh" "$BED_DIR/recipes/$1"/* 2>/dev/null | sha256sum | cut -c1-12)"; }
 
+# The releases that a bed starts. The installed Postgres is the one of the machine's Debian.
+installed_postgres() { find /usr/lib/postgresql -mindepth 2 -maxdepth 2 -name bin 2>/dev/null | sort -V | tail -n 1 | cut -d/ -f5; }
+postgres_release() { echo "${TIDEMARK_POSTGRES:-$(installed_postgres)}"; }
+MYSQL=${TIDEMARK_MYSQL:-mariadb-10.11}
+
 # The control group of a bed: beds of one name under two state roots are two beds.
 bed_cgroup() { printf 'tm-%s-%s\n' "$1" "$(printf %s "$STATE_ROOT" | cksum | cut -d' ' -f1)"; }
 
 # What a running bed was booted from.
-bed_hash() { { find "$BED_DIR" -type f | LC_ALL=C sort | xargs cat; echo "${TIDEMARK_BED_PARTS:-}"; } | sha256sum | cut -c1-16; }
+bed_hash() { { find "$BED_DIR" -type f | LC_ALL=C sort | xargs cat; echo "${TIDEMARK_BED_PARTS:-} $(postgres_release) $MYSQL"; } | sha256sum | cut -c1-16; }
 
 say() { printf '[%4ds] %s\n' "$(($(date +%s) - ${TIDEMARK_T0:-$(date +%s)}))" "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }

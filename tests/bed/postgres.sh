@@ -3,7 +3,7 @@
 # It has the certificate and the superuser of the bed's own, and ends with the bed. Usage: postgres.sh NAME VERSION
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
-. "$BED_DIR/stores.sh"
+. "$BED_DIR/databases.sh"
 NAME=${1:?name of the bed} VERSION=${2:?version}
 STATE=$STATE_ROOT/$NAME
 PORT=$((5400 + VERSION))
@@ -18,10 +18,9 @@ if ! answers >/dev/null 2>&1; then
   "$BED_DIR/install.sh" postgres 8>&-
   data=$STATE/postgres-$VERSION
   rm -rf "$data" && install -d -o postgres -g postgres -m 700 "$data"
-  # the cache lies in a home folder, which is closed to the server's user
-  cp -r "$(cached postgres)/$VERSION" "$data/server" && chown -R postgres:postgres "$data/server"
+  bin=$(postgres_bin "$VERSION" "$data/server")
   as_user=(setpriv --reuid=postgres --regid=postgres --init-groups --reset-env)
-  inside "${as_user[@]}" "$data/server/bin/initdb" -D "$data/data" -U postgres --auth-host=scram-sha-256 --auth-local=trust \
+  inside "${as_user[@]}" "$bin/initdb" -D "$data/data" -U postgres --auth-host=scram-sha-256 --auth-local=trust \
     --pwfile="$STATE/postgres.password" -E UTF8 --locale=C.UTF-8 -N >"$STATE/log/initdb-$VERSION.log" 2>&1 ||
     die "initdb: $(cat "$STATE/log/initdb-$VERSION.log")"
   for f in postgres.key postgres.crt; do install -o postgres -g postgres -m 600 "$STATE/pki/$f" "$data/data/$f"; done
@@ -37,7 +36,7 @@ wal_level = logical
 max_prepared_transactions = 10
 C
   cp "$STATE/postgres/pg_hba.conf" "$data/data/pg_hba.conf" && chown postgres "$data/data/pg_hba.conf"
-  setsid nsenter --target="$pid" --mount --pid --net -- "${as_user[@]}" "$data/server/bin/postgres" -D "$data/data" \
+  setsid nsenter --target="$pid" --mount --pid --net -- "${as_user[@]}" "$bin/postgres" -D "$data/data" \
     >"$STATE/log/postgres-$VERSION.log" 2>&1 </dev/null 8>&- &
   await 60 "Postgres $VERSION" answers
 fi

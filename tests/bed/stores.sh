@@ -1,10 +1,12 @@
 # Postgres, MariaDB, the S3 server and DynamoDB. Sourced by inner.sh, which has STATE, PKI and `start`.
+# TIDEMARK_POSTGRES and TIDEMARK_MYSQL name other releases, as databases.sh has them.
+. "$BED_DIR/databases.sh"
 
 as_postgres() { setpriv --reuid=postgres --regid=postgres --init-groups --reset-env "$@"; }
 
 start_postgres() {
   local bin data=$STATE/postgres
-  bin=$(find /usr/lib/postgresql -mindepth 2 -maxdepth 2 -name bin | sort -V | tail -n 1)
+  bin=$(postgres_bin "$(postgres_release)" "$STATE/postgres-server")
   install -d -o postgres -g postgres -m 700 "$data"
   echo secret >"$data.password" && chmod 644 "$data.password"
   as_postgres "$bin/initdb" -D "$data" -U postgres --auth-host=scram-sha-256 --auth-local=trust \
@@ -30,28 +32,12 @@ C
 postgres_is_ready() { PGPASSWORD=secret psql -h 127.0.0.1 -p $POSTGRES_PORT -U postgres -Atc 'select 1'; }
 
 start_mariadb() {
-  local data=$STATE/mariadb
-  mkdir -p "$data"
-  mariadb-install-db --no-defaults --user=root --datadir="$data" --auth-root-authentication-method=normal \
-    --skip-test-db >"$STATE/log/mariadb-install.log" 2>&1
-  # Over TCP only with TLS: a product that leaves it out must fail here. An account by any address, none without a name.
-  cat >"$data/init.sql" <<'C'
-delete from mysql.global_priv where User = '' or User = 'root';
-flush privileges;
-create user root@localhost identified by 'secret';
-grant all on *.* to root@localhost with grant option;
-create user root@'%' identified by 'secret' require ssl;
-grant all on *.* to root@'%' with grant option;
-C
-  start mariadb mariadbd --no-defaults --user=root --datadir="$data" --init-file="$data/init.sql" \
-    --bind-address=127.0.0.1,$IP --port=$MARIADB_PORT --socket="$data/socket" --skip-name-resolve \
-    --ssl-ca="$PKI/ca.crt" --ssl-cert="$PKI/mariadb.crt" --ssl-key="$PKI/mariadb.key" \
-    --log-bin="$data/binlog" --server-id=1 --innodb-flush-log-at-trx-commit=0 --innodb-buffer-pool-size=64M \
-    --max-connections=300 --character-set-server=utf8mb4
+  mysql_program "$MYSQL"
+  mysql_initialize "$MYSQL" "$STATE/mariadb" >"$STATE/log/mariadb-install.log" 2>&1
+  mysql_options "$MYSQL" "$STATE/mariadb" $MARIADB_PORT
+  start mariadb "${MYSQLD[@]}"
 }
-mariadb_is_ready() {
-  mariadb --no-defaults -h 127.0.0.1 -P $MARIADB_PORT -u root -psecret --ssl-ca="$PKI/ca.crt" -NBe 'select 1'
-}
+mariadb_is_ready() { mysql_answers $MARIADB_PORT "$MYSQL"; }
 
 start_s3() {
   mkdir -p "$STATE/s3"

@@ -8,6 +8,10 @@ STATE=$STATE_ROOT/$NAME
 BOOT_SECONDS=180
 
 "$BED_DIR/install.sh"
+others=()
+[ -e "/usr/lib/postgresql/$(postgres_release)/bin" ] || others+=(postgres)
+[ "$MYSQL" = mariadb-10.11 ] || others+=(mysql)
+[ ${#others[@]} = 0 ] || "$BED_DIR/install.sh" "${others[@]}"
 mkdir -p "$STATE_ROOT" && [ -O "$STATE_ROOT" ] || die "$STATE_ROOT belongs to somebody else"
 chmod 755 "$STATE_ROOT"
 lock_bed "$NAME"

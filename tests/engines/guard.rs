@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, SourceFixture, wait_until};
+use harness::{Bed, Mysql, SourceFixture, wait_until};
 use serde_json::{Value, json};
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, MySqlConnection};
@@ -18,7 +18,11 @@ async fn session(source: &SourceFixture) -> Result<MySqlConnection> {
         .username(Bed::MARIADB_USER)
         .password(Bed::MARIADB_PASSWORD)
         .database(&source.database)
-        .ssl_mode(MySqlSslMode::VerifyIdentity)
+        .ssl_mode(if Mysql::of_bed().takes_tls() {
+            MySqlSslMode::VerifyIdentity
+        } else {
+            MySqlSslMode::Disabled
+        })
         .ssl_ca(source.bed.ca());
     options.connect().await.context("connect")
 }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::{Access, Bed, Output, unique};
+use crate::{Access, Bed, Mysql, Output, unique};
 
 /// How long a local run may take, waiting for a deadline included.
 const RUN_DEADLINE: Duration = Duration::from_mins(3);
@@ -61,6 +61,19 @@ impl SourceFixture {
         Self::of(bed, prefix, ("mysql", database), login).await
     }
 
+    /// A bucket and a tracking table for a database of a server beside the bed's own.
+    pub(crate) async fn beside(
+        bed: &'static Bed,
+        prefix: &str,
+        database: (&'static str, String),
+    ) -> Result<Self> {
+        let login = match database.0 {
+            "mysql" => (Bed::MARIADB_USER, Bed::MARIADB_PASSWORD),
+            _ => (Bed::POSTGRES_USER, Bed::POSTGRES_PASSWORD),
+        };
+        Self::of(bed, prefix, database, login).await
+    }
+
     async fn of(
         bed: &'static Bed,
         prefix: &str,
@@ -104,6 +117,8 @@ impl SourceFixture {
     /// A full extract of `table`, to be changed by the test.
     pub fn job(&self, table: &str, extract_type: &str) -> Value {
         let name = table.replace(['.', '_'], "-");
+        let by_authority = json!({ "caRef": { "name": "database-ca", "key": "ca.crt" } });
+        let tls = if self.engine == "mysql" { Mysql::of_bed().tls() } else { by_authority };
         json!({
             "apiVersion": "tidemark.dev/v1alpha1",
             "kind": "ExtractJob",
@@ -115,7 +130,7 @@ impl SourceFixture {
                     "port": if self.engine == "mysql" { Bed::MARIADB_PORT } else { Bed::POSTGRES_PORT },
                     "database": self.database,
                     "credentials": { "secretRef": { "name": "database" } },
-                    "tls": { "caRef": { "name": "database-ca", "key": "ca.crt" } },
+                    "tls": tls,
                 },
                 "extract": { "table": table, "type": extract_type },
                 "output": {

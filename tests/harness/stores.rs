@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::types::{
 use aws_smithy_http_client::{Builder, tls};
 use serde_json::{Map, Value};
 
-use crate::{Bed, unique};
+use crate::{Bed, Mysql, unique};
 
 /// Who asks the S3 server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -79,23 +79,42 @@ impl Bed {
         Ok(name)
     }
 
-    /// Runs SQL as MariaDB's superuser over verified TLS; rows come as lines, columns parted by tabs. It stops at the
+    /// Runs SQL as the superuser of MariaDB, or of the MySQL that the bed has instead; rows come as lines, columns parted by tabs. It stops at the
     /// first error.
     ///
     /// # Errors
     /// With the server's words.
     pub async fn mariadb(&self, database: &str, sql: &str) -> Result<String> {
+        self.mysql_at((Mysql::of_bed(), Self::MARIADB_PORT), database, sql).await
+    }
+
+    /// The same of a release on a port.
+    pub(crate) async fn mysql_at(
+        &self,
+        (release, port): (Mysql, u16),
+        database: &str,
+        sql: &str,
+    ) -> Result<String> {
         let mut command = self.command("mariadb");
         command
             .args(["--no-defaults", "-NBr", "--protocol=tcp", "--default-character-set=utf8mb4"])
             .arg(format!("--host={}", Self::IP))
-            .arg(format!("--port={}", Self::MARIADB_PORT))
+            .arg(format!("--port={port}"))
             .arg(format!("--user={}", Self::MARIADB_USER))
             .arg(format!("--password={}", Self::MARIADB_PASSWORD))
-            .arg(format!("--ssl-ca={}", self.ca().display()))
-            .arg("--ssl-verify-server-cert")
+            .args(self.mysql_tls(release))
             .arg(database);
-        Ok(self.succeed(command, sql).await?.trim_end().to_owned())
+        let sql = release.spelled(sql);
+        Ok(self.succeed(command, &sql).await?.trim_end().to_owned())
+    }
+
+    /// The client's options of TLS.
+    fn mysql_tls(&self, release: Mysql) -> Vec<String> {
+        if release.takes_tls() {
+            vec![format!("--ssl-ca={}", self.ca().display()), "--ssl-verify-server-cert".to_owned()]
+        } else {
+            vec!["--skip-ssl".to_owned()]
+        }
     }
 
     /// A client of the S3 server.

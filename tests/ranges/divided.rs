@@ -6,7 +6,7 @@ use crds::extract_job::ExtractJobSpec;
 use crds::source::{Engine, TlsMode};
 use crds::tracking::Mode;
 use futures::future::BoxFuture;
-use harness::Bed;
+use harness::{Bed, Mysql};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection};
 use worker::bounds::{Published, open};
@@ -96,9 +96,16 @@ impl Shelf {
             username: self.user.0.clone(),
             minter: None,
             password: Secret::new(self.user.1.clone()),
-            tls: Tls::Mode(TlsMode::VerifyFull),
+            tls: Tls::Mode(self.tls()),
             ca: Some(self.bed.ca()),
             silence: SILENCE,
+        }
+    }
+
+    fn tls(&self) -> TlsMode {
+        match self.engine {
+            Engine::Mysql if !Mysql::of_bed().takes_tls() => TlsMode::InsecurePlaintext,
+            Engine::Mysql | Engine::Postgres => TlsMode::VerifyFull,
         }
     }
 
@@ -230,12 +237,13 @@ impl Reader {
             }
             None => {
                 let url = format!(
-                    "mysql://{}:{}@{}:{}/{}?ssl-mode=REQUIRED",
+                    "mysql://{}:{}@{}:{}/{}?ssl-mode={}",
                     shelf.user.0,
                     shelf.user.1,
                     Bed::IP,
                     Bed::MARIADB_PORT,
-                    shelf.database
+                    shelf.database,
+                    if Mysql::of_bed().takes_tls() { "REQUIRED" } else { "DISABLED" }
                 );
                 let mut session = MySqlConnection::connect(&url).await?;
                 let pins = "set time_zone = '+00:00', sql_mode = '', names utf8mb4";

@@ -1,15 +1,17 @@
 //! Keys and tables of MariaDB.
 
 use anyhow::{Result, ensure};
-use harness::Bed;
+use harness::{Bed, Mysql};
 use serde_json::json;
 
 use crate::divided::Shelf;
 
 async fn many(shelf: &Shelf) -> Result<()> {
+    // a type of MariaDB alone
+    let uuid = if Mysql::of_bed().is_mariadb() { "u uuid" } else { "u char(36)" };
     shelf
         .say(
-            "set time_zone = '+00:00', sql_mode = '';
+            &"set time_zone = '+00:00', sql_mode = '';
              create table many (n int primary key, i bigint, b bigint unsigned, d decimal(30,4),
                  w decimal(65,30), dd date, dt datetime(6), ts timestamp null, u uuid,
                  t varchar(80), ci varchar(40) character set latin1 collate latin1_swedish_ci,
@@ -29,7 +31,8 @@ async fn many(shelf: &Shelf) -> Result<()> {
                      '9999-12-31', '9999-12-31 23:59:59.999999', '', '', ''),
                  (100002, -9223372036854775808, 0, -99999999999999999999999999.9999, '0000-00-00',
                      '0000-00-00', 'a\\0b', 'Ä', repeat('z', 3000)),
-                 (100003, 0, 1, 0, '2023-00-15', '1000-01-01', null, null, null)",
+                 (100003, 0, 1, 0, '2023-00-15', '1000-01-01', null, null, null)"
+                .replace("u uuid", uuid),
         )
         .await
         .map(|_| ())

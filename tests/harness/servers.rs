@@ -1,0 +1,128 @@
+//! A database server of another release, beside those of the bed.
+
+use std::process::{Command, Stdio};
+
+use anyhow::{Context, Result, ensure};
+use serde_json::{Value, json};
+
+use crate::{Bed, Mysql, SourceFixture, bed::script, unique};
+
+/// A release of a supported database.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SupportedRelease {
+    /// Postgres, by its major number.
+    Postgres(u16),
+    /// MySQL or MariaDB.
+    Mysql(Mysql),
+}
+
+/// A running server. It ends with the bed.
+#[derive(Debug, Clone)]
+pub struct Server {
+    /// The bed that it runs in.
+    pub bed: &'static Bed,
+    /// Its release.
+    pub release: SupportedRelease,
+    /// Its port, on the address of every server.
+    pub port: u16,
+}
+
+impl Server {
+    /// Starts it, unless it runs.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn start(bed: &'static Bed, release: SupportedRelease) -> Result<Self> {
+        let port = match release {
+            SupportedRelease::Postgres(version) => bed.postgres_of(version)?,
+            SupportedRelease::Mysql(version) => bed.mysql_of(version)?,
+        };
+        Ok(Self { bed, release, port })
+    }
+
+    /// What the server says its version is.
+    ///
+    /// # Errors
+    /// With the server's words.
+    pub async fn version(&self) -> Result<String> {
+        match self.release {
+            SupportedRelease::Postgres(_) => self.sql("postgres", "show server_version").await,
+            SupportedRelease::Mysql(_) => self.sql("mysql", "select version()").await,
+        }
+    }
+
+    /// Runs SQL as its superuser; rows come as lines.
+    ///
+    /// # Errors
+    /// With the server's words.
+    pub async fn sql(&self, database: &str, sql: &str) -> Result<String> {
+        match self.release {
+            SupportedRelease::Postgres(_) => {
+                let mut command = self.bed.command("psql");
+                let own = format!(":{}/", Bed::POSTGRES_PORT);
+                let url =
+                    self.bed.postgres_url(database).replace(&own, &format!(":{}/", self.port));
+                command.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", &url]);
+                Ok(self.bed.succeed(command, sql).await?.trim_end().to_owned())
+            }
+            SupportedRelease::Mysql(version) => {
+                self.bed.mysql_at((version, self.port), database, sql).await
+            }
+        }
+    }
+
+    /// Logs in to a MySQL as the server's own client would, over TCP without TLS.
+    ///
+    /// # Errors
+    /// With the server's words.
+    pub async fn log_in(&self, user: &str, password: &str) -> Result<()> {
+        let mut command = self.bed.command("mariadb");
+        command
+            .args(["--no-defaults", "-NBe", "select 1", "--protocol=tcp", "--skip-ssl"])
+            .arg(format!("--host={}", Bed::IP))
+            .arg(format!("--port={}", self.port))
+            .arg(format!("--user={user}"))
+            .arg(format!("--password={password}"));
+        self.bed.succeed(command, "").await.map(|_| ())
+    }
+
+    /// A new database of it, with a bucket and a tracking table.
+    ///
+    /// # Errors
+    /// With the words of the part that refused.
+    pub async fn source(&self, prefix: &str) -> Result<SourceFixture> {
+        let name = unique(prefix).replace('-', "_");
+        let (engine, first) = match self.release {
+            SupportedRelease::Postgres(_) => ("postgres", "postgres"),
+            SupportedRelease::Mysql(_) => ("mysql", "mysql"),
+        };
+        self.sql(first, &format!("create database {name}")).await?;
+        SourceFixture::beside(self.bed, prefix, (engine, name)).await
+    }
+
+    /// A full extract of `table` from it, to be changed by the test.
+    pub fn job(&self, source: &SourceFixture, table: &str, extract_type: &str) -> Value {
+        let mut job = source.job(table, extract_type);
+        job["spec"]["source"]["port"] = json!(self.port);
+        if let SupportedRelease::Mysql(version) = self.release {
+            job["spec"]["source"]["tls"] = version.tls();
+        }
+        job
+    }
+}
+
+impl Bed {
+    /// Starts another release of MySQL or MariaDB in the bed, with the certificate and the accounts of its own, unless
+    /// it runs already; returns its port.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn mysql_of(&self, version: Mysql) -> Result<u16> {
+        let name = self.state.file_name().context("name of the bed")?;
+        let mut command = Command::new(script("mysql.sh"));
+        let output = command.arg(name).arg(version.name()).stderr(Stdio::inherit()).output();
+        let output = output.context("run mysql.sh")?;
+        ensure!(output.status.success(), "mysql.sh {}: {}", version.name(), output.status);
+        String::from_utf8(output.stdout)?.trim().parse().context("a port")
+    }
+}
