@@ -59,11 +59,11 @@ pub async fn verify(local: &Local, recount: bool, durations: Durations) -> Resul
     // what a run left that died a moment ago is not a contradiction yet
     let before = jiff::Timestamp::now().as_second() - durations.grace_seconds;
     beside.uploading.retain(|run| run.began().is_none_or(|began| began < before));
-    let chain: Vec<(RunId, u64)> = verifier.published().collect();
+    let chain: Vec<(RunId, u64, Option<String>)> = verifier.published().collect();
     if let Some(login) = login {
         beside.recounts = recounts(&control, &login, &task, &chain).await?;
     }
-    let (runs, rows) = (chain.len(), chain.iter().map(|(_, rows)| rows).sum::<u64>());
+    let (runs, rows) = (chain.len(), chain.iter().map(|(_, rows, _)| rows).sum::<u64>());
     let files = verifier.keys();
     let findings = verifier.finish(&beside);
     let mut said = json!({
@@ -156,7 +156,7 @@ async fn recounts(
     control: &Control,
     login: &Login,
     task: &Task,
-    chain: &[(RunId, u64)],
+    chain: &[(RunId, u64, Option<String>)],
 ) -> Result<Vec<Recount>, Failure> {
     let stop = listen(task)?;
     let connecting = async {
@@ -186,13 +186,17 @@ async fn recounts(
 async fn count(
     control: &Control,
     database: &mut Database,
-    chain: &[(RunId, u64)],
+    chain: &[(RunId, u64, Option<String>)],
 ) -> Result<Vec<Recount>, Failure> {
     database.begin_snapshot().await?;
     let mut recounts = Vec::new();
-    for &(run, published) in chain {
+    for (run, published, next) in chain {
+        let (run, published) = (*run, *published);
         let found: Option<(Plan, String)> = control.read(&control.prefix.plan(run)).await?;
-        let Some((plan, _)) = found.filter(|(plan, _)| !plan.window.empty) else { continue };
+        let Some((mut plan, _)) = found.filter(|(plan, _)| !plan.window.empty) else { continue };
+        if plan.window.high.is_some() && next.is_some() {
+            plan.window.high.clone_from(next);
+        }
         let source = database.count(&plan).await?;
         recounts.push(Recount { run, published, source });
     }

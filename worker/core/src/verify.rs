@@ -212,9 +212,16 @@ impl Verifier {
         }
     }
 
-    /// Runs of the chain that have a manifest, and the rows that these name; from the head down.
-    pub fn published(&self) -> impl Iterator<Item = (RunId, u64)> {
-        self.chain.iter().filter_map(|(run, published)| Some((*run, published.as_ref()?.rows)))
+    /// Runs of the chain that have a manifest, the rows that these name, and where the next window begins;
+    /// from the head down. It begins at the greatest watermark that was published: rows between that and the
+    /// end of the window, which commit later, are the next run's.
+    pub fn published(&self) -> impl Iterator<Item = (RunId, u64, Option<String>)> {
+        self.chain.iter().filter_map(|(run, published)| {
+            let published = published.as_ref()?;
+            let next = published.watermark_max.as_ref().or(published.low.as_ref());
+            let next = next.filter(|_| published.mode != Mode::FE).cloned();
+            Some((*run, published.rows, next))
+        })
     }
 
     /// Data files under the prefix.
