@@ -121,14 +121,9 @@ pub fn database_failure(action: &str, error: &sqlx::Error) -> Failure {
             format!("{action}: the server requires an authentication method that is not supported"),
             "use password authentication for the database user (in pg_hba.conf: scram-sha-256, md5 or password)",
         ),
+        // the driver is built without RSA
         sqlx::Error::Configuration(source) if source.to_string().starts_with("RSA") => {
-            Failure::permanent(
-                Reason::CredentialsRejected,
-                format!(
-                    "{action}: the server wants the password under its RSA key, which is sent under TLS alone"
-                ),
-                "set source.tls.mode: verifyFull or verifyCa, or use an account with mysql_native_password",
-            )
+            mysql::sessions::wants_tls()
         }
         sqlx::Error::Configuration(_) => Failure::permanent(
             Reason::InvalidSpec,

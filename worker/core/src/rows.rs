@@ -108,11 +108,15 @@ pub fn hold_statement(
     named: bool,
 ) -> String {
     match engine {
-        // the catalog does not even show a column that may not be read
-        Engine::Mysql if !named => format!("SELECT * FROM {} LIMIT 0", quote_table(engine, table)),
-        Engine::Postgres | Engine::Mysql => {
-            format!("{} LIMIT 0", select(engine, columns, table, &[]))
+        // the driver does not know all types: a derived table keeps their columns from it. The catalog does not
+        // even show a column that may not be read
+        Engine::Mysql if !named => {
+            format!("SELECT 1 FROM (SELECT * FROM {} LIMIT 0) AS held", quote_table(engine, table))
         }
+        Engine::Mysql => {
+            format!("SELECT 1 FROM ({} LIMIT 0) AS held", select(engine, columns, table, &[]))
+        }
+        Engine::Postgres => format!("{} LIMIT 0", select(engine, columns, table, &[])),
     }
 }
 

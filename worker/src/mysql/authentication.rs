@@ -5,7 +5,7 @@ use mysql_common::packets::AuthPlugin;
 use worker_core::error::Failure;
 
 use super::session::not_understood;
-use super::sessions::{Answer, asks_for_password, server_failure};
+use super::sessions::{Answer, asks_for_password, server_failure, wants_tls};
 
 /// What a way to authenticate may ask for.
 #[derive(Debug, Clone, Copy)]
@@ -36,6 +36,10 @@ impl Context for Told<'_> {
         None
     }
 }
+
+/// Answers by which a client without TLS asks for the server's RSA key: of `sha256_password` and of
+/// `caching_sha2_password`.
+const KEY_REQUESTS: [&[u8]; 2] = [&[1], &[2]];
 
 /// A way that is being gone.
 #[derive(Debug)]
@@ -77,6 +81,7 @@ impl Way {
     /// What to answer to the server's `challenge`, if anything.
     ///
     /// # Errors
+    /// `CredentialsRejected` where the password would be sent under a key that the server names itself;
     /// `DatabaseFailed` where the challenge makes no sense.
     pub(super) fn run(
         &mut self,
@@ -85,7 +90,12 @@ impl Way {
     ) -> Result<Option<Vec<u8>>, Failure> {
         let response =
             self.0.run(told, challenge).map_err(|_| not_understood("the database's log-in"))?;
-        Ok(response.data().map(<[u8]>::to_vec))
+        let answer = response.data().map(<[u8]>::to_vec);
+        // whoever answers could send a key of its own, and read the password with it
+        if !told.secured && answer.as_deref().is_some_and(|answer| KEY_REQUESTS.contains(&answer)) {
+            return Err(wants_tls());
+        }
+        Ok(answer)
     }
 }
 
@@ -118,6 +128,32 @@ mod tests {
             assert_eq!(failure.report.reason, Reason::CredentialsRejected, "{failure}");
             assert!(!failure.report.remedy.is_empty(), "{failure}");
         }
+    }
+
+    #[test]
+    fn no_password_is_sent_under_a_key_that_the_server_names() {
+        let nonce = [b'n'; 20];
+        for secured in [false, true] {
+            let told = Told { password: b"canary", nonce: &nonce, secured };
+            let mut way = Way::asked(&AuthPlugin::CachingSha2Password, false).expect("a way");
+            way.run(told, &nonce).expect("a digest");
+            let full = way.run(told, &[4]);
+            let mut way = Way::asked(&AuthPlugin::Sha256Password, false).expect("a way");
+            for answer in [full, way.run(told, &nonce)] {
+                if secured {
+                    assert_eq!(answer.expect("under TLS"), Some(b"canary\0".to_vec()));
+                } else {
+                    let failure = answer.expect_err("refused");
+                    assert_eq!(failure.report.reason, Reason::CredentialsRejected, "{failure}");
+                    assert!(failure.report.remedy.contains("source.tls.mode"), "{failure}");
+                }
+            }
+        }
+        // the server knows the password from an earlier log-in
+        let told = Told { password: b"canary", nonce: &nonce, secured: false };
+        let mut way = Way::asked(&AuthPlugin::CachingSha2Password, false).expect("a way");
+        way.run(told, &nonce).expect("a digest");
+        assert_eq!(way.run(told, &[3]).expect("let in"), None);
     }
 
     #[test]

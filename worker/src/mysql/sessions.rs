@@ -196,6 +196,17 @@ pub(crate) fn asks_for_password() -> Failure {
     )
 }
 
+/// Of a server that wants more than a digest of the password, on a connection without TLS.
+pub(crate) fn wants_tls() -> Failure {
+    Failure::permanent(
+        Reason::CredentialsRejected,
+        "connect: the server does not know the user, rejects the password, or has not cached it yet; it asks for the password \
+         itself (caching_sha2_password or sha256_password), which is sent only over TLS",
+        "check the username and the password; set source.tls.mode: verifyFull or verifyCa, or use an account with \
+         mysql_native_password",
+    )
+}
+
 /// What a server's error means.
 pub(crate) fn server_failure(action: &str, answer: &Answer<'_>) -> Failure {
     errors::mysql::failure(action, answer)

@@ -18,11 +18,11 @@ pub(crate) fn tls_failure(error: Option<&rustls::Error>, text: &str) -> Failure 
         }
         Some(rustls::Error::AlertReceived(alert)) => (
             format!("the TLS handshake with the database failed: the server ended it ({alert:?})"),
-            "look at the server's log: it may ask for a client certificate, or for other versions of TLS",
+            "look at the server's log: it may ask for a client certificate, or for another version of TLS, or lack ECDHE cipher suites",
         ),
         Some(error) => (
             format!("the TLS handshake with the database failed ({error})"),
-            "check source.tls, the CA file, and that the server offers TLS 1.2 or newer",
+            "check source.tls and the CA file; the server must offer TLS 1.3, or TLS 1.2 with an ECDHE cipher suite",
         ),
         None if text.contains("does not support TLS") => (
             "the database server does not offer TLS".to_owned(),
@@ -30,7 +30,7 @@ pub(crate) fn tls_failure(error: Option<&rustls::Error>, text: &str) -> Failure 
         ),
         None => (
             "the TLS handshake with the database failed".to_owned(),
-            "check source.tls, the CA file, and that the server offers TLS 1.2 or newer",
+            "check source.tls and the CA file; the server must offer TLS 1.3, or TLS 1.2 with an ECDHE cipher suite",
         ),
     };
     Failure::permanent(Reason::TlsFailed, message, remedy)

@@ -73,6 +73,7 @@ const MEANINGLESS: [(&str, &[&str]); 5] = [
             "idle_readonly_transaction_timeout",
             "tmp_disk_table_size",
             "explain_format",
+            "information_schema_stats_expiry",
             "sql_quote_show_create",
             "show_gipk_in_create_table_and_information_schema",
         ],

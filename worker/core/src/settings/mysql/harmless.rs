@@ -11,7 +11,6 @@ const PLANS: Group = Group {
         "histogram_size",
         "histogram_type",
         "in_predicate_conversion_threshold",
-        "information_schema_stats_expiry",
         "innodb_parallel_read_threads",
         "join_cache_level",
         "max_length_for_sort_data",
