@@ -55,7 +55,7 @@ pub use pooler::Pooler;
 pub use proxy::{Asked, Calls, Fault, Gate, Proxy, Speaks, Twin};
 pub use rds::Rds;
 pub use release::{Release, condition};
-pub use releases::{Mysql, postgres_of_bed};
+pub use releases::Mysql;
 pub use secrets::SecretsManager;
 pub use servers::{Server, SupportedRelease};
 pub use session::Session;
