@@ -83,7 +83,8 @@ fn a_sequence_that_was_set_back_proves_nothing_to_one_who_may_read_it() -> Resul
         ] {
             edge.say(&format!("select setval('t_at_seq', 10); {change}")).await?;
             let taken = edge.take(&ask).await?;
-            let told = taken.plan.warnings.iter().any(|it| it.contains("stands below"));
+            let told =
+                taken.plan.warnings.iter().any(|it| it.contains("is below the column's maximum"));
             ensure!(taken.guard() == Unguarded && told, "{change}: {:?}", taken.plan.warnings);
         }
         Ok(())

@@ -32,7 +32,9 @@ async fn many(shelf: &Shelf) -> Result<()> {
                  (100002, -9223372036854775808, 0, -99999999999999999999999999.9999, '0000-00-00',
                      '0000-00-00', 'a\\0b', 'Ä', repeat('z', 3000)),
                  (100003, 0, 1, 0, '2023-00-15', '1000-01-01', null, null, null)"
-                .replace("u uuid", uuid),
+                .replace("u uuid", uuid)
+                // MySQL 9 has no md5() without a component
+                .replace("md5(seq)", "left(sha2(seq, 256), 32)"),
         )
         .await
         .map(|_| ())
