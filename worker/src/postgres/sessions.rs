@@ -212,10 +212,10 @@ async fn run(
     done.map(|_| ()).map_err(|error| database_failure(action, &error))
 }
 
-/// `22023` and `0A000` of an import: the exporter is gone, or is on another node or database.
+/// `22023` (on Postgres 18 `42704`) and `0A000` of an import: the exporter is gone, or is on another node or database.
 fn import_failure(error: &sqlx::Error) -> Failure {
     match code(error).as_deref() {
-        Some("22023" | "0A000") => Failure::transient(
+        Some("22023" | "42704" | "0A000") => Failure::transient(
             Reason::SnapshotLost,
             "the snapshot that all ranges share is gone",
             "the next attempt takes a new one; if it happens again, make sure that source.host \
