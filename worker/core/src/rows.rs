@@ -108,13 +108,11 @@ pub fn hold_statement(
     named: bool,
 ) -> String {
     match engine {
-        // the driver does not know all types: a derived table keeps their columns from it. The catalog does not
-        // even show a column that may not be read
-        Engine::Mysql if !named => {
-            format!("SELECT 1 FROM (SELECT * FROM {} LIMIT 0) AS held", quote_table(engine, table))
-        }
+        // the driver lacks some types; the catalog lacks columns that may not be read
         Engine::Mysql => {
-            format!("SELECT 1 FROM ({} LIMIT 0) AS held", select(engine, columns, table, &[]))
+            let all = format!("SELECT * FROM {}", quote_table(engine, table));
+            let query = if named { select(engine, columns, table, &[]) } else { all };
+            format!("SELECT 1 FROM ({query} LIMIT 0) AS held")
         }
         Engine::Postgres => format!("{} LIMIT 0", select(engine, columns, table, &[])),
     }

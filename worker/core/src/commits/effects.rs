@@ -98,13 +98,13 @@ pub enum Reply {
 }
 
 impl Reply {
-    /// The earliest end of the locks that protected a file, if any.
+    /// The latest known end of the locks that protected a file, if any.
     pub(super) fn locked(replies: &[Self]) -> Option<i64> {
         let until = |reply: &Self| match reply {
             Self::Kept(until) => Some(*until),
             Self::Done | Self::Refused | Self::Gone => None,
         };
-        replies.iter().filter_map(until).min()
+        replies.iter().filter_map(until).max()
     }
 }
 
@@ -213,5 +213,17 @@ impl Expect {
                 Some(Item::Legacy(_) | Item::Run(_) | Item::Outcome(_)) | None,
             ) => false,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn removal_is_retried_when_the_last_known_lock_ends() {
+        let replies = [Reply::Done, Reply::Kept(7), Reply::Kept(9), Reply::Kept(8)];
+        assert_eq!(Reply::locked(&replies), Some(9));
+        assert_eq!(Reply::locked(&[Reply::Done, Reply::Gone, Reply::Refused]), None);
     }
 }
