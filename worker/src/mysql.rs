@@ -2,6 +2,8 @@
 //! reader of rows.
 
 pub(crate) mod aligned;
+pub(crate) mod beginning;
+pub(crate) mod binary_log;
 pub(crate) mod catalog;
 pub(crate) mod guard;
 pub(crate) mod rows;

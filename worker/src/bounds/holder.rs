@@ -15,7 +15,9 @@ use worker_core::rows;
 use super::altered;
 use crate::database::Database;
 use crate::ending::Session;
-use crate::mysql::aligned::{self, Aligned, Beginning};
+use crate::mysql::aligned::{self, Aligned};
+use crate::mysql::beginning::Beginning;
+use crate::mysql::binary_log;
 use crate::sessions::Login;
 
 /// How long the session that holds the snapshot may take to answer.
@@ -109,7 +111,7 @@ async fn together(
     login: &Login,
     sessions: usize,
 ) -> Result<(Aligned, String), Failure> {
-    aligned::check_log(connection).await?;
+    binary_log::check(connection).await?;
     let Plan { table, columns, ranges, filter_settings, .. } = plan;
     let made_at = aligned::made_at(connection, table).await?;
     let first = Beginning {

@@ -2,37 +2,27 @@
 //! log that shows it. Bound: so many sessions, tries until a deadline. Fails: `SnapshotUnavailable`,
 //! and what a session may fail with.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use crds::Reason;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
-use sqlx::mysql::MySqlRow;
-use sqlx::{MySqlConnection, Row as _};
+use sqlx::MySqlConnection;
 use tokio::task::JoinHandle;
-use worker_core::consistency::{BinaryLog, never_together, one_point};
 use worker_core::error::Failure;
 use worker_core::plan::TableName;
 use worker_core::rows::mysql_statements as statements;
 
-use super::rows::{Connection, broke_off, cut, texts};
-use super::session::{QUERY, Session, broken};
-use super::sessions::{ACCESS_DENIED, number};
+use super::beginning::Beginning;
+use super::binary_log;
+use super::rows::{Connection, broke_off, cut};
 use crate::ending::{self, CANCEL_TIMEOUT};
-use crate::filtering::ACTION;
 use crate::goodbye;
-use crate::sessions::{CONNECT_TIMEOUT, Login, database_failure};
+use crate::sessions::{Login, database_failure};
 use crate::watch::Backend;
 
-/// How long sessions are begun anew because commits came in between.
-const TRIES_TIMEOUT: Duration = Duration::from_secs(15);
-/// What is done when the server is asked for its log.
-const ASK: &str = "ask for the binary log";
-/// How long a session may wait for the table: the server itself gives up sooner, and says why.
-const HOLD_TIMEOUT: Duration = Duration::from_secs(45);
 /// Between two tries to cancel what sessions wait for.
 const AGAIN: Duration = Duration::from_millis(100);
 /// Log-ins that are under way at a time.
@@ -65,46 +55,6 @@ impl Aligned {
     pub fn give_back(&self, session: Connection) {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).push(session);
     }
-}
-
-/// Whether the server's log shows which snapshots are one.
-///
-/// # Errors
-/// `SnapshotUnavailable`.
-pub(crate) async fn check_log(connection: &mut MySqlConnection) -> Result<(), Failure> {
-    let mut says = named(connection, statements::LOG_VARIABLES).await?;
-    says.extend(named(connection, statements::LOG_APPLIERS).await?);
-    let told = named(connection, statements::SNAPSHOT_POINT).await?;
-    let tells = told.values().any(|value| !value.is_empty());
-    let filters = if tells { filters(connection).await? } else { None };
-    BinaryLog { says, tells, filters }.check()
-}
-
-/// The databases that are logged alone, and those that are left out; `None`: the user may not see it.
-async fn filters(connection: &mut MySqlConnection) -> Result<Option<String>, Failure> {
-    match sqlx::raw_sql(statements::LOG_FILTERS).fetch_all(connection).await {
-        Ok(rows) => {
-            let both = rows.iter().map(|row| Ok(text(row, 2)? + &text(row, 3)?));
-            both.collect::<Result<String, Failure>>().map(Some)
-        }
-        Err(error) if number(&error) == Some(ACCESS_DENIED) => Ok(None),
-        Err(error) => Err(database_failure(ASK, &error)),
-    }
-}
-
-async fn named(
-    connection: &mut MySqlConnection,
-    statement: &'static str,
-) -> Result<BTreeMap<String, String>, Failure> {
-    let rows = sqlx::raw_sql(statement).fetch_all(connection).await;
-    let rows = rows.map_err(|error| database_failure(ASK, &error))?;
-    rows.iter().map(|row| Ok((text(row, 0)?.to_lowercase(), text(row, 1)?))).collect()
-}
-
-/// A text whatever the server calls its type; empty for NULL.
-fn text(row: &MySqlRow, index: usize) -> Result<String, Failure> {
-    let found = row.try_get_unchecked::<Option<String>, _>(index);
-    found.map(Option::unwrap_or_default).map_err(|error| database_failure(ASK, &error))
 }
 
 /// When the table was made: another one in its place has another time.
@@ -147,7 +97,7 @@ pub(crate) async fn align(
     let given_up = Arc::new(AtomicBool::new(false));
     let ends = Arc::clone(&given_up);
     let thread = goodbye::spawn_blocking(move || {
-        let point = together(&mut sessions, &first, &ends)?;
+        let point = binary_log::together(&mut sessions, &first, &ends)?;
         Ok((sessions, point))
     });
     let login = login.clone();
@@ -213,87 +163,6 @@ async fn give_up(
             cut(Some(socket));
         }
     }
-}
-
-/// What each session is asked first.
-#[derive(Debug)]
-pub(crate) struct Beginning {
-    /// The settings that a condition is read under; `None` where there is none.
-    pub(crate) settings: Option<String>,
-    /// The query that holds the table.
-    pub(crate) hold: String,
-}
-
-fn together(
-    connections: &mut [Connection],
-    first: &Beginning,
-    given_up: &AtomicBool,
-) -> Result<String, Failure> {
-    let goes_on =
-        || if given_up.load(Ordering::Relaxed) { Err(Failure::stopped()) } else { Ok(()) };
-    let servers: BTreeSet<_> =
-        connections.iter().map(|session| session.server().to_owned()).collect();
-    if servers.len() > 1 {
-        return Err(never_together(connections.len()));
-    }
-    let mut sessions: Vec<&mut Session> =
-        connections.iter_mut().map(Connection::session).collect::<Result<_, _>>()?;
-    let sessions = sessions.as_mut_slice();
-    timed(sessions, Some(CONNECT_TIMEOUT))?;
-    if let Some(settings) = &first.settings {
-        sessions.iter_mut().try_for_each(|session| session.query(ACTION, settings))?;
-    }
-    let end = Instant::now() + TRIES_TIMEOUT;
-    loop {
-        goes_on()?;
-        // all are asked before any is heard: as few commits as can be come in between
-        for session in &mut *sessions {
-            session.ask("begin a transaction", QUERY, statements::BEGIN_SNAPSHOT.as_bytes())?;
-        }
-        for session in &mut *sessions {
-            session.answer()?;
-        }
-        let points: Vec<_> =
-            sessions.iter_mut().map(|session| point(session)).collect::<Result<_, _>>()?;
-        if let Some(point) = one_point(&points)? {
-            timed(sessions, Some(HOLD_TIMEOUT))?;
-            for session in &mut *sessions {
-                goes_on()?;
-                texts(session, "open the table", &first.hold)?;
-            }
-            timed(sessions, None)?;
-            return Ok(point.to_owned());
-        }
-        if Instant::now() >= end {
-            return Err(never_together(sessions.len()));
-        }
-    }
-}
-
-fn timed(sessions: &[&mut Session], timeout: Option<Duration>) -> Result<(), Failure> {
-    sessions.iter().try_for_each(|session| {
-        session
-            .socket()
-            .set_read_timeout(timeout)
-            .map_err(|error| broken("begin a transaction", &error))
-    })
-}
-
-/// Where the session's snapshot began.
-fn point(session: &mut Session) -> Result<Option<String>, Failure> {
-    let mut told = BTreeMap::new();
-    for row in texts(
-        session,
-        "read where the snapshot began in the binary log",
-        statements::SNAPSHOT_POINT,
-    )? {
-        if let [Some(name), Some(value)] = row.as_slice() {
-            told.insert(name.to_lowercase(), value.clone());
-        }
-    }
-    let value = |name| told.get(name).filter(|value: &&String| !value.is_empty());
-    let (file, position) = (value("binlog_snapshot_file"), value("binlog_snapshot_position"));
-    Ok(file.zip(position).map(|(file, position)| format!("{file}:{position}")))
 }
 
 /// A range broke off: what that means for the others.

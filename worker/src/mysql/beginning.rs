@@ -1,0 +1,26 @@
+//! What sessions that share a snapshot have in common before their first partition.
+
+use std::time::Duration;
+
+use worker_core::error::Failure;
+
+use super::session::{Session, broken};
+
+/// What each session is asked first.
+#[derive(Debug)]
+pub(crate) struct Beginning {
+    /// The settings that a condition is read under; `None` where there is none.
+    pub(crate) settings: Option<String>,
+    /// The query that holds the table.
+    pub(crate) hold: String,
+}
+
+/// Limits how long each session waits for the server; `None`: no limit.
+pub(super) fn timed(sessions: &[&mut Session], timeout: Option<Duration>) -> Result<(), Failure> {
+    sessions.iter().try_for_each(|session| {
+        session
+            .socket()
+            .set_read_timeout(timeout)
+            .map_err(|error| broken("begin a transaction", &error))
+    })
+}
