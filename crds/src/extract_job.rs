@@ -9,6 +9,7 @@ use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
+pub use crate::consistency::{Consistency, ConsistencyLock};
 use crate::output::{Output, Tracking};
 pub use crate::partition::{Partition, Strategy};
 use crate::rules;
@@ -68,6 +69,10 @@ pub use crate::watermark::{NullPolicy, StampedBy, Watermark, WatermarkType};
     "!has(self.extract.zeroDates) || self.source.engine == 'mysql'",
     "extract.zeroDates is for MySQL and MariaDB: leave it out"
 ))]
+#[x_kube(validation = (
+    "!has(self.extract.consistencyLock) || self.source.engine == 'mysql'",
+    "extract.consistencyLock is for MySQL: remove it"
+))]
 #[x_kube(validation = (rules::KEY_IS_FREE, "database and table must not hold '#tidemark', which marks our own items: set tracking.key"))]
 pub struct ExtractJobSpec {
     /// The database that holds the table.
@@ -117,6 +122,10 @@ pub struct ExtractJobSpec {
 #[x_kube(validation = (
     "!has(self.consistency) || self.consistency != 'perPartition' || !has(self.partition) || !has(self.partition.strategy) || self.partition.strategy != 'ctid'",
     "partition.strategy ctid needs consistency snapshot: a row that is updated moves to another block"
+))]
+#[x_kube(validation = (
+    "!has(self.consistencyLock) || (has(self.consistency) && self.consistency == 'snapshot')",
+    "extract.consistencyLock needs extract.consistency: snapshot"
 ))]
 pub struct Extract {
     /// The table: `schema.table` or `table`; a part that holds a dot is put in double quotes.
@@ -179,6 +188,11 @@ pub struct Extract {
     /// began at the same point of the binary log, and the run fails where that cannot be proved.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency: Option<Consistency>,
+    /// Whether the run may lock the table so that all sessions start the same snapshot. Needs `engine: mysql` and
+    /// `consistency: snapshot`. Without it, `consistency: snapshot` is refused on MySQL, which does not
+    /// show at which position of the binary log a snapshot starts. MariaDB shows it, and is never locked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub consistency_lock: Option<ConsistencyLock>,
 }
 
 /// Names, each once.
@@ -210,26 +224,6 @@ fn column_types(_: &mut SchemaGenerator) -> Schema {
 pub enum TargetType {
     /// As the database's own text.
     String,
-}
-
-/// Whether ranges share an instant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum Consistency {
-    /// All ranges are of one instant.
-    Snapshot,
-    /// Each range is of an instant of its own.
-    PerPartition,
-}
-
-impl Consistency {
-    /// The word used in manifests and status.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Snapshot => "snapshot",
-            Self::PerPartition => "perPartition",
-        }
-    }
 }
 
 /// What to do about zero and incomplete dates.

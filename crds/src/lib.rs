@@ -14,6 +14,7 @@
 //! Nothing here reads, writes, waits or decides.
 
 pub mod extract_job;
+pub mod consistency;
 pub mod partition;
 pub mod watermark;
 pub mod source;

@@ -73,6 +73,10 @@ pub struct ExtractJobStatus {
     /// `snapshot`: all ranges were read at one instant. `perPartition`: each at its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency: Option<String>,
+    /// How long the last published run locked the table (`extract.consistencyLock`), in milliseconds. Absent if it
+    /// did not lock the table.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table_lock_milliseconds: Option<i64>,
     /// How much of their values' meaning the columns kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fidelity: Option<FidelityCounts>,

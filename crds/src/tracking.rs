@@ -5,7 +5,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::condition::Report;
-use crate::extract_job::{Consistency, Strategy};
+use crate::consistency::Consistency;
+use crate::partition::Strategy;
 use crate::status::FidelityCounts;
 use crate::units::RunId;
 pub use crate::watermark::Provisional;
@@ -358,6 +359,9 @@ pub struct OutcomeResult {
     /// Whether they were of one instant; absent in older items.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency: Option<Consistency>,
+    /// How long the table was locked, in milliseconds; absent if it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table_lock_milliseconds: Option<u64>,
     /// How much of their values' meaning the columns kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fidelity: Option<FidelityCounts>,

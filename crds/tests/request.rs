@@ -69,6 +69,7 @@ fn no_other_field_changes_the_hash() {
         ("/source/credentials/secretRef/name", json!("other")),
         ("/source/credentials", json!({"awsSecret": {"name": "other"}})),
         ("/source/tls", json!({"mode": "verifyCa", "caRef": {"name": "ca"}})),
+        ("/extract/consistencyLock", json!("brief")),
         ("/extract/partition/lowerBound", json!("5")),
         ("/extract/partition/upperBound", json!("50")),
         ("/extract/partition/count", json!(8)),

@@ -4,6 +4,7 @@
 mod altered;
 mod computed;
 mod databases;
+mod lock;
 mod refused;
 mod relations;
 

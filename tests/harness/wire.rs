@@ -34,6 +34,8 @@ struct State {
     next: u64,
     /// Bytes from the server after which everything that is open is silent.
     stalls_after: Option<u64>,
+    /// Words of a client before which everything that is open is silent.
+    stalls_before: Option<&'static str>,
     /// Bytes from the server after which everything that is open is closed.
     cuts_after: Option<u64>,
 }
@@ -99,6 +101,12 @@ impl Wire {
         self.state.send_modify(|state| state.stalls_after = Some(at));
     }
 
+    /// Before a client sends these words, which needs a connection without TLS, all connections of then are silent,
+    /// and stay open; later ones pass.
+    pub fn stall_before(&self, words: &'static str) {
+        self.state.send_modify(|state| state.stalls_before = Some(words));
+    }
+
     /// All connections are silent, those that come later too.
     pub fn unplug(&self) {
         self.state.send_modify(|state| state.stalled = u64::MAX);
@@ -156,6 +164,8 @@ async fn carry(
         if let Some(counted) = counted {
             let total = counted.fetch_add(size as u64, Ordering::Relaxed) + size as u64;
             state.send_if_modified(|state| due(state, total));
+        } else {
+            state.send_if_modified(|state| said(state, &buffer[..size]));
         }
         // silent, and not closed
         let _ = state_now.wait_for(|state| number >= state.stalled).await;
@@ -163,6 +173,16 @@ async fn carry(
             return;
         }
     }
+}
+
+/// What a client's words set off.
+fn said(state: &mut State, bytes: &[u8]) -> bool {
+    let awaited = state.stalls_before.map(str::as_bytes);
+    let stalls = awaited.is_some_and(|words| bytes.windows(words.len()).any(|part| part == words));
+    if stalls {
+        (state.stalled, state.stalls_before) = (state.next, None);
+    }
+    stalls
 }
 
 /// What the count of bytes sets off.

@@ -276,6 +276,7 @@ async fn plan(
         partitioning: None,
         ranges: Vec::new(),
         snapshot: None,
+        table_lock_milliseconds: None,
         unproven: subject.unproven.snapshot.clone(),
         unenforced: subject.unproven.not_null,
         estimated_rows,

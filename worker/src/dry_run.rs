@@ -86,7 +86,8 @@ pub async fn plan(local: &Local, json: bool, durations: Durations) -> Result<Str
     let holder = Box::pin(holder).await?;
     let (asked, budget) = (readers_asked(&task.spec), memory(&local.process));
     let readers = parallelism(&holder.plan, asked, budget);
-    let holder = holder.align(&login, readers.readers, stop.stopped()).await?;
+    let holder =
+        holder.align((&login, &task.spec.extract), readers.readers, stop.stopped()).await?;
     let plan = holder.plan.clone();
     holder.release().await;
     if json {

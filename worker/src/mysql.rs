@@ -9,6 +9,7 @@ pub(crate) mod guard;
 pub(crate) mod rows;
 mod session;
 pub(crate) mod sessions;
+pub(crate) mod table_lock;
 pub(crate) use plain::plain_settings;
 mod framing;
 mod keepalive;

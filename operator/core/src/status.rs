@@ -126,6 +126,9 @@ pub fn published(seen: &Observed, result: &OutcomeResult, attempt: u32) -> Extra
         rows: number(result.rows),
         bytes: number(result.bytes),
         files: number(result.files),
+        table_lock_milliseconds: result
+            .table_lock_milliseconds
+            .map(|time| i64::try_from(time).unwrap_or(i64::MAX)),
         consistency: Some(consistency(seen.job.spec.source.engine, result).name().to_owned()),
         fidelity: result.fidelity,
         last_success: success.or(base.last_success.clone()),
@@ -249,6 +252,7 @@ mod tests {
             files: 2,
             partitions: 2,
             consistency: None,
+            table_lock_milliseconds: None,
             partitioning: None,
             fidelity: None,
         }

@@ -64,6 +64,7 @@ pub(crate) fn plan(
         ranges: Vec::new(),
         snapshot: Some(epoch.to_string()),
         database: None,
+        table_lock_milliseconds: None,
         unproven: None,
         unenforced: false,
         estimated_rows: 20,

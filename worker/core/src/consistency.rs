@@ -3,6 +3,7 @@
 //! `SnapshotUnavailable`, where that is asked for and nothing proves it.
 
 mod binary_log;
+pub mod table_lock;
 
 use crds::Reason;
 use crds::extract_job::{Consistency, Extract};

@@ -56,8 +56,12 @@ pub struct Manifest<Files = Vec<ManifestFile>, Earlier = Listing> {
     pub fidelity: FidelityCounts,
     /// SHA-256 of the plan.
     pub plan_hash: String,
-    /// The snapshot that all ranges were read under; of MySQL a point of its binary log, `file:position`.
+    /// The snapshot that all ranges were read under. Of MySQL and MariaDB: a point of the binary log,
+    /// `file:position`, or the time (UTC) at which the table was locked.
     pub snapshot: Option<String>,
+    /// How long the table was locked, in milliseconds; absent if it was not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table_lock_milliseconds: Option<u64>,
     /// Whether all ranges are of one instant; absent in older manifests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency: Option<Consistency>,
@@ -246,6 +250,7 @@ pub fn head(
         shape: plan.shape.clone(),
         plan_hash: plan_hash.to_owned(),
         snapshot: plan.snapshot.clone(),
+        table_lock_milliseconds: plan.table_lock_milliseconds,
         consistency: Some(consistency::held(plan)),
         rows: tally.rows.iter().sum(),
         bytes: tally.bytes,

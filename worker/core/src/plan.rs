@@ -60,8 +60,13 @@ pub struct Plan {
     /// The ranges: disjoint, and together the whole window. None: there is nothing to read.
     pub ranges: Vec<KeyRange>,
     /// The snapshot that all ranges are read under. Postgres: the exported one. MySQL: the point of the
-    /// binary log at which each session of the coordinator began.
+    /// binary log at which each session of the coordinator began, or the time (UTC, by the server's clock) at which
+    /// the table was locked for all of them.
     pub snapshot: Option<String>,
+    /// How long the table was locked until all sessions had their snapshot, in milliseconds; absent if it was
+    /// not.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub table_lock_milliseconds: Option<u64>,
     /// Why the partitions are not one consistent snapshot, though they may share one: it does not cover
     /// all that they read. Absent where it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]

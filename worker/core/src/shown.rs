@@ -130,7 +130,11 @@ fn ranges(plan: &Plan, lines: &mut Vec<String>) {
     }
     let instant = match (consistency::held(plan), &plan.snapshot) {
         (Consistency::Snapshot, Some(point)) if plan.engine == Engine::Mysql => {
-            format!("snapshot: one pod reads all ranges, as of {point} in the binary log")
+            let at = match plan.table_lock_milliseconds {
+                Some(time) => format!("at {point} UTC, with the table locked for {time} ms"),
+                None => format!("as of {point} in the binary log"),
+            };
+            format!("snapshot: one pod reads all partitions, {at}")
         }
         (held, _) => held.name().to_owned(),
     };

@@ -5,8 +5,10 @@
 use std::time::Duration;
 
 use crds::Reason;
+use crds::extract_job::Extract;
 use crds::source::Engine;
 use sqlx::MySqlConnection;
+use worker_core::consistency::table_lock::{self, Method};
 use worker_core::error::Failure;
 use worker_core::filtering::mysql_statement;
 use worker_core::plan::Plan;
@@ -15,9 +17,12 @@ use worker_core::rows;
 use super::altered;
 use crate::database::Database;
 use crate::ending::Session;
-use crate::mysql::aligned::{self, Aligned};
-use crate::mysql::beginning::Beginning;
-use crate::mysql::binary_log;
+use crate::mysql::beginning::{Beginning, Start};
+use crate::mysql::sessions as mysql_sessions;
+use crate::mysql::{
+    self,
+    aligned::{self, Aligned},
+};
 use crate::sessions::Login;
 
 /// How long the session that holds the snapshot may take to answer.
@@ -74,7 +79,7 @@ impl Holder {
     /// `SnapshotUnavailable`, and what a session may fail with.
     pub(crate) async fn align(
         mut self,
-        login: &Login,
+        (login, extract): (&Login, &Extract),
         sessions: usize,
         stopped: impl Future<Output = ()>,
     ) -> Result<Self, Failure> {
@@ -84,7 +89,7 @@ impl Holder {
         let Some(mut session) = self.session.take() else { return Ok(self) };
         let aligned = match &mut session.database {
             Database::Mysql(connection) if self.plan.ranges.len() > 1 => tokio::select! {
-                aligned = Box::pin(together(connection, &self.plan, login, sessions)) => aligned.map(Some),
+                aligned = Box::pin(together(connection, &self.plan, (login, extract), sessions)) => aligned.map(Some),
                 () = stopped => Err(Failure::stopped()),
             },
             Database::Mysql(_) | Database::Postgres(_) => Ok(None),
@@ -92,8 +97,9 @@ impl Holder {
         match aligned {
             Ok(aligned) => {
                 session.close().await;
-                if let Some((aligned, point)) = aligned {
-                    (self.aligned, self.plan.snapshot) = (Some(aligned), Some(point));
+                if let Some((aligned, start)) = aligned {
+                    (self.aligned, self.plan.snapshot) = (Some(aligned), Some(start.point));
+                    self.plan.table_lock_milliseconds = start.locked.map(milliseconds);
                 }
                 Ok(self)
             }
@@ -108,23 +114,32 @@ impl Holder {
 async fn together(
     connection: &mut MySqlConnection,
     plan: &Plan,
-    login: &Login,
+    (login, extract): (&Login, &Extract),
     sessions: usize,
-) -> Result<(Aligned, String), Failure> {
-    binary_log::check(connection).await?;
+) -> Result<(Aligned, Start), Failure> {
+    let method = table_lock::method(extract, &mysql_sessions::version(connection).await?);
+    match method {
+        Method::BinaryLog => mysql::binary_log::check(connection).await?,
+        Method::TableLock => mysql::table_lock::check(connection).await?,
+    }
     let Plan { table, columns, ranges, filter_settings, .. } = plan;
     let made_at = aligned::made_at(connection, table).await?;
     let first = Beginning {
         settings: mysql_statement(filter_settings)?,
         hold: rows::hold_statement(Engine::Mysql, columns, table, true),
+        lock: (method == Method::TableLock).then(|| rows::quote_table(Engine::Mysql, table)),
     };
     let sessions = sessions.clamp(1, ranges.len().max(1));
-    let (aligned, point) = aligned::align(login, sessions, first).await?;
+    let (aligned, start) = aligned::align(login, sessions, first).await?;
     match aligned::made_at(connection, table).await {
-        Ok(again) if again == made_at => Ok((aligned, point)),
+        Ok(again) if again == made_at => Ok((aligned, start)),
         again => {
             aligned.close().await;
             Err(again.err().unwrap_or_else(altered))
         }
     }
+}
+
+fn milliseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }

@@ -96,7 +96,7 @@ impl World {
             let holder = bounds::open_until(&login, &spec, &order, told, stopped.as_mut());
             let holder = Box::pin(holder).await?;
             let readers = parallelism(&holder.plan, asked, budget).readers;
-            holder.align(&login, readers, stopped).await
+            holder.align((&login, &spec.extract), readers, stopped).await
         });
         Ok(Planning { task, stop })
     }

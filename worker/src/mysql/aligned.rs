@@ -1,5 +1,5 @@
-//! In: a log-in, how many sessions. Out: sessions whose snapshots are one, and the point of the binary
-//! log that shows it. Bound: so many sessions, tries until a deadline. Fails: `SnapshotUnavailable`,
+//! In: a log-in, how many sessions. Out: sessions whose snapshots are one, and what shows it: a
+//! point of the binary log, or a lock of the table. Bound: so many sessions, tries until a deadline. Fails: `SnapshotUnavailable`,
 //! and what a session may fail with.
 
 use std::net::TcpStream;
@@ -15,9 +15,10 @@ use worker_core::error::Failure;
 use worker_core::plan::TableName;
 use worker_core::rows::mysql_statements as statements;
 
-use super::beginning::Beginning;
+use super::beginning::{Beginning, Start};
 use super::binary_log;
 use super::rows::{Connection, broke_off, cut};
+use super::table_lock;
 use crate::ending::{self, CANCEL_TIMEOUT};
 use crate::goodbye;
 use crate::sessions::{Login, database_failure};
@@ -83,8 +84,9 @@ pub(crate) async fn align(
     login: &Login,
     count: usize,
     first: Beginning,
-) -> Result<(Aligned, String), Failure> {
-    let mut sessions: Vec<Connection> = stream::iter(0..count)
+) -> Result<(Aligned, Start), Failure> {
+    let opened = count + usize::from(first.lock.is_some());
+    let mut sessions: Vec<Connection> = stream::iter(0..opened)
         .map(|_| Connection::open(login))
         .buffer_unordered(LOGINS_AT_ONCE)
         .try_collect()
@@ -97,13 +99,16 @@ pub(crate) async fn align(
     let given_up = Arc::new(AtomicBool::new(false));
     let ends = Arc::clone(&given_up);
     let thread = goodbye::spawn_blocking(move || {
-        let point = binary_log::together(&mut sessions, &first, &ends)?;
-        Ok((sessions, point))
+        let start = match &first.lock {
+            Some(table) => table_lock::start(&mut sessions, (table, &first), &ends)?,
+            None => binary_log::together(&mut sessions, &first, &ends)?,
+        };
+        Ok((sessions, start))
     });
     let login = login.clone();
     let mut beginning = Aligning { login, backends, sockets, given_up, thread: Some(thread) };
-    let (sessions, point) = beginning.ended().await?;
-    Ok((Aligned { sessions: Arc::new(Mutex::new(sessions)), count }, point))
+    let (sessions, start) = beginning.ended().await?;
+    Ok((Aligned { sessions: Arc::new(Mutex::new(sessions)), count }, start))
 }
 
 /// A thread whose sessions may wait for a lock of somebody else.
@@ -116,7 +121,7 @@ struct Aligning {
 }
 
 /// What the thread ends with.
-type Begun = Result<(Vec<Connection>, String), Failure>;
+type Begun = Result<(Vec<Connection>, Start), Failure>;
 
 impl Aligning {
     async fn ended(&mut self) -> Begun {

@@ -13,6 +13,17 @@ pub(crate) struct Beginning {
     pub(crate) settings: Option<String>,
     /// The query that holds the table.
     pub(crate) hold: String,
+    /// The quoted table, if it is to be locked meanwhile.
+    pub(crate) lock: Option<String>,
+}
+
+/// How the sessions' snapshots started.
+#[derive(Debug)]
+pub(crate) struct Start {
+    /// The point of the binary log, or the time at which the table was locked.
+    pub(crate) point: String,
+    /// How long the table was locked; `None` if it was not.
+    pub(crate) locked: Option<Duration>,
 }
 
 /// Limits how long each session waits for the server; `None`: no limit.

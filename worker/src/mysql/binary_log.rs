@@ -10,7 +10,7 @@ use worker_core::consistency::{BinaryLog, never_together, one_point};
 use worker_core::error::Failure;
 use worker_core::rows::mysql_statements as statements;
 
-use super::beginning::{Beginning, timed};
+use super::beginning::{Beginning, Start, timed};
 use super::rows::{Connection, texts};
 use super::session::{QUERY, Session};
 use super::sessions::{ACCESS_DENIED, number};
@@ -29,9 +29,9 @@ const HOLD_TIMEOUT: Duration = Duration::from_secs(45);
 /// # Errors
 /// `SnapshotUnavailable`.
 pub(crate) async fn check(connection: &mut MySqlConnection) -> Result<(), Failure> {
-    let mut says = named(connection, statements::LOG_VARIABLES).await?;
-    says.extend(named(connection, statements::LOG_APPLIERS).await?);
-    let told = named(connection, statements::SNAPSHOT_POINT).await?;
+    let mut says = named(connection, statements::LOG_VARIABLES, ASK).await?;
+    says.extend(named(connection, statements::LOG_APPLIERS, ASK).await?);
+    let told = named(connection, statements::SNAPSHOT_POINT, ASK).await?;
     let tells = told.values().any(|value| !value.is_empty());
     let filters = if tells { filters(connection).await? } else { None };
     BinaryLog { says, tells, filters }.check()
@@ -49,12 +49,14 @@ async fn filters(connection: &mut MySqlConnection) -> Result<Option<String>, Fai
     }
 }
 
-async fn named(
+/// Rows of names, in lower case, and values. `action`: what the statement is for.
+pub(super) async fn named(
     connection: &mut MySqlConnection,
     statement: &'static str,
+    action: &str,
 ) -> Result<BTreeMap<String, String>, Failure> {
     let rows = sqlx::raw_sql(statement).fetch_all(connection).await;
-    let rows = rows.map_err(|error| database_failure(ASK, &error))?;
+    let rows = rows.map_err(|error| database_failure(action, &error))?;
     rows.iter().map(|row| Ok((text(row, 0)?.to_lowercase(), text(row, 1)?))).collect()
 }
 
@@ -72,7 +74,7 @@ pub(super) fn together(
     connections: &mut [Connection],
     first: &Beginning,
     given_up: &AtomicBool,
-) -> Result<String, Failure> {
+) -> Result<Start, Failure> {
     let goes_on =
         || if given_up.load(Ordering::Relaxed) { Err(Failure::stopped()) } else { Ok(()) };
     let servers: BTreeSet<_> =
@@ -106,7 +108,7 @@ pub(super) fn together(
                 texts(session, "open the table", &first.hold)?;
             }
             timed(sessions, None)?;
-            return Ok(point.to_owned());
+            return Ok(Start { point: point.to_owned(), locked: None });
         }
         if Instant::now() >= end {
             return Err(never_together(sessions.len()));

@@ -48,7 +48,11 @@ async fn log_in(login: &Login) -> Result<Opened<MySqlConnection>, Failure> {
     Ok(connection)
 }
 
-async fn version(connection: &mut MySqlConnection) -> Result<String, Failure> {
+/// The server's version, in its own words.
+///
+/// # Errors
+/// As [`database_failure`].
+pub(crate) async fn version(connection: &mut MySqlConnection) -> Result<String, Failure> {
     let asked = sqlx::query_scalar(statements::VERSION).fetch_one(connection).await;
     asked.map_err(|error| database_failure("ask for the version", &error))
 }

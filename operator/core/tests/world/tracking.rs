@@ -135,6 +135,7 @@ pub(super) fn result(
         files: 2,
         partitions: 1,
         consistency: None,
+        table_lock_milliseconds: None,
         fidelity: Some(FidelityCounts { exact: 5, widened: 1, string: 2, lossy: 0 }),
         partitioning: None,
     }

@@ -278,6 +278,7 @@ fn believed(seen: &Observed) -> Option<Tracking> {
         files: 0,
         partitions: 1,
         consistency: None,
+        table_lock_milliseconds: None,
         fidelity: None,
         partitioning: None,
     };

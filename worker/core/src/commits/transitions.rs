@@ -143,6 +143,7 @@ pub fn yes(
         files: manifest.files.0,
         partitions: manifest.ranges,
         consistency: manifest.consistency,
+        table_lock_milliseconds: manifest.table_lock_milliseconds,
         fidelity: Some(fidelity::counts(&manifest.columns)),
         partitioning: manifest.partitioning.clone(),
     };
@@ -290,6 +291,7 @@ fn failed(task: &Task, order: &SettleOrder, run: Option<&RunItem>) -> OutcomeRes
         files: 0,
         partitions: 0,
         consistency: None,
+        table_lock_milliseconds: None,
         fidelity: None,
         partitioning: None,
     }

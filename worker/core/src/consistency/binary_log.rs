@@ -39,6 +39,9 @@ impl BinaryLog {
     /// # Errors
     /// `SnapshotUnavailable`.
     pub fn check(&self) -> Result<(), Failure> {
+        if !self.tells && !is_mariadb(self.value("version")) {
+            return Err(silent());
+        }
         if !self.is_on("log_bin") {
             return Err(unavailable(
                 "the server writes no binary log, by whose position snapshots are told apart",
@@ -46,7 +49,7 @@ impl BinaryLog {
             ));
         }
         if !self.tells {
-            return Err(unavailable(SILENT, "use one range"));
+            return Err(silent());
         }
         // only MariaDB tells a user without rights whether it is a replica
         let applies = !is_mariadb(self.value("version"))
@@ -90,9 +93,17 @@ impl BinaryLog {
 /// `SnapshotUnavailable` where a session does not tell its point.
 pub fn one_point(points: &[Option<String>]) -> Result<Option<&str>, Failure> {
     let told: Option<Vec<&str>> = points.iter().map(Option::as_deref).collect();
-    let told =
-        told.filter(|told| !told.is_empty()).ok_or_else(|| unavailable(SILENT, "use one range"))?;
+    let told = told.filter(|told| !told.is_empty()).ok_or_else(silent)?;
     Ok(told.iter().all(|point| *point == told[0]).then(|| told[0]))
+}
+
+/// The server does not show where a snapshot started.
+fn silent() -> Failure {
+    unavailable(
+        SILENT,
+        "set extract.consistencyLock: brief, which lets the run lock the table for some milliseconds, or use one \
+         partition",
+    )
 }
 
 /// The sessions never began together.
@@ -139,6 +150,8 @@ mod tests {
         assert_eq!(log(&[("slaves_running", "0")], Some("")).check(), Ok(()));
         let silent = BinaryLog { tells: false, filters: None, ..log(&[], None) };
         assert!(refused(&silent).contains("MySQL does not"));
+        let mysql = log(&[("version", "9.7.4-2"), ("log_bin", "OFF")], None);
+        assert!(refused(&BinaryLog { tells: false, ..mysql }).contains("MySQL does not"));
     }
 
     #[test]

@@ -221,6 +221,7 @@ impl OldJob {
             fidelity: None,
             schema_policy: None,
             consistency: None,
+            consistency_lock: None,
             partition,
         })
     }

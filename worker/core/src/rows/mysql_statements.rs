@@ -49,6 +49,37 @@ pub const LOG_APPLIERS: &str = "SHOW GLOBAL STATUS WHERE Variable_name = 'Slaves
 /// File, position, and the databases that are logged alone or left out; the name that all versions of
 /// MariaDB know.
 pub const LOG_FILTERS: &str = "SHOW MASTER STATUS";
+/// What decides whether a locked table has one state: name and value.
+pub const LOCK_VARIABLES: &str = "SHOW VARIABLES WHERE Variable_name IN ('version', 'innodb_read_only', \
+    'wsrep_on')";
+/// Whether the memcached plugin writes tables without taking their locks.
+pub const WRITES_PAST_LOCKS: &str = "SELECT CAST(COUNT(*) AS SIGNED) FROM information_schema.PLUGINS \
+    WHERE PLUGIN_NAME = 'daemon_memcached' AND PLUGIN_STATUS = 'ACTIVE'";
+/// Prepared XA transactions whose session has ended and that have changed rows. Releases such as 8.0.15 do not give
+/// them their table locks again after a start of the server. The server refreshes this view every 0.1 seconds, and
+/// short transactions of the server itself are in it too. Needs PROCESS.
+pub const DETACHED_TRANSACTIONS: &str = "SELECT CONVERT(CAST(trx_id AS CHAR) USING utf8mb4) \
+    FROM information_schema.INNODB_TRX WHERE trx_mysql_thread_id = 0 AND trx_rows_modified > 0";
+/// Limits of the session that locks a table: seconds that it waits for the lock, and seconds without a
+/// statement after which the server ends it, and with it the lock, if the process or its machine is gone.
+pub const LIMIT_LOCK: &str = "SET SESSION lock_wait_timeout = 2, SESSION wait_timeout = 10";
+/// Limits the wait of a session that starts its snapshot while the table is locked.
+pub const LIMIT_WAIT: &str = "SET SESSION lock_wait_timeout = 2";
+/// Ends the lock.
+pub const UNLOCK: &str = "UNLOCK TABLES";
+/// The time by the server's clock, without reading a table.
+pub const UTC: &str = "SELECT CAST(UTC_TIMESTAMP(6) AS CHAR)";
+
+/// Lets all sessions read the table, and none write it. `table` is quoted.
+pub fn lock(table: &str) -> String {
+    format!("LOCK TABLES {table} AS locked READ")
+}
+
+/// A query that a session with [`lock`] is refused with error 1100, because this name of the table is not
+/// locked. Any other answer shows that the session has no lock.
+pub fn proves_lock(table: &str) -> String {
+    format!("SELECT 1 FROM {table} AS not_locked LIMIT 0")
+}
 /// Ends a transaction.
 pub const COMMIT: &str = "COMMIT";
 

@@ -53,6 +53,7 @@ fn plan(mode: Mode, low: Option<&str>, high: Option<&str>, null_policy: NullPoli
         ranges: Vec::new(),
         snapshot: None,
         database: None,
+        table_lock_milliseconds: None,
         unproven: None,
         unenforced: false,
         estimated_rows: -1,

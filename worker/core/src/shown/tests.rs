@@ -29,6 +29,7 @@ fn plan(columns: Vec<Column>, ranges: Vec<KeyRange>) -> Plan {
         ranges,
         snapshot: None,
         database: None,
+        table_lock_milliseconds: None,
         unproven: None,
         unenforced: false,
         estimated_rows: -1,

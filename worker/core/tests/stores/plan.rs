@@ -47,6 +47,7 @@ impl Stores {
             ranges: vec![range(None, Some("10")), range(Some("10"), None)],
             snapshot: Some("s".to_owned()),
             database: None,
+            table_lock_milliseconds: None,
             unproven: None,
             unenforced: false,
             estimated_rows: 20,

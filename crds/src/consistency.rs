@@ -1,0 +1,34 @@
+//! Whether all partitions of a run show the table at one point in time.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Whether ranges share an instant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Consistency {
+    /// All ranges are of one instant.
+    Snapshot,
+    /// Each range is of an instant of its own.
+    PerPartition,
+}
+
+impl Consistency {
+    /// The word used in manifests and status.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Snapshot => "snapshot",
+            Self::PerPartition => "perPartition",
+        }
+    }
+}
+
+/// How the table may be locked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum ConsistencyLock {
+    /// One session holds `LOCK TABLES ... READ` until each session that reads has started its snapshot, usually for
+    /// some milliseconds. Meanwhile writes to the table wait. The server ends the lock after 10 seconds
+    /// without a statement.
+    Brief,
+}
