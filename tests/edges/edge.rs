@@ -1,5 +1,5 @@
 //! A database whose window's end is tested: the product's own guard, snapshot and window
-//! ([`worker::bounds::open`]) without stores, and the rows that its plan reads.
+//! ([`worker::planning::bounds::open`]) without stores, and the rows that its plan reads.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -15,9 +15,9 @@ use harness::{Bed, unique, wait_until};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use tokio::sync::{Semaphore, mpsc};
-use worker::bounds::{Holder, Published, open};
-use worker::credentials::Secret;
-use worker::sessions::{Login, SILENCE};
+use worker::planning::bounds::{Holder, Published, open};
+use worker::source::credentials::Secret;
+use worker::source::sessions::{Login, SILENCE};
 use worker_core::error::Failure;
 use worker_core::moving::Tls;
 use worker_core::plan::{Plan, PlanOrder};

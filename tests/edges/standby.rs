@@ -7,7 +7,7 @@ use crds::Reason;
 use crds::tracking::Guard;
 use harness::{Bed, wait_until};
 use serde_json::json;
-use worker::rows::Reader;
+use worker::source::rows::Reader;
 
 use crate::edge::{Ask, Edge, Who};
 

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crds::source::Engine;
 use harness::{Bed, unique};
 use tokio::sync::mpsc;
-use worker::files::{FileWriter, Piece};
+use worker::extraction::files::{FileWriter, Piece};
 use worker_core::batches::MemoryBudget;
 use worker_core::columns::{DecodeError, Decoder};
 use worker_core::plan::Shape;

@@ -1,4 +1,4 @@
-//! A table that is cut by the product's own planner ([`worker::bounds::open`]) without stores, and the
+//! A table that is cut by the product's own planner ([`worker::planning::bounds::open`]) without stores, and the
 //! rows that each of its ranges reads.
 
 use anyhow::{Context, Result, ensure};
@@ -9,9 +9,9 @@ use futures::future::BoxFuture;
 use harness::{Bed, Mysql};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection};
-use worker::bounds::{Published, open};
-use worker::credentials::Secret;
-use worker::sessions::{Login, SILENCE};
+use worker::planning::bounds::{Published, open};
+use worker::source::credentials::Secret;
+use worker::source::sessions::{Login, SILENCE};
 use worker_core::error::Failure;
 use worker_core::moving::Tls;
 use worker_core::partitioning::Partitioning;

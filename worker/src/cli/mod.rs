@@ -1,0 +1,10 @@
+//! The commands of `tidemark`: from flags to an exit code.
+
+pub mod settings;
+pub mod run;
+pub mod old_job;
+pub mod convert;
+pub mod dry_run;
+pub mod watermarks;
+pub mod verify;
+pub mod report;

@@ -1,0 +1,112 @@
+//! A call of the replaced job, run as `tidemark run`.
+
+use std::collections::BTreeMap;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+use crds::ExtractJob;
+use worker_core::error::Failure;
+use worker_core::moving::{self, Moved, OldJob, object_name};
+
+use crate::cli::report;
+use crate::cli::run::{here, local_stores, task_of};
+use crate::cli::settings::{OldSettings, Process};
+use crate::publishing::durations::Durations;
+use crate::source::credentials::{Credentials, Secret, log_in, login};
+use crate::source::sessions::Login;
+
+/// What the process was told, in the form that the core reads.
+fn told() -> (Vec<String>, BTreeMap<String, String>) {
+    let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
+    let arguments = std::env::args_os().skip(1).map(text).collect();
+    let variables = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
+    (arguments, variables)
+}
+
+/// The old job's call that this process was started with, if it is one.
+///
+/// # Errors
+/// `InvalidSpec`.
+pub fn call() -> Result<Option<OldJob>, Failure> {
+    let (arguments, variables) = told();
+    moving::call(&arguments, &variables)
+}
+
+/// The old job's call that the environment is.
+///
+/// # Errors
+/// `InvalidSpec`.
+pub fn environment() -> Result<OldJob, Failure> {
+    moving::environment(&told().1)
+}
+
+/// Runs the call. Further settings are read from `TIDEMARK_..` variables, endpoints and identity
+/// from those of the AWS SDK.
+pub async fn run(call: Result<OldJob, Failure>) -> ExitCode {
+    let settings = OldSettings::parse_from(["tidemark"]);
+    match Box::pin(run_call(call, &settings)).await {
+        Ok(message) => report::done(&message),
+        Err(failure) => report::failed(&failure),
+    }
+}
+
+async fn run_call(
+    call: Result<OldJob, Failure>,
+    settings: &OldSettings,
+) -> Result<String, Failure> {
+    let mut moved = call?.into_moved()?;
+    for warning in &moved.warnings {
+        tracing::warn!(warning, "a call of the old job");
+    }
+    name_endpoints(&mut moved, &told().1);
+    let name = object_name(&moved.spec.extract.table);
+    let task = task_of(ExtractJob::new(&name, moved.spec.clone()), None)?;
+    let durations = Durations::try_from(settings.durations)?;
+    let stores = local_stores(&task, durations).await?;
+    let found = login_of(&moved, &settings.process).await?;
+    let login = Login { silence: durations.silence, ..found };
+    Box::pin(here(task, stores, login, &settings.process, durations)).await
+}
+
+/// The endpoints of the SDK's own variables, in the spec: a server other than AWS is addressed by
+/// path, as for a manifest that names it.
+fn name_endpoints(moved: &mut Moved, variables: &BTreeMap<String, String>) {
+    let endpoint = |service: &str| {
+        let own = format!("AWS_ENDPOINT_URL_{service}");
+        let names = [own.as_str(), "AWS_ENDPOINT_URL"];
+        let ignored = variables
+            .get("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS")
+            .is_some_and(|text| text.eq_ignore_ascii_case("true"));
+        let found = names.iter().filter_map(|name| variables.get(*name));
+        found
+            .filter(|text| !ignored && !text.is_empty())
+            .map(|text| text.trim_end_matches('/').to_owned())
+            .next()
+    };
+    moved.spec.output.endpoint = endpoint("S3");
+    if let Some(tracking) = &mut moved.spec.tracking {
+        tracking.endpoint = endpoint("DYNAMODB");
+        tracking.region = ["AWS_REGION", "AWS_DEFAULT_REGION"]
+            .iter()
+            .find_map(|name| variables.get(*name).filter(|text| !text.is_empty()))
+            .cloned();
+    }
+    if let Some(secret) = &mut moved.spec.source.credentials.aws_secret {
+        secret.endpoint = endpoint("SECRETS_MANAGER");
+    }
+}
+
+async fn login_of(moved: &Moved, process: &Process) -> Result<Login, Failure> {
+    let (source, ca) = (&moved.spec.source, process.ca_file.clone());
+    let mut found = match &moved.login {
+        Some(given) => {
+            let password = Secret::new(given.password.clone());
+            let credentials =
+                Credentials { username: given.user.clone(), password, minter: None, host: None };
+            log_in(source, credentials, moved.tls, ca)?
+        }
+        None => login(source, &process.credentials, ca).await?,
+    };
+    found.tls = moved.tls;
+    Ok(found)
+}

@@ -1,0 +1,238 @@
+//! In: a manifest. Out: what `tidemark verify` found about its source. Bound: one chain, 16 files
+//! at a time, the footer of each, a few records; lists of files are read one by one. Fails: what reading
+//! fails with; `VerifyFailed` with findings.
+
+use std::collections::BTreeSet;
+use std::pin::pin;
+
+use bytes::Bytes;
+use crds::tracking::{LegacyItem, ObjectStore, RunItem, run_key};
+use crds::{Reason, RunId, Task};
+use futures::{StreamExt as _, TryStreamExt as _};
+use parquet::errors::ParquetError;
+use parquet::file::metadata::ParquetMetaDataReader;
+use serde_json::json;
+use worker_core::error::Failure;
+use worker_core::manifests::{ManifestFile, Pointer};
+use worker_core::plan::{self, Plan};
+use worker_core::rows::mysql_statements::planning_seconds;
+use worker_core::verify::{Beside, FileFacts, Recount, Verifier};
+
+use crate::cli::dry_run::print;
+use crate::cli::run::{listen, local_stores, local_task, local_world};
+use crate::cli::settings::Local;
+use crate::publishing::durations::Durations;
+use crate::source::database::Database;
+use crate::source::ending::Session;
+use crate::source::sessions::Login;
+use crate::source::watch::{self, Progress};
+use crate::stores::control::Control;
+use crate::stores::tracking::TrackingTable;
+
+/// Files looked at at a time.
+const FILES_AT_ONCE: usize = 16;
+/// Bytes of a file's end that are read first; a footer is seldom longer.
+const FOOTER_BYTES: u64 = 64 << 10;
+
+/// Re-checks what the source of a manifest has published, file by file, and where `recount` is set
+/// against the source itself.
+///
+/// # Errors
+/// As the module says.
+pub async fn verify(local: &Local, recount: bool, durations: Durations) -> Result<String, Failure> {
+    let task = local_task(local)?;
+    // the database is not asked for, nor logged in to, unless it is to be counted in
+    let (stores, login) = if recount {
+        let (stores, login) = local_world(local, &task, durations).await?;
+        (stores, Some(login))
+    } else {
+        (local_stores(&task, durations).await?, None)
+    };
+    let table = TrackingTable::new(stores.dynamodb, task.tracking.table.clone());
+    let control = Control::new(stores.s3, &task.spec.output.uri)?;
+    let run: Option<RunItem> = table.read(&run_key(&task.tracking.key)).await?;
+    let legacy: Option<LegacyItem> = table.read(&task.tracking.key).await?;
+    let watermark = legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone());
+    let state = run.as_ref().map(|run| run.state);
+    let store = ObjectStore::of(&task.spec.output);
+    let (verifier, mut beside) = look(&control, &store, run, legacy).await?;
+    // what a run left that died a moment ago is not a contradiction yet
+    let before = jiff::Timestamp::now().as_second() - durations.grace_seconds;
+    beside.uploading.retain(|run| run.began().is_none_or(|began| began < before));
+    let chain: Vec<(RunId, u64, Option<String>)> = verifier.published().collect();
+    if let Some(login) = login {
+        beside.recounts = recounts(&control, &login, &task, &chain).await?;
+    }
+    let (runs, rows) = (chain.len(), chain.iter().map(|(_, rows, _)| rows).sum::<u64>());
+    let files = verifier.keys();
+    let findings = verifier.finish(&beside);
+    let mut said = json!({
+        "source": task.tracking.key, "runs": runs, "rows": rows, "files": files,
+        "watermark": watermark, "state": state, "findings": findings.kept,
+    });
+    if findings.more > 0 {
+        said["moreFindings"] = json!(findings.more);
+    }
+    if recount {
+        said["recounts"] = json!(beside.recounts);
+    }
+    print(&said.to_string())?;
+    if findings.count() == 0 {
+        return Ok(format!("{runs} runs, {rows} rows: all as recorded"));
+    }
+    Err(Failure::permanent(
+        Reason::VerifyFailed,
+        format!("{} contradictions between tracking table and prefix", findings.count()),
+        "read the findings; restore objects from a version of the bucket, or reingest",
+    ))
+}
+
+/// Looks at everything under the prefix, piece by piece.
+async fn look(
+    control: &Control,
+    store: &ObjectStore,
+    run: Option<RunItem>,
+    legacy: Option<LegacyItem>,
+) -> Result<(Verifier, Beside), Failure> {
+    let pointer: Option<(Pointer, String)> = control.read(&control.prefix.pointer()).await?;
+    let pointer = pointer.map(|(pointer, _)| pointer);
+    let uri = control.prefix.uri();
+    let head = run.as_ref().and_then(|run| run.head.as_ref()).filter(|head| head.uri == uri);
+    let mut next = head.map(|head| head.run).or(pointer.as_ref().map(|pointer| pointer.run));
+    let todo = run.as_ref().and_then(|run| run.todo.as_ref());
+    let removal = todo.and_then(|todo| todo.retained_at(&uri, store)).map(|removal| removal.run);
+    let mut verifier = Verifier::new(run, legacy, pointer);
+    let mut walked = BTreeSet::new();
+    while let Some(id) = next.filter(|id| walked.insert(*id)) {
+        next = one_run(control, &mut verifier, id).await?;
+    }
+    // the walk ended at a run that it had passed
+    let ring = next;
+    if let Some(of) = removal {
+        retained(control, &mut verifier, of).await?;
+    }
+    let root = control.prefix.control_root();
+    let data = |key: &str| {
+        if !key.starts_with(&root) {
+            verifier.listed(key);
+        }
+    };
+    control.each_key(&control.prefix.root(), data).await?;
+    let uploading = control.uploading().await?;
+    Ok((verifier, Beside { ring, uploading, recounts: Vec::new() }))
+}
+
+/// Looks at a run: its manifest, plan, records and files. Its parent.
+async fn one_run(
+    control: &Control,
+    verifier: &mut Verifier,
+    run: RunId,
+) -> Result<Option<RunId>, Failure> {
+    let head = control.head_of(run).await?;
+    let plan = control.bytes(&control.prefix.plan(run)).await?;
+    let plan_hash = plan.map(|(body, _)| plan::hash(&body));
+    verifier.begin(run, head.as_ref(), plan_hash.as_deref());
+    let (keys, largest) = control.recorded(run).await?;
+    let mut records = pin!(control.records(&keys, largest));
+    while let Some(record) = records.next().await {
+        verifier.record(&record?);
+    }
+    if let Some(files) = control.files_of::<ManifestFile>(run).await? {
+        let files = files.map_ok(|file| async move {
+            let facts = facts(control, &file.key).await?;
+            Ok((file, facts))
+        });
+        let mut files = pin!(files.try_buffered(FILES_AT_ONCE));
+        while let Some(found) = files.next().await {
+            let (file, facts) = found?;
+            verifier.file(&file, facts.as_ref());
+        }
+    }
+    Ok(head.and_then(|head| head.parent))
+}
+
+/// Counts the rows of each window of a chain, all in one snapshot of the source.
+async fn recounts(
+    control: &Control,
+    login: &Login,
+    task: &Task,
+    chain: &[(RunId, u64, Option<String>)],
+) -> Result<Vec<Recount>, Failure> {
+    let stop = listen(task)?;
+    let connecting = async {
+        let mut database = Database::connect(login, "tidemark/verify").await?;
+        database.limit(planning_seconds(task.spec.active_deadline_seconds)).await?;
+        let backend = database.backend().await?;
+        Ok(Session::new(database, login, backend))
+    };
+    let mut session = tokio::select! {
+        session = Box::pin(connecting) => session?,
+        () = stop.stopped() => return Err(stop.failure()),
+    };
+    let (backend, waiting) = (session.backend().clone(), Progress::waiting());
+    let counted = tokio::select! {
+        counted = count(control, &mut session.database, chain) => counted,
+        failure = watch::lost(login, backend, &waiting) => Err(failure),
+        () = stop.stopped() => Err(stop.failure()),
+    };
+    if counted.is_ok() {
+        session.commit().await;
+    } else {
+        session.interrupt().await;
+    }
+    counted
+}
+
+async fn count(
+    control: &Control,
+    database: &mut Database,
+    chain: &[(RunId, u64, Option<String>)],
+) -> Result<Vec<Recount>, Failure> {
+    database.begin_snapshot().await?;
+    let mut recounts = Vec::new();
+    for (run, published, next) in chain {
+        let (run, published) = (*run, *published);
+        let found: Option<(Plan, String)> = control.read(&control.prefix.plan(run)).await?;
+        let Some((mut plan, _)) = found.filter(|(plan, _)| !plan.window.empty) else { continue };
+        if plan.window.high.is_some() && next.is_some() {
+            plan.window.high.clone_from(next);
+        }
+        let source = database.count(&plan).await?;
+        recounts.push(Recount { run, published, source });
+    }
+    Ok(recounts)
+}
+
+/// Files of runs that `of` replaces, and whose removal is put off.
+async fn retained(control: &Control, verifier: &mut Verifier, of: RunId) -> Result<(), Failure> {
+    let pending = control.head_of(of).await?;
+    for run in pending.into_iter().flat_map(|pending| pending.replaces) {
+        let Some(files) = control.files_of::<ManifestFile>(run).await? else { continue };
+        let mut files = pin!(files);
+        while let Some(file) = files.next().await {
+            verifier.retained(run, &file?.key);
+        }
+    }
+    Ok(())
+}
+
+/// What lies under a key, if anything does.
+async fn facts(control: &Control, key: &str) -> Result<Option<FileFacts>, Failure> {
+    let Some((bytes, token, etag)) = control.head(key).await? else { return Ok(None) };
+    let mut wanted = FOOTER_BYTES.min(bytes);
+    loop {
+        let tail: Bytes = control.tail(key, bytes - wanted).await?;
+        let mut reader = ParquetMetaDataReader::new();
+        match reader.try_parse_sized(&tail, bytes) {
+            Ok(()) => {
+                let rows = reader.finish().ok().map(|found| found.file_metadata().num_rows());
+                let rows = rows.and_then(|rows| u64::try_from(rows).ok());
+                return Ok(Some(FileFacts { bytes, token, etag, rows }));
+            }
+            Err(ParquetError::NeedMoreData(more)) if (more as u64) > wanted && wanted < bytes => {
+                wanted = (more as u64).min(bytes);
+            }
+            Err(_) => return Ok(Some(FileFacts { bytes, token, etag, rows: None })),
+        }
+    }
+}

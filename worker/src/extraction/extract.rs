@@ -1,0 +1,286 @@
+//! One range: from the plan to its task record, in an extract pod or in the coordinator itself.
+
+use std::sync::Arc;
+
+use crds::condition::Exit;
+use crds::{ExtractJobSpec, Reason, RunId};
+use futures::stream::{self, StreamExt};
+use tokio::sync::watch as signal;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+use worker_core::batches::{Asked, MemoryBudget, Parallelism, Width};
+use worker_core::commits::{Held, Reply};
+use worker_core::error::Failure;
+use worker_core::manifests::to_body;
+use worker_core::plan::Plan;
+use worker_core::records::TaskRecord;
+
+use crate::base::pause::Pause;
+use crate::extraction::flow::{Extract, extract_range};
+use crate::publishing::commits::{Kept, World};
+use crate::source::mysql::aligned::{self, Aligned};
+use crate::source::rows::Reader;
+use crate::source::sessions::Login;
+use crate::source::watch::{self, Progress};
+use crate::stores::control::{Control, Only};
+
+/// What every range of one run needs.
+#[derive(Clone)]
+pub struct RangeReader {
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// Its SHA-256.
+    pub plan_hash: String,
+    /// How to log in.
+    pub login: Login,
+    /// Sessions that share a snapshot which cannot be joined later.
+    pub aligned: Option<Aligned>,
+    /// S3.
+    pub s3: aws_sdk_s3::Client,
+    /// Control objects of the run's uri.
+    pub control: Control,
+    /// Memory of one range.
+    pub budget: MemoryBudget,
+    /// Becomes true when reading must end.
+    pub stop: signal::Receiver<bool>,
+    /// Told at once when a partition fails, before its own session and uploads are cleaned up; none where
+    /// the process reads one partition.
+    pub others: Option<Arc<signal::Sender<bool>>>,
+    /// Pause points for tests.
+    pub pause: Pause,
+}
+
+impl RangeReader {
+    /// Reads range `index` and leaves its record, or finds that another process has left it.
+    ///
+    /// # Errors
+    /// Whatever stopped it, with the range where there are several; its own uploads are aborted then.
+    pub async fn read(&self, index: u32) -> Result<TaskRecord, Failure> {
+        self.read_range(index).await.map_err(|mut failure| {
+            if self.plan.ranges.len() > 1 && failure.exit != Exit::Stopped {
+                failure.report.message = format!("range {index}: {}", failure.report.message);
+            }
+            if self.aligned.is_some() && failure.exit == Exit::Transient {
+                return aligned::not_again(failure);
+            }
+            failure
+        })
+    }
+
+    async fn reader(&self, index: u32) -> Result<Reader, Failure> {
+        match &self.aligned {
+            Some(aligned) => aligned.take().map(Reader::Mysql).ok_or_else(aligned::none_left),
+            None => {
+                let name = format!("tidemark/{}/{index}", self.plan.run);
+                Reader::open(&self.login, &self.plan, &name).await
+            }
+        }
+    }
+
+    /// A session, unless reading has to end meanwhile.
+    async fn reader_unless_stopped(&self, index: u32) -> Result<Reader, Failure> {
+        let mut stop = self.stop.clone();
+        let stopped = async {
+            if stop.wait_for(|stop| *stop).await.is_err() {
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            reader = Box::pin(self.reader(index)) => reader,
+            () = stopped => Err(Failure::stopped()),
+        }
+    }
+
+    async fn read_range(&self, index: u32) -> Result<TaskRecord, Failure> {
+        let (run, prefix) = (self.plan.run, &self.control.prefix);
+        let key = prefix.record(run, index);
+        if let Some((record, _)) = self.control.read(&key).await? {
+            return Ok(record);
+        }
+        let token = Uuid::new_v4().simple().to_string();
+        let mut reader = self.reader_unless_stopped(index).await?;
+        let (backend, progress) = (reader.backend().await?, Progress::default());
+        self.pause.at("range-start").await;
+        let extract = Extract {
+            plan: &self.plan,
+            plan_hash: &self.plan_hash,
+            index,
+            reader: &mut reader,
+            backend: &backend,
+            login: &self.login,
+            s3: &self.s3,
+            prefix,
+            token: &token,
+            budget: self.budget,
+            stop: self.stop.clone(),
+            others: self.others.as_deref(),
+            progress: &progress,
+        };
+        let lost = watch::lost(&self.login, backend.clone(), &progress);
+        let read = Box::pin(extract_range(extract, lost)).await;
+        match (&self.aligned, reader) {
+            (Some(aligned), Reader::Mysql(session)) if read.is_ok() => aligned.give_back(session),
+            (_, reader) => reader.close().await,
+        }
+        let record = read?;
+        self.pause.at("before-record").await;
+        let put = self.control.put(&key, &to_body(&record), &Only::IfAbsent).await;
+        match put {
+            Ok(Reply::Done) => Ok(record),
+            Ok(Reply::Refused | Reply::Gone | Reply::Kept(_)) => self.refused(&key, record).await,
+            // the record may be there all the same, its reply lost: then its uploads count, and
+            // whoever publishes or settles the run aborts them if it is not
+            Err(failure) => Err(failure),
+        }
+    }
+
+    /// There is a record: our own, its reply lost, or that of another process for this range, which
+    /// counts then.
+    async fn refused(&self, key: &str, mine: TaskRecord) -> Result<TaskRecord, Failure> {
+        let found: Option<(TaskRecord, String)> = self.control.read(key).await?;
+        let (found, _) = found.ok_or_else(|| {
+            Failure::transient(Reason::StorageFailed, "a record was refused and is not there", "")
+        })?;
+        if found.token != mine.token {
+            self.abort(&mine).await;
+        }
+        Ok(found)
+    }
+
+    async fn abort(&self, record: &TaskRecord) {
+        for file in &record.files {
+            if let Err(failure) = self.control.abort(&file.key, &file.upload_id).await {
+                tracing::warn!(%failure, "abort an upload; settle will do it");
+            }
+        }
+    }
+}
+
+/// Ranges that are being read in this process.
+pub struct Extraction {
+    run: RunId,
+    over: bool,
+    reading: Option<JoinHandle<Result<Kept, Failure>>>,
+    stop: Arc<signal::Sender<bool>>,
+}
+
+impl Extraction {
+    /// The run, once all ranges have a record, and the first time the records that were kept; `None`
+    /// while any range is being read.
+    ///
+    /// # Errors
+    /// The first failure of a range.
+    pub(crate) async fn ended(&mut self) -> Result<Option<(RunId, Option<Kept>)>, Failure> {
+        if self.over {
+            return Ok(Some((self.run, None)));
+        }
+        if !self.reading.as_ref().is_some_and(JoinHandle::is_finished) {
+            return Ok(None);
+        }
+        let Some(reading) = self.reading.take() else { return Ok(None) };
+        match reading.await {
+            Ok(kept) => {
+                let kept = kept?;
+                self.over = true;
+                Ok(Some((self.run, Some(kept))))
+            }
+            Err(_) => Err(Failure::transient(Reason::Internal, "a range ended in disorder", "")),
+        }
+    }
+
+    /// Stops reading and waits until nothing is read and nothing uploaded any more. A wait that is given
+    /// up can be begun again.
+    pub async fn stop(&mut self) {
+        let _ = self.stop.send(true);
+        if let Some(reading) = &mut self.reading {
+            let _ = reading.await;
+        }
+        self.reading = None;
+    }
+}
+
+/// Partitions that one process reads at a time, where the manifest does not say.
+const READERS: usize = 4;
+
+/// Partitions that one process is to read at a time.
+pub fn readers_asked(spec: &ExtractJobSpec) -> Asked {
+    let asked = spec.worker.as_ref().and_then(|worker| worker.parallelism);
+    let asked = asked.and_then(|asked| usize::try_from(asked).ok());
+    Asked { readers: asked.unwrap_or(READERS), by_manifest: asked.is_some() }
+}
+
+/// Partitions of a plan that one process reads at a time, within its memory.
+pub fn parallelism(plan: &Plan, asked: Asked, budget: MemoryBudget) -> Parallelism {
+    budget.parallelism(asked, plan.ranges.len(), Width::of(plan))
+}
+
+/// Begins to read all ranges of a plan here, so many at a time, which share the budget.
+///
+/// # Errors
+/// `InvalidSpec` for a bad uri.
+pub fn here(
+    world: &World,
+    held: &Held,
+    (parallelism, budget): (Parallelism, MemoryBudget),
+    aligned: Option<Aligned>,
+) -> Result<Extraction, Failure> {
+    let Some(login) = world.login.clone() else { return Err(Failure::stopped()) };
+    let parallel = aligned.as_ref().map_or(parallelism.readers, |aligned| aligned.count);
+    let (partitions, reason) = (held.plan.ranges.len(), parallelism.reason);
+    tracing::info!(partitions, readers = parallel, reason, "read partitions in this process");
+    let (stop, receiver) = signal::channel(false);
+    let stop = Arc::new(stop);
+    let reader = RangeReader {
+        plan: Arc::new(held.plan.clone()),
+        plan_hash: held.plan_hash.clone(),
+        login,
+        aligned,
+        s3: world.stores.s3.clone(),
+        control: Control::new(world.stores.s3.clone(), &held.run.uri)?,
+        budget: budget.shared(parallel),
+        stop: receiver,
+        others: Some(Arc::clone(&stop)),
+        pause: world.pause.clone(),
+    };
+    let count = u32::try_from(held.plan.ranges.len()).unwrap_or(u32::MAX);
+    let reading = all(reader, count, parallel, Arc::clone(&stop));
+    let run = held.run.run;
+    Ok(Extraction { run, over: false, reading: Some(tokio::spawn(reading)), stop })
+}
+
+/// Reads all ranges. At the first failure the others are told to stop, and waited for: FAIL lists
+/// the open uploads, and none may be begun after that.
+async fn all(
+    reader: RangeReader,
+    count: u32,
+    parallel: usize,
+    stop: Arc<signal::Sender<bool>>,
+) -> Result<Kept, Failure> {
+    let (reader, stop) = (&reader, &*stop);
+    let mut reading = stream::iter(0..count)
+        .map(|index| async move {
+            if *stop.borrow() {
+                Err(Failure::stopped())
+            } else {
+                Box::pin(reader.read(index)).await
+            }
+        })
+        .buffer_unordered(parallel);
+    let (mut kept, mut first) = (Kept::default(), None);
+    while let Some(read) = reading.next().await {
+        match read {
+            Ok(record) => kept.add(record),
+            Err(failure) => {
+                // what stopped the others says more than that they were stopped
+                if first.as_ref().is_none_or(|first: &Failure| first.exit == Exit::Stopped) {
+                    first = Some(failure);
+                }
+                let _ = stop.send(true);
+            }
+        }
+    }
+    if let Some(aligned) = &reader.aligned {
+        aligned.close().await;
+    }
+    first.map_or_else(|| Ok(kept.sorted()), Err)
+}

@@ -1,0 +1,269 @@
+//! The line: one range through all stages, joined by bounded queues.
+//!
+//! Rows are read on tokio (of MySQL: on a thread of their own), decoded and encoded on one thread of their own, and sent as parts on
+//! tokio again. A stage that fails drops its ends of the queues; its neighbours then stop with
+//! nothing to say of their own.
+
+use std::sync::Arc;
+
+use aws_sdk_s3::Client;
+use crds::Reason;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinError, JoinHandle};
+use worker_core::batches::{MemoryBudget, MemorySplit, Width};
+use worker_core::columns::{DecodeError, Decoder, fingerprint};
+use worker_core::error::Failure;
+use worker_core::files::fitting;
+use worker_core::objects::{Part, Prefix};
+use worker_core::plan::{CONTROL_VERSION, Plan};
+use worker_core::records::TaskRecord;
+use worker_core::rows::read_statement;
+
+use crate::extraction::files::{EncodeError, FileWriter, Piece};
+use crate::extraction::objects::Uploads;
+use crate::source::rows::{self, Chunk, Reader};
+use crate::source::sessions::Login;
+use crate::source::watch::{Backend, Progress};
+
+/// Parts waiting between encoder and uploads.
+const PARTS_WAITING: usize = 1;
+
+/// What one range needs.
+#[derive(Debug)]
+pub struct Extract<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// Its SHA-256, as pinned.
+    pub plan_hash: &'a str,
+    /// Which range.
+    pub index: u32,
+    /// The session that reads.
+    pub reader: &'a mut Reader,
+    /// The server's name for it.
+    pub backend: &'a Backend,
+    /// How it logged in.
+    pub login: &'a Login,
+    /// Where the files go.
+    pub s3: &'a Client,
+    /// Under which prefix.
+    pub prefix: &'a Prefix,
+    /// Random, one per process.
+    pub token: &'a str,
+    /// Memory of the container.
+    pub budget: MemoryBudget,
+    /// Becomes true when a signal came.
+    pub stop: watch::Receiver<bool>,
+    /// Stops the partitions that are read beside this one.
+    pub others: Option<&'a watch::Sender<bool>>,
+    /// How far the session is.
+    pub progress: &'a Progress,
+}
+
+/// How a stage ended before its work was done.
+#[derive(Debug)]
+enum StageEnd {
+    /// The next stage is gone and knows why.
+    Unwanted,
+    /// For a reason of its own.
+    Failed(Failure),
+}
+
+/// What the decoder knows when all rows are encoded.
+#[derive(Debug)]
+struct Encoded {
+    rows: u64,
+    footer_rows: u64,
+    closed_early: u64,
+    watermarks: Option<(String, String)>,
+}
+
+/// Takes one range from the table to parts on S3, and says what lies there.
+///
+/// *Guarantees*: on success every file's parts are stored and nothing is completed. On failure, and
+/// when stopped, the uploads begun here have been aborted, and the statement was cancelled. It must not be dropped instead of being
+/// stopped: open uploads would stay until settle.
+///
+/// *Memory*: the budget's split, whatever the size of the table.
+///
+/// `lost` ends once the session's server has stopped answering.
+///
+/// # Errors
+/// The reason of the stage that failed first in the line's own order: storage, database, decoding.
+pub async fn extract_range(
+    mut extract: Extract<'_>,
+    lost: impl Future<Output = Failure>,
+) -> Result<TaskRecord, Failure> {
+    let plan = extract.plan;
+    let split = fitting(extract.budget.split_of(Width::of(plan)), &plan.shape);
+    let Extract { s3, prefix, token, .. } = extract;
+    let mut uploads = Uploads::new(s3, &prefix.bucket, token, &split);
+    let mut stop = extract.stop.clone();
+    let outcome = {
+        let line = Box::pin(run(&mut extract, split, &mut uploads));
+        tokio::select! {
+            outcome = line => outcome,
+            () = stopped(&mut stop) => Err(Failure::stopped()),
+            failure = lost => Err(failure),
+        }
+    };
+    if outcome.is_err() {
+        if let Some(others) = extract.others {
+            others.send_replace(true);
+        }
+        // side by side: a store that does not answer must not let the statement run on
+        tokio::join!(uploads.abort(), extract.reader.interrupt(extract.login, extract.backend));
+    }
+    outcome
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    if stop.wait_for(|stop| *stop).await.is_err() {
+        // whoever could say "stop" is gone
+        std::future::pending::<()>().await;
+    }
+}
+
+async fn run(
+    extract: &mut Extract<'_>,
+    split: MemorySplit,
+    uploads: &mut Uploads,
+) -> Result<TaskRecord, Failure> {
+    let Extract { plan, index, prefix, token, .. } = *extract;
+    let reader = &mut *extract.reader;
+    let range = usize::try_from(index).ok().and_then(|index| plan.ranges.get(index));
+    let range = range.ok_or_else(|| internal("the plan has no such range"))?;
+    let statement = read_statement(plan, range)?;
+
+    let (chunk_sender, chunks) = rows::queue(split.wire_bytes);
+    let (piece_sender, mut pieces) = mpsc::channel(PARTS_WAITING);
+    let decoder = decoder(plan);
+    let planned = plan.clone();
+    let encode: JoinHandle<Result<Encoded, StageEnd>> = tokio::task::spawn_blocking(move || {
+        encode(&planned, decoder?, split, chunks, piece_sender)
+    });
+
+    let sent = async {
+        let key = |number, values: &str| {
+            let part = Part { index, token, number, values };
+            prefix.data_file(plan.run, plan.shape.run_folder, part)
+        };
+        let sent = uploads.take(&mut pieces, key).await;
+        // the encoder must see that nobody waits for more
+        drop(pieces);
+        sent
+    };
+    let read = reader.read(plan, &statement, chunk_sender, extract.progress);
+    let (read, encoded, sent) = tokio::join!(read, encode, sent);
+
+    sent?;
+    read?;
+    let encoded = ended(encoded)?;
+    let files = uploads.record()?;
+    let (watermark_min, watermark_max) = encoded.watermarks.unzip();
+    let record = TaskRecord {
+        version: CONTROL_VERSION,
+        run: plan.run,
+        index,
+        token: token.to_owned(),
+        plan_hash: extract.plan_hash.to_owned(),
+        snapshot: plan.snapshot.clone(),
+        schema: fingerprint(&plan.columns),
+        rows: encoded.rows,
+        watermark_max,
+        watermark_min,
+        closed_early: encoded.closed_early,
+        files,
+    };
+    if encoded.rows != encoded.footer_rows || encoded.rows != record.footer_rows() {
+        let message = format!(
+            "{} rows were read, but the files of range {index} hold {}",
+            encoded.rows,
+            record.footer_rows()
+        );
+        return Err(Failure::permanent(
+            Reason::RowCountMismatch,
+            message,
+            "report this as a defect",
+        ));
+    }
+    Ok(record)
+}
+
+fn ended(encoded: Result<Result<Encoded, StageEnd>, JoinError>) -> Result<Encoded, Failure> {
+    match encoded {
+        Ok(Ok(encoded)) => Ok(encoded),
+        Ok(Err(StageEnd::Failed(failure))) => Err(failure),
+        // asked last: had a neighbour failed, it would have said so
+        Ok(Err(StageEnd::Unwanted)) => Err(internal("the encoder was left alone")),
+        Err(_) => Err(internal("the encoder stopped before the end of the stream")),
+    }
+}
+
+fn decoder(plan: &Plan) -> Result<Decoder, DecodeError> {
+    let watermark = plan.watermark.as_ref().map(|watermark| watermark.column.as_str());
+    Ok(Decoder::of(plan.engine, &plan.columns, watermark)?.adding(&plan.shape.columns, plan.run))
+}
+
+/// Decodes and encodes until the reader has no more. Runs on a thread of its own.
+fn encode(
+    plan: &Plan,
+    mut decoder: Decoder,
+    split: MemorySplit,
+    mut chunks: mpsc::Receiver<Chunk>,
+    pieces: mpsc::Sender<Piece>,
+) -> Result<Encoded, StageEnd> {
+    let mut files =
+        FileWriter::new(&plan.columns, Arc::clone(decoder.schema()), split, &plan.shape, pieces)?;
+    while let Some(chunk) = chunks.blocking_recv() {
+        decoder.feed(&chunk.bytes)?;
+        drop(chunk);
+        if split.cuts_batch(decoder.batch_rows(), decoder.bytes_held()) {
+            files.write(&decoder.take_batch()?)?;
+        }
+    }
+    decoder.finish()?;
+    if decoder.batch_rows() > 0 {
+        files.write(&decoder.take_batch()?)?;
+    }
+    files.close()?;
+    let watermarks = decoder.watermarks()?;
+    Ok(Encoded {
+        rows: decoder.rows(),
+        footer_rows: files.rows(),
+        closed_early: files.closed_early(),
+        watermarks,
+    })
+}
+
+impl From<DecodeError> for StageEnd {
+    fn from(error: DecodeError) -> Self {
+        let (message, remedy) = (error.to_string(), error.remedy());
+        Self::Failed(if error.is_transient() {
+            Failure::transient(Reason::DecodeFailed, message, remedy)
+        } else {
+            let reason =
+                if error.is_not_finite() { Reason::NonFiniteValue } else { Reason::DecodeFailed };
+            Failure::permanent(reason, message, remedy)
+        })
+    }
+}
+
+impl From<EncodeError> for StageEnd {
+    fn from(error: EncodeError) -> Self {
+        match error {
+            EncodeError::HandOver => Self::Unwanted,
+            EncodeError::Folder(bad) => Self::Failed(Failure::permanent(
+                Reason::DecodeFailed,
+                bad.to_string(),
+                bad.remedy(),
+            )),
+            EncodeError::PrepareSchema { .. }
+            | EncodeError::EncodeBatch { .. }
+            | EncodeError::SortRows { .. } => Self::Failed(internal(&error.to_string())),
+        }
+    }
+}
+
+fn internal(message: &str) -> Failure {
+    Failure::permanent(Reason::Internal, message, "report this as a defect")
+}

@@ -1,0 +1,7 @@
+//! One partition: from rows to the parts of multipart uploads, and its record.
+
+pub mod extract;
+pub mod flow;
+pub mod batches;
+pub mod files;
+pub mod objects;

@@ -1,0 +1,377 @@
+//! In: a log-in, what to extract, what CLAIM ordered. Out: [`Holder`]: the plan, and the session
+//! that keeps its snapshot. Bound: one session. Fails: all that
+//! [`worker_core::bounds`], [`worker_core::window`] and [`crate::source::sessions`] name,
+//! `NullWatermarkRows`, `SnapshotLost`.
+
+pub(crate) mod doubts;
+mod holder;
+mod published;
+mod ranges;
+mod subject;
+mod warnings;
+
+use std::pin::pin;
+
+use crds::Reason;
+use crds::extract_job::{Consistency, Extract, ExtractJobSpec, NullPolicy, Watermark};
+use crds::output::PartitionSort;
+use crds::source::Engine;
+use crds::tracking::Mode;
+use futures::future::BoxFuture;
+use worker_core::bounds::{TableRef, check_same_table, find_column, watermark_extreme};
+use worker_core::drift;
+use worker_core::error::Failure;
+use worker_core::fidelity;
+use worker_core::filtering::Settings;
+use worker_core::folders;
+use worker_core::names;
+use worker_core::partitioning::named_key;
+use worker_core::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, Shape};
+use worker_core::ranges::KeyRange;
+use worker_core::rows;
+use worker_core::rows::mysql_statements::planning_seconds;
+use worker_core::window::{self, Held, Observed};
+use worker_core::{consistency, virtual_columns};
+
+pub use self::holder::Holder;
+pub use self::published::Published;
+use self::ranges::Divider;
+pub(crate) use self::subject::{Found, Guarded, Subject};
+use self::warnings::warnings;
+use crate::source::database::Database;
+use crate::source::ending::Session;
+use crate::source::filtering;
+use crate::source::postgres::pooler;
+use crate::source::sessions::Login;
+use crate::source::watch::{self, Progress};
+
+/// Called between the steps with the name of the point, so that tests can do something exactly
+/// there.
+pub type Pause<'a> = &'a (dyn Fn(&'static str) -> BoxFuture<'static, ()> + Send + Sync);
+
+/// Guards, takes the snapshot, and plans inside it. `published`: what the last manifest
+/// is of.
+/// Pause points, in their order: `before-bound`,
+/// `before-wait` and `in-wait` (only where transactions are waited for), `after-bound`, `after-guard`,
+/// `after-snapshot`.
+///
+/// # Errors
+/// See the head of this file.
+pub async fn open(
+    login: &Login,
+    spec: &ExtractJobSpec,
+    order: &PlanOrder,
+    published: &Published,
+    pause: Pause<'_>,
+) -> Result<Holder, Failure> {
+    open_until(login, spec, order, (published, pause), std::future::pending()).await
+}
+
+/// The same until `stopped` ends: then what the database still does for it is cancelled.
+///
+/// # Errors
+/// See the head of this file.
+pub(crate) async fn open_until(
+    login: &Login,
+    spec: &ExtractJobSpec,
+    order: &PlanOrder,
+    (published, pause): (&Published, Pause<'_>),
+    stopped: impl Future<Output = ()>,
+) -> Result<Holder, Failure> {
+    let mut stopped = pin!(stopped);
+    let mut session = tokio::select! {
+        session = Box::pin(connect(login, spec, order)) => session?,
+        () = &mut stopped => return Err(Failure::stopped()),
+    };
+    let (backend, waiting) = (session.backend().clone(), Progress::waiting());
+    let planned = {
+        let opening = open_on(&mut session.database, (spec, login), order, (published, pause));
+        tokio::select! {
+            planned = Box::pin(opening) => planned,
+            failure = watch::lost(login, backend, &waiting) => Err(failure),
+            () = &mut stopped => Err(Failure::stopped()),
+        }
+    };
+    match planned {
+        Ok((plan, true)) => Ok(Holder::new(plan, Some(session))),
+        Ok((plan, false)) => {
+            session.close().await;
+            Ok(Holder::new(plan, None))
+        }
+        Err(failure) => {
+            session.interrupt().await;
+            Err(failure)
+        }
+    }
+}
+
+async fn connect(
+    login: &Login,
+    spec: &ExtractJobSpec,
+    order: &PlanOrder,
+) -> Result<Session, Failure> {
+    let name = format!("tidemark/{}/coordinator", order.run);
+    let mut database = Database::connect(login, &name).await?;
+    // before anything is prepared: a pool of transactions has it prepared in another session
+    if let Database::Postgres(connection) = &mut database {
+        pooler::check(connection, login, &format!("tidemark/{}/pooler", order.run)).await?;
+    }
+    database.limit(planning_seconds(spec.active_deadline_seconds)).await?;
+    let backend = database.backend().await?;
+    Ok(Session::new(database, login, backend))
+}
+
+/// The plan, and whether the session has to live on for it.
+async fn open_on(
+    database: &mut Database,
+    (spec, login): (&ExtractJobSpec, &Login),
+    order: &PlanOrder,
+    (published, pause): (&Published, Pause<'_>),
+) -> Result<(Plan, bool), Failure> {
+    let extract = &spec.extract;
+    let mut settings = match &extract.filter {
+        Some(_) => filtering::settings(login, &format!("tidemark/{}/plain", order.run)).await?,
+        None => Settings::new(),
+    };
+    let mut shape = Shape::of(&spec.output);
+    let wanted = TableRef::parse(database.engine(), &extract.table)?;
+    let subject = database.look_up(&wanted, extract).await?;
+    if let Some(filter) = &extract.filter {
+        settings =
+            worker_core::filtering::beside(settings, (&subject.columns, &subject.within), filter)?;
+    }
+    let asked = consistency::asked(extract, database.engine());
+    consistency::check_asked(extract, &subject.unproven)?;
+    check_same_table(published.table.as_ref(), &subject.identity(), &wanted, order.mode)?;
+    if let Some(partition) = &extract.partition {
+        named_key(&subject.columns, partition)?;
+        if let Some(name) = &partition.column {
+            let column = find_column(&subject.columns, name, "extract.partition.column")?;
+            virtual_columns::check_stored("partition", &column.name, &subject.recomputed)?;
+        }
+    }
+    shape.partition_by = folders::check(&subject.columns, &shape.partition_by)?;
+    names::check(&subject.columns, &shape)?;
+    fidelity::check(&subject.columns, extract.fidelity.unwrap_or_default())?;
+    let (columns, changed) = match &published.columns {
+        Some(columns) => {
+            let policy = extract.schema_policy.unwrap_or_default();
+            drift::follow(columns, subject.columns.clone(), policy)?
+        }
+        None => (subject.columns.clone(), None),
+    };
+    let found = seek_guard(database, &subject, extract, order, pause).await?;
+    pause("after-guard").await;
+    database.take_snapshot(&subject).await?;
+    if database.look_up_again(&subject, extract).await? != subject {
+        return Err(altered());
+    }
+    let filtered = filter(database, &subject, extract, &settings).await?;
+    let mut plan = plan(database, &subject, (extract, settings, filtered), order, found).await?;
+    plan.shape = shape;
+    sort(database, &mut plan, spec.output.partition_sort.unwrap_or_default()).await?;
+    plan.columns = columns;
+    plan.warnings.extend(changed);
+    plan.warnings.extend(names::warning(&plan.columns, &spec.output.uri));
+    let lives_on = asked == Consistency::Snapshot;
+    if lives_on {
+        plan.snapshot = database.export_snapshot().await?;
+    } else {
+        database.commit().await?;
+    }
+    pause("after-snapshot").await;
+    Ok((plan, lives_on))
+}
+
+fn altered() -> Failure {
+    Failure::transient(
+        Reason::DatabaseFailed,
+        "the table was altered while the run was being planned",
+        "the next attempt plans with its new columns",
+    )
+}
+
+/// A full extract has no guard, and an owed window has had its own.
+async fn seek_guard(
+    database: &mut Database,
+    subject: &Subject,
+    extract: &Extract,
+    order: &PlanOrder,
+    pause: Pause<'_>,
+) -> Result<Found, Failure> {
+    let nothing = Found { held: Held::NOTHING, warnings: Vec::new() };
+    let Some(watermark) = &extract.watermark else {
+        return match order.mode {
+            Mode::FE => Ok(nothing),
+            Mode::PE | Mode::Reingest => Err(Failure::permanent(
+                Reason::InvalidSpec,
+                "this kind of run needs a watermark column",
+                "set extract.watermark.column and extract.watermark.type",
+            )),
+        };
+    };
+    let column = subject.watermark(watermark)?;
+    if order.mode == Mode::FE || order.owed.is_some() {
+        return Ok(nothing);
+    }
+    database.guard(Guarded { subject, column, watermark }, pause).await
+}
+
+/// Tries the condition. How many rows the planner thinks that it leaves.
+async fn filter(
+    database: &mut Database,
+    subject: &Subject,
+    extract: &Extract,
+    settings: &Settings,
+) -> Result<Option<i64>, Failure> {
+    let Some(filter) = &extract.filter else { return Ok(None) };
+    filtering::enter(database, settings).await?;
+    filtering::check(database, subject.table(), (filter, settings)).await?;
+    let rows = filtering::estimate(database, subject.table(), filter).await?;
+    filtering::leave(database, settings).await?;
+    Ok(Some(rows))
+}
+
+async fn plan(
+    database: &mut Database,
+    subject: &Subject,
+    (extract, filter_settings, filtered_rows): (&Extract, Settings, Option<i64>),
+    order: &PlanOrder,
+    found: Found,
+) -> Result<Plan, Failure> {
+    let watermark = extract.watermark.as_ref();
+    filtering::enter(database, &filter_settings).await?;
+    let observed = observe(database, subject, extract, order).await?;
+    filtering::leave(database, &filter_settings).await?;
+    let window = match (order.mode, watermark) {
+        (Mode::PE | Mode::Reingest, Some(watermark)) => {
+            window::choose(order, watermark.value_type, observed, &found.held)?
+        }
+        _ => window::full(order, watermark.map(|watermark| watermark.value_type), true)?,
+    };
+    let (estimated_rows, table_bytes) = database.size(subject).await?;
+    let planned = |watermark: &Watermark| -> Result<PlannedWatermark, Failure> {
+        Ok(PlannedWatermark {
+            column: subject.watermark(watermark)?.name.clone(),
+            value_type: watermark.value_type,
+            null_policy: watermark.null_policy.unwrap_or_default(),
+        })
+    };
+    let mut plan = Plan {
+        version: CONTROL_VERSION,
+        run: order.run,
+        source: order.source.clone(),
+        engine: database.engine(),
+        mode: order.mode,
+        table: subject.table().clone(),
+        database: subject.database.clone(),
+        columns: subject.columns.clone(),
+        watermark: watermark.map(planned).transpose()?,
+        filter: extract.filter.clone(),
+        filter_settings,
+        filtered_rows,
+        warnings: warnings(subject, order, &window, found.warnings),
+        window,
+        partition_column: None,
+        partitioning: None,
+        ranges: Vec::new(),
+        snapshot: None,
+        table_lock_milliseconds: None,
+        unproven: subject.unproven.snapshot.clone(),
+        unenforced: subject.unproven.not_null,
+        estimated_rows,
+        shape: Shape::default(),
+    };
+    if plan.mode == Mode::FE {
+        let statement = rows::any_row_statement(&plan)?;
+        filtering::enter(database, &plan.filter_settings).await?;
+        plan.window.empty = !database.exists(statement, "look for a row").await?;
+        filtering::leave(database, &plan.filter_settings).await?;
+    }
+    if !plan.window.empty {
+        divide(database, &mut plan, subject, (extract, table_bytes)).await?;
+    }
+    Ok(plan)
+}
+
+async fn divide(
+    database: &mut Database,
+    plan: &mut Plan,
+    subject: &Subject,
+    (extract, table_bytes): (&Extract, i64),
+) -> Result<(), Failure> {
+    let Some(partition) = &extract.partition else {
+        plan.ranges = vec![KeyRange::whole()];
+        return Ok(());
+    };
+    let consistency = consistency::asked(extract, plan.engine);
+    let divider = Divider { subject, partition, consistency, table_bytes };
+    let (ranges, how) = divider.divide(database, plan).await?;
+    plan.partition_column = match how.columns.as_slice() {
+        [column] => Some(column.name.clone()),
+        _ => None,
+    };
+    (plan.ranges, plan.partitioning) = (ranges, Some(how));
+    Ok(())
+}
+
+/// Decides whether the database sorts rows by their folders.
+async fn sort(
+    database: &mut Database,
+    plan: &mut Plan,
+    asked: PartitionSort,
+) -> Result<(), Failure> {
+    if plan.shape.partition_by.is_empty() || plan.ranges.is_empty() {
+        return Ok(());
+    }
+    let (folders, rows) = match asked {
+        PartitionSort::Auto => database.folders(plan, folders::LOOKED_AT).await?,
+        PartitionSort::Always | PartitionSort::Never => (0, 0),
+    };
+    plan.shape.sorted = folders::sorts(asked, folders, rows);
+    Ok(())
+}
+
+/// The watermark's extremes and NULLs, as far as the run has to know them.
+async fn observe(
+    database: &mut Database,
+    subject: &Subject,
+    extract: &Extract,
+    order: &PlanOrder,
+) -> Result<Observed, Failure> {
+    let mut observed = Observed { max: None, null_rows: false };
+    let filter = extract.filter.as_deref();
+    let Some(watermark) = &extract.watermark else {
+        return Ok(observed);
+    };
+    let column = subject.watermark(watermark)?;
+    let policy = watermark.null_policy.unwrap_or_default();
+    let bounded = order.mode != Mode::FE || order.low.is_some() || order.high.is_some();
+    let engine = database.engine();
+    let may_lack = column.nullable || rows::has_zero_dates(engine, column);
+    let unenforced = subject.unproven.not_null;
+    if bounded && may_lack && policy != NullPolicy::Exclude {
+        let statement = rows::null_statement(engine, subject.table(), column, filter, unenforced);
+        observed.null_rows = database.exists(statement, "look for rows without watermark").await?;
+    }
+    if observed.null_rows && policy == NullPolicy::Fail {
+        let zero =
+            if rows::has_zero_dates(engine, column) { " or a date of the year 0" } else { "" };
+        return Err(Failure::permanent(
+            Reason::NullWatermarkRows,
+            format!("the table has rows whose watermark column {:?} is NULL{zero}", column.name),
+            "fill them, or set extract.watermark.nullPolicy (in a call of the old job NULL_POLICY) to \
+             include (in every window) or exclude",
+        ));
+    }
+    if order.mode != Mode::FE {
+        let (max, min) = database.extremes(subject.table(), column, filter).await?;
+        let read = |text: &String| watermark_extreme(watermark.value_type, &column.name, text);
+        // NaN and the infinities, which only Postgres has
+        if database.engine() == Engine::Postgres {
+            min.as_ref().map(read).transpose()?;
+        }
+        observed.max = max.as_ref().map(read).transpose()?;
+    }
+    Ok(observed)
+}

@@ -1,0 +1,309 @@
+//! In: a plan without ranges, what the manifest asks. Out: the ranges, how they were cut, and why.
+//! Bound: one look at the table at most. Fails: as [`worker_core::partitioning`], and what a session
+//! may fail with.
+
+use crds::extract_job::{Consistency, Partition, Strategy};
+use crds::tracking::Mode;
+use worker_core::columns::Column;
+use worker_core::error::Failure;
+use worker_core::partitioning::{
+    self, Choice, Foretold, Key, Partitioning, Table, TableFacts, TableKind, Way, hashed,
+};
+use worker_core::plan::Plan;
+use worker_core::ranges::{self, KeyRange, RANGES_MAX, Sample, Skew};
+use worker_core::rows::{self, Draw};
+use worker_core::watermark::Value;
+use worker_core::window;
+
+use super::Subject;
+use crate::source::database::Database;
+use crate::source::filtering;
+
+/// Blocks that are looked at for each range: the rows of a block often have neighbouring keys, so
+/// that its rows tell hardly more than one.
+const BLOCKS_PER_RANGE: u64 = 300;
+/// Least and most blocks that are looked at.
+const BLOCKS: (u64, u64) = (1000, 100_000);
+/// Rows that are looked at for each range, where rows are drawn one by one.
+const ROWS_PER_RANGE: u64 = 1000;
+/// Least rows that are looked at.
+const ROWS_MIN: u64 = 20_000;
+/// Keys that are taken over for each range, and at most.
+const POINTS: (u32, u32) = (64, 4096);
+/// Bytes of a block, where it is not asked for.
+const BLOCK_BYTES: i64 = 8192;
+
+/// What the ranges are cut from.
+pub(super) struct Divider<'a> {
+    pub(super) subject: &'a Subject,
+    pub(super) partition: &'a Partition,
+    /// Whether all ranges will be of one instant.
+    pub(super) consistency: Consistency,
+    /// Bytes of the table by the statistics.
+    pub(super) table_bytes: i64,
+}
+
+/// Ranges and the way that was taken.
+pub(super) type Divided = (Vec<KeyRange>, Partitioning);
+
+impl Divider<'_> {
+    pub(super) async fn divide(
+        &self,
+        database: &mut Database,
+        plan: &Plan,
+    ) -> Result<Divided, Failure> {
+        let facts = database.shape(self.subject).await?;
+        let table = Table {
+            engine: plan.engine,
+            columns: &self.subject.columns,
+            facts: &facts,
+            consistency: self.consistency,
+        };
+        let way = partitioning::way(self.partition, table)?;
+        let count = self.count(database, plan).await?;
+        if count < 2 {
+            let reason = match (way, self.partition.count) {
+                (Way::One, _) | (_, Some(_)) => "the manifest asks for one range",
+                (_, None) => "the table's estimated size is that of one range",
+            };
+            return Ok((vec![KeyRange::whole()], told(Strategy::None, &[], reason, None)));
+        }
+        let asked = "the manifest asks for it".to_owned();
+        match way {
+            Way::Auto(Some(key)) => self.auto(database, plan, (key, count), table).await,
+            Way::Auto(None) => {
+                let choice = partitioning::choose_without_key(self.partition, table);
+                self.by(database, plan, count, (choice, table)).await
+            }
+            way => {
+                let choice = Choice { way, reason: asked };
+                self.by(database, plan, count, (choice, table)).await
+            }
+        }
+    }
+
+    async fn count(&self, database: &mut Database, plan: &Plan) -> Result<u32, Failure> {
+        if partitioning::strategy(self.partition) == Strategy::None {
+            return Ok(1);
+        }
+        Ok(match (self.partition.count, plan.mode) {
+            (Some(count), _) => count.min(RANGES_MAX),
+            (None, Mode::PE) => ranges::count_for(database.estimate(plan).await?, 0),
+            (None, Mode::FE | Mode::Reingest) => {
+                ranges::count_for(plan.estimated_rows, self.table_bytes)
+            }
+        })
+    }
+
+    /// A way that is settled.
+    async fn by(
+        &self,
+        database: &mut Database,
+        plan: &Plan,
+        count: u32,
+        (choice, table): (Choice<'_>, Table<'_>),
+    ) -> Result<Divided, Failure> {
+        let Choice { way, reason } = choice;
+        Ok(match way {
+            Way::Range(key) => {
+                let cuts = self.strides(database, plan, key, count).await?;
+                let reason = if cuts.is_empty() {
+                    let name = &key.column.name;
+                    format!(
+                        "{reason}; no stride can be measured between the least and greatest {name:?}"
+                    )
+                } else {
+                    reason
+                };
+                let foretold = database
+                    .statistics(self.subject, plan, key, count)
+                    .await?
+                    .map(|sample| sample.skew_of(key.key_type, &cuts));
+                (spans(&cuts), told(Strategy::Range, &[key.column], &reason, foretold))
+            }
+            Way::Quantile(key) => {
+                let (sample, seen) = self.sample(database, plan, (key, count), table.facts).await?;
+                let cuts = sample.quantiles(count);
+                let reason = format!("{reason}; cut by {seen}");
+                let how = told(Strategy::Quantile, &[key.column], &reason, Some(cuts.skew));
+                (cuts.ranges, how)
+            }
+            Way::Blocks => {
+                let blocks = table.facts.blocks;
+                let whole = !rows::has_window(plan)?;
+                let (ranges, even) = (ranges::block_spans(blocks, count), Skew::EVEN);
+                let reason = format!("{reason}; the table has {blocks} blocks");
+                (ranges, told(Strategy::Ctid, &[], &reason, whole.then_some(even)))
+            }
+            Way::Hash => {
+                let columns = hashed(self.partition, table)?;
+                (ranges::hash_classes(count), told(Strategy::Hash, &columns, &reason, None))
+            }
+            Way::One | Way::Auto(_) => {
+                (vec![KeyRange::whole()], told(Strategy::None, &[], &reason, None))
+            }
+        })
+    }
+
+    /// Looks at the key, and takes what suits.
+    async fn auto(
+        &self,
+        database: &mut Database,
+        plan: &Plan,
+        (key, count): (Key<'_>, u32),
+        table: Table<'_>,
+    ) -> Result<Divided, Failure> {
+        let (sample, seen) = self.sample(database, plan, (key, count), table.facts).await?;
+        let strides = match key.key_type.value_type() {
+            Some(_) => Some(self.strides(database, plan, key, count).await?),
+            None => None,
+        };
+        let quantiles = sample.quantiles(count);
+        let of_strides = strides.as_ref().map(|cuts| sample.skew_of(key.key_type, cuts));
+        let foretold = Foretold {
+            strides: of_strides.zip(strides.as_ref().map(|cuts| cuts.len() + 1)),
+            quantiles: (quantiles.skew, quantiles.ranges.len()),
+        };
+        let Choice { way, reason } = partitioning::choose(key, foretold, count, table);
+        let reason = format!("{reason}, by {seen}");
+        Ok(match (way, strides) {
+            (Way::Range(_), Some(cuts)) => {
+                (spans(&cuts), told(Strategy::Range, &[key.column], &reason, of_strides))
+            }
+            (Way::Quantile(_), _) => {
+                let skew = Some(quantiles.skew);
+                (quantiles.ranges, told(Strategy::Quantile, &[key.column], &reason, skew))
+            }
+            (way, _) => {
+                let choice = Choice { way, reason };
+                self.by(database, plan, count, (choice, table)).await?
+            }
+        })
+    }
+
+    /// Where equal strides meet.
+    async fn strides(
+        &self,
+        database: &mut Database,
+        plan: &Plan,
+        key: Key<'_>,
+        count: u32,
+    ) -> Result<Vec<Value>, Failure> {
+        let Some(value_type) = key.key_type.value_type() else { return Ok(Vec::new()) };
+        let given = |text: &Option<String>, side| {
+            text.as_deref().map(|text| window::given_bound(value_type, text, side)).transpose()
+        };
+        let (low, high) = window_span(plan, key);
+        // bounds are accepted for PE, and not used: its rows are at one end of the column
+        let ends = match plan.mode {
+            Mode::PE => (low, high),
+            Mode::FE | Mode::Reingest => (
+                given(&self.partition.lower_bound, "lower partition")?.or(low),
+                given(&self.partition.upper_bound, "upper partition")?.or(high),
+            ),
+        };
+        let span = match ends {
+            (Some(least), Some(greatest)) => Some((least, greatest)),
+            (least, greatest) => {
+                let filter = plan.filter.as_deref();
+                filtering::enter(database, &plan.filter_settings).await?;
+                let (max, min) = database.extremes(&plan.table, key.column, filter).await?;
+                filtering::leave(database, &plan.filter_settings).await?;
+                let read = |text: Option<String>| text.and_then(|text| key.key_type.value(&text));
+                least.or_else(|| read(min)).zip(greatest.or_else(|| read(max)))
+            }
+        };
+        Ok(ranges::strides(key.key_type, span, count))
+    }
+
+    /// Where the window's rows lie, and what says so.
+    async fn sample(
+        &self,
+        database: &mut Database,
+        plan: &Plan,
+        (key, count): (Key<'_>, u32),
+        facts: &TableFacts,
+    ) -> Result<(Sample, &'static str), Failure> {
+        if let Some(sample) = database.statistics(self.subject, plan, key, count).await? {
+            return Ok((sample, "the server's statistics"));
+        }
+        let draw = self.draw(database, plan, count, facts).await?;
+        // a small table is sooner read than asked about
+        if matches!(draw, Draw::Rows(_))
+            && let Some(sample) = database.estimates(plan, key, count).await?
+        {
+            return Ok((sample, "the server's estimates for its index"));
+        }
+        let points = (POINTS.0 * count).min(POINTS.1);
+        let sample = database.sample(plan, key, draw, points).await?;
+        let seen = match draw {
+            Draw::All => "all rows",
+            Draw::Blocks(_) => "a sample of its blocks",
+            Draw::Rows(_) => "a sample of its rows",
+        };
+        if sample.is_empty() && draw != Draw::All {
+            // the window's rows lie in few blocks, and none of them was drawn
+            return Ok((database.sample(plan, key, Draw::All, points).await?, "all rows"));
+        }
+        Ok((sample, seen))
+    }
+
+    /// How much has to be looked at, for the foretold skew to be near the actual one.
+    async fn draw(
+        &self,
+        database: &mut Database,
+        plan: &Plan,
+        count: u32,
+        facts: &TableFacts,
+    ) -> Result<Draw, Failure> {
+        let rows = database.estimate(plan).await?;
+        // a part of the table lies in a part of its blocks
+        let thinned = match (u64::try_from(plan.estimated_rows), u64::try_from(rows)) {
+            (Ok(all), Ok(part)) if part > 0 && rows::has_window(plan)? => (all / part).max(1),
+            _ => 1,
+        };
+        let blocks = match facts.kind {
+            TableKind::Plain => u64::from(facts.blocks),
+            TableKind::Partitioned | TableKind::Inherited => {
+                u64::try_from(self.table_bytes / BLOCK_BYTES).unwrap_or_default()
+            }
+            TableKind::View | TableKind::Other => 0,
+        };
+        if blocks > 0 {
+            let wanted = (BLOCKS_PER_RANGE * u64::from(count)).max(BLOCKS.0);
+            let wanted = wanted.saturating_mul(thinned).min(BLOCKS.1);
+            return Ok(share(wanted, blocks).map_or(Draw::All, |part| Draw::Blocks(part * 100.0)));
+        }
+        let wanted = (ROWS_PER_RANGE * u64::from(count)).max(ROWS_MIN);
+        let rows = u64::try_from(rows).unwrap_or_default();
+        Ok(share(wanted, rows).map_or(Draw::All, Draw::Rows))
+    }
+}
+
+/// What part `wanted` is of `all`; `None`: all of it.
+#[expect(clippy::cast_precision_loss, reason = "a share of a count need not be exact")]
+fn share(wanted: u64, all: u64) -> Option<f64> {
+    (wanted < all).then(|| wanted as f64 / all as f64)
+}
+
+fn spans(cuts: &[Value]) -> Vec<KeyRange> {
+    ranges::spans(cuts.iter().map(Value::to_text).collect(), false)
+}
+
+fn told(strategy: Strategy, columns: &[&Column], reason: &str, skew: Option<Skew>) -> Partitioning {
+    Partitioning {
+        strategy,
+        columns: columns.iter().map(|column| (*column).clone()).collect(),
+        reason: reason.to_owned(),
+        predicted_skew: skew.map(|skew| skew.to_string()),
+    }
+}
+
+/// Where the partition column is the watermark, its rows lie inside the window.
+fn window_span(plan: &Plan, key: Key<'_>) -> (Option<Value>, Option<Value>) {
+    let same = plan.watermark.as_ref().is_some_and(|watermark| watermark.column == key.column.name);
+    let read = |text: &Option<String>| {
+        text.as_deref().filter(|_| same).and_then(|text| key.key_type.value(text))
+    };
+    (read(&plan.window.low), read(&plan.window.high))
+}

@@ -1,0 +1,3 @@
+//! From a source table to a plan.
+
+pub mod bounds;

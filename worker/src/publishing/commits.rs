@@ -1,0 +1,387 @@
+//! In: task records. Out: commits. Bound: one act at a time, 16 writes of an act at a time.
+//! Fails: [`Failure`] of the act that failed.
+//!
+//! Drives the protocol: asks `step` what to do, does it, and tells `step` what happened.
+
+mod hold;
+mod chains;
+mod patience;
+mod records;
+
+pub(crate) use records::Kept;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crds::tracking::{ObjectStore, OutcomeItem, RunItem, outcome_key, run_key};
+use crds::{Reason, RunId, Task};
+use futures::stream::{self, StreamExt, TryStreamExt};
+use tokio::sync::OnceCell;
+use tokio::time::Instant;
+use uuid::Uuid;
+use worker_core::batches::{Asked, MemoryBudget};
+use worker_core::commits::{Act, Carrier, Effect, Ending, Event, Reply, Seen, Tidy, step};
+use worker_core::error::Failure;
+use worker_core::manifests::{Pointer, SourceIdentity};
+use worker_core::plan::CONTROL_VERSION;
+
+use self::hold::Planning;
+use crate::base::pause::Pause;
+use crate::base::shutdown::Stop;
+use crate::extraction::extract::Extraction;
+use crate::planning::bounds::Holder;
+use crate::publishing::durations::Durations;
+use crate::source::sessions::Login;
+use crate::stores::clients::Stores;
+use crate::stores::control::{Control, Only};
+use crate::stores::tracking::TrackingTable;
+
+/// Writes of one act that are under way at a time.
+const WRITES_AT_ONCE: usize = 16;
+/// Files and uploads of one act, about: the next ones are listed once these are done with.
+const AT_ONCE: usize = 5_000;
+
+/// How long what goes on besides may take to end, once the process has nothing else to do.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Who reads the ranges.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Readers {
+    /// This process.
+    Here {
+        /// Partitions to be read at a time, where the memory has room for them.
+        asked: Asked,
+        /// Memory for all of them.
+        budget: MemoryBudget,
+    },
+    /// Pods of an extract Job; a plan of at most one range is read here all the same.
+    Pods,
+}
+
+/// Everything that the acts of one process need.
+pub struct World {
+    /// For whom.
+    pub task: Task,
+    /// S3 and DynamoDB.
+    pub stores: Stores,
+    /// How to log in to the database; absent in settle.
+    pub login: Option<Login>,
+    /// Who reads the ranges.
+    pub readers: Readers,
+    /// Flags.
+    pub durations: Durations,
+    /// Signals.
+    pub stop: Stop,
+    /// Pause points for tests.
+    pub pause: Pause,
+    /// Called once the run is pinned and the snapshot held.
+    pub ready: Arc<dyn Fn() -> Result<(), Failure> + Send + Sync>,
+    /// What goes on meanwhile.
+    pub underway: Underway,
+}
+
+/// What a process has going on besides the act it performs.
+#[derive(Default)]
+pub struct Underway {
+    /// The database is being asked.
+    planning: Option<Planning>,
+    /// Whether the process has become Ready.
+    is_ready: bool,
+    /// Ranges that are read here.
+    extraction: Option<Extraction>,
+    /// The session that exported the snapshot.
+    holder: Option<Holder>,
+    /// How far the records have been read.
+    reading: Option<records::Reading>,
+    /// When the deadline in tracking must be prolonged.
+    renew_at: Option<Instant>,
+    /// Where the tracking table is: account and region.
+    place: OnceCell<String>,
+}
+
+/// Drives `carrier` to its end.
+pub async fn drive(mut carrier: Carrier, world: &mut World) -> Ending {
+    let mut event = Event::Begin;
+    loop {
+        let (next, act) = step(carrier, event);
+        carrier = next;
+        if !carrier.needs_snapshot() {
+            world.release_snapshot().await;
+        }
+        tracing::debug!(act = act_name(&act), "next act");
+        event = match act {
+            Act::End(ending) => {
+                let _ = tokio::time::timeout(END_TIMEOUT, world.stop_reading()).await;
+                return ending;
+            }
+            act => {
+                let patient = carrier.holds();
+                Box::pin(world.patiently(patient, act)).await.unwrap_or_else(Event::Failed)
+            }
+        };
+    }
+}
+
+fn act_name(act: &Act) -> &'static str {
+    match act {
+        Act::Read => "read",
+        Act::Write(_) => "write",
+        Act::Plan(_) => "plan",
+        Act::Extract(_) => "extract",
+        Act::Assure { .. } => "assure",
+        Act::ReadChain { .. } => "read chain",
+        Act::ReadAll { .. } => "read all",
+        Act::ListRuns { .. } => "list runs",
+        Act::ReadKept { .. } => "read kept",
+        Act::ReadOrphans { .. } => "read orphans",
+        Act::ListFiles { .. } => "list files",
+        Act::ReadManifest { .. } => "read manifest",
+        Act::ReadTidy { .. } => "read tidy",
+        Act::ListUploads { .. } => "list uploads",
+        Act::End(_) => "end",
+    }
+}
+
+/// Seconds since 1970, UTC.
+fn now() -> i64 {
+    jiff::Timestamp::now().as_second()
+}
+
+impl World {
+    async fn perform(&mut self, act: Act) -> Result<Event, Failure> {
+        match act {
+            Act::Read => self.look().await,
+            Act::Write(effects) => self.write(effects).await,
+            Act::Plan(order) => self.plan(&order).await,
+            Act::Extract(held) => match self.extract(&held).await {
+                Ok(event) => Ok(event),
+                Err(failure) => {
+                    // FAIL lists the open uploads: no new one may begin after that
+                    self.stop_reading().await;
+                    Err(failure)
+                }
+            },
+            Act::Assure { uri, run, records, hash } => {
+                self.assure((&uri, run), records, &hash).await
+            }
+            Act::ReadChain { uri, run, pending } => {
+                let runs = self.chain(&uri, run, pending).await?;
+                Ok(Event::Chain(runs))
+            }
+            Act::ReadAll { uri, run } => Ok(Event::All(Box::new(self.all(&uri, run).await?))),
+            Act::ListRuns { uri, before } => {
+                Ok(Event::Runs(self.control(&uri)?.runs_before(before).await?))
+            }
+            Act::ReadKept { uri, head, pending } => self.kept(&uri, head, pending).await,
+            Act::ReadOrphans { uri, runs } => self.orphans(&uri, &runs).await,
+            Act::ListFiles { uri, run, after } => {
+                let control = self.control(&uri)?;
+                let (keys, more) = control.data_files(run, after.as_deref(), AT_ONCE).await?;
+                Ok(Event::Files(keys, more))
+            }
+            Act::ReadManifest { uri, run } => {
+                let manifest = self.manifest(&uri, run).await?;
+                Ok(Event::Fetched(Box::new(manifest)))
+            }
+            Act::ReadTidy { uri, store, run, removal, after } => {
+                let control = self.control_at(&uri, store.as_ref()).await?;
+                self.tidy(&control, run, removal, after).await
+            }
+            Act::ListUploads { uri, run } => {
+                let (uploads, more) = self.control(&uri)?.uploads(run, AT_ONCE).await?;
+                Ok(Event::Uploads(uploads, more))
+            }
+            // `drive` never hands it here
+            Act::End(_) => Err(Failure::stopped()),
+        }
+    }
+
+    async fn stop_reading(&mut self) {
+        self.stop_planning().await;
+        if let Some(extraction) = &mut self.underway.extraction {
+            extraction.stop().await;
+        }
+        self.underway.extraction = None;
+    }
+
+    fn control(&self, uri: &str) -> Result<Control, Failure> {
+        Control::new(self.stores.s3.clone(), uri)
+    }
+
+    /// The same in another object store, if one is named.
+    async fn control_at(&self, uri: &str, store: Option<&ObjectStore>) -> Result<Control, Failure> {
+        match store {
+            Some(store) => Control::new(self.stores.s3_at(store).await?, uri),
+            None => self.control(uri),
+        }
+    }
+
+    fn table(&self) -> TrackingTable {
+        TrackingTable::new(self.stores.dynamodb.clone(), self.task.tracking.table.clone())
+    }
+
+    async fn look(&self) -> Result<Event, Failure> {
+        let (key, uid) = (&self.task.tracking.key, &self.task.owner.uid);
+        let table = self.table();
+        self.pause.at("before-read").await;
+        // what follows from `R` is read after it, what `R` follows from before it: see `Seen`
+        let (pointer, identity) = self.prefix_says().await?;
+        let outcome = table.read(&outcome_key(key, uid)).await?;
+        let run: Option<RunItem> = table.read(&run_key(key)).await?;
+        let legacy = table.read(key).await?;
+        let holder_outcome: Option<OutcomeItem> = match &run {
+            Some(run) if run.owner.uid != *uid => {
+                table.read(&outcome_key(key, &run.owner.uid)).await?
+            }
+            Some(_) | None => None,
+        };
+        let seen = Seen {
+            now: now(),
+            run,
+            legacy,
+            outcome,
+            holder_outcome,
+            pointer,
+            identity,
+            own_identity: self.identity(self.login.is_some()).await?,
+        };
+        Ok(Event::Seen(Box::new(seen), RunId(Uuid::now_v7())))
+    }
+
+    /// What a claim turns on. Settle claims nothing, and must end what never had a bucket or the
+    /// right to look into it: it does not look.
+    async fn prefix_says(&self) -> Result<(Option<Pointer>, Option<SourceIdentity>), Failure> {
+        if self.login.is_none() {
+            return Ok((None, None));
+        }
+        let control = self.control(&self.task.spec.output.uri)?;
+        let pointer: Option<(Pointer, String)> = control.read(&control.prefix.pointer()).await?;
+        let identity: Option<(SourceIdentity, String)> =
+            control.read(&control.prefix.source()).await?;
+        Ok((pointer.map(|(pointer, _)| pointer), identity.map(|(identity, _)| identity)))
+    }
+
+    /// Whose prefix this task writes to: the table by account and region, however it is reached.
+    async fn identity(&self, located: bool) -> Result<SourceIdentity, Failure> {
+        let tracking = &self.task.tracking;
+        // a look of settle compares no identities, and must not need the right to describe
+        let place = if located {
+            self.underway.place.get_or_try_init(|| async { self.table().place().await }).await?
+        } else {
+            ""
+        };
+        Ok(SourceIdentity {
+            version: CONTROL_VERSION,
+            tracking: place.to_owned(),
+            table: tracking.table.clone(),
+            source: tracking.key.clone(),
+        })
+    }
+
+    async fn write(&self, effects: Vec<Effect>) -> Result<Event, Failure> {
+        let named = effects.first().map(|effect| effect_name(effect));
+        if let Some(name) = named {
+            self.pause.at(&format!("before-{name}")).await;
+        }
+        let replies: Vec<Reply> = stream::iter(effects)
+            .map(|effect| self.effect(effect))
+            .buffered(WRITES_AT_ONCE)
+            .try_collect()
+            .await?;
+        let kept = replies.iter().filter(|reply| matches!(reply, Reply::Kept(_))).count();
+        if kept > 0 {
+            tracing::warn!(
+                files = kept,
+                "an Object Lock protects files that are to be removed; readers that list the prefix see \
+                 them until the lock ends. On a bucket with versions, a missing s3:DeleteObject right has \
+                 the same effect"
+            );
+        }
+        if let Some(name) = named {
+            self.pause.at(&format!("after-{name}")).await;
+            if self.pause.loses(&format!("lose-{name}")) {
+                let message = "the reply was lost for a test";
+                return Err(Failure::transient(Reason::TrackingUnreachable, message, ""));
+            }
+        }
+        Ok(Event::Replied(replies))
+    }
+
+    async fn effect(&self, effect: Effect) -> Result<Reply, Failure> {
+        tracing::info!(effect = effect_name(&effect), "write");
+        match effect {
+            Effect::Track(transaction) => self.table().write(&transaction).await,
+            Effect::PutOnce { uri, key, body } => {
+                self.control(&uri)?.put(&key, &body, &Only::IfAbsent).await
+            }
+            Effect::PutManifest(new) => self.put_manifest(&new).await,
+            Effect::PutPointer { uri, key, body, etag } => {
+                let only = etag.map_or(Only::IfAbsent, Only::IfAt);
+                self.control(&uri)?.put(&key, &body, &only).await
+            }
+            Effect::CompleteAll { uri, run } => self.complete_all(&uri, run).await,
+            Effect::Complete { uri, file } => self.control(&uri)?.complete(&file).await,
+            Effect::Abort { uri, key, upload_id } => {
+                self.control(&uri)?.abort(&key, &upload_id).await
+            }
+            Effect::Delete { uri, store, key } => {
+                self.control_at(&uri, store.as_ref()).await?.delete(&key).await
+            }
+        }
+    }
+
+    async fn tidy(
+        &self,
+        control: &Control,
+        run: RunId,
+        removal: bool,
+        after: Option<(RunId, String)>,
+    ) -> Result<Event, Failure> {
+        let pointer = control.read(&control.prefix.pointer()).await?;
+        let (mut replaced, mut more) = (Vec::new(), false);
+        let mut runs = if removal { self.replaced(control, run).await? } else { Vec::new() };
+        runs.sort_unstable();
+        for run in runs {
+            let key = match &after {
+                Some((done, _)) if run < *done => continue,
+                Some((last, key)) if run == *last => Some(key.as_str()),
+                Some(_) | None => None,
+            };
+            let room = AT_ONCE.saturating_sub(replaced.len());
+            let (keys, rest) = control.data_files(run, key, room).await?;
+            replaced.extend(keys.into_iter().map(|key| (run, key)));
+            if rest {
+                more = true;
+                break;
+            }
+        }
+        Ok(Event::Tidied(Box::new(Tidy { pointer, replaced, more })))
+    }
+}
+
+/// The name of an effect: pause points and logs speak of it.
+fn effect_name(effect: &Effect) -> &'static str {
+    use worker_core::commits::Step;
+    match effect {
+        Effect::Track(transaction) => match transaction.step {
+            Step::Claim => "claim",
+            Step::Pin => "pin",
+            Step::Renew => "renew",
+            Step::Decide => "decide",
+            Step::Yes => "yes",
+            Step::Clear => "clear",
+            Step::Fail => "fail",
+            Step::Raise => "raise",
+            Step::Force => "force",
+            Step::Reverted => "reverted",
+            Step::Set => "set",
+        },
+        Effect::PutOnce { key, .. } if key.ends_with("plan.json") => "put-plan",
+        Effect::PutOnce { key, .. } if key.ends_with("source.json") => "put-source",
+        Effect::PutOnce { .. } | Effect::PutManifest(_) => "put-manifest",
+        Effect::PutPointer { .. } => "put-pointer",
+        Effect::Complete { .. } | Effect::CompleteAll { .. } => "complete",
+        Effect::Abort { .. } => "abort",
+        Effect::Delete { .. } => "delete",
+    }
+}

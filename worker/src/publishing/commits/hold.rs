@@ -1,0 +1,222 @@
+//! The acts of a process that holds a run: asking the database, having the ranges read, and looking
+//! once more before the decision.
+
+use std::pin::pin;
+use std::time::Duration;
+
+use crds::Reason;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+use worker_core::batches::{Asked, MemoryBudget};
+use worker_core::commits::{Event, Held};
+use worker_core::error::Failure;
+use worker_core::plan::PlanOrder;
+
+use super::patience::{Backoff, may_pass};
+use super::records::Reading;
+use super::{Readers, World, now};
+use crate::extraction::batches::budget_from_cgroup;
+use crate::extraction::extract::{here, parallelism, readers_asked};
+use crate::planning::bounds::{self, Holder, Published};
+
+/// How long one look for records may take: a renewal may be due meanwhile.
+const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long planning may take to end once it is stopped: its statement is cancelled meanwhile.
+const PLANNING_END_TIMEOUT: Duration = Duration::from_secs(15);
+/// Between looks whether ranges that are read here have ended.
+const HERE_POLL: Duration = Duration::from_millis(20);
+
+/// The database, being asked.
+pub(super) struct Planning {
+    task: JoinHandle<Result<Holder, Failure>>,
+    stop: watch::Sender<bool>,
+}
+
+impl World {
+    /// Asks the database; where that takes long, the claim is renewed meanwhile.
+    pub(super) async fn plan(&mut self, order: &PlanOrder) -> Result<Event, Failure> {
+        let renew = tokio::time::sleep_until(self.renew_at());
+        let planning = match self.underway.planning.take() {
+            Some(planning) => planning,
+            None => self.begin_planning(order)?,
+        };
+        let planning = self.underway.planning.insert(planning);
+        let holder = tokio::select! {
+            ended = &mut planning.task => {
+                self.underway.planning = None;
+                match ended {
+                    Ok(holder) => holder?,
+                    Err(_) => {
+                        let message = "the planner task panicked";
+                        return Err(Failure::transient(Reason::Internal, message, "report this"));
+                    }
+                }
+            },
+            () = renew => {
+                self.underway.renew_at = None;
+                return Ok(Event::RenewDue(now(), 0));
+            }
+            () = self.stop.stopped() => {
+                self.stop_planning().await;
+                return Err(self.stop.failure());
+            }
+        };
+        let plan = holder.plan.clone();
+        for warning in &plan.warnings {
+            tracing::warn!(warning, "plan");
+        }
+        self.underway.holder = Some(holder);
+        Ok(Event::Planned(Box::new(plan), now()))
+    }
+
+    /// When the next renewal is due, whatever act was begun anew meanwhile.
+    pub(super) fn renew_at(&mut self) -> Instant {
+        *self.underway.renew_at.get_or_insert_with(|| Instant::now() + self.durations.renew)
+    }
+
+    fn begin_planning(&self, order: &PlanOrder) -> Result<Planning, Failure> {
+        let Some(login) = self.login.clone() else { return Err(Failure::stopped()) };
+        let (spec, order) = (self.task.spec.clone(), order.clone());
+        let s3 = self.stores.s3.clone();
+        let (pause, (asked, budget)) = (self.pause.points(), self.capacity());
+        let (stop, mut stopped) = watch::channel(false);
+        let task = tokio::spawn(async move {
+            let stopped = async {
+                if stopped.wait_for(|stopped| *stopped).await.is_err() {
+                    std::future::pending::<()>().await;
+                }
+            };
+            let mut stopped = pin!(stopped);
+            let published = tokio::select! {
+                published = Published::of(&s3, &spec.output.uri, order.head.as_ref()) => published?,
+                () = &mut stopped => return Err(Failure::stopped()),
+            };
+            let told = (&published, &pause as bounds::Pause<'_>);
+            let holder = bounds::open_until(&login, &spec, &order, told, stopped.as_mut());
+            let holder = Box::pin(holder).await?;
+            let readers = parallelism(&holder.plan, asked, budget).readers;
+            holder.align((&login, &spec.extract), readers, stopped).await
+        });
+        Ok(Planning { task, stop })
+    }
+
+    /// Ends what is being asked of the database, on the server too.
+    pub(super) async fn stop_planning(&mut self) {
+        let Some(planning) = &mut self.underway.planning else { return };
+        let _ = planning.stop.send(true);
+        match tokio::time::timeout(PLANNING_END_TIMEOUT, &mut planning.task).await {
+            Ok(Ok(Ok(holder))) => holder.release().await,
+            Ok(_) => {}
+            Err(_) => planning.task.abort(),
+        }
+        self.underway.planning = None;
+    }
+
+    /// Nothing is read under the snapshot any more: its session ends, whatever is left to do.
+    pub(super) async fn release_snapshot(&mut self) {
+        if let Some(holder) = self.underway.holder.take() {
+            holder.release().await;
+        }
+    }
+
+    /// Ready, until all records are there: read here, or waited for.
+    pub(super) async fn extract(&mut self, held: &Held) -> Result<Event, Failure> {
+        (self.ready)()?;
+        // a renewal comes back here, and is no second time
+        if !std::mem::replace(&mut self.underway.is_ready, true) {
+            self.pause.at("ready").await;
+        }
+        let mine = held.plan.pods() <= 1 || self.readers != Readers::Pods;
+        if mine && self.underway.extraction.is_none() {
+            let aligned = self.underway.holder.as_mut().and_then(|holder| holder.aligned.take());
+            let (asked, budget) = self.capacity();
+            let readers = (parallelism(&held.plan, asked, budget), budget);
+            self.underway.extraction = Some(here(self, held, readers, aligned)?);
+        }
+        let pause = self.durations.requests.pause;
+        let mut beat = Instant::now() + self.durations.heartbeat;
+        let (mut records, mut backoff) = (held.run.records, Backoff::new(pause));
+        loop {
+            if Instant::now() >= self.renew_at() {
+                self.underway.renew_at = None;
+                return Ok(Event::RenewDue(now(), records));
+            }
+            let look = if mine { self.ended().await } else { self.recorded(held).await };
+            let wait = match look {
+                Ok(Looked::All) => match self.tally(held).await {
+                    Ok(Some(tally)) => return Ok(Event::Recorded(Box::new(tally))),
+                    // a renewal is due
+                    Ok(None) => continue,
+                    Err(failure) if may_pass(&failure) => backoff.next(&failure),
+                    Err(failure) => return Err(failure),
+                },
+                Ok(Looked::Some(found)) => {
+                    (records, backoff) = (found, Backoff::new(pause));
+                    if mine { HERE_POLL } else { self.durations.poll }
+                }
+                // the pods read on: nothing is lost by looking again
+                Err(failure) if !mine && may_pass(&failure) => backoff.next(&failure),
+                Err(failure) => return Err(failure),
+            };
+            if Instant::now() >= beat {
+                self.still_there().await?;
+                beat = Instant::now() + self.durations.heartbeat;
+            }
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = self.stop.stopped() => return Err(self.stop.failure()),
+            }
+        }
+    }
+
+    /// How many partitions are to be read here at a time, and the memory for all of them.
+    fn capacity(&self) -> (Asked, MemoryBudget) {
+        match self.readers {
+            Readers::Here { asked, budget } => (asked, budget),
+            Readers::Pods => (readers_asked(&self.task.spec), budget_from_cgroup()),
+        }
+    }
+
+    /// What ranges that are read here have come to.
+    async fn ended(&mut self) -> Result<Looked, Failure> {
+        let Some(extraction) = &mut self.underway.extraction else { return Ok(Looked::Some(0)) };
+        let Some((run, kept)) = extraction.ended().await? else { return Ok(Looked::Some(0)) };
+        if let Some(kept) = kept {
+            self.underway.reading = Some(Reading::of(run, kept));
+        }
+        Ok(Looked::All)
+    }
+
+    /// What the pods have left.
+    async fn recorded(&mut self, held: &Held) -> Result<Looked, Failure> {
+        let control = self.control(&held.run.uri)?;
+        let look = async { control.recorded_so_far(held.run.run).await };
+        let looked = tokio::time::timeout(LOOK_TIMEOUT, look).await.unwrap_or_else(|_| {
+            let message = "list records: no answer from the object store";
+            Err(Failure::transient(Reason::StorageUnreachable, message, ""))
+        });
+        let (found, largest) = looked?;
+        if (found as usize) < held.plan.ranges.len() {
+            return Ok(Looked::Some(found));
+        }
+        // a reading that a renewal interrupted goes on where it was
+        self.underway.reading.get_or_insert_with(|| Reading::of_size(held.run.run, largest));
+        Ok(Looked::All)
+    }
+
+    pub(super) async fn still_there(&mut self) -> Result<(), Failure> {
+        match &mut self.underway.holder {
+            Some(holder) => holder.still_there().await,
+            None => Ok(()),
+        }
+    }
+}
+
+/// How far the records are.
+enum Looked {
+    /// So many of them.
+    Some(u32),
+    /// All.
+    All,
+}

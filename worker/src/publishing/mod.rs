@@ -1,0 +1,4 @@
+//! Runs of the protocol: what `worker-core` decides is done here, on the database, S3 and the tracking table.
+
+pub mod durations;
+pub mod commits;

@@ -1,0 +1,374 @@
+//! A range as binary rows, read by a blocking thread of its own: the bytes go on as they came, only
+//! the packets' headers are looked at.
+
+use std::io::Read as _;
+use std::net::{Shutdown, TcpStream};
+
+use crds::Reason;
+use mysql_common::constants::ColumnFlags;
+use mysql_common::io::ParseBuf;
+use tokio::runtime::Handle;
+use tokio::task::JoinHandle;
+use worker_core::columns::Column;
+use worker_core::columns::mysql::Form;
+use worker_core::error::Failure;
+
+use super::framing::{END, END_BYTES_MAX, Frames, Seen};
+use super::login;
+use super::session::{QUERY, Session, broken};
+use super::sessions::{Answer, server_failure};
+use crate::source::ending::{self, DRAIN_TIMEOUT};
+use crate::source::filtering::ACTION;
+use crate::source::goodbye::{self, GOODBYE_TIMEOUT, IDLE_TIMEOUT};
+use crate::source::rows::{CHUNK_BYTES, ChunkSender, Read};
+use crate::source::sessions::{Login, unreachable};
+use crate::source::watch::{Backend, Progress};
+
+/// What is done.
+const READ: &str = "read the rows";
+/// Command: prepare a statement.
+const PREPARE: u8 = 0x16;
+/// What stands for a NULL among texts.
+const NULL: u8 = 0xFB;
+/// Command: execute it; its rows come in binary form.
+const EXECUTE: u8 = 0x17;
+
+/// Command: forget it; there is no answer.
+const CLOSE: u8 = 0x19;
+
+/// A connection that reads one range after another. However it is let go, its session says goodbye.
+#[derive(Debug)]
+pub struct Connection {
+    state: State,
+    backend: Backend,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Between two partitions: nothing is being done for it.
+    Idle(Session),
+    /// A thread reads.
+    Reading(Reading),
+    /// It has rows that nobody has read, and can only end.
+    Broken(Session),
+    /// It is over.
+    Gone,
+}
+
+/// A thread that reads, and the socket that it may be waiting for.
+#[derive(Debug)]
+struct Reading {
+    thread: JoinHandle<(Session, Result<Read, Failure>)>,
+    socket: Option<TcpStream>,
+}
+
+/// Ends a blocking read from outside, where the server does not end it.
+pub(super) fn cut(socket: Option<&TcpStream>) {
+    if let Some(socket) = socket {
+        // it may be closed already
+        let _ = socket.shutdown(Shutdown::Both);
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        match std::mem::replace(&mut self.state, State::Gone) {
+            State::Idle(session) | State::Broken(session) => {
+                leave(session);
+            }
+            State::Reading(reading) => cut(reading.socket.as_ref()),
+            State::Gone => {}
+        }
+    }
+}
+
+/// Lets a session go, on a thread that may block.
+fn leave(session: Session) -> Option<JoinHandle<()>> {
+    // without a runtime it is dropped here
+    Handle::try_current().ok().map(|_| goodbye::spawn_blocking(move || drop(session)))
+}
+
+impl Connection {
+    /// Logs in.
+    ///
+    /// # Errors
+    /// A database reason.
+    pub async fn open(login: &Login) -> Result<Self, Failure> {
+        Self::open_under(login, None).await
+    }
+
+    /// Logs in, and runs the statement that sets what a condition is read under.
+    ///
+    /// # Errors
+    /// A database reason.
+    pub async fn open_under(login: &Login, settings: Option<String>) -> Result<Self, Failure> {
+        let login = Login { password: login.password().await?, ..login.clone() };
+        let opened = goodbye::spawn_blocking(move || {
+            let (mut session, backend) = login::open(&login)?;
+            settings.map_or(Ok(()), |settings| session.query(ACTION, &settings))?;
+            Ok(Self { state: State::Idle(session), backend })
+        });
+        opened.await.map_err(|_| broke_off())?
+    }
+
+    /// The server's name for the session.
+    pub(crate) fn backend(&self) -> Backend {
+        self.backend.clone()
+    }
+
+    /// The server that the session is one of, as it calls itself.
+    pub(super) fn server(&self) -> &str {
+        match &self.backend {
+            Backend::Mysql { server, .. } | Backend::Postgres { server, .. } => server,
+        }
+    }
+
+    /// The session, between two ranges.
+    pub(super) fn session(&mut self) -> Result<&mut Session, Failure> {
+        match &mut self.state {
+            State::Idle(session) => Ok(session),
+            State::Reading(_) | State::Broken(_) | State::Gone => Err(broke_off()),
+        }
+    }
+
+    /// Ends its transaction, if it has one, and says goodbye.
+    pub(crate) async fn close(mut self) {
+        match std::mem::replace(&mut self.state, State::Gone) {
+            State::Idle(session) => {
+                let closing = goodbye::spawn_blocking(move || session.quit());
+                let _ = tokio::time::timeout(GOODBYE_TIMEOUT * 2, closing).await;
+            }
+            other => self.state = other,
+        }
+    }
+
+    /// Ends what the server still does for a read that broke off, or was given up.
+    pub(crate) async fn interrupt(&mut self, login: &Login) {
+        match std::mem::replace(&mut self.state, State::Gone) {
+            // between two statements: it may still end as it should
+            State::Idle(session) => self.state = State::Idle(session),
+            State::Broken(session) => {
+                if let Some(leaving) = leave(session) {
+                    self.left(login, leaving).await;
+                }
+            }
+            State::Reading(Reading { thread, socket }) => {
+                let leaving = goodbye::spawn(async move {
+                    let leaving = thread.await.ok().and_then(|(session, _)| leave(session));
+                    if let Some(leaving) = leaving {
+                        let _ = leaving.await;
+                    }
+                });
+                if let Some(leaving) = leaving
+                    && !self.left(login, leaving).await
+                {
+                    cut(socket.as_ref());
+                }
+            }
+            State::Gone => {}
+        }
+    }
+
+    /// Waits for a thread that ends once the server does; cancels the statement if that takes long.
+    /// Whether it has ended.
+    async fn left(&self, login: &Login, mut leaving: JoinHandle<()>) -> bool {
+        if tokio::time::timeout(IDLE_TIMEOUT, &mut leaving).await.is_ok() {
+            return true;
+        }
+        if let Some(second) = ending::cancel(login, &self.backend).await {
+            second.close().await;
+        }
+        tokio::time::timeout(DRAIN_TIMEOUT, leaving).await.is_ok()
+    }
+
+    /// Runs the statement and sends what comes. Where it ends early or is dropped, the connection must
+    /// be interrupted.
+    ///
+    /// # Errors
+    /// A database reason.
+    pub async fn read(
+        &mut self,
+        statement: &str,
+        columns: &[Column],
+        chunks: ChunkSender,
+        progress: &Progress,
+    ) -> Result<Read, Failure> {
+        let State::Idle(mut session) = std::mem::replace(&mut self.state, State::Gone) else {
+            return Err(broke_off());
+        };
+        let socket = session.socket().try_clone().ok();
+        let (statement, columns) = (statement.to_owned(), columns.to_vec());
+        let (runtime, progress) = (Handle::current(), progress.clone());
+        let thread = goodbye::spawn_blocking(move || {
+            let read = whole(&mut session, (&statement, &columns), (&chunks, &runtime), &progress);
+            (session, read)
+        });
+        // where this is dropped, the thread is there still
+        self.state = State::Reading(Reading { thread, socket });
+        let State::Reading(reading) = &mut self.state else { return Err(broke_off()) };
+        let Ok((session, read)) = (&mut reading.thread).await else {
+            self.state = State::Gone;
+            return Err(broke_off());
+        };
+        self.state = match &read {
+            Ok(Read::Whole) => State::Idle(session),
+            Ok(Read::Unwanted) | Err(_) => State::Broken(session),
+        };
+        read
+    }
+}
+
+/// Reads a partition to its end, unless nobody wants it.
+fn whole(
+    session: &mut Session,
+    (statement, columns): (&str, &[Column]),
+    (chunks, runtime): (&ChunkSender, &Handle),
+    progress: &Progress,
+) -> Result<Read, Failure> {
+    progress.asks();
+    let asked = ask(session, statement, columns);
+    progress.gets();
+    let id = asked?;
+    let read = forward(session, chunks, runtime, progress)?;
+    if read == Read::Whole {
+        session.ask(READ, CLOSE, &id)?;
+    }
+    Ok(read)
+}
+
+pub(super) fn broke_off() -> Failure {
+    Failure::permanent(
+        Reason::Internal,
+        "the reader task stopped without a result",
+        "report this as a defect",
+    )
+}
+
+/// Prepares and executes the statement, and checks that its columns are those of the plan.
+/// Its number.
+fn ask(session: &mut Session, statement: &str, columns: &[Column]) -> Result<[u8; 4], Failure> {
+    let prepared = session.command(READ, PREPARE, statement.as_bytes())?;
+    let [_, a, b, c, d, _, _, _, _, _, _, _] = *prepared.first_chunk::<12>().ok_or_else(altered)?;
+    let id = [a, b, c, d];
+    let described = usize::from(u16::from_le_bytes([prepared[5], prepared[6]]));
+    if described != columns.len() {
+        return Err(altered());
+    }
+    descriptions(session, described)?;
+    let mut execute = id.to_vec();
+    // no cursor, once
+    execute.extend([0, 1, 0, 0, 0]);
+    let count = session.command(READ, EXECUTE, &execute)?;
+    if count_of(&count) != Some(columns.len()) {
+        return Err(altered());
+    }
+    for (description, column) in descriptions(session, columns.len())?.iter().zip(columns) {
+        let unsigned = description.flags().contains(ColumnFlags::UNSIGNED_FLAG);
+        let form = Form::of(column.type_oid);
+        if !form.comes_as(description.column_type() as u8, unsigned) {
+            return Err(altered());
+        }
+    }
+    Ok(id)
+}
+
+/// The rows of a statement as text; for answers of a few rows. `doing`: what they are asked for.
+pub(super) fn texts(
+    session: &mut Session,
+    doing: &'static str,
+    statement: &str,
+) -> Result<Vec<Vec<Option<String>>>, Failure> {
+    let count = session.command(doing, QUERY, statement.as_bytes())?;
+    let count = count_of(&count).ok_or_else(altered)?;
+    descriptions(session, count)?;
+    let mut rows = Vec::new();
+    loop {
+        let packet = session.answer()?;
+        if packet.first() == Some(&END) && packet.len() <= END_BYTES_MAX {
+            return Ok(rows);
+        }
+        let mut fields = ParseBuf(&packet);
+        let mut row = Vec::with_capacity(count);
+        while !fields.is_empty() {
+            row.push(if fields.0[0] == NULL {
+                fields.skip(1);
+                None
+            } else {
+                let bytes = fields.checked_eat_lenenc_str().ok_or_else(altered)?;
+                Some(String::from_utf8_lossy(bytes).into_owned())
+            });
+        }
+        rows.push(row);
+    }
+}
+
+/// So many columns' descriptions, and the packet that ends them.
+fn descriptions(
+    session: &mut Session,
+    count: usize,
+) -> Result<Vec<mysql_common::packets::Column>, Failure> {
+    let mut found = Vec::with_capacity(count);
+    for _ in 0..count {
+        let packet = session.receive()?;
+        found.push(ParseBuf(&packet).parse(()).map_err(|_| altered())?);
+    }
+    session.receive()?;
+    Ok(found)
+}
+
+/// A number of one or three bytes: a table has at most 4,096 columns.
+fn count_of(packet: &[u8]) -> Option<usize> {
+    match packet {
+        [0xFC, low, high] => Some(usize::from(u16::from_le_bytes([*low, *high]))),
+        [count @ 0..=0xFA] => Some(usize::from(*count)),
+        _ => None,
+    }
+}
+
+fn altered() -> Failure {
+    Failure::transient(
+        Reason::DatabaseFailed,
+        "the database describes other columns than the plan has: the table was altered",
+        "the next attempt plans with its new columns",
+    )
+}
+
+fn forward(
+    session: &mut Session,
+    chunks: &ChunkSender,
+    runtime: &Handle,
+    progress: &Progress,
+) -> Result<Read, Failure> {
+    let mut frames = Frames::new();
+    loop {
+        let mut chunk = vec![0; CHUNK_BYTES];
+        let mut filled = 0;
+        let mut ended = false;
+        while filled < CHUNK_BYTES && !ended {
+            progress.asks();
+            let count = session.stream.read(&mut chunk[filled..]);
+            progress.gets();
+            let count = count.map_err(|error| broken(READ, &error))?;
+            if count == 0 {
+                return Err(unreachable(
+                    "read the rows: the database closed the connection before the last row",
+                ));
+            }
+            match frames.see(&chunk[filled..filled + count]) {
+                Seen::More => filled += count,
+                Seen::End(at) => {
+                    filled += at;
+                    ended = true;
+                }
+                Seen::Error(packet) => {
+                    return Err(server_failure(READ, &Answer::of_packet(&packet)));
+                }
+            }
+        }
+        chunk.truncate(filled);
+        let sent = runtime.block_on(chunks.send(chunk));
+        if ended || sent == Read::Unwanted {
+            return Ok(sent);
+        }
+    }
+}

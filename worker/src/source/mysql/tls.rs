@@ -1,0 +1,194 @@
+//! TLS of our own reader: the same provider and the same modes as the driver's sessions.
+
+use std::net::TcpStream;
+use std::sync::Arc;
+
+use crds::Reason;
+use crds::source::TlsMode;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::CryptoProvider;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
+use rustls::{
+    CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore,
+    SignatureScheme, StreamOwned,
+};
+use worker_core::error::Failure;
+use worker_core::moving::Tls;
+
+use crate::source::sessions::{Login, authority_failure, tls_failure, unreachable};
+
+/// A connection under TLS.
+pub(super) type Secured = StreamOwned<ClientConnection, TcpStream>;
+
+/// What is not checked.
+#[derive(Debug)]
+enum Unchecked {
+    /// The host name.
+    Name(Arc<WebPkiServerVerifier>),
+    /// Anything: the mode `prefer` of the replaced job's calls.
+    Everything(Arc<CryptoProvider>),
+}
+
+/// Shakes hands.
+///
+/// # Errors
+/// `TlsFailed`, `DatabaseUnreachable`.
+pub(super) fn secure(socket: TcpStream, login: &Login) -> Result<Secured, Failure> {
+    let config = config(login)?;
+    let name = name(login)?;
+    let connection = ClientConnection::new(Arc::new(config), name)
+        .map_err(|error| tls_failure(Some(&error), ""))?;
+    let mut stream = StreamOwned::new(connection, socket);
+    while stream.conn.is_handshaking() {
+        stream.conn.complete_io(&mut stream.sock).map_err(|error| {
+            match error.get_ref().and_then(|source| source.downcast_ref::<Error>()) {
+                Some(error) => tls_failure(Some(error), ""),
+                None => unreachable("the TLS handshake with the database broke off"),
+            }
+        })?;
+    }
+    Ok(stream)
+}
+
+/// The name that the certificate must have.
+///
+/// # Errors
+/// `InvalidSpec`.
+pub(crate) fn name(login: &Login) -> Result<ServerName<'static>, Failure> {
+    ServerName::try_from(login.host.clone()).map_err(|_| {
+        Failure::permanent(
+            Reason::InvalidSpec,
+            "source.host is not a name that a certificate can have",
+            "correct source.host",
+        )
+    })
+}
+
+/// How to shake hands.
+///
+/// # Errors
+/// `InvalidSpec`, `TlsFailed`.
+pub(crate) fn config(login: &Login) -> Result<ClientConfig, Failure> {
+    let provider = CryptoProvider::get_default().cloned().ok_or_else(|| {
+        Failure::permanent(Reason::Internal, "no TLS provider is installed", "report this")
+    })?;
+    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(|error| tls_failure(Some(&error), ""))?;
+    let unchecked = match login.tls {
+        Tls::Prefer => Unchecked::Everything(provider),
+        Tls::Mode(TlsMode::VerifyCa) => {
+            let verifier =
+                WebPkiServerVerifier::builder_with_provider(Arc::new(roots(login)?), provider);
+            Unchecked::Name(verifier.build().map_err(|_| no_authority("cannot be used"))?)
+        }
+        Tls::Mode(TlsMode::VerifyFull | TlsMode::InsecurePlaintext) => {
+            return Ok(builder.with_root_certificates(roots(login)?).with_no_client_auth());
+        }
+    };
+    let builder = builder.dangerous().with_custom_certificate_verifier(Arc::new(unchecked));
+    Ok(builder.with_no_client_auth())
+}
+
+/// The public authorities, and the given ones.
+///
+/// # Errors
+/// `InvalidSpec`, with the cause.
+pub(crate) fn roots(login: &Login) -> Result<RootCertStore, Failure> {
+    let mut roots = RootCertStore::empty();
+    roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
+    let Some(file) = &login.ca else { return Ok(roots) };
+    let text = std::fs::read(file)
+        .map_err(|error| no_authority(&format!("cannot be read ({})", error.kind())))?;
+    let mut count = 0;
+    for certificate in CertificateDer::pem_slice_iter(&text) {
+        count += 1;
+        let certificate = certificate.map_err(|_| {
+            no_authority(&format!("is broken at its certificate {count}: that is not PEM"))
+        })?;
+        roots.add(certificate).map_err(|error| authority_failure(count, &error))?;
+    }
+    if count == 0 {
+        return Err(no_authority("holds no certificate in PEM"));
+    }
+    Ok(roots)
+}
+
+fn no_authority(why: &str) -> Failure {
+    Failure::permanent(
+        Reason::InvalidSpec,
+        format!("the file with certificate authorities {why}"),
+        "check source.tls.caRef: it must hold certificates in PEM",
+    )
+}
+
+impl ServerCertVerifier for Unchecked {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, Error> {
+        let Self::Name(verifier) = self else { return Ok(ServerCertVerified::assertion()) };
+        let verified =
+            verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now);
+        match verified {
+            // the chain is checked before the name
+            Err(Error::InvalidCertificate(
+                CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+            )) => Ok(ServerCertVerified::assertion()),
+            other => other,
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        match self {
+            Self::Name(verifier) => {
+                verifier.verify_tls12_signature(message, certificate, signature)
+            }
+            Self::Everything(provider) => rustls::crypto::verify_tls12_signature(
+                message,
+                certificate,
+                signature,
+                &provider.signature_verification_algorithms,
+            ),
+        }
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, Error> {
+        match self {
+            Self::Name(verifier) => {
+                verifier.verify_tls13_signature(message, certificate, signature)
+            }
+            Self::Everything(provider) => rustls::crypto::verify_tls13_signature(
+                message,
+                certificate,
+                signature,
+                &provider.signature_verification_algorithms,
+            ),
+        }
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        match self {
+            Self::Name(verifier) => verifier.supported_verify_schemes(),
+            Self::Everything(provider) => {
+                provider.signature_verification_algorithms.supported_schemes()
+            }
+        }
+    }
+}

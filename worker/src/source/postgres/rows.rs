@@ -1,0 +1,236 @@
+//! COPY BINARY of one range, through the driver.
+
+use crds::Reason;
+use futures::TryStreamExt as _;
+use sqlx::postgres::PgConnection;
+use tokio::task::JoinHandle;
+use worker_core::bounds::TableRef;
+use worker_core::columns::Column;
+use worker_core::error::Failure;
+use worker_core::filtering::Settings;
+use worker_core::plan::Plan;
+use worker_core::rows::{quote_table, statements};
+
+use crate::source::ending::{self, DRAIN_TIMEOUT};
+use crate::source::filtering::{enter_here, leave_here};
+use crate::source::goodbye::{self, GOODBYE_TIMEOUT, IDLE_TIMEOUT, Opened};
+use crate::source::postgres::catalog::look_up;
+use crate::source::postgres::sessions::{begin as begin_now, commit, take_snapshot};
+use crate::source::rows::{CHUNK_BYTES, ChunkSender, Read};
+use crate::source::sessions::{Login, database_failure};
+use crate::source::watch::{Backend, Progress};
+
+/// A session that reads one partition after another. However it is let go, it says goodbye.
+#[derive(Debug)]
+pub struct Connection {
+    state: State,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Between two statements.
+    Idle(Opened<PgConnection>),
+    /// A task reads. It hears out what is not wanted any more: the driver cannot leave a COPY.
+    Reading(JoinHandle<(Opened<PgConnection>, Result<Read, Failure>)>),
+    /// It is over.
+    Gone,
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        if let State::Reading(task) = &self.state {
+            task.abort();
+        }
+    }
+}
+
+/// What a task has to know of the plan.
+struct Asked {
+    settings: Settings,
+    table: String,
+    statement: String,
+}
+
+impl Connection {
+    /// To be called once the session stands in the transaction that it is to read in.
+    pub(crate) const fn new(connection: Opened<PgConnection>) -> Self {
+        Self { state: State::Idle(connection) }
+    }
+
+    /// The session, between two partitions.
+    pub(crate) fn session(&mut self) -> Result<&mut PgConnection, Failure> {
+        match &mut self.state {
+            State::Idle(connection) => Ok(connection),
+            State::Reading(_) | State::Gone => Err(broke_off()),
+        }
+    }
+
+    /// Says goodbye. A transaction that is still open is rolled back by that.
+    pub(crate) async fn close(mut self) {
+        if let State::Idle(connection) = std::mem::replace(&mut self.state, State::Gone) {
+            connection.close().await;
+        }
+    }
+
+    /// Runs the COPY statement and sends what comes. Where it ends early or is dropped, the connection
+    /// must be interrupted.
+    ///
+    /// # Errors
+    /// A database reason.
+    pub(crate) async fn read(
+        &mut self,
+        plan: &Plan,
+        statement: &str,
+        chunks: ChunkSender,
+        progress: &Progress,
+    ) -> Result<Read, Failure> {
+        let State::Idle(mut connection) = std::mem::replace(&mut self.state, State::Gone) else {
+            return Err(broke_off());
+        };
+        let asked = Asked {
+            settings: plan.filter_settings.clone(),
+            table: quote_table(plan.engine, &plan.table),
+            statement: statement.to_owned(),
+        };
+        let (progress, unwanted) = (progress.clone(), chunks.unwanted());
+        let task = goodbye::spawn(async move {
+            let read = copy(&mut connection, &asked, chunks, &progress).await;
+            (connection, read)
+        });
+        // where this is dropped, the task is there still
+        self.state = State::Reading(task.ok_or_else(broke_off)?);
+        let State::Reading(task) = &mut self.state else { return Err(broke_off()) };
+        let ended = tokio::select! {
+            ended = task => ended,
+            () = unwanted => return Ok(Read::Unwanted),
+        };
+        let Ok((connection, read)) = ended else {
+            self.state = State::Gone;
+            return Err(broke_off());
+        };
+        self.state = State::Idle(connection);
+        read
+    }
+
+    /// After a read that broke off, or was given up: ends what the server still does for it.
+    pub(crate) async fn interrupt(&mut self, login: &Login, backend: &Backend) {
+        let State::Reading(mut task) = std::mem::replace(&mut self.state, State::Gone) else {
+            return;
+        };
+        let mut ended = tokio::time::timeout(IDLE_TIMEOUT, &mut task).await;
+        if ended.is_err()
+            && let Some(mut second) = ending::cancel(login, backend).await
+        {
+            ended = tokio::time::timeout(DRAIN_TIMEOUT, &mut task).await;
+            if ended.is_err() {
+                second.terminate(backend).await;
+            }
+            second.close().await;
+        }
+        match ended {
+            Ok(Ok((connection, _))) => self.state = State::Idle(connection),
+            Ok(Err(_)) => {}
+            Err(_) => task.abort(),
+        }
+    }
+}
+
+fn broke_off() -> Failure {
+    Failure::permanent(
+        Reason::Internal,
+        "the reader task stopped without a result",
+        "report this as a defect",
+    )
+}
+
+async fn copy(
+    connection: &mut PgConnection,
+    asked: &Asked,
+    chunks: ChunkSender,
+    progress: &Progress,
+) -> Result<Read, Failure> {
+    progress.asks();
+    let entered = enter_here(connection, &asked.settings).await;
+    progress.gets();
+    entered?;
+    progress.asks();
+    let stream = connection.copy_out_raw(&asked.statement).await;
+    progress.gets();
+    let mut stream = stream.map_err(|error| database_failure("read the rows", &error))?;
+    let mut filling = Vec::with_capacity(CHUNK_BYTES);
+    loop {
+        progress.asks();
+        let next = stream.try_next().await;
+        progress.gets();
+        let next = next.map_err(|error| database_failure("read the rows", &error))?;
+        let Some(bytes) = next else { break };
+        if !filling.is_empty() && filling.len() + bytes.len() > CHUNK_BYTES {
+            let full = std::mem::replace(&mut filling, Vec::with_capacity(CHUNK_BYTES));
+            if chunks.send(full).await == Read::Unwanted {
+                // until it ends, or is cancelled
+                while let Ok(Some(_)) = stream.try_next().await {}
+                return Ok(Read::Unwanted);
+            }
+        }
+        filling.extend_from_slice(&bytes);
+    }
+    drop(stream);
+    progress.asks();
+    let left = leave_here(connection, &asked.settings).await;
+    let attached = attached(connection, &asked.table).await;
+    progress.gets();
+    left?;
+    if attached? {
+        return Err(Failure::transient(
+            Reason::DatabaseFailed,
+            "a partition or child was attached to the table while it was being read",
+            "the next attempt reads all of them",
+        ));
+    }
+    // everything is read: what follows, uploads too, needs no snapshot
+    let _ = tokio::time::timeout(GOODBYE_TIMEOUT, commit(connection)).await;
+    Ok(chunks.send(filling).await)
+}
+
+/// Begins a transaction of a range's own. Nobody has held the table since the plan: its columns are
+/// looked at again, for COPY sends bytes without their types.
+///
+/// # Errors
+/// A database reason.
+pub(crate) async fn begin(connection: &mut PgConnection, plan: &Plan) -> Result<(), Failure> {
+    take_snapshot(connection, &plan.table, &plan.columns).await?;
+    let found = look_up(connection, &TableRef::from(&plan.table), &[]).await?;
+    // how a column is written is the manifest's choice: its bytes depend on these alone
+    let bytes = |column: &Column| {
+        let Column { name, type_oid, type_modifier, type_name, .. } = column;
+        (name.clone(), *type_oid, *type_modifier, type_name.clone())
+    };
+    let found: Vec<_> = found.columns.iter().map(bytes).collect();
+    if plan.columns.iter().all(|column| found.contains(&bytes(column))) {
+        return Ok(());
+    }
+    Err(Failure::transient(
+        Reason::DatabaseFailed,
+        "the table was altered after the run was planned",
+        "the next attempt plans with its new columns",
+    ))
+}
+
+/// Whether the statement has read a table that became a child after its snapshot. What else it has
+/// locked may be a view's table, an extension's or a function's: whether it has become somebody's child
+/// is what a later transaction sees.
+async fn attached(connection: &mut PgConnection, table: &str) -> Result<bool, Failure> {
+    let failed = |error| database_failure("check the table's children", &error);
+    let others: Vec<i64> = sqlx::query_scalar(statements::OTHERS)
+        .bind(table)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(failed)?;
+    if others.is_empty() {
+        return Ok(false);
+    }
+    commit(connection).await?;
+    begin_now(connection).await?;
+    let are_children = sqlx::query_scalar(statements::ARE_CHILDREN).bind(&others);
+    are_children.fetch_one(&mut *connection).await.map_err(failed)
+}

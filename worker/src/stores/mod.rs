@@ -1,0 +1,7 @@
+//! S3 and DynamoDB: clients, control objects, and the tracking table.
+
+pub mod control;
+pub mod tracking;
+pub mod clients;
+pub mod encryption;
+pub mod checksums;
