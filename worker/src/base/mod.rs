@@ -1,5 +1,6 @@
 //! What the source and the stores both need.
 
+pub mod aws;
 pub mod pause;
 pub mod shutdown;
 pub mod telemetry;

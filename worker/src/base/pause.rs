@@ -11,6 +11,9 @@ use futures::future::BoxFuture;
 /// makes the file and waits until it is gone; without a file it waits until it is killed.
 pub const PAUSE_ENV: &str = "TIDEMARK_TEST_PAUSE";
 
+/// Called between the steps with the name of the point, so that tests can do something exactly there.
+pub type PausePoints<'a> = &'a (dyn Fn(&'static str) -> BoxFuture<'static, ()> + Send + Sync);
+
 /// A pause point that was asked for, if any.
 #[derive(Debug, Clone, Default)]
 pub struct Pause {

@@ -81,7 +81,7 @@ pub async fn plan(local: &Local, json: bool, durations: Durations) -> Result<Str
     let points = Pause::default().points();
     // from here on: what is asked of the stores before ends with the process
     let stop = listen(&task)?;
-    let told = (&published, &points as crate::planning::bounds::Pause<'_>);
+    let told = (&published, &points as crate::base::pause::PausePoints<'_>);
     let holder =
         crate::planning::bounds::open_until(&login, &task.spec, &order, told, stop.stopped());
     let holder = Box::pin(holder).await?;

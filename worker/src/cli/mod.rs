@@ -1,6 +1,7 @@
 //! The commands of `tidemark`: from flags to an exit code.
 
 pub mod settings;
+mod durations;
 pub mod run;
 pub mod old_job;
 pub mod convert;

@@ -109,7 +109,7 @@ async fn pod_stores(task: &Task, durations: Durations) -> Result<Stores, Failure
         output: Path::new(task::OUTPUT_SECRET_DIR),
         tracking: Path::new(task::TRACKING_SECRET_DIR),
     };
-    connect(&task.spec, &task.tracking, dirs, durations.requests).await
+    connect(&task.spec, &task.tracking, dirs, (durations.requests, durations.checksum)).await
 }
 
 async fn pod_login(task: &Task, durations: Durations) -> Result<Login, Failure> {
@@ -306,7 +306,7 @@ pub fn task_of(job: ExtractJob, tracking_table: Option<&String>) -> Result<Task,
 pub async fn local_stores(task: &Task, durations: Durations) -> Result<Stores, Failure> {
     let nowhere = PathBuf::new();
     let dirs = SecretDirs { output: &nowhere, tracking: &nowhere };
-    connect(&task.spec, &task.tracking, dirs, durations.requests).await
+    connect(&task.spec, &task.tracking, dirs, (durations.requests, durations.checksum)).await
 }
 
 /// Clients and login of a process without a cluster.

@@ -9,7 +9,7 @@ use tokio::sync::watch as signal;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 use worker_core::batches::{Asked, MemoryBudget, Parallelism, Width};
-use worker_core::commits::{Held, Reply};
+use worker_core::commits::Reply;
 use worker_core::error::Failure;
 use worker_core::manifests::to_body;
 use worker_core::plan::Plan;
@@ -17,7 +17,7 @@ use worker_core::records::TaskRecord;
 
 use crate::base::pause::Pause;
 use crate::extraction::flow::{Extract, extract_range};
-use crate::publishing::commits::{Kept, World};
+use crate::extraction::kept::Kept;
 use crate::source::mysql::aligned::{self, Aligned};
 use crate::source::rows::Reader;
 use crate::source::sessions::Login;
@@ -214,38 +214,18 @@ pub fn parallelism(plan: &Plan, asked: Asked, budget: MemoryBudget) -> Paralleli
     budget.parallelism(asked, plan.ranges.len(), Width::of(plan))
 }
 
-/// Begins to read all ranges of a plan here, so many at a time, which share the budget.
-///
-/// # Errors
-/// `InvalidSpec` for a bad uri.
-pub fn here(
-    world: &World,
-    held: &Held,
-    (parallelism, budget): (Parallelism, MemoryBudget),
-    aligned: Option<Aligned>,
-) -> Result<Extraction, Failure> {
-    let Some(login) = world.login.clone() else { return Err(Failure::stopped()) };
-    let parallel = aligned.as_ref().map_or(parallelism.readers, |aligned| aligned.count);
-    let (partitions, reason) = (held.plan.ranges.len(), parallelism.reason);
-    tracing::info!(partitions, readers = parallel, reason, "read partitions in this process");
-    let (stop, receiver) = signal::channel(false);
-    let stop = Arc::new(stop);
-    let reader = RangeReader {
-        plan: Arc::new(held.plan.clone()),
-        plan_hash: held.plan_hash.clone(),
-        login,
-        aligned,
-        s3: world.stores.s3.clone(),
-        control: Control::new(world.stores.s3.clone(), &held.run.uri)?,
-        budget: budget.shared(parallel),
-        stop: receiver,
-        others: Some(Arc::clone(&stop)),
-        pause: world.pause.clone(),
-    };
-    let count = u32::try_from(held.plan.ranges.len()).unwrap_or(u32::MAX);
-    let reading = all(reader, count, parallel, Arc::clone(&stop));
-    let run = held.run.run;
-    Ok(Extraction { run, over: false, reading: Some(tokio::spawn(reading)), stop })
+impl Extraction {
+    /// Begins to read all ranges of a plan, so many at a time, which share the memory.
+    pub(crate) fn begin(
+        reader: RangeReader,
+        parallel: usize,
+        stop: Arc<signal::Sender<bool>>,
+    ) -> Self {
+        let (run, count) = (reader.plan.run, reader.plan.ranges.len());
+        let count = u32::try_from(count).unwrap_or(u32::MAX);
+        let reading = all(reader, count, parallel, Arc::clone(&stop));
+        Self { run, over: false, reading: Some(tokio::spawn(reading)), stop }
+    }
 }
 
 /// Reads all ranges. At the first failure the others are told to stop, and waited for: FAIL lists

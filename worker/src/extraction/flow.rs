@@ -20,7 +20,7 @@ use worker_core::records::TaskRecord;
 use worker_core::rows::read_statement;
 
 use crate::extraction::files::{EncodeError, FileWriter, Piece};
-use crate::extraction::objects::Uploads;
+use crate::extraction::uploads::Uploads;
 use crate::source::rows::{self, Chunk, Reader};
 use crate::source::sessions::Login;
 use crate::source::watch::{Backend, Progress};

@@ -1,7 +1,9 @@
 //! One partition: from rows to the parts of multipart uploads, and its record.
 
 pub mod extract;
+pub(crate) mod kept;
 pub mod flow;
 pub mod batches;
 pub mod files;
-pub mod objects;
+pub mod multipart;
+pub mod uploads;

@@ -3,11 +3,9 @@
 //! [`worker_core::bounds`], [`worker_core::window`] and [`crate::source::sessions`] name,
 //! `NullWatermarkRows`, `SnapshotLost`.
 
-pub(crate) mod doubts;
 mod holder;
 mod published;
 mod ranges;
-mod subject;
 mod warnings;
 
 use std::pin::pin;
@@ -17,7 +15,6 @@ use crds::extract_job::{Consistency, Extract, ExtractJobSpec, NullPolicy, Waterm
 use crds::output::PartitionSort;
 use crds::source::Engine;
 use crds::tracking::Mode;
-use futures::future::BoxFuture;
 use worker_core::bounds::{TableRef, check_same_table, find_column, watermark_extreme};
 use worker_core::drift;
 use worker_core::error::Failure;
@@ -36,18 +33,15 @@ use worker_core::{consistency, virtual_columns};
 pub use self::holder::Holder;
 pub use self::published::Published;
 use self::ranges::Divider;
-pub(crate) use self::subject::{Found, Guarded, Subject};
 use self::warnings::warnings;
+use crate::base::pause::PausePoints;
 use crate::source::database::Database;
 use crate::source::ending::Session;
 use crate::source::filtering;
 use crate::source::postgres::pooler;
 use crate::source::sessions::Login;
+use crate::source::table::{Found, Guarded, Subject};
 use crate::source::watch::{self, Progress};
-
-/// Called between the steps with the name of the point, so that tests can do something exactly
-/// there.
-pub type Pause<'a> = &'a (dyn Fn(&'static str) -> BoxFuture<'static, ()> + Send + Sync);
 
 /// Guards, takes the snapshot, and plans inside it. `published`: what the last manifest
 /// is of.
@@ -62,7 +56,7 @@ pub async fn open(
     spec: &ExtractJobSpec,
     order: &PlanOrder,
     published: &Published,
-    pause: Pause<'_>,
+    pause: PausePoints<'_>,
 ) -> Result<Holder, Failure> {
     open_until(login, spec, order, (published, pause), std::future::pending()).await
 }
@@ -75,7 +69,7 @@ pub(crate) async fn open_until(
     login: &Login,
     spec: &ExtractJobSpec,
     order: &PlanOrder,
-    (published, pause): (&Published, Pause<'_>),
+    (published, pause): (&Published, PausePoints<'_>),
     stopped: impl Future<Output = ()>,
 ) -> Result<Holder, Failure> {
     let mut stopped = pin!(stopped);
@@ -126,7 +120,7 @@ async fn open_on(
     database: &mut Database,
     (spec, login): (&ExtractJobSpec, &Login),
     order: &PlanOrder,
-    (published, pause): (&Published, Pause<'_>),
+    (published, pause): (&Published, PausePoints<'_>),
 ) -> Result<(Plan, bool), Failure> {
     let extract = &spec.extract;
     let mut settings = match &extract.filter {
@@ -197,7 +191,7 @@ async fn seek_guard(
     subject: &Subject,
     extract: &Extract,
     order: &PlanOrder,
-    pause: Pause<'_>,
+    pause: PausePoints<'_>,
 ) -> Result<Found, Failure> {
     let nothing = Found { held: Held::NOTHING, warnings: Vec::new() };
     let Some(watermark) = &extract.watermark else {

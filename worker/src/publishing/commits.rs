@@ -8,8 +8,6 @@ mod chains;
 mod patience;
 mod records;
 
-pub(crate) use records::Kept;
-
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -15,8 +15,8 @@ use serde_json::Value;
 use worker_core::error::Failure;
 use worker_core::moving::Tls;
 
+use crate::base::aws::{self, Requests};
 use crate::source::sessions::{Login, SILENCE};
-use crate::stores::clients::{self, Requests};
 
 /// How often the SDK asks for a secret: nothing is held yet, and the run is tried again as a whole.
 const ATTEMPTS_MAX: u32 = 4;
@@ -167,7 +167,7 @@ fn read_key(folder: &Path, key: &str) -> Result<Option<String>, Failure> {
 pub async fn from_aws(secret: &AwsSecret) -> Result<Credentials, Failure> {
     // a name without a folder: the pod's own identity
     let config =
-        Box::pin(clients::shared(secret.region.as_deref(), Path::new(""), "", Requests::default()))
+        Box::pin(aws::shared(secret.region.as_deref(), Path::new(""), "", Requests::default()))
             .await?;
     let retries = RetryConfig::standard().with_max_attempts(ATTEMPTS_MAX);
     let mut client = aws_sdk_secretsmanager::config::Builder::from(&config).retry_config(retries);

@@ -14,12 +14,14 @@ use worker_core::selection;
 use worker_core::types;
 use worker_core::virtual_columns;
 
-use crate::planning::bounds::{Found, Guarded, Pause, Subject, doubts};
+use crate::base::pause::PausePoints;
+use crate::source::doubts;
 use crate::source::filtering;
 use crate::source::goodbye::Opened;
 use crate::source::mysql;
 use crate::source::postgres;
 use crate::source::sessions::{Login, database_failure, made};
+use crate::source::table::{Found, Guarded, Subject};
 use crate::source::watch::{self, Backend};
 
 /// A key of a sample: its text, the place of the first such, rows with a key, all rows, and whether it
@@ -103,7 +105,13 @@ impl Database {
             Self::Mysql(connection) => mysql::catalog::look_up(connection, wanted, extract).await?,
         };
         let doubt = match &extract.filter {
-            Some(filter) => doubts::of_filter(self, filter, &found.columns).await?,
+            Some(filter) => {
+                let postgres = match self {
+                    Self::Postgres(connection) => Some(&mut **connection),
+                    Self::Mysql(_) => None,
+                };
+                doubts::of_filter(postgres, filter, &found.columns).await?
+            }
             None => None,
         };
         let columns = selection::select(found.columns, extract)?;
@@ -125,7 +133,7 @@ impl Database {
     pub(crate) async fn guard(
         &mut self,
         guarded: Guarded<'_>,
-        pause: Pause<'_>,
+        pause: PausePoints<'_>,
     ) -> Result<Found, Failure> {
         match self {
             Self::Postgres(connection) => postgres::guard::seek(connection, guarded, pause).await,

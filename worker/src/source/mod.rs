@@ -1,6 +1,8 @@
 //! The source database: connections, credentials, the catalog, and rows.
 
 pub mod credentials;
+pub(crate) mod table;
+pub(crate) mod doubts;
 pub mod sessions;
 pub mod watch;
 pub mod goodbye;

@@ -14,8 +14,8 @@ use worker_core::manifests::{ManifestFile, ManifestHead, Pointer, TOKEN_METADATA
 use worker_core::objects::Prefix;
 use worker_core::plan::CONTROL_VERSION;
 
-use crate::extraction::objects::storage_failure;
 use crate::stores::checksums;
+use crate::stores::errors::storage_failure;
 
 mod bodies;
 mod files;

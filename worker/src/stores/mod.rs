@@ -3,5 +3,6 @@
 pub mod control;
 pub mod tracking;
 pub mod clients;
+pub mod errors;
 pub mod encryption;
 pub mod checksums;

@@ -15,9 +15,9 @@ use worker_core::rows::{self, Draw};
 use worker_core::watermark::Value;
 use worker_core::window;
 
-use super::Subject;
 use crate::source::database::Database;
 use crate::source::filtering;
+use crate::source::table::Subject;
 
 /// Blocks that are looked at for each range: the rows of a block often have neighbouring keys, so
 /// that its rows tell hardly more than one.

@@ -5,7 +5,7 @@ use worker_core::columns::{Target, differ_by_case};
 use worker_core::plan::PlanOrder;
 use worker_core::{rows, shown};
 
-use super::Subject;
+use crate::source::table::Subject;
 
 /// The warnings of a plan, after those of its guard.
 pub(super) fn warnings(

@@ -2,13 +2,14 @@
 //! once more before the decision.
 
 use std::pin::pin;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crds::Reason;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use worker_core::batches::{Asked, MemoryBudget};
+use worker_core::batches::{Asked, MemoryBudget, Parallelism};
 use worker_core::commits::{Event, Held};
 use worker_core::error::Failure;
 use worker_core::plan::PlanOrder;
@@ -16,9 +17,11 @@ use worker_core::plan::PlanOrder;
 use super::patience::{Backoff, may_pass};
 use super::records::Reading;
 use super::{Readers, World, now};
+use crate::base::pause::PausePoints;
 use crate::extraction::batches::budget_from_cgroup;
-use crate::extraction::extract::{here, parallelism, readers_asked};
+use crate::extraction::extract::{Extraction, RangeReader, parallelism, readers_asked};
 use crate::planning::bounds::{self, Holder, Published};
+use crate::source::mysql::aligned::Aligned;
 
 /// How long one look for records may take: a renewal may be due meanwhile.
 const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
@@ -92,7 +95,7 @@ impl World {
                 published = Published::of(&s3, &spec.output.uri, order.head.as_ref()) => published?,
                 () = &mut stopped => return Err(Failure::stopped()),
             };
-            let told = (&published, &pause as bounds::Pause<'_>);
+            let told = (&published, &pause as PausePoints<'_>);
             let holder = bounds::open_until(&login, &spec, &order, told, stopped.as_mut());
             let holder = Box::pin(holder).await?;
             let readers = parallelism(&holder.plan, asked, budget).readers;
@@ -219,4 +222,32 @@ enum Looked {
     Some(u32),
     /// All.
     All,
+}
+
+/// Begins to read all partitions of the plan in this process.
+fn here(
+    world: &World,
+    held: &Held,
+    (parallelism, budget): (Parallelism, MemoryBudget),
+    aligned: Option<Aligned>,
+) -> Result<Extraction, Failure> {
+    let Some(login) = world.login.clone() else { return Err(Failure::stopped()) };
+    let parallel = aligned.as_ref().map_or(parallelism.readers, |aligned| aligned.count);
+    let (partitions, reason) = (held.plan.ranges.len(), parallelism.reason);
+    tracing::info!(partitions, readers = parallel, reason, "read partitions in this process");
+    let (stop, receiver) = watch::channel(false);
+    let stop = Arc::new(stop);
+    let reader = RangeReader {
+        plan: Arc::new(held.plan.clone()),
+        plan_hash: held.plan_hash.clone(),
+        login,
+        aligned,
+        s3: world.stores.s3.clone(),
+        control: world.control(&held.run.uri)?,
+        budget: budget.shared(parallel),
+        stop: receiver,
+        others: Some(Arc::clone(&stop)),
+        pause: world.pause.clone(),
+    };
+    Ok(Extraction::begin(reader, parallel, stop))
 }

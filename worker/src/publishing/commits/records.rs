@@ -11,40 +11,8 @@ use worker_core::manifests::{Earlier, ListedFile, Lists, ManifestFile};
 use worker_core::records::{RecordsHash, Tally, Tallying, TaskRecord};
 
 use super::{WRITES_AT_ONCE, World, now};
+use crate::extraction::kept::Kept;
 use crate::stores::control::{Control, WholeObject, at_once, not_as_recorded};
-
-/// Records of so many files are kept from one act to the next; of more, each is read anew.
-pub(crate) const FILES_KEPT: usize = 4_000;
-
-/// Records in the order of their partitions, as long as they name few files.
-#[derive(Debug, Default)]
-pub(crate) struct Kept {
-    records: Vec<TaskRecord>,
-    files: usize,
-}
-
-impl Kept {
-    /// Takes one more; beyond the bound all are given up.
-    pub(crate) fn add(&mut self, record: TaskRecord) {
-        self.files = self.files.saturating_add(record.files.len());
-        if self.files > FILES_KEPT {
-            self.records = Vec::new();
-        } else {
-            self.records.push(record);
-        }
-    }
-
-    fn all(&self, count: u32) -> Option<&[TaskRecord]> {
-        let whole = u32::try_from(self.records.len()) == Ok(count) && self.files <= FILES_KEPT;
-        whole.then_some(&self.records)
-    }
-
-    /// In the order of their partitions.
-    pub(crate) fn sorted(mut self) -> Self {
-        self.records.sort_by_key(|record| record.index);
-        self
-    }
-}
 
 /// How far the records of the run have been read.
 #[derive(Debug)]

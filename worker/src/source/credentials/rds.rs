@@ -15,7 +15,7 @@ use url::Url;
 use worker_core::error::Failure;
 
 use super::Secret;
-use crate::stores::clients::{self, Requests};
+use crate::base::aws::{self, Requests};
 
 /// How long a token may be used, as RDS has it.
 const LIFE: Duration = Duration::from_mins(15);
@@ -42,7 +42,7 @@ impl Minter {
     pub async fn new(wanted: &RdsIam) -> Result<Self, Failure> {
         // a name without a folder: the pod's own identity
         let folder = std::path::Path::new("");
-        let settings = clients::shared(wanted.region.as_deref(), folder, "", Requests::default());
+        let settings = aws::shared(wanted.region.as_deref(), folder, "", Requests::default());
         let config = Box::pin(settings).await?;
         let identity = config.credentials_provider().ok_or_else(no_identity)?;
         let region = config.region().map(ToString::to_string).unwrap_or_default();

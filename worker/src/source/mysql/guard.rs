@@ -14,8 +14,9 @@ use worker_core::watermark::Value;
 use worker_core::window::{ServerFacts, guard_order, hold};
 
 use super::sessions::{ACCESS_DENIED, PIN, number, run};
-use crate::planning::bounds::{Found, Guarded, Pause};
+use crate::base::pause::PausePoints;
 use crate::source::sessions::database_failure;
+use crate::source::table::{Found, Guarded};
 
 /// Digits after the second of a `datetime` that does not say.
 const FRACTION_DIGITS: u32 = 0;
@@ -37,7 +38,7 @@ enum Open {
 pub(crate) async fn seek(
     connection: &mut MySqlConnection,
     guarded: Guarded<'_>,
-    pause: Pause<'_>,
+    pause: PausePoints<'_>,
 ) -> Result<Found, Failure> {
     let nothing = ServerFacts {
         replica: true,

@@ -15,9 +15,9 @@ use worker_core::rows::{self, mysql_statements as statements};
 use worker_core::settings::mysql as settings;
 
 use super::relay;
-use crate::planning::bounds::Subject;
 use crate::source::goodbye::{self, Opened};
 use crate::source::sessions::{CONNECT_TIMEOUT, Login, database_failure, made, unreachable};
+use crate::source::table::Subject;
 
 /// Logs in and pins the session.
 ///

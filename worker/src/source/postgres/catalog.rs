@@ -15,8 +15,8 @@ use worker_core::relations::{ReadRelation, RelationKind, Unproven};
 use worker_core::rows::{self, relation_statements, statements};
 use worker_core::settings::postgres as settings;
 
-use crate::planning::bounds::Subject;
 use crate::source::sessions::{database_failure, made};
+use crate::source::table::Subject;
 
 /// Name; oid and modifier of the type; whether it must not be NULL; the type as it is printed, its
 /// own name, its family's word, and its extension.

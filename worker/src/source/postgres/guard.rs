@@ -19,9 +19,10 @@ use worker_core::watermark::Value;
 use worker_core::window::{GuardOrder, Held, ServerFacts, Step, guard_order, hold};
 
 use self::waits::{prepared, wait, wait_for_numbers};
-use crate::planning::bounds::{Found, Guarded, Pause};
+use crate::base::pause::PausePoints;
 use crate::source::postgres::sessions::{begin, commit};
 use crate::source::sessions::database_failure;
+use crate::source::table::{Found, Guarded};
 
 /// Seconds that a session may need from the moment that becomes its `now()` until its transaction
 /// can be seen; [`statements::EXACT_CLOCK`] leaves the same.
@@ -32,7 +33,7 @@ const START_S: i64 = 1;
 pub(crate) async fn seek(
     connection: &mut PgConnection,
     guarded: Guarded<'_>,
-    pause: Pause<'_>,
+    pause: PausePoints<'_>,
 ) -> Result<Found, Failure> {
     let mut warnings = Vec::new();
     let facts = server_facts(connection, guarded).await?;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use worker_core::error::Failure;
 
 use super::{Control, broke_off, code};
-use crate::extraction::objects::storage_failure;
+use crate::stores::errors::storage_failure;
 
 /// Maximum number of consecutive requests for the rest of a body that return no byte.
 const RESUMES_MAX: u32 = 5;

@@ -8,7 +8,7 @@ use worker_core::error::Failure;
 use worker_core::manifests::TOKEN_METADATA;
 
 use super::Control;
-use crate::extraction::objects::storage_failure;
+use crate::stores::errors::storage_failure;
 
 /// Size, process token and `ETag` of an object.
 pub type Head = (u64, Option<String>, Option<String>);

@@ -5,7 +5,7 @@ use crds::output::RunFolder;
 use worker_core::error::Failure;
 
 use super::Control;
-use crate::extraction::objects::storage_failure;
+use crate::stores::errors::storage_failure;
 
 impl Control {
     /// The records of a run, by key, and how large the largest of them is.

@@ -13,7 +13,7 @@ use worker_core::commits::Reply;
 use worker_core::error::Failure;
 
 use super::{Control, code};
-use crate::extraction::objects::storage_failure;
+use crate::stores::errors::storage_failure;
 
 /// Error codes that a lock may cause.
 const REFUSALS: [&str; 4] = ["AccessDenied", "InvalidRequest", "MethodNotAllowed", "Forbidden"];

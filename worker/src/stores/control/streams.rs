@@ -19,8 +19,8 @@ use worker_core::records::TaskRecord;
 
 use super::bodies::Body;
 use super::{Control, Only, broke_off, code, newer_release, not_understood};
-use crate::extraction::objects::storage_failure;
 use crate::stores::checksums;
+use crate::stores::errors::storage_failure;
 
 /// Chunks of a body that have come and are not read yet.
 const CHUNKS: usize = 4;

@@ -9,7 +9,7 @@ use worker_core::records::PendingFile;
 
 use super::files::bare;
 use super::{Control, code};
-use crate::extraction::objects::storage_failure;
+use crate::stores::errors::storage_failure;
 
 impl Control {
     /// At least `room` of the open uploads of a run, if there are so many, key and id; and whether there

@@ -12,9 +12,10 @@ use worker_core::watermark::Value;
 use worker_core::window::GuardOrder;
 
 use super::{Bound, Facts, START_S, lag_clock};
-use crate::planning::bounds::{Guarded, Pause};
+use crate::base::pause::PausePoints;
 use crate::source::postgres::sessions::{begin, commit};
 use crate::source::sessions::{database_failure, made};
+use crate::source::table::Guarded;
 
 /// How often a wait looks again.
 const POLL: Duration = Duration::from_millis(100);
@@ -28,7 +29,7 @@ pub(super) async fn wait(
     order: &GuardOrder,
     zone: &str,
     guarded: Guarded<'_>,
-    pause: Pause<'_>,
+    pause: PausePoints<'_>,
 ) -> Result<Bound, Failure> {
     let bound = lag_clock(connection, zone, START_S, guarded).await?;
     let deadline = Instant::now() + Duration::from_secs(order.wait_s);
@@ -44,7 +45,7 @@ pub(super) async fn wait_for_numbers(
     order: &GuardOrder,
     guarded: Guarded<'_>,
     facts: &Facts,
-    pause: Pause<'_>,
+    pause: PausePoints<'_>,
 ) -> Result<Bound, Failure> {
     let bound = maximum(connection, guarded).await?;
     let behind = stands_below(connection, guarded, facts.sequence, &bound).await?;
@@ -79,7 +80,7 @@ async fn all_ended(
     connection: &mut PgConnection,
     sessions: bool,
     deadline: Instant,
-    pause: Pause<'_>,
+    pause: PausePoints<'_>,
 ) -> Result<bool, Failure> {
     pause("before-wait").await;
     begin(connection).await?;

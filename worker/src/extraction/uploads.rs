@@ -11,8 +11,8 @@ use worker_core::batches::MemorySplit;
 use worker_core::error::Failure;
 use worker_core::records::PendingFile;
 
-use super::{Multipart, StoredPart};
 use crate::extraction::files::{FileEnd, Piece};
+use crate::extraction::multipart::{Multipart, StoredPart};
 
 /// Most files of one range: all of a run are in one manifest.
 const FILES_MAX: usize = 20_000;

@@ -1,38 +1,39 @@
 //! What takes claims away that the table itself allows.
 
 use crds::source::Engine;
+use sqlx::PgConnection;
 use worker_core::columns::Column;
 use worker_core::error::Failure;
 use worker_core::selection;
 
-use crate::source::database::Database;
-use crate::source::postgres;
+use crate::source::postgres::catalog;
 
-/// Why `extract.where` may be true of other rows in each session.
+/// Why `extract.where` may be true of other rows in each session. `postgres`: a session, if it is Postgres.
 ///
 /// # Errors
 /// What a session may fail with.
 pub(crate) async fn of_filter(
-    database: &mut Database,
+    postgres: Option<&mut PgConnection>,
     filter: &str,
     columns: &[Column],
 ) -> Result<Option<String>, Failure> {
-    let reads = selection::reads(database.engine(), filter);
+    let engine = if postgres.is_some() { Engine::Postgres } else { Engine::Mysql };
+    let reads = selection::reads(engine, filter);
     if let Some(doubt) = reads.doubt {
         return Ok(Some(format!("extract.where {doubt}")));
     }
-    if database.engine() == Engine::Mysql && mixes(&reads, columns) {
+    if engine == Engine::Mysql && mixes(&reads, columns) {
         let why = "extract.where may convert a time of day to a date and time, which uses the session's current date";
         return Ok(Some(why.to_owned()));
     }
-    let function = match database {
-        Database::Postgres(connection) => {
+    let function = match postgres {
+        Some(connection) => {
             let is_column = |name: &&String| columns.iter().any(|column| column.name == **name);
             let names = reads.names.iter().filter(|name| !is_column(name));
             let names: Vec<_> = names.chain(&reads.calls).cloned().collect();
-            postgres::catalog::doubtful_function(connection, &names, &reads.operators).await?
+            catalog::doubtful_function(connection, &names, &reads.operators).await?
         }
-        Database::Mysql(_) => selection::doubtful_call(&reads.calls).cloned(),
+        None => selection::doubtful_call(&reads.calls).cloned(),
     };
     Ok(function.map(|function| {
         format!(
