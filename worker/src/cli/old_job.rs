@@ -12,8 +12,9 @@ use crate::cli::report;
 use crate::cli::run::{here, local_stores, task_of};
 use crate::cli::settings::{OldSettings, Process};
 use crate::publishing::durations::Durations;
-use crate::source::credentials::{Credentials, Secret, log_in, login};
-use crate::source::sessions::Login;
+use crate::source::credentials::{Credentials, log_in, login};
+use crate::source::login::Login;
+use crate::source::secret::Secret;
 
 /// What the process was told, in the form that the core reads.
 fn told() -> (Vec<String>, BTreeMap<String, String>) {

@@ -26,7 +26,7 @@ use crate::extraction::extract::{RangeReader, readers_asked};
 use crate::publishing::commits::{Readers, Underway, World, drive};
 use crate::publishing::durations::Durations;
 use crate::source::credentials::login;
-use crate::source::sessions::Login;
+use crate::source::login::Login;
 use crate::stores::clients::{SecretDirs, Stores, connect};
 use crate::stores::control::Control;
 use crate::stores::tracking::TrackingTable;

@@ -22,10 +22,11 @@ use crate::cli::dry_run::print;
 use crate::cli::run::{listen, local_stores, local_task, local_world};
 use crate::cli::settings::Local;
 use crate::publishing::durations::Durations;
+use crate::source::backend::Progress;
 use crate::source::database::Database;
 use crate::source::ending::Session;
-use crate::source::sessions::Login;
-use crate::source::watch::{self, Progress};
+use crate::source::login::Login;
+use crate::source::watch;
 use crate::stores::control::Control;
 use crate::stores::tracking::TrackingTable;
 

@@ -18,10 +18,11 @@ use worker_core::records::TaskRecord;
 use crate::base::pause::Pause;
 use crate::extraction::flow::{Extract, extract_range};
 use crate::extraction::kept::Kept;
+use crate::source::backend::Progress;
+use crate::source::login::Login;
 use crate::source::mysql::aligned::{self, Aligned};
 use crate::source::rows::Reader;
-use crate::source::sessions::Login;
-use crate::source::watch::{self, Progress};
+use crate::source::watch;
 use crate::stores::control::{Control, Only};
 
 /// What every range of one run needs.

@@ -21,9 +21,11 @@ use worker_core::rows::read_statement;
 
 use crate::extraction::files::{EncodeError, FileWriter, Piece};
 use crate::extraction::uploads::Uploads;
-use crate::source::rows::{self, Chunk, Reader};
-use crate::source::sessions::Login;
-use crate::source::watch::{Backend, Progress};
+use crate::source::backend::{Backend, Progress};
+use crate::source::chunks;
+use crate::source::chunks::Chunk;
+use crate::source::login::Login;
+use crate::source::rows::Reader;
 
 /// Parts waiting between encoder and uploads.
 const PARTS_WAITING: usize = 1;
@@ -134,7 +136,7 @@ async fn run(
     let range = range.ok_or_else(|| internal("the plan has no such range"))?;
     let statement = read_statement(plan, range)?;
 
-    let (chunk_sender, chunks) = rows::queue(split.wire_bytes);
+    let (chunk_sender, chunks) = chunks::queue(split.wire_bytes);
     let (piece_sender, mut pieces) = mpsc::channel(PARTS_WAITING);
     let decoder = decoder(plan);
     let planned = plan.clone();

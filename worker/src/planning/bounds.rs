@@ -1,6 +1,6 @@
 //! In: a log-in, what to extract, what CLAIM ordered. Out: [`Holder`]: the plan, and the session
 //! that keeps its snapshot. Bound: one session. Fails: all that
-//! [`worker_core::bounds`], [`worker_core::window`] and [`crate::source::sessions`] name,
+//! [`worker_core::bounds`], [`worker_core::window`] and [`crate::source::errors`] name,
 //! `NullWatermarkRows`, `SnapshotLost`.
 
 mod holder;
@@ -35,13 +35,14 @@ pub use self::published::Published;
 use self::ranges::Divider;
 use self::warnings::warnings;
 use crate::base::pause::PausePoints;
+use crate::source::backend::Progress;
 use crate::source::database::Database;
 use crate::source::ending::Session;
 use crate::source::filtering;
+use crate::source::login::Login;
 use crate::source::postgres::pooler;
-use crate::source::sessions::Login;
 use crate::source::table::{Found, Guarded, Subject};
-use crate::source::watch::{self, Progress};
+use crate::source::watch;
 
 /// Guards, takes the snapshot, and plans inside it. `published`: what the last manifest
 /// is of.

@@ -29,7 +29,7 @@ use crate::base::shutdown::Stop;
 use crate::extraction::extract::Extraction;
 use crate::planning::bounds::Holder;
 use crate::publishing::durations::Durations;
-use crate::source::sessions::Login;
+use crate::source::login::Login;
 use crate::stores::clients::Stores;
 use crate::stores::control::{Control, Only};
 use crate::stores::tracking::TrackingTable;

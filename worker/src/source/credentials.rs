@@ -1,10 +1,5 @@
 //! Who logs in to the source database: from mounted files, from AWS Secrets Manager, or by tokens of RDS.
 
-mod rds;
-
-pub use rds::Minter;
-
-use std::fmt;
 use std::path::{Path, PathBuf};
 
 use aws_config::retry::RetryConfig;
@@ -16,32 +11,12 @@ use worker_core::error::Failure;
 use worker_core::moving::Tls;
 
 use crate::base::aws::{self, Requests};
-use crate::source::sessions::{Login, SILENCE};
+use crate::source::login::{Login, SILENCE};
+use crate::source::secret::Secret;
+use crate::source::tokens::Minter;
 
 /// How often the SDK asks for a secret: nothing is held yet, and the run is tried again as a whole.
 const ATTEMPTS_MAX: u32 = 4;
-
-/// Text that is never printed.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
-
-impl Secret {
-    /// Takes the text over.
-    pub const fn new(text: String) -> Self {
-        Self(text)
-    }
-
-    /// The text, for the one call that needs it.
-    pub fn reveal(&self) -> &str {
-        &self.0
-    }
-}
-
-impl fmt::Debug for Secret {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("Secret(..)")
-    }
-}
 
 /// User, password and perhaps the host.
 #[derive(Debug, Clone)]

@@ -15,14 +15,15 @@ use worker_core::types;
 use worker_core::virtual_columns;
 
 use crate::base::pause::PausePoints;
+use crate::source::backend::Backend;
 use crate::source::doubts;
+use crate::source::errors::{database_failure, made};
 use crate::source::filtering;
 use crate::source::goodbye::Opened;
+use crate::source::login::Login;
 use crate::source::mysql;
 use crate::source::postgres;
-use crate::source::sessions::{Login, database_failure, made};
 use crate::source::table::{Found, Guarded, Subject};
-use crate::source::watch::{self, Backend};
 
 /// A key of a sample: its text, the place of the first such, rows with a key, all rows, and whether it
 /// is greater than the one before.
@@ -52,8 +53,8 @@ impl Database {
     /// The server's name for the session, by which it is watched.
     pub(crate) async fn backend(&mut self) -> Result<Backend, Failure> {
         match self {
-            Self::Postgres(connection) => watch::postgres_backend_alone(connection).await,
-            Self::Mysql(connection) => watch::mysql_backend(connection).await,
+            Self::Postgres(connection) => postgres::second::backend_alone(connection).await,
+            Self::Mysql(connection) => mysql::second::backend(connection).await,
         }
     }
 

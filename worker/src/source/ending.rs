@@ -4,22 +4,17 @@
 //! A session says goodbye by itself ([`crate::source::goodbye`]). Its statement would run on, for hours where it
 //! writes nothing: one that nobody waits for is cancelled over a second session.
 
-use std::sync::atomic::AtomicBool;
-use std::time::Duration;
-
 use worker_core::error::Failure;
 
+use crate::source::backend::Backend;
 use crate::source::database::Database;
-use crate::source::goodbye::{Driven, GOODBYE_TIMEOUT, IDLE_TIMEOUT};
+use crate::source::goodbye::Driven;
+use crate::source::login::Login;
 use crate::source::mysql;
-use crate::source::second::{Reached, Second, reach};
-use crate::source::sessions::Login;
-use crate::source::watch::Backend;
-
-/// How long it may take to find the session's server and to cancel there.
-pub(crate) const CANCEL_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a cancelled statement may take to end.
-pub(crate) const DRAIN_TIMEOUT: Duration = Duration::from_secs(3);
+use crate::source::postgres;
+use crate::source::second::{self, Second};
+use crate::source::timeouts::DRAIN_TIMEOUT;
+use crate::source::timeouts::{GOODBYE_TIMEOUT, IDLE_TIMEOUT};
 
 /// A session of planning, or one that keeps a snapshot, with what it takes to end it.
 #[derive(Debug)]
@@ -55,8 +50,12 @@ impl Session {
     pub(crate) async fn interrupt(mut self) {
         let Self { database, login, backend } = &mut self;
         match database {
-            Database::Postgres(connection) => interrupt(&mut **connection, login, backend).await,
-            Database::Mysql(connection) => interrupt(&mut **connection, login, backend).await,
+            Database::Postgres(connection) => {
+                interrupt::<postgres::second::Second>(&mut **connection, login, backend).await;
+            }
+            Database::Mysql(connection) => {
+                interrupt::<mysql::second::Second>(&mut **connection, login, backend).await;
+            }
         }
         self.close().await;
     }
@@ -75,11 +74,11 @@ impl Database {
 }
 
 /// Ends what the server still does for a session that nobody waits for any more.
-pub(crate) async fn interrupt(connection: &mut impl Driven, login: &Login, backend: &Backend) {
+async fn interrupt<S: Second>(connection: &mut impl Driven, login: &Login, backend: &Backend) {
     if tokio::time::timeout(IDLE_TIMEOUT, connection.drained()).await.is_ok() {
         return;
     }
-    let Some(mut second) = cancel(login, backend).await else { return };
+    let Some(mut second) = second::cancel::<S>(login, backend).await else { return };
     let drained = tokio::time::timeout(DRAIN_TIMEOUT, connection.drained()).await.is_ok();
     let rest = async {
         if !drained {
@@ -88,24 +87,4 @@ pub(crate) async fn interrupt(connection: &mut impl Driven, login: &Login, backe
         second.close().await;
     };
     let _ = tokio::time::timeout(GOODBYE_TIMEOUT, rest).await;
-}
-
-/// Cancels the session's statement; the session that did so.
-pub(crate) async fn cancel(login: &Login, backend: &Backend) -> Option<Second> {
-    let cancelling = async {
-        match reach(login, backend, &AtomicBool::new(false)).await {
-            Reached::Same(mut second) => {
-                second.cancel(backend).await;
-                Some(second)
-            }
-            Reached::Elsewhere | Reached::Nothing => None,
-        }
-    };
-    let second = tokio::time::timeout(CANCEL_TIMEOUT, cancelling).await.ok().flatten();
-    if second.is_none() {
-        tracing::warn!(
-            "cannot cancel a statement; the server ends it when it notices that the client is gone"
-        );
-    }
-    second
 }

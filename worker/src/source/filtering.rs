@@ -12,9 +12,10 @@ use worker_core::rows::{self, statements};
 use worker_core::selection;
 
 use crate::source::database::Database;
+use crate::source::errors::{database_failure, made};
+use crate::source::login::Login;
 use crate::source::mysql;
 use crate::source::postgres;
-use crate::source::sessions::{Login, database_failure, made};
 
 /// What is done when the settings of a plain session are read, or are set for the condition.
 pub(crate) const ACTION: &str = "use the database user's settings for extract.where";

@@ -15,17 +15,13 @@ use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::source::sessions::CONNECT_TIMEOUT;
+use crate::source::timeouts::CONNECT_TIMEOUT;
+use crate::source::timeouts::{GOODBYE_TIMEOUT, IDLE_TIMEOUT};
 
-/// How long a proper goodbye may take.
-pub(crate) const GOODBYE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How long a process that has come to its end waits for those that are being said.
 const ALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a log-in may go on that nobody waits for any more.
 const LOG_IN_TIMEOUT: Duration = CONNECT_TIMEOUT.saturating_add(GOODBYE_TIMEOUT);
-/// How soon a session answers for which nothing is being done.
-pub(crate) const IDLE_TIMEOUT: Duration = Duration::from_millis(300);
-
 /// Goodbyes that are being said, and what has to be waited for before they can be.
 static UNDER_WAY: LazyLock<watch::Sender<usize>> = LazyLock::new(|| watch::Sender::new(0));
 

@@ -1,15 +1,26 @@
 //! The source database: connections, credentials, the catalog, and rows.
+//!
+//! Files import only those above them in this list.
 
-pub mod credentials;
-pub(crate) mod table;
-pub(crate) mod doubts;
-pub mod sessions;
-pub mod watch;
+pub mod timeouts;
+pub(crate) mod certificates;
+pub mod errors;
 pub mod goodbye;
+pub mod secret;
+pub mod tokens;
+pub mod login;
+pub(crate) mod tls;
+mod own_socket;
+pub mod credentials;
+pub mod backend;
+pub mod chunks;
+pub(crate) mod table;
 pub(crate) mod second;
-pub(crate) mod ending;
-pub mod database;
 pub mod postgres;
 pub mod mysql;
+pub(crate) mod doubts;
+pub mod database;
 pub(crate) mod filtering;
+pub mod watch;
+pub(crate) mod ending;
 pub mod rows;

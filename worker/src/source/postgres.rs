@@ -7,3 +7,4 @@ pub(crate) mod rows;
 pub(crate) mod sessions;
 mod relay;
 mod scram;
+pub(crate) mod second;

@@ -7,43 +7,54 @@
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use sqlx::{MySqlConnection, PgConnection, Row as _};
-use worker_core::rows::{mysql_statements, statements};
-
-use crate::source::goodbye::Opened;
-use crate::source::mysql;
-use crate::source::postgres;
-use crate::source::sessions::{Login, made};
-use crate::source::watch::{self, Backend};
+use crate::source::backend::Backend;
+use crate::source::login::Login;
+use crate::source::timeouts::CANCEL_TIMEOUT;
 
 /// Connections that are tried until one leads to the right server.
 const TRIES: usize = 8;
 
 /// Where a second connection led.
 #[derive(Debug)]
-pub(crate) enum Reached {
+pub(crate) enum Reached<S> {
     /// To the server of the session.
-    Same(Second),
+    Same(S),
     /// Only to other servers.
     Elsewhere,
     /// Nowhere.
     Nothing,
 }
 
-/// A second session.
-#[derive(Debug)]
-pub(crate) enum Second {
-    /// Of Postgres.
-    Postgres(Opened<PgConnection>),
-    /// Of MySQL or MariaDB.
-    Mysql(Opened<MySqlConnection>),
+/// A second session, of either engine. None of its methods fails: what cannot be asked or done is left.
+pub(crate) trait Second: Sized + Send {
+    /// Connects; with the server's name for the new session.
+    fn connect(login: &Login) -> impl Future<Output = Option<(Self, Backend)>> + Send;
+
+    /// Whether the server works for the session, and since when; `None` inside: it has no such session.
+    fn works(
+        &mut self,
+        backend: &Backend,
+    ) -> impl Future<Output = Option<Option<(bool, String)>>> + Send;
+
+    /// Ends the statement that the server works on for the session.
+    fn cancel(&mut self, backend: &Backend) -> impl Future<Output = ()> + Send;
+
+    /// Ends the session itself, where it waits for its client and hears nothing else.
+    fn terminate(&mut self, backend: &Backend) -> impl Future<Output = ()> + Send;
+
+    /// Closes it properly.
+    fn close(self) -> impl Future<Output = ()> + Send;
 }
 
 /// Connects until the connection leads to the server of `backend`. `others` becomes true once one has led
 /// to another server, for who gives up waiting.
-pub(crate) async fn reach(login: &Login, backend: &Backend, others: &AtomicBool) -> Reached {
+pub(crate) async fn reach<S: Second>(
+    login: &Login,
+    backend: &Backend,
+    others: &AtomicBool,
+) -> Reached<S> {
     for _ in 0..TRIES {
-        let Some((second, found)) = connect(login, backend).await else { break };
+        let Some((second, found)) = S::connect(login).await else { break };
         if found.server() == backend.server() {
             return Reached::Same(second);
         }
@@ -53,75 +64,22 @@ pub(crate) async fn reach(login: &Login, backend: &Backend, others: &AtomicBool)
     if others.load(Ordering::Relaxed) { Reached::Elsewhere } else { Reached::Nothing }
 }
 
-async fn connect(login: &Login, backend: &Backend) -> Option<(Second, Backend)> {
-    match backend {
-        Backend::Postgres { .. } => {
-            let mut connection = postgres::sessions::connect(login, "tidemark/watch").await.ok()?;
-            let found = watch::postgres_backend_alone(&mut connection).await.ok()?;
-            Some((Second::Postgres(connection), found))
-        }
-        Backend::Mysql { .. } => {
-            let mut connection = mysql::sessions::connect(login).await.ok()?;
-            let found = watch::mysql_backend(&mut connection).await.ok()?;
-            Some((Second::Mysql(connection), found))
-        }
-    }
-}
-
-impl Second {
-    /// Whether the server works for the session, and since when; `None` inside: it has no such session.
-    pub(crate) async fn works(&mut self, backend: &Backend) -> Option<Option<(bool, String)>> {
-        match (self, backend) {
-            (Self::Postgres(connection), Backend::Postgres { session, .. }) => {
-                let rows = postgres::sessions::ask(connection, &statements::works(session)).await;
-                let rows = rows.ok()?;
-                let Some(row) = rows.first() else { return Some(None) };
-                Some(Some((row.try_get(0).ok()?, row.try_get(1).ok()?)))
+/// Cancels the session's statement; the session that did so.
+pub(crate) async fn cancel<S: Second>(login: &Login, backend: &Backend) -> Option<S> {
+    let cancelling = async {
+        match reach::<S>(login, backend, &AtomicBool::new(false)).await {
+            Reached::Same(mut second) => {
+                second.cancel(backend).await;
+                Some(second)
             }
-            (Self::Mysql(connection), Backend::Mysql { number, .. }) => {
-                let asked =
-                    sqlx::query_as::<_, (i64, String)>(mysql_statements::WORKS).bind(number);
-                let row = asked.fetch_optional(&mut **connection).await.ok()?;
-                Some(row.map(|(works, since)| (works != 0, since)))
-            }
-            (Self::Postgres(_) | Self::Mysql(_), _) => None,
+            Reached::Elsewhere | Reached::Nothing => None,
         }
+    };
+    let second = tokio::time::timeout(CANCEL_TIMEOUT, cancelling).await.ok().flatten();
+    if second.is_none() {
+        tracing::warn!(
+            "cannot cancel a statement; the server ends it when it notices that the client is gone"
+        );
     }
-
-    /// Ends the statement that the server works on for the session.
-    pub(crate) async fn cancel(&mut self, backend: &Backend) {
-        let done = match (self, backend) {
-            (Self::Postgres(connection), Backend::Postgres { session, .. }) => {
-                postgres::sessions::ask(connection, &statements::cancel(session)).await.map(drop)
-            }
-            (Self::Mysql(connection), Backend::Mysql { number, .. }) => {
-                let asked = sqlx::raw_sql(made(mysql_statements::kill_query(*number)));
-                asked.execute(&mut **connection).await.map(|_| ())
-            }
-            (Self::Postgres(_) | Self::Mysql(_), _) => Ok(()),
-        };
-        if let Err(error) = done {
-            // of MySQL: there is no such session any more
-            tracing::debug!(%error, "cancel a statement");
-        }
-    }
-
-    /// Ends the session itself, where it waits for its client and hears nothing else. One of MySQL
-    /// finds at its next write that the connection is closed.
-    pub(crate) async fn terminate(&mut self, backend: &Backend) {
-        if let (Self::Postgres(connection), Backend::Postgres { session, .. }) = (self, backend) {
-            let asked = postgres::sessions::ask(connection, &statements::terminate(session)).await;
-            if let Err(error) = asked {
-                tracing::debug!(%error, "terminate a session");
-            }
-        }
-    }
-
-    /// Closes it properly.
-    pub(crate) async fn close(self) {
-        match self {
-            Self::Postgres(connection) => connection.close().await,
-            Self::Mysql(connection) => connection.close().await,
-        }
-    }
+    second
 }

@@ -17,13 +17,13 @@ use worker_core::rows;
 use super::altered;
 use crate::source::database::Database;
 use crate::source::ending::Session;
+use crate::source::login::Login;
 use crate::source::mysql::beginning::{Beginning, Start};
 use crate::source::mysql::sessions as mysql_sessions;
 use crate::source::mysql::{
     self,
     aligned::{self, Aligned},
 };
-use crate::source::sessions::Login;
 
 /// How long the session that holds the snapshot may take to answer.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);

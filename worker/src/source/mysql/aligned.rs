@@ -17,12 +17,16 @@ use worker_core::rows::mysql_statements as statements;
 
 use super::beginning::{Beginning, Start};
 use super::binary_log;
-use super::rows::{Connection, broke_off, cut};
+use super::rows::{Connection, cut};
+use super::second::Second;
+use super::session::broke_off;
 use super::table_lock;
-use crate::source::ending::{self, CANCEL_TIMEOUT};
+use crate::source::backend::Backend;
+use crate::source::errors::database_failure;
 use crate::source::goodbye;
-use crate::source::sessions::{Login, database_failure};
-use crate::source::watch::Backend;
+use crate::source::login::Login;
+use crate::source::second::{self, Second as _};
+use crate::source::timeouts::CANCEL_TIMEOUT;
 
 /// Between two tries to cancel what sessions wait for.
 const AGAIN: Duration = Duration::from_millis(100);
@@ -154,7 +158,7 @@ async fn give_up(
         // a statement that has come meanwhile is another one
         while tokio::time::timeout(AGAIN, &mut thread).await.is_err() {
             if let Some(backend) = backends.first()
-                && let Some(mut second) = ending::cancel(&login, backend).await
+                && let Some(mut second) = second::cancel::<Second>(&login, backend).await
             {
                 for backend in backends.iter().skip(1) {
                     second.cancel(backend).await;

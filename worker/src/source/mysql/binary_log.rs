@@ -11,11 +11,13 @@ use worker_core::error::Failure;
 use worker_core::rows::mysql_statements as statements;
 
 use super::beginning::{Beginning, Start, timed};
-use super::rows::{Connection, texts};
+use super::rows::Connection;
 use super::session::{QUERY, Session};
 use super::sessions::{ACCESS_DENIED, number};
+use super::texts::texts;
+use crate::source::errors::database_failure;
 use crate::source::filtering::ACTION;
-use crate::source::sessions::{CONNECT_TIMEOUT, database_failure};
+use crate::source::timeouts::CONNECT_TIMEOUT;
 
 /// How long sessions are begun anew because commits came in between.
 const TRIES_TIMEOUT: Duration = Duration::from_secs(15);

@@ -18,7 +18,7 @@ use worker_core::rows::{self, mysql_statements as statements};
 use worker_core::virtual_columns::{self, Described, Recomputed};
 use worker_core::watermark::Value;
 
-use crate::source::sessions::{database_failure, made};
+use crate::source::errors::{database_failure, made};
 use crate::source::table::Subject;
 
 /// Name, data type, column type, precision, scale, digits after the second, `YES` if nullable, how it is

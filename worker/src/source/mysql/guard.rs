@@ -15,7 +15,7 @@ use worker_core::window::{ServerFacts, guard_order, hold};
 
 use super::sessions::{ACCESS_DENIED, PIN, number, run};
 use crate::base::pause::PausePoints;
-use crate::source::sessions::database_failure;
+use crate::source::errors::database_failure;
 use crate::source::table::{Found, Guarded};
 
 /// Digits after the second of a `datetime` that does not say.

@@ -15,14 +15,17 @@ use worker_core::settings::mysql as settings;
 
 use super::authentication::{Told, Way};
 use super::keepalive::keep_alive;
-use super::rows::texts;
 use super::session::{
     CONNECT, ERROR, OK, QUERY, Session, Stream, Wire, broken, failed, not_understood,
 };
 use super::sessions::{PIN, SELECT_DATABASE, clock_is_fixed};
-use super::tls::secure;
-use crate::source::sessions::{CONNECT_TIMEOUT, Login, tls_failure, unreachable};
-use crate::source::watch::Backend;
+use super::texts::texts;
+use crate::source::backend::Backend;
+use crate::source::certificates::tls_failure;
+use crate::source::errors::unreachable;
+use crate::source::login::Login;
+use crate::source::timeouts::CONNECT_TIMEOUT;
+use crate::source::tls::secure;
 
 /// First byte of more to authenticate with.
 const MORE: u8 = 1;
@@ -215,8 +218,8 @@ pub(super) mod tests {
     use crds::Reason;
 
     use super::*;
-    use crate::source::credentials::Minter;
-    use crate::source::sessions::tests::login;
+    use crate::source::login::tests::login;
+    use crate::source::tokens::Minter;
 
     /// MariaDB 10.11, with the name of a way to log in at its end.
     const GREETING: &[u8] =

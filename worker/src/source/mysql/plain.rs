@@ -4,11 +4,12 @@ use worker_core::error::Failure;
 use worker_core::filtering::Settings;
 
 use super::login::unpinned;
-use super::rows::{broke_off, texts};
 use super::session::Session;
+use super::session::broke_off;
+use super::texts::texts;
 use crate::source::filtering::ACTION;
 use crate::source::goodbye;
-use crate::source::sessions::Login;
+use crate::source::login::Login;
 
 /// `utf8mb4_esperanto_ci`, under the same number in MySQL and MariaDB: nobody has it, so that another one
 /// shows what the server makes of a client's own (`init_connect`, `skip-character-set-client-handshake`).

@@ -14,9 +14,12 @@ use worker_core::error::Failure;
 
 use super::keepalive::keep_alive;
 use super::session::not_understood;
-use super::sessions::asks_for_password;
+use crate::source::errors::asks_for_password;
+use crate::source::errors::database_failure;
 use crate::source::goodbye;
-use crate::source::sessions::{CONNECT_TIMEOUT, Login, database_failure};
+use crate::source::login::Login;
+use crate::source::own_socket::ours;
+use crate::source::timeouts::CONNECT_TIMEOUT;
 
 /// What no greeting may hold, wherever the driver would look for it.
 const SHOWS: &[u8] = b"mysql_clear_password";
@@ -63,18 +66,6 @@ async fn packet(far: &mut TcpStream) -> std::io::Result<Vec<u8>> {
 
 fn asks(greeting: &[u8]) -> bool {
     greeting.windows(SHOWS.len()).any(|part| part == SHOWS)
-}
-
-/// The connection of this very process.
-pub(crate) async fn ours(listener: UnixListener) -> UnixStream {
-    let me = i32::try_from(std::process::id()).ok();
-    loop {
-        if let Ok((near, _)) = listener.accept().await
-            && near.peer_cred().is_ok_and(|peer| peer.pid() == me)
-        {
-            return near;
-        }
-    }
 }
 
 async fn relay(near: UnixStream, far: TcpStream, greeting: &[u8]) {

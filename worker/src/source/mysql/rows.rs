@@ -4,32 +4,34 @@
 use std::io::Read as _;
 use std::net::{Shutdown, TcpStream};
 
-use crds::Reason;
 use mysql_common::constants::ColumnFlags;
-use mysql_common::io::ParseBuf;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use worker_core::columns::Column;
 use worker_core::columns::mysql::Form;
 use worker_core::error::Failure;
 
-use super::framing::{END, END_BYTES_MAX, Frames, Seen};
+use super::framing::{Frames, Seen};
 use super::login;
-use super::session::{QUERY, Session, broken};
-use super::sessions::{Answer, server_failure};
-use crate::source::ending::{self, DRAIN_TIMEOUT};
+use super::second::Second;
+use super::session::broke_off;
+use super::session::{Session, broken};
+use super::texts::{altered, count_of, descriptions};
+use crate::source::backend::{Backend, Progress};
+use crate::source::chunks::{CHUNK_BYTES, ChunkSender, Read};
+use crate::source::errors::unreachable;
+use crate::source::errors::{Answer, mysql_failure};
 use crate::source::filtering::ACTION;
-use crate::source::goodbye::{self, GOODBYE_TIMEOUT, IDLE_TIMEOUT};
-use crate::source::rows::{CHUNK_BYTES, ChunkSender, Read};
-use crate::source::sessions::{Login, unreachable};
-use crate::source::watch::{Backend, Progress};
+use crate::source::goodbye;
+use crate::source::login::Login;
+use crate::source::second::{self, Second as _};
+use crate::source::timeouts::DRAIN_TIMEOUT;
+use crate::source::timeouts::{GOODBYE_TIMEOUT, IDLE_TIMEOUT};
 
 /// What is done.
 const READ: &str = "read the rows";
 /// Command: prepare a statement.
 const PREPARE: u8 = 0x16;
-/// What stands for a NULL among texts.
-const NULL: u8 = 0xFB;
 /// Command: execute it; its rows come in binary form.
 const EXECUTE: u8 = 0x17;
 
@@ -175,7 +177,7 @@ impl Connection {
         if tokio::time::timeout(IDLE_TIMEOUT, &mut leaving).await.is_ok() {
             return true;
         }
-        if let Some(second) = ending::cancel(login, &self.backend).await {
+        if let Some(second) = second::cancel::<Second>(login, &self.backend).await {
             second.close().await;
         }
         tokio::time::timeout(DRAIN_TIMEOUT, leaving).await.is_ok()
@@ -236,14 +238,6 @@ fn whole(
     Ok(read)
 }
 
-pub(super) fn broke_off() -> Failure {
-    Failure::permanent(
-        Reason::Internal,
-        "the reader task stopped without a result",
-        "report this as a defect",
-    )
-}
-
 /// Prepares and executes the statement, and checks that its columns are those of the plan.
 /// Its number.
 fn ask(session: &mut Session, statement: &str, columns: &[Column]) -> Result<[u8; 4], Failure> {
@@ -270,67 +264,6 @@ fn ask(session: &mut Session, statement: &str, columns: &[Column]) -> Result<[u8
         }
     }
     Ok(id)
-}
-
-/// The rows of a statement as text; for answers of a few rows. `doing`: what they are asked for.
-pub(super) fn texts(
-    session: &mut Session,
-    doing: &'static str,
-    statement: &str,
-) -> Result<Vec<Vec<Option<String>>>, Failure> {
-    let count = session.command(doing, QUERY, statement.as_bytes())?;
-    let count = count_of(&count).ok_or_else(altered)?;
-    descriptions(session, count)?;
-    let mut rows = Vec::new();
-    loop {
-        let packet = session.answer()?;
-        if packet.first() == Some(&END) && packet.len() <= END_BYTES_MAX {
-            return Ok(rows);
-        }
-        let mut fields = ParseBuf(&packet);
-        let mut row = Vec::with_capacity(count);
-        while !fields.is_empty() {
-            row.push(if fields.0[0] == NULL {
-                fields.skip(1);
-                None
-            } else {
-                let bytes = fields.checked_eat_lenenc_str().ok_or_else(altered)?;
-                Some(String::from_utf8_lossy(bytes).into_owned())
-            });
-        }
-        rows.push(row);
-    }
-}
-
-/// So many columns' descriptions, and the packet that ends them.
-fn descriptions(
-    session: &mut Session,
-    count: usize,
-) -> Result<Vec<mysql_common::packets::Column>, Failure> {
-    let mut found = Vec::with_capacity(count);
-    for _ in 0..count {
-        let packet = session.receive()?;
-        found.push(ParseBuf(&packet).parse(()).map_err(|_| altered())?);
-    }
-    session.receive()?;
-    Ok(found)
-}
-
-/// A number of one or three bytes: a table has at most 4,096 columns.
-fn count_of(packet: &[u8]) -> Option<usize> {
-    match packet {
-        [0xFC, low, high] => Some(usize::from(u16::from_le_bytes([*low, *high]))),
-        [count @ 0..=0xFA] => Some(usize::from(*count)),
-        _ => None,
-    }
-}
-
-fn altered() -> Failure {
-    Failure::transient(
-        Reason::DatabaseFailed,
-        "the database describes other columns than the plan has: the table was altered",
-        "the next attempt plans with its new columns",
-    )
 }
 
 fn forward(
@@ -361,7 +294,7 @@ fn forward(
                     ended = true;
                 }
                 Seen::Error(packet) => {
-                    return Err(server_failure(READ, &Answer::of_packet(&packet)));
+                    return Err(mysql_failure(READ, &Answer::of_packet(&packet)));
                 }
             }
         }

@@ -9,11 +9,12 @@ use crds::Reason;
 use worker_core::error::Failure;
 use worker_core::rows::mysql_statements as statements;
 
-use super::sessions::{Answer, server_failure};
-use super::tls::Secured;
-use crate::source::ending::DRAIN_TIMEOUT;
-use crate::source::goodbye::GOODBYE_TIMEOUT;
-use crate::source::sessions::{tls_failure, unreachable};
+use crate::source::certificates::tls_failure;
+use crate::source::errors::unreachable;
+use crate::source::errors::{Answer, mysql_failure};
+use crate::source::timeouts::DRAIN_TIMEOUT;
+use crate::source::timeouts::GOODBYE_TIMEOUT;
+use crate::source::tls::Secured;
 
 /// First byte of an answer that all is well.
 pub(super) const OK: u8 = 0;
@@ -97,10 +98,19 @@ pub(super) fn not_understood(what: &str) -> Failure {
     )
 }
 
+/// The thread of a session ended without a result.
+pub(super) fn broke_off() -> Failure {
+    Failure::permanent(
+        Reason::Internal,
+        "the reader task stopped without a result",
+        "report this as a defect",
+    )
+}
+
 /// An error packet as a failure.
 pub(super) fn failed(action: &str, answer: &[u8]) -> Result<(), Failure> {
     match answer {
-        [ERROR, ..] => Err(server_failure(action, &Answer::of_packet(answer))),
+        [ERROR, ..] => Err(mysql_failure(action, &Answer::of_packet(answer))),
         _ => Ok(()),
     }
 }

@@ -3,21 +3,21 @@
 
 use std::collections::BTreeMap;
 
-use crds::Reason;
 use crds::source::{Engine, TlsMode};
 use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlSslMode};
 use sqlx::{ConnectOptions, MySqlConnection, Row as _};
 use worker_core::error::Failure;
-use worker_core::errors;
-pub(crate) use worker_core::errors::mysql::Answer;
 use worker_core::moving::Tls;
 use worker_core::rows::{self, mysql_statements as statements};
 use worker_core::settings::mysql as settings;
 
 use super::relay;
+use crate::source::errors::{database_failure, made, unreachable};
 use crate::source::goodbye::{self, Opened};
-use crate::source::sessions::{CONNECT_TIMEOUT, Login, database_failure, made, unreachable};
+use crate::source::login::Login;
 use crate::source::table::Subject;
+use crate::source::timeouts::CONNECT_TIMEOUT;
+use crate::source::tls::check_authorities;
 
 /// Logs in and pins the session.
 ///
@@ -29,7 +29,7 @@ pub(crate) async fn connect(login: &Login) -> Result<Opened<MySqlConnection>, Fa
 }
 
 async fn log_in(login: &Login) -> Result<Opened<MySqlConnection>, Failure> {
-    login.check_authorities()?;
+    check_authorities(login)?;
     let password = login.password().await?;
     let mut options = options(login);
     // the digest of an empty password is not what an account without one expects
@@ -185,49 +185,14 @@ pub(crate) async fn commit(connection: &mut MySqlConnection) -> Result<(), Failu
     run(connection, "end a transaction", statements::COMMIT).await
 }
 
-/// How the driver says that it does not follow a server which asks for the password as it is.
-pub(crate) const DRIVER_REFUSES: &str = "mysql_cleartext_plugin disabled";
-
-/// Of a server that asks for the password as it is, which it is not given.
-pub(crate) fn asks_for_password() -> Failure {
-    Failure::permanent(
-        Reason::CredentialsRejected,
-        "connect: the server asks for the password as it is (mysql_clear_password), which is given for \
-         tokens of RDS alone, under verified TLS",
-        "for an account of RDS with AWSAuthenticationPlugin use source.credentials.rdsIam, for another one \
-         mysql_native_password or caching_sha2_password; if neither is meant, find out who answers at \
-         source.host",
-    )
-}
-
-/// Of a server that wants more than a digest of the password, on a connection without TLS.
-pub(crate) fn wants_tls() -> Failure {
-    Failure::permanent(
-        Reason::CredentialsRejected,
-        "connect: the server does not know the user, rejects the password, or has not cached it yet; it asks for the password \
-         itself (caching_sha2_password or sha256_password), which is sent only over TLS",
-        "check the username and the password; set source.tls.mode: verifyFull or verifyCa, or use an account with \
-         mysql_native_password",
-    )
-}
-
-/// What a server's error means.
-pub(crate) fn server_failure(action: &str, answer: &Answer<'_>) -> Failure {
-    errors::mysql::failure(action, answer)
-}
-
-/// What a server says, of the driver's error.
-pub(crate) fn answer(error: &MySqlDatabaseError) -> Answer<'_> {
-    let state = error.code().unwrap_or_default();
-    Answer { number: error.number(), state, message: error.message() }
-}
-
 #[cfg(test)]
 mod tests {
+    use crds::Reason;
+
     use super::*;
-    use crate::source::credentials::Minter;
+    use crate::source::login::tests::login;
     use crate::source::mysql::login::tests::{CLEAR, NATIVE, hostile};
-    use crate::source::sessions::tests::login;
+    use crate::source::tokens::Minter;
 
     #[test]
     fn every_tls_mode_is_one_that_the_driver_verifies_or_none() {
@@ -264,17 +229,5 @@ mod tests {
         let token = Login { minter: Some(Minter::of_tests()), ..login() };
         assert!(shows(&token) && !shows(&login()));
         assert!(!shows(&Login { tls: Tls::Mode(TlsMode::InsecurePlaintext), ..token }));
-    }
-
-    #[test]
-    fn an_error_is_known_by_its_number() {
-        let reason =
-            |number| server_failure("read", &Answer { number, ..Answer::default() }).report.reason;
-        assert_eq!(reason(1045), Reason::CredentialsRejected);
-        assert_eq!(reason(1820), Reason::CredentialsRejected);
-        assert_eq!(reason(1130), Reason::CredentialsRejected);
-        assert_eq!(reason(1143), Reason::DatabaseDenied);
-        assert_eq!(reason(1040), Reason::DatabaseUnreachable);
-        assert_eq!(reason(1412), Reason::DatabaseFailed);
     }
 }

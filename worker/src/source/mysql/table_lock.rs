@@ -11,11 +11,14 @@ use worker_core::rows::mysql_statements as statements;
 
 use super::beginning::{Beginning, Start, timed};
 use super::binary_log::named;
-use super::rows::{Connection, texts};
+use super::rows::Connection;
 use super::session::{ERROR, OK, QUERY, Session, not_understood};
-use super::sessions::{ACCESS_DENIED, Answer, number};
+use super::sessions::{ACCESS_DENIED, number};
+use super::texts::texts;
+use crate::source::errors::Answer;
+use crate::source::errors::database_failure;
 use crate::source::filtering::ACTION;
-use crate::source::sessions::{CONNECT_TIMEOUT, database_failure};
+use crate::source::timeouts::CONNECT_TIMEOUT;
 
 /// What is done when the server is asked about its locks.
 const ASK: &str = "ask whether all writes wait for a table lock";

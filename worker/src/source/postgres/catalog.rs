@@ -15,7 +15,7 @@ use worker_core::relations::{ReadRelation, RelationKind, Unproven};
 use worker_core::rows::{self, relation_statements, statements};
 use worker_core::settings::postgres as settings;
 
-use crate::source::sessions::{database_failure, made};
+use crate::source::errors::{database_failure, made};
 use crate::source::table::Subject;
 
 /// Name; oid and modifier of the type; whether it must not be NULL; the type as it is printed, its

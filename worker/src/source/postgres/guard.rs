@@ -1,6 +1,6 @@
 //! In: a session, the watermark, what CLAIM ordered. Out: what holds the window's end ([`Held`]).
 //! Bound: one wait of `watermark.wait` seconds. Fails: `InvalidSpec` (unknown zone), and as
-//! [`crate::source::sessions::database_failure`].
+//! [`crate::source::errors::database_failure`].
 //!
 //! Everything here happens before the snapshot exists, each step in a transaction of its own:
 //! inside the snapshot a transaction that commits between two reads would be in neither.
@@ -20,8 +20,8 @@ use worker_core::window::{GuardOrder, Held, ServerFacts, Step, guard_order, hold
 
 use self::waits::{prepared, wait, wait_for_numbers};
 use crate::base::pause::PausePoints;
+use crate::source::errors::database_failure;
 use crate::source::postgres::sessions::{begin, commit};
-use crate::source::sessions::database_failure;
 use crate::source::table::{Found, Guarded};
 
 /// Seconds that a session may need from the moment that becomes its `now()` until its transaction

@@ -1,7 +1,7 @@
 //! In: the session that plans. Out: nothing, where it is one of the server's own from its first
 //! statement to its last, and a second one is to be had. Bound: [`LOOKS`] questions to each of two
 //! sessions. Fails: `PoolerUnsupported`, `DatabaseUnreachable`, and as
-//! [`crate::source::sessions::database_failure`].
+//! [`crate::source::errors::database_failure`].
 //!
 //! A pooler answers as the server would. One that pools sessions is as good as the server; one that
 //! pools transactions or statements hands what we prepared on to others, and theirs to us. So two
@@ -16,8 +16,9 @@ use sqlx::{PgConnection, Row as _};
 use worker_core::error::Failure;
 use worker_core::rows::statements;
 
-use crate::source::postgres::sessions::{ask, connect};
-use crate::source::sessions::{Login, database_failure};
+use crate::source::errors::database_failure;
+use crate::source::login::Login;
+use crate::source::postgres::sessions::{ask, connect, no_turn};
 
 /// How often both sessions are asked: by then a pooler that mixes them has done so, whatever else
 /// goes through it.
@@ -63,17 +64,6 @@ async fn turn(connection: &mut PgConnection) -> Result<String, Failure> {
         }
         Err(_) => Err(no_turn()),
     }
-}
-
-/// No connection of a pool came free.
-pub(crate) fn no_turn() -> Failure {
-    Failure::transient(
-        Reason::DatabaseUnreachable,
-        "the database gives Tidemark no further session: the server is too busy, or no connection of a pooler in front \
-         of it became free in time",
-        "give the pool at least worker.parallelism + 2 connections for this database and user \
-         (PgBouncer: pool_size), or let source.host and source.port lead to the server itself",
-    )
 }
 
 /// Statements of one client go to several sessions of the server.

@@ -18,11 +18,14 @@ use worker_core::error::Failure;
 use worker_core::moving::Tls;
 
 use super::scram::Exchange;
-use crate::source::credentials::Secret;
+use crate::source::certificates::tls_failure;
+use crate::source::errors::database_failure;
 use crate::source::goodbye;
-use crate::source::mysql::relay::ours;
-use crate::source::mysql::tls;
-use crate::source::sessions::{CONNECT_TIMEOUT, Login, database_failure, tls_failure};
+use crate::source::login::Login;
+use crate::source::own_socket::ours;
+use crate::source::secret::Secret;
+use crate::source::timeouts::CONNECT_TIMEOUT;
+use crate::source::tls;
 
 /// Asks for TLS.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xD2, 0x16, 0x2F];

@@ -11,14 +11,18 @@ use worker_core::filtering::Settings;
 use worker_core::plan::Plan;
 use worker_core::rows::{quote_table, statements};
 
-use crate::source::ending::{self, DRAIN_TIMEOUT};
+use super::second::Second;
+use crate::source::backend::{Backend, Progress};
+use crate::source::chunks::{CHUNK_BYTES, ChunkSender, Read};
+use crate::source::errors::database_failure;
 use crate::source::filtering::{enter_here, leave_here};
-use crate::source::goodbye::{self, GOODBYE_TIMEOUT, IDLE_TIMEOUT, Opened};
+use crate::source::goodbye::{self, Opened};
+use crate::source::login::Login;
 use crate::source::postgres::catalog::look_up;
 use crate::source::postgres::sessions::{begin as begin_now, commit, take_snapshot};
-use crate::source::rows::{CHUNK_BYTES, ChunkSender, Read};
-use crate::source::sessions::{Login, database_failure};
-use crate::source::watch::{Backend, Progress};
+use crate::source::second::{self, Second as _};
+use crate::source::timeouts::DRAIN_TIMEOUT;
+use crate::source::timeouts::{GOODBYE_TIMEOUT, IDLE_TIMEOUT};
 
 /// A session that reads one partition after another. However it is let go, it says goodbye.
 #[derive(Debug)]
@@ -119,7 +123,7 @@ impl Connection {
         };
         let mut ended = tokio::time::timeout(IDLE_TIMEOUT, &mut task).await;
         if ended.is_err()
-            && let Some(mut second) = ending::cancel(login, backend).await
+            && let Some(mut second) = second::cancel::<Second>(login, backend).await
         {
             ended = tokio::time::timeout(DRAIN_TIMEOUT, &mut task).await;
             if ended.is_err() {

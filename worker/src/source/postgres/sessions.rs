@@ -4,21 +4,22 @@ use std::time::Duration;
 
 use crds::Reason;
 use crds::source::{Engine, TlsMode};
-use sqlx::postgres::{PgConnectOptions, PgDatabaseError, PgErrorPosition, PgRow, PgSslMode};
+use sqlx::postgres::{PgConnectOptions, PgRow, PgSslMode};
 use sqlx::{ConnectOptions, PgConnection, Row as _};
 use worker_core::columns::Column;
 use worker_core::error::Failure;
-use worker_core::errors;
-use worker_core::errors::postgres::{Answer, Position};
 use worker_core::moving::Tls;
 use worker_core::plan::TableName;
 use worker_core::rows::{self, statements};
 use worker_core::settings::postgres as settings;
 
+use crate::source::errors::{database_failure, made, unreachable};
 use crate::source::goodbye::{self, Opened};
+use crate::source::login::Login;
 use crate::source::postgres::relay::{self, Begins};
-use crate::source::postgres::{pooler, scram};
-use crate::source::sessions::{CONNECT_TIMEOUT, Login, database_failure, made, unreachable};
+use crate::source::postgres::scram;
+use crate::source::timeouts::CONNECT_TIMEOUT;
+use crate::source::tls::check_authorities;
 
 /// What is done when settings are set.
 const PIN: &str = "set the session's settings";
@@ -35,7 +36,7 @@ pub(crate) async fn connect(
     login: &Login,
     application_name: &str,
 ) -> Result<Opened<PgConnection>, Failure> {
-    login.check_authorities()?;
+    check_authorities(login)?;
     within_time(log_in(login, application_name, Begins::Ours)).await
 }
 
@@ -200,7 +201,18 @@ pub(crate) async fn commit(connection: &mut PgConnection) -> Result<(), Failure>
 async fn first(connection: &mut PgConnection, begin: &str) -> Result<(), Failure> {
     tokio::time::timeout(TURN_TIMEOUT, pinned(connection, begin))
         .await
-        .unwrap_or_else(|_| Err(pooler::no_turn()))
+        .unwrap_or_else(|_| Err(no_turn()))
+}
+
+/// No connection of a pool came free.
+pub(crate) fn no_turn() -> Failure {
+    Failure::transient(
+        Reason::DatabaseUnreachable,
+        "the database gives Tidemark no further session: the server is too busy, or no connection of a pooler in front \
+         of it became free in time",
+        "give the pool at least worker.parallelism + 2 connections for this database and user \
+         (PgBouncer: pool_size), or let source.host and source.port lead to the server itself",
+    )
 }
 
 async fn run(
@@ -265,41 +277,10 @@ fn code(error: &sqlx::Error) -> Option<String> {
         .map(std::borrow::Cow::into_owned)
 }
 
-/// What an answer of the server means.
-pub(crate) fn server_failure(action: &str, answer: &dyn sqlx::error::DatabaseError) -> Failure {
-    let answer = match answer.try_downcast_ref::<PgDatabaseError>() {
-        Some(answer) => Answer {
-            code: answer.code(),
-            message: answer.message(),
-            context: answer.r#where(),
-            position: match answer.position() {
-                None => Position::None,
-                Some(PgErrorPosition::Original(_)) => Position::Ours,
-                Some(PgErrorPosition::Internal { .. }) => Position::Function,
-            },
-            inner: match answer.position() {
-                Some(PgErrorPosition::Internal { query, .. }) => Some(query),
-                Some(PgErrorPosition::Original(_)) | None => None,
-            },
-            file: answer.file(),
-            routine: answer.routine(),
-            object: [
-                answer.schema(),
-                answer.table(),
-                answer.column(),
-                answer.constraint(),
-                answer.data_type(),
-            ],
-        },
-        None => Answer::default(),
-    };
-    errors::postgres::failure(action, &answer)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::source::sessions::tests::login;
+    use crate::source::login::tests::login;
 
     #[test]
     fn every_tls_mode_is_one_that_sqlx_verifies_or_none() {

@@ -13,8 +13,8 @@ use worker_core::window::GuardOrder;
 
 use super::{Bound, Facts, START_S, lag_clock};
 use crate::base::pause::PausePoints;
+use crate::source::errors::{database_failure, made};
 use crate::source::postgres::sessions::{begin, commit};
-use crate::source::sessions::{database_failure, made};
 use crate::source::table::Guarded;
 
 /// How often a wait looks again.

@@ -14,8 +14,8 @@ use crds::source::RdsIam;
 use url::Url;
 use worker_core::error::Failure;
 
-use super::Secret;
 use crate::base::aws::{self, Requests};
+use crate::source::secret::Secret;
 
 /// How long a token may be used, as RDS has it.
 const LIFE: Duration = Duration::from_mins(15);

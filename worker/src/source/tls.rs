@@ -1,4 +1,4 @@
-//! TLS of our own reader: the same provider and the same modes as the driver's sessions.
+//! TLS of connections without a driver: the same provider and the same modes as the driver's sessions.
 
 use std::net::TcpStream;
 use std::sync::Arc;
@@ -17,10 +17,12 @@ use rustls::{
 use worker_core::error::Failure;
 use worker_core::moving::Tls;
 
-use crate::source::sessions::{Login, authority_failure, tls_failure, unreachable};
+use crate::source::certificates::{authority_failure, tls_failure};
+use crate::source::errors::unreachable;
+use crate::source::login::Login;
 
 /// A connection under TLS.
-pub(super) type Secured = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Secured = StreamOwned<ClientConnection, TcpStream>;
 
 /// What is not checked.
 #[derive(Debug)]
@@ -35,7 +37,7 @@ enum Unchecked {
 ///
 /// # Errors
 /// `TlsFailed`, `DatabaseUnreachable`.
-pub(super) fn secure(socket: TcpStream, login: &Login) -> Result<Secured, Failure> {
+pub(crate) fn secure(socket: TcpStream, login: &Login) -> Result<Secured, Failure> {
     let config = config(login)?;
     let name = name(login)?;
     let connection = ClientConnection::new(Arc::new(config), name)
@@ -92,11 +94,19 @@ pub(crate) fn config(login: &Login) -> Result<ClientConfig, Failure> {
     Ok(builder.with_no_client_auth())
 }
 
+/// Checks that the file with certificate authorities can be used.
+///
+/// # Errors
+/// `InvalidSpec`, with the cause.
+pub(crate) fn check_authorities(login: &Login) -> Result<(), Failure> {
+    roots(login).map(|_| ())
+}
+
 /// The public authorities, and the given ones.
 ///
 /// # Errors
 /// `InvalidSpec`, with the cause.
-pub(crate) fn roots(login: &Login) -> Result<RootCertStore, Failure> {
+fn roots(login: &Login) -> Result<RootCertStore, Failure> {
     let mut roots = RootCertStore::empty();
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     let Some(file) = &login.ca else { return Ok(roots) };
