@@ -1,5 +1,5 @@
 //! A database whose window's end is tested: the product's own guard, snapshot and window
-//! ([`worker::planning::bounds::open`]) without stores, and the rows that its plan reads.
+//! ([`worker::planning::planner::open`]) without stores, and the rows that its plan reads.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -15,7 +15,9 @@ use harness::{Bed, unique, wait_until};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use tokio::sync::{Semaphore, mpsc};
-use worker::planning::bounds::{Holder, Published, open};
+use worker::planning::holder::Holder;
+use worker::planning::planner::open;
+use worker::planning::published::Published;
 use worker::source::login::{Login, SILENCE};
 use worker::source::secret::Secret;
 use worker_core::error::Failure;

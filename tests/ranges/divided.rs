@@ -1,4 +1,4 @@
-//! A table that is cut by the product's own planner ([`worker::planning::bounds::open`]) without stores, and the
+//! A table that is cut by the product's own planner ([`worker::planning::planner::open`]) without stores, and the
 //! rows that each of its ranges reads.
 
 use anyhow::{Context, Result, ensure};
@@ -9,7 +9,8 @@ use futures::future::BoxFuture;
 use harness::{Bed, Mysql};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection};
-use worker::planning::bounds::{Published, open};
+use worker::planning::planner::open;
+use worker::planning::published::Published;
 use worker::source::login::{Login, SILENCE};
 use worker::source::secret::Secret;
 use worker_core::error::Failure;

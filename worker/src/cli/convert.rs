@@ -10,6 +10,7 @@ use worker_core::error::Failure;
 use worker_core::moving::{Argument, Moved, OldJob, call, object_name, source_file};
 
 use crate::cli::settings::Convert;
+use crate::cli::terminal::print;
 
 /// Prints one YAML document for each table.
 ///
@@ -27,7 +28,7 @@ pub fn convert(wanted: &Convert) -> Result<String, Failure> {
         let name = free_name(&object_name(&table), &mut names);
         documents.push_str(&document(&name, &moved)?);
     }
-    crate::cli::dry_run::print(documents.trim_end())?;
+    print(documents.trim_end())?;
     Ok(format!("{count} manifests"))
 }
 

@@ -1,7 +1,5 @@
 //! `tidemark plan`: what a run would do, without writing anything.
 
-use std::io::Write;
-
 use crds::tracking::{outcome_key, run_key};
 use crds::{Reason, RunId};
 use serde_json::json;
@@ -16,28 +14,14 @@ use worker_core::rows::read_statement;
 use worker_core::shown;
 
 use crate::base::pause::Pause;
-use crate::cli::run::{listen, local_task, local_world, memory};
+use crate::cli::local::{listen, local_task, local_world, memory};
 use crate::cli::settings::Local;
+use crate::cli::terminal::print;
 use crate::extraction::extract::{parallelism, readers_asked};
-use crate::planning::bounds::Published;
+use crate::planning::published::Published;
 use crate::publishing::durations::Durations;
 use crate::stores::control::Control;
 use crate::stores::tracking::TrackingTable;
-
-/// Prints one line on standard output.
-///
-/// # Errors
-/// `OutputFailed` where it cannot be written (a full disk); a closed pipe is the reader's wish.
-pub fn print(line: &str) -> Result<(), Failure> {
-    match writeln!(std::io::stdout(), "{line}") {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(Failure::transient(
-            Reason::OutputFailed,
-            format!("standard output cannot be written: {}", error.kind()),
-            "make room where it goes to; nothing of the tracking table and S3 is lost by it",
-        )),
-        Ok(()) | Err(_) => Ok(()),
-    }
-}
 
 /// Asks the database as a run would, and prints what it would read: for people, or as JSON.
 ///
@@ -83,7 +67,7 @@ pub async fn plan(local: &Local, json: bool, durations: Durations) -> Result<Str
     let stop = listen(&task)?;
     let told = (&published, &points as crate::base::pause::PausePoints<'_>);
     let holder =
-        crate::planning::bounds::open_until(&login, &task.spec, &order, told, stop.stopped());
+        crate::planning::planner::open_until(&login, &task.spec, &order, told, stop.stopped());
     let holder = Box::pin(holder).await?;
     let (asked, budget) = (readers_asked(&task.spec), memory(&local.process));
     let readers = parallelism(&holder.plan, asked, budget);

@@ -2,10 +2,13 @@
 
 pub mod settings;
 mod durations;
-pub mod run;
+pub mod report;
+mod terminal;
+pub mod local;
 pub mod old_job;
 pub mod convert;
 pub mod dry_run;
 pub mod watermarks;
 pub mod verify;
-pub mod report;
+mod pods;
+pub mod run;

@@ -8,8 +8,8 @@ use crds::ExtractJob;
 use worker_core::error::Failure;
 use worker_core::moving::{self, Moved, OldJob, object_name};
 
+use crate::cli::local::{here, local_stores, task_of};
 use crate::cli::report;
-use crate::cli::run::{here, local_stores, task_of};
 use crate::cli::settings::{OldSettings, Process};
 use crate::publishing::durations::Durations;
 use crate::source::credentials::{Credentials, log_in, login};

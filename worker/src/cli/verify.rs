@@ -18,9 +18,9 @@ use worker_core::plan::{self, Plan};
 use worker_core::rows::mysql_statements::planning_seconds;
 use worker_core::verify::{Beside, FileFacts, Recount, Verifier};
 
-use crate::cli::dry_run::print;
-use crate::cli::run::{listen, local_stores, local_task, local_world};
+use crate::cli::local::{listen, local_stores, local_task, local_world};
 use crate::cli::settings::Local;
+use crate::cli::terminal::print;
 use crate::publishing::durations::Durations;
 use crate::source::backend::Progress;
 use crate::source::database::Database;

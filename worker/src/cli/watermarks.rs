@@ -8,9 +8,9 @@ use worker_core::commits::Reply;
 use worker_core::commits::watermark::{Wish, set};
 use worker_core::error::Failure;
 
-use crate::cli::dry_run::print;
-use crate::cli::run::{local_stores, local_task};
+use crate::cli::local::{local_stores, local_task};
 use crate::cli::settings::{WatermarkCommand, WatermarkMove};
+use crate::cli::terminal::print;
 use crate::publishing::durations::Durations;
 use crate::stores::tracking::TrackingTable;
 

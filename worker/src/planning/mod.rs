@@ -1,3 +1,7 @@
 //! From a source table to a plan.
 
-pub mod bounds;
+pub mod published;
+pub mod holder;
+mod warnings;
+mod ranges;
+pub mod planner;

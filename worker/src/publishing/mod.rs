@@ -1,4 +1,9 @@
 //! Runs of the protocol: what `worker-core` decides is done here, on the database, S3 and the tracking table.
 
 pub mod durations;
-pub mod commits;
+pub mod world;
+mod hold;
+mod chains;
+mod patience;
+mod records;
+pub mod drive;

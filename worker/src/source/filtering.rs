@@ -11,14 +11,12 @@ use worker_core::plan::TableName;
 use worker_core::rows::{self, statements};
 use worker_core::selection;
 
+use crate::source::condition::{ACTION, enter_here, leave_here};
 use crate::source::database::Database;
 use crate::source::errors::{database_failure, made};
 use crate::source::login::Login;
 use crate::source::mysql;
 use crate::source::postgres;
-
-/// What is done when the settings of a plain session are read, or are set for the condition.
-pub(crate) const ACTION: &str = "use the database user's settings for extract.where";
 
 /// The settings of a plain session of the database user that say what a condition means.
 ///
@@ -87,33 +85,6 @@ pub(crate) async fn leave(database: &mut Database, settings: &Settings) -> Resul
 
 /// The pin of `sql_mode`.
 const PINNED_MODE: &str = "SET SESSION sql_mode = ''";
-
-/// As [`enter`], of a transaction of Postgres.
-///
-/// # Errors
-/// See the head of this file.
-pub(crate) async fn enter_here(
-    connection: &mut PgConnection,
-    settings: &Settings,
-) -> Result<(), Failure> {
-    if settings.is_empty() {
-        return Ok(());
-    }
-    let (names, values): (Vec<_>, Vec<_>) = settings.iter().unzip();
-    let set = sqlx::query(statements::SET_LOCAL).bind(names).bind(values);
-    set.execute(connection).await.map(|_| ()).map_err(|error| database_failure(ACTION, &error))
-}
-
-/// As [`leave`], of a transaction of Postgres.
-///
-/// # Errors
-/// See the head of this file.
-pub(crate) async fn leave_here(
-    connection: &mut PgConnection,
-    settings: &Settings,
-) -> Result<(), Failure> {
-    enter_here(connection, &filtering::pinned(settings)).await
-}
 
 /// Whether the database understands a condition, and whether it means one thing.
 ///

@@ -13,7 +13,7 @@ use arrow_select::interleave::interleave_record_batch;
 use worker_core::batches::MemorySplit;
 use worker_core::folders::Folders;
 
-use super::{EncodeError, Files, OpenFile};
+use super::open::{EncodeError, Files, OpenFile};
 
 /// Rows that are handed to a file at a time, and no more than a batch has bytes: a copy of them is made,
 /// and a file is asked for its size after each.

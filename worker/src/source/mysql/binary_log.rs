@@ -15,8 +15,8 @@ use super::rows::Connection;
 use super::session::{QUERY, Session};
 use super::sessions::{ACCESS_DENIED, number};
 use super::texts::texts;
+use crate::source::condition::ACTION;
 use crate::source::errors::database_failure;
-use crate::source::filtering::ACTION;
 use crate::source::timeouts::CONNECT_TIMEOUT;
 
 /// How long sessions are begun anew because commits came in between.

@@ -7,7 +7,7 @@ use super::login::unpinned;
 use super::session::Session;
 use super::session::broke_off;
 use super::texts::texts;
-use crate::source::filtering::ACTION;
+use crate::source::condition::ACTION;
 use crate::source::goodbye;
 use crate::source::login::Login;
 

@@ -15,9 +15,9 @@ use super::rows::Connection;
 use super::session::{ERROR, OK, QUERY, Session, not_understood};
 use super::sessions::{ACCESS_DENIED, number};
 use super::texts::texts;
+use crate::source::condition::ACTION;
 use crate::source::errors::Answer;
 use crate::source::errors::database_failure;
-use crate::source::filtering::ACTION;
 use crate::source::timeouts::CONNECT_TIMEOUT;
 
 /// What is done when the server is asked about its locks.

@@ -5,28 +5,26 @@
 //! Everything here happens before the snapshot exists, each step in a transaction of its own:
 //! inside the snapshot a transaction that commits between two reads would be in neither.
 
+mod bound;
 mod waits;
 
 use crds::Reason;
 use crds::tracking::Guard;
 use sqlx::PgConnection;
 use sqlx::postgres::types::Oid;
-use worker_core::bounds::{fraction_digits, watermark_extreme};
+use worker_core::bounds::fraction_digits;
 use worker_core::columns::oids;
 use worker_core::error::Failure;
 use worker_core::rows::{relation_statements, statements};
 use worker_core::watermark::Value;
 use worker_core::window::{GuardOrder, Held, ServerFacts, Step, guard_order, hold};
 
+use self::bound::{Bound, Facts, lag_clock, read_clock};
 use self::waits::{prepared, wait, wait_for_numbers};
 use crate::base::pause::PausePoints;
 use crate::source::errors::database_failure;
 use crate::source::postgres::sessions::{begin, commit};
 use crate::source::table::{Found, Guarded};
-
-/// Seconds that a session may need from the moment that becomes its `now()` until its transaction
-/// can be seen; [`statements::EXACT_CLOCK`] leaves the same.
-const START_S: i64 = 1;
 
 /// Seeks the best guard there is. `pg_prepared_xacts` is read last: the caller takes the snapshot
 /// right after.
@@ -74,32 +72,6 @@ pub(crate) async fn seek(
         held.kind = Guard::Unguarded;
     }
     Ok(Found { held, warnings })
-}
-
-/// What a step came to.
-#[derive(Debug, Clone, Copy)]
-struct Bound {
-    /// The bound; `None`: the time was over, or a session shows no start.
-    found: Option<Value>,
-    /// Whether it is the type's least, since a prepared transaction stayed open.
-    held_back: bool,
-    /// Whether the column's sequence is below the column's maximum.
-    behind: bool,
-}
-
-impl Bound {
-    const fn of(found: Option<Value>) -> Self {
-        Self { found, held_back: false, behind: false }
-    }
-}
-
-/// What the server can prove of the table.
-struct Facts {
-    server: ServerFacts,
-    /// The sequence that gives the column its numbers.
-    sequence: Option<Oid>,
-    /// Why the rows are not written by transactions that the server shows.
-    why: Option<String>,
 }
 
 async fn server_facts(
@@ -191,29 +163,6 @@ where
     };
     let answer = query.fetch_one(&mut *connection).await;
     answer.map_err(|error| database_failure("seek a guard for the window", &error))
-}
-
-/// A `date` column gets the day that is running.
-fn read_clock(guarded: Guarded<'_>, text: &str) -> Result<Value, Failure> {
-    watermark_extreme(guarded.watermark.value_type, &guarded.column.name, text)
-}
-
-async fn lag_clock(
-    connection: &mut PgConnection,
-    zone: &str,
-    lag_s: i64,
-    guarded: Guarded<'_>,
-) -> Result<Value, Failure> {
-    begin(connection).await?;
-    #[expect(clippy::cast_precision_loss, reason = "a lag is at most 30 days of seconds")]
-    let text: String = sqlx::query_scalar(statements::LAG_CLOCK)
-        .bind(zone)
-        .bind(lag_s as f64)
-        .fetch_one(&mut *connection)
-        .await
-        .map_err(|error| database_failure("read the database's clock", &error))?;
-    commit(connection).await?;
-    read_clock(guarded, &text)
 }
 
 async fn exact(

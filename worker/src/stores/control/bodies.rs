@@ -8,7 +8,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use worker_core::error::Failure;
 
-use super::{Control, broke_off, code};
+use super::objects::{Control, broke_off, code};
 use crate::stores::errors::storage_failure;
 
 /// Maximum number of consecutive requests for the rest of a body that return no byte.

@@ -7,7 +7,7 @@ use worker_core::commits::Reply;
 use worker_core::error::Failure;
 use worker_core::manifests::TOKEN_METADATA;
 
-use super::Control;
+use super::objects::Control;
 use crate::stores::errors::storage_failure;
 
 /// Size, process token and `ETag` of an object.

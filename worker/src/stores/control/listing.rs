@@ -4,7 +4,7 @@ use crds::RunId;
 use crds::output::RunFolder;
 use worker_core::error::Failure;
 
-use super::Control;
+use super::objects::Control;
 use crate::stores::errors::storage_failure;
 
 impl Control {

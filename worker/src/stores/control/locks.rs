@@ -12,7 +12,7 @@ use crds::Reason;
 use worker_core::commits::Reply;
 use worker_core::error::Failure;
 
-use super::{Control, code};
+use super::objects::{Control, code};
 use crate::stores::errors::storage_failure;
 
 /// Error codes that a lock may cause.

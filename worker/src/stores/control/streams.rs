@@ -18,7 +18,7 @@ use worker_core::plan::CONTROL_VERSION;
 use worker_core::records::TaskRecord;
 
 use super::bodies::Body;
-use super::{Control, Only, broke_off, code, newer_release, not_understood};
+use super::objects::{Control, Only, broke_off, code, newer_release, not_understood};
 use crate::stores::checksums;
 use crate::stores::errors::storage_failure;
 
@@ -183,7 +183,7 @@ impl Control {
         match TaskRecord::read(&body) {
             Ok(record) if record.version <= CONTROL_VERSION => Ok(record),
             Ok(_) => Err(newer_release("a record")),
-            Err(_) => super::parse(key, &body),
+            Err(_) => super::objects::parse(key, &body),
         }
     }
 

@@ -8,7 +8,7 @@ use worker_core::error::Failure;
 use worker_core::records::PendingFile;
 
 use super::files::bare;
-use super::{Control, code};
+use super::objects::{Control, code};
 use crate::stores::errors::storage_failure;
 
 impl Control {

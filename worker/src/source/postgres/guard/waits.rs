@@ -11,7 +11,7 @@ use worker_core::rows::{self, relation_statements, statements};
 use worker_core::watermark::Value;
 use worker_core::window::GuardOrder;
 
-use super::{Bound, Facts, START_S, lag_clock};
+use super::bound::{Bound, Facts, START_S, lag_clock};
 use crate::base::pause::PausePoints;
 use crate::source::errors::{database_failure, made};
 use crate::source::postgres::sessions::{begin, commit};

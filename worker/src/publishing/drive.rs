@@ -3,99 +3,22 @@
 //!
 //! Drives the protocol: asks `step` what to do, does it, and tells `step` what happened.
 
-mod hold;
-mod chains;
-mod patience;
-mod records;
-
-use std::sync::Arc;
 use std::time::Duration;
 
-use crds::tracking::{ObjectStore, OutcomeItem, RunItem, outcome_key, run_key};
-use crds::{Reason, RunId, Task};
+use crds::tracking::{OutcomeItem, RunItem, outcome_key, run_key};
+use crds::{Reason, RunId};
 use futures::stream::{self, StreamExt, TryStreamExt};
-use tokio::sync::OnceCell;
-use tokio::time::Instant;
 use uuid::Uuid;
-use worker_core::batches::{Asked, MemoryBudget};
 use worker_core::commits::{Act, Carrier, Effect, Ending, Event, Reply, Seen, Tidy, step};
 use worker_core::error::Failure;
 use worker_core::manifests::{Pointer, SourceIdentity};
 use worker_core::plan::CONTROL_VERSION;
 
-use self::hold::Planning;
-use crate::base::pause::Pause;
-use crate::base::shutdown::Stop;
-use crate::extraction::extract::Extraction;
-use crate::planning::bounds::Holder;
-use crate::publishing::durations::Durations;
-use crate::source::login::Login;
-use crate::stores::clients::Stores;
+use super::world::{AT_ONCE, WRITES_AT_ONCE, World, now};
 use crate::stores::control::{Control, Only};
-use crate::stores::tracking::TrackingTable;
-
-/// Writes of one act that are under way at a time.
-const WRITES_AT_ONCE: usize = 16;
-/// Files and uploads of one act, about: the next ones are listed once these are done with.
-const AT_ONCE: usize = 5_000;
 
 /// How long what goes on besides may take to end, once the process has nothing else to do.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
-
-/// Who reads the ranges.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Readers {
-    /// This process.
-    Here {
-        /// Partitions to be read at a time, where the memory has room for them.
-        asked: Asked,
-        /// Memory for all of them.
-        budget: MemoryBudget,
-    },
-    /// Pods of an extract Job; a plan of at most one range is read here all the same.
-    Pods,
-}
-
-/// Everything that the acts of one process need.
-pub struct World {
-    /// For whom.
-    pub task: Task,
-    /// S3 and DynamoDB.
-    pub stores: Stores,
-    /// How to log in to the database; absent in settle.
-    pub login: Option<Login>,
-    /// Who reads the ranges.
-    pub readers: Readers,
-    /// Flags.
-    pub durations: Durations,
-    /// Signals.
-    pub stop: Stop,
-    /// Pause points for tests.
-    pub pause: Pause,
-    /// Called once the run is pinned and the snapshot held.
-    pub ready: Arc<dyn Fn() -> Result<(), Failure> + Send + Sync>,
-    /// What goes on meanwhile.
-    pub underway: Underway,
-}
-
-/// What a process has going on besides the act it performs.
-#[derive(Default)]
-pub struct Underway {
-    /// The database is being asked.
-    planning: Option<Planning>,
-    /// Whether the process has become Ready.
-    is_ready: bool,
-    /// Ranges that are read here.
-    extraction: Option<Extraction>,
-    /// The session that exported the snapshot.
-    holder: Option<Holder>,
-    /// How far the records have been read.
-    reading: Option<records::Reading>,
-    /// When the deadline in tracking must be prolonged.
-    renew_at: Option<Instant>,
-    /// Where the tracking table is: account and region.
-    place: OnceCell<String>,
-}
 
 /// Drives `carrier` to its end.
 pub async fn drive(mut carrier: Carrier, world: &mut World) -> Ending {
@@ -140,13 +63,8 @@ fn act_name(act: &Act) -> &'static str {
     }
 }
 
-/// Seconds since 1970, UTC.
-fn now() -> i64 {
-    jiff::Timestamp::now().as_second()
-}
-
 impl World {
-    async fn perform(&mut self, act: Act) -> Result<Event, Failure> {
+    pub(super) async fn perform(&mut self, act: Act) -> Result<Event, Failure> {
         match act {
             Act::Read => self.look().await,
             Act::Write(effects) => self.write(effects).await,
@@ -202,22 +120,6 @@ impl World {
         self.underway.extraction = None;
     }
 
-    fn control(&self, uri: &str) -> Result<Control, Failure> {
-        Control::new(self.stores.s3.clone(), uri)
-    }
-
-    /// The same in another object store, if one is named.
-    async fn control_at(&self, uri: &str, store: Option<&ObjectStore>) -> Result<Control, Failure> {
-        match store {
-            Some(store) => Control::new(self.stores.s3_at(store).await?, uri),
-            None => self.control(uri),
-        }
-    }
-
-    fn table(&self) -> TrackingTable {
-        TrackingTable::new(self.stores.dynamodb.clone(), self.task.tracking.table.clone())
-    }
-
     async fn look(&self) -> Result<Event, Failure> {
         let (key, uid) = (&self.task.tracking.key, &self.task.owner.uid);
         let table = self.table();
@@ -260,7 +162,7 @@ impl World {
     }
 
     /// Whose prefix this task writes to: the table by account and region, however it is reached.
-    async fn identity(&self, located: bool) -> Result<SourceIdentity, Failure> {
+    pub(super) async fn identity(&self, located: bool) -> Result<SourceIdentity, Failure> {
         let tracking = &self.task.tracking;
         // a look of settle compares no identities, and must not need the right to describe
         let place = if located {

@@ -3,11 +3,6 @@
 //! [`worker_core::bounds`], [`worker_core::window`] and [`crate::source::errors`] name,
 //! `NullWatermarkRows`, `SnapshotLost`.
 
-mod holder;
-mod published;
-mod ranges;
-mod warnings;
-
 use std::pin::pin;
 
 use crds::Reason;
@@ -30,10 +25,10 @@ use worker_core::rows::mysql_statements::planning_seconds;
 use worker_core::window::{self, Held, Observed};
 use worker_core::{consistency, virtual_columns};
 
-pub use self::holder::Holder;
-pub use self::published::Published;
-use self::ranges::Divider;
-use self::warnings::warnings;
+use super::holder::{Holder, altered};
+use super::published::Published;
+use super::ranges::Divider;
+use super::warnings::warnings;
 use crate::base::pause::PausePoints;
 use crate::source::backend::Progress;
 use crate::source::database::Database;
@@ -176,14 +171,6 @@ async fn open_on(
     }
     pause("after-snapshot").await;
     Ok((plan, lives_on))
-}
-
-fn altered() -> Failure {
-    Failure::transient(
-        Reason::DatabaseFailed,
-        "the table was altered while the run was being planned",
-        "the next attempt plans with its new columns",
-    )
 }
 
 /// A full extract has no guard, and an owed window has had its own.

@@ -14,7 +14,6 @@ use worker_core::filtering::mysql_statement;
 use worker_core::plan::Plan;
 use worker_core::rows;
 
-use super::altered;
 use crate::source::database::Database;
 use crate::source::ending::Session;
 use crate::source::login::Login;
@@ -142,4 +141,13 @@ async fn together(
 
 fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// The table changed while it was being looked at.
+pub(super) fn altered() -> Failure {
+    Failure::transient(
+        Reason::DatabaseFailed,
+        "the table was altered while the run was being planned",
+        "the next attempt plans with its new columns",
+    )
 }

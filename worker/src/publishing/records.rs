@@ -10,31 +10,10 @@ use worker_core::error::Failure;
 use worker_core::manifests::{Earlier, ListedFile, Lists, ManifestFile};
 use worker_core::records::{RecordsHash, Tally, Tallying, TaskRecord};
 
-use super::{WRITES_AT_ONCE, World, now};
+use super::world::Reading;
+use super::world::{WRITES_AT_ONCE, World, now};
 use crate::extraction::kept::Kept;
-use crate::stores::control::{Control, WholeObject, at_once, not_as_recorded};
-
-/// How far the records of the run have been read.
-#[derive(Debug)]
-pub(super) struct Reading {
-    run: RunId,
-    tallying: Tallying,
-    kept: Kept,
-    /// Records to be read at a time.
-    at_once: usize,
-}
-
-impl Reading {
-    /// Of a run whose records were kept as they were made.
-    pub(super) fn of(run: RunId, kept: Kept) -> Self {
-        Self { run, tallying: Tallying::default(), kept, at_once: 4 }
-    }
-
-    /// Of a run whose largest record has so many bytes.
-    pub(super) fn of_size(run: RunId, largest: u64) -> Self {
-        Self { at_once: at_once(largest), ..Self::of(run, Kept::default()) }
-    }
-}
+use crate::stores::control::{Control, WholeObject, not_as_recorded};
 
 impl World {
     /// Adds up the records, all of which are there. `None`: a renewal is due before that is done.

@@ -10,7 +10,7 @@ use worker_core::error::Failure;
 use worker_core::manifests::{Earlier, ManifestHead, Pointer, SourceIdentity};
 use worker_core::plan::Plan;
 
-use super::{AT_ONCE, World};
+use super::world::{AT_ONCE, World};
 use crate::stores::control::Control;
 
 impl World {

@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crds::Reason;
 use tokio::sync::watch;
-use tokio::task::JoinHandle;
 use tokio::time::Instant;
 use worker_core::batches::{Asked, MemoryBudget, Parallelism};
 use worker_core::commits::{Event, Held};
@@ -15,12 +14,14 @@ use worker_core::error::Failure;
 use worker_core::plan::PlanOrder;
 
 use super::patience::{Backoff, may_pass};
-use super::records::Reading;
-use super::{Readers, World, now};
+use super::world::Planning;
+use super::world::Reading;
+use super::world::{Readers, World, now};
 use crate::base::pause::PausePoints;
 use crate::extraction::batches::budget_from_cgroup;
 use crate::extraction::extract::{Extraction, RangeReader, parallelism, readers_asked};
-use crate::planning::bounds::{self, Holder, Published};
+use crate::planning::planner;
+use crate::planning::published::Published;
 use crate::source::mysql::aligned::Aligned;
 
 /// How long one look for records may take: a renewal may be due meanwhile.
@@ -29,12 +30,6 @@ const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
 const PLANNING_END_TIMEOUT: Duration = Duration::from_secs(15);
 /// Between looks whether ranges that are read here have ended.
 const HERE_POLL: Duration = Duration::from_millis(20);
-
-/// The database, being asked.
-pub(super) struct Planning {
-    task: JoinHandle<Result<Holder, Failure>>,
-    stop: watch::Sender<bool>,
-}
 
 impl World {
     /// Asks the database; where that takes long, the claim is renewed meanwhile.
@@ -96,7 +91,7 @@ impl World {
                 () = &mut stopped => return Err(Failure::stopped()),
             };
             let told = (&published, &pause as PausePoints<'_>);
-            let holder = bounds::open_until(&login, &spec, &order, told, stopped.as_mut());
+            let holder = planner::open_until(&login, &spec, &order, told, stopped.as_mut());
             let holder = Box::pin(holder).await?;
             let readers = parallelism(&holder.plan, asked, budget).readers;
             holder.align((&login, &spec.extract), readers, stopped).await

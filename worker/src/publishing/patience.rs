@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use worker_core::commits::{Act, Event};
 use worker_core::error::Failure;
 
-use super::World;
+use super::world::World;
 
 /// How long an act may go on, at most, once the process was asked to stop: a store that does not
 /// answer must not keep it alive until it is killed.

@@ -1,0 +1,157 @@
+//! The commands of pods: coordinate, extract and settle.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use crds::task::{self, SettleOrder, TASK_VERSION};
+use crds::{Reason, RunId, Task};
+use worker_core::commits::Role;
+use worker_core::error::Failure;
+use worker_core::plan::{self, Plan};
+
+use crate::base::pause::Pause;
+use crate::cli::local::{ended, listen, local_stores, read_task};
+use crate::cli::settings::{ExtractPod, Pod, SettlePod};
+use crate::extraction::batches::budget_from_cgroup;
+use crate::extraction::extract::RangeReader;
+use crate::publishing::drive::drive;
+use crate::publishing::durations::Durations;
+use crate::publishing::world::{Readers, Underway, World};
+use crate::source::credentials::login;
+use crate::source::login::Login;
+use crate::stores::clients::{SecretDirs, Stores, connect};
+use crate::stores::control::Control;
+
+fn unreadable(what: &str) -> Failure {
+    Failure::permanent(Reason::Internal, format!("{what} cannot be understood"), "report this")
+}
+
+fn letter(text: &str) -> Result<Task, Failure> {
+    let version = serde_json::from_str::<serde_json::Value>(text)
+        .ok()
+        .and_then(|value| value.get("version").and_then(serde_json::Value::as_u64));
+    if version.is_some_and(|version| version > u64::from(TASK_VERSION)) {
+        return Err(Failure::permanent(
+            Reason::NewerRelease,
+            "the task was written by a newer release",
+            "use the worker image of the operator's release",
+        ));
+    }
+    serde_json::from_str(text).map_err(|_| unreadable("the task"))
+}
+
+async fn pod_stores(task: &Task, durations: Durations) -> Result<Stores, Failure> {
+    let dirs = SecretDirs {
+        output: Path::new(task::OUTPUT_SECRET_DIR),
+        tracking: Path::new(task::TRACKING_SECRET_DIR),
+    };
+    connect(&task.spec, &task.tracking, dirs, (durations.requests, durations.checksum)).await
+}
+
+async fn pod_login(task: &Task, durations: Durations) -> Result<Login, Failure> {
+    let ca = Path::new(task::CA_FILE);
+    let ca = ca.exists().then(|| ca.to_path_buf());
+    let found = login(&task.spec.source, Path::new(task::CREDENTIALS_DIR), ca).await?;
+    Ok(Login { silence: durations.silence, ..found })
+}
+
+pub(super) async fn coordinate(pod: &Pod, durations: Durations) -> Result<String, Failure> {
+    let task = letter(&pod.task)?;
+    let stores = pod_stores(&task, durations).await?;
+    // a missing Secret key must not keep the protocol from saying N
+    let login = pod_login(&task, durations).await?;
+    let mut world = World {
+        stores,
+        login: Some(login),
+        readers: Readers::Pods,
+        durations,
+        stop: listen(&task)?,
+        pause: Pause::parse(pod.pause.as_deref(), task.attempt),
+        ready: Arc::new(say_ready),
+        underway: Underway::default(),
+        task: task.clone(),
+    };
+    let role = Role::Hold { task: Box::new(task), last: false };
+    let ending = drive(durations.carrier(role), &mut world).await;
+    ended(ending, &world).await
+}
+
+fn say_ready() -> Result<(), Failure> {
+    std::fs::write(task::READY_FILE, "").map_err(|_| {
+        Failure::transient(Reason::Internal, "the ready file cannot be written", "report this")
+    })
+}
+
+pub(super) async fn extract(pod: &ExtractPod, durations: Durations) -> Result<String, Failure> {
+    let task = letter(&pod.pod.task)?;
+    let run: RunId = pod.run.parse().map_err(|_| unreadable("the run id"))?;
+    let stores = pod_stores(&task, durations).await?;
+    let control = Control::new(stores.s3.clone(), &task.spec.output.uri)?;
+    let found = control.bytes(&control.prefix.plan(run)).await?;
+    let (body, _) = found.ok_or_else(|| {
+        Failure::fenced(Reason::Fenced, "the plan of the run is gone, so the run is over")
+    })?;
+    let planned: Plan = serde_json::from_slice(&body).map_err(|_| unreadable("the plan"))?;
+    if pod.index as usize >= planned.ranges.len() {
+        return Err(unreadable("the index of this pod"));
+    }
+    let reader = RangeReader {
+        plan_hash: plan::hash(&body),
+        plan: Arc::new(planned),
+        login: pod_login(&task, durations).await?,
+        aligned: None,
+        s3: stores.s3.clone(),
+        control,
+        budget: budget_from_cgroup(),
+        stop: listen(&task)?.receiver(),
+        others: None,
+        pause: Pause::parse(pod.pod.pause.as_deref(), task.attempt),
+    };
+    let record = Box::pin(reader.read(pod.index)).await?;
+    Ok(format!("range {}: {} rows, {} files", record.index, record.rows, record.files.len()))
+}
+
+pub(super) async fn settle(pod: &SettlePod, durations: Durations) -> Result<String, Failure> {
+    let (role, stores) = match (&pod.force, &pod.task, &pod.order) {
+        (Some(named), ..) => forced(pod, named, durations).await?,
+        (None, Some(task), Some(order)) => {
+            let task = letter(task)?;
+            let order: SettleOrder =
+                serde_json::from_str(order).map_err(|_| unreadable("the settle order"))?;
+            let stores = pod_stores(&task, durations).await?;
+            (Role::Settle { task: Box::new(task), order: Box::new(order) }, stores)
+        }
+        (None, ..) => return Err(unreadable("the settle order")),
+    };
+    let task = role.task().clone();
+    let mut world = World {
+        stores,
+        login: None,
+        readers: Readers::Pods,
+        durations,
+        stop: listen(&task)?,
+        pause: Pause::parse(pod.pause.as_deref(), task.attempt),
+        ready: Arc::new(|| Ok(())),
+        underway: Underway::default(),
+        task,
+    };
+    let ending = drive(durations.carrier(role), &mut world).await;
+    ended(ending, &world).await
+}
+
+/// A human's word: which run, of which source, and who says so.
+async fn forced(
+    pod: &SettlePod,
+    named: &str,
+    durations: Durations,
+) -> Result<(Role, Stores), Failure> {
+    let run: RunId = named.parse().map_err(|_| {
+        let remedy = "give the id that status.runId and the condition name";
+        Failure::permanent(Reason::InvalidSpec, "--force is not the id of a run", remedy)
+    })?;
+    let manifest = pod.manifest.as_deref().unwrap_or(Path::new(""));
+    let task = read_task(manifest, pod.tracking_table.as_ref())?;
+    let stores = local_stores(&task, durations).await?;
+    let by = pod.by.clone().unwrap_or_else(|| "somebody".to_owned());
+    Ok((Role::Force { task: Box::new(task), run, by }, stores))
+}
