@@ -11,10 +11,10 @@ use std::sync::OnceLock;
 use crds::RunId;
 use crds::output::OutputColumns;
 use crds::source::Engine;
-use worker_core::columns::samples::copy::{column, numeric};
-use worker_core::columns::samples::packets::with;
-use worker_core::columns::samples::{CANARY, Sample, of_mysql, of_postgres};
-use worker_core::columns::{Column, DecodeError, Decoder, oids};
+use worker_core::decoding::columns::samples::copy::{column, numeric};
+use worker_core::decoding::columns::samples::packets::with;
+use worker_core::decoding::columns::samples::{CANARY, Sample, of_mysql, of_postgres};
+use worker_core::decoding::columns::{Column, DecodeError, Decoder, oids};
 
 /// Columns at most: more of them make streams longer and show nothing new.
 const COLUMNS_MAX: u8 = 40;

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crds::source::Engine;
-use worker_core::columns::samples::copy::stream;
-use worker_core::columns::samples::{Sample, packets, rows};
+use worker_core::decoding::columns::samples::copy::stream;
+use worker_core::decoding::columns::samples::{Sample, packets, rows};
 
 use crate::{Case, samples};
 

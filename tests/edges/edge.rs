@@ -20,11 +20,11 @@ use worker::planning::planner::open;
 use worker::planning::published::Published;
 use worker::source::login::{Login, SILENCE};
 use worker::source::secret::Secret;
-use worker_core::error::Failure;
-use worker_core::moving::Tls;
-use worker_core::plan::{Plan, PlanOrder};
-use worker_core::rows::read_statement;
-use worker_core::watermark;
+use worker_core::errors::failure::Failure;
+use worker_core::migration::Tls;
+use worker_core::planning::plan::{Plan, PlanOrder};
+use worker_core::planning::watermark;
+use worker_core::sql::rows::read_statement;
 
 /// How long rows may take to come once nothing holds them back.
 const ROWS_DEADLINE: Duration = Duration::from_secs(30);

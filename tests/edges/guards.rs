@@ -7,7 +7,7 @@ use crds::tracking::Guard;
 use crds::tracking::Guard::{Exact, Lag, Unguarded, Waited};
 use harness::{Bed, SourceFixture, wait_until};
 use serde_json::{Value, json};
-use worker_core::rows::statements::EXACT_CLOCK;
+use worker_core::sql::rows::statements::EXACT_CLOCK;
 
 use crate::edge::{Ask, Edge, Follow, Session, Taken, Who, grow_old};
 

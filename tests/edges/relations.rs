@@ -7,7 +7,7 @@ use crds::tracking::Guard::{self, Exact, Lag};
 use futures::future::try_join_all;
 use harness::Bed;
 use serde_json::{Value, json};
-use worker_core::consistency::held;
+use worker_core::planning::consistency::held;
 
 use crate::edge::{Ask, Edge, Who};
 

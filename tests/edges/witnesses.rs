@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use crds::tracking::Guard::{Exact, Lag, Unguarded, Waited};
 use harness::{Bed, Session as Psql, wait_until};
 use serde_json::{Value, json};
-use worker_core::rows::statements::EXACT_CLOCK;
+use worker_core::sql::rows::statements::EXACT_CLOCK;
 
 use crate::edge::{Ask, Edge, Follow, Session, Who, grow_old};
 

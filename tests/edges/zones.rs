@@ -5,7 +5,7 @@ use crds::Reason;
 use crds::tracking::Guard;
 use harness::Bed;
 use serde_json::json;
-use worker_core::rows::statements::{EXACT_CLOCK, LAG_CLOCK};
+use worker_core::sql::rows::statements::{EXACT_CLOCK, LAG_CLOCK};
 
 use crate::edge::{Ask, Edge, Follow, Who, grow_old};
 

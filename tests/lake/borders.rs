@@ -11,9 +11,9 @@ use crds::source::Engine;
 use harness::{Bed, unique};
 use tokio::sync::mpsc;
 use worker::extraction::files::{FileWriter, Piece};
-use worker_core::batches::MemoryBudget;
-use worker_core::columns::{DecodeError, Decoder};
-use worker_core::plan::Shape;
+use worker_core::decoding::columns::{DecodeError, Decoder};
+use worker_core::encoding::batches::MemoryBudget;
+use worker_core::planning::plan::Shape;
 
 use self::kinds::{Kind, kinds};
 use crate::wire::{Dice, copy, packets};

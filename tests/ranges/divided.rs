@@ -13,12 +13,12 @@ use worker::planning::planner::open;
 use worker::planning::published::Published;
 use worker::source::login::{Login, SILENCE};
 use worker::source::secret::Secret;
-use worker_core::error::Failure;
-use worker_core::moving::Tls;
-use worker_core::partitioning::Partitioning;
-use worker_core::plan::{Plan, PlanOrder};
-use worker_core::ranges::Skew;
-use worker_core::rows::read_statement;
+use worker_core::errors::failure::Failure;
+use worker_core::migration::Tls;
+use worker_core::planning::partitioning::Partitioning;
+use worker_core::planning::plan::{Plan, PlanOrder};
+use worker_core::planning::ranges::Skew;
+use worker_core::sql::rows::read_statement;
 
 /// A database of one test's own.
 #[derive(Debug, Clone)]

@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use harness::Bed;
 use serde_json::{Value, json};
-use worker_core::ranges::Skew;
+use worker_core::planning::ranges::Skew;
 
 use crate::divided::{Divided, Shelf};
 

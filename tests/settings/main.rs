@@ -26,11 +26,11 @@ use worker::source::chunks::{Read, queue};
 use worker::source::login::{Login, SILENCE};
 use worker::source::rows::Reader;
 use worker::source::secret::Secret;
-use worker_core::error::Failure;
-use worker_core::moving::Tls;
-use worker_core::plan::PlanOrder;
-use worker_core::rows::read_statement;
+use worker_core::errors::failure::Failure;
+use worker_core::migration::Tls;
+use worker_core::planning::plan::PlanOrder;
 use worker_core::settings::{Rule, Table};
+use worker_core::sql::rows::read_statement;
 
 /// Bytes of a queue: more than any of the tables has.
 const QUEUE_BYTES: usize = 64 << 20;

@@ -2,7 +2,7 @@
 
 use crds::extract_job::ZeroDates;
 use crds::source::Engine;
-use worker_core::columns::{Column, mysql, oids, postgres};
+use worker_core::decoding::columns::{Column, mysql, oids, postgres};
 
 use crate::wire::{Dice, text};
 

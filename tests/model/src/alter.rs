@@ -2,9 +2,9 @@
 //! Bound: one mistake. Fails: never.
 
 use crds::tracking::{LegacyItem, RunItem};
-use worker_core::commits::watermark::{Wish, set};
-use worker_core::commits::{Act, Carrier, Event, Transaction, step};
-use worker_core::error::Failure;
+use worker_core::errors::failure::Failure;
+use worker_core::protocol::watermark::{Wish, set};
+use worker_core::protocol::{Act, Carrier, Event, Transaction, step};
 
 /// What a mistake changes; the default changes nothing.
 #[derive(Clone, Copy)]

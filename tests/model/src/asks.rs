@@ -2,8 +2,8 @@
 //! Bound: one act. Fails: never.
 
 use crds::output::RunFolder;
-use worker_core::commits::{Act, Effect, Ending, NewManifest, Step, Transaction};
-use worker_core::objects::Prefix;
+use worker_core::layout::objects::Prefix;
+use worker_core::protocol::{Act, Effect, Ending, NewManifest, Step, Transaction};
 
 use crate::pool::NONE;
 use crate::shop::{Shop, number};
@@ -230,7 +230,7 @@ impl Shop {
 
     /// The items that a transaction puts, as numbers.
     pub(crate) fn puts(&self, transaction: &Transaction) -> Vec<u32> {
-        let put = |item: &Option<worker_core::commits::Item>| {
+        let put = |item: &Option<worker_core::protocol::Item>| {
             item.clone().map_or(NONE, |item| self.items.put(item))
         };
         transaction.writes.iter().map(|write| put(&write.put)).collect()

@@ -2,9 +2,9 @@
 //! be read is [`Parsed::Other`].
 
 use serde_json::from_slice;
-use worker_core::manifests::{Manifest, Pointer, SourceIdentity};
-use worker_core::plan::{Plan, hash};
-use worker_core::records::TaskRecord;
+use worker_core::layout::manifests::{Manifest, Pointer, SourceIdentity};
+use worker_core::layout::records::TaskRecord;
+use worker_core::planning::plan::{Plan, hash};
 
 use crate::shop::{Shop, number};
 

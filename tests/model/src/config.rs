@@ -2,7 +2,7 @@
 //! wrong and how often. Bound: the budget of each misfortune. Fails: never.
 
 use crds::tracking::Mode;
-use worker_core::commits::Step;
+use worker_core::protocol::Step;
 
 /// A row of the table: its watermark, and in which epochs of the database its transaction began
 /// and could be seen.

@@ -4,13 +4,13 @@
 use crds::extract_job::{NullPolicy, WatermarkType};
 use crds::output::RunFolder;
 use crds::tracking::{Guard, Mode};
-use worker_core::error::Failure;
-use worker_core::objects::{Part, Prefix};
-use worker_core::plan::{Plan, PlanOrder, PlannedWatermark, Shape, TableName};
-use worker_core::ranges::KeyRange;
-use worker_core::records::{PendingFile, TaskRecord};
-use worker_core::watermark::Value;
-use worker_core::window::{self, Held, Observed};
+use worker_core::errors::failure::Failure;
+use worker_core::layout::objects::{Part, Prefix};
+use worker_core::layout::records::{PendingFile, TaskRecord};
+use worker_core::planning::plan::{Plan, PlanOrder, PlannedWatermark, Shape, TableName};
+use worker_core::planning::ranges::KeyRange;
+use worker_core::planning::watermark::Value;
+use worker_core::planning::window::{self, Held, Observed};
 
 use crate::bodies::{Parsed, upload_id};
 use crate::config::{Config, Guarding};

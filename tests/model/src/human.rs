@@ -2,8 +2,8 @@
 //! Bound: one read or one write. Fails: never; what the product refuses changes nothing.
 
 use crds::tracking::{LegacyItem, RunState};
-use worker_core::commits::Item;
-use worker_core::commits::watermark::Wish;
+use worker_core::protocol::Item;
+use worker_core::protocol::watermark::Wish;
 
 use crate::pool::NONE;
 use crate::protocol::{Action, Protocol};

@@ -2,7 +2,7 @@
 //! Fails: never; a pod that dies simply does nothing more.
 
 use crds::tracking::RunState;
-use worker_core::commits::Item;
+use worker_core::protocol::Item;
 
 use crate::bodies::Parsed;
 use crate::pool::NONE;
@@ -57,7 +57,7 @@ impl Protocol {
     }
 
     pub(crate) fn reads(&self, state: &mut State, (run, index, token): (u8, u8, u8)) -> bool {
-        let prefix = worker_core::objects::Prefix::parse(&uri(self
+        let prefix = worker_core::layout::objects::Prefix::parse(&uri(self
             .shop
             .slot(self.shop.slot_of(run))
             .prefix))
@@ -80,7 +80,7 @@ impl Protocol {
     pub(crate) fn pod(&self, state: &mut State, at: usize) {
         let pod = state.pods[at];
         let slot = self.shop.slot(self.shop.slot_of(pod.run));
-        let prefix = worker_core::objects::Prefix::parse(&uri(slot.prefix)).expect("a uri");
+        let prefix = worker_core::layout::objects::Prefix::parse(&uri(slot.prefix)).expect("a uri");
         let (upload, record) = self.shop.record(pod.run, pod.index, pod.token, pod.plan);
         let stage = match pod.stage {
             Stage::Uploaded => {

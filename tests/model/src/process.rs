@@ -1,7 +1,7 @@
 //! In: a state and a process. Out: the state after the process has taken one step.
 //! Bound: one external read or write. Fails: never.
 
-use worker_core::records::RecordsHash;
+use worker_core::layout::records::RecordsHash;
 
 use crate::alter::Lie;
 use crate::asks::{Ask, Kind, Op};
@@ -67,7 +67,7 @@ impl Shop {
         proc.tried = 0;
         proc.replies.clear();
         proc.found.clear();
-        if ask.kind.step() == Some(worker_core::commits::Step::Claim) {
+        if ask.kind.step() == Some(worker_core::protocol::Step::Claim) {
             proc.claims += 1;
         }
     }

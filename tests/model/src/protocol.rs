@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use stateright::{Model, Property};
-use worker_core::commits::Item;
+use worker_core::protocol::Item;
 
 use crate::alter::Alter;
 use crate::asks::{Ask, Kind};
@@ -110,7 +110,7 @@ impl Protocol {
         }
     }
 
-    fn drive_to(&self, state: &mut State, at: usize, step: worker_core::commits::Step) -> bool {
+    fn drive_to(&self, state: &mut State, at: usize, step: worker_core::protocol::Step) -> bool {
         self.drive(state, at, &|ask| ask.kind.step() == Some(step));
         state.procs[at].life == Life::Live
     }

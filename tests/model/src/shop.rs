@@ -8,9 +8,9 @@ use crds::tracking::{Mode, outcome_key, run_key};
 use crds::{Reason, Report, RunId, Task};
 use serde_json::{from_value, json};
 use uuid::Uuid;
-use worker_core::commits::{Act, Carrier, Event, Item, Role};
-use worker_core::manifests::SourceIdentity;
-use worker_core::objects::Prefix;
+use worker_core::layout::manifests::SourceIdentity;
+use worker_core::layout::objects::Prefix;
+use worker_core::protocol::{Act, Carrier, Event, Item, Role};
 
 use crate::alter::Alter;
 use crate::asks::Ask;

@@ -3,9 +3,9 @@
 
 use std::borrow::Cow;
 
-use worker_core::commits::{Expect, Item, NewManifest, Transaction};
-use worker_core::manifests::{Lists, ManifestFile};
-use worker_core::records::{RecordsHash, TaskRecord};
+use worker_core::layout::manifests::{Lists, ManifestFile};
+use worker_core::layout::records::{RecordsHash, TaskRecord};
+use worker_core::protocol::{Expect, Item, NewManifest, Transaction};
 
 use crate::alter::Lie;
 use crate::asks::Op;

@@ -1,8 +1,8 @@
 //! In: a state. Out: what lies under a prefix, as the sweeper, the undo and a run that replaces find
 //! it. Bound: the runs of one exploration. Fails: a manifest that is gone is `None`.
 
-use worker_core::commits::orphans::Orphan;
-use worker_core::objects::Prefix;
+use worker_core::layout::objects::Prefix;
+use worker_core::protocol::orphans::Orphan;
 
 use crate::alter::Lie;
 use crate::bodies::Parsed;

@@ -3,10 +3,10 @@
 
 use crds::tracking::{LegacyItem, OutcomeItem, RunItem};
 use crds::{Reason, RunId};
-use worker_core::commits::{Act, Event, Item, Reply, Seen, Tidy};
-use worker_core::error::Failure;
-use worker_core::manifests::{ManifestHead, Pointer};
-use worker_core::records::{TaskRecord, tally};
+use worker_core::errors::failure::Failure;
+use worker_core::layout::manifests::{ManifestHead, Pointer};
+use worker_core::layout::records::{TaskRecord, tally};
+use worker_core::protocol::{Act, Event, Item, Reply, Seen, Tidy};
 
 use crate::bodies::Parsed;
 use crate::config::Sweeping;

@@ -2,7 +2,7 @@
 
 use crds::tracking::Mode::{FE, Reingest};
 use crds::tracking::RunState;
-use worker_core::commits::{Item, Step};
+use worker_core::protocol::{Item, Step};
 
 use crate::asks::End;
 use crate::config::{Budget, Config, Row, Seed, Slot, force, hold, rows, settle};

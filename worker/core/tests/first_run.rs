@@ -9,8 +9,8 @@ use crds::tracking::{LegacyItem, Provisional, RunState};
 use crds::{Reason, Task};
 use serde_json::{from_value, json};
 use stores::{Stores, task};
-use worker_core::commits::watermark::{Wish, set};
-use worker_core::commits::{Carrier, Effect, Ending, Item, Role};
+use worker_core::protocol::watermark::{Wish, set};
+use worker_core::protocol::{Carrier, Effect, Ending, Item, Role};
 
 const LEASE: i64 = 600;
 const KEY: &str = "shop.orders";

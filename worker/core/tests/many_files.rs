@@ -7,11 +7,11 @@ mod generated;
 use crds::Reason::{RecordMismatch, RecordMissing, RowCountMismatch};
 use crds::RunId;
 use proptest::prelude::*;
-use worker_core::manifests::{
+use worker_core::layout::manifests::{
     Earlier, FileCount, ListedFile, Listing, Lists, Manifest, ManifestFile, ManifestHead,
     each_earlier_file, each_file, head, read_head, to_body,
 };
-use worker_core::records::{RecordsHash, Tallying, TaskRecord, tally};
+use worker_core::layout::records::{RecordsHash, Tallying, TaskRecord, tally};
 
 use generated::{
     FILES, Generated, LIMIT_BYTES, PARTITIONS, peak_bytes, plan, record, run_id, run_item,

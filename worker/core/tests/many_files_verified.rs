@@ -7,9 +7,9 @@ use crds::tracking::Mode;
 use generated::{
     FILES, Generated, LIMIT_BYTES, PARTITIONS, peak_bytes, plan, record, run_id, run_item,
 };
-use worker_core::manifests::{ManifestFile, ManifestHead, each_file, head};
-use worker_core::records::Tallying;
-use worker_core::verify::{Beside, FileFacts, Findings, Verifier};
+use worker_core::layout::manifests::{ManifestFile, ManifestHead, each_file, head};
+use worker_core::layout::records::Tallying;
+use worker_core::layout::verify::{Beside, FileFacts, Findings, Verifier};
 
 /// What is wrong with a run.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -10,7 +10,7 @@ use crds::task::SettleOrder;
 use crds::tracking::{Mode, RunState};
 use crds::{Reason, Report};
 use stores::{Stores, order, task};
-use worker_core::commits::{Carrier, Ending, Role};
+use worker_core::protocol::{Carrier, Ending, Role};
 
 const LEASE: i64 = 600;
 

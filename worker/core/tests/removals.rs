@@ -9,8 +9,8 @@ use crds::extract_job::ExtractType;
 use crds::tracking::{ObjectStore, Removal};
 use proptest::prelude::*;
 use stores::{Stores, order, task};
-use worker_core::commits::removals::{REMOVALS_MAX, RETRY_SECONDS};
-use worker_core::commits::{Carrier, Ending, GRACE_SECONDS, Phase, Role, Then};
+use worker_core::protocol::removals::{REMOVALS_MAX, RETRY_SECONDS};
+use worker_core::protocol::{Carrier, Ending, GRACE_SECONDS, Phase, Role, Then};
 
 const LEASE: i64 = 600;
 

@@ -9,8 +9,8 @@ use crds::extract_job::ExtractType;
 use crds::tracking::RunState;
 use crds::{Reason, Task};
 use stores::{Stores, order, task};
-use worker_core::commits::watermark::{Wish, set};
-use worker_core::commits::{Carrier, Effect, Ending, GRACE_SECONDS, Role};
+use worker_core::protocol::watermark::{Wish, set};
+use worker_core::protocol::{Carrier, Effect, Ending, GRACE_SECONDS, Role};
 
 const LEASE: i64 = 600;
 

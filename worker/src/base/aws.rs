@@ -9,7 +9,7 @@ use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_smithy_http_client::tls::{Provider, rustls_provider::CryptoMode};
 use crds::Reason;
-use worker_core::error::Failure;
+use worker_core::errors::failure::Failure;
 
 /// How often the SDK itself repeats a request that was throttled or met a 5xx.
 const ATTEMPTS_MAX: u32 = 8;

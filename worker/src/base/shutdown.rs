@@ -5,7 +5,7 @@ use std::time::Duration;
 use crds::Reason;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use worker_core::error::Failure;
+use worker_core::errors::failure::Failure;
 
 /// Whether the process was asked to stop.
 #[derive(Debug, Clone)]

@@ -6,8 +6,8 @@ use std::fmt::Write as _;
 use crds::ExtractJob;
 use crds::Reason;
 use serde_json::json;
-use worker_core::error::Failure;
-use worker_core::moving::{Argument, Moved, OldJob, call, object_name, source_file};
+use worker_core::errors::failure::Failure;
+use worker_core::migration::{Argument, Moved, OldJob, call, object_name, source_file};
 
 use crate::cli::settings::Convert;
 use crate::cli::terminal::print;

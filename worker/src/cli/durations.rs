@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crds::Reason;
-use worker_core::error::Failure;
+use worker_core::errors::failure::Failure;
 
 use crate::base::aws::Requests;
 use crate::cli::settings::DurationFlags;

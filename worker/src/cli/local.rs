@@ -10,10 +10,10 @@ use crds::tracking::{OutcomeItem, Owner, outcome_key};
 use crds::{ExtractJob, HASH_VERSION, Reason, Task};
 use serde_json::json;
 use uuid::Uuid;
-use worker_core::batches::MemoryBudget;
-use worker_core::commits::transitions::answers_complete;
-use worker_core::commits::{Ending, Role};
-use worker_core::error::Failure;
+use worker_core::encoding::batches::MemoryBudget;
+use worker_core::errors::failure::Failure;
+use worker_core::protocol::transitions::answers_complete;
+use worker_core::protocol::{Ending, Role};
 
 use crate::base::pause::Pause;
 use crate::base::shutdown::Stop;

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 use crds::ExtractJob;
-use worker_core::error::Failure;
-use worker_core::moving::{self, Moved, OldJob, object_name};
+use worker_core::errors::failure::Failure;
+use worker_core::migration::{self, Moved, OldJob, object_name};
 
 use crate::cli::local::{here, local_stores, task_of};
 use crate::cli::report;
@@ -30,7 +30,7 @@ fn told() -> (Vec<String>, BTreeMap<String, String>) {
 /// `InvalidSpec`.
 pub fn call() -> Result<Option<OldJob>, Failure> {
     let (arguments, variables) = told();
-    moving::call(&arguments, &variables)
+    migration::call(&arguments, &variables)
 }
 
 /// The old job's call that the environment is.
@@ -38,7 +38,7 @@ pub fn call() -> Result<Option<OldJob>, Failure> {
 /// # Errors
 /// `InvalidSpec`.
 pub fn environment() -> Result<OldJob, Failure> {
-    moving::environment(&told().1)
+    migration::environment(&told().1)
 }
 
 /// Runs the call. Further settings are read from `TIDEMARK_..` variables, endpoints and identity

@@ -5,9 +5,9 @@ use std::sync::Arc;
 
 use crds::task::{self, SettleOrder, TASK_VERSION};
 use crds::{Reason, RunId, Task};
-use worker_core::commits::Role;
-use worker_core::error::Failure;
-use worker_core::plan::{self, Plan};
+use worker_core::errors::failure::Failure;
+use worker_core::planning::plan::{self, Plan};
+use worker_core::protocol::Role;
 
 use crate::base::pause::Pause;
 use crate::cli::local::{ended, listen, local_stores, read_task};

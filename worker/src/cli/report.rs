@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use crds::condition::Exit;
 use crds::task::TERMINATION_FILE;
 use crds::{Reason, Report};
-use worker_core::error::Failure;
+use worker_core::errors::failure::Failure;
 
 /// Says how the process ended.
 pub fn ended(exit: Exit, report: &Report) -> ExitCode {

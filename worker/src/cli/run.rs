@@ -4,7 +4,7 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use crds::task::{self};
-use worker_core::error::Failure;
+use worker_core::errors::failure::Failure;
 
 use crate::cli::local::{here, local_task, local_world};
 use crate::cli::pods::{coordinate, extract, settle};

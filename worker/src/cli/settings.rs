@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use crds::task;
-use worker_core::commits::GRACE_SECONDS;
+use worker_core::protocol::GRACE_SECONDS;
 
 use crate::stores::checksums::Checksum;
 

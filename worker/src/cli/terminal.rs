@@ -3,7 +3,7 @@
 use std::io::Write;
 
 use crds::Reason;
-use worker_core::error::Failure;
+use worker_core::errors::failure::Failure;
 
 /// Prints one line on standard output.
 ///

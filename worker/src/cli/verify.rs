@@ -12,11 +12,11 @@ use futures::{StreamExt as _, TryStreamExt as _};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ParquetMetaDataReader;
 use serde_json::json;
-use worker_core::error::Failure;
-use worker_core::manifests::{ManifestFile, Pointer};
-use worker_core::plan::{self, Plan};
-use worker_core::rows::mysql_statements::planning_seconds;
-use worker_core::verify::{Beside, FileFacts, Recount, Verifier};
+use worker_core::errors::failure::Failure;
+use worker_core::layout::manifests::{ManifestFile, Pointer};
+use worker_core::layout::verify::{Beside, FileFacts, Recount, Verifier};
+use worker_core::planning::plan::{self, Plan};
+use worker_core::sql::rows::mysql_statements::planning_seconds;
 
 use crate::cli::local::{listen, local_stores, local_task, local_world};
 use crate::cli::settings::Local;

@@ -1,12 +1,12 @@
 //! In: the tracking items of one source, a human's wish. Out: the stored watermark, shown or moved.
-//! Bound: two reads, one transaction. Fails: what [`worker_core::commits::watermark::set`] names.
+//! Bound: two reads, one transaction. Fails: what [`worker_core::protocol::watermark::set`] names.
 
 use crds::Reason;
 use crds::tracking::{LegacyItem, RunItem, run_key};
 use serde_json::json;
-use worker_core::commits::Reply;
-use worker_core::commits::watermark::{Wish, set};
-use worker_core::error::Failure;
+use worker_core::errors::failure::Failure;
+use worker_core::protocol::Reply;
+use worker_core::protocol::watermark::{Wish, set};
 
 use crate::cli::local::{local_stores, local_task};
 use crate::cli::settings::{WatermarkCommand, WatermarkMove};

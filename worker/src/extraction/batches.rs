@@ -3,7 +3,7 @@
 
 use std::fs;
 
-use worker_core::batches::MemoryBudget;
+use worker_core::encoding::batches::MemoryBudget;
 
 /// Where the kernel says how much memory this container may use: version 2, then version 1.
 const LIMIT_FILES: [&str; 2] =

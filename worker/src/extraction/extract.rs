@@ -8,12 +8,12 @@ use futures::stream::{self, StreamExt};
 use tokio::sync::watch as signal;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
-use worker_core::batches::{Asked, MemoryBudget, Parallelism, Width};
-use worker_core::commits::Reply;
-use worker_core::error::Failure;
-use worker_core::manifests::to_body;
-use worker_core::plan::Plan;
-use worker_core::records::TaskRecord;
+use worker_core::encoding::batches::{Asked, MemoryBudget, Parallelism, Width};
+use worker_core::errors::failure::Failure;
+use worker_core::layout::manifests::to_body;
+use worker_core::layout::records::TaskRecord;
+use worker_core::planning::plan::Plan;
+use worker_core::protocol::Reply;
 
 use crate::base::pause::Pause;
 use crate::extraction::flow::{Extract, extract_range};

@@ -10,10 +10,10 @@ use std::sync::Arc;
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;
 use tokio::sync::mpsc;
-use worker_core::batches::MemorySplit;
-use worker_core::columns::Column;
-use worker_core::folders::Folders;
-use worker_core::plan::Shape;
+use worker_core::decoding::columns::Column;
+use worker_core::encoding::batches::MemorySplit;
+use worker_core::encoding::folders::Folders;
+use worker_core::planning::plan::Shape;
 
 use self::folders::FolderWriter;
 pub use self::open::{EncodeError, FileEnd, Files, OpenFile, Piece};

@@ -1,6 +1,6 @@
 //! The records of partitions that this process read.
 
-use worker_core::records::TaskRecord;
+use worker_core::layout::records::TaskRecord;
 
 /// Records of so many files are kept from one act to the next; of more, each is read anew.
 pub(crate) const FILES_KEPT: usize = 4_000;

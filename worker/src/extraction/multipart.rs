@@ -8,9 +8,9 @@ use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use crds::Reason;
-use worker_core::error::Failure;
-use worker_core::manifests::TOKEN_METADATA;
-use worker_core::records::PendingFile;
+use worker_core::errors::failure::Failure;
+use worker_core::layout::manifests::TOKEN_METADATA;
+use worker_core::layout::records::PendingFile;
 
 use crate::stores::checksums;
 use crate::stores::errors::storage_failure;

@@ -7,9 +7,9 @@ use bytes::Bytes;
 use crds::Reason;
 use tokio::sync::{OnceCell, mpsc};
 use tokio::task::{JoinError, JoinSet};
-use worker_core::batches::MemorySplit;
-use worker_core::error::Failure;
-use worker_core::records::PendingFile;
+use worker_core::encoding::batches::MemorySplit;
+use worker_core::errors::failure::Failure;
+use worker_core::layout::records::PendingFile;
 
 use crate::extraction::files::{FileEnd, Piece};
 use crate::extraction::multipart::{Multipart, StoredPart};

@@ -8,11 +8,11 @@ use crds::Reason;
 use crds::extract_job::Extract;
 use crds::source::Engine;
 use sqlx::MySqlConnection;
-use worker_core::consistency::table_lock::{self, Method};
-use worker_core::error::Failure;
-use worker_core::filtering::mysql_statement;
-use worker_core::plan::Plan;
-use worker_core::rows;
+use worker_core::errors::failure::Failure;
+use worker_core::planning::consistency::table_lock::{self, Method};
+use worker_core::planning::filtering::mysql_statement;
+use worker_core::planning::plan::Plan;
+use worker_core::sql::rows;
 
 use crate::source::database::Database;
 use crate::source::ending::Session;

@@ -1,6 +1,6 @@
 //! In: a log-in, what to extract, what CLAIM ordered. Out: [`Holder`]: the plan, and the session
 //! that keeps its snapshot. Bound: one session. Fails: all that
-//! [`worker_core::bounds`], [`worker_core::window`] and [`crate::source::errors`] name,
+//! [`worker_core::planning::bounds`], [`worker_core::planning::window`] and [`crate::source::errors`] name,
 //! `NullWatermarkRows`, `SnapshotLost`.
 
 use std::pin::pin;
@@ -10,20 +10,21 @@ use crds::extract_job::{Consistency, Extract, ExtractJobSpec, NullPolicy, Waterm
 use crds::output::PartitionSort;
 use crds::source::Engine;
 use crds::tracking::Mode;
-use worker_core::bounds::{TableRef, check_same_table, find_column, watermark_extreme};
-use worker_core::drift;
-use worker_core::error::Failure;
-use worker_core::fidelity;
-use worker_core::filtering::Settings;
-use worker_core::folders;
-use worker_core::names;
-use worker_core::partitioning::named_key;
-use worker_core::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, Shape};
-use worker_core::ranges::KeyRange;
-use worker_core::rows;
-use worker_core::rows::mysql_statements::planning_seconds;
-use worker_core::window::{self, Held, Observed};
-use worker_core::{consistency, virtual_columns};
+use worker_core::encoding::folders;
+use worker_core::errors::failure::Failure;
+use worker_core::layout::names;
+use worker_core::planning::bounds::{TableRef, check_same_table, find_column, watermark_extreme};
+use worker_core::planning::consistency;
+use worker_core::planning::drift;
+use worker_core::planning::fidelity;
+use worker_core::planning::filtering::Settings;
+use worker_core::planning::partitioning::named_key;
+use worker_core::planning::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, Shape};
+use worker_core::planning::ranges::KeyRange;
+use worker_core::planning::virtual_columns;
+use worker_core::planning::window::{self, Held, Observed};
+use worker_core::sql::rows;
+use worker_core::sql::rows::mysql_statements::planning_seconds;
 
 use super::holder::{Holder, altered};
 use super::published::Published;
@@ -127,8 +128,11 @@ async fn open_on(
     let wanted = TableRef::parse(database.engine(), &extract.table)?;
     let subject = database.look_up(&wanted, extract).await?;
     if let Some(filter) = &extract.filter {
-        settings =
-            worker_core::filtering::beside(settings, (&subject.columns, &subject.within), filter)?;
+        settings = worker_core::planning::filtering::beside(
+            settings,
+            (&subject.columns, &subject.within),
+            filter,
+        )?;
     }
     let asked = consistency::asked(extract, database.engine());
     consistency::check_asked(extract, &subject.unproven)?;

@@ -4,10 +4,10 @@
 use crds::Reason;
 use crds::condition::Exit;
 use crds::tracking::Head;
-use worker_core::bounds::TableIdentity;
-use worker_core::columns::Column;
-use worker_core::error::Failure;
-use worker_core::manifests::ManifestHead;
+use worker_core::decoding::columns::Column;
+use worker_core::errors::failure::Failure;
+use worker_core::layout::manifests::ManifestHead;
+use worker_core::planning::bounds::TableIdentity;
 
 use crate::stores::control::Control;
 

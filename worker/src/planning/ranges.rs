@@ -1,19 +1,19 @@
 //! In: a plan without ranges, what the manifest asks. Out: the ranges, how they were cut, and why.
-//! Bound: one look at the table at most. Fails: as [`worker_core::partitioning`], and what a session
+//! Bound: one look at the table at most. Fails: as [`worker_core::planning::partitioning`], and what a session
 //! may fail with.
 
 use crds::extract_job::{Consistency, Partition, Strategy};
 use crds::tracking::Mode;
-use worker_core::columns::Column;
-use worker_core::error::Failure;
-use worker_core::partitioning::{
+use worker_core::decoding::columns::Column;
+use worker_core::errors::failure::Failure;
+use worker_core::planning::partitioning::{
     self, Choice, Foretold, Key, Partitioning, Table, TableFacts, TableKind, Way, hashed,
 };
-use worker_core::plan::Plan;
-use worker_core::ranges::{self, KeyRange, RANGES_MAX, Sample, Skew};
-use worker_core::rows::{self, Draw};
-use worker_core::watermark::Value;
-use worker_core::window;
+use worker_core::planning::plan::Plan;
+use worker_core::planning::ranges::{self, KeyRange, RANGES_MAX, Sample, Skew};
+use worker_core::planning::watermark::Value;
+use worker_core::planning::window;
+use worker_core::sql::rows::{self, Draw};
 
 use crate::source::database::Database;
 use crate::source::filtering;

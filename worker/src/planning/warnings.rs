@@ -1,9 +1,10 @@
 //! What people should know about a plan.
 
 use crds::tracking::{Mode, Window};
-use worker_core::columns::{Target, differ_by_case};
-use worker_core::plan::PlanOrder;
-use worker_core::{rows, shown};
+use worker_core::decoding::columns::{Target, differ_by_case};
+use worker_core::layout::shown;
+use worker_core::planning::plan::PlanOrder;
+use worker_core::sql::rows;
 
 use crate::source::table::Subject;
 

@@ -4,11 +4,11 @@ use std::collections::BTreeSet;
 
 use crds::RunId;
 use crds::tracking::{RunItem, run_key};
-use worker_core::commits::Event;
-use worker_core::commits::orphans::Orphan;
-use worker_core::error::Failure;
-use worker_core::manifests::{Earlier, ManifestHead, Pointer, SourceIdentity};
-use worker_core::plan::Plan;
+use worker_core::errors::failure::Failure;
+use worker_core::layout::manifests::{Earlier, ManifestHead, Pointer, SourceIdentity};
+use worker_core::planning::plan::Plan;
+use worker_core::protocol::Event;
+use worker_core::protocol::orphans::Orphan;
 
 use super::world::{AT_ONCE, World};
 use crate::stores::control::Control;

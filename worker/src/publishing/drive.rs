@@ -9,10 +9,10 @@ use crds::tracking::{OutcomeItem, RunItem, outcome_key, run_key};
 use crds::{Reason, RunId};
 use futures::stream::{self, StreamExt, TryStreamExt};
 use uuid::Uuid;
-use worker_core::commits::{Act, Carrier, Effect, Ending, Event, Reply, Seen, Tidy, step};
-use worker_core::error::Failure;
-use worker_core::manifests::{Pointer, SourceIdentity};
-use worker_core::plan::CONTROL_VERSION;
+use worker_core::errors::failure::Failure;
+use worker_core::layout::manifests::{Pointer, SourceIdentity};
+use worker_core::planning::plan::CONTROL_VERSION;
+use worker_core::protocol::{Act, Carrier, Effect, Ending, Event, Reply, Seen, Tidy, step};
 
 use super::world::{AT_ONCE, WRITES_AT_ONCE, World, now};
 use crate::stores::control::{Control, Only};
@@ -261,7 +261,7 @@ impl World {
 
 /// The name of an effect: pause points and logs speak of it.
 fn effect_name(effect: &Effect) -> &'static str {
-    use worker_core::commits::Step;
+    use worker_core::protocol::Step;
     match effect {
         Effect::Track(transaction) => match transaction.step {
             Step::Claim => "claim",

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use worker_core::commits::{Carrier, Role};
+use worker_core::protocol::{Carrier, Role};
 
 use crate::base::aws::Requests;
 use crate::stores::checksums::Checksum;

@@ -8,10 +8,10 @@ use std::time::Duration;
 use crds::Reason;
 use tokio::sync::watch;
 use tokio::time::Instant;
-use worker_core::batches::{Asked, MemoryBudget, Parallelism};
-use worker_core::commits::{Event, Held};
-use worker_core::error::Failure;
-use worker_core::plan::PlanOrder;
+use worker_core::encoding::batches::{Asked, MemoryBudget, Parallelism};
+use worker_core::errors::failure::Failure;
+use worker_core::planning::plan::PlanOrder;
+use worker_core::protocol::{Event, Held};
 
 use super::patience::{Backoff, may_pass};
 use super::world::Planning;

@@ -6,8 +6,8 @@ use std::time::Duration;
 use crds::Reason;
 use crds::condition::Exit;
 use tokio::time::Instant;
-use worker_core::commits::{Act, Event};
-use worker_core::error::Failure;
+use worker_core::errors::failure::Failure;
+use worker_core::protocol::{Act, Event};
 
 use super::world::World;
 

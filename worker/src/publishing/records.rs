@@ -5,10 +5,10 @@
 use crds::RunId;
 use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use tokio::time::Instant;
-use worker_core::commits::{Event, Held, NewManifest, Reply};
-use worker_core::error::Failure;
-use worker_core::manifests::{Earlier, ListedFile, Lists, ManifestFile};
-use worker_core::records::{RecordsHash, Tally, Tallying, TaskRecord};
+use worker_core::errors::failure::Failure;
+use worker_core::layout::manifests::{Earlier, ListedFile, Lists, ManifestFile};
+use worker_core::layout::records::{RecordsHash, Tally, Tallying, TaskRecord};
+use worker_core::protocol::{Event, Held, NewManifest, Reply};
 
 use super::world::Reading;
 use super::world::{WRITES_AT_ONCE, World, now};

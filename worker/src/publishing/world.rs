@@ -7,9 +7,9 @@ use crds::{RunId, Task};
 use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
-use worker_core::batches::{Asked, MemoryBudget};
-use worker_core::error::Failure;
-use worker_core::records::Tallying;
+use worker_core::encoding::batches::{Asked, MemoryBudget};
+use worker_core::errors::failure::Failure;
+use worker_core::layout::records::Tallying;
 
 use crate::base::pause::Pause;
 use crate::base::shutdown::Stop;

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use worker_core::error::Failure;
+use worker_core::errors::failure::Failure;
 
 use crate::source::errors::{database_failure, unreachable};
 use crate::source::timeouts::CONNECT_TIMEOUT;

@@ -2,7 +2,7 @@
 
 use crds::Reason;
 use rustls::CertificateError as Bad;
-use worker_core::error::Failure;
+use worker_core::errors::failure::Failure;
 
 /// Why, and what to do.
 type Words = (String, &'static str);

@@ -1,9 +1,9 @@
 //! The settings under which a session reads `extract.where`.
 
 use sqlx::PgConnection;
-use worker_core::error::Failure;
-use worker_core::filtering::{self, Settings};
-use worker_core::rows::statements;
+use worker_core::errors::failure::Failure;
+use worker_core::planning::filtering::{self, Settings};
+use worker_core::sql::rows::statements;
 
 use crate::source::errors::database_failure;
 

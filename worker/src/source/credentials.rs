@@ -7,8 +7,8 @@ use aws_sdk_secretsmanager::error::{ProvideErrorMetadata, SdkError};
 use crds::Reason;
 use crds::source::{AwsSecret, Source, TlsMode};
 use serde_json::Value;
-use worker_core::error::Failure;
-use worker_core::moving::Tls;
+use worker_core::errors::failure::Failure;
+use worker_core::migration::Tls;
 
 use crate::base::aws::{self, Requests};
 use crate::source::login::{Login, SILENCE};

@@ -2,8 +2,8 @@
 
 use crds::source::Engine;
 use sqlx::{MySqlConnection, PgConnection};
-use worker_core::error::Failure;
-use worker_core::rows::statements;
+use worker_core::errors::failure::Failure;
+use worker_core::sql::rows::statements;
 
 use crate::source::backend::Backend;
 use crate::source::errors::database_failure;

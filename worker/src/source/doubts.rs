@@ -2,9 +2,9 @@
 
 use crds::source::Engine;
 use sqlx::PgConnection;
-use worker_core::columns::Column;
-use worker_core::error::Failure;
-use worker_core::selection;
+use worker_core::decoding::columns::Column;
+use worker_core::errors::failure::Failure;
+use worker_core::planning::selection;
 
 use crate::source::postgres::catalog;
 

@@ -4,7 +4,7 @@
 //! A session says goodbye by itself ([`crate::source::goodbye`]). Its statement would run on, for hours where it
 //! writes nothing: one that nobody waits for is cancelled over a second session.
 
-use worker_core::error::Failure;
+use worker_core::errors::failure::Failure;
 
 use crate::source::backend::Backend;
 use crate::source::database::Database;

@@ -4,15 +4,15 @@ use crds::Reason;
 use sqlx::AssertSqlSafe;
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
-use worker_core::error::Failure;
 use worker_core::errors;
+use worker_core::errors::failure::Failure;
 pub(crate) use worker_core::errors::mysql::Answer;
 use worker_core::errors::postgres::{Answer as PgAnswer, Position};
 
 use crate::source::certificates::tls_failure;
 
 /// The one place where made text is passed on as SQL: every such text comes from
-/// [`worker_core::rows`].
+/// [`worker_core::sql::rows`].
 pub(crate) fn made(statement: String) -> AssertSqlSafe<String> {
     AssertSqlSafe(statement)
 }
@@ -178,7 +178,7 @@ mod tests {
         }
     }
 
-    /// The tests of `worker_core::rows` look at each text of Postgres there is: there must be none here.
+    /// The tests of `worker_core::sql::rows` look at each text of Postgres there is: there must be none here.
     #[test]
     fn no_statement_of_postgres_is_written_here() {
         let mut files = Vec::new();

@@ -5,11 +5,11 @@
 use crds::Reason;
 use crds::source::Engine;
 use sqlx::{PgConnection, Row as _};
-use worker_core::error::Failure;
-use worker_core::filtering::{self, Settings};
-use worker_core::plan::TableName;
-use worker_core::rows::{self, statements};
-use worker_core::selection;
+use worker_core::errors::failure::Failure;
+use worker_core::planning::filtering::{self, Settings};
+use worker_core::planning::plan::TableName;
+use worker_core::planning::selection;
+use worker_core::sql::rows::{self, statements};
 
 use crate::source::condition::{ACTION, enter_here, leave_here};
 use crate::source::database::Database;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crds::source::{Engine, TlsMode};
-use worker_core::error::Failure;
-use worker_core::moving::Tls;
+use worker_core::errors::failure::Failure;
+use worker_core::migration::Tls;
 
 use crate::source::secret::Secret;
 use crate::source::tokens::Minter;

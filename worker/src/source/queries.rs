@@ -1,16 +1,16 @@
 //! What planning asks the database.
 
 use crds::extract_job::Extract;
-use worker_core::bounds::TableRef;
-use worker_core::columns::{Column, Target};
-use worker_core::error::Failure;
-use worker_core::partitioning::{Key, TableFacts};
-use worker_core::plan::{Plan, TableName};
-use worker_core::ranges::Sample;
-use worker_core::rows::{self, Draw};
-use worker_core::selection;
-use worker_core::types;
-use worker_core::virtual_columns;
+use worker_core::decoding::columns::{Column, Target};
+use worker_core::decoding::types;
+use worker_core::errors::failure::Failure;
+use worker_core::planning::bounds::TableRef;
+use worker_core::planning::partitioning::{Key, TableFacts};
+use worker_core::planning::plan::{Plan, TableName};
+use worker_core::planning::ranges::Sample;
+use worker_core::planning::selection;
+use worker_core::planning::virtual_columns;
+use worker_core::sql::rows::{self, Draw};
 
 use crate::base::pause::PausePoints;
 use crate::source::doubts;

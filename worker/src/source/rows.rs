@@ -1,10 +1,10 @@
-//! In: a [`KeyRange`](worker_core::ranges::KeyRange) as a statement. Out: rows (wire bytes), in
+//! In: a [`KeyRange`](worker_core::planning::ranges::KeyRange) as a statement. Out: rows (wire bytes), in
 //! chunks. Bound: the bytes of all chunks waiting. Fails: [`Failure`] with a database reason.
 
 use crds::source::Engine;
-use worker_core::error::Failure;
-use worker_core::filtering::mysql_statement;
-use worker_core::plan::Plan;
+use worker_core::errors::failure::Failure;
+use worker_core::planning::filtering::mysql_statement;
+use worker_core::planning::plan::Plan;
 
 use crate::source::backend::{Backend, Progress};
 use crate::source::chunks::{ChunkSender, Read};

@@ -2,13 +2,13 @@
 //! them serves as watermark.
 
 use crds::extract_job::Watermark;
-use worker_core::bounds::{Relation, TableIdentity, check_watermark, find_column};
-use worker_core::columns::Column;
-use worker_core::error::Failure;
-use worker_core::plan::TableName;
-use worker_core::relations::Unproven;
-use worker_core::virtual_columns::{Recomputed, check_stored};
-use worker_core::window::Held;
+use worker_core::decoding::columns::Column;
+use worker_core::errors::failure::Failure;
+use worker_core::planning::bounds::{Relation, TableIdentity, check_watermark, find_column};
+use worker_core::planning::plan::TableName;
+use worker_core::planning::relations::Unproven;
+use worker_core::planning::virtual_columns::{Recomputed, check_stored};
+use worker_core::planning::window::Held;
 
 /// The table as the catalog has it.
 #[derive(Debug, PartialEq, Eq)]

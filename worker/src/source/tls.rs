@@ -14,8 +14,8 @@ use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore,
     SignatureScheme, StreamOwned,
 };
-use worker_core::error::Failure;
-use worker_core::moving::Tls;
+use worker_core::errors::failure::Failure;
+use worker_core::migration::Tls;
 
 use crate::source::certificates::{authority_failure, tls_failure};
 use crate::source::errors::unreachable;

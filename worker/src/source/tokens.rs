@@ -12,7 +12,7 @@ use aws_sigv4::sign::v4;
 use crds::Reason;
 use crds::source::RdsIam;
 use url::Url;
-use worker_core::error::Failure;
+use worker_core::errors::failure::Failure;
 
 use crate::base::aws::{self, Requests};
 use crate::source::secret::Secret;

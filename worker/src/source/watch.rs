@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crds::Reason;
-use worker_core::error::Failure;
+use worker_core::errors::failure::Failure;
 
 use crate::source::backend::{Backend, Progress};
 use crate::source::login::Login;

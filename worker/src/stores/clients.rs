@@ -11,7 +11,7 @@ use crds::extract_job::ExtractJobSpec;
 use crds::task::TaskTracking;
 use crds::tracking::ObjectStore;
 use tokio::sync::Mutex;
-use worker_core::error::Failure;
+use worker_core::errors::failure::Failure;
 
 use crate::base::aws::{Requests, shared};
 use crate::stores::checksums::{Checksum, Checksums};

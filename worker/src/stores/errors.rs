@@ -2,7 +2,7 @@
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use crds::Reason;
-use worker_core::error::Failure;
+use worker_core::errors::failure::Failure;
 
 use crate::stores::encryption;
 

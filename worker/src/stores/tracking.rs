@@ -10,8 +10,8 @@ use crds::Reason;
 use crds::tracking::LegacyItem;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use worker_core::commits::{Expect, Item, ItemWrite, Reply, Transaction};
-use worker_core::error::Failure;
+use worker_core::errors::failure::Failure;
+use worker_core::protocol::{Expect, Item, ItemWrite, Reply, Transaction};
 
 /// How often a transaction that met another one in flight is sent again.
 const CONFLICTS_MAX: u32 = 20;

@@ -2,7 +2,7 @@
 
 use crds::extract_job::WatermarkType;
 use crds::tracking::{LegacyItem, Mode, RunState, Window};
-use worker_core::commits::{Act, Carrier, Event, Expect, Phase, Step};
+use worker_core::protocol::{Act, Carrier, Event, Expect, Phase, Step};
 
 use super::tools::{claim_sees, id_only, no_conditions, product, put_run, run_only, with};
 use crate::shop::KEY;
@@ -121,7 +121,7 @@ pub(super) fn new_window_on_retry(carrier: Carrier, event: Event) -> (Carrier, A
     with((carrier, event), Step::Claim, owe_nothing)
 }
 
-fn owe_nothing(carrier: &mut Carrier, claim: &mut worker_core::commits::Transaction) {
+fn owe_nothing(carrier: &mut Carrier, claim: &mut worker_core::protocol::Transaction) {
     if let Some(run) = put_run(claim) {
         run.owed = None;
     }

@@ -4,7 +4,7 @@ mod commits;
 mod later;
 
 use crds::tracking::Mode::FE;
-use worker_core::commits::{Act, Carrier, Event, Step};
+use worker_core::protocol::{Act, Carrier, Event, Step};
 
 use super::Mistake;
 use super::{claims as c, publishing as p, settling as s};

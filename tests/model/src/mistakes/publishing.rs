@@ -1,11 +1,11 @@
 //! Mistakes between the records and the pointer.
 
 use crds::tracking::{Mode, RunState};
-use worker_core::commits::{
+use worker_core::layout::manifests::{ManifestHead, Pointer, to_body};
+use worker_core::layout::objects::Prefix;
+use worker_core::protocol::{
     Act, Carrier, Effect, Event, Expect, Item, Phase, Reply, Step, Transaction, Why, transitions,
 };
-use worker_core::manifests::{ManifestHead, Pointer, to_body};
-use worker_core::objects::Prefix;
 
 use super::tools::{id_only, no_conditions, only_reply, product, put_run, sees, transaction, with};
 use crate::stores::{ANY, OTHERS};
@@ -104,7 +104,7 @@ pub(super) fn outcome_apart(carrier: Carrier, event: Event) -> (Carrier, Act) {
     let (carrier, mut act) = product(carrier, event);
     if let Some(yes) = transaction(&mut act, Step::Yes) {
         let is_outcome =
-            |write: &worker_core::commits::ItemWrite| matches!(write.put, Some(Item::Outcome(_)));
+            |write: &worker_core::protocol::ItemWrite| matches!(write.put, Some(Item::Outcome(_)));
         let outcome: Vec<_> =
             yes.writes.iter().filter(|write| is_outcome(write)).cloned().collect();
         yes.writes.retain(|write| !is_outcome(write));
@@ -289,8 +289,8 @@ pub(super) fn owed_kept_after_full(carrier: Carrier, event: Event) -> (Carrier, 
 pub(crate) fn exits_well(carrier: Carrier, event: Event) -> (Carrier, Act) {
     let (carrier, act) = product(carrier, event);
     match act {
-        Act::End(worker_core::commits::Ending::Failed(_)) => {
-            (carrier, Act::End(worker_core::commits::Ending::Answered))
+        Act::End(worker_core::protocol::Ending::Failed(_)) => {
+            (carrier, Act::End(worker_core::protocol::Ending::Answered))
         }
         act => (carrier, act),
     }

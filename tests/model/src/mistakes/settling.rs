@@ -3,7 +3,7 @@
 use crds::RunId;
 use crds::tracking::{Mode, RunState};
 use uuid::Uuid;
-use worker_core::commits::{Act, AfterSweep, Carrier, Event, Phase, Role, Step, Sweep, Why};
+use worker_core::protocol::{Act, AfterSweep, Carrier, Event, Phase, Role, Step, Sweep, Why};
 
 use super::tools::{id_only, no_conditions, product, put_run, settle_sees, with};
 
@@ -109,7 +109,7 @@ pub(super) fn settle_raises_nothing(carrier: Carrier, event: Event) -> (Carrier,
     match carrier.phase {
         Phase::Raising(_) => (
             Carrier { phase: Phase::Ended, ..carrier },
-            Act::End(worker_core::commits::Ending::Settled),
+            Act::End(worker_core::protocol::Ending::Settled),
         ),
         _ => (carrier, act),
     }

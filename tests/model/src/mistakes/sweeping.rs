@@ -2,12 +2,12 @@
 
 use crds::tracking::{LegacyItem, RunItem, RunState};
 use crds::{Reason, Report};
-use worker_core::commits::watermark::{Wish, set};
-use worker_core::commits::{
+use worker_core::errors::failure::Failure;
+use worker_core::protocol::watermark::{Wish, set};
+use worker_core::protocol::{
     Act, AfterSweep, Carrier, Ending, Event, Expect, Item, Phase, Step, Sweep, Transaction, Why,
     transitions,
 };
-use worker_core::error::Failure;
 
 use super::tools::{product, put_run, sees, with};
 use crate::shop::TICK;
@@ -60,7 +60,7 @@ pub(super) fn force_without_state(carrier: Carrier, event: Event) -> (Carrier, A
         (Phase::Forcing(_), Some(run)) => {
             let then = AfterSweep::Revert(
                 Box::new(run.clone()),
-                worker_core::commits::Then::Finish,
+                worker_core::protocol::Then::Finish,
                 false,
             );
             clean(carrier, &run, then)
@@ -100,7 +100,7 @@ pub(super) fn force_deletes_first(carrier: Carrier, event: Event) -> (Carrier, A
         },
         Phase::ListingFiles(run, then, true) => {
             let effect =
-                worker_core::commits::Effect::Track(transitions::reverted(run).transaction);
+                worker_core::protocol::Effect::Track(transitions::reverted(run).transaction);
             (Carrier { phase: Phase::Reverting(*then), ..carrier }, Act::Write(vec![effect]))
         }
         _ => (carrier, act),

@@ -2,7 +2,7 @@
 //! asks for, and never the product.
 
 use crds::tracking::RunItem;
-use worker_core::commits::{
+use worker_core::protocol::{
     Act, Carrier, Effect, Event, Expect, Item, Phase, Seen, Step, Transaction, Why, step,
 };
 

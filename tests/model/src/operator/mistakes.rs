@@ -13,8 +13,8 @@ use operator_core::ending::recorded;
 use operator_core::observed::Tracking;
 use operator_core::{Decision, Effect, Observed, Step, decide};
 
-use worker_core::commits::{Act, Carrier, Ending, Event};
-use worker_core::error::Failure;
+use worker_core::errors::failure::Failure;
+use worker_core::protocol::{Act, Carrier, Ending, Event};
 
 use super::apply::env;
 use super::worlds::{self, one};
@@ -346,7 +346,7 @@ fn suspend_settles_nothing(seen: &Observed) -> Step {
 
 /// A process that has to make way says that only a human can help.
 fn refused_for_good(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let (carrier, act) = worker_core::commits::step(carrier, event);
+    let (carrier, act) = worker_core::protocol::step(carrier, event);
     match act {
         Act::End(Ending::Failed(failure)) if failure.exit == Exit::Fenced => {
             let failure = Failure { exit: Exit::Permanent, ..failure };

@@ -4,7 +4,7 @@
 use crds::Task;
 use crds::task::{SETTLE_ENV, SettleOrder, TASK_ENV};
 use crds::tracking::Owner;
-use worker_core::commits::{Carrier, Role};
+use worker_core::protocol::{Carrier, Role};
 
 use super::apply::env;
 use super::cluster::{Cluster, Promise};
@@ -97,7 +97,7 @@ impl Operator {
         let task = job.and_then(|job| env::<Task>(&job, TASK_ENV));
         let outcome = shop.outcome_item(cluster.base.item(shop.outcome_keys[slot]));
         outcome.and_then(|outcome| outcome.result).zip(task).is_some_and(|(result, task)| {
-            worker_core::commits::transitions::answers_complete(&result, &task)
+            worker_core::protocol::transitions::answers_complete(&result, &task)
         })
     }
 

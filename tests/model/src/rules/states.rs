@@ -69,7 +69,7 @@ pub(crate) fn chain(shop: &Shop, state: &State, run: u8) -> Vec<u8> {
 fn head(shop: &Shop, state: &State) -> Option<u8> {
     let item = shop.items.find(state.item(shop.run_key))?;
     match &*item {
-        worker_core::commits::Item::Run(run) => run.head.as_ref().map(|head| number(head.run)),
+        worker_core::protocol::Item::Run(run) => run.head.as_ref().map(|head| number(head.run)),
         _ => None,
     }
 }
@@ -94,7 +94,7 @@ fn whole(shop: &Shop, state: &State) -> bool {
 
 fn completable(shop: &Shop, state: &State) -> bool {
     let Some(item) = shop.items.find(state.item(shop.run_key)) else { return true };
-    let worker_core::commits::Item::Run(run) = &*item else { return true };
+    let worker_core::protocol::Item::Run(run) = &*item else { return true };
     let lapsed = state.left.lapses < shop.config.budget.lapses;
     if run.state != RunState::Committing || lapsed {
         return true;
@@ -140,7 +140,7 @@ fn rows_all(shop: &Shop, state: &State) -> bool {
         return true;
     }
     let Some(item) = shop.items.find(state.item(shop.legacy_key)) else { return true };
-    let worker_core::commits::Item::Legacy(legacy) = &*item else { return true };
+    let worker_core::protocol::Item::Legacy(legacy) = &*item else { return true };
     let Some(low) = legacy.lwm_value.as_deref().and_then(|low| low.parse::<i64>().ok()) else {
         return true;
     };

@@ -1,7 +1,7 @@
 //! What a transaction on the tracking table may change.
 
 use crds::tracking::{LegacyItem, Mode, OutcomeItem, RunItem, RunState, TrackedOutcome};
-use worker_core::commits::Step;
+use worker_core::protocol::Step;
 
 use super::Rule;
 use crate::asks::End;
@@ -262,7 +262,7 @@ fn decided(shop: &Shop, change: &Change, after: &mut State) {
         after.broken.broke(Rule::Exclusive);
         return;
     };
-    let prefix = worker_core::objects::Prefix::parse(&run.uri).expect("a uri");
+    let prefix = worker_core::layout::objects::Prefix::parse(&run.uri).expect("a uri");
     let ranges = run.n.unwrap_or(0);
     let mut files = Vec::new();
     for index in 0..ranges {
@@ -344,7 +344,7 @@ fn has_more_than_its_chain(shop: &Shop, state: &State, prefix: u8) -> bool {
     let Some(keys) = shop.prefixes.get(usize::from(prefix)) else { return false };
     let Some(pointer) = shop.pointer_of(state.object(keys.pointer)) else { return false };
     let uri = crate::shop::uri(prefix);
-    let folder = worker_core::objects::Prefix::parse(&uri).expect("a uri").root();
+    let folder = worker_core::layout::objects::Prefix::parse(&uri).expect("a uri").root();
     let chain = super::states::chain(shop, state, number(pointer.run));
     state.files.iter().any(|(key, upload)| {
         let run = shop.uploads.get(*upload).run;

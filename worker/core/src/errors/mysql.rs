@@ -8,7 +8,7 @@ use crds::Reason;
 
 use super::names::has_shape;
 use super::{Meaning, permanent, short, transient};
-use crate::error::Failure;
+use crate::errors::failure::Failure;
 
 pub use super::mysql_table::{RANGES, STATES, TABLE};
 

@@ -2,7 +2,7 @@
 
 use super::names::{function, has_shape};
 use super::{Class, Meaning, Shows, of, permanent, short, source, transient};
-use crate::error::Failure;
+use crate::errors::failure::Failure;
 use crds::Reason;
 
 pub use super::postgres_table::TABLE;

@@ -4,7 +4,7 @@ mod harmless;
 
 use std::collections::BTreeMap;
 
-use crate::error::Failure;
+use crate::errors::failure::Failure;
 
 use super::{Rule, Table, add, add_groups, refusal};
 

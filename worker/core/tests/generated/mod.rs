@@ -8,9 +8,9 @@ use crds::RunId;
 use crds::tracking::{Mode, RunItem};
 use serde_json::{from_value, json};
 use uuid::Uuid;
-use worker_core::manifests::{Lists, ManifestFile, ManifestHead};
-use worker_core::plan::Plan;
-use worker_core::records::{PendingFile, TaskRecord};
+use worker_core::layout::manifests::{Lists, ManifestFile, ManifestHead};
+use worker_core::layout::records::{PendingFile, TaskRecord};
+use worker_core::planning::plan::Plan;
 
 /// So many partitions, of so many files each.
 pub const PARTITIONS: u32 = 1_000;

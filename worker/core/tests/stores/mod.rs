@@ -7,9 +7,11 @@ use crds::task::SettleOrder;
 use crds::tracking::{LegacyItem, ObjectStore, OutcomeItem, RunItem, outcome_key, run_key};
 use crds::{Reason, Report, RunId, Task};
 use serde_json::{from_slice, from_value, json};
-use worker_core::commits::{Act, Carrier, Effect, Ending, Event, Item, NewManifest, Reply, step};
-use worker_core::manifests::{ListedFile, Lists, Manifest, ManifestFile, ManifestHead, Pointer};
-use worker_core::records::TaskRecord;
+use worker_core::layout::manifests::{
+    ListedFile, Lists, Manifest, ManifestFile, ManifestHead, Pointer,
+};
+use worker_core::layout::records::TaskRecord;
+use worker_core::protocol::{Act, Carrier, Effect, Ending, Event, Item, NewManifest, Reply, step};
 
 mod plan;
 mod reads;
@@ -158,7 +160,7 @@ impl Stores {
                 self.write(Effect::PutOnce { uri, key, body })
             }
             Effect::Track(transaction) => {
-                let holds = |write: &worker_core::commits::ItemWrite| {
+                let holds = |write: &worker_core::protocol::ItemWrite| {
                     write.expect.holds(self.items.get(&write.key))
                 };
                 if !transaction.writes.iter().all(holds) {

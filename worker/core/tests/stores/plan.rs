@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use crds::extract_job::{NullPolicy, WatermarkType};
 use crds::tracking::Window;
-use worker_core::commits::Held;
-use worker_core::plan::{Plan, PlanOrder, PlannedWatermark, Shape, TableName};
-use worker_core::ranges::KeyRange;
-use worker_core::records::{PendingFile, TaskRecord};
+use worker_core::layout::records::{PendingFile, TaskRecord};
+use worker_core::planning::plan::{Plan, PlanOrder, PlannedWatermark, Shape, TableName};
+use worker_core::planning::ranges::KeyRange;
+use worker_core::protocol::Held;
 
 use super::{Stores, root};
 

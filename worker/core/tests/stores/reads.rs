@@ -4,12 +4,12 @@ use std::collections::BTreeSet;
 
 use crds::{Reason, RunId, Task};
 use uuid::Uuid;
-use worker_core::commits::orphans::Orphan;
-use worker_core::commits::{Act, Event, Seen, Tidy};
-use worker_core::error::Failure;
-use worker_core::manifests::{Earlier, Manifest, SourceIdentity};
-use worker_core::plan::Plan;
-use worker_core::records::tally;
+use worker_core::errors::failure::Failure;
+use worker_core::layout::manifests::{Earlier, Manifest, SourceIdentity};
+use worker_core::layout::records::tally;
+use worker_core::planning::plan::Plan;
+use worker_core::protocol::orphans::Orphan;
+use worker_core::protocol::{Act, Event, Seen, Tidy};
 
 use super::{KEY, Stores, root};
 

@@ -10,8 +10,8 @@ use std::collections::BTreeSet;
 use arrow_array::{Array, RecordBatch};
 use arrow_schema::ArrowError;
 use arrow_select::interleave::interleave_record_batch;
-use worker_core::batches::MemorySplit;
-use worker_core::folders::Folders;
+use worker_core::encoding::batches::MemorySplit;
+use worker_core::encoding::folders::Folders;
 
 use super::open::{EncodeError, Files, OpenFile};
 

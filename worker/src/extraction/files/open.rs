@@ -10,11 +10,11 @@ use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::errors::ParquetError;
 use tokio::sync::mpsc;
-use worker_core::batches::MemorySplit;
-use worker_core::columns::Column;
-use worker_core::files::FileSizes;
-use worker_core::folders::FolderError;
-use worker_core::plan::Shape;
+use worker_core::decoding::columns::Column;
+use worker_core::encoding::batches::MemorySplit;
+use worker_core::encoding::files::FileSizes;
+use worker_core::encoding::folders::FolderError;
+use worker_core::planning::plan::Shape;
 
 use super::properties::{parquet_schema, properties};
 

@@ -9,8 +9,8 @@ use parquet::basic::{Compression, GzipLevel, LogicalType, ZstdLevel};
 use parquet::errors::ParquetError;
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::{ColumnPath, SchemaDescriptor, Type, TypePtr};
-use worker_core::batches::MemorySplit;
-use worker_core::columns::{Column, Target, is_row_hash};
+use worker_core::decoding::columns::{Column, Target, is_row_hash};
+use worker_core::encoding::batches::MemorySplit;
 
 /// How the writer is set up.
 pub(super) fn properties(
@@ -82,8 +82,8 @@ fn with_logical_type(
 #[cfg(test)]
 mod tests {
     use crds::output::OutputColumns;
-    use worker_core::batches::MemoryBudget;
-    use worker_core::columns::{Decoder, arrow_schema};
+    use worker_core::decoding::columns::{Decoder, arrow_schema};
+    use worker_core::encoding::batches::MemoryBudget;
 
     use super::*;
 

@@ -11,9 +11,9 @@ use crds::Reason;
 use futures::stream::{self, StreamExt as _, TryStreamExt as _};
 use sqlx::MySqlConnection;
 use tokio::task::JoinHandle;
-use worker_core::error::Failure;
-use worker_core::plan::TableName;
-use worker_core::rows::mysql_statements as statements;
+use worker_core::errors::failure::Failure;
+use worker_core::planning::plan::TableName;
+use worker_core::sql::rows::mysql_statements as statements;
 
 use super::beginning::{Beginning, Start};
 use super::binary_log;

@@ -2,7 +2,7 @@
 
 use mysql_common::auth::plugins::{AuthProc, ChallengeResponsePlugin as _, Context};
 use mysql_common::packets::AuthPlugin;
-use worker_core::error::Failure;
+use worker_core::errors::failure::Failure;
 
 use super::session::not_understood;
 use crate::source::errors::{Answer, asks_for_password, mysql_failure, wants_tls};

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use worker_core::error::Failure;
+use worker_core::errors::failure::Failure;
 
 use super::session::{Session, broken};
 

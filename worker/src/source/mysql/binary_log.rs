@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use sqlx::mysql::MySqlRow;
 use sqlx::{MySqlConnection, Row as _};
-use worker_core::consistency::{BinaryLog, never_together, one_point};
-use worker_core::error::Failure;
-use worker_core::rows::mysql_statements as statements;
+use worker_core::errors::failure::Failure;
+use worker_core::planning::consistency::{BinaryLog, never_together, one_point};
+use worker_core::sql::rows::mysql_statements as statements;
 
 use super::beginning::{Beginning, Start, timed};
 use super::rows::Connection;

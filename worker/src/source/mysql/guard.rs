@@ -6,12 +6,12 @@
 use crds::Reason;
 use crds::tracking::Guard;
 use sqlx::MySqlConnection;
-use worker_core::bounds::watermark_extreme;
-use worker_core::columns::Target;
-use worker_core::error::Failure;
-use worker_core::rows::mysql_statements as statements;
-use worker_core::watermark::Value;
-use worker_core::window::{ServerFacts, guard_order, hold};
+use worker_core::decoding::columns::Target;
+use worker_core::errors::failure::Failure;
+use worker_core::planning::bounds::watermark_extreme;
+use worker_core::planning::watermark::Value;
+use worker_core::planning::window::{ServerFacts, guard_order, hold};
+use worker_core::sql::rows::mysql_statements as statements;
 
 use super::sessions::{ACCESS_DENIED, PIN, number, run};
 use crate::base::pause::PausePoints;

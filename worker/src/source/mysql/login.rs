@@ -8,10 +8,10 @@ use mysql_common::io::ParseBuf;
 use mysql_common::packets::{AuthSwitchRequest, HandshakePacket, HandshakeResponse, SslRequest};
 use mysql_common::proto::MySerialize as _;
 use socket2::SockRef;
-use worker_core::error::Failure;
-use worker_core::moving::Tls;
-use worker_core::rows::{mysql_statements as statements, quote};
+use worker_core::errors::failure::Failure;
+use worker_core::migration::Tls;
 use worker_core::settings::mysql as settings;
+use worker_core::sql::rows::{mysql_statements as statements, quote};
 
 use super::authentication::{Told, Way};
 use super::keepalive::keep_alive;

@@ -1,7 +1,7 @@
 //! What a plain session of the database user has: one that is asked and closed before anything is pinned.
 
-use worker_core::error::Failure;
-use worker_core::filtering::Settings;
+use worker_core::errors::failure::Failure;
+use worker_core::planning::filtering::Settings;
 
 use super::login::unpinned;
 use super::session::Session;

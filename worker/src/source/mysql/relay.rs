@@ -10,7 +10,7 @@ use socket2::SockRef;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use uuid::Uuid;
-use worker_core::error::Failure;
+use worker_core::errors::failure::Failure;
 
 use super::keepalive::keep_alive;
 use super::session::not_understood;

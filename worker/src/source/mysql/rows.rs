@@ -7,9 +7,9 @@ use std::net::{Shutdown, TcpStream};
 use mysql_common::constants::ColumnFlags;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use worker_core::columns::Column;
-use worker_core::columns::mysql::Form;
-use worker_core::error::Failure;
+use worker_core::decoding::columns::Column;
+use worker_core::decoding::columns::mysql::Form;
+use worker_core::errors::failure::Failure;
 
 use super::framing::{Frames, Seen};
 use super::login;

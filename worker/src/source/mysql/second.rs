@@ -1,8 +1,8 @@
 //! The server's name for a session of MySQL or MariaDB, and a second session that asks about the first.
 
 use sqlx::MySqlConnection;
-use worker_core::error::Failure;
-use worker_core::rows::mysql_statements as statements;
+use worker_core::errors::failure::Failure;
+use worker_core::sql::rows::mysql_statements as statements;
 
 use super::sessions::connect;
 use crate::source::backend::{Backend, in_time};

@@ -6,8 +6,8 @@ use std::ops::{Deref, DerefMut};
 use std::time::Instant;
 
 use crds::Reason;
-use worker_core::error::Failure;
-use worker_core::rows::mysql_statements as statements;
+use worker_core::errors::failure::Failure;
+use worker_core::sql::rows::mysql_statements as statements;
 
 use crate::source::certificates::tls_failure;
 use crate::source::errors::unreachable;

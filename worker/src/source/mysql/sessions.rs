@@ -6,10 +6,10 @@ use std::collections::BTreeMap;
 use crds::source::{Engine, TlsMode};
 use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlSslMode};
 use sqlx::{ConnectOptions, MySqlConnection, Row as _};
-use worker_core::error::Failure;
-use worker_core::moving::Tls;
-use worker_core::rows::{self, mysql_statements as statements};
+use worker_core::errors::failure::Failure;
+use worker_core::migration::Tls;
 use worker_core::settings::mysql as settings;
+use worker_core::sql::rows::{self, mysql_statements as statements};
 
 use super::relay;
 use crate::source::errors::{database_failure, made, unreachable};

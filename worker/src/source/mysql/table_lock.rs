@@ -5,9 +5,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::MySqlConnection;
-use worker_core::consistency::table_lock::{self as core, LockFacts};
-use worker_core::error::Failure;
-use worker_core::rows::mysql_statements as statements;
+use worker_core::errors::failure::Failure;
+use worker_core::planning::consistency::table_lock::{self as core, LockFacts};
+use worker_core::sql::rows::mysql_statements as statements;
 
 use super::beginning::{Beginning, Start, timed};
 use super::binary_log::named;

@@ -2,7 +2,7 @@
 
 use crds::Reason;
 use mysql_common::io::ParseBuf;
-use worker_core::error::Failure;
+use worker_core::errors::failure::Failure;
 
 use super::framing::{END, END_BYTES_MAX};
 use super::session::{QUERY, Session};

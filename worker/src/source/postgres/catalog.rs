@@ -3,17 +3,17 @@
 use crds::Reason;
 use sqlx::postgres::types::Oid;
 use sqlx::{PgConnection, Row as _};
-use worker_core::bounds::{NamePart, Relation, TableRef, pick_table};
-use worker_core::columns::postgres::{Family, SourceType, column_for};
-use worker_core::columns::{Column, Target, oids};
-use worker_core::error::Failure;
-use worker_core::filtering;
-use worker_core::partitioning::{TableFacts, TableKind};
-use worker_core::plan::{Plan, TableName};
-use worker_core::ranges::Statistics;
-use worker_core::relations::{ReadRelation, RelationKind, Unproven};
-use worker_core::rows::{self, relation_statements, statements};
+use worker_core::decoding::columns::postgres::{Family, SourceType, column_for};
+use worker_core::decoding::columns::{Column, Target, oids};
+use worker_core::errors::failure::Failure;
+use worker_core::planning::bounds::{NamePart, Relation, TableRef, pick_table};
+use worker_core::planning::filtering;
+use worker_core::planning::partitioning::{TableFacts, TableKind};
+use worker_core::planning::plan::{Plan, TableName};
+use worker_core::planning::ranges::Statistics;
+use worker_core::planning::relations::{ReadRelation, RelationKind, Unproven};
 use worker_core::settings::postgres as settings;
+use worker_core::sql::rows::{self, relation_statements, statements};
 
 use crate::source::errors::{database_failure, made};
 use crate::source::table::Subject;

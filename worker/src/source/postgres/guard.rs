@@ -12,12 +12,12 @@ use crds::Reason;
 use crds::tracking::Guard;
 use sqlx::PgConnection;
 use sqlx::postgres::types::Oid;
-use worker_core::bounds::fraction_digits;
-use worker_core::columns::oids;
-use worker_core::error::Failure;
-use worker_core::rows::{relation_statements, statements};
-use worker_core::watermark::Value;
-use worker_core::window::{GuardOrder, Held, ServerFacts, Step, guard_order, hold};
+use worker_core::decoding::columns::oids;
+use worker_core::errors::failure::Failure;
+use worker_core::planning::bounds::fraction_digits;
+use worker_core::planning::watermark::Value;
+use worker_core::planning::window::{GuardOrder, Held, ServerFacts, Step, guard_order, hold};
+use worker_core::sql::rows::{relation_statements, statements};
 
 use self::bound::{Bound, Facts, lag_clock, read_clock};
 use self::waits::{prepared, wait, wait_for_numbers};

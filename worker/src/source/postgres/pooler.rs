@@ -13,8 +13,8 @@ use std::time::Duration;
 
 use crds::Reason;
 use sqlx::{PgConnection, Row as _};
-use worker_core::error::Failure;
-use worker_core::rows::statements;
+use worker_core::errors::failure::Failure;
+use worker_core::sql::rows::statements;
 
 use crate::source::errors::database_failure;
 use crate::source::login::Login;

@@ -14,8 +14,8 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixListener, UnixStream};
 use tokio_rustls::TlsConnector;
 use uuid::Uuid;
-use worker_core::error::Failure;
-use worker_core::moving::Tls;
+use worker_core::errors::failure::Failure;
+use worker_core::migration::Tls;
 
 use super::scram::Exchange;
 use crate::source::certificates::tls_failure;

@@ -4,12 +4,12 @@ use crds::Reason;
 use futures::TryStreamExt as _;
 use sqlx::postgres::PgConnection;
 use tokio::task::JoinHandle;
-use worker_core::bounds::TableRef;
-use worker_core::columns::Column;
-use worker_core::error::Failure;
-use worker_core::filtering::Settings;
-use worker_core::plan::Plan;
-use worker_core::rows::{quote_table, statements};
+use worker_core::decoding::columns::Column;
+use worker_core::errors::failure::Failure;
+use worker_core::planning::bounds::TableRef;
+use worker_core::planning::filtering::Settings;
+use worker_core::planning::plan::Plan;
+use worker_core::sql::rows::{quote_table, statements};
 
 use super::second::Second;
 use crate::source::backend::{Backend, Progress};

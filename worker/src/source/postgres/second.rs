@@ -1,8 +1,8 @@
 //! The server's name for a session of Postgres, and a second session that asks about the first.
 
 use sqlx::{PgConnection, Row as _};
-use worker_core::error::Failure;
-use worker_core::rows::statements;
+use worker_core::errors::failure::Failure;
+use worker_core::sql::rows::statements;
 
 use super::sessions::{ask, connect};
 use crate::source::backend::{Backend, in_time};

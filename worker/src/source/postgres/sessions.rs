@@ -6,12 +6,12 @@ use crds::Reason;
 use crds::source::{Engine, TlsMode};
 use sqlx::postgres::{PgConnectOptions, PgRow, PgSslMode};
 use sqlx::{ConnectOptions, PgConnection, Row as _};
-use worker_core::columns::Column;
-use worker_core::error::Failure;
-use worker_core::moving::Tls;
-use worker_core::plan::TableName;
-use worker_core::rows::{self, statements};
+use worker_core::decoding::columns::Column;
+use worker_core::errors::failure::Failure;
+use worker_core::migration::Tls;
+use worker_core::planning::plan::TableName;
 use worker_core::settings::postgres as settings;
+use worker_core::sql::rows::{self, statements};
 
 use crate::source::errors::{database_failure, made, unreachable};
 use crate::source::goodbye::{self, Opened};

@@ -6,7 +6,7 @@
 
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
-use worker_core::error::Failure;
+use worker_core::errors::failure::Failure;
 
 use super::objects::{Control, broke_off, code};
 use crate::stores::errors::storage_failure;

@@ -3,9 +3,9 @@
 use aws_sdk_s3::error::SdkError;
 use bytes::Bytes;
 use crds::Reason;
-use worker_core::commits::Reply;
-use worker_core::error::Failure;
-use worker_core::manifests::TOKEN_METADATA;
+use worker_core::errors::failure::Failure;
+use worker_core::layout::manifests::TOKEN_METADATA;
+use worker_core::protocol::Reply;
 
 use super::objects::Control;
 use crate::stores::errors::storage_failure;

@@ -2,7 +2,7 @@
 
 use crds::RunId;
 use crds::output::RunFolder;
-use worker_core::error::Failure;
+use worker_core::errors::failure::Failure;
 
 use super::objects::Control;
 use crate::stores::errors::storage_failure;

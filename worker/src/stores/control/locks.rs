@@ -9,8 +9,8 @@ use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_s3::primitives::DateTime;
 use aws_sdk_s3::types::ObjectLockLegalHoldStatus;
 use crds::Reason;
-use worker_core::commits::Reply;
-use worker_core::error::Failure;
+use worker_core::errors::failure::Failure;
+use worker_core::protocol::Reply;
 
 use super::objects::{Control, code};
 use crate::stores::errors::storage_failure;

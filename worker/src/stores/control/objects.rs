@@ -8,11 +8,11 @@ use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::CompletedMultipartUpload;
 use crds::Reason;
 use serde::de::DeserializeOwned;
-use worker_core::commits::Reply;
-use worker_core::error::Failure;
-use worker_core::manifests::{ManifestFile, ManifestHead, Pointer, TOKEN_METADATA};
-use worker_core::objects::Prefix;
-use worker_core::plan::CONTROL_VERSION;
+use worker_core::errors::failure::Failure;
+use worker_core::layout::manifests::{ManifestFile, ManifestHead, Pointer, TOKEN_METADATA};
+use worker_core::layout::objects::Prefix;
+use worker_core::planning::plan::CONTROL_VERSION;
+use worker_core::protocol::Reply;
 
 use crate::stores::checksums;
 use crate::stores::errors::storage_failure;

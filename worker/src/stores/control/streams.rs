@@ -9,13 +9,13 @@ use bytes::{Buf, Bytes};
 use crds::{Reason, RunId};
 use futures::stream::{self, Stream, StreamExt as _};
 use tokio::sync::mpsc;
-use worker_core::commits::Reply;
-use worker_core::error::Failure;
-use worker_core::manifests::{
+use worker_core::errors::failure::Failure;
+use worker_core::layout::manifests::{
     ListedFile, ManifestFile, ManifestHead, each_earlier_file, each_file, read_head,
 };
-use worker_core::plan::CONTROL_VERSION;
-use worker_core::records::TaskRecord;
+use worker_core::layout::records::TaskRecord;
+use worker_core::planning::plan::CONTROL_VERSION;
+use worker_core::protocol::Reply;
 
 use super::bodies::Body;
 use super::objects::{Control, Only, broke_off, code, newer_release, not_understood};

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use crds::output::RunFolder;
 use crds::{Reason, RunId};
-use worker_core::error::Failure;
-use worker_core::records::PendingFile;
+use worker_core::errors::failure::Failure;
+use worker_core::layout::records::PendingFile;
 
 use super::files::bare;
 use super::objects::{Control, code};

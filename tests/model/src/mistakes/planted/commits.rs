@@ -1,7 +1,7 @@
 //! The planted mistakes from the records on.
 
 use crds::tracking::Mode::{FE, Reingest};
-use worker_core::commits::Step;
+use worker_core::protocol::Step;
 
 use super::super::{publishing as p, settling as s};
 use super::{NONE, alone, followed, lie, mistake, next_request, settled, text, world};

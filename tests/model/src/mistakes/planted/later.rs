@@ -2,7 +2,7 @@
 //! put off, `watermark set` and `rewind`.
 
 use crds::tracking::Mode::FE;
-use worker_core::commits::Step;
+use worker_core::protocol::Step;
 
 use super::super::sweeping as w;
 use super::{NONE, grows, lie, mistake, text, world};

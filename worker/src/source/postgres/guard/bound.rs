@@ -2,11 +2,11 @@
 
 use sqlx::PgConnection;
 use sqlx::postgres::types::Oid;
-use worker_core::bounds::watermark_extreme;
-use worker_core::error::Failure;
-use worker_core::rows::statements;
-use worker_core::watermark::Value;
-use worker_core::window::ServerFacts;
+use worker_core::errors::failure::Failure;
+use worker_core::planning::bounds::watermark_extreme;
+use worker_core::planning::watermark::Value;
+use worker_core::planning::window::ServerFacts;
+use worker_core::sql::rows::statements;
 
 use crate::source::errors::database_failure;
 use crate::source::postgres::sessions::{begin, commit};

@@ -5,11 +5,11 @@ use std::time::{Duration, Instant};
 use crds::source::Engine;
 use sqlx::PgConnection;
 use sqlx::postgres::types::Oid;
-use worker_core::bounds::watermark_extreme;
-use worker_core::error::Failure;
-use worker_core::rows::{self, relation_statements, statements};
-use worker_core::watermark::Value;
-use worker_core::window::GuardOrder;
+use worker_core::errors::failure::Failure;
+use worker_core::planning::bounds::watermark_extreme;
+use worker_core::planning::watermark::Value;
+use worker_core::planning::window::GuardOrder;
+use worker_core::sql::rows::{self, relation_statements, statements};
 
 use super::bound::{Bound, Facts, START_S, lag_clock};
 use crate::base::pause::PausePoints;

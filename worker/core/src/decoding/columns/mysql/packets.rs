@@ -1,0 +1,190 @@
+//! The packets of a result in binary rows: three bytes of length, one of number, the payload.
+//!
+//! A payload of 16 MiB - 1 goes on in the next packet. A row begins with a zero byte, then a bitmap
+//! of its NULLs, whose first two bits say nothing, then its other values. The last packet begins
+//! with 0xFE and is short.
+
+use super::Form;
+use super::values::append;
+use crate::decoding::columns::Column;
+use crate::decoding::columns::batch::BatchBuilder;
+use crate::decoding::columns::faults::DecodeError;
+
+/// Length and number.
+const HEADER_BYTES: usize = 4;
+/// A payload of this length goes on in the next packet.
+const PAYLOAD_BYTES_MAX: usize = 0xFF_FFFF;
+/// First byte of a row.
+const ROW: u8 = 0;
+/// First byte of the last packet.
+const END: u8 = 0xFE;
+/// The last packet is shorter than this.
+const END_BYTES_MAX: usize = 9;
+
+/// One result.
+#[derive(Debug)]
+pub(in crate::decoding::columns) struct PacketStream {
+    forms: Vec<Form>,
+    ended: bool,
+    /// The payload of a row that came in several packets.
+    joined: Vec<u8>,
+}
+
+impl PacketStream {
+    pub(in crate::decoding::columns) fn new(columns: &[Column]) -> Self {
+        let forms = columns.iter().map(|column| Form::of(column.type_oid)).collect();
+        Self { forms, ended: false, joined: Vec::new() }
+    }
+
+    pub(in crate::decoding::columns) fn has_ended(&self) -> bool {
+        self.ended
+    }
+
+    /// Takes all that is whole; says how many bytes that was.
+    pub(in crate::decoding::columns) fn walk(
+        &mut self,
+        bytes: &[u8],
+        batch: &mut BatchBuilder,
+    ) -> Result<usize, DecodeError> {
+        let mut taken = 0;
+        while taken < bytes.len() {
+            if self.ended {
+                return Err(DecodeError::StopAtTrailer { row: batch.rows });
+            }
+            let rest = &bytes[taken..];
+            let Some(length) = payload_length(rest) else { break };
+            let end = HEADER_BYTES + length;
+            let Some(payload) = rest.get(HEADER_BYTES..end) else { break };
+            if length < PAYLOAD_BYTES_MAX {
+                self.packet(payload, batch)?;
+                taken += end;
+                continue;
+            }
+            let mut joined = std::mem::take(&mut self.joined);
+            joined.clear();
+            let Some(end) = join(rest, &mut joined) else { break };
+            self.packet(&joined, batch)?;
+            taken += end;
+        }
+        Ok(taken)
+    }
+
+    fn packet(&mut self, payload: &[u8], batch: &mut BatchBuilder) -> Result<(), DecodeError> {
+        match payload.first() {
+            Some(&ROW) => self.row(payload, batch),
+            Some(&END) if payload.len() < END_BYTES_MAX => {
+                self.ended = true;
+                Ok(())
+            }
+            _ => Err(DecodeError::ReadPacket { row: batch.rows + 1 }),
+        }
+    }
+
+    fn row(&self, payload: &[u8], batch: &mut BatchBuilder) -> Result<(), DecodeError> {
+        let malformed = DecodeError::ReadPacket { row: batch.rows + 1 };
+        let mut at = 1 + (self.forms.len() + 2).div_ceil(8);
+        let Some(nulls) = payload.get(1..at) else { return Err(malformed) };
+        batch.has_room(payload.len())?;
+        let watermark = batch.watermark.as_ref().map(|(index, _)| *index);
+        let mut text_bytes = 0;
+        for (index, form) in self.forms.iter().enumerate() {
+            let bit = index + 2;
+            if nulls[bit / 8] & (1 << (bit % 8)) != 0 {
+                batch.builders[index].append_null();
+                continue;
+            }
+            let Some((start, end)) = measure(*form, payload, at) else {
+                return Err(batch.measure_error(index));
+            };
+            let Some(value) = payload.get(start..end) else {
+                return Err(batch.measure_error(index));
+            };
+            at = end;
+            if form.is_text() {
+                text_bytes += value.len();
+            }
+            let appended = append(&mut batch.builders[index], *form, value);
+            let scalar = match appended {
+                Ok(scalar) => scalar,
+                Err(fault) => return Err(batch.value_error(index, fault)),
+            };
+            if watermark == Some(index)
+                && let (Some(scalar), Some((_, extremes))) = (scalar, &mut batch.watermark)
+                && let Err(fault) = extremes.take(scalar)
+            {
+                return Err(batch.value_error(index, fault));
+            }
+        }
+        if at != payload.len() {
+            return Err(malformed);
+        }
+        batch.end_row(&payload[1..], text_bytes);
+        Ok(())
+    }
+}
+
+fn payload_length(bytes: &[u8]) -> Option<usize> {
+    let header: &[u8; HEADER_BYTES] = bytes.first_chunk()?;
+    Some(usize::from(header[0]) | usize::from(header[1]) << 8 | usize::from(header[2]) << 16)
+}
+
+/// Joins the payloads of packets that belong together; says where the last of them ends, or
+/// nothing where that has not come yet. Nothing is copied before: a row of 100 MB comes in hundreds
+/// of chunks, each of which asks.
+fn join(bytes: &[u8], joined: &mut Vec<u8>) -> Option<usize> {
+    let mut whole = 0;
+    loop {
+        let length = payload_length(bytes.get(whole..)?)?;
+        whole += HEADER_BYTES + length;
+        if length < PAYLOAD_BYTES_MAX {
+            break;
+        }
+    }
+    let mut rest = bytes.get(..whole)?;
+    while let Some(length) = payload_length(rest) {
+        let end = HEADER_BYTES + length;
+        joined.extend_from_slice(rest.get(HEADER_BYTES..end)?);
+        rest = rest.get(end..)?;
+    }
+    Some(whole)
+}
+
+/// Where the value at `at` starts and ends; the end may be behind the payload's.
+fn measure(form: Form, payload: &[u8], at: usize) -> Option<(usize, usize)> {
+    let width = match form {
+        Form::I8 | Form::U8 => 1,
+        Form::I16 | Form::U16 => 2,
+        Form::I32 | Form::U32 | Form::F32 => 4,
+        Form::I64 | Form::U64 | Form::F64 => 8,
+        Form::Date | Form::DateOrNull | Form::DateTime | Form::DateTimeOrNull => {
+            let length = usize::from(*payload.get(at)?);
+            return Some((at + 1, at + 1 + length));
+        }
+        Form::Decimal
+        | Form::Bit
+        | Form::Bytes
+        | Form::Geometry
+        | Form::FloatText
+        | Form::BitText
+        | Form::HexText
+        | Form::GeometryText => return text(payload, at),
+    };
+    Some((at, at + width))
+}
+
+/// A length of one, three, four or nine bytes, then as many bytes.
+fn text(payload: &[u8], at: usize) -> Option<(usize, usize)> {
+    let first = *payload.get(at)?;
+    let width = match first {
+        0..=0xFA => return Some((at + 1, at + 1 + usize::from(first))),
+        0xFC => 2,
+        0xFD => 3,
+        0xFE => 8,
+        0xFB | 0xFF => return None,
+    };
+    let start = at + 1 + width;
+    let mut length = [0; 8];
+    length[..width].copy_from_slice(payload.get(at + 1..start)?);
+    let length = usize::try_from(u64::from_le_bytes(length)).ok()?;
+    Some((start, start.checked_add(length)?))
+}

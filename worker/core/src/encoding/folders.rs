@@ -1,0 +1,305 @@
+//! In: [`RecordBatch`]es, the columns of `output.partitionBy`. Out: for each row the folder that its values
+//! name, and the batch without those columns. Bound: [`FOLDERS_MAX`] folders. Fails: `ColumnNotFound`,
+//! `ColumnTypeUnsupported`, `InvalidSpec` when planned; [`FolderError`] by a value.
+//!
+//! A folder is named as Hive and Spark name it: `column=value`, what a path cannot hold as `%` and two
+//! hexadecimal digits, NULL as [`NULL_FOLDER`].
+
+use std::collections::HashMap;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{
+    Date32Type, Decimal128Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
+};
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_row::{RowConverter, SortField};
+use arrow_schema::{DataType, Schema, SchemaRef};
+use crds::Reason;
+use crds::output::{PartitionSort, RunFolder};
+
+use crate::decoding::columns::{Column, Target};
+use crate::errors::failure::Failure;
+use crate::planning::bounds::find_column;
+use crate::planning::watermark::Value;
+
+/// The folder of NULL.
+pub const NULL_FOLDER: &str = "__HIVE_DEFAULT_PARTITION__";
+/// Most folders of one range: each is a file at least, and all files of a run are in one manifest.
+pub const FOLDERS_MAX: usize = 10_000;
+/// Longest name of a row's folders: a key on S3 has 1,024 bytes, the prefix and the file's name included.
+const FOLDER_BYTES_MAX: usize = 400;
+/// Folders that mean something else.
+const RESERVED: [&str; 3] = [RunFolder::Run.column(), RunFolder::Time.column(), "_tidemark"];
+
+/// A value that no folder can be named after.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum FolderError {
+    /// The empty text: Spark cannot read a folder without a value, and Hive takes it for NULL.
+    #[error("column {column} of output.partitionBy holds an empty text")]
+    NameEmpty {
+        /// Which.
+        column: String,
+    },
+    /// The value reads as NULL's folder does.
+    #[error("column {column} of output.partitionBy holds the text that stands for NULL")]
+    NameNull {
+        /// Which.
+        column: String,
+    },
+    /// The name is too long.
+    #[error(
+        "column {column} of output.partitionBy holds a value of more bytes than a folder may have"
+    )]
+    NameLong {
+        /// Which.
+        column: String,
+    },
+    /// A date or time that has no text.
+    #[error("column {column} of output.partitionBy holds a value that has no text")]
+    NameOdd {
+        /// Which.
+        column: String,
+    },
+    /// Too many folders.
+    #[error("output.partitionBy gives more than {FOLDERS_MAX} folders in one range")]
+    CountFolders,
+    /// Arrow refused what the decoder built.
+    #[error("tell the folders of rows apart")]
+    Convert,
+}
+
+impl FolderError {
+    /// What to do about it.
+    pub const fn remedy(&self) -> &'static str {
+        match self {
+            Self::CountFolders => "take columns with fewer values, such as the day of a time",
+            Self::Convert => "report this as a defect",
+            Self::NameEmpty { .. }
+            | Self::NameNull { .. }
+            | Self::NameLong { .. }
+            | Self::NameOdd { .. } => {
+                "leave the column out of output.partitionBy, or extract a view that gives those rows \
+                 another value"
+            }
+        }
+    }
+}
+
+/// The columns that name folders, by the names that the table has for them.
+///
+/// # Errors
+/// `ColumnNotFound`; `ColumnTypeUnsupported` where different values may have one text, or one value
+/// several; `InvalidSpec` for a reserved name, or where no column is left for the files.
+pub fn check(columns: &[Column], wanted: &[String]) -> Result<Vec<String>, Failure> {
+    let mut names = Vec::new();
+    for name in wanted {
+        let column = find_column(columns, name, "output.partitionBy")?;
+        if !names_folders(column.target) {
+            let message = format!(
+                "column {:?} of output.partitionBy is of type {}, whose values name no folders",
+                column.name, column.type_name
+            );
+            return Err(Failure::permanent(
+                Reason::ColumnTypeUnsupported,
+                message,
+                "choose columns of type integer, decimal, text, boolean, date, timestamp or uuid",
+            ));
+        }
+        if RESERVED.contains(&column.name.to_lowercase().as_str()) || names.contains(&column.name) {
+            let message = format!("output.partitionBy cannot take {:?}", column.name);
+            let remedy = "name each column once; the names of a run's own folders are reserved";
+            return Err(Failure::permanent(Reason::InvalidSpec, message, remedy));
+        }
+        names.push(column.name.clone());
+    }
+    if !names.is_empty() && names.len() == columns.len() {
+        return Err(Failure::permanent(
+            Reason::InvalidSpec,
+            "output.partitionBy takes every column, so that the files would have none",
+            "leave at least one column out of output.partitionBy",
+        ));
+    }
+    Ok(names)
+}
+
+/// First rows of a window that are looked at for the folders they lie in.
+pub const LOOKED_AT: u64 = 20_000;
+/// Folders of so many rows from which on the database sorts: each of them would get a small file again
+/// and again.
+const SORTED_FROM: u64 = 64;
+
+/// Whether the database sorts, by the folders that so many first rows lie in. Fewer rows than were asked
+/// for are all there are: they are sorted in memory.
+pub fn sorts(asked: PartitionSort, folders: u64, rows: u64) -> bool {
+    match asked {
+        PartitionSort::Always => true,
+        PartitionSort::Never => false,
+        PartitionSort::Auto => rows >= LOOKED_AT && folders >= SORTED_FROM,
+    }
+}
+
+/// Whether each value has one text of its own.
+const fn names_folders(target: Target) -> bool {
+    matches!(
+        target,
+        Target::Boolean
+            | Target::Int16
+            | Target::Int32
+            | Target::Int64
+            | Target::Decimal { .. }
+            | Target::Text
+            | Target::AsText
+            | Target::Date
+            | Target::Timestamp
+            | Target::TimestampTz
+            | Target::Uuid
+    )
+}
+
+/// Tells rows apart by the values of some columns.
+#[derive(Debug)]
+pub struct Folders {
+    by: Vec<(usize, String)>,
+    kept: Vec<usize>,
+    schema: SchemaRef,
+    converter: RowConverter,
+    known: HashMap<Box<[u8]>, u32>,
+    names: Vec<Arc<str>>,
+}
+
+impl Folders {
+    /// For batches of this schema; `by` names columns of it.
+    ///
+    /// # Errors
+    /// [`FolderError::Convert`].
+    pub fn new(schema: &Schema, by: &[String]) -> Result<Self, FolderError> {
+        let place = |name: &String| {
+            schema.index_of(name).map(|at| (at, name.clone())).map_err(|_| FolderError::Convert)
+        };
+        let by = by.iter().map(place).collect::<Result<Vec<_>, _>>()?;
+        let kept: Vec<usize> = (0..schema.fields().len())
+            .filter(|at| by.iter().all(|(other, _)| other != at))
+            .collect();
+        let fields = by.iter().map(|(at, _)| SortField::new(schema.field(*at).data_type().clone()));
+        let converter = RowConverter::new(fields.collect()).map_err(|_| FolderError::Convert)?;
+        let schema = Arc::new(schema.project(&kept).map_err(|_| FolderError::Convert)?);
+        Ok(Self { by, kept, schema, converter, known: HashMap::new(), names: Vec::new() })
+    }
+
+    /// The schema of the files.
+    pub const fn schema(&self) -> &SchemaRef {
+        &self.schema
+    }
+
+    /// Where the columns stand that the files have.
+    pub fn kept(&self) -> &[usize] {
+        &self.kept
+    }
+
+    /// The folder of this number, such as `region=EU/day=2023-01-31/`.
+    pub fn folder(&self, number: u32) -> Arc<str> {
+        let found = usize::try_from(number).ok().and_then(|number| self.names.get(number));
+        found.map_or_else(|| Arc::from(""), Arc::clone)
+    }
+
+    /// For each row the number of its folder, and the batch without the columns that name it.
+    ///
+    /// # Errors
+    /// [`FolderError`].
+    pub fn assign(&mut self, batch: &RecordBatch) -> Result<(Vec<u32>, RecordBatch), FolderError> {
+        let arrays: Vec<ArrayRef> =
+            self.by.iter().map(|(at, _)| Arc::clone(batch.column(*at))).collect();
+        let rows = self.converter.convert_columns(&arrays).map_err(|_| FolderError::Convert)?;
+        let mut numbers = Vec::with_capacity(rows.num_rows());
+        for (index, row) in rows.iter().enumerate() {
+            let number = match self.known.get(row.as_ref()) {
+                Some(number) => *number,
+                None => self.meet(row.as_ref(), &arrays, index)?,
+            };
+            numbers.push(number);
+        }
+        let rest = batch.project(&self.kept).map_err(|_| FolderError::Convert)?;
+        Ok((numbers, rest))
+    }
+
+    /// Values that no row had before.
+    fn meet(&mut self, key: &[u8], arrays: &[ArrayRef], row: usize) -> Result<u32, FolderError> {
+        let number = self.names.len();
+        if number >= FOLDERS_MAX {
+            return Err(FolderError::CountFolders);
+        }
+        let mut folder = String::new();
+        for ((_, column), array) in self.by.iter().zip(arrays) {
+            escape(column, &mut folder);
+            folder.push('=');
+            if array.is_null(row) {
+                folder.push_str(NULL_FOLDER);
+            } else {
+                let odd = || FolderError::NameOdd { column: column.clone() };
+                let text = text(array, row).ok_or_else(odd)?;
+                if text.is_empty() {
+                    return Err(FolderError::NameEmpty { column: column.clone() });
+                }
+                if text == NULL_FOLDER {
+                    return Err(FolderError::NameNull { column: column.clone() });
+                }
+                escape(&text, &mut folder);
+            }
+            folder.push('/');
+            if folder.len() > FOLDER_BYTES_MAX {
+                return Err(FolderError::NameLong { column: column.clone() });
+            }
+        }
+        self.names.push(folder.into());
+        let number = u32::try_from(number).map_err(|_| FolderError::CountFolders)?;
+        self.known.insert(key.into(), number);
+        Ok(number)
+    }
+}
+
+/// A value as the folder's name has it; numbers and times as the watermark's canonical texts are.
+fn text(array: &ArrayRef, row: usize) -> Option<String> {
+    Some(match array.data_type() {
+        DataType::Boolean => array.as_boolean().value(row).to_string(),
+        DataType::Int16 => array.as_primitive::<Int16Type>().value(row).to_string(),
+        DataType::Int32 => array.as_primitive::<Int32Type>().value(row).to_string(),
+        DataType::Int64 => array.as_primitive::<Int64Type>().value(row).to_string(),
+        DataType::Decimal128(..) => array.as_primitive::<Decimal128Type>().value_as_string(row),
+        DataType::Utf8 => array.as_string::<i32>().value(row).to_owned(),
+        DataType::Date32 => Value::Date(array.as_primitive::<Date32Type>().value(row)).to_text(),
+        DataType::Timestamp(..) => {
+            Value::Timestamp(array.as_primitive::<TimestampMicrosecondType>().value(row)).to_text()
+        }
+        DataType::FixedSizeBinary(16) => {
+            let bytes: [u8; 16] = array.as_fixed_size_binary().value(row).try_into().ok()?;
+            uuid::Uuid::from_bytes(bytes).hyphenated().to_string()
+        }
+        _ => return None,
+    })
+}
+
+/// What Hive and Spark escape in a folder's name, and `%` that begins an escape.
+fn escape(text: &str, to: &mut String) {
+    for character in text.chars() {
+        if is_escaped(character) {
+            // writing to a String cannot fail
+            let _ = write!(to, "%{:02X}", u32::from(character));
+        } else {
+            to.push(character);
+        }
+    }
+}
+
+/// Whether a folder's name cannot hold a character as it is.
+pub(crate) fn is_escaped(character: char) -> bool {
+    character.is_ascii_control()
+        || matches!(
+            character,
+            '"' | '#' | '%' | '\'' | '*' | '/' | ':' | '=' | '?' | '\\' | '{' | '[' | ']' | '^'
+        )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,94 @@
+//! How the replaced job's `partition_column` and what goes with it cut the table.
+
+use crds::extract_job::{ExtractType, Partition};
+
+use super::{Argument, OldJob, invalid};
+use crate::errors::failure::Failure;
+use crate::planning::ranges::{KeyType, RANGES_MAX};
+
+/// The partition that a call stands for, if any.
+pub(super) fn partition(
+    job: &mut OldJob,
+    extract_type: ExtractType,
+    reingest: bool,
+) -> Result<Option<Partition>, Failure> {
+    let count = count(job)?;
+    let rebalance = job.is_true(Argument::RepartitionDataframe);
+    let Some(column) = job.bound(Argument::PartitionColumn).map(str::to_owned) else {
+        if count.is_some_and(|count| count > 1) {
+            job.warn("num_partitions is ignored without partition_column: the table is one range");
+        }
+        if rebalance {
+            job.warn(
+                "repartition_dataframe is ignored without partition_column: the table is one range",
+            );
+        }
+        return Ok(None);
+    };
+    let (lower, upper) = bounds(job)?;
+    let given = lower.is_some() || upper.is_some();
+    let full = extract_type == ExtractType::FE || reingest;
+    if rebalance && given {
+        job.warn(
+            "lower_bound and upper_bound are not used with repartition_dataframe: its ranges have \
+             equal numbers of rows, whatever their width",
+        );
+    } else if !full && given {
+        job.warn(
+            "lower_bound and upper_bound are not used by a PE, whose rows are at one end of the \
+             column: its ranges are cut from the window's own values",
+        );
+    }
+    let used = full && !rebalance;
+    Ok(Some(Partition {
+        column: Some(column),
+        lower_bound: lower.filter(|_| used),
+        upper_bound: upper.filter(|_| used),
+        count,
+        strategy: None,
+        rebalance: rebalance.then_some(true),
+    }))
+}
+
+fn count(job: &mut OldJob) -> Result<Option<u32>, Failure> {
+    let Some(text) = job.bound(Argument::NumPartitions) else { return Ok(None) };
+    let count = text.parse::<u32>().ok().filter(|count| *count > 0).ok_or_else(|| {
+        invalid(
+            "num_partitions is not a number above 0",
+            "correct --num_partitions, or leave it out: it is computed from the table's size then",
+        )
+    })?;
+    if count > RANGES_MAX {
+        job.warn("num_partitions is above 1000: there are 1000 ranges");
+    }
+    Ok(Some(count.min(RANGES_MAX)))
+}
+
+/// The bounds as a manifest writes them: of one kind, and not the wrong way round.
+fn bounds(job: &OldJob) -> Result<(Option<String>, Option<String>), Failure> {
+    let read = |argument| job.bound(argument).map(|text| (argument, text));
+    let given: Vec<_> =
+        [read(Argument::LowerBound), read(Argument::UpperBound)].into_iter().flatten().collect();
+    let kinds = [KeyType::Int, KeyType::Date, KeyType::Timestamp];
+    let values = kinds.iter().find_map(|kind| {
+        let parse =
+            |(argument, text): &(Argument, &str)| kind.value(text).map(|value| (*argument, value));
+        given.iter().map(parse).collect::<Option<Vec<_>>>()
+    });
+    let values = values.ok_or_else(|| {
+        invalid(
+            "lower_bound and upper_bound are not two whole numbers, dates or timestamps",
+            "correct --lower_bound and --upper_bound, or leave them out: the column's minimum and \
+             maximum are taken then",
+        )
+    })?;
+    if let [(_, lower), (_, upper)] = values.as_slice()
+        && lower > upper
+    {
+        return Err(invalid("lower_bound is above upper_bound", "swap them"));
+    }
+    let text = |wanted| {
+        values.iter().find(|(argument, _)| *argument == wanted).map(|(_, value)| value.to_text())
+    };
+    Ok((text(Argument::LowerBound), text(Argument::UpperBound)))
+}

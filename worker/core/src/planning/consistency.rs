@@ -1,0 +1,134 @@
+//! In: what the manifest asks, how the table is stored, what the server says about its binary log, where
+//! its sessions began. Out: whether all ranges are of one instant. Bound: one look. Fails:
+//! `SnapshotUnavailable`, where that is asked for and nothing proves it.
+
+mod binary_log;
+pub mod table_lock;
+
+use crds::Reason;
+use crds::extract_job::{Consistency, Extract};
+use crds::source::Engine;
+
+use crate::errors::failure::Failure;
+use crate::planning::plan::Plan;
+use crate::planning::relations::Unproven;
+
+pub use self::binary_log::{BinaryLog, never_together, one_point};
+
+/// What the manifest asks for, or the engine's default: sessions of MySQL cannot share a snapshot.
+pub fn asked(extract: &Extract, engine: Engine) -> Consistency {
+    extract.consistency.unwrap_or(match engine {
+        Engine::Postgres => Consistency::Snapshot,
+        Engine::Mysql => Consistency::PerPartition,
+    })
+}
+
+/// What a plan has: one range is one statement, which sees one instant in both databases; but only of
+/// tables that keep snapshots, whatever lies between.
+pub fn held(plan: &Plan) -> Consistency {
+    if plan.unproven.is_none() && (plan.ranges.len() <= 1 || plan.snapshot.is_some()) {
+        Consistency::Snapshot
+    } else {
+        Consistency::PerPartition
+    }
+}
+
+/// Why a table of MySQL or MariaDB has no snapshots, by its kind (`TABLE_TYPE`) and storage engine; a
+/// view does not show what lies below it. `None`: it has.
+pub fn unproven_storage(kind: &str, storage: &str) -> Option<String> {
+    match (kind, storage) {
+        ("BASE TABLE" | "SYSTEM VERSIONED", "InnoDB") => None,
+        ("VIEW", _) | (_, "") => {
+            Some("a view does not show how the tables below it are stored".to_owned())
+        }
+        ("BASE TABLE" | "SYSTEM VERSIONED", other) => {
+            Some(format!("the table is stored by {other}, which has no consistent snapshots"))
+        }
+        (other, _) => {
+            let kind = other.to_lowercase();
+            Some(format!("the table is a {kind}, which has no consistent snapshot"))
+        }
+    }
+}
+
+/// Whether what the manifest asks for can be had of what is read: `unproven` says why not.
+///
+/// # Errors
+/// `SnapshotUnavailable` where `extract.consistency: snapshot` is written.
+pub fn check_asked(extract: &Extract, unproven: &Unproven) -> Result<(), Failure> {
+    match (extract.consistency, &unproven.snapshot) {
+        (Some(Consistency::Snapshot), Some(why)) => {
+            let remedy = if unproven.by_column {
+                "exclude the column with extract.excludeColumns and do not name it in extract.where, or declare \
+                 it STORED"
+            } else if unproven.by_condition {
+                "write extract.where with columns, literals, and functions and operators of the server only, \
+                 without subqueries and without the current time"
+            } else {
+                "set extract.table to a table that this server stores, or remove extract.consistency: snapshot"
+            };
+            Err(unavailable(why, remedy))
+        }
+        (Some(Consistency::Snapshot | Consistency::PerPartition) | None, _) => Ok(()),
+    }
+}
+
+fn unavailable(message: &str, remedy: &str) -> Failure {
+    Failure::permanent(
+        Reason::SnapshotUnavailable,
+        format!("ranges of one instant cannot be had: {message}"),
+        format!("{remedy}, or set extract.consistency: perPartition"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_mysql_only_a_table_of_innodb_has_snapshots() {
+        assert_eq!(unproven_storage("BASE TABLE", "InnoDB"), None);
+        assert_eq!(unproven_storage("SYSTEM VERSIONED", "InnoDB"), None);
+        for (kind, storage, word) in [
+            ("BASE TABLE", "MyISAM", "MyISAM"),
+            ("BASE TABLE", "FEDERATED", "FEDERATED"),
+            ("SYSTEM VERSIONED", "Aria", "Aria"),
+            ("VIEW", "", "view"),
+            ("SEQUENCE", "InnoDB", "sequence"),
+            ("SYSTEM VIEW", "MEMORY", "system view"),
+        ] {
+            let why = unproven_storage(kind, storage).expect(storage);
+            assert!(why.contains(word), "{why}");
+        }
+    }
+
+    #[test]
+    fn only_who_asks_for_a_snapshot_is_refused_where_it_is_not_proved() {
+        let extract = |consistency: Option<&str>| -> Extract {
+            let mut extract = serde_json::json!({ "table": "t", "type": "FE" });
+            if let Some(consistency) = consistency {
+                extract["consistency"] = consistency.into();
+            }
+            serde_json::from_value(extract).expect("extract")
+        };
+        let all = Unproven::default();
+        let table = Unproven { snapshot: Some("foreign table f".to_owned()), ..all.clone() };
+        for asked in [None, Some("snapshot"), Some("perPartition")] {
+            assert_eq!(check_asked(&extract(asked), &all), Ok(()));
+            for (unproven, remedy) in [
+                (table.clone(), "set extract.table to a table"),
+                (
+                    table.clone().with_condition("extract.where calls f"),
+                    "set extract.table to a table",
+                ),
+                (all.clone().with_condition("extract.where calls f"), "write extract.where with"),
+            ] {
+                let refused = check_asked(&extract(asked), &unproven).err();
+                assert_eq!(refused.is_some(), asked == Some("snapshot"), "{asked:?}");
+                let Some(failure) = refused else { continue };
+                assert_eq!(failure.report.reason, Reason::SnapshotUnavailable);
+                assert!(failure.report.remedy.starts_with(remedy), "{failure}");
+            }
+        }
+    }
+}

@@ -1,0 +1,228 @@
+//! Whether sessions of MySQL that start their snapshots while another session locks the table see the same
+//! rows of it, and what an answer to `LOCK TABLES` means.
+//!
+//! MySQL keeps a metadata lock of the table for each transaction that has written it, until the transaction has ended.
+//! `LOCK TABLES ... READ` waits for all of them, and new writes wait for `UNLOCK TABLES`. Tried on 8.0.15 and 9.7.4
+//! (`tests/consistency/lock.rs`): open transactions, prepared XA transactions, cascades of foreign keys.
+
+use std::collections::BTreeMap;
+
+use crds::Reason;
+use crds::extract_job::{ConsistencyLock, Extract};
+
+use super::unavailable;
+use crate::errors::failure::Failure;
+use crate::errors::mysql::{self, Answer};
+use crate::sql::rows::mysql_statements::is_mariadb;
+
+/// What is done when the table is locked.
+pub const LOCK: &str = "lock the table";
+/// How often the lock is asked for, each time for 2 seconds.
+pub const TRIES: u32 = 3;
+/// `ER_LOCK_WAIT_TIMEOUT`.
+const LOCK_WAIT_TIMEOUT: u16 = 1205;
+/// `ER_DBACCESS_DENIED_ERROR`: how the server refuses `LOCK TABLES`.
+const DATABASE_DENIED: u16 = 1044;
+/// `ER_TABLE_NOT_LOCKED`.
+const NOT_LOCKED: u16 = 1100;
+
+/// How sessions of MySQL get the same snapshot.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Method {
+    /// They start their snapshots until all have the same position of the binary log.
+    BinaryLog,
+    /// They start their snapshots while the table is locked.
+    TableLock,
+}
+
+/// The method for a server of this version. MariaDB shows the position, so it needs no lock.
+pub fn method(extract: &Extract, version: &str) -> Method {
+    match extract.consistency_lock {
+        Some(ConsistencyLock::Brief) if !is_mariadb(version) => Method::TableLock,
+        Some(ConsistencyLock::Brief) | None => Method::BinaryLog,
+    }
+}
+
+/// What a server says about writes that do not wait for the lock of a table.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LockFacts {
+    /// Its variables of [`crate::sql::rows::mysql_statements::LOCK_VARIABLES`]; names in lower case.
+    pub variables: BTreeMap<String, String>,
+    /// Whether the memcached plugin is active.
+    pub memcached: bool,
+    /// Whether a prepared XA transaction whose session has ended stays open; false if the user may not see it.
+    pub detached: bool,
+}
+
+impl LockFacts {
+    fn is_on(&self, name: &str) -> bool {
+        matches!(self.variables.get(name).map(String::as_str), Some("ON" | "1"))
+    }
+
+    /// Whether every write to a locked table waits.
+    ///
+    /// # Errors
+    /// `SnapshotUnavailable`.
+    pub fn check(&self) -> Result<(), Failure> {
+        if self.is_on("innodb_read_only") {
+            return Err(unavailable(
+                "the server is a read-only replica of a storage engine (innodb_read_only, such as an Aurora reader), \
+                 whose changes do not wait for a table lock",
+                "extract from the writer",
+            ));
+        }
+        if self.is_on("wsrep_on") {
+            return Err(unavailable(
+                "the server is a node of a Galera cluster, whose changes from other nodes do not wait for a table lock",
+                "extract from a server outside the cluster",
+            ));
+        }
+        if self.memcached {
+            return Err(unavailable(
+                "the memcached plugin (daemon_memcached) is active, and its writes do not wait for a table lock",
+                "uninstall the plugin",
+            ));
+        }
+        if self.detached {
+            return Err(Failure::transient(
+                Reason::SnapshotUnavailable,
+                "a prepared XA transaction whose session has ended is open, and it may not hold its table locks",
+                "commit it or roll it back (XA RECOVER lists it)",
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Whether to ask for the lock again, after the server refused it.
+///
+/// # Errors
+/// `SnapshotUnavailable` (retryable) after the last try, `DatabaseDenied` without the privilege, and what
+/// [`mysql::failure`] gives.
+pub fn refused(answer: &Answer<'_>, tries_left: u32) -> Result<(), Failure> {
+    match answer.number {
+        LOCK_WAIT_TIMEOUT if tries_left > 0 => Ok(()),
+        LOCK_WAIT_TIMEOUT => Err(Failure::transient(
+            Reason::SnapshotUnavailable,
+            format!(
+                "the table could not be locked: {TRIES} times, a transaction that wrote it or a change of the \
+                 table did not end within 2 seconds"
+            ),
+            "end long transactions that write the table, or set extract.consistency: perPartition without \
+             extract.consistencyLock",
+        )),
+        DATABASE_DENIED => Err(Failure::permanent(
+            Reason::DatabaseDenied,
+            "the database user may not lock the table, which extract.consistencyLock: brief asks for (error 1044)",
+            "GRANT SELECT, LOCK TABLES on the table's database to the database user, or set extract.consistency: \
+             perPartition without extract.consistencyLock",
+        )),
+        _ => Err(mysql::failure(LOCK, answer)),
+    }
+}
+
+/// A name of the server leads to several.
+pub fn several_servers() -> Failure {
+    unavailable(
+        "the sessions are at different servers, and a table lock counts at one",
+        "set source.host to a name of one server",
+    )
+}
+
+/// Whether the answer to [`crate::sql::rows::mysql_statements::proves_lock`] shows the lock. `None`: rows came.
+///
+/// # Errors
+/// `SnapshotUnavailable`.
+pub fn proven(answer: Option<&Answer<'_>>) -> Result<(), Failure> {
+    match answer {
+        Some(Answer { number: NOT_LOCKED, .. }) => Ok(()),
+        Some(_) | None => Err(unavailable(
+            "the session that locked the table does not hold the lock; a proxy, or a server that ignores LOCK \
+             TABLES, may be in between",
+            "set source.host to the MySQL server itself",
+        )),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn extract(lock: bool) -> Extract {
+        let mut extract =
+            serde_json::json!({ "table": "t", "type": "FE", "consistency": "snapshot" });
+        if lock {
+            extract["consistencyLock"] = "brief".into();
+        }
+        serde_json::from_value(extract).expect("extract")
+    }
+
+    fn answer(number: u16) -> Answer<'static> {
+        Answer { number, state: "HY000", message: "" }
+    }
+
+    #[test]
+    fn table_is_locked_on_mysql_only_and_only_where_the_manifest_asks_for_it() {
+        for (lock, version, expected) in [
+            (true, "8.0.15", Method::TableLock),
+            (true, "9.7.4-2", Method::TableLock),
+            (true, "8.0.36-28", Method::TableLock),
+            (true, "10.11.6-MariaDB-log", Method::BinaryLog),
+            (false, "9.7.4-2", Method::BinaryLog),
+            (false, "10.11.6-MariaDB-log", Method::BinaryLog),
+        ] {
+            assert_eq!(method(&extract(lock), version), expected, "{lock} {version}");
+        }
+    }
+
+    #[test]
+    fn server_with_writes_that_do_not_wait_for_the_lock_is_refused() {
+        let variables = |name: &str, value: &str| LockFacts {
+            variables: BTreeMap::from([(name.to_owned(), value.to_owned())]),
+            ..LockFacts::default()
+        };
+        assert_eq!(LockFacts::default().check(), Ok(()));
+        for off in ["OFF", "0"] {
+            assert_eq!(variables("innodb_read_only", off).check(), Ok(()));
+            assert_eq!(variables("wsrep_on", off).check(), Ok(()));
+        }
+        for (facts, word) in [
+            (variables("innodb_read_only", "ON"), "innodb_read_only"),
+            (variables("innodb_read_only", "1"), "innodb_read_only"),
+            (variables("wsrep_on", "ON"), "Galera"),
+            (LockFacts { memcached: true, ..LockFacts::default() }, "daemon_memcached"),
+            (LockFacts { detached: true, ..LockFacts::default() }, "XA"),
+        ] {
+            let failure = facts.check().expect_err(word);
+            assert_eq!(failure.report.reason, Reason::SnapshotUnavailable);
+            assert!(failure.report.message.contains(word), "{failure}");
+            assert_eq!(failure.exit == crds::condition::Exit::Transient, word == "XA", "{failure}");
+        }
+    }
+
+    #[test]
+    fn busy_table_is_tried_again_and_then_refused_for_now() {
+        for tries_left in 1..TRIES {
+            assert_eq!(refused(&answer(LOCK_WAIT_TIMEOUT), tries_left), Ok(()));
+        }
+        let failure = refused(&answer(LOCK_WAIT_TIMEOUT), 0).expect_err("refused");
+        assert_eq!(failure.report.reason, Reason::SnapshotUnavailable);
+        assert_eq!(failure.exit, crds::condition::Exit::Transient, "{failure}");
+        for tries_left in 0..TRIES {
+            let failure = refused(&answer(DATABASE_DENIED), tries_left).expect_err("denied");
+            assert_eq!(failure.report.reason, Reason::DatabaseDenied);
+            assert!(failure.report.remedy.contains("LOCK TABLES"), "{failure}");
+            assert_eq!(failure.exit, crds::condition::Exit::Permanent, "{failure}");
+            assert!(refused(&answer(1146), tries_left).is_err());
+        }
+    }
+
+    #[test]
+    fn only_the_refusal_of_another_name_proves_the_lock() {
+        assert_eq!(proven(Some(&answer(NOT_LOCKED))), Ok(()));
+        for other in [None, Some(&answer(1146)), Some(&answer(1205))] {
+            let failure = proven(other).expect_err("no proof");
+            assert_eq!(failure.report.reason, Reason::SnapshotUnavailable);
+        }
+    }
+}

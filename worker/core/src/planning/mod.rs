@@ -1,0 +1,15 @@
+//! Decisions of planning: table, window, partitions, consistency.
+
+pub mod plan;
+pub mod watermark;
+pub mod window;
+pub mod consistency;
+pub mod bounds;
+pub mod relations;
+pub mod selection;
+pub mod filtering;
+pub mod drift;
+pub mod ranges;
+pub mod partitioning;
+pub mod fidelity;
+pub mod virtual_columns;

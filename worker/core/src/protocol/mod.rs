@@ -1,0 +1,395 @@
+//! In: task records. Out: commits. Bound: one act at a time; every re-read is counted. Fails:
+//! [`Failure`] of the step that failed.
+//!
+//! The protocol of a run, from CLAIM to the pointer, and of settle: `step(state, event) -> (state,
+//! act)`. Coordinator, settle and `run` all drive this one function; an [`Effect`] is one external
+//! write, and every prefix of them is safe to die after.
+
+pub mod effects;
+pub mod seen;
+pub mod claim;
+pub mod transitions;
+pub mod phases;
+pub mod acts;
+mod carry;
+mod hold;
+pub mod orphans;
+mod provisional;
+pub mod removals;
+mod revert;
+mod settle;
+pub mod watermark;
+
+pub use acts::{Act, Ending, Event};
+pub use effects::{Effect, Expect, Item, ItemWrite, NewManifest, Reply, Step, Transaction};
+pub use phases::{
+    AfterSweep, Carried, Carrier, Held, Phase, Role, Sweep, TRIES_MAX, Then, Tidy, Why,
+};
+pub use seen::Seen;
+
+use crds::{RunId, Task};
+
+use self::claim::Claimed;
+use self::orphans::After;
+use crate::errors::failure::Failure;
+use crate::layout::manifests::{Before, ManifestHead};
+
+/// How long what a dead run left is kept, unless told otherwise.
+pub const GRACE_SECONDS: i64 = 86_400;
+
+impl Carrier {
+    /// A process that has done nothing yet.
+    pub fn new(role: Role, lease_seconds: i64) -> Self {
+        Self {
+            role,
+            lease_seconds,
+            grace_seconds: GRACE_SECONDS,
+            now: 0,
+            phase: Phase::Start,
+            kept: None,
+            locked: None,
+        }
+    }
+
+    /// The same process with another grace for what dead runs left.
+    #[must_use]
+    pub fn with_grace(self, grace_seconds: i64) -> Self {
+        Self { grace_seconds, ..self }
+    }
+
+    /// Whether the process holds, or may hold, a run that is lost to it if it ends now: then an
+    /// outage of a store is to be waited out. What may be put off is not waited for.
+    pub fn holds(&self) -> bool {
+        let holder = matches!(self.role, Role::Hold { .. });
+        if let Phase::Tidying(run, then, _) | Phase::Removing(run, then, _) = &self.phase
+            && carry::may_wait(self, run, *then)
+        {
+            return false;
+        }
+        let before = matches!(
+            self.phase,
+            Phase::Start
+                | Phase::Look(Why::Claim(_) | Why::Settle { .. } | Why::Orphans(..))
+                | Phase::Fetching(_, Then::Claim | Then::Settle)
+                | Phase::Tidying(_, Then::Claim | Then::Settle, _)
+                | Phase::ListingFiles(..)
+                | Phase::Undoing(..)
+                | Phase::Reverting(_)
+                | Phase::ListingRuns(_)
+                | Phase::Keeping(..)
+                | Phase::Finding(..)
+                | Phase::Sweeping(..)
+                | Phase::Forgetting(..)
+                | Phase::Ended
+        );
+        holder && !before
+    }
+
+    /// Whether partitions may still be read under the snapshot: from planning until the last record is
+    /// verified. As soon as that is over, in success or failure, the session that exported it can end.
+    pub const fn needs_snapshot(&self) -> bool {
+        // each phase is named, so that a new one is decided about
+        match &self.phase {
+            Phase::Planning(_)
+            | Phase::RenewingClaim(..)
+            | Phase::Identifying(_)
+            | Phase::PuttingPlan(_)
+            | Phase::Pinning(..)
+            | Phase::Running(_)
+            | Phase::Renewing(..)
+            | Phase::Assuring(..) => true,
+            Phase::Look(why) => matches!(
+                why,
+                Why::Identified(_) | Why::RenewedClaim(_) | Why::Pinned(_) | Why::Renewed(_)
+            ),
+            Phase::Start
+            | Phase::Claiming(..)
+            | Phase::Chaining(..)
+            | Phase::PuttingManifest(..)
+            | Phase::Deciding(..)
+            | Phase::Fetching(..)
+            | Phase::Completing(_)
+            | Phase::Publishing(..)
+            | Phase::Tidying(..)
+            | Phase::Pointing(..)
+            | Phase::Removing(..)
+            | Phase::Clearing(..)
+            | Phase::Failing(..)
+            | Phase::Listing(_)
+            | Phase::Aborting(_)
+            | Phase::Raising(_)
+            | Phase::Forcing(_)
+            | Phase::ListingFiles(..)
+            | Phase::Undoing(..)
+            | Phase::Reverting(_)
+            | Phase::ListingRuns(_)
+            | Phase::Keeping(..)
+            | Phase::Finding(..)
+            | Phase::Sweeping(..)
+            | Phase::Forgetting(..)
+            | Phase::Ended => false,
+        }
+    }
+
+    fn task(&self) -> &Task {
+        self.role.task()
+    }
+
+    fn go(self, phase: Phase, act: Act) -> (Self, Act) {
+        (Self { phase, ..self }, act)
+    }
+
+    fn keep(self, manifest: ManifestHead) -> Self {
+        Self { kept: Some(Box::new(manifest)), ..self }
+    }
+
+    fn end(self, ending: Ending) -> (Self, Act) {
+        self.go(Phase::Ended, Act::End(ending))
+    }
+
+    fn look(self, why: Why) -> (Self, Act) {
+        self.go(Phase::Look(why), Act::Read)
+    }
+
+    fn track(self, phase: Phase, transaction: Transaction) -> (Self, Act) {
+        self.go(phase, Act::Write(vec![Effect::Track(transaction)]))
+    }
+}
+
+/// The protocol: from where a process stands and what happened, to where it stands then and what it
+/// must do. Pure and total: an event that does not fit the phase ends the process as a defect.
+pub fn step(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let carrier = Carrier { now: event.now().unwrap_or(carrier.now), ..carrier };
+    match event {
+        Event::Failed(failure) => failed(carrier, failure),
+        Event::Seen(seen, fresh) => looked(carrier, &seen, fresh),
+        Event::Replied(replies) => replied(carrier, &replies),
+        Event::Begin
+        | Event::Planned(..)
+        | Event::Recorded(_)
+        | Event::RenewDue(..)
+        | Event::Assured(_)
+        | Event::Chain(_)
+        | Event::Files(..)
+        | Event::All(_)
+        | Event::Runs(_)
+        | Event::Kept(_)
+        | Event::Orphans(_)
+        | Event::Fetched(_)
+        | Event::Tidied(_)
+        | Event::Uploads(..) => answered(carrier, event),
+    }
+}
+
+fn answered(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let phase = carrier.phase.clone();
+    match (phase, event) {
+        (Phase::Start, Event::Begin) => match carrier.role {
+            Role::Hold { .. } => carrier.look(Why::Claim(0)),
+            Role::Settle { .. } => carrier.look(Why::Settle { swept: false, tries: 0 }),
+            Role::Force { .. } => carrier.look(Why::Force(0)),
+        },
+        (Phase::Planning(claimed), Event::Planned(plan, now)) => {
+            hold::planned(carrier, *claimed, *plan, now)
+        }
+        (Phase::Planning(claimed), Event::RenewDue(now, _)) => {
+            hold::renew_claim(carrier, *claimed, now)
+        }
+        (Phase::Running(held), Event::RenewDue(now, records)) => {
+            hold::renew(carrier, *held, now, records)
+        }
+        (Phase::Running(held), Event::Recorded(tally)) => hold::recorded(carrier, held, tally),
+        (Phase::Assuring(held, tally), Event::Assured(_)) => hold::assured(carrier, held, tally),
+        (Phase::Chaining(held, tally), Event::Chain(runs)) => {
+            hold::manifest(carrier, held, &tally, Before { replaces: runs, earlier: None })
+        }
+        (Phase::Chaining(held, tally), Event::All(earlier)) => {
+            let before = Before { replaces: Vec::new(), earlier: Some(*earlier) };
+            hold::manifest(carrier, held, &tally, before)
+        }
+        (Phase::ListingRuns(after), Event::Runs(runs)) => orphans::listed(carrier, runs, after),
+        (Phase::Keeping(runs, after), Event::Kept(kept)) => {
+            orphans::kept(carrier, runs, kept.as_ref(), after)
+        }
+        (Phase::Finding(runs, after), Event::Orphans(found)) => {
+            orphans::found(carrier, runs, found, after)
+        }
+        (Phase::Fetching(run, then), Event::Fetched(manifest)) => {
+            carry::complete(carrier, Carried { run: *run, manifest: *manifest, then })
+        }
+        (Phase::Tidying(run, then, tries), Event::Tidied(tidy)) => {
+            carry::tidied(carrier, *run, *tidy, then, tries)
+        }
+        (Phase::ListingFiles(run, then, again), Event::Files(keys, more)) => {
+            revert::delete(carrier, *run, keys, (then, again, more))
+        }
+        (Phase::Listing(sweep), Event::Uploads(uploads, more)) => {
+            settle::uploads(carrier, Sweep { more, ..*sweep }, &uploads)
+        }
+        (phase, event) => defect(carrier, &phase, &format!("{event:?}")),
+    }
+}
+
+fn looked(carrier: Carrier, seen: &Seen, fresh: RunId) -> (Carrier, Act) {
+    let phase = carrier.phase.clone();
+    let Phase::Look(why) = phase else { return defect(carrier, &phase, "Seen") };
+    if let Some(failure) = claim::newer(seen) {
+        return carrier.end(Ending::Failed(failure));
+    }
+    match why {
+        Why::Claim(tries) => hold::claim(carrier, seen, fresh, tries),
+        Why::Claimed(claimed, tries) => hold::claimed(carrier, *claimed, seen, fresh, tries),
+        Why::Identified(held) => hold::identified(carrier, *held, seen),
+        Why::RenewedClaim(claimed) => hold::renewed_claim(carrier, *claimed, seen),
+        Why::Pinned(held) => hold::pinned(carrier, *held, seen),
+        Why::Renewed(held) => hold::renewed(carrier, *held, seen),
+        Why::Decided(held, manifest, tries) => {
+            hold::decided(carrier, *held, *manifest, seen, tries)
+        }
+        Why::Gone(carried) => carry::gone(carrier, &carried, seen),
+        Why::Yes(carried, tries) => carry::yes(carrier, *carried, seen, tries),
+        Why::Fail(failure, run, tries) => hold::fail(carrier, *failure, &run, seen, tries),
+        Why::Orphans(runs, after) => orphans::seen(carrier, seen, runs, after),
+        Why::Force(tries) => revert::force(carrier, seen, tries),
+        Why::Settle { swept, tries } => settle::settle(carrier, seen, swept, tries),
+    }
+}
+
+fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
+    let phase = carrier.phase.clone();
+    let done = replies.iter().all(|reply| *reply == Reply::Done);
+    match phase {
+        Phase::Claiming(claimed, _) if done => hold::plan(carrier, *claimed),
+        Phase::Claiming(claimed, tries) => carrier.look(Why::Claimed(claimed, tries + 1)),
+        Phase::Identifying(held) if done => hold::put_plan(carrier, *held),
+        Phase::Identifying(held) => carrier.look(Why::Identified(held)),
+        Phase::RenewingClaim(claimed, run) if done => {
+            hold::plan(carrier, Claimed { item: *run, ..*claimed })
+        }
+        Phase::RenewingClaim(claimed, _) => carrier.look(Why::RenewedClaim(claimed)),
+        Phase::PuttingPlan(held) => hold::pin(carrier, *held),
+        Phase::Pinning(held, run) if done => hold::running(carrier, Held { run: *run, ..*held }),
+        Phase::Pinning(held, _) => carrier.look(Why::Pinned(held)),
+        Phase::Renewing(held, run) if done => hold::running(carrier, Held { run: *run, ..*held }),
+        Phase::Renewing(held, _) => carrier.look(Why::Renewed(held)),
+        Phase::PuttingManifest(held, manifest) => hold::decide(carrier, *held, *manifest, 0),
+        Phase::Deciding(_, manifest, run, _) if done => {
+            let carried = Carried { run: *run, manifest: *manifest, then: Then::Finish };
+            carry::complete(carrier, carried)
+        }
+        Phase::Deciding(held, manifest, _, tries) => {
+            carrier.look(Why::Decided(held, manifest, tries + 1))
+        }
+        Phase::Completing(carried) if done => carrier.look(Why::Yes(carried, 0)),
+        Phase::Completing(carried) => carrier.look(Why::Gone(carried)),
+        Phase::Publishing(carried, run, _) if done => {
+            carry::tidy(carrier, *run, carried.then, Some(carried.manifest), 0)
+        }
+        Phase::Publishing(carried, _, tries) => carrier.look(Why::Yes(carried, tries + 1)),
+        Phase::Pointing(run, tidy, then, _) if done => carry::remove(carrier, *run, &tidy, then),
+        Phase::Pointing(run, _, then, tries) => carry::tidy(carrier, *run, then, None, tries + 1),
+        Phase::Removing(run, then, after) => carry::removed(carrier, *run, then, after, replies),
+        // another removal may be due; a refused CLEAR means that somebody else is at it
+        Phase::Clearing(run, then) if done => carry::tidy(carrier, *run, then, None, 0),
+        Phase::Clearing(_, then) => carry::finish(carrier, then),
+        Phase::Failing(failure, run, _) if done => hold::abandon(carrier, *failure, &run),
+        Phase::Failing(failure, run, tries) => carrier.look(Why::Fail(failure, run, tries + 1)),
+        Phase::Aborting(sweep) => settle::aborted(carrier, *sweep),
+        // a run whose files are locked keeps its plan, so that a later process comes back to it
+        Phase::Sweeping(_, rest, after) if Reply::locked(replies).is_some() => {
+            orphans::next(carrier, rest, after)
+        }
+        Phase::Sweeping(plans, rest, after) => orphans::forget(carrier, plans, rest, after),
+        Phase::Forgetting(rest, after) => orphans::next(carrier, rest, after),
+        Phase::Forcing(tries) => carrier.look(Why::Force(tries + 1)),
+        Phase::Undoing(..) if Reply::locked(replies).is_some() => {
+            carrier.end(Ending::Failed(revert::locked()))
+        }
+        Phase::Undoing(run, then, again, None) => revert::deleted(carrier, &run, then, again),
+        Phase::Undoing(run, then, again, after) => {
+            revert::list(carrier, *run, (then, again), after)
+        }
+        Phase::Reverting(then) => revert::ended(carrier, then),
+        Phase::Raising(tries) if done || tries > TRIES_MAX => orphans::list(carrier, After::Settle),
+        Phase::Raising(tries) => carrier.look(Why::Settle { swept: false, tries: tries + 1 }),
+        phase => defect(carrier, &phase, "Replied"),
+    }
+}
+
+/// What was asked for cannot be done: before CLAIM nothing is left behind; until DECIDE the run is
+/// given up; after it the run waits for the next carrier.
+fn failed(carrier: Carrier, failure: Failure) -> (Carrier, Act) {
+    let run = match &carrier.phase {
+        Phase::Planning(claimed)
+        | Phase::RenewingClaim(claimed, _)
+        | Phase::Look(Why::RenewedClaim(claimed)) => &claimed.item,
+        Phase::Identifying(held)
+        | Phase::PuttingPlan(held)
+        | Phase::Pinning(held, _)
+        | Phase::Running(held)
+        | Phase::Renewing(held, _)
+        | Phase::Assuring(held, _)
+        | Phase::Chaining(held, _)
+        | Phase::PuttingManifest(held, _)
+        | Phase::Look(Why::Identified(held) | Why::Pinned(held) | Why::Renewed(held)) => &held.run,
+        Phase::Tidying(run, then, _) | Phase::Removing(run, then, _)
+            if carry::may_wait(&carrier, run, *then) =>
+        {
+            let (run, then) = (run.clone(), *then);
+            return carry::put_off(carrier, &run, then, &failure);
+        }
+        Phase::Failing(earlier, ..) | Phase::Look(Why::Fail(earlier, ..)) => {
+            let earlier = (**earlier).clone();
+            return carrier.end(Ending::Failed(earlier));
+        }
+        Phase::Listing(sweep) | Phase::Aborting(sweep) => {
+            return match sweep.then.clone() {
+                AfterSweep::Fail(earlier) => carrier.end(Ending::Failed(earlier)),
+                // a published run needs no sweep to be settled
+                AfterSweep::Settle { must: false } => {
+                    carrier.look(Why::Settle { swept: true, tries: 1 })
+                }
+                AfterSweep::Settle { must: true } | AfterSweep::Revert(..) => {
+                    carrier.end(Ending::Failed(failure))
+                }
+                // the run stands; whoever runs next may sweep
+                AfterSweep::Publish => carry::published(carrier),
+            };
+        }
+        Phase::ListingRuns(after)
+        | Phase::Keeping(_, after)
+        | Phase::Finding(_, after)
+        | Phase::Sweeping(_, _, after)
+        | Phase::Forgetting(_, after)
+        | Phase::Look(Why::Orphans(_, after)) => return orphans::end(carrier.clone(), *after),
+        Phase::Start
+        | Phase::Look(_)
+        | Phase::Claiming(..)
+        | Phase::Deciding(..)
+        | Phase::Fetching(..)
+        | Phase::Completing(_)
+        | Phase::Publishing(..)
+        | Phase::Tidying(..)
+        | Phase::Pointing(..)
+        | Phase::Removing(..)
+        | Phase::Clearing(..)
+        | Phase::Raising(_)
+        | Phase::Forcing(_)
+        | Phase::ListingFiles(..)
+        | Phase::Undoing(..)
+        | Phase::Reverting(_)
+        | Phase::Ended => return carrier.end(Ending::Failed(failure)),
+    };
+    let run = Box::new(run.clone());
+    carrier.look(Why::Fail(Box::new(failure), run, 0))
+}
+
+fn defect(carrier: Carrier, phase: &Phase, event: &str) -> (Carrier, Act) {
+    let name = |text: String| text.split(['(', ' ', '{']).next().unwrap_or_default().to_owned();
+    let message = format!(
+        "event {} does not fit phase {}",
+        name(event.to_owned()),
+        name(format!("{phase:?}"))
+    );
+    carrier.end(Ending::Failed(Failure::transient(crds::Reason::Internal, message, "report this")))
+}

@@ -1,0 +1,118 @@
+//! FORCE: a human undoes a decided run that cannot be completed. From `reverting` on, whoever finds
+//! the run carries the undo: all uploads are aborted, then its completed files deleted, then it has
+//! failed.
+
+use crds::tracking::{RunItem, RunState};
+use crds::{Reason, Report};
+
+use super::{
+    Act, AfterSweep, Carrier, Effect, Ending, Phase, Role, Seen, Sweep, TRIES_MAX, Then, Why,
+    carry, settle, transitions,
+};
+use crate::errors::failure::Failure;
+
+/// FORCE, if the run is the one that the human named, and still decided.
+pub(super) fn force(carrier: Carrier, seen: &Seen, tries: u32) -> (Carrier, Act) {
+    let Role::Force { run: named, by, .. } = carrier.role.clone() else {
+        return carrier.end(Ending::Settled);
+    };
+    let Some(run) = seen.run.clone().filter(|run| run.run == named && tries <= TRIES_MAX) else {
+        return carrier.end(Ending::Failed(not_stuck("is not the run that holds the source")));
+    };
+    match run.state {
+        RunState::Committing => {
+            let change = transitions::force(&run, undone(&by));
+            carrier.track(Phase::Forcing(tries), change.transaction)
+        }
+        RunState::Reverting => revert(carrier, &run, Then::Finish),
+        // undone before, or by another meanwhile
+        RunState::Failed => carrier.end(Ending::Settled),
+        RunState::Published => carrier.end(Ending::Failed(not_stuck("is published"))),
+        RunState::Claimed | RunState::Running | RunState::Aborted => {
+            carrier.end(Ending::Failed(not_stuck("is not decided, so it needs no force")))
+        }
+    }
+}
+
+fn not_stuck(what: &str) -> Failure {
+    Failure::permanent(
+        Reason::NotStuck,
+        format!("the named run {what}"),
+        "look at it with `tidemark watermark get`",
+    )
+}
+
+fn undone(by: &str) -> Report {
+    Report::new(
+        Reason::Reverted,
+        format!("{by} undid the decided run by hand; its window is taken again"),
+        "set tidemark.dev/requested-at to start the next attempt",
+    )
+}
+
+/// Readers would read a remaining file of the undone run together with the rows of the next run.
+pub(super) fn locked() -> Failure {
+    Failure::permanent(
+        Reason::StorageDenied,
+        "undo a run: an Object Lock protects a file of the run",
+        "Remove the legal hold, or wait until the retention of the file has passed; then undo the \
+         run again.",
+    )
+}
+
+/// A carrier that read `committing` before may still complete uploads: so uploads go first, and
+/// what it completed goes after them. All of it is done twice, since a completion that the store
+/// was at work on shows late.
+pub(super) fn revert(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier, Act) {
+    pass(carrier, run, then, false)
+}
+
+fn pass(carrier: Carrier, run: &RunItem, then: Then, again: bool) -> (Carrier, Act) {
+    let after = AfterSweep::Revert(Box::new(run.clone()), then, again);
+    let sweep = Sweep::new(run.uri.clone(), run.run, 2, after);
+    settle::sweep(carrier, sweep)
+}
+
+pub(super) fn list(
+    carrier: Carrier,
+    run: RunItem,
+    (then, again): (Then, bool),
+    after: Option<String>,
+) -> (Carrier, Act) {
+    let act = Act::ListFiles { uri: run.uri.clone(), run: run.run, after };
+    carrier.go(Phase::ListingFiles(Box::new(run), then, again), act)
+}
+
+pub(super) fn delete(
+    carrier: Carrier,
+    run: RunItem,
+    keys: Vec<String>,
+    (then, again, more): (Then, bool, bool),
+) -> (Carrier, Act) {
+    if keys.is_empty() {
+        return deleted(carrier, &run, then, again);
+    }
+    let after = keys.last().filter(|_| more).cloned();
+    let effects = keys
+        .into_iter()
+        .map(|key| Effect::Delete { uri: run.uri.clone(), store: None, key })
+        .collect();
+    carrier.go(Phase::Undoing(Box::new(run), then, again, after), Act::Write(effects))
+}
+
+pub(super) fn deleted(carrier: Carrier, run: &RunItem, then: Then, again: bool) -> (Carrier, Act) {
+    if again { reverted(carrier, run, then) } else { pass(carrier, run, then, true) }
+}
+
+pub(super) fn reverted(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier, Act) {
+    let change = transitions::reverted(run);
+    carrier.track(Phase::Reverting(then), change.transaction)
+}
+
+/// The undo holds, or another carrier of it was faster.
+pub(super) fn ended(carrier: Carrier, then: Then) -> (Carrier, Act) {
+    match then {
+        Then::Finish => carrier.look(Why::Force(1)),
+        Then::Claim | Then::Settle => carry::finish(carrier, then),
+    }
+}

@@ -1,0 +1,53 @@
+//! What a carrier has read: one consistent look at the tracking items and the control objects.
+
+use crds::tracking::{LegacyItem, OutcomeItem, RunItem};
+
+use super::effects::Expect;
+use crate::layout::manifests::{Pointer, SourceIdentity};
+
+/// One look, by consistent reads in this order: `source.json` and `current.json`, `O`, `R`, `L`,
+/// `O` of the holder. Others write in between, and some conclusions are checked by no later write:
+///
+/// - `O` shows an attempt as claimed: then `R`, read later, shows its run or what came after it, and
+///   settle does not end beside a run that has just been claimed;
+/// - a marked prefix, and no `R` read later: `R` was deleted;
+/// - `R`, and no `L` read later: `L` was deleted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// Seconds since 1970, UTC.
+    pub now: i64,
+    /// `R`.
+    pub run: Option<RunItem>,
+    /// `L`.
+    pub legacy: Option<LegacyItem>,
+    /// `O` of the task's own uid.
+    pub outcome: Option<OutcomeItem>,
+    /// `O` of the uid that owns `R`, where that is another.
+    pub holder_outcome: Option<OutcomeItem>,
+    /// `current.json` under the task's uri.
+    pub pointer: Option<Pointer>,
+    /// `source.json` under the task's uri.
+    pub identity: Option<SourceIdentity>,
+    /// What `source.json` must say to be ours.
+    pub own_identity: SourceIdentity,
+}
+
+impl Seen {
+    /// The commit number under the task's uri, 0 where nothing is published.
+    pub fn pointer_commit(&self) -> u64 {
+        self.pointer.as_ref().map_or(0, |pointer| pointer.commit)
+    }
+
+    /// The condition "`O` of the task's own uid as read".
+    pub fn expect_outcome(&self) -> Expect {
+        self.outcome.clone().map_or(Expect::Absent, |outcome| Expect::Outcome(Box::new(outcome)))
+    }
+
+    /// `O` of the uid that owns `R`.
+    pub fn outcome_of_holder(&self, task_uid: &str) -> Option<&OutcomeItem> {
+        match &self.run {
+            Some(run) if run.owner.uid != task_uid => self.holder_outcome.as_ref(),
+            Some(_) | None => self.outcome.as_ref(),
+        }
+    }
+}

@@ -1,0 +1,139 @@
+//! SETTLE: after it no run of the given owner and attempt is open any more.
+
+use crds::tracking::{RunItem, RunState};
+
+use super::orphans::After;
+use super::{
+    Act, AfterSweep, Carrier, Effect, Ending, Phase, Role, Seen, Sweep, TRIES_MAX, Then, Why,
+    carry, orphans, transitions,
+};
+use crate::errors::failure::Failure;
+
+pub(super) fn settle(carrier: Carrier, seen: &Seen, swept: bool, tries: u32) -> (Carrier, Act) {
+    let Role::Settle { task, order } = carrier.role.clone() else {
+        return carrier.end(Ending::Settled);
+    };
+    if tries > TRIES_MAX {
+        let failure = Failure::transient(
+            crds::Reason::SettleFailed,
+            "others keep writing the tracking items",
+            "",
+        );
+        return carrier.end(Ending::Failed(failure));
+    }
+    let Some(run) = seen.run.clone() else { return raise(carrier, seen, tries) };
+    if !run.state.is_open() && carry::has_todo(&run, seen.now) {
+        return carry::tidy(carrier, run, Then::Settle, None, 0);
+    }
+    if run.owner.uid != task.owner.uid || run.attempt > task.attempt {
+        return of_another(carrier, seen, &run, swept, tries);
+    }
+    match run.state {
+        // the fence comes first: only a run that is failed can lose its uploads
+        RunState::Claimed | RunState::Running => fail(carrier, &run, seen, tries),
+        // a coordinator that was told to stop does not know why, and wrote `failed`
+        RunState::Failed if order.aborted && was_stopped(&run) => fail(carrier, &run, seen, tries),
+        RunState::Committing => carry::fetch(carrier, run, Then::Settle),
+        RunState::Reverting => super::revert::revert(carrier, &run, Then::Settle),
+        RunState::Published | RunState::Failed | RunState::Aborted if swept => {
+            raise(carrier, seen, tries)
+        }
+        // of a published run, what is still open belongs to pods that died or came second
+        RunState::Published | RunState::Failed | RunState::Aborted => sweep(
+            carrier,
+            Sweep::new(
+                run.uri.clone(),
+                run.run,
+                2,
+                AfterSweep::Settle { must: run.state != RunState::Published },
+            ),
+        ),
+    }
+}
+
+fn was_stopped(run: &RunItem) -> bool {
+    run.note.as_ref().is_some_and(|note| note.reason == crds::Reason::Stopped)
+}
+
+fn fail(carrier: Carrier, run: &RunItem, seen: &Seen, tries: u32) -> (Carrier, Act) {
+    let Role::Settle { task, order } = carrier.role.clone() else {
+        return carrier.end(Ending::Settled);
+    };
+    let change = transitions::fail(run, seen, &task, &order);
+    let failure = Failure { exit: crds::condition::Exit::Done, report: order.report };
+    let phase = Phase::Failing(Box::new(failure), Box::new(change.item), tries);
+    carrier.track(phase, change.transaction)
+}
+
+/// `R` is another's: the run of ours that it followed may have left uploads.
+fn of_another(
+    carrier: Carrier,
+    seen: &Seen,
+    run: &RunItem,
+    swept: bool,
+    tries: u32,
+) -> (Carrier, Act) {
+    let ours = seen.outcome.as_ref().and_then(|outcome| outcome.run);
+    let complete =
+        seen.outcome.as_ref().and_then(|outcome| outcome.result.as_ref()).is_some_and(|result| {
+            result.run == ours && transitions::answers_complete(result, carrier.task())
+        });
+    match ours.filter(|ours| *ours != run.run && !swept && !complete) {
+        Some(ours) => {
+            let uri = carrier.task().spec.output.uri.clone();
+            sweep(carrier, Sweep::new(uri, ours, 2, AfterSweep::Settle { must: true }))
+        }
+        None => raise(carrier, seen, tries),
+    }
+}
+
+fn raise(carrier: Carrier, seen: &Seen, tries: u32) -> (Carrier, Act) {
+    let Role::Settle { task, order } = &carrier.role else { return carrier.end(Ending::Settled) };
+    match transitions::raise(task, seen, order) {
+        Some(transaction) => carrier.track(Phase::Raising(tries), transaction),
+        None => orphans::list(carrier, After::Settle),
+    }
+}
+
+pub(super) fn sweep(carrier: Carrier, sweep: Sweep) -> (Carrier, Act) {
+    let act = Act::ListUploads { uri: sweep.uri.clone(), run: sweep.run };
+    carrier.go(Phase::Listing(Box::new(sweep)), act)
+}
+
+pub(super) fn uploads(
+    carrier: Carrier,
+    sweep: Sweep,
+    uploads: &[(String, String)],
+) -> (Carrier, Act) {
+    let effects: Vec<Effect> = uploads
+        .iter()
+        .map(|(key, upload_id)| Effect::Abort {
+            uri: sweep.uri.clone(),
+            key: key.clone(),
+            upload_id: upload_id.clone(),
+        })
+        .collect();
+    if effects.is_empty() {
+        return aborted(carrier, sweep);
+    }
+    carrier.go(Phase::Aborting(Box::new(sweep)), Act::Write(effects))
+}
+
+/// A second listing catches the upload that a dying pod began while the first was made.
+pub(super) fn aborted(carrier: Carrier, sweep: Sweep) -> (Carrier, Act) {
+    if sweep.more {
+        return self::sweep(carrier, Sweep { more: false, ..sweep });
+    }
+    if sweep.passes > 1 {
+        let passes = sweep.passes - 1;
+        return self::sweep(carrier, Sweep { passes, ..sweep });
+    }
+    match sweep.then {
+        AfterSweep::Fail(failure) => carrier.end(Ending::Failed(failure)),
+        AfterSweep::Settle { .. } => carrier.look(Why::Settle { swept: true, tries: 1 }),
+        AfterSweep::Publish => orphans::list(carrier, After::Publish),
+        AfterSweep::Revert(run, then, again) => {
+            super::revert::list(carrier, *run, (then, again), None)
+        }
+    }
+}

@@ -1,0 +1,333 @@
+//! PIN, RENEW, DECIDE, Y, FAIL and their kin: the transactions on the tracking table after CLAIM.
+//! Each is a function from what was read to the transaction; none of them reads a clock.
+
+use crds::task::SettleOrder;
+use crds::tracking::{
+    Head, ITEM_VERSION, LegacyItem, Mode, OUTCOME_DAYS, ObjectStore, OutcomeItem, OutcomeResult,
+    RunItem, RunState, TrackedOutcome, outcome_key,
+};
+use crds::{Report, Task};
+use jiff::Timestamp;
+
+use super::claim::owed_after;
+use super::effects::{Expect, Item, ItemWrite, Step, Transaction};
+use super::removals;
+use super::seen::Seen;
+use crate::layout::manifests::ManifestHead;
+use crate::planning::fidelity;
+use crate::planning::plan::Plan;
+use crate::planning::watermark::Value;
+
+/// `%Y-%m-%d %H:%M:%S`, UTC, of seconds since 1970.
+pub fn utc_text(seconds: i64) -> String {
+    Timestamp::from_second(seconds)
+        .map_or_else(|_| seconds.to_string(), |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string())
+}
+
+/// `extract_metadata` of the old item.
+pub fn metadata(rows: i64) -> String {
+    format!("{{\"row_count\": {rows}}}")
+}
+
+fn put_run(old: &RunItem, new: &RunItem) -> ItemWrite {
+    ItemWrite {
+        key: old.source.clone(),
+        expect: Expect::run(old),
+        put: Some(Item::Run(Box::new(new.clone()))),
+    }
+}
+
+/// A change of `R` and what it becomes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// `R` once the transaction holds.
+    pub item: RunItem,
+    /// The transaction.
+    pub transaction: Transaction,
+}
+
+fn change(step: Step, old: &RunItem, item: RunItem, others: Vec<ItemWrite>) -> Change {
+    let mut writes = vec![put_run(old, &item)];
+    writes.extend(others);
+    Change { item, transaction: Transaction { step, writes } }
+}
+
+/// PIN: mine and `claimed` -> `running`, with window, plan, and the number of pods that read.
+pub fn pin(claimed: &RunItem, plan: &Plan, plan_hash: &str, deadline: i64) -> Change {
+    let item = RunItem {
+        rev: claimed.rev + 1,
+        state: RunState::Running,
+        window: Some(plan.window.clone()),
+        plan_hash: Some(plan_hash.to_owned()),
+        n: Some(u32::try_from(plan.pods()).unwrap_or(u32::MAX)),
+        deadline,
+        ..claimed.clone()
+    };
+    change(Step::Pin, claimed, item, Vec::new())
+}
+
+/// RENEW: mine and live -> a later deadline, and how many records have been seen.
+pub fn renew(held: &RunItem, deadline: i64, records: u32) -> Change {
+    let item = RunItem { rev: held.rev + 1, deadline, records, ..held.clone() };
+    change(Step::Renew, held, item, Vec::new())
+}
+
+/// DECIDE: mine and `running` -> `committing`. An incremental run needs the stored watermark to be
+/// byte for byte the text that its window starts from.
+pub fn decide(running: &RunItem, deadline: i64, records: u32) -> Change {
+    let item = RunItem {
+        rev: running.rev + 1,
+        state: RunState::Committing,
+        deadline,
+        records,
+        ..running.clone()
+    };
+    change(Step::Decide, running, item, low_check(running).into_iter().collect())
+}
+
+fn legacy_key(run: &RunItem) -> String {
+    run.source.trim_end_matches("#tidemark").to_owned()
+}
+
+fn low_check(run: &RunItem) -> Option<ItemWrite> {
+    let low = run.window.as_ref().and_then(|window| window.low_text.clone());
+    low.filter(|_| run.mode == Mode::PE).map(|low| ItemWrite {
+        key: legacy_key(run),
+        expect: Expect::LegacyLow(low),
+        put: None,
+    })
+}
+
+/// Y: `committing` -> published, with the outcome and the old item in the same transaction.
+///
+/// Where the stored watermark is not the run's low text any more, somebody else wrote: `R` and `O`
+/// are written without `L`.
+pub fn yes(
+    run: &RunItem,
+    manifest: &ManifestHead,
+    seen: &Seen,
+    task: &Task,
+    moved: &Report,
+) -> Change {
+    let low = run.window.as_ref().and_then(|window| window.low_text.clone());
+    let stored = seen.legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone());
+    let ours = run.mode != Mode::PE || (seen.legacy.is_some() && stored == low);
+    let base = seen.legacy.clone().or_else(|| run.legacy.clone());
+    let legacy = base.filter(|_| ours).map(|base| legacy_at_yes(run, manifest, base, seen.now));
+    let parent = run.head.as_ref().filter(|_| !run.mode.replaces());
+    let depth = parent.map_or(0, |head| head.depth + 1);
+    let head = Head { run: run.run, uri: run.uri.clone(), commit: run.commit, depth };
+    let todo = removals::published(run, manifest, seen.now, &ObjectStore::of(&task.spec.output));
+    let item = RunItem {
+        rev: run.rev + 1,
+        state: RunState::Published,
+        head: Some(head),
+        owed: None,
+        todo: Some(todo),
+        legacy: legacy.clone().or_else(|| seen.legacy.clone()),
+        provisional: None,
+        note: (!ours).then(|| moved.clone()),
+        ..run.clone()
+    };
+    let watermark = legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone()).or(stored);
+    let result = OutcomeResult {
+        outcome: TrackedOutcome::Complete,
+        owner: run.owner.clone(),
+        run: Some(run.run),
+        report: item.note.clone(),
+        window: run.window.clone(),
+        watermark: watermark.filter(|_| manifest.watermark_max.is_some() || run.mode == Mode::PE),
+        table: manifest.table.as_ref().map(ToString::to_string),
+        rows: manifest.rows,
+        bytes: manifest.bytes,
+        files: manifest.files.0,
+        partitions: manifest.ranges,
+        consistency: manifest.consistency,
+        table_lock_milliseconds: manifest.table_lock_milliseconds,
+        fidelity: Some(fidelity::counts(&manifest.columns)),
+        partitioning: manifest.partitioning.clone(),
+    };
+    let mut others = vec![put_outcome(
+        run,
+        seen.outcome_of_holder(&task.owner.uid),
+        Some(result),
+        run.attempt,
+        seen.now,
+    )];
+    if let Some(legacy) = legacy {
+        others.push(ItemWrite {
+            key: legacy.source.clone(),
+            expect: seen.legacy.clone().map_or(Expect::Absent, Expect::Legacy),
+            put: Some(Item::Legacy(Box::new(legacy))),
+        });
+    }
+    change(Step::Yes, run, item, others)
+}
+
+/// `L` after a success: FE writes the given bounds back, PE and reingest the maximum seen.
+fn legacy_at_yes(run: &RunItem, manifest: &ManifestHead, base: LegacyItem, now: i64) -> LegacyItem {
+    let mut item = base;
+    let window = run.window.as_ref();
+    if run.mode.moves_watermark() {
+        if let Some(max) = &manifest.watermark_max {
+            item.lwm_value = Some(reached(run, manifest, max));
+            item.hwm_value = Some("-1".to_owned());
+        }
+        if let Some(watermark) = manifest.watermark.as_ref().filter(|_| run.mode == Mode::Reingest)
+        {
+            item.hwm_col_name = Some(watermark.column.clone());
+            item.hwm_column_type = Some(watermark.value_type.name().to_owned());
+        }
+    } else {
+        if let Some(low) = window.and_then(|window| window.low.clone()) {
+            item.lwm_value = Some(low);
+        }
+        if let Some(high) = window.and_then(|window| window.high.clone()) {
+            item.hwm_value = Some(high);
+        }
+    }
+    item.extract_successful = Some("Y".to_owned());
+    item.extract_metadata = Some(metadata(i64::try_from(manifest.rows).unwrap_or(i64::MAX)));
+    item.updated_at = Some(utc_text(now));
+    item
+}
+
+/// The maximum seen; after a look back that found nothing new it may lie below the stored
+/// watermark, which never moves back.
+fn reached(run: &RunItem, manifest: &ManifestHead, max: &str) -> String {
+    let stored = run.window.as_ref().and_then(|window| window.low_text.as_ref());
+    let (Some(stored), Some(watermark), Mode::PE) = (stored, &manifest.watermark, run.mode) else {
+        return max.to_owned();
+    };
+    let value = |text: &str| Value::parse(watermark.value_type, text).ok();
+    match (value(stored), value(max)) {
+        (Some(low), Some(high)) if low > high => stored.clone(),
+        _ => max.to_owned(),
+    }
+}
+
+fn put_outcome(
+    run: &RunItem,
+    read: Option<&OutcomeItem>,
+    result: Option<OutcomeResult>,
+    attempt: u32,
+    now: i64,
+) -> ItemWrite {
+    let key = outcome_key(&legacy_key(run), &run.owner.uid);
+    let item = OutcomeItem {
+        source: key.clone(),
+        schema: ITEM_VERSION,
+        attempt: read.map_or(0, |read| read.attempt).max(attempt),
+        run: Some(run.run),
+        result: result.or_else(|| read.and_then(|read| read.result.clone())),
+        expires_at: now + OUTCOME_DAYS * 86_400,
+    };
+    ItemWrite {
+        key,
+        expect: read.map_or(Expect::Absent, |read| Expect::Outcome(Box::new(read.clone()))),
+        put: Some(Item::Outcome(Box::new(item))),
+    }
+}
+
+/// CLEAR: the next piece of what `todo` asks for is done.
+pub fn clear(published: &RunItem, now: i64, store: &ObjectStore) -> Change {
+    let todo = removals::done(published, now, store);
+    let item = RunItem { rev: published.rev + 1, todo, ..published.clone() };
+    change(Step::Clear, published, item, Vec::new())
+}
+
+/// CLEAR where that piece cannot be done before `until`: it is put off, so that nothing waits for it.
+pub fn put_off(published: &RunItem, now: i64, until: i64, store: &ObjectStore) -> Change {
+    let todo = removals::put_off(published, now, until, store);
+    let item = RunItem { rev: published.rev + 1, todo, ..published.clone() };
+    change(Step::Clear, published, item, Vec::new())
+}
+
+/// FAIL: a live run, as read, is given up. Its incremental window stays owed. With `last`, the
+/// outcome is Failed.
+pub fn fail(run: &RunItem, seen: &Seen, task: &Task, order: &SettleOrder) -> Change {
+    let item = RunItem {
+        rev: run.rev + 1,
+        state: if order.aborted { RunState::Aborted } else { RunState::Failed },
+        owed: owed_after(run, seen.legacy.as_ref()),
+        note: Some(order.report.clone()),
+        ..run.clone()
+    };
+    let read = seen.outcome_of_holder(&task.owner.uid);
+    let result = order.last.then(|| failed(task, order, Some(run)));
+    let others = vec![put_outcome(run, read, result, task.attempt, seen.now)];
+    change(Step::Fail, run, item, others)
+}
+
+/// FORCE: `committing` -> `reverting`. Its incremental window stays owed.
+pub fn force(run: &RunItem, note: Report) -> Change {
+    let item = RunItem {
+        rev: run.rev + 1,
+        state: RunState::Reverting,
+        owed: owed_after(run, run.legacy.as_ref()),
+        note: Some(note),
+        ..run.clone()
+    };
+    change(Step::Force, run, item, Vec::new())
+}
+
+/// REVERTED: nothing of the run is left; it has failed.
+pub fn reverted(run: &RunItem) -> Change {
+    let item = RunItem { rev: run.rev + 1, state: RunState::Failed, ..run.clone() };
+    change(Step::Reverted, run, item, Vec::new())
+}
+
+fn failed(task: &Task, order: &SettleOrder, run: Option<&RunItem>) -> OutcomeResult {
+    OutcomeResult {
+        outcome: TrackedOutcome::Failed,
+        owner: task.owner.clone(),
+        run: run.map(|run| run.run),
+        report: Some(order.report.clone()),
+        window: run.and_then(|run| run.window.clone()),
+        watermark: None,
+        table: None,
+        rows: 0,
+        bytes: 0,
+        files: 0,
+        partitions: 0,
+        consistency: None,
+        table_lock_milliseconds: None,
+        fidelity: None,
+        partitioning: None,
+    }
+}
+
+/// Whether `result` answers the task as Complete.
+pub fn answers_complete(result: &OutcomeResult, task: &Task) -> bool {
+    result.outcome == TrackedOutcome::Complete
+        && result.owner.request == task.owner.request
+        && result.owner.requested_at == task.owner.requested_at
+}
+
+/// RAISE: an attempt that has not claimed is fenced for good, and with `last` its outcome written.
+/// `None` where there is nothing to write.
+pub fn raise(task: &Task, seen: &Seen, order: &SettleOrder) -> Option<Transaction> {
+    let read = seen.outcome.as_ref();
+    let result = read.and_then(|read| read.result.clone());
+    let complete = result.as_ref().is_some_and(|result| answers_complete(result, task));
+    let failure = (order.last && !complete).then(|| failed(task, order, None));
+    let written = result.as_ref().is_some_and(|result| {
+        result.outcome == TrackedOutcome::Failed && result.owner == task.owner
+    });
+    let fenced = read.is_some_and(|read| read.attempt >= task.attempt);
+    if fenced && (failure.is_none() || written) {
+        return None;
+    }
+    let key = outcome_key(&task.tracking.key, &task.owner.uid);
+    let item = OutcomeItem {
+        source: key.clone(),
+        schema: ITEM_VERSION,
+        attempt: read.map_or(0, |read| read.attempt).max(task.attempt),
+        run: read.and_then(|read| read.run),
+        result: failure.or(result),
+        expires_at: seen.now + OUTCOME_DAYS * 86_400,
+    };
+    let write =
+        ItemWrite { key, expect: seen.expect_outcome(), put: Some(Item::Outcome(Box::new(item))) };
+    Some(Transaction { step: Step::Raise, writes: vec![write] })
+}

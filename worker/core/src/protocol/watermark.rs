@@ -1,0 +1,172 @@
+//! `watermark set` and `rewind`: a human moves the stored watermark, under the revision that they
+//! looked at, and never while a run is live or decided.
+
+use crds::extract_job::WatermarkType;
+use crds::tracking::{ITEM_VERSION, LegacyItem, Mode, RunItem, WatermarkSet, run_key};
+use crds::{Reason, RunId};
+
+use super::claim::newer_release;
+use super::effects::{Expect, Item, ItemWrite, Step, Transaction};
+use super::transitions::utc_text;
+use crate::errors::failure::Failure;
+use crate::planning::watermark::Value;
+
+/// What a human asks for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wish {
+    /// `R.rev` that they looked at; 0 where there is no `R`.
+    pub rev: u64,
+    /// The value, as text of the watermark's type.
+    pub to: String,
+    /// Who they are.
+    pub by: String,
+    /// Whether only a lower value will do.
+    pub rewind: bool,
+}
+
+/// The transaction that moves the watermark of the source `key`. An owed window is void with it.
+///
+/// # Errors
+/// All permanent: `RevisionChanged` for another revision; `SourceBusy` while a run is live,
+/// decided or being undone; `TrackingLost` without an item; `InvalidSpec` for a value that is not
+/// of the stored type, or for a rewind that goes up.
+pub fn set(
+    run: Option<&RunItem>,
+    legacy: Option<&LegacyItem>,
+    wish: &Wish,
+    now: i64,
+) -> Result<Transaction, Failure> {
+    if run.map_or(0, |run| run.rev) != wish.rev {
+        return Err(Failure::permanent(
+            Reason::RevisionChanged,
+            "the tracking item is at another revision than the given one",
+            "look again with `tidemark watermark get`, and give the revision that it prints",
+        ));
+    }
+    if run.is_some_and(|run| run.schema > ITEM_VERSION) {
+        return Err(newer_release());
+    }
+    // a live run whose holder is gone may be passed over: its DECIDE asks for the old watermark
+    let alive = |run: &&RunItem| {
+        run.state.is_open() && !(run.state.is_live() && run.deadline < now && run.mode == Mode::PE)
+    };
+    if let Some(run) = run.filter(alive) {
+        return Err(busy(run.run));
+    }
+    let Some(legacy) = legacy else {
+        return Err(Failure::permanent(
+            Reason::TrackingLost,
+            "the source has no tracking item",
+            "run it once, or restore the item",
+        ));
+    };
+    let to = checked(legacy, wish)?;
+    let moved = LegacyItem {
+        lwm_value: Some(to.clone()),
+        updated_at: Some(utc_text(now)),
+        ..legacy.clone()
+    };
+    let mut writes = vec![ItemWrite {
+        key: legacy.source.clone(),
+        expect: Expect::Legacy(legacy.clone()),
+        put: Some(Item::Legacy(Box::new(moved.clone()))),
+    }];
+    writes.push(match run {
+        Some(run) => {
+            let set =
+                WatermarkSet { by: wish.by.clone(), at: now, from: legacy.lwm_value.clone(), to };
+            let item = RunItem {
+                rev: run.rev + 1,
+                owed: None,
+                // a pinned window that failed would be owed again
+                window: None,
+                set: Some(set),
+                legacy: Some(moved),
+                // somebody stands for it now
+                provisional: None,
+                ..run.clone()
+            };
+            ItemWrite {
+                key: run.source.clone(),
+                expect: Expect::run(run),
+                put: Some(Item::Run(Box::new(item))),
+            }
+        }
+        None => ItemWrite { key: run_key(&legacy.source), expect: Expect::Absent, put: None },
+    });
+    Ok(Transaction { step: Step::Set, writes })
+}
+
+fn busy(run: RunId) -> Failure {
+    Failure::permanent(
+        Reason::SourceBusy,
+        format!("run {run} is under way"),
+        "wait until it has ended, or suspend its ExtractJob first",
+    )
+}
+
+/// The value in the text that the table holds.
+fn checked(legacy: &LegacyItem, wish: &Wish) -> Result<String, Failure> {
+    let name = legacy.hwm_column_type.as_deref().unwrap_or_default();
+    let Some(value_type) = WatermarkType::parse(name) else {
+        return Err(Failure::permanent(
+            Reason::TrackingUnreadable,
+            "hwm_column_type of the tracking item is no type of a watermark",
+            "mend it: int, decimal, double, date or timestamp",
+        ));
+    };
+    let invalid = |message: String| {
+        Failure::permanent(Reason::InvalidSpec, message, "give a value as the column holds it")
+    };
+    let value = Value::parse(value_type, &wish.to)
+        .map_err(|_| invalid(format!("the value is not one of type {}", value_type.name())))?;
+    let stored = legacy.lwm_value.as_deref().and_then(|text| Value::parse(value_type, text).ok());
+    if wish.rewind && stored.is_some_and(|stored| value >= stored) {
+        return Err(invalid("a rewind must go below the stored watermark".to_owned()));
+    }
+    Ok(value.to_text())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn legacy() -> LegacyItem {
+        LegacyItem {
+            source: "shop.orders".to_owned(),
+            lwm_value: Some("20".to_owned()),
+            hwm_column_type: Some("int".to_owned()),
+            ..LegacyItem::default()
+        }
+    }
+
+    fn wish(to: &str, rewind: bool) -> Wish {
+        Wish { rev: 0, to: to.to_owned(), by: "ann".to_owned(), rewind }
+    }
+
+    fn reason(result: Result<Transaction, Failure>) -> Option<Reason> {
+        result.err().map(|failure| failure.report.reason)
+    }
+
+    #[test]
+    fn a_rewind_goes_down_and_a_set_anywhere() {
+        let item = legacy();
+        let up = set(None, Some(&item), &wish("30", true), 0);
+        assert_eq!(reason(up), Some(Reason::InvalidSpec));
+        assert!(set(None, Some(&item), &wish("10", true), 0).is_ok());
+        let moved = set(None, Some(&item), &wish("+030", false), 0).map(|moved| moved.writes);
+        let put = moved.ok().and_then(|writes| writes[0].put.clone());
+        let Some(Item::Legacy(put)) = put else { unreachable!("L is put") };
+        assert_eq!(put.lwm_value.as_deref(), Some("30"));
+    }
+
+    #[test]
+    fn another_revision_and_another_type_are_refused() {
+        let item = legacy();
+        let late = set(None, Some(&item), &Wish { rev: 3, ..wish("30", false) }, 0);
+        assert_eq!(reason(late), Some(Reason::RevisionChanged));
+        let text = set(None, Some(&item), &wish("2024-01-01", false), 0);
+        assert_eq!(reason(text), Some(Reason::InvalidSpec));
+        assert_eq!(reason(set(None, None, &wish("1", false), 0)), Some(Reason::TrackingLost));
+    }
+}

@@ -1,0 +1,3 @@
+//! The text of every statement, by engine.
+
+pub mod rows;
