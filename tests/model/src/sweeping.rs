@@ -2,7 +2,7 @@
 //! it. Bound: the runs of one exploration. Fails: a manifest that is gone is `None`.
 
 use worker_core::layout::objects::Prefix;
-use worker_core::protocol::orphans::Orphan;
+use worker_core::protocol::Orphan;
 
 use crate::alter::Lie;
 use crate::bodies::Parsed;

@@ -7,9 +7,10 @@ mod generated;
 use crds::Reason::{RecordMismatch, RecordMissing, RowCountMismatch};
 use crds::RunId;
 use proptest::prelude::*;
+use worker_core::layout::body::to_body;
 use worker_core::layout::manifests::{
     Earlier, FileCount, ListedFile, Listing, Lists, Manifest, ManifestFile, ManifestHead,
-    each_earlier_file, each_file, head, read_head, to_body,
+    each_earlier_file, each_file, head, read_head,
 };
 use worker_core::layout::records::{RecordsHash, Tallying, TaskRecord, tally};
 

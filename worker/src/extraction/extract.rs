@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use uuid::Uuid;
 use worker_core::encoding::batches::{Asked, MemoryBudget, Parallelism, Width};
 use worker_core::errors::failure::Failure;
-use worker_core::layout::manifests::to_body;
+use worker_core::layout::body::to_body;
 use worker_core::layout::records::TaskRecord;
 use worker_core::planning::plan::Plan;
 use worker_core::protocol::Reply;

@@ -8,7 +8,7 @@ use worker_core::errors::failure::Failure;
 use worker_core::layout::manifests::{Earlier, ManifestHead, Pointer, SourceIdentity};
 use worker_core::planning::plan::Plan;
 use worker_core::protocol::Event;
-use worker_core::protocol::orphans::Orphan;
+use worker_core::protocol::Orphan;
 
 use super::world::{AT_ONCE, World};
 use crate::stores::control::Control;

@@ -2,13 +2,13 @@
 
 use crds::extract_job::Extract;
 use worker_core::decoding::columns::{Column, Target};
-use worker_core::decoding::types;
 use worker_core::errors::failure::Failure;
 use worker_core::planning::bounds::TableRef;
 use worker_core::planning::partitioning::{Key, TableFacts};
 use worker_core::planning::plan::{Plan, TableName};
 use worker_core::planning::ranges::Sample;
 use worker_core::planning::selection;
+use worker_core::planning::types;
 use worker_core::planning::virtual_columns;
 use worker_core::sql::rows::{self, Draw};
 

@@ -1,7 +1,8 @@
 //! Mistakes between the records and the pointer.
 
 use crds::tracking::{Mode, RunState};
-use worker_core::layout::manifests::{ManifestHead, Pointer, to_body};
+use worker_core::layout::body::to_body;
+use worker_core::layout::manifests::{ManifestHead, Pointer};
 use worker_core::layout::objects::Prefix;
 use worker_core::protocol::{
     Act, Carrier, Effect, Event, Expect, Item, Phase, Reply, Step, Transaction, Why, transitions,

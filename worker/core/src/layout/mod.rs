@@ -2,6 +2,7 @@
 
 pub mod shown;
 pub mod names;
+pub mod body;
 pub mod objects;
 pub mod records;
 pub mod manifests;

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::errors::failure::Failure;
-use crate::layout::manifests::to_body;
+use crate::layout::body::to_body;
 use crate::planning::plan::{Plan, hex};
 use crate::planning::watermark::Value;
 

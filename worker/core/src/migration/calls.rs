@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Argument, OldJob, invalid};
+use super::old_job::{Argument, OldJob, invalid};
 use crate::errors::failure::Failure;
 
 /// Environment variable that chose between the replaced project's pipelines.

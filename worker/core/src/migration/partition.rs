@@ -2,7 +2,7 @@
 
 use crds::extract_job::{ExtractType, Partition};
 
-use super::{Argument, OldJob, invalid};
+use super::old_job::{Argument, OldJob, invalid};
 use crate::errors::failure::Failure;
 use crate::planning::ranges::{KeyType, RANGES_MAX};
 

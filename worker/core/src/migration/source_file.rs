@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Argument, OldJob, invalid};
+use super::old_job::{Argument, OldJob, invalid};
 use crate::errors::failure::Failure;
 
 /// Keys that set up Glue and the pipelines around the extract; manifests have no use for them.

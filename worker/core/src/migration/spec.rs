@@ -6,7 +6,8 @@ use crds::extract_job::{
 use crds::output::{Output, OutputColumns, RunFolder, Tracking};
 use crds::source::{AwsSecret, Credentials, Engine, SecretRef, Source, TlsMode};
 
-use super::{Argument, OldJob, invalid, partition};
+use super::old_job::{Argument, OldJob, invalid};
+use super::partition;
 use crate::errors::failure::Failure;
 use crate::layout::objects::Prefix;
 use crate::planning::bounds::TableRef;
@@ -167,7 +168,7 @@ impl OldJob {
                 rds_iam: None,
             },
             None => Credentials {
-                secret_ref: Some(SecretRef { name: super::object_name(&database) }),
+                secret_ref: Some(SecretRef { name: super::old_job::object_name(&database) }),
                 aws_secret: None,
                 rds_iam: None,
             },

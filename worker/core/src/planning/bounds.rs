@@ -11,8 +11,8 @@ use crds::tracking::Mode;
 
 use crate::decoding::columns::{Column, Target, is_decimal_text, is_oid, is_unsigned};
 use crate::errors::failure::Failure;
-use crate::planning::plan::TableName;
 use crate::planning::ranges::KeyType;
+use crate::planning::table_name::TableName;
 use crate::planning::watermark::{BadValue, Value};
 
 /// Longest identifier of Postgres, which would cut a longer one with no more than a notice.

@@ -3,9 +3,9 @@
 //! `SnapshotUnavailable`, where that is asked for and nothing proves it.
 
 mod binary_log;
+mod refusal;
 pub mod table_lock;
 
-use crds::Reason;
 use crds::extract_job::{Consistency, Extract};
 use crds::source::Engine;
 
@@ -14,6 +14,7 @@ use crate::planning::plan::Plan;
 use crate::planning::relations::Unproven;
 
 pub use self::binary_log::{BinaryLog, never_together, one_point};
+use self::refusal::unavailable;
 
 /// What the manifest asks for, or the engine's default: sessions of MySQL cannot share a snapshot.
 pub fn asked(extract: &Extract, engine: Engine) -> Consistency {
@@ -73,16 +74,10 @@ pub fn check_asked(extract: &Extract, unproven: &Unproven) -> Result<(), Failure
     }
 }
 
-fn unavailable(message: &str, remedy: &str) -> Failure {
-    Failure::permanent(
-        Reason::SnapshotUnavailable,
-        format!("ranges of one instant cannot be had: {message}"),
-        format!("{remedy}, or set extract.consistency: perPartition"),
-    )
-}
-
 #[cfg(test)]
 mod tests {
+    use crds::Reason;
+
     use super::*;
 
     #[test]

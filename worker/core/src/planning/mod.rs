@@ -1,13 +1,16 @@
 //! Decisions of planning: table, window, partitions, consistency.
 
+pub mod table_name;
 pub mod plan;
 pub mod watermark;
 pub mod window;
+pub mod server;
 pub mod consistency;
 pub mod bounds;
 pub mod relations;
 pub mod selection;
 pub mod filtering;
+pub mod types;
 pub mod drift;
 pub mod ranges;
 pub mod partitioning;

@@ -1,7 +1,5 @@
 //! `plan.json`: what one run will read, fixed before the first row is read.
 
-use std::fmt;
-
 use crds::RunId;
 use crds::extract_job::{NullPolicy, WatermarkType};
 use crds::output::{Compression, Output, OutputColumns, RunFolder};
@@ -14,6 +12,7 @@ use crate::decoding::columns::Column;
 use crate::planning::filtering::Settings;
 use crate::planning::partitioning::Partitioning;
 use crate::planning::ranges::KeyRange;
+pub use crate::planning::table_name::TableName;
 
 /// Schema version of plan, task record, manifest and pointer.
 pub const CONTROL_VERSION: u32 = 1;
@@ -145,21 +144,6 @@ impl Shape {
     /// Whether nothing is asked for.
     pub fn is_plain(&self) -> bool {
         *self == Self::default()
-    }
-}
-
-/// A table, its two names as the catalog has them.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub struct TableName {
-    /// Schema.
-    pub schema: String,
-    /// Table.
-    pub table: String,
-}
-
-impl fmt::Display for TableName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.schema, self.table)
     }
 }
 

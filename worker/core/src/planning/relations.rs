@@ -5,7 +5,7 @@
 //! transactions, a materialized view the rows of its last refresh, a subscriber's table the
 //! publisher's stamps, and what a function reads is nowhere written down.
 
-use crate::planning::plan::TableName;
+use crate::planning::table_name::TableName;
 use crate::planning::virtual_columns::Recomputed;
 
 /// Kinds of relations, by `relkind`.

@@ -6,7 +6,6 @@ use crds::RunId;
 use crds::tracking::ObjectStore;
 
 use super::effects::{Effect, Reply};
-use super::orphans::Orphan;
 use super::phases::{Held, Tidy};
 use super::seen::Seen;
 use crate::errors::failure::Failure;
@@ -195,4 +194,21 @@ pub enum Ending {
     Settled,
     /// It failed.
     Failed(Failure),
+}
+
+/// What a dead run left.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Orphan {
+    /// The run.
+    pub run: RunId,
+    /// Key of the source by its plan; absent where there is none.
+    pub source: Option<String>,
+    /// Open uploads: key and id.
+    pub uploads: Vec<(String, String)>,
+    /// Keys of its objects but for the plan.
+    pub keys: Vec<String>,
+    /// Whether there is more than one process removes: then the plan stays too.
+    pub more: bool,
+    /// Key of the plan.
+    pub plan: String,
 }

@@ -1,31 +1,20 @@
 //! Carrying a decided run to `Y`, and what is left to do after it: by its holder, by settle, or by
 //! the next claimant.
 
-use crds::tracking::{ObjectStore, Removal, RunItem, RunState};
+use crds::tracking::{Removal, RunItem, RunState};
 use crds::{Reason, Report, RunId};
 
-use super::{
-    Act, AfterSweep, Carried, Carrier, Effect, Ending, Phase, Reply, Seen, Sweep, TRIES_MAX, Then,
-    Tidy, Why, removals, transitions,
-};
+use super::acts::{Act, Ending};
+use super::effects::{Effect, Reply};
+use super::enter::{other_store, read_tidy};
+use super::phases::{Carried, Carrier, Phase, TRIES_MAX, Then, Tidy, Why};
+use super::seen::Seen;
+use super::{removals, transitions};
 use crate::errors::failure::Failure;
-use crate::layout::manifests::{ManifestHead, Pointer, to_body};
+use crate::layout::body::to_body;
+use crate::layout::manifests::Pointer;
 use crate::layout::objects::Prefix;
 use crate::planning::plan::CONTROL_VERSION;
-
-/// Another's decided run: its manifest says what to complete.
-pub(super) fn fetch(carrier: Carrier, run: RunItem, then: Then) -> (Carrier, Act) {
-    let act = Act::ReadManifest { uri: run.uri.clone(), run: run.run };
-    carrier.go(Phase::Fetching(Box::new(run), then), act)
-}
-
-pub(super) fn complete(carrier: Carrier, carried: Carried) -> (Carrier, Act) {
-    if carried.manifest.files.0 == 0 {
-        return carrier.look(Why::Yes(Box::new(carried), 0));
-    }
-    let effect = Effect::CompleteAll { uri: carried.run.uri.clone(), run: carried.run.run };
-    carrier.go(Phase::Completing(Box::new(carried)), Act::Write(vec![effect]))
-}
 
 fn stuck(run: &RunItem, what: &str) -> Failure {
     Failure::permanent(
@@ -67,7 +56,7 @@ pub(super) fn yes(carrier: Carrier, carried: Carried, seen: &Seen, tries: u32) -
             let phase = Phase::Publishing(Box::new(carried), Box::new(change.item), tries);
             carrier.track(phase, change.transaction)
         }
-        RunState::Published => tidy(carrier, run.clone(), carried.then, Some(carried.manifest), 0),
+        RunState::Published => carrier.tidy(run.clone(), carried.then, Some(carried.manifest), 0),
         RunState::Committing
         | RunState::Claimed
         | RunState::Running
@@ -89,59 +78,6 @@ fn moved() -> Report {
     )
 }
 
-/// Whether something is to be done after the last `Y` now: the pointer, or a removal that is due.
-pub(super) fn has_todo(run: &RunItem, now: i64) -> bool {
-    // whether anything is due does not depend on the store
-    removals::due(run, now, &ObjectStore::default()).is_some()
-}
-
-/// After `Y`: pointer and removal, whoever's run it was.
-pub(super) fn tidy(
-    carrier: Carrier,
-    run: RunItem,
-    then: Then,
-    manifest: Option<ManifestHead>,
-    tries: u32,
-) -> (Carrier, Act) {
-    let carrier = match (then, manifest) {
-        (Then::Finish, Some(manifest)) => carrier.keep(manifest),
-        (Then::Finish | Then::Claim | Then::Settle, _) => carrier,
-    };
-    let (Some(due), Some(head)) = (removals::due(&run, carrier.now, &carrier.store()), &run.head)
-    else {
-        return finish(carrier, then);
-    };
-    if tries > TRIES_MAX {
-        let failure = Failure::transient(
-            Reason::Committing,
-            "the run is published, but current.json could not be moved yet",
-            "",
-        );
-        return carrier.end(Ending::Failed(failure));
-    }
-    let act = match due.removal {
-        Some(removal) => read_tidy(&carrier, removal, None),
-        None => Act::ReadTidy {
-            uri: head.uri.clone(),
-            store: None,
-            run: head.run,
-            removal: false,
-            after: None,
-        },
-    };
-    carrier.go(Phase::Tidying(Box::new(run), then, tries), act)
-}
-
-/// The store of a removal, where it is not the process's own.
-fn other_store(carrier: &Carrier, removal: &Removal) -> Option<ObjectStore> {
-    removal.store.clone().filter(|store| *store != carrier.store())
-}
-
-fn read_tidy(carrier: &Carrier, removal: Removal, after: Option<(RunId, String)>) -> Act {
-    let store = other_store(carrier, &removal);
-    Act::ReadTidy { uri: removal.uri, store, run: removal.run, removal: true, after }
-}
-
 /// The replaced files after those that were deleted.
 pub(super) fn more(
     carrier: Carrier,
@@ -150,7 +86,7 @@ pub(super) fn more(
     after: Option<(RunId, String)>,
 ) -> (Carrier, Act) {
     let due = removals::due(&run, carrier.now, &carrier.store()).and_then(|due| due.removal);
-    let Some(removal) = due else { return finish(carrier, then) };
+    let Some(removal) = due else { return carrier.finish(then) };
     let act = read_tidy(&carrier, removal, after);
     carrier.go(Phase::Tidying(Box::new(run), then, 0), act)
 }
@@ -164,7 +100,7 @@ pub(super) fn tidied(
     tries: u32,
 ) -> (Carrier, Act) {
     let commit = tidy.pointer.as_ref().map_or(0, |(pointer, _)| pointer.commit);
-    let Some(head) = run.head.clone() else { return finish(carrier, then) };
+    let Some(head) = run.head.clone() else { return carrier.finish(then) };
     if removals::due(&run, carrier.now, &carrier.store()).is_some_and(|due| due.elsewhere) {
         return remove(carrier, run, &tidy, then);
     }
@@ -262,30 +198,4 @@ pub(super) fn put_off(
     }
     let change = transitions::put_off(run, carrier.now, carrier.now, &carrier.store());
     carrier.track(Phase::Clearing(Box::new(change.item), then), change.transaction)
-}
-
-/// The end of a run of our own.
-pub(super) fn published(carrier: Carrier) -> (Carrier, Act) {
-    match carrier.kept.clone() {
-        Some(manifest) => carrier.end(Ending::Published(manifest)),
-        None => carrier.end(Ending::CarriedByAnother),
-    }
-}
-
-/// A refused CLEAR means that the next claimant or another carrier has done it.
-pub(super) fn finish(carrier: Carrier, then: Then) -> (Carrier, Act) {
-    match then {
-        // all that the manifest names is completed: an upload that is still open belongs to a pod
-        // that died, or came second
-        Then::Finish => match &carrier.kept {
-            Some(manifest) => {
-                let uri = carrier.task().spec.output.uri.clone();
-                let sweep = Sweep::new(uri, manifest.run, 1, AfterSweep::Publish);
-                super::settle::sweep(carrier, sweep)
-            }
-            None => carrier.end(Ending::CarriedByAnother),
-        },
-        Then::Claim => carrier.look(Why::Claim(1)),
-        Then::Settle => carrier.look(Why::Settle { swept: false, tries: 1 }),
-    }
 }

@@ -8,13 +8,14 @@ use crds::tracking::{
 };
 use crds::{Reason, RunId, Task};
 
-use super::carry::has_todo;
 use super::effects::{Expect, Item, ItemWrite, Step, Transaction};
+use super::phases::Claimed;
 use super::provisional::{has_no_column, is_of_another, provisional, replaced, stored};
+use super::removals::has_todo;
 use super::seen::Seen;
+use super::transitions::owed_after;
 use super::transitions::{metadata, utc_text};
 use crate::errors::failure::Failure;
-use crate::layout::manifests::SourceIdentity;
 use crate::planning::plan::PlanOrder;
 
 /// What CLAIM comes to.
@@ -30,19 +31,6 @@ pub enum Claim {
     TidyFirst,
     /// Write this; the run and what to plan for it stand beside.
     Write(Box<Claimed>),
-}
-
-/// A claim to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Claimed {
-    /// `R` once the transaction holds.
-    pub item: RunItem,
-    /// The transaction.
-    pub transaction: Transaction,
-    /// What to plan.
-    pub order: PlanOrder,
-    /// What `source.json` must say.
-    pub identity: SourceIdentity,
 }
 
 /// The kind of run that a task asks for.
@@ -81,23 +69,6 @@ pub fn claim(task: &Task, seen: &Seen, fresh: RunId, lease_seconds: i64) -> Clai
         Some(failure) => Claim::Refused(failure),
         None => Claim::Write(Box::new(write(task, seen, fresh, lease_seconds))),
     }
-}
-
-/// Items of a newer release are left alone, whatever was to be done: an older one would drop what
-/// it does not know.
-pub(super) fn newer(seen: &Seen) -> Option<Failure> {
-    let newer = seen.run.as_ref().is_some_and(|run| run.schema > ITEM_VERSION)
-        || seen.outcome.as_ref().is_some_and(|outcome| outcome.schema > ITEM_VERSION);
-    newer.then(newer_release)
-}
-
-/// What is said about items of a newer release.
-pub(super) fn newer_release() -> Failure {
-    Failure::permanent(
-        Reason::NewerRelease,
-        "the tracking items of this source were written by a newer release",
-        "upgrade Tidemark to that release",
-    )
 }
 
 /// Refusals that come before anything else: an outcome that answers, a later attempt.
@@ -262,21 +233,6 @@ fn write(task: &Task, seen: &Seen, fresh: RunId, lease_seconds: i64) -> Claimed 
         order,
         identity: seen.own_identity.clone(),
     }
-}
-
-/// The window that is owed once `run` is over: its own, if it is an incremental one that pinned
-/// and did not publish, else the one it found. Void where somebody else wrote the item: theirs
-/// wins.
-pub fn owed_after(run: &RunItem, legacy: Option<&LegacyItem>) -> Option<Window> {
-    if run.legacy.as_ref() != legacy {
-        return None;
-    }
-    let own = run
-        .window
-        .clone()
-        .filter(|window| run.mode == Mode::PE && !window.empty)
-        .filter(|_| run.state != RunState::Published);
-    own.or_else(|| run.owed.clone())
 }
 
 fn given(text: Option<&String>) -> Option<String> {

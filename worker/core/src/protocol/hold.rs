@@ -4,13 +4,18 @@ use crds::task::SettleOrder;
 use crds::tracking::{Head, Mode, RunItem, RunState};
 use crds::{Reason, RunId};
 
-use super::claim::{Claim, Claimed, claim as decide_claim, mode as decide_mode, prefix_taken};
-use super::{
-    Act, AfterSweep, Carried, Carrier, Effect, Ending, Held, NewManifest, Phase, Role, Seen, Sweep,
-    TRIES_MAX, Then, Why, carry, revert, transitions,
-};
+use super::acts::{Act, Ending};
+use super::claim::claim as decide_claim;
+use super::claim::mode as decide_mode;
+use super::claim::{Claim, prefix_taken};
+use super::effects::{Effect, NewManifest};
+use super::phases::Claimed;
+use super::phases::{AfterSweep, Carried, Carrier, Held, Phase, Role, Sweep, TRIES_MAX, Then, Why};
+use super::seen::Seen;
+use super::transitions;
 use crate::errors::failure::Failure;
-use crate::layout::manifests::{self, Before, ManifestHead, lists_all, to_body};
+use crate::layout::body::to_body;
+use crate::layout::manifests::{self, Before, ManifestHead, lists_all};
 use crate::layout::objects::Prefix;
 use crate::layout::records::Tally;
 use crate::planning::plan::Plan;
@@ -42,10 +47,10 @@ pub(super) fn claim(carrier: Carrier, seen: &Seen, fresh: RunId, tries: u32) -> 
         (Claim::Answered, _) => carrier.end(Ending::Answered),
         (Claim::Refused(failure), _) => carrier.end(Ending::Failed(failure)),
         (Claim::CarryFirst, Some(run)) if run.state == RunState::Reverting => {
-            revert::revert(carrier, &run, Then::Claim)
+            carrier.revert(&run, Then::Claim)
         }
-        (Claim::CarryFirst, Some(run)) => carry::fetch(carrier, run, Then::Claim),
-        (Claim::TidyFirst, Some(run)) => carry::tidy(carrier, run, Then::Claim, None, 0),
+        (Claim::CarryFirst, Some(run)) => carrier.fetch_manifest(run, Then::Claim),
+        (Claim::TidyFirst, Some(run)) => carrier.tidy(run, Then::Claim, None, 0),
         (Claim::CarryFirst | Claim::TidyFirst, None) => carrier.end(Ending::Failed(fenced())),
         (Claim::Write(claimed), _) => {
             let transaction = claimed.transaction.clone();
@@ -242,9 +247,9 @@ pub(super) fn decided(
     match run.state {
         RunState::Committing => {
             let carried = Carried { run: run.clone(), manifest, then: Then::Finish };
-            carry::complete(carrier, carried)
+            carrier.complete(carried)
         }
-        RunState::Published => carry::tidy(carrier, run.clone(), Then::Finish, Some(manifest), 0),
+        RunState::Published => carrier.tidy(run.clone(), Then::Finish, Some(manifest), 0),
         RunState::Running => {
             let low = run.window.as_ref().and_then(|window| window.low_text.clone());
             let stored = seen.legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone());
@@ -310,5 +315,5 @@ pub(super) fn abandon(carrier: Carrier, failure: Failure, run: &RunItem) -> (Car
         return carrier.look(Why::Settle { swept: false, tries: 0 });
     }
     let sweep = Sweep::new(run.uri.clone(), run.run, 2, AfterSweep::Fail(failure));
-    super::settle::sweep(carrier, sweep)
+    carrier.sweep(sweep)
 }

@@ -11,6 +11,7 @@ pub mod claim;
 pub mod transitions;
 pub mod phases;
 pub mod acts;
+mod enter;
 mod carry;
 mod hold;
 pub mod orphans;
@@ -20,43 +21,21 @@ mod revert;
 mod settle;
 pub mod watermark;
 
-pub use acts::{Act, Ending, Event};
+pub use acts::{Act, Ending, Event, Orphan};
 pub use effects::{Effect, Expect, Item, ItemWrite, NewManifest, Reply, Step, Transaction};
+pub use enter::GRACE_SECONDS;
 pub use phases::{
-    AfterSweep, Carried, Carrier, Held, Phase, Role, Sweep, TRIES_MAX, Then, Tidy, Why,
+    After, AfterSweep, Carried, Carrier, Held, Phase, Role, Sweep, TRIES_MAX, Then, Tidy, Why,
 };
 pub use seen::Seen;
 
-use crds::{RunId, Task};
+use crds::RunId;
 
-use self::claim::Claimed;
-use self::orphans::After;
+use self::phases::Claimed;
 use crate::errors::failure::Failure;
-use crate::layout::manifests::{Before, ManifestHead};
-
-/// How long what a dead run left is kept, unless told otherwise.
-pub const GRACE_SECONDS: i64 = 86_400;
+use crate::layout::manifests::Before;
 
 impl Carrier {
-    /// A process that has done nothing yet.
-    pub fn new(role: Role, lease_seconds: i64) -> Self {
-        Self {
-            role,
-            lease_seconds,
-            grace_seconds: GRACE_SECONDS,
-            now: 0,
-            phase: Phase::Start,
-            kept: None,
-            locked: None,
-        }
-    }
-
-    /// The same process with another grace for what dead runs left.
-    #[must_use]
-    pub fn with_grace(self, grace_seconds: i64) -> Self {
-        Self { grace_seconds, ..self }
-    }
-
     /// Whether the process holds, or may hold, a run that is lost to it if it ends now: then an
     /// outage of a store is to be waited out. What may be put off is not waited for.
     pub fn holds(&self) -> bool {
@@ -130,30 +109,6 @@ impl Carrier {
             | Phase::Ended => false,
         }
     }
-
-    fn task(&self) -> &Task {
-        self.role.task()
-    }
-
-    fn go(self, phase: Phase, act: Act) -> (Self, Act) {
-        (Self { phase, ..self }, act)
-    }
-
-    fn keep(self, manifest: ManifestHead) -> Self {
-        Self { kept: Some(Box::new(manifest)), ..self }
-    }
-
-    fn end(self, ending: Ending) -> (Self, Act) {
-        self.go(Phase::Ended, Act::End(ending))
-    }
-
-    fn look(self, why: Why) -> (Self, Act) {
-        self.go(Phase::Look(why), Act::Read)
-    }
-
-    fn track(self, phase: Phase, transaction: Transaction) -> (Self, Act) {
-        self.go(phase, Act::Write(vec![Effect::Track(transaction)]))
-    }
 }
 
 /// The protocol: from where a process stands and what happened, to where it stands then and what it
@@ -215,7 +170,7 @@ fn answered(carrier: Carrier, event: Event) -> (Carrier, Act) {
             orphans::found(carrier, runs, found, after)
         }
         (Phase::Fetching(run, then), Event::Fetched(manifest)) => {
-            carry::complete(carrier, Carried { run: *run, manifest: *manifest, then })
+            carrier.complete(Carried { run: *run, manifest: *manifest, then })
         }
         (Phase::Tidying(run, then, tries), Event::Tidied(tidy)) => {
             carry::tidied(carrier, *run, *tidy, then, tries)
@@ -233,7 +188,7 @@ fn answered(carrier: Carrier, event: Event) -> (Carrier, Act) {
 fn looked(carrier: Carrier, seen: &Seen, fresh: RunId) -> (Carrier, Act) {
     let phase = carrier.phase.clone();
     let Phase::Look(why) = phase else { return defect(carrier, &phase, "Seen") };
-    if let Some(failure) = claim::newer(seen) {
+    if let Some(failure) = seen::newer(seen) {
         return carrier.end(Ending::Failed(failure));
     }
     match why {
@@ -275,7 +230,7 @@ fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
         Phase::PuttingManifest(held, manifest) => hold::decide(carrier, *held, *manifest, 0),
         Phase::Deciding(_, manifest, run, _) if done => {
             let carried = Carried { run: *run, manifest: *manifest, then: Then::Finish };
-            carry::complete(carrier, carried)
+            carrier.complete(carried)
         }
         Phase::Deciding(held, manifest, _, tries) => {
             carrier.look(Why::Decided(held, manifest, tries + 1))
@@ -283,15 +238,15 @@ fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
         Phase::Completing(carried) if done => carrier.look(Why::Yes(carried, 0)),
         Phase::Completing(carried) => carrier.look(Why::Gone(carried)),
         Phase::Publishing(carried, run, _) if done => {
-            carry::tidy(carrier, *run, carried.then, Some(carried.manifest), 0)
+            carrier.tidy(*run, carried.then, Some(carried.manifest), 0)
         }
         Phase::Publishing(carried, _, tries) => carrier.look(Why::Yes(carried, tries + 1)),
         Phase::Pointing(run, tidy, then, _) if done => carry::remove(carrier, *run, &tidy, then),
-        Phase::Pointing(run, _, then, tries) => carry::tidy(carrier, *run, then, None, tries + 1),
+        Phase::Pointing(run, _, then, tries) => carrier.tidy(*run, then, None, tries + 1),
         Phase::Removing(run, then, after) => carry::removed(carrier, *run, then, after, replies),
         // another removal may be due; a refused CLEAR means that somebody else is at it
-        Phase::Clearing(run, then) if done => carry::tidy(carrier, *run, then, None, 0),
-        Phase::Clearing(_, then) => carry::finish(carrier, then),
+        Phase::Clearing(run, then) if done => carrier.tidy(*run, then, None, 0),
+        Phase::Clearing(_, then) => carrier.finish(then),
         Phase::Failing(failure, run, _) if done => hold::abandon(carrier, *failure, &run),
         Phase::Failing(failure, run, tries) => carrier.look(Why::Fail(failure, run, tries + 1)),
         Phase::Aborting(sweep) => settle::aborted(carrier, *sweep),
@@ -306,11 +261,9 @@ fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
             carrier.end(Ending::Failed(revert::locked()))
         }
         Phase::Undoing(run, then, again, None) => revert::deleted(carrier, &run, then, again),
-        Phase::Undoing(run, then, again, after) => {
-            revert::list(carrier, *run, (then, again), after)
-        }
+        Phase::Undoing(run, then, again, after) => carrier.list_files(*run, (then, again), after),
         Phase::Reverting(then) => revert::ended(carrier, then),
-        Phase::Raising(tries) if done || tries > TRIES_MAX => orphans::list(carrier, After::Settle),
+        Phase::Raising(tries) if done || tries > TRIES_MAX => carrier.list_orphans(After::Settle),
         Phase::Raising(tries) => carrier.look(Why::Settle { swept: false, tries: tries + 1 }),
         phase => defect(carrier, &phase, "Replied"),
     }
@@ -353,7 +306,7 @@ fn failed(carrier: Carrier, failure: Failure) -> (Carrier, Act) {
                     carrier.end(Ending::Failed(failure))
                 }
                 // the run stands; whoever runs next may sweep
-                AfterSweep::Publish => carry::published(carrier),
+                AfterSweep::Publish => carrier.published(),
             };
         }
         Phase::ListingRuns(after)

@@ -8,42 +8,15 @@ use std::collections::BTreeSet;
 
 use crds::RunId;
 
-use super::{Act, Carrier, Effect, Ending, Phase, Seen, Why, carry};
+use super::acts::Orphan;
+use super::acts::{Act, Ending};
+use super::effects::Effect;
+use super::phases::After;
+use super::phases::{Carrier, Phase, Why};
+use super::seen::Seen;
 
 /// Runs that one process removes at most: the rest is the next one's.
 const RUNS_MAX: usize = 100;
-
-/// What the process was about to do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum After {
-    /// Its run is published.
-    Publish,
-    /// It has settled.
-    Settle,
-}
-
-/// What a dead run left.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Orphan {
-    /// The run.
-    pub run: RunId,
-    /// Key of the source by its plan; absent where there is none.
-    pub source: Option<String>,
-    /// Open uploads: key and id.
-    pub uploads: Vec<(String, String)>,
-    /// Keys of its objects but for the plan.
-    pub keys: Vec<String>,
-    /// Whether there is more than one process removes: then the plan stays too.
-    pub more: bool,
-    /// Key of the plan.
-    pub plan: String,
-}
-
-pub(super) fn list(carrier: Carrier, after: After) -> (Carrier, Act) {
-    let uri = carrier.task().spec.output.uri.clone();
-    let before = carrier.now.saturating_sub(carrier.grace_seconds);
-    carrier.go(Phase::ListingRuns(after), Act::ListRuns { uri, before })
-}
 
 pub(super) fn listed(carrier: Carrier, runs: Vec<RunId>, after: After) -> (Carrier, Act) {
     if runs.is_empty() { end(carrier, after) } else { carrier.look(Why::Orphans(runs, after)) }
@@ -151,7 +124,7 @@ pub(super) fn forget(
 /// A sweep that fails is the next process's: what was to be done is done.
 pub(super) fn end(carrier: Carrier, after: After) -> (Carrier, Act) {
     match after {
-        After::Publish => carry::published(carrier),
+        After::Publish => carrier.published(),
         After::Settle => carrier.end(Ending::Settled),
     }
 }

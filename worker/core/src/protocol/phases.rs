@@ -4,12 +4,11 @@ use crds::task::SettleOrder;
 use crds::tracking::{ObjectStore, RunItem};
 use crds::{RunId, Task};
 
-use super::claim::Claimed;
-use super::orphans::After;
+use super::effects::Transaction;
 use crate::errors::failure::Failure;
-use crate::layout::manifests::{ManifestHead, Pointer};
+use crate::layout::manifests::{ManifestHead, Pointer, SourceIdentity};
 use crate::layout::records::Tally;
-use crate::planning::plan::Plan;
+use crate::planning::plan::{Plan, PlanOrder};
 
 /// How often a step that lost a race is tried again before the process gives way.
 pub const TRIES_MAX: u32 = 8;
@@ -268,4 +267,26 @@ pub struct Tidy {
     pub replaced: Vec<(RunId, String)>,
     /// Whether more come after them.
     pub more: bool,
+}
+
+/// A claim to be written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Claimed {
+    /// `R` once the transaction holds.
+    pub item: RunItem,
+    /// The transaction.
+    pub transaction: Transaction,
+    /// What to plan.
+    pub order: PlanOrder,
+    /// What `source.json` must say.
+    pub identity: SourceIdentity,
+}
+
+/// What the process was about to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum After {
+    /// Its run is published.
+    Publish,
+    /// It has settled.
+    Settle,
 }

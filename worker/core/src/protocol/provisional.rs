@@ -5,8 +5,8 @@ use crds::Task;
 use crds::extract_job::WatermarkType;
 use crds::tracking::{LegacyItem, Provisional};
 
-use super::claim::owed_after;
 use super::seen::Seen;
+use super::transitions::owed_after;
 
 /// Whether the stored watermark is not of the column and type that the task names.
 pub(super) fn is_of_another(task: &Task, legacy: &LegacyItem) -> bool {

@@ -82,3 +82,9 @@ pub fn published(run: &RunItem, manifest: &ManifestHead, now: i64, store: &Objec
     }
     Todo { pointer: true, removals }
 }
+
+/// Whether something is to be done after the last `Y` now: the pointer, or a removal that is due.
+pub(super) fn has_todo(run: &RunItem, now: i64) -> bool {
+    // whether anything is due does not depend on the store
+    due(run, now, &ObjectStore::default()).is_some()
+}

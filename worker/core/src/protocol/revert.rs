@@ -5,10 +5,11 @@
 use crds::tracking::{RunItem, RunState};
 use crds::{Reason, Report};
 
-use super::{
-    Act, AfterSweep, Carrier, Effect, Ending, Phase, Role, Seen, Sweep, TRIES_MAX, Then, Why,
-    carry, settle, transitions,
-};
+use super::acts::{Act, Ending};
+use super::effects::Effect;
+use super::phases::{Carrier, Phase, Role, TRIES_MAX, Then, Why};
+use super::seen::Seen;
+use super::transitions;
 use crate::errors::failure::Failure;
 
 /// FORCE, if the run is the one that the human named, and still decided.
@@ -24,7 +25,7 @@ pub(super) fn force(carrier: Carrier, seen: &Seen, tries: u32) -> (Carrier, Act)
             let change = transitions::force(&run, undone(&by));
             carrier.track(Phase::Forcing(tries), change.transaction)
         }
-        RunState::Reverting => revert(carrier, &run, Then::Finish),
+        RunState::Reverting => carrier.revert(&run, Then::Finish),
         // undone before, or by another meanwhile
         RunState::Failed => carrier.end(Ending::Settled),
         RunState::Published => carrier.end(Ending::Failed(not_stuck("is published"))),
@@ -60,29 +61,6 @@ pub(super) fn locked() -> Failure {
     )
 }
 
-/// A carrier that read `committing` before may still complete uploads: so uploads go first, and
-/// what it completed goes after them. All of it is done twice, since a completion that the store
-/// was at work on shows late.
-pub(super) fn revert(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier, Act) {
-    pass(carrier, run, then, false)
-}
-
-fn pass(carrier: Carrier, run: &RunItem, then: Then, again: bool) -> (Carrier, Act) {
-    let after = AfterSweep::Revert(Box::new(run.clone()), then, again);
-    let sweep = Sweep::new(run.uri.clone(), run.run, 2, after);
-    settle::sweep(carrier, sweep)
-}
-
-pub(super) fn list(
-    carrier: Carrier,
-    run: RunItem,
-    (then, again): (Then, bool),
-    after: Option<String>,
-) -> (Carrier, Act) {
-    let act = Act::ListFiles { uri: run.uri.clone(), run: run.run, after };
-    carrier.go(Phase::ListingFiles(Box::new(run), then, again), act)
-}
-
 pub(super) fn delete(
     carrier: Carrier,
     run: RunItem,
@@ -101,7 +79,7 @@ pub(super) fn delete(
 }
 
 pub(super) fn deleted(carrier: Carrier, run: &RunItem, then: Then, again: bool) -> (Carrier, Act) {
-    if again { reverted(carrier, run, then) } else { pass(carrier, run, then, true) }
+    if again { reverted(carrier, run, then) } else { carrier.revert_pass(run, then, true) }
 }
 
 pub(super) fn reverted(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier, Act) {
@@ -113,6 +91,6 @@ pub(super) fn reverted(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier,
 pub(super) fn ended(carrier: Carrier, then: Then) -> (Carrier, Act) {
     match then {
         Then::Finish => carrier.look(Why::Force(1)),
-        Then::Claim | Then::Settle => carry::finish(carrier, then),
+        Then::Claim | Then::Settle => carrier.finish(then),
     }
 }

@@ -1,8 +1,10 @@
 //! What a carrier has read: one consistent look at the tracking items and the control objects.
 
-use crds::tracking::{LegacyItem, OutcomeItem, RunItem};
+use crds::Reason;
+use crds::tracking::{ITEM_VERSION, LegacyItem, OutcomeItem, RunItem};
 
 use super::effects::Expect;
+use crate::errors::failure::Failure;
 use crate::layout::manifests::{Pointer, SourceIdentity};
 
 /// One look, by consistent reads in this order: `source.json` and `current.json`, `O`, `R`, `L`,
@@ -50,4 +52,21 @@ impl Seen {
             Some(_) | None => self.outcome.as_ref(),
         }
     }
+}
+
+/// Items of a newer release are left alone, whatever was to be done: an older one would drop what
+/// it does not know.
+pub(super) fn newer(seen: &Seen) -> Option<Failure> {
+    let newer = seen.run.as_ref().is_some_and(|run| run.schema > ITEM_VERSION)
+        || seen.outcome.as_ref().is_some_and(|outcome| outcome.schema > ITEM_VERSION);
+    newer.then(newer_release)
+}
+
+/// What is said about items of a newer release.
+pub(super) fn newer_release() -> Failure {
+    Failure::permanent(
+        Reason::NewerRelease,
+        "the tracking items of this source were written by a newer release",
+        "upgrade Tidemark to that release",
+    )
 }

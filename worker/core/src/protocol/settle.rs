@@ -2,11 +2,13 @@
 
 use crds::tracking::{RunItem, RunState};
 
-use super::orphans::After;
-use super::{
-    Act, AfterSweep, Carrier, Effect, Ending, Phase, Role, Seen, Sweep, TRIES_MAX, Then, Why,
-    carry, orphans, transitions,
-};
+use super::acts::{Act, Ending};
+use super::effects::Effect;
+use super::phases::After;
+use super::phases::{AfterSweep, Carrier, Phase, Role, Sweep, TRIES_MAX, Then, Why};
+use super::removals;
+use super::seen::Seen;
+use super::transitions;
 use crate::errors::failure::Failure;
 
 pub(super) fn settle(carrier: Carrier, seen: &Seen, swept: bool, tries: u32) -> (Carrier, Act) {
@@ -22,8 +24,8 @@ pub(super) fn settle(carrier: Carrier, seen: &Seen, swept: bool, tries: u32) -> 
         return carrier.end(Ending::Failed(failure));
     }
     let Some(run) = seen.run.clone() else { return raise(carrier, seen, tries) };
-    if !run.state.is_open() && carry::has_todo(&run, seen.now) {
-        return carry::tidy(carrier, run, Then::Settle, None, 0);
+    if !run.state.is_open() && removals::has_todo(&run, seen.now) {
+        return carrier.tidy(run, Then::Settle, None, 0);
     }
     if run.owner.uid != task.owner.uid || run.attempt > task.attempt {
         return of_another(carrier, seen, &run, swept, tries);
@@ -33,21 +35,18 @@ pub(super) fn settle(carrier: Carrier, seen: &Seen, swept: bool, tries: u32) -> 
         RunState::Claimed | RunState::Running => fail(carrier, &run, seen, tries),
         // a coordinator that was told to stop does not know why, and wrote `failed`
         RunState::Failed if order.aborted && was_stopped(&run) => fail(carrier, &run, seen, tries),
-        RunState::Committing => carry::fetch(carrier, run, Then::Settle),
-        RunState::Reverting => super::revert::revert(carrier, &run, Then::Settle),
+        RunState::Committing => carrier.fetch_manifest(run, Then::Settle),
+        RunState::Reverting => carrier.revert(&run, Then::Settle),
         RunState::Published | RunState::Failed | RunState::Aborted if swept => {
             raise(carrier, seen, tries)
         }
         // of a published run, what is still open belongs to pods that died or came second
-        RunState::Published | RunState::Failed | RunState::Aborted => sweep(
-            carrier,
-            Sweep::new(
-                run.uri.clone(),
-                run.run,
-                2,
-                AfterSweep::Settle { must: run.state != RunState::Published },
-            ),
-        ),
+        RunState::Published | RunState::Failed | RunState::Aborted => carrier.sweep(Sweep::new(
+            run.uri.clone(),
+            run.run,
+            2,
+            AfterSweep::Settle { must: run.state != RunState::Published },
+        )),
     }
 }
 
@@ -81,7 +80,7 @@ fn of_another(
     match ours.filter(|ours| *ours != run.run && !swept && !complete) {
         Some(ours) => {
             let uri = carrier.task().spec.output.uri.clone();
-            sweep(carrier, Sweep::new(uri, ours, 2, AfterSweep::Settle { must: true }))
+            carrier.sweep(Sweep::new(uri, ours, 2, AfterSweep::Settle { must: true }))
         }
         None => raise(carrier, seen, tries),
     }
@@ -91,13 +90,8 @@ fn raise(carrier: Carrier, seen: &Seen, tries: u32) -> (Carrier, Act) {
     let Role::Settle { task, order } = &carrier.role else { return carrier.end(Ending::Settled) };
     match transitions::raise(task, seen, order) {
         Some(transaction) => carrier.track(Phase::Raising(tries), transaction),
-        None => orphans::list(carrier, After::Settle),
+        None => carrier.list_orphans(After::Settle),
     }
-}
-
-pub(super) fn sweep(carrier: Carrier, sweep: Sweep) -> (Carrier, Act) {
-    let act = Act::ListUploads { uri: sweep.uri.clone(), run: sweep.run };
-    carrier.go(Phase::Listing(Box::new(sweep)), act)
 }
 
 pub(super) fn uploads(
@@ -122,18 +116,16 @@ pub(super) fn uploads(
 /// A second listing catches the upload that a dying pod began while the first was made.
 pub(super) fn aborted(carrier: Carrier, sweep: Sweep) -> (Carrier, Act) {
     if sweep.more {
-        return self::sweep(carrier, Sweep { more: false, ..sweep });
+        return carrier.sweep(Sweep { more: false, ..sweep });
     }
     if sweep.passes > 1 {
         let passes = sweep.passes - 1;
-        return self::sweep(carrier, Sweep { passes, ..sweep });
+        return carrier.sweep(Sweep { passes, ..sweep });
     }
     match sweep.then {
         AfterSweep::Fail(failure) => carrier.end(Ending::Failed(failure)),
         AfterSweep::Settle { .. } => carrier.look(Why::Settle { swept: true, tries: 1 }),
-        AfterSweep::Publish => orphans::list(carrier, After::Publish),
-        AfterSweep::Revert(run, then, again) => {
-            super::revert::list(carrier, *run, (then, again), None)
-        }
+        AfterSweep::Publish => carrier.list_orphans(After::Publish),
+        AfterSweep::Revert(run, then, again) => carrier.list_files(*run, (then, again), None),
     }
 }

@@ -4,12 +4,11 @@
 use crds::task::SettleOrder;
 use crds::tracking::{
     Head, ITEM_VERSION, LegacyItem, Mode, OUTCOME_DAYS, ObjectStore, OutcomeItem, OutcomeResult,
-    RunItem, RunState, TrackedOutcome, outcome_key,
+    RunItem, RunState, TrackedOutcome, Window, outcome_key,
 };
 use crds::{Report, Task};
 use jiff::Timestamp;
 
-use super::claim::owed_after;
 use super::effects::{Expect, Item, ItemWrite, Step, Transaction};
 use super::removals;
 use super::seen::Seen;
@@ -330,4 +329,19 @@ pub fn raise(task: &Task, seen: &Seen, order: &SettleOrder) -> Option<Transactio
     let write =
         ItemWrite { key, expect: seen.expect_outcome(), put: Some(Item::Outcome(Box::new(item))) };
     Some(Transaction { step: Step::Raise, writes: vec![write] })
+}
+
+/// The window that is owed once `run` is over: its own, if it is an incremental one that pinned
+/// and did not publish, else the one it found. Void where somebody else wrote the item: theirs
+/// wins.
+pub fn owed_after(run: &RunItem, legacy: Option<&LegacyItem>) -> Option<Window> {
+    if run.legacy.as_ref() != legacy {
+        return None;
+    }
+    let own = run
+        .window
+        .clone()
+        .filter(|window| run.mode == Mode::PE && !window.empty)
+        .filter(|_| run.state != RunState::Published);
+    own.or_else(|| run.owed.clone())
 }

@@ -5,8 +5,8 @@ use crds::extract_job::WatermarkType;
 use crds::tracking::{ITEM_VERSION, LegacyItem, Mode, RunItem, WatermarkSet, run_key};
 use crds::{Reason, RunId};
 
-use super::claim::newer_release;
 use super::effects::{Expect, Item, ItemWrite, Step, Transaction};
+use super::seen::newer_release;
 use super::transitions::utc_text;
 use crate::errors::failure::Failure;
 use crate::planning::watermark::Value;

@@ -8,7 +8,7 @@ use worker_core::errors::failure::Failure;
 use worker_core::layout::manifests::{Earlier, Manifest, SourceIdentity};
 use worker_core::layout::records::tally;
 use worker_core::planning::plan::Plan;
-use worker_core::protocol::orphans::Orphan;
+use worker_core::protocol::Orphan;
 use worker_core::protocol::{Act, Event, Seen, Tidy};
 
 use super::{KEY, Stores, root};

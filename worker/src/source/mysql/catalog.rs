@@ -120,7 +120,7 @@ async fn recomputed_columns(
         .fetch_one(&mut *connection)
         .await
         .map_err(|error| database_failure("ask for the version", &error))?;
-    Ok(if statements::is_mariadb(&version) { found } else { Vec::new() })
+    Ok(if worker_core::planning::server::is_mariadb(&version) { found } else { Vec::new() })
 }
 
 async fn with_schema(
@@ -285,7 +285,11 @@ pub(crate) async fn filtered_rows(
         .await
         .map_err(|error| database_failure(ACTION, &error))?;
     // MySQL says the share always, and has not the word
-    let explain = if statements::is_mariadb(&version) { "EXPLAIN EXTENDED" } else { "EXPLAIN" };
+    let explain = if worker_core::planning::server::is_mariadb(&version) {
+        "EXPLAIN EXTENDED"
+    } else {
+        "EXPLAIN"
+    };
     let statement = made(format!("{explain} {query}"));
     let answer = told(ACTION, sqlx::query(statement).fetch_all(&mut *connection).await)?;
     let Some(answer) = answer else { return Ok(-1) };

@@ -11,7 +11,8 @@ use super::added::Added;
 use super::builder::{ColumnBuilder, row_bytes};
 use super::extremes::Extremes;
 use super::faults::{DecodeError, Fault};
-use super::{Column, arrow_schema};
+use crate::decoding::columns::column::Column;
+use crate::decoding::columns::schema::arrow_schema;
 
 /// Text offsets of Arrow are 31 bits; a batch stays below that.
 const BATCH_BYTES_MAX: usize = i32::MAX as usize;

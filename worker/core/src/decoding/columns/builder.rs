@@ -11,7 +11,10 @@ use arrow_array::builder::{
 
 use super::faults::Fault;
 use super::json::is_portable;
-use super::{Column, Target, decimal, is_oid, oids, temporal};
+use super::{decimal, temporal};
+use crate::decoding::columns::column::Column;
+use crate::decoding::columns::postgres::{is_oid, oids};
+use crate::decoding::columns::target::Target;
 
 /// A builder and how wire bytes go into it.
 #[derive(Debug)]

@@ -3,8 +3,8 @@
 use std::cmp::Ordering;
 use std::fmt::Write as _;
 
-use super::Target;
 use super::faults::Fault;
+use crate::decoding::columns::target::Target;
 
 /// Most digits of a 128-bit decimal.
 const PRECISION_MAX: u8 = 38;

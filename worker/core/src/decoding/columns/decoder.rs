@@ -6,11 +6,11 @@ use crds::RunId;
 use crds::output::OutputColumns;
 use crds::source::Engine;
 
-use super::Column;
 use super::batch::BatchBuilder;
 use super::copy::CopyStream;
 use super::faults::DecodeError;
 use super::mysql::PacketStream;
+use crate::decoding::columns::column::Column;
 
 /// A buffer grown above this by one huge row is given back.
 const CARRY_BYTES_KEPT: usize = 1 << 20;

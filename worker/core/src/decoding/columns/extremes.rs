@@ -1,7 +1,10 @@
 //! Least and greatest watermark, kept while the rows go by.
 
 use super::faults::Fault;
-use super::{Column, Target, decimal, is_decimal_text, is_oid, temporal};
+use super::{decimal, temporal};
+use crate::decoding::columns::column::{Column, is_decimal_text};
+use crate::decoding::columns::postgres::is_oid;
+use crate::decoding::columns::target::Target;
 
 /// A decoded value, as far as an order is kept of it.
 #[derive(Debug, Clone, Copy, PartialEq)]

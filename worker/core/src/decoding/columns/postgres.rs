@@ -8,7 +8,7 @@ mod tests;
 
 pub use mapping::{Family, MAPPINGS, Mapping, SourceType, column_for, mapping_for, target_for};
 
-use super::Column;
+use crate::decoding::columns::column::Column;
 
 /// Whether a column's values come in four bytes without a sign: `oid`, `xid`, `cid`. Their order
 /// says nothing, since the numbers come round again.

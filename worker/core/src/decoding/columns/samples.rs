@@ -6,7 +6,10 @@ pub mod packets;
 
 use crds::extract_job::ZeroDates;
 
-use super::{Column, Target, mysql, oids};
+use super::mysql;
+use crate::decoding::columns::column::Column;
+use crate::decoding::columns::postgres::oids;
+use crate::decoding::columns::target::Target;
 use copy::{column, micros_wire, numeric, numeric_wire};
 
 /// Stands in every text and every blob of the streams, and must be in no error.

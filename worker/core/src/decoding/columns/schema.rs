@@ -7,7 +7,8 @@ use std::sync::Arc;
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use sha2::{Digest, Sha256};
 
-use super::{Column, Target};
+use crate::decoding::columns::column::Column;
+use crate::decoding::columns::target::Target;
 
 /// Field metadata: the type as the database prints it.
 const SOURCE_TYPE: &str = "tidemark.source_type";

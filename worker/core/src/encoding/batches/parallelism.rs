@@ -1,7 +1,7 @@
 //! In: the budget, a plan, how many partitions are to be read at a time. Out: how many are, and why.
 //! Bound: the budget. Fails: nothing, one partition is always read.
 
-use super::{MIB, MemoryBudget, MemorySplit};
+use super::memory::{MIB, MemoryBudget, MemorySplit};
 use crate::planning::plan::Plan;
 
 /// How many partitions a process is to read at the same time.

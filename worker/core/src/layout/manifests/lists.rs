@@ -10,12 +10,9 @@ use serde::de::{Deserializer, Visitor};
 use serde::ser::SerializeSeq;
 use serde::{Deserialize, Serialize, Serializer};
 
-use super::{ListedFile, ManifestFile, ManifestHead, to_body};
-
-/// How many files a list has. Read, it counts them; written, it is an empty list, into which [`Lists`]
-/// puts the files.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct FileCount(pub u64);
+use super::manifest::FileCount;
+use super::manifest::{ListedFile, ManifestFile, ManifestHead};
+use crate::layout::body::to_body;
 
 impl Serialize for FileCount {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use crds::RunId;
 use md5::{Digest, Md5};
 
-use super::{Findings, Rule};
+use super::findings::{Findings, Rule};
 use crate::layout::manifests::ManifestFile;
 
 /// What is known of one data file.

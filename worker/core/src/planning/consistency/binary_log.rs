@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use crds::Reason;
 
-use super::unavailable;
+use super::refusal::unavailable;
 use crate::errors::failure::Failure;
-use crate::sql::rows::mysql_statements::is_mariadb;
+use crate::planning::server::is_mariadb;
 
 const SILENT: &str = "the server does not tell at which point of its binary log a snapshot began (MariaDB \
     and Percona Server do, MySQL does not)";

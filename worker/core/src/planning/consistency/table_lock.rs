@@ -10,10 +10,10 @@ use std::collections::BTreeMap;
 use crds::Reason;
 use crds::extract_job::{ConsistencyLock, Extract};
 
-use super::unavailable;
+use super::refusal::unavailable;
 use crate::errors::failure::Failure;
 use crate::errors::mysql::{self, Answer};
-use crate::sql::rows::mysql_statements::is_mariadb;
+use crate::planning::server::is_mariadb;
 
 /// What is done when the table is locked.
 pub const LOCK: &str = "lock the table";

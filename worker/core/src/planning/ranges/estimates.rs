@@ -1,6 +1,8 @@
 //! What a server's index tells of where the rows lie, where it is asked span by span: no row is read.
 
-use super::{KeyRange, KeyType, Point, Sample, strides};
+use super::keys::KeyType;
+use super::sample::{Point, Sample};
+use super::spans::{KeyRange, strides};
 use crate::planning::watermark::Value;
 
 /// Spans that are asked about first.

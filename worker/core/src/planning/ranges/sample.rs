@@ -4,7 +4,8 @@
 use std::cmp::Ordering;
 use std::fmt;
 
-use super::{KeyRange, KeyType, RANGES_MAX, spans};
+use super::keys::KeyType;
+use super::spans::{KeyRange, RANGES_MAX, spans};
 use crate::planning::watermark::Value;
 
 /// Rows that statistics speak of, whatever the table has: they are in millionths.

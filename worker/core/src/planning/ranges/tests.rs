@@ -4,6 +4,7 @@ use crds::extract_job::WatermarkType;
 use proptest::prelude::*;
 
 use super::*;
+use crate::planning::watermark::{Decimal, Value};
 
 fn ints(least: i64, greatest: i64, count: u32) -> Vec<KeyRange> {
     cut(KeyType::Int, Some((Value::Int(least), Value::Int(greatest))), count)

@@ -1,6 +1,8 @@
 //! Statement texts for MySQL and MariaDB without a dynamic part. What varies is bound as a
 //! parameter.
 
+use crate::planning::server::is_mariadb;
+
 /// Seconds that a planning statement may take, where the manifest does not say how long a run may.
 const PLANNING_SECONDS: i64 = 3600;
 /// Seconds that a planning statement (a sample, extremes, a count, an estimate) may take: half of
@@ -86,11 +88,6 @@ pub const COMMIT: &str = "COMMIT";
 /// When a table (`$1`, `$2`) was made, by its file: another one in its place has another time.
 pub const MADE_AT: &str = "SELECT CAST(CREATE_TIME AS CHAR) FROM information_schema.TABLES \
     WHERE TABLE_SCHEMA = ? AND TABLE_NAME = ?";
-
-/// Whether a version text is MariaDB's.
-pub fn is_mariadb(version: &str) -> bool {
-    version.contains("MariaDB")
-}
 
 /// Tables of a name (one of two spellings, `$2` and `$3`) in a schema (`$1`, or `$4`).
 pub const RELATIONS: &str = "SELECT CONVERT(TABLE_SCHEMA USING utf8mb4), \

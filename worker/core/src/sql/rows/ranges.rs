@@ -2,10 +2,11 @@
 
 use crds::source::Engine;
 
-use super::{
-    contradiction, is_not_null, is_null, mysql, operator_of, own_prefix, postgres, quote,
-    quote_table, typed_literal, where_clause, window_predicates,
+use super::parts::{
+    contradiction, is_not_null, is_null, operator_of, own_prefix, quote, quote_table,
+    typed_literal, where_clause, window_predicates,
 };
+use super::{mysql, postgres};
 use crate::decoding::columns::Column;
 use crate::errors::failure::Failure;
 use crate::planning::plan::Plan;
@@ -64,7 +65,7 @@ fn key_column(plan: &Plan) -> Result<&Column, Failure> {
     let Some(name) = &plan.partition_column else {
         return Err(contradiction("ranges without a partition column"));
     };
-    super::column(plan, name)
+    super::parts::column(plan, name)
 }
 
 /// What is compared with the bounds.

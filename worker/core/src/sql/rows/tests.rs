@@ -1,6 +1,11 @@
 mod qualified;
 
+use crds::extract_job::{NullPolicy, WatermarkType};
+use crds::tracking::{Mode, Window};
+
 use super::*;
+use crate::decoding::columns::oids;
+use crate::planning::watermark::Value;
 use crds::extract_job::Strategy;
 
 use crate::planning::partitioning::Partitioning;

@@ -2,8 +2,9 @@
 
 use crds::extract_job::ZeroDates;
 
-use super::Form;
-use crate::decoding::columns::{Column, Fidelity, Target};
+use crate::decoding::columns::column::Column;
+use crate::decoding::columns::mysql::form::Form;
+use crate::decoding::columns::target::{Fidelity, Target};
 
 /// What the catalog says about a column.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

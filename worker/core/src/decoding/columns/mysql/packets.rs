@@ -4,11 +4,11 @@
 //! of its NULLs, whose first two bits say nothing, then its other values. The last packet begins
 //! with 0xFE and is short.
 
-use super::Form;
 use super::values::append;
-use crate::decoding::columns::Column;
 use crate::decoding::columns::batch::BatchBuilder;
+use crate::decoding::columns::column::Column;
 use crate::decoding::columns::faults::DecodeError;
+use crate::decoding::columns::mysql::form::Form;
 
 /// Length and number.
 const HEADER_BYTES: usize = 4;

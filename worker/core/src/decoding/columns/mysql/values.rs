@@ -1,10 +1,10 @@
 //! One value, from its wire form into a builder.
 
-use super::Form;
 use crate::decoding::columns::builder::{ColumnBuilder, text as checked};
 use crate::decoding::columns::decimal;
 use crate::decoding::columns::extremes::Scalar;
 use crate::decoding::columns::faults::Fault;
+use crate::decoding::columns::mysql::form::Form;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;

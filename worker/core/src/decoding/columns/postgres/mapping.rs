@@ -1,7 +1,9 @@
 //! The mapping table of Postgres, as data; the documentation is printed from it.
 
 use super::oids;
-use crate::decoding::columns::{Column, Fidelity, Target, decimal};
+use crate::decoding::columns::column::Column;
+use crate::decoding::columns::decimal;
+use crate::decoding::columns::target::{Fidelity, Target};
 
 /// What a type is made of, where that says more than its oid.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]

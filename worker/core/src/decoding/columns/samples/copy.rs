@@ -1,6 +1,6 @@
 //! An encoder of COPY BINARY as small as it gets.
 
-use crate::decoding::columns::Column;
+use crate::decoding::columns::column::Column;
 use crate::decoding::columns::postgres::{SourceType, column_for};
 
 /// A stream of COPY BINARY: rows of fields, `None` being NULL.

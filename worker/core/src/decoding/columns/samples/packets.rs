@@ -2,7 +2,7 @@
 
 use crds::extract_job::ZeroDates;
 
-use crate::decoding::columns::Column;
+use crate::decoding::columns::column::Column;
 use crate::decoding::columns::mysql::{SourceType, column_for};
 
 /// What the catalog says of a type.
