@@ -4,6 +4,7 @@
 mod certificates;
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -108,10 +109,7 @@ pub fn database_failure(action: &str, error: &sqlx::Error) -> Failure {
         }
         sqlx::Error::Io(source) => match rustls_error(source) {
             Some(tls) => tls_failure(Some(tls), ""),
-            None => unreachable(&format!(
-                "{action}: the connection to the database failed ({})",
-                source.kind()
-            )),
+            None => lost(action, source.kind()),
         },
         sqlx::Error::Protocol(text) if text.contains(mysql::sessions::DRIVER_REFUSES) => {
             mysql::sessions::asks_for_password()
@@ -140,6 +138,28 @@ pub fn database_failure(action: &str, error: &sqlx::Error) -> Failure {
 
 fn rustls_error(error: &std::io::Error) -> Option<&rustls::Error> {
     error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>())
+}
+
+/// A connection that failed.
+pub(crate) fn lost(action: &str, kind: ErrorKind) -> Failure {
+    let message = format!("{action}: the connection to the database failed ({kind})");
+    match kind {
+        ErrorKind::UnexpectedEof
+        | ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::BrokenPipe => closed(&message),
+        _ => unreachable(&message),
+    }
+}
+
+/// A connection that the other end closed.
+pub(crate) fn closed(message: &str) -> Failure {
+    Failure::transient(
+        Reason::DatabaseUnreachable,
+        message,
+        "find out whether the server was restarted or the session was ended (KILL), and what drops connections \
+         between pods and database (a firewall, a proxy); if no attempt connects, check source.host and source.port",
+    )
 }
 
 pub(crate) fn unreachable(message: &str) -> Failure {

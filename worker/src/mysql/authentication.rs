@@ -5,7 +5,7 @@ use mysql_common::packets::AuthPlugin;
 use worker_core::error::Failure;
 
 use super::session::not_understood;
-use super::sessions::{Answer, asks_for_password, server_failure, wants_tls};
+use super::sessions::{Answer, CONNECT, asks_for_password, server_failure, wants_tls};
 
 /// What a way to authenticate may ask for.
 #[derive(Debug, Clone, Copy)]
@@ -101,7 +101,7 @@ impl Way {
 
 /// As the servers' own clients say it.
 fn unsupported() -> Failure {
-    server_failure("connect", &Answer { number: 2059, ..Answer::default() })
+    server_failure(CONNECT, &Answer { number: 2059, ..Answer::default() })
 }
 
 #[cfg(test)]

@@ -21,7 +21,7 @@ use crate::ending::{self, DRAIN_TIMEOUT};
 use crate::filtering::ACTION;
 use crate::goodbye::{self, GOODBYE_TIMEOUT, IDLE_TIMEOUT};
 use crate::rows::{CHUNK_BYTES, ChunkSender, Read};
-use crate::sessions::{Login, unreachable};
+use crate::sessions::{Login, closed};
 use crate::watch::{Backend, Progress};
 
 /// What is done.
@@ -350,7 +350,7 @@ fn forward(
             progress.gets();
             let count = count.map_err(|error| broken(READ, &error))?;
             if count == 0 {
-                return Err(unreachable(
+                return Err(closed(
                     "read the rows: the database closed the connection before the last row",
                 ));
             }

@@ -13,7 +13,7 @@ use super::sessions::{Answer, server_failure};
 use super::tls::Secured;
 use crate::ending::DRAIN_TIMEOUT;
 use crate::goodbye::GOODBYE_TIMEOUT;
-use crate::sessions::{tls_failure, unreachable};
+use crate::sessions::{lost, tls_failure};
 
 /// First byte of an answer that all is well.
 pub(super) const OK: u8 = 0;
@@ -24,7 +24,7 @@ pub(super) const QUERY: u8 = 3;
 /// Command: the client leaves.
 const QUIT: u8 = 1;
 /// What is done first.
-pub(super) const CONNECT: &str = "connect";
+pub(super) use worker_core::errors::mysql::CONNECT;
 /// What is done last.
 const END: &str = "end the session";
 /// Longest answer that is read whole: a column's description has a few hundred bytes.
@@ -82,10 +82,7 @@ pub(super) struct Session(Wire);
 pub(super) fn broken(doing: &str, error: &io::Error) -> Failure {
     match error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>()) {
         Some(error) => tls_failure(Some(error), ""),
-        None => unreachable(&format!(
-            "{doing}: the connection to the database failed ({})",
-            error.kind()
-        )),
+        None => lost(doing, error.kind()),
     }
 }
 

@@ -9,7 +9,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlSslMode};
 use sqlx::{ConnectOptions, MySqlConnection, Row as _};
 use worker_core::error::Failure;
 use worker_core::errors;
-pub(crate) use worker_core::errors::mysql::Answer;
+pub(crate) use worker_core::errors::mysql::{Answer, CONNECT};
 use worker_core::moving::Tls;
 use worker_core::rows::{self, mysql_statements as statements};
 use worker_core::settings::mysql as settings;
@@ -40,7 +40,7 @@ async fn log_in(login: &Login) -> Result<Opened<MySqlConnection>, Failure> {
         options = options.socket(relay::to(login).await?);
     }
     let connected = goodbye::open(async move { options.connect().await }).await;
-    let mut connection = connected.map_err(|error| database_failure("connect", &error))?;
+    let mut connection = connected.map_err(|error| database_failure(CONNECT, &error))?;
     pin(&mut connection).await?;
     // the connection may have been led to another one (init_connect)
     let own = format!("USE {}", rows::quote(Engine::Mysql, &login.database));
@@ -265,7 +265,7 @@ mod tests {
     #[test]
     fn an_error_is_known_by_its_number() {
         let reason =
-            |number| server_failure("read", &Answer { number, ..Answer::default() }).report.reason;
+            |number| server_failure(CONNECT, &Answer { number, ..Answer::default() }).report.reason;
         assert_eq!(reason(1045), Reason::CredentialsRejected);
         assert_eq!(reason(1820), Reason::CredentialsRejected);
         assert_eq!(reason(1130), Reason::CredentialsRejected);
