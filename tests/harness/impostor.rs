@@ -96,9 +96,10 @@ async fn serve(
     asks: Option<Asks>,
 ) -> Result<Option<String>> {
     let greeting = |mut words: Vec<u8>| {
-        // the way to log in is the last word
-        if asks == Some(Asks::Greeting) && words.ends_with(b"mysql_native_password\0") {
-            words.truncate(words.len() - 22);
+        // the plugin is the last word, with a zero before and after it
+        let before = words.iter().rev().skip(1).position(|byte| *byte == 0);
+        if let Some(length) = before.filter(|_| asks == Some(Asks::Greeting)) {
+            words.truncate(words.len() - length - 1);
             words.extend(b"mysql_clear_password\0");
         }
         words

@@ -60,13 +60,15 @@ impl Mysql {
     }
 
     /// SQL of MariaDB as this release takes it: MySQL has no tables of numbers (`seq_1_to_9`), and refuses dates that
-    /// no calendar has unless it is told otherwise.
+    /// no calendar has unless it is told otherwise. An account that must use TLS could not connect to a release without.
     pub fn spelled(self, sql: &str) -> Cow<'_, str> {
         if self.is_mariadb() {
             return Cow::Borrowed(sql);
         }
         let modes = "STRICT_TRANS_TABLES,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION";
-        Cow::Owned(format!("set sql_mode = '{modes}'; {}", without_sequences(sql)))
+        let sql = without_sequences(sql);
+        let sql = if self.takes_tls() { sql } else { sql.replace(" require ssl", "") };
+        Cow::Owned(format!("set sql_mode = '{modes}';\n{sql}"))
     }
 
     /// `source.tls` of a job that reads from it.
@@ -111,8 +113,11 @@ mod tests {
     fn tables_of_numbers_become_queries_on_mysql_alone() {
         let sql = "insert into t select seq, 'seq_x' from seq_3_to_9 where seq > 4";
         assert_eq!(Mysql::MariaDb118.spelled(sql), sql);
-        let expected = "; insert into t select seq, 'seq_x' from (with recursive numbers (seq) as (select 3 union all \
+        let expected = ";\ninsert into t select seq, 'seq_x' from (with recursive numbers (seq) as (select 3 union all \
             select seq + 1 from numbers where seq < 9) select seq from numbers) numbers where seq > 4";
         assert!(Mysql::Mysql80.spelled(sql).ends_with(expected));
+        let sql = "create user a@'%' identified by 'b' require ssl";
+        assert_eq!(Mysql::Mysql97.spelled(sql).ends_with(sql), Mysql::Mysql97.takes_tls());
+        assert!(Mysql::Mysql80.spelled(sql).ends_with("identified by 'b'"));
     }
 }

@@ -35,9 +35,18 @@ impl Server {
     pub fn start(bed: &'static Bed, release: SupportedRelease) -> Result<Self> {
         let port = match release {
             SupportedRelease::Postgres(version) => bed.postgres_of(version)?,
-            SupportedRelease::Mysql(version) => bed.mysql_of(version)?,
+            SupportedRelease::Mysql(version) => bed.mysql_of(version, None)?,
         };
         Ok(Self { bed, release, port })
+    }
+
+    /// Starts a second MySQL of a release, for one test that changes settings of the whole server.
+    ///
+    /// # Errors
+    /// If it does not come up.
+    pub fn apart(bed: &'static Bed, version: Mysql) -> Result<Self> {
+        let port = bed.mysql_of(version, Some("apart"))?;
+        Ok(Self { bed, release: SupportedRelease::Mysql(version), port })
     }
 
     /// What the server says its version is.
@@ -117,10 +126,11 @@ impl Bed {
     ///
     /// # Errors
     /// If it does not come up.
-    pub fn mysql_of(&self, version: Mysql) -> Result<u16> {
+    fn mysql_of(&self, version: Mysql, which: Option<&str>) -> Result<u16> {
         let name = self.state.file_name().context("name of the bed")?;
         let mut command = Command::new(script("mysql.sh"));
-        let output = command.arg(name).arg(version.name()).stderr(Stdio::inherit()).output();
+        let output =
+            command.arg(name).arg(version.name()).args(which).stderr(Stdio::inherit()).output();
         let output = output.context("run mysql.sh")?;
         ensure!(output.status.success(), "mysql.sh {}: {}", version.name(), output.status);
         String::from_utf8(output.stdout)?.trim().parse().context("a port")

@@ -14,6 +14,11 @@ const HEAD_BYTES: usize = 32;
 const SPEAKS_TLS: u8 = 0x08;
 /// Asks for the password as it is; as Aurora does, without a challenge.
 pub(crate) const PASSWORD_WANTED: &[u8] = b"\xfemysql_clear_password\0";
+/// First byte of a challenge, and of a switch to another plugin: the client answers.
+const MORE: u8 = 1;
+const SWITCH: u8 = 0xFE;
+/// The server has the password in its cache; its verdict follows.
+const CACHED: &[u8] = &[MORE, 3];
 /// Access is denied.
 const DENIED: &[u8] = b"\xff\x15\x04#28000no";
 
@@ -56,11 +61,27 @@ impl Client {
         Ok(String::from_utf8(password.to_vec())?)
     }
 
-    /// Lets it log in to the real server, and everything pass after that.
+    /// Lets it log in to the real server, and everything pass after that. The server counts one packet less, as it
+    /// sees no TLS.
     pub(crate) async fn go_on(mut self) -> Result<()> {
-        put(&mut self.far, 1, &self.response).await?;
-        let (_, answer) = packet(&mut self.far).await?;
-        put(&mut self.near, self.number, &answer).await?;
+        let mut number = 1;
+        loop {
+            put(&mut self.far, number, &self.response).await?;
+            let answer = loop {
+                let (last, answer) = packet(&mut self.far).await?;
+                number = last.wrapping_add(1);
+                put(&mut self.near, self.number, &answer).await?;
+                self.number = self.number.wrapping_add(1);
+                if answer != CACHED {
+                    break answer;
+                }
+            };
+            if !matches!(answer.first(), Some(&(MORE | SWITCH))) {
+                break;
+            }
+            (self.number, self.response) = packet(&mut self.near).await?;
+            self.number = self.number.wrapping_add(1);
+        }
         let _ = copy_bidirectional(&mut self.near, &mut self.far).await;
         Ok(())
     }

@@ -1,12 +1,14 @@
 //! What an error of a session with the source database means, and what to do about it.
 
+use std::io::ErrorKind;
+
 use crds::Reason;
 use sqlx::AssertSqlSafe;
 use sqlx::mysql::MySqlDatabaseError;
 use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 use worker_core::errors;
 use worker_core::errors::failure::Failure;
-pub(crate) use worker_core::errors::mysql::Answer;
+pub(crate) use worker_core::errors::mysql::{Answer, CONNECT};
 use worker_core::errors::postgres::{Answer as PgAnswer, Position};
 
 use crate::source::certificates::tls_failure;
@@ -30,10 +32,7 @@ pub fn database_failure(action: &str, error: &sqlx::Error) -> Failure {
         }
         sqlx::Error::Io(source) => match rustls_error(source) {
             Some(tls) => tls_failure(Some(tls), ""),
-            None => unreachable(&format!(
-                "{action}: the connection to the database failed ({})",
-                source.kind()
-            )),
+            None => lost(action, source.kind()),
         },
         sqlx::Error::Protocol(text) if text.contains(DRIVER_REFUSES) => asks_for_password(),
         sqlx::Error::Protocol(text) if text.starts_with("unsupported") => Failure::permanent(
@@ -58,6 +57,28 @@ pub fn database_failure(action: &str, error: &sqlx::Error) -> Failure {
 
 fn rustls_error(error: &std::io::Error) -> Option<&rustls::Error> {
     error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>())
+}
+
+/// A connection that failed.
+pub(crate) fn lost(action: &str, kind: ErrorKind) -> Failure {
+    let message = format!("{action}: the connection to the database failed ({kind})");
+    match kind {
+        ErrorKind::UnexpectedEof
+        | ErrorKind::ConnectionReset
+        | ErrorKind::ConnectionAborted
+        | ErrorKind::BrokenPipe => closed(&message),
+        _ => unreachable(&message),
+    }
+}
+
+/// A connection that the other end closed.
+pub(crate) fn closed(message: &str) -> Failure {
+    Failure::transient(
+        Reason::DatabaseUnreachable,
+        message,
+        "find out whether the server was restarted or the session was ended (KILL), and what drops connections \
+         between pods and database (a firewall, a proxy); if no attempt connects, check source.host and source.port",
+    )
 }
 
 pub(crate) fn unreachable(message: &str) -> Failure {
@@ -158,7 +179,7 @@ mod tests {
     #[test]
     fn an_error_is_known_by_its_number() {
         let reason =
-            |number| mysql_failure("read", &Answer { number, ..Answer::default() }).report.reason;
+            |number| mysql_failure(CONNECT, &Answer { number, ..Answer::default() }).report.reason;
         assert_eq!(reason(1045), Reason::CredentialsRejected);
         assert_eq!(reason(1820), Reason::CredentialsRejected);
         assert_eq!(reason(1130), Reason::CredentialsRejected);

@@ -10,7 +10,7 @@ use super::names::has_shape;
 use super::{Meaning, permanent, short, transient};
 use crate::errors::failure::Failure;
 
-pub use super::mysql_table::{RANGES, STATES, TABLE};
+pub use super::mysql_table::{RANGES, REPAIR_VIEW, STATES, TABLE};
 
 /// What a server says.
 #[derive(Debug, Clone, Copy, Default)]
@@ -28,6 +28,8 @@ pub struct Answer<'a> {
 pub struct Row {
     /// Numbers of errors.
     pub numbers: &'static [u16],
+    /// Whether it counts only once the session is connected.
+    pub connected: bool,
     /// Form of the messages it is about; any, where none is given. MySQL and MariaDB use some numbers for
     /// different errors.
     pub says: Option<&'static str>,
@@ -72,28 +74,32 @@ pub(super) const SIGNALLED: Meaning = permanent(
      hold values of rows; then correct the function or the rows",
 );
 
-fn row(answer: &Answer<'_>) -> Option<&'static Row> {
+/// The action of a session that is not connected yet.
+pub const CONNECT: &str = "connect";
+
+fn row(answer: &Answer<'_>, action: &str) -> Option<&'static Row> {
     TABLE.iter().find(|row| {
         row.numbers.contains(&answer.number)
+            && (!row.connected || action != CONNECT)
             && row
                 .says
                 .is_none_or(|shape| answer.message.is_empty() || has_shape(answer.message, shape))
     })
 }
 
-/// What an answer means.
-pub fn meaning(answer: &Answer<'_>) -> Meaning {
+/// What an answer to an action means.
+pub fn meaning(action: &str, answer: &Answer<'_>) -> Meaning {
     let by_state = || {
         let fits =
             |state: &&State| state.starts.iter().any(|start| answer.state.starts_with(start));
         STATES.iter().find(fits).map(|state| state.meaning)
     };
-    row(answer).map(|row| row.meaning).or_else(by_state).unwrap_or(UNKNOWN)
+    row(answer, action).map(|row| row.meaning).or_else(by_state).unwrap_or(UNKNOWN)
 }
 
 /// What a server's error means for an action.
 pub fn failure(action: &str, answer: &Answer<'_>) -> Failure {
-    let shapes = row(answer).map_or(&[][..], |row| row.shown);
+    let shapes = row(answer, action).map_or(&[][..], |row| row.shown);
     let shown = shapes.iter().any(|shape| has_shape(answer.message, shape));
     let words =
         if shown { format!(": {}", short(&without_user(answer.message))) } else { String::new() };
@@ -101,7 +107,7 @@ pub fn failure(action: &str, answer: &Answer<'_>) -> Failure {
         "" => String::new(),
         state => format!(", SQLSTATE {}", short(state)),
     };
-    meaning(answer).failure(action, &format!("{words} (error {}{state})", answer.number))
+    meaning(action, answer).failure(action, &format!("{words} (error {}{state})", answer.number))
 }
 
 /// A message without the name and address of the user, which are in a Secret.

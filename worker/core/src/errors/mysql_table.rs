@@ -6,12 +6,16 @@ use super::mysql::{Range, Row, SIGNALLED, State, UNKNOWN};
 use super::{Meaning, permanent, transient};
 
 const fn row(numbers: &'static [u16], meaning: Meaning) -> Row {
-    Row { numbers, says: None, shown: &[], meaning }
+    Row { numbers, connected: false, says: None, shown: &[], meaning }
 }
 
 impl Row {
     const fn says(self, shape: &'static str) -> Self {
         Self { says: Some(shape), ..self }
+    }
+
+    const fn connected(self) -> Self {
+        Self { connected: true, ..self }
     }
 
     const fn shown(self, shapes: &'static [&'static str]) -> Self {
@@ -23,6 +27,9 @@ const fn state(starts: &'static [&'static str], meaning: Meaning) -> State {
     State { starts, meaning }
 }
 
+/// What a view needs that names objects which are gone or may not be read.
+pub const REPAIR_VIEW: &str = "repair the view: the tables, columns and functions that it names, and the rights on them \
+                               of its definer (of the database user, if the view has SQL SECURITY INVOKER)";
 const VIEW: &str = "correct the view or the function that it calls, and check that the objects that they name exist";
 const VALUE: &str = "correct the rows, or the expression (in the view, the function or extract.where) that computes \
                      or converts them";
@@ -33,6 +40,7 @@ const NETWORK: &str = "check source.host and source.port, that the server runs, 
                        pods and database (a firewall, a proxy)";
 const DAMAGED: &str =
     "run CHECK TABLE on the table, repair it or restore it from a backup, then start another run";
+const DEFINER: &str = "create the view or function again with a definer that exists";
 const WRITES: &str = "read a table or a view whose functions do not write";
 
 /// Every single number that a session which reads can meet; the first row that applies counts.
@@ -42,12 +50,17 @@ pub const TABLE: &[Row] = &[
         "set a new password for the user, and write it into the Secret of source.credentials")),
     row(&[1130], permanent(Reason::CredentialsRejected, "the server has no user for connections from the pod's address",
         "create the database user for that address, such as 'name'@'%'")),
-    row(&[3118, 4151, 3955], permanent(Reason::CredentialsRejected,
+    row(&[3118, 4151], permanent(Reason::CredentialsRejected,
         "the database refuses the user: its account is locked", "unlock the account (ALTER USER ... ACCOUNT UNLOCK)"))
         .says("A%"),
+    row(&[3955], permanent(Reason::CredentialsRejected,
+        "the database has locked the account after too many wrong passwords (FAILED_LOGIN_ATTEMPTS)",
+        "correct the Secret of source.credentials, then unlock the account (ALTER USER ... ACCOUNT UNLOCK)")).says("A%"),
     row(&[4150], permanent(Reason::CredentialsRejected,
         "the database refuses the user after too many wrong passwords (max_password_errors)",
         "run FLUSH PRIVILEGES on the server, and correct the Secret of source.credentials")).says("User is blocked%"),
+    // MySQL's answer to a user who may not see the definer
+    row(&[1045], permanent(Reason::DatabaseDenied, "the definer of the view or function does not exist", DEFINER)).connected(),
     row(&[1045, 1698, 1873], permanent(Reason::CredentialsRejected,
         "the database refuses the user, its password, or this kind of connection",
         "check the Secret of source.credentials (of rdsIam: rds-db:connect, the account's AWSAuthenticationPlugin, \
@@ -72,8 +85,13 @@ pub const TABLE: &[Row] = &[
         "run FLUSH HOSTS on the server, and find out why the connections failed")),
     row(&[1047], transient(Reason::DatabaseUnreachable, "the node of the cluster is not ready for queries (wsrep_ready)",
         "wait until the node has joined its cluster, or set source.host to another node")).says("WSREP%"),
-    row(&[1053, 1077, 1078, 1079, 1080, 3032, 3168], transient(Reason::DatabaseUnreachable,
-        "the server stops, or is offline", "wait until the server is up")),
+    row(&[3032], transient(Reason::DatabaseUnreachable, "the server is offline (offline_mode)",
+        "wait until offline_mode is off, or set it to OFF")),
+    // of MySQL for a session that was killed, too
+    row(&[1053], transient(Reason::DatabaseUnreachable, "the server stops, or another session ended this one (KILL)",
+        "wait until the server is up; if it did not stop, find out who runs KILL")),
+    row(&[1077, 1078, 1079, 1080, 3168], transient(Reason::DatabaseUnreachable,
+        "the server stops, or does not run yet", "wait until the server is up")),
     row(&[1135, 1041], transient(Reason::DatabaseUnreachable,
         "the server cannot start a thread or has no memory for another connection",
         "give the server memory and threads, or lower worker.parallelism")),
@@ -107,12 +125,14 @@ pub const TABLE: &[Row] = &[
     row(&[1020], transient(Reason::DatabaseFailed, "a row changed after the snapshot was taken", AGAIN)),
     row(&[1615], transient(Reason::DatabaseFailed, "the table was altered while the statement was prepared", AGAIN)),
     // rights
-    row(&[1044], permanent(Reason::DatabaseDenied, "the database user may not use the database",
-        "grant SELECT on the tables of source.database to the database user")),
+    row(&[1044], permanent(Reason::DatabaseDenied,
+        "the database user has no right in the database, or there is no such database",
+        "correct source.database, or GRANT SELECT on its tables to the database user; a role counts if it is a default \
+         role of the user (SET DEFAULT ROLE); on MySQL 8.0 and later SHOW GRANTS also shows a partial revoke")),
     row(&[1142, 1143, 1227], permanent(Reason::DatabaseDenied,
         "the database user may not read the table or one of its columns",
-        "grant SELECT on the table (all of its columns) to the database user; for a table that a view or function \
-         reads, to its definer")).shown(&[
+        "GRANT SELECT on the table (all of its columns) to the database user, or name in extract.columns those that it \
+         may read; for a table that a view or function reads, GRANT SELECT to its definer")).shown(&[
         "SELECT command denied to user %@% for table %",
         "SELECT command denied to user %@% for column '%' in table '%'",
         "Access denied; you need (at least one of) the % privilege(s) for this operation"]),
@@ -121,11 +141,9 @@ pub const TABLE: &[Row] = &[
         "grant EXECUTE on the function, or SELECT on the table, to the database user and the view's definer")).shown(&[
         "execute command denied to user %@% for routine '%'", "EXECUTE command denied to user %@% for routine '%'"]),
     row(&[1356], permanent(Reason::DatabaseDenied,
-        "the view names an object that does not exist, or that its definer may not read",
-        "repair the view: the tables, columns and functions that it names, and the rights of its definer")).shown(&[
+        "the view names an object that does not exist, or that may not be read", REPAIR_VIEW)).shown(&[
         "View '%' references invalid table(s) or column(s) or function(s) or definer/invoker of view lack rights to use them"]),
-    row(&[1449], permanent(Reason::DatabaseDenied, "the definer of the view or function does not exist",
-        "create the view or function again with a definer that exists")).shown(&[
+    row(&[1449], permanent(Reason::DatabaseDenied, "the definer of the view or function does not exist", DEFINER)).shown(&[
         "The user specified as a definer (%) does not exist"]),
     // objects
     row(&[1146, 1932], permanent(Reason::QueryFailed, "a table does not exist",

@@ -51,9 +51,13 @@ pub fn page() -> String {
     page.push_str("| number | when | meaning | reason | class | message | remedy |\n|---|---|---|---|---|---|---|\n");
     for row in mysql::TABLE {
         let numbers: Vec<_> = row.numbers.iter().map(ToString::to_string).collect();
-        let when = row.says.map(|shape| format!("message `{}`", shape.replace('%', "...")));
+        let when = match row.says {
+            Some(shape) => format!("message `{}`", shape.replace('%', "...")),
+            None if row.connected => "after the connection is made".to_owned(),
+            None => String::new(),
+        };
         let form = (!row.shown.is_empty()).then_some("form");
-        line(&mut page, &numbers.join(", "), Some(&when.unwrap_or_default()), &row.meaning, form);
+        line(&mut page, &numbers.join(", "), Some(&when), &row.meaning, form);
     }
     page.push_str("\nIf no row names a number, the SQLSTATE that comes with it decides:\n\n");
     page.push_str(

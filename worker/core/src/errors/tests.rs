@@ -56,9 +56,9 @@ fn every_documented_number_of_both_servers_has_a_row_or_is_taken_by_its_sqlstate
 fn no_row_hides_behind_an_earlier_one() {
     for (at, row) in mysql::TABLE.iter().enumerate() {
         for number in row.numbers {
-            let earlier = mysql::TABLE[..at]
-                .iter()
-                .any(|other| other.numbers.contains(number) && other.says.is_none());
+            let earlier = mysql::TABLE[..at].iter().any(|other| {
+                other.numbers.contains(number) && other.says.is_none() && !other.connected
+            });
             assert!(!earlier, "{number} is in an earlier row");
         }
     }
@@ -291,8 +291,9 @@ fn limits_of_connections_standbys_and_read_only_servers_have_words_of_their_own(
     ];
     assert_eq!(words[3], words[5], "both are a standby's");
     words.remove(5);
-    let mysql =
-        |number, message| mysql::meaning(&mysql::Answer { number, state: "", message }).what;
+    let mysql = |number, message| {
+        mysql::meaning("read", &mysql::Answer { number, state: "", message }).what
+    };
     words.extend(
         [1040, 1203, 1226, 1129, 1290, 1792, 1836, 1969, 1317].map(|number| mysql(number, "")),
     );
@@ -306,13 +307,24 @@ fn limits_of_connections_standbys_and_read_only_servers_have_words_of_their_own(
 
 #[test]
 fn numbers_with_two_meanings_are_told_apart_by_the_message() {
-    let class =
-        |number, state, message| mysql::meaning(&mysql::Answer { number, state, message }).class;
+    let class = |number, state, message| {
+        mysql::meaning("read", &mysql::Answer { number, state, message }).class
+    };
     let idle = "The client was disconnected by the server because of inactivity. See wait_timeout and \
                 interactive_timeout for configuring this behavior.";
     assert_eq!(class(4031, "HY000", idle), Class::Transient);
     // of MariaDB, a trigger that is not there; by its SQLSTATE
     assert_eq!(class(4031, "42000", "Referenced trigger 'x' does not exist"), Class::Permanent);
+}
+
+#[test]
+fn refused_user_is_the_definer_once_the_session_is_connected() {
+    let reason = |action, number| {
+        mysql::meaning(action, &mysql::Answer { number, state: "28000", message: "" }).reason
+    };
+    assert_eq!(reason(mysql::CONNECT, 1045), Reason::CredentialsRejected);
+    assert_eq!(reason("open the table", 1045), Reason::DatabaseDenied);
+    assert_eq!(reason("open the table", 1698), Reason::CredentialsRejected);
 }
 
 #[test]

@@ -4,7 +4,7 @@ use mysql_common::auth::plugins::{AuthProc, ChallengeResponsePlugin as _, Contex
 use mysql_common::packets::AuthPlugin;
 use worker_core::errors::failure::Failure;
 
-use super::session::not_understood;
+use super::session::{CONNECT, not_understood};
 use crate::source::errors::{Answer, asks_for_password, mysql_failure, wants_tls};
 
 /// What a way to authenticate may ask for.
@@ -101,7 +101,7 @@ impl Way {
 
 /// As the servers' own clients say it.
 fn unsupported() -> Failure {
-    mysql_failure("connect", &Answer { number: 2059, ..Answer::default() })
+    mysql_failure(CONNECT, &Answer { number: 2059, ..Answer::default() })
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use sqlx::{MySqlConnection, Row as _};
 use worker_core::decoding::columns::Column;
 use worker_core::decoding::columns::mysql::{SourceType, column_for, json_columns};
 use worker_core::errors::failure::Failure;
+use worker_core::errors::mysql::REPAIR_VIEW;
 use worker_core::planning::bounds::{NamePart, Relation, TableRef, pick_table};
 use worker_core::planning::consistency::unproven_storage;
 use worker_core::planning::partitioning::{Key, TableFacts, TableKind};
@@ -50,7 +51,7 @@ pub(crate) async fn look_up(
             name: TableName { schema: schema.clone(), table: table.clone() },
         })
         .collect();
-    let relation = pick_table(&wanted, &candidates, &[])?;
+    let relation = pick_table(&wanted, &candidates, &[]).map_err(missing)?;
     let is_it = |(schema, table, ..): &&TableRow| {
         *schema == relation.name.schema && *table == relation.name.table
     };
@@ -92,15 +93,37 @@ pub(crate) async fn look_up(
             .execute(&mut *connection)
             .await
             .map_err(|error| database_failure("open the table", &error))?;
-        return Err(Failure::permanent(
-            Reason::ColumnNotFound,
-            "the table has no columns that the database user may see",
-            "check extract.table, and GRANT SELECT on the table to the database user",
-        ));
+        return Err(without_columns(kind));
     }
     let unproven = Unproven { guard: snapshot.clone(), snapshot, ..Unproven::default() };
     let (database, reads, within) = (None, Vec::new(), Vec::new());
     Ok(Subject { relation, database, columns, named: false, unproven, reads, within, recomputed })
+}
+
+/// The server shows a user only tables that it has a right on.
+fn missing(failure: Failure) -> Failure {
+    Failure::permanent(
+        failure.report.reason,
+        failure.report.message,
+        "check extract.table, source.database, and upper and lower case; if the table exists, GRANT SELECT on it to the \
+         database user",
+    )
+}
+
+/// MySQL hides the columns of a view when a function of it names a table that is gone, and lets it be opened.
+fn without_columns(kind: &str) -> Failure {
+    if kind == "VIEW" {
+        return Failure::permanent(
+            Reason::DatabaseDenied,
+            "the server shows no columns of the view: it names an object that does not exist, or that may not be read",
+            REPAIR_VIEW,
+        );
+    }
+    Failure::permanent(
+        Reason::ColumnNotFound,
+        "the table has no columns that the database user may see",
+        "check extract.table, and GRANT SELECT on the table to the database user",
+    )
 }
 
 /// Columns whose values may differ between statements.

@@ -20,7 +20,7 @@ use super::texts::{altered, count_of, descriptions};
 use crate::source::backend::{Backend, Progress};
 use crate::source::chunks::{CHUNK_BYTES, ChunkSender, Read};
 use crate::source::condition::ACTION;
-use crate::source::errors::unreachable;
+use crate::source::errors::closed;
 use crate::source::errors::{Answer, mysql_failure};
 use crate::source::goodbye;
 use crate::source::login::Login;
@@ -283,7 +283,7 @@ fn forward(
             progress.gets();
             let count = count.map_err(|error| broken(READ, &error))?;
             if count == 0 {
-                return Err(unreachable(
+                return Err(closed(
                     "read the rows: the database closed the connection before the last row",
                 ));
             }

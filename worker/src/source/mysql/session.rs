@@ -10,7 +10,7 @@ use worker_core::errors::failure::Failure;
 use worker_core::sql::rows::mysql_statements as statements;
 
 use crate::source::certificates::tls_failure;
-use crate::source::errors::unreachable;
+use crate::source::errors::lost;
 use crate::source::errors::{Answer, mysql_failure};
 use crate::source::timeouts::DRAIN_TIMEOUT;
 use crate::source::timeouts::GOODBYE_TIMEOUT;
@@ -25,7 +25,7 @@ pub(super) const QUERY: u8 = 3;
 /// Command: the client leaves.
 const QUIT: u8 = 1;
 /// What is done first.
-pub(super) const CONNECT: &str = "connect";
+pub(super) use worker_core::errors::mysql::CONNECT;
 /// What is done last.
 const END: &str = "end the session";
 /// Longest answer that is read whole: a column's description has a few hundred bytes.
@@ -83,10 +83,7 @@ pub(super) struct Session(Wire);
 pub(super) fn broken(doing: &str, error: &io::Error) -> Failure {
     match error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>()) {
         Some(error) => tls_failure(Some(error), ""),
-        None => unreachable(&format!(
-            "{doing}: the connection to the database failed ({})",
-            error.kind()
-        )),
+        None => lost(doing, error.kind()),
     }
 }
 

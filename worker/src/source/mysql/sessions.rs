@@ -7,6 +7,7 @@ use crds::source::{Engine, TlsMode};
 use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlSslMode};
 use sqlx::{ConnectOptions, MySqlConnection, Row as _};
 use worker_core::errors::failure::Failure;
+use worker_core::errors::mysql::CONNECT;
 use worker_core::migration::Tls;
 use worker_core::settings::mysql as settings;
 use worker_core::sql::rows::{self, mysql_statements as statements};
@@ -40,7 +41,7 @@ async fn log_in(login: &Login) -> Result<Opened<MySqlConnection>, Failure> {
         options = options.socket(relay::to(login).await?);
     }
     let connected = goodbye::open(async move { options.connect().await }).await;
-    let mut connection = connected.map_err(|error| database_failure("connect", &error))?;
+    let mut connection = connected.map_err(|error| database_failure(CONNECT, &error))?;
     pin(&mut connection).await?;
     // the connection may have been led to another one (init_connect)
     let own = format!("USE {}", rows::quote(Engine::Mysql, &login.database));

@@ -6,6 +6,7 @@ const PLANS: Group = Group {
     why: PLANS_WHY,
     names: &[
         "big_tables",
+        "enable_secondary_engine_statistics",
         "eq_range_index_dive_limit",
         "expensive_subquery_limit",
         "histogram_size",
@@ -19,6 +20,7 @@ const PLANS: Group = Group {
         "optimizer_adjust_secondary_key_costs",
         "optimizer_extra_pruning_depth",
         "optimizer_join_limit_pref_ratio",
+        "optimizer_max_subgraph_pairs",
         "optimizer_max_sel_arg_weight",
         "optimizer_max_sel_args",
         "optimizer_prune_level",
@@ -104,6 +106,7 @@ const LOGS: Group = Group {
         "sql_log_off",
         "sql_notes",
         "sql_warnings",
+        "terminology_use_previous",
     ],
 };
 
@@ -124,6 +127,8 @@ const WRITES: Group = Group {
         "binlog_row_image",
         "binlog_row_value_options",
         "binlog_rows_query_log_events",
+        "binlog_transaction_compression",
+        "binlog_transaction_compression_level_zstd",
         "bulk_insert_buffer_size",
         "character_set_database",
         "character_set_server",
@@ -140,10 +145,13 @@ const WRITES: Group = Group {
         "deadlock_timeout_short",
         "default_master_connection",
         "default_storage_engine",
+        "default_table_encryption",
         "default_tmp_storage_engine",
+        "enable_cascade_triggers",
         "enforce_storage_engine",
-        "explain_json_format_version",
         "explicit_defaults_for_timestamp",
+        "external_table_secondary_storage_engine",
+        "external_table_storage_engine",
         "foreign_key_checks",
         "generated_random_password_length",
         "group_replication_consistency",
@@ -154,6 +162,8 @@ const WRITES: Group = Group {
         "idle_write_transaction_timeout",
         "immediate_server_version",
         "innodb_compression_default",
+        "innodb_ddl_buffer_size",
+        "innodb_ddl_threads",
         "innodb_default_encryption_key_id",
         "innodb_ft_enable_stopword",
         "innodb_ft_user_stopword_table",
@@ -239,10 +249,16 @@ const CONNECTION: Group = Group {
     ],
 };
 
+const EXPLAINS: Group = Group {
+    why: "changes EXPLAIN FORMAT=JSON, which Tidemark does not use",
+    names: &["explain_json_format_version"],
+};
+
 const FILES: Group = Group {
     why: "affects file names and recursive procedures; Tidemark's statements use neither",
     names: &["character_set_filesystem", "max_sp_recursion_depth"],
 };
 
 /// The harmless ones, by the reason.
-pub const HARMLESS: &[Group] = &[PLANS, RESOURCES, LOGS, WRITES, WAITS, CONNECTION, FILES];
+pub const HARMLESS: &[Group] =
+    &[PLANS, RESOURCES, LOGS, WRITES, WAITS, CONNECTION, EXPLAINS, FILES];

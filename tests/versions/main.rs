@@ -1,6 +1,10 @@
 //! The oldest and the newest supported release of each engine: types, a full extract, three incremental ones, and one
 //! that is refused. `make test-versions` runs the whole suites against every release.
 
+mod logins;
+mod planning;
+mod refusals;
+
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
@@ -182,86 +186,6 @@ fn oldest_and_newest_mysql_are_extracted_alike() -> Result<()> {
 #[test]
 fn newest_mariadb_is_extracted() -> Result<()> {
     smoke(&[SupportedRelease::Mysql(Mysql::MariaDb118)])
-}
-
-/// How accounts of MySQL log in: plugin, over TLS, whether the server knows the password from an earlier log-in;
-/// and what the run says.
-const LOGINS: [(&str, bool, bool, &str); 8] = [
-    ("mysql_native_password", false, false, ""),
-    ("caching_sha2_password", false, false, "source.tls.mode"),
-    ("caching_sha2_password", false, true, ""),
-    ("sha256_password", false, false, "source.tls.mode"),
-    ("sha256_password", false, true, "source.tls.mode"),
-    ("caching_sha2_password", true, false, ""),
-    ("caching_sha2_password", true, true, ""),
-    ("sha256_password", true, false, ""),
-];
-
-/// One log-in with the right password, and one with a wrong one.
-async fn logs_in(
-    server: &Server,
-    number: usize,
-    (plugin, tls, known, remedy): (&str, bool, bool, &str),
-) -> Result<()> {
-    let source = server.source("logins").await?;
-    let user = format!("user_{number}_{}", source.database);
-    let user = &user[..user.len().min(32)];
-    server
-        .sql(
-            &source.database,
-            &format!(
-                "create table t (id int primary key); insert into t values (1); \
-                 create user '{user}'@'%' identified with {plugin} by 'secret'; grant select on {}.* to '{user}'@'%'",
-                source.database
-            ),
-        )
-        .await?;
-    source.user(user)?;
-    let mut job = server.job(&source, "t", "FE");
-    if !tls {
-        job["spec"]["source"]["tls"] = json!({ "mode": "insecurePlaintext" });
-    }
-    if known {
-        server.log_in(user, "secret").await?;
-    }
-    let right = source.try_run(&job).await?;
-    if remedy.is_empty() {
-        ensure!(right.code == Some(0), "{:?} {}", right.code, right.stderr);
-    } else {
-        ensure!(right.code == Some(10), "{:?} {}", right.code, right.stderr);
-        ensure!(right.stderr.contains("CredentialsRejected"), "{}", right.stderr);
-        ensure!(right.stderr.contains(remedy), "{}", right.stderr);
-    }
-    source.password("wrong")?;
-    let wrong = source.try_run(&job).await?;
-    ensure!(wrong.code == Some(10), "{:?} {}", wrong.code, wrong.stderr);
-    ensure!(wrong.stderr.contains("CredentialsRejected"), "{}", wrong.stderr);
-    Ok(())
-}
-
-#[test]
-fn accounts_of_mysql_log_in_by_their_plugin_or_are_told_to_use_tls() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        for release in [Mysql::Mysql80, Mysql::Mysql97] {
-            let server = Server::start(bed, SupportedRelease::Mysql(release))?;
-            let plugins = "select group_concat(plugin_name) from information_schema.plugins \
-                where plugin_type = 'AUTHENTICATION'";
-            let plugins = server.sql("mysql", plugins).await?;
-            for (number, login) in LOGINS.into_iter().enumerate() {
-                // this release has no such plugin, or no TLS that a client of today can have
-                if plugins.split(',').all(|plugin| plugin != login.0)
-                    || login.1 && !release.takes_tls()
-                {
-                    continue;
-                }
-                logs_in(&server, number, login)
-                    .await
-                    .with_context(|| format!("{release:?} {login:?}"))?;
-            }
-        }
-        Ok(())
-    })
 }
 
 #[test]
