@@ -15,7 +15,7 @@ use crate::ending::{self, DRAIN_TIMEOUT};
 use crate::filtering::{enter_here, leave_here};
 use crate::goodbye::{self, GOODBYE_TIMEOUT, IDLE_TIMEOUT, Opened};
 use crate::postgres::catalog::look_up;
-use crate::postgres::sessions::{begin as begin_now, commit, take_snapshot};
+use crate::postgres::sessions::{begin as begin_now, commit, copy_failure, take_snapshot};
 use crate::rows::{CHUNK_BYTES, ChunkSender, Read};
 use crate::sessions::{Login, database_failure};
 use crate::watch::{Backend, Progress};
@@ -162,7 +162,7 @@ async fn copy(
         progress.asks();
         let next = stream.try_next().await;
         progress.gets();
-        let next = next.map_err(|error| database_failure("read the rows", &error))?;
+        let next = next.map_err(|error| copy_failure(&error))?;
         let Some(bytes) = next else { break };
         if !filling.is_empty() && filling.len() + bytes.len() > CHUNK_BYTES {
             let full = std::mem::replace(&mut filling, Vec::with_capacity(CHUNK_BYTES));
