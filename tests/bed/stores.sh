@@ -21,6 +21,7 @@ ssl_cert_file = 'postgres.crt'
 ssl_key_file = 'postgres.key'
 fsync = off
 wal_level = logical
+wal_keep_size = 1GB
 max_connections = 300
 max_prepared_transactions = 10
 log_line_prefix = '%m [%p] %q%d %a '

@@ -50,11 +50,15 @@ row() { # RELEASE
   echo ' |'
 }
 
-old=$(grep '^| [a-z]*-[0-9.]* |' "$PAGE" 2>/dev/null || true)
 [ $# -gt 0 ] || set -- "${ALL[@]}"
+declare -A ran
+for release in "${ALL[@]}"; do
+  [[ " $* " != *" $release "* ]] || ran[$release]=$(row "$release")
+done
+# as the page is by now: others may have run other releases meanwhile
 rows=()
 for release in "${ALL[@]}"; do
-  if [[ " $* " == *" $release "* ]]; then rows+=("$(row "$release")"); else rows+=("$(grep "^| $release |" <<<"$old" || true)"); fi
+  rows+=("${ran[$release]:-$(grep "^| $release |" "$PAGE" 2>/dev/null || true)}")
 done
 "$BED_DIR/down.sh" test >&2
 {

@@ -12,7 +12,8 @@
 //! | two transactions in one message share `now()` | the message's start; sessions are waited for | `EXACT_CLOCK`, `STILL_OPEN` | `guards::all_transactions...`, `guards::between_two...` |
 //! | a standby does not show the primary's transactions | `lag`, and says so | `guard_order` | `late` (standby), `standby` |
 //! | a snapshot belongs to one node | `SnapshotLost` | `sessions::import` | `standby::a_snapshot...` |
-//! | the standby's replay cancels readers | the holder is asked again: `SnapshotLost` | `Holder::still_there` | `standby::a_replay...` |
+//! | the standby's replay cancels readers | the holder is asked again: `SnapshotLost` | `Holder::still_there` | `standby::a_replay...`, `ended::read_that...` |
+//! | a time-out of the user ends a long read | each transaction turns it off | `settings::postgres::PINS` | `ended::read_longer...` |
 //! | prepared transactions are in no list of starts | read last; any that wrote here: `lag` (times), waited for (numbers) | `PREPARED`, `guard::seek` | `late`, `steps` (Prepare), `guards::beside...` |
 //! | the maximum and the rows from two snapshots | one snapshot for bounds and rows | `bounds::open` | `steps`, `ties` |
 //! | equal values at the boundary | closed end, open start; the running tick is left out | `last_whole_tick`, `window_predicate` | `ties`, `values::equal...` |
@@ -33,6 +34,7 @@
 //! | no rows | the watermark stays | `window::choose`, `legacy_at_yes` | `values::a_table_that_fell...` |
 
 mod edge;
+mod ended;
 mod guards;
 mod late;
 mod names;

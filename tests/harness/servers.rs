@@ -1,5 +1,8 @@
 //! A database server of another release, beside those of the bed.
 
+use std::fs;
+use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::{Context, Result, ensure};
@@ -121,6 +124,36 @@ impl Server {
 }
 
 impl Bed {
+    /// The release of the bed's own Postgres, by its major number.
+    ///
+    /// # Errors
+    /// If its files do not say.
+    pub fn postgres_release(&self) -> Result<u16> {
+        let file = self.state.join("postgres/PG_VERSION");
+        let text = fs::read_to_string(&file).with_context(|| file.display().to_string())?;
+        text.trim().parse().with_context(|| format!("{}: {text}", file.display()))
+    }
+
+    /// Whether the bed's own Postgres is older than the release `since` (a major number), which brought what the test is
+    /// about; says so for the table of releases.
+    ///
+    /// # Errors
+    /// As [`Bed::postgres_release`].
+    pub fn lacks(&self, since: u16, what: &str) -> Result<bool> {
+        let lacks = self.postgres_release()? < since;
+        Ok(not_here(lacks, what))
+    }
+
+    /// Whether the bed's own Postgres has no PostGIS, which is packaged for the installed release alone; says so for
+    /// the table of releases.
+    ///
+    /// # Errors
+    /// As [`Bed::postgres_release`].
+    pub fn lacks_postgis(&self) -> Result<bool> {
+        let server = Path::new("/usr/lib/postgresql").join(self.postgres_release()?.to_string());
+        Ok(not_here(!server.exists(), "PostGIS"))
+    }
+
     /// Starts another release of MySQL or MariaDB in the bed, with the certificate and the accounts of its own, unless
     /// it runs already; returns its port.
     ///
@@ -135,4 +168,13 @@ impl Bed {
         ensure!(output.status.success(), "mysql.sh {}: {}", version.name(), output.status);
         String::from_utf8(output.stdout)?.trim().parse().context("a port")
     }
+}
+
+/// Says for the table of releases that a test does not concern the server's, if that `lacks` what it is about.
+fn not_here(lacks: bool, what: &str) -> bool {
+    if lacks {
+        // past the test's own output, which is kept back
+        let _ = writeln!(io::stdout(), "not on this release: {what}");
+    }
+    lacks
 }

@@ -11,8 +11,10 @@ use super::compare;
 #[test]
 fn numbers_arrive_to_the_last_digit() -> Result<()> {
     let bed = Bed::shared()?;
+    // before 15 there is no scale below 0 or above the precision
+    let any_scale = bed.postgres_release()? >= 15;
     bed.run(async {
-        let columns = [
+        let mut columns = vec![
             Column("boolean", Boolean, &["true", "false"]),
             Column("smallint", Plain, &["-32768", "32767", "0"]),
             Column("integer", Plain, &["-2147483648", "2147483647"]),
@@ -44,8 +46,6 @@ fn numbers_arrive_to_the_last_digit() -> Result<()> {
             Column("numeric(38,38)", Plain, &["0.99999999999999999999999999999999999999"]),
             Column("numeric(18,4)", Plain, &["99999999999999.9999", "-0.0001"]),
             Column("numeric(39,5)", Plain, &["9999999999999999999999999999999999.99999", "'NaN'"]),
-            Column("numeric(3,5)", Plain, &["0.00999"]),
-            Column("numeric(5,-2)", Plain, &["1234567"]),
             Column(
                 "numeric",
                 Plain,
@@ -68,9 +68,14 @@ fn numbers_arrive_to_the_last_digit() -> Result<()> {
             Column("bit(13)", Plain, &["B'0000000000001'"]),
             Column("bit varying(70)", Plain, &["B''", "B'001'", "repeat('10', 35)"]),
         ];
+        if any_scale {
+            columns.push(Column("numeric(3,5)", Plain, &["0.00999"]));
+            columns.push(Column("numeric(5,-2)", Plain, &["1234567"]));
+        }
         let manifest = compare("numbers", "", &columns).await?;
         // the primary key too
-        let counts = json!({ "exact": 12, "widened": 3, "string": 9, "lossy": 0 });
+        let strings = if any_scale { 9 } else { 7 };
+        let counts = json!({ "exact": 12, "widened": 3, "string": strings, "lossy": 0 });
         ensure!(manifest["fidelity"] == counts, "{}", manifest["fidelity"]);
         Ok(())
     })

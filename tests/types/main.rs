@@ -56,6 +56,11 @@ impl Column {
             Show::Ewkb => {
                 return format!("public.st_asewkb({name}::public.geometry)::text");
             }
+            // before 15 the server prints a byte above 127 as it is, which is no text
+            Show::Plain if self.0 == "\"char\"" => format!(
+                "case when current_setting('server_version_num')::int < 150000 and {name}::int < 0 \
+                 then encode(set_byte('\\x00', 0, {name}::int & 255), 'escape') else format('%s', {name}) end"
+            ),
             _ => format!("format('%s', {name})"),
         };
         format!("case when {name} is distinct from null then {text} end")

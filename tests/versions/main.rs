@@ -134,6 +134,22 @@ async fn counted(server: &Server, source: &SourceFixture, schema: &str) -> Resul
     Ok(())
 }
 
+/// A read that takes longer than the database's `transaction_timeout`, which Postgres has since 17.
+async fn unhurried(server: &Server, source: &SourceFixture) -> Result<()> {
+    if !matches!(server.release, SupportedRelease::Postgres(17..)) {
+        return Ok(());
+    }
+    let sql = format!(
+        "create view slow as select n from generate_series(1, 3) n, pg_sleep(2); \
+         alter database {} set transaction_timeout = '1s'",
+        source.database
+    );
+    server.sql(&source.database, &sql).await?;
+    let said = source.run(&server.job(source, "public.slow", "FE")).await?;
+    ensure!(said["rows"] == 3, "{said}");
+    Ok(())
+}
+
 /// A table that there is not; and a column that is no watermark.
 async fn refused(server: &Server, source: &SourceFixture, schema: &str) -> Result<()> {
     let missing = server.job(source, &format!("{schema}missing"), "FE");
@@ -165,7 +181,8 @@ fn smoke(releases: &[SupportedRelease]) -> Result<()> {
                 ensure!(values == *want, "{values:?} instead of {want:?}");
                 windows(&server, &source, schema).await.context("windows")?;
                 counted(&server, &source, schema).await.context("counted")?;
-                refused(&server, &source, schema).await.context("refused")
+                refused(&server, &source, schema).await.context("refused")?;
+                unhurried(&server, &source).await.context("unhurried")
             };
             all.await.context(version)?;
         }

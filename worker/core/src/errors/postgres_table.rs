@@ -27,6 +27,19 @@ const RECOVERY: When = When::By(&[
     "report_recovery_conflict",
 ]);
 
+/// The routine that reads what the planner needs to know of a table, which an unlogged one does not have on a standby.
+const PLANNED: When = When::By(&["get_relation_info"]);
+/// The routine that plans a prepared statement anew.
+const PLANNED_AGAIN: When = When::By(&["RevalidateCachedQuery"]);
+/// Functions about the WAL that a server writes, which a standby does not.
+const WAL_FUNCTION: When = When::By(&[
+    "pg_current_wal_flush_lsn",
+    "pg_current_wal_insert_lsn",
+    "pg_current_wal_lsn",
+    "pg_walfile_name",
+    "pg_walfile_name_offset",
+]);
+
 /// Every meaning; the first row that applies counts, and single codes before classes.
 pub const TABLE: &[Row] = &[
     // connecting
@@ -144,6 +157,14 @@ pub const TABLE: &[Row] = &[
     row(&["55000"], When::By(&["ExecOpenScanRelation"]), permanent(Reason::QueryFailed,
         "a materialized view holds no rows yet", "run REFRESH MATERIALIZED VIEW on the view that the message names, \
          then start another run").shown(Shows::Message)),
+    row(&["55000"], WAL_FUNCTION, permanent(Reason::QueryFailed,
+        "a function that the table or view calls does not work on a standby",
+        "read from the primary, or correct the view or the function")),
+    row(&["0A000"], PLANNED, permanent(Reason::QueryFailed,
+        "the table, or one that the view reads, is unlogged, and a standby has no rows of unlogged tables",
+        "read from the primary, or make the table logged (ALTER TABLE ... SET LOGGED)")),
+    row(&["0A000"], PLANNED_AGAIN, transient(Reason::DatabaseFailed,
+        "the table or view was altered while the statement was prepared", AGAIN)),
     row(&["55000"], When::Always, permanent(Reason::QueryFailed,
         "an object is not in the state that the query needs", VIEW).shown(Shows::Message)),
     row(&["55P03"], When::Always, transient(Reason::DatabaseFailed,

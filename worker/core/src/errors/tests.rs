@@ -287,7 +287,11 @@ fn limits_of_connections_standbys_and_read_only_servers_have_words_of_their_own(
         postgres("25P04", "ProcessInterrupts"),
         postgres("25006", "PreventCommandIfReadOnly"),
         postgres("55000", "ExecOpenScanRelation"),
+        postgres("55000", "pg_current_wal_lsn"),
         postgres("55000", "currval_oid"),
+        postgres("0A000", "get_relation_info"),
+        postgres("0A000", "RevalidateCachedQuery"),
+        postgres("0A000", "RangeVarGetRelidExtended"),
     ];
     assert_eq!(words[3], words[5], "both are a standby's");
     words.remove(5);

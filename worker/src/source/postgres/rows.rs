@@ -19,7 +19,7 @@ use crate::source::errors::database_failure;
 use crate::source::goodbye::{self, Opened};
 use crate::source::login::Login;
 use crate::source::postgres::catalog::look_up;
-use crate::source::postgres::sessions::{begin as begin_now, commit, take_snapshot};
+use crate::source::postgres::sessions::{begin as begin_now, commit, copy_failure, take_snapshot};
 use crate::source::second::{self, Second as _};
 use crate::source::timeouts::DRAIN_TIMEOUT;
 use crate::source::timeouts::{GOODBYE_TIMEOUT, IDLE_TIMEOUT};
@@ -166,7 +166,7 @@ async fn copy(
         progress.asks();
         let next = stream.try_next().await;
         progress.gets();
-        let next = next.map_err(|error| database_failure("read the rows", &error))?;
+        let next = next.map_err(|error| copy_failure(&error))?;
         let Some(bytes) = next else { break };
         if !filling.is_empty() && filling.len() + bytes.len() > CHUNK_BYTES {
             let full = std::mem::replace(&mut filling, Vec::with_capacity(CHUNK_BYTES));

@@ -277,6 +277,23 @@ fn code(error: &sqlx::Error) -> Option<String> {
         .map(std::borrow::Cow::into_owned)
 }
 
+/// What an error in the middle of COPY means. The driver waits for another message after the server's last one, and
+/// loses the reason with the connection: only the server's log has it.
+pub(crate) fn copy_failure(error: &sqlx::Error) -> Failure {
+    match error {
+        sqlx::Error::Io(source) if source.kind() == std::io::ErrorKind::UnexpectedEof => {
+            Failure::transient(
+                Reason::DatabaseUnreachable,
+                "read the rows: the connection to the database ended before the rows did (unexpected end of file)",
+                "look in the server's log for the reason: an administrator, a shutdown or a time limit such as \
+                 transaction_timeout may have ended the session; if the log names none, check what drops connections \
+                 between pods and database (a firewall, a proxy)",
+            )
+        }
+        _ => database_failure("read the rows", error),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

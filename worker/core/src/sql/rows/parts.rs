@@ -114,6 +114,9 @@ pub(super) fn select(
 pub(super) fn output(engine: Engine, column: &Column) -> String {
     let name = quote(engine, &column.name);
     match engine {
+        Engine::Postgres if column.target == Target::AsText && column.type_oid == oids::CHAR => {
+            postgres::char_text(&name)
+        }
         Engine::Postgres if column.target == Target::AsText => postgres::text(&name),
         Engine::Postgres => name,
         Engine::Mysql => mysql::output(name, column),

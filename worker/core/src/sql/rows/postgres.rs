@@ -13,7 +13,18 @@ pub(super) fn text(expression: &str) -> String {
     format!("CASE WHEN {expression} IS DISTINCT FROM NULL THEN pg_catalog.concat({expression}) END")
 }
 
-/// The same in the order of its bytes.
+/// As [`text`], of a value of type `"char"`: one byte, whose output before Postgres 15 is no UTF-8 if it is above 127.
+/// This is how Postgres 15 and later print it: a backslash and three octal digits.
+pub(super) fn char_text(expression: &str) -> String {
+    let below = operator("<");
+    format!(
+        "CASE WHEN pg_catalog.int4({expression}) {below} 0 \
+         THEN pg_catalog.encode(pg_catalog.charsend({expression}), 'escape') ELSE {} END",
+        text(expression)
+    )
+}
+
+/// As [`text`], in the order of its bytes.
 pub(super) fn ordered_text(expression: &str) -> String {
     format!("({}) COLLATE pg_catalog.\"C\"", text(expression))
 }

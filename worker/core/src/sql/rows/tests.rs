@@ -140,6 +140,18 @@ fn ranges_take_their_start_and_one_of_them_the_nulls() {
     );
 }
 
+#[test]
+fn single_byte_above_127_is_read_as_octal_digits_on_every_release() {
+    let byte = column("c", crate::columns::oids::CHAR, Target::AsText);
+    let table = TableName { schema: "s".to_owned(), table: "t".to_owned() };
+    assert_eq!(
+        hold_statement(Engine::Postgres, &[byte], &table, true),
+        "SELECT CASE WHEN pg_catalog.int4(\"c\") OPERATOR(pg_catalog.<) 0 \
+         THEN pg_catalog.encode(pg_catalog.charsend(\"c\"), 'escape') \
+         ELSE CASE WHEN \"c\" IS DISTINCT FROM NULL THEN pg_catalog.concat(\"c\") END END FROM \"s\".\"t\" LIMIT 0"
+    );
+}
+
 /// A plan whose ranges go by these columns.
 fn by(strategy: Strategy, columns: Vec<Column>) -> Plan {
     let mut plan = plan(Mode::FE, None, None, NullPolicy::Fail);
