@@ -10,6 +10,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 
 pub use crate::consistency::{Consistency, ConsistencyLock};
+pub use crate::fidelity::FidelityPolicy;
 use crate::output::{Output, Tracking};
 pub use crate::partition::{Partition, Strategy};
 use crate::rules;
@@ -237,17 +238,6 @@ pub enum ZeroDates {
     Null,
     /// The columns are written as text.
     String,
-}
-
-/// What to do about a column of whose values something would be lost.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum FidelityPolicy {
-    /// It is extracted, and counted.
-    #[default]
-    Report,
-    /// The run fails before a row is read.
-    Strict,
 }
 
 /// What to do when the table's columns are not those of the last run.

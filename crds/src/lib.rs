@@ -15,6 +15,8 @@
 
 pub mod extract_job;
 pub mod consistency;
+pub mod fidelity;
+pub mod guard;
 pub mod partition;
 pub mod watermark;
 pub mod source;

@@ -5,7 +5,9 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::tracking::{Guard, TrackedOutcome};
+use crate::fidelity::FidelityCounts;
+use crate::guard::Guard;
+use crate::tracking::TrackedOutcome;
 use crate::units::RunId;
 
 /// State of an `ExtractJob`.
@@ -171,19 +173,6 @@ pub struct Partitions {
     /// The same of the rows that were read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actual_skew: Option<String>,
-}
-
-/// How many columns keep how much of their values' meaning.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
-pub struct FidelityCounts {
-    /// The same value in a type of the same meaning.
-    pub exact: u32,
-    /// The same value in a type that holds more.
-    pub widened: u32,
-    /// All of the value, as the database's text for it.
-    pub string: u32,
-    /// Something of the value is not kept.
-    pub lossy: u32,
 }
 
 /// The last run that was published.

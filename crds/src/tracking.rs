@@ -6,8 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::condition::Report;
 use crate::consistency::Consistency;
+use crate::fidelity::FidelityCounts;
+pub use crate::guard::Guard;
 use crate::partition::Strategy;
-use crate::status::FidelityCounts;
 use crate::units::RunId;
 pub use crate::watermark::Provisional;
 
@@ -264,20 +265,6 @@ pub struct Window {
     /// What kept the end below rows that were not committed yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<Guard>,
-}
-
-/// What kept the end of a window below rows that were not committed yet.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum Guard {
-    /// The start of the oldest open transaction of this database.
-    Exact,
-    /// All transactions that were open at the bound had ended before the snapshot.
-    Waited,
-    /// A fixed distance behind the clock or the maximum.
-    Lag,
-    /// Nothing: late rows may be missed.
-    Unguarded,
 }
 
 /// A watermark that a human moved.

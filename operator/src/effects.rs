@@ -13,10 +13,10 @@ use operator_core::labels::{ENDING, FINALIZER, REV};
 use operator_core::{Decision, Effect, Observed};
 use serde_json::{Value, json};
 
+use crate::context::Context;
 use crate::error::{Error, code};
 use crate::pause::Side;
 use crate::report;
-use crate::run::Context;
 
 /// The one field manager of everything that is applied.
 const MANAGER: &str = "tidemark-operator";

@@ -1,5 +1,6 @@
 //! `tidemark-operator`: makes the Jobs that extract tables, and says how they went.
 
+mod context;
 mod run;
 mod leader;
 mod watches;

@@ -8,13 +8,13 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Namespace, Pod, ServiceAccount};
 use kube::Api;
 use kube::api::ListParams;
+use operator_core::Look;
 use operator_core::Observed;
-use operator_core::decide::Look;
 use operator_core::labels::UID;
 use operator_core::observed::{ClusterWarning, ServiceAccountSeen, Tracking};
 
+use crate::context::Context;
 use crate::error::{Error, code};
-use crate::run::Context;
 
 /// Warnings that are read for one object.
 const WARNINGS_MAX: u32 = 50;

@@ -15,8 +15,8 @@ use operator_core::labels::PUT_OFF;
 use operator_core::put_off::{Start, start};
 use serde_json::json;
 
+use crate::context::Context;
 use crate::error::{Error, code};
-use crate::run::Context;
 use crate::watches::{Work, api};
 
 /// Until a request that failed is made again.

@@ -7,8 +7,8 @@ use kube::runtime::controller::Action;
 use kube::runtime::reflector::ObjectRef;
 use operator_core::{Decision, Observed, Step, decide};
 
+use crate::context::Context;
 use crate::error::Error;
-use crate::run::Context;
 use crate::{effects, observed, report};
 
 /// Reads that one decision may ask for.

@@ -13,9 +13,9 @@ use operator_core::effects::Note;
 use operator_core::retry::{backoff, spread};
 use operator_core::{Effect, Observed};
 
+use crate::context::Context;
 use crate::error::Error;
 use crate::metrics::{CategoryLabel, Metrics};
-use crate::run::Context;
 
 /// Letters that an Event may have.
 const NOTE_MAX: usize = 900;

@@ -1,16 +1,16 @@
 //! Wiring: client, watches, tracking tables, events, health; and the order in which they end.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
 use futures::stream::{self, StreamExt};
 use kube::Client;
 use kube::runtime::events::{Recorder, Reporter};
-use operator_core::Settings;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch::{Receiver, channel};
 
+use crate::context::Context;
 use crate::health::{Health, serve};
 use crate::leader::Candidate;
 use crate::metrics::Metrics;
@@ -20,45 +20,6 @@ use crate::readiness::Readiness;
 use crate::settings::Flags;
 use crate::tracking::TrackingTables;
 use crate::watches::{WATCHES, watch};
-
-/// Objects whose failures are remembered; beyond that all are forgotten.
-const FAILURES_MAX: usize = 10_000;
-
-/// What every reconcile needs.
-pub(crate) struct Context {
-    /// The API server.
-    pub(crate) client: Client,
-    /// What the operator was told.
-    pub(crate) settings: Settings,
-    /// The tracking tables.
-    pub(crate) tables: TrackingTables,
-    /// Counters.
-    pub(crate) metrics: Arc<Metrics>,
-    /// Which watches have listed.
-    pub(crate) readiness: Arc<Readiness>,
-    /// Where a test wants to stop this process.
-    pub(crate) pause: Pause,
-    /// Tells people.
-    pub(crate) recorder: Recorder,
-    failures: Mutex<HashMap<String, u32>>,
-}
-
-impl Context {
-    /// How often in a row `key` failed, this time included; a success forgets.
-    pub(crate) fn count_failures(&self, key: &str, failed: bool) -> u32 {
-        let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);
-        if !failed {
-            failures.remove(key);
-            return 0;
-        }
-        if failures.len() >= FAILURES_MAX {
-            failures.clear();
-        }
-        let count = failures.entry(key.to_owned()).or_default();
-        *count = count.saturating_add(1);
-        *count
-    }
-}
 
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {

@@ -13,10 +13,10 @@ use kube::runtime::{Controller, WatchStreamExt, controller, watcher};
 use kube::{Api, Resource, ResourceExt};
 use operator_core::labels::NAME;
 
+use crate::context::Context;
 use crate::readiness::telling;
 use crate::reconcile::reconcile;
 use crate::report;
-use crate::run::Context;
 
 /// The Jobs and pods that are ours.
 const OURS: &str = "app.kubernetes.io/managed-by=tidemark-operator";

@@ -10,13 +10,11 @@ use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::attempt::{Attempt, Letter, completed_at, is_complete};
-use crate::decide::{Decision, Pause, until};
-use crate::ending::{Ending, EndingKind};
+use crate::decision::{Decision, until};
 use crate::observed::{Observed, TrackingRead};
-use crate::settling::{Progress, end, steps};
+use crate::put_off;
+use crate::settle_jobs::{Progress, steps};
 use crate::status::{Mood, complete, mark_committed, published, speak, success_report};
-use crate::valid::ValidExtractJob;
-use crate::{put_off, starting};
 
 /// The request is published. What is still to do about it, a settle Job does.
 pub(crate) fn conclude(
@@ -72,28 +70,4 @@ pub(crate) fn conclude(
 fn settled_earlier(attempt: &Attempt, removal: Option<Timestamp>) -> u32 {
     let before = |job| completed_at(job).is_some_and(|at| removal.is_some_and(|due| at < due));
     attempt.settles.iter().filter(|(_, job)| before(job)).map(|(k, _)| *k).max().unwrap_or(0)
-}
-
-/// A run of ours is open and none of its Jobs is left: it is settled by the letter it must have had.
-pub(crate) fn orphan(
-    seen: &Observed,
-    valid: &ValidExtractJob,
-    run: &RunItem,
-    retry: u32,
-) -> Result<Decision, Pause> {
-    let letter = starting::letter(seen, valid, run.owner.clone(), (run.attempt, retry));
-    let attempt = Attempt::without_jobs(run.attempt);
-    let report = Report::new(
-        Reason::PodLost,
-        format!("the Jobs of attempt {} were deleted while its run was open", run.attempt),
-        "",
-    );
-    // to suspend is no failure, whatever became of the Jobs
-    let ending = if seen.is_suspended() {
-        let report = Report::new(Reason::Suspended, report.message, "");
-        Ending::new(seen, EndingKind::Yielded, report)
-    } else {
-        Ending::new(seen, EndingKind::Failed, report)
-    };
-    end(seen, Ok(valid), &attempt, &letter, &ending)
 }

@@ -9,12 +9,11 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 
 use crate::attempt::{Attempt, Letter, attempts, is_deleted, is_finished, name, uid};
-use crate::decide::{Decision, Look, Pause, is_unsettled, left, tracking};
+use crate::decision::{Decision, Look, Pause, is_unsettled, left, letter, tracking};
 use crate::effects::{Effect, Note};
 use crate::observed::{Observed, Tracking, TrackingRead};
 use crate::put_off;
-use crate::settling::{Progress, has_live_pods, steps};
-use crate::starting::letter;
+use crate::settle_jobs::{Progress, has_live_pods, steps};
 use crate::status::Mood;
 use crate::valid::{may_read, valid};
 use crate::workload::Maker;

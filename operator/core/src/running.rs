@@ -15,15 +15,16 @@ use crate::attempt::{
     Attempt, Letter, completed_at, is_complete, is_deleted, is_finished, name, uid,
 };
 use crate::concluding;
-use crate::decide::{Decision, Look, Pause, Validity, left, refused, tracking};
+use crate::decision::{
+    Decision, Flow, Look, Pause, Validity, has_moved_on, left, letter, refused, tracking,
+};
 use crate::due::{Answer, answer, status_outcome};
 use crate::effects::Effect;
 use crate::ending::{Ending, EndingKind, recorded, shown};
 use crate::labels::REV;
 use crate::observed::Observed;
 use crate::pods::{has_started, pods_of, ready_since, trouble};
-use crate::settling::{self, has_moved_on};
-use crate::starting::{letter, planning_report, reading_report};
+use crate::reports::{planning_report, reading_report};
 use crate::status::Mood;
 use crate::valid::may_read;
 use crate::workload::Maker;
@@ -32,41 +33,41 @@ use crate::workload::Maker;
 const SOON: Duration = Duration::from_secs(3);
 
 /// Drives an attempt whose outcome does not stand in status yet.
-pub(crate) fn drive(
+pub(crate) fn drive<'a>(
     seen: &Observed,
     valid: Validity,
-    attempt: &Attempt,
-) -> Result<Decision, Pause> {
+    attempt: &Attempt<'a>,
+) -> Result<Flow<'a>, Pause> {
     let letter = match (attempt.letter(), valid) {
         (Some(letter), _) => letter,
         (None, Ok(valid)) => letter(seen, valid, valid.owner.clone(), (attempt.number, 0)),
-        (None, Err(report)) => return Ok(refused(seen, report)),
+        (None, Err(report)) => return Ok(Flow::of(refused(seen, report))),
     };
     if let Err(report) = may_read(&seen.job, &letter.task.tracking, &seen.settings.tracking) {
-        return Ok(refused(seen, &report));
+        return Ok(Flow::of(refused(seen, &report)));
     }
     if let Some(ending) = recorded(attempt) {
-        return settling::end(seen, valid, attempt, &letter, &ending);
+        return Ok(Flow::end(attempt, &letter, ending));
     }
     if let Some(coordinator) = never_started(seen, attempt)
         && has_moved_on(valid, &letter)
     {
-        return Ok(superseded(seen, attempt, coordinator));
+        return Ok(Flow::of(superseded(seen, attempt, coordinator)));
     }
     if attempt.coordinator.is_some_and(is_complete) {
-        return completed(seen, valid, attempt, &letter);
+        return completed(seen, attempt, &letter);
     }
     if let Some(ending) = shown(seen, attempt) {
-        return settling::end(seen, valid, attempt, &letter, &ending);
+        return Ok(Flow::end(attempt, &letter, ending));
     }
     if seen.is_suspended() {
         let report = Report::new(Reason::Suspended, "the run is stopped, as spec.suspend asks", "");
         let ending = Ending::new(seen, EndingKind::Yielded, report);
-        return settling::end(seen, valid, attempt, &letter, &ending);
+        return Ok(Flow::end(attempt, &letter, ending));
     }
     match watch(seen, attempt, &letter)? {
-        Watched::Alive(decision) => Ok(mention_what_waits(valid, &letter, *decision)),
-        Watched::Ended(ending) => settling::end(seen, valid, attempt, &letter, &ending),
+        Watched::Alive(decision) => Ok(Flow::of(mention_what_waits(valid, &letter, *decision))),
+        Watched::Ended(ending) => Ok(Flow::end(attempt, &letter, ending)),
     }
 }
 
@@ -122,21 +123,20 @@ fn superseded(seen: &Observed, attempt: &Attempt, coordinator: &Job) -> Decision
 }
 
 /// The coordinator says that it is done; the tracking table must say so too.
-fn completed(
+fn completed<'a>(
     seen: &Observed,
-    valid: Validity,
-    attempt: &Attempt,
+    attempt: &Attempt<'a>,
     letter: &Letter,
-) -> Result<Decision, Pause> {
+) -> Result<Flow<'a>, Pause> {
     let task = &letter.task;
-    let read = tracking(seen, settling::table(letter))?;
+    let read = tracking(seen, &letter.task.tracking)?;
     let result = read.o.as_ref().and_then(|outcome| outcome.result.as_ref());
     let answered = result.filter(|result| {
         result.outcome == TrackedOutcome::Complete
             && answer(&task.spec, &task.owner, &status_outcome(result)) == Answer::Answered
     });
     if let Some(result) = answered {
-        return Ok(concluding::conclude(seen, attempt, letter, (read, result)));
+        return Ok(Flow::of(concluding::conclude(seen, attempt, letter, (read, result))));
     }
     let report = Report::new(
         Reason::Internal,
@@ -144,7 +144,7 @@ fn completed(
         "",
     );
     let ending = Ending::new(seen, EndingKind::Failed, report);
-    settling::end(seen, valid, attempt, letter, &ending)
+    Ok(Flow::end(attempt, letter, ending))
 }
 
 enum Watched {
@@ -179,7 +179,7 @@ fn watch(seen: &Observed, attempt: &Attempt, letter: &Letter) -> Result<Watched,
         }
         return Ok(Watched::alive(running(seen, status, partitions, Phase::Running)));
     }
-    let read = tracking(seen, settling::table(letter))?;
+    let read = tracking(seen, &letter.task.tracking)?;
     let mine = read.run_of(seen.uid()).filter(|run| run.attempt == attempt.number);
     let Some((run, n)) = mine.and_then(|run| Some((run, run.n?))) else {
         return Ok(Watched::alive(planning(seen, attempt, None).after(SOON)));
@@ -304,7 +304,7 @@ fn committing(
     letter: &Letter,
     (extract, base, partitions): (&Job, ExtractJobStatus, Partitions),
 ) -> Result<Watched, Pause> {
-    let read = tracking(seen, settling::table(letter))?;
+    let read = tracking(seen, &letter.task.tracking)?;
     let total = partitions.total;
     let decision = running(seen, base, partitions, Phase::Committing);
     let mine = read.run_of(seen.uid()).filter(|run| run.attempt == attempt.number);

@@ -1,20 +1,22 @@
 //! In: an object without an attempt under way. Out: rest, a pause, or the next coordinator Job.
 //! Bound: one Job. Fails: never.
 
-use crds::extract_job::Consistency;
-use crds::source::Engine;
-use crds::task::{TASK_VERSION, Task};
-use crds::tracking::{OutcomeItem, Owner, RunItem, TrackedOutcome};
-use crds::{ConditionType, ExtractJobSpec, ExtractJobStatus, Phase, Reason, Report};
+use crds::tracking::{OutcomeItem, RunItem, TrackedOutcome};
+use crds::{ConditionType, ExtractJobStatus, Phase, Reason, Report};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::attempt::{Attempt, Letter, attempts, is_finished, is_started, is_stopped, name, uid};
+use crate::attempt::{Attempt, Letter, attempts, is_finished, is_stopped, name};
 use crate::concluding;
-use crate::decide::{Decision, Look, Pause, left, refused, tracking, until};
+use crate::decision::{
+    Decision, Flow, Look, Pause, left, letter, refused, suspended, tracking, until,
+};
 use crate::due::{Answer, answer, status_outcome};
 use crate::effects::Effect;
+use crate::ending::{Ending, EndingKind};
 use crate::observed::{Observed, ServiceAccountSeen, TrackingRead};
+use crate::reports::planning_report;
+use crate::settle_jobs::stop;
 use crate::status::{Mood, failed, find, speak};
 use crate::valid::ValidExtractJob;
 use crate::workload::Maker;
@@ -27,29 +29,28 @@ pub(crate) fn start_or_rest(
     seen: &Observed,
     valid: &ValidExtractJob,
     latest: Option<&Attempt>,
-) -> Result<Decision, Pause> {
+) -> Result<Flow<'static>, Pause> {
     let status = seen.status();
     if let Some(outcome) = &status.outcome {
         match answer(&seen.job.spec, &valid.owner, outcome) {
-            Answer::Answered => return answered_before(seen, valid, outcome.result),
+            Answer::Answered => return answered_before(seen, valid, outcome.result).map(Flow::of),
             Answer::Newer => return Err(Pause::Newer),
             Answer::Due => {}
         }
     }
     // only what is due meets the other table: what was answered stays as it is
     if status.tracking_table.as_ref().is_some_and(|table| *table != valid.tracking.table) {
-        return Ok(refused(seen, &moved_report(&status, valid)));
+        return Ok(Flow::of(refused(seen, &moved_report(&status, valid))));
     }
     let same = status.observed_generation == Some(seen.generation());
     if seen.is_suspended() && same && status.phase == Some(Phase::Suspended) {
-        return Ok(suspended(seen));
+        return Ok(Flow::of(suspended(seen)));
     }
     let pause = status.not_before.as_ref().and_then(|at| until(seen, at.0)).filter(|_| same);
     if let Some(pause) = pause {
         let report = present_report(&status);
-        return Ok(
-            Decision::say(seen, status, Phase::Waiting, Mood::Reconciling, &report).after(pause)
-        );
+        let decision = Decision::say(seen, status, Phase::Waiting, Mood::Reconciling, &report);
+        return Ok(Flow::of(decision.after(pause)));
     }
     // A count of an earlier request is not ours, and one of this request is never lost.
     let counts = !matches!(status.phase, Some(Phase::Complete | Phase::Failed) | None);
@@ -58,7 +59,7 @@ pub(crate) fn start_or_rest(
     if let Some(run) = read.run_of(seen.uid()).filter(|run| run.state.is_open())
         && latest.is_none_or(|attempt| attempt.number < run.attempt)
     {
-        return concluding::orphan(seen, valid, run, retry);
+        return Ok(orphan(seen, valid, run, retry));
     }
     next(seen, valid, retry)
 }
@@ -68,18 +69,18 @@ pub(crate) fn next(
     seen: &Observed,
     valid: &ValidExtractJob,
     retry: u32,
-) -> Result<Decision, Pause> {
+) -> Result<Flow<'static>, Pause> {
     let read = tracking(seen, &valid.tracking)?;
     if let Some(decision) = answered(seen, valid, read)? {
-        return Ok(decision);
+        return Ok(Flow::of(decision));
     }
     if seen.is_suspended() {
         // no next attempt comes to take over what one left whose Jobs are gone
         let latest = attempts(&seen.jobs, seen.uid()).last().map_or(0, |latest| latest.number);
         let left = |run: &&RunItem| run.state.is_open() && run.attempt > latest;
         return match read.run_of(seen.uid()).filter(left) {
-            Some(run) => concluding::orphan(seen, valid, run, retry),
-            None => Ok(suspended(seen)),
+            Some(run) => Ok(orphan(seen, valid, run, retry)),
+            None => Ok(Flow::of(suspended(seen))),
         };
     }
     if let Some(run) = &read.r
@@ -92,33 +93,41 @@ pub(crate) fn next(
             tracking_table: Some(valid.tracking.table.clone()),
             ..seen.status()
         };
-        return Ok(Decision::say(seen, base, Phase::Waiting, Mood::Reconciling, &report)
-            .after(seen.settings.timing.busy_retry));
+        let decision = Decision::say(seen, base, Phase::Waiting, Mood::Reconciling, &report);
+        return Ok(Flow::of(decision.after(seen.settings.timing.busy_retry)));
     }
     match seen.service_account {
         ServiceAccountSeen::NotRead => {
             return Err(Pause::Look(Look::ServiceAccount(valid.service_account.clone())));
         }
         ServiceAccountSeen::Absent | ServiceAccountSeen::Unlabelled => {
-            return Ok(refused(seen, &service_account_report(seen, valid))
-                .after(seen.settings.timing.busy_retry));
+            let decision = refused(seen, &service_account_report(seen, valid));
+            return Ok(Flow::of(decision.after(seen.settings.timing.busy_retry)));
         }
         ServiceAccountSeen::Allowed => {}
     }
     let number = 1 + highest_attempt(seen, read);
     let letter = letter(seen, valid, valid.owner.clone(), (number, retry));
-    Ok(start(seen, valid, &letter))
+    Ok(Flow::of(start(seen, valid, &letter)))
 }
 
-/// Nothing is started. The count of retries begins anew, since to resume is a change of the object.
-pub(crate) fn suspended(seen: &Observed) -> Decision {
+/// A run of ours is open and none of its Jobs is left: it is settled by the letter it must have had.
+fn orphan(seen: &Observed, valid: &ValidExtractJob, run: &RunItem, retry: u32) -> Flow<'static> {
+    let letter = letter(seen, valid, run.owner.clone(), (run.attempt, retry));
+    let attempt = Attempt::without_jobs(run.attempt);
     let report = Report::new(
-        Reason::Suspended,
-        "nothing is started while spec.suspend is true; the window stays as it is",
+        Reason::PodLost,
+        format!("the Jobs of attempt {} were deleted while its run was open", run.attempt),
         "",
     );
-    let base = ExtractJobStatus { retry: None, not_before: None, ..seen.status() };
-    Decision::say(seen, base, Phase::Suspended, Mood::Done, &report)
+    // to suspend is no failure, whatever became of the Jobs
+    let ending = if seen.is_suspended() {
+        let report = Report::new(Reason::Suspended, report.message, "");
+        Ending::new(seen, EndingKind::Yielded, report)
+    } else {
+        Ending::new(seen, EndingKind::Failed, report)
+    };
+    Flow::end(&attempt, &letter, ending)
 }
 
 /// Status holds the outcome: nothing is read, unless files are to be removed by now.
@@ -189,24 +198,6 @@ fn highest_attempt(seen: &Observed, read: &TrackingRead) -> u32 {
     [of_jobs, of_outcome, of_run, seen.status().attempt].into_iter().flatten().max().unwrap_or(0)
 }
 
-/// The letter of an attempt, given its number and how many failed before it.
-pub(crate) fn letter(
-    seen: &Observed,
-    valid: &ValidExtractJob,
-    owner: Owner,
-    (attempt, retry): (u32, u32),
-) -> Letter {
-    Letter::new(Task {
-        version: TASK_VERSION,
-        spec: valid.spec.clone(),
-        tracking: valid.tracking.clone(),
-        owner,
-        attempt,
-        retry,
-        name: format!("{}/{}", seen.namespace(), seen.name()),
-    })
-}
-
 /// The finalizer comes first: from the Job on, something may have to be settled. Then the status takes
 /// the attempt's number, which an old copy of the object cannot: no number is used twice.
 fn start(seen: &Observed, valid: &ValidExtractJob, letter: &Letter) -> Decision {
@@ -238,26 +229,6 @@ fn start(seen: &Observed, valid: &ValidExtractJob, letter: &Letter) -> Decision 
     Decision::say(seen, base, Phase::Planning, Mood::Reconciling, &report)
         .doing(effects)
         .after(seen.settings.timing.pod_start_wait)
-}
-
-/// What is said while the coordinator plans.
-pub(crate) fn planning_report(attempt: u32) -> Report {
-    Report::new(
-        Reason::Planning,
-        format!("attempt {attempt}: the coordinator claims the source and plans"),
-        "",
-    )
-}
-
-/// What is said while rows are read.
-pub(crate) fn reading_report(spec: &ExtractJobSpec) -> Report {
-    let aligned = spec.extract.consistency == Some(Consistency::Snapshot);
-    let message = if aligned && spec.source.engine == Engine::Mysql {
-        "rows are being read, all ranges by the coordinator"
-    } else {
-        "rows are being read"
-    };
-    Report::new(Reason::Extracting, message, "")
 }
 
 /// The outcome stands: Jobs may go in time, and nothing holds the object any more.
@@ -319,15 +290,6 @@ fn rest(seen: &Observed, result: TrackedOutcome) -> Decision {
     match linger.filter(|_| !all_finished) {
         Some(pause) => decision.after(pause),
         None => decision,
-    }
-}
-
-/// The effect that ends a Job: one that never started has no log worth keeping.
-pub(crate) fn stop(job: &k8s_openapi::api::batch::v1::Job) -> Effect {
-    if is_started(job) {
-        Effect::StopJob { job: name(job) }
-    } else {
-        Effect::DeleteJob { job: name(job), uid: uid(job) }
     }
 }
 

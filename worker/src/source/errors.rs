@@ -8,7 +8,7 @@ use sqlx::mysql::MySqlDatabaseError;
 use sqlx::postgres::{PgDatabaseError, PgErrorPosition};
 use worker_core::errors;
 use worker_core::errors::failure::Failure;
-pub(crate) use worker_core::errors::mysql::{Answer, CONNECT};
+pub(crate) use worker_core::errors::mysql::Answer;
 use worker_core::errors::postgres::{Answer as PgAnswer, Position};
 
 use crate::source::certificates::tls_failure;
@@ -160,6 +160,8 @@ fn postgres_failure(action: &str, answer: &dyn sqlx::error::DatabaseError) -> Fa
 #[cfg(test)]
 mod tests {
     use std::path::PathBuf;
+
+    use worker_core::errors::mysql::CONNECT;
 
     use super::*;
 

@@ -1,6 +1,6 @@
 //! The tracking table of the world: what coordinators and settle write.
 
-use crds::status::FidelityCounts;
+use crds::fidelity::FidelityCounts;
 
 use super::*;
 

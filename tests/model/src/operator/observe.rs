@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
-use operator_core::decide::Look;
+use operator_core::Look;
 use operator_core::observed::{Observed, ServiceAccountSeen, Tracking, TrackingRead};
 use operator_core::{Decision, Step};
 use serde_json::json;

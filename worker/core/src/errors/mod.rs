@@ -8,10 +8,12 @@
 
 pub mod failure;
 pub mod mysql;
+mod mysql_row;
 mod mysql_table;
 mod names;
 pub mod page;
 pub mod postgres;
+mod postgres_row;
 mod postgres_table;
 mod source;
 #[cfg(test)]

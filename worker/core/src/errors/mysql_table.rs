@@ -2,7 +2,7 @@
 
 use crds::Reason;
 
-use super::mysql::{Range, Row, SIGNALLED, State, UNKNOWN};
+use super::mysql_row::{Range, Row, SIGNALLED, State, UNKNOWN};
 use super::{Meaning, permanent, transient};
 
 const fn row(numbers: &'static [u16], meaning: Meaning) -> Row {

@@ -5,6 +5,7 @@ use super::{Class, Meaning, Shows, of, permanent, short, source, transient};
 use crate::errors::failure::Failure;
 use crds::Reason;
 
+pub use super::postgres_row::{Row, When};
 pub use super::postgres_table::TABLE;
 
 /// Where the server found the error in a statement.
@@ -38,32 +39,6 @@ pub struct Answer<'a> {
     pub routine: Option<&'a str>,
     /// Names of the object that it is about: schema, table, column, constraint, data type.
     pub object: [Option<&'a str>; 5],
-}
-
-/// When a row of the table applies.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum When {
-    /// Always.
-    Always,
-    /// In a statement of a function.
-    Inside,
-    /// In the text of our own statement.
-    Ours,
-    /// Where one of these routines of the server raised it: messages are translated, routines are not.
-    By(&'static [&'static str]),
-    /// Where the message begins so: words of poolers, which are not translated.
-    Says(&'static str),
-}
-
-/// A row of the table.
-#[derive(Debug, Clone, Copy)]
-pub struct Row {
-    /// SQLSTATEs of five characters, or classes of two.
-    pub codes: &'static [&'static str],
-    /// When it applies.
-    pub when: When,
-    /// What the error means.
-    pub meaning: Meaning,
 }
 
 /// A code of no row.

@@ -2,7 +2,7 @@
 
 use crds::Reason;
 
-use super::postgres::{Row, When};
+use super::postgres_row::{Row, When};
 use super::{Meaning, Shows, permanent, transient};
 
 const fn row(codes: &'static [&'static str], when: When, meaning: Meaning) -> Row {

@@ -2,8 +2,8 @@
 //! table and however many the ranges; all of it is in the plan itself. Fails: as a statement does.
 
 use crds::extract_job::Consistency;
+use crds::fidelity::FidelityCounts;
 use crds::source::Engine;
-use crds::status::FidelityCounts;
 
 use crate::decoding::columns::{Column, Fidelity};
 use crate::errors::failure::Failure;

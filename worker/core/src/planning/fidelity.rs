@@ -3,7 +3,7 @@
 
 use crds::Reason;
 use crds::extract_job::FidelityPolicy;
-use crds::status::FidelityCounts;
+use crds::fidelity::FidelityCounts;
 
 use crate::decoding::columns::{Column, Fidelity};
 use crate::errors::failure::Failure;

@@ -2,7 +2,7 @@
 
 use crds::RunId;
 use crds::extract_job::Consistency;
-use crds::status::FidelityCounts;
+use crds::fidelity::FidelityCounts;
 use crds::tracking::{Mode, RunItem, TrackedPartitioning, Window};
 use serde::{Deserialize, Serialize};
 

@@ -142,7 +142,7 @@ fn ranges_take_their_start_and_one_of_them_the_nulls() {
 
 #[test]
 fn single_byte_above_127_is_read_as_octal_digits_on_every_release() {
-    let byte = column("c", crate::columns::oids::CHAR, Target::AsText);
+    let byte = column("c", crate::decoding::columns::oids::CHAR, Target::AsText);
     let table = TableName { schema: "s".to_owned(), table: "t".to_owned() };
     assert_eq!(
         hold_statement(Engine::Postgres, &[byte], &table, true),

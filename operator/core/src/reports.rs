@@ -1,0 +1,25 @@
+//! What an object says while a run is under way.
+
+use crds::extract_job::Consistency;
+use crds::source::Engine;
+use crds::{ExtractJobSpec, Reason, Report};
+
+/// What is said while the coordinator plans.
+pub(crate) fn planning_report(attempt: u32) -> Report {
+    Report::new(
+        Reason::Planning,
+        format!("attempt {attempt}: the coordinator claims the source and plans"),
+        "",
+    )
+}
+
+/// What is said while rows are read.
+pub(crate) fn reading_report(spec: &ExtractJobSpec) -> Report {
+    let aligned = spec.extract.consistency == Some(Consistency::Snapshot);
+    let message = if aligned && spec.source.engine == Engine::Mysql {
+        "rows are being read, all ranges by the coordinator"
+    } else {
+        "rows are being read"
+    };
+    Report::new(Reason::Extracting, message, "")
+}

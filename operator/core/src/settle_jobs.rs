@@ -1,0 +1,128 @@
+//! In: an attempt whose run must end. Out: its Jobs stopped, then a settle Job, one at a time, a few in a row.
+//! Bound: one settle Job. Fails: never.
+
+use std::time::Duration;
+
+use crds::task::SettleOrder;
+use jiff::Timestamp;
+
+use crate::attempt::{
+    Attempt, Letter, completed_at, failure, is_complete, is_finished, is_started, is_stopped, name,
+    uid,
+};
+use crate::decision::left;
+use crate::effects::Effect;
+use crate::labels::{ATTEMPT, ROLE, Role};
+use crate::observed::Observed;
+use crate::pods::is_live;
+use crate::retry::backoff;
+use crate::unsettled;
+use crate::workload::Maker;
+
+/// Seconds that a failed settle Job is kept once a later one failed too.
+const FAILED_SETTLE_TTL: i32 = 3600;
+
+/// How far the end of a run has come.
+pub(crate) enum Progress {
+    /// Pods are ending or a settle Job is at work; look again then.
+    Waiting(Duration),
+    /// A settle Job did it.
+    Done(Timestamp),
+    /// All tries in a row failed; the next one is then.
+    Exhausted(Duration),
+}
+
+/// Stops the Jobs of an attempt, waits for its pods up to a bound, then settles its run.
+pub(crate) fn steps(
+    seen: &Observed,
+    attempt: &Attempt,
+    letter: &Letter,
+    since: Timestamp,
+    order: &SettleOrder,
+) -> (Vec<Effect>, Progress) {
+    let unfinished = || attempt.workers().filter(|job| !is_finished(job));
+    let mut effects: Vec<Effect> = unfinished().filter(|job| !is_stopped(job)).map(stop).collect();
+    let busy = unfinished().next().is_some() || has_live_pods(seen, attempt.number);
+    let wait = left(seen, since, seen.settings.timing.pod_stop_wait);
+    if let Some(wait) = wait.filter(|_| busy && attempt.anchor().is_some()) {
+        return (effects, Progress::Waiting(wait));
+    }
+    let progress = settle(seen, attempt, letter, order, &mut effects);
+    (effects, progress)
+}
+
+/// Whether a process of the attempt may still be at work.
+pub(crate) fn has_live_pods(seen: &Observed, number: u32) -> bool {
+    let number = number.to_string();
+    seen.pods.iter().filter(|pod| is_live(pod)).any(|pod| {
+        let labels = pod.metadata.labels.as_ref();
+        let is = |key: &str, value: &str| {
+            labels.and_then(|labels| labels.get(key)).is_some_and(|found| found == value)
+        };
+        is(ATTEMPT, &number) && !is(ROLE, Role::Settle.name())
+    })
+}
+
+fn settle(
+    seen: &Observed,
+    attempt: &Attempt,
+    letter: &Letter,
+    order: &SettleOrder,
+    effects: &mut Vec<Effect>,
+) -> Progress {
+    let timing = &seen.settings.timing;
+    let earlier = attempt.settled_earlier;
+    let last = attempt.settles.last().copied().filter(|(k, _)| *k > earlier);
+    if let Some((_, job)) = last.filter(|(_, job)| is_complete(job)) {
+        return Progress::Done(completed_at(job).unwrap_or(seen.now));
+    }
+    let newest = last.map_or(earlier, |(k, _)| k);
+    let tries = newest - earlier;
+    // what only a human can mend is not tried five times in a row
+    let exhausted = tries >= timing.settle_tries || unsettled::is_stuck(seen, attempt);
+    let at_work = |pause| {
+        if exhausted { Progress::Exhausted(pause) } else { Progress::Waiting(pause) }
+    };
+    if let Some((_, job)) = last {
+        if !is_finished(job) {
+            // the last try in a row has its time too
+            let pause = timing.settle_deadline;
+            return if tries > timing.settle_tries {
+                Progress::Exhausted(pause)
+            } else {
+                Progress::Waiting(pause)
+            };
+        }
+        let pause = if exhausted {
+            timing.settle_rest
+        } else {
+            backoff(tries, timing.settle_retry, timing.settle_deadline)
+        };
+        let failed_at = failure(job).and_then(|failure| failure.at).unwrap_or(seen.now);
+        if let Some(pause) = left(seen, failed_at, pause) {
+            return at_work(pause);
+        }
+    }
+    let older =
+        attempt.settles.iter().filter(|(k, job)| exhausted && *k < newest && is_finished(job));
+    effects.extend(
+        older
+            .filter(|(_, job)| {
+                job.spec.as_ref().is_some_and(|spec| spec.ttl_seconds_after_finished.is_none())
+            })
+            .map(|(_, job)| Effect::SetTtl { job: name(job), seconds: FAILED_SETTLE_TTL }),
+    );
+    let image = attempt.image().unwrap_or(&seen.settings.worker_image);
+    let maker = Maker { object: &seen.job, letter, image, settings: seen.settings };
+    effects.push(Effect::CreateJob(Box::new(maker.settle(newest + 1, order))));
+    at_work(timing.settle_deadline)
+}
+
+/// The effect that ends a Job: one that never started has no log worth keeping.
+pub(crate) fn stop(job: &k8s_openapi::api::batch::v1::Job) -> Effect {
+    if is_started(job) {
+        Effect::StopJob { job: name(job) }
+    } else {
+        Effect::DeleteJob { job: name(job), uid: uid(job) }
+    }
+}
