@@ -28,11 +28,12 @@ fmt: ## formats the code
 	cargo fmt --all
 
 .PHONY: lint
-lint: ## format, clippy with warnings denied, purity of the decision packages
+lint: ## format, clippy with warnings denied, purity of the decision packages, direction of imports
 	@$(STEP) "format" cargo fmt --all --check
 	@$(STEP) "format of fuzz" cargo fmt --manifest-path fuzz/Cargo.toml --check
 	@$(STEP) "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
 	@$(STEP) "purity" $(BED)/purity.sh
+	@$(STEP) "direction of imports" env PYTHONDONTWRITEBYTECODE=1 sh -c 'python3 tests/lint/imports_test.py && python3 tests/lint/imports.py'
 
 .PHONY: generate
 generate: ## writes the CRDs of the chart from the types
