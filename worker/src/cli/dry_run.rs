@@ -10,7 +10,7 @@ use worker_core::layout::manifests::{Pointer, SourceIdentity};
 use worker_core::layout::shown;
 use worker_core::planning::plan::{CONTROL_VERSION, Plan};
 use worker_core::protocol::Seen;
-use worker_core::protocol::claim::{Claim, claim};
+use worker_core::protocol::claim_rules::{Claim, claim};
 use worker_core::sql::rows::read_statement;
 
 use crate::base::pause::Pause;

@@ -1,321 +1,48 @@
-//! CLAIM: whether a task may take the source, and with which items.
+//! Claims the source: `R` names the run, `O` the attempt, `L` that a run is under way.
 
-use crds::condition::Exit;
-use crds::extract_job::{ExtractType, Watermark};
-use crds::tracking::{
-    ITEM_VERSION, LegacyItem, Mode, OUTCOME_DAYS, OutcomeItem, Provisional, RunItem, RunState,
-    TrackedOutcome, Window, outcome_key, run_key,
-};
-use crds::{Reason, RunId, Task};
+use crds::tracking::RunState;
+use crds::{Reason, RunId};
 
-use super::effects::{Expect, Item, ItemWrite, Step, Transaction};
-use super::phases::Claimed;
-use super::provisional::{has_no_column, is_of_another, provisional, replaced, stored};
-use super::removals::has_todo;
-use super::seen::Seen;
-use super::transitions::owed_after;
-use super::transitions::{metadata, utc_text};
+use super::acts::{Act, Ending};
+use super::claim_rules::{Claim, claim as decide};
+use super::phases::{Carrier, Claimed, Phase, TRIES_MAX, Then};
+use super::seen::{Seen, fenced};
 use crate::errors::failure::Failure;
-use crate::planning::plan::PlanOrder;
 
-/// What CLAIM comes to.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Claim {
-    /// The request has been answered as Complete.
-    Answered,
-    /// Not now, or not ever.
-    Refused(Failure),
-    /// A run that was decided must be carried to its end first.
-    CarryFirst,
-    /// The last published run has something left to do first.
-    TidyFirst,
-    /// Write this; the run and what to plan for it stand beside.
-    Write(Box<Claimed>),
-}
-
-/// The kind of run that a task asks for.
-pub fn mode(task: &Task) -> Mode {
-    match (task.spec.extract.reingest.unwrap_or(false), task.spec.extract.extract_type) {
-        (true, _) => Mode::Reingest,
-        (false, ExtractType::FE) => Mode::FE,
-        (false, ExtractType::PE) => Mode::PE,
+pub(super) fn claim(carrier: Carrier, seen: &Seen, fresh: RunId, tries: u32) -> (Carrier, Act) {
+    if tries > TRIES_MAX {
+        let failure = Failure::fenced(Reason::SourceBusy, "others keep taking the source");
+        return carrier.end(Ending::Failed(failure));
     }
-}
-
-/// Decides on a claim of `task` by what was `seen`; `fresh` is the id of the run to be.
-pub fn claim(task: &Task, seen: &Seen, fresh: RunId, lease_seconds: i64) -> Claim {
-    if let Some(refusal) = answered(task, seen) {
-        return refusal;
-    }
-    if let Some(run) = &seen.run {
-        match run.state {
-            RunState::Committing | RunState::Reverting => return Claim::CarryFirst,
-            RunState::Published | RunState::Failed | RunState::Aborted
-                if has_todo(run, seen.now) =>
-            {
-                return Claim::TidyFirst;
-            }
-            RunState::Claimed | RunState::Running if !may_take_over(task, run, seen.now) => {
-                return Claim::Refused(busy(run));
-            }
-            RunState::Claimed
-            | RunState::Running
-            | RunState::Published
-            | RunState::Failed
-            | RunState::Aborted => {}
+    let run = seen.run.clone();
+    match (decide(carrier.task(), seen, fresh, carrier.lease_seconds), run) {
+        (Claim::Answered, _) => carrier.end(Ending::Answered),
+        (Claim::Refused(failure), _) => carrier.end(Ending::Failed(failure)),
+        (Claim::CarryFirst, Some(run)) if run.state == RunState::Reverting => {
+            carrier.revert(&run, Then::Claim)
+        }
+        (Claim::CarryFirst, Some(run)) => carrier.fetch_manifest(run, Then::Claim),
+        (Claim::TidyFirst, Some(run)) => carrier.tidy(run, Then::Claim, None, 0),
+        (Claim::CarryFirst | Claim::TidyFirst, None) => carrier.end(Ending::Failed(fenced())),
+        (Claim::Write(claimed), _) => {
+            let transaction = claimed.transaction.clone();
+            carrier.track(Phase::Claiming(claimed, tries), transaction)
         }
     }
-    match for_a_human(task, seen) {
-        Some(failure) => Claim::Refused(failure),
-        None => Claim::Write(Box::new(write(task, seen, fresh, lease_seconds))),
-    }
 }
 
-/// Refusals that come before anything else: an outcome that answers, a later attempt.
-fn answered(task: &Task, seen: &Seen) -> Option<Claim> {
-    if let Some(result) = seen.outcome.as_ref().and_then(|outcome| outcome.result.as_ref()) {
-        let same_wish = result.owner.requested_at == task.owner.requested_at;
-        match result.outcome {
-            TrackedOutcome::Complete if same_wish && result.owner.request == task.owner.request => {
-                return Some(Claim::Answered);
-            }
-            TrackedOutcome::Failed
-                if same_wish && result.owner.generation >= task.owner.generation =>
-            {
-                let report = result.report.clone();
-                return Some(Claim::Refused(Failure {
-                    exit: Exit::Permanent,
-                    report: report.unwrap_or_else(|| {
-                        crds::Report::new(Reason::Fenced, "this request has already failed", "")
-                    }),
-                }));
-            }
-            TrackedOutcome::Complete | TrackedOutcome::Failed => {}
+/// CLAIM was refused: by our own write whose reply was lost, or by another's.
+pub(super) fn claimed(
+    carrier: Carrier,
+    claimed: Claimed,
+    seen: &Seen,
+    fresh: RunId,
+    tries: u32,
+) -> (Carrier, Act) {
+    match &seen.run {
+        Some(run) if run.run == claimed.item.run && run.state == RunState::Claimed => {
+            carrier.plan(Claimed { item: run.clone(), ..claimed })
         }
-    }
-    let shown = seen.outcome.as_ref().map_or(0, |outcome| outcome.attempt);
-    let held = seen.run.as_ref().filter(|run| run.owner.uid == task.owner.uid);
-    if shown.max(held.map_or(0, |run| run.attempt)) >= task.attempt {
-        return Some(Claim::Refused(Failure::fenced(
-            Reason::Fenced,
-            "a later attempt of this object has claimed or was settled",
-        )));
-    }
-    None
-}
-
-fn may_take_over(task: &Task, run: &RunItem, now: i64) -> bool {
-    let own_earlier = run.owner.uid == task.owner.uid && run.attempt < task.attempt;
-    own_earlier || run.deadline < now
-}
-
-fn busy(run: &RunItem) -> Failure {
-    Failure::fenced(
-        Reason::SourceBusy,
-        format!("run {} holds the source until {} UTC", run.run, utc_text(run.deadline)),
-    )
-}
-
-/// Refusals that only a human can lift.
-fn for_a_human(task: &Task, seen: &Seen) -> Option<Failure> {
-    let mode = mode(task);
-    if seen.identity.as_ref().is_some_and(|found| *found != seen.own_identity) {
-        return Some(prefix_taken());
-    }
-    if mode != Mode::PE {
-        return None;
-    }
-    let uri = &task.spec.output.uri;
-    let head = seen.run.as_ref().and_then(|run| run.head.as_ref());
-    if head.is_some_and(|head| head.uri != *uri) {
-        return Some(Failure::permanent(
-            Reason::UriChanged,
-            "the published extract of this source lies under another uri, and PE appends",
-            "use that uri, or run an FE or reingest at the new one first",
-        ));
-    }
-    if seen.run.is_some() && seen.legacy.is_none() {
-        return Some(lost("the tracking item of the source is gone, while its run item is there"));
-    }
-    if seen.run.is_none() && seen.identity.is_some() {
-        return Some(lost("the run item of the source is gone, while its prefix holds an extract"));
-    }
-    let legacy = seen.legacy.as_ref()?;
-    (is_of_another(task, legacy) && replaced(task, seen).is_none()).then(|| {
-        Failure::permanent(
-            Reason::WatermarkColumnChanged,
-            "the stored watermark belongs to another column or type",
-            "reingest, or restore watermark.column and watermark.type",
-        )
-    })
-}
-
-/// Another source's identity lies under the prefix.
-pub fn prefix_taken() -> Failure {
-    Failure::permanent(
-        Reason::PrefixTaken,
-        "output.uri holds the extract of another source or tracking table",
-        "choose a prefix of its own for each source",
-    )
-}
-
-fn lost(message: &str) -> Failure {
-    Failure::permanent(
-        Reason::TrackingLost,
-        message,
-        "restore the item, or run a reingest or FE, which starts a new chain",
-    )
-}
-
-fn write(task: &Task, seen: &Seen, fresh: RunId, lease_seconds: i64) -> Claimed {
-    let mode = mode(task);
-    let legacy = legacy_at_claim(task, seen, mode);
-    let old = seen.run.as_ref();
-    // a window begins at the watermark that is replaced
-    let kept = old.filter(|_| replaced(task, seen).is_none());
-    let owed = kept.and_then(|run| owed_after(run, seen.legacy.as_ref()));
-    let commit = 1 + old.map_or(0, |run| run.commit).max(seen.pointer_commit());
-    let item = RunItem {
-        source: run_key(&task.tracking.key),
-        schema: ITEM_VERSION,
-        rev: old.map_or(1, |run| run.rev + 1),
-        state: RunState::Claimed,
-        run: fresh,
-        uri: task.spec.output.uri.clone(),
-        head: old.and_then(|run| run.head.clone()),
-        owner: task.owner.clone(),
-        attempt: task.attempt,
-        deadline: seen.now + lease_seconds,
-        records: 0,
-        commit,
-        mode,
-        window: None,
-        plan_hash: None,
-        n: None,
-        owed: owed.clone(),
-        // a removal that is put off outlives the runs in between
-        todo: old.and_then(|run| run.todo.clone()),
-        retain_seconds: task.spec.output.retain_replaced,
-        set: old.and_then(|run| run.set.clone()),
-        legacy: Some(legacy.clone()),
-        provisional: provisional(seen),
-        note: None,
-    };
-    let outcome = OutcomeItem {
-        source: outcome_key(&task.tracking.key, &task.owner.uid),
-        schema: ITEM_VERSION,
-        attempt: task.attempt,
-        run: Some(fresh),
-        result: seen.outcome.as_ref().and_then(|outcome| outcome.result.clone()),
-        expires_at: seen.now + OUTCOME_DAYS * 86_400,
-    };
-    let order = order(task, seen, fresh, owed.filter(|_| mode == Mode::PE));
-    let writes = vec![
-        ItemWrite {
-            key: item.source.clone(),
-            expect: old.map_or(Expect::Absent, Expect::run),
-            put: Some(Item::Run(Box::new(item.clone()))),
-        },
-        ItemWrite {
-            key: legacy.source.clone(),
-            expect: seen.legacy.clone().map_or(Expect::Absent, Expect::Legacy),
-            put: Some(Item::Legacy(Box::new(legacy))),
-        },
-        ItemWrite {
-            key: outcome.source.clone(),
-            expect: seen.expect_outcome(),
-            put: Some(Item::Outcome(Box::new(outcome))),
-        },
-    ];
-    Claimed {
-        item,
-        transaction: Transaction { step: Step::Claim, writes },
-        order,
-        identity: seen.own_identity.clone(),
-    }
-}
-
-fn given(text: Option<&String>) -> Option<String> {
-    text.filter(|text| !matches!(text.as_str(), "" | "-1" | "None")).cloned()
-}
-
-/// `L` with the marks of a run under way; made from its copy, or new, where there is none.
-fn legacy_at_claim(task: &Task, seen: &Seen, mode: Mode) -> LegacyItem {
-    let watermark = task.spec.extract.watermark.as_ref();
-    let replaced = replaced(task, seen);
-    let mut item = stored(seen)
-        .filter(|_| replaced != Some(Provisional::Item))
-        .cloned()
-        .unwrap_or_else(|| first_legacy(task, watermark, mode));
-    if (has_no_column(&item) || replaced == Some(Provisional::Column))
-        && let Some(watermark) = watermark
-    {
-        item.hwm_col_name = Some(watermark.column.clone());
-        item.hwm_column_type = Some(watermark.value_type.name().to_owned());
-    }
-    item.extract_type = Some(task.spec.extract.extract_type.name().to_owned());
-    item.extract_successful = Some("N".to_owned());
-    item.extract_metadata = Some(metadata(-1));
-    item.updated_at = Some(utc_text(seen.now));
-    item
-}
-
-fn first_legacy(task: &Task, watermark: Option<&Watermark>, mode: Mode) -> LegacyItem {
-    let low = watermark.and_then(|watermark| match mode {
-        Mode::PE => watermark.low.clone(),
-        Mode::FE | Mode::Reingest => None,
-    });
-    let high = watermark.and_then(|watermark| match mode {
-        Mode::PE => watermark.high.clone(),
-        Mode::FE | Mode::Reingest => None,
-    });
-    let minimum = watermark.map_or("-1", |watermark| watermark.value_type.minimum_text());
-    LegacyItem {
-        source: task.tracking.key.clone(),
-        lwm_value: Some(low.unwrap_or_else(|| minimum.to_owned())),
-        hwm_value: Some(high.unwrap_or_else(|| "-1".to_owned())),
-        hwm_col_name: Some(watermark.map(|watermark| watermark.column.clone()).unwrap_or_default()),
-        hwm_column_type: Some(
-            watermark.map(|watermark| watermark.value_type.name().to_owned()).unwrap_or_default(),
-        ),
-        ..LegacyItem::default()
-    }
-}
-
-/// What to plan: PE starts where `L` says, FE and reingest where the manifest says.
-fn order(task: &Task, seen: &Seen, run: RunId, owed: Option<Window>) -> PlanOrder {
-    let mode = mode(task);
-    let watermark = task.spec.extract.watermark.as_ref();
-    let base = PlanOrder {
-        run,
-        mode,
-        source: task.tracking.key.clone(),
-        low: None,
-        low_text: None,
-        high: None,
-        lookback: watermark.and_then(|watermark| watermark.lookback).filter(|_| mode == Mode::PE),
-        owed,
-        head: seen.run.as_ref().and_then(|run| run.head.clone()),
-    };
-    let Some(watermark) = watermark else { return base };
-    match mode {
-        Mode::Reingest => base,
-        Mode::FE => PlanOrder {
-            low: given(watermark.low.as_ref()),
-            high: given(watermark.high.as_ref()),
-            ..base
-        },
-        Mode::PE => {
-            let legacy = legacy_at_claim(task, seen, mode);
-            let adopted = seen.legacy.as_ref().is_some_and(has_no_column)
-                || replaced(task, seen) == Some(Provisional::Column);
-            let low = if adopted { watermark.low.clone() } else { legacy.lwm_value.clone() };
-            PlanOrder {
-                low: low.filter(|low| !watermark.value_type.is_beginning(low)),
-                low_text: legacy.lwm_value,
-                high: given(legacy.hwm_value.as_ref()),
-                ..base
-            }
-        }
+        Some(_) | None => claim(carrier, seen, fresh, tries),
     }
 }

@@ -4,13 +4,15 @@ use crds::tracking::{ObjectStore, Removal, RunItem};
 use crds::{Reason, RunId, Task};
 
 use super::acts::{Act, Ending};
-use super::effects::{Effect, Transaction};
+use super::effects::{Effect, NewManifest, Transaction};
 use super::phases::{
-    After, AfterSweep, Carried, Carrier, Phase, Role, Sweep, TRIES_MAX, Then, Why,
+    After, AfterSweep, Carried, Carrier, Claimed, Held, Phase, Role, Sweep, TRIES_MAX, Then, Why,
 };
 use super::removals;
 use crate::errors::failure::Failure;
-use crate::layout::manifests::ManifestHead;
+use crate::layout::manifests::{self, Before, ManifestHead};
+use crate::layout::objects::Prefix;
+use crate::layout::records::Tally;
 
 /// How long what a dead run left is kept, unless told otherwise.
 pub const GRACE_SECONDS: i64 = 86_400;
@@ -188,5 +190,34 @@ impl Carrier {
     ) -> (Self, Act) {
         let act = Act::ListFiles { uri: run.uri.clone(), run: run.run, after };
         self.go(Phase::ListingFiles(Box::new(run), then, again), act)
+    }
+
+    /// Asks the database.
+    pub(super) fn plan(self, claimed: Claimed) -> (Self, Act) {
+        let act = Act::Plan(claimed.order.clone());
+        self.go(Phase::Planning(Box::new(claimed)), act)
+    }
+
+    /// Has the partitions read.
+    pub(super) fn run(self, held: Held) -> (Self, Act) {
+        let held = Box::new(held);
+        self.go(Phase::Running(held.clone()), Act::Extract(held))
+    }
+
+    /// Writes the manifest.
+    pub(super) fn put_manifest(
+        self,
+        held: Box<Held>,
+        tally: &Tally,
+        before: Before,
+    ) -> (Self, Act) {
+        let Before { replaces, earlier } = before;
+        let head = manifests::head(&held.run, &held.plan, &held.plan_hash, tally, replaces);
+        let uri = held.run.uri.clone();
+        let key =
+            Prefix::parse(&uri).map(|prefix| prefix.manifest(held.run.run)).unwrap_or_default();
+        let new = NewManifest { uri, key, head: head.clone(), hash: tally.hash.clone(), earlier };
+        let effect = Effect::PutManifest(Box::new(new));
+        self.go(Phase::PuttingManifest(held, Box::new(head)), Act::Write(vec![effect]))
     }
 }

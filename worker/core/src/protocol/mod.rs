@@ -1,24 +1,62 @@
-//! In: task records. Out: commits. Bound: one act at a time; every re-read is counted. Fails:
-//! [`Failure`] of the step that failed.
+//! The protocol of a run, and of recovery: `step(state, event) -> (state, act)`.
 //!
-//! The protocol of a run, from CLAIM to the pointer, and of settle: `step(state, event) -> (state,
-//! act)`. Coordinator, settle and `run` all drive this one function; an [`Effect`] is one external
-//! write, and every prefix of them is safe to die after.
+//! Coordinator, recovery and `tidemark run` all drive this one function. An [`Act`] is what the process does
+//! next, an [`Effect`] one write of it, and an [`Event`] what came of it. Every prefix of the writes is safe
+//! to die after. A run of which nothing goes wrong takes this path:
+//!
+//! | state ([`Phase`]) | event | effect | next state | stage |
+//! |---|---|---|---|---|
+//! | `Start` | `Begin` | read items and prefix | `Look(Claim)` | |
+//! | `Look(Claim)` | `Seen` | CLAIM: `R` claimed | `Claiming` | `claim` |
+//! | `Claiming` | `Replied` | ask the database | `Planning` | `plan` |
+//! | `Planning` | `Planned` | put `source.json` | `Identifying` | |
+//! | `Identifying` | `Replied` | put `plan.json` | `PuttingPlan` | |
+//! | `PuttingPlan` | `Replied` | PIN: `R` running | `Pinning` | |
+//! | `Pinning` | `Replied` | read the partitions | `Running` | `extract` |
+//! | `Running` | `RenewDue` | RENEW: a later deadline | `Renewing`, then `Running` | |
+//! | `Running` | `Recorded` | ask snapshot session and uploads | `Assuring` | |
+//! | `Assuring` | `Assured` | read the chain that is replaced or listed | `Chaining` | |
+//! | `Chaining` (`Assuring`, if nothing is to be read) | `Chain`, `All` | put `manifest.json` | `PuttingManifest` | `publish` |
+//! | `PuttingManifest` | `Replied` | DECIDE: `R` committing | `Deciding` | |
+//! | `Deciding` | `Replied` | complete all uploads | `Completing` | |
+//! | `Completing` | `Replied` | read the items | `Look(Yes)` | |
+//! | `Look(Yes)` | `Seen` | YES: `R` published, `O` complete, `L` moved | `Publishing` | |
+//! | `Publishing` | `Replied` | read pointer and replaced files | `Tidying` | `cleanup` |
+//! | `Tidying` | `Tidied` | put `current.json` | `Pointing` | |
+//! | `Pointing` | `Replied` | delete replaced files | `Removing` | |
+//! | `Removing` | `Replied` | CLEAR: nothing left to do | `Clearing` | |
+//! | `Clearing` | `Replied` | list open uploads | `Listing` | `sweep` |
+//! | `Listing` | `Uploads` | abort them | `Aborting` | |
+//! | `Aborting` | `Replied` | list old runs | `ListingRuns` | `orphans` |
+//! | `ListingRuns` and what follows | | remove what dead runs left | `Ended` | |
+//!
+//! A refused write is followed by a read that tells whether it was our own (`Look`). A failure before DECIDE
+//! gives the run up (`fail`); after it, whoever comes next finishes the run (`publish`), unless a person
+//! undoes it (`revert`). `recover` is for runs whose coordinator is gone. A state without an effect of its own
+//! (nothing to replace, no file) is passed over.
+//!
+//! Bound: one act at a time, and every read that follows a refusal is counted. Fails: [`Failure`] of the
+//! stage that failed.
 
 pub mod effects;
 pub mod seen;
-pub mod claim;
+pub mod claim_rules;
+mod claim;
 pub mod transitions;
 pub mod phases;
 pub mod acts;
 mod enter;
-mod carry;
-mod hold;
+mod plan;
+mod extract;
+mod publish;
+mod fail;
+mod cleanup;
+mod sweep;
 pub mod orphans;
 mod provisional;
 pub mod removals;
 mod revert;
-mod settle;
+mod recover;
 pub mod watermark;
 
 pub use acts::{Act, Ending, Event, Orphan};
@@ -41,7 +79,7 @@ impl Carrier {
     pub fn holds(&self) -> bool {
         let holder = matches!(self.role, Role::Hold { .. });
         if let Phase::Tidying(run, then, _) | Phase::Removing(run, then, _) = &self.phase
-            && carry::may_wait(self, run, *then)
+            && cleanup::may_wait(self, run, *then)
         {
             return false;
         }
@@ -145,22 +183,22 @@ fn answered(carrier: Carrier, event: Event) -> (Carrier, Act) {
             Role::Force { .. } => carrier.look(Why::Force(0)),
         },
         (Phase::Planning(claimed), Event::Planned(plan, now)) => {
-            hold::planned(carrier, *claimed, *plan, now)
+            plan::planned(carrier, *claimed, *plan, now)
         }
         (Phase::Planning(claimed), Event::RenewDue(now, _)) => {
-            hold::renew_claim(carrier, *claimed, now)
+            plan::renew_claim(carrier, *claimed, now)
         }
         (Phase::Running(held), Event::RenewDue(now, records)) => {
-            hold::renew(carrier, *held, now, records)
+            extract::renew(carrier, *held, now, records)
         }
-        (Phase::Running(held), Event::Recorded(tally)) => hold::recorded(carrier, held, tally),
-        (Phase::Assuring(held, tally), Event::Assured(_)) => hold::assured(carrier, held, tally),
+        (Phase::Running(held), Event::Recorded(tally)) => extract::recorded(carrier, held, tally),
+        (Phase::Assuring(held, tally), Event::Assured(_)) => extract::assured(carrier, held, tally),
         (Phase::Chaining(held, tally), Event::Chain(runs)) => {
-            hold::manifest(carrier, held, &tally, Before { replaces: runs, earlier: None })
+            carrier.put_manifest(held, &tally, Before { replaces: runs, earlier: None })
         }
         (Phase::Chaining(held, tally), Event::All(earlier)) => {
             let before = Before { replaces: Vec::new(), earlier: Some(*earlier) };
-            hold::manifest(carrier, held, &tally, before)
+            carrier.put_manifest(held, &tally, before)
         }
         (Phase::ListingRuns(after), Event::Runs(runs)) => orphans::listed(carrier, runs, after),
         (Phase::Keeping(runs, after), Event::Kept(kept)) => {
@@ -173,13 +211,13 @@ fn answered(carrier: Carrier, event: Event) -> (Carrier, Act) {
             carrier.complete(Carried { run: *run, manifest: *manifest, then })
         }
         (Phase::Tidying(run, then, tries), Event::Tidied(tidy)) => {
-            carry::tidied(carrier, *run, *tidy, then, tries)
+            cleanup::tidied(carrier, *run, *tidy, then, tries)
         }
         (Phase::ListingFiles(run, then, again), Event::Files(keys, more)) => {
             revert::delete(carrier, *run, keys, (then, again, more))
         }
         (Phase::Listing(sweep), Event::Uploads(uploads, more)) => {
-            settle::uploads(carrier, Sweep { more, ..*sweep }, &uploads)
+            sweep::uploads(carrier, Sweep { more, ..*sweep }, &uploads)
         }
         (phase, event) => defect(carrier, &phase, &format!("{event:?}")),
     }
@@ -192,21 +230,21 @@ fn looked(carrier: Carrier, seen: &Seen, fresh: RunId) -> (Carrier, Act) {
         return carrier.end(Ending::Failed(failure));
     }
     match why {
-        Why::Claim(tries) => hold::claim(carrier, seen, fresh, tries),
-        Why::Claimed(claimed, tries) => hold::claimed(carrier, *claimed, seen, fresh, tries),
-        Why::Identified(held) => hold::identified(carrier, *held, seen),
-        Why::RenewedClaim(claimed) => hold::renewed_claim(carrier, *claimed, seen),
-        Why::Pinned(held) => hold::pinned(carrier, *held, seen),
-        Why::Renewed(held) => hold::renewed(carrier, *held, seen),
+        Why::Claim(tries) => claim::claim(carrier, seen, fresh, tries),
+        Why::Claimed(claimed, tries) => claim::claimed(carrier, *claimed, seen, fresh, tries),
+        Why::Identified(held) => plan::identified(carrier, *held, seen),
+        Why::RenewedClaim(claimed) => plan::renewed_claim(carrier, *claimed, seen),
+        Why::Pinned(held) => extract::pinned(carrier, *held, seen),
+        Why::Renewed(held) => extract::renewed(carrier, *held, seen),
         Why::Decided(held, manifest, tries) => {
-            hold::decided(carrier, *held, *manifest, seen, tries)
+            publish::decided(carrier, *held, *manifest, seen, tries)
         }
-        Why::Gone(carried) => carry::gone(carrier, &carried, seen),
-        Why::Yes(carried, tries) => carry::yes(carrier, *carried, seen, tries),
-        Why::Fail(failure, run, tries) => hold::fail(carrier, *failure, &run, seen, tries),
+        Why::Gone(carried) => publish::gone(carrier, &carried, seen),
+        Why::Yes(carried, tries) => publish::yes(carrier, *carried, seen, tries),
+        Why::Fail(failure, run, tries) => fail::fail(carrier, *failure, &run, seen, tries),
         Why::Orphans(runs, after) => orphans::seen(carrier, seen, runs, after),
         Why::Force(tries) => revert::force(carrier, seen, tries),
-        Why::Settle { swept, tries } => settle::settle(carrier, seen, swept, tries),
+        Why::Settle { swept, tries } => recover::settle(carrier, seen, swept, tries),
     }
 }
 
@@ -214,20 +252,20 @@ fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
     let phase = carrier.phase.clone();
     let done = replies.iter().all(|reply| *reply == Reply::Done);
     match phase {
-        Phase::Claiming(claimed, _) if done => hold::plan(carrier, *claimed),
+        Phase::Claiming(claimed, _) if done => carrier.plan(*claimed),
         Phase::Claiming(claimed, tries) => carrier.look(Why::Claimed(claimed, tries + 1)),
-        Phase::Identifying(held) if done => hold::put_plan(carrier, *held),
+        Phase::Identifying(held) if done => plan::put_plan(carrier, *held),
         Phase::Identifying(held) => carrier.look(Why::Identified(held)),
         Phase::RenewingClaim(claimed, run) if done => {
-            hold::plan(carrier, Claimed { item: *run, ..*claimed })
+            carrier.plan(Claimed { item: *run, ..*claimed })
         }
         Phase::RenewingClaim(claimed, _) => carrier.look(Why::RenewedClaim(claimed)),
-        Phase::PuttingPlan(held) => hold::pin(carrier, *held),
-        Phase::Pinning(held, run) if done => hold::running(carrier, Held { run: *run, ..*held }),
+        Phase::PuttingPlan(held) => plan::pin(carrier, *held),
+        Phase::Pinning(held, run) if done => carrier.run(Held { run: *run, ..*held }),
         Phase::Pinning(held, _) => carrier.look(Why::Pinned(held)),
-        Phase::Renewing(held, run) if done => hold::running(carrier, Held { run: *run, ..*held }),
+        Phase::Renewing(held, run) if done => carrier.run(Held { run: *run, ..*held }),
         Phase::Renewing(held, _) => carrier.look(Why::Renewed(held)),
-        Phase::PuttingManifest(held, manifest) => hold::decide(carrier, *held, *manifest, 0),
+        Phase::PuttingManifest(held, manifest) => publish::decide(carrier, *held, *manifest, 0),
         Phase::Deciding(_, manifest, run, _) if done => {
             let carried = Carried { run: *run, manifest: *manifest, then: Then::Finish };
             carrier.complete(carried)
@@ -241,15 +279,15 @@ fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
             carrier.tidy(*run, carried.then, Some(carried.manifest), 0)
         }
         Phase::Publishing(carried, _, tries) => carrier.look(Why::Yes(carried, tries + 1)),
-        Phase::Pointing(run, tidy, then, _) if done => carry::remove(carrier, *run, &tidy, then),
+        Phase::Pointing(run, tidy, then, _) if done => cleanup::remove(carrier, *run, &tidy, then),
         Phase::Pointing(run, _, then, tries) => carrier.tidy(*run, then, None, tries + 1),
-        Phase::Removing(run, then, after) => carry::removed(carrier, *run, then, after, replies),
+        Phase::Removing(run, then, after) => cleanup::removed(carrier, *run, then, after, replies),
         // another removal may be due; a refused CLEAR means that somebody else is at it
         Phase::Clearing(run, then) if done => carrier.tidy(*run, then, None, 0),
         Phase::Clearing(_, then) => carrier.finish(then),
-        Phase::Failing(failure, run, _) if done => hold::abandon(carrier, *failure, &run),
+        Phase::Failing(failure, run, _) if done => fail::abandon(carrier, *failure, &run),
         Phase::Failing(failure, run, tries) => carrier.look(Why::Fail(failure, run, tries + 1)),
-        Phase::Aborting(sweep) => settle::aborted(carrier, *sweep),
+        Phase::Aborting(sweep) => sweep::aborted(carrier, *sweep),
         // a run whose files are locked keeps its plan, so that a later process comes back to it
         Phase::Sweeping(_, rest, after) if Reply::locked(replies).is_some() => {
             orphans::next(carrier, rest, after)
@@ -286,10 +324,10 @@ fn failed(carrier: Carrier, failure: Failure) -> (Carrier, Act) {
         | Phase::PuttingManifest(held, _)
         | Phase::Look(Why::Identified(held) | Why::Pinned(held) | Why::Renewed(held)) => &held.run,
         Phase::Tidying(run, then, _) | Phase::Removing(run, then, _)
-            if carry::may_wait(&carrier, run, *then) =>
+            if cleanup::may_wait(&carrier, run, *then) =>
         {
             let (run, then) = (run.clone(), *then);
-            return carry::put_off(carrier, &run, then, &failure);
+            return cleanup::put_off(carrier, &run, then, &failure);
         }
         Phase::Failing(earlier, ..) | Phase::Look(Why::Fail(earlier, ..)) => {
             let earlier = (**earlier).clone();

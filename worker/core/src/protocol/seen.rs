@@ -70,3 +70,8 @@ pub(super) fn newer_release() -> Failure {
         "upgrade Tidemark to that release",
     )
 }
+
+/// Another process claims the source.
+pub(super) fn fenced() -> Failure {
+    Failure::fenced(Reason::Fenced, "another process has taken the source")
+}

@@ -1,82 +1,18 @@
-//! Carrying a decided run to `Y`, and what is left to do after it: by its holder, by settle, or by
-//! the next claimant.
+//! After `Y`: moves the pointer, and removes what the run replaced.
 
-use crds::tracking::{Removal, RunItem, RunState};
-use crds::{Reason, Report, RunId};
+use crds::tracking::{Removal, RunItem};
+use crds::{Reason, RunId};
 
-use super::acts::{Act, Ending};
+use super::acts::Act;
 use super::effects::{Effect, Reply};
 use super::enter::{other_store, read_tidy};
-use super::phases::{Carried, Carrier, Phase, TRIES_MAX, Then, Tidy, Why};
-use super::seen::Seen;
+use super::phases::{Carrier, Phase, Then, Tidy};
 use super::{removals, transitions};
 use crate::errors::failure::Failure;
 use crate::layout::body::to_body;
 use crate::layout::manifests::Pointer;
 use crate::layout::objects::Prefix;
 use crate::planning::plan::CONTROL_VERSION;
-
-fn stuck(run: &RunItem, what: &str) -> Failure {
-    Failure::permanent(
-        Reason::CommitStuck,
-        format!("the decided run {} cannot be completed: {what}", run.run),
-        "look whether a lifecycle rule of the bucket aborts uploads too early, and restore the \
-         objects named in the run's manifest; or undo the run with `tidemark settle --force`",
-    )
-}
-
-/// An upload was gone: fine, if somebody else carried the run meanwhile.
-pub(super) fn gone(carrier: Carrier, carried: &Carried, seen: &Seen) -> (Carrier, Act) {
-    match &seen.run {
-        Some(run) if run.run == carried.run.run && run.state == RunState::Committing => carrier
-            .end(Ending::Failed(stuck(
-                run,
-                "an upload is gone or holds other parts, and its object is not there",
-            ))),
-        Some(_) | None => passed(carrier, carried.then),
-    }
-}
-
-/// Somebody else brought the run to its end.
-fn passed(carrier: Carrier, then: Then) -> (Carrier, Act) {
-    match then {
-        Then::Finish => carrier.end(Ending::CarriedByAnother),
-        Then::Claim => carrier.look(Why::Claim(1)),
-        Then::Settle => carrier.look(Why::Settle { swept: false, tries: 1 }),
-    }
-}
-
-pub(super) fn yes(carrier: Carrier, carried: Carried, seen: &Seen, tries: u32) -> (Carrier, Act) {
-    let Some(run) = seen.run.as_ref().filter(|run| run.run == carried.run.run) else {
-        return passed(carrier, carried.then);
-    };
-    match run.state {
-        RunState::Committing if tries <= TRIES_MAX => {
-            let change = transitions::yes(run, &carried.manifest, seen, carrier.task(), &moved());
-            let phase = Phase::Publishing(Box::new(carried), Box::new(change.item), tries);
-            carrier.track(phase, change.transaction)
-        }
-        RunState::Published => carrier.tidy(run.clone(), carried.then, Some(carried.manifest), 0),
-        RunState::Committing
-        | RunState::Claimed
-        | RunState::Running
-        | RunState::Failed
-        | RunState::Aborted
-        | RunState::Reverting => carrier.end(Ending::Failed(Failure::transient(
-            Reason::Committing,
-            "the run is decided, but its outcome could not be written yet",
-            "",
-        ))),
-    }
-}
-
-fn moved() -> Report {
-    Report::new(
-        Reason::WatermarkMoved,
-        "somebody else moved the stored watermark after the run was decided; theirs was kept",
-        "let only one writer use the tracking item; rows of this run may be taken again",
-    )
-}
 
 /// The replaced files after those that were deleted.
 pub(super) fn more(

@@ -1,11 +1,10 @@
-//! SETTLE: after it no run of the given owner and attempt is open any more.
+//! Recovers what a stopped coordinator left: after it no run of the given owner and attempt is open any more.
 
 use crds::tracking::{RunItem, RunState};
 
 use super::acts::{Act, Ending};
-use super::effects::Effect;
 use super::phases::After;
-use super::phases::{AfterSweep, Carrier, Phase, Role, Sweep, TRIES_MAX, Then, Why};
+use super::phases::{AfterSweep, Carrier, Phase, Role, Sweep, TRIES_MAX, Then};
 use super::removals;
 use super::seen::Seen;
 use super::transitions;
@@ -91,41 +90,5 @@ fn raise(carrier: Carrier, seen: &Seen, tries: u32) -> (Carrier, Act) {
     match transitions::raise(task, seen, order) {
         Some(transaction) => carrier.track(Phase::Raising(tries), transaction),
         None => carrier.list_orphans(After::Settle),
-    }
-}
-
-pub(super) fn uploads(
-    carrier: Carrier,
-    sweep: Sweep,
-    uploads: &[(String, String)],
-) -> (Carrier, Act) {
-    let effects: Vec<Effect> = uploads
-        .iter()
-        .map(|(key, upload_id)| Effect::Abort {
-            uri: sweep.uri.clone(),
-            key: key.clone(),
-            upload_id: upload_id.clone(),
-        })
-        .collect();
-    if effects.is_empty() {
-        return aborted(carrier, sweep);
-    }
-    carrier.go(Phase::Aborting(Box::new(sweep)), Act::Write(effects))
-}
-
-/// A second listing catches the upload that a dying pod began while the first was made.
-pub(super) fn aborted(carrier: Carrier, sweep: Sweep) -> (Carrier, Act) {
-    if sweep.more {
-        return carrier.sweep(Sweep { more: false, ..sweep });
-    }
-    if sweep.passes > 1 {
-        let passes = sweep.passes - 1;
-        return carrier.sweep(Sweep { passes, ..sweep });
-    }
-    match sweep.then {
-        AfterSweep::Fail(failure) => carrier.end(Ending::Failed(failure)),
-        AfterSweep::Settle { .. } => carrier.look(Why::Settle { swept: true, tries: 1 }),
-        AfterSweep::Publish => carrier.list_orphans(After::Publish),
-        AfterSweep::Revert(run, then, again) => carrier.list_files(*run, (then, again), None),
     }
 }

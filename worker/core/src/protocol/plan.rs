@@ -1,0 +1,81 @@
+//! Asks the database for a plan, marks the prefix, writes the plan, and pins the run to it.
+
+use crds::Reason;
+use crds::tracking::{RunItem, RunState};
+
+use super::acts::{Act, Ending};
+use super::claim_rules::{not_ours, prefix_taken};
+use super::effects::Effect;
+use super::phases::{Carrier, Claimed, Held, Phase, Why};
+use super::seen::Seen;
+use super::transitions;
+use crate::errors::failure::Failure;
+use crate::layout::body::to_body;
+use crate::layout::objects::Prefix;
+use crate::planning::plan::Plan;
+
+/// A guard that waits, or a large table, may take longer than a claim lasts.
+pub(super) fn renew_claim(carrier: Carrier, claimed: Claimed, now: i64) -> (Carrier, Act) {
+    let change = transitions::renew(&claimed.item, now + carrier.lease_seconds, 0);
+    let phase = Phase::RenewingClaim(Box::new(claimed), Box::new(change.item));
+    carrier.track(phase, change.transaction)
+}
+
+pub(super) fn renewed_claim(carrier: Carrier, claimed: Claimed, seen: &Seen) -> (Carrier, Act) {
+    match &seen.run {
+        Some(run) if run.run == claimed.item.run && run.state == RunState::Claimed => {
+            carrier.plan(Claimed { item: run.clone(), ..claimed })
+        }
+        Some(_) | None => {
+            let failure = not_ours(carrier.task(), seen);
+            carrier.end(Ending::Failed(failure))
+        }
+    }
+}
+
+/// Marks the prefix as this source's: only now, so that a run which cannot be planned leaves nothing
+/// there, and its remedy may be another table, database or tracking table. An identity that is there was
+/// compared by CLAIM, but another source may come in between.
+pub(super) fn planned(carrier: Carrier, claimed: Claimed, plan: Plan, now: i64) -> (Carrier, Act) {
+    // PIN starts the lease anew
+    let run = RunItem { deadline: now + carrier.lease_seconds, ..claimed.item };
+    let plan_hash = crate::planning::plan::hash(&to_body(&plan));
+    let uri = run.uri.clone();
+    match Prefix::parse(&uri) {
+        Ok(prefix) => {
+            let body = to_body(&claimed.identity);
+            let effect = Effect::PutOnce { uri, key: prefix.source(), body };
+            let held = Box::new(Held { run, plan, plan_hash });
+            carrier.go(Phase::Identifying(held), Act::Write(vec![effect]))
+        }
+        Err(bad) => {
+            let failure =
+                Failure::permanent(Reason::InvalidSpec, bad.to_string(), "correct output.uri");
+            carrier.look(Why::Fail(Box::new(failure), Box::new(run), 0))
+        }
+    }
+}
+
+pub(super) fn identified(carrier: Carrier, held: Held, seen: &Seen) -> (Carrier, Act) {
+    if seen.identity.as_ref() == Some(&seen.own_identity) {
+        return put_plan(carrier, held);
+    }
+    carrier.look(Why::Fail(Box::new(prefix_taken()), Box::new(held.run), 0))
+}
+
+pub(super) fn put_plan(carrier: Carrier, held: Held) -> (Carrier, Act) {
+    let uri = held.run.uri.clone();
+    let key = match Prefix::parse(&uri) {
+        Ok(prefix) => prefix.plan(held.run.run),
+        Err(_) => String::new(),
+    };
+    let effect = Effect::PutOnce { uri, key, body: to_body(&held.plan) };
+    carrier.go(Phase::PuttingPlan(Box::new(held)), Act::Write(vec![effect]))
+}
+
+/// A refused plan is our own, written before its reply was lost: run ids are never used twice.
+pub(super) fn pin(carrier: Carrier, held: Held) -> (Carrier, Act) {
+    let deadline = held.run.deadline;
+    let change = transitions::pin(&held.run, &held.plan, &held.plan_hash, deadline);
+    carrier.track(Phase::Pinning(Box::new(held), Box::new(change.item)), change.transaction)
+}
