@@ -3,13 +3,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// Whether ranges share an instant.
+/// Whether all partitions are read from one consistent snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Consistency {
-    /// All ranges are of one instant.
+    /// All partitions show the table at one point in time. On MySQL and MariaDB, one pod then reads all
+    /// partitions. The run is refused if Tidemark cannot prove that all sessions share a snapshot.
     Snapshot,
-    /// Each range is of an instant of its own.
+    /// Each partition shows the table at the time at which its read starts.
     PerPartition,
 }
 

@@ -4,7 +4,9 @@
 
 use std::collections::BTreeMap;
 
-use k8s_openapi::api::core::v1::{ResourceRequirements, Toleration};
+use k8s_openapi::api::core::v1::{
+    Affinity, ResourceRequirements, Toleration, TopologySpreadConstraint,
+};
 use kube::{CustomResource, KubeSchema};
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
@@ -27,12 +29,12 @@ pub use crate::watermark::{NullPolicy, StampedBy, Watermark, WatermarkType};
     namespaced,
     status = "ExtractJobStatus",
     shortname = "ej",
-    category = "all",
     category = "tidemark",
     derive = "PartialEq",
     doc = "One window of one table, extracted to Parquet on S3 and published once.",
     validation = ("size(self.metadata.name) <= 63", "metadata.name must have at most 63 characters, since labels carry it"),
     printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
+    printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type=='Reconciling')].reason"}"#,
     printcolumn = r#"{"name":"Type","type":"string","jsonPath":".spec.extract.type"}"#,
     printcolumn = r#"{"name":"Table","type":"string","jsonPath":".spec.extract.table"}"#,
     printcolumn = r#"{"name":"Watermark","type":"string","jsonPath":".status.watermark"}"#,
@@ -47,8 +49,8 @@ pub use crate::watermark::{NullPolicy, StampedBy, Watermark, WatermarkType};
 #[x_kube(validation = ("self.extract.table == oldSelf.extract.table", "extract.table is immutable: create another ExtractJob"))]
 #[x_kube(validation = ("self.output.uri == oldSelf.output.uri", "output.uri is immutable: create another ExtractJob"))]
 #[x_kube(validation = (
-    "has(self.tracking) == has(oldSelf.tracking) && (!has(self.tracking) || self.tracking == oldSelf.tracking)",
-    "tracking is immutable, present or absent: create another ExtractJob"
+    rules::TRACKING_IS_SAME,
+    "tracking is immutable but for its secretRef, present or absent: create another ExtractJob"
 ))]
 #[x_kube(validation = (
     rules::TABLE_FITS,
@@ -76,32 +78,32 @@ pub use crate::watermark::{NullPolicy, StampedBy, Watermark, WatermarkType};
 ))]
 #[x_kube(validation = (rules::KEY_IS_FREE, "database and table must not hold '#tidemark', which marks our own items: set tracking.key"))]
 pub struct ExtractJobSpec {
-    /// The database that holds the table.
+    /// Database that has the table.
     pub source: Source,
-    /// What to take from it.
+    /// Table, columns and rows to extract.
     pub extract: Extract,
-    /// Where the Parquet files go.
+    /// Where and how the Parquet files are written.
     pub output: Output,
-    /// Where the watermark is kept.
+    /// DynamoDB table that keeps the watermark. Defaults to the table that the operator is configured with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracking: Option<Tracking>,
-    /// How the pods run.
+    /// Settings of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<Worker>,
-    /// How often a failed run is tried again.
+    /// How often a failed run is retried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
-    /// Stops the run that is under way, if it is not being published yet, and starts none until this
-    /// is false or absent again; then the same window is taken.
+    /// Stops the current run, unless it is being published already, and starts no other run while it is true.
+    /// The next run then takes the same window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
-    /// Seconds after which a run is stopped and failed; 86400 when left out.
+    /// Number of seconds after which a run is stopped and fails. Defaults to 86400.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 10, max = 2_592_000))]
     pub active_deadline_seconds: Option<i64>,
 }
 
-/// What to take from the database.
+/// Table, columns and rows to extract.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (
@@ -129,29 +131,29 @@ pub struct ExtractJobSpec {
     "extract.consistencyLock needs extract.consistency: snapshot"
 ))]
 pub struct Extract {
-    /// The table: `schema.table` or `table`; a part that holds a dot is put in double quotes.
+    /// Table, as `schema.table` or `table`. Put a part that contains a dot in double quotes.
     #[schemars(length(min = 1, max = 257))]
     #[x_kube(validation = (
         rules::TABLE_FORM,
         "table must be <table> or <schema>.<table>; put a part that holds a dot in double quotes"
     ))]
     pub table: String,
-    /// `FE` takes everything and replaces the earlier extract; `PE` takes the rows above the
-    /// watermark and appends.
+    /// Whether the run extracts the whole table or only new rows.
     #[serde(rename = "type")]
     pub extract_type: ExtractType,
-    /// The column that grows, and where the window starts and ends.
+    /// Column by which new rows are found, and the bounds of the window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<Watermark>,
-    /// Take the table from its beginning and replace what is there.
+    /// Extracts the table from its beginning, replaces all files, and sets the watermark to the maximum that
+    /// was read. Defaults to false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reingest: Option<bool>,
-    /// The columns to take, all when left out; they are written in the table's order. Watermark and
-    /// partition column must be among them.
+    /// Columns to extract. They are written in the order of the table. The watermark column and the partition
+    /// column must be among them. Defaults to all columns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "column_names")]
     pub columns: Option<Vec<String>>,
-    /// The columns to leave out.
+    /// Columns to leave out. Defaults to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "column_names")]
     pub exclude_columns: Option<Vec<String>>,
@@ -160,38 +162,34 @@ pub struct Extract {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "column_types")]
     pub types: Option<BTreeMap<String, TargetType>>,
-    /// A condition of the database's own SQL: the run takes the table as if it had no other rows. The
-    /// operator must allow it.
+    /// Condition in the SQL of the database. The run sees only rows for which it is true. The operator must
+    /// allow such conditions. Defaults to none.
     #[serde(rename = "where", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub filter: Option<String>,
-    /// What to do about dates such as `0000-00-00` and `2023-00-15`, which MySQL stores and no
-    /// calendar has: `fail` (when left out) names the column and row; `null` writes NULL;
-    /// `string` writes all columns of type date, datetime and timestamp but the watermark as text.
+    /// What happens to dates that no calendar has, such as `0000-00-00` and `2023-00-15`, which MySQL can
+    /// store. Defaults to `fail`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zero_dates: Option<ZeroDates>,
-    /// What to do about a column of whose values something would be lost (`lossy` in the mapping
-    /// tables of the documentation): `report` (when left out) extracts it and counts it in status;
-    /// `strict` refuses the table before a row is read.
+    /// What happens if the type mapping of a column loses a part of its values (`lossy` in the tables of the
+    /// documentation). Defaults to `report`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fidelity: Option<FidelityPolicy>,
-    /// What to do when the table's columns are not those of the last run: `evolve` (when left out)
-    /// goes on and says so, `additiveOnly` takes new columns and texts of another length, `freeze` nothing. A run that may not
-    /// go on fails before a row is read.
+    /// What happens if the columns of the table are not those of the last published run. A run that is refused
+    /// fails before it reads a row. Defaults to `evolve`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema_policy: Option<SchemaPolicy>,
-    /// How the table is cut into ranges, one pod each; one range when left out.
+    /// How the table is divided into partitions, each of which one pod reads. Defaults to one partition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<Partition>,
-    /// Whether all ranges show the table as it was at one instant. Postgres: `snapshot` when left
-    /// out. MySQL: `perPartition` when left out, each range at an instant of its own, since its
-    /// sessions cannot share a snapshot; with `snapshot` one pod reads all ranges, in sessions that
-    /// began at the same point of the binary log, and the run fails where that cannot be proved.
+    /// Whether all partitions are read from one consistent snapshot. Defaults to `snapshot` for Postgres and to
+    /// `perPartition` for MySQL and MariaDB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency: Option<Consistency>,
-    /// Whether the run may lock the table so that all sessions start the same snapshot. Needs `engine: mysql` and
-    /// `consistency: snapshot`. Without it, `consistency: snapshot` is refused on MySQL, which does not
-    /// show at which position of the binary log a snapshot starts. MariaDB shows it, and is never locked.
+    /// Whether the run may lock the table so that all sessions start the same snapshot. Needs `engine: mysql`
+    /// and `consistency: snapshot`. Without it, `consistency: snapshot` is refused on MySQL, which does not
+    /// show at which position of the binary log a snapshot starts. MariaDB shows the position and is never
+    /// locked. Defaults to no lock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency_lock: Option<ConsistencyLock>,
 }
@@ -227,38 +225,38 @@ pub enum TargetType {
     String,
 }
 
-/// What to do about zero and incomplete dates.
+/// What happens to dates that no calendar has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ZeroDates {
-    /// The run fails.
+    /// The run fails and names column and row.
     #[default]
     Fail,
-    /// NULL stands for them.
+    /// They are written as NULL.
     Null,
-    /// The columns are written as text.
+    /// All columns of type date, datetime and timestamp except the watermark are written as text.
     String,
 }
 
-/// What to do when the table's columns are not those of the last run.
+/// What happens if the columns of the table changed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum SchemaPolicy {
-    /// It goes on.
+    /// The run continues and reports the change.
     #[default]
     Evolve,
-    /// It goes on if columns were only added.
+    /// The run continues if columns were only added, or texts only have another length.
     AdditiveOnly,
-    /// It fails.
+    /// The run fails.
     Freeze,
 }
 
 /// Full or incremental.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum ExtractType {
-    /// Full extract: replaces the earlier one.
+    /// Full extract. It replaces the files of the earlier extract.
     FE,
-    /// Partial (incremental) extract: appends the rows above the watermark.
+    /// Incremental (partial) extract. It adds the rows above the watermark.
     PE,
 }
 
@@ -272,31 +270,47 @@ impl ExtractType {
     }
 }
 
-/// How the pods run: an allow-list, never image, command, volumes or security context.
+/// Settings of the pods. Image, command, volumes and security context cannot be set.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Worker {
-    /// How many pods at a time; the smaller of the number of ranges and 8 when left out. Where one
-    /// pod reads all ranges (MySQL with `consistency: snapshot`): its sessions, 4 when left out.
+    /// Number of pods that run at the same time. Defaults to the smaller of 8 and the number of partitions. If
+    /// one pod reads all partitions (MySQL and MariaDB with `consistency: snapshot`), it is the number of its
+    /// sessions and defaults to 4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub parallelism: Option<i32>,
-    /// Requests and limits of each pod; the memory limit is the worker's budget.
+    /// Requests and limits of each pod. The worker plans its memory from the memory limit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "resources")]
     pub resources: Option<ResourceRequirements>,
-    /// ServiceAccount of the pods; it must carry the label `tidemark.dev/extract: allowed`.
-    /// `tidemark-extract` when left out.
+    /// ServiceAccount of the pods. It must have the label `tidemark.dev/extract: allowed`. Defaults to
+    /// `tidemark-extract`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub service_account_name: Option<String>,
-    /// Node labels that the pods need.
+    /// Labels that a node must have to run the pods. Defaults to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node_selector: Option<BTreeMap<String, String>>,
-    /// Node taints that the pods tolerate.
+    /// Node taints that the pods tolerate. Defaults to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tolerations: Option<Vec<Toleration>>,
-    /// Labels for Jobs and pods.
+    /// Affinity of the pods to nodes and to other pods. Defaults to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub affinity: Option<Affinity>,
+    /// How the pods are spread over topology domains. Defaults to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(max = 8))]
+    pub topology_spread_constraints: Option<Vec<TopologySpreadConstraint>>,
+    /// PriorityClass of the pods. Defaults to the one of the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 253))]
+    pub priority_class_name: Option<String>,
+    /// Scheduler of the pods. Defaults to the one of the cluster.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 63))]
+    pub scheduler_name: Option<String>,
+    /// Labels to add to Jobs and pods. Defaults to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "labels")]
     #[x_kube(validation = (
@@ -304,7 +318,7 @@ pub struct Worker {
         "worker.labels must not set keys of tidemark.dev/ or batch.kubernetes.io/: they are how runs are found"
     ))]
     pub labels: Option<BTreeMap<String, String>>,
-    /// Annotations for pods.
+    /// Annotations to add to pods. Defaults to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(extend("maxProperties" = 20))]
     #[x_kube(validation = (
@@ -312,7 +326,7 @@ pub struct Worker {
         "worker.annotations must not set keys of tidemark.dev/: the operator does"
     ))]
     pub annotations: Option<BTreeMap<String, String>>,
-    /// Seconds to keep finished Jobs and their logs; 3600 when left out.
+    /// Number of seconds for which finished Jobs and their logs are kept. Defaults to 3600.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_592_000))]
     pub ttl_seconds_after_finished: Option<i32>,
@@ -355,15 +369,15 @@ fn quantities(description: &str) -> Schema {
     })
 }
 
-/// How often a failed run is tried again.
+/// How often a failed run is retried.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Retry {
-    /// Runs each time the object becomes due; 3 when left out.
+    /// Number of runs each time the object becomes due. Defaults to 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub runs: Option<u32>,
-    /// How often one range is tried again inside a run; 3 when left out.
+    /// Number of times that one partition is retried within a run. Defaults to 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 100))]
     pub backoff_limit_per_index: Option<i32>,

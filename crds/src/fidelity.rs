@@ -3,14 +3,14 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// What to do about a column of whose values something would be lost.
+/// What happens if the type mapping of a column loses a part of its values.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum FidelityPolicy {
-    /// It is extracted, and counted.
+    /// The column is extracted, and the status counts it.
     #[default]
     Report,
-    /// The run fails before a row is read.
+    /// The run fails before it reads a row.
     Strict,
 }
 

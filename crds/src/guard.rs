@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Guard {
-    /// The start of the oldest open transaction of this database.
+    /// The window ends before the start of the oldest open transaction of the database.
     Exact,
-    /// All transactions that were open at the bound had ended before the snapshot.
+    /// All transactions that were open at the end of the window ended before the snapshot.
     Waited,
-    /// A fixed distance behind the clock or the maximum.
+    /// The window ends at a fixed distance before the clock or the maximum.
     Lag,
-    /// Nothing: late rows may be missed.
+    /// No guard. Rows that are committed late may be missed.
     Unguarded,
 }

@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 use crate::rules;
 use crate::source::SecretRef;
 
-/// Where the Parquet files go.
+/// Where and how the Parquet files are written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (rules::FOLDER_IS_NO_COLUMN, "output.columns must not use the name of the run's folder (extract_run; with runFolder time: jdbc_extract_time): readers take it for a column too"))]
 #[x_kube(validation = ("!has(self.partitionSort) || has(self.partitionBy)", "output.partitionSort sorts by output.partitionBy: set that, or leave it out"))]
 pub struct Output {
-    /// `s3://<bucket>/<prefix>`. A prefix belongs to one source.
+    /// Prefix of the files, as `s3://<bucket>/<prefix>`. A prefix belongs to one source.
     #[schemars(length(min = 6, max = 900))]
     #[x_kube(validation = (
         "self.matches('^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^/].*[^/]$|^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^/]$')",
@@ -25,15 +25,16 @@ pub struct Output {
         "uri must not hold '..', '//' or control characters"
     ))]
     pub uri: String,
-    /// Endpoint of an S3 server other than AWS, such as `http://s3.example:8333`.
+    /// Endpoint of an S3 server other than AWS, such as `http://s3.example:8333`. Defaults to AWS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 500))]
     #[x_kube(validation = ("self.matches('^https?://[^/]+$')", "endpoint must be http(s)://<host>[:<port>]"))]
     pub endpoint: Option<String>,
-    /// Whether the bucket is named in the path and not in the host name.
+    /// Whether requests have the bucket in the path instead of the host name. Defaults to true if `endpoint` is
+    /// set, otherwise to false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path_style: Option<bool>,
-    /// AWS region of the bucket; the pod's own when left out.
+    /// AWS region of the bucket. Defaults to the region of the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 50))]
     pub region: Option<String>,
@@ -44,60 +45,59 @@ pub struct Output {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 31_536_000))]
     pub retain_replaced: Option<u64>,
-    /// A Secret of this namespace with the keys `accessKeyId` and `secretAccessKey`;
-    /// the pod's own identity when left out.
+    /// Secret of this namespace with the keys `accessKeyId` and `secretAccessKey`. Defaults to the AWS identity
+    /// of the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
-    /// Columns that are added to those of the table; none when left out.
+    /// Columns to add to those of the table. Defaults to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub columns: Option<OutputColumns>,
-    /// Columns whose values name folders below the run's, as Hive and Spark name them
-    /// (`region=EU/`); the files go without these columns. Types integer, decimal, text, boolean, date,
-    /// timestamp and uuid.
+    /// Columns whose values name Hive partition directories (`region=EU/`) below the directory of the run. The
+    /// files do not contain these columns. Types: integer, decimal, text, boolean, date, timestamp and uuid.
+    /// Defaults to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "partition_columns")]
     pub partition_by: Option<Vec<String>>,
-    /// Whether the database sorts the rows of a range by `partitionBy`, so that each folder is written
-    /// in one go. `auto` (when left out) looks at the first rows and lets it sort where they lie in
-    /// many folders. Sorting costs the database time and temporary space for the whole table.
+    /// Whether the database sorts the rows by `partitionBy`, so that each directory is written at once. Sorting
+    /// costs the database time and temporary space for the whole table. Defaults to `auto`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition_sort: Option<PartitionSort>,
-    /// How the folder of a run is named: `run` (when left out) `extract_run=<run id>`, or `time`
-    /// `jdbc_extract_time=<yyyy-MM-dd_HH-mm-ss>` in UTC, as the replaced job named it.
+    /// How the directory of a run is named. Defaults to `run`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_folder: Option<RunFolder>,
-    /// Id, ARN or alias of the KMS key that S3 encrypts all objects of the prefix with; the bucket's
-    /// own rule when left out.
+    /// Id, ARN or alias of the KMS key that S3 encrypts all objects of the prefix with. Defaults to the rule of
+    /// the bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(validation = ("self.matches('^[a-zA-Z0-9:/_-]+$')", "kmsKeyId must be the id, the ARN or an alias of a KMS key"))]
     pub kms_key_id: Option<String>,
-    /// How pages are compressed; `zstd` when left out. Each column takes some memory for it: in a pod of
-    /// 128 MiB a table of more than 120 columns is compressed with `lz4` instead.
+    /// How the pages of the Parquet files are compressed. Each column takes some memory for it: in a pod with
+    /// 128 MiB, a table with more than 120 columns is compressed with `lz4` instead of `zstd`. Defaults to
+    /// `zstd`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
-    /// Bytes at which a row group is closed, as the encoder holds them: 64 MiB when left out, and
-    /// less where the pod's memory or `targetFileBytes` demand it.
+    /// Size of a row group in bytes, as the encoder holds it. It is smaller if the memory of the pod or
+    /// `targetFileBytes` requires it. Defaults to 67108864 (64 MiB).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1_048_576, max = 1_073_741_824))]
     pub row_group_bytes: Option<u64>,
-    /// Bytes at which the next file begins; a file is a fifth longer at most. 512 MiB when left
-    /// out.
+    /// Size in bytes after which the next file begins. A file is at most a fifth larger. Defaults to 536870912
+    /// (512 MiB).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1_048_576, max = 10_737_418_240_u64))]
     pub target_file_bytes: Option<u64>,
 }
 
-/// Whether the database sorts rows by the folders they go into.
+/// Whether the database sorts the rows by their Hive partition directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum PartitionSort {
-    /// Where neighbouring rows lie in many folders.
+    /// The database sorts them if the first rows lie in many directories.
     #[default]
     Auto,
-    /// It does.
+    /// The database sorts them.
     Always,
-    /// It does not.
+    /// The database does not sort them.
     Never,
 }
 
@@ -117,7 +117,7 @@ fn partition_columns(_: &mut SchemaGenerator) -> Schema {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Compression {
-    /// zstd, level 3; 1 where a wide table's contexts would not fit into the pod's memory.
+    /// zstd, level 3, or level 1 if a wide table needs more memory than the pod has.
     #[default]
     Zstd,
     /// Snappy.
@@ -126,27 +126,28 @@ pub enum Compression {
     Gzip,
     /// LZ4 without frames (`LZ4_RAW`).
     Lz4,
-    /// Not at all.
+    /// No compression.
     None,
 }
 
-/// Names of columns that are added to those of the table. One that is left out is not added.
+/// Names of columns to add to those of the table. A column without a name is not added.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (rules::COLUMNS_DIFFER, "output.columns: each added column needs a name of its own"))]
 pub struct OutputColumns {
-    /// When the run was claimed: microseconds, UTC, the same in all rows of a run.
+    /// Adds a column with the time at which the run started (UTC, microseconds). All rows of a run have the
+    /// same value. Defaults to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = ("!self.matches('[[:cntrl:]]')", "output.columns.extractTime must not hold control characters"))]
     pub extract_time: Option<String>,
-    /// SHA-256 of the row in hexadecimal: NULL is unlike the empty text, and ('ab', 'c') unlike
-    /// ('a', 'bc').
+    /// Adds a column with the SHA-256 of the row in hexadecimal. NULL and the empty text have different hashes,
+    /// and so have ('ab', 'c') and ('a', 'bc'). Defaults to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = ("!self.matches('[[:cntrl:]]')", "output.columns.rowHash must not hold control characters"))]
     pub row_hash: Option<String>,
-    /// The id of the run.
+    /// Adds a column with the id of the run. Defaults to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = ("!self.matches('[[:cntrl:]]')", "output.columns.runId must not hold control characters"))]
@@ -160,15 +161,15 @@ impl OutputColumns {
     }
 }
 
-/// How the folder of a run is named.
+/// How the directory of a run is named.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum RunFolder {
     /// `extract_run=<run id>`.
     #[default]
     Run,
-    /// `jdbc_extract_time=<yyyy-MM-dd_HH-mm-ss>`; two runs of one second share it, and their
-    /// files differ by the run id in their names.
+    /// `jdbc_extract_time=<yyyy-MM-dd_HH-mm-ss>` in UTC, as the legacy job named it. Two runs of one second
+    /// share the directory; their file names have the run id.
     Time,
 }
 
@@ -199,28 +200,28 @@ impl RunFolder {
     }
 }
 
-/// The DynamoDB table that holds the watermark. The chart's values stand in for what is left out.
+/// DynamoDB table that keeps the watermark. The settings of the operator apply to fields that are not set.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tracking {
-    /// Name of the table; its hash key is the text attribute `source`.
+    /// Name of the table. Its hash key is the text attribute `source`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 3, max = 255))]
     pub table: Option<String>,
-    /// AWS region of the table.
+    /// AWS region of the table. Defaults to the setting of the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 50))]
     pub region: Option<String>,
-    /// Endpoint of a DynamoDB server other than AWS.
+    /// Endpoint of a DynamoDB server other than AWS. Defaults to AWS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 500))]
     #[x_kube(validation = ("self.matches('^https?://[^/]+$')", "endpoint must be http(s)://<host>[:<port>]"))]
     pub endpoint: Option<String>,
-    /// A Secret of this namespace with the keys `accessKeyId` and `secretAccessKey`, for the
-    /// pods; the pod's own identity when left out. The operator uses its own rights.
+    /// Secret of this namespace with the keys `accessKeyId` and `secretAccessKey`, for the pods. The operator
+    /// uses its own identity. Defaults to the AWS identity of the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
-    /// Key of the source in the table; `<database>.<table>` when left out.
+    /// Key of the source in the table. Defaults to `<database>.<table>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 500))]
     #[x_kube(validation = ("!self.contains('#')", "key must not hold '#', which separates our own items from the source's"))]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::rules;
 
-/// How the table is cut into ranges.
+/// How the table is divided into partitions.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (
@@ -36,13 +36,13 @@ use crate::rules;
 ))]
 #[x_kube(validation = (rules::BOUNDS_ASCEND, "partition.lowerBound must not be above upperBound: swap them"))]
 pub struct Partition {
-    /// Column to cut by. For `range` an integer, decimal, date or timestamp; for `quantile` also uuid
-    /// and text; for `hash` any. `auto` and `hash` take the primary key when left out.
+    /// Column to divide by. For `range` an integer, decimal, date or timestamp; for `quantile` also a uuid or
+    /// text; for `hash` any type. Defaults to the primary key for `auto` and `hash`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub column: Option<String>,
-    /// Sets the stride together with `upperBound`; never drops rows. The column's minimum when
-    /// left out. Not used by PE.
+    /// Sets the stride together with `upperBound`. Rows below it are read too. Not used by PE. Defaults to the
+    /// minimum of the column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = (
@@ -50,8 +50,8 @@ pub struct Partition {
         "partition.lowerBound must be a whole number, a date or a timestamp"
     ))]
     pub lower_bound: Option<String>,
-    /// Sets the stride together with `lowerBound`; never drops rows. The column's maximum when
-    /// left out. Not used by PE.
+    /// Sets the stride together with `lowerBound`. Rows above it are read too. Not used by PE. Defaults to the
+    /// maximum of the column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = (
@@ -59,33 +59,33 @@ pub struct Partition {
         "partition.upperBound must be a whole number, a date or a timestamp"
     ))]
     pub upper_bound: Option<String>,
-    /// How many ranges; from the table's estimated size when left out.
+    /// Number of partitions. Defaults to a number that fits the estimated size of the table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub count: Option<u32>,
-    /// How ranges are cut; `range` when left out.
+    /// How the bounds of the partitions are chosen. Defaults to `range`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
-    /// Ranges of equal row count instead of equal strides: the same as `strategy: quantile`.
+    /// Partitions of equal row count instead of equal strides, as `strategy: quantile`. Defaults to false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebalance: Option<bool>,
 }
 
-/// How ranges are cut.
+/// How the bounds of the partitions are chosen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Strategy {
-    /// What suits the table; plan and status say what was taken, and why.
+    /// The strategy that suits the table. Plan and status show which one it is, and why.
     Auto,
-    /// Equal strides over the column's values; NULL keys are in one of the ranges.
+    /// Equal strides over the values of the column. One partition also has the rows whose key is NULL.
     Range,
-    /// Equal row counts, by the server's statistics or a sample.
+    /// Equal row counts, by the statistics of the server or by a sample.
     Quantile,
-    /// Equal spans of the table's blocks: Postgres only, and plain tables only. Needs no key.
+    /// Equal spans of the blocks of the table. For Postgres and plain tables only. Needs no key.
     Ctid,
-    /// Classes of a hash of the column or the primary key. Each range reads the whole table.
+    /// Classes of a hash of the column or the primary key. Each partition reads the whole table.
     Hash,
-    /// One range.
+    /// One partition.
     None,
 }
 

@@ -73,6 +73,37 @@ macro_rules! added {
     };
 }
 
+/// A field of the tracking table, which may be absent, is what it was.
+macro_rules! is_same {
+    ($field:literal) => {
+        concat!(
+            "(has(self.tracking.",
+            $field,
+            ") ? self.tracking.",
+            $field,
+            " : '') == ",
+            "(has(oldSelf.tracking.",
+            $field,
+            ") ? oldSelf.tracking.",
+            $field,
+            " : '')"
+        )
+    };
+}
+
+/// The tracking table and the key are what they were; credentials can change.
+pub(crate) const TRACKING_IS_SAME: &str = concat!(
+    "has(self.tracking) == has(oldSelf.tracking) && (!has(self.tracking) || ",
+    is_same!("table"),
+    " && ",
+    is_same!("region"),
+    " && ",
+    is_same!("endpoint"),
+    " && ",
+    is_same!("key"),
+    ")"
+);
+
 /// Of added columns: no two have one name. Readers tell names apart without regard to case.
 pub(crate) const COLUMNS_DIFFER: &str = concat!(
     added!("self"),

@@ -5,7 +5,7 @@ use kube::KubeSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-/// The database that holds the table.
+/// Database that has the table.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (
@@ -17,13 +17,13 @@ use serde::{Deserialize, Serialize};
     "credentials.rdsIam needs source.host, the name that the token is signed for, and TLS, under which it is sent"
 ))]
 pub struct Source {
-    /// The kind of database.
+    /// Database engine.
     pub engine: Engine,
-    /// Host name or address. May be left out when the Secret has a key `host`.
+    /// Host name or address of the server. Needed unless the Secret has a key `host`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub host: Option<String>,
-    /// TCP port; the engine's usual one when left out.
+    /// TCP port. Defaults to 5432 for Postgres and to 3306 for MySQL and MariaDB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: Option<u16>,
@@ -34,14 +34,14 @@ pub struct Source {
         "database: a name has no control characters"
     ))]
     pub database: String,
-    /// How to log in: exactly one kind.
+    /// Credentials of the database user. Exactly one kind must be set.
     pub credentials: Credentials,
-    /// How the connection is protected; `verifyFull` when left out.
+    /// How the connection is protected. Defaults to `verifyFull` with public certificate authorities.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tls: Option<Tls>,
 }
 
-/// The kinds of database.
+/// Database engine.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
@@ -69,7 +69,7 @@ impl Engine {
     }
 }
 
-/// How to log in. Exactly one field is set.
+/// Credentials of the database user. Exactly one field must be set.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (
@@ -81,55 +81,55 @@ impl Engine {
     "two credentials are given: keep one of source.credentials.secretRef, .awsSecret and .rdsIam"
 ))]
 pub struct Credentials {
-    /// A Secret of this namespace with the keys `username` and `password`, and optionally `host`.
+    /// Secret of this namespace with the keys `username` and `password`, and optionally `host`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub secret_ref: Option<SecretRef>,
-    /// A secret of AWS Secrets Manager, read with the pod's own identity.
+    /// Secret of AWS Secrets Manager, read with the AWS identity of the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub aws_secret: Option<AwsSecret>,
-    /// Tokens of RDS, which the pod's own AWS identity signs, one for each connection.
+    /// IAM authentication of RDS: the AWS identity of the pod signs a token for each connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rds_iam: Option<RdsIam>,
 }
 
-/// Log-in by tokens of RDS: the role needs `rds-db:connect`, the database user the grant of `rds_iam` (of
-/// MySQL and MariaDB: the plugin `AWSAuthenticationPlugin`).
+/// IAM authentication of RDS. The role needs `rds-db:connect`. The database user needs the grant `rds_iam`, on
+/// MySQL and MariaDB the plugin `AWSAuthenticationPlugin`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct RdsIam {
-    /// The database user.
+    /// Database user.
     #[schemars(length(min = 1, max = 63))]
     pub username: String,
-    /// Region of the database; the pod's own when left out.
+    /// AWS region of the database. Defaults to the region of the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 50))]
     pub region: Option<String>,
 }
 
-/// A secret of AWS Secrets Manager: JSON with `username`, `password` and optionally `host`, or
-/// with `db_user`, `db_password` and optionally `db_host`.
+/// Secret of AWS Secrets Manager. It is JSON with `username`, `password` and optionally `host`, or with
+/// `db_user`, `db_password` and optionally `db_host`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct AwsSecret {
-    /// Its name or ARN.
+    /// Name or ARN of the secret.
     #[schemars(length(min = 1, max = 2048))]
     pub name: String,
-    /// Its region; the pod's own when left out.
+    /// AWS region of the secret. Defaults to the region of the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 50))]
     pub region: Option<String>,
-    /// Endpoint of a server other than AWS's public one.
+    /// Endpoint of a server other than the public one of AWS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 500))]
     #[x_kube(validation = ("self.matches('^https?://[^/]+$')", "endpoint must be http(s)://<host>[:<port>]"))]
     pub endpoint: Option<String>,
 }
 
-/// A Secret of the same namespace.
+/// Secret of the same namespace.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct SecretRef {
-    /// Its name.
+    /// Name of the Secret.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
 }
@@ -138,25 +138,24 @@ pub struct SecretRef {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tls {
-    /// `verifyFull` checks certificate and host name, `verifyCa` the certificate only,
-    /// `insecurePlaintext` uses no TLS and must be allowed by the operator.
+    /// What is verified. Defaults to `verifyFull`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<TlsMode>,
-    /// The certificate authority to trust, in PEM; the public ones when left out.
+    /// Certificate authorities to trust, in PEM. Defaults to the public ones.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_ref: Option<CaRef>,
 }
 
-/// The three ways to talk to a database.
+/// How the connection to the database is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum TlsMode {
-    /// TLS; certificate chain and host name are checked.
+    /// TLS. The certificate chain and the host name are verified.
     #[default]
     VerifyFull,
-    /// TLS; the certificate chain is checked, the host name is not.
+    /// TLS. The certificate chain is verified, the host name is not.
     VerifyCa,
-    /// No TLS. Refused unless the operator allows it.
+    /// No TLS. The operator must allow it.
     InsecurePlaintext,
 }
 
@@ -164,19 +163,19 @@ pub enum TlsMode {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct CaRef {
-    /// Whether `name` is a ConfigMap (when left out) or a Secret.
+    /// Kind of the object that has the certificates. Defaults to `ConfigMap`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<CaKind>,
     /// Name of the object.
     #[schemars(length(min = 1, max = 253))]
     pub name: String,
-    /// Key in it; `ca.crt` when left out.
+    /// Key in the object. Defaults to `ca.crt`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub key: Option<String>,
 }
 
-/// What holds a CA bundle.
+/// Kind of the object that has the certificates.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub enum CaKind {
     /// A ConfigMap.

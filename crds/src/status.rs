@@ -14,124 +14,127 @@ use crate::units::RunId;
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ExtractJobStatus {
-    /// One word for people and printer columns; programs read the conditions.
+    /// State of the object in one word, for people. Programs should read the conditions.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub phase: Option<Phase>,
-    /// `Planned, Running, Committed, Complete, Failed, Suspended`, and kstatus' `Reconciling, Stalled`.
+    /// Conditions `Planned`, `Running`, `Committed`, `Complete`, `Failed` and `Suspended`, and `Reconciling`
+    /// and `Stalled` of kstatus.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"]))]
     pub conditions: Vec<Condition>,
-    /// The generation that this status speaks of.
+    /// Generation of the object that this status describes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub observed_generation: Option<i64>,
-    /// The outcome of the last request that ended.
+    /// Outcome of the last request that ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<StatusOutcome>,
-    /// The tracking table that the object was run against.
+    /// Tracking table of the last attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracking_table: Option<String>,
-    /// Its endpoint when the last attempt began, where that is no server of AWS: a run in flight is
-    /// read there, though the operator's default has changed since.
+    /// Endpoint of that tracking table, if it is not AWS. A current run is read there even if the default of
+    /// the operator changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracking_endpoint: Option<String>,
-    /// The run that is under way, or the last one.
+    /// Id of the current run, or of the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_id: Option<RunId>,
-    /// The attempt that is under way, or the last one.
+    /// Number of the current attempt, or of the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
-    /// How many attempts failed since the object became due.
+    /// Number of attempts that failed since the object became due.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<u32>,
-    /// The next attempt is not made before.
+    /// Time before which the next attempt does not start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Time>,
-    /// The window of that run.
+    /// Window of that run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<StatusWindow>,
-    /// Where the next incremental run starts.
+    /// Watermark after the last published run: where the next incremental run starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<String>,
     /// `Y` or `N`, as in the tracking table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extract_successful: Option<String>,
-    /// Ranges of the run.
+    /// Partitions of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partitions: Option<Partitions>,
-    /// `succeeded/total`, for a column.
+    /// Partitions that are read and all partitions, such as `3/8`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<String>,
-    /// The table that the last published run read, with its schema (MySQL: its database).
+    /// Table of the last published run, with its schema (MySQL and MariaDB: its database).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
-    /// Rows published by the last run that ended well.
+    /// Number of rows that the last successful run published.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<i64>,
-    /// Bytes of its files.
+    /// Size of its files in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,
     /// Number of its files.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<i64>,
-    /// `snapshot`: all ranges were read at one instant. `perPartition`: each at its own.
+    /// `snapshot` if all partitions were read from one consistent snapshot, otherwise `perPartition`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency: Option<String>,
-    /// How long the last published run locked the table (`extract.consistencyLock`), in milliseconds. Absent if it
-    /// did not lock the table.
+    /// Time for which the last published run locked the table (`extract.consistencyLock`), in milliseconds.
+    /// Absent if it did not lock the table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table_lock_milliseconds: Option<i64>,
-    /// How much of their values' meaning the columns kept.
+    /// Number of columns by what the type mapping keeps of their values.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fidelity: Option<FidelityCounts>,
-    /// The last run that was published.
+    /// Last published run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success: Option<LastSuccess>,
-    /// When the files that the run replaced are removed (`output.retainReplaced`); absent once they are.
+    /// Time at which the files that the run replaced are removed (`output.retainReplaced`). Absent once they
+    /// are removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removal_due: Option<Time>,
-    /// When the first attempt of the present request began.
+    /// Time at which the first attempt of the current request started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub start_time: Option<Time>,
-    /// When the present request ended.
+    /// Time at which the current request ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completion_time: Option<Time>,
 }
 
-/// One word for people.
+/// State of the object in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Phase {
-    /// Not looked at yet, or something outside must change first.
+    /// The operator has not read the object yet, or something outside must change first.
     Pending,
-    /// Waiting for the source or for the next attempt.
+    /// The object waits for the source or for the next attempt.
     Waiting,
-    /// The coordinator starts, claims and plans.
+    /// The coordinator starts, claims the source and plans.
     Planning,
-    /// Rows are read.
+    /// Partitions are read.
     Running,
     /// The run is being published.
     Committing,
-    /// Published, pointer and removal included.
+    /// The run is published, and its cleanup is done.
     Complete,
-    /// Given up.
+    /// The request failed, and no attempt follows by itself.
     Failed,
-    /// Held back by `spec.suspend`.
+    /// `spec.suspend` is true.
     Suspended,
-    /// Being deleted.
+    /// The object is being deleted.
     Deleting,
 }
 
-/// The outcome of a request, and for which object it was found.
+/// Outcome of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusOutcome {
-    /// Complete or Failed.
+    /// Whether the request is complete or failed.
     pub result: TrackedOutcome,
     /// Hash of the fields that define the data.
     pub request: String,
     /// Version of that hash.
     pub hash_version: u32,
-    /// Generation of the object when the attempt began.
+    /// Generation of the object when the attempt started.
     pub generation: i64,
-    /// The annotation `tidemark.dev/requested-at` when the attempt began.
+    /// Annotation `tidemark.dev/requested-at` when the attempt started.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_at: Option<String>,
 }
@@ -140,34 +143,34 @@ pub struct StatusOutcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusWindow {
-    /// Start, not included; absent: from the beginning.
+    /// Start, exclusive. Absent: the window starts at the beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub low: Option<String>,
-    /// End, included; absent: everything.
+    /// End, inclusive. Absent: the window has no end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub high: Option<String>,
-    /// What kept the end below rows that were not committed yet.
+    /// What keeps rows that are committed late out of the window.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<Guard>,
 }
 
-/// Ranges of a run.
+/// Partitions of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Partitions {
-    /// All.
+    /// Number of all partitions.
     pub total: u32,
-    /// With a record.
+    /// Number of partitions that are read.
     pub succeeded: u32,
-    /// Given up.
+    /// Number of partitions that failed.
     pub failed: u32,
-    /// How the table was cut, once the run is published: `range`, `quantile`, `ctid`, `hash`, `none`.
+    /// Strategy that was used, once the run is published: `range`, `quantile`, `ctid`, `hash` or `none`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<String>,
-    /// Why it was cut so.
+    /// Why this strategy was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Most rows of a range by the median of all, such as `1.04`, as foretold before rows were read.
+    /// Most rows of a partition divided by the median, such as `1.04`, as predicted before the rows were read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted_skew: Option<String>,
     /// The same of the rows that were read.
@@ -175,14 +178,14 @@ pub struct Partitions {
     pub actual_skew: Option<String>,
 }
 
-/// The last run that was published.
+/// Last published run.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LastSuccess {
-    /// Its id.
+    /// Id of the run.
     pub run_id: RunId,
-    /// When it was seen as published.
+    /// Time at which the operator saw it as published.
     pub time: Time,
-    /// Its rows.
+    /// Number of rows that it published.
     pub rows: i64,
 }

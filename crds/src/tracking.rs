@@ -284,9 +284,9 @@ pub struct WatermarkSet {
 /// Complete or Failed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum TrackedOutcome {
-    /// Published.
+    /// A run published the window.
     Complete,
-    /// Given up.
+    /// The request failed.
     Failed,
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::rules;
 
-/// The column that grows, and where the window starts and ends.
+/// Column by which new rows are found, and the bounds of the window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (rules::INT_ENDS, "watermark.low and .high must be whole numbers, since watermark.type is int"))]
@@ -19,47 +19,47 @@ pub struct Watermark {
     /// Name of the column.
     #[schemars(length(min = 1, max = 64))]
     pub column: String,
-    /// Type of its values.
+    /// Type of the values of the column.
     #[serde(rename = "type")]
     pub value_type: WatermarkType,
-    /// Start of the window, not included (PE) or included (FE). For PE it holds on the first run
-    /// only: later the tracking table says where the last run ended.
+    /// Start of the window, exclusive for PE and inclusive for FE. For PE it applies to the first run only;
+    /// later runs start where the last run ended. Defaults to the beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub low: Option<String>,
-    /// End of the window, included; `-1` or left out: everything there is.
+    /// End of the window, inclusive. `-1` means no end. Defaults to no end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub high: Option<String>,
-    /// Who writes the column: `database` (a default or trigger of the server's own clock or
-    /// sequence) allows the exact guard, `application` (when left out) does not.
+    /// Who sets the values of the column. Only values of the database allow the guard `exact`. Defaults to
+    /// `application`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stamped_by: Option<StampedBy>,
-    /// Seconds to stay behind the clock where nothing better can be had; 300 when left out.
-    /// For number columns a distance below the maximum; none when left out.
+    /// Distance of the end of the window to the clock in seconds, or to the maximum for number columns, if no
+    /// better guard is possible. Defaults to 300 seconds for time columns and to none for number columns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_592_000))]
     pub lag: Option<i64>,
-    /// Seconds to wait for open transactions to end; 60 when left out.
+    /// Number of seconds to wait for open transactions to end. Defaults to 60.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 3600))]
     pub wait: Option<i64>,
-    /// Seconds (for numbers a distance) below the stored watermark from which rows are taken again,
-    /// for writers that commit late in ways no guard sees; the stored watermark never moves back.
-    /// Readers must then drop doubled rows by their key. None when left out.
+    /// Distance below the stored watermark (seconds, or a number for number columns) from which rows are read
+    /// again, for rows that are committed late in ways that no guard sees. The stored watermark never moves
+    /// back. Readers must then remove duplicate rows by their key. Defaults to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub lookback: Option<i64>,
-    /// Zone of the clock behind a column without zone; the server's own when left out.
+    /// Time zone of a column without time zone. Defaults to the time zone of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub time_zone: Option<String>,
-    /// What to do about rows whose watermark is NULL; `fail` when left out.
+    /// What happens to rows whose watermark is NULL. Defaults to `fail`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub null_policy: Option<NullPolicy>,
 }
 
-/// Type of a watermark's values. The long names are those of the job that Tidemark replaces.
+/// Type of the values of a watermark column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum WatermarkType {
     /// Whole numbers of up to 64 bits.
@@ -68,13 +68,13 @@ pub enum WatermarkType {
     /// Exact decimals.
     #[serde(rename = "decimal", alias = "DecimalType")]
     Decimal,
-    /// Binary floating point, by its shortest exact text.
+    /// Binary floating-point numbers.
     #[serde(rename = "double", alias = "FloatType", alias = "DoubleType")]
     Double,
-    /// Points in time, with or without zone, to the microsecond.
+    /// Points in time, with or without time zone, to the microsecond.
     #[serde(rename = "timestamp", alias = "TimestampType")]
     Timestamp,
-    /// Days.
+    /// Dates.
     #[serde(rename = "date", alias = "DateType")]
     Date,
 }
@@ -139,27 +139,27 @@ impl WatermarkType {
     }
 }
 
-/// Who writes a watermark column.
+/// Who sets the values of a watermark column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum StampedBy {
-    /// Some program, by its own clock or counter.
+    /// An application, by its own clock or counter.
     #[default]
     Application,
-    /// The database server.
+    /// The database server, by a default or a trigger with its clock or sequence.
     Database,
 }
 
-/// What to do about rows whose watermark is NULL.
+/// What happens to rows whose watermark is NULL.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum NullPolicy {
-    /// Refuse the run.
+    /// The run fails.
     #[default]
     Fail,
-    /// Take them in every window.
+    /// Each window contains them.
     Include,
-    /// Leave them out.
+    /// They are left out.
     Exclude,
 }
 

@@ -74,3 +74,60 @@ fn every_rule_has_a_message() {
     });
     assert!(rules > 20, "{rules} rules");
 }
+
+/// Every schema below `properties`, with its path.
+fn fields(path: &str, schema: &Value, look: &mut impl FnMut(&str, &Value)) {
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let path = format!("{path}.{name}");
+        look(&path, field);
+        fields(&path, field, look);
+        fields(&path, &field["items"], look);
+        fields(&path, &field["additionalProperties"], look);
+    }
+}
+
+#[test]
+fn every_field_and_every_enum_value_is_described() {
+    let crd = crd();
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"];
+    let (mut described, mut values) = (0, 0);
+    fields("", schema, &mut |path, field| {
+        let description = field["description"].as_str().unwrap_or_default();
+        assert!(!description.is_empty(), "{path} has no description");
+        described += 1;
+        for value in field["enum"].as_array().into_iter().flatten().filter_map(Value::as_str) {
+            values += 1;
+            assert!(
+                description.contains(&format!("`{value}`: ")),
+                "{path}: {value} is not described"
+            );
+        }
+    });
+    assert!(described > 100 && values > 30, "{described} fields, {values} values");
+}
+
+#[test]
+fn field_of_an_enum_type_keeps_its_own_description() {
+    let crd = crd();
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+    let lock =
+        &schema["spec"]["properties"]["extract"]["properties"]["consistencyLock"]["description"];
+    let lock = lock.as_str().unwrap();
+    assert!(lock.starts_with("Whether the run may lock the table"), "{lock}");
+    assert!(lock.contains("`brief`: One session holds"), "{lock}");
+}
+
+#[test]
+fn conditions_are_a_map_by_type() {
+    let crd = crd();
+    let schema = &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
+    let conditions = &schema["status"]["properties"]["conditions"];
+    assert_eq!(conditions["x-kubernetes-list-type"], "map");
+    assert_eq!(conditions["x-kubernetes-list-map-keys"][0], "type");
+}
+
+/// `kubectl get all` would fail for users who may not list this kind.
+#[test]
+fn kind_is_in_no_category_of_other_kinds() {
+    assert_eq!(crd()["spec"]["names"]["categories"], serde_json::json!(["tidemark"]));
+}

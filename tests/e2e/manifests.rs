@@ -125,3 +125,54 @@ fn apply_accepts_an_incremental_extract_with_partition_bounds() -> Result<()> {
         Ok(())
     })
 }
+
+#[test]
+fn credentials_of_the_tracking_table_can_change_and_nothing_else_of_it() -> Result<()> {
+    let bed = Bed::shared()?;
+    bed.run(async {
+        Release::crds(bed).await?;
+        let namespace = bed.namespace("tracking").await?;
+        let apply = async |tracking: serde_json::Value| {
+            let job = json!({
+                "apiVersion": "tidemark.dev/v1alpha1", "kind": "ExtractJob",
+                "metadata": { "name": "tracked" },
+                "spec": {
+                    "source": {
+                        "engine": "postgres", "host": "db.example.com", "database": "shop",
+                        "credentials": { "secretRef": { "name": "shop-postgres" } },
+                    },
+                    "extract": { "table": "public.orders", "type": "FE" },
+                    "output": { "uri": "s3://lake/shop/orders" },
+                    "tracking": tracking,
+                },
+            });
+            bed.kubectl_with(&["-n", &namespace, "apply", "-f", "-"], &job.to_string()).await
+        };
+        let table = json!({ "table": "tidemark", "region": "eu-central-1", "key": "shop.orders" });
+        apply(table.clone()).await?;
+        for name in [Some("keys"), Some("others"), None] {
+            let mut changed = table.clone();
+            if let Some(name) = name {
+                changed["secretRef"] = json!({ "name": name });
+            }
+            apply(changed).await?;
+        }
+        for (field, value) in [
+            ("table", json!("another")),
+            ("region", json!("us-east-1")),
+            ("region", serde_json::Value::Null),
+            ("endpoint", json!("http://dynamodb.example:8000")),
+            ("key", json!("shop.customers")),
+        ] {
+            let mut changed = table.clone();
+            changed[field] = value;
+            if changed[field].is_null() {
+                changed.as_object_mut().context("fields")?.remove(field);
+            }
+            let refused = apply(changed).await.err().context(field)?.to_string();
+            ensure!(refused.contains("tracking is immutable"), "{field}: {refused}");
+        }
+        bed.kubectl(&["-n", &namespace, "delete", "extractjob", "tracked"]).await?;
+        Ok(())
+    })
+}

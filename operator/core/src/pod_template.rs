@@ -56,12 +56,15 @@ pub(crate) fn pod_template(plan: PodPlan, settings: &Settings) -> PodTemplateSpe
     let service_account =
         worker.service_account_name.unwrap_or_else(|| settings.service_account.clone());
     let pod = PodSpec {
+        affinity: worker.affinity,
         automount_service_account_token: Some(false),
         containers: vec![container(&plan, settings, &mounts)],
         enable_service_links: Some(false),
         image_pull_secrets: (!pull_secrets.is_empty()).then_some(pull_secrets),
         node_selector: worker.node_selector,
+        priority_class_name: worker.priority_class_name,
         restart_policy: Some("Never".to_owned()),
+        scheduler_name: worker.scheduler_name,
         security_context: Some(PodSecurityContext {
             fs_group: Some(USER),
             run_as_group: Some(USER),
@@ -75,6 +78,7 @@ pub(crate) fn pod_template(plan: PodPlan, settings: &Settings) -> PodTemplateSpe
         }),
         service_account_name: Some(service_account),
         tolerations: worker.tolerations,
+        topology_spread_constraints: worker.topology_spread_constraints,
         volumes: Some(mounts.into_iter().map(|mount| mount.volume).collect()),
         ..PodSpec::default()
     };

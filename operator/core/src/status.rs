@@ -126,9 +126,7 @@ pub fn published(seen: &Observed, result: &OutcomeResult, attempt: u32) -> Extra
         rows: number(result.rows),
         bytes: number(result.bytes),
         files: number(result.files),
-        table_lock_milliseconds: result
-            .table_lock_milliseconds
-            .map(|time| i64::try_from(time).unwrap_or(i64::MAX)),
+        table_lock_milliseconds: table_lock(result),
         consistency: Some(consistency(seen.job.spec.source.engine, result).name().to_owned()),
         fidelity: result.fidelity,
         last_success: success.or(base.last_success.clone()),
@@ -149,6 +147,11 @@ fn partitions(result: &OutcomeResult) -> Partitions {
         predicted_skew: how.and_then(|how| how.predicted_skew.clone()),
         actual_skew: how.map(|how| how.actual_skew.clone()),
     }
+}
+
+/// For how long the run locked the table, in milliseconds.
+fn table_lock(result: &OutcomeResult) -> Option<i64> {
+    result.table_lock_milliseconds.map(|time| i64::try_from(time).unwrap_or(i64::MAX))
 }
 
 /// What the run had; older items do not say, and then only ranges of MySQL had no common instant.
@@ -292,6 +295,15 @@ mod tests {
             let result = OutcomeResult { consistency: Some(said), ..published() };
             assert_eq!(consistency(Engine::Mysql, &result), said);
             assert_eq!(consistency(Engine::Postgres, &result), said);
+        }
+    }
+
+    #[test]
+    fn status_says_for_how_long_the_table_was_locked() {
+        for time in [None, Some(12)] {
+            let result = OutcomeResult { table_lock_milliseconds: time, ..published() };
+            let shown = table_lock(&result);
+            assert_eq!(shown, time.map(|_| 12));
         }
     }
 }

@@ -25,6 +25,37 @@ fn manifests_of_coordinator_extract_and_settle() {
 }
 
 #[test]
+fn every_job_of_a_run_has_the_scheduling_of_the_manifest() {
+    let mut world = World::new();
+    let worker = serde_json::json!({
+        "nodeSelector": { "pool": "extract" },
+        "priorityClassName": "batch",
+        "schedulerName": "own",
+        "tolerations": [{ "key": "dedicated", "operator": "Exists" }],
+        "affinity": { "nodeAffinity": {} },
+        "topologySpreadConstraints":
+            [{ "maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway" }],
+    });
+    world.job.spec.worker = serde_json::from_value(worker.clone()).expect("worker");
+    world.step();
+    let coordinator = world.last(0).expect("coordinator");
+    world.plans(3);
+    world.step();
+    let extract = world.last(1).expect("extract");
+    world.fails(&coordinator, Exit::Transient, None);
+    world.step();
+    world.job_controller();
+    world.step();
+    let settle = world.last(2).expect("settle");
+    for job in [coordinator, extract, settle] {
+        let pod = serde_json::to_value(job.spec.expect("spec").template.spec).expect("pod");
+        for (field, value) in worker.as_object().expect("fields") {
+            assert_eq!(pod[field], *value, "{field}");
+        }
+    }
+}
+
+#[test]
 fn statuses_of_a_published_and_a_refused_request() {
     let mut world = World::new();
     world.step();
