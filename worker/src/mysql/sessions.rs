@@ -9,7 +9,7 @@ use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlSslMode};
 use sqlx::{ConnectOptions, MySqlConnection, Row as _};
 use worker_core::error::Failure;
 use worker_core::errors;
-pub(crate) use worker_core::errors::mysql::{Answer, CONNECT};
+pub(crate) use worker_core::errors::mysql::{Answer, CONNECT, PIN};
 use worker_core::moving::Tls;
 use worker_core::rows::{self, mysql_statements as statements};
 use worker_core::settings::mysql as settings;
@@ -92,8 +92,6 @@ async fn say(
     done.map(|_| ()).map_err(|error| database_failure(action, &error))
 }
 
-/// What is done when a session is pinned.
-pub(super) const PIN: &str = "set the session's settings";
 /// What is done when a session goes to the database of `source.database`.
 pub(super) const SELECT_DATABASE: &str = "select the database";
 

@@ -76,11 +76,13 @@ pub(super) const SIGNALLED: Meaning = permanent(
 
 /// The action of a session that is not connected yet.
 pub const CONNECT: &str = "connect";
+/// The action of a session that sets its settings: a proxy may log in to the server only then.
+pub const PIN: &str = "set the session's settings";
 
 fn row(answer: &Answer<'_>, action: &str) -> Option<&'static Row> {
     TABLE.iter().find(|row| {
         row.numbers.contains(&answer.number)
-            && (!row.connected || action != CONNECT)
+            && (!row.connected || !matches!(action, CONNECT | PIN))
             && row
                 .says
                 .is_none_or(|shape| answer.message.is_empty() || has_shape(answer.message, shape))
