@@ -4,6 +4,7 @@
 mod logins;
 mod planning;
 mod refusals;
+mod views;
 
 use std::time::Duration;
 

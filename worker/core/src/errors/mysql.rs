@@ -8,7 +8,7 @@ use super::names::has_shape;
 use super::{Meaning, short};
 use crate::errors::failure::Failure;
 
-pub use super::mysql_row::{CONNECT, Range, Row, State, UNKNOWN};
+pub use super::mysql_row::{CONNECT, PIN, Range, Row, State, UNKNOWN};
 pub use super::mysql_table::{RANGES, REPAIR_VIEW, STATES, TABLE};
 
 /// What a server says.
@@ -25,7 +25,7 @@ pub struct Answer<'a> {
 fn row(answer: &Answer<'_>, action: &str) -> Option<&'static Row> {
     TABLE.iter().find(|row| {
         row.numbers.contains(&answer.number)
-            && (!row.connected || action != CONNECT)
+            && (!row.connected || !matches!(action, CONNECT | PIN))
             && row
                 .says
                 .is_none_or(|shape| answer.message.is_empty() || has_shape(answer.message, shape))

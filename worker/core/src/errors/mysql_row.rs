@@ -57,3 +57,5 @@ pub(super) const SIGNALLED: Meaning = permanent(
 
 /// The action of a session that is not connected yet.
 pub const CONNECT: &str = "connect";
+/// The action of a session that sets its settings: a proxy may connect to the server only then.
+pub const PIN: &str = "set the session's settings";

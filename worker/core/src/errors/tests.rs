@@ -327,6 +327,7 @@ fn refused_user_is_the_definer_once_the_session_is_connected() {
         mysql::meaning(action, &mysql::Answer { number, state: "28000", message: "" }).reason
     };
     assert_eq!(reason(mysql::CONNECT, 1045), Reason::CredentialsRejected);
+    assert_eq!(reason(mysql::PIN, 1045), Reason::CredentialsRejected);
     assert_eq!(reason("open the table", 1045), Reason::DatabaseDenied);
     assert_eq!(reason("open the table", 1698), Reason::CredentialsRejected);
 }

@@ -8,7 +8,7 @@ use mysql_common::constants::ColumnFlags;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use worker_core::decoding::columns::Column;
-use worker_core::decoding::columns::mysql::Form;
+use worker_core::decoding::columns::mysql::{Form, announcement};
 use worker_core::errors::failure::Failure;
 
 use super::framing::{Frames, Seen};
@@ -230,7 +230,12 @@ fn whole(
     progress.asks();
     let asked = ask(session, statement, columns);
     progress.gets();
-    let id = asked?;
+    let (id, forms) = asked?;
+    if let Some(forms) = forms
+        && runtime.block_on(chunks.send(announcement(&forms))) == Read::Unwanted
+    {
+        return Ok(Read::Unwanted);
+    }
     let read = forward(session, chunks, runtime, progress)?;
     if read == Read::Whole {
         session.ask(READ, CLOSE, &id)?;
@@ -239,8 +244,12 @@ fn whole(
 }
 
 /// Prepares and executes the statement, and checks that its columns are those of the plan.
-/// Its number.
-fn ask(session: &mut Session, statement: &str, columns: &[Column]) -> Result<[u8; 4], Failure> {
+/// Its number, and the forms of the values if they are others than the plan's.
+fn ask(
+    session: &mut Session,
+    statement: &str,
+    columns: &[Column],
+) -> Result<([u8; 4], Option<Vec<Form>>), Failure> {
     let prepared = session.command(READ, PREPARE, statement.as_bytes())?;
     let [_, a, b, c, d, _, _, _, _, _, _, _] = *prepared.first_chunk::<12>().ok_or_else(altered)?;
     let id = [a, b, c, d];
@@ -256,14 +265,15 @@ fn ask(session: &mut Session, statement: &str, columns: &[Column]) -> Result<[u8
     if count_of(&count) != Some(columns.len()) {
         return Err(altered());
     }
-    for (description, column) in descriptions(session, columns.len())?.iter().zip(columns) {
+    let planned: Vec<_> = columns.iter().map(|column| Form::of(column.type_oid)).collect();
+    let described = descriptions(session, columns.len())?;
+    let forms = described.iter().zip(&planned).map(|(description, form)| {
         let unsigned = description.flags().contains(ColumnFlags::UNSIGNED_FLAG);
-        let form = Form::of(column.type_oid);
-        if !form.comes_as(description.column_type() as u8, unsigned) {
-            return Err(altered());
-        }
-    }
-    Ok(id)
+        form.arriving(description.column_type() as u8, unsigned)
+    });
+    let forms: Vec<_> = forms.collect::<Option<_>>().ok_or_else(altered)?;
+    let others = forms != planned;
+    Ok((id, others.then_some(forms)))
 }
 
 fn forward(

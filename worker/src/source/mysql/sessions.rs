@@ -7,6 +7,7 @@ use crds::source::{Engine, TlsMode};
 use sqlx::mysql::{MySqlConnectOptions, MySqlDatabaseError, MySqlSslMode};
 use sqlx::{ConnectOptions, MySqlConnection, Row as _};
 use worker_core::errors::failure::Failure;
+pub(super) use worker_core::errors::mysql::PIN;
 use worker_core::errors::mysql::CONNECT;
 use worker_core::migration::Tls;
 use worker_core::settings::mysql as settings;
@@ -97,8 +98,6 @@ async fn say(
     done.map(|_| ()).map_err(|error| database_failure(action, &error))
 }
 
-/// What is done when a session is pinned.
-pub(super) const PIN: &str = "set the session's settings";
 /// What is done when a session goes to the database of `source.database`.
 pub(super) const SELECT_DATABASE: &str = "select the database";
 

@@ -13,3 +13,4 @@ pub use checks::json_columns;
 pub use form::Form;
 pub use mapping::{MAPPINGS, Mapping, SourceType, column_for, mapping_for};
 pub(super) use packets::PacketStream;
+pub use packets::announcement;

@@ -2,7 +2,7 @@
 //!
 //! A payload of 16 MiB - 1 goes on in the next packet. A row begins with a zero byte, then a bitmap
 //! of its NULLs, whose first two bits say nothing, then its other values. The last packet begins
-//! with 0xFE and is short.
+//! with 0xFE and is short. Before the first row our own reader may announce in which forms the values come.
 
 use super::values::append;
 use crate::decoding::columns::batch::BatchBuilder;
@@ -16,10 +16,20 @@ const HEADER_BYTES: usize = 4;
 const PAYLOAD_BYTES_MAX: usize = 0xFF_FFFF;
 /// First byte of a row.
 const ROW: u8 = 0;
+/// First byte of an announcement, which no packet of a server has here.
+const FORMS: u8 = 1;
 /// First byte of the last packet.
 const END: u8 = 0xFE;
 /// The last packet is shorter than this.
 const END_BYTES_MAX: usize = 9;
+
+/// A packet that goes before the rows: the form in which the values of each column come.
+pub fn announcement(forms: &[Form]) -> Vec<u8> {
+    let [low, middle, high, ..] = (forms.len() + 1).to_le_bytes();
+    let mut packet = vec![low, middle, high, 0, FORMS];
+    packet.extend(forms.iter().map(|form| *form as u8));
+    packet
+}
 
 /// One result.
 #[derive(Debug)]
@@ -72,6 +82,12 @@ impl PacketStream {
     fn packet(&mut self, payload: &[u8], batch: &mut BatchBuilder) -> Result<(), DecodeError> {
         match payload.first() {
             Some(&ROW) => self.row(payload, batch),
+            Some(&FORMS) if batch.rows == 0 && payload.len() == self.forms.len() + 1 => {
+                let form = |number: &u8| Form::ALL.get(usize::from(*number)).copied();
+                let forms: Option<Vec<_>> = payload[1..].iter().map(form).collect();
+                self.forms = forms.ok_or(DecodeError::ReadPacket { row: 1 })?;
+                Ok(())
+            }
             Some(&END) if payload.len() < END_BYTES_MAX => {
                 self.ended = true;
                 Ok(())

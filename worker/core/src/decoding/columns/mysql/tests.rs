@@ -7,6 +7,7 @@ use arrow_array::cast::AsArray;
 use arrow_array::types::{
     Date32Type, Decimal128Type, Int16Type, Int32Type, Int64Type, TimestampMicrosecondType,
 };
+use arrow_schema::DataType;
 use crds::extract_job::ZeroDates;
 use crds::source::Engine;
 use proptest::prelude::*;
@@ -270,4 +271,91 @@ proptest! {
             prop_assert_eq!(texts.is_valid(index).then(|| texts.value(index)), words.as_deref());
         }
     }
+}
+
+/// Types of the protocol that carry whole numbers, with or without sign, and their bytes.
+const WHOLE: [(u8, bool, usize); 10] = [
+    (1, false, 1),
+    (1, true, 1),
+    (2, false, 2),
+    (2, true, 2),
+    (13, true, 2),
+    (3, false, 4),
+    (3, true, 4),
+    (9, false, 4),
+    (8, false, 8),
+    (8, true, 8),
+];
+
+fn announced(column: &Column, form: Form, value: &[u8]) -> Result<RecordBatch, DecodeError> {
+    let mut decoder = Decoder::of(Engine::Mysql, std::slice::from_ref(column), None)?;
+    decoder.feed(&announcement(&[form]))?;
+    decoder.feed(&[row(&[Some(value.to_vec())]), row(&[None]), end()].concat())?;
+    decoder.finish()?;
+    decoder.take_batch()
+}
+
+/// The first row's whole number.
+fn whole(batch: &RecordBatch) -> i128 {
+    let column = batch.column(0);
+    match column.data_type() {
+        DataType::Int16 => column.as_primitive::<Int16Type>().value(0).into(),
+        DataType::Int32 => column.as_primitive::<Int32Type>().value(0).into(),
+        DataType::Int64 => column.as_primitive::<Int64Type>().value(0).into(),
+        _ => column.as_primitive::<Decimal128Type>().value(0),
+    }
+}
+
+#[test]
+fn whole_number_of_any_width_arrives_as_the_column_that_the_plan_has() {
+    for column_type in [
+        "tinyint",
+        "tinyint unsigned",
+        "smallint",
+        "smallint unsigned",
+        "mediumint",
+        "int",
+        "int unsigned",
+        "bigint",
+        "bigint unsigned",
+        "year",
+    ] {
+        let column = plain(column_type);
+        let planned = Form::of(column.type_oid);
+        let value = |form: Form, bytes: &[u8]| {
+            let batch = announced(&column, form, bytes).expect("decoded");
+            assert!(batch.column(0).is_null(1));
+            whole(&batch)
+        };
+        for (protocol_type, unsigned, width) in WHOLE {
+            let form = planned.arriving(protocol_type, unsigned).expect("a whole number");
+            let mut bytes = vec![0; width];
+            bytes[0] = 5;
+            assert_eq!(value(form, &bytes), 5, "{column_type} as {form:?}");
+        }
+        // what does not fit is no other number
+        let huge = announced(&column, Form::U64, &[0xFF; 8]);
+        let fits = column_type == "bigint unsigned";
+        assert_eq!(huge.is_ok(), fits, "{column_type}");
+        // text, a double, a date
+        for protocol_type in [253, 5, 10] {
+            assert_eq!(planned.arriving(protocol_type, false), None, "{column_type}");
+        }
+        assert_eq!(planned.arriving(6, false), Some(planned), "a column of NULLs");
+    }
+}
+
+#[test]
+fn other_columns_come_in_no_other_form_and_nothing_is_announced_after_a_row() {
+    for column_type in ["float", "double", "date", "varchar(9)", "decimal(9,2)", "bit(3)"] {
+        let form = Form::of(plain(column_type).type_oid);
+        assert_eq!(form.arriving(8, false), None, "{column_type}");
+    }
+    let column = plain("int");
+    let mut decoder =
+        Decoder::of(Engine::Mysql, std::slice::from_ref(&column), None).expect("a decoder");
+    let late = [row(&[None]), announcement(&[Form::I64])].concat();
+    assert!(decoder.feed(&late).is_err());
+    let mut decoder = Decoder::of(Engine::Mysql, &[column], None).expect("a decoder");
+    assert!(decoder.feed(&announcement(&[Form::I64, Form::I64])).is_err());
 }

@@ -71,6 +71,12 @@ fn whole<'a>(builder: &mut ColumnBuilder, value: i64) -> Result<Scalar<'a>, Faul
             builder.append_value(i32::try_from(value).map_err(|_| Fault::Precision)?);
         }
         ColumnBuilder::Int64(builder) => builder.append_value(value),
+        // bigint unsigned, which comes as less
+        ColumnBuilder::Decimal { builder, .. } => {
+            u64::try_from(value).map_err(|_| Fault::Precision)?;
+            builder.append_value(i128::from(value));
+            return Ok(Scalar::Decimal(i128::from(value)));
+        }
         _ => return Err(Fault::Malformed),
     }
     Ok(Scalar::Whole(value))
