@@ -28,8 +28,8 @@ impl Consistency {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum ConsistencyLock {
-    /// One session holds `LOCK TABLES ... READ` until each session that reads has started its snapshot, usually for
-    /// some milliseconds. Meanwhile writes to the table wait. The server ends the lock after 10 seconds
-    /// without a statement.
+    /// One session holds `LOCK TABLES ... READ` until all other sessions have started their snapshots, usually
+    /// for some milliseconds. Writes to the table wait during this time. If the run is lost, the server
+    /// releases the lock after at most 10 seconds.
     Brief,
 }

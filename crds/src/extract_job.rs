@@ -20,7 +20,7 @@ use crate::source::Source;
 use crate::status::ExtractJobStatus;
 pub use crate::watermark::{NullPolicy, StampedBy, Watermark, WatermarkType};
 
-/// One window of one table, extracted to Parquet on S3 and published once.
+/// Source, window and output of the extract.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, CustomResource, KubeSchema)]
 #[kube(
     group = "tidemark.dev",
@@ -31,7 +31,7 @@ pub use crate::watermark::{NullPolicy, StampedBy, Watermark, WatermarkType};
     shortname = "ej",
     category = "tidemark",
     derive = "PartialEq",
-    doc = "One window of one table, extracted to Parquet on S3 and published once.",
+    doc = "An ExtractJob extracts one window of one database table to Parquet on S3 and publishes it once.",
     validation = ("size(self.metadata.name) <= 63", "metadata.name must have at most 63 characters, since labels carry it"),
     printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type=='Reconciling')].reason"}"#,
@@ -50,7 +50,7 @@ pub use crate::watermark::{NullPolicy, StampedBy, Watermark, WatermarkType};
 #[x_kube(validation = ("self.output.uri == oldSelf.output.uri", "output.uri is immutable: create another ExtractJob"))]
 #[x_kube(validation = (
     rules::TRACKING_IS_SAME,
-    "tracking is immutable but for its secretRef, present or absent: create another ExtractJob"
+    "tracking is immutable, except for secretRef; it cannot be added or removed: create another ExtractJob"
 ))]
 #[x_kube(validation = (
     rules::TABLE_FITS,
@@ -90,11 +90,11 @@ pub struct ExtractJobSpec {
     /// Settings of the pods.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub worker: Option<Worker>,
-    /// How often a failed run is retried.
+    /// How often a failed run or partition is retried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
     /// Stops the current run, unless it is being published already, and starts no other run while it is true.
-    /// The next run then takes the same window.
+    /// The next run then takes the same window. Defaults to false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
     /// Number of seconds after which a run is stopped and fails. Defaults to 86400.
@@ -141,7 +141,8 @@ pub struct Extract {
     /// Whether the run extracts the whole table or only new rows.
     #[serde(rename = "type")]
     pub extract_type: ExtractType,
-    /// Column by which new rows are found, and the bounds of the window.
+    /// Column by which new rows are found, and the start and end of the window. Required for type PE and for
+    /// reingest. Defaults to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<Watermark>,
     /// Extracts the table from its beginning, replaces all files, and sets the watermark to the maximum that
@@ -186,10 +187,9 @@ pub struct Extract {
     /// `perPartition` for MySQL and MariaDB.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency: Option<Consistency>,
-    /// Whether the run may lock the table so that all sessions start the same snapshot. Needs `engine: mysql`
-    /// and `consistency: snapshot`. Without it, `consistency: snapshot` is refused on MySQL, which does not
-    /// show at which position of the binary log a snapshot starts. MariaDB shows the position and is never
-    /// locked. Defaults to no lock.
+    /// Whether the run locks the table while its sessions start the same snapshot. Needs `engine: mysql` and
+    /// `consistency: snapshot`. Without it, several partitions of a MySQL table with `consistency: snapshot`
+    /// are refused. MariaDB does not need the lock and ignores this field. Defaults to no lock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency_lock: Option<ConsistencyLock>,
 }
@@ -280,7 +280,8 @@ pub struct Worker {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub parallelism: Option<i32>,
-    /// Requests and limits of each pod. The worker plans its memory from the memory limit.
+    /// Requests and limits of each pod. The worker divides its memory by the memory limit. Defaults to the
+    /// setting of the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "resources")]
     pub resources: Option<ResourceRequirements>,
@@ -302,11 +303,12 @@ pub struct Worker {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 8))]
     pub topology_spread_constraints: Option<Vec<TopologySpreadConstraint>>,
-    /// PriorityClass of the pods. Defaults to the one of the cluster.
+    /// Name of the PriorityClass of the pods. Defaults to the global default PriorityClass of the cluster, or
+    /// to priority 0 if there is none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub priority_class_name: Option<String>,
-    /// Scheduler of the pods. Defaults to the one of the cluster.
+    /// Name of the scheduler of the pods. Defaults to `default-scheduler`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub scheduler_name: Option<String>,
@@ -352,8 +354,8 @@ fn resources(_: &mut SchemaGenerator) -> Schema {
         "type": "object",
         "nullable": true,
         "properties": {
-            "limits": quantities("What each pod may use at most."),
-            "requests": quantities("What each pod is promised."),
+            "limits": quantities("Maximum of each resource that a pod may use, such as `memory: 512Mi`."),
+            "requests": quantities("Amount of each resource that is reserved for a pod, such as `cpu: 500m`."),
         },
     })
 }
@@ -373,7 +375,7 @@ fn quantities(description: &str) -> Schema {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Retry {
-    /// Number of runs each time the object becomes due. Defaults to 3.
+    /// Maximum number of runs each time the object becomes due, the first one included. Defaults to 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub runs: Option<u32>,

@@ -17,12 +17,12 @@ pub enum FidelityPolicy {
 /// How many columns keep how much of their values' meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct FidelityCounts {
-    /// The same value in a type of the same meaning.
+    /// Number of columns with the same value in a type of the same meaning.
     pub exact: u32,
-    /// The same value in a type that holds more.
+    /// Number of columns with the same value in a wider type.
     pub widened: u32,
-    /// All of the value, as the database's text for it.
+    /// Number of columns written as the database's text for the value.
     pub string: u32,
-    /// Something of the value is not kept.
+    /// Number of columns that lose a part of the value.
     pub lossy: u32,
 }

@@ -38,10 +38,10 @@ pub struct Output {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 50))]
     pub region: Option<String>,
-    /// Seconds to keep files that a full extract or a reingest replaced, for readers that still use an
-    /// earlier `current.json`. Readers that list the prefix see the old and the new files until then.
-    /// The files are also removed if the source moves to another URI or this object is deleted earlier.
-    /// Defaults to 0.
+    /// Number of seconds for which the files that a full extract or a reingest replaced are kept. Readers that
+    /// still use an earlier `current.json` need them. Readers that list the prefix see the old and the new
+    /// files until then. The files are also removed if the source moves to another URI or this object is
+    /// deleted earlier. Defaults to 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 31_536_000))]
     pub retain_replaced: Option<u64>,
@@ -71,8 +71,8 @@ pub struct Output {
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(validation = ("self.matches('^[a-zA-Z0-9:/_-]+$')", "kmsKeyId must be the id, the ARN or an alias of a KMS key"))]
     pub kms_key_id: Option<String>,
-    /// How the pages of the Parquet files are compressed. Each column takes some memory for it: in a pod with
-    /// 128 MiB, a table with more than 120 columns is compressed with `lz4` instead of `zstd`. Defaults to
+    /// How the pages of the Parquet files are compressed. Compression needs memory for each column: in a pod
+    /// with 128 MiB, a table with more than 120 columns is compressed with `lz4` instead of `zstd`. Defaults to
     /// `zstd`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
@@ -168,8 +168,8 @@ pub enum RunFolder {
     /// `extract_run=<run id>`.
     #[default]
     Run,
-    /// `jdbc_extract_time=<yyyy-MM-dd_HH-mm-ss>` in UTC, as the legacy job named it. Two runs of one second
-    /// share the directory; their file names have the run id.
+    /// `jdbc_extract_time=<yyyy-MM-dd_HH-mm-ss>` in UTC, as the legacy job named it. Two runs that start in the
+    /// same second share the directory. Their file names contain the run id.
     Time,
 }
 
@@ -204,7 +204,7 @@ impl RunFolder {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tracking {
-    /// Name of the table. Its hash key is the text attribute `source`.
+    /// Name of the table. Its hash key is the text attribute `source`. Defaults to the setting of the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 3, max = 255))]
     pub table: Option<String>,
@@ -212,7 +212,8 @@ pub struct Tracking {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 50))]
     pub region: Option<String>,
-    /// Endpoint of a DynamoDB server other than AWS. Defaults to AWS.
+    /// Endpoint of a DynamoDB server other than AWS. Defaults to the setting of the operator, or to AWS if the
+    /// operator has none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 500))]
     #[x_kube(validation = ("self.matches('^https?://[^/]+$')", "endpoint must be http(s)://<host>[:<port>]"))]

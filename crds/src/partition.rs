@@ -41,8 +41,8 @@ pub struct Partition {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub column: Option<String>,
-    /// Sets the stride together with `upperBound`. Rows below it are read too. Not used by PE. Defaults to the
-    /// minimum of the column.
+    /// Lower bound of the column. Together with `upperBound` it sets the stride of strategy `range`. Rows below
+    /// it are read too. Ignored for type PE. Defaults to the minimum of the column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = (
@@ -50,8 +50,8 @@ pub struct Partition {
         "partition.lowerBound must be a whole number, a date or a timestamp"
     ))]
     pub lower_bound: Option<String>,
-    /// Sets the stride together with `lowerBound`. Rows above it are read too. Not used by PE. Defaults to the
-    /// maximum of the column.
+    /// Upper bound of the column. Together with `lowerBound` it sets the stride of strategy `range`. Rows above
+    /// it are read too. Ignored for type PE. Defaults to the maximum of the column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = (
@@ -66,7 +66,8 @@ pub struct Partition {
     /// How the bounds of the partitions are chosen. Defaults to `range`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
-    /// Partitions of equal row count instead of equal strides, as `strategy: quantile`. Defaults to false.
+    /// Whether partitions have equal row counts instead of equal strides. The same as `strategy: quantile`.
+    /// Defaults to false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rebalance: Option<bool>,
 }
@@ -81,7 +82,7 @@ pub enum Strategy {
     Range,
     /// Equal row counts, by the statistics of the server or by a sample.
     Quantile,
-    /// Equal spans of the blocks of the table. For Postgres and plain tables only. Needs no key.
+    /// Equal spans of the blocks of the table. Only for Postgres tables, not for views. Needs no key.
     Ctid,
     /// Classes of a hash of the column or the primary key. Each partition reads the whole table.
     Hash,

@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 pub struct Source {
     /// Database engine.
     pub engine: Engine,
-    /// Host name or address of the server. Needed unless the Secret has a key `host`.
+    /// Host name or address of the server. Defaults to the key `host` of the Secret.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253))]
     pub host: Option<String>,
@@ -45,9 +45,9 @@ pub struct Source {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Engine {
-    /// PostgreSQL 14 or newer.
+    /// PostgreSQL. Tested with 14 to 18.
     Postgres,
-    /// MySQL 8 or newer, or MariaDB 10.6 or newer.
+    /// MySQL or MariaDB. Tested with MySQL 8.0 and 9.7, and MariaDB 10.11 and 11.8.
     Mysql,
 }
 
@@ -118,7 +118,7 @@ pub struct AwsSecret {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 50))]
     pub region: Option<String>,
-    /// Endpoint of a server other than the public one of AWS.
+    /// Endpoint of a Secrets Manager server other than AWS. Defaults to AWS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 500))]
     #[x_kube(validation = ("self.matches('^https?://[^/]+$')", "endpoint must be http(s)://<host>[:<port>]"))]
@@ -138,7 +138,7 @@ pub struct SecretRef {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tls {
-    /// What is verified. Defaults to `verifyFull`.
+    /// Which parts of the TLS connection are verified. Defaults to `verifyFull`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<TlsMode>,
     /// Certificate authorities to trust, in PEM. Defaults to the public ones.

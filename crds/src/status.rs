@@ -31,8 +31,8 @@ pub struct ExtractJobStatus {
     /// Tracking table of the last attempt.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracking_table: Option<String>,
-    /// Endpoint of that tracking table, if it is not AWS. A current run is read there even if the default of
-    /// the operator changed.
+    /// Endpoint of the tracking table in `trackingTable`, if it is not AWS. A current run is read there even if
+    /// the default of the operator changed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tracking_endpoint: Option<String>,
     /// Id of the current run, or of the last one.
@@ -47,7 +47,7 @@ pub struct ExtractJobStatus {
     /// Time before which the next attempt does not start.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub not_before: Option<Time>,
-    /// Window of that run.
+    /// Window of the current run, or of the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<StatusWindow>,
     /// Watermark after the last published run: where the next incremental run starts.
@@ -65,13 +65,13 @@ pub struct ExtractJobStatus {
     /// Table of the last published run, with its schema (MySQL and MariaDB: its database).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
-    /// Number of rows that the last successful run published.
+    /// Number of rows of the last published run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<i64>,
-    /// Size of its files in bytes.
+    /// Size in bytes of the files of the last published run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub bytes: Option<i64>,
-    /// Number of its files.
+    /// Number of files of the last published run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<i64>,
     /// `snapshot` if all partitions were read from one consistent snapshot, otherwise `perPartition`.
@@ -130,7 +130,7 @@ pub struct StatusOutcome {
     pub result: TrackedOutcome,
     /// Hash of the fields that define the data.
     pub request: String,
-    /// Version of that hash.
+    /// Version of the hash in `request`.
     pub hash_version: u32,
     /// Generation of the object when the attempt started.
     pub generation: i64,
@@ -143,10 +143,10 @@ pub struct StatusOutcome {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct StatusWindow {
-    /// Start, exclusive. Absent: the window starts at the beginning.
+    /// Start of the window: exclusive for PE, inclusive for FE. Absent if the window starts at the beginning.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub low: Option<String>,
-    /// End, inclusive. Absent: the window has no end.
+    /// End of the window, inclusive. Absent if the window has no end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub high: Option<String>,
     /// What keeps rows that are committed late out of the window.
@@ -160,7 +160,7 @@ pub struct StatusWindow {
 pub struct Partitions {
     /// Number of all partitions.
     pub total: u32,
-    /// Number of partitions that are read.
+    /// Number of partitions that were read completely.
     pub succeeded: u32,
     /// Number of partitions that failed.
     pub failed: u32,
@@ -173,7 +173,7 @@ pub struct Partitions {
     /// Most rows of a partition divided by the median, such as `1.04`, as predicted before the rows were read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted_skew: Option<String>,
-    /// The same of the rows that were read.
+    /// Most rows of a partition divided by the median, such as `1.04`, after the rows were read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actual_skew: Option<String>,
 }
@@ -184,7 +184,7 @@ pub struct Partitions {
 pub struct LastSuccess {
     /// Id of the run.
     pub run_id: RunId,
-    /// Time at which the operator saw it as published.
+    /// Time at which the operator observed that the run was published.
     pub time: Time,
     /// Number of rows that it published.
     pub rows: i64,

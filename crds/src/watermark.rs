@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::rules;
 
-/// Column by which new rows are found, and the bounds of the window.
+/// Column by which new rows are found, and the start and end of the window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (rules::INT_ENDS, "watermark.low and .high must be whole numbers, since watermark.type is int"))]
@@ -35,8 +35,9 @@ pub struct Watermark {
     /// `application`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stamped_by: Option<StampedBy>,
-    /// Distance of the end of the window to the clock in seconds, or to the maximum for number columns, if no
-    /// better guard is possible. Defaults to 300 seconds for time columns and to none for number columns.
+    /// Distance between the end of the window and the clock, in seconds. For number columns: distance to the
+    /// maximum, in the unit of the column. Applies only if no better guard is possible. Defaults to 300 seconds
+    /// for time columns and to none for number columns.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_592_000))]
     pub lag: Option<i64>,
@@ -44,9 +45,9 @@ pub struct Watermark {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 3600))]
     pub wait: Option<i64>,
-    /// Distance below the stored watermark (seconds, or a number for number columns) from which rows are read
-    /// again, for rows that are committed late in ways that no guard sees. The stored watermark never moves
-    /// back. Readers must then remove duplicate rows by their key. Defaults to none.
+    /// Distance below the stored watermark from which rows are read again: in seconds, or for number columns in
+    /// the unit of the column. It finds rows that are committed late and that no guard detects. The stored
+    /// watermark never moves back. Readers must remove duplicate rows by their key. Defaults to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub lookback: Option<i64>,

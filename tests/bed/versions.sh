@@ -73,11 +73,10 @@ done
   cat <<'C'
 # Supported releases
 
-`make test-versions` runs these suites against every supported release, and writes this page. A release is supported
-because it was run. Each cell has the tests that passed, and all that concern the release: a test of what only MariaDB
-has does not concern MySQL. The exact version of the server is in the second column. `make test` runs a smaller set of
-tests against the oldest and the newest release of each engine, and the whole suites against Postgres 15 and MariaDB
-10.11.
+`make test-versions` runs these suites against every supported release and writes this page. A cell shows how many of
+the tests that apply to the release passed. For example, a test of a MariaDB feature does not apply to MySQL. `make test`
+runs all suites against Postgres 15 and MariaDB 10.11, and a smaller set against the oldest and newest release of each
+engine.
 
 C
   printf '| release | server |'; printf ' %s |' "${SUITES[@]}"; echo

@@ -169,7 +169,7 @@ fn open_writes_of_the_table_are_waited_for_and_then_end_the_attempt() -> Result<
         let xa = locked.source.database.clone();
         // a prepared transaction keeps its locks when its session is gone; the server shows only one that has
         // changed rows
-        for (added, words) in [(0, "3 times"), (1, "XA RECOVER")] {
+        for (added, words) in [(0, "3 tries"), (1, "XA RECOVER")] {
             let write = format!("update accounts set balance = balance + {added} where id = 1");
             let prepare = format!("xa start '{xa}'; {write}; xa end '{xa}'; xa prepare '{xa}'");
             locked.sql(&prepare).await?;

@@ -180,7 +180,7 @@ fn what_a_standby_cannot_read_is_refused_by_name() -> Result<()> {
             ("of_quick", unlogged),
             (
                 "of_wal",
-                ["QueryFailed", "55000", "does not work on a standby", "read from the primary"],
+                ["QueryFailed", "55000", "does not work on a standby", "extract from the primary"],
             ),
         ] {
             let output = source.try_run(&on_standby(&source, relation).await?).await?;

@@ -28,8 +28,8 @@ const fn state(starts: &'static [&'static str], meaning: Meaning) -> State {
 }
 
 /// What a view needs that names objects which are gone or may not be read.
-pub const REPAIR_VIEW: &str = "repair the view: the tables, columns and functions that it names, and the rights on them \
-                               of its definer (of the database user, if the view has SQL SECURITY INVOKER)";
+pub const REPAIR_VIEW: &str = "repair the view: restore the tables, columns and functions that it names, or grant \
+                               rights on them to its definer (with SQL SECURITY INVOKER: to the database user)";
 const VIEW: &str = "correct the view or the function that it calls, and check that the objects that they name exist";
 const VALUE: &str = "correct the rows, or the expression (in the view, the function or extract.where) that computes \
                      or converts them";
@@ -88,10 +88,10 @@ pub const TABLE: &[Row] = &[
     row(&[3032], transient(Reason::DatabaseUnreachable, "the server is offline (offline_mode)",
         "wait until offline_mode is off, or set it to OFF")),
     // of MySQL for a session that was killed, too
-    row(&[1053], transient(Reason::DatabaseUnreachable, "the server stops, or another session ended this one (KILL)",
-        "wait until the server is up; if it did not stop, find out who runs KILL")),
+    row(&[1053], transient(Reason::DatabaseUnreachable, "the server is shutting down, or another session ended this one (KILL)",
+        "wait until the server is up; if it did not shut down, find out which client ran KILL")),
     row(&[1077, 1078, 1079, 1080, 3168], transient(Reason::DatabaseUnreachable,
-        "the server stops, or does not run yet", "wait until the server is up")),
+        "the server is shutting down or starting", "wait until the server is up")),
     row(&[1135, 1041], transient(Reason::DatabaseUnreachable,
         "the server cannot start a thread or has no memory for another connection",
         "give the server memory and threads, or lower worker.parallelism")),
@@ -127,12 +127,12 @@ pub const TABLE: &[Row] = &[
     // rights
     row(&[1044], permanent(Reason::DatabaseDenied,
         "the database user has no right in the database, or there is no such database",
-        "correct source.database, or GRANT SELECT on its tables to the database user; a role counts if it is a default \
-         role of the user (SET DEFAULT ROLE); on MySQL 8.0 and later SHOW GRANTS also shows a partial revoke")),
+        "correct source.database, or GRANT SELECT on its tables to the database user; a role counts only if it is a \
+         default role (SET DEFAULT ROLE); check SHOW GRANTS for partial revokes (MySQL 8.0 and later)")),
     row(&[1142, 1143, 1227], permanent(Reason::DatabaseDenied,
         "the database user may not read the table or one of its columns",
-        "GRANT SELECT on the table (all of its columns) to the database user, or name in extract.columns those that it \
-         may read; for a table that a view or function reads, GRANT SELECT to its definer")).shown(&[
+        "GRANT SELECT on the table (all of its columns) to the database user, or set extract.columns to the columns that \
+         it may read; for a table that a view or function reads, GRANT SELECT to its definer")).shown(&[
         "SELECT command denied to user %@% for table %",
         "SELECT command denied to user %@% for column '%' in table '%'",
         "Access denied; you need (at least one of) the % privilege(s) for this operation"]),
@@ -141,7 +141,7 @@ pub const TABLE: &[Row] = &[
         "grant EXECUTE on the function, or SELECT on the table, to the database user and the view's definer")).shown(&[
         "execute command denied to user %@% for routine '%'", "EXECUTE command denied to user %@% for routine '%'"]),
     row(&[1356], permanent(Reason::DatabaseDenied,
-        "the view names an object that does not exist, or that may not be read", REPAIR_VIEW)).shown(&[
+        "the view names an object that does not exist, or that its definer or the database user may not read", REPAIR_VIEW)).shown(&[
         "View '%' references invalid table(s) or column(s) or function(s) or definer/invoker of view lack rights to use them"]),
     row(&[1449], permanent(Reason::DatabaseDenied, "the definer of the view or function does not exist", DEFINER)).shown(&[
         "The user specified as a definer (%) does not exist"]),

@@ -115,7 +115,8 @@ fn without_columns(kind: &str) -> Failure {
     if kind == "VIEW" {
         return Failure::permanent(
             Reason::DatabaseDenied,
-            "the server shows no columns of the view: it names an object that does not exist, or that may not be read",
+            "the server shows no columns of the view: it names an object that does not exist, or that its definer or \
+             the database user may not read",
             REPAIR_VIEW,
         );
     }

@@ -9,8 +9,8 @@ use super::refusal::unavailable;
 use crate::errors::failure::Failure;
 use crate::planning::server::is_mariadb;
 
-const SILENT: &str = "the server does not tell at which point of its binary log a snapshot began (MariaDB \
-    and Percona Server do, MySQL does not)";
+const SILENT: &str = "the server does not show the binary log position at which a snapshot started \
+    (MariaDB and Percona Server do, MySQL does not)";
 
 /// What a server says about the log whose position tells snapshots apart.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -44,8 +44,8 @@ impl BinaryLog {
         }
         if !self.is_on("log_bin") {
             return Err(unavailable(
-                "the server writes no binary log, by whose position snapshots are told apart",
-                "turn log_bin on",
+                "the server writes no binary log, so the positions of snapshots cannot be compared",
+                "turn on log_bin",
             ));
         }
         if !self.tells {
@@ -57,19 +57,19 @@ impl BinaryLog {
             || !matches!(self.value("slaves_running"), "" | "0");
         if applies && !self.is_on("log_slave_updates") && !self.is_on("log_replica_updates") {
             return Err(unavailable(
-                "the server is a replica, or may be one, that does not log what it applies",
-                "turn log_slave_updates on, or extract from the primary",
+                "the server is a replica, or may be one, that does not log the changes that it applies",
+                "turn on log_slave_updates, or extract from the primary",
             ));
         }
         if matches!(self.value("binlog_order_commits"), "OFF" | "0") {
             return Err(unavailable(
-                "the server commits in another order than its binary log has",
-                "turn binlog_order_commits on",
+                "the server commits in another order than that of its binary log",
+                "turn on binlog_order_commits",
             ));
         }
         if self.is_on("wsrep_on") {
             return Err(unavailable(
-                "the server is a node of a Galera cluster, of whose snapshots nothing is proven",
+                "the server is a node of a Galera cluster, for which equal positions do not prove equal snapshots",
                 "extract from a server outside the cluster",
             ));
         }
@@ -77,7 +77,7 @@ impl BinaryLog {
             Some(filters) if filters.is_empty() => Ok(()),
             Some(_) => Err(unavailable(
                 "the server leaves databases out of its binary log (binlog_do_db, binlog_ignore_db)",
-                "take the filters away",
+                "remove binlog_do_db and binlog_ignore_db",
             )),
             None => Err(unavailable(
                 "the database user may not see whether databases are left out of the binary log",
@@ -101,7 +101,7 @@ pub fn one_point(points: &[Option<String>]) -> Result<Option<&str>, Failure> {
 fn silent() -> Failure {
     unavailable(
         SILENT,
-        "set extract.consistencyLock: brief, which lets the run lock the table for some milliseconds, or use one \
+        "set extract.consistencyLock: brief (the run then locks the table, usually for some milliseconds), or use one \
          partition",
     )
 }
@@ -111,7 +111,8 @@ pub fn never_together(sessions: usize) -> Failure {
     Failure::transient(
         Reason::SnapshotUnavailable,
         format!(
-            "{sessions} sessions did not begin at one point of the binary log: commits kept coming"
+            "the snapshots of {sessions} sessions started at different positions of the binary log, because other \
+             transactions committed in between"
         ),
         "lower worker.parallelism, extract from a replica, or set extract.consistency: perPartition",
     )

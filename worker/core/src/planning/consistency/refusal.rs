@@ -8,7 +8,7 @@ use crate::errors::failure::Failure;
 pub(super) fn unavailable(message: &str, remedy: &str) -> Failure {
     Failure::permanent(
         Reason::SnapshotUnavailable,
-        format!("ranges of one instant cannot be had: {message}"),
+        format!("no consistent snapshot of all partitions: {message}"),
         format!("{remedy}, or set extract.consistency: perPartition"),
     )
 }

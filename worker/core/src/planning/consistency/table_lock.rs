@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use crds::Reason;
 use crds::extract_job::{ConsistencyLock, Extract};
 
-use super::refusal::unavailable;
+use super::refusal;
 use crate::errors::failure::Failure;
 use crate::errors::mysql::{self, Answer};
 use crate::planning::server::is_mariadb;
@@ -25,6 +25,13 @@ const LOCK_WAIT_TIMEOUT: u16 = 1205;
 const DATABASE_DENIED: u16 = 1044;
 /// `ER_TABLE_NOT_LOCKED`.
 const NOT_LOCKED: u16 = 1100;
+
+/// Refuses the lock.
+fn unavailable(message: &str, remedy: &str) -> Failure {
+    let mut failure = refusal::unavailable(message, remedy);
+    failure.report.remedy += " and remove extract.consistencyLock";
+    failure
+}
 
 /// How sessions of MySQL get the same snapshot.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,8 +73,8 @@ impl LockFacts {
     pub fn check(&self) -> Result<(), Failure> {
         if self.is_on("innodb_read_only") {
             return Err(unavailable(
-                "the server is a read-only replica of a storage engine (innodb_read_only, such as an Aurora reader), \
-                 whose changes do not wait for a table lock",
+                "innodb_read_only is on (as on an Aurora reader), and changes that arrive from the writer do not wait for a \
+                 table lock",
                 "extract from the writer",
             ));
         }
@@ -86,7 +93,7 @@ impl LockFacts {
         if self.detached {
             return Err(Failure::transient(
                 Reason::SnapshotUnavailable,
-                "a prepared XA transaction whose session has ended is open, and it may not hold its table locks",
+                "a prepared XA transaction whose session has ended is still open, and its table locks may be lost",
                 "commit it or roll it back (XA RECOVER lists it)",
             ));
         }
@@ -105,17 +112,18 @@ pub fn refused(answer: &Answer<'_>, tries_left: u32) -> Result<(), Failure> {
         LOCK_WAIT_TIMEOUT => Err(Failure::transient(
             Reason::SnapshotUnavailable,
             format!(
-                "the table could not be locked: {TRIES} times, a transaction that wrote it or a change of the \
-                 table did not end within 2 seconds"
+                "the table could not be locked in {TRIES} tries of 2 seconds: a transaction that wrote it, or a \
+                 change of the table, is still open"
             ),
-            "end long transactions that write the table, or set extract.consistency: perPartition without \
+            "end long transactions that write the table, or set extract.consistency: perPartition and remove \
              extract.consistencyLock",
         )),
         DATABASE_DENIED => Err(Failure::permanent(
             Reason::DatabaseDenied,
-            "the database user may not lock the table, which extract.consistencyLock: brief asks for (error 1044)",
-            "GRANT SELECT, LOCK TABLES on the table's database to the database user, or set extract.consistency: \
-             perPartition without extract.consistencyLock",
+            "the database user lacks SELECT or LOCK TABLES on the table's database, which \
+             extract.consistencyLock: brief needs (error 1044)",
+            "GRANT SELECT, LOCK TABLES ON <database>.* TO the database user, or set extract.consistency: perPartition and \
+             remove extract.consistencyLock",
         )),
         _ => Err(mysql::failure(LOCK, answer)),
     }
@@ -124,8 +132,8 @@ pub fn refused(answer: &Answer<'_>, tries_left: u32) -> Result<(), Failure> {
 /// A name of the server leads to several.
 pub fn several_servers() -> Failure {
     unavailable(
-        "the sessions are at different servers, and a table lock counts at one",
-        "set source.host to a name of one server",
+        "the sessions are connected to different servers, and a table lock applies to only one of them",
+        "set source.host to a name that leads to one server",
     )
 }
 
@@ -137,8 +145,8 @@ pub fn proven(answer: Option<&Answer<'_>>) -> Result<(), Failure> {
     match answer {
         Some(Answer { number: NOT_LOCKED, .. }) => Ok(()),
         Some(_) | None => Err(unavailable(
-            "the session that locked the table does not hold the lock; a proxy, or a server that ignores LOCK \
-             TABLES, may be in between",
+            "the table lock could not be verified: a proxy may be between Tidemark and the server, or the server \
+             ignores LOCK TABLES",
             "set source.host to the MySQL server itself",
         )),
     }
