@@ -63,19 +63,21 @@ declare -A ran
 for release in "${ALL[@]}"; do
   [[ " $* " != *" $release "* ]] || ran[$release]=$(row "$release")
 done
+"$BED_DIR/down.sh" test >&2
 # as the page is by now: others may have run other releases meanwhile
+exec 7>"$CACHE/versions.lock"
+flock 7
 rows=()
 for release in "${ALL[@]}"; do
   rows+=("${ran[$release]:-$(grep "^| $release |" "$PAGE" 2>/dev/null || true)}")
 done
-"$BED_DIR/down.sh" test >&2
 {
   cat <<'C'
 # Supported releases
 
 `make test-versions` runs these suites against every supported release, and writes this page. A release is supported
-because it was run. Each cell has the tests that passed, and all that concern the release: a test of what only MariaDB
-has does not concern MySQL. The exact version of the server is in the second column. `make test` runs a smaller set of
+because it was run. Each cell has the tests that passed, and all that concern the release: a test of what the release
+does not have (PostGIS, a setting, a storage engine of MariaDB) does not concern it. The exact version of the server is in the second column. `make test` runs a smaller set of
 tests against the oldest and the newest release of each engine, and the whole suites against Postgres 15 and MariaDB
 10.11.
 
