@@ -77,9 +77,9 @@ done
 
 `make test-versions` runs these suites against every supported release, and writes this page. A release is supported
 because it was run. Each cell has the tests that passed, and all that concern the release: a test of what the release
-does not have (PostGIS, a setting, a storage engine of MariaDB) does not concern it. The exact version of the server is in the second column. `make test` runs a smaller set of
-tests against the oldest and the newest release of each engine, and the whole suites against Postgres 15 and MariaDB
-10.11.
+does not have (PostGIS, a setting, a storage engine of MariaDB) does not concern it. The exact version of the server is
+in the second column. `make test` runs a smaller set of tests against the oldest and the newest release of each engine,
+and the whole suites against Postgres 15 and MariaDB 10.11.
 
 C
   printf '| release | server |'; printf ' %s |' "${SUITES[@]}"; echo
