@@ -63,20 +63,22 @@ declare -A ran
 for release in "${ALL[@]}"; do
   [[ " $* " != *" $release "* ]] || ran[$release]=$(row "$release")
 done
+"$BED_DIR/down.sh" test >&2
 # as the page is by now: others may have run other releases meanwhile
+exec 7>"$CACHE/versions.lock"
+flock 7
 rows=()
 for release in "${ALL[@]}"; do
   rows+=("${ran[$release]:-$(grep "^| $release |" "$PAGE" 2>/dev/null || true)}")
 done
-"$BED_DIR/down.sh" test >&2
 {
   cat <<'C'
 # Supported releases
 
 `make test-versions` runs these suites against every supported release and writes this page. A cell shows how many of
-the tests that apply to the release passed. For example, a test of a MariaDB feature does not apply to MySQL. `make test`
-runs all suites against Postgres 15 and MariaDB 10.11, and a smaller set against the oldest and newest release of each
-engine.
+the tests that apply to the release passed. For example, a test of a MariaDB feature does not apply to MySQL, and a test
+of PostGIS does not apply to a server without it. `make test` runs all suites against Postgres 15 and MariaDB 10.11, and
+a smaller set against the oldest and newest release of each engine.
 
 C
   printf '| release | server |'; printf ' %s |' "${SUITES[@]}"; echo
