@@ -78,10 +78,16 @@ fn t57_a_server_of_mysql_that_works_for_long_without_a_word_is_waited_for() -> R
     in_bed(async {
         let (source, wire, mut job) = wired("t57-slow", 50).await?;
         // the rows are few: the server sends none before it has all. Longer than four looks at a session that says
-        // nothing for a second, both where it sleeps and where it computes
-        let view = "create view asleep as select id, sleep(0.1) s from t; \
-                    create view busy as select id, benchmark(1500000, sha2(id, 512)) s from t where id <= 5";
-        source.bed.mariadb(&source.database, view).await?;
+        // nothing for a second, both where it sleeps and where it computes, on this machine for 10 seconds
+        let microseconds = "set @began = sysdate(6); do benchmark(1000000, sha2(1, 512)); \
+                            select timestampdiff(microsecond, @began, sysdate(6))";
+        let million: u64 = source.bed.mariadb(&source.database, microseconds).await?.trim().parse()?;
+        let times = 1_000_000 * 2_000_000 / million.max(1);
+        let view = format!(
+            "create view asleep as select id, sleep(0.1) s from t; \
+             create view busy as select id, benchmark({times}, sha2(id, 512)) s from t where id <= 5"
+        );
+        source.bed.mariadb(&source.database, &view).await?;
         for (view, rows) in [("asleep", 50), ("busy", 5)] {
             job["spec"]["extract"] = json!({ "table": view, "type": "FE" });
             job["spec"]["output"]["uri"] = json!(format!("s3://{}/{view}", source.bucket));

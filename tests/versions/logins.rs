@@ -75,7 +75,7 @@ const ELSEWHERE: &[(&str, &str, bool, &str, &str)] = &[
         "any",
         false,
         "the login code, without a server",
-        "worker/src/mysql/authentication.rs: fn a_token_of_any_length_is_shown_whole_where_it_may_be",
+        "worker/src/source/mysql/authentication.rs: fn a_token_of_any_length_is_shown_whole_where_it_may_be",
     ),
 ];
 
