@@ -182,6 +182,30 @@ fn open_writes_of_the_table_are_waited_for_and_then_end_the_attempt() -> Result<
 }
 
 #[test]
+fn open_writes_through_a_foreign_key_are_waited_for() -> Result<()> {
+    on_mysql(async |locked| {
+        locked
+            .sql(
+                "create table owners (id int primary key);
+                 insert into owners values (1);
+                 alter table accounts add owner int not null default 1, add foreign key (owner) \
+                 references owners (id) on delete cascade on update cascade",
+            )
+            .await?;
+        let xa = locked.source.database.clone();
+        // they change no row, so the server does not show the prepared transaction and only the lock waits for it
+        for write in ["delete from owners where id = 9", "update owners set id = 9 where id = 8"] {
+            let prepare = format!("xa start '{xa}'; {write}; xa end '{xa}'; xa prepare '{xa}'");
+            locked.sql(&prepare).await?;
+            let refused = locked.is_refused(75, &["SnapshotUnavailable", "3 tries"]).await;
+            locked.sql(&format!("xa rollback '{xa}'")).await?;
+            refused.context(write)?;
+        }
+        locked.publishes().await
+    })
+}
+
+#[test]
 fn table_partitions_are_locked_and_other_engines_and_views_are_refused() -> Result<()> {
     on_mysql(async |locked| {
         locked.sql("alter table accounts partition by hash (id) partitions 3").await?;

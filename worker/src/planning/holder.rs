@@ -119,7 +119,7 @@ async fn together(
     let method = table_lock::method(extract, &mysql_sessions::version(connection).await?);
     match method {
         Method::BinaryLog => mysql::binary_log::check(connection).await?,
-        Method::TableLock => mysql::table_lock::check(connection).await?,
+        Method::TableLock => mysql::table_lock::check(connection, &plan.table).await?,
     }
     let Plan { table, columns, ranges, filter_settings, .. } = plan;
     let made_at = aligned::made_at(connection, table).await?;

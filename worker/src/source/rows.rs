@@ -98,7 +98,7 @@ impl Reader {
         match self {
             Self::Postgres(connection) => connection.read(plan, statement, chunks, progress).await,
             Self::Mysql(connection) => {
-                connection.read(statement, &plan.columns, chunks, progress).await
+                connection.read(plan, statement, chunks, progress).await
             }
         }
     }

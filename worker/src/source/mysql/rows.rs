@@ -10,6 +10,7 @@ use tokio::task::JoinHandle;
 use worker_core::decoding::columns::Column;
 use worker_core::decoding::columns::mysql::{Form, announcement};
 use worker_core::errors::failure::Failure;
+use worker_core::planning::plan::Plan;
 
 use super::framing::{Frames, Seen};
 use super::login;
@@ -190,8 +191,8 @@ impl Connection {
     /// A database reason.
     pub async fn read(
         &mut self,
+        plan: &Plan,
         statement: &str,
-        columns: &[Column],
         chunks: ChunkSender,
         progress: &Progress,
     ) -> Result<Read, Failure> {
@@ -199,10 +200,15 @@ impl Connection {
             return Err(broke_off());
         };
         let socket = session.socket().try_clone().ok();
-        let (statement, columns) = (statement.to_owned(), columns.to_vec());
+        let query = Query {
+            statement: statement.to_owned(),
+            columns: plan.columns.clone(),
+            // the server computes the columns of a view, and describes some otherwise
+            described_otherwise: plan.unproven.is_some(),
+        };
         let (runtime, progress) = (Handle::current(), progress.clone());
         let thread = goodbye::spawn_blocking(move || {
-            let read = whole(&mut session, (&statement, &columns), (&chunks, &runtime), &progress);
+            let read = whole(&mut session, &query, (&chunks, &runtime), &progress);
             (session, read)
         });
         // where this is dropped, the thread is there still
@@ -220,15 +226,25 @@ impl Connection {
     }
 }
 
+/// What a partition is read by.
+#[derive(Debug)]
+struct Query {
+    statement: String,
+    /// The columns of the plan.
+    columns: Vec<Column>,
+    /// Whether whole numbers may have another width or sign than the plan has.
+    described_otherwise: bool,
+}
+
 /// Reads a partition to its end, unless nobody wants it.
 fn whole(
     session: &mut Session,
-    (statement, columns): (&str, &[Column]),
+    query: &Query,
     (chunks, runtime): (&ChunkSender, &Handle),
     progress: &Progress,
 ) -> Result<Read, Failure> {
     progress.asks();
-    let asked = ask(session, statement, columns);
+    let asked = ask(session, query);
     progress.gets();
     let (id, forms) = asked?;
     if let Some(forms) = forms
@@ -247,8 +263,7 @@ fn whole(
 /// Its number, and the forms of the values if they are others than the plan's.
 fn ask(
     session: &mut Session,
-    statement: &str,
-    columns: &[Column],
+    Query { statement, columns, described_otherwise }: &Query,
 ) -> Result<([u8; 4], Option<Vec<Form>>), Failure> {
     let prepared = session.command(READ, PREPARE, statement.as_bytes())?;
     let [_, a, b, c, d, _, _, _, _, _, _, _] = *prepared.first_chunk::<12>().ok_or_else(altered)?;
@@ -272,8 +287,13 @@ fn ask(
         form.arriving(description.column_type() as u8, unsigned)
     });
     let forms: Vec<_> = forms.collect::<Option<_>>().ok_or_else(altered)?;
-    let others = forms != planned;
-    Ok((id, others.then_some(forms)))
+    if forms == planned {
+        return Ok((id, None));
+    }
+    if !described_otherwise {
+        return Err(altered());
+    }
+    Ok((id, Some(forms)))
 }
 
 fn forward(

@@ -1,12 +1,12 @@
 //! Sessions whose snapshots start while another session locks the table (`extract.consistencyLock: brief`).
 
-use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use sqlx::MySqlConnection;
 use worker_core::errors::failure::Failure;
 use worker_core::planning::consistency::table_lock::{self as core, LockFacts};
+use worker_core::planning::table_name::TableName;
 use worker_core::sql::rows::mysql_statements as statements;
 
 use super::beginning::{Beginning, Start, timed};
@@ -33,14 +33,23 @@ const PREPARE: &str = "set the session's settings";
 ///
 /// # Errors
 /// `SnapshotUnavailable`, and what a session may fail with.
-pub(crate) async fn check(connection: &mut MySqlConnection) -> Result<(), Failure> {
+pub(crate) async fn check(
+    connection: &mut MySqlConnection,
+    table: &TableName,
+) -> Result<(), Failure> {
     let variables = named(connection, statements::LOCK_VARIABLES, ASK).await?;
     let plugins: i64 = sqlx::query_scalar(statements::WRITES_PAST_LOCKS)
         .fetch_one(&mut *connection)
         .await
         .map_err(|error| database_failure(ASK, &error))?;
+    let cascades: i64 = sqlx::query_scalar(statements::CASCADES)
+        .bind(&table.schema)
+        .bind(&table.table)
+        .fetch_one(&mut *connection)
+        .await
+        .map_err(|error| database_failure(ASK, &error))?;
     let detached = stays_open(connection).await?;
-    LockFacts { variables, memcached: plugins > 0, detached }.check()
+    LockFacts { variables, memcached: plugins > 0, cascades: cascades > 0, detached }.check()
 }
 
 /// Whether one of the transactions without a session that are open now is still open after [`DETACHED_WAIT`].
@@ -80,11 +89,6 @@ pub(super) fn start(
 ) -> Result<Start, Failure> {
     let goes_on =
         || if given_up.load(Ordering::Relaxed) { Err(Failure::stopped()) } else { Ok(()) };
-    let servers: BTreeSet<_> =
-        connections.iter().map(|connection| connection.server().to_owned()).collect();
-    if servers.len() > 1 {
-        return Err(core::several_servers());
-    }
     let Some(mut locker) = connections.pop() else { return Err(Failure::stopped()) };
     let locker = locker.session()?;
     let mut readers: Vec<&mut Session> =
@@ -109,13 +113,20 @@ pub(super) fn start(
         goes_on()?;
         texts(reader, "open the table", &first.hold)?;
     }
-    let point = texts(locker, "read the server's clock", statements::UTC)?;
+    let point = one(locker, statements::UTC)?;
+    let server = one(locker, statements::SERVER)?;
+    for reader in &mut *readers {
+        if one(reader, statements::SERVER)? != server {
+            return Err(core::several_servers());
+        }
+    }
     prove(locker, table)?;
     locker.query("unlock the table", statements::UNLOCK)?;
     let locked = locked.elapsed();
+    for reader in &mut *readers {
+        reader.query(PREPARE, statements::LIMIT_WAIT_OF_SESSIONS)?;
+    }
     timed(readers, None)?;
-    let point = point.into_iter().flatten().flatten().next();
-    let point = point.ok_or_else(|| not_understood("the server's clock"))?;
     Ok(Start { point, locked: Some(locked) })
 }
 
@@ -139,9 +150,15 @@ fn lock(
     Err(not_understood("the database's answer"))
 }
 
+/// The one text that a query gives.
+fn one(session: &mut Session, statement: &str) -> Result<String, Failure> {
+    let rows = texts(session, core::PROVE, statement)?;
+    rows.into_iter().flatten().flatten().next().ok_or_else(|| not_understood("the database's answer"))
+}
+
 /// Asks for the table by a name that is not locked.
 fn prove(locker: &mut Session, table: &str) -> Result<(), Failure> {
-    locker.ask("prove the lock", QUERY, statements::proves_lock(table).as_bytes())?;
+    locker.ask(core::PROVE, QUERY, statements::proves_lock(table).as_bytes())?;
     let packet = locker.receive()?;
     match packet.first() {
         Some(&ERROR) => core::proven(Some(&Answer::of_packet(&packet))),

@@ -2,8 +2,8 @@
 //! rows of it, and what an answer to `LOCK TABLES` means.
 //!
 //! MySQL keeps a metadata lock of the table for each transaction that has written it, until the transaction has ended.
-//! `LOCK TABLES ... READ` waits for all of them, and new writes wait for `UNLOCK TABLES`. Tried on 8.0.15 and 9.7.4
-//! (`tests/consistency/lock.rs`): open transactions, prepared XA transactions, cascades of foreign keys.
+//! `LOCK TABLES ... READ` waits for all of them, and new writes wait for `UNLOCK TABLES`. `tests/consistency/lock.rs`
+//! shows it on 8.0.15 and 9.7.4 for open transactions, prepared XA transactions and cascades of foreign keys.
 
 use std::collections::BTreeMap;
 
@@ -17,12 +17,16 @@ use crate::planning::server::is_mariadb;
 
 /// What is done when the table is locked.
 pub const LOCK: &str = "lock the table";
+/// What is done before the table is unlocked.
+pub const PROVE: &str = "check the table lock";
 /// How often the lock is asked for, each time for 2 seconds.
 pub const TRIES: u32 = 3;
 /// `ER_LOCK_WAIT_TIMEOUT`.
 const LOCK_WAIT_TIMEOUT: u16 = 1205;
 /// `ER_DBACCESS_DENIED_ERROR`: how the server refuses `LOCK TABLES`.
 const DATABASE_DENIED: u16 = 1044;
+/// `ER_TABLEACCESS_DENIED_ERROR`: the same where the user may read some columns, or has no other privilege.
+const TABLE_DENIED: u16 = 1142;
 /// `ER_TABLE_NOT_LOCKED`.
 const NOT_LOCKED: u16 = 1100;
 
@@ -57,6 +61,8 @@ pub struct LockFacts {
     pub variables: BTreeMap<String, String>,
     /// Whether the memcached plugin is active.
     pub memcached: bool,
+    /// Whether a change of another table changes rows of the table by a foreign key.
+    pub cascades: bool,
     /// Whether a prepared XA transaction whose session has ended stays open; false if the user may not see it.
     pub detached: bool,
 }
@@ -82,6 +88,13 @@ impl LockFacts {
             return Err(unavailable(
                 "the server is a node of a Galera cluster, whose changes from other nodes do not wait for a table lock",
                 "extract from a server outside the cluster",
+            ));
+        }
+        if self.cascades && self.is_on("read_only") {
+            return Err(unavailable(
+                "the server is a replica (read_only is on), and the table has a foreign key with CASCADE or SET NULL: \
+                 changes that arrive from the primary through this key may not wait for a table lock",
+                "extract from the primary",
             ));
         }
         if self.memcached {
@@ -112,16 +125,16 @@ pub fn refused(answer: &Answer<'_>, tries_left: u32) -> Result<(), Failure> {
         LOCK_WAIT_TIMEOUT => Err(Failure::transient(
             Reason::SnapshotUnavailable,
             format!(
-                "the table could not be locked in {TRIES} tries of 2 seconds: a transaction that wrote it, or a \
-                 change of the table, is still open"
+                "the table could not be locked in {TRIES} tries of 2 seconds: all the time, a transaction that wrote \
+                 it, or a change of the table, was open"
             ),
-            "end long transactions that write the table, or set extract.consistency: perPartition and remove \
-             extract.consistencyLock",
+            "run the extract when transactions that write the table are short and do not overlap all the time, or set \
+             extract.consistency: perPartition and remove extract.consistencyLock",
         )),
-        DATABASE_DENIED => Err(Failure::permanent(
+        DATABASE_DENIED | TABLE_DENIED => Err(Failure::permanent(
             Reason::DatabaseDenied,
             "the database user lacks SELECT or LOCK TABLES on the table's database, which \
-             extract.consistencyLock: brief needs (error 1044)",
+             extract.consistencyLock: brief needs",
             "GRANT SELECT, LOCK TABLES ON <database>.* TO the database user, or set extract.consistency: perPartition and \
              remove extract.consistencyLock",
         )),
@@ -131,7 +144,8 @@ pub fn refused(answer: &Answer<'_>, tries_left: u32) -> Result<(), Failure> {
 
 /// A name of the server leads to several.
 pub fn several_servers() -> Failure {
-    unavailable(
+    Failure::transient(
+        Reason::SnapshotUnavailable,
         "the sessions are connected to different servers, and a table lock applies to only one of them",
         "set source.host to a name that leads to one server",
     )
@@ -140,11 +154,12 @@ pub fn several_servers() -> Failure {
 /// Whether the answer to [`crate::sql::rows::mysql_statements::proves_lock`] shows the lock. `None`: rows came.
 ///
 /// # Errors
-/// `SnapshotUnavailable`.
+/// `SnapshotUnavailable`, and what [`mysql::failure`] gives for any other error.
 pub fn proven(answer: Option<&Answer<'_>>) -> Result<(), Failure> {
     match answer {
         Some(Answer { number: NOT_LOCKED, .. }) => Ok(()),
-        Some(_) | None => Err(unavailable(
+        Some(answer) => Err(mysql::failure(PROVE, answer)),
+        None => Err(unavailable(
             "the table lock could not be verified: a proxy may be between Tidemark and the server, or the server \
              ignores LOCK TABLES",
             "set source.host to the MySQL server itself",
@@ -155,6 +170,8 @@ pub fn proven(answer: Option<&Answer<'_>>) -> Result<(), Failure> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::settings::mysql as settings;
+    use crate::sql::rows::mysql_statements;
 
     fn extract(lock: bool) -> Extract {
         let mut extract =
@@ -190,14 +207,18 @@ mod tests {
             ..LockFacts::default()
         };
         assert_eq!(LockFacts::default().check(), Ok(()));
+        assert_eq!(variables("read_only", "ON").check(), Ok(()));
         for off in ["OFF", "0"] {
             assert_eq!(variables("innodb_read_only", off).check(), Ok(()));
             assert_eq!(variables("wsrep_on", off).check(), Ok(()));
+            let cascades = LockFacts { cascades: true, ..variables("read_only", off) };
+            assert_eq!(cascades.check(), Ok(()));
         }
         for (facts, word) in [
             (variables("innodb_read_only", "ON"), "innodb_read_only"),
             (variables("innodb_read_only", "1"), "innodb_read_only"),
             (variables("wsrep_on", "ON"), "Galera"),
+            (LockFacts { cascades: true, ..variables("read_only", "ON") }, "primary"),
             (LockFacts { memcached: true, ..LockFacts::default() }, "daemon_memcached"),
             (LockFacts { detached: true, ..LockFacts::default() }, "XA"),
         ] {
@@ -217,20 +238,39 @@ mod tests {
         assert_eq!(failure.report.reason, Reason::SnapshotUnavailable);
         assert_eq!(failure.exit, crds::condition::Exit::Transient, "{failure}");
         for tries_left in 0..TRIES {
-            let failure = refused(&answer(DATABASE_DENIED), tries_left).expect_err("denied");
-            assert_eq!(failure.report.reason, Reason::DatabaseDenied);
-            assert!(failure.report.remedy.contains("LOCK TABLES"), "{failure}");
-            assert_eq!(failure.exit, crds::condition::Exit::Permanent, "{failure}");
+            for number in [DATABASE_DENIED, TABLE_DENIED] {
+                let failure = refused(&answer(number), tries_left).expect_err("denied");
+                assert_eq!(failure.report.reason, Reason::DatabaseDenied);
+                assert!(failure.report.remedy.contains("LOCK TABLES"), "{failure}");
+                assert_eq!(failure.exit, crds::condition::Exit::Permanent, "{failure}");
+            }
             assert!(refused(&answer(1146), tries_left).is_err());
         }
     }
 
     #[test]
+    fn reading_sessions_wait_for_locks_as_all_sessions_do_after_the_table_is_unlocked() {
+        let (name, value) = settings::ALWAYS
+            .iter()
+            .find(|(name, _)| *name == "lock_wait_timeout")
+            .expect("a limit");
+        let expected = format!("SET SESSION {name} = {value}");
+        assert_eq!(mysql_statements::LIMIT_WAIT_OF_SESSIONS, expected);
+    }
+
+    #[test]
     fn only_the_refusal_of_another_name_proves_the_lock() {
         assert_eq!(proven(Some(&answer(NOT_LOCKED))), Ok(()));
-        for other in [None, Some(&answer(1146)), Some(&answer(1205))] {
-            let failure = proven(other).expect_err("no proof");
-            assert_eq!(failure.report.reason, Reason::SnapshotUnavailable);
+        let lost = proven(None).expect_err("rows came");
+        assert_eq!(lost.report.reason, Reason::SnapshotUnavailable);
+        // the server ends, a manager of the server ends the session, the table is gone
+        for (number, reason, exit) in [
+            (1053, Reason::DatabaseUnreachable, crds::condition::Exit::Transient),
+            (1205, Reason::DatabaseFailed, crds::condition::Exit::Transient),
+            (1146, Reason::QueryFailed, crds::condition::Exit::Permanent),
+        ] {
+            let failure = proven(Some(&answer(number))).expect_err("no proof");
+            assert_eq!((failure.report.reason, failure.exit), (reason, exit), "{failure}");
         }
     }
 }

@@ -53,7 +53,11 @@ pub const LOG_APPLIERS: &str = "SHOW GLOBAL STATUS WHERE Variable_name = 'Slaves
 pub const LOG_FILTERS: &str = "SHOW MASTER STATUS";
 /// What decides whether a locked table has one state: name and value.
 pub const LOCK_VARIABLES: &str = "SHOW VARIABLES WHERE Variable_name IN ('version', 'innodb_read_only', \
-    'wsrep_on')";
+    'wsrep_on', 'read_only')";
+/// Foreign keys of table `$2` in schema `$1` by which a change of another table changes its rows.
+pub const CASCADES: &str = "SELECT CAST(COUNT(*) AS SIGNED) FROM information_schema.REFERENTIAL_CONSTRAINTS \
+    WHERE CONSTRAINT_SCHEMA = ? AND TABLE_NAME = ? \
+    AND (DELETE_RULE IN ('CASCADE', 'SET NULL') OR UPDATE_RULE IN ('CASCADE', 'SET NULL'))";
 /// Whether the memcached plugin writes tables without taking their locks.
 pub const WRITES_PAST_LOCKS: &str = "SELECT CAST(COUNT(*) AS SIGNED) FROM information_schema.PLUGINS \
     WHERE PLUGIN_NAME = 'daemon_memcached' AND PLUGIN_STATUS = 'ACTIVE'";
@@ -67,6 +71,10 @@ pub const DETACHED_TRANSACTIONS: &str = "SELECT CONVERT(CAST(trx_id AS CHAR) USI
 pub const LIMIT_LOCK: &str = "SET SESSION lock_wait_timeout = 2, SESSION wait_timeout = 10";
 /// Limits the wait of a session that starts its snapshot while the table is locked.
 pub const LIMIT_WAIT: &str = "SET SESSION lock_wait_timeout = 2";
+/// Sets the limit that all sessions have ([`crate::settings::mysql::ALWAYS`]).
+pub const LIMIT_WAIT_OF_SESSIONS: &str = "SET SESSION lock_wait_timeout = 30";
+/// Which server a session has reached: two servers may have the same host name and port.
+pub const SERVER: &str = "SELECT CONVERT(@@server_uuid USING utf8mb4)";
 /// Ends the lock.
 pub const UNLOCK: &str = "UNLOCK TABLES";
 /// The time by the server's clock, without reading a table.
