@@ -81,7 +81,8 @@ fn t57_a_server_of_mysql_that_works_for_long_without_a_word_is_waited_for() -> R
         // nothing for a second, both where it sleeps and where it computes, on this machine for 10 seconds
         let microseconds = "set @began = sysdate(6); do benchmark(1000000, sha2(1, 512)); \
                             select timestampdiff(microsecond, @began, sysdate(6))";
-        let million: u64 = source.bed.mariadb(&source.database, microseconds).await?.trim().parse()?;
+        let million: u64 =
+            source.bed.mariadb(&source.database, microseconds).await?.trim().parse()?;
         let times = 1_000_000 * 2_000_000 / million.max(1);
         let view = format!(
             "create view asleep as select id, sleep(0.1) s from t; \

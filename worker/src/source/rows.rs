@@ -97,9 +97,7 @@ impl Reader {
     ) -> Result<Read, Failure> {
         match self {
             Self::Postgres(connection) => connection.read(plan, statement, chunks, progress).await,
-            Self::Mysql(connection) => {
-                connection.read(plan, statement, chunks, progress).await
-            }
+            Self::Mysql(connection) => connection.read(plan, statement, chunks, progress).await,
         }
     }
 }

@@ -153,7 +153,11 @@ fn lock(
 /// The one text that a query gives.
 fn one(session: &mut Session, statement: &str) -> Result<String, Failure> {
     let rows = texts(session, core::PROVE, statement)?;
-    rows.into_iter().flatten().flatten().next().ok_or_else(|| not_understood("the database's answer"))
+    rows.into_iter()
+        .flatten()
+        .flatten()
+        .next()
+        .ok_or_else(|| not_understood("the database's answer"))
 }
 
 /// Asks for the table by a name that is not locked.
