@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A cluster with Tidemark in it and one extract, start to end. `make demo-down` removes it.
+# Starts a cluster with Tidemark and runs one extract. `make demo-down` removes the cluster.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
 . "$HERE/../bed/env.sh"
