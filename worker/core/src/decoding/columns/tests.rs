@@ -294,7 +294,7 @@ fn bytes_held_count_what_is_not_taken() {
 pub(super) fn page<'a>(
     rows: impl Iterator<Item = (&'a str, &'a str, Fidelity, &'a str)>,
 ) -> String {
-    let mut text = "| type | in Parquet | kept | why |\n|---|---|---|---|\n".to_owned();
+    let mut text = "| type | Parquet type | fidelity | reason |\n|---|---|---|---|\n".to_owned();
     for (source, parquet, fidelity, reason) in rows {
         let kept = fidelity.name();
         // writing to a String cannot fail
