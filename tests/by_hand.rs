@@ -45,7 +45,7 @@ fn verify_finds_what_is_not_as_it_was_recorded() -> Result<()> {
         let stranger = "public.t/extract_run=x/copy.parquet";
         s3.copy_object().bucket(&source.bucket).key(stranger).copy_source(copy).send().await?;
         let said = tool(&source, "verify", &job, 10).await?.to_string();
-        ensure!(said.contains("is not there") && said.contains("complete"), "{said}");
+        ensure!(said.contains("is missing") && said.contains("complete"), "{said}");
         ensure!(said.contains("belongs to no published run"), "{said}");
         Ok(())
     })

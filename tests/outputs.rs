@@ -110,7 +110,7 @@ fn every_object_is_encrypted_with_the_key_that_was_asked_for_or_none_is_publishe
         let output = source.try_run(&job).await?;
         // its ListParts cannot be read, so the run ends there: its upload was begun, and answered with
         // the key, by then
-        ensure!(output.stderr.contains("look at an upload"), "{}", output.stderr);
+        ensure!(output.stderr.contains("list the parts of an upload"), "{}", output.stderr);
         let listed = s3.list_objects_v2().bucket(&source.bucket).send().await?;
         let keys: Vec<_> = listed.contents().iter().filter_map(|object| object.key()).collect();
         ensure!(keys.iter().any(|key| key.contains("/tasks/")), "{keys:?}");
@@ -170,7 +170,7 @@ fn rows_go_into_folders_by_their_values() -> Result<()> {
         ensure!(said.code == Some(0), "{}", said.stderr);
         ensure!(source.open_uploads().await? == 0, "{} uploads", source.open_uploads().await?);
 
-        for (value, words) in [("", "empty text"), ("canary__".repeat(60).as_str(), "more bytes")] {
+        for (value, words) in [("", "empty text"), ("canary__".repeat(60).as_str(), "too long")] {
             bed.psql(&source.database, &format!("update t set region = '{value}' where id = 7")).await?;
             let output = source.try_run(&job).await?;
             ensure!(output.code == Some(10) && output.stderr.contains(words), "{}", output.stderr);

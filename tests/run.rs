@@ -313,7 +313,7 @@ fn a_plan_says_what_a_run_would_read_and_writes_nothing() -> Result<()> {
         job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 4 });
         let output = bed.output(source.command("plan", &job)?, "", Duration::from_mins(1)).await?;
         ensure!(output.code == Some(0), "{}", output.stderr);
-        for line in ["table      public.t", "ranges     4", "as text", "statement  COPY (SELECT"] {
+        for line in ["table      public.t", "partitions 4", "as text", "statement  COPY (SELECT"] {
             ensure!(output.stdout.contains(line), "no {line:?} in\n{}", output.stdout);
         }
         ensure!(source.run_item("public.t").await?.is_none(), "an item was written");

@@ -110,8 +110,8 @@ fn a_selection_that_cannot_be_made_is_refused() -> Result<()> {
                 ),
                 ("where", json!("name = 'canary'; drop table t"), ["InvalidSpec", "semicolon"]),
                 ("where", json!("name = 'canary') or (1 = 1"), ["InvalidSpec", "parenthesis"]),
-                ("where", json!("nmae = 'canary'"), ["InvalidSpec", "correct it"]),
-                ("where", json!("name = = 'canary'"), ["InvalidSpec", "correct it"]),
+                ("where", json!("nmae = 'canary'"), ["InvalidSpec", "Correct extract.where"]),
+                ("where", json!("name = = 'canary'"), ["InvalidSpec", "Correct extract.where"]),
             ] {
                 let mut job = source.job(table, "FE");
                 job["spec"]["extract"][field] = value;
@@ -250,19 +250,26 @@ fn a_changed_table_is_taken_as_the_policy_says_before_a_row_is_read() -> Result<
             let sql =
                 "alter table t add column extra int; insert into t values (5, 'e', 's', 5, 7)";
             run_sql(&source, sql).await?;
-            refused(&source, &policy("freeze"), &["SchemaChanged", "extra (int", "is new"]).await?;
+            refused(&source, &policy("freeze"), &["SchemaChanged", "extra (int", "was added"])
+                .await?;
             let said = source.run(&policy("additiveOnly")).await?;
             ensure!(said["rows"] == 1, "{said}");
             let sql =
                 "alter table t drop column odd; insert into t (id, name, extra) values (6, 'f', 8)";
             run_sql(&source, sql).await?;
             for name in ["freeze", "additiveOnly"] {
-                refused(&source, &policy(name), &["SchemaChanged", "odd (int", "is gone"]).await?;
+                refused(&source, &policy(name), &["SchemaChanged", "odd (int", "was removed"])
+                    .await?;
                 let item = source.run_item(table).await?.unwrap_or_default();
                 ensure!(item["state"] == "failed" && item["n"].is_null(), "read by then: {item}");
             }
             let planned = bed.output(source.command("plan", &job)?, "", RUN).await?;
-            ensure!(planned.stdout.contains("is gone"), "{} {}", planned.stdout, planned.stderr);
+            ensure!(
+                planned.stdout.contains("was removed"),
+                "{} {}",
+                planned.stdout,
+                planned.stderr
+            );
             let said = source.run(&job).await?;
             ensure!(said["rows"] == 1 && said["watermark"] == "6", "{said}");
             let said = source.run(&policy("freeze")).await?;

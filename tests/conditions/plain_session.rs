@@ -170,9 +170,9 @@ fn condition_means_one_thing_in_windows_partitions_recount_and_plan() -> Result<
         let planned =
             command(&source, "plan", &filtered(&source, "email = 'ada@example.org'")).await?;
         for line in [
-            "read under search_path = \"$user\", public",
+            "setting search_path = \"$user\", public",
             "14 in the table",
-            "of them with extract.where",
+            "of them match extract.where",
         ] {
             ensure!(planned.stdout.contains(line), "{line}: {} {}", planned.stdout, planned.stderr);
         }

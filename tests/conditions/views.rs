@@ -108,7 +108,7 @@ fn condition_that_calls_what_a_user_defined_is_claimed_no_snapshot_and_no_guard_
             job["spec"]["extract"]["consistency"] = json!("snapshot");
             match doubtful {
                 Some(function) => {
-                    let remedy = "write extract.where with columns, literals";
+                    let remedy = "Write extract.where with columns, literals";
                     refused(&source, &job, &["SnapshotUnavailable", function, remedy]).await?;
                 }
                 None => drop(source.run(&job).await?),

@@ -42,7 +42,7 @@ fn a_foreign_table_is_never_called_one_snapshot() -> Result<()> {
             let plan = accounts.source.command("plan", &accounts.job)?;
             let plan = accounts.bed.succeed(plan, "").await?;
             ensure!(plan.contains("consistent perPartition"), "{change}: {plan}");
-            ensure!(plan.contains("not one consistent snapshot"), "{change}: {plan}");
+            ensure!(plan.contains("not read from one consistent snapshot"), "{change}: {plan}");
             // 40 moved between two partitions: one of them shows the balance before, one after
             let moved = TRANSFER.replace("update accounts", "update below");
             let output = moved_amid(&accounts, &moved).await?;

@@ -61,7 +61,7 @@ fn what_a_manifest_chooses_is_what_is_published_and_status_says_how() -> Result<
         })
         .await?;
         let said = condition(&object, "Failed")["message"].to_string();
-        ensure!(said.contains("note (text) is new") && said.contains("schemaPolicy"), "{said}");
+        ensure!(said.contains("note (text) was added") && said.contains("schemaPolicy"), "{said}");
         // what was published stays as it is
         ensure!(release.published("public.events").await? == 1, "{object}");
         let more = json!({ "spec": { "extract": { "schemaPolicy": "additiveOnly" } } }).to_string();

@@ -49,7 +49,7 @@ fn a_full_extract_in_four_ranges_holds_the_whole_table() -> Result<()> {
         ensure!(foretold.is_none_or(|skew| skew.as_str() < Some("1.10")), "{status}");
         let expected = json!({
             "total": 4, "succeeded": 4, "failed": 0,
-            "strategy": "range", "reason": "the manifest asks for it", "actualSkew": "1.00",
+            "strategy": "range", "reason": "the manifest requests it", "actualSkew": "1.00",
         });
         ensure!(ranges == expected, "{status}");
         ensure!(condition(&object, "Committed")["status"] == "True", "{status}");

@@ -151,7 +151,7 @@ fn a_missing_table_is_told_and_mended_by_making_it() -> Result<()> {
         let release = Release::new(bed, "no-table", &[]).await?;
         let (name, table) = ("public-one", "public.one");
         let job = release.source.job(table, "FE");
-        let object = fails(&release, &job, "TableNotFound", "check extract.table").await?;
+        let object = fails(&release, &job, "TableNotFound", "Check extract.table").await?;
         ensure!(object["status"]["extractSuccessful"] == "N", "{}", object["status"]);
         ensure!(successful(&release, table).await? == "N", "the old job's item");
         numbers(&release, "one", 1, 100).await?;
@@ -168,7 +168,7 @@ fn a_missing_bucket_is_told_and_mended_by_making_it() -> Result<()> {
         let (name, table) = ("public-one", "public.one");
         numbers(&release, "one", 1, 100).await?;
         let job = release.source.job(table, "FE");
-        let object = fails(&release, &job, "BucketNotFound", "create the bucket").await?;
+        let object = fails(&release, &job, "BucketNotFound", "Create the bucket").await?;
         ensure!(object["status"]["extractSuccessful"] == "N", "{}", object["status"]);
         // the prefix is looked at before the source is claimed, so the item is as it was: absent
         ensure!(successful(&release, table).await? == Value::Null, "the old job's item");

@@ -311,7 +311,7 @@ fn a_range_that_cannot_be_read_fails_the_run_names_it_and_publishes_nothing() ->
         let object = release.condition(NAME, "Failed", STEP).await?;
         let failed = condition(&object, "Failed");
         let said = failed["message"].as_str().context("message")?;
-        ensure!(said.contains("price") && said.contains("range 1"), "{failed}");
+        ensure!(said.contains("price") && said.contains("partition 1"), "{failed}");
         ensure!(object["status"]["retry"] == Value::Null, "{}", object["status"]);
         let run = release.source.run_item(NAME).await?.context("run item")?;
         ensure!(run["state"] == "failed", "{run}");

@@ -88,7 +88,7 @@ fn transaction_timeout_that_a_function_sets_is_named_with_its_remedy() -> Result
             create view planned as select public.f(id, '%') as id from public.t; \
             create view copied as select public.f(id, 'COPY%') as id from public.t";
         bed.psql(&source.database, &format!("{SLOW} {sql}")).await?;
-        let words = ["DatabaseFailed", "25P04", "something set transaction_timeout", "find out what sets"];
+        let words = ["DatabaseFailed", "25P04", "something set transaction_timeout", "Find out what sets"];
         let output = source.try_run(&job(&source, "planned")).await?;
         ends(&output, 75, &words).context("planned")?;
         let output = source.try_run(&job(&source, "copied")).await?;
@@ -130,11 +130,11 @@ fn statement_or_session_that_an_administrator_ends_is_retried_and_says_so() -> R
         let (planned, read) = (("planned", "not like 'COPY %'"), ("held", "like 'COPY %'"));
         for at in [planned, read] {
             let output = disturbed(&source, at, "pg_cancel_backend").await?;
-            let words = ["DatabaseFailed", "57014", "due to user request", "who cancels statements"];
+            let words = ["DatabaseFailed", "57014", "due to user request", "what cancels statements"];
             ends(&output, 75, &words).with_context(|| at.0.to_owned())?;
         }
         let output = disturbed(&source, planned, "pg_terminate_backend").await?;
-        let words = ["DatabaseFailed", "57P01", "an administrator ended the session"];
+        let words = ["DatabaseFailed", "57P01", "by an administrator"];
         ends(&output, 75, &words)?;
         // the driver loses the server's last word in the middle of COPY
         let output = disturbed(&source, read, "pg_terminate_backend").await?;
@@ -180,7 +180,7 @@ fn what_a_standby_cannot_read_is_refused_by_name() -> Result<()> {
             ("of_quick", unlogged),
             (
                 "of_wal",
-                ["QueryFailed", "55000", "does not work on a standby", "extract from the primary"],
+                ["QueryFailed", "55000", "does not work on a standby", "Extract from the primary"],
             ),
         ] {
             let output = source.try_run(&on_standby(&source, relation).await?).await?;

@@ -43,7 +43,7 @@ fn ranges_of_mariadb_are_extracted_by_pods_and_published_once() -> Result<()> {
         ensure!(status["rows"] == 300_000 && status["files"] == 3, "{status}");
         let ranges = json!({
             "total": 3, "succeeded": 3, "failed": 0,
-            "strategy": "range", "reason": "the manifest asks for it", "actualSkew": "1.00",
+            "strategy": "range", "reason": "the manifest requests it", "actualSkew": "1.00",
         });
         ensure!(status["partitions"] == ranges, "{status}");
         ensure!(status["consistency"] == "perPartition", "{status}");
@@ -91,7 +91,7 @@ fn t59_where_ranges_of_mariadb_share_an_instant_a_lost_one_restarts_the_run() ->
         let jobs = release.get(&["jobs", "-l", "tidemark.dev/role=extract"]).await?;
         ensure!(jobs["items"] == json!([]), "{jobs}");
         let events = release.kubectl(&["get", "events", "-o", "jsonpath={..message}"]).await?;
-        ensure!(events.contains("so the whole run restarts"), "{events}");
+        ensure!(events.contains("the whole run restarts"), "{events}");
         let sql = "select count(*) n, count(distinct name) names from t";
         let rows = bed.read_parquet(&source.bucket, "events", sql).await?;
         ensure!(rows[0] == json!({ "n": 3000, "names": 3000 }), "{}", rows[0]);

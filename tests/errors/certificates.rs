@@ -48,7 +48,7 @@ const FORMS: [(&str, &str, &[&str]); 33] = [
     ("early", "verifyFull", &["TlsFailed", "not valid yet"]),
     ("early", "verifyCa", &["TlsFailed", "not valid yet"]),
     ("broken", "verifyFull", &["InvalidSpec", "certificate 2"]),
-    ("empty", "verifyFull", &["InvalidSpec", "holds no certificate"]),
+    ("empty", "verifyFull", &["InvalidSpec", "contains no PEM certificate"]),
 ];
 
 async fn script(bed: &Bed, script: &str, arguments: &[&str], auth: &str) -> Result<()> {

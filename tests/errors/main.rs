@@ -56,6 +56,6 @@ fn ends(output: &Output, case: &Case) -> Result<()> {
     }
     ensure!(!output.stderr.contains(CANARY), "{}", output.stderr);
     let named = case.says.contains(&"extract.table");
-    ensure!(named || !fields.to_string().contains("correct extract.table\""), "{fields}");
+    ensure!(named || !fields.to_string().contains("Correct extract.table.\""), "{fields}");
     Ok(())
 }

@@ -30,9 +30,9 @@ fn an_error_below_a_view_names_its_object_and_no_value() -> Result<()> {
         let source = SourceFixture::mariadb(bed, "errors").await?;
         bed.mariadb(&source.database, TABLES).await?;
         for case in [
-            stops("v_gone", "DatabaseDenied", &["v_gone", "repair the view", "error 1356"]),
-            stops("v_lost", "DatabaseDenied", &["v_lost", "repair the view"]),
-            stops("v_under", "DatabaseDenied", &["v_under", "repair the view"]),
+            stops("v_gone", "DatabaseDenied", &["v_gone", "Repair the view", "error 1356"]),
+            stops("v_lost", "DatabaseDenied", &["v_lost", "Repair the view"]),
+            stops("v_under", "DatabaseDenied", &["v_under", "Repair the view"]),
             stops("v_range", "QueryFailed", &["error 1690"]),
             stops("v_writes", "QueryFailed", &["error 1792", "writes"]),
             stops("v_rows", "QueryFailed", &["error 1242"]),

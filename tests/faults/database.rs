@@ -56,7 +56,7 @@ fn t57_a_connection_that_falls_silent_in_mid_stream_is_given_up() -> Result<()> 
         run.go_on()?;
         let output = run.ended(Duration::from_secs(20)).await?;
         refused(&output, 75, "DatabaseUnreachable")?;
-        ensure!(output.stderr.contains("stopped answering"), "{}", output.stderr);
+        ensure!(output.stderr.contains("stopped responding"), "{}", output.stderr);
         goes_on(&mut bench).await
     })
 }
@@ -94,7 +94,7 @@ fn t57_verify_with_silent_connection_fails_as_unreachable() -> Result<()> {
         blocker.say("rollback;").await?;
         let output = verify.ended(Duration::from_secs(20)).await?;
         refused(&output, 75, "DatabaseUnreachable")?;
-        ensure!(output.stderr.contains("stopped answering"), "{}", output.stderr);
+        ensure!(output.stderr.contains("stopped responding"), "{}", output.stderr);
         Ok(())
     })
 }

@@ -290,7 +290,8 @@ fn t41_a_pointer_that_was_put_back_by_hand_is_repaired_upwards_only() -> Result<
         let verify = bench.source.command("verify", &bench.direct())?;
         let found = bench.source.start(verify, None)?.ended(RUN).await?;
         ensure!(
-            found.code == Some(10) && found.stdout.contains("does not name the head"),
+            found.code == Some(10)
+                && found.stdout.contains("does not name the latest published run"),
             "{}",
             found.stdout
         );
@@ -310,7 +311,7 @@ fn t41_a_pointer_that_was_put_back_by_hand_is_repaired_upwards_only() -> Result<
         put(b"oops".to_vec()).await?;
         let output = bench.run().await?;
         crate::refused(&output, 10, "StorageFailed")?;
-        ensure!(output.stderr.contains("restore it"), "{}", output.stderr);
+        ensure!(output.stderr.contains("Restore the object"), "{}", output.stderr);
         Ok(())
     })
 }

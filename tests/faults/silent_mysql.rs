@@ -50,7 +50,7 @@ async fn is_given_up(name: &str, rows: u64, point: &str, bytes: u64) -> Result<(
     run.go_on()?;
     let output = run.ended(SOON).await?;
     refused(&output, 75, "DatabaseUnreachable")?;
-    ensure!(output.stderr.contains("stopped answering"), "{}", output.stderr);
+    ensure!(output.stderr.contains("stopped responding"), "{}", output.stderr);
     let files = source.bed.keys(&source.bucket, "t/extract_run=").await?;
     ensure!(files.is_empty() && source.open_uploads().await? == 0, "left: {files:?}");
     let said = printed(&started(&source, &job, None)?.ended(RUN).await?)?;

@@ -44,7 +44,7 @@ fn json_that_a_reader_refuses_fails_with_column_and_row_and_is_text_on_request()
             bed.psql(&source.database, &statement).await?;
             let table = format!("public.{table}");
             let job = source.job(&table, "FE");
-            let place = format!("column c ({column_type}) in row 3: not JSON that every reader accepts");
+            let place = format!("column c ({column_type}) in row 3: JSON that not every reader accepts");
             let words = ["DecodeFailed", place.as_str(), "extract.types to string"];
             let said = refused(&source, &job, &words).await?;
             ensure!(!said.contains(CANARY), "{said}");

@@ -24,7 +24,7 @@ fn a_column_that_the_runs_directory_would_shadow_is_refused_until_the_remedy_is_
         for (source, table) in both(bed, "shadow").await? {
             sql(&source, TABLE).await?;
             let job = source.job(table, "FE");
-            let words = ["InvalidSpec", "\"extract_run\"", "set output.runFolder: time"];
+            let words = ["InvalidSpec", "\"extract_run\"", "Set output.runFolder: time"];
             refused(&source, &job, &words).await?;
             said(&plan(&source, &job).await?, &words)?;
             let keys = bed.keys(&source.bucket, &format!("{table}/")).await?;
@@ -109,7 +109,7 @@ fn an_added_name_that_is_taken_is_refused_until_the_remedy_is_followed() -> Resu
         let uri = format!("s3://{}/region=EU/t", source.bucket);
         let job = changed(&source.job("public.t", "FE"), &json!({ "output": { "uri": uri } }));
         let output = plan(&source, &job).await?;
-        ensure!(output.code == Some(0) && output.stdout.contains("output.uri holds directories"), "{}", output.stdout);
+        ensure!(output.code == Some(0) && output.stdout.contains("output.uri contains directories"), "{}", output.stdout);
         Ok(())
     })
 }

@@ -118,7 +118,7 @@ fn a_call_that_cannot_be_meant_says_why_and_what_to_do() -> Result<()> {
     bed.run(async {
         let source = SourceFixture::new(bed, "unmeant").await?;
         for (changes, part) in [
-            (&[("db_engine", "oracle")][..], "postgres, mysql"),
+            (&[("db_engine", "oracle")][..], "postgres nor mysql"),
             (&[("extract_table", ""), ("db_name", "None")], "--db_name, --extract_table"),
             (&[("hwm_value", "canary-3e")], "hwm_value"),
         ] {

@@ -123,8 +123,8 @@ fn tables_of_every_shape_are_cut_or_refused_with_a_remedy() -> Result<()> {
         let empty = json!({ "strategy": "auto", "count": 4 });
         ensure!(shelf.divide("nothing", &empty).await?.plan.ranges.is_empty(), "an empty table");
         for (table, partition, part) in [
-            ("bare", json!({ "strategy": "ctid", "count": 4 }), "MySQL has no blocks"),
-            ("bare", json!({ "strategy": "hash", "count": 4 }), "no primary key"),
+            ("bare", json!({ "strategy": "ctid", "count": 4 }), "MySQL does not support reads by block"),
+            ("bare", json!({ "strategy": "hash", "count": 4 }), "no readable primary key"),
         ] {
             let said = shelf.refused(table, &partition).await?;
             ensure!(said.contains(part) && said.contains("extract.partition"), "{table}: {said}");

@@ -152,7 +152,7 @@ fn tables_of_every_shape_are_cut_or_refused_with_a_remedy() -> Result<()> {
             ("parts", &ctid, "a partitioned table has no blocks of its own"),
             ("parent", &ctid, "other tables inherit from it"),
             ("seen", &ctid, "a view has no blocks"),
-            ("bare", &json!({ "strategy": "hash", "count": 4 }), "no primary key"),
+            ("bare", &json!({ "strategy": "hash", "count": 4 }), "no readable primary key"),
             ("bare", &json!({ "strategy": "range", "column": "none", "count": 4 }), "no column"),
         ] {
             let said = shelf.refused(table, partition).await?;

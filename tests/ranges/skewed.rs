@@ -52,7 +52,7 @@ fn quantile_and_ctid_are_even_on_a_skewed_key_of_postgres() -> Result<()> {
             )
             .await?;
         for (analyzed, seen) in
-            [(false, "a sample of its blocks"), (true, "the server's statistics")]
+            [(false, "a sample of the table's blocks"), (true, "the server's statistics")]
         {
             if analyzed {
                 shelf.say("analyze t").await?;
@@ -90,10 +90,10 @@ fn quantile_is_even_on_a_skewed_key_of_mariadb() -> Result<()> {
             .await?;
         let bare = shelf.divide("bare", &by("quantile")).await?;
         even(&bare)?;
-        ensure!(bare.how()?.reason.contains("a sample of its rows"), "{:?}", bare.how()?);
+        ensure!(bare.how()?.reason.contains("a sample of the table's rows"), "{:?}", bare.how()?);
         let quantile = shelf.divide("t", &by("quantile")).await?;
         even(&quantile)?;
-        let seen = "the server's estimates for its index";
+        let seen = "the server's index estimates";
         ensure!(quantile.how()?.reason.contains(seen), "{:?}", quantile.how()?);
         ensure!(quantile.foretold()? <= EVEN, "{:?}", quantile.how()?);
         even(&shelf.divide("t", &by("hash")).await?)?;

@@ -235,7 +235,7 @@ fn a_planning_statement_that_takes_too_long_on_mariadb_is_named() -> Result<()> 
         let said: Value = serde_json::from_str(last).with_context(|| last.to_owned())?;
         let message = said["fields"]["said"].as_str().unwrap_or_default();
         ensure!(said["fields"]["reason"] == "DatabaseFailed", "{said}");
-        ensure!(message.contains("look for a row: the statement took longer"), "{said}");
+        ensure!(message.contains("check for rows: the statement took longer"), "{said}");
         ensure!(said["fields"]["remedy"].to_string().contains("activeDeadlineSeconds"), "{said}");
         Ok(())
     })

@@ -31,7 +31,7 @@ fn said(output: &Output) -> Option<Value> {
     let lines = output.stderr.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
     lines
         .map(|line| line["fields"].clone())
-        .find(|fields| fields["message"] == "read partitions in this process")
+        .find(|fields| fields["message"] == "reading partitions in this process")
 }
 
 async fn stays_within(engine: &str, partition_by: bool) -> Result<()> {
@@ -103,7 +103,7 @@ fn a_dry_run_says_how_many_partitions_one_process_reads_at_a_time() -> Result<()
             (
                 4 << 30,
                 2,
-                "readers    2 partitions at a time in one process: worker.parallelism asks for 2",
+                "readers    2 partitions at a time in one process: worker.parallelism requests 2",
             ),
         ] {
             job["spec"]["worker"] = json!({ "parallelism": asked });

@@ -110,7 +110,7 @@ fn a_session_that_has_fallen_silent_is_given_up_among_several_servers_too() -> R
         behind.wire.stall_after(0);
         let output = run.ended(GIVEN_UP).await?;
         ensure!(output.code == Some(75), "{:?}: {}", output.code, output.stderr);
-        ensure!(output.stderr.contains("stopped answering"), "{}", output.stderr);
+        ensure!(output.stderr.contains("stopped responding"), "{}", output.stderr);
         let left = sessions(&behind.source).await.context("sessions")?;
         ensure!(!left.contains("|active|"), "{left}");
         Ok(())

@@ -23,7 +23,7 @@ fn plan_manifest_and_outcome_say_what_is_kept_of_each_column() -> Result<()> {
         for line in [
             "columns 4: 2 exact, 1 widened, 1 string, 0 lossy",
             "id integer INT(32) exact",
-            "o oid INT(64) widened few readers know unsigned numbers: the next wider type holds them all",
+            "o oid INT(64) widened few readers support unsigned numbers, so the next wider type is used",
             "net inet STRING, as text string Parquet has no such type",
             "price numeric(12,2) DECIMAL(12, 2) exact",
         ] {

@@ -150,7 +150,7 @@ async fn planned_in_short(source: &SourceFixture, job: &Value) -> Result<()> {
         "columns    1600: 1600 exact, 0 widened, 0 string, 0 lossy",
         "    400 of boolean                        BOOLEAN                  exact",
         "           c2, c6, c10, c14, c18, c22, c26, c30 and 392 more",
-        "  each column: tidemark plan --json",
+        "  all columns: tidemark plan --json",
     ] {
         ensure!(lines.contains(&line), "no {line:?} in\n{}", output.stdout);
     }

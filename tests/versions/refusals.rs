@@ -173,7 +173,7 @@ const CASES: &[Case] = &[
     case(
         "expired password",
         "alter user USER@'%' password expire",
-        stops("CredentialsRejected", &["error 1862", "set a new password"]),
+        stops("CredentialsRejected", &["error 1862", "Set a new password"]),
     ),
     case(
         "client certificate required",
@@ -194,7 +194,7 @@ const CASES: &[Case] = &[
     case(
         "max_connections_per_hour",
         "grant select on DB.* to USER@'%'; alter user USER@'%' with max_connections_per_hour 1",
-        fails("DatabaseUnreachable", &["error 1226", "MAX_CONNECTIONS_PER_HOUR", "raise the limit"]),
+        fails("DatabaseUnreachable", &["error 1226", "MAX_CONNECTIONS_PER_HOUR", "Raise the limit"]),
     ),
     case(
         "max_queries_per_hour",
@@ -204,7 +204,7 @@ const CASES: &[Case] = &[
     case(
         "table of a view is gone",
         "create view v as select id from t; drop table t; grant select on DB.* to USER@'%'",
-        stops("DatabaseDenied", &["error 1356", "repair the view"]),
+        stops("DatabaseDenied", &["error 1356", "Repair the view"]),
     )
     .of((None, "v")),
     case(
@@ -212,14 +212,14 @@ const CASES: &[Case] = &[
         "create table gone (i int); \
          create function f() returns int deterministic reads sql data return (select count(*) from gone); \
          create view v as select id, f() n from t; drop table gone; grant select, execute on DB.* to USER@'%'",
-        stops("DatabaseDenied", &["names an object that does not exist", "repair the view"]),
+        stops("DatabaseDenied", &["names an object that does not exist", "Repair the view"]),
     )
     .of((None, "v")),
     case(
         "function of a view is gone",
         "create function f() returns int deterministic no sql return 1; \
          create view v as select id, f() n from t; drop function f; grant select, execute on DB.* to USER@'%'",
-        stops("DatabaseDenied", &["error 1356", "repair the view"]),
+        stops("DatabaseDenied", &["error 1356", "Repair the view"]),
     )
     .of((None, "v")),
     case(

@@ -88,13 +88,13 @@ fn first_runs() -> Vec<Case> {
         case(
             "ColumnTypeUnsupported",
             watermark(&json!({ "column": "d", "type": "timestamp" })),
-            ("set extract.watermark.type: date", watermark(&json!({ "type": "date" }))),
+            ("Set extract.watermark.type: date", watermark(&json!({ "type": "date" }))),
         ),
         case(
             "ColumnTypeUnsupported",
             watermark(&json!({ "column": "n", "type": "int", "low": "1" })),
             (
-                "choose a watermark column",
+                "Choose a watermark column",
                 watermark(&json!({ "column": "d", "type": "date", "low": null })),
             ),
         ),
@@ -106,7 +106,7 @@ fn first_runs() -> Vec<Case> {
                     &json!({ "column": "d", "type": "timestamp", "low": "2019-01-01 00:00:00" }),
                 ),
                 (
-                    "set extract.watermark.type: date",
+                    "Set extract.watermark.type: date",
                     watermark(&json!({ "type": "date", "low": "2020-01-01" })),
                 ),
             )
@@ -115,29 +115,29 @@ fn first_runs() -> Vec<Case> {
             "ColumnTypeUnsupported",
             extract(&json!({ "partition": { "column": "f", "count": 2 } })),
             (
-                "choose a column of type integer",
+                "Choose a column of type integer",
                 extract(&json!({ "partition": { "column": "id" } })),
             ),
         ),
         case(
             "ColumnTypeUnsupported",
             json!({ "output": { "partitionBy": ["f"] } }),
-            ("choose columns of type integer", json!({ "output": { "partitionBy": ["v"] } })),
+            ("Choose columns of type integer", json!({ "output": { "partitionBy": ["v"] } })),
         ),
         case(
             "ColumnNotFound",
             watermark(&json!({ "column": "idd" })),
-            ("correct extract.watermark.column", by_id()),
+            ("Correct extract.watermark.column", by_id()),
         ),
         case(
             "ColumnNotFound",
             extract(&json!({ "columns": ["id", "vv"] })),
-            ("correct extract.columns", extract(&json!({ "columns": ["id", "v"] }))),
+            ("Correct extract.columns", extract(&json!({ "columns": ["id", "v"] }))),
         ),
         case(
             "ColumnNotFound",
             extract(&json!({ "types": { "vv": "string" } })),
-            ("correct extract.types", extract(&json!({ "types": { "vv": null, "v": "string" } }))),
+            ("Correct extract.types", extract(&json!({ "types": { "vv": null, "v": "string" } }))),
         ),
         Case {
             setup: "create table {t} (id int, a int); insert into {t} values (1, null), (2, 5), (3, 6)",
@@ -163,7 +163,7 @@ fn first_runs() -> Vec<Case> {
             ..case(
                 "ColumnTypeUnsupported",
                 watermark(&json!({ "column": "d", "type": "timestamp" })),
-                ("set extract.watermark.type: date", watermark(&json!({ "type": "date" }))),
+                ("Set extract.watermark.type: date", watermark(&json!({ "type": "date" }))),
             )
         },
     ]
@@ -175,7 +175,7 @@ fn outputs() -> Vec<Case> {
             "InvalidSpec",
             json!({ "output": { "columns": { "rowHash": "N" } } }),
             (
-                "set output.columns.rowHash to another name",
+                "Set output.columns.rowHash to another name",
                 json!({ "output": { "columns": { "rowHash": "hash" } } }),
             ),
         ),
@@ -184,23 +184,23 @@ fn outputs() -> Vec<Case> {
             ..case(
                 "InvalidSpec",
                 json!({}),
-                ("set output.runFolder: time", json!({ "output": { "runFolder": "time" } })),
+                ("Set output.runFolder: time", json!({ "output": { "runFolder": "time" } })),
             )
         },
         case(
             "InvalidSpec",
             extract(&json!({ "where": "id > 0 /* all */" })),
-            ("write one condition without comments", extract(&json!({ "where": "id > 0" }))),
+            ("Write one condition without comments", extract(&json!({ "where": "id > 0" }))),
         ),
         case(
             "InvalidSpec",
             extract(&json!({ "columns": ["v"] })),
-            ("take it too", extract(&json!({ "columns": ["v", "id"] }))),
+            ("Include the column", extract(&json!({ "columns": ["v", "id"] }))),
         ),
         case(
             "InvalidSpec",
             extract(&json!({ "types": { "id": "string" } })),
-            ("remove \"id\" from extract.types", extract(&json!({ "types": null }))),
+            ("Remove \"id\" from extract.types", extract(&json!({ "types": null }))),
         ),
         Case {
             engines: Engines::Mariadb,
@@ -209,7 +209,7 @@ fn outputs() -> Vec<Case> {
             ..case(
                 "LossyColumn",
                 extract(&json!({ "fidelity": "strict" })),
-                ("set extract.fidelity: report", extract(&json!({ "fidelity": "report" }))),
+                ("Set extract.fidelity: report", extract(&json!({ "fidelity": "report" }))),
             )
         },
         Case {
@@ -259,7 +259,7 @@ fn values() -> Vec<Case> {
             ..case(
                 "DecodeFailed",
                 json!({}),
-                ("set extract.zeroDates: null", extract(&json!({ "zeroDates": "null" }))),
+                ("Set extract.zeroDates: null", extract(&json!({ "zeroDates": "null" }))),
             )
         },
     ]
@@ -284,7 +284,7 @@ fn tracking() -> Vec<Case> {
             ..case(
                 "TrackingLost",
                 json!({}),
-                ("run a reingest or FE", extract(&json!({ "reingest": true }))),
+                ("run a reingest or an FE", extract(&json!({ "reingest": true }))),
             )
         },
         Case {
@@ -292,7 +292,7 @@ fn tracking() -> Vec<Case> {
             ..case(
                 "WatermarkColumnChanged",
                 watermark(&json!({ "column": "v" })),
-                ("reingest, or restore", extract(&json!({ "reingest": true }))),
+                ("set extract.reingest: true", extract(&json!({ "reingest": true }))),
             )
         },
         Case {
@@ -302,7 +302,7 @@ fn tracking() -> Vec<Case> {
             ..case(
                 "WatermarkColumnChanged",
                 watermark(&json!({ "column": "v" })),
-                ("restore watermark.column", watermark(&json!({ "column": "id" }))),
+                ("Restore extract.watermark.column", watermark(&json!({ "column": "id" }))),
             )
         },
         Case {

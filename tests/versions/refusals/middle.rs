@@ -15,7 +15,10 @@ const TO_STATEMENTS: &[(&str, Ends)] = &[
 
 /// What is done to the table between plan and reading.
 const TO_TABLES: &[(&str, Ends)] = &[
-    ("alter table t drop column v", stops("ColumnNotFound", &["error 1054", "start another run"])),
+    (
+        "alter table t drop column v",
+        stops("ColumnNotFound", &["error 1054", "Then start another run"]),
+    ),
     ("drop table t", stops("QueryFailed", &["error 1146", "restore the table"])),
     ("rename table t to elsewhere", stops("QueryFailed", &["error 1146", "restore the table"])),
     ("revoke select on DB.t from USER@'%'", stops("DatabaseDenied", &["GRANT SELECT"])),

@@ -83,11 +83,14 @@ fn two_hundred_thousand_files_are_verified_in_little_memory() {
         assert!(findings.count() > 0);
         findings.kept.into_iter().map(|finding| finding.what).collect::<Vec<_>>().join("; ")
     };
-    assert!(what(Wrong::Missing).ends_with("is not there"));
-    assert!(what(Wrong::Rows).ends_with("does not hold the recorded rows"));
+    assert!(what(Wrong::Missing).ends_with("is missing"));
+    assert!(what(Wrong::Rows).ends_with("does not contain the recorded number of rows"));
     let record = what(Wrong::Record);
-    assert!(record.contains("999 of 1000 records are there"), "{record}");
-    assert!(record.contains("manifest and records name different files"), "{record}");
+    assert!(record.contains("only 999 of 1000 partition records exist"), "{record}");
+    assert!(
+        record.contains("the manifest and the partition records list different files"),
+        "{record}"
+    );
     assert!(what(Wrong::Unowned).ends_with("belongs to no published run"));
     let all = verified(&head, Wrong::All);
     assert_eq!(all.count(), u64::from(PARTITIONS * FILES));
@@ -107,6 +110,6 @@ fn file_of_two_manifests_belongs_to_both() {
         verifier.file(&file, facts(&file, 0, Wrong::Nothing).as_ref());
     }
     let findings = verifier.finish(&Beside::default());
-    let doubled = |what: &str| what.ends_with("is in two manifests");
+    let doubled = |what: &str| what.ends_with("is listed in two manifests");
     assert_eq!(findings.kept.iter().filter(|finding| doubled(&finding.what)).count(), 1);
 }

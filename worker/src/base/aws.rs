@@ -82,7 +82,7 @@ fn credentials(dir: &Path, what: &str) -> Result<Option<Credentials>, Failure> {
             Failure::permanent(
                 Reason::CredentialsMissing,
                 format!("the Secret of {what}.secretRef has no readable key {name}"),
-                "give it the keys accessKeyId and secretAccessKey",
+                "Add the keys accessKeyId and secretAccessKey to the Secret.",
             )
         })
     };

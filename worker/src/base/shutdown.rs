@@ -33,7 +33,7 @@ impl Stop {
                     let _ = late.send(true);
                 }
             }
-            tracing::warn!("asked to stop");
+            tracing::warn!("the process was asked to stop");
             let _ = sender.send(true);
             // the sender must live on, or every wait would end
             sender.closed().await;
@@ -55,7 +55,7 @@ impl Stop {
             return Failure::transient(
                 Reason::DeadlineExceeded,
                 "the run took longer than activeDeadlineSeconds",
-                "raise activeDeadlineSeconds, or extract.partition.count",
+                "Raise activeDeadlineSeconds or extract.partition.count.",
             );
         }
         Failure::stopped()

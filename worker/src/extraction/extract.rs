@@ -59,7 +59,7 @@ impl RangeReader {
     pub async fn read(&self, index: u32) -> Result<TaskRecord, Failure> {
         self.read_range(index).await.map_err(|mut failure| {
             if self.plan.ranges.len() > 1 && failure.exit != Exit::Stopped {
-                failure.report.message = format!("range {index}: {}", failure.report.message);
+                failure.report.message = format!("partition {index}: {}", failure.report.message);
             }
             if self.aligned.is_some() && failure.exit == Exit::Transient {
                 return aligned::not_again(failure);
@@ -140,7 +140,12 @@ impl RangeReader {
     async fn refused(&self, key: &str, mine: TaskRecord) -> Result<TaskRecord, Failure> {
         let found: Option<(TaskRecord, String)> = self.control.read(key).await?;
         let (found, _) = found.ok_or_else(|| {
-            Failure::transient(Reason::StorageFailed, "a record was refused and is not there", "")
+            Failure::transient(
+                Reason::StorageFailed,
+                "the partition record was refused, but no partition \
+                 record exists",
+                "",
+            )
         })?;
         if found.token != mine.token {
             self.abort(&mine).await;
@@ -151,7 +156,7 @@ impl RangeReader {
     async fn abort(&self, record: &TaskRecord) {
         for file in &record.files {
             if let Err(failure) = self.control.abort(&file.key, &file.upload_id).await {
-                tracing::warn!(%failure, "abort an upload; settle will do it");
+                tracing::warn!(%failure, "cannot abort the upload; recovery aborts it");
             }
         }
     }
@@ -185,7 +190,11 @@ impl Extraction {
                 self.over = true;
                 Ok(Some((self.run, Some(kept))))
             }
-            Err(_) => Err(Failure::transient(Reason::Internal, "a range ended in disorder", "")),
+            Err(_) => Err(Failure::transient(
+                Reason::Internal,
+                "the reader task of a partition panicked",
+                "",
+            )),
         }
     }
 

@@ -13,7 +13,7 @@ use tokio::task::{JoinError, JoinHandle};
 use worker_core::decoding::columns::{DecodeError, Decoder, fingerprint};
 use worker_core::encoding::batches::{MemoryBudget, MemorySplit, Width};
 use worker_core::encoding::files::fitting;
-use worker_core::errors::failure::Failure;
+use worker_core::errors::failure::{Failure, REPORT};
 use worker_core::layout::objects::{Part, Prefix};
 use worker_core::layout::records::TaskRecord;
 use worker_core::planning::plan::{CONTROL_VERSION, Plan};
@@ -133,7 +133,7 @@ async fn run(
     let Extract { plan, index, prefix, token, .. } = *extract;
     let reader = &mut *extract.reader;
     let range = usize::try_from(index).ok().and_then(|index| plan.ranges.get(index));
-    let range = range.ok_or_else(|| internal("the plan has no such range"))?;
+    let range = range.ok_or_else(|| internal("the plan has no partition with this index"))?;
     let statement = read_statement(plan, range)?;
 
     let (chunk_sender, chunks) = chunks::queue(split.wire_bytes);
@@ -178,15 +178,11 @@ async fn run(
     };
     if encoded.rows != encoded.footer_rows || encoded.rows != record.footer_rows() {
         let message = format!(
-            "{} rows were read, but the files of range {index} hold {}",
+            "{} rows were read, but the files of partition {index} contain {} rows",
             encoded.rows,
             record.footer_rows()
         );
-        return Err(Failure::permanent(
-            Reason::RowCountMismatch,
-            message,
-            "report this as a defect",
-        ));
+        return Err(Failure::permanent(Reason::RowCountMismatch, message, REPORT));
     }
     Ok(record)
 }
@@ -196,8 +192,10 @@ fn ended(encoded: Result<Result<Encoded, StageEnd>, JoinError>) -> Result<Encode
         Ok(Ok(encoded)) => Ok(encoded),
         Ok(Err(StageEnd::Failed(failure))) => Err(failure),
         // asked last: had a neighbour failed, it would have said so
-        Ok(Err(StageEnd::Unwanted)) => Err(internal("the encoder was left alone")),
-        Err(_) => Err(internal("the encoder stopped before the end of the stream")),
+        Ok(Err(StageEnd::Unwanted)) => {
+            Err(internal("encoder stopped before the end of the stream"))
+        }
+        Err(_) => Err(internal("encoder task panicked")),
     }
 }
 
@@ -267,5 +265,5 @@ impl From<EncodeError> for StageEnd {
 }
 
 fn internal(message: &str) -> Failure {
-    Failure::permanent(Reason::Internal, message, "report this as a defect")
+    Failure::permanent(Reason::Internal, message, REPORT)
 }

@@ -8,7 +8,7 @@ use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
 use crds::Reason;
-use worker_core::errors::failure::Failure;
+use worker_core::errors::failure::{Failure, REPORT};
 use worker_core::layout::manifests::TOKEN_METADATA;
 use worker_core::layout::records::PendingFile;
 
@@ -97,8 +97,8 @@ impl Multipart {
         parts.sort_by_key(|part| part.number);
         let gapless = (1..).zip(&parts).all(|(number, part)| part.number == number);
         if parts.is_empty() || parts.len() > PARTS_MAX || !gapless {
-            let message = "an upload has gaps or too many parts";
-            return Err(Failure::permanent(Reason::Internal, message, "report this as a defect"));
+            let message = "the upload has missing parts or too many parts";
+            return Err(Failure::permanent(Reason::Internal, message, REPORT));
         }
         let checksums: Option<Vec<String>> =
             parts.iter().map(|part| part.checksum.clone()).collect();
@@ -131,6 +131,10 @@ async fn abort(s3: &Client, bucket: &str, key: &str, upload_id: &str) -> Result<
 }
 
 fn no_answer(action: &str) -> Failure {
-    let message = format!("{action}: the answer of the object store lacks a field");
-    Failure::transient(Reason::StorageFailed, message, "check that the endpoint speaks S3")
+    let message = format!("{action}: the response of the object store lacks a field");
+    Failure::transient(
+        Reason::StorageFailed,
+        message,
+        "Check that output.endpoint is an S3 endpoint.",
+    )
 }

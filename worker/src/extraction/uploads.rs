@@ -8,7 +8,7 @@ use crds::Reason;
 use tokio::sync::{OnceCell, mpsc};
 use tokio::task::{JoinError, JoinSet};
 use worker_core::encoding::batches::MemorySplit;
-use worker_core::errors::failure::Failure;
+use worker_core::errors::failure::{Failure, REPORT};
 use worker_core::layout::records::PendingFile;
 
 use crate::extraction::files::{FileEnd, Piece};
@@ -105,7 +105,7 @@ impl Uploads {
     /// # Errors
     /// `Internal` where a file has no end, or not all of its parts.
     pub fn record(&self) -> Result<Vec<PendingFile>, Failure> {
-        let unfinished = || internal("a file without its end was sent");
+        let unfinished = || internal("the file has no footer or no upload");
         self.files
             .iter()
             .map(|file| {
@@ -127,7 +127,8 @@ impl Uploads {
             // one whose beginning was not answered is for settle and the sweeper
             let Some(multipart) = file.multipart.get() else { continue };
             if let Err(failure) = multipart.abort(&self.s3).await {
-                tracing::warn!(reason = %failure.report.reason, "upload not aborted");
+                tracing::warn!(reason = %failure.report.reason, "cannot abort the upload; recovery or the \
+                     sweeper aborts it");
             }
         }
     }
@@ -136,9 +137,9 @@ impl Uploads {
         if self.files.len() >= FILES_MAX {
             return Err(Failure::permanent(
                 Reason::InvalidSpec,
-                format!("the range makes more than {FILES_MAX} files"),
-                "let the database sort (output.partitionSort: always), take fewer or coarser columns in \
-                 output.partitionBy, or cut the table into more ranges",
+                format!("one partition makes more than {FILES_MAX} files"),
+                "Let the database sort the rows (output.partitionSort: always), choose fewer or coarser \
+                 columns for output.partitionBy, or use more partitions (extract.partition.count).",
             ));
         }
         let number = u32::try_from(self.files.len()).map_err(|_| internal("too many files"))?;
@@ -169,12 +170,12 @@ impl Uploads {
 
     fn unfinished(&mut self, index: usize) -> Result<&mut File, Failure> {
         let file = self.files.get_mut(index).filter(|file| file.end.is_none());
-        file.ok_or_else(|| internal("a piece is of no open file"))
+        file.ok_or_else(|| internal("the part belongs to no open file"))
     }
 
     fn arrive(&mut self, sent: Result<Result<Sent, Failure>, JoinError>) -> Result<(), Failure> {
         let (index, length, part) =
-            sent.map_err(|_| internal("the upload of a part broke off"))??;
+            sent.map_err(|_| internal("the upload task of a part panicked"))??;
         self.sending_bytes -= length;
         self.files[index].arrived.push(part);
         Ok(())
@@ -182,5 +183,5 @@ impl Uploads {
 }
 
 fn internal(message: &str) -> Failure {
-    Failure::permanent(Reason::Internal, message, "report this as a defect")
+    Failure::permanent(Reason::Internal, message, REPORT)
 }

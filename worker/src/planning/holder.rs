@@ -55,8 +55,8 @@ impl Holder {
             Ok(false) | Err(_) => Err(Failure::transient(
                 Reason::SnapshotLost,
                 "the snapshot session ended",
-                "the next attempt takes a new snapshot; if it happens again, look for what ends \
-                 long transactions (a pooler, a replica's conflicts, an administrator)",
+                "Wait for the next attempt, which takes a new snapshot. If the error returns, check what \
+                 ends long transactions (a pooler, conflicts on a replica, an administrator).",
             )),
         }
     }
@@ -147,7 +147,7 @@ fn milliseconds(time: Duration) -> u64 {
 pub(super) fn altered() -> Failure {
     Failure::transient(
         Reason::DatabaseFailed,
-        "the table was altered while the run was being planned",
-        "the next attempt plans with its new columns",
+        "the table was altered during planning",
+        "Wait for the next attempt, which plans with the new columns.",
     )
 }

@@ -191,8 +191,8 @@ async fn seek_guard(
             Mode::FE => Ok(nothing),
             Mode::PE | Mode::Reingest => Err(Failure::permanent(
                 Reason::InvalidSpec,
-                "this kind of run needs a watermark column",
-                "set extract.watermark.column and extract.watermark.type",
+                "a PE or a reingest needs a watermark column",
+                "Set extract.watermark.column and extract.watermark.type.",
             )),
         };
     };
@@ -271,7 +271,7 @@ async fn plan(
     if plan.mode == Mode::FE {
         let statement = rows::any_row_statement(&plan)?;
         filtering::enter(database, &plan.filter_settings).await?;
-        plan.window.empty = !database.exists(statement, "look for a row").await?;
+        plan.window.empty = !database.exists(statement, "check for rows").await?;
         filtering::leave(database, &plan.filter_settings).await?;
     }
     if !plan.window.empty {
@@ -338,16 +338,20 @@ async fn observe(
     let unenforced = subject.unproven.not_null;
     if bounded && may_lack && policy != NullPolicy::Exclude {
         let statement = rows::null_statement(engine, subject.table(), column, filter, unenforced);
-        observed.null_rows = database.exists(statement, "look for rows without watermark").await?;
+        observed.null_rows =
+            database.exists(statement, "check for rows without a watermark").await?;
     }
     if observed.null_rows && policy == NullPolicy::Fail {
         let zero =
             if rows::has_zero_dates(engine, column) { " or a date of the year 0" } else { "" };
         return Err(Failure::permanent(
             Reason::NullWatermarkRows,
-            format!("the table has rows whose watermark column {:?} is NULL{zero}", column.name),
-            "fill them, or set extract.watermark.nullPolicy (in a call of the old job NULL_POLICY) to \
-             include (in every window) or exclude",
+            format!(
+                "the table contains rows whose watermark column {:?} is NULL{zero}",
+                column.name
+            ),
+            "Fill the values, or set extract.watermark.nullPolicy (legacy call: NULL_POLICY) to exclude, or \
+             to include to extract these rows in every window.",
         ));
     }
     if order.mode != Mode::FE {

@@ -63,12 +63,12 @@ impl Divider<'_> {
         let count = self.count(database, plan).await?;
         if count < 2 {
             let reason = match (way, self.partition.count) {
-                (Way::One, _) | (_, Some(_)) => "the manifest asks for one range",
-                (_, None) => "the table's estimated size is that of one range",
+                (Way::One, _) | (_, Some(_)) => "the manifest requests one partition",
+                (_, None) => "the table's estimated size needs only one partition",
             };
             return Ok((vec![KeyRange::whole()], told(Strategy::None, &[], reason, None)));
         }
-        let asked = "the manifest asks for it".to_owned();
+        let asked = "the manifest requests it".to_owned();
         match way {
             Way::Auto(Some(key)) => self.auto(database, plan, (key, count), table).await,
             Way::Auto(None) => {
@@ -110,7 +110,8 @@ impl Divider<'_> {
                 let reason = if cuts.is_empty() {
                     let name = &key.column.name;
                     format!(
-                        "{reason}; no stride can be measured between the least and greatest {name:?}"
+                        "{reason}; the values between the least and greatest {name:?} cannot be divided \
+                         into equal key ranges"
                     )
                 } else {
                     reason
@@ -124,7 +125,7 @@ impl Divider<'_> {
             Way::Quantile(key) => {
                 let (sample, seen) = self.sample(database, plan, (key, count), table.facts).await?;
                 let cuts = sample.quantiles(count);
-                let reason = format!("{reason}; cut by {seen}");
+                let reason = format!("{reason}; key ranges from {seen}");
                 let how = told(Strategy::Quantile, &[key.column], &reason, Some(cuts.skew));
                 (cuts.ranges, how)
             }
@@ -165,7 +166,7 @@ impl Divider<'_> {
             quantiles: (quantiles.skew, quantiles.ranges.len()),
         };
         let Choice { way, reason } = partitioning::choose(key, foretold, count, table);
-        let reason = format!("{reason}, by {seen}");
+        let reason = format!("{reason}, according to {seen}");
         Ok(match (way, strides) {
             (Way::Range(_), Some(cuts)) => {
                 (spans(&cuts), told(Strategy::Range, &[key.column], &reason, of_strides))
@@ -232,14 +233,14 @@ impl Divider<'_> {
         if matches!(draw, Draw::Rows(_))
             && let Some(sample) = database.estimates(plan, key, count).await?
         {
-            return Ok((sample, "the server's estimates for its index"));
+            return Ok((sample, "the server's index estimates"));
         }
         let points = (POINTS.0 * count).min(POINTS.1);
         let sample = database.sample(plan, key, draw, points).await?;
         let seen = match draw {
             Draw::All => "all rows",
-            Draw::Blocks(_) => "a sample of its blocks",
-            Draw::Rows(_) => "a sample of its rows",
+            Draw::Blocks(_) => "a sample of the table's blocks",
+            Draw::Rows(_) => "a sample of the table's rows",
         };
         if sample.is_empty() && draw != Draw::All {
             // the window's rows lie in few blocks, and none of them was drawn

@@ -19,22 +19,25 @@ pub(super) fn warnings(
     let as_text: Vec<_> =
         as_text.map(|column| format!("{} ({})", column.name, column.type_name)).collect();
     if let Some(why) = &subject.unproven.snapshot {
-        warnings.push(format!("not one consistent snapshot: {why}"));
+        warnings.push(format!("the partitions are not read from one consistent snapshot: {why}"));
     }
     if !as_text.is_empty() {
-        warnings.push(format!("columns written as the database's text: {}", shown::few(&as_text)));
+        warnings.push(format!(
+            "these columns are written as text, in the form that the database prints: {}",
+            shown::few(&as_text)
+        ));
     }
     let alike = differ_by_case(&subject.columns);
     if !alike.is_empty() {
         warnings.push(format!(
-            "columns whose names differ only in case, which many readers treat as one column: {}",
+            "many readers treat these columns as one because their names differ only in case: {}",
             shown::few(&alike)
         ));
     }
     if order.mode == Mode::FE && rows::bounds_rows(order.mode, window) {
         warnings.push(
-            "the full extract is bounded by the given watermark values, which the replaced job \
-             documented and never applied"
+            "the given watermark values limit the full extract, as the legacy job's documentation says; the \
+             legacy job's code ignored them"
                 .to_owned(),
         );
     }

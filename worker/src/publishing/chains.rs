@@ -108,7 +108,7 @@ impl World {
             let (earlier, ring) = self.walk(uri, end).await?;
             if let Some(ring) = ring {
                 // what the ring has cut off is published, and cannot be told from what is dead
-                tracing::warn!(failure = %is_a_ring(ring), "no object is removed");
+                tracing::warn!(failure = %is_a_ring(ring), "the sweeper removes no objects");
                 return Ok(Event::Kept(None));
             }
             kept.extend(earlier.runs);
@@ -160,18 +160,17 @@ impl World {
 pub(super) fn manifest_missing(run: RunId) -> Failure {
     Failure::permanent(
         crds::Reason::ManifestMissing,
-        format!("the manifest of run {run} is gone"),
-        "restore it from a version of the bucket; if that run is decided and cannot be \
-         completed, undo it with `tidemark settle --force`; or start a new chain with an \
-         FE at another uri",
+        format!("the manifest of run {run} is missing"),
+        "Restore the manifest from a version of the bucket. If that run is decided and cannot be completed, \
+         undo it with `tidemark settle --force`. Otherwise start a new chain with an FE at another uri.",
     )
 }
 
 fn is_a_ring(run: RunId) -> Failure {
     Failure::permanent(
         crds::Reason::VerifyFailed,
-        format!("the chain of manifests is a ring: the parents of run {run} lead back to it"),
-        "Restore the manifest that `tidemark verify` names from a version of the bucket, or run a \
-         reingest or FE, which starts a new chain.",
+        format!("the chain of manifests is circular: the parents of run {run} lead back to it"),
+        "Restore the manifest that `tidemark verify` names from a version of the bucket, or run a reingest \
+         or an FE, which starts a new chain.",
     )
 }

@@ -53,11 +53,11 @@ fn act_name(act: &Act) -> &'static str {
         Act::ReadChain { .. } => "read chain",
         Act::ReadAll { .. } => "read all",
         Act::ListRuns { .. } => "list runs",
-        Act::ReadKept { .. } => "read kept",
+        Act::ReadKept { .. } => "read retained runs",
         Act::ReadOrphans { .. } => "read orphans",
         Act::ListFiles { .. } => "list files",
         Act::ReadManifest { .. } => "read manifest",
-        Act::ReadTidy { .. } => "read tidy",
+        Act::ReadTidy { .. } => "read cleanup",
         Act::ListUploads { .. } => "list uploads",
         Act::End(_) => "end",
     }
@@ -192,9 +192,9 @@ impl World {
         if kept > 0 {
             tracing::warn!(
                 files = kept,
-                "an Object Lock protects files that are to be removed; readers that list the prefix see \
-                 them until the lock ends. On a bucket with versions, a missing s3:DeleteObject right has \
-                 the same effect"
+                "an Object Lock protects files that are due for removal; readers that list the prefix see \
+                 them until the lock ends. On a bucket with versions, a missing s3:DeleteObject permission \
+                 has the same effect"
             );
         }
         if let Some(name) = named {

@@ -9,7 +9,7 @@ use crds::Reason;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use worker_core::encoding::batches::{Asked, MemoryBudget, Parallelism};
-use worker_core::errors::failure::Failure;
+use worker_core::errors::failure::{Failure, REPORT};
 use worker_core::planning::plan::PlanOrder;
 use worker_core::protocol::{Event, Held};
 
@@ -47,7 +47,7 @@ impl World {
                     Ok(holder) => holder?,
                     Err(_) => {
                         let message = "the planner task panicked";
-                        return Err(Failure::transient(Reason::Internal, message, "report this"));
+                        return Err(Failure::transient(Reason::Internal, message, REPORT));
                     }
                 }
             },
@@ -62,7 +62,7 @@ impl World {
         };
         let plan = holder.plan.clone();
         for warning in &plan.warnings {
-            tracing::warn!(warning, "plan");
+            tracing::warn!(warning, "plan warning");
         }
         self.underway.holder = Some(holder);
         Ok(Event::Planned(Box::new(plan), now()))
@@ -191,7 +191,7 @@ impl World {
         let control = self.control(&held.run.uri)?;
         let look = async { control.recorded_so_far(held.run.run).await };
         let looked = tokio::time::timeout(LOOK_TIMEOUT, look).await.unwrap_or_else(|_| {
-            let message = "list records: no answer from the object store";
+            let message = "list partition records: no response from the object store";
             Err(Failure::transient(Reason::StorageUnreachable, message, ""))
         });
         let (found, largest) = looked?;
@@ -229,7 +229,7 @@ fn here(
     let Some(login) = world.login.clone() else { return Err(Failure::stopped()) };
     let parallel = aligned.as_ref().map_or(parallelism.readers, |aligned| aligned.count);
     let (partitions, reason) = (held.plan.ranges.len(), parallelism.reason);
-    tracing::info!(partitions, readers = parallel, reason, "read partitions in this process");
+    tracing::info!(partitions, readers = parallel, reason, "reading partitions in this process");
     let (stop, receiver) = watch::channel(false);
     let stop = Arc::new(stop);
     let reader = RangeReader {

@@ -43,7 +43,7 @@ impl Backoff {
         self.count += 1;
         let chance = f64::from(uuid::Uuid::new_v4().as_fields().1) / f64::from(u16::MAX);
         let wait = whole.mul_f64(0.5 + chance / 2.0);
-        tracing::warn!(%failure, wait_ms = wait.as_millis(), "a store is out of reach; trying again");
+        tracing::warn!(%failure, wait_ms = wait.as_millis(), "a store is unreachable; retrying");
         wait
     }
 }

@@ -76,9 +76,7 @@ pub(crate) async fn in_time<T>(
     asking: impl Future<Output = Result<T, sqlx::Error>>,
 ) -> Result<T, Failure> {
     match tokio::time::timeout(CONNECT_TIMEOUT, asking).await {
-        Ok(answer) => {
-            answer.map_err(|error| database_failure("ask for the session's name", &error))
-        }
-        Err(_) => Err(unreachable("the database did not answer within 10 seconds")),
+        Ok(answer) => answer.map_err(|error| database_failure("read the session's id", &error)),
+        Err(_) => Err(unreachable("the database did not respond within 10 seconds")),
     }
 }

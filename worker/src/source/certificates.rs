@@ -7,7 +7,7 @@ use worker_core::errors::failure::Failure;
 /// Why, and what to do.
 type Words = (String, &'static str);
 
-const REISSUE: &str = "issue another certificate for the database server";
+const REISSUE: &str = "Issue another certificate for the database server.";
 
 /// What a failed handshake means; `text` is what the driver says where it has no error of rustls.
 pub(crate) fn tls_failure(error: Option<&rustls::Error>, text: &str) -> Failure {
@@ -18,19 +18,22 @@ pub(crate) fn tls_failure(error: Option<&rustls::Error>, text: &str) -> Failure 
         }
         Some(rustls::Error::AlertReceived(alert)) => (
             format!("the TLS handshake with the database failed: the server ended it ({alert:?})"),
-            "look at the server's log: it may ask for a client certificate, or for another version of TLS, or lack ECDHE cipher suites",
+            "Check the server's log: the server may require a client certificate or another TLS version, or \
+             may lack ECDHE cipher suites.",
         ),
         Some(error) => (
             format!("the TLS handshake with the database failed ({error})"),
-            "check source.tls and the CA file; the server must offer TLS 1.3, or TLS 1.2 with an ECDHE cipher suite",
+            "Check source.tls and the CA file. The server must offer TLS 1.3, or TLS 1.2 with an ECDHE \
+             cipher suite.",
         ),
         None if text.contains("does not support TLS") => (
             "the database server does not offer TLS".to_owned(),
-            "turn TLS on in the server, or use source.tls.mode: insecurePlaintext where the operator allows it",
+            "Turn on TLS in the server, or set source.tls.mode: insecurePlaintext if the operator allows it.",
         ),
         None => (
             "the TLS handshake with the database failed".to_owned(),
-            "check source.tls and the CA file; the server must offer TLS 1.3, or TLS 1.2 with an ECDHE cipher suite",
+            "Check source.tls and the CA file. The server must offer TLS 1.3, or TLS 1.2 with an ECDHE \
+             cipher suite.",
         ),
     };
     Failure::permanent(Reason::TlsFailed, message, remedy)
@@ -44,8 +47,8 @@ pub(crate) fn authority_failure(number: usize, error: &rustls::Error) -> Failure
     };
     Failure::permanent(
         Reason::InvalidSpec,
-        format!("certificate {number} of the file with certificate authorities {why}"),
-        "check source.tls.caRef: it must hold certificates of authorities in PEM",
+        format!("certificate {number} of the CA file {why}"),
+        "Check source.tls.caRef: the file must contain CA certificates in PEM format.",
     )
 }
 
@@ -53,36 +56,42 @@ pub(crate) fn authority_failure(number: usize, error: &rustls::Error) -> Failure
 fn refused(bad: &Bad) -> Words {
     let (why, remedy) = match bad {
         Bad::UnknownIssuer => (
-            "is not signed by an authority that is trusted",
-            "name the right certificate authority in source.tls.caRef, and let the server send its intermediate \
-             certificates",
+            "is not signed by a trusted certificate authority",
+            "Name the right certificate authority in source.tls.caRef, and configure the server to send its \
+             intermediate certificates.",
         ),
         Bad::NotValidForName => (
             "is for another host name",
-            "set source.host to a name that the certificate has, or source.tls.mode: verifyCa",
+            "Set source.host to a host name in the certificate, or set source.tls.mode: verifyCa.",
         ),
         Bad::NotValidForNameContext { presented, .. } => return another_name(presented),
-        Bad::Expired | Bad::ExpiredContext { .. } => {
-            ("has expired", "renew the certificate of the database server, or of its authority")
-        }
-        Bad::NotValidYet | Bad::NotValidYetContext { .. } => {
-            ("is not valid yet", "check the clocks, and the certificate of the database server")
-        }
+        Bad::Expired | Bad::ExpiredContext { .. } => (
+            "has expired",
+            "Renew the certificate of the database server or of its certificate authority.",
+        ),
+        Bad::NotValidYet | Bad::NotValidYetContext { .. } => (
+            "is not valid yet",
+            "Check the clocks of the pods, and the validity of the database server's \
+                 certificate.",
+        ),
         Bad::Revoked => ("is revoked", REISSUE),
-        Bad::BadEncoding => ("is not a certificate that can be read", REISSUE),
+        Bad::BadEncoding => ("cannot be parsed", REISSUE),
         Bad::BadSignature => (
-            "has a signature that does not fit its authority's key, or that key is too weak (RSA below 2048 bits)",
-            "issue the certificate anew with the authority of source.tls.caRef, whose RSA key has 2048 bits or more",
+            "has a signature that does not match its authority's key, or that key is too weak (RSA below \
+             2048 bits)",
+            "Issue the certificate again with the authority of source.tls.caRef, and use an RSA key of at \
+             least 2048 bits for that authority.",
         ),
         Bad::InvalidPurpose | Bad::InvalidPurposeContext { .. } => (
             "has an extended key usage that does not include serverAuth",
-            "issue the certificate with extendedKeyUsage serverAuth, or without extendedKeyUsage",
+            "Issue the certificate with extendedKeyUsage serverAuth, or without extendedKeyUsage.",
         ),
-        Bad::UnhandledCriticalExtension => ("has a critical extension that is not known", REISSUE),
+        Bad::UnhandledCriticalExtension => ("has an unknown critical extension", REISSUE),
         Bad::Other(other) => return by_webpki(other.0.as_ref()),
         Bad::UnsupportedSignatureAlgorithmForPublicKeyContext { .. } => (
-            "is signed with an algorithm that does not fit the key of its authority, or with a key that is not supported",
-            "use keys of RSA, ECDSA P-256 or P-384, or Ed25519, and SHA-256 or better",
+            "has a signature algorithm that does not match its authority's key, or a key that is not \
+             supported",
+            "Use RSA, ECDSA P-256 or P-384, or Ed25519 keys, and SHA-256 or a stronger hash.",
         ),
         other => {
             let unsupported = format!("{other:?}").starts_with("UnsupportedSignatureAlgorithm");
@@ -90,8 +99,8 @@ fn refused(bad: &Bad) -> Words {
                 return (format!("is not accepted ({other:?})"), REISSUE);
             }
             (
-                "is signed with an algorithm that is not supported, such as SHA-1 or ECDSA P-521",
-                "use keys of RSA, ECDSA P-256 or P-384, or Ed25519, and SHA-256 or better",
+                "has a signature algorithm that is not supported, such as SHA-1 or ECDSA P-521",
+                "Use RSA, ECDSA P-256 or P-384, or Ed25519 keys, and SHA-256 or a stronger hash.",
             )
         }
     };
@@ -100,11 +109,11 @@ fn refused(bad: &Bad) -> Words {
 
 fn another_name(presented: &[String]) -> Words {
     const ANOTHER: &str =
-        "set source.host to a name that the certificate has, or source.tls.mode: verifyCa";
+        "Set source.host to a host name in the certificate, or set source.tls.mode: verifyCa.";
     if presented.is_empty() {
         return (
-            "names no host: it has no subject alternative name, and Tidemark ignores the common name".to_owned(),
-            "issue the certificate with a subjectAltName for source.host, or set source.tls.mode: verifyCa",
+            "contains no host name: it has no subject alternative name, and Tidemark ignores the common name".to_owned(),
+            "Issue the certificate with a subjectAltName for source.host, or set source.tls.mode: verifyCa.",
         );
     }
     let bare = |name: &String| {
@@ -120,34 +129,32 @@ fn by_webpki(error: &(dyn std::error::Error + Send + Sync + 'static)) -> Words {
     use webpki::Error as Cause;
     let (why, remedy) = match error.downcast_ref::<Cause>() {
         Some(Cause::CaUsedAsEndEntity) => (
-            "is the certificate of an authority (basicConstraints CA:TRUE), which a server may not use",
-            "issue a certificate with CA:FALSE for the server, or a self-signed one with -addext \
-             basicConstraints=critical,CA:FALSE",
+            "is a CA certificate (basicConstraints CA:TRUE), which a server may not use",
+            "Issue a certificate with CA:FALSE for the server, or a self-signed certificate with -addext \
+             basicConstraints=critical,CA:FALSE.",
         ),
         Some(Cause::EndEntityUsedAsCa) => (
-            "is signed by a certificate that is not that of an authority (its CA flag is missing)",
-            "issue the intermediate certificate with basicConstraints CA:TRUE",
+            "is signed by a certificate without the CA flag",
+            "Issue the intermediate certificate with basicConstraints CA:TRUE.",
         ),
         Some(Cause::UnsupportedCertVersion) => (
-            "is of X.509 version 1 or 2, and version 3 is needed",
-            "issue the certificate with extensions, such as subjectAltName (openssl x509 -req -extfile)",
+            "is of X.509 version 1 or 2, but version 3 is required",
+            "Issue the certificate with extensions, such as subjectAltName (openssl x509 -req -extfile).",
         ),
         Some(Cause::NameConstraintViolation) => (
             "has a name that the name constraints of its authority do not allow",
-            "issue the certificate with an authority that may issue it",
+            "Issue the certificate with an authority that allows this name.",
         ),
         Some(Cause::PathLenConstraintViolated | Cause::MaximumPathDepthExceeded) => (
-            "has more authorities above it than they allow (pathLenConstraint)",
-            "issue the certificate with a shorter chain of authorities",
+            "has a longer chain of authorities than they allow (pathLenConstraint)",
+            "Issue the certificate with a shorter chain of authorities.",
         ),
         Some(Cause::EmptyEkuExtension) => (
-            "has an extended key usage that is empty",
-            "issue the certificate with extendedKeyUsage serverAuth",
+            "has an empty extended key usage",
+            "Issue the certificate with extendedKeyUsage serverAuth.",
         ),
-        Some(Cause::InvalidSerialNumber) => ("has a serial number that is not valid", REISSUE),
-        Some(Cause::UnsupportedCriticalExtension) => {
-            ("has a critical extension that is not known", REISSUE)
-        }
+        Some(Cause::InvalidSerialNumber) => ("has an invalid serial number", REISSUE),
+        Some(Cause::UnsupportedCriticalExtension) => ("has an unknown critical extension", REISSUE),
         _ => return (format!("is not accepted ({error})"), REISSUE),
     };
     (why.to_owned(), remedy)
@@ -164,16 +171,16 @@ mod tests {
         use webpki::Error as Cause;
         let other = |cause: Cause| Bad::Other(rustls::OtherError(Arc::new(cause)));
         let faults = [
-            (Bad::UnknownIssuer, "authority that is trusted", "caRef"),
+            (Bad::UnknownIssuer, "signed by a trusted certificate authority", "caRef"),
             (Bad::NotValidForName, "another host name", "source.host"),
-            (Bad::Expired, "expired", "renew"),
+            (Bad::Expired, "expired", "Renew"),
             (Bad::NotValidYet, "not valid yet", "clocks"),
             (Bad::BadSignature, "signature", "2048"),
             (Bad::InvalidPurpose, "extended key usage", "serverAuth"),
             (other(Cause::CaUsedAsEndEntity), "CA:TRUE", "CA:FALSE"),
             (other(Cause::EndEntityUsedAsCa), "CA flag", "CA:TRUE"),
             (other(Cause::UnsupportedCertVersion), "version 1", "subjectAltName"),
-            (other(Cause::NameConstraintViolation), "name constraints", "may issue"),
+            (other(Cause::NameConstraintViolation), "name constraints", "allows this name"),
             (other(Cause::PathLenConstraintViolated), "pathLen", "shorter"),
         ];
         for (bad, words, remedy) in faults {

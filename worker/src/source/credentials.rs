@@ -41,8 +41,8 @@ pub async fn login(source: &Source, folder: &Path, ca: Option<PathBuf>) -> Resul
     if source.credentials.rds_iam.is_some() && mode == TlsMode::InsecurePlaintext {
         return Err(Failure::permanent(
             Reason::InvalidSpec,
-            "source.credentials.rdsIam sends its tokens under TLS alone",
-            "set source.tls.mode: verifyFull, or use another kind of source.credentials",
+            "source.credentials.rdsIam sends its tokens only over TLS with a verified certificate",
+            "Set source.tls.mode: verifyFull, or use another kind of source.credentials.",
         ));
     }
     let found = match (&source.credentials.aws_secret, &source.credentials.rds_iam) {
@@ -70,14 +70,14 @@ pub fn log_in(
 ) -> Result<Login, Failure> {
     let host = source.host.clone().or(found.host).ok_or_else(|| {
         missing(
-            "no host is named",
-            "set source.host, or give the secret of source.credentials a host (key host or db_host)",
+            "neither source.host nor the credentials contain a host",
+            "Set source.host, or add the key host or db_host to the secret of source.credentials.",
         )
     })?;
     if [found.username.as_str(), found.password.reveal()].iter().any(|text| text.contains('\0')) {
         return Err(missing(
-            "the user or the password of the credentials contains the character NUL",
-            "remove the character NUL from the Secret of source.credentials: no server accepts it",
+            "the username or the password of the credentials contains a NUL character",
+            "Remove the NUL character from the Secret of source.credentials.",
         ));
     }
     Ok(Login {
@@ -107,8 +107,8 @@ pub fn from_folder(folder: &Path) -> Result<Credentials, Failure> {
     let needed = |key: &str| {
         read_key(folder, key)?.ok_or_else(|| {
             missing(
-                format!("the credentials have no key {key}"),
-                "give the Secret of source.credentials.secretRef the keys username and password",
+                format!("the Secret with the credentials has no key {key}"),
+                "Add the keys username and password to the Secret of source.credentials.secretRef.",
             )
         })
     };
@@ -128,8 +128,8 @@ fn read_key(folder: &Path, key: &str) -> Result<Option<String>, Failure> {
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(_) => Err(missing(
-            format!("the credentials' key {key} cannot be read as text"),
-            "check the Secret of source.credentials.secretRef",
+            format!("the key {key} of the Secret with the credentials is not readable as text"),
+            "Check the Secret of source.credentials.secretRef.",
         )),
     }
 }
@@ -162,8 +162,8 @@ pub async fn from_aws(secret: &AwsSecret) -> Result<Credentials, Failure> {
 
 /// The JSON of a secret, with the replaced job's names or the usual ones.
 fn parse(text: &str) -> Result<Credentials, Failure> {
-    const REMEDY: &str = "store JSON with username, password and optionally host, or with db_user, \
-                          db_password and optionally db_host";
+    const REMEDY: &str = "Store JSON with username, password and optionally host, or with db_user, \
+         db_password and optionally db_host.";
     let json: Value =
         serde_json::from_str(text).map_err(|_| missing("the AWS secret is not JSON", REMEDY))?;
     let key = |names: [&str; 2]| {
@@ -172,7 +172,10 @@ fn parse(text: &str) -> Result<Credentials, Failure> {
     };
     let needed = |names: [&str; 2]| {
         key(names).ok_or_else(|| {
-            missing(format!("the AWS secret has neither {} nor {}", names[0], names[1]), REMEDY)
+            missing(
+                format!("the AWS secret contains neither {} nor {}", names[0], names[1]),
+                REMEDY,
+            )
         })
     };
     Ok(Credentials {
@@ -186,8 +189,8 @@ fn parse(text: &str) -> Result<Credentials, Failure> {
 fn refused<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Failure {
     match error.code() {
         Some("ResourceNotFoundException" | "InvalidRequestException") => missing(
-            "AWS Secrets Manager has no such secret in this region, or it is being deleted",
-            "correct the name and region of source.credentials.awsSecret, or --db_secret and AWS_REGION",
+            "AWS Secrets Manager has no such secret in this region, or the secret is being deleted",
+            "Correct the name and region of source.credentials.awsSecret, or --db_secret and AWS_REGION.",
         ),
         Some(
             "AccessDeniedException"
@@ -196,19 +199,18 @@ fn refused<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> Failure {
             | "InvalidSignatureException"
             | "ExpiredTokenException",
         ) => missing(
-            "AWS Secrets Manager refuses to hand out the secret",
-            "allow secretsmanager:GetSecretValue (and kms:Decrypt of its key) to the identity that \
-             the pods run with",
+            "AWS Secrets Manager denies access to the secret",
+            "Allow secretsmanager:GetSecretValue (and kms:Decrypt of its key) for the AWS identity of the \
+             pods.",
         ),
         code => Failure::transient(
             Reason::CredentialsUnreachable,
             match code {
-                Some(code) => format!("AWS Secrets Manager answered with {code}"),
-                None => {
-                    "AWS Secrets Manager does not answer, or there is no AWS identity".to_owned()
-                }
+                Some(code) => format!("AWS Secrets Manager returned {code}"),
+                None => "AWS Secrets Manager does not respond, or the pods have no AWS identity"
+                    .to_owned(),
             },
-            "check region, endpoint and network, and that the pods have an AWS identity",
+            "Check the region, the endpoint and the network, and that the pods have an AWS identity.",
         ),
     }
 }

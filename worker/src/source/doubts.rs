@@ -23,7 +23,8 @@ pub(crate) async fn of_filter(
         return Ok(Some(format!("extract.where {doubt}")));
     }
     if engine == Engine::Mysql && mixes(&reads, columns) {
-        let why = "extract.where may convert a time of day to a date and time, which uses the session's current date";
+        let why = "extract.where may convert a time of day to a date and time, which uses the current date \
+             of the session";
         return Ok(Some(why.to_owned()));
     }
     let function = match postgres {
@@ -37,7 +38,8 @@ pub(crate) async fn of_filter(
     };
     Ok(function.map(|function| {
         format!(
-            "extract.where may call {function}, which may read other data or depend on session and time"
+            "extract.where may call {function}, which may read other data or depend on the session or the \
+             time"
         )
     }))
 }

@@ -38,19 +38,20 @@ pub fn database_failure(action: &str, error: &sqlx::Error) -> Failure {
         sqlx::Error::Protocol(text) if text.starts_with("unsupported") => Failure::permanent(
             Reason::CredentialsRejected,
             format!("{action}: the server requires an authentication method that is not supported"),
-            "use password authentication for the database user (in pg_hba.conf: scram-sha-256, md5 or password)",
+            "Use password authentication for the database user (in pg_hba.conf: scram-sha-256, md5 or \
+             password).",
         ),
         // the driver is built without RSA
         sqlx::Error::Configuration(source) if source.to_string().starts_with("RSA") => wants_tls(),
         sqlx::Error::Configuration(_) => Failure::permanent(
             Reason::InvalidSpec,
-            format!("{action}: the connection settings cannot be used"),
-            "check source.host, source.tls and the CA file",
+            format!("{action}: the connection settings are invalid"),
+            "Check source.host, source.tls and the CA file.",
         ),
         _ => Failure::transient(
             Reason::DatabaseFailed,
-            format!("{action}: the database's answer was not understood"),
-            "check that source.host leads to a server of source.engine, and that its version is supported",
+            format!("{action}: the response of the database is invalid"),
+            "Check that source.host is a server of source.engine, and that its version is supported.",
         ),
     }
 }
@@ -76,8 +77,9 @@ pub(crate) fn closed(message: &str) -> Failure {
     Failure::transient(
         Reason::DatabaseUnreachable,
         message,
-        "find out whether the server was restarted or the session was ended (KILL), and what drops connections \
-         between pods and database (a firewall, a proxy); if no attempt connects, check source.host and source.port",
+        "Find out whether the server was restarted or the session was ended (KILL), and what drops \
+         connections between the pods and the database (a firewall, a proxy). If every attempt fails to \
+         connect, check source.host and source.port.",
     )
 }
 
@@ -85,7 +87,8 @@ pub(crate) fn unreachable(message: &str) -> Failure {
     Failure::transient(
         Reason::DatabaseUnreachable,
         message,
-        "check source.host and source.port, that the server runs, and that the network lets the pods reach it",
+        "Check source.host and source.port, that the server is running, and that the network allows the \
+         pods to connect to it.",
     )
 }
 
@@ -96,11 +99,11 @@ const DRIVER_REFUSES: &str = "mysql_cleartext_plugin disabled";
 pub(crate) fn asks_for_password() -> Failure {
     Failure::permanent(
         Reason::CredentialsRejected,
-        "connect: the server asks for the password as it is (mysql_clear_password), which is given for \
-         tokens of RDS alone, under verified TLS",
-        "for an account of RDS with AWSAuthenticationPlugin use source.credentials.rdsIam, for another one \
-         mysql_native_password or caching_sha2_password; if neither is meant, find out who answers at \
-         source.host",
+        "connect: the server requests the password in clear text (mysql_clear_password), which Tidemark \
+         sends only for RDS tokens over verified TLS",
+        "For an RDS account with AWSAuthenticationPlugin, set source.credentials.rdsIam. For other \
+         accounts, use mysql_native_password or caching_sha2_password. If neither applies, check which \
+         server responds at source.host.",
     )
 }
 
@@ -108,10 +111,11 @@ pub(crate) fn asks_for_password() -> Failure {
 pub(crate) fn wants_tls() -> Failure {
     Failure::permanent(
         Reason::CredentialsRejected,
-        "connect: the server does not know the user, rejects the password, or has not cached it yet; it asks for the password \
-         itself (caching_sha2_password or sha256_password), which is sent only over TLS",
-        "check the username and the password; set source.tls.mode: verifyFull or verifyCa, or use an account with \
-         mysql_native_password",
+        "connect: the server does not know the user, rejects the password, or has not cached it yet, and it \
+         requests the password itself (caching_sha2_password or sha256_password), which Tidemark sends only \
+         over TLS",
+        "Check the username and the password. Set source.tls.mode: verifyFull or verifyCa, or use an \
+         account with mysql_native_password.",
     )
 }
 

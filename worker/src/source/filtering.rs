@@ -116,7 +116,7 @@ pub(crate) async fn check(
 }
 
 fn refused(error: &sqlx::Error) -> Failure {
-    let failure = database_failure("try extract.where", error);
+    let failure = database_failure("check extract.where", error);
     let of_the_text = matches!(
         failure.report.reason,
         Reason::QueryFailed | Reason::ColumnNotFound | Reason::TableNotFound
@@ -126,9 +126,9 @@ fn refused(error: &sqlx::Error) -> Failure {
     }
     Failure::permanent(
         Reason::InvalidSpec,
-        format!("extract.where is refused: {}", failure.report.message),
-        "correct it: a condition over columns of this table, in the database's own SQL, which \
-         is true or false of each row",
+        format!("the database refuses extract.where: {}", failure.report.message),
+        "Correct extract.where: it must be a condition over columns of this table, in the SQL of the \
+         database, that is true or false for each row.",
     )
 }
 
@@ -177,10 +177,10 @@ async fn meaning(
             let conditions = |line: &String| line.contains("Filter: ") || line.contains("Cond: ");
             lines
                 .map(|lines| Some(lines.into_iter().filter(conditions).collect()))
-                .map_err(|error| database_failure("try extract.where", &error))
+                .map_err(|error| database_failure("check extract.where", &error))
         }
         Err(sqlx::Error::Database(_)) => Ok(None),
-        Err(error) => Err(database_failure("try extract.where", &error)),
+        Err(error) => Err(database_failure("check extract.where", &error)),
     }
 }
 

@@ -67,7 +67,7 @@ pub(crate) fn spawn_blocking<T: Send + 'static>(
 pub async fn all_said() {
     let mut under_way = UNDER_WAY.subscribe();
     if tokio::time::timeout(ALL_TIMEOUT, under_way.wait_for(|count| *count == 0)).await.is_err() {
-        tracing::warn!("a session was not closed in time; the server will end it");
+        tracing::warn!("a session was not closed in time; the server ends it");
     }
 }
 

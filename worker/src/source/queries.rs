@@ -123,7 +123,7 @@ impl Database {
                 found.map(|(max, min)| (shortest(column, max), shortest(column, min)))
             }
         };
-        answer.map_err(|error| database_failure("read a column's extremes", &error))
+        answer.map_err(|error| database_failure("read the minimum and maximum of a column", &error))
     }
 
     /// Whether a query of existence finds something.
@@ -174,8 +174,8 @@ impl Database {
             }
             Self::Mysql(connection) => sqlx::query_as(query).fetch_one(&mut **connection).await,
         };
-        let (folders, rows) =
-            found.map_err(|error| database_failure("look at the folders of rows", &error))?;
+        let (folders, rows) = found
+            .map_err(|error| database_failure("read the values of output.partitionBy", &error))?;
         filtering::leave(self, &plan.filter_settings).await?;
         let number = |number: i64| u64::try_from(number).unwrap_or_default();
         Ok((number(folders), number(rows)))
@@ -264,7 +264,7 @@ impl Database {
                 found.map(|rows| rows.into_iter().map(greater).collect())
             }
         };
-        let answer = answer.map_err(|error| database_failure("look at the keys", &error))?;
+        let answer = answer.map_err(|error| database_failure("read the partition keys", &error))?;
         filtering::leave(self, &plan.filter_settings).await?;
         let number = |number: i64| u64::try_from(number).unwrap_or_default();
         let (keys, all) = answer.first().map_or((0, 0), |row| (number(row.2), number(row.3)));

@@ -78,7 +78,7 @@ pub(crate) async fn cancel<S: Second>(login: &Login, backend: &Backend) -> Optio
     let second = tokio::time::timeout(CANCEL_TIMEOUT, cancelling).await.ok().flatten();
     if second.is_none() {
         tracing::warn!(
-            "cannot cancel a statement; the server ends it when it notices that the client is gone"
+            "cannot cancel a statement; the server ends it when it detects the closed connection"
         );
     }
     second

@@ -14,7 +14,7 @@ use rustls::{
     CertificateError, ClientConfig, ClientConnection, DigitallySignedStruct, Error, RootCertStore,
     SignatureScheme, StreamOwned,
 };
-use worker_core::errors::failure::Failure;
+use worker_core::errors::failure::{Failure, REPORT};
 use worker_core::migration::Tls;
 
 use crate::source::certificates::{authority_failure, tls_failure};
@@ -47,7 +47,7 @@ pub(crate) fn secure(socket: TcpStream, login: &Login) -> Result<Secured, Failur
         stream.conn.complete_io(&mut stream.sock).map_err(|error| {
             match error.get_ref().and_then(|source| source.downcast_ref::<Error>()) {
                 Some(error) => tls_failure(Some(error), ""),
-                None => unreachable("the TLS handshake with the database broke off"),
+                None => unreachable("the TLS handshake with the database was interrupted"),
             }
         })?;
     }
@@ -62,8 +62,8 @@ pub(crate) fn name(login: &Login) -> Result<ServerName<'static>, Failure> {
     ServerName::try_from(login.host.clone()).map_err(|_| {
         Failure::permanent(
             Reason::InvalidSpec,
-            "source.host is not a name that a certificate can have",
-            "correct source.host",
+            "source.host is not a valid name for a certificate",
+            "Correct source.host.",
         )
     })
 }
@@ -74,7 +74,7 @@ pub(crate) fn name(login: &Login) -> Result<ServerName<'static>, Failure> {
 /// `InvalidSpec`, `TlsFailed`.
 pub(crate) fn config(login: &Login) -> Result<ClientConfig, Failure> {
     let provider = CryptoProvider::get_default().cloned().ok_or_else(|| {
-        Failure::permanent(Reason::Internal, "no TLS provider is installed", "report this")
+        Failure::permanent(Reason::Internal, "no TLS provider is installed", REPORT)
     })?;
     let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -111,17 +111,16 @@ fn roots(login: &Login) -> Result<RootCertStore, Failure> {
     roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
     let Some(file) = &login.ca else { return Ok(roots) };
     let text = std::fs::read(file)
-        .map_err(|error| no_authority(&format!("cannot be read ({})", error.kind())))?;
+        .map_err(|error| no_authority(&format!("is not readable ({})", error.kind())))?;
     let mut count = 0;
     for certificate in CertificateDer::pem_slice_iter(&text) {
         count += 1;
-        let certificate = certificate.map_err(|_| {
-            no_authority(&format!("is broken at its certificate {count}: that is not PEM"))
-        })?;
+        let certificate =
+            certificate.map_err(|_| no_authority(&format!("is not PEM in certificate {count}")))?;
         roots.add(certificate).map_err(|error| authority_failure(count, &error))?;
     }
     if count == 0 {
-        return Err(no_authority("holds no certificate in PEM"));
+        return Err(no_authority("contains no PEM certificate"));
     }
     Ok(roots)
 }
@@ -129,8 +128,8 @@ fn roots(login: &Login) -> Result<RootCertStore, Failure> {
 fn no_authority(why: &str) -> Failure {
     Failure::permanent(
         Reason::InvalidSpec,
-        format!("the file with certificate authorities {why}"),
-        "check source.tls.caRef: it must hold certificates in PEM",
+        format!("the CA file {why}"),
+        "Check source.tls.caRef: the file must contain certificates in PEM format.",
     )
 }
 

@@ -69,8 +69,8 @@ impl Minter {
         self.signed(&identity.into(), host, port, SystemTime::now()).ok_or_else(|| {
             Failure::permanent(
                 Reason::InvalidSpec,
-                "no token can be made for source.host and the user of rdsIam",
-                "check source.host, source.port and source.credentials.rdsIam",
+                "cannot create a token for source.host and the user of rdsIam",
+                "Check source.host, source.port and source.credentials.rdsIam.",
             )
         })
     }
@@ -111,7 +111,7 @@ impl Minter {
 fn no_identity() -> Failure {
     Failure::transient(
         Reason::CredentialsUnreachable,
-        "there is no AWS identity to sign a token of RDS with, or it does not answer",
-        "give the pods' ServiceAccount an IAM role (IRSA or Pod Identity) that allows rds-db:connect",
+        "no AWS identity is available to sign an RDS token, or it does not respond",
+        "Give the ServiceAccount of the pods an IAM role (IRSA or Pod Identity) that allows rds-db:connect.",
     )
 }

@@ -48,14 +48,14 @@ pub async fn lost(login: &Login, backend: Backend, progress: &Progress) -> Failu
             continue;
         }
         let said = ask(login, &backend).await;
-        tracing::warn!(?said, silence_s = login.silence.as_secs(), "the database is silent");
+        tracing::warn!(?said, silence_s = login.silence.as_secs(), "the database sends no data");
         bad = judged(bad, said);
         if bad.len() >= LOOKS {
             return Failure::transient(
                 Reason::DatabaseUnreachable,
-                "the database has stopped answering in the middle of a statement",
-                "the next attempt connects anew; if it happens again, look for what drops \
-                 connections between pods and database (a firewall, a proxy, a pooler)",
+                "the database stopped responding during a statement",
+                "Wait for the next attempt, which connects again. If the error returns, check what drops \
+                 connections between the pods and the database (a firewall, a proxy, a pooler).",
             );
         }
     }

@@ -16,7 +16,7 @@ const KMS: &str = "aws:kms";
 
 /// The object store took an object and did not say that it is encrypted as it was asked to.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("not encrypted as asked")]
+#[error("not encrypted as requested")]
 pub struct NotEncrypted;
 
 /// Asks for SSE-KMS. The two requests that make an object carry the wish; of an upload the later

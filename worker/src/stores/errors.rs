@@ -16,8 +16,8 @@ where
     if encryption::is_why(error) {
         return Failure::permanent(
             Reason::NotEncrypted,
-            format!("{action}: the object store does not encrypt with the key that was asked for"),
-            "correct output.kmsKeyId, or leave it out and let the bucket's own rule encrypt",
+            format!("{action}: the object store does not encrypt with the requested key"),
+            "Correct output.kmsKeyId, or remove it to use the default encryption of the bucket.",
         );
     }
     let status = error.raw_response().map(|response| response.status().as_u16());
@@ -33,21 +33,29 @@ where
         || matches!(code, Some("SlowDown" | "RequestTimeout" | "InternalError"));
     if overloaded {
         let message = format!("{action}: the object store failed{}", detail(code, status));
-        let remedy = "it is tried again; if it lasts, look into the object store's own log";
+        let remedy =
+            "Wait for the next attempt. If the error returns, check the log of the object store.";
         return Failure::transient(Reason::StorageUnreachable, message, remedy);
     }
     if unreachable {
-        let message = format!("{action}: no answer from the object store");
-        let remedy = "check output.endpoint and output.region, and that the pod may reach them";
+        let message = format!("{action}: no response from the object store");
+        let remedy = "Check output.endpoint and output.region, and that the network allows the pods to \
+             connect to them.";
         return Failure::transient(Reason::StorageUnreachable, message, remedy);
     }
     refused(action, code, status)
 }
 
-/// What an answer means that is no outage.
+/// The permissions that a run needs on the bucket.
+const RIGHTS: &str = "Allow s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and \
+    s3:ListMultipartUploadParts on the prefix, s3:ListBucket and s3:ListBucketMultipartUploads on \
+    the bucket (with output.kmsKeyId also kms:GenerateDataKey and kms:Decrypt on the key), or \
+    correct output.secretRef.";
+
+/// The failure of a response that is not an outage.
 fn refused(action: &str, code: Option<&str>, status: Option<u16>) -> Failure {
     match (code, status) {
-        // a store answers a request to the wrong region so, and no repetition mends it
+        // another attempt sends the request to the same region
         (
             Some(
                 "PermanentRedirect"
@@ -59,17 +67,20 @@ fn refused(action: &str, code: Option<&str>, status: Option<u16>) -> Failure {
         | (_, Some(301)) => Failure::permanent(
             Reason::BucketNotFound,
             format!("{action}: the bucket is in another region{}", detail(code, status)),
-            "set output.region to the region of the bucket",
+            "Set output.region to the region of the bucket.",
         ),
         (Some(kms), _) if kms.starts_with("KMS.") => Failure::permanent(
             Reason::NotEncrypted,
-            format!("{action}: the object store cannot use the key{}", detail(code, status)),
-            "correct output.kmsKeyId; the key must be enabled, and of the bucket's region",
+            format!(
+                "{action}: the object store cannot use the encryption key{}",
+                detail(code, status)
+            ),
+            "Correct output.kmsKeyId. The key must be enabled and in the region of the bucket.",
         ),
         (Some("NoSuchBucket"), _) => Failure::permanent(
             Reason::BucketNotFound,
-            format!("{action}: there is no such bucket"),
-            "create the bucket, or correct output.uri and output.region",
+            format!("{action}: the bucket does not exist"),
+            "Create the bucket, or correct output.uri and output.region.",
         ),
         (
             Some(
@@ -84,11 +95,8 @@ fn refused(action: &str, code: Option<&str>, status: Option<u16>) -> Failure {
         )
         | (_, Some(401 | 403)) => Failure::permanent(
             Reason::StorageDenied,
-            format!("{action}: the object store refuses access{}", detail(code, status)),
-            "allow s3:GetObject, s3:PutObject, s3:DeleteObject, s3:AbortMultipartUpload and \
-             s3:ListMultipartUploadParts on the prefix, s3:ListBucket and \
-             s3:ListBucketMultipartUploads on the bucket (with output.kmsKeyId also \
-             kms:GenerateDataKey and kms:Decrypt on the key), or correct output.secretRef",
+            format!("{action}: the object store denies access{}", detail(code, status)),
+            RIGHTS,
         ),
         // the same request is refused for the same reason again
         (
@@ -108,13 +116,13 @@ fn refused(action: &str, code: Option<&str>, status: Option<u16>) -> Failure {
         ) => Failure::permanent(
             Reason::StorageFailed,
             format!("{action}: the object store rejects the request{}", detail(code, status)),
-            "Look up the code in the documentation of the object store. Where it is about a checksum, \
+            "Look up the error code in the documentation of the object store. If it concerns a checksum, \
              set TIDEMARK_CHECKSUM (--checksum) to crc64nvme, sha256 or off.",
         ),
         _ => Failure::transient(
             Reason::StorageFailed,
             format!("{action}: the object store failed{}", detail(code, status)),
-            "it is tried again; if it comes back, look into the object store's own log",
+            "Wait for the next attempt. If the error returns, check the log of the object store.",
         ),
     }
 }

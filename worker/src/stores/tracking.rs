@@ -10,7 +10,7 @@ use crds::Reason;
 use crds::tracking::LegacyItem;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use worker_core::errors::failure::Failure;
+use worker_core::errors::failure::{Failure, REPORT};
 use worker_core::protocol::{Expect, Item, ItemWrite, Reply, Transaction};
 
 /// How often a transaction that met another one in flight is sent again.
@@ -48,10 +48,10 @@ impl TrackingTable {
             Failure::permanent(
                 Reason::TrackingUnreadable,
                 format!(
-                    "item {key} of tracking table {} cannot be understood: {error}",
+                    "item {key} of tracking table {} cannot be parsed: {error}",
                     self.table
                 ),
-                "restore the attributes' types: all of the old job's are text",
+                "Restore the types of the item's attributes. All attributes of the legacy job are strings.",
             )
         })
     }
@@ -72,7 +72,7 @@ impl TrackingTable {
             return Err(Failure::transient(
                 Reason::TrackingUnreadable,
                 format!("tracking table {} has no ARN", self.table),
-                "check that tracking.endpoint speaks DynamoDB",
+                "Check that tracking.endpoint is a DynamoDB endpoint.",
             ));
         };
         Ok(format!("{partition}:{region}:{account}"))
@@ -103,8 +103,8 @@ impl TrackingTable {
         }
         Err(Failure::transient(
             Reason::TrackingUnreachable,
-            format!("tracking table {} is contended", self.table),
-            "let fewer writers use the same item",
+            format!("tracking table {}: too many concurrent writes to one item", self.table),
+            "Reduce the number of processes that write this item.",
         ))
     }
 
@@ -189,7 +189,11 @@ impl Assignments {
 }
 
 fn defect(error: &dyn std::fmt::Display) -> Failure {
-    Failure::transient(Reason::Internal, format!("build a tracking write: {error}"), "report this")
+    Failure::transient(
+        Reason::Internal,
+        format!("cannot build a write to the tracking table: {error}"),
+        REPORT,
+    )
 }
 
 fn attributes(item: &Item) -> Result<HashMap<String, AttributeValue>, Failure> {
@@ -281,16 +285,17 @@ where
         _ => {
             return Failure::transient(
                 Reason::TrackingUnreachable,
-                format!("{action} tracking table {table}: no answer from DynamoDB"),
-                "check tracking.endpoint and tracking.region, and the network policy of the namespace",
+                format!("{action} tracking table {table}: no response from DynamoDB"),
+                "Check tracking.endpoint and tracking.region, and the network policies of the namespace.",
             );
         }
     };
     match code {
         "ResourceNotFoundException" => Failure::permanent(
             Reason::TrackingTableNotFound,
-            format!("there is no tracking table {table}"),
-            "create it with the text hash key source, or mend tracking.table and tracking.region",
+            format!("tracking table {table} does not exist"),
+            "Create the table with the partition key source of type string, or correct tracking.table and \
+             tracking.region.",
         ),
         "AccessDeniedException"
         | "UnrecognizedClientException"
@@ -298,9 +303,9 @@ where
         | "MissingAuthenticationTokenException"
         | "ExpiredTokenException" => Failure::permanent(
             Reason::TrackingDenied,
-            format!("{action} tracking table {table}: DynamoDB refuses ({code})"),
-            "allow DescribeTable, GetItem, PutItem, UpdateItem and ConditionCheckItem on it, and \
-             check the credentials",
+            format!("{action} tracking table {table}: DynamoDB denies access ({code})"),
+            "Allow DescribeTable, GetItem, PutItem, UpdateItem and ConditionCheckItem on the table, and \
+             check the credentials.",
         ),
         "ProvisionedThroughputExceededException"
         | "ThrottlingException"
@@ -310,14 +315,14 @@ where
         | "ServiceUnavailable"
         | "unknown" => Failure::transient(
             Reason::TrackingUnreachable,
-            format!("{action} tracking table {table}: DynamoDB answers {code}"),
-            "it is tried again; if it lasts, raise the capacity of the table",
+            format!("{action} tracking table {table}: DynamoDB returned {code}"),
+            "Wait for the next attempt. If the error returns, raise the capacity of the table.",
         ),
         code => Failure::permanent(
             Reason::TrackingUnreachable,
-            format!("{action} tracking table {table}: DynamoDB answers {code}"),
-            "check that the table's hash key is the text attribute source, and what \
-             tracking.endpoint leads to",
+            format!("{action} tracking table {table}: DynamoDB returned {code}"),
+            "Check that the table's partition key is the string attribute source, and that \
+             tracking.endpoint is the right DynamoDB endpoint.",
         ),
     }
 }

@@ -24,19 +24,19 @@ pub(super) fn published() -> Vec<Case> {
             ..case(
                 "UriChanged",
                 uri("{t}/other"),
-                ("run an FE or reingest at the new one", extract(&json!({ "reingest": true }))),
+                ("run an FE or a reingest at the new uri", extract(&json!({ "reingest": true }))),
             )
         },
         Case {
             earlier: Some(json!({})),
             rows: Some(0),
-            ..case("UriChanged", uri("{t}/other"), ("use that uri", uri("{t}")))
+            ..case("UriChanged", uri("{t}/other"), ("Set output.uri to the uri", uri("{t}")))
         },
         Case {
             setup: "create table {t} (id int); insert into {t} values (1), (2), (3); create table {t}b (id int)",
             base: uri("{t}"),
             earlier: Some(extract(&json!({ "table": "{t}b" }))),
-            ..case("PrefixTaken", json!({}), ("choose a prefix of its own", uri("{t}own")))
+            ..case("PrefixTaken", json!({}), ("Choose a separate output.uri", uri("{t}own")))
         },
         Case {
             base: json!({ "extract": { "type": "FE", "watermark": null } }),
@@ -62,7 +62,7 @@ pub(super) fn reached() -> Vec<Case> {
             ..case(
                 "TableNotFound",
                 extract(&json!({ "table": "{t}x" })),
-                ("check extract.table", extract(&json!({ "table": "{t}" }))),
+                ("Check extract.table", extract(&json!({ "table": "{t}" }))),
             )
         },
         Case {

@@ -20,7 +20,7 @@ use crds::Reason;
 use crds::output::{PartitionSort, RunFolder};
 
 use crate::decoding::columns::{Column, Target};
-use crate::errors::failure::Failure;
+use crate::errors::failure::{Failure, REPORT};
 use crate::planning::bounds::find_column;
 use crate::planning::watermark::Value;
 
@@ -37,36 +37,43 @@ const RESERVED: [&str; 3] = [RunFolder::Run.column(), RunFolder::Time.column(), 
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum FolderError {
     /// The empty text: Spark cannot read a folder without a value, and Hive takes it for NULL.
-    #[error("column {column} of output.partitionBy holds an empty text")]
+    #[error("column {column} of output.partitionBy contains an empty text")]
     NameEmpty {
         /// Which.
         column: String,
     },
     /// The value reads as NULL's folder does.
-    #[error("column {column} of output.partitionBy holds the text that stands for NULL")]
+    #[error(
+        "column {column} of output.partitionBy contains the text that represents NULL \
+         (__HIVE_DEFAULT_PARTITION__)"
+    )]
     NameNull {
         /// Which.
         column: String,
     },
     /// The name is too long.
     #[error(
-        "column {column} of output.partitionBy holds a value of more bytes than a folder may have"
+        "column {column} of output.partitionBy contains a value that is too long for a directory name"
     )]
     NameLong {
         /// Which.
         column: String,
     },
     /// A date or time that has no text.
-    #[error("column {column} of output.partitionBy holds a value that has no text")]
+    #[error(
+        "column {column} of output.partitionBy contains a date or time that cannot be written as text"
+    )]
     NameOdd {
         /// Which.
         column: String,
     },
     /// Too many folders.
-    #[error("output.partitionBy gives more than {FOLDERS_MAX} folders in one range")]
+    #[error(
+        "output.partitionBy makes more than {FOLDERS_MAX} Hive partition directories in one partition"
+    )]
     CountFolders,
     /// Arrow refused what the decoder built.
-    #[error("tell the folders of rows apart")]
+    #[error("cannot assign rows to Hive partition directories")]
     Convert,
 }
 
@@ -74,14 +81,17 @@ impl FolderError {
     /// What to do about it.
     pub const fn remedy(&self) -> &'static str {
         match self {
-            Self::CountFolders => "take columns with fewer values, such as the day of a time",
-            Self::Convert => "report this as a defect",
+            Self::CountFolders => {
+                "Choose columns with fewer values for output.partitionBy, such as a date \
+                 instead of a timestamp."
+            }
+            Self::Convert => REPORT,
             Self::NameEmpty { .. }
             | Self::NameNull { .. }
             | Self::NameLong { .. }
             | Self::NameOdd { .. } => {
-                "leave the column out of output.partitionBy, or extract a view that gives those rows \
-                 another value"
+                "Remove the column from output.partitionBy, or extract a view that gives those rows another \
+                 value."
             }
         }
     }
@@ -98,18 +108,23 @@ pub fn check(columns: &[Column], wanted: &[String]) -> Result<Vec<String>, Failu
         let column = find_column(columns, name, "output.partitionBy")?;
         if !names_folders(column.target) {
             let message = format!(
-                "column {:?} of output.partitionBy is of type {}, whose values name no folders",
+                "column {:?} of output.partitionBy has type {}, which cannot name directories",
                 column.name, column.type_name
             );
             return Err(Failure::permanent(
                 Reason::ColumnTypeUnsupported,
                 message,
-                "choose columns of type integer, decimal, text, boolean, date, timestamp or uuid",
+                "Choose columns of type integer, decimal, text, boolean, date, timestamp or uuid for \
+                 output.partitionBy.",
             ));
         }
         if RESERVED.contains(&column.name.to_lowercase().as_str()) || names.contains(&column.name) {
-            let message = format!("output.partitionBy cannot take {:?}", column.name);
-            let remedy = "name each column once; the names of a run's own folders are reserved";
+            let message = format!(
+                "output.partitionBy cannot contain {:?}: the column is named twice, or \
+                 its name is reserved for directories of the run",
+                column.name
+            );
+            let remedy = "Name each column once, and do not use a reserved name.";
             return Err(Failure::permanent(Reason::InvalidSpec, message, remedy));
         }
         names.push(column.name.clone());
@@ -117,8 +132,8 @@ pub fn check(columns: &[Column], wanted: &[String]) -> Result<Vec<String>, Failu
     if !names.is_empty() && names.len() == columns.len() {
         return Err(Failure::permanent(
             Reason::InvalidSpec,
-            "output.partitionBy takes every column, so that the files would have none",
-            "leave at least one column out of output.partitionBy",
+            "output.partitionBy contains every column of the extract, which leaves none for the files",
+            "Remove at least one column from output.partitionBy.",
         ));
     }
     Ok(names)

@@ -5,17 +5,21 @@ use std::fmt;
 use crds::condition::Exit;
 use crds::{Reason, Report};
 
-/// A failed step: what people read, and what the operator does about it.
+/// The remedy of a failure that only a new release of Tidemark can fix.
+pub const REPORT: &str =
+    "Report this as a bug of Tidemark, with this message and the log of the pod.";
+
+/// A failed step: what users read, and what the operator does about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// What the operator does: try again, give up, wait.
+    /// What the operator does: retry, stop or wait.
     pub exit: Exit,
-    /// What people read.
+    /// Reason, message and remedy for users.
     pub report: Report,
 }
 
 impl Failure {
-    /// Only a human can mend it.
+    /// Another attempt cannot help: a person must change something.
     pub fn permanent(
         reason: Reason,
         message: impl Into<String>,
@@ -24,7 +28,7 @@ impl Failure {
         Self { exit: Exit::Permanent, report: Report::new(reason, message, remedy) }
     }
 
-    /// It may pass by itself.
+    /// The next attempt may succeed.
     pub fn transient(
         reason: Reason,
         message: impl Into<String>,
@@ -33,7 +37,7 @@ impl Failure {
         Self { exit: Exit::Transient, report: Report::new(reason, message, remedy) }
     }
 
-    /// Another process has the source.
+    /// Another process has claimed the source.
     pub fn fenced(reason: Reason, message: impl Into<String>) -> Self {
         Self { exit: Exit::Fenced, report: Report::new(reason, message, "") }
     }
@@ -42,7 +46,7 @@ impl Failure {
     pub fn stopped() -> Self {
         Self {
             exit: Exit::Stopped,
-            report: Report::new(Reason::Stopped, "a signal ended the process", ""),
+            report: Report::new(Reason::Stopped, "the process was stopped by a signal", ""),
         }
     }
 }

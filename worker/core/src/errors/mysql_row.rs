@@ -43,16 +43,16 @@ pub struct State {
 /// A number of no row, with a SQLSTATE that says nothing.
 pub const UNKNOWN: Meaning = transient(
     Reason::DatabaseFailed,
-    "the database returned an error that Tidemark does not know",
-    "look up the number in the server's documentation, and look at the server's log",
+    "the database returned an unknown error",
+    "Look up the number in the server's documentation, and check the server's log.",
 );
 
 /// An error that a function raises by its own choice.
 pub(super) const SIGNALLED: Meaning = permanent(
     Reason::QueryFailed,
     "a function that the view calls raised an error (SIGNAL)",
-    "run the query as the database user to see the function's message, which is not shown here since it can \
-     hold values of rows; then correct the function or the rows",
+    "Run the query as the database user to see the function's message, which Tidemark does not show because \
+     it can contain row values. Then correct the function or the rows.",
 );
 
 /// The action of a session that is not connected yet.

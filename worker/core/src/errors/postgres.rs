@@ -44,8 +44,8 @@ pub struct Answer<'a> {
 /// A code of no row.
 pub const UNKNOWN: Meaning = transient(
     Reason::DatabaseFailed,
-    "the database returned an error of a class that Tidemark does not know",
-    "look at the server's log",
+    "the database returned an error of an unknown class",
+    "Check the server's log.",
 )
 .shown(Shows::Message);
 
@@ -53,16 +53,16 @@ pub const UNKNOWN: Meaning = transient(
 pub const RAISED: Meaning = permanent(
     Reason::QueryFailed,
     "a function that the table or view calls raised an error",
-    "run the query as the database user to see the function's message, which is not shown here since it can \
-     hold values of rows; then correct the function or the rows",
+    "Run the query as the database user to see the function's message, which Tidemark does not show because \
+     it can contain row values. Then correct the function or the rows.",
 );
 
 /// An error that the server behind a foreign table or a call of dblink raised.
 pub const REMOTE: Meaning = permanent(
     Reason::QueryFailed,
-    "the foreign server of a foreign table answered with an error",
-    "correct the foreign table, its server, its user mapping or its table; the log of the foreign server has \
-     the whole message",
+    "the foreign server of a foreign table returned an error",
+    "Correct the foreign table, its server, its user mapping or its table. The log of the foreign server \
+     contains the whole message.",
 );
 
 /// Code and form of the only message about a foreign server that is shown: this server writes it. All others
@@ -70,8 +70,8 @@ pub const REMOTE: Meaning = permanent(
 const REMOTE_SHAPE: (&str, &str) = ("08001", "could not connect to server \"%\"");
 
 /// Said instead of a message about the text of a statement that a function ran.
-const WITHHELD: &str = "; the message is in the server's log and is not shown here, since the function may have built the \
-     statement from values of rows";
+const WITHHELD: &str = "; the message is in the server's log and is not shown here, because the function \
+     may have built the statement from row values";
 
 /// Files of the server whose messages hold names of objects that exist, numbers and fixed text, never a value of
 /// a row; a message about a name that was looked up is [`Shows::Named`]. A file that is not listed may be one of

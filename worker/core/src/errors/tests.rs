@@ -82,7 +82,8 @@ fn every_meaning_says_what_happened_and_what_to_do() {
         postgres.chain(mysql).chain(states).chain(others)
     {
         assert!(!what.is_empty() && !what.ends_with('.') && !what.contains("  "), "{what}");
-        assert!(remedy.len() > 5 && !remedy.ends_with('.') && !remedy.contains("  "), "{remedy}");
+        assert!(remedy.len() > 5 && remedy.ends_with('.') && !remedy.contains("  "), "{remedy}");
+        assert!(remedy.starts_with(|c: char| c.is_ascii_uppercase()), "{remedy}");
         // a reason says by its meaning whether it is tried again
         let retried = matches!(reason, Reason::DatabaseUnreachable | Reason::DatabaseFailed);
         let damaged = reason == Reason::DatabaseFailed && what.contains("damaged");

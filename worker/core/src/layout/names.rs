@@ -16,7 +16,7 @@ use crate::errors::failure::Failure;
 use crate::planning::plan::Shape;
 
 /// How a user leaves a column out.
-const LEAVE_OUT: &str = "leave the column out with extract.columns or extract.excludeColumns";
+const LEAVE_OUT: &str = "exclude the column with extract.columns or extract.excludeColumns";
 /// Readers skip files and directories whose names begin so: pyarrow finds no row in them.
 const HIDDEN: [char; 2] = ['_', '.'];
 
@@ -37,8 +37,8 @@ pub fn warning(columns: &[Column], uri: &str) -> Option<String> {
     let taken: Vec<_> = names.filter(|name| find(columns, name).is_some()).collect();
     (!taken.is_empty()).then(|| {
         format!(
-            "output.uri holds directories with the names of columns ({}): readers that take the whole path show \
-             the directory's value instead of the column's",
+            "output.uri contains directories with names of columns ({}); readers that parse the whole path \
+             show the directory's value instead of the column's value",
             taken.join(", ")
         )
     })
@@ -47,7 +47,8 @@ pub fn warning(columns: &[Column], uri: &str) -> Option<String> {
 fn check_run_folder(columns: &[Column], folder: RunFolder) -> Result<(), Failure> {
     let Some(column) = find(columns, folder.column()) else { return Ok(()) };
     let message = format!(
-        "the table has a column {:?}, and readers take the name of the run's directory ({}=) for that column",
+        "the table has a column {:?}, and readers interpret the name of the run's directory ({}=) as that \
+         column",
         column.name,
         folder.column()
     );
@@ -55,9 +56,9 @@ fn check_run_folder(columns: &[Column], folder: RunFolder) -> Result<(), Failure
     Err(invalid(
         message,
         if find(columns, other.column()).is_none() {
-            format!("set output.runFolder: {}, or {LEAVE_OUT}", other.name())
+            format!("Set output.runFolder: {}, or {LEAVE_OUT}.", other.name())
         } else {
-            format!("{LEAVE_OUT}, or extract a view that gives it another name")
+            format!("Extract a view that gives the column another name, or {LEAVE_OUT}.")
         },
     ))
 }
@@ -66,18 +67,18 @@ fn check_added(columns: &[Column], shape: &Shape) -> Result<(), Failure> {
     let added: Vec<_> = fields(&shape.columns).collect();
     for (index, (field, name)) in added.iter().enumerate() {
         let taken = if let Some(column) = find(columns, name) {
-            format!("the table has a column {:?}", column.name)
+            format!("the table already has a column {:?}", column.name)
         } else if same(name, shape.run_folder.column()) {
-            format!("the run's directory is named {}=", shape.run_folder.column())
+            format!("the name of the run's directory is {}=", shape.run_folder.column())
         } else if let Some((other, _)) = added[..index].iter().find(|(_, other)| same(name, other))
         {
-            format!("output.columns.{other} has that name")
+            format!("output.columns.{other} already has that name")
         } else {
             continue;
         };
         return Err(invalid(
-            format!("output.columns.{field} cannot add a column {name:?}: {taken} already"),
-            format!("set output.columns.{field} to another name"),
+            format!("output.columns.{field} cannot add a column {name:?}: {taken}"),
+            format!("Set output.columns.{field} to another name."),
         ));
     }
     Ok(())
@@ -89,26 +90,28 @@ fn check_partitions(columns: &[Column], names: &[String]) -> Result<(), Failure>
         if let Some(column) = alike {
             return Err(invalid(
                 format!(
-                    "output.partitionBy names directories by column {name:?}, which readers take for column {:?} \
-                     too",
+                    "output.partitionBy names directories by column {name:?}, which readers also interpret \
+                     as column {:?}",
                     column.name
                 ),
                 format!(
-                    "for one of the two {LEAVE_OUT}, or remove {name:?} from output.partitionBy"
+                    "Remove {name:?} from output.partitionBy. Otherwise, for one of the two columns, \
+                     {LEAVE_OUT}."
                 ),
             ));
         }
         let why = if name.starts_with(HIDDEN) {
             "readers skip directories whose names begin with an underscore or a dot"
         } else if name.chars().any(is_escaped) {
-            "readers disagree about directories whose names hold such characters"
+            "readers interpret special characters in directory names differently"
         } else {
             continue;
         };
         return Err(invalid(
             format!("output.partitionBy cannot name directories by column {name:?}: {why}"),
             format!(
-                "remove {name:?} from output.partitionBy, or extract a view that gives the column another name"
+                "Remove {name:?} from output.partitionBy, or extract a view that gives the column another \
+                 name."
             ),
         ));
     }

@@ -129,7 +129,8 @@ pub struct Tallying {
     hash: RecordsHash,
 }
 
-const AGAIN: &str = "the next attempt reads the window anew; if it happens again, report it";
+const AGAIN: &str = "Wait for the next attempt, which reads the window again. If the error returns, report \
+     it as a bug of Tidemark.";
 
 impl Tallying {
     /// The partition whose record comes next.
@@ -157,17 +158,23 @@ impl Tallying {
             ("schema", record.schema != *schema),
         ];
         if let Some((what, _)) = other.iter().find(|(_, other)| *other) {
-            let message = format!("the record of range {} is of another {what}", record.index);
+            let message = format!(
+                "the partition record of partition {} belongs to another {what}",
+                record.index
+            );
             return Err(Failure::transient(Reason::RecordMismatch, message, AGAIN));
         }
         if record.index != self.next() {
-            let message =
-                format!("the record of range {} says that it is of {}", self.next(), record.index);
+            let message = format!(
+                "the partition record of partition {} contains the index {}",
+                self.next(),
+                record.index
+            );
             return Err(Failure::transient(Reason::RecordMismatch, message, AGAIN));
         }
         if record.rows != record.footer_rows() {
             let message = format!(
-                "range {}: {} rows were read and {} written",
+                "partition {}: {} rows were read, but {} rows were written",
                 record.index,
                 record.rows,
                 record.footer_rows()
@@ -201,7 +208,7 @@ impl Tallying {
     pub fn finish(self, plan: &Plan) -> Result<Tally, Failure> {
         let (found, planned) = (self.tally.rows.len(), plan.ranges.len());
         if found != planned {
-            let message = format!("{found} of {planned} ranges left a record");
+            let message = format!("only {found} of {planned} partitions have a partition record");
             return Err(Failure::transient(Reason::RecordMissing, message, AGAIN));
         }
         Ok(Tally { hash: self.hash.finish(), ..self.tally })

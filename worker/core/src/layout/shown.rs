@@ -52,17 +52,17 @@ pub fn lines(plan: &Plan) -> Result<Vec<String>, Failure> {
         bound(&window.low),
         bound(&window.high),
         guard.to_lowercase(),
-        if window.empty { " (nothing to take)" } else { "" }
+        if window.empty { " (no new rows)" } else { "" }
     ));
     if let Some(filter) = &plan.filter {
         lines.push(format!("where      {filter}"));
     }
     for (name, value) in &plan.filter_settings {
-        lines.push(format!("  read under {name} = {value}"));
+        lines.push(format!("  setting {name} = {value}"));
     }
-    lines.push(format!("rows       {} in the table, estimated", plan.estimated_rows));
+    lines.push(format!("rows       {} in the table (estimate)", plan.estimated_rows));
     if let Some(rows) = plan.filtered_rows {
-        lines.push(format!("           {rows} of them with extract.where, estimated"));
+        lines.push(format!("           {rows} of them match extract.where (estimate)"));
     }
     let FidelityCounts { exact, widened, string, lossy } = fidelity::counts(&plan.columns);
     let kept = format!("{exact} exact, {widened} widened, {string} string, {lossy} lossy");
@@ -72,8 +72,9 @@ pub fn lines(plan: &Plan) -> Result<Vec<String>, Failure> {
         lines.push(format!("  {name:<30} {:<30} added", ""));
     }
     if !plan.shape.partition_by.is_empty() {
-        let sorted = if plan.shape.sorted { "; the database sorts the rows by them" } else { "" };
-        lines.push(format!("folders    by {}{sorted}", few(&plan.shape.partition_by)));
+        let sorted =
+            if plan.shape.sorted { "; the database sorts the rows by these columns" } else { "" };
+        lines.push(format!("hive dirs  by {}{sorted}", few(&plan.shape.partition_by)));
     }
     ranges(plan, &mut lines);
     if let Some(range) = plan.ranges.first() {
@@ -115,9 +116,9 @@ fn columns(columns: &[Column], lines: &mut Vec<String>) {
     let rest = kinds.get(KINDS_MAX..).unwrap_or_default();
     if !rest.is_empty() {
         let columns: usize = rest.iter().map(|(_, of_it)| of_it.len()).sum();
-        lines.push(format!("  {columns:>5} of {} more kinds", rest.len()));
+        lines.push(format!("  {columns:>5} of {} more mappings", rest.len()));
     }
-    lines.push("  each column: tidemark plan --json".to_owned());
+    lines.push("  all columns: tidemark plan --json".to_owned());
 }
 
 fn ranges(plan: &Plan, lines: &mut Vec<String>) {
@@ -132,7 +133,7 @@ fn ranges(plan: &Plan, lines: &mut Vec<String>) {
         (Consistency::Snapshot, Some(point)) if plan.engine == Engine::Mysql => {
             let at = match plan.table_lock_milliseconds {
                 Some(time) => format!("at {point} UTC, with the table locked for {time} ms"),
-                None => format!("as of {point} in the binary log"),
+                None => format!("at binary log position {point}"),
             };
             format!("snapshot: one pod reads all partitions, {at}")
         }
@@ -140,7 +141,7 @@ fn ranges(plan: &Plan, lines: &mut Vec<String>) {
     };
     lines.push(format!("consistent {instant}"));
     let count = plan.ranges.len();
-    lines.push(format!("ranges     {count}"));
+    lines.push(format!("partitions {count}"));
     for (index, range) in plan.ranges.iter().enumerate() {
         if count <= RANGES_MAX || index < RANGES_AT_ENDS || index >= count - RANGES_AT_ENDS {
             lines.push(format!("  {index:<4} {}", shown(range)));
@@ -157,7 +158,7 @@ fn shown(range: &KeyRange) -> String {
         Some(Part::Hash { class, classes }) => format!("hash class {class} of {classes}"),
         Some(Part::Blocks { first, end }) => {
             let end = end.map_or_else(|| "-".to_owned(), |end| end.to_string());
-            format!("blocks {first} to below {end}")
+            format!("blocks from {first} to below {end}")
         }
         None => {
             let nulls = if range.nulls { " and NULL" } else { "" };
@@ -176,7 +177,7 @@ fn cut(statement: &str) -> String {
     let left_out = end - STATEMENT_AT_ENDS;
     let text = |letters: &[char]| letters.iter().collect::<String>();
     let (head, tail) = (text(&letters[..STATEMENT_AT_ENDS]), text(&letters[end..]));
-    format!("{head} ... ({left_out} letters more: tidemark plan --json) ... {tail}")
+    format!("{head} ... ({left_out} more characters: tidemark plan --json) ... {tail}")
 }
 
 #[cfg(test)]

@@ -107,12 +107,12 @@ impl Verifier {
     pub fn begin(&mut self, run: RunId, head: Option<&ManifestHead>, plan_hash: Option<&str>) {
         self.end();
         let Some(head) = head else {
-            self.complete.say(Rule::Complete, Some(run), "the manifest is gone");
+            self.complete.say(Rule::Complete, Some(run), "the manifest is missing");
             self.chain.push((run, None));
             return;
         };
         if plan_hash != Some(&head.plan_hash) {
-            let what = "the plan is gone, or not the one that was pinned";
+            let what = "the plan is missing, or differs from the plan that the run pinned";
             self.complete.say(Rule::Complete, Some(run), what);
         }
         let published = Published {
@@ -165,7 +165,7 @@ impl Verifier {
     fn owned(&mut self, hashed: KeyHash, run: RunId, key: &str) {
         let earlier = self.owners.insert(hashed, run);
         if earlier.is_some_and(|earlier| earlier != run) {
-            let what = format!("{key} is in two manifests");
+            let what = format!("{key} is listed in two manifests");
             self.doubled.say(Rule::Exclusive, Some(run), what);
         }
     }
@@ -192,7 +192,7 @@ impl Verifier {
         let (run, findings) = (Some(current.run), &mut self.complete);
         let indexes = current.indexes.len() as u64;
         if indexes != u64::from(current.ranges) || current.records != indexes {
-            let what = format!("{indexes} of {} records are there", current.ranges);
+            let what = format!("only {indexes} of {} partition records exist", current.ranges);
             findings.say(Rule::Complete, run, what);
         }
         for keys in [&mut current.recorded, &mut current.listed] {
@@ -200,12 +200,12 @@ impl Verifier {
             keys.dedup();
         }
         if current.recorded != current.listed {
-            let what = "manifest and records name different files";
+            let what = "the manifest and the partition records list different files";
             findings.say(Rule::Exclusive, run, what);
         }
         if current.file_rows != current.rows || current.record_rows != current.rows {
             let what = format!(
-                "{} rows by manifest, {} by files, {} by records",
+                "the manifest counts {} rows, the files {}, and the partition records {}",
                 current.rows, current.file_rows, current.record_rows
             );
             findings.say(Rule::Rows, run, what);
@@ -246,17 +246,21 @@ impl Verifier {
     fn tracking(&self, uploading: &BTreeSet<RunId>, findings: &mut Findings) {
         let Some(run) = &self.run else {
             if self.pointer.is_some() {
-                let what = "the run item is gone, while runs are published";
+                let what = "the run item is missing, although runs are published";
                 findings.say(Rule::Tracking, None, what);
             }
             return;
         };
         if self.legacy.is_none() {
-            findings.say(Rule::Tracking, None, "the source's own item is gone");
+            findings.say(Rule::Tracking, None, "the watermark item of the source is missing");
         }
         let current = run.state.is_open().then_some(run.run);
         for open in uploading.iter().filter(|open| Some(**open) != current) {
-            findings.say(Rule::Clean, Some(*open), "an upload of a run that is over is open");
+            findings.say(
+                Rule::Clean,
+                Some(*open),
+                "a multipart upload of an ended run is still open",
+            );
         }
     }
 
@@ -266,11 +270,15 @@ impl Verifier {
             self.run.as_ref().and_then(|run| run.todo.as_ref()).is_some_and(|todo| todo.pointer);
         let pointed = self.pointer.as_ref().map(|pointer| pointer.run);
         if let Some(head) = head.filter(|head| !behind && pointed != Some(head.run)) {
-            findings.say(Rule::Pointer, Some(head.run), "current.json does not name the head");
+            findings.say(
+                Rule::Pointer,
+                Some(head.run),
+                "current.json does not name the latest published run",
+            );
         }
         if let (Some(ring), Some((last, _))) = (ring, self.chain.last()) {
             let what =
-                format!("its parent is run {ring}, which comes after it: the chain is a ring");
+                format!("its parent is run {ring}, which comes after it, so the chain is circular");
             findings.say(Rule::Pointer, Some(*last), what);
         }
         let mut child: Option<(RunId, u64)> = None;
@@ -279,7 +287,8 @@ impl Verifier {
             if let Some((child, commit)) = child
                 && commit <= parent.commit
             {
-                let what = format!("commit {commit} follows commit {}", parent.commit);
+                let what =
+                    format!("commit number {commit} follows commit number {}", parent.commit);
                 findings.say(Rule::Pointer, Some(child), what);
             }
             child = Some((*run, parent.commit));
@@ -303,7 +312,7 @@ impl Verifier {
             }
             let low = published.low.as_ref();
             if published.mode == Mode::PE && end.is_some() && end.as_ref() != low {
-                let what = "its window does not start where the one before it ended";
+                let what = "its window does not start at the end of the previous window";
                 findings.say(Rule::Contiguous, Some(*run), what);
             }
             end = reached(published, end).or_else(|| low.cloned());
@@ -311,7 +320,7 @@ impl Verifier {
         let moved = self.run.as_ref().is_some_and(|run| run.legacy != self.legacy);
         let stored = self.legacy.as_ref().and_then(|legacy| legacy.lwm_value.as_ref());
         if !moved && end.is_some() && end.as_ref() != stored {
-            let what = "the stored watermark is not where the last window ended";
+            let what = "the stored watermark differs from the end of the last window";
             findings.say(Rule::Contiguous, last, what);
         }
     }
@@ -324,8 +333,8 @@ impl Verifier {
             if over && recount.source > recount.published {
                 let more = recount.source - recount.published;
                 let what = format!(
-                    "the source has {more} rows more in this window than were published: they \
-                     committed late, or were written below the watermark since"
+                    "the source has {more} more rows in this window than were published: they were \
+                     committed late, or were written below the watermark afterwards"
                 );
                 findings.say(Rule::Source, Some(recount.run), what);
             }

@@ -80,8 +80,8 @@ pub fn environment(variables: &BTreeMap<String, String>) -> Result<OldJob, Failu
         None | Some("" | "extract") => {}
         Some(_) => {
             return Err(invalid(
-                "EDL_TYPE names a pipeline other than extract, and extract is the only one here",
-                "set EDL_TYPE=extract; keep transform and load where they are",
+                "EDL_TYPE names a pipeline other than extract, and Tidemark supports only extract",
+                "Set EDL_TYPE=extract, and keep transform and load in the legacy job.",
             ));
         }
     }
@@ -91,7 +91,7 @@ pub fn environment(variables: &BTreeMap<String, String>) -> Result<OldJob, Failu
         }
     }
     if variables.contains_key(SCRIPT) {
-        job.warn("SCRIPT_NAME is ignored: there is no script, the program is the extract job");
+        job.warn("SCRIPT_NAME is ignored because Tidemark runs no script");
     }
     Ok(job)
 }
@@ -103,8 +103,8 @@ fn words(arguments: &[String]) -> Result<OldJob, Failure> {
     while let Some(word) = rest.next() {
         let Some(word) = word.strip_prefix("--") else {
             return Err(invalid(
-                "an argument does not begin with --, and no argument before it takes a value",
-                "write --name value or --name=value; put a value that holds spaces in quotes",
+                "an argument does not begin with --, and the argument before it takes no value",
+                "Write --name value or --name=value, and quote a value that contains spaces.",
             ));
         };
         let name = name_of(word);
@@ -120,7 +120,7 @@ fn words(arguments: &[String]) -> Result<OldJob, Failure> {
             (Some(argument), None) => {
                 return Err(invalid(
                     format!("--{name} has no value"),
-                    format!("write --{} <value>, or leave it out", argument.name()),
+                    format!("Write --{} <value>, or remove the argument.", argument.name()),
                 ));
             }
             (None, _) => unknown(&mut job, name),
@@ -128,7 +128,7 @@ fn words(arguments: &[String]) -> Result<OldJob, Failure> {
     }
     if job.given.contains_key(&Argument::DbPassword) {
         job.warn(
-            "a password among the arguments is seen by everybody on the machine: use --db_secret",
+            "a password in the arguments is visible to all users of the machine; use --db_secret",
         );
     }
     Ok(job)
@@ -137,7 +137,7 @@ fn words(arguments: &[String]) -> Result<OldJob, Failure> {
 fn unknown(job: &mut OldJob, name: &str) {
     let folded = name.to_ascii_lowercase().replace('-', "_");
     if !WITHOUT_MEANING.contains(&folded.as_str()) {
-        job.warn(format!("--{name} is not known and was ignored, as the old job did"));
+        job.warn(format!("--{name} is unknown and was ignored, as in the legacy job"));
     }
 }
 

@@ -16,11 +16,15 @@ pub(super) fn partition(
     let rebalance = job.is_true(Argument::RepartitionDataframe);
     let Some(column) = job.bound(Argument::PartitionColumn).map(str::to_owned) else {
         if count.is_some_and(|count| count > 1) {
-            job.warn("num_partitions is ignored without partition_column: the table is one range");
+            job.warn(
+                "num_partitions is ignored without partition_column, so the table is read as one \
+                 partition",
+            );
         }
         if rebalance {
             job.warn(
-                "repartition_dataframe is ignored without partition_column: the table is one range",
+                "repartition_dataframe is ignored without partition_column, so the table is read as one \
+                 partition",
             );
         }
         return Ok(None);
@@ -30,13 +34,12 @@ pub(super) fn partition(
     let full = extract_type == ExtractType::FE || reingest;
     if rebalance && given {
         job.warn(
-            "lower_bound and upper_bound are not used with repartition_dataframe: its ranges have \
-             equal numbers of rows, whatever their width",
+            "lower_bound and upper_bound are not used with repartition_dataframe, whose partitions have \
+             equal numbers of rows",
         );
     } else if !full && given {
         job.warn(
-            "lower_bound and upper_bound are not used by a PE, whose rows are at one end of the \
-             column: its ranges are cut from the window's own values",
+            "lower_bound and upper_bound are not used by a PE, whose partitions are computed from the window",
         );
     }
     let used = full && !rebalance;
@@ -55,11 +58,11 @@ fn count(job: &mut OldJob) -> Result<Option<u32>, Failure> {
     let count = text.parse::<u32>().ok().filter(|count| *count > 0).ok_or_else(|| {
         invalid(
             "num_partitions is not a number above 0",
-            "correct --num_partitions, or leave it out: it is computed from the table's size then",
+            "Correct --num_partitions, or remove it to compute the number from the size of the table.",
         )
     })?;
     if count > RANGES_MAX {
-        job.warn("num_partitions is above 1000: there are 1000 ranges");
+        job.warn("num_partitions is above 1000, so the table is read as 1000 partitions");
     }
     Ok(Some(count.min(RANGES_MAX)))
 }
@@ -78,14 +81,14 @@ fn bounds(job: &OldJob) -> Result<(Option<String>, Option<String>), Failure> {
     let values = values.ok_or_else(|| {
         invalid(
             "lower_bound and upper_bound are not two whole numbers, dates or timestamps",
-            "correct --lower_bound and --upper_bound, or leave them out: the column's minimum and \
-             maximum are taken then",
+            "Correct --lower_bound and --upper_bound, or remove them to use the column's minimum and \
+             maximum.",
         )
     })?;
     if let [(_, lower), (_, upper)] = values.as_slice()
         && lower > upper
     {
-        return Err(invalid("lower_bound is above upper_bound", "swap them"));
+        return Err(invalid("lower_bound is above upper_bound", "Exchange the two values."));
     }
     let text = |wanted| {
         values.iter().find(|(argument, _)| *argument == wanted).map(|(_, value)| value.to_text())

@@ -24,13 +24,16 @@ const WITHOUT_MEANING: &[&str] = &[
 /// `InvalidSpec`, naming the key.
 pub fn source_file(file: &Value) -> Result<(String, Vec<OldJob>), Failure> {
     let extract = file.get("extract").and_then(Value::as_object).ok_or_else(|| {
-        invalid("the file has no section extract", "name a YAML of the old job's sources")
+        invalid(
+            "the file has no section extract",
+            "Give a YAML file of a source of the legacy job.",
+        )
     })?;
     let kind = extract.get("source_type").or_else(|| file.get("source_type"));
     if kind.is_some_and(|kind| kind != "jdbc") {
         return Err(invalid(
-            "source_type is not jdbc, the only type that the old job extracted from a database",
-            "convert the sources of type jdbc; keep the others where they are",
+            "source_type is not jdbc, the only type that the legacy job extracts from a database",
+            "Convert the sources of type jdbc, and keep the others in the legacy job.",
         ));
     }
     let source = file.get("source_name").and_then(text).unwrap_or_default();
@@ -38,7 +41,10 @@ pub fn source_file(file: &Value) -> Result<(String, Vec<OldJob>), Failure> {
     let section = |name: &str| extract.get(name).and_then(Value::as_object).unwrap_or(&none);
     let tables = section("tables");
     if tables.is_empty() {
-        return Err(invalid("extract.tables names no table", "name at least one"));
+        return Err(invalid(
+            "extract.tables names no table",
+            "Name at least one table in extract.tables.",
+        ));
     }
     let jobs = tables.iter().map(|(table, own)| {
         let own = own.as_object().unwrap_or(&none);
@@ -63,7 +69,7 @@ fn take(job: &mut OldJob, place: &str, keys: &Map<String, Value>) {
             (Some(argument), Some(text)) => job.fill(argument, text),
             (Some(_), None) => {}
             (None, _) if WITHOUT_MEANING.contains(&key.as_str()) => {}
-            (None, _) => job.warn(format!("{place}: {key} is not known and was ignored")),
+            (None, _) => job.warn(format!("{place}: {key} is unknown and was ignored")),
         }
     }
 }

@@ -67,8 +67,8 @@ impl OldJob {
         let tls = self.tls()?;
         if tls == Tls::Prefer {
             self.warn(
-                "the connection is encrypted only where the server offers it, and no certificate is \
-                 checked, as the old job did; set --tls_mode (environment TLS_MODE) to verifyFull",
+                "the connection is encrypted only if the server offers TLS, and no certificate is verified, \
+                 as in the legacy job; set --tls_mode (environment variable TLS_MODE) to verifyFull",
             );
         }
         let source = self.source(engine)?;
@@ -77,8 +77,7 @@ impl OldJob {
         let tracking = self.get(Argument::TrackingTableName).map(str::to_owned);
         if self.get(Argument::Fetchsize).is_some() {
             self.warn(
-                "fetchsize is not used: rows are streamed, and memory is kept within the container's \
-                 limit",
+                "fetchsize is not used because rows are streamed within the container's memory limit",
             );
         }
         let login = self.get(Argument::DbSecret).is_none().then(|| OldLogin {
@@ -125,18 +124,19 @@ impl OldJob {
         }
         let login = ["--db_user", "--db_password", "--db_host"];
         let remedy = if missing.iter().any(|name| login.contains(&name.as_str())) {
-            "give them (in the environment: in capitals, without dashes); --db_secret, the name of \
-             a secret in AWS Secrets Manager, stands for --db_user, --db_password and --db_host"
+            "Add the arguments (as environment variables: in capitals, without dashes). --db_secret, the \
+             name of a secret in AWS Secrets Manager, replaces --db_user, --db_password and --db_host."
         } else {
-            "give them (in the environment: in capitals, without dashes)"
+            "Add the arguments (as environment variables: in capitals, without dashes)."
         };
-        Err(invalid(format!("missing: {}", missing.join(", ")), remedy))
+        Err(invalid(format!("missing arguments: {}", missing.join(", ")), remedy))
     }
 
     fn engine(&self) -> Result<Engine, Failure> {
         let engine = self.get(Argument::DbEngine).unwrap_or_default().to_ascii_lowercase();
         let known = serde_json::from_value(serde_json::Value::String(engine.clone()));
-        known.map_err(|_| invalid("db_engine is not one of postgres, mysql", "correct --db_engine"))
+        known
+            .map_err(|_| invalid("db_engine is neither postgres nor mysql", "Correct --db_engine."))
     }
 
     fn tls(&self) -> Result<Tls, Failure> {
@@ -148,8 +148,8 @@ impl OldJob {
             "verifyca" => Ok(Tls::Mode(TlsMode::VerifyCa)),
             "insecureplaintext" => Ok(Tls::Mode(TlsMode::InsecurePlaintext)),
             _ => Err(invalid(
-                "tls_mode is none of verifyFull, verifyCa, prefer, insecurePlaintext",
-                "correct --tls_mode (environment TLS_MODE)",
+                "tls_mode is not one of verifyFull, verifyCa, prefer, insecurePlaintext",
+                "Correct --tls_mode (environment variable TLS_MODE).",
             )),
         }
     }
@@ -157,7 +157,7 @@ impl OldJob {
     fn source(&mut self, engine: Engine) -> Result<Source, Failure> {
         let port = self.bound(Argument::DbPort).map(|text| {
             text.parse::<u16>().ok().filter(|port| *port > 0).ok_or_else(|| {
-                invalid("db_port is not a port number", "correct --db_port, or leave it out")
+                invalid("db_port is not a port number", "Correct --db_port, or remove it.")
             })
         });
         let database = self.get(Argument::DbName).unwrap_or_default().to_owned();
@@ -175,7 +175,7 @@ impl OldJob {
         };
         let plain = [Argument::DbUser, Argument::DbPassword];
         if credentials.aws_secret.is_some() && plain.iter().any(|it| self.get(*it).is_some()) {
-            self.warn("db_user and db_password are ignored, since db_secret is given");
+            self.warn("db_user and db_password are ignored because db_secret is set");
         }
         Ok(Source {
             engine,
@@ -192,14 +192,17 @@ impl OldJob {
         TableRef::parse(engine, &table).map_err(|_| {
             invalid(
                 "extract_table is not <table> or <schema>.<table>",
-                "correct --extract_table; a part that holds a dot is put in double quotes",
+                "Correct --extract_table, and quote a part that contains a dot with double quotes.",
             )
         })?;
         let extract_type = match self.get(Argument::ExtractType) {
             Some("FE") => ExtractType::FE,
             Some("PE") => ExtractType::PE,
             _ => {
-                return Err(invalid("extract_type is neither FE nor PE", "correct --extract_type"));
+                return Err(invalid(
+                    "extract_type is neither FE nor PE",
+                    "Correct --extract_type.",
+                ));
             }
         };
         let mut reingest = self.is_true(Argument::Reingest);
@@ -238,17 +241,17 @@ impl OldJob {
         let (Some(column), Some(spelling)) = named else {
             if ends.iter().any(|end| self.bound(*end).is_some()) {
                 self.warn(
-                    "lwm_value and hwm_value are ignored: hwm_col_name and hwm_column_type do not \
-                     both say of which column they are",
+                    "lwm_value and hwm_value are ignored because hwm_col_name and hwm_column_type are not \
+                     both set",
                 );
             }
             return Ok(None);
         };
         let value_type = WatermarkType::parse(spelling).ok_or_else(|| {
             invalid(
-                "hwm_column_type is none of IntegerType, LongType, DecimalType, FloatType, \
-                 DoubleType, TimestampType, DateType (or int, decimal, double, timestamp, date)",
-                "correct --hwm_column_type",
+                "hwm_column_type is not one of IntegerType, LongType, DecimalType, FloatType, DoubleType, \
+                 TimestampType, DateType (or int, decimal, double, timestamp, date)",
+                "Correct --hwm_column_type.",
             )
         })?;
         let (column, spelling) = (column.to_owned(), spelling.to_owned());
@@ -257,12 +260,12 @@ impl OldJob {
         if let (Some(low), Some(high)) = (&low, &high)
             && low > high
         {
-            return Err(invalid("lwm_value is above hwm_value", "swap them"));
+            return Err(invalid("lwm_value is above hwm_value", "Exchange the two values."));
         }
         if extract_type == ExtractType::FE && !reingest && (low.is_some() || high.is_some()) {
             self.warn(
-                "lwm_value and hwm_value bound the full extract, both included, as the old job's \
-                 documentation says; its code never applied them",
+                "lwm_value and hwm_value limit the full extract, both inclusive, as the legacy job's \
+                 documentation says; the legacy job's code ignored them",
             );
         }
         let first = (extract_type == ExtractType::PE).then(|| minimum(&spelling)).flatten();
@@ -294,7 +297,7 @@ impl OldJob {
         let value = text.map(|text| Value::parse(value_type, text)).transpose();
         value.map_err(|bad| {
             let name = argument.name();
-            invalid(format!("{name}: {bad}"), format!("correct --{name} or --hwm_column_type"))
+            invalid(format!("{name}: {bad}"), format!("Correct --{name} or --hwm_column_type."))
         })
     }
 
@@ -303,8 +306,8 @@ impl OldJob {
         let known = serde_json::from_value(serde_json::Value::String(text.to_ascii_lowercase()));
         known.map(Some).map_err(|_| {
             invalid(
-                "null_policy is none of fail, include, exclude",
-                "correct --null_policy (environment NULL_POLICY)",
+                "null_policy is not one of fail, include, exclude",
+                "Correct --null_policy (environment variable NULL_POLICY).",
             )
         })
     }
@@ -317,7 +320,7 @@ impl OldJob {
         Prefix::parse(&uri).map_err(|_| {
             invalid(
                 "extract_s3_uri is not s3://<bucket>/<prefix> or <bucket>/<prefix>",
-                "correct --extract_s3_uri: a prefix is needed, without '..' and '//'",
+                "Correct --extract_s3_uri: it needs a prefix without '..' and '//'.",
             )
         })?;
         let folders = self.get(Argument::ExtractS3Partitions).unwrap_or_default();

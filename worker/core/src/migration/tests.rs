@@ -145,7 +145,7 @@ fn what_is_wrong_is_named_and_never_its_value() {
         assert!(message.contains(argument), "{argument}: {message}");
         assert!(!message.contains(CANARY), "{message}");
     }
-    assert!(refused(&[("db_engine", "oracle")]).contains("postgres, mysql"));
+    assert!(refused(&[("db_engine", "oracle")]).contains("postgres nor mysql"));
 }
 
 #[test]
@@ -214,7 +214,7 @@ fn a_full_extract_is_bounded_as_documented_and_says_so() {
         [("extract_type", "FE"), ("lwm_value", "2023-01-01"), ("hwm_value", "2023-01-31 10:00:00")];
     let watermark = moved(&bounded).spec.extract.watermark.expect("a watermark");
     assert_eq!(watermark.low.as_deref(), Some("2023-01-01 00:00:00"));
-    assert!(warns(&bounded, "bound the full extract"));
+    assert!(warns(&bounded, "limit the full extract"));
     let swapped =
         [("extract_type", "FE"), ("lwm_value", "2023-02-01"), ("hwm_value", "2023-01-31")];
     assert!(refused(&swapped).contains("lwm_value is above hwm_value"));
@@ -283,7 +283,7 @@ fn repartition_dataframe_means_ranges_of_equal_row_count() {
         full.into_iter().chain([("lower_bound", "1"), ("upper_bound", "9")]).collect();
     let partition = moved(&bounded).spec.extract.partition.expect("a partition");
     assert_eq!((partition.lower_bound, partition.upper_bound), (None, None));
-    assert!(warns(&bounded, "whatever their width"));
+    assert!(warns(&bounded, "equal numbers of rows"));
 }
 
 #[test]
@@ -291,9 +291,9 @@ fn what_is_not_done_is_never_passed_over_in_silence() {
     for (changes, part) in [
         (&[("fetchsize", "1000")][..], "fetchsize is not used"),
         (&[("repartition_dataframe", "true")], "ignored without partition_column"),
-        (&[("num_partitions", "4")], "one range"),
-        (&[("partition_column", "id"), ("num_partitions", "5000")], "1000 ranges"),
-        (&[("db_user", "a"), ("db_password", "b")], "are ignored, since db_secret"),
+        (&[("num_partitions", "4")], "one partition"),
+        (&[("partition_column", "id"), ("num_partitions", "5000")], "1000 partitions"),
+        (&[("db_user", "a"), ("db_password", "b")], "are ignored because db_secret"),
     ] {
         assert!(warns(changes, part), "{changes:?}: {:?}", moved(changes).warnings);
     }

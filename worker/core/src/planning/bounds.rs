@@ -89,8 +89,8 @@ impl TableRef {
             Failure::permanent(
                 Reason::InvalidSpec,
                 "extract.table is not <table> or <schema>.<table>",
-                "name a table with parts of at most 63 bytes (MySQL: 64 characters); put a part that \
-                 holds a dot in double quotes",
+                "Name a table with parts of at most 63 bytes (MySQL: 64 characters), and quote a part that \
+                 contains a dot with double quotes.",
             )
         };
         let (first, rest) = name_part(engine, text).ok_or_else(bad)?;
@@ -187,7 +187,8 @@ pub fn pick_table(
         Some(it) => Failure::permanent(
             Reason::TableNotFound,
             format!(
-                "no schema of the database user's search_path has a table or view {wanted}; schema {:?} has one",
+                "no schema of the database user's search_path has a table or view {wanted}, but schema {:?} \
+                 has one",
                 it.name.schema
             ),
             "Name the schema in extract.table (<schema>.<table>), or set the search_path of the database \
@@ -196,7 +197,7 @@ pub fn pick_table(
         None => Failure::permanent(
             Reason::TableNotFound,
             format!("the database has no table or view {wanted}"),
-            "check extract.table, source.database, and upper and lower case",
+            "Check extract.table and source.database, including upper and lower case.",
         ),
     })
 }
@@ -253,7 +254,7 @@ pub fn check_same_table(
         Some(published) => Err(Failure::permanent(
             Reason::TableChanged,
             format!(
-                "extract.table resolves to {found}, but the published extract is of {published}"
+                "extract.table resolves to {found}, but the published extract contains {published}"
             ),
             "To continue the published table, restore the database user's search_path (MySQL: source.database), \
              or create an ExtractJob that names the schema in extract.table and has this tracking.key. To replace \
@@ -266,7 +267,7 @@ fn database_changed(published: &TableIdentity, found: &TableIdentity) -> Failure
     Failure::permanent(
         Reason::TableChanged,
         format!(
-            "extract.table resolves to {}, but the published extract is of {}",
+            "extract.table resolves to {}, but the published extract contains {}",
             found.with_database(),
             published.with_database()
         ),
@@ -290,10 +291,11 @@ pub fn find_column<'a>(
     exact.or_else(|| columns.iter().find(|column| column.name == folded)).ok_or_else(|| {
         Failure::permanent(
             Reason::ColumnNotFound,
-            format!("the table has no column {name:?}, or the manifest leaves it out"),
+            format!("the table has no column {name:?}, or extract.columns or extract.excludeColumns \
+                 excludes it"),
             format!(
-                "correct {field}, or extract.columns and excludeColumns, or give the database user access \
-                 to the right table"
+                "Correct {field}, extract.columns or extract.excludeColumns, or grant the database user \
+                 SELECT on the column."
             ),
         )
     })
@@ -311,13 +313,12 @@ pub fn check_watermark(column: &Column, value_type: WatermarkType) -> Result<(),
         return Ok(());
     }
     let remedy = match own {
-        Some(right) => format!("set extract.watermark.type: {}", right.name()),
-        None => "choose a watermark column of type integer, numeric, double precision, timestamp \
-                 or date"
+        Some(right) => format!("Set extract.watermark.type: {}.", right.name()),
+        None => "Choose a watermark column of type integer, numeric, double precision, timestamp or date."
             .to_owned(),
     };
     let message = format!(
-        "watermark column {:?} is of type {}, which is not {}",
+        "watermark column {:?} has type {}, which does not fit {}",
         column.name,
         column.type_name,
         value_type.name()
@@ -360,11 +361,11 @@ pub fn key_type(column: &Column) -> Result<KeyType, Failure> {
         Failure::permanent(
             Reason::ColumnTypeUnsupported,
             format!(
-                "partition column {:?} is of type {}, which cannot be cut into ranges",
+                "partition column {:?} has type {}, which cannot be divided into key ranges",
                 column.name, column.type_name
             ),
-            "choose a column of type integer, decimal, date, timestamp, uuid or text, or set \
-             extract.partition.strategy: auto, hash or none",
+            "Choose a column of type integer, decimal, date, timestamp, uuid or text, or set \
+             extract.partition.strategy: auto, hash or none.",
         )
     })
 }
@@ -381,13 +382,14 @@ pub fn watermark_extreme(
     Value::parse(value_type, text).map_err(|bad| match bad {
         BadValue::NotFinite => Failure::permanent(
             Reason::NonFiniteValue,
-            format!("watermark column {column:?} holds an infinity or NaN, which sorts above every later value"),
-            "correct those rows, or choose another watermark column",
+            format!("watermark column {column:?} contains an infinity or NaN, which sorts above every later \
+                 value"),
+            "Correct those rows, or choose another watermark column.",
         ),
         BadValue::Malformed { expected } => Failure::permanent(
             Reason::ColumnTypeUnsupported,
-            format!("watermark column {column:?} holds a value that is out of range for {expected}"),
-            "correct those rows, or choose another watermark column",
+            format!("watermark column {column:?} contains a value that is out of range for {expected}"),
+            "Correct those rows, or choose another watermark column.",
         ),
     })
 }

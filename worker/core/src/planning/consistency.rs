@@ -40,14 +40,14 @@ pub fn unproven_storage(kind: &str, storage: &str) -> Option<String> {
     match (kind, storage) {
         ("BASE TABLE" | "SYSTEM VERSIONED", "InnoDB") => None,
         ("VIEW", _) | (_, "") => {
-            Some("a view does not show how the tables below it are stored".to_owned())
+            Some("a view does not show which storage engine the tables below it use".to_owned())
         }
-        ("BASE TABLE" | "SYSTEM VERSIONED", other) => {
-            Some(format!("the table is stored by {other}, which has no consistent snapshots"))
-        }
+        ("BASE TABLE" | "SYSTEM VERSIONED", other) => Some(format!(
+            "the table uses storage engine {other}, which has no consistent snapshots"
+        )),
         (other, _) => {
             let kind = other.to_lowercase();
-            Some(format!("the table is a {kind}, which has no consistent snapshot"))
+            Some(format!("the table is a {kind}, which has no consistent snapshots"))
         }
     }
 }
@@ -60,13 +60,14 @@ pub fn check_asked(extract: &Extract, unproven: &Unproven) -> Result<(), Failure
     match (extract.consistency, &unproven.snapshot) {
         (Some(Consistency::Snapshot), Some(why)) => {
             let remedy = if unproven.by_column {
-                "exclude the column with extract.excludeColumns and do not name it in extract.where, or declare \
-                 it STORED"
+                "Exclude the column with extract.excludeColumns and do not name it in extract.where, or \
+                 declare it STORED"
             } else if unproven.by_condition {
-                "write extract.where with columns, literals, and functions and operators of the server only, \
-                 without subqueries and without the current time"
+                "Write extract.where with columns, literals, and functions and operators of the server \
+                 only, without subqueries and without the current time"
             } else {
-                "set extract.table to a table that this server stores, or remove extract.consistency: snapshot"
+                "Set extract.table to a table that this server stores, or remove extract.consistency: \
+                 snapshot"
             };
             Err(unavailable(why, remedy))
         }
@@ -111,12 +112,12 @@ mod tests {
         for asked in [None, Some("snapshot"), Some("perPartition")] {
             assert_eq!(check_asked(&extract(asked), &all), Ok(()));
             for (unproven, remedy) in [
-                (table.clone(), "set extract.table to a table"),
+                (table.clone(), "Set extract.table to a table"),
                 (
                     table.clone().with_condition("extract.where calls f"),
-                    "set extract.table to a table",
+                    "Set extract.table to a table",
                 ),
-                (all.clone().with_condition("extract.where calls f"), "write extract.where with"),
+                (all.clone().with_condition("extract.where calls f"), "Write extract.where with"),
             ] {
                 let refused = check_asked(&extract(asked), &unproven).err();
                 assert_eq!(refused.is_some(), asked == Some("snapshot"), "{asked:?}");

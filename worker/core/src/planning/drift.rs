@@ -28,22 +28,23 @@ pub fn follow(
     let (mut broken, mut harmless) = (Vec::new(), Vec::new());
     for before in published {
         match kept.iter().find(|column| column.name == before.name) {
-            None => broken.push(format!("{} ({}) is gone", before.name, before.type_name)),
+            None => broken.push(format!("{} ({}) was removed", before.name, before.type_name)),
             Some(now) if now.type_name != before.type_name => {
                 let said =
-                    format!("{} was {} and is {}", now.name, before.type_name, now.type_name);
+                    format!("{} changed from {} to {}", now.name, before.type_name, now.type_name);
                 // a text of another length is the text that readers know
                 let same = (now.target, before.target) == (Target::Text, Target::Text);
                 if same { harmless.push(said) } else { broken.push(said) }
             }
             Some(now) if now.target != before.target => broken.push(format!(
-                "{} ({}) was written as {} and would be as {}",
+                "{} ({}) was written as {} and would now be written as {}",
                 now.name, now.type_name, before.target, now.target
             )),
             Some(_) => {}
         }
     }
-    let new = added.iter().map(|column| format!("{} ({}) is new", column.name, column.type_name));
+    let new =
+        added.iter().map(|column| format!("{} ({}) was added", column.name, column.type_name));
     let changes: Vec<String> = broken.iter().cloned().chain(harmless).chain(new).collect();
     let refused = match policy {
         SchemaPolicy::Evolve => &[][..],
@@ -53,13 +54,16 @@ pub fn follow(
     if !refused.is_empty() {
         return Err(Failure::permanent(
             Reason::SchemaChanged,
-            format!("the table's columns are not those of the last run: {}", list(refused)),
-            "undo the change in the table, or set extract.schemaPolicy: evolve (additiveOnly takes new \
-             columns)",
+            format!(
+                "the columns of the table differ from those of the last run: {}",
+                list(refused)
+            ),
+            "Undo the change in the table, or set extract.schemaPolicy: evolve (additiveOnly accepts new \
+             columns only).",
         ));
     }
     let said = (!changes.is_empty()).then(|| {
-        format!("the table's columns have changed since the last run: {}", list(&changes))
+        format!("the columns of the table changed since the last run: {}", list(&changes))
     });
     Ok((kept.into_iter().chain(added).collect(), said))
 }
@@ -117,18 +121,20 @@ mod tests {
         for policy in [SchemaPolicy::Evolve, SchemaPolicy::AdditiveOnly] {
             let (order, said) = followed(&more, policy).expect("new columns are taken");
             assert_eq!(order, "id a b x");
-            assert!(said.expect("it is said").ends_with("x (text) is new"));
+            assert!(said.expect("it is said").ends_with("x (text) was added"));
         }
         assert!(
-            followed(&more, SchemaPolicy::Freeze).expect_err("frozen").contains("x (text) is new")
+            followed(&more, SchemaPolicy::Freeze)
+                .expect_err("frozen")
+                .contains("x (text) was added")
         );
     }
 
     #[test]
     fn what_is_gone_or_of_another_type_is_for_evolve_alone() {
         for (now, words) in [
-            (&["id integer", "a text"][..], "b (text) is gone"),
-            (&["id text", "a text", "b text"], "id was integer and is text"),
+            (&["id integer", "a text"][..], "b (text) was removed"),
+            (&["id text", "a text", "b text"], "id changed from integer to text"),
         ] {
             let said = followed(now, SchemaPolicy::Evolve).expect("evolves").1;
             assert!(said.expect("it is said").contains(words));
@@ -138,7 +144,7 @@ mod tests {
         }
         let longer = ["id integer", "a varchar(20)", "b text"];
         let said = followed(&longer, SchemaPolicy::AdditiveOnly).expect("the same text").1;
-        assert!(said.expect("it is said").ends_with("a was text and is varchar(20)"));
+        assert!(said.expect("it is said").ends_with("a changed from text to varchar(20)"));
         assert!(followed(&longer, SchemaPolicy::Freeze).expect_err("frozen").contains("varchar"));
         let mut published = columns(&["id integer"]);
         published[0].target = Target::AsText;

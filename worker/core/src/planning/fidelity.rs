@@ -44,8 +44,12 @@ pub fn check(columns: &[Column], policy: FidelityPolicy) -> Result<(), Failure> 
     }
     Err(Failure::permanent(
         Reason::LossyColumn,
-        format!("something of these columns' values would be lost: {}", named.join("; ")),
-        "set extract.fidelity: report, or leave the column out with extract.excludeColumns",
+        format!(
+            "extract.fidelity does not allow these columns, because their values would lose precision, \
+             type or meaning: {}",
+            named.join("; ")
+        ),
+        "Set extract.fidelity: report, or exclude the columns with extract.excludeColumns.",
     ))
 }
 

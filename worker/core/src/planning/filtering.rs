@@ -121,7 +121,7 @@ fn check(name: &str, value: &str) -> Result<(), Failure> {
         }
         // text would arrive in another character set than it is read in
         "collation_connection" if value.split('_').next() != Some(CHARSET) => {
-            Err(refusal("collation_connection is of a character set other than utf8mb4"))
+            Err(refusal("collation_connection does not use the character set utf8mb4"))
         }
         _ => Ok(()),
     }
@@ -135,8 +135,8 @@ fn refusal(what: &str) -> Failure {
     Failure::permanent(
         Reason::InvalidSpec,
         format!(
-            "extract.where cannot be evaluated as in a plain session of the database user: {what}, and that value \
-             would change the values that Tidemark reads"
+            "extract.where cannot be evaluated with the settings of the database user: {what}, and this \
+             setting would change the values that Tidemark reads"
         ),
         "Reset the setting for the database user, or create a view with the condition and set extract.table to it.",
     )
@@ -197,8 +197,8 @@ fn unreadable(column: &Column, setting: &str) -> Failure {
     Failure::permanent(
         Reason::InvalidSpec,
         format!(
-            "column {:?} ({}) cannot be extracted together with extract.where: both depend on {setting}, and need \
-             different values of it",
+            "column {:?} ({}) cannot be extracted together with extract.where: both depend on {setting}, \
+             and they need different values",
             column.name, column.type_name
         ),
         "Exclude the column with extract.excludeColumns, or create a view with the condition and set extract.table to it.",
@@ -233,8 +233,8 @@ pub fn mysql_statement(settings: &Settings) -> Result<Option<String>, Failure> {
         if !plain(name) || !plain(value) {
             return Err(Failure::permanent(
                 Reason::InvalidSpec,
-                "the plan has a setting that is not one of the server's",
-                "Do not edit plan.json; start another run.",
+                "the plan contains a setting that the server does not have",
+                "Do not edit plan.json. Start another run.",
             ));
         }
         Ok(format!("SESSION {name} = '{value}'"))

@@ -105,19 +105,21 @@ impl Table<'_> {
     /// Why there can be no spans of blocks.
     fn no_blocks(self) -> Option<&'static str> {
         if self.engine == Engine::Mysql {
-            return Some("MySQL has no blocks to ask for");
+            return Some("MySQL does not support reads by block");
         }
         if self.consistency == Consistency::PerPartition {
             return Some(
-                "an updated row moves to another block, and each range has its own instant",
+                "an updated row moves to another block, and each partition is read from its own snapshot",
             );
         }
         match self.facts.kind {
             TableKind::Plain => self.facts.reads_blocks.err(),
             TableKind::Partitioned => Some("a partitioned table has no blocks of its own"),
-            TableKind::Inherited => Some("other tables inherit from it, each with its own blocks"),
+            TableKind::Inherited => {
+                Some("other tables inherit from it, and each has its own blocks")
+            }
             TableKind::View => Some("a view has no blocks"),
-            TableKind::Other => Some("the table is not stored in Postgres' own blocks"),
+            TableKind::Other => Some("the table does not use the heap storage of Postgres"),
         }
     }
 }
@@ -168,8 +170,8 @@ pub fn way<'a>(partition: &Partition, table: Table<'a>) -> Result<Way<'a>, Failu
     let named = named_key(table.columns, partition)?;
     let missing = || {
         invalid(
-            "the ranges need a column to be cut by",
-            "set extract.partition.column, or extract.partition.strategy: auto",
+            "extract.partition.strategy needs a column that divides the rows",
+            "Set extract.partition.column, or set extract.partition.strategy: auto.",
         )
     };
     match strategy(partition) {
@@ -179,8 +181,8 @@ pub fn way<'a>(partition: &Partition, table: Table<'a>) -> Result<Way<'a>, Failu
         Strategy::Ctid => match table.no_blocks() {
             None => Ok(Way::Blocks),
             Some(why) => Err(invalid(
-                &format!("strategy ctid cannot be had: {why}"),
-                "set extract.partition.strategy: auto, or quantile with a column",
+                &format!("strategy ctid is not possible: {why}"),
+                "Set extract.partition.strategy: auto, or set quantile and extract.partition.column.",
             )),
         },
         Strategy::Hash => hashed(partition, table).map(|_| Way::Hash),
@@ -202,8 +204,8 @@ pub fn hashed<'a>(partition: &Partition, table: Table<'a>) -> Result<Vec<&'a Col
     let columns = primary_key(table);
     if columns.is_empty() {
         return Err(invalid(
-            "strategy hash needs a column, since the table has no primary key that can be read",
-            "set extract.partition.column",
+            "strategy hash needs a column because the table has no readable primary key",
+            "Set extract.partition.column.",
         ));
     }
     Ok(columns)
@@ -252,18 +254,18 @@ pub fn choose<'a>(key: Key<'a>, foretold: Foretold, wanted: u32, table: Table<'a
         let reason = format!("the values of {name:?} are spread evenly");
         return Choice {
             way: Way::Range(key),
-            reason: format!("{reason}: strides have skew {skew}"),
+            reason: format!("{reason}: equal key ranges have skew {skew}"),
         };
     }
     let strides = foretold.strides.map_or_else(
-        || format!("no stride can be measured between the values of {name:?}"),
-        |(skew, ranges)| format!("{ranges} equal strides of {name:?} would have skew {skew}"),
+        || format!("the values of {name:?} cannot be divided into equal key ranges"),
+        |(skew, ranges)| format!("{ranges} equal key ranges of {name:?} would have skew {skew}"),
     );
     let (skew, ranges) = foretold.quantiles;
     if skew <= SKEW_TOO_MUCH && !few_ranges(ranges) {
         return Choice { way: Way::Quantile(key), reason: strides };
     }
-    let few = format!("single values of {name:?} have too many rows for even ranges");
+    let few = format!("single values of {name:?} have too many rows for even partitions");
     let blocks = table.no_blocks();
     match blocks {
         None => Choice { way: Way::Blocks, reason: few },
@@ -280,9 +282,9 @@ pub fn choose<'a>(key: Key<'a>, foretold: Foretold, wanted: u32, table: Table<'a
 /// What `auto` takes for a table without a key to cut by.
 pub fn choose_without_key<'a>(partition: &Partition, table: Table<'a>) -> Choice<'a> {
     let no_key = match &partition.column {
-        Some(name) => format!("column {name:?} cannot be cut"),
+        Some(name) => format!("column {name:?} cannot be divided into key ranges"),
         None if table.facts.primary_key.is_empty() => "the table has no primary key".to_owned(),
-        None => "the primary key cannot be cut, or is not among the extract's columns".to_owned(),
+        None => "the primary key cannot be divided into key ranges, or is not among the extracted columns".to_owned(),
     };
     let Some(why) = table.no_blocks() else {
         return Choice { way: Way::Blocks, reason: no_key };
@@ -296,11 +298,11 @@ fn no_strides(column: &Column) -> Failure {
     Failure::permanent(
         Reason::ColumnTypeUnsupported,
         format!(
-            "partition column {:?} is of type {}, in which no stride can be measured",
+            "partition column {:?} has type {}, which cannot be divided into equal key ranges",
             column.name, column.type_name
         ),
-        "set extract.partition.strategy: quantile, auto or hash, or choose a column of type integer, \
-         decimal, date or timestamp",
+        "Set extract.partition.strategy: quantile, auto or hash, or choose a column of type integer, \
+         decimal, date or timestamp.",
     )
 }
 

@@ -117,13 +117,14 @@ fn no_snapshot(it: &ReadRelation) -> Option<String> {
         RelationKind::Foreign => {
             Some(format!("foreign table {name} is not part of this server's snapshots"))
         }
-        RelationKind::Other => Some(format!("{name} is not a table, and no snapshot covers it")),
+        RelationKind::Other => Some(format!("{name} is not a table, so no snapshot covers it")),
         RelationKind::Table | RelationKind::Materialized if !it.heap => {
-            Some(format!("table {name} is stored by another access method than heap"))
+            Some(format!("table {name} uses a table access method other than heap"))
         }
         RelationKind::View => match &it.function {
             Some(function) => Some(format!(
-                "view {name} calls {function}, which may read other data or depend on session and time"
+                "view {name} calls {function}, which may read other data or depend on the session or the \
+                 time"
             )),
             None if it.unordered => Some(format!(
                 "view {name} selects rows in no fixed order (LIMIT, DISTINCT ON, TABLESAMPLE or a \
@@ -140,13 +141,13 @@ fn no_guard(it: &ReadRelation) -> Option<String> {
     let name = &it.name;
     match it.kind {
         RelationKind::Materialized => {
-            Some(format!("materialized view {name} holds the rows of its last refresh"))
+            Some(format!("materialized view {name} contains the rows of its last refresh"))
         }
         RelationKind::View if !it.passes_rows => Some(format!(
-            "view {name} combines rows or has rules, so that a row may appear later than its stamp"
+            "view {name} combines rows or has rules, so a row may appear later than its watermark"
         )),
         _ if it.subscribed => Some(format!(
-            "table {name} is written by a subscription, and its rows keep the publisher's stamps"
+            "table {name} is written by a subscription, and its rows keep the publisher's watermarks"
         )),
         _ => None,
     }

@@ -34,7 +34,7 @@ pub fn select(columns: Vec<Column>, extract: &Extract) -> Result<Vec<Column>, Fa
         return Err(Failure::permanent(
             Reason::InvalidSpec,
             format!("{field} leaves no column to extract"),
-            "name at least one column that is taken",
+            "Name at least one column to extract.",
         ));
     }
     let watermark = extract.watermark.as_ref().map(|watermark| watermark.column.as_str());
@@ -46,8 +46,8 @@ pub fn select(columns: Vec<Column>, extract: &Extract) -> Result<Vec<Column>, Fa
         if find_column(&left, needed, field).is_err() && find_column(&gone, needed, field).is_ok() {
             return Err(Failure::permanent(
                 Reason::InvalidSpec,
-                format!("{field} leaves out the {role} column {needed:?}, which each run reads"),
-                format!("take it too, or choose another {role} column"),
+                format!("{field} excludes the {role} column {needed:?}, which each run reads"),
+                format!("Include the column, or choose another {role} column."),
             ));
         }
     }
@@ -65,24 +65,25 @@ pub fn check_filter(filter: &str) -> Result<(), Failure> {
         Err(Failure::permanent(
             Reason::InvalidSpec,
             format!("extract.where {what}"),
-            "write one condition without comments, semicolons, backslashes and dollar signs, every quote \
-             and parenthesis closed; or make a view of the rows and extract that",
+            "Write one condition without comments, semicolons, backslashes and dollar signs, and close \
+             every quote and parenthesis. Otherwise create a view with the condition, and set extract.table \
+             to it.",
         ))
     };
     let (mut quote, mut depth, mut before) = (None, 0_u32, '\0');
     for now in filter.chars() {
         match (quote, now) {
-            (_, '\\' | '\0') => return bad("holds a backslash or a NUL"),
+            (_, '\\' | '\0') => return bad("contains a backslash or a NUL"),
             // a doubled quote closes and opens again
             (Some(open), _) if now == open => quote = None,
             (None, '\'' | '"' | '`') => quote = Some(now),
-            (None, ';' | '$' | '#') => return bad("holds a semicolon, a dollar sign or a hash"),
-            (None, '-') if before == '-' => return bad("holds a comment"),
-            (None, '*') if before == '/' => return bad("holds a comment"),
+            (None, ';' | '$' | '#') => return bad("contains a semicolon, a dollar sign or a hash"),
+            (None, '-') if before == '-' => return bad("contains a comment"),
+            (None, '*') if before == '/' => return bad("contains a comment"),
             (None, '(') => depth += 1,
             (None, ')') => match depth.checked_sub(1) {
                 Some(less) => depth = less,
-                None => return bad("closes a parenthesis that it did not open"),
+                None => return bad("closes a parenthesis that is not open"),
             },
             (Some(_) | None, _) => {}
         }
@@ -90,8 +91,8 @@ pub fn check_filter(filter: &str) -> Result<(), Failure> {
     }
     match (quote, depth, filter.trim()) {
         (_, _, "") => bad("is empty"),
-        (Some(_), ..) => bad("leaves a quote open"),
-        (None, 1.., _) => bad("leaves a parenthesis open"),
+        (Some(_), ..) => bad("has a quote that is not closed"),
+        (None, 1.., _) => bad("has a parenthesis that is not closed"),
         (None, 0, _) => Ok(()),
     }
 }
@@ -142,11 +143,11 @@ mod tests {
             (json!({ "excludeColumns": ["id", "a", "A", "at"] }), "leaves no column"),
             (
                 json!({ "columns": ["id"], "watermark": { "column": "at", "type": "int" } }),
-                "leaves out the watermark column \"at\"",
+                "excludes the watermark column \"at\"",
             ),
             (
                 json!({ "excludeColumns": ["id"], "partition": { "column": "ID" } }),
-                "leaves out the partition column \"ID\"",
+                "excludes the partition column \"ID\"",
             ),
         ] {
             let said = left(&fields).expect_err(words);

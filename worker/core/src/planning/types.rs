@@ -58,7 +58,7 @@ fn check_roles(columns: &[Column], name: &str, extract: &Extract) -> Result<(), 
                 format!(
                     "extract.types names the {role} column {name:?}, whose values a run compares in their own type"
                 ),
-                format!("remove {name:?} from extract.types, or choose another {role} column"),
+                format!("Remove {name:?} from extract.types, or choose another {role} column."),
             ));
         }
     }

@@ -44,7 +44,7 @@ impl fmt::Display for Recomputed {
         let Self { column, why, .. } = self;
         write!(
             f,
-            "column {column:?} is VIRTUAL, and {why}: its values may differ between statements"
+            "column {column:?} is VIRTUAL, and {why}, so its values may differ between statements"
         )
     }
 }

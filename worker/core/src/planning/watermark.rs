@@ -28,7 +28,7 @@ pub enum Value {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadValue {
     /// NaN or an infinity.
-    #[error("value is not finite")]
+    #[error("value is NaN or infinite")]
     NotFinite,
     /// Anything else.
     #[error("value is not a {expected} or is out of range")]
@@ -127,7 +127,7 @@ impl Value {
             Self::Decimal(number) => Self::Decimal(number.less(distance)),
             #[expect(
                 clippy::cast_precision_loss,
-                reason = "a distance is at most 30 days of seconds"
+                reason = "a lag or lookback is at most 30 days in seconds"
             )]
             Self::Double(number) => Self::Double(number - distance as f64),
             Self::Timestamp(_) | Self::Date(_) => *self,

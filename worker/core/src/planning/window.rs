@@ -209,8 +209,8 @@ pub fn given_bound(value_type: WatermarkType, text: &str, side: &str) -> Result<
     Value::parse(value_type, text).map_err(|_| {
         Failure::permanent(
             Reason::InvalidSpec,
-            format!("the given {side} bound is not a value of type {}", value_type.name()),
-            "correct the bound, or the type, in the manifest",
+            format!("the {side} bound is not a value of type {}", value_type.name()),
+            "Correct the bound or the type in the manifest.",
         )
     })
 }
@@ -219,14 +219,14 @@ fn unreadable_low(order: &PlanOrder, value_type: WatermarkType) -> Failure {
     let (reason, place, remedy) = if order.low_text.is_some() {
         (
             Reason::TrackingUnreadable,
-            "lwm_value of the tracking item",
-            "set it with `tidemark watermark set`, or correct extract.watermark.type",
+            "lwm_value of the watermark item",
+            "Set the watermark with `tidemark watermark set`, or correct extract.watermark.type.",
         )
     } else {
         (
             Reason::InvalidSpec,
             "extract.watermark.low",
-            "correct extract.watermark.low or extract.watermark.type",
+            "Correct extract.watermark.low or extract.watermark.type.",
         )
     };
     let name = value_type.name();
@@ -236,10 +236,10 @@ fn unreadable_low(order: &PlanOrder, value_type: WatermarkType) -> Failure {
 fn regressed() -> Failure {
     Failure::permanent(
         Reason::WatermarkRegressed,
-        "the greatest watermark in the whole table is below the stored one: the table was \
-         restored, emptied in part, or its clock moved back",
-        "check the table; then move the watermark with `tidemark watermark set`, or run with \
-         extract.reingest: true",
+        "the greatest watermark in the table is below the stored watermark: rows were removed, the table \
+         was restored, or its clock moved back",
+        "Check the table. Then move the watermark with `tidemark watermark set`, or set extract.reingest: \
+         true.",
     )
 }
 

@@ -11,7 +11,8 @@ use crate::errors::failure::Failure;
 
 pub(super) fn claim(carrier: Carrier, seen: &Seen, fresh: RunId, tries: u32) -> (Carrier, Act) {
     if tries > TRIES_MAX {
-        let failure = Failure::fenced(Reason::SourceBusy, "others keep taking the source");
+        let failure =
+            Failure::fenced(Reason::SourceBusy, "other processes claim the source again and again");
         return carrier.end(Ending::Failed(failure));
     }
     let run = seen.run.clone();

@@ -98,7 +98,7 @@ fn answered(task: &Task, seen: &Seen) -> Option<Claim> {
     if shown.max(held.map_or(0, |run| run.attempt)) >= task.attempt {
         return Some(Claim::Refused(Failure::fenced(
             Reason::Fenced,
-            "a later attempt of this object has claimed or was settled",
+            "a later attempt of this ExtractJob has already claimed the source or was recovered",
         )));
     }
     None
@@ -112,7 +112,7 @@ fn may_take_over(task: &Task, run: &RunItem, now: i64) -> bool {
 fn busy(run: &RunItem) -> Failure {
     Failure::fenced(
         Reason::SourceBusy,
-        format!("run {} holds the source until {} UTC", run.run, utc_text(run.deadline)),
+        format!("source is claimed by run {} until {} UTC", run.run, utc_text(run.deadline)),
     )
 }
 
@@ -130,22 +130,25 @@ fn for_a_human(task: &Task, seen: &Seen) -> Option<Failure> {
     if head.is_some_and(|head| head.uri != *uri) {
         return Some(Failure::permanent(
             Reason::UriChanged,
-            "the published extract of this source lies under another uri, and PE appends",
-            "use that uri, or run an FE or reingest at the new one first",
+            "the published extract of this source is under another uri, and a PE appends to it",
+            "Set output.uri to the uri of the published extract, or run an FE or a reingest at the new uri \
+             first.",
         ));
     }
     if seen.run.is_some() && seen.legacy.is_none() {
-        return Some(lost("the tracking item of the source is gone, while its run item is there"));
+        return Some(lost("the watermark item of the source is missing, but its run item exists"));
     }
     if seen.run.is_none() && seen.identity.is_some() {
-        return Some(lost("the run item of the source is gone, while its prefix holds an extract"));
+        return Some(lost(
+            "the run item of the source is missing, but output.uri contains an extract of it",
+        ));
     }
     let legacy = seen.legacy.as_ref()?;
     (is_of_another(task, legacy) && replaced(task, seen).is_none()).then(|| {
         Failure::permanent(
             Reason::WatermarkColumnChanged,
-            "the stored watermark belongs to another column or type",
-            "reingest, or restore watermark.column and watermark.type",
+            "the stored watermark belongs to another watermark column or type",
+            "Restore extract.watermark.column and extract.watermark.type, or set extract.reingest: true.",
         )
     })
 }
@@ -154,8 +157,8 @@ fn for_a_human(task: &Task, seen: &Seen) -> Option<Failure> {
 pub fn prefix_taken() -> Failure {
     Failure::permanent(
         Reason::PrefixTaken,
-        "output.uri holds the extract of another source or tracking table",
-        "choose a prefix of its own for each source",
+        "output.uri contains the extract of another source or tracking table",
+        "Choose a separate output.uri for each source.",
     )
 }
 
@@ -163,7 +166,8 @@ fn lost(message: &str) -> Failure {
     Failure::permanent(
         Reason::TrackingLost,
         message,
-        "restore the item, or run a reingest or FE, which starts a new chain",
+        "Restore the item from a backup of the tracking table, or run a reingest or an FE, which starts a \
+         new chain.",
     )
 }
 
@@ -326,8 +330,9 @@ pub(super) fn not_ours(task: &Task, seen: &Seen) -> Failure {
     if seen.run.is_none() && mode(task) == Mode::PE {
         return Failure::permanent(
             Reason::TrackingLost,
-            "the run item of the source was deleted while the run was under way",
-            "restore the item, or run a reingest or FE, which starts a new chain",
+            "the run item of the source was deleted during the run",
+            "Restore the item from a backup of the tracking table, or run a reingest or an FE, which starts \
+             a new chain.",
         );
     }
     fenced()

@@ -110,7 +110,7 @@ impl Carrier {
         if tries > TRIES_MAX {
             let failure = Failure::transient(
                 Reason::Committing,
-                "the run is published, but current.json could not be moved yet",
+                "the run is published, but current.json could not be updated yet",
                 "",
             );
             return this.end(Ending::Failed(failure));

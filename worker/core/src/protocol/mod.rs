@@ -70,7 +70,7 @@ pub use seen::Seen;
 use crds::RunId;
 
 use self::phases::Claimed;
-use crate::errors::failure::Failure;
+use crate::errors::failure::{Failure, REPORT};
 use crate::layout::manifests::Before;
 
 impl Carrier {
@@ -378,9 +378,9 @@ fn failed(carrier: Carrier, failure: Failure) -> (Carrier, Act) {
 fn defect(carrier: Carrier, phase: &Phase, event: &str) -> (Carrier, Act) {
     let name = |text: String| text.split(['(', ' ', '{']).next().unwrap_or_default().to_owned();
     let message = format!(
-        "event {} does not fit phase {}",
+        "event {} is not valid in phase {}",
         name(event.to_owned()),
         name(format!("{phase:?}"))
     );
-    carrier.end(Ending::Failed(Failure::transient(crds::Reason::Internal, message, "report this")))
+    carrier.end(Ending::Failed(Failure::transient(crds::Reason::Internal, message, REPORT)))
 }

@@ -50,7 +50,7 @@ pub(super) fn planned(carrier: Carrier, claimed: Claimed, plan: Plan, now: i64) 
         }
         Err(bad) => {
             let failure =
-                Failure::permanent(Reason::InvalidSpec, bad.to_string(), "correct output.uri");
+                Failure::permanent(Reason::InvalidSpec, bad.to_string(), "Correct output.uri.");
             carrier.look(Why::Fail(Box::new(failure), Box::new(run), 0))
         }
     }

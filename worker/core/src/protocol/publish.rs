@@ -65,14 +65,15 @@ fn moved_while_running(seen: &Seen) -> Failure {
     if seen.legacy.is_none() {
         return Failure::permanent(
             Reason::TrackingLost,
-            "the tracking item of the source was deleted while the run was under way",
-            "restore the item, or reingest",
+            "the watermark item of the source was deleted during the run",
+            "Restore the item from a backup of the tracking table, or set extract.reingest: true.",
         );
     }
     Failure::transient(
         Reason::WatermarkMoved,
-        "somebody else moved the stored watermark while the run was under way",
-        "let only one writer use the tracking item; the next attempt starts from the new watermark",
+        "another writer moved the stored watermark during the run",
+        "Make sure that only one writer changes the watermark item. The next attempt starts from the new \
+         watermark.",
     )
 }
 
@@ -80,8 +81,8 @@ fn stuck(run: &RunItem, what: &str) -> Failure {
     Failure::permanent(
         Reason::CommitStuck,
         format!("the decided run {} cannot be completed: {what}", run.run),
-        "look whether a lifecycle rule of the bucket aborts uploads too early, and restore the \
-         objects named in the run's manifest; or undo the run with `tidemark settle --force`",
+        "Check whether a lifecycle rule of the bucket aborts uploads too early, and restore the objects \
+         that the run's manifest names. Otherwise undo the run with `tidemark settle --force`.",
     )
 }
 
@@ -91,7 +92,7 @@ pub(super) fn gone(carrier: Carrier, carried: &Carried, seen: &Seen) -> (Carrier
         Some(run) if run.run == carried.run.run && run.state == RunState::Committing => carrier
             .end(Ending::Failed(stuck(
                 run,
-                "an upload is gone or holds other parts, and its object is not there",
+                "an upload is missing or contains other parts, and its object does not exist",
             ))),
         Some(_) | None => passed(carrier, carried.then),
     }
@@ -124,7 +125,7 @@ pub(super) fn yes(carrier: Carrier, carried: Carried, seen: &Seen, tries: u32) -
         | RunState::Aborted
         | RunState::Reverting => carrier.end(Ending::Failed(Failure::transient(
             Reason::Committing,
-            "the run is decided, but its outcome could not be written yet",
+            "the run is decided, but its outcome is not written yet",
             "",
         ))),
     }
@@ -133,7 +134,9 @@ pub(super) fn yes(carrier: Carrier, carried: Carried, seen: &Seen, tries: u32) -
 fn moved() -> Report {
     Report::new(
         Reason::WatermarkMoved,
-        "somebody else moved the stored watermark after the run was decided; theirs was kept",
-        "let only one writer use the tracking item; rows of this run may be taken again",
+        "another writer moved the stored watermark after the run was decided, and the value of the other \
+         writer was kept",
+        "Make sure that only one writer changes the watermark item. The next run may extract rows of this \
+         run again.",
     )
 }

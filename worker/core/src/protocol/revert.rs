@@ -18,7 +18,7 @@ pub(super) fn force(carrier: Carrier, seen: &Seen, tries: u32) -> (Carrier, Act)
         return carrier.end(Ending::Settled);
     };
     let Some(run) = seen.run.clone().filter(|run| run.run == named && tries <= TRIES_MAX) else {
-        return carrier.end(Ending::Failed(not_stuck("is not the run that holds the source")));
+        return carrier.end(Ending::Failed(not_stuck("does not claim the source")));
     };
     match run.state {
         RunState::Committing => {
@@ -28,9 +28,9 @@ pub(super) fn force(carrier: Carrier, seen: &Seen, tries: u32) -> (Carrier, Act)
         RunState::Reverting => carrier.revert(&run, Then::Finish),
         // undone before, or by another meanwhile
         RunState::Failed => carrier.end(Ending::Settled),
-        RunState::Published => carrier.end(Ending::Failed(not_stuck("is published"))),
+        RunState::Published => carrier.end(Ending::Failed(not_stuck("is already published"))),
         RunState::Claimed | RunState::Running | RunState::Aborted => {
-            carrier.end(Ending::Failed(not_stuck("is not decided, so it needs no force")))
+            carrier.end(Ending::Failed(not_stuck("is not decided, so it needs no --force")))
         }
     }
 }
@@ -38,16 +38,16 @@ pub(super) fn force(carrier: Carrier, seen: &Seen, tries: u32) -> (Carrier, Act)
 fn not_stuck(what: &str) -> Failure {
     Failure::permanent(
         Reason::NotStuck,
-        format!("the named run {what}"),
-        "look at it with `tidemark watermark get`",
+        format!("run {what}"),
+        "Check the run with `tidemark watermark get`.",
     )
 }
 
 fn undone(by: &str) -> Report {
     Report::new(
         Reason::Reverted,
-        format!("{by} undid the decided run by hand; its window is taken again"),
-        "set tidemark.dev/requested-at to start the next attempt",
+        format!("{by} undid the decided run, and its window is extracted again"),
+        "Set the annotation tidemark.dev/requested-at to start the next attempt.",
     )
 }
 
@@ -55,9 +55,8 @@ fn undone(by: &str) -> Report {
 pub(super) fn locked() -> Failure {
     Failure::permanent(
         Reason::StorageDenied,
-        "undo a run: an Object Lock protects a file of the run",
-        "Remove the legal hold, or wait until the retention of the file has passed; then undo the \
-         run again.",
+        "cannot undo the run: an Object Lock protects one of its files",
+        "Remove the legal hold, or wait until the retention of the file ends. Then undo the run again.",
     )
 }
 

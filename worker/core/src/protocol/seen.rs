@@ -66,12 +66,12 @@ pub(super) fn newer(seen: &Seen) -> Option<Failure> {
 pub(super) fn newer_release() -> Failure {
     Failure::permanent(
         Reason::NewerRelease,
-        "the tracking items of this source were written by a newer release",
-        "upgrade Tidemark to that release",
+        "a newer release wrote the tracking items of this source",
+        "Upgrade Tidemark to that release.",
     )
 }
 
 /// Another process claims the source.
 pub(super) fn fenced() -> Failure {
-    Failure::fenced(Reason::Fenced, "another process has taken the source")
+    Failure::fenced(Reason::Fenced, "another process has claimed the source")
 }

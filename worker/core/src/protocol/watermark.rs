@@ -39,8 +39,8 @@ pub fn set(
     if run.map_or(0, |run| run.rev) != wish.rev {
         return Err(Failure::permanent(
             Reason::RevisionChanged,
-            "the tracking item is at another revision than the given one",
-            "look again with `tidemark watermark get`, and give the revision that it prints",
+            "the run item has another revision than the given one",
+            "Read the revision with `tidemark watermark get`, and give it to this command.",
         ));
     }
     if run.is_some_and(|run| run.schema > ITEM_VERSION) {
@@ -56,8 +56,8 @@ pub fn set(
     let Some(legacy) = legacy else {
         return Err(Failure::permanent(
             Reason::TrackingLost,
-            "the source has no tracking item",
-            "run it once, or restore the item",
+            "the source has no watermark item",
+            "Run an extract of the source once, or restore the item from a backup of the tracking table.",
         ));
     };
     let to = checked(legacy, wish)?;
@@ -100,8 +100,8 @@ pub fn set(
 fn busy(run: RunId) -> Failure {
     Failure::permanent(
         Reason::SourceBusy,
-        format!("run {run} is under way"),
-        "wait until it has ended, or suspend its ExtractJob first",
+        format!("run {run} of this source is in flight"),
+        "Wait until the run ends, or suspend its ExtractJob first.",
     )
 }
 
@@ -111,18 +111,22 @@ fn checked(legacy: &LegacyItem, wish: &Wish) -> Result<String, Failure> {
     let Some(value_type) = WatermarkType::parse(name) else {
         return Err(Failure::permanent(
             Reason::TrackingUnreadable,
-            "hwm_column_type of the tracking item is no type of a watermark",
-            "mend it: int, decimal, double, date or timestamp",
+            "hwm_column_type of the watermark item is not a watermark type",
+            "Set hwm_column_type to int, decimal, double, date or timestamp.",
         ));
     };
     let invalid = |message: String| {
-        Failure::permanent(Reason::InvalidSpec, message, "give a value as the column holds it")
+        Failure::permanent(
+            Reason::InvalidSpec,
+            message,
+            "Give a value of the watermark column's type.",
+        )
     };
     let value = Value::parse(value_type, &wish.to)
-        .map_err(|_| invalid(format!("the value is not one of type {}", value_type.name())))?;
+        .map_err(|_| invalid(format!("the value is not of type {}", value_type.name())))?;
     let stored = legacy.lwm_value.as_deref().and_then(|text| Value::parse(value_type, text).ok());
     if wish.rewind && stored.is_some_and(|stored| value >= stored) {
-        return Err(invalid("a rewind must go below the stored watermark".to_owned()));
+        return Err(invalid("a rewind needs a value below the stored watermark".to_owned()));
     }
     Ok(value.to_text())
 }

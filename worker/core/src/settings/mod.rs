@@ -83,7 +83,7 @@ pub fn refusal(name: &str, remedy: String) -> Failure {
     Failure::permanent(
         Reason::SettingRefused,
         format!(
-            "setting {name} of the server, database or role has a value that may change the rows read"
+            "setting {name} of the server, database or role has a value that may change the extracted rows"
         ),
         remedy,
     )

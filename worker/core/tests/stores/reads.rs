@@ -117,7 +117,7 @@ impl Stores {
         });
         let Some(Manifest { replaces, .. }) = self.manifest(run) else {
             let reason = Reason::ManifestMissing;
-            return Err(Failure::permanent(reason, "the manifest is gone", ""));
+            return Err(Failure::permanent(reason, "the manifest is missing", ""));
         };
         let left = |run: &RunId| self.files_after(root, *run, None);
         let mut replaced: Vec<(RunId, String)> =

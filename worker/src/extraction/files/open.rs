@@ -43,22 +43,22 @@ pub struct FileEnd {
 #[derive(Debug, thiserror::Error)]
 pub enum EncodeError {
     /// The uploads have ended; they know why.
-    #[error("hand over a part")]
+    #[error("cannot send a part to the upload")]
     HandOver,
     /// The schema has no Parquet form.
-    #[error("prepare the Parquet schema")]
+    #[error("cannot create the Parquet schema")]
     PrepareSchema {
         /// Why.
         source: ParquetError,
     },
     /// A batch could not be encoded.
-    #[error("encode a batch")]
+    #[error("cannot encode a batch")]
     EncodeBatch {
         /// Why.
         source: ParquetError,
     },
     /// The rows could not be sorted into folders.
-    #[error("sort rows into folders")]
+    #[error("cannot sort rows into Hive partition directories")]
     SortRows {
         /// Why.
         source: ArrowError,
@@ -177,7 +177,7 @@ impl PartSink {
 }
 
 fn ended() -> io::Error {
-    io::Error::new(io::ErrorKind::BrokenPipe, "the uploads have ended")
+    io::Error::new(io::ErrorKind::BrokenPipe, "the uploads ended")
 }
 
 impl Write for PartSink {

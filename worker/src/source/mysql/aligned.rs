@@ -177,9 +177,8 @@ async fn give_up(
 /// A range broke off: what that means for the others.
 pub(crate) fn not_again(mut failure: Failure) -> Failure {
     let message = &failure.report.message;
-    failure.report.message = format!(
-        "{message}; the snapshot of its session cannot be had again, so the whole run restarts"
-    );
+    failure.report.message =
+        format!("{message}; the whole run restarts because the snapshot of this session is lost");
     failure
 }
 
@@ -187,7 +186,8 @@ pub(crate) fn not_again(mut failure: Failure) -> Failure {
 pub(crate) fn none_left() -> Failure {
     Failure::transient(
         Reason::SnapshotLost,
-        "a session that shared the snapshot is gone",
-        "the next attempt takes a new snapshot; if it happens again, look for what ends sessions",
+        "a session that shared the snapshot ended",
+        "Wait for the next attempt, which takes a new snapshot. If the error returns, check what ends \
+         sessions.",
     )
 }

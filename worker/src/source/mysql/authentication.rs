@@ -88,8 +88,12 @@ impl Way {
         told: Told<'_>,
         challenge: &[u8],
     ) -> Result<Option<Vec<u8>>, Failure> {
-        let response =
-            self.0.run(told, challenge).map_err(|_| not_understood("the database's log-in"))?;
+        let response = self.0.run(told, challenge).map_err(|_| {
+            not_understood(
+                "the authentication packet of the \
+                 database",
+            )
+        })?;
         let answer = response.data().map(<[u8]>::to_vec);
         // whoever answers could send a key of its own, and read the password with it
         if !told.secured && answer.as_deref().is_some_and(|answer| KEY_REQUESTS.contains(&answer)) {

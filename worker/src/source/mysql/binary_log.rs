@@ -22,7 +22,7 @@ use crate::source::timeouts::CONNECT_TIMEOUT;
 /// How long sessions are begun anew because commits came in between.
 const TRIES_TIMEOUT: Duration = Duration::from_secs(15);
 /// What is done when the server is asked for its log.
-const ASK: &str = "ask for the binary log";
+const ASK: &str = "read the binary log settings";
 /// How long a session may wait for the table: the server itself gives up sooner, and says why.
 const HOLD_TIMEOUT: Duration = Duration::from_secs(45);
 
@@ -121,11 +121,9 @@ pub(super) fn together(
 /// Where the session's snapshot began.
 fn point(session: &mut Session) -> Result<Option<String>, Failure> {
     let mut told = BTreeMap::new();
-    for row in texts(
-        session,
-        "read where the snapshot began in the binary log",
-        statements::SNAPSHOT_POINT,
-    )? {
+    for row in
+        texts(session, "read the binary log position of the snapshot", statements::SNAPSHOT_POINT)?
+    {
         if let [Some(name), Some(value)] = row.as_slice() {
             told.insert(name.to_lowercase(), value.clone());
         }

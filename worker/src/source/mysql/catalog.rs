@@ -105,8 +105,8 @@ fn missing(failure: Failure) -> Failure {
     Failure::permanent(
         failure.report.reason,
         failure.report.message,
-        "check extract.table, source.database, and upper and lower case; if the table exists, GRANT SELECT on it to the \
-         database user",
+        "Check extract.table and source.database, including upper and lower case. If the table exists, \
+         GRANT SELECT on it to the database user.",
     )
 }
 
@@ -115,15 +115,15 @@ fn without_columns(kind: &str) -> Failure {
     if kind == "VIEW" {
         return Failure::permanent(
             Reason::DatabaseDenied,
-            "the server shows no columns of the view: it names an object that does not exist, or that its definer or \
-             the database user may not read",
+            "the server shows no columns of the view, because the view names an object that does not exist, \
+             or one that its definer or the database user may not read",
             REPAIR_VIEW,
         );
     }
     Failure::permanent(
         Reason::ColumnNotFound,
-        "the table has no columns that the database user may see",
-        "check extract.table, and GRANT SELECT on the table to the database user",
+        "the table has no columns that the database user may read",
+        "Check extract.table, and GRANT SELECT on the table to the database user.",
     )
 }
 
@@ -143,7 +143,7 @@ async fn recomputed_columns(
     let version: String = sqlx::query_scalar(statements::VERSION)
         .fetch_one(&mut *connection)
         .await
-        .map_err(|error| database_failure("ask for the version", &error))?;
+        .map_err(|error| database_failure("read the server version", &error))?;
     Ok(if worker_core::planning::server::is_mariadb(&version) { found } else { Vec::new() })
 }
 
@@ -157,7 +157,7 @@ async fn with_schema(
     let database: String = sqlx::query_scalar("SELECT CONVERT(DATABASE() USING utf8mb4)")
         .fetch_one(&mut *connection)
         .await
-        .map_err(|error| database_failure("ask for the session's database", &error))?;
+        .map_err(|error| database_failure("read the session's database", &error))?;
     let schema = Some(NamePart { text: database, quoted: true });
     Ok(TableRef { schema, table: wanted.table.clone() })
 }
@@ -219,7 +219,7 @@ pub(crate) async fn shape(
     let primary_key = query
         .fetch_all(&mut *connection)
         .await
-        .map_err(|error| database_failure("read the table's shape", &error))?;
+        .map_err(|error| database_failure("read the table's statistics", &error))?;
     // nothing is cut by its blocks, and nothing drawn by them
     let kind = TableKind::Other;
     Ok(TableFacts { kind, primary_key, blocks: 0, reads_blocks: Ok(()) })
@@ -233,7 +233,7 @@ pub(crate) async fn is_indexed(
 ) -> Result<bool, Failure> {
     let query = sqlx::query_scalar(statements::IS_INDEXED).bind(&table.schema).bind(&table.table);
     let found: Result<i64, _> = query.bind(&column.name).fetch_one(&mut *connection).await;
-    let found = found.map_err(|error| database_failure("read the table's shape", &error))?;
+    let found = found.map_err(|error| database_failure("read the table's statistics", &error))?;
     Ok(found != 0)
 }
 
@@ -250,7 +250,7 @@ pub(crate) async fn estimates(
         // not prepared, which would be three round trips for hundreds of questions, and one of them a
         // wait for a delayed acknowledgement; it holds no word of the manifest
         let answer = sqlx::raw_sql(made(statement)).fetch_all(&mut *connection).await;
-        let Some(answer) = told("ask the key's index", answer)? else { return Ok(0) };
+        let Some(answer) = told("read the index of the key", answer)? else { return Ok(0) };
         // where no row can be, the answer has no number
         Ok(u64::try_from(opinion(&answer)).unwrap_or_default())
     };

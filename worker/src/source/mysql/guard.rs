@@ -62,7 +62,7 @@ pub(crate) async fn seek(
         let at = match open {
             Open::Since(since) if since < lagged => {
                 warnings.push(
-                    "a transaction or statement that is older than the lag holds the window's end back"
+                    "the window ends earlier because a transaction or statement is older than the lag"
                         .to_owned(),
                 );
                 since
@@ -77,20 +77,23 @@ pub(crate) async fn seek(
     warnings.push(
         match held.kind {
             Guard::Unguarded => {
-                "no guard: rows that are committed late may be missed; set extract.watermark.lag"
+                "no guard: rows committed late inside this window will be skipped; set extract.watermark.lag"
             }
             Guard::Exact | Guard::Waited | Guard::Lag if open == Open::Hidden => {
-                "guard is a fixed lag: with GRANT PROCESS the run would see transactions that are older"
+                "the guard is a fixed lag; GRANT PROCESS to the database user so that the run also detects \
+                 older transactions"
             }
             Guard::Exact | Guard::Waited | Guard::Lag => {
-                "guard is a lag: MySQL does not show all that an open transaction has waited for"
+                "the guard is a lag, because MySQL does not show how long an open transaction has waited \
+                 for locks"
             }
         }
         .to_owned(),
     );
     warnings.extend(guarded.subject.unproven.guard.as_ref().map(|why| {
         format!(
-            "the guard is this server's clock, which may not match the stamps of these rows: {why}"
+            "the guard uses this server's clock, which may differ from the clock that wrote these rows: \
+             {why}"
         )
     }));
     Ok(Found { held, warnings })
@@ -104,7 +107,7 @@ async fn open_transactions(connection: &mut MySqlConnection) -> Result<Open, Fai
     match found {
         Ok(since) => Ok(since.map_or(Open::None, Open::Since)),
         Err(error) if number(&error) == Some(ACCESS_DENIED) => Ok(Open::Hidden),
-        Err(error) => Err(database_failure("look at open transactions", &error)),
+        Err(error) => Err(database_failure("read open transactions", &error)),
     }
 }
 
@@ -122,11 +125,11 @@ async fn clock(
                 let zone: String = sqlx::query_scalar(statements::SERVER_ZONE)
                     .fetch_one(&mut *connection)
                     .await
-                    .map_err(|error| database_failure("ask for the server's zone", &error))?;
+                    .map_err(|error| database_failure("read the server's time zone", &error))?;
                 run(connection, "read the server's clock", statements::SET_SERVER_ZONE).await?;
                 warnings.push(format!(
-                    "watermark column {:?} has no zone; its clock is read in the server's own, \
-                     {zone}: set extract.watermark.timeZone if its writers use another",
+                    "watermark column {:?} has no time zone, so its values are read in the server's time \
+                     zone {zone}; set extract.watermark.timeZone if its writers use another one",
                     guarded.column.name
                 ));
             }
@@ -147,8 +150,8 @@ async fn set_zone(connection: &mut MySqlConnection, zone: &str) -> Result<(), Fa
         Ok(_) => Ok(()),
         Err(error) if number(&error) == Some(UNKNOWN_ZONE) => Err(Failure::permanent(
             Reason::InvalidSpec,
-            "the database does not know the zone of extract.watermark.timeZone",
-            "load the server's time zone tables (mysql_tzinfo_to_sql), or give an offset such as +01:00",
+            "the database does not know the time zone of extract.watermark.timeZone",
+            "Load the server's time zone tables (mysql_tzinfo_to_sql), or set an offset such as +01:00.",
         )),
         Err(error) => Err(database_failure("read the database's clock", &error)),
     }

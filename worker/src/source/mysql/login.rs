@@ -64,8 +64,9 @@ pub(super) fn unpinned(login: &Login, collation: u8) -> Result<Session, Failure>
     let mut wire = Wire { stream: Stream::Plain(socket), number: 0, doing: CONNECT };
     let greeting = wire.receive()?;
     failed(CONNECT, &greeting)?;
-    let greeting: HandshakePacket<'_> =
-        ParseBuf(&greeting).parse(()).map_err(|_| not_understood("the database's greeting"))?;
+    let greeting: HandshakePacket<'_> = ParseBuf(&greeting)
+        .parse(())
+        .map_err(|_| not_understood("the greeting packet of the database"))?;
     let offers_tls = greeting.capabilities().contains(Can::CLIENT_SSL);
     let mut can = Can::CLIENT_PROTOCOL_41
         | Can::CLIENT_SECURE_CONNECTION
@@ -93,7 +94,7 @@ pub(super) fn unpinned(login: &Login, collation: u8) -> Result<Session, Failure>
 }
 
 fn connect(login: &Login) -> Result<TcpStream, Failure> {
-    let unknown = |_| unreachable("the name of source.host is not known");
+    let unknown = |_| unreachable("the host name of source.host cannot be resolved");
     let addresses = (login.host.as_str(), login.port).to_socket_addrs().map_err(unknown)?;
     let mut last = None;
     for address in addresses {
@@ -107,7 +108,7 @@ fn connect(login: &Login) -> Result<TcpStream, Failure> {
         }
     }
     Err(last.map_or_else(
-        || unreachable("the name of source.host has no address"),
+        || unreachable("the host name of source.host has no address"),
         |error| broken(CONNECT, &error),
     ))
 }
@@ -159,19 +160,19 @@ impl Wire {
                 Some(&SWITCH) => {
                     let request: AuthSwitchRequest<'_> = ParseBuf(&answer)
                         .parse(())
-                        .map_err(|_| not_understood("the database's log-in"))?;
+                        .map_err(|_| not_understood("the authentication packet of the database"))?;
                     way = Way::asked(&request.auth_plugin(), shows)?;
                     nonce = request.plugin_data().to_vec();
                     let told = Told { password, nonce: &nonce, secured };
                     Some(way.run(told, &nonce)?.unwrap_or_default())
                 }
-                _ => return Err(not_understood("the database's log-in")),
+                _ => return Err(not_understood("the authentication packet of the database")),
             };
             if let Some(reply) = reply {
                 self.send(&reply)?;
             }
         }
-        Err(not_understood("the database's log-in"))
+        Err(not_understood("the authentication packet of the database"))
     }
 }
 
@@ -198,13 +199,13 @@ impl Session {
 
     /// The server's name for this session.
     fn backend(&mut self) -> Result<Backend, Failure> {
-        let rows = texts(self, "ask for the session's name", statements::BACKEND)?;
+        let rows = texts(self, "read the session's id", statements::BACKEND)?;
         let named = match rows.first().map(Vec::as_slice) {
             Some([Some(number), Some(server)]) => number.parse().ok().zip(Some(server.clone())),
             _ => None,
         };
         let (number, server) =
-            named.ok_or_else(|| not_understood("the database's name for the session"))?;
+            named.ok_or_else(|| not_understood("the session id that the database returned"))?;
         Ok(Backend::Mysql { number, server })
     }
 }

@@ -39,7 +39,7 @@ pub(super) async fn to(login: &Login) -> Result<PathBuf, Failure> {
     keep_alive(&SockRef::from(&far)).map_err(failed)?;
     let greeting = packet(&mut far).await.map_err(failed)?;
     if greeting.len() > GREETING_BYTES_MAX {
-        return Err(not_understood("the database's greeting"));
+        return Err(not_understood("the greeting packet of the database"));
     }
     if asks(&greeting) {
         return Err(asks_for_password());

@@ -6,7 +6,7 @@ use std::ops::{Deref, DerefMut};
 use std::time::Instant;
 
 use crds::Reason;
-use worker_core::errors::failure::Failure;
+use worker_core::errors::failure::{Failure, REPORT};
 use worker_core::sql::rows::mysql_statements as statements;
 
 use crate::source::certificates::tls_failure;
@@ -90,18 +90,14 @@ pub(super) fn broken(doing: &str, error: &io::Error) -> Failure {
 pub(super) fn not_understood(what: &str) -> Failure {
     Failure::transient(
         Reason::DatabaseFailed,
-        format!("{what} was not understood"),
-        "check that source.host leads to a MySQL or MariaDB server",
+        format!("{what} is invalid"),
+        "Check that source.host is a MySQL or MariaDB server.",
     )
 }
 
 /// The thread of a session ended without a result.
 pub(super) fn broke_off() -> Failure {
-    Failure::permanent(
-        Reason::Internal,
-        "the reader task stopped without a result",
-        "report this as a defect",
-    )
+    Failure::permanent(Reason::Internal, "the reader task panicked", REPORT)
 }
 
 /// An error packet as a failure.
@@ -126,7 +122,7 @@ impl Wire {
         let answer = self.command(doing, QUERY, statement.as_bytes())?;
         match answer.first() {
             Some(&OK) => Ok(()),
-            _ => Err(not_understood("the database's answer")),
+            _ => Err(not_understood("the response packet of the database")),
         }
     }
 
@@ -170,7 +166,7 @@ impl Wire {
         let [low, middle, high, number] = header;
         let length = usize::from(low) | usize::from(middle) << 8 | usize::from(high) << 16;
         if length > ANSWER_BYTES_MAX {
-            return Err(not_understood("the database's answer"));
+            return Err(not_understood("the response packet of the database"));
         }
         let mut payload = vec![0; length];
         self.stream.read_exact(&mut payload).map_err(|error| broken(self.doing, &error))?;
@@ -185,7 +181,7 @@ impl Wire {
             return Err(Failure::permanent(
                 Reason::InvalidSpec,
                 "the statement is longer than a packet of the protocol",
-                "give fewer columns",
+                "Extract fewer columns (extract.columns, extract.excludeColumns).",
             ));
         }
         let mut packet = vec![low, middle, high, self.number];

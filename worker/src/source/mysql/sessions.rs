@@ -27,7 +27,7 @@ use crate::source::tls::check_authorities;
 /// As [`database_failure`].
 pub(crate) async fn connect(login: &Login) -> Result<Opened<MySqlConnection>, Failure> {
     let connected = tokio::time::timeout(CONNECT_TIMEOUT, Box::pin(log_in(login))).await;
-    connected.unwrap_or_else(|_| Err(unreachable("the database did not answer within 10 seconds")))
+    connected.unwrap_or_else(|_| Err(unreachable("the database did not respond within 10 seconds")))
 }
 
 async fn log_in(login: &Login) -> Result<Opened<MySqlConnection>, Failure> {
@@ -56,7 +56,7 @@ async fn log_in(login: &Login) -> Result<Opened<MySqlConnection>, Failure> {
 /// As [`database_failure`].
 pub(crate) async fn version(connection: &mut MySqlConnection) -> Result<String, Failure> {
     let asked = sqlx::query_scalar(statements::VERSION).fetch_one(connection).await;
-    asked.map_err(|error| database_failure("ask for the version", &error))
+    asked.map_err(|error| database_failure("read the server version", &error))
 }
 
 /// Limits how long each statement of a session that plans may take.

@@ -21,7 +21,7 @@ use crate::source::errors::database_failure;
 use crate::source::timeouts::CONNECT_TIMEOUT;
 
 /// What is done when the server is asked about its locks.
-const ASK: &str = "ask whether all writes wait for a table lock";
+const ASK: &str = "check whether all writes wait for a table lock";
 /// How long a transaction without a session may take to end.
 const DETACHED_WAIT: Duration = Duration::from_secs(5);
 /// Between two looks at it.
@@ -144,10 +144,10 @@ fn lock(
         match packet.first() {
             Some(&OK) => return Ok(()),
             Some(&ERROR) => core::refused(&Answer::of_packet(&packet), tries_left)?,
-            _ => return Err(not_understood("the database's answer")),
+            _ => return Err(not_understood("the response packet of the database")),
         }
     }
-    Err(not_understood("the database's answer"))
+    Err(not_understood("the response packet of the database"))
 }
 
 /// The one text that a query gives.
@@ -157,7 +157,7 @@ fn one(session: &mut Session, statement: &str) -> Result<String, Failure> {
         .flatten()
         .flatten()
         .next()
-        .ok_or_else(|| not_understood("the database's answer"))
+        .ok_or_else(|| not_understood("the response packet of the database"))
 }
 
 /// Asks for the table by a name that is not locked.

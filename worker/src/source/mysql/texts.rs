@@ -67,7 +67,7 @@ pub(super) fn count_of(packet: &[u8]) -> Option<usize> {
 pub(super) fn altered() -> Failure {
     Failure::transient(
         Reason::DatabaseFailed,
-        "the database describes other columns than the plan has: the table was altered",
-        "the next attempt plans with its new columns",
+        "the columns of the table differ from those of the plan because the table was altered",
+        "Wait for the next attempt, which plans with the new columns.",
     )
 }

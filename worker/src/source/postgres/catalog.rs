@@ -76,7 +76,7 @@ pub(crate) async fn look_up(
         return Err(Failure::permanent(
             Reason::ColumnNotFound,
             "the table has no columns",
-            "check extract.table",
+            "Check extract.table.",
         ));
     }
     let read = read_relations(connection, relation.oid).await?;
@@ -114,7 +114,7 @@ pub(crate) async fn doubtful_function(
     let query = sqlx::query_scalar(relation_statements::DOUBTFUL_FUNCTION);
     let query = query.bind(names).bind(operators).bind(relation_statements::STABLE_FUNCTIONS);
     let answer = query.fetch_optional(&mut *connection).await;
-    answer.map_err(|error| database_failure("ask what extract.where calls", &error))
+    answer.map_err(|error| database_failure("read what extract.where calls", &error))
 }
 
 /// Oid, schema, name, kind, whether it is a heap, is written by a subscription, passes rows on, is in
@@ -131,7 +131,7 @@ async fn read_relations(
     let rows: Vec<ReadRow> = query
         .fetch_all(&mut *connection)
         .await
-        .map_err(|error| database_failure("read which relations the table is made of", &error))?;
+        .map_err(|error| database_failure("read the relations below the table", &error))?;
     Ok(rows
         .into_iter()
         .map(|(oid, schema, table, kind, heap, subscribed, passes_rows, unordered, function)| {
@@ -185,7 +185,7 @@ pub(crate) async fn shape(
     let query = sqlx::query_as(statements::SHAPE).bind(Oid(subject.relation.oid));
     let answer: Result<ShapeRow, _> = query.fetch_one(&mut *connection).await;
     let (kind, heap, children, blocks, version, readable, primary_key) =
-        answer.map_err(|error| database_failure("read the table's shape", &error))?;
+        answer.map_err(|error| database_failure("read the table's statistics", &error))?;
     let kind = match (kind.as_str(), children, heap) {
         ("p", ..) => TableKind::Partitioned,
         ("v", ..) => TableKind::View,
@@ -194,11 +194,11 @@ pub(crate) async fn shape(
         _ => TableKind::Other,
     };
     let reads_blocks = if version < BLOCK_SPANS_SINCE {
-        Err("Postgres before 14 would read the whole table for each range")
+        Err("Postgres before 14 would read the whole table for each partition")
     } else if readable {
         Ok(())
     } else {
-        Err("the database user may read single columns only, and not where a row lies")
+        Err("the database user may read only single columns, not the position of a row")
     };
     let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
     Ok(TableFacts { kind, primary_key, blocks, reads_blocks })

@@ -60,8 +60,8 @@ pub(crate) async fn seek(
     let mut held = hold(&order, step.found, clock, fraction_digits(guarded.column));
     if step.held_back {
         warnings.push(
-            "the run reads no row: a prepared transaction that wrote to the table is open; commit it or \
-             roll it back (pg_prepared_xacts lists it)"
+            "the run reads no rows because a prepared transaction that wrote to the table is open; commit \
+             it or roll it back (pg_prepared_xacts lists it)"
                 .to_owned(),
         );
     }
@@ -78,7 +78,7 @@ async fn server_facts(
     connection: &mut PgConnection,
     guarded: Guarded<'_>,
 ) -> Result<Facts, Failure> {
-    let failed = |error| database_failure("ask what guards the window", &error);
+    let failed = |error| database_failure("read the facts for the guard of the window", &error);
     let (oid, column) = (Oid(guarded.subject.relation.oid), &guarded.column.name);
     begin(connection).await?;
     let (replica, sees_starts) = sqlx::query_as(statements::GUARD_FACTS)
@@ -99,7 +99,7 @@ async fn server_facts(
         .map_err(failed)?;
     commit(connection).await?;
     let computed = || {
-        let why = format!("the view does not take column {column:?} unchanged from one table");
+        let why = format!("the view does not show column {column:?} unchanged from one table");
         (plain != Some(true)).then_some(why)
     };
     let why = guarded.subject.unproven.guard.clone().or_else(computed);
@@ -128,8 +128,8 @@ async fn zone(
             if !known {
                 return Err(Failure::permanent(
                     Reason::InvalidSpec,
-                    "the database does not know the zone of extract.watermark.timeZone",
-                    "name it as in pg_timezone_names, such as Europe/Berlin",
+                    "the database does not know the time zone of extract.watermark.timeZone",
+                    "Set extract.watermark.timeZone to a name in pg_timezone_names, such as Europe/Berlin.",
                 ));
             }
             zone.clone()
@@ -137,8 +137,8 @@ async fn zone(
         None => {
             let zone: String = one(connection, statements::SERVER_ZONE, None).await?;
             warnings.push(format!(
-                "watermark column {:?} has no zone, and the server's own is only guessed to be \
-                 {zone}: set extract.watermark.timeZone, until then late rows may be missed",
+                "watermark column {:?} has no time zone, and {zone} is only a guess of the server's time \
+                 zone; late rows may be skipped until you set extract.watermark.timeZone",
                 guarded.column.name
             ));
             zone
@@ -162,7 +162,7 @@ where
         None => query,
     };
     let answer = query.fetch_one(&mut *connection).await;
-    answer.map_err(|error| database_failure("seek a guard for the window", &error))
+    answer.map_err(|error| database_failure("determine the guard of the window", &error))
 }
 
 async fn exact(
@@ -207,13 +207,14 @@ fn explain(
     } else if !order.proves {
         "the watermark is stamped by the application (extract.watermark.stampedBy)"
     } else {
-        "the column's numbers do not come one by one from a sequence of its own"
+        "the column's numbers do not come in order from a sequence of its own"
     };
     match held.kind {
         Guard::Exact | Guard::Waited => None,
-        Guard::Lag => Some(format!("guard is a fixed lag, since {why}")),
+        Guard::Lag => Some(format!("the guard is a fixed lag because {why}")),
         Guard::Unguarded => Some(format!(
-            "no guard: rows that are committed late may be missed, since {why}; set extract.watermark.lag"
+            "no guard: rows committed late inside this window will be skipped because {why}; set \
+             extract.watermark.lag"
         )),
     }
 }

@@ -55,7 +55,7 @@ async fn compare(
 
 /// Which session of the server answers, by one message that needs nothing prepared.
 async fn turn(connection: &mut PgConnection) -> Result<String, Failure> {
-    let failed = |error| database_failure("ask which session of the server this is", &error);
+    let failed = |error| database_failure("read which server session is in use", &error);
     let asked = ask(connection, statements::SESSION);
     match tokio::time::timeout(TURN_TIMEOUT, asked).await {
         Ok(rows) => {
@@ -70,9 +70,9 @@ async fn turn(connection: &mut PgConnection) -> Result<String, Failure> {
 pub(crate) fn mixes() -> Failure {
     Failure::permanent(
         Reason::PoolerUnsupported,
-        "a connection pooler in front of the database does not give each client a session of its own \
-         (PgBouncer: pool_mode transaction or statement)",
-        "let source.host and source.port lead to the server itself, or to a pool with pool_mode = \
-         session and at least worker.parallelism + 2 connections",
+        "a connection pooler in front of the database does not give each client its own session (PgBouncer: \
+         pool_mode transaction or statement)",
+        "Set source.host and source.port to the server itself, or to a pool with pool_mode = session and at \
+         least worker.parallelism + 2 connections.",
     )
 }

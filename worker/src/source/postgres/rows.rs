@@ -5,7 +5,7 @@ use futures::TryStreamExt as _;
 use sqlx::postgres::PgConnection;
 use tokio::task::JoinHandle;
 use worker_core::decoding::columns::Column;
-use worker_core::errors::failure::Failure;
+use worker_core::errors::failure::{Failure, REPORT};
 use worker_core::planning::bounds::TableRef;
 use worker_core::planning::filtering::Settings;
 use worker_core::planning::plan::Plan;
@@ -140,11 +140,7 @@ impl Connection {
 }
 
 fn broke_off() -> Failure {
-    Failure::permanent(
-        Reason::Internal,
-        "the reader task stopped without a result",
-        "report this as a defect",
-    )
+    Failure::permanent(Reason::Internal, "the reader task panicked", REPORT)
 }
 
 async fn copy(
@@ -187,8 +183,8 @@ async fn copy(
     if attached? {
         return Err(Failure::transient(
             Reason::DatabaseFailed,
-            "a partition or child was attached to the table while it was being read",
-            "the next attempt reads all of them",
+            "a partition or child was attached to the table during the read",
+            "Wait for the next attempt, which reads all children of the table.",
         ));
     }
     // everything is read: what follows, uploads too, needs no snapshot
@@ -215,8 +211,8 @@ pub(crate) async fn begin(connection: &mut PgConnection, plan: &Plan) -> Result<
     }
     Err(Failure::transient(
         Reason::DatabaseFailed,
-        "the table was altered after the run was planned",
-        "the next attempt plans with its new columns",
+        "the table was altered after planning",
+        "Wait for the next attempt, which plans with the new columns.",
     ))
 }
 
@@ -224,7 +220,7 @@ pub(crate) async fn begin(connection: &mut PgConnection, plan: &Plan) -> Result<
 /// locked may be a view's table, an extension's or a function's: whether it has become somebody's child
 /// is what a later transaction sees.
 async fn attached(connection: &mut PgConnection, table: &str) -> Result<bool, Failure> {
-    let failed = |error| database_failure("check the table's children", &error);
+    let failed = |error| database_failure("read the table's children", &error);
     let others: Vec<i64> = sqlx::query_scalar(statements::OTHERS)
         .bind(table)
         .fetch_one(&mut *connection)

@@ -58,7 +58,7 @@ async fn within_time(
     let connected = Box::pin(connected);
     tokio::time::timeout(CONNECT_TIMEOUT, connected)
         .await
-        .unwrap_or_else(|_| Err(unreachable("the database did not answer within 10 seconds")))
+        .unwrap_or_else(|_| Err(unreachable("the database did not respond within 10 seconds")))
 }
 
 async fn log_in(
@@ -135,7 +135,7 @@ pub(crate) async fn import(connection: &mut PgConnection, id: &str) -> Result<()
         Failure::permanent(
             Reason::InvalidSpec,
             "the plan's snapshot id is malformed",
-            "do not edit plan.json; start another run",
+            "Do not edit plan.json. Start another run.",
         )
     })?;
     first(connection, statements::BEGIN_SNAPSHOT).await?;
@@ -208,10 +208,10 @@ async fn first(connection: &mut PgConnection, begin: &str) -> Result<(), Failure
 pub(crate) fn no_turn() -> Failure {
     Failure::transient(
         Reason::DatabaseUnreachable,
-        "the database gives Tidemark no further session: the server is too busy, or no connection of a pooler in front \
-         of it became free in time",
-        "give the pool at least worker.parallelism + 2 connections for this database and user \
-         (PgBouncer: pool_size), or let source.host and source.port lead to the server itself",
+        "no session became available in time: the server is too busy, or all connections of a pooler in \
+         front of it are in use",
+        "Give the pool at least worker.parallelism + 2 connections for this database and user (PgBouncer: \
+         pool_size), or set source.host and source.port to the server itself.",
     )
 }
 
@@ -229,9 +229,9 @@ fn import_failure(error: &sqlx::Error) -> Failure {
     match code(error).as_deref() {
         Some("22023" | "42704" | "0A000") => Failure::transient(
             Reason::SnapshotLost,
-            "the snapshot that all ranges share is gone",
-            "the next attempt takes a new one; if it happens again, make sure that source.host \
-             always leads to the same server and that nothing ends idle sessions",
+            "the snapshot that all partitions share is lost",
+            "Wait for the next attempt, which takes a new snapshot. If the error returns, make sure that \
+             source.host always leads to the same server and that nothing ends idle sessions.",
         ),
         _ => database_failure("import the snapshot", error),
     }
@@ -266,7 +266,7 @@ pub(crate) async fn take_snapshot(
     Err(Failure::transient(
         Reason::DatabaseFailed,
         "the table was rewritten each time a snapshot was taken",
-        "let TRUNCATE, VACUUM FULL or ALTER TABLE end first",
+        "Wait until TRUNCATE, VACUUM FULL or ALTER TABLE ends.",
     ))
 }
 
@@ -284,10 +284,11 @@ pub(crate) fn copy_failure(error: &sqlx::Error) -> Failure {
         sqlx::Error::Io(source) if source.kind() == std::io::ErrorKind::UnexpectedEof => {
             Failure::transient(
                 Reason::DatabaseUnreachable,
-                "read the rows: the connection to the database ended before the rows did (unexpected end of file)",
-                "look in the server's log for the reason: an administrator, a shutdown or a time limit such as \
-                 transaction_timeout may have ended the session; if the log names none, check what drops connections \
-                 between pods and database (a firewall, a proxy)",
+                "read the rows: the connection to the database ended before the last row (unexpected end of \
+                 file)",
+                "Check the server's log for the reason: an administrator, a shutdown or a time limit such \
+                 as transaction_timeout may have ended the session. If the log names none, check what drops \
+                 connections between the pods and the database (a firewall, a proxy).",
             )
         }
         _ => database_failure("read the rows", error),

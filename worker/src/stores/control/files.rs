@@ -38,7 +38,7 @@ impl Control {
             Err(SdkError::ServiceError(service)) if service.raw().status().as_u16() == 404 => {
                 return Ok(None);
             }
-            Err(error) => return Err(storage_failure("look at a file", &error)),
+            Err(error) => return Err(storage_failure("read the size of a file", &error)),
         };
         let token = reply.metadata().and_then(|metadata| metadata.get(TOKEN_METADATA)).cloned();
         let plain = reply.server_side_encryption().is_none_or(|by| by.as_str() == "AES256");

@@ -80,12 +80,12 @@ impl Control {
                 return Err(storage_failure("delete a file", error));
             }
             Lock::Open => {
-                "Allow s3:DeleteObject on the prefix. The file has no Object Lock: neither a retention \
-                 nor a legal hold."
+                "Allow s3:DeleteObject on the prefix. The file has no Object Lock (neither a retention nor \
+                 a legal hold)."
             }
             Lock::Versioned => {
-                "Allow s3:DeleteObject on the prefix. The bucket has versions, so no Object Lock refuses \
-                 the request."
+                "Allow s3:DeleteObject on the prefix. The bucket has versions, so an Object Lock cannot be \
+                 the reason."
             }
             Lock::Unknown => {
                 "Allow s3:DeleteObject on the prefix. If it is already allowed, also allow \
@@ -95,7 +95,7 @@ impl Control {
         };
         Err(Failure::permanent(
             Reason::StorageDenied,
-            format!("delete a file: the object store refuses access ({refusal})"),
+            format!("delete a file: the object store denies access ({refusal})"),
             missing,
         ))
     }

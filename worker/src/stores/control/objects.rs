@@ -54,7 +54,7 @@ impl Control {
     /// `InvalidSpec` for a uri that is not `s3://<bucket>/<prefix>`.
     pub fn new(client: Client, uri: &str) -> Result<Self, Failure> {
         let prefix = Prefix::parse(uri).map_err(|bad| {
-            Failure::permanent(Reason::InvalidSpec, bad.to_string(), "correct output.uri")
+            Failure::permanent(Reason::InvalidSpec, bad.to_string(), "Correct output.uri.")
         })?;
         Ok(Self { client, prefix })
     }
@@ -119,7 +119,11 @@ impl Control {
                 },
             }
         }
-        Err(Failure::transient(Reason::StorageFailed, "a control object is contended", ""))
+        Err(Failure::transient(
+            Reason::StorageFailed,
+            "too many concurrent writes to one control object",
+            "",
+        ))
     }
 
     /// Completes an upload, or finds that it was completed: same token, same size.
@@ -167,7 +171,7 @@ impl Control {
                 if missing {
                     Ok(Reply::Gone)
                 } else {
-                    Err(storage_failure("look at a file", &error))
+                    Err(storage_failure("read the size of a file", &error))
                 }
             }
         }
@@ -212,16 +216,16 @@ struct Versioned {
 pub(super) fn newer_release(name: &str) -> Failure {
     Failure::permanent(
         Reason::NewerRelease,
-        format!("{name} was written by a newer release"),
-        "upgrade Tidemark to that release",
+        format!("a newer release wrote {name}"),
+        "Upgrade Tidemark to that release.",
     )
 }
 
 pub(super) fn not_understood(name: &str) -> Failure {
     Failure::permanent(
         Reason::StorageFailed,
-        format!("{name} under _tidemark cannot be understood"),
-        "do not edit the objects under _tidemark; restore it from a version of the bucket",
+        format!("{name} under _tidemark cannot be parsed"),
+        "Restore the object from a version of the bucket, and do not edit objects under _tidemark.",
     )
 }
 

@@ -52,7 +52,7 @@ impl Chunks {
             while let Some(next) = body.next().await.transpose() {
                 let broken = next.as_ref().err().map(ToString::to_string);
                 if let Some(failure) = &broken {
-                    tracing::warn!(failure, "a manifest cannot be read to its end");
+                    tracing::warn!(failure, "cannot read a manifest to its end");
                 }
                 if sender.send(next.ok()).await.is_err() || broken.is_some() {
                     return;
@@ -178,11 +178,11 @@ impl Control {
     async fn record_at(&self, key: &str) -> Result<TaskRecord, Failure> {
         let found = self.bytes(key).await?;
         let (body, _) = found.ok_or_else(|| {
-            Failure::transient(Reason::RecordMissing, "a record no longer exists", "")
+            Failure::transient(Reason::RecordMissing, "a partition record no longer exists", "")
         })?;
         match TaskRecord::read(&body) {
             Ok(record) if record.version <= CONTROL_VERSION => Ok(record),
-            Ok(_) => Err(newer_release("a record")),
+            Ok(_) => Err(newer_release("a partition record")),
             Err(_) => super::objects::parse(key, &body),
         }
     }
@@ -274,7 +274,7 @@ impl WholeObject<'_> {
                 "NoSuchUpload" if self.control.open(&self.key).await?.is_some() => Ok(Reply::Done),
                 "ConditionalRequestConflict" | "OperationAborted" => Err(Failure::transient(
                     Reason::StorageUnreachable,
-                    "a control object is contended",
+                    "too many concurrent writes to one control object",
                     "",
                 )),
                 _ => Err(storage_failure("complete a manifest", &error)),
@@ -286,7 +286,7 @@ impl WholeObject<'_> {
     pub async fn abort(&mut self) {
         let Some(upload) = self.upload.take() else { return };
         if let Err(failure) = self.control.abort(&self.key, &upload).await {
-            tracing::warn!(%failure, "cannot abort the upload of a manifest; the sweeper will abort it");
+            tracing::warn!(%failure, "cannot abort the upload of a manifest; the sweeper aborts it");
         }
     }
 }

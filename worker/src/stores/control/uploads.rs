@@ -110,7 +110,7 @@ impl Control {
             let page = match page {
                 Ok(page) => page,
                 Err(error) if code(&error) == "NoSuchUpload" => return Err(not_as_recorded()),
-                Err(error) => return Err(storage_failure("look at an upload", &error)),
+                Err(error) => return Err(storage_failure("list the parts of an upload", &error)),
             };
             etags.extend(page.parts().iter().filter_map(|part| part.e_tag().map(bare)));
             if !page.is_truncated().unwrap_or(false) || page.next_part_number_marker().is_none() {
@@ -129,8 +129,9 @@ impl Control {
 pub(crate) fn not_as_recorded() -> Failure {
     Failure::transient(
         Reason::RecordMismatch,
-        "an upload is gone, or does not hold the parts that its record names",
-        "the next attempt writes the files anew; if it comes back, look for who else writes under \
-         output.uri, and whether a lifecycle rule of the bucket aborts uploads too early",
+        "an upload is missing, or does not contain the parts that its partition record names",
+        "Wait for the next attempt, which writes the files again. If the error returns, check which other \
+         process writes under output.uri, and whether a lifecycle rule of the bucket aborts uploads too \
+         early.",
     )
 }

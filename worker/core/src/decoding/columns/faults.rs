@@ -19,7 +19,7 @@ pub enum Fault {
     #[error("year out of range")]
     Year,
     /// The end of a day, which is no time of day.
-    #[error("end of the day instead of a time of day")]
+    #[error("24:00:00, which is not a time of day")]
     EndOfDay,
     /// A zero or incomplete date of MySQL.
     #[error("zero or incomplete date")]
@@ -28,7 +28,7 @@ pub enum Fault {
     #[error("invalid UTF-8")]
     Utf8,
     /// Not JSON, or such that a reader refuses it.
-    #[error("not JSON that every reader accepts")]
+    #[error("JSON that not every reader accepts")]
     Json,
 }
 
@@ -36,16 +36,16 @@ pub enum Fault {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
     /// The stream is not COPY BINARY as this release knows it.
-    #[error("read header of the copy stream")]
+    #[error("cannot read the header of the COPY stream")]
     ReadHeader,
     /// A packet of MySQL that is neither a row nor the end, or a row that is not whole.
-    #[error("read packet of row {row}")]
+    #[error("cannot read the packet of row {row}")]
     ReadPacket {
         /// The row.
         row: u64,
     },
     /// A row has another number of fields than there are columns.
-    #[error("count fields of row {row}: {found} instead of {expected}")]
+    #[error("row {row} has {found} fields instead of {expected}")]
     CountFields {
         /// The row.
         row: u64,
@@ -55,7 +55,7 @@ pub enum DecodeError {
         found: i16,
     },
     /// A length below -1.
-    #[error("measure column {column} ({type_name}) in row {row}")]
+    #[error("column {column} ({type_name}) has an invalid length in row {row}")]
     MeasureValue {
         /// The column.
         column: String,
@@ -65,7 +65,7 @@ pub enum DecodeError {
         row: u64,
     },
     /// A value that cannot be read.
-    #[error("decode column {column} ({type_name}) in row {row}: {fault}")]
+    #[error("cannot decode column {column} ({type_name}) in row {row}: {fault}")]
     DecodeValue {
         /// The column.
         column: String,
@@ -77,13 +77,13 @@ pub enum DecodeError {
         fault: Fault,
     },
     /// The watermark column is not among the columns, or its type has no order we keep.
-    #[error("track watermark column {column}")]
+    #[error("cannot compare the values of watermark column {column}")]
     TrackWatermark {
         /// The column.
         column: String,
     },
     /// The least or greatest watermark has no text.
-    #[error("write watermark of column {column}: {fault}")]
+    #[error("cannot write the watermark of column {column}: {fault}")]
     WriteWatermark {
         /// The column.
         column: String,
@@ -91,19 +91,19 @@ pub enum DecodeError {
         fault: Fault,
     },
     /// One row is too large for a batch.
-    #[error("hold row {row}: too large")]
+    #[error("row {row} is too large for one batch")]
     HoldRow {
         /// The row.
         row: u64,
     },
     /// The stream ended without its trailer.
-    #[error("reach end of the copy stream after row {row}")]
+    #[error("the stream ended after row {row} without its trailer")]
     ReachEnd {
         /// The last whole row.
         row: u64,
     },
     /// Bytes after the trailer.
-    #[error("stop at the trailer after row {row}")]
+    #[error("the stream continues after its trailer, which followed row {row}")]
     StopAtTrailer {
         /// The last row.
         row: u64,
@@ -115,35 +115,41 @@ impl DecodeError {
     pub const fn remedy(&self) -> &'static str {
         match self {
             Self::DecodeValue { fault: Fault::NotFinite, .. } => {
-                "replace the NaN or infinity in the table, set extract.types to string for the column, or exclude it"
+                "Replace the NaN or infinity in the table, set extract.types to string for the column, or \
+                 exclude the column."
             }
-            Self::WriteWatermark { .. } => "correct the value in the table, or exclude the column",
+            Self::WriteWatermark { .. } => "Correct the value in the table, or exclude the column.",
             Self::DecodeValue { fault: Fault::Year | Fault::Json, .. } => {
-                "correct the value in the table, set extract.types to string for the column, or exclude it"
+                "Correct the value in the table, set extract.types to string for the column, or exclude the \
+                 column."
             }
             Self::DecodeValue { fault: Fault::EndOfDay, .. } => {
-                "write the time before or after it into the table, set extract.types to string for the column, or \
-                 exclude it"
+                "Write 23:59:59.999999 or 00:00:00 into the table, set extract.types to string for the \
+                 column, or exclude the column."
             }
             Self::DecodeValue { fault: Fault::ZeroDate, .. } => {
-                "set extract.zeroDates: null or string, or correct the value in the table"
+                "Set extract.zeroDates: null or string, or correct the value in the table."
             }
             Self::DecodeValue { fault: Fault::Utf8, .. } => {
-                "convert the database from SQL_ASCII to UTF8, or exclude the column"
+                "Convert the database from SQL_ASCII to UTF8, or exclude the column."
             }
             Self::DecodeValue { .. } | Self::CountFields { .. } => {
-                "was the table altered while it was read? run again, else exclude the column"
+                "Check whether the table was altered during the run, and run the extract again. If the \
+                 error returns, exclude the column."
             }
             Self::TrackWatermark { .. } => {
-                "use a watermark column of an integer, numeric, float, date or timestamp type"
+                "Choose a watermark column of an integer, numeric, float, date or timestamp type."
             }
-            Self::HoldRow { .. } => "exclude the column with the largest values",
+            Self::HoldRow { .. } => {
+                "Exclude the column with the largest values with extract.excludeColumns."
+            }
             Self::ReadHeader
             | Self::ReadPacket { .. }
             | Self::MeasureValue { .. }
             | Self::ReachEnd { .. }
             | Self::StopAtTrailer { .. } => {
-                "run again; if it comes back, look for a proxy between worker and database"
+                "Run the extract again. If the error returns, check whether a proxy between the pods and \
+                 the database changes the data."
             }
         }
     }

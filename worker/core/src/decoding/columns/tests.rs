@@ -172,7 +172,7 @@ fn values_that_a_target_cannot_hold_are_refused() {
 fn errors_name_column_type_and_row_and_no_value() {
     let rows = [vec![Some(b"fine".to_vec())], vec![Some(b"s\xFFcret".to_vec())]];
     let error = decode(&[column("note", oids::TEXT, -1)], &stream(&rows)).expect_err("bad UTF-8");
-    assert_eq!(error.to_string(), "decode column note (type 25) in row 2: invalid UTF-8");
+    assert_eq!(error.to_string(), "cannot decode column note (type 25) in row 2: invalid UTF-8");
 }
 
 #[test]

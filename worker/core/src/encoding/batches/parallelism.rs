@@ -58,17 +58,17 @@ impl MemoryBudget {
         let by = if asked.by_manifest { "worker.parallelism" } else { "the default" };
         let reason = if readers < wanted {
             let memory = if self.assumed {
-                "memory without a limit counts as"
+                "no memory limit is set, so Tidemark assumes"
             } else {
                 "the memory limit of"
             };
             let (limit, asked) = (self.limit_bytes / MIB, asked.readers);
-            let room = if self.assumed { ", which has room" } else { " has room" };
-            format!("{memory} {limit} MiB{room} for {readers}; {by} asks for {asked}")
+            let room = if self.assumed { ", which is enough" } else { " is enough" };
+            format!("{memory} {limit} MiB{room} for {readers} readers; {by} requests {asked}")
         } else if asked.readers > partitions {
-            format!("the plan has {partitions} partitions; {by} asks for {}", asked.readers)
+            format!("the plan has {partitions} partitions; {by} requests {}", asked.readers)
         } else {
-            format!("{by} asks for {}", asked.readers)
+            format!("{by} requests {}", asked.readers)
         };
         Parallelism { readers, reason }
     }
@@ -119,16 +119,16 @@ mod tests {
             MemoryBudget::new(Some(limit * MIB)).parallelism(asked, partitions, table)
         };
         let found = of(4096, 8, true, 12);
-        assert_eq!((found.readers, found.reason.as_str()), (8, "worker.parallelism asks for 8"));
+        assert_eq!((found.readers, found.reason.as_str()), (8, "worker.parallelism requests 8"));
         let found = of(4096, 4, false, 3);
         assert_eq!(found.readers, 3);
-        assert_eq!(found.reason, "the plan has 3 partitions; the default asks for 4");
+        assert_eq!(found.reason, "the plan has 3 partitions; the default requests 4");
         let found = of(128, 8, true, 12);
         assert!(found.readers < 8, "{found:?}");
-        assert!(found.reason.contains("the memory limit of 128 MiB has room for"), "{found:?}");
+        assert!(found.reason.contains("the memory limit of 128 MiB is enough for"), "{found:?}");
         let asked = Asked { readers: 40, by_manifest: false };
         let found = MemoryBudget::new(None).parallelism(asked, 64, table);
-        let words = "memory without a limit counts as 512 MiB, which has room for";
+        let words = "no memory limit is set, so Tidemark assumes 512 MiB, which is enough for";
         assert!(found.reason.starts_with(words), "{found:?}");
         assert_eq!(of(0, 8, true, 12).readers, 1);
         assert_eq!(of(128, 0, true, 12).readers, 1);

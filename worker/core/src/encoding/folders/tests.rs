@@ -59,7 +59,7 @@ fn each_type_has_its_text() {
 #[test]
 fn values_that_name_no_folder_are_refused_and_not_said() {
     let long = "canary".repeat(100);
-    for (value, kind) in [("", "empty"), (NULL_FOLDER, "NULL"), (&long, "more bytes")] {
+    for (value, kind) in [("", "empty"), (NULL_FOLDER, "NULL"), (&long, "too long")] {
         let batch = batch(vec![("v", texts(&[Some(value)])), ("id", texts(&[None]))]);
         let said = folders(&batch, &["v"]).expect_err(kind);
         assert!(said.to_string().contains(kind), "{said}");

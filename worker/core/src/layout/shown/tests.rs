@@ -92,7 +92,7 @@ fn a_wide_table_is_shown_kind_by_kind_and_the_least_alike_first() {
         "      1 of type 26                        BYTE_ARRAY               lossy    something",
         "           c7",
         "           c2, c6, c10, c14, c18, c22, c26, c30 and 392 more",
-        "  each column: tidemark plan --json",
+        "  all columns: tidemark plan --json",
         "  4    from 40 to below 50",
         "  ...  990 more: tidemark plan --json",
         "  999  from 9990 to below 10000",
@@ -114,7 +114,7 @@ fn a_wide_table_of_many_kinds_is_no_wall_either() {
     }
     let lines = shown_of(columns, cuts(1));
     assert!(lines.len() <= LINES_MAX, "{}", lines.len());
-    assert!(lines.contains(&"   1570 of 1570 more kinds".to_owned()), "{}", lines.join("\n"));
+    assert!(lines.contains(&"   1570 of 1570 more mappings".to_owned()), "{}", lines.join("\n"));
 }
 
 #[test]
@@ -134,8 +134,8 @@ fn a_condition_is_shown_with_its_settings_and_the_rows_that_it_leaves() {
     let lines = lines(&plan).expect("lines");
     for line in [
         "where      c0 > 1",
-        "  read under search_path = public",
-        "           7 of them with extract.where, estimated",
+        "  setting search_path = public",
+        "           7 of them match extract.where (estimate)",
     ] {
         assert!(lines.iter().any(|found| found == line), "{line}: {}", lines.join("\n"));
     }

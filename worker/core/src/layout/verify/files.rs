@@ -29,16 +29,27 @@ pub(super) fn file_is_whole(
 ) {
     let key = &file.key;
     let Some(facts) = facts else {
-        findings.say(Rule::Complete, run, format!("{key} is not there"));
+        findings.say(Rule::Complete, run, format!("{key} is missing"));
         return;
     };
     let content = facts.etag.as_deref().zip(etag_of_parts(&file.parts));
     let other_content = content.is_some_and(|(found, made)| found != made);
     if facts.bytes != file.bytes || facts.token.as_ref() != Some(&file.token) || other_content {
-        findings.say(Rule::Complete, run, format!("{key} is not the file that was recorded"));
+        findings.say(
+            Rule::Complete,
+            run,
+            format!(
+                "{key} is not the recorded file: its size, token or \
+             checksum differs"
+            ),
+        );
     }
     if facts.rows != Some(file.rows) {
-        findings.say(Rule::Rows, run, format!("{key} does not hold the recorded rows"));
+        findings.say(
+            Rule::Rows,
+            run,
+            format!("{key} does not contain the recorded number of rows"),
+        );
     }
 }
 

@@ -141,7 +141,7 @@ fn a_watermark_column_must_be_of_its_type() {
     };
     assert_eq!(remedy(oids::INT4, WatermarkType::Int), Ok(()));
     assert_eq!(remedy(oids::INT8, WatermarkType::Decimal), Ok(()));
-    let expected = Err("set extract.watermark.type: date".to_owned());
+    let expected = Err("Set extract.watermark.type: date.".to_owned());
     assert_eq!(remedy(oids::DATE, WatermarkType::Timestamp), expected);
     assert!(remedy(oids::TEXT, WatermarkType::Int).is_err());
     assert!(remedy(oids::NUMERIC, WatermarkType::Int).is_err());

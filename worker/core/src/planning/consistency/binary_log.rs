@@ -45,7 +45,7 @@ impl BinaryLog {
         if !self.is_on("log_bin") {
             return Err(unavailable(
                 "the server writes no binary log, so the positions of snapshots cannot be compared",
-                "turn on log_bin",
+                "Turn on log_bin",
             ));
         }
         if !self.tells {
@@ -57,30 +57,31 @@ impl BinaryLog {
             || !matches!(self.value("slaves_running"), "" | "0");
         if applies && !self.is_on("log_slave_updates") && !self.is_on("log_replica_updates") {
             return Err(unavailable(
-                "the server is a replica, or may be one, that does not log the changes that it applies",
-                "turn on log_slave_updates, or extract from the primary",
+                "the server is or may be a replica that does not log the changes that it applies",
+                "Turn on log_slave_updates, or extract from the primary",
             ));
         }
         if matches!(self.value("binlog_order_commits"), "OFF" | "0") {
             return Err(unavailable(
                 "the server commits in another order than that of its binary log",
-                "turn on binlog_order_commits",
+                "Turn on binlog_order_commits",
             ));
         }
         if self.is_on("wsrep_on") {
             return Err(unavailable(
-                "the server is a node of a Galera cluster, for which equal positions do not prove equal snapshots",
-                "extract from a server outside the cluster",
+                "the server is a Galera cluster node, on which equal binary log positions do not prove \
+                 equal snapshots",
+                "Extract from a server outside the cluster",
             ));
         }
         match &self.filters {
             Some(filters) if filters.is_empty() => Ok(()),
             Some(_) => Err(unavailable(
-                "the server leaves databases out of its binary log (binlog_do_db, binlog_ignore_db)",
-                "remove binlog_do_db and binlog_ignore_db",
+                "the server excludes databases from its binary log (binlog_do_db, binlog_ignore_db)",
+                "Remove binlog_do_db and binlog_ignore_db",
             )),
             None => Err(unavailable(
-                "the database user may not see whether databases are left out of the binary log",
+                "the database user may not read whether databases are excluded from the binary log",
                 "GRANT BINLOG MONITOR ON *.* (before MariaDB 10.5: REPLICATION CLIENT) to the database user",
             )),
         }
@@ -101,8 +102,8 @@ pub fn one_point(points: &[Option<String>]) -> Result<Option<&str>, Failure> {
 fn silent() -> Failure {
     unavailable(
         SILENT,
-        "set extract.consistencyLock: brief (the run then locks the table, usually for some milliseconds), or use one \
-         partition",
+        "Set extract.consistencyLock: brief (the run then locks the table, usually for a few milliseconds), \
+         or use one partition",
     )
 }
 
@@ -114,7 +115,7 @@ pub fn never_together(sessions: usize) -> Failure {
             "the snapshots of {sessions} sessions started at different positions of the binary log, because other \
              transactions committed in between"
         ),
-        "lower worker.parallelism, extract from a replica, or set extract.consistency: perPartition",
+        "Lower worker.parallelism, extract from a replica, or set extract.consistency: perPartition.",
     )
 }
 
@@ -141,7 +142,7 @@ mod tests {
         assert_eq!(log(&[], Some("")).check(), Ok(()));
         assert!(refused(&log(&[("log_bin", "OFF")], Some(""))).contains("no binary log"));
         assert!(refused(&log(&[], Some("shop"))).contains("binlog_do_db"));
-        assert!(refused(&log(&[], None)).contains("may not see"));
+        assert!(refused(&log(&[], None)).contains("may not read"));
         assert!(refused(&log(&[("wsrep_on", "ON")], Some(""))).contains("Galera"));
         for replica in [("gtid_slave_pos", "0-1-7"), ("slaves_running", "1")] {
             assert!(refused(&log(&[replica], Some(""))).contains("replica"));

@@ -4,11 +4,16 @@ use crds::Reason;
 
 use crate::errors::failure::Failure;
 
-/// Refuses `extract.consistency: snapshot`.
+/// Refuses `extract.consistency: snapshot`. `remedy` is a sentence without its full stop.
 pub(super) fn unavailable(message: &str, remedy: &str) -> Failure {
+    refused(message, &format!("{remedy}, or set extract.consistency: perPartition."))
+}
+
+/// The same with the whole remedy.
+pub(super) fn refused(message: &str, remedy: &str) -> Failure {
     Failure::permanent(
         Reason::SnapshotUnavailable,
         format!("no consistent snapshot of all partitions: {message}"),
-        format!("{remedy}, or set extract.consistency: perPartition"),
+        remedy,
     )
 }

@@ -32,9 +32,12 @@ const NOT_LOCKED: u16 = 1100;
 
 /// Refuses the lock.
 fn unavailable(message: &str, remedy: &str) -> Failure {
-    let mut failure = refusal::unavailable(message, remedy);
-    failure.report.remedy += " and remove extract.consistencyLock";
-    failure
+    refusal::refused(
+        message,
+        &format!(
+            "{remedy}, or set extract.consistency: perPartition and remove extract.consistencyLock."
+        ),
+    )
 }
 
 /// How sessions of MySQL get the same snapshot.
@@ -81,33 +84,34 @@ impl LockFacts {
             return Err(unavailable(
                 "innodb_read_only is on (as on an Aurora reader), and changes that arrive from the writer do not wait for a \
                  table lock",
-                "extract from the writer",
+                "Extract from the writer",
             ));
         }
         if self.is_on("wsrep_on") {
             return Err(unavailable(
-                "the server is a node of a Galera cluster, whose changes from other nodes do not wait for a table lock",
-                "extract from a server outside the cluster",
+                "the server is a Galera cluster node, and changes from other nodes do not wait for a table \
+                 lock",
+                "Extract from a server outside the cluster",
             ));
         }
         if self.cascades && self.is_on("read_only") {
             return Err(unavailable(
                 "the server is a replica (read_only is on), and the table has a foreign key with CASCADE or SET NULL: \
                  changes that arrive from the primary through this key may not wait for a table lock",
-                "extract from the primary",
+                "Extract from the primary",
             ));
         }
         if self.memcached {
             return Err(unavailable(
                 "the memcached plugin (daemon_memcached) is active, and its writes do not wait for a table lock",
-                "uninstall the plugin",
+                "Uninstall the plugin",
             ));
         }
         if self.detached {
             return Err(Failure::transient(
                 Reason::SnapshotUnavailable,
-                "a prepared XA transaction whose session has ended is still open, and its table locks may be lost",
-                "commit it or roll it back (XA RECOVER lists it)",
+                "a prepared XA transaction without a session is still open, and its table locks may be lost",
+                "Commit or roll back the transaction (XA RECOVER lists it).",
             ));
         }
         Ok(())
@@ -125,18 +129,18 @@ pub fn refused(answer: &Answer<'_>, tries_left: u32) -> Result<(), Failure> {
         LOCK_WAIT_TIMEOUT => Err(Failure::transient(
             Reason::SnapshotUnavailable,
             format!(
-                "the table could not be locked in {TRIES} tries of 2 seconds: all the time, a transaction that wrote \
-                 it, or a change of the table, was open"
+                "the table could not be locked in {TRIES} tries of 2 seconds because transactions that \
+                 write or alter it were open"
             ),
-            "run the extract when transactions that write the table are short and do not overlap all the time, or set \
-             extract.consistency: perPartition and remove extract.consistencyLock",
+            "Run the extract at a time with fewer and shorter writing transactions, or set \
+             extract.consistency: perPartition and remove extract.consistencyLock.",
         )),
         DATABASE_DENIED | TABLE_DENIED => Err(Failure::permanent(
             Reason::DatabaseDenied,
             "the database user lacks SELECT or LOCK TABLES on the table's database, which \
              extract.consistencyLock: brief needs",
-            "GRANT SELECT, LOCK TABLES ON <database>.* TO the database user, or set extract.consistency: perPartition and \
-             remove extract.consistencyLock",
+            "GRANT SELECT, LOCK TABLES ON <database>.* TO the database user, or set extract.consistency: \
+             perPartition and remove extract.consistencyLock.",
         )),
         _ => Err(mysql::failure(LOCK, answer)),
     }
@@ -147,7 +151,7 @@ pub fn several_servers() -> Failure {
     Failure::transient(
         Reason::SnapshotUnavailable,
         "the sessions are connected to different servers, and a table lock applies to only one of them",
-        "set source.host to a name that leads to one server",
+        "Set source.host to a name that resolves to one server.",
     )
 }
 
@@ -162,7 +166,7 @@ pub fn proven(answer: Option<&Answer<'_>>) -> Result<(), Failure> {
         None => Err(unavailable(
             "the table lock could not be verified: a proxy may be between Tidemark and the server, or the server \
              ignores LOCK TABLES",
-            "set source.host to the MySQL server itself",
+            "Set source.host to the MySQL server itself",
         )),
     }
 }

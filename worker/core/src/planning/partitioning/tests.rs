@@ -170,7 +170,7 @@ fn ranges_without_a_common_instant_are_not_cut_by_block() {
     };
     let ctid = asked(Some(Strategy::Ctid), None);
     let refused = way(&ctid, apart(Engine::Postgres)).expect_err("ctid");
-    assert!(refused.report.message.contains("its own instant"), "{refused}");
+    assert!(refused.report.message.contains("its own snapshot"), "{refused}");
     let auto = asked(Some(Strategy::Auto), None);
     let choice = choose_without_key(&auto, apart(Engine::Postgres));
     assert_eq!(choice.way, Way::One);

@@ -21,7 +21,7 @@ const SUBQUERY: &str = "has a subquery, which may read other rows";
 const TIME: &str = "uses the current time, which differs between sessions";
 const VARIABLE: &str = "reads a variable, whose value may differ between sessions";
 const ESCAPES: &str = "has a literal or name with UESCAPE, which Tidemark cannot read";
-const SEQUENCE: &str = "takes values from a sequence, so each session gets different values";
+const SEQUENCE: &str = "reads values from a sequence, so each session gets different values";
 
 /// Words of both engines that stand for a query.
 const QUERIES: [&str; 4] = ["select", "table", "with", "values"];

@@ -166,7 +166,7 @@ pub(super) fn window_predicate(plan: &Plan) -> Result<Option<String>, Failure> {
 
 pub(super) fn column<'a>(plan: &'a Plan, name: &str) -> Result<&'a Column, Failure> {
     let found = plan.columns.iter().find(|column| column.name == name);
-    found.ok_or_else(|| contradiction("a column that is not in its list"))
+    found.ok_or_else(|| contradiction("it names a column that its columns do not contain"))
 }
 
 pub(super) fn typed_literal(
@@ -176,12 +176,11 @@ pub(super) fn typed_literal(
     column: &Column,
 ) -> Result<String, Failure> {
     let value = Value::parse(value_type, text)
-        .map_err(|_| contradiction("a bound that is not of its column's type"))?;
+        .map_err(|_| contradiction("a bound does not have the type of its column"))?;
     match engine {
         Engine::Postgres => Ok(literal(&value, column.type_oid)),
-        Engine::Mysql => {
-            mysql::literal(&value, column).ok_or_else(|| contradiction("a bound out of range"))
-        }
+        Engine::Mysql => mysql::literal(&value, column)
+            .ok_or_else(|| contradiction("a bound is out of range for its column")),
     }
 }
 
@@ -209,8 +208,8 @@ pub fn literal(value: &Value, type_oid: u32) -> String {
 pub(super) fn contradiction(what: &str) -> Failure {
     Failure::permanent(
         Reason::InvalidSpec,
-        format!("the plan has {what}"),
-        "do not edit plan.json; start another run",
+        format!("the plan is inconsistent: {what}"),
+        "Do not edit plan.json. Start another run.",
     )
 }
 

@@ -63,7 +63,7 @@ fn key_column(plan: &Plan) -> Result<&Column, Failure> {
         return Ok(column);
     }
     let Some(name) = &plan.partition_column else {
-        return Err(contradiction("ranges without a partition column"));
+        return Err(contradiction("partitions have no partition column"));
     };
     super::parts::column(plan, name)
 }
@@ -71,7 +71,7 @@ fn key_column(plan: &Plan) -> Result<&Column, Failure> {
 /// What is compared with the bounds.
 fn key_expression(engine: Engine, column: &Column) -> Result<(String, KeyType), Failure> {
     let Some(key_type) = KeyType::of(column) else {
-        return Err(contradiction("ranges of a column that cannot be cut"));
+        return Err(contradiction("the partition column cannot be divided into key ranges"));
     };
     let name = quote(engine, &column.name);
     let expression = match key_type {
@@ -89,7 +89,7 @@ fn key_literal(
     text: &str,
     column: &Column,
 ) -> Result<String, Failure> {
-    let bad = || contradiction("a bound that is not of its column's type");
+    let bad = || contradiction("a bound does not have the type of its column");
     if let Some(value_type) = key_type.value_type() {
         return typed_literal(engine, value_type, text, column);
     }
@@ -119,7 +119,7 @@ fn hexadecimal(bytes: &[u8]) -> String {
 fn hash_class(plan: &Plan, class: u32, classes: u32) -> Result<String, Failure> {
     let columns = plan.partitioning.as_ref().map_or(&[][..], |how| &how.columns);
     if columns.is_empty() || class >= classes {
-        return Err(contradiction("a hash of no column"));
+        return Err(contradiction("hash partitioning has no columns"));
     }
     let names = columns.iter().map(|column| quote(plan.engine, &column.name));
     Ok(match plan.engine {
@@ -143,7 +143,7 @@ fn hash_class(plan: &Plan, class: u32, classes: u32) -> Result<String, Failure> 
 
 fn block_span(engine: Engine, first: u32, end: Option<u32>) -> Result<String, Failure> {
     if engine == Engine::Mysql {
-        return Err(contradiction("blocks of a table that has none"));
+        return Err(contradiction("block partitioning is not possible on this engine"));
     }
     let (least, below) = (postgres::operator(">="), postgres::operator("<"));
     let from = format!("ctid {least} '({first},0)'::pg_catalog.tid");

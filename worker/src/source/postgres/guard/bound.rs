@@ -56,7 +56,7 @@ pub(super) async fn lag_clock(
     guarded: Guarded<'_>,
 ) -> Result<Value, Failure> {
     begin(connection).await?;
-    #[expect(clippy::cast_precision_loss, reason = "a lag is at most 30 days of seconds")]
+    #[expect(clippy::cast_precision_loss, reason = "a lag is at most 30 days in seconds")]
     let text: String = sqlx::query_scalar(statements::LAG_CLOCK)
         .bind(zone)
         .bind(lag_s as f64)

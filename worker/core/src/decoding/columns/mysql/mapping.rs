@@ -59,12 +59,13 @@ const fn row(
 
 const EXACT: (Fidelity, &str) = (Fidelity::Exact, "");
 const UNSIGNED: (Fidelity, &str) =
-    (Fidelity::Widened, "few readers know unsigned numbers: the next wider type holds them all");
-const WIDER: (Fidelity, &str) = (Fidelity::Widened, "readers know no type of this width");
+    (Fidelity::Widened, "few readers support unsigned numbers, so the next wider type is used");
+const WIDER: (Fidelity, &str) = (Fidelity::Widened, "readers support no type of this width");
 const AS_TEXT: (Fidelity, &str) = (Fidelity::String, "Parquet has no such type");
-const ZERO_TEXT: (Fidelity, &str) = (Fidelity::String, "zeroDates: string keeps zero dates");
+const ZERO_TEXT: (Fidelity, &str) =
+    (Fidelity::String, "zeroDates: string keeps zero dates as text");
 const ZERO_NULL: (Fidelity, &str) =
-    (Fidelity::Lossy, "zeroDates: null makes zero dates NULL, as if nothing had stood there");
+    (Fidelity::Lossy, "zeroDates: null replaces zero dates by NULL");
 const DECIMAL_20: Target = Target::Decimal { precision: 20, scale: 0 };
 
 /// All types, in the order of the documentation. The last row is for every type without one.
@@ -73,7 +74,7 @@ pub const MAPPINGS: &[Mapping] = &[
         "tinyint",
         Form::I8,
         Target::Int16,
-        (Fidelity::Widened, "tinyint(1) too: it holds more than 0 and 1, so it is no BOOLEAN"),
+        (Fidelity::Widened, "tinyint(1) too, because it can hold more than 0 and 1"),
     ),
     row("tinyint unsigned", Form::U8, Target::Int16, UNSIGNED),
     row("smallint", Form::I16, Target::Int16, EXACT),
@@ -88,7 +89,7 @@ pub const MAPPINGS: &[Mapping] = &[
     row("float", Form::F32, Target::Float32, EXACT),
     row("double", Form::F64, Target::Float64, EXACT),
     Mapping {
-        source: "decimal, to 38 digits",
+        source: "decimal, up to 38 digits",
         form: Form::Decimal,
         to: To::Decimal,
         parquet: Target::Decimal { precision: 38, scale: 0 }.parquet(),
@@ -96,10 +97,10 @@ pub const MAPPINGS: &[Mapping] = &[
         reason: "",
     },
     row(
-        "decimal, above 38 digits",
+        "decimal, more than 38 digits",
         Form::Decimal,
         Target::AsText,
-        (Fidelity::String, "few readers know decimals of more than 38 digits"),
+        (Fidelity::String, "few readers support decimals of more than 38 digits"),
     ),
     row("bit(1)", Form::Bit, Target::Boolean, EXACT),
     row("bit(2) to bit(63)", Form::Bit, Target::Int64, (Fidelity::Widened, "the bits as a number")),
@@ -117,7 +118,7 @@ pub const MAPPINGS: &[Mapping] = &[
         "time",
         Form::Bytes,
         Target::AsText,
-        (Fidelity::String, "it goes from -838 to 838 hours, Parquet's TIME from 0 to 24"),
+        (Fidelity::String, "it holds -838 to 838 hours, and Parquet's TIME holds 0 to 24"),
     ),
     row("char", Form::Bytes, Target::Text, EXACT),
     row("varchar", Form::Bytes, Target::Text, EXACT),
@@ -135,7 +136,7 @@ pub const MAPPINGS: &[Mapping] = &[
         "set",
         Form::Bytes,
         Target::Text,
-        (Fidelity::String, "the names of the values, parted by commas"),
+        (Fidelity::String, "the names of the values, separated by commas"),
     ),
     row("json", Form::Bytes, Target::Json, EXACT),
     row("binary", Form::Bytes, Target::Binary, EXACT),
@@ -150,7 +151,7 @@ pub const MAPPINGS: &[Mapping] = &[
         "geometry",
         Form::Geometry,
         Target::Binary,
-        (Fidelity::Lossy, "WKB does not say which reference system (SRID) it is in"),
+        (Fidelity::Lossy, "WKB does not contain the reference system (SRID)"),
     ),
     row("any other type", Form::Bytes, Target::AsText, AS_TEXT),
 ];
@@ -184,9 +185,9 @@ fn name_of(source: &SourceType, zero_dates: ZeroDates) -> String {
             format!("{data_type} unsigned")
         }
         "decimal" if precision.is_some_and(|digits| digits <= PRECISION_MAX) => {
-            "decimal, to 38 digits".to_owned()
+            "decimal, up to 38 digits".to_owned()
         }
-        "decimal" => "decimal, above 38 digits".to_owned(),
+        "decimal" => "decimal, more than 38 digits".to_owned(),
         "bit" => match precision {
             Some(1) => "bit(1)".to_owned(),
             Some(2..=63) => "bit(2) to bit(63)".to_owned(),

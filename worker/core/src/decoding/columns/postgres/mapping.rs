@@ -108,7 +108,7 @@ const fn exact(source: &'static str, oids: &'static [u32], to: Target) -> Mappin
 
 const NO_TYPE: &str = "Parquet has no such type";
 const NO_SIGN: (Fidelity, &str) =
-    (Fidelity::Widened, "few readers know unsigned numbers: the next wider type holds them all");
+    (Fidelity::Widened, "few readers support unsigned numbers, so the next wider type is used");
 /// Stands for every precision and scale.
 const DECIMAL: Target = Target::Decimal { precision: 38, scale: 0 };
 
@@ -120,21 +120,22 @@ pub const MAPPINGS: &[Mapping] = &[
     exact("bigint", &[oids::INT8], Target::Int64),
     exact("real", &[oids::FLOAT4], Target::Float32),
     exact("double precision", &[oids::FLOAT8], Target::Float64),
-    row("numeric(p, s), to 38 digits", For::Decimal, DECIMAL, (Fidelity::Exact, "")),
+    row("numeric(p, s), up to 38 digits", For::Decimal, DECIMAL, (Fidelity::Exact, "")),
     row(
         "numeric, any other",
         For::Numeric,
         Target::AsText,
         (
             Fidelity::String,
-            "without precision every value has a scale of its own, few readers know decimals of \
-             more than 38 digits, and none a scale below 0 or above the precision",
+            "without a precision each value has its own scale, few readers support more than 38 digits, and \
+             none support a scale below 0 or above the precision",
         ),
     ),
     text(
         "money",
         &[oids::MONEY],
-        "in the format of the locale C, because lc_monetary is pinned; refused if the server's money does not have two decimal digits",
+        "in the format of the C locale (lc_monetary is set to C); refused if the server's money does not \
+         have two decimal digits",
     ),
     exact("text", &[oids::TEXT], Target::Text),
     exact("character varying", &[oids::VARCHAR], Target::Text),
@@ -146,7 +147,7 @@ pub const MAPPINGS: &[Mapping] = &[
     text(
         "bit, bit varying",
         &[oids::BIT, oids::VARBIT],
-        "as zeros and ones: a number would lose the length",
+        "as zeros and ones, because a number would lose the length",
     ),
     exact("date", &[oids::DATE], Target::Date),
     exact("time", &[oids::TIME], Target::Time),
@@ -156,7 +157,7 @@ pub const MAPPINGS: &[Mapping] = &[
     text(
         "interval",
         &[oids::INTERVAL],
-        "Parquet's INTERVAL has milliseconds and no sign, and few readers know it",
+        "Parquet's INTERVAL has milliseconds and no sign, and few readers support it",
     ),
     exact("uuid", &[oids::UUID], Target::Uuid),
     exact("json, jsonb", &[oids::JSON, oids::JSONB], Target::Json),
@@ -166,7 +167,7 @@ pub const MAPPINGS: &[Mapping] = &[
         "enum",
         For::Family(Family::Enum),
         Target::Text,
-        (Fidelity::String, "the label, not its place in the order"),
+        (Fidelity::String, "the label, not its position in the order"),
     ),
     row(
         "array",
@@ -174,14 +175,15 @@ pub const MAPPINGS: &[Mapping] = &[
         Target::AsText,
         (
             Fidelity::String,
-            "one column may hold arrays of different dimensions and lower bounds, which no LIST can",
+            "one column may hold arrays of different dimensions and lower bounds, which LIST does not \
+             support",
         ),
     ),
     row(
         "composite",
         For::Family(Family::Composite),
         Target::AsText,
-        (Fidelity::String, "the values in their order, without the names of the fields"),
+        (Fidelity::String, "the values in order, without the names of the fields"),
     ),
     row("range", For::Family(Family::Range), Target::AsText, (Fidelity::String, NO_TYPE)),
     row("multirange", For::Family(Family::Multirange), Target::AsText, (Fidelity::String, NO_TYPE)),
@@ -193,7 +195,7 @@ pub const MAPPINGS: &[Mapping] = &[
         "hstore",
         For::Extension("hstore", &["hstore"]),
         Target::AsText,
-        (Fidelity::String, "few readers know maps"),
+        (Fidelity::String, "few readers support maps"),
     ),
     row(
         "ltree, lquery, ltxtquery",
@@ -205,14 +207,14 @@ pub const MAPPINGS: &[Mapping] = &[
         "geometry, geography (PostGIS)",
         For::Extension("postgis", &["geometry", "geography"]),
         Target::Binary,
-        (Fidelity::Widened, "EWKB, as PostGIS sends it: with the reference system (SRID), Z and M"),
+        (Fidelity::Widened, "EWKB, as PostGIS sends it, with the reference system (SRID), Z and M"),
     ),
     row("oid, xid, cid", For::Oids(&[oids::OID, oids::XID, oids::CID]), Target::Int64, NO_SIGN),
-    text("xid8", &[oids::XID8], "few readers know unsigned numbers of 64 bits"),
+    text("xid8", &[oids::XID8], "few readers support unsigned numbers of 64 bits"),
     text(
         "regclass, regproc, regtype and the like",
         &oids::REG,
-        "the name, with its schema, which says more than the number",
+        "the name with its schema, which is clearer than the number",
     ),
     text("tid, pg_lsn", &[oids::TID, oids::PG_LSN], NO_TYPE),
     text("pg_snapshot, txid_snapshot", &oids::SNAPSHOTS, NO_TYPE),

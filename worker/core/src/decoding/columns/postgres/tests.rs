@@ -45,7 +45,7 @@ fn every_type_finds_its_row() {
         assert_eq!(row_of(&own(oid)), row, "{oid}");
     }
     let decimal = SourceType { modifier: (12 << 16 | 2) + 4, ..own(oids::NUMERIC) };
-    assert_eq!(row_of(&decimal), "numeric(p, s), to 38 digits");
+    assert_eq!(row_of(&decimal), "numeric(p, s), up to 38 digits");
     let column = column_for("x".to_owned(), decimal, true);
     assert_eq!(column.target, Target::Decimal { precision: 12, scale: 2 });
     for (family, row) in [
