@@ -32,7 +32,7 @@ pub use crate::watermark::{NullPolicy, StampedBy, Watermark, WatermarkType};
     category = "tidemark",
     derive = "PartialEq",
     doc = "An ExtractJob extracts one window of one database table to Parquet on S3 and publishes it once.",
-    validation = ("size(self.metadata.name) <= 63", "metadata.name must have at most 63 characters, since labels carry it"),
+    validation = ("size(self.metadata.name) <= 63", "metadata.name must have at most 63 characters, because labels contain it"),
     printcolumn = r#"{"name":"Phase","type":"string","jsonPath":".status.phase"}"#,
     printcolumn = r#"{"name":"Reason","type":"string","jsonPath":".status.conditions[?(@.type=='Reconciling')].reason"}"#,
     printcolumn = r#"{"name":"Type","type":"string","jsonPath":".spec.extract.type"}"#,
@@ -54,7 +54,7 @@ pub use crate::watermark::{NullPolicy, StampedBy, Watermark, WatermarkType};
 ))]
 #[x_kube(validation = (
     rules::TABLE_FITS,
-    "table: an identifier has at most 63 bytes in Postgres, which would cut it in silence, and 64 characters in MySQL"
+    "extract.table: an identifier has at most 63 bytes in Postgres, which truncates longer ones without an error, and 64 characters in MySQL"
 ))]
 #[x_kube(validation = (
     "self.source.engine != 'postgres' || !has(self.extract.watermark) || size(bytes(self.extract.watermark.column)) <= 63",
@@ -74,9 +74,9 @@ pub use crate::watermark::{NullPolicy, StampedBy, Watermark, WatermarkType};
 ))]
 #[x_kube(validation = (
     "!has(self.extract.consistencyLock) || self.source.engine == 'mysql'",
-    "extract.consistencyLock is for MySQL: remove it"
+    "extract.consistencyLock is for MySQL: leave it out"
 ))]
-#[x_kube(validation = (rules::KEY_IS_FREE, "database and table must not hold '#tidemark', which marks our own items: set tracking.key"))]
+#[x_kube(validation = (rules::KEY_IS_FREE, "source.database and extract.table must not contain '#tidemark', which marks items of Tidemark: set tracking.key"))]
 pub struct ExtractJobSpec {
     /// Database that has the table.
     pub source: Source,
@@ -108,23 +108,23 @@ pub struct ExtractJobSpec {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (
     "self.type != 'PE' || has(self.watermark)",
-    "a PE extract takes the rows above a watermark: set extract.watermark.column and .type, or use type FE"
+    "extract.type PE needs a watermark: set extract.watermark.column and .type, or use type FE"
 ))]
 #[x_kube(validation = (
     "!has(self.reingest) || !self.reingest || has(self.watermark)",
-    "reingest sets the watermark anew: set extract.watermark.column and .type, or use type FE without reingest"
+    "extract.reingest needs a watermark: set extract.watermark.column and .type, or use type FE without reingest"
 ))]
 #[x_kube(validation = (
     "!has(self.columns) || !has(self.excludeColumns)",
-    "extract.columns says what is taken: leave excludeColumns out"
+    "extract.columns and excludeColumns must not both be set: leave one of them out"
 ))]
 #[x_kube(validation = (
     "!has(self.types) || !has(self.watermark) || !(self.watermark.column in self.types)",
-    "extract.types must not name the watermark column: a run compares its values in their own type"
+    "extract.types must not name the watermark column, because a run compares its values in their own type"
 ))]
 #[x_kube(validation = (
     "!has(self.consistency) || self.consistency != 'perPartition' || !has(self.partition) || !has(self.partition.strategy) || self.partition.strategy != 'ctid'",
-    "partition.strategy ctid needs consistency snapshot: a row that is updated moves to another block"
+    "partition.strategy ctid needs consistency snapshot, because an updated row moves to another block"
 ))]
 #[x_kube(validation = (
     "!has(self.consistencyLock) || (has(self.consistency) && self.consistency == 'snapshot')",
@@ -135,7 +135,7 @@ pub struct Extract {
     #[schemars(length(min = 1, max = 257))]
     #[x_kube(validation = (
         rules::TABLE_FORM,
-        "table must be <table> or <schema>.<table>; put a part that holds a dot in double quotes"
+        "extract.table must be <table> or <schema>.<table>: put a part that contains a dot in double quotes"
     ))]
     pub table: String,
     /// Whether the run extracts the whole table or only new rows.
@@ -317,7 +317,7 @@ pub struct Worker {
     #[schemars(schema_with = "labels")]
     #[x_kube(validation = (
         rules::LABELS_ARE_FREE,
-        "worker.labels must not set keys of tidemark.dev/ or batch.kubernetes.io/: they are how runs are found"
+        "worker.labels must not set keys of tidemark.dev/ or batch.kubernetes.io/, because the operator finds its Jobs by them"
     ))]
     pub labels: Option<BTreeMap<String, String>>,
     /// Annotations to add to pods. Defaults to none.
@@ -325,7 +325,7 @@ pub struct Worker {
     #[schemars(extend("maxProperties" = 20))]
     #[x_kube(validation = (
         "self.all(key, !key.startsWith('tidemark.dev/'))",
-        "worker.annotations must not set keys of tidemark.dev/: the operator does"
+        "worker.annotations must not set keys of tidemark.dev/, because the operator sets them"
     ))]
     pub annotations: Option<BTreeMap<String, String>>,
     /// Number of seconds for which finished Jobs and their logs are kept. Defaults to 3600.

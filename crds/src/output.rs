@@ -11,18 +11,18 @@ use crate::source::SecretRef;
 /// Where and how the Parquet files are written.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = (rules::FOLDER_IS_NO_COLUMN, "output.columns must not use the name of the run's folder (extract_run; with runFolder time: jdbc_extract_time): readers take it for a column too"))]
-#[x_kube(validation = ("!has(self.partitionSort) || has(self.partitionBy)", "output.partitionSort sorts by output.partitionBy: set that, or leave it out"))]
+#[x_kube(validation = (rules::FOLDER_IS_NO_COLUMN, "output.columns must not use the name of the run's directory (extract_run; with runFolder time: jdbc_extract_time), because readers show it as a column"))]
+#[x_kube(validation = ("!has(self.partitionSort) || has(self.partitionBy)", "output.partitionSort needs output.partitionBy: set it, or leave partitionSort out"))]
 pub struct Output {
     /// Prefix of the files, as `s3://<bucket>/<prefix>`. A prefix belongs to one source.
     #[schemars(length(min = 6, max = 900))]
     #[x_kube(validation = (
         "self.matches('^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^/].*[^/]$|^s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9]/[^/]$')",
-        "uri must be s3://<bucket>/<prefix>: a prefix is needed, without a slash at its end"
+        "output.uri must be s3://<bucket>/<prefix>, without a slash at the end"
     ))]
     #[x_kube(validation = (
         "!self.contains('..') && !self.matches('[[:cntrl:]]') && !self.substring(5).contains('//')",
-        "uri must not hold '..', '//' or control characters"
+        "output.uri must not contain '..', '//' or control characters"
     ))]
     pub uri: String,
     /// Endpoint of an S3 server other than AWS, such as `http://s3.example:8333`. Defaults to AWS.
@@ -69,7 +69,7 @@ pub struct Output {
     /// the bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
-    #[x_kube(validation = ("self.matches('^[a-zA-Z0-9:/_-]+$')", "kmsKeyId must be the id, the ARN or an alias of a KMS key"))]
+    #[x_kube(validation = ("self.matches('^[a-zA-Z0-9:/_-]+$')", "output.kmsKeyId must be the id, the ARN or an alias of a KMS key"))]
     pub kms_key_id: Option<String>,
     /// How the pages of the Parquet files are compressed. Compression needs memory for each column: in a pod
     /// with 128 MiB, a table with more than 120 columns is compressed with `lz4` instead of `zstd`. Defaults to
@@ -133,24 +133,24 @@ pub enum Compression {
 /// Names of columns to add to those of the table. A column without a name is not added.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = (rules::COLUMNS_DIFFER, "output.columns: each added column needs a name of its own"))]
+#[x_kube(validation = (rules::COLUMNS_DIFFER, "output.columns: two added columns must not have the same name"))]
 pub struct OutputColumns {
     /// Adds a column with the time at which the run started (UTC, microseconds). All rows of a run have the
     /// same value. Defaults to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
-    #[x_kube(validation = ("!self.matches('[[:cntrl:]]')", "output.columns.extractTime must not hold control characters"))]
+    #[x_kube(validation = ("!self.matches('[[:cntrl:]]')", "output.columns.extractTime must not contain control characters"))]
     pub extract_time: Option<String>,
     /// Adds a column with the SHA-256 of the row in hexadecimal. NULL and the empty text have different hashes,
     /// and so have ('ab', 'c') and ('a', 'bc'). Defaults to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
-    #[x_kube(validation = ("!self.matches('[[:cntrl:]]')", "output.columns.rowHash must not hold control characters"))]
+    #[x_kube(validation = ("!self.matches('[[:cntrl:]]')", "output.columns.rowHash must not contain control characters"))]
     pub row_hash: Option<String>,
     /// Adds a column with the id of the run. Defaults to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
-    #[x_kube(validation = ("!self.matches('[[:cntrl:]]')", "output.columns.runId must not hold control characters"))]
+    #[x_kube(validation = ("!self.matches('[[:cntrl:]]')", "output.columns.runId must not contain control characters"))]
     pub run_id: Option<String>,
 }
 
@@ -225,6 +225,6 @@ pub struct Tracking {
     /// Key of the source in the table. Defaults to `<database>.<table>`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 500))]
-    #[x_kube(validation = ("!self.contains('#')", "key must not hold '#', which separates our own items from the source's"))]
+    #[x_kube(validation = ("!self.contains('#')", "tracking.key must not contain '#', which separates items of Tidemark from the source"))]
     pub key: Option<String>,
 }

@@ -12,29 +12,29 @@ use crate::rules;
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (
     "has(self.column) || (has(self.strategy) && self.strategy in ['auto', 'ctid', 'hash', 'none'])",
-    "partition.column is missing: name the column to cut by, or set strategy: auto, ctid, hash or none"
+    "partition.column is missing: name the column to divide by, or set strategy to auto, ctid, hash or none"
 ))]
 #[x_kube(validation = (
     "!has(self.rebalance) || !self.rebalance || !has(self.strategy) || self.strategy == 'quantile'",
-    "partition.rebalance asks for strategy quantile: leave strategy out, or set it to quantile"
+    "partition.rebalance needs strategy quantile: leave strategy out, or set it to quantile"
 ))]
 #[x_kube(validation = (
     "!has(self.strategy) || !(self.strategy in ['ctid', 'none']) || !has(self.column)",
-    "partition.strategy ctid goes by blocks, and none by nothing: leave column out"
+    "partition.strategy ctid and none use no column: leave partition.column out"
 ))]
 #[x_kube(validation = (
     "!has(self.strategy) || self.strategy != 'none' || !has(self.count) || self.count == 1",
-    "partition.strategy none is one range: leave count out, or set another strategy"
+    "partition.strategy none is one partition: leave count out, or set another strategy"
 ))]
 #[x_kube(validation = (
     rules::BOUNDS_OF_STRIDES,
-    "partition.lowerBound and upperBound set the stride of strategy range: leave them out with any other"
+    "partition.lowerBound and upperBound apply to strategy range only: leave them out, or set strategy to range"
 ))]
 #[x_kube(validation = (
     rules::BOUNDS_ALIKE,
     "partition.lowerBound and upperBound must be two whole numbers, two dates (2023-01-31) or two timestamps (2023-01-31 10:00:00)"
 ))]
-#[x_kube(validation = (rules::BOUNDS_ASCEND, "partition.lowerBound must not be above upperBound: swap them"))]
+#[x_kube(validation = (rules::BOUNDS_ASCEND, "partition.lowerBound must not be greater than upperBound: swap them"))]
 pub struct Partition {
     /// Column to divide by. For `range` an integer, decimal, date or timestamp; for `quantile` also a uuid or
     /// text; for `hash` any type. Defaults to the primary key for `auto` and `hash`.

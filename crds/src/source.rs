@@ -10,11 +10,11 @@ use serde::{Deserialize, Serialize};
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (
     "self.engine != 'postgres' || size(bytes(self.database)) <= 63",
-    "database: a name has at most 63 bytes in Postgres"
+    "source.database: a name has at most 63 bytes in Postgres"
 ))]
 #[x_kube(validation = (
     "!has(self.credentials.rdsIam) || (has(self.host) && (!has(self.tls) || !has(self.tls.mode) || self.tls.mode != 'insecurePlaintext'))",
-    "credentials.rdsIam needs source.host, the name that the token is signed for, and TLS, under which it is sent"
+    "credentials.rdsIam needs source.host, for which the token is signed, and TLS, because the token is sent to the server"
 ))]
 pub struct Source {
     /// Database engine.
@@ -31,7 +31,7 @@ pub struct Source {
     #[schemars(length(min = 1, max = 64))]
     #[x_kube(validation = (
         "!self.matches('[[:cntrl:]]')",
-        "database: a name has no control characters"
+        "source.database must not contain control characters"
     ))]
     pub database: String,
     /// Credentials of the database user. Exactly one kind must be set.
@@ -74,11 +74,11 @@ impl Engine {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (
     "has(self.secretRef) || has(self.awsSecret) || has(self.rdsIam)",
-    "no credential is given: set source.credentials.secretRef.name to a Secret of this namespace with the keys username and password, or source.credentials.awsSecret.name, or source.credentials.rdsIam.username"
+    "no credentials are given: set source.credentials.secretRef.name to a Secret of this namespace with the keys username and password, or source.credentials.awsSecret.name, or source.credentials.rdsIam.username"
 ))]
 #[x_kube(validation = (
     "[has(self.secretRef), has(self.awsSecret), has(self.rdsIam)].filter(given, given).size() < 2",
-    "two credentials are given: keep one of source.credentials.secretRef, .awsSecret and .rdsIam"
+    "more than one kind of credentials is given: keep one of source.credentials.secretRef, .awsSecret and .rdsIam"
 ))]
 pub struct Credentials {
     /// Secret of this namespace with the keys `username` and `password`, and optionally `host`.

@@ -10,11 +10,11 @@ use crate::rules;
 /// Column by which new rows are found, and the start and end of the window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
-#[x_kube(validation = (rules::INT_ENDS, "watermark.low and .high must be whole numbers, since watermark.type is int"))]
-#[x_kube(validation = (rules::NUMBER_ENDS, "watermark.low and .high must be numbers, since watermark.type is decimal or double"))]
-#[x_kube(validation = (rules::DATE_ENDS, "watermark.low and .high must be dates (2023-01-31), since watermark.type is date"))]
-#[x_kube(validation = (rules::TIMESTAMP_ENDS, "watermark.low and .high must be timestamps (2023-01-31 10:00:00), since watermark.type is timestamp"))]
-#[x_kube(validation = (rules::ENDS_ASCEND, "watermark.low must not be above watermark.high: swap them"))]
+#[x_kube(validation = (rules::INT_ENDS, "watermark.low and .high must be whole numbers, because watermark.type is int"))]
+#[x_kube(validation = (rules::NUMBER_ENDS, "watermark.low and .high must be numbers, because watermark.type is decimal or double"))]
+#[x_kube(validation = (rules::DATE_ENDS, "watermark.low and .high must be dates (2023-01-31), because watermark.type is date"))]
+#[x_kube(validation = (rules::TIMESTAMP_ENDS, "watermark.low and .high must be timestamps (2023-01-31 10:00:00), because watermark.type is timestamp"))]
+#[x_kube(validation = (rules::ENDS_ASCEND, "watermark.low must not be greater than watermark.high: swap them"))]
 pub struct Watermark {
     /// Name of the column.
     #[schemars(length(min = 1, max = 64))]

@@ -111,7 +111,7 @@ async fn one(
         }
         Effect::SetTtl { job, seconds } => {
             let patch = json!({ "spec": { "ttlSecondsAfterFinished": seconds } });
-            change(&jobs, job, &patch, "let a Job expire").await
+            change(&jobs, job, &patch, "set the time to live of a Job").await
         }
         Effect::DeleteJob { job, uid } => {
             let only = Preconditions { uid: Some(uid.clone()), resource_version: None };

@@ -4,7 +4,7 @@
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Error {
     /// The API server did not do what it was asked.
-    #[error("{action}")]
+    #[error("cannot {action}")]
     Cluster {
         /// What was asked.
         action: &'static str,
@@ -12,10 +12,10 @@ pub(crate) enum Error {
         source: Box<kube::Error>,
     },
     /// The object has no namespace or uid.
-    #[error("read the object's identity")]
+    #[error("the object has no namespace or uid")]
     NoIdentity,
     /// Decisions kept asking for more.
-    #[error("reach a decision within {reads} reads")]
+    #[error("no decision after {reads} reads")]
     Undecided {
         /// How many reads there were.
         reads: usize,

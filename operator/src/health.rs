@@ -38,7 +38,7 @@ async fn ready(State(health): State<Health>) -> (StatusCode, &'static str) {
     if health.readiness.is_ready() {
         (StatusCode::OK, "ready")
     } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "watches have not listed yet")
+        (StatusCode::SERVICE_UNAVAILABLE, "not all watches have listed their objects")
     }
 }
 

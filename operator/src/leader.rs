@@ -40,7 +40,7 @@ impl Candidate {
             match self.turn().await {
                 Ok(true) => return,
                 Ok(false) => {}
-                Err(error) => tracing::warn!(%error, lease = self.name, "lease unreadable"),
+                Err(error) => tracing::warn!(%error, lease = self.name, "cannot read the lease"),
             }
             tokio::time::sleep(self.patience / 6).await;
         }
@@ -55,8 +55,10 @@ impl Candidate {
             match tokio::time::timeout(self.patience / 6, self.turn()).await {
                 Ok(Ok(true)) => renewed = begun,
                 Ok(Ok(false)) => return,
-                Ok(Err(error)) => tracing::warn!(%error, lease = self.name, "lease not renewed"),
-                Err(_) => tracing::warn!(lease = self.name, "lease not renewed in time"),
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, lease = self.name, "cannot renew the lease");
+                }
+                Err(_) => tracing::warn!(lease = self.name, "lease renewal timed out"),
             }
         }
     }
@@ -69,7 +71,7 @@ impl Candidate {
         };
         lease.spec.get_or_insert_default().holder_identity = None;
         if let Err(error) = self.leases.replace(&self.name, &PostParams::default(), &lease).await {
-            tracing::warn!(%error, lease = self.name, "lease not given back");
+            tracing::warn!(%error, lease = self.name, "cannot release the lease");
         }
     }
 

@@ -26,7 +26,7 @@ fn main() -> anyhow::Result<()> {
     telemetry::start(flags.log_format);
     rustls::crypto::ring::default_provider()
         .install_default()
-        .map_err(|_| anyhow::anyhow!("another TLS provider is installed already"))?;
+        .map_err(|_| anyhow::anyhow!("another TLS provider is already installed"))?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(run::run(flags))
 }

@@ -63,29 +63,57 @@ impl Metrics {
             warnings: Family::default(),
         };
         let registry = &mut metrics.registry;
-        registry.register("reconciles", "Reconciles begun", metrics.reconciles.clone());
-        registry.register("reconciles_active", "Reconciles at work", metrics.active.clone());
+        registry.register(
+            "reconciles",
+            "Number of reconciles that started",
+            metrics.reconciles.clone(),
+        );
+        registry.register(
+            "reconciles_active",
+            "Number of reconciles in progress",
+            metrics.active.clone(),
+        );
         registry.register(
             "queue",
-            "Objects whose reconcile is due and has not begun: they, a Job or a pod of theirs \
-             changed, or the pause that the last reconcile asked for is over",
+            "Number of objects whose reconcile is due and has not started, because the object, a Job \
+             or a pod changed, or because the delay that the last reconcile asked for is over",
             metrics.waiting.clone(),
         );
         registry.register(
             "scheduled",
-            "Objects that are looked at again at a later time, if nothing of them changes before",
+            "Number of objects whose next reconcile is scheduled for a later time",
             metrics.scheduled.clone(),
         );
-        registry.register("leads", "1 in the replica that does the work", metrics.leads.clone());
-        registry.register("reconcile_seconds", "Time of a reconcile", metrics.seconds.clone());
-        registry.register("errors", "Reconciles that failed", metrics.errors.clone());
+        registry.register(
+            "leads",
+            "1 in the replica that is the leader, otherwise 0",
+            metrics.leads.clone(),
+        );
+        registry.register(
+            "reconcile_seconds",
+            "Duration of a reconcile, in seconds",
+            metrics.seconds.clone(),
+        );
+        registry.register(
+            "errors",
+            "Number of reconciles that failed, by category",
+            metrics.errors.clone(),
+        );
         registry.register(
             "tracking_reads",
-            "Reads of the tracking table",
+            "Number of reads of the tracking table",
             metrics.tracking_reads.clone(),
         );
-        registry.register("effects", "Changes made in the cluster", metrics.effects.clone());
-        registry.register("warnings", "Warnings told to people", metrics.warnings.clone());
+        registry.register(
+            "effects",
+            "Number of changes to objects in the cluster, by kind",
+            metrics.effects.clone(),
+        );
+        registry.register(
+            "warnings",
+            "Number of warning events, by reason",
+            metrics.warnings.clone(),
+        );
         metrics
     }
 

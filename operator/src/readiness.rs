@@ -36,7 +36,7 @@ impl Readiness {
     /// One watch has listed for the first time.
     fn listed(&self) {
         if self.missing.fetch_sub(1, Ordering::AcqRel) == 1 {
-            tracing::info!("every watch has listed");
+            tracing::info!("all watches have listed their objects");
         }
     }
 }

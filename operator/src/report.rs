@@ -59,7 +59,13 @@ pub(crate) fn effect(context: &Context, seen: &Observed<'_>, effect: &Effect) {
         Effect::DropFinalizer => ("drop_finalizer", ""),
     };
     context.metrics.effects.get_or_create(&CategoryLabel { category: kind }).inc();
-    tracing::info!(namespace = seen.namespace(), name = seen.name(), effect = kind, job, "change");
+    tracing::info!(
+        namespace = seen.namespace(),
+        name = seen.name(),
+        effect = kind,
+        job,
+        "apply an effect"
+    );
 }
 
 /// Tells people what changed.
@@ -69,9 +75,9 @@ pub(crate) async fn notes(context: &Context, seen: &Observed<'_>, notes: &[Note]
         let (namespace, name) = (seen.namespace(), seen.name());
         if note.warning {
             context.metrics.warnings.get_or_create(&CategoryLabel { category: reason }).inc();
-            tracing::warn!(namespace, name, reason, message = note.message, "warning");
+            tracing::warn!(namespace, name, reason, "{}", note.message);
         } else {
-            tracing::info!(namespace, name, reason, message = note.message, "state");
+            tracing::info!(namespace, name, reason, "{}", note.message);
         }
         let event = Event {
             type_: if note.warning { EventType::Warning } else { EventType::Normal },
@@ -83,7 +89,7 @@ pub(crate) async fn notes(context: &Context, seen: &Observed<'_>, notes: &[Note]
         let about = seen.job.object_ref(&());
         if let Err(error) = context.recorder.publish(&event, &about).await {
             context.metrics.errors.get_or_create(&CategoryLabel { category: "event" }).inc();
-            tracing::warn!(namespace, name, %error, "event not published");
+            tracing::warn!(namespace, name, %error, "cannot publish the event");
         }
     }
 }
@@ -104,7 +110,12 @@ fn failed(job: &ExtractJob, error: &Error, context: &Context) -> Duration {
     let (namespace, name) = (job.metadata.namespace.as_deref(), job.metadata.name.as_deref());
     if error.is_conflict() {
         if failures == CONFLICTS_TOLD {
-            tracing::warn!(namespace, name, failures, "what the watch shows of the object is old");
+            tracing::warn!(
+                namespace,
+                name,
+                failures,
+                "the watch shows an old version of the object"
+            );
         }
         let pause = backoff(failures, CONFLICT_PAUSE, context.settings.timing.retry_most);
         return spread(pause, uid, failures);
@@ -124,5 +135,5 @@ pub(crate) fn success(context: &Context, uid: &str) {
 /// Logs and counts a watch that broke; it is taken up again by itself.
 pub(crate) fn watch_failure(context: &Context, error: &kube::runtime::watcher::Error) {
     context.metrics.errors.get_or_create(&CategoryLabel { category: "watch" }).inc();
-    tracing::warn!(%error, "watch interrupted");
+    tracing::warn!(%error, "watch interrupted; it is restarted");
 }

@@ -40,9 +40,9 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {
         client,
         failures: Mutex::new(HashMap::new()),
     });
-    tracing::info!(namespaces = ?flags.namespaces(), image = flags.worker_image, "operator starts");
+    tracing::info!(namespaces = ?flags.namespaces(), image = flags.worker_image, "operator started");
     tokio::select! {
-        () = lead(&context, &flags, stopped) => tracing::info!("operator ends"),
+        () = lead(&context, &flags, stopped) => tracing::info!("operator stopped"),
         ended = served => ended?.context("serve health and metrics")?,
     }
     Ok(())
@@ -67,7 +67,7 @@ async fn lead(context: &Arc<Context>, flags: &Flags, stopped: Receiver<bool>) {
         tokio::select! {
             () = work(context, flags, stopped.clone()) => return candidate.step_down().await,
             // what is at work is cut off, as a crash would: deciding again mends that
-            () = candidate.lost() => tracing::warn!("this replica leads no more"),
+            () = candidate.lost() => tracing::warn!("this replica no longer leads"),
         }
         context.metrics.leads.set(0);
         context.metrics.queue.clear();

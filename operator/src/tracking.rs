@@ -105,23 +105,23 @@ fn report(table: &str, error: &SdkError<GetItemError>) -> Report {
     match code {
         "ResourceNotFoundException" => Report::new(
             Reason::TrackingTableNotFound,
-            format!("there is no tracking table {table}"),
-            "create a DynamoDB table with the hash key `source` of type text, or name another one",
+            format!("tracking table {table} does not exist"),
+            "create a DynamoDB table with the hash key `source` of type string, or name another table",
         ),
         "AccessDeniedException" | "UnrecognizedClientException" | "InvalidSignatureException" => {
             Report::new(
                 Reason::TrackingDenied,
-                format!("the operator may not read the tracking table {table}: {code}"),
-                "let the operator's own identity do dynamodb:GetItem on the table",
+                format!("DynamoDB refuses the operator access to tracking table {table}: {code}"),
+                "allow dynamodb:GetItem on the table for the operator's identity",
             )
         }
         "ValidationException" => Report::new(
             Reason::TrackingUnreadable,
-            format!("the tracking table {table} has another hash key"),
-            "use a table whose only key is the text attribute `source`",
+            format!("tracking table {table} has another hash key"),
+            "use a table whose only key is the string attribute `source`",
         ),
         _ => {
-            tracing::debug!(table, error = %DisplayErrorContext(error), "tracking table unreadable");
+            tracing::debug!(table, error = %DisplayErrorContext(error), "cannot read the tracking table");
             let kind = match error {
                 SdkError::TimeoutError(_) => "no answer in time",
                 SdkError::DispatchFailure(_) => "no connection or no credentials",
@@ -129,8 +129,8 @@ fn report(table: &str, error: &SdkError<GetItemError>) -> Report {
             };
             Report::new(
                 Reason::TrackingUnreachable,
-                format!("the tracking table {table} cannot be read: {kind}"),
-                "check endpoint, network and the operator's credentials; it is tried again by itself",
+                format!("tracking table {table} cannot be read: {kind}"),
+                "check endpoint, network and the operator's credentials; the operator tries again by itself",
             )
         }
     }
@@ -150,11 +150,11 @@ fn parse<T: DeserializeOwned>(item: Option<Item>) -> Result<Option<T>, Report> {
         ));
     }
     serde_dynamo::from_item(item).map(Some).map_err(|error| {
-        tracing::debug!(%error, "tracking item unreadable");
+        tracing::debug!(%error, "cannot parse the tracking item");
         Report::new(
             Reason::TrackingUnreadable,
-            "a tracking item of Tidemark cannot be understood",
-            "restore the item, or delete it together with the extract that it speaks of",
+            "a tracking item of Tidemark cannot be parsed",
+            "restore the item, or delete it together with the extract that it describes",
         )
     })
 }

@@ -204,7 +204,7 @@ fn an_operator_that_is_shown_the_past_starts_no_second_run() -> Result<()> {
         let refused = &proxy.asked("PATCH extractjobs/status")[before..];
         let pause = refused[5].at - refused[4].at;
         ensure!(pause > Duration::from_secs(3), "{pause:?} after five conflicts");
-        ensure!(operator.log()?.contains("what the watch shows"), "{}", operator.log()?);
+        ensure!(operator.log()?.contains("the watch shows an old version"), "{}", operator.log()?);
         gate.open();
         wait_until("the present", STEP, async || {
             let object = release.get(&["extractjob", NAME]).await?;

@@ -73,7 +73,7 @@ fn t59_where_ranges_of_mariadb_share_an_instant_a_lost_one_restarts_the_run() ->
         let object = release.condition("events", "Running", STEP).await?;
         let running = condition(&object, "Running");
         let message = running["message"].as_str().context("message")?;
-        ensure!(message.contains("all ranges by the coordinator"), "{running}");
+        ensure!(message.contains("all partitions by the coordinator"), "{running}");
         let sessions = format!(
             "select id from information_schema.processlist where db = '{}' and id != connection_id()",
             source.database

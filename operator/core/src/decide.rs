@@ -28,8 +28,8 @@ pub fn decide(seen: &Observed) -> Step {
 pub fn foreign_job(seen: &Observed, name: &str) -> Decision {
     let report = Report::new(
         Reason::ForeignJob,
-        format!("the Job {name} belongs to somebody else"),
-        format!("find out who made it, and delete it: kubectl delete job {name}"),
+        format!("Job {name} belongs to another owner"),
+        format!("find out who created it, and delete it: kubectl delete job {name}"),
     );
     Decision::say(seen, seen.status(), Phase::Pending, Mood::Stalled, &report)
         .after(seen.settings.timing.retry_most)
@@ -39,8 +39,11 @@ pub fn foreign_job(seen: &Observed, name: &str) -> Decision {
 pub fn refused_job(seen: &Observed, name: &str, told: &str) -> Decision {
     let report = Report::new(
         Reason::PodNotStarted,
-        format!("the Job {name} is refused: {}", told.chars().take(500).collect::<String>()),
-        "raise the quota of the namespace, or mend what the message names; it is tried again by itself",
+        format!(
+            "the API server refuses Job {name}: {}",
+            told.chars().take(500).collect::<String>()
+        ),
+        "raise the quota of the namespace, or fix what the message names; the operator tries again by itself",
     );
     Decision::say(seen, seen.status(), present_phase(seen), Mood::Reconciling, &report)
         .after(seen.settings.timing.busy_retry)
@@ -124,7 +127,7 @@ fn unreadable(seen: &Observed, report: &Report) -> Decision {
 fn newer(seen: &Observed) -> Decision {
     let report = Report::new(
         Reason::NewerRelease,
-        "a newer release of Tidemark works on this object",
+        "a newer release of Tidemark wrote the task or the tracking items of this object",
         "upgrade this operator",
     );
     Decision::say(seen, seen.status(), present_phase(seen), Mood::Stalled, &report)

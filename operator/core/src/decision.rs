@@ -161,7 +161,7 @@ pub(crate) fn refused(seen: &Observed, report: &Report) -> Decision {
 pub(crate) fn suspended(seen: &Observed) -> Decision {
     let report = Report::new(
         Reason::Suspended,
-        "nothing is started while spec.suspend is true; the window stays as it is",
+        "spec.suspend is true: no run starts, and the window stays the same",
         "",
     );
     let base = ExtractJobStatus { retry: None, not_before: None, ..seen.status() };

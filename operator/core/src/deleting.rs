@@ -144,7 +144,7 @@ fn leave(seen: &Observed, open: Option<&Attempt>) -> Result<Decision, Pause> {
         let maker = Maker { object: &seen.job, letter: &letter, image, settings: seen.settings };
         let report = Report::new(
             Reason::Deleting,
-            "the ExtractJob was deleted before the replaced files were due to be removed",
+            "the ExtractJob was deleted before its replaced files were due for removal",
             "",
         );
         let job = maker.put_off(at, &SettleOrder { last: false, aborted: false, report });
@@ -199,11 +199,12 @@ fn give_up(seen: &Observed) -> Decision {
     decision.notes.push(Note {
         warning: true,
         reason: Reason::SettleFailed,
-        message: "finalizer removed without recovery of the run: a Secret, the ServiceAccount, \
-                  the bucket or the tracking table may be gone. The next run of the source starts \
-                  after the claim in the tracking table has expired, and removes replaced files \
-                  that are due. The bucket's lifecycle rule aborts open uploads"
-            .to_owned(),
+        message:
+            "finalizer removed without recovery of the run: a Secret, the ServiceAccount, the \
+                  bucket or the tracking table may be missing; the next run of the source starts \
+                  when the claim in the tracking table has expired, and removes replaced files \
+                  that are due; the bucket's lifecycle rule aborts open uploads"
+                .to_owned(),
     });
     decision
 }

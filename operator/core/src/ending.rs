@@ -108,5 +108,9 @@ fn deadline_report(seen: &Observed) -> Report {
 }
 
 fn lost_report(job: &str) -> Report {
-    Report::new(Reason::PodLost, format!("a pod of Job {job} vanished before it could say why"), "")
+    Report::new(
+        Reason::PodLost,
+        format!("a pod of Job {job} was deleted before it wrote a termination message"),
+        "",
+    )
 }

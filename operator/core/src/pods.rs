@@ -88,7 +88,7 @@ fn silent_end(pod: &Pod, code: i32, reason: &str) -> Report {
     if reason == "OOMKilled" {
         return Report::new(
             Reason::PodLost,
-            format!("pod {name} was killed because it used up its memory"),
+            format!("pod {name} was killed because it reached its memory limit"),
             "raise spec.worker.resources.limits.memory",
         );
     }
@@ -97,7 +97,7 @@ fn silent_end(pod: &Pod, code: i32, reason: &str) -> Report {
     }
     Report::new(
         Reason::PodLost,
-        format!("pod {name} ended with exit code {code} and said nothing"),
+        format!("pod {name} exited with code {code} without a termination message"),
         format!("read its log: kubectl logs {name}"),
     )
 }
@@ -123,7 +123,7 @@ fn waiting_trouble(pod: &Pod) -> Option<Report> {
                 "check the operator's worker image and the pull secrets of the namespace"
             }
             "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
-                "mend what the message names, the pod then starts by itself"
+                "fix what the message names; the pod then starts by itself"
             }
             _ => return None,
         };
@@ -141,8 +141,8 @@ fn unschedulable(pod: &Pod) -> Option<Report> {
     let told = found.message.as_deref().unwrap_or_default();
     Some(Report::new(
         Reason::PodNotStarted,
-        shorten(&format!("pod {name} finds no node: {told}")),
-        "make room, or lower spec.worker.resources, nodeSelector or parallelism",
+        shorten(&format!("pod {name} cannot be scheduled: {told}")),
+        "add nodes, or lower spec.worker.resources or parallelism, or change spec.worker.nodeSelector",
     ))
 }
 
@@ -162,8 +162,8 @@ fn warning_trouble(warning: &ClusterWarning) -> Option<Report> {
         )),
         "FailedCreate" => Some(Report::new(
             Reason::PodNotStarted,
-            shorten(&format!("no pod can be made: {told}")),
-            "raise the quota of the namespace, or mend what the message names",
+            shorten(&format!("no pod can be created: {told}")),
+            "raise the quota of the namespace, or fix what the message names",
         )),
         _ => None,
     }

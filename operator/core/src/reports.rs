@@ -17,7 +17,7 @@ pub(crate) fn planning_report(attempt: u32) -> Report {
 pub(crate) fn reading_report(spec: &ExtractJobSpec) -> Report {
     let aligned = spec.extract.consistency == Some(Consistency::Snapshot);
     let message = if aligned && spec.source.engine == Engine::Mysql {
-        "rows are being read, all ranges by the coordinator"
+        "rows are being read, all partitions by the coordinator"
     } else {
         "rows are being read"
     };

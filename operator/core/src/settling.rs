@@ -142,8 +142,8 @@ fn settled<'v>(
             // settled all the same: a human undid it, if the run was ours
             Reason::CommitStuck if was_undone(read, seen.uid(), attempt.number) => Report::new(
                 Reason::Reverted,
-                "the stuck run was undone, nothing of it is published",
-                "annotate the object with tidemark.dev/requested-at to take its window again",
+                "the stuck run was undone manually, and nothing of it is published",
+                "annotate the object with tidemark.dev/requested-at to read its window again",
             ),
             _ => ending.report.clone(),
         };
@@ -188,7 +188,7 @@ fn waiting(
         EndingKind::Failed | EndingKind::Permanent => Report::new(
             Reason::RetryPending,
             format!(
-                "attempt {attempt} failed, the next one follows after a pause: {}: {}",
+                "attempt {attempt} failed, and the next one follows after a delay: {}: {}",
                 ending.report.reason, ending.report.message
             ),
             ending.report.remedy.clone(),

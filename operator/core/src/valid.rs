@@ -41,8 +41,8 @@ pub fn valid(job: &ExtractJob, settings: &Settings) -> Result<ValidExtractJob, R
     if job.spec.extract.filter.is_some() && !settings.allow_where {
         return Err(Report::new(
             Reason::InvalidSpec,
-            "extract.where is SQL of the manifest's own, which this operator does not allow",
-            "make a view of those rows, or start the operator with --allow-where",
+            "extract.where is SQL of the manifest, which this operator does not allow",
+            "create a view of those rows, or start the operator with --allow-where",
         ));
     }
     let owner = owner(job).ok_or_else(|| {
@@ -137,16 +137,16 @@ fn is_endpoint_allowed(endpoint: &String, settings: &TrackingSettings) -> bool {
 fn table_report(table: &str) -> Report {
     Report::new(
         Reason::TrackingNotAllowed,
-        format!("the tracking table {table} is not on the operator's allow-list"),
-        "name an allowed table, or add it with --tracking-allowed-tables",
+        format!("tracking table {table} is not on the operator's allow-list"),
+        "name an allowed table, or allow this one with --tracking-allowed-tables",
     )
 }
 
 fn endpoint_report(endpoint: &str) -> Report {
     Report::new(
         Reason::TrackingNotAllowed,
-        format!("the tracking endpoint {endpoint} is not on the operator's allow-list"),
-        "leave spec.tracking.endpoint out, or add it with --tracking-allowed-endpoints",
+        format!("tracking endpoint {endpoint} is not on the operator's allow-list"),
+        "leave spec.tracking.endpoint out, or allow it with --tracking-allowed-endpoints",
     )
 }
 
@@ -165,8 +165,8 @@ pub fn may_read(
     if key(job, settings) != named.key {
         return Err(Report::new(
             Reason::TrackingNotAllowed,
-            "the attempt under way was told another tracking key than the object has",
-            "find out who made its Job, and delete it",
+            "the task of the current attempt has another tracking key than the object",
+            "find out who created its Job, and delete the Job",
         ));
     }
     let noted = |what: fn(&ExtractJobStatus) -> &Option<String>| {
@@ -177,8 +177,8 @@ pub fn may_read(
         return Err(match noted(|status| &status.tracking_table) {
             Some(noted) if noted == table => Report::new(
                 Reason::TrackingChanged,
-                format!("the run under way uses tracking table {table}, which is allowed no more"),
-                "set the operator's default table back, or allow this one, until the run has ended",
+                format!("the current run uses tracking table {table}, which is no longer allowed"),
+                "restore the operator's default table, or allow this one until the run has ended",
             ),
             Some(_) | None => table_report(table),
         });
