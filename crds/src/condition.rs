@@ -54,7 +54,29 @@ words! {
 }
 
 words! {
-    /// Why a condition is as it is.
+    /// Why a condition has its status, where no [`Reason`] of a run says it.
+    ConditionReason {
+        /// The attempt claimed the source and planned its window.
+        WindowPlanned,
+        /// An attempt is in flight.
+        AttemptInFlight,
+        /// The next attempt has not started.
+        AttemptPending,
+        /// The request is complete.
+        RequestComplete,
+        /// `spec.suspend` is not true.
+        NotSuspended,
+        /// `spec.suspend` is true, and the current attempt is ending.
+        Suspending,
+        /// `spec.suspend` is true, and no attempt is in flight.
+        NothingToSuspend,
+        /// The operator continues without a manual change.
+        OperatorContinues,
+    }
+}
+
+words! {
+    /// Why a condition has its status, as a run or the operator reports it.
     Reason {
         /// All is well.
         Succeeded,
@@ -122,7 +144,11 @@ words! {
         RecordMismatch,
         /// No extract pod started in time.
         ExtractNotStarted,
-        /// Settle could not end the run.
+        /// The request failed before, and nothing has changed since.
+        RequestFailed,
+        /// The run is published, and its cleanup failed.
+        CleanupFailed,
+        /// The run could not be recovered.
         SettleFailed,
         /// Another process took the run.
         Fenced,

@@ -30,7 +30,7 @@ mod removals;
 pub mod tracking;
 pub mod units;
 
-pub use condition::{ConditionType, Reason, Report};
+pub use condition::{ConditionReason, ConditionType, Reason, Report};
 pub use extract_job::{ExtractJob, ExtractJobSpec, ExtractType};
 pub use request::{HASH_VERSION, RequestHash};
 pub use status::{ExtractJobStatus, Phase};

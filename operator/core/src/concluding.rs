@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crds::task::SettleOrder;
 use crds::tracking::{OutcomeResult, RunItem};
-use crds::{ExtractJobStatus, Phase, Reason, Report};
+use crds::{ExtractJobStatus, Reason, Report};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
@@ -14,7 +14,8 @@ use crate::decision::{Decision, until};
 use crate::observed::{Observed, TrackingRead};
 use crate::put_off;
 use crate::settle_jobs::{Progress, steps};
-use crate::status::{Mood, complete, mark_committed, published, speak, success_report};
+use crate::status::{Mood, cleaning, complete, success_report};
+use crate::unsettled;
 
 /// The request is published. What is still to do about it, a settle Job does.
 pub(crate) fn conclude(
@@ -59,10 +60,14 @@ pub(crate) fn conclude(
         // it was Complete before, so it was put off
         return Decision::of(seen, done, &report).doing(effects).after(pause);
     }
-    let base = published(seen, result, attempt.number);
-    let report = Report::new(Reason::Committing, report.message, "");
-    let mut status = speak(seen, base, Phase::Committing, mood, &report);
-    mark_committed(seen, &mut status, &report);
+    let report = match mood {
+        Mood::Stalled => unsettled::cleanup_report(seen, &attempt, &report.message),
+        Mood::Reconciling | Mood::Done => {
+            let message = format!("{}; its cleanup is pending", report.message);
+            Report::new(Reason::Committing, message, "")
+        }
+    };
+    let status = cleaning(seen, result, attempt.number, (mood, &report));
     Decision::of(seen, status, &report).doing(effects).after(pause)
 }
 

@@ -18,6 +18,7 @@ pub mod pod_template;
 pub mod workload;
 pub mod put_off;
 pub mod effects;
+mod conditions;
 pub mod status;
 pub mod decision;
 mod reports;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use crds::status::Partitions;
 use crds::tracking::{RunItem, RunState, TrackedOutcome};
-use crds::{ExtractJobStatus, Phase, Reason, Report};
+use crds::{ConditionType, ExtractJobStatus, Phase, Reason, Report};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
@@ -61,7 +61,11 @@ pub(crate) fn drive<'a>(
         return Ok(Flow::end(attempt, &letter, ending));
     }
     if seen.is_suspended() {
-        let report = Report::new(Reason::Suspended, "the run is stopped, as spec.suspend asks", "");
+        let report = Report::new(
+            Reason::Suspended,
+            "the run is being stopped because spec.suspend is true",
+            "",
+        );
         let ending = Ending::new(seen, EndingKind::Yielded, report);
         return Ok(Flow::end(attempt, &letter, ending));
     }
@@ -81,8 +85,11 @@ fn mention_what_waits(valid: Validity, letter: &Letter, mut decision: Decision) 
         None if now.request != then.request => format!("a run of generation {}", now.generation),
         None => return decision,
     };
+    let kinds = [ConditionType::Running, ConditionType::Reconciling].map(ConditionType::name);
     for condition in &mut decision.status.conditions {
-        let _ = write!(condition.message, "; {waits} follows when this one has ended");
+        if condition.status == "True" && kinds.contains(&condition.type_.as_str()) {
+            let _ = write!(condition.message, "; {waits} follows when this one has ended");
+        }
     }
     decision
 }
@@ -106,7 +113,7 @@ fn superseded(seen: &Observed, attempt: &Attempt, coordinator: &Job) -> Decision
     let report = Report::new(
         Reason::Planning,
         format!(
-            "attempt {} never started; the object has changed, so the next follows",
+            "attempt {} never started, and the object has changed: the next attempt follows",
             attempt.number
         ),
         "",
@@ -140,7 +147,7 @@ fn completed<'a>(
     }
     let report = Report::new(
         Reason::Internal,
-        "the coordinator ended well, but the tracking table holds no outcome of it",
+        "the coordinator Job succeeded, but the tracking table has no outcome for this request",
         "",
     );
     let ending = Ending::new(seen, EndingKind::Failed, report);
@@ -189,8 +196,8 @@ fn watch(seen: &Observed, attempt: &Attempt, letter: &Letter) -> Result<Watched,
     if n > 1 && left(seen, ready, patience).is_none() {
         let report = Report::new(
             Reason::ExtractNotStarted,
-            "the extract Job could not be made while the coordinator waited",
-            "look at the events of the namespace: a quota on Jobs, or an admission webhook",
+            "the extract Job could not be created while the coordinator waited",
+            "check the events of the namespace for a quota on Jobs or an admission webhook",
         );
         return Ok(Watched::Ended(Ending::new(seen, EndingKind::Yielded, report)));
     }
@@ -249,7 +256,11 @@ fn running(
         ..base
     };
     let report = if phase == Phase::Committing {
-        Report::new(Reason::Committing, "all ranges are read, the run is being published", "")
+        Report::new(
+            Reason::Committing,
+            "all partitions are read, and the run is being published",
+            "",
+        )
     } else {
         reading_report(&seen.job.spec)
     };
@@ -275,11 +286,13 @@ fn extracting(
     let any_started = partitions.succeeded > 0 || pods.iter().any(|pod| has_started(pod));
     let patience = seen.settings.timing.extract_start_wait;
     if !any_started && ready.is_some_and(|since| left(seen, since, patience).is_none()) {
-        let told = not_started(seen, extract)?.map(|report| report.message).unwrap_or_default();
+        let told = not_started(seen, extract)?
+            .map(|report| format!(": {}", report.message))
+            .unwrap_or_default();
         let report = Report::new(
             Reason::ExtractNotStarted,
-            format!("no extract pod started while the coordinator waited; {told}"),
-            "make room for spec.worker.parallelism pods beside the coordinators",
+            format!("no extract pod started while the coordinator waited{told}"),
+            "raise the quota or add nodes for the pods of spec.worker.parallelism, or lower it",
         );
         return Ok(Watched::Ended(Ending::new(seen, EndingKind::Yielded, report)));
     }
@@ -328,7 +341,7 @@ fn committing(
     if (short && (counted || too_late)) || (run.rev == rev && too_late) {
         let report = Report::new(
             Reason::RecordMissing,
-            format!("all ranges ended, but {} of {} left a record", run.records, total),
+            format!("all partitions ended, but only {} of {} left a record", run.records, total),
             "",
         );
         return Ok(Watched::Ended(Ending::new(seen, EndingKind::Failed, report)));

@@ -176,7 +176,11 @@ fn answered(
             }
             TrackedOutcome::Failed => {
                 let report = result.report.clone().unwrap_or_else(|| {
-                    Report::new(Reason::Internal, "the tracking table says Failed", "")
+                    Report::new(
+                        Reason::Internal,
+                        "the tracking table says Failed without a reason",
+                        "",
+                    )
                 });
                 let status = failed(seen, &result.owner, *attempt, &report);
                 Ok(Some(Decision::of(seen, status, &report)))
@@ -264,21 +268,8 @@ fn rest(seen: &Observed, result: TrackedOutcome) -> Decision {
         TrackedOutcome::Complete => (Phase::Complete, Mood::Done),
         TrackedOutcome::Failed => (Phase::Failed, Mood::Stalled),
     };
-    let report = if status.phase == Some(phase) {
-        present_report(&status)
-    } else {
-        match result {
-            TrackedOutcome::Complete => {
-                Report::new(Reason::Succeeded, "the request has its outcome", "")
-            }
-            TrackedOutcome::Failed => Report::new(
-                Reason::RetryPending,
-                "the request has failed before, and nothing has changed since",
-                "look at the earlier events, mend what they name, then annotate the object with \
-                 tidemark.dev/requested-at",
-            ),
-        }
-    };
+    let report =
+        if status.phase == Some(phase) { present_report(&status) } else { outcome_report(result) };
     let status =
         if status.phase == Some(phase) && status.observed_generation == Some(seen.generation()) {
             status
@@ -296,21 +287,36 @@ fn rest(seen: &Observed, result: TrackedOutcome) -> Decision {
 /// What the status says now, said again.
 pub(crate) fn present_report(status: &ExtractJobStatus) -> Report {
     let found = find(status, ConditionType::Reconciling);
-    let reason = found.and_then(|condition| {
-        Reason::ALL.iter().copied().find(|reason| reason.name() == condition.reason)
+    let known = found.and_then(|condition| {
+        let reason = Reason::ALL.iter().find(|reason| reason.name() == condition.reason)?;
+        Some(Report::new(*reason, condition.message.clone(), ""))
     });
-    let message = found.map(|condition| condition.message.clone()).unwrap_or_default();
-    Report::new(reason.unwrap_or(Reason::RetryPending), message, "")
+    known.unwrap_or_else(|| match status.phase {
+        Some(Phase::Complete) => outcome_report(TrackedOutcome::Complete),
+        Some(Phase::Failed) => outcome_report(TrackedOutcome::Failed),
+        _ => Report::new(Reason::RetryPending, "the next attempt follows after a delay", ""),
+    })
+}
+
+/// What is said of an outcome of which only the result is known.
+fn outcome_report(result: TrackedOutcome) -> Report {
+    match result {
+        TrackedOutcome::Complete => Report::new(Reason::Succeeded, "the request is complete", ""),
+        TrackedOutcome::Failed => Report::new(
+            Reason::RequestFailed,
+            "the request failed before, and nothing has changed since",
+            "check the earlier events, fix what they name, then annotate the object with \
+             tidemark.dev/requested-at",
+        ),
+    }
 }
 
 fn busy_report(run: &RunItem) -> Report {
-    let holder =
-        if run.owner.uid.starts_with("cli/") { "a command line" } else { "another object" };
-    Report::new(
-        Reason::SourceBusy,
-        format!("run {} of {holder} ({}) holds the source", run.run, run.owner.uid),
-        "",
-    )
+    let owner = match run.owner.uid.strip_prefix("cli/") {
+        Some(_) => format!("a command outside the cluster, {}", run.owner.uid),
+        None => format!("another ExtractJob, uid {}", run.owner.uid),
+    };
+    Report::new(Reason::SourceBusy, format!("source is claimed by run {} ({owner})", run.run), "")
 }
 
 fn moved_report(status: &ExtractJobStatus, valid: &ValidExtractJob) -> Report {
@@ -318,7 +324,7 @@ fn moved_report(status: &ExtractJobStatus, valid: &ValidExtractJob) -> Report {
     Report::new(
         Reason::TrackingChanged,
         format!(
-            "the object ran against tracking table {old}, now {} is meant",
+            "earlier runs of the object used tracking table {old}, and the settings now name {}",
             valid.tracking.table
         ),
         "restore the operator's default table, or create another ExtractJob",
@@ -328,10 +334,16 @@ fn moved_report(status: &ExtractJobStatus, valid: &ValidExtractJob) -> Report {
 fn service_account_report(seen: &Observed, valid: &ValidExtractJob) -> Report {
     let name = &valid.service_account;
     let message = match seen.service_account {
-        ServiceAccountSeen::Absent => format!("there is no ServiceAccount {name}"),
+        ServiceAccountSeen::Absent => {
+            format!("ServiceAccount {name} does not exist in this namespace")
+        }
         ServiceAccountSeen::NotRead
         | ServiceAccountSeen::Unlabelled
-        | ServiceAccountSeen::Allowed => format!("the ServiceAccount {name} may not run extracts"),
+        | ServiceAccountSeen::Allowed => format!(
+            "ServiceAccount {name} lacks the label {}={}",
+            crds::task::EXTRACT_LABEL,
+            crds::task::EXTRACT_ALLOWED
+        ),
     };
     let remedy = format!(
         "create it if it is missing, then: kubectl label serviceaccount {name} {}={}",

@@ -8,20 +8,11 @@ use crds::tracking::{Guard, OutcomeResult, Owner, TrackedOutcome};
 use crds::{ConditionType, ExtractJobStatus, Phase, Reason, Report};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
+pub use crate::conditions::Mood;
+use crate::conditions::State;
 use crate::due::{Answer, answer, outcome_of, status_outcome};
 use crate::observed::Observed;
 use crate::valid::owner;
-
-/// Whether something is under way, is done, or needs a human.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mood {
-    /// It goes on by itself.
-    Reconciling,
-    /// A human is needed.
-    Stalled,
-    /// Nothing is left to do.
-    Done,
-}
 
 /// `base` with phase and conditions that say `report`.
 pub fn speak(
@@ -31,46 +22,40 @@ pub fn speak(
     mood: Mood,
     report: &Report,
 ) -> ExtractJobStatus {
+    // an earlier attempt that is settled once more, its Jobs deleted by hand, must not make
+    // the number of a later one free again
+    let base = ExtractJobStatus { attempt: base.attempt.max(seen.status().attempt), ..base };
+    let state = state(seen, &base, phase, mood, report);
     let conditions = ConditionType::ALL
         .iter()
-        .map(|kind| condition(seen, *kind, holds(*kind, phase, mood), report))
+        .map(|kind| condition(seen, &state, *kind, state.holds(*kind)))
         .collect();
-    ExtractJobStatus {
-        phase: Some(phase),
-        conditions,
-        observed_generation: Some(seen.generation()),
-        // an earlier attempt that is settled once more, its Jobs deleted by hand, must not make
-        // the number of a later one free again
-        attempt: base.attempt.max(seen.status().attempt),
-        ..base
-    }
+    let observed_generation = Some(seen.generation());
+    ExtractJobStatus { phase: Some(phase), conditions, observed_generation, ..base }
 }
 
-/// Which conditions are True in which phase.
-fn holds(kind: ConditionType, phase: Phase, mood: Mood) -> bool {
-    match kind {
-        ConditionType::Planned => {
-            matches!(phase, Phase::Running | Phase::Committing | Phase::Complete)
-        }
-        ConditionType::Running => phase == Phase::Running,
-        ConditionType::Committed | ConditionType::Complete => phase == Phase::Complete,
-        ConditionType::Failed => phase == Phase::Failed,
-        ConditionType::Suspended => phase == Phase::Suspended,
-        ConditionType::Reconciling => mood == Mood::Reconciling,
-        ConditionType::Stalled => mood == Mood::Stalled,
-    }
+fn state<'a>(
+    seen: &Observed,
+    base: &ExtractJobStatus,
+    phase: Phase,
+    mood: Mood,
+    report: &'a Report,
+) -> State<'a> {
+    let (attempt, run) = (base.attempt, base.run_id);
+    State { phase, mood, attempt, run, suspend: seen.is_suspended(), report }
 }
 
-fn condition(seen: &Observed, kind: ConditionType, holds: bool, report: &Report) -> Condition {
+fn condition(seen: &Observed, state: &State, kind: ConditionType, holds: bool) -> Condition {
     let status = if holds { "True" } else { "False" };
     let before = seen.job.status.as_ref().and_then(|old| find(old, kind));
     let since =
         before.filter(|old| old.status == status).map(|old| old.last_transition_time.clone());
+    let (reason, message) = state.explain(kind, holds);
     Condition {
         type_: kind.name().to_owned(),
         status: status.to_owned(),
-        reason: report.reason.name().to_owned(),
-        message: report.to_string(),
+        reason: reason.to_owned(),
+        message,
         observed_generation: Some(seen.generation()),
         last_transition_time: since.unwrap_or(Time(seen.now)),
     }
@@ -81,12 +66,22 @@ pub fn find(status: &ExtractJobStatus, kind: ConditionType) -> Option<&Condition
     status.conditions.iter().find(|condition| condition.type_ == kind.name())
 }
 
-/// Marks `committed` in a status whose run is published, but not done with.
-pub fn mark_committed(seen: &Observed, status: &mut ExtractJobStatus, report: &Report) {
+/// The status of a run that is published, and whose cleanup is not done.
+pub fn cleaning(
+    seen: &Observed,
+    result: &OutcomeResult,
+    attempt: u32,
+    (mood, report): (Mood, &Report),
+) -> ExtractJobStatus {
+    let base = published(seen, result, attempt);
+    let mut status = speak(seen, base, Phase::Committing, mood, report);
     let kind = ConditionType::Committed;
+    let committed =
+        condition(seen, &state(seen, &status, Phase::Committing, mood, report), kind, true);
     if let Some(found) = status.conditions.iter_mut().find(|one| one.type_ == kind.name()) {
-        *found = condition(seen, kind, true, report);
+        *found = committed;
     }
+    status
 }
 
 /// The numbers of a published run. The outcome is left as it was, unless it says that this very
@@ -197,9 +192,9 @@ pub fn success_report(result: &OutcomeResult) -> Report {
     match &result.report {
         None if guard == Some(Guard::Unguarded) => Report::new(
             Reason::Unguarded,
-            format!("{message}; unguarded: a row that commits late below the end is never taken"),
-            "set watermark.lag, or stampedBy: database where the server writes the column, and \
-             timeZone where the column has no zone",
+            format!("{message}; no guard: rows committed late inside this window will be skipped"),
+            "set watermark.lag, or stampedBy: database if the server writes the column, and \
+             timeZone if the column has no time zone",
         ),
         None => Report::new(Reason::Succeeded, message, ""),
         Some(odd) => Report::new(

@@ -20,12 +20,27 @@ pub(crate) fn is_stuck(seen: &Observed, attempt: &Attempt) -> bool {
     said(seen, attempt).any(|report| stuck.contains(&report.reason))
 }
 
+/// Why the cleanup of a published run does not end; `published` says what was published.
+pub(crate) fn cleanup_report(seen: &Observed, attempt: &Attempt, published: &str) -> Report {
+    let settle = attempt.settles.last().map(|(_, job)| name(job)).unwrap_or_default();
+    let (cause, remedy) = match said(seen, attempt).next() {
+        Some(Report { reason, message, remedy }) => (format!("{reason}: {message}"), remedy),
+        None => (format!("Job {settle} ended without a termination message"), String::new()),
+    };
+    let remedy = if remedy.is_empty() { format!("read the log of Job {settle}") } else { remedy };
+    Report::new(
+        Reason::CleanupFailed,
+        format!("{published}, but its cleanup failed: {cause}"),
+        remedy,
+    )
+}
+
 /// Why the run of an attempt that ended so could not be settled, in settle's own words where it had
 /// any.
 pub(crate) fn report(seen: &Observed, attempt: &Attempt, ending: &Ending) -> Report {
     let settle = attempt.settles.last().map(|(_, job)| name(job)).unwrap_or_default();
     let number = attempt.number;
-    let ended = format!("it had ended so: {}", ending.report.message);
+    let ended = format!("the attempt ended with: {}", ending.report.message);
     let (reason, message, mend) = match said(seen, attempt).next() {
         Some(Report { reason: Reason::CommitStuck, message, remedy }) => {
             (Reason::CommitStuck, format!("attempt {number}: {message}"), remedy)
@@ -33,16 +48,16 @@ pub(crate) fn report(seen: &Observed, attempt: &Attempt, ending: &Ending) -> Rep
         Some(Report { reason, message, remedy }) => (
             Reason::SettleFailed,
             format!(
-                "the run of attempt {number} could not be settled: {reason}: {message}; {ended}"
+                "the run of attempt {number} could not be recovered: {reason}: {message}; {ended}"
             ),
             remedy,
         ),
         None => (
             Reason::SettleFailed,
             format!(
-                "the run of attempt {number} could not be settled: Job {settle} said nothing; {ended}"
+                "the run of attempt {number} could not be recovered: Job {settle} ended without a termination message; {ended}"
             ),
-            format!("read the events and the log of Job {settle}, mend what they name"),
+            format!("read the events and the log of Job {settle}, and fix what they name"),
         ),
     };
     let mend = if mend.is_empty() { format!("read the log of Job {settle}") } else { mend };

@@ -8,4 +8,5 @@ mod last_try;
 mod manifests;
 mod properties;
 mod removals;
+mod conditions;
 mod wishes;

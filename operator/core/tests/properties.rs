@@ -13,7 +13,7 @@ use crate::world::World;
 
 /// One thing that happens.
 #[derive(Debug, Clone, Copy)]
-enum Event {
+pub(crate) enum Event {
     Step,
     /// The operator ends after so many effects.
     Crash(usize),
@@ -32,7 +32,7 @@ enum Event {
     Request,
 }
 
-fn event() -> impl Strategy<Value = Event> {
+pub(crate) fn event() -> impl Strategy<Value = Event> {
     prop_oneof![
         6 => Just(Event::Step),
         1 => (0_usize..3).prop_map(Event::Crash),
@@ -51,7 +51,7 @@ fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-fn happen(world: &mut World, event: Event) {
+pub(crate) fn happen(world: &mut World, event: Event) {
     match event {
         Event::Step => {
             world.step();

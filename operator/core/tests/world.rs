@@ -26,6 +26,8 @@ use operator_core::settings::{Timing, TrackingSettings};
 use operator_core::{Decision, Effect, Observed, Settings, Step, decide};
 use serde_json::json;
 
+use crate::conditions;
+
 pub(crate) use tracking::{removal, run_item};
 
 pub(crate) const KEY: &str = "shop.orders";
@@ -151,7 +153,10 @@ impl World {
         let mut seen = self.observe(copy, &settings);
         for _ in 0..5 {
             match decide(&seen) {
-                Step::Act(decision) => return *decision,
+                Step::Act(decision) => {
+                    conditions::check(&decision.status);
+                    return *decision;
+                }
                 Step::Look(Look::Tracking(_)) => {
                     self.reads += 1;
                     seen.unreadable = 1;
@@ -187,6 +192,7 @@ impl World {
         let settings = self.settings.clone();
         let name = job.expect("a Job to refuse");
         let instead = refused_job(&self.observe(&copy, &settings), &name, told);
+        conditions::check(&instead.status);
         self.apply(&copy, &instead, usize::MAX);
         instead
     }
