@@ -19,6 +19,11 @@ app.kubernetes.io/component: operator
 {{- end }}
 {{- end }}
 
+{{- /* Name for objects without namespace. Two releases may have one name in two namespaces, and neither name has a colon. */ -}}
+{{- define "tidemark.clusterName" -}}
+{{ .Release.Namespace }}:{{ include "tidemark.name" . }}
+{{- end }}
+
 {{- /* Namespaces of the ExtractJobs, as a list in JSON. */ -}}
 {{- define "tidemark.namespaces" -}}
 {{- .Values.extractNamespaces | default (list .Release.Namespace) | uniq | toJson }}
