@@ -22,6 +22,8 @@ pub const START_AT: &str = "tidemark.dev/start-at";
 pub const ENDING: &str = "tidemark.dev/ending";
 /// Annotation on an extract Job: `rev` of the run when all ranges had ended.
 pub const REV: &str = "tidemark.dev/rev";
+/// Start of the labels by which Kueue queues a Job. A queued Job does not start until Kueue admits it.
+pub const QUEUE: &str = "kueue.x-k8s.io/";
 /// The finalizer that waits for settle.
 pub const FINALIZER: &str = "tidemark.dev/settle";
 /// Name of the one container.

@@ -15,8 +15,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 
 use crate::attempt::Letter;
 use crate::labels::{
-    ATTEMPT, CONTAINER, NAME, PUT_OFF, ROLE, RUN, Role, SETTLE, START_AT, UID, coordinator_name,
-    extract_name, put_off_name, settle_name,
+    ATTEMPT, CONTAINER, NAME, PUT_OFF, QUEUE, ROLE, RUN, Role, SETTLE, START_AT, UID,
+    coordinator_name, extract_name, put_off_name, settle_name,
 };
 use crate::pod_template::{PodPlan, pod_template};
 use crate::settings::Settings;
@@ -151,6 +151,8 @@ impl Maker<'_> {
         let task = &self.letter.task;
         let mut labels =
             task.spec.worker.as_ref().and_then(|worker| worker.labels.clone()).unwrap_or_default();
+        // a coordinator would hold the source while it waits, and a settle Job must not wait
+        labels.retain(|key, _| role == Role::Extract || !key.starts_with(QUEUE));
         let metadata = &self.object.metadata;
         let own = [
             ("app.kubernetes.io/name", "tidemark".to_owned()),

@@ -2,8 +2,11 @@
 
 use crds::Report;
 use crds::condition::{Exit, Reason};
+use crds::task::SettleOrder;
+use operator_core::attempt::attempts;
+use operator_core::workload::Maker;
 
-use crate::world::World;
+use crate::world::{UID, World};
 
 #[test]
 fn manifests_of_coordinator_extract_and_settle() {
@@ -51,6 +54,46 @@ fn every_job_of_a_run_has_the_scheduling_of_the_manifest() {
         let pod = serde_json::to_value(job.spec.expect("spec").template.spec).expect("pod");
         for (field, value) in worker.as_object().expect("fields") {
             assert_eq!(pod[field], *value, "{field}");
+        }
+    }
+}
+
+#[test]
+fn queue_labels_reach_extract_jobs_only_and_other_labels_all_jobs() {
+    let mut world = World::new();
+    let labels = serde_json::json!({ "labels": {
+        "kueue.x-k8s.io/queue-name": "nightly",
+        "kueue.x-k8s.io/priority-class": "low",
+        "kueue.x-k8s.io.example.com/queue-name": "own",
+        "team": "shop",
+    } });
+    world.job.spec.worker = serde_json::from_value(labels).expect("worker");
+    world.step();
+    let letter = attempts(&world.jobs, UID)[0].letter().expect("a task");
+    let settings = crate::world::settings();
+    let maker =
+        Maker { object: &world.job, letter: &letter, image: "tidemark:1", settings: &settings };
+    let report = Report::new(Reason::DatabaseFailed, "the database went away", "");
+    let order = SettleOrder { last: false, aborted: false, report };
+    let run = "01890a5d-ac96-774b-bcce-b302099a8057".parse().expect("a run id");
+    let jobs = [
+        (maker.coordinator(), false),
+        (maker.extract(run, 3), true),
+        (maker.settle(1, &order), false),
+        (maker.settle(4, &order), false),
+        (maker.put_off(world.now, &order), false),
+    ];
+    for (job, queued) in jobs {
+        let name = job.metadata.name.clone().expect("name");
+        let of_pod = job.spec.expect("spec").template.metadata.expect("metadata").labels;
+        for labels in [job.metadata.labels, of_pod] {
+            let labels = labels.expect("labels");
+            for key in ["kueue.x-k8s.io/queue-name", "kueue.x-k8s.io/priority-class"] {
+                assert_eq!(labels.contains_key(key), queued, "{name}: {key}");
+            }
+            for key in ["kueue.x-k8s.io.example.com/queue-name", "team"] {
+                assert!(labels.contains_key(key), "{name}: {key}");
+            }
         }
     }
 }
