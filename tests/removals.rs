@@ -1,4 +1,4 @@
-//! `output.retainReplaced` while the source moves to another URI.
+//! `output.retainReplacedSeconds` while the source moves to another URI.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -33,7 +33,7 @@ fn removal_that_is_put_off_survives_a_move_of_the_uri() -> Result<()> {
         let sql = "create table t (id int primary key); insert into t values (1), (2)";
         bed.psql(&source.database, sql).await?;
         let mut job = source.job("public.t", "FE");
-        job["spec"]["output"]["retainReplaced"] = json!(RETAINED);
+        job["spec"]["output"]["retainReplacedSeconds"] = json!(RETAINED);
         source.run(&job).await?;
         source.run(&job).await?;
         let put_off = removals(&source).await?;
@@ -71,7 +71,7 @@ async fn two_stores(source: &SourceFixture, moved: &str) -> Result<(Proxy, Proxy
     let sql = "create table t (id int primary key); insert into t values (1), (2)";
     source.bed.psql(&source.database, sql).await?;
     let mut job = source.job("public.t", "FE");
-    job["spec"]["output"]["retainReplaced"] = json!(1);
+    job["spec"]["output"]["retainReplacedSeconds"] = json!(1);
     job["spec"]["output"]["endpoint"] = json!(first.url());
     source.run(&job).await?;
     source.run(&job).await?;

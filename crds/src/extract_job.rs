@@ -180,11 +180,13 @@ pub struct Extract {
     /// fails before it reads a row. Defaults to `evolve`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema_policy: Option<SchemaPolicy>,
-    /// How the table is divided into partitions, each of which one pod reads. Defaults to one partition.
+    /// How the table is divided into partitions, each of which one pod reads. Defaults to `strategy: auto` without
+    /// `hash`, where all partitions can be read from one consistent snapshot, and to one partition otherwise. A small
+    /// table is always one partition.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<Partition>,
-    /// Whether all partitions are read from one consistent snapshot. Defaults to `snapshot` for Postgres and to
-    /// `perPartition` for MySQL and MariaDB.
+    /// Whether all partitions are read from one consistent snapshot. Defaults to `snapshot` for Postgres and for
+    /// tables without `partition`, and to `perPartition` for MySQL and MariaDB tables with `partition`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency: Option<Consistency>,
     /// Whether the run locks the table while its sessions start the same snapshot. Needs `engine: mysql` and
@@ -312,7 +314,8 @@ pub struct Worker {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     pub scheduler_name: Option<String>,
-    /// Labels to add to Jobs and pods. Defaults to none.
+    /// Labels to add to Jobs and pods. Labels of Kueue (`kueue.x-k8s.io/`) are added to extract Jobs and their pods
+    /// only, so that other Jobs are not queued. Defaults to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "labels")]
     #[x_kube(validation = (

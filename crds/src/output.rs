@@ -44,7 +44,7 @@ pub struct Output {
     /// deleted earlier. Defaults to 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(max = 31_536_000))]
-    pub retain_replaced: Option<u64>,
+    pub retain_replaced_seconds: Option<u64>,
     /// Secret of this namespace with the keys `accessKeyId` and `secretAccessKey`. Defaults to the AWS identity
     /// of the pod.
     #[serde(default, skip_serializing_if = "Option::is_none")]

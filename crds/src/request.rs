@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::extract_job::{ExtractJobSpec, FidelityPolicy};
+use crate::extract_job::{ExtractJobSpec, FidelityPolicy, Watermark};
 
 /// Version of the list below. An outcome is compared by the version it was written with.
 pub const HASH_VERSION: u32 = 1;
@@ -41,6 +41,22 @@ fn sorted(names: Option<&[String]>) -> Option<Vec<&String>> {
     Some(names)
 }
 
+/// A watermark without the units of its distances, which follow from its type.
+fn watermark(watermark: &Watermark) -> Value {
+    let mut fields = json!(watermark);
+    if let Some(fields) = fields.as_object_mut() {
+        for (name, units) in [
+            ("lag", ["lagSeconds", "lagUnits"].as_slice()),
+            ("wait", &["waitSeconds"]),
+            ("lookback", &["lookbackSeconds", "lookbackUnits"]),
+        ] {
+            let given = units.iter().find_map(|unit| fields.remove(*unit));
+            fields.extend(given.map(|value| (name.to_owned(), value)));
+        }
+    }
+    fields
+}
+
 /// `serde_json` keeps maps sorted by key, so the text is the same for the same fields.
 fn version_1(spec: &ExtractJobSpec) -> Map<String, Value> {
     let extract = &spec.extract;
@@ -67,9 +83,7 @@ fn version_1(spec: &ExtractJobSpec) -> Map<String, Value> {
     put("fidelity", json!(extract.fidelity.filter(|policy| *policy != FidelityPolicy::Report)));
     let columns = spec.output.columns.as_ref();
     put("columns", json!(columns.filter(|columns| columns.names().next().is_some())));
-    if let Some(watermark) = &extract.watermark {
-        put("watermark", json!(watermark));
-    }
+    put("watermark", json!(extract.watermark.as_ref().map(watermark)));
     if let Some(partition) = &extract.partition {
         put("partition.column", json!(partition.column));
         put("partition.strategy", json!(partition.strategy));

@@ -147,6 +147,14 @@ pub(crate) const TIMESTAMP_ENDS: &str = concat!(
     ")"
 );
 
+/// Of a watermark: seconds come with times.
+pub(crate) const SECONDS_OF_TIMES: &str =
+    "self.type in ['timestamp', 'date'] || (!has(self.lagSeconds) && !has(self.lookbackSeconds))";
+
+/// Of a watermark: units of the column come with numbers.
+pub(crate) const UNITS_OF_NUMBERS: &str =
+    "!(self.type in ['timestamp', 'date']) || (!has(self.lagUnits) && !has(self.lookbackUnits))";
+
 /// Of a watermark: low is not above high. What is not even of the right kind has a rule above.
 /// Numbers are compared as floating point, which never puts two in the wrong order.
 pub(crate) const ENDS_ASCEND: &str = concat!(

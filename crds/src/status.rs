@@ -87,7 +87,7 @@ pub struct ExtractJobStatus {
     /// Last published run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub last_success: Option<LastSuccess>,
-    /// Time at which the files that the run replaced are removed (`output.retainReplaced`). Absent once they
+    /// Time at which the files that the run replaced are removed (`output.retainReplacedSeconds`). Absent once they
     /// are removed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removal_due: Option<Time>,

@@ -14,6 +14,14 @@ use crate::rules;
 #[x_kube(validation = (rules::NUMBER_ENDS, "watermark.low and .high must be numbers, because watermark.type is decimal or double"))]
 #[x_kube(validation = (rules::DATE_ENDS, "watermark.low and .high must be dates (2023-01-31), because watermark.type is date"))]
 #[x_kube(validation = (rules::TIMESTAMP_ENDS, "watermark.low and .high must be timestamps (2023-01-31 10:00:00), because watermark.type is timestamp"))]
+#[x_kube(validation = (
+    rules::SECONDS_OF_TIMES,
+    "watermark.lagSeconds and .lookbackSeconds are for the types timestamp and date: set lagUnits and lookbackUnits"
+))]
+#[x_kube(validation = (
+    rules::UNITS_OF_NUMBERS,
+    "watermark.lagUnits and .lookbackUnits are for the types int, decimal and double: set lagSeconds and lookbackSeconds"
+))]
 #[x_kube(validation = (rules::ENDS_ASCEND, "watermark.low must not be greater than watermark.high: swap them"))]
 pub struct Watermark {
     /// Name of the column.
@@ -35,22 +43,31 @@ pub struct Watermark {
     /// `application`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stamped_by: Option<StampedBy>,
-    /// Distance between the end of the window and the clock, in seconds. For number columns: distance to the
-    /// maximum, in the unit of the column. Applies only if no better guard is possible. Defaults to 300 seconds
-    /// for time columns and to none for number columns.
+    /// Number of seconds between the end of the window and the clock, for the types `timestamp` and `date`.
+    /// Applies only if no better guard is possible. Defaults to 300.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_592_000))]
-    pub lag: Option<i64>,
+    pub lag_seconds: Option<i64>,
+    /// Distance between the end of the window and the maximum of the column, in the unit of the column, for the
+    /// types `int`, `decimal` and `double`. Applies only if no better guard is possible. Defaults to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 2_592_000))]
+    pub lag_units: Option<i64>,
     /// Number of seconds to wait for open transactions to end. Defaults to 60.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 3600))]
-    pub wait: Option<i64>,
-    /// Distance below the stored watermark from which rows are read again: in seconds, or for number columns in
-    /// the unit of the column. It finds rows that are committed late and that no guard detects. The stored
-    /// watermark never moves back. Readers must remove duplicate rows by their key. Defaults to none.
+    pub wait_seconds: Option<i64>,
+    /// Number of seconds below the stored watermark from which rows are read again, for the types `timestamp`
+    /// and `date`. It finds rows that are committed late and that no guard detects. The stored watermark never
+    /// moves back. Readers must remove duplicate rows by their key. Defaults to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
-    pub lookback: Option<i64>,
+    pub lookback_seconds: Option<i64>,
+    /// Distance below the stored watermark from which rows are read again, in the unit of the column, for the
+    /// types `int`, `decimal` and `double`. Otherwise like `lookbackSeconds`. Defaults to none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 31_536_000))]
+    pub lookback_units: Option<i64>,
     /// Time zone of a column without time zone. Defaults to the time zone of the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
@@ -58,6 +75,29 @@ pub struct Watermark {
     /// What happens to rows whose watermark is NULL. Defaults to `fail`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub null_policy: Option<NullPolicy>,
+}
+
+impl Watermark {
+    /// The lag that fits the type: seconds for times, units of the column for numbers.
+    pub fn lag(&self) -> Option<i64> {
+        if self.value_type.is_time() { self.lag_seconds } else { self.lag_units }
+    }
+
+    /// The lookback that fits the type, like [`Self::lag`].
+    pub fn lookback(&self) -> Option<i64> {
+        if self.value_type.is_time() { self.lookback_seconds } else { self.lookback_units }
+    }
+
+    /// Whether a distance is given in the unit of another type: the rule of the schema, for manifests that the
+    /// API server does not check.
+    pub fn has_other_unit(&self) -> bool {
+        let other = if self.value_type.is_time() {
+            [self.lag_units, self.lookback_units]
+        } else {
+            [self.lag_seconds, self.lookback_seconds]
+        };
+        other.iter().any(Option::is_some)
+    }
 }
 
 /// Type of the values of a watermark column.
@@ -132,6 +172,11 @@ impl WatermarkType {
             Self::Decimal => false,
         };
         narrower || text == self.minimum_text() || matches!(text, "" | "None")
+    }
+
+    /// The field of [`Watermark`] that keeps the end of a window behind rows that are committed late.
+    pub const fn lag_field(self) -> &'static str {
+        if self.is_time() { "lagSeconds" } else { "lagUnits" }
     }
 
     /// Whether the values are points in time.

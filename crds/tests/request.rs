@@ -42,7 +42,9 @@ fn each_field_that_defines_data_changes_the_hash() {
         ("/extract/watermark/low", json!("2023-01-31")),
         ("/extract/watermark/high", json!("2023-12-31")),
         ("/extract/watermark/stampedBy", json!("database")),
-        ("/extract/watermark/lag", json!(60)),
+        ("/extract/watermark/lagSeconds", json!(60)),
+        ("/extract/watermark/waitSeconds", json!(5)),
+        ("/extract/watermark/lookbackSeconds", json!(9)),
         ("/extract/watermark/nullPolicy", json!("include")),
         ("/extract/partition/column", json!("customer")),
         ("/extract/partition/strategy", json!("range")),
@@ -78,6 +80,7 @@ fn no_other_field_changes_the_hash() {
         ("/output/pathStyle", json!(true)),
         ("/output/region", json!("eu-west-1")),
         ("/output/runFolder", json!("time")),
+        ("/output/retainReplacedSeconds", json!(60)),
         ("/output/columns", json!({})),
         ("/output/secretRef", json!({"name": "keys"})),
         ("/tracking", Value::Null),
@@ -123,6 +126,29 @@ fn a_default_written_out_changes_nothing() {
 #[test]
 fn version_1_is_pinned() {
     assert_eq!(hash(spec()), "de66a642d6b1cbd680f25abada01ed50e9567cc9543b80bbd2a3771e456c62bf");
+}
+
+/// Hashes of the release in which an absent partition meant one partition, and distances had no unit.
+#[test]
+fn hash_without_partition_and_with_distances_is_that_of_earlier_manifests() {
+    let of = |text: &str| json!(serde_saphyr::from_str::<ExtractJob>(text).unwrap().spec);
+    let full = of(include_str!("../examples/full-extract.yaml"));
+    assert_eq!(hash(full), "8e4014f0f653c1409952dd99d9fe3f608b8f434ce623317ec8e422a64277b5b6");
+    let incremental = of(include_str!("../examples/incremental.yaml"));
+    assert_eq!(
+        hash(incremental.clone()),
+        "434029194e6d199b96fa70e6bbf5613faf55cb3d0065fa9c15c21466881c81f0"
+    );
+    let mut times = incremental.clone();
+    for (field, seconds) in [("lagSeconds", 60), ("waitSeconds", 5), ("lookbackSeconds", 9)] {
+        times["extract"]["watermark"][field] = json!(seconds);
+    }
+    assert_eq!(hash(times), "0c15b54d371bf2763d066ac848c2173ffbbf89eb6e0213194f2e23108dfed0af");
+    let mut numbers = incremental;
+    numbers["extract"]["watermark"] = json!({
+        "column": "id", "type": "int", "lagUnits": 60, "waitSeconds": 5, "lookbackUnits": 9,
+    });
+    assert_eq!(hash(numbers), "1ddea784fac852aff8bdf5bbe572948f346e63d2a763b78125e56addd691ff21");
 }
 
 #[test]

@@ -70,7 +70,7 @@ fn replaced_files_stay_as_long_as_readers_were_promised_and_go_without_another_r
         let release = Release::new(bed, "retained", &[]).await?;
         rows(&release, 1, 1000).await?;
         let mut job = release.source.job(NAME, "FE");
-        job["spec"]["output"]["retainReplaced"] = json!(20);
+        job["spec"]["output"]["retainReplacedSeconds"] = json!(20);
         release.complete(&job).await?;
         let first = files(&release).await?;
         let object = release.again(NAME, "second").await?;

@@ -1,4 +1,4 @@
-//! `output.retainReplaced` on the cluster: what is put off is done in time, whatever became of the object.
+//! `output.retainReplacedSeconds` on the cluster: what is put off is done in time, whatever became of the object.
 
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ fn replaced_files_are_removed_in_time_though_their_object_is_deleted() -> Result
             format!("create table {NAME} (id bigint primary key); insert into {NAME} values (1)");
         bed.psql(&release.source.database, &sql).await?;
         let mut job = release.source.job(NAME, "FE");
-        job["spec"]["output"]["retainReplaced"] = json!(30);
+        job["spec"]["output"]["retainReplacedSeconds"] = json!(30);
         release.complete(&job).await?;
         let object = release.again(NAME, "again").await?;
         let due = object["status"]["removalDue"].as_str().context("removalDue")?.to_owned();

@@ -111,7 +111,7 @@ impl Ask {
             low: self.low.clone(),
             low_text: self.low.clone(),
             high: self.watermark["high"].as_str().map(str::to_owned),
-            lookback: self.watermark["lookback"].as_i64(),
+            lookback: self.watermark["lookbackSeconds"].as_i64(),
             owed: None,
             head: None,
         })

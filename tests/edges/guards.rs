@@ -17,7 +17,7 @@ const MANY: usize = 25_000;
 const WHO: [Who; 2] = [Who::Sees, Who::Blind];
 
 fn stamped() -> Value {
-    json!({ "column": "at", "type": "timestamp", "stampedBy": "database", "lag": 2, "wait": 0 })
+    json!({ "column": "at", "type": "timestamp", "stampedBy": "database", "lagSeconds": 2, "waitSeconds": 0 })
 }
 
 async fn stamped_table(edge: &Edge) -> Result<()> {
@@ -64,7 +64,8 @@ fn the_guard_is_named_for_what_server_user_column_and_writer_allow() -> Result<(
                 watermark["stampedBy"] = json!(stamped_by);
             }
             if let Some(lag) = lag {
-                watermark["lag"] = json!(lag);
+                let unit = if kind == "timestamp" { "lagSeconds" } else { "lagUnits" };
+                watermark[unit] = json!(lag);
             }
             for (who, expected) in WHO.into_iter().zip([sees, blind]) {
                 let taken = edge.take(&Ask::new(who, table, watermark.clone())).await?;
@@ -298,7 +299,7 @@ fn beside_a_prepared_transaction_the_lag_stays_below_whoever_is_open_longer() ->
             .say(format!("begin; insert into t values (4); prepare transaction '{name}'"))
             .await?;
         let mut watermark = stamped();
-        watermark["lag"] = json!(1);
+        watermark["lagSeconds"] = json!(1);
         let mut follow = Follow::new(Ask::new(Who::Sees, "t", watermark));
         let first = follow.run(&edge).await?;
         ensure!(first.guard() == Guard::Lag && first.keys() == [1], "{first:?}");
@@ -330,7 +331,7 @@ fn a_run_says_which_guard_held_in_what_it_prints_and_in_the_outcome() -> Result<
         ] {
             let mut job = source.job("public.t", "PE");
             job["spec"]["extract"]["watermark"] =
-                json!({ "column": "at", "type": "timestamp", "stampedBy": stamped_by, "lag": lag });
+                json!({ "column": "at", "type": "timestamp", "stampedBy": stamped_by, "lagSeconds": lag });
             let said = source.run(&job).await?;
             ensure!(said["window"]["guard"] == guard, "{said}");
             let item = source.run_item("public.t").await?.context("item R")?;

@@ -45,11 +45,11 @@ impl Stamp {
     fn watermark(self) -> Value {
         match self {
             Self::Now | Self::Clock => {
-                json!({ "column": "at", "type": "timestamp", "stampedBy": "database", "lag": 2 })
+                json!({ "column": "at", "type": "timestamp", "stampedBy": "database", "lagSeconds": 2 })
             }
-            Self::Application => json!({ "column": "at", "type": "timestamp", "lag": 2 }),
+            Self::Application => json!({ "column": "at", "type": "timestamp", "lagSeconds": 2 }),
             Self::Sequence => {
-                json!({ "column": "at", "type": "int", "stampedBy": "database", "wait": 1 })
+                json!({ "column": "at", "type": "int", "stampedBy": "database", "waitSeconds": 1 })
             }
         }
     }

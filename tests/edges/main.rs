@@ -18,7 +18,7 @@
 //! | the maximum and the rows from two snapshots | one snapshot for bounds and rows | `bounds::open` | `steps`, `ties` |
 //! | equal values at the boundary | closed end, open start; the running tick is left out | `last_whole_tick`, `window_predicate` | `ties`, `values::equal...` |
 //! | numbers are visible out of order | `waited`, only for a sequence of the column's own | `GUARD_FACTS`, `guard_order` | `late`, `steps`, `guards::the_guard_is_named...` |
-//! | silent drift | `lookback`; the stored watermark never moves back | `window::choose`, `transitions::reached` | `values::a_look_back...` |
+//! | silent drift | `lookbackSeconds`; the stored watermark never moves back | `window::choose`, `transitions::reached` | `values::a_look_back...` |
 //! | NULL | `nullPolicy` | `bounds::observe`, `window_predicate` | `values::rows_without...` |
 //! | a foreign table, copy or subscriber's table | the weaker word | `READ_RELATIONS`, `Unproven` | `relations`, `witnesses` |
 //! | NOT NULL that nobody enforces | asked for | `COLUMNS`, `is_null` | `promises` |

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::edge::{Ask, Edge, Follow, Who};
 
 fn numbered(wait: u32) -> Value {
-    json!({ "column": "at", "type": "int", "stampedBy": "database", "wait": wait })
+    json!({ "column": "at", "type": "int", "stampedBy": "database", "waitSeconds": wait })
 }
 
 const TABLES: &str = "
@@ -121,7 +121,7 @@ fn a_prepared_transaction_that_holds_numbers_holds_the_window_back() -> Result<(
                 ensure!(told && first.guard() == Waited && first.keys().is_empty(), "{table}: {first:?}");
                 // who has set a lag has said how much may be lost
                 let mut lagging = numbered(0);
-                lagging["lag"] = json!(1);
+                lagging["lagUnits"] = json!(1);
                 let taken = edge.take(&Ask::new(Who::Blind, table, lagging)).await?;
                 ensure!(taken.guard() == Lag && !taken.plan.warnings.is_empty(), "{taken:?}");
                 edge.say(&format!("{end} prepared '{}'", edge.database)).await?;

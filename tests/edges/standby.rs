@@ -54,7 +54,7 @@ fn a_standby_is_read_with_a_lag_that_says_why() -> Result<()> {
         ensure!(taken.guard() == Guard::Lag && taken.rows.len() == 10, "{taken:?}");
         ensure!(taken.plan.warnings.iter().any(|it| it.contains("replica")), "{taken:?}");
         let without =
-            json!({ "column": "at", "type": "timestamp", "stampedBy": "database", "lag": 0 });
+            json!({ "column": "at", "type": "timestamp", "stampedBy": "database", "lagSeconds": 0 });
         let bare = edge.take(&Ask::new(Who::Sees, "t", without).on(port)).await?;
         ensure!(bare.guard() == Guard::Unguarded, "{bare:?}");
         Ok(())

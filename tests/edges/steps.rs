@@ -110,8 +110,10 @@ async fn every_pair(who: Who, watermark: Value, column: &str, end: End) -> Resul
 #[test]
 fn whatever_commits_or_is_prepared_between_two_steps_is_lost_by_no_guard_that_proves() -> Result<()>
 {
-    let time = json!({ "column": "at", "type": "timestamp", "stampedBy": "database", "wait": 0 });
-    let number = json!({ "column": "at", "type": "int", "stampedBy": "database", "wait": 0 });
+    let time =
+        json!({ "column": "at", "type": "timestamp", "stampedBy": "database", "waitSeconds": 0 });
+    let number =
+        json!({ "column": "at", "type": "int", "stampedBy": "database", "waitSeconds": 0 });
     let (clock, serial) = ("timestamptz not null default now()", "serial");
     Bed::shared()?.run(async {
         let found = try_join_all([

@@ -171,7 +171,8 @@ fn infinities_and_nan_are_refused_and_so_is_what_is_out_of_range() -> Result<()>
         ];
         for (column, kind, value, reason) in cases {
             let mut session = table(&edge, "t", column, &[(1, value)]).await?;
-            let watermark = json!({ "column": "at", "type": kind, "timeZone": "UTC", "lag": 0 });
+            let watermark =
+                json!({ "column": "at", "type": kind, "timeZone": "UTC", "lagSeconds": 0 });
             let refused = edge.refused(&Ask::new(Who::Sees, "t", watermark)).await?;
             ensure!(refused.report.reason == reason, "{column} {value}: {refused}");
             ensure!(!refused.report.remedy.is_empty(), "{column} {value}: no remedy");
@@ -193,7 +194,7 @@ fn a_date_of_the_far_future_does_not_become_the_watermark() -> Result<()> {
         ];
         let mut session = table(&edge, "t", "timestamptz", &rows).await?;
         for lag in [0, 60] {
-            let watermark = json!({ "column": "at", "type": "timestamp", "lag": lag });
+            let watermark = json!({ "column": "at", "type": "timestamp", "lagSeconds": lag });
             let mut follow = Follow::new(Ask::new(Who::Sees, "t", watermark));
             ensure!(follow.run(&edge).await?.keys() == [1]);
             session.say("insert into t values (4, now() - interval '1 hour')").await?;
@@ -202,7 +203,8 @@ fn a_date_of_the_far_future_does_not_become_the_watermark() -> Result<()> {
         }
         let days = [(1, "current_date - 1"), (2, "current_date"), (3, "'9999-12-31'")];
         table(&edge, "days", "date", &days).await?;
-        let watermark = json!({ "column": "at", "type": "date", "timeZone": "UTC", "lag": 0 });
+        let watermark =
+            json!({ "column": "at", "type": "date", "timeZone": "UTC", "lagSeconds": 0 });
         let taken = edge.take(&Ask::new(Who::Sees, "days", watermark)).await?;
         ensure!(taken.keys() == [1], "a day that is not over was taken: {taken:?}");
         Ok(())
@@ -281,7 +283,7 @@ fn a_look_back_takes_late_rows_and_never_moves_the_stored_watermark_back() -> Re
         .await?;
         let mut job = source.job("public.t", "PE");
         job["spec"]["extract"]["watermark"] =
-            json!({ "column": "at", "type": "timestamp", "lookback": 36_000 });
+            json!({ "column": "at", "type": "timestamp", "lookbackSeconds": 36_000 });
         ensure!(source.run(&job).await?["rows"] == 2);
         let lwm = async || {
             let item = source.legacy_item("public.t").await?.context("item L")?;
@@ -293,7 +295,7 @@ fn a_look_back_takes_late_rows_and_never_moves_the_stored_watermark_back() -> Re
         ensure!(source.run(&job).await?["rows"] == 2, "rows 2 and 3");
         ensure!(lwm().await? == before);
         // an end below the stored watermark: row 3 alone comes again
-        job["spec"]["extract"]["watermark"]["lag"] = json!(2 * 3600);
+        job["spec"]["extract"]["watermark"]["lagSeconds"] = json!(2 * 3600);
         let said = source.run(&job).await?;
         ensure!(said["rows"] == 1 && said["window"]["guard"] == "lag", "{said}");
         ensure!(lwm().await? == before, "moved back from {before} to {}", lwm().await?);

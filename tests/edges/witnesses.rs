@@ -13,7 +13,7 @@ use crate::edge::{Ask, Edge, Follow, Session, Who, grow_old};
 const REPLICATION: Duration = Duration::from_mins(1);
 
 fn stamped() -> Value {
-    json!({ "column": "at", "type": "timestamp", "stampedBy": "database", "lag": 2 })
+    json!({ "column": "at", "type": "timestamp", "stampedBy": "database", "lagSeconds": 2 })
 }
 
 /// A table that is published to a subscriber in another database of the server.
@@ -163,7 +163,7 @@ fn a_subscribers_copy_has_the_publishers_stamps_and_no_guard_that_proves() -> Re
                         taken.plan.warnings
                     );
                     let mut bare = stamped();
-                    bare["lag"] = json!(0);
+                    bare["lagSeconds"] = json!(0);
                     let taken = edge.take(&Ask::new(who, table, bare)).await?;
                     ensure!(taken.guard() == Unguarded, "{state} {table}: {:?}", taken.guard());
                 }

@@ -40,7 +40,7 @@ async fn moments(prefix: &str) -> Result<(SourceFixture, Value)> {
     source.bed.mariadb(&source.database, sql).await?;
     let mut job = source.job("moments", "PE");
     job["spec"]["extract"]["watermark"] =
-        json!({ "column": "at", "type": "timestamp", "stampedBy": "database", "lag": 1 });
+        json!({ "column": "at", "type": "timestamp", "stampedBy": "database", "lagSeconds": 1 });
     Ok((source, job))
 }
 

@@ -82,7 +82,7 @@ fn t34_a_reader_never_sees_half_of_a_run_whose_committer_died() -> Result<()> {
     in_bed(async {
         let mut bench = Bench::new("t34", "FE", 500, 3).await?;
         // what an open reader still reads must not be removed below it
-        bench.job["spec"]["output"]["retainReplaced"] = json!(600);
+        bench.job["spec"]["output"]["retainReplacedSeconds"] = json!(600);
         let reader = Reader::new(bench.client(), &bench);
         let readers = [reader];
         let points = [
@@ -113,7 +113,7 @@ fn t34_a_reader_never_sees_half_of_a_run_whose_committer_died() -> Result<()> {
 fn t35_readers_of_a_replaced_extract_read_it_to_the_end() -> Result<()> {
     in_bed(async {
         let mut bench = Bench::new("t35", "FE", 500, 4).await?;
-        bench.job["spec"]["output"]["retainReplaced"] = json!(600);
+        bench.job["spec"]["output"]["retainReplacedSeconds"] = json!(600);
         bench.publishes().await?;
         // they are slow: each file takes them a while
         let slow = Proxy::start(Speaks::S3).await?;
@@ -139,7 +139,7 @@ fn t35_readers_of_a_replaced_extract_read_it_to_the_end() -> Result<()> {
             ensure!(looks >= 3 && commit == 5, "{looks} looks, up to commit {commit}");
         }
         // once the time is over the next run removes them
-        bench.job["spec"]["output"]["retainReplaced"] = json!(0);
+        bench.job["spec"]["output"]["retainReplacedSeconds"] = json!(0);
         bench.publishes().await?;
         bench.whole().await
     })

@@ -158,7 +158,7 @@ fn failing(engine: &str) -> Vec<Failing> {
             |job| {
                 job["spec"]["extract"]["type"] = json!("PE");
                 job["spec"]["extract"]["watermark"] = json!({ "column": "at", "type": "timestamp",
-                    "lag": "5m", "timeZone": "Nowhere/City" });
+                    "lagSeconds": "5m", "timeZone": "Nowhere/City" });
             },
             "InvalidSpec",
         ),

@@ -151,7 +151,7 @@ impl Growing {
     }
 
     fn retains(&self) -> bool {
-        self.job["spec"]["output"]["retainReplaced"].is_number()
+        self.job["spec"]["output"]["retainReplacedSeconds"].is_number()
     }
 
     async fn goes_on(&mut self, point: &str) -> Result<()> {
@@ -216,7 +216,7 @@ fn reingests_and_removals_that_wait_survive_every_death_and_every_lost_reply() -
         sweep("PE", &["delete"], reingest).await?;
         sweep("FE", &["delete"], reingest).await?;
         // the files of the run before last are removed by the next CLAIM
-        let later = |job: &mut Value| job["spec"]["output"]["retainReplaced"] = json!(1);
+        let later = |job: &mut Value| job["spec"]["output"]["retainReplacedSeconds"] = json!(1);
         sweep("FE", &[], later).await
     })
 }

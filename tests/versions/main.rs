@@ -121,7 +121,7 @@ async fn counted(server: &Server, source: &SourceFixture, schema: &str) -> Resul
         "create table numbers (id int primary key); insert into numbers values (1), (2), (5), (20)";
     server.sql(&source.database, made).await?;
     let mut job = server.job(source, &format!("{schema}numbers"), "PE");
-    job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int", "lag": 10 });
+    job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int", "lagUnits": 10 });
     ensure!(source.run(&job).await?["rows"] == 3, "rows up to 10");
     server.sql(&source.database, "insert into numbers values (7)").await?;
     let output = source.bed.output(source.command("verify --source", &job)?, "", COUNT).await?;

@@ -320,7 +320,7 @@ fn tracking() -> Vec<Case> {
             ..case(
                 "Unguarded",
                 json!({}),
-                ("set extract.watermark.lag", watermark(&json!({ "lag": 1 }))),
+                ("set extract.watermark.lagUnits", watermark(&json!({ "lagUnits": 1 }))),
             )
         },
     ]

@@ -107,7 +107,7 @@ rules! {
     Leftovers = "settle leaves no upload of a run that was given up",
     /// FORCE.
     Undone = "a run that was undone shows no file, and nothing that it needs to be completed is left",
-    /// `retainReplaced`.
+    /// `retainReplacedSeconds`.
     Retained = "replaced files stay until their time has passed",
     /// `watermark set`.
     Asked = "a human moves only the watermark that they looked at, and of a source that nobody holds",

@@ -192,7 +192,7 @@ fn task(slot: &Slot) -> Task {
             },
             "output": {
                 "uri": uri(slot.prefix),
-                "retainReplaced": slot.retains.then_some(TICK / 2),
+                "retainReplacedSeconds": slot.retains.then_some(TICK / 2),
             },
         },
     });

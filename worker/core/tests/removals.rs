@@ -22,7 +22,7 @@ fn hold(task: Task) -> Carrier {
 fn full(uid: &str, attempt: u32, to: &str, retain: u64) -> Task {
     let mut task = task(uid, attempt, ExtractType::FE);
     task.owner.requested_at = Some(attempt.to_string());
-    task.spec.output.retain_replaced = Some(retain);
+    task.spec.output.retain_replaced_seconds = Some(retain);
     task.spec.output.uri = format!("s3://lake/{to}");
     task
 }

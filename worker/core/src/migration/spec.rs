@@ -270,14 +270,16 @@ impl OldJob {
         }
         let first = (extract_type == ExtractType::PE).then(|| minimum(&spelling)).flatten();
         Ok(Some(Watermark {
-            lookback: None,
             column,
             value_type,
             low: low.map(|low| low.to_text()).or(first),
             high: high.map(|high| high.to_text()),
             stamped_by: None,
-            lag: None,
-            wait: None,
+            lag_seconds: None,
+            lag_units: None,
+            wait_seconds: None,
+            lookback_seconds: None,
+            lookback_units: None,
             time_zone: None,
             null_policy: self.null_policy()?,
         }))
@@ -331,7 +333,7 @@ impl OldJob {
             .filter(|name| !name.is_empty() && name != TIME_COLUMN)
             .collect();
         Ok(Output {
-            retain_replaced: None,
+            retain_replaced_seconds: None,
             partition_by: (!folders.is_empty()).then_some(folders),
             partition_sort: None,
             uri,

@@ -74,6 +74,26 @@ pub struct GuardOrder {
     pub wait_s: u64,
 }
 
+/// Checks that the distances of a watermark have the unit of its type, for manifests that no API server checked.
+///
+/// # Errors
+/// `InvalidSpec`, permanent.
+pub fn check_units(watermark: &Watermark) -> Result<(), Failure> {
+    if !watermark.has_other_unit() {
+        return Ok(());
+    }
+    let (given, fitting) = if watermark.value_type.is_time() {
+        ("lagUnits and lookbackUnits", "lagSeconds and lookbackSeconds")
+    } else {
+        ("lagSeconds and lookbackSeconds", "lagUnits and lookbackUnits")
+    };
+    Err(Failure::permanent(
+        Reason::InvalidSpec,
+        format!("extract.watermark: {given} do not apply to type {}", watermark.value_type.name()),
+        format!("set {fitting}"),
+    ))
+}
+
 /// Decides how to guard: the best that the server, the column and its writer allow.
 pub fn guard_order(watermark: &Watermark, facts: ServerFacts) -> GuardOrder {
     let time = watermark.value_type.is_time();
@@ -85,8 +105,8 @@ pub fn guard_order(watermark: &Watermark, facts: ServerFacts) -> GuardOrder {
         (false, false) if facts.own_sequence => Step::Wait,
         (true | false, _) => Step::Nothing,
     };
-    let lag = watermark.lag.or(time.then_some(LAG_S_TIME)).filter(|lag| *lag > 0);
-    let wait_s = u64::try_from(watermark.wait.unwrap_or(WAIT_S)).unwrap_or(0);
+    let lag = watermark.lag().or(time.then_some(LAG_S_TIME)).filter(|lag| *lag > 0);
+    let wait_s = u64::try_from(watermark.wait_seconds.unwrap_or(WAIT_S)).unwrap_or(0);
     GuardOrder { step, proves, lag, wait_s }
 }
 

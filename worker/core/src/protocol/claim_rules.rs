@@ -199,7 +199,7 @@ fn write(task: &Task, seen: &Seen, fresh: RunId, lease_seconds: i64) -> Claimed 
         owed: owed.clone(),
         // a removal that is put off outlives the runs in between
         todo: old.and_then(|run| run.todo.clone()),
-        retain_seconds: task.spec.output.retain_replaced,
+        retain_seconds: task.spec.output.retain_replaced_seconds,
         set: old.and_then(|run| run.set.clone()),
         legacy: Some(legacy.clone()),
         provisional: provisional(seen),
@@ -297,7 +297,7 @@ fn order(task: &Task, seen: &Seen, run: RunId, owed: Option<Window>) -> PlanOrde
         low: None,
         low_text: None,
         high: None,
-        lookback: watermark.and_then(|watermark| watermark.lookback).filter(|_| mode == Mode::PE),
+        lookback: watermark.and_then(Watermark::lookback).filter(|_| mode == Mode::PE),
         owed,
         head: seen.run.as_ref().and_then(|run| run.head.clone()),
     };

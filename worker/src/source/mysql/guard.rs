@@ -74,22 +74,22 @@ pub(crate) async fn seek(
     pause("after-bound").await;
     let digits = u32::try_from(guarded.column.type_modifier).unwrap_or(FRACTION_DIGITS);
     let held = hold(&order, None, bound, digits);
-    warnings.push(
-        match held.kind {
-            Guard::Unguarded => {
-                "no guard: rows committed late inside this window will be skipped; set extract.watermark.lag"
-            }
-            Guard::Exact | Guard::Waited | Guard::Lag if open == Open::Hidden => {
-                "the guard is a fixed lag; GRANT PROCESS to the database user so that the run also detects \
-                 older transactions"
-            }
-            Guard::Exact | Guard::Waited | Guard::Lag => {
-                "the guard is a lag, because MySQL does not show how long an open transaction has waited \
-                 for locks"
-            }
+    warnings.push(match held.kind {
+        Guard::Unguarded => format!(
+            "no guard: rows committed late inside this window will be skipped; set extract.watermark.{}",
+            guarded.watermark.value_type.lag_field()
+        ),
+        Guard::Exact | Guard::Waited | Guard::Lag if open == Open::Hidden => {
+            "the guard is a fixed lag; GRANT PROCESS to the database user so that the run also detects \
+             older transactions"
+                .to_owned()
         }
-        .to_owned(),
-    );
+        Guard::Exact | Guard::Waited | Guard::Lag => {
+            "the guard is a lag, because MySQL does not show how long an open transaction has waited \
+             for locks"
+                .to_owned()
+        }
+    });
     warnings.extend(guarded.subject.unproven.guard.as_ref().map(|why| {
         format!(
             "the guard uses this server's clock, which may differ from the clock that wrote these rows: \

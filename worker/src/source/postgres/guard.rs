@@ -1,5 +1,5 @@
 //! In: a session, the watermark, what CLAIM ordered. Out: what holds the window's end ([`Held`]).
-//! Bound: one wait of `watermark.wait` seconds. Fails: `InvalidSpec` (unknown zone), and as
+//! Bound: one wait of `watermark.waitSeconds`. Fails: `InvalidSpec` (unknown zone), and as
 //! [`crate::source::errors::database_failure`].
 //!
 //! Everything here happens before the snapshot exists, each step in a transaction of its own:
@@ -65,7 +65,8 @@ pub(crate) async fn seek(
                 .to_owned(),
         );
     }
-    let doubt = Doubt { step: &step, prepared, why: facts.why.as_deref() };
+    let lag_field = guarded.watermark.value_type.lag_field();
+    let doubt = Doubt { step: &step, prepared, why: facts.why.as_deref(), lag_field };
     warnings.extend(explain(&order, facts.server, &held, doubt));
     // the zone is then a guess by the server's log: a wrong one puts the bound above late rows
     if is_zoneless(guarded) && guarded.watermark.time_zone.is_none() {
@@ -182,6 +183,8 @@ struct Doubt<'a> {
     step: &'a Bound,
     prepared: bool,
     why: Option<&'a str>,
+    /// The field of the manifest that sets a lag.
+    lag_field: &'static str,
 }
 
 /// Why the guard is weaker than it could be.
@@ -201,7 +204,7 @@ fn explain(
     } else if doubt.step.behind {
         "the column's sequence is below the column's maximum, so lower numbers will follow"
     } else if order.step == Step::Wait && !found {
-        "transactions stayed open for longer than extract.watermark.wait"
+        "transactions stayed open for longer than extract.watermark.waitSeconds"
     } else if order.step == Step::Exact && !found {
         "a session does not show when its transaction began (track_activities is off)"
     } else if !order.proves {
@@ -214,7 +217,8 @@ fn explain(
         Guard::Lag => Some(format!("the guard is a fixed lag because {why}")),
         Guard::Unguarded => Some(format!(
             "no guard: rows committed late inside this window will be skipped because {why}; set \
-             extract.watermark.lag"
+             extract.watermark.{}",
+            doubt.lag_field
         )),
     }
 }

@@ -124,14 +124,16 @@ fn watermark(
     lag: Option<i64>,
 ) -> Watermark {
     Watermark {
-        lookback: None,
         column: "c".to_owned(),
         value_type,
         low: None,
         high: None,
         stamped_by,
-        lag,
-        wait: None,
+        lag_seconds: lag.filter(|_| value_type.is_time()),
+        lag_units: lag.filter(|_| !value_type.is_time()),
+        wait_seconds: None,
+        lookback_seconds: None,
+        lookback_units: None,
         time_zone: None,
         null_policy: None,
     }
@@ -237,4 +239,30 @@ fn a_look_back_starts_lower_and_stores_what_it_started_from() {
     assert!(!window.empty, "late rows may lie below the stored watermark");
     let regressed = choose(&order, WatermarkType::Int, seen(19), &Held::NOTHING);
     assert_eq!(regressed.expect_err("below").report.reason, Reason::WatermarkRegressed);
+}
+
+#[test]
+fn distance_in_the_unit_of_another_type_is_refused() {
+    let fields = ["lagSeconds", "lookbackSeconds", "lagUnits", "lookbackUnits"];
+    for kind in ["timestamp", "date", "int", "decimal", "double"] {
+        let is_time = matches!(kind, "timestamp" | "date");
+        for field in fields {
+            let text = format!(r#"{{"column": "c", "type": "{kind}", "{field}": 5}}"#);
+            let given: Watermark = serde_json::from_str(&text).expect("a watermark");
+            let fits = field.ends_with("Seconds") == is_time;
+            let checked = check_units(&given);
+            assert_eq!(checked.is_ok(), fits, "{kind} {field}");
+            if let Err(failure) = checked {
+                assert_eq!(failure.report.reason, Reason::InvalidSpec);
+                let unit = if is_time { "lookbackSeconds" } else { "lookbackUnits" };
+                assert!(failure.report.remedy.contains(unit), "{failure}");
+            }
+            let (lag, lookback) = (given.lag(), given.lookback());
+            let expected = (fits && field.starts_with("lag")).then_some(5);
+            assert_eq!(lag, expected, "{kind} {field}");
+            let expected = (fits && field.starts_with("lookback")).then_some(5);
+            assert_eq!(lookback, expected, "{kind} {field}");
+        }
+    }
+    assert_eq!(check_units(&watermark(WatermarkType::Int, None, Some(1))), Ok(()));
 }
