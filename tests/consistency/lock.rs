@@ -71,17 +71,42 @@ impl Locked {
         let sql = "select count(*)::bigint n, sum(balance)::bigint s from t";
         let read = self.source.bed.read_parquet(&self.source.bucket, "accounts", sql).await?;
         ensure!(read[0]["n"] == ROWS && read[0]["s"] == SUM, "{read:?}");
-        let object = async |key: &str| -> Result<Value> {
-            let bytes = self.source.bed.object(&self.source.bucket, key).await?;
-            Ok(serde_json::from_slice(&bytes)?)
-        };
-        let pointer = object("accounts/_tidemark/current.json").await?;
-        let manifest = object(pointer["manifest"].as_str().context("manifest")?).await?;
+        let pointer = self.object("accounts/_tidemark/current.json").await?;
+        let manifest = self.object(pointer["manifest"].as_str().context("manifest")?).await?;
         ensure!(manifest["consistency"] == "snapshot" && manifest["ranges"] != 1, "{manifest}");
         ensure!(manifest["table_lock_milliseconds"].is_u64(), "{manifest}");
         // a time such as 2026-01-31 12:00:00.000000
         ensure!(manifest["snapshot"].as_str().is_some_and(|at| at.len() == 26), "{manifest}");
         Ok(())
+    }
+
+    /// Publishes one partition, and warns in these words.
+    async fn is_one(&self, words: &[&str]) -> Result<()> {
+        let output = self.run().await?;
+        ensure!(output.code == Some(0), "{}", output.stderr);
+        for words in ["the table is read as one partition"].iter().chain(words) {
+            ensure!(output.stderr.contains(words), "{words}: {}", output.stderr);
+        }
+        let pointer = self.object("accounts/_tidemark/current.json").await?;
+        let manifest = self.object(pointer["manifest"].as_str().context("manifest")?).await?;
+        ensure!(manifest["consistency"] == "snapshot" && manifest["ranges"] == 1, "{manifest}");
+        ensure!(manifest["table_lock_milliseconds"].is_null(), "{manifest}");
+        Ok(())
+    }
+
+    async fn object(&self, key: &str) -> Result<Value> {
+        let bytes = self.source.bed.object(&self.source.bucket, key).await?;
+        Ok(serde_json::from_slice(&bytes)?)
+    }
+
+    /// How this release is told the password of a user.
+    fn identified(&self) -> &'static str {
+        match self.server.release {
+            SupportedRelease::Mysql(Mysql::Mysql80) => {
+                "identified with mysql_native_password by 'secret'"
+            }
+            _ => "identified by 'secret'",
+        }
     }
 
     /// Fails with these words, and leaves no lock.
@@ -153,12 +178,7 @@ fn snapshot_of_mysql_without_a_lock_is_refused_and_the_message_names_the_lock() 
 fn user_without_the_privilege_is_told_the_grant() -> Result<()> {
     on_mysql(async |locked| {
         let user = &locked.source.database;
-        let release = match locked.server.release {
-            SupportedRelease::Mysql(Mysql::Mysql80) => {
-                "identified with mysql_native_password by 'secret'"
-            }
-            _ => "identified by 'secret'",
-        };
+        let release = locked.identified();
         locked
             .sql(&format!(
                 "create user {user}@'%' {release}; grant select on {user}.* to {user}@'%'"
@@ -259,6 +279,38 @@ fn lock_of_a_coordinator_that_falls_silent_ends_by_itself() -> Result<()> {
         ensure!(output.code == Some(75), "exit {:?}: {}", output.code, output.stderr);
         update.context("a write after the coordinator is gone")?;
         locked.publishes().await
+    })
+}
+
+#[test]
+fn mysql_table_without_partition_is_several_partitions_with_the_lock_and_one_without() -> Result<()>
+{
+    on_mysql(async |mut locked| {
+        locked.job["spec"]["extract"]["partition"] = Value::Null;
+        locked
+            .sql(
+                "alter table accounts stats_persistent = 1, stats_auto_recalc = 0; analyze table accounts; \
+                 update mysql.innodb_table_stats set n_rows = 2500000 \
+                 where database_name = database() and table_name = 'accounts'; flush tables",
+            )
+            .await?;
+        locked.publishes().await?;
+        let lock = locked.job["spec"]["extract"]["consistencyLock"].take();
+        locked.is_one(&["MySQL does not"]).await?;
+        locked.job["spec"]["extract"]["consistency"] = Value::Null;
+        locked.is_one(&["MySQL does not"]).await?;
+        // a user who may not lock the table
+        locked.job["spec"]["extract"]["consistency"] = json!("snapshot");
+        locked.job["spec"]["extract"]["consistencyLock"] = lock;
+        let user = &locked.source.database;
+        locked
+            .sql(&format!(
+                "create user {user}@'%' {}; grant select on {user}.* to {user}@'%'",
+                locked.identified()
+            ))
+            .await?;
+        locked.source.user(user)?;
+        locked.is_one(&["GRANT SELECT, LOCK TABLES"]).await
     })
 }
 

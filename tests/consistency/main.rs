@@ -1,6 +1,7 @@
 //! `extract.consistency`: whether all ranges are of one instant, which is said, and refused where it
 //! cannot be proved.
 
+mod absent;
 mod altered;
 mod computed;
 mod databases;

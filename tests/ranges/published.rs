@@ -52,11 +52,18 @@ fn what_auto_took_is_said_in_plan_manifest_and_outcome() -> Result<()> {
         for part in ["partition  quantile by \"n\"", "equal key ranges of \"n\" would have skew", "partitions 3"] {
             ensure!(shown.stdout.contains(part), "no {part:?} in {} {}", shown.stdout, shown.stderr);
         }
-        // who asks for no ranges is told nothing about them
+        // without a partition of the manifest too, here with the reason for one partition
         job["spec"]["extract"]["partition"] = Value::Null;
         let said = source.run(&job).await?;
         let manifest = control(&source, said["run"].as_str().context("run")?, "manifest").await?;
-        ensure!(manifest["partitioning"].is_null(), "{manifest}");
+        let how = &manifest["partitioning"];
+        ensure!(how["strategy"] == "none" && manifest["ranges"] == 1, "{manifest}");
+        ensure!(how["reason"].as_str().is_some_and(|why| why.contains("estimated size")), "{how}");
+        skewed["spec"]["extract"]["partition"] = Value::Null;
+        let shown = bed.output(source.command("plan", &skewed)?, "", deadline).await?;
+        for part in ["partition  quantile by \"n\"", "equal strides of \"n\" would have skew", "ranges     3"] {
+            ensure!(shown.stdout.contains(part), "no {part:?} in {} {}", shown.stdout, shown.stderr);
+        }
         Ok(())
     })
 }

@@ -75,6 +75,7 @@ pub async fn plan(local: &Local, json: bool, durations: Durations) -> Result<Str
         holder.align((&login, &task.spec.extract), readers.readers, stop.stopped()).await?;
     let plan = holder.plan.clone();
     holder.release().await;
+    let readers = parallelism(&plan, asked, budget);
     if json {
         show_json(&plan, &readers)?;
     } else {

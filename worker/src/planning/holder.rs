@@ -11,7 +11,8 @@ use sqlx::MySqlConnection;
 use worker_core::errors::failure::Failure;
 use worker_core::planning::consistency::table_lock::{self, Method};
 use worker_core::planning::filtering::mysql_statement;
-use worker_core::planning::plan::Plan;
+use worker_core::planning::implied;
+use worker_core::planning::plan::{Plan, TableName};
 use worker_core::sql::rows;
 
 use crate::source::database::Database;
@@ -73,6 +74,7 @@ impl Holder {
 
     /// Where a consistent snapshot is asked of MySQL: begins the sessions that will read, at most so many,
     /// so that they share it. Until `stopped` ends: then what the database still does for it is cancelled.
+    /// A plan whose manifest has no partition becomes one partition if they cannot be started.
     ///
     /// # Errors
     /// `SnapshotUnavailable`, and what a session may fail with.
@@ -102,6 +104,11 @@ impl Holder {
                 }
                 Ok(self)
             }
+            Err(failure) if extract.partition.is_none() && implied::falls_back(&failure) => {
+                session.interrupt().await;
+                implied::make_one(&mut self.plan, &implied::why_not_together(&failure));
+                Ok(self)
+            }
             Err(failure) => {
                 session.interrupt().await;
                 Err(failure)
@@ -110,17 +117,30 @@ impl Holder {
     }
 }
 
+/// How sessions of this server can share a snapshot of the table.
+///
+/// # Errors
+/// `SnapshotUnavailable`, and what a session may fail with.
+pub(super) async fn check_together(
+    connection: &mut MySqlConnection,
+    table: &TableName,
+    extract: &Extract,
+) -> Result<Method, Failure> {
+    let method = table_lock::method(extract, &mysql_sessions::version(connection).await?);
+    match method {
+        Method::BinaryLog => mysql::binary_log::check(connection).await?,
+        Method::TableLock => mysql::table_lock::check(connection, table).await?,
+    }
+    Ok(method)
+}
+
 async fn together(
     connection: &mut MySqlConnection,
     plan: &Plan,
     (login, extract): (&Login, &Extract),
     sessions: usize,
 ) -> Result<(Aligned, Start), Failure> {
-    let method = table_lock::method(extract, &mysql_sessions::version(connection).await?);
-    match method {
-        Method::BinaryLog => mysql::binary_log::check(connection).await?,
-        Method::TableLock => mysql::table_lock::check(connection, &plan.table).await?,
-    }
+    let method = check_together(connection, &plan.table, extract).await?;
     let Plan { table, columns, ranges, filter_settings, .. } = plan;
     let made_at = aligned::made_at(connection, table).await?;
     let first = Beginning {

@@ -4,4 +4,5 @@ pub mod published;
 pub mod holder;
 mod warnings;
 mod ranges;
+mod implied;
 pub mod planner;

@@ -20,13 +20,13 @@ use worker_core::planning::fidelity;
 use worker_core::planning::filtering::Settings;
 use worker_core::planning::partitioning::named_key;
 use worker_core::planning::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, Shape};
-use worker_core::planning::ranges::KeyRange;
 use worker_core::planning::virtual_columns;
 use worker_core::planning::window::{self, Held, Observed};
 use worker_core::sql::rows;
 use worker_core::sql::rows::mysql_statements::planning_seconds;
 
 use super::holder::{Holder, altered};
+use super::implied;
 use super::published::Published;
 use super::ranges::Divider;
 use super::warnings::warnings;
@@ -136,6 +136,7 @@ async fn open_on(
     }
     let asked = consistency::asked(extract, database.engine());
     consistency::check_asked(extract, &subject.unproven)?;
+    extract.watermark.as_ref().map_or(Ok(()), window::check_units)?;
     check_same_table(published.table.as_ref(), &subject.identity(), &wanted, order.mode)?;
     if let Some(partition) = &extract.partition {
         named_key(&subject.columns, partition)?;
@@ -167,7 +168,10 @@ async fn open_on(
     plan.columns = columns;
     plan.warnings.extend(changed);
     plan.warnings.extend(names::warning(&plan.columns, &spec.output.uri));
-    let lives_on = asked == Consistency::Snapshot;
+    // sessions of MySQL share a snapshot for several partitions alone
+    let alone =
+        extract.partition.is_none() && plan.engine == Engine::Mysql && plan.ranges.len() < 2;
+    let lives_on = asked == Consistency::Snapshot && !alone;
     if lives_on {
         plan.snapshot = database.export_snapshot().await?;
     } else {
@@ -286,13 +290,14 @@ async fn divide(
     subject: &Subject,
     (extract, table_bytes): (&Extract, i64),
 ) -> Result<(), Failure> {
-    let Some(partition) = &extract.partition else {
-        plan.ranges = vec![KeyRange::whole()];
-        return Ok(());
+    let (ranges, how) = match &extract.partition {
+        Some(partition) => {
+            let consistency = consistency::asked(extract, plan.engine);
+            let divider = Divider { subject, partition, consistency, table_bytes, may_hash: true };
+            divider.divide(database, plan).await?
+        }
+        None => implied::divide(database, plan, subject, (extract, table_bytes)).await?,
     };
-    let consistency = consistency::asked(extract, plan.engine);
-    let divider = Divider { subject, partition, consistency, table_bytes };
-    let (ranges, how) = divider.divide(database, plan).await?;
     plan.partition_column = match how.columns.as_slice() {
         [column] => Some(column.name.clone()),
         _ => None,

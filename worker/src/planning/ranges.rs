@@ -33,6 +33,9 @@ const POINTS: (u32, u32) = (64, 4096);
 /// Bytes of a block, where it is not asked for.
 const BLOCK_BYTES: i64 = 8192;
 
+/// Why a small table is one partition.
+pub(super) const SMALL: &str = "the table's estimated size needs only one partition";
+
 /// What the ranges are cut from.
 pub(super) struct Divider<'a> {
     pub(super) subject: &'a Subject,
@@ -41,6 +44,8 @@ pub(super) struct Divider<'a> {
     pub(super) consistency: Consistency,
     /// Bytes of the table by the statistics.
     pub(super) table_bytes: i64,
+    /// Whether each partition may read the whole table.
+    pub(super) may_hash: bool,
 }
 
 /// Ranges and the way that was taken.
@@ -52,19 +57,30 @@ impl Divider<'_> {
         database: &mut Database,
         plan: &Plan,
     ) -> Result<Divided, Failure> {
+        let count = self.count(database, plan).await?;
+        self.divide_by(database, plan, count).await
+    }
+
+    /// Divides into so many partitions, or fewer.
+    pub(super) async fn divide_by(
+        &self,
+        database: &mut Database,
+        plan: &Plan,
+        count: u32,
+    ) -> Result<Divided, Failure> {
         let facts = database.shape(self.subject).await?;
         let table = Table {
             engine: plan.engine,
             columns: &self.subject.columns,
             facts: &facts,
             consistency: self.consistency,
+            may_hash: self.may_hash,
         };
         let way = partitioning::way(self.partition, table)?;
-        let count = self.count(database, plan).await?;
         if count < 2 {
             let reason = match (way, self.partition.count) {
                 (Way::One, _) | (_, Some(_)) => "the manifest requests one partition",
-                (_, None) => "the table's estimated size needs only one partition",
+                (_, None) => SMALL,
             };
             return Ok((vec![KeyRange::whole()], told(Strategy::None, &[], reason, None)));
         }
@@ -82,7 +98,8 @@ impl Divider<'_> {
         }
     }
 
-    async fn count(&self, database: &mut Database, plan: &Plan) -> Result<u32, Failure> {
+    /// How many partitions the manifest or the estimated size asks for.
+    pub(super) async fn count(&self, database: &mut Database, plan: &Plan) -> Result<u32, Failure> {
         if partitioning::strategy(self.partition) == Strategy::None {
             return Ok(1);
         }

@@ -1,12 +1,22 @@
 //! How the replaced job's `partition_column` and what goes with it cut the table.
 
-use crds::extract_job::{ExtractType, Partition};
+use crds::extract_job::{ExtractType, Partition, Strategy};
 
 use super::old_job::{Argument, OldJob, invalid};
 use crate::errors::failure::Failure;
 use crate::planning::ranges::{KeyType, RANGES_MAX};
 
-/// The partition that a call stands for, if any.
+/// What `num_partitions=1` without a column asks for.
+const ONE: Partition = Partition {
+    column: None,
+    lower_bound: None,
+    upper_bound: None,
+    count: None,
+    strategy: Some(Strategy::None),
+    rebalance: None,
+};
+
+/// The partition that a call stands for, if any: without one, the table is divided as Tidemark finds best.
 pub(super) fn partition(
     job: &mut OldJob,
     extract_type: ExtractType,
@@ -17,17 +27,17 @@ pub(super) fn partition(
     let Some(column) = job.bound(Argument::PartitionColumn).map(str::to_owned) else {
         if count.is_some_and(|count| count > 1) {
             job.warn(
-                "num_partitions is ignored without partition_column, so the table is read as one \
-                 partition",
+                "num_partitions is ignored without partition_column: Tidemark chooses the partitions by the primary key \
+                 and the size of the table",
             );
         }
         if rebalance {
             job.warn(
-                "repartition_dataframe is ignored without partition_column, so the table is read as one \
-                 partition",
+                "repartition_dataframe is ignored without partition_column: Tidemark chooses the partitions by the \
+                 primary key and the size of the table",
             );
         }
-        return Ok(None);
+        return Ok((count == Some(1)).then_some(ONE));
     };
     let (lower, upper) = bounds(job)?;
     let given = lower.is_some() || upper.is_some();

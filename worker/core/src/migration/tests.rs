@@ -287,11 +287,22 @@ fn repartition_dataframe_means_ranges_of_equal_row_count() {
 }
 
 #[test]
+fn call_without_partition_column_has_no_partition_unless_it_asks_for_one() {
+    for changes in [&[][..], &[("num_partitions", "4")], &[("repartition_dataframe", "true")]] {
+        assert_eq!(moved(changes).spec.extract.partition, None, "{changes:?}");
+    }
+    let one = [("num_partitions", "1")];
+    let partition = moved(&one).spec.extract.partition.expect("a partition");
+    assert_eq!((partition.strategy, partition.count), (Some(Strategy::None), None));
+    assert!(!warns(&one, "num_partitions"), "{:?}", moved(&one).warnings);
+}
+
+#[test]
 fn what_is_not_done_is_never_passed_over_in_silence() {
     for (changes, part) in [
         (&[("fetchsize", "1000")][..], "fetchsize is not used"),
         (&[("repartition_dataframe", "true")], "ignored without partition_column"),
-        (&[("num_partitions", "4")], "one partition"),
+        (&[("num_partitions", "4")], "num_partitions is ignored without partition_column"),
         (&[("partition_column", "id"), ("num_partitions", "5000")], "1000 partitions"),
         (&[("db_user", "a"), ("db_password", "b")], "are ignored because db_secret"),
     ] {

@@ -14,13 +14,16 @@ use crate::planning::plan::Plan;
 use crate::planning::relations::Unproven;
 
 pub use self::binary_log::{BinaryLog, never_together, one_point};
+pub(crate) use self::refusal::OTHERWISE;
 use self::refusal::unavailable;
 
-/// What the manifest asks for, or the engine's default: sessions of MySQL cannot share a snapshot.
+/// What the manifest asks for, or the default. Sessions of MySQL rarely share a snapshot, so partitions that the
+/// manifest asks for need none there. Partitions that it does not ask for always share one: see
+/// [`crate::planning::implied`].
 pub fn asked(extract: &Extract, engine: Engine) -> Consistency {
     extract.consistency.unwrap_or(match engine {
-        Engine::Postgres => Consistency::Snapshot,
-        Engine::Mysql => Consistency::PerPartition,
+        Engine::Mysql if extract.partition.is_some() => Consistency::PerPartition,
+        Engine::Postgres | Engine::Mysql => Consistency::Snapshot,
     })
 }
 

@@ -14,5 +14,6 @@ pub mod types;
 pub mod drift;
 pub mod ranges;
 pub mod partitioning;
+pub mod implied;
 pub mod fidelity;
 pub mod virtual_columns;

@@ -99,6 +99,8 @@ pub struct Table<'a> {
     pub facts: &'a TableFacts,
     /// Whether all ranges will be of one instant.
     pub consistency: Consistency,
+    /// Whether each partition may read the whole table, which a manifest must ask for.
+    pub may_hash: bool,
 }
 
 impl Table<'_> {
@@ -270,7 +272,9 @@ pub fn choose<'a>(key: Key<'a>, foretold: Foretold, wanted: u32, table: Table<'a
     match blocks {
         None => Choice { way: Way::Blocks, reason: few },
         // what has one value has one hash too: only other columns part its rows
-        Some(why) if primary_key(table).iter().any(|column| column.name != *name) => {
+        Some(why)
+            if table.may_hash && primary_key(table).iter().any(|column| column.name != *name) =>
+        {
             Choice { way: Way::Hash, reason: format!("{few}, and {why}") }
         }
         Some(why) => {
@@ -290,7 +294,8 @@ pub fn choose_without_key<'a>(partition: &Partition, table: Table<'a>) -> Choice
         return Choice { way: Way::Blocks, reason: no_key };
     };
     let reason = format!("{no_key}, and {why}");
-    let way = if primary_key(table).is_empty() { Way::One } else { Way::Hash };
+    let hash = table.may_hash && !primary_key(table).is_empty();
+    let way = if hash { Way::Hash } else { Way::One };
     Choice { way, reason }
 }
 

@@ -4,9 +4,12 @@ use crds::Reason;
 
 use crate::errors::failure::Failure;
 
+/// The last remedy of each refusal.
+pub(crate) const OTHERWISE: &str = ", or set extract.consistency: perPartition";
+
 /// Refuses `extract.consistency: snapshot`. `remedy` is a sentence without its full stop.
 pub(super) fn unavailable(message: &str, remedy: &str) -> Failure {
-    refused(message, &format!("{remedy}, or set extract.consistency: perPartition."))
+    refused(message, &format!("{remedy}{OTHERWISE}."))
 }
 
 /// The same with the whole remedy.

@@ -40,7 +40,7 @@ fn asked(strategy: Option<Strategy>, column: Option<&str>) -> Partition {
 }
 
 fn table<'a>(engine: Engine, columns: &'a [Column], facts: &'a TableFacts) -> Table<'a> {
-    Table { engine, columns, facts, consistency: Consistency::Snapshot }
+    Table { engine, columns, facts, consistency: Consistency::Snapshot, may_hash: true }
 }
 
 fn way_of(partition: &Partition, facts: &TableFacts, engine: Engine) -> Result<String, Reason> {
@@ -159,6 +159,56 @@ fn auto_without_a_key_takes_blocks_or_a_hash_or_one_range() {
         let choice = choose_without_key(&auto, table(engine, &columns, &facts));
         assert_eq!(named(choice.way), expected, "{engine:?} {kind:?} {key:?}: {}", choice.reason);
     }
+}
+
+#[test]
+fn auto_that_the_manifest_does_not_ask_for_never_takes_a_hash() {
+    let columns = columns();
+    let auto = crate::planning::implied::partition();
+    let key = Key { column: &columns[0], key_type: KeyType::Int };
+    let skews = [100, 130, 131, 200, 201, 9000].map(Skew::hundredths);
+    let kinds = [
+        TableKind::Plain,
+        TableKind::Partitioned,
+        TableKind::Inherited,
+        TableKind::View,
+        TableKind::Other,
+    ];
+    let mut ways = std::collections::BTreeSet::new();
+    for (engine, kind) in [Engine::Postgres, Engine::Mysql]
+        .into_iter()
+        .flat_map(|engine| kinds.map(|kind| (engine, kind)))
+    {
+        for primary_key in [&[][..], &["id"], &["id", "name"], &["ratio"], &["name", "ratio"]] {
+            for reads_blocks in [Ok(()), Err("the server is old")] {
+                let facts = TableFacts { reads_blocks, ..facts(kind, primary_key) };
+                let asked_for = table(engine, &columns, &facts);
+                let implied = Table { may_hash: false, ..asked_for };
+                let without = |table| named(choose_without_key(&auto, table).way);
+                let of_one = |way: String| if way == "hash" { "one".to_owned() } else { way };
+                assert_eq!(without(implied), of_one(without(asked_for)));
+                for (skew, ranges) in
+                    skews.into_iter().flat_map(|skew| [1, 3, 8].map(|n| (skew, n)))
+                {
+                    for strides in [None, Some((skew, ranges)), Some((Skew::hundredths(9000), 8))] {
+                        let foretold = Foretold { strides, quantiles: (skew, ranges) };
+                        let way = |table| named(choose(key, foretold, 8, table).way);
+                        // rows of equal keys stay together
+                        let even = |way: String| {
+                            if way == "hash" { "quantile id".to_owned() } else { way }
+                        };
+                        assert_eq!(
+                            way(implied),
+                            even(way(asked_for)),
+                            "{engine:?} {facts:?} {foretold:?}"
+                        );
+                        ways.insert(way(asked_for));
+                    }
+                }
+            }
+        }
+    }
+    assert!(ways.contains("hash"), "{ways:?}");
 }
 
 #[test]
