@@ -190,8 +190,9 @@ pub struct Extract {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency: Option<Consistency>,
     /// Whether the run locks the table while its sessions start the same snapshot. Needs `engine: mysql` and
-    /// `consistency: snapshot`. Without it, several partitions of a MySQL table with `consistency: snapshot`
-    /// are refused. MariaDB does not need the lock and ignores this field. Defaults to no lock.
+    /// `consistency: snapshot`. Without it, a MySQL table with `consistency: snapshot` is read as one partition
+    /// if `partition` is not set; several partitions are refused. MariaDB does not need the lock and ignores this
+    /// field. Defaults to no lock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency_lock: Option<ConsistencyLock>,
 }
@@ -277,8 +278,8 @@ impl ExtractType {
 #[serde(rename_all = "camelCase")]
 pub struct Worker {
     /// Number of pods that run at the same time. Defaults to the smaller of 8 and the number of partitions. If
-    /// one pod reads all partitions (MySQL and MariaDB with `consistency: snapshot`), it is the number of its
-    /// sessions and defaults to 4.
+    /// one pod reads all partitions (MySQL and MariaDB with `consistency: snapshot`, or without `partition`), it is
+    /// the number of its sessions and defaults to 4.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub parallelism: Option<i32>,

@@ -15,7 +15,10 @@ pub(crate) fn planning_report(attempt: u32) -> Report {
 
 /// What is said while rows are read.
 pub(crate) fn reading_report(spec: &ExtractJobSpec) -> Report {
-    let aligned = spec.extract.consistency == Some(Consistency::Snapshot);
+    let aligned = match spec.extract.consistency {
+        Some(consistency) => consistency == Consistency::Snapshot,
+        None => spec.extract.partition.is_none(),
+    };
     let message = if aligned && spec.source.engine == Engine::Mysql {
         "rows are being read, all partitions by the coordinator"
     } else {
