@@ -113,7 +113,7 @@ fn field_of_an_enum_type_keeps_its_own_description() {
     let lock =
         &schema["spec"]["properties"]["extract"]["properties"]["consistencyLock"]["description"];
     let lock = lock.as_str().unwrap();
-    assert!(lock.starts_with("Whether the run may lock the table"), "{lock}");
+    assert!(lock.starts_with("Whether the run locks the table"), "{lock}");
     assert!(lock.contains("`brief`: One session holds"), "{lock}");
 }
 
