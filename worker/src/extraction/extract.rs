@@ -1,4 +1,4 @@
-//! One range: from the plan to its task record, in an extract pod or in the coordinator itself.
+//! One partition: from the plan to its partition record, in an extract pod or in the coordinator itself.
 
 use std::sync::Arc;
 
@@ -25,14 +25,14 @@ use crate::source::rows::Reader;
 use crate::source::watch;
 use crate::stores::control::{Control, Only};
 
-/// What every range of one run needs.
+/// What the extraction of each partition needs.
 #[derive(Clone)]
 pub struct RangeReader {
     /// The plan.
     pub plan: Arc<Plan>,
     /// Its SHA-256.
     pub plan_hash: String,
-    /// How to log in.
+    /// Credentials and address of the database.
     pub login: Login,
     /// Sessions that share a snapshot which cannot be joined later.
     pub aligned: Option<Aligned>,
@@ -40,7 +40,7 @@ pub struct RangeReader {
     pub s3: aws_sdk_s3::Client,
     /// Control objects of the run's uri.
     pub control: Control,
-    /// Memory of one range.
+    /// Memory of one partition.
     pub budget: MemoryBudget,
     /// Becomes true when reading must end.
     pub stop: signal::Receiver<bool>,
@@ -52,10 +52,10 @@ pub struct RangeReader {
 }
 
 impl RangeReader {
-    /// Reads range `index` and leaves its record, or finds that another process has left it.
+    /// Extracts partition `index` and writes its partition record, unless another process has written it.
     ///
     /// # Errors
-    /// Whatever stopped it, with the range where there are several; its own uploads are aborted then.
+    /// The failure, with the partition if there are several. Uploads of this process are then aborted.
     pub async fn read(&self, index: u32) -> Result<TaskRecord, Failure> {
         self.read_range(index).await.map_err(|mut failure| {
             if self.plan.ranges.len() > 1 && failure.exit != Exit::Stopped {

@@ -1,8 +1,8 @@
-//! The line: one range through all stages, joined by bounded queues.
+//! Extracts one partition: all stages, connected by bounded queues.
 //!
-//! Rows are read on tokio (of MySQL: on a thread of their own), decoded and encoded on one thread of their own, and sent as parts on
-//! tokio again. A stage that fails drops its ends of the queues; its neighbours then stop with
-//! nothing to say of their own.
+//! Rows are read on tokio (MySQL: on a thread of their own), decoded and encoded on one thread, and sent as parts
+//! on tokio again. A stage that fails drops its ends of the queues; the other stages then stop without a failure
+//! of their own.
 
 use std::sync::Arc;
 

@@ -1,5 +1,5 @@
-//! In: a log-in, what to extract, what CLAIM ordered. Out: [`Holder`]: the plan, and the session
-//! that keeps its snapshot. Bound: one session. Fails: all that
+//! In: credentials, what to extract, what CLAIM ordered. Out: [`Holder`]: the plan, and the session
+//! that exported its snapshot. Bound: one session. Fails: all that
 //! [`worker_core::planning::bounds`], [`worker_core::planning::window`] and [`crate::source::errors`] name,
 //! `NullWatermarkRows`, `SnapshotLost`.
 

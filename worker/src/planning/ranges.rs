@@ -1,6 +1,5 @@
-//! In: a plan without ranges, what the manifest asks. Out: the ranges, how they were cut, and why.
-//! Bound: one look at the table at most. Fails: as [`worker_core::planning::partitioning`], and what a session
-//! may fail with.
+//! In: a plan without partitions, and the manifest. Out: the partitions, the strategy, and its reason.
+//! Bound: at most one sample of the table. Fails: as [`worker_core::planning::partitioning`], and as a session.
 
 use crds::extract_job::{Consistency, Partition, Strategy};
 use crds::tracking::Mode;
@@ -19,14 +18,14 @@ use crate::source::database::Database;
 use crate::source::filtering;
 use crate::source::table::Subject;
 
-/// Blocks that are looked at for each range: the rows of a block often have neighbouring keys, so
+/// Blocks that are sampled for each partition: the rows of a block often have neighbouring keys, so
 /// that its rows tell hardly more than one.
 const BLOCKS_PER_RANGE: u64 = 300;
-/// Least and most blocks that are looked at.
+/// Least and most blocks that are sampled.
 const BLOCKS: (u64, u64) = (1000, 100_000);
-/// Rows that are looked at for each range, where rows are drawn one by one.
+/// Rows that are sampled for each partition, if rows are drawn one by one.
 const ROWS_PER_RANGE: u64 = 1000;
-/// Least rows that are looked at.
+/// Least rows that are sampled.
 const ROWS_MIN: u64 = 20_000;
 /// Keys that are taken over for each range, and at most.
 const POINTS: (u32, u32) = (64, 4096);
@@ -40,7 +39,7 @@ pub(super) const SMALL: &str = "the table's estimated size needs only one partit
 pub(super) struct Divider<'a> {
     pub(super) subject: &'a Subject,
     pub(super) partition: &'a Partition,
-    /// Whether all ranges will be of one instant.
+    /// Whether all partitions are read from one consistent snapshot.
     pub(super) consistency: Consistency,
     /// Bytes of the table by the statistics.
     pub(super) table_bytes: i64,
@@ -234,7 +233,7 @@ impl Divider<'_> {
         Ok(ranges::strides(key.key_type, span, count))
     }
 
-    /// Where the window's rows lie, and what says so.
+    /// A sample of the window's keys, and where it comes from.
     async fn sample(
         &self,
         database: &mut Database,
@@ -266,7 +265,7 @@ impl Divider<'_> {
         Ok((sample, seen))
     }
 
-    /// How much has to be looked at, for the foretold skew to be near the actual one.
+    /// How much to sample, so that the predicted skew is near the actual one.
     async fn draw(
         &self,
         database: &mut Database,

@@ -1,4 +1,4 @@
-//! Chains of manifests on S3: who replaces whom, what is alive, and what dead runs left.
+//! Chains of manifests on S3: which runs replace which, which are live, and what dead runs left.
 
 use std::collections::BTreeSet;
 

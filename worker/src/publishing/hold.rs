@@ -1,5 +1,4 @@
-//! The acts of a process that holds a run: asking the database, having the ranges read, and looking
-//! once more before the decision.
+//! The acts of a coordinator: planning, extraction of the partitions, and the last read before the decision.
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -28,7 +27,7 @@ use crate::source::mysql::aligned::Aligned;
 const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long planning may take to end once it is stopped: its statement is cancelled meanwhile.
 const PLANNING_END_TIMEOUT: Duration = Duration::from_secs(15);
-/// Between looks whether ranges that are read here have ended.
+/// Time between checks whether partitions that this process reads have ended.
 const HERE_POLL: Duration = Duration::from_millis(20);
 
 impl World {

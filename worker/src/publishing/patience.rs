@@ -1,5 +1,5 @@
-//! Outages of the stores: whoever holds a run tries again until its own deadline; whoever holds
-//! none leaves that to the next attempt.
+//! Outages of the stores: a process with a claimed run retries until its own deadline; any other process fails,
+//! and the next attempt retries.
 
 use std::time::Duration;
 
@@ -36,8 +36,8 @@ impl Backoff {
         Self { first, count: 0 }
     }
 
-    /// How long to wait after this failure, which the log is told: half of it is fixed, half is
-    /// by chance, so that a hundred holders do not return in step.
+    /// How long to wait after this failure, which is logged. Half of the time is fixed and half is random, so that
+    /// many coordinators do not retry at the same moment.
     pub(super) fn next(&mut self, failure: &Failure) -> Duration {
         let whole = self.first.saturating_mul(1 << self.count.min(8)).min(LONGEST);
         self.count += 1;

@@ -1,4 +1,4 @@
-//! Who logs in to the source database: from mounted files, from AWS Secrets Manager, or by tokens of RDS.
+//! Credentials for the source database: from mounted files, from AWS Secrets Manager, or as RDS tokens.
 
 use std::path::{Path, PathBuf};
 

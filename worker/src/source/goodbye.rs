@@ -1,10 +1,9 @@
-//! In: a connection that is logged in. Out: the same connection, which says goodbye however it is let
-//! go. Bound: [`GOODBYE_TIMEOUT`] for each, [`ALL_TIMEOUT`] for all of a process. Fails: nothing.
+//! In: an open connection. Out: the same connection, which sends the protocol's goodbye whenever it is dropped.
+//! Bound: [`GOODBYE_TIMEOUT`] for each, [`ALL_TIMEOUT`] for all of a process. Fails: nothing.
 //!
 //! A connection that is only dropped is an "unexpected EOF" in the log of Postgres and an aborted client
-//! of MySQL. Between opening it and its proper end lie many ways out (an error, a future that is dropped,
-//! a signal), so that none of them has to think of it: dropping says goodbye, in a task of its own, and
-//! the process waits for these tasks before it ends.
+//! of MySQL. Many paths drop a connection (an error, a cancelled future, a signal), so the drop itself sends the
+//! goodbye in a task of its own, and the process waits for these tasks before it ends.
 
 use std::ops::{Deref, DerefMut};
 use std::sync::LazyLock;
@@ -63,7 +62,7 @@ pub(crate) fn spawn_blocking<T: Send + 'static>(
     })
 }
 
-/// Returns once all goodbyes are said: the process may end.
+/// Returns once all goodbyes are sent, so that the process may end.
 pub async fn all_said() {
     let mut under_way = UNDER_WAY.subscribe();
     if tokio::time::timeout(ALL_TIMEOUT, under_way.wait_for(|count| *count == 0)).await.is_err() {

@@ -26,7 +26,7 @@ use crate::planning::watermark::Value;
 
 /// The folder of NULL.
 pub const NULL_FOLDER: &str = "__HIVE_DEFAULT_PARTITION__";
-/// Most folders of one range: each is a file at least, and all files of a run are in one manifest.
+/// Most Hive partition directories of one partition: each has at least one file, and one manifest lists all files.
 pub const FOLDERS_MAX: usize = 10_000;
 /// Longest name of a row's folders: a key on S3 has 1,024 bytes, the prefix and the file's name included.
 const FOLDER_BYTES_MAX: usize = 400;

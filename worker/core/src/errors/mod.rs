@@ -1,8 +1,7 @@
 //! What an error of a database server means: its reason, whether another attempt can help, and what to do.
 //!
-//! In: the code of a server's error, and what the server says besides. Out: a failure. Bound: the two tables,
-//! which are data and are printed into `docs/database-errors.md`. Fails: never; a code that no row names is
-//! taken by its class.
+//! In: the code and the details of a server's error. Out: a failure. Bound: the two tables, which are data and
+//! are printed into `docs/database-errors.md`. Fails: never; the class decides for a code that no row names.
 //!
 //! The server's own message is shown only where it cannot hold a value of a row. Names of objects may be shown.
 
@@ -29,7 +28,7 @@ const SHOWN_CHARACTERS_MAX: usize = 300;
 /// Whether another attempt can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Class {
-    /// It cannot: a human must change something.
+    /// It cannot: a person must change something.
     Permanent,
     /// It may: the cause can pass by itself.
     Transient,

@@ -40,7 +40,7 @@ pub struct State {
     pub meaning: Meaning,
 }
 
-/// A number of no row, with a SQLSTATE that says nothing.
+/// The meaning of a number that no row names, with a SQLSTATE that decides nothing.
 pub const UNKNOWN: Meaning = transient(
     Reason::DatabaseFailed,
     "the database returned an unknown error",

@@ -27,7 +27,7 @@ const fn state(starts: &'static [&'static str], meaning: Meaning) -> State {
     State { starts, meaning }
 }
 
-/// What a view needs that names objects which are gone or may not be read.
+/// The remedy for a view that names objects which are missing or may not be read.
 pub const REPAIR_VIEW: &str = "Repair the view: restore the tables, columns and functions that it names, or \
      grant rights on them to its definer (with SQL SECURITY INVOKER: to the database user).";
 const VIEW: &str = "Correct the view or the function that it calls, and check that the objects that they \

@@ -1,4 +1,4 @@
-//! `tasks/<index>.json`: what one range left behind. The first one written for an index counts.
+//! `tasks/<index>.json`: the partition record of one partition. The first record written for an index counts.
 
 use std::collections::BTreeSet;
 
@@ -11,14 +11,14 @@ use crate::layout::body::to_body;
 use crate::planning::plan::{Plan, hex};
 use crate::planning::watermark::Value;
 
-/// The record of one range.
+/// The record of one partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TaskRecord {
     /// [`crate::planning::plan::CONTROL_VERSION`] of the release that wrote it.
     pub version: u32,
     /// The run.
     pub run: RunId,
-    /// The range.
+    /// Index of the partition.
     pub index: u32,
     /// Random, one per process: tells which process's record this is.
     pub token: String,

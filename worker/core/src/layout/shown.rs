@@ -1,5 +1,5 @@
-//! In: a plan. Out: what a person reads of it, line by line. Bound: some screens, however wide the
-//! table and however many the ranges; all of it is in the plan itself. Fails: as a statement does.
+//! In: a plan. Out: the lines that `tidemark plan` prints. Bound: a few screens for any number of columns and
+//! partitions; the plan itself has all of them. Fails: as a statement.
 
 use crds::extract_job::Consistency;
 use crds::fidelity::FidelityCounts;

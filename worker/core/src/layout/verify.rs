@@ -1,8 +1,8 @@
-//! In: what lies in the tracking table and under the prefix of one source, piece by piece. Out: the
-//! contradictions between them. Bound: a few numbers for each run of one chain, at most about 150
+//! In: the tracking items and the objects under the prefix of one source, one by one. Out: the contradictions
+//! between them. Bound: a few numbers for each run of one chain, at most about 150
 //! bytes for each file. Fails: never; what is wrong is a [`Finding`].
 //!
-//! What `tidemark verify` tells people, and what fault tests assert after whatever died.
+//! `tidemark verify` prints the findings, and fault tests assert them after each fault.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -299,7 +299,7 @@ impl Verifier {
     /// rows, where that one had started.
     fn contiguous(&self, findings: &mut Findings) {
         if self.run.as_ref().is_some_and(|run| run.set.is_some()) {
-            // a human moved it: windows overlap or leave a gap by their word
+            // a person moved the watermark, so windows may overlap or leave a gap
             return;
         }
         let (mut end, mut last): (Option<String>, _) = (None, None);

@@ -1,4 +1,4 @@
-//! From a call's arguments to a spec, with everything that is done differently said.
+//! From the arguments of a legacy call to a spec, with a warning for each difference.
 
 use crds::extract_job::{
     Extract, ExtractJobSpec, ExtractType, NullPolicy, Watermark, WatermarkType,

@@ -1,6 +1,6 @@
-//! In: what the manifest asks, how the table is stored, what the server says about its binary log, where
-//! its sessions began. Out: whether all ranges are of one instant. Bound: one look. Fails:
-//! `SnapshotUnavailable`, where that is asked for and nothing proves it.
+//! In: the manifest, the table's storage engine, the server's binary log settings, and the positions at which
+//! sessions began. Out: whether all partitions are read from one consistent snapshot. Bound: one check. Fails:
+//! `SnapshotUnavailable` if the manifest requires a snapshot and nothing proves one.
 
 mod binary_log;
 mod refusal;
@@ -55,7 +55,7 @@ pub fn unproven_storage(kind: &str, storage: &str) -> Option<String> {
     }
 }
 
-/// Whether what the manifest asks for can be had of what is read: `unproven` says why not.
+/// Checks that the relations that are read allow what the manifest requests; `unproven` has the reason if not.
 ///
 /// # Errors
 /// `SnapshotUnavailable` where `extract.consistency: snapshot` is written.

@@ -1,5 +1,5 @@
-//! In: what the manifest asks, what the catalog says, what a sample shows. Out: the way in which the
-//! table is cut, and why. Bound: [`crate::planning::ranges::RANGES_MAX`] ranges. Fails: `ColumnNotFound`,
+//! In: the manifest, the catalog's facts, a sample of the key. Out: the strategy that divides the table,
+//! and the reason. Bound: [`crate::planning::ranges::RANGES_MAX`] ranges. Fails: `ColumnNotFound`,
 //! `ColumnTypeUnsupported`, `InvalidSpec` where the manifest asks for what cannot be.
 
 use crds::Reason;
@@ -12,7 +12,7 @@ use crate::errors::failure::Failure;
 use crate::planning::bounds::{find_column, key_type};
 use crate::planning::ranges::{KeyType, Skew};
 
-/// Skew up to which `auto` leaves equal strides as they are: beyond it the slowest range is felt.
+/// Skew up to which `auto` keeps equal key ranges. Above it, the slowest partition delays the run.
 pub const SKEW_FELT: Skew = Skew::hundredths(130);
 /// Skew of a quantile beyond which `auto` looks for another way: single values have too many rows.
 const SKEW_TOO_MUCH: Skew = Skew::hundredths(200);
@@ -97,14 +97,14 @@ pub struct Table<'a> {
     pub columns: &'a [Column],
     /// What the catalog says.
     pub facts: &'a TableFacts,
-    /// Whether all ranges will be of one instant.
+    /// Whether all partitions are read from one consistent snapshot.
     pub consistency: Consistency,
     /// Whether each partition may read the whole table, which a manifest must ask for.
     pub may_hash: bool,
 }
 
 impl Table<'_> {
-    /// Why there can be no spans of blocks.
+    /// Why the table cannot be divided by blocks.
     fn no_blocks(self) -> Option<&'static str> {
         if self.engine == Engine::Mysql {
             return Some("MySQL does not support reads by block");
@@ -237,7 +237,7 @@ pub struct Foretold {
     pub quantiles: (Skew, usize),
 }
 
-/// What `auto` takes, and why.
+/// The choice of `auto`, and its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice<'a> {
     /// Never [`Way::Auto`].
@@ -246,10 +246,10 @@ pub struct Choice<'a> {
     pub reason: String,
 }
 
-/// What `auto` takes for a table with a key that was looked at.
+/// The choice of `auto` for a table whose key was sampled.
 pub fn choose<'a>(key: Key<'a>, foretold: Foretold, wanted: u32, table: Table<'a>) -> Choice<'a> {
     let name = &key.column.name;
-    // a key of one value makes one range, which is as even as it is useless
+    // a key with one value makes one partition
     let few_ranges = |ranges: usize| ranges < 2 || ranges * 2 < wanted as usize;
     let even = |(skew, ranges): &(Skew, usize)| *skew <= SKEW_FELT && !few_ranges(*ranges);
     if let Some((skew, _)) = foretold.strides.filter(even) {
@@ -283,7 +283,7 @@ pub fn choose<'a>(key: Key<'a>, foretold: Foretold, wanted: u32, table: Table<'a
     }
 }
 
-/// What `auto` takes for a table without a key to cut by.
+/// The choice of `auto` for a table without a usable key.
 pub fn choose_without_key<'a>(partition: &Partition, table: Table<'a>) -> Choice<'a> {
     let no_key = match &partition.column {
         Some(name) => format!("column {name:?} cannot be divided into key ranges"),

@@ -116,7 +116,7 @@ fn busy(run: &RunItem) -> Failure {
     )
 }
 
-/// Refusals that only a human can lift.
+/// Refusals that need a change by a person.
 fn for_a_human(task: &Task, seen: &Seen) -> Option<Failure> {
     let mode = mode(task);
     if seen.identity.as_ref().is_some_and(|found| *found != seen.own_identity) {
@@ -324,8 +324,8 @@ fn order(task: &Task, seen: &Seen, run: RunId, owed: Option<Window>) -> PlanOrde
     }
 }
 
-/// The holder's write was refused, and `R` is not its run any more. Where it is gone, nobody has
-/// taken the source: somebody has deleted the item, and an incremental run must not begin anew.
+/// The failure of a coordinator whose write was refused because the run item is no longer its own. If the item
+/// is missing, it was deleted, and an incremental run must not start again without it.
 pub(super) fn not_ours(task: &Task, seen: &Seen) -> Failure {
     if seen.run.is_none() && mode(task) == Mode::PE {
         return Failure::permanent(

@@ -86,7 +86,7 @@ fn stuck(run: &RunItem, what: &str) -> Failure {
     )
 }
 
-/// An upload was gone: fine, if somebody else carried the run meanwhile.
+/// An upload is missing. This is fine if another process has finished the run in the meantime.
 pub(super) fn gone(carrier: Carrier, carried: &Carried, seen: &Seen) -> (Carrier, Act) {
     match &seen.run {
         Some(run) if run.run == carried.run.run && run.state == RunState::Committing => carrier
@@ -98,7 +98,7 @@ pub(super) fn gone(carrier: Carrier, carried: &Carried, seen: &Seen) -> (Carrier
     }
 }
 
-/// Somebody else brought the run to its end.
+/// Another process has finished the run.
 fn passed(carrier: Carrier, then: Then) -> (Carrier, Act) {
     match then {
         Then::Finish => carrier.end(Ending::CarriedByAnother),

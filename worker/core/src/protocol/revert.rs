@@ -1,6 +1,5 @@
-//! FORCE: a human undoes a decided run that cannot be completed. From `reverting` on, whoever finds
-//! the run carries the undo: all uploads are aborted, then its completed files deleted, then it has
-//! failed.
+//! FORCE: a person undoes a decided run that cannot be completed. From state `reverting` on, any process that
+//! reads the run continues the undo: it aborts all uploads, deletes the completed files, and then fails the run.
 
 use crds::tracking::{RunItem, RunState};
 use crds::{Reason, Report};
@@ -12,7 +11,7 @@ use super::seen::Seen;
 use super::transitions;
 use crate::errors::failure::Failure;
 
-/// FORCE, if the run is the one that the human named, and still decided.
+/// FORCE, if the run is the one that the person named, and is still decided.
 pub(super) fn force(carrier: Carrier, seen: &Seen, tries: u32) -> (Carrier, Act) {
     let Role::Force { run: named, by, .. } = carrier.role.clone() else {
         return carrier.end(Ending::Settled);

@@ -1,4 +1,4 @@
-//! What a carrier has read: one consistent look at the tracking items and the control objects.
+//! What a committer has read: one consistent read of the tracking items and the control objects.
 
 use crds::Reason;
 use crds::tracking::{ITEM_VERSION, LegacyItem, OutcomeItem, RunItem};
@@ -62,7 +62,7 @@ pub(super) fn newer(seen: &Seen) -> Option<Failure> {
     newer.then(newer_release)
 }
 
-/// What is said about items of a newer release.
+/// The failure for items of a newer release.
 pub(super) fn newer_release() -> Failure {
     Failure::permanent(
         Reason::NewerRelease,
@@ -71,7 +71,7 @@ pub(super) fn newer_release() -> Failure {
     )
 }
 
-/// Another process claims the source.
+/// The failure after another process has claimed the source.
 pub(super) fn fenced() -> Failure {
     Failure::fenced(Reason::Fenced, "another process has claimed the source")
 }

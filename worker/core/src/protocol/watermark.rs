@@ -1,5 +1,5 @@
-//! `watermark set` and `rewind`: a human moves the stored watermark, under the revision that they
-//! looked at, and never while a run is live or decided.
+//! `watermark set` and `rewind`: a person moves the stored watermark, on condition of the revision that the
+//! person read, and never while a run is live or decided.
 
 use crds::extract_job::WatermarkType;
 use crds::tracking::{ITEM_VERSION, LegacyItem, Mode, RunItem, WatermarkSet, run_key};
@@ -11,10 +11,10 @@ use super::transitions::utc_text;
 use crate::errors::failure::Failure;
 use crate::planning::watermark::Value;
 
-/// What a human asks for.
+/// The request of a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wish {
-    /// `R.rev` that they looked at; 0 where there is no `R`.
+    /// The revision of the run item that the person read; 0 if there is no run item.
     pub rev: u64,
     /// The value, as text of the watermark's type.
     pub to: String,

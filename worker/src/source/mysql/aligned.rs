@@ -1,6 +1,6 @@
-//! In: a log-in, how many sessions. Out: sessions whose snapshots are one, and what shows it: a
-//! point of the binary log, or a lock of the table. Bound: so many sessions, tries until a deadline. Fails: `SnapshotUnavailable`,
-//! and what a session may fail with.
+//! In: credentials, the number of sessions. Out: sessions with the same snapshot, and its proof: a position of
+//! the binary log, or a lock of the table. Bound: that many sessions, tries until a deadline. Fails:
+//! `SnapshotUnavailable`, and as a session.
 
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -174,7 +174,7 @@ async fn give_up(
     }
 }
 
-/// A range broke off: what that means for the others.
+/// Adds to the failure of one partition that the whole run restarts.
 pub(crate) fn not_again(mut failure: Failure) -> Failure {
     let message = &failure.report.message;
     failure.report.message =
@@ -182,7 +182,7 @@ pub(crate) fn not_again(mut failure: Failure) -> Failure {
     failure
 }
 
-/// No session is left for a range.
+/// The failure if no session is left for a partition.
 pub(crate) fn none_left() -> Failure {
     Failure::transient(
         Reason::SnapshotLost,

@@ -1,7 +1,6 @@
-//! What keeps a window's end below rows that are not committed yet: a distance from the server's
-//! clock, lowered to the oldest transaction that has written where the user may see that. It proves
-//! nothing: a statement stamps its rows when it begins, and what it waits for before its transaction
-//! begins is forgotten once it has ended.
+//! Keeps a window's end below rows that are not committed yet: a lag behind the server's clock, lowered to the
+//! start of the oldest transaction that has written, if the user may read that. It proves nothing: a statement
+//! stamps its rows when it begins, and the server does not show how long it waited before its transaction began.
 
 use crds::Reason;
 use crds::tracking::Guard;

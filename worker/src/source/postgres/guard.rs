@@ -1,4 +1,4 @@
-//! In: a session, the watermark, what CLAIM ordered. Out: what holds the window's end ([`Held`]).
+//! In: a session, the watermark, what CLAIM ordered. Out: the bound of the window's end ([`Held`]).
 //! Bound: one wait of `watermark.waitSeconds`. Fails: `InvalidSpec` (unknown zone), and as
 //! [`crate::source::errors::database_failure`].
 //!

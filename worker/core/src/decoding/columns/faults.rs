@@ -1,6 +1,6 @@
-//! What can be wrong with a stream, a row or a value, and what to do about it.
+//! Faults of a stream, a row or a value, and their remedies.
 
-/// What is wrong with a value. Never says the value.
+/// What is wrong with a value. Never contains the value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Fault {
     /// The type has another length on the wire.
@@ -111,7 +111,7 @@ pub enum DecodeError {
 }
 
 impl DecodeError {
-    /// What a human does about it.
+    /// The remedy for the user.
     pub const fn remedy(&self) -> &'static str {
         match self {
             Self::DecodeValue { fault: Fault::NotFinite, .. } => {
@@ -159,7 +159,7 @@ impl DecodeError {
         matches!(self, Self::DecodeValue { fault: Fault::NotFinite, .. })
     }
 
-    /// Whether the next try may fare better: the stream was broken, not a value.
+    /// Whether the next attempt may succeed: the stream was broken, not a value.
     pub const fn is_transient(&self) -> bool {
         match self {
             Self::ReadHeader

@@ -1,4 +1,4 @@
-//! What is said of ranges: which rows are in one, and how a table is looked over before it is cut.
+//! Statement text for partitions: the rows of one partition, and the sample of a table before it is divided.
 
 use crds::source::Engine;
 
