@@ -39,6 +39,10 @@ lint: ## format, clippy with warnings denied, purity of the decision packages, d
 generate: ## writes the CRDs of the chart from the types
 	@cargo run --quiet --locked --package crds --bin crdgen -- $(CRDS)
 
+.PHONY: texts
+texts: build ## writes docs/texts.md, the page of all texts for users
+	@$(CARGO_TARGET_DIR)/debug/texts > docs/texts.md
+
 .PHONY: drift
 drift: generate ## fails where a generated file is not the committed one
 	@$(STEP) "generated files" git diff --exit-code -- $(CRDS)

@@ -94,7 +94,7 @@ pub fn tracking(job: &ExtractJob, settings: &TrackingSettings) -> Result<TaskTra
     let table = given.table.or_else(|| settings.table.clone()).ok_or_else(|| {
         Report::new(
             Reason::TrackingNotAllowed,
-            "no tracking table is named",
+            "no tracking table is set",
             "set spec.tracking.table, or give the operator a default with --tracking-table",
         )
     })?;
