@@ -44,7 +44,7 @@ fn json_that_a_reader_refuses_fails_with_column_and_row_and_is_text_on_request()
             bed.psql(&source.database, &statement).await?;
             let table = format!("public.{table}");
             let job = source.job(&table, "FE");
-            let place = format!("column c ({column_type}) in row 3: JSON that not every reader accepts");
+            let place = format!("column c ({column_type}) in row 3: invalid JSON");
             let words = ["DecodeFailed", place.as_str(), "extract.types to string"];
             let said = refused(&source, &job, &words).await?;
             ensure!(!said.contains(CANARY), "{said}");
@@ -135,7 +135,7 @@ fn what_mariadb_calls_json_is_checked_before_it_is_published() -> Result<()> {
             let job = source.job(&table, "FE");
             let words = [
                 "DecodeFailed",
-                "column c (longtext) in row 2: not JSON",
+                "column c (longtext) in row 2: invalid JSON",
                 "extract.types to string",
             ];
             let said = refused(&source, &job, &words).await?;

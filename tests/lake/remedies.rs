@@ -6,6 +6,7 @@ mod cases;
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, ensure};
+use crds::ConditionReason;
 use futures::{StreamExt as _, stream};
 use harness::{Access, Bed, Pooler, SourceFixture};
 use serde_json::{Value, json};
@@ -98,9 +99,16 @@ const REASONS: [(&str, Remedy); 65] = [
     ("ExtractNotStarted", Elsewhere("the cluster")),
 ];
 
-/// Reasons of the cluster's own, beside the above.
-const OF_THE_CLUSTER: [&str; 5] =
-    ["RecordMissing", "RecordMismatch", "SettleFailed", "ForeignJob", "Internal"];
+/// Reasons of the cluster's own, beside the above and those of single conditions.
+const OF_THE_CLUSTER: [&str; 7] = [
+    "RecordMissing",
+    "RecordMismatch",
+    "SettleFailed",
+    "ForeignJob",
+    "Internal",
+    "CleanupFailed",
+    "RequestFailed",
+];
 
 #[test]
 fn every_documented_reason_says_where_its_remedy_is_followed() {
@@ -108,8 +116,12 @@ fn every_documented_reason_says_where_its_remedy_is_followed() {
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split_once("` |").map(|(reason, _)| reason))
         .collect();
-    let known: BTreeSet<&str> =
-        REASONS.iter().map(|(reason, _)| *reason).chain(OF_THE_CLUSTER).collect();
+    let known: BTreeSet<&str> = REASONS
+        .iter()
+        .map(|(reason, _)| *reason)
+        .chain(OF_THE_CLUSTER)
+        .chain(ConditionReason::ALL.iter().map(|reason| reason.name()))
+        .collect();
     let new: Vec<_> = documented.difference(&known).collect();
     assert!(new.is_empty(), "say in REASONS where the remedy of these is followed: {new:?}");
     let gone: Vec<_> = known.difference(&documented).collect();

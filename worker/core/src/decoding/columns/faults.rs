@@ -28,7 +28,7 @@ pub enum Fault {
     #[error("invalid UTF-8")]
     Utf8,
     /// Not JSON, or such that a reader refuses it.
-    #[error("JSON that not every reader accepts")]
+    #[error("invalid JSON")]
     Json,
 }
 
