@@ -78,85 +78,85 @@ words! {
 words! {
     /// Why a condition has its status, as a run or the operator reports it.
     Reason {
-        /// All is well.
+        /// The run is published, or the request is complete.
         Succeeded,
-        /// The coordinator is being started or is planning.
+        /// The coordinator starts, or plans the run.
         Planning,
         /// Rows are being read.
         Extracting,
         /// The run is being published.
         Committing,
-        /// Another run holds the source.
+        /// Another run has claimed the source.
         SourceBusy,
-        /// Published, but nothing kept the window's end below rows that commit late.
+        /// The run is published, but no guard kept the end of its window below rows that commit late.
         Unguarded,
-        /// The next attempt is due after a pause.
+        /// An attempt failed, and the next one starts after a delay.
         RetryPending,
-        /// `spec.suspend` holds the object back.
+        /// `spec.suspend` is true, so no run starts.
         Suspended,
         /// The object is being deleted.
         Deleting,
-        /// Something about the manifest only shows outside the schema.
+        /// The manifest has a mistake that only the operator or the database can detect.
         InvalidSpec,
-        /// A newer release wrote what is there.
+        /// A newer release of Tidemark wrote the task, the tracking items or the files.
         NewerRelease,
-        /// The tracking table is not on the operator's allow-list, or none is named.
+        /// No tracking table is named, or this one is not on the operator's allow-list.
         TrackingNotAllowed,
         /// The tracking table cannot be read or written.
         TrackingUnreachable,
-        /// The object was run against another tracking table.
+        /// Earlier runs of the object used another tracking table.
         TrackingChanged,
-        /// An item of the tracking table that must be there is gone.
+        /// A tracking item that must exist is missing.
         TrackingLost,
-        /// The tracking item cannot be understood.
+        /// A tracking item does not have the required form.
         TrackingUnreadable,
-        /// The tracking item is of another watermark column or type.
+        /// The stored watermark belongs to another column or type.
         WatermarkColumnChanged,
-        /// The table's maximum is below the stored watermark.
+        /// The table's highest watermark is below the stored watermark.
         WatermarkRegressed,
-        /// Somebody else moved the watermark while the run was under way.
+        /// Another process changed the watermark during the run.
         WatermarkMoved,
-        /// Rows without watermark, and the policy is to fail.
+        /// There are rows without a watermark, and `nullPolicy` is `fail`.
         NullWatermarkRows,
-        /// NaN or infinity where a finite value is needed.
+        /// A value that must be finite is NaN or infinity.
         NonFiniteValue,
         /// The prefix belongs to another source.
         PrefixTaken,
-        /// The published extract lies under another uri.
+        /// The published extract is at another URI.
         UriChanged,
-        /// An upload of a decided run is gone.
+        /// An upload of a decided run is missing.
         CommitStuck,
-        /// The manifest of a run of the chain is gone.
+        /// The manifest of a published or decided run is missing.
         ManifestMissing,
-        /// The run that was to be undone is not stuck.
+        /// The run to undo is not decided, or does not claim the source.
         NotStuck,
         /// Standard output cannot be written.
         OutputFailed,
-        /// What is published is not as it was recorded.
+        /// The tracking table, the manifests and the files contradict each other.
         VerifyFailed,
-        /// A human undid a decided run.
+        /// A person undid a decided run.
         Reverted,
-        /// The tracking items changed since they were looked at.
+        /// The tracking items changed since they were read.
         RevisionChanged,
-        /// A range ended without its record.
+        /// A partition ended without its partition record.
         RecordMissing,
-        /// A record does not fit the plan or the others.
+        /// A partition record does not match the plan, the other records or its upload.
         RecordMismatch,
         /// No extract pod started in time.
         ExtractNotStarted,
         /// The request failed before, and nothing has changed since.
         RequestFailed,
-        /// The run is published, and its cleanup failed.
+        /// The run is published, but its cleanup failed.
         CleanupFailed,
         /// The run could not be recovered.
         SettleFailed,
-        /// Another process took the run.
+        /// Another process has claimed the source.
         Fenced,
         /// `activeDeadlineSeconds` is over.
         DeadlineExceeded,
         /// A pod does not start.
         PodNotStarted,
-        /// A pod ended without saying why.
+        /// A pod ended without a termination message.
         PodLost,
         /// A signal ended the process.
         Stopped,
@@ -164,61 +164,61 @@ words! {
         CredentialsMissing,
         /// AWS Secrets Manager does not answer.
         CredentialsUnreachable,
-        /// The database refuses user or password.
+        /// The database refuses the user or the password.
         CredentialsRejected,
-        /// No connection to the database.
+        /// The connection to the database failed or was closed.
         DatabaseUnreachable,
         /// The TLS handshake with the database failed.
         TlsFailed,
-        /// A pooler in front of the database does not give each client a session of its own.
+        /// A pooler in front of the database does not give each client its own session.
         PoolerUnsupported,
-        /// There is no such database.
+        /// The database does not exist.
         DatabaseNotFound,
-        /// There is no such table.
+        /// The table does not exist, or the database user cannot see it.
         TableNotFound,
-        /// The table is another one than that of the published extract.
+        /// The table is not the table of the published extract.
         TableChanged,
-        /// There is no such column.
+        /// The column does not exist, or the table has no columns.
         ColumnNotFound,
-        /// The database user may not read what is needed.
+        /// The database user lacks a right.
         DatabaseDenied,
-        /// A setting of the server, database or role may change the rows read, and the user may not set it.
+        /// A setting may change the rows that are read, and the database user may not set it.
         SettingRefused,
-        /// The column cannot serve as watermark or partition column.
+        /// The column cannot serve as watermark, partition column or directory name.
         ColumnTypeUnsupported,
-        /// Something of a column's values would be lost, and the policy is to be strict.
+        /// A column would lose a part of its values, and `extract.fidelity` is `strict`.
         LossyColumn,
-        /// The columns are not those of the last run, and the manifest does not take the change.
+        /// The columns changed since the last run, and `extract.schemaPolicy` refuses the change.
         SchemaChanged,
         /// The database cannot execute the query, and another attempt cannot help.
         QueryFailed,
-        /// The database failed in the middle.
+        /// The database failed during the run.
         DatabaseFailed,
-        /// The snapshot that all ranges share is gone.
+        /// The snapshot that all partitions share is lost.
         SnapshotLost,
-        /// All ranges at one instant are asked for, and nothing proves that they are.
+        /// Nothing proves that all partitions are read from one consistent snapshot.
         SnapshotUnavailable,
-        /// A value could not be read.
+        /// A value could not be read, or readers would refuse it.
         DecodeFailed,
-        /// Rows read, recorded and written differ.
+        /// The numbers of rows read, recorded and written differ.
         RowCountMismatch,
-        /// No answer from S3.
+        /// S3 does not answer.
         StorageUnreachable,
-        /// There is no such bucket.
+        /// The bucket does not exist, or is in another region.
         BucketNotFound,
         /// S3 refuses access.
         StorageDenied,
-        /// The object store does not encrypt as it was asked to.
+        /// S3 did not encrypt an object with the requested key.
         NotEncrypted,
         /// S3 failed in another way.
         StorageFailed,
-        /// There is no such tracking table.
+        /// The tracking table does not exist.
         TrackingTableNotFound,
         /// DynamoDB refuses access.
         TrackingDenied,
         /// The ServiceAccount is missing or lacks its label.
         ServiceAccountNotAllowed,
-        /// A Job of another owner has our name.
+        /// A Job of another owner has the name that the operator needs.
         ForeignJob,
         /// A defect of Tidemark.
         Internal,
@@ -258,13 +258,13 @@ impl fmt::Display for Report {
 /// How a process ended, as its exit code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Exit {
-    /// Done; from `extract` only if the task record exists.
+    /// Done; from `extract` only if the partition record exists.
     Done,
-    /// Permanent for the run: a human must mend something.
+    /// Permanent for the run: a person must fix the cause.
     Permanent,
-    /// Permanent for this range.
+    /// Permanent for this partition.
     RangePermanent,
-    /// Another run holds the source.
+    /// Another run has claimed the source.
     Fenced,
     /// Try again later.
     Transient,

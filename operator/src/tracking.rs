@@ -106,19 +106,19 @@ fn report(table: &str, error: &SdkError<GetItemError>) -> Report {
         "ResourceNotFoundException" => Report::new(
             Reason::TrackingTableNotFound,
             format!("tracking table {table} does not exist"),
-            "create a DynamoDB table with the hash key `source` of type string, or name another table",
+            "Create a DynamoDB table with the hash key source of type string, or correct tracking.table and tracking.region.",
         ),
         "AccessDeniedException" | "UnrecognizedClientException" | "InvalidSignatureException" => {
             Report::new(
                 Reason::TrackingDenied,
                 format!("DynamoDB refuses the operator access to tracking table {table}: {code}"),
-                "allow dynamodb:GetItem on the table for the operator's identity",
+                "Allow dynamodb:GetItem on the table for the AWS identity of the operator.",
             )
         }
         "ValidationException" => Report::new(
             Reason::TrackingUnreadable,
             format!("tracking table {table} has another hash key"),
-            "use a table whose only key is the string attribute `source`",
+            "Use a table whose only key is the hash key source of type string.",
         ),
         _ => {
             tracing::debug!(table, error = %DisplayErrorContext(error), "cannot read the tracking table");
@@ -130,7 +130,7 @@ fn report(table: &str, error: &SdkError<GetItemError>) -> Report {
             Report::new(
                 Reason::TrackingUnreachable,
                 format!("tracking table {table} cannot be read: {kind}"),
-                "check endpoint, network and the operator's credentials; the operator tries again by itself",
+                "Check the endpoint, the network and the AWS credentials of the operator. The operator tries again by itself.",
             )
         }
     }
@@ -146,7 +146,7 @@ fn parse<T: DeserializeOwned>(item: Option<Item>) -> Result<Option<T>, Report> {
         return Err(Report::new(
             Reason::NewerRelease,
             "a newer release of Tidemark wrote the tracking item",
-            "upgrade this operator",
+            "Upgrade the operator to that release.",
         ));
     }
     serde_dynamo::from_item(item).map(Some).map_err(|error| {
@@ -154,7 +154,7 @@ fn parse<T: DeserializeOwned>(item: Option<Item>) -> Result<Option<T>, Report> {
         Report::new(
             Reason::TrackingUnreadable,
             "a tracking item of Tidemark cannot be parsed",
-            "restore the item, or delete it together with the extract that it describes",
+            "Restore the item from a backup of the tracking table, or delete the item and the files of the extract that it describes.",
         )
     })
 }

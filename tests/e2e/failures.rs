@@ -225,7 +225,7 @@ fn a_missing_tracking_table_is_told_and_mended_by_making_it() -> Result<()> {
         let table = "public.one";
         numbers(&release, "one", 1, 100).await?;
         let job = release.source.job(table, "FE");
-        let words = ("TrackingTableNotFound", "create a DynamoDB table");
+        let words = ("TrackingTableNotFound", "Create a DynamoDB table");
         tracking_fails(&release, &job, "Stalled", words).await?;
         bed.create_table(&release.source.table).await?;
         let object = release.condition("public-one", "Complete", Duration::from_mins(2)).await?;
@@ -259,7 +259,7 @@ fn an_unreachable_tracking_endpoint_is_told_and_waited_for() -> Result<()> {
         numbers(&release, "one", 1, 100).await?;
         let mut job = release.source.job(table, "FE");
         job["spec"]["tracking"]["endpoint"] = json!(endpoint);
-        let words = ("TrackingUnreachable", "check endpoint");
+        let words = ("TrackingUnreachable", "Check the endpoint");
         tracking_fails(&release, &job, "Reconciling", words).await?;
         tokio::spawn(forward(TcpListener::bind(closed).await?));
         let object = release.condition("public-one", "Complete", Duration::from_mins(2)).await?;

@@ -29,7 +29,7 @@ pub fn foreign_job(seen: &Observed, name: &str) -> Decision {
     let report = Report::new(
         Reason::ForeignJob,
         format!("Job {name} belongs to another owner"),
-        format!("find out who created it, and delete it: kubectl delete job {name}"),
+        format!("Find out who created the Job, then run `kubectl delete job {name}`."),
     );
     Decision::say(seen, seen.status(), Phase::Pending, Mood::Stalled, &report)
         .after(seen.settings.timing.retry_most)
@@ -43,7 +43,7 @@ pub fn refused_job(seen: &Observed, name: &str, told: &str) -> Decision {
             "the API server refuses Job {name}: {}",
             told.chars().take(500).collect::<String>()
         ),
-        "raise the quota of the namespace, or fix what the message names; the operator tries again by itself",
+        "Raise the quota of the namespace, or fix what the message names. The operator tries again by itself.",
     );
     Decision::say(seen, seen.status(), present_phase(seen), Mood::Reconciling, &report)
         .after(seen.settings.timing.busy_retry)
@@ -128,7 +128,7 @@ fn newer(seen: &Observed) -> Decision {
     let report = Report::new(
         Reason::NewerRelease,
         "a newer release of Tidemark wrote the task or the tracking items of this object",
-        "upgrade this operator",
+        "Upgrade the operator to that release.",
     );
     Decision::say(seen, seen.status(), present_phase(seen), Mood::Stalled, &report)
 }

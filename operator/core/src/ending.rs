@@ -103,7 +103,7 @@ fn deadline_report(seen: &Observed) -> Report {
     Report::new(
         Reason::DeadlineExceeded,
         format!("the run took longer than {seconds} seconds"),
-        "raise spec.activeDeadlineSeconds, spec.worker.parallelism or spec.extract.partition.count",
+        "Raise spec.activeDeadlineSeconds, spec.worker.parallelism or spec.extract.partition.count.",
     )
 }
 

@@ -89,7 +89,7 @@ fn silent_end(pod: &Pod, code: i32, reason: &str) -> Report {
         return Report::new(
             Reason::PodLost,
             format!("pod {name} was killed because it reached its memory limit"),
-            "raise spec.worker.resources.limits.memory",
+            "Raise spec.worker.resources.limits.memory.",
         );
     }
     if condition_since(pod, "DisruptionTarget").is_some() {
@@ -98,7 +98,7 @@ fn silent_end(pod: &Pod, code: i32, reason: &str) -> Report {
     Report::new(
         Reason::PodLost,
         format!("pod {name} exited with code {code} without a termination message"),
-        format!("read its log: kubectl logs {name}"),
+        format!("Read the log of the pod: `kubectl logs {name}`."),
     )
 }
 
@@ -120,10 +120,10 @@ fn waiting_trouble(pod: &Pod) -> Option<Report> {
         let reason = waiting.reason.as_deref().unwrap_or_default();
         let remedy = match reason {
             "ErrImagePull" | "ImagePullBackOff" | "InvalidImageName" | "ErrImageNeverPull" => {
-                "check the operator's worker image and the pull secrets of the namespace"
+                "Check the operator's worker image and the image pull secrets of the namespace."
             }
             "CreateContainerConfigError" | "CreateContainerError" | "RunContainerError" => {
-                "fix what the message names; the pod then starts by itself"
+                "Fix what the message names. The pod then starts by itself."
             }
             _ => return None,
         };
@@ -142,7 +142,7 @@ fn unschedulable(pod: &Pod) -> Option<Report> {
     Some(Report::new(
         Reason::PodNotStarted,
         shorten(&format!("pod {name} cannot be scheduled: {told}")),
-        "add nodes, or lower spec.worker.resources or parallelism, or change spec.worker.nodeSelector",
+        "Add nodes, lower spec.worker.resources or spec.worker.parallelism, or change spec.worker.nodeSelector.",
     ))
 }
 
@@ -153,17 +153,17 @@ fn warning_trouble(warning: &ClusterWarning) -> Option<Report> {
         "FailedMount" if lower.contains("secret") => Some(Report::new(
             Reason::CredentialsMissing,
             shorten(&format!("a pod waits for a Secret: {told}")),
-            "create the Secret in this namespace with the keys that the manifest needs; the pod then starts by itself",
+            "Create the Secret in this namespace with the keys that the manifest needs. The pod then starts by itself.",
         )),
         "FailedMount" | "FailedAttachVolume" => Some(Report::new(
             Reason::PodNotStarted,
             shorten(&format!("a pod waits for a volume: {told}")),
-            "create what the message names; the pod then starts by itself",
+            "Create the Secret, ConfigMap or volume that the message names. The pod then starts by itself.",
         )),
         "FailedCreate" => Some(Report::new(
             Reason::PodNotStarted,
             shorten(&format!("no pod can be created: {told}")),
-            "raise the quota of the namespace, or fix what the message names",
+            "Raise the quota of the namespace, or fix what the message names.",
         )),
         _ => None,
     }

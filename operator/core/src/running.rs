@@ -113,7 +113,7 @@ fn superseded(seen: &Observed, attempt: &Attempt, coordinator: &Job) -> Decision
     let report = Report::new(
         Reason::Planning,
         format!(
-            "attempt {} never started, and the object has changed: the next attempt follows",
+            "attempt {} has not started, and the object was changed, so the next attempt follows",
             attempt.number
         ),
         "",
@@ -197,7 +197,7 @@ fn watch(seen: &Observed, attempt: &Attempt, letter: &Letter) -> Result<Watched,
         let report = Report::new(
             Reason::ExtractNotStarted,
             "the extract Job could not be created while the coordinator waited",
-            "check the events of the namespace for a quota on Jobs or an admission webhook",
+            "Check the events of the namespace for a quota on Jobs or an admission webhook.",
         );
         return Ok(Watched::Ended(Ending::new(seen, EndingKind::Yielded, report)));
     }
@@ -292,7 +292,7 @@ fn extracting(
         let report = Report::new(
             Reason::ExtractNotStarted,
             format!("no extract pod started while the coordinator waited{told}"),
-            "raise the quota or add nodes for the pods of spec.worker.parallelism, or lower it",
+            "Raise the quota, add nodes, or lower spec.worker.parallelism.",
         );
         return Ok(Watched::Ended(Ending::new(seen, EndingKind::Yielded, report)));
     }
@@ -341,7 +341,10 @@ fn committing(
     if (short && (counted || too_late)) || (run.rev == rev && too_late) {
         let report = Report::new(
             Reason::RecordMissing,
-            format!("all partitions ended, but only {} of {} left a record", run.records, total),
+            format!(
+                "all partitions ended, but only {} of {} have a partition record",
+                run.records, total
+            ),
             "",
         );
         return Ok(Watched::Ended(Ending::new(seen, EndingKind::Failed, report)));

@@ -327,7 +327,7 @@ fn moved_report(status: &ExtractJobStatus, valid: &ValidExtractJob) -> Report {
             "earlier runs of the object used tracking table {old}, and the settings now name {}",
             valid.tracking.table
         ),
-        "restore the operator's default table, or create another ExtractJob",
+        "Restore the operator's default tracking table, or create another ExtractJob.",
     )
 }
 
@@ -346,7 +346,7 @@ fn service_account_report(seen: &Observed, valid: &ValidExtractJob) -> Report {
         ),
     };
     let remedy = format!(
-        "create it if it is missing, then: kubectl label serviceaccount {name} {}={}",
+        "Create the ServiceAccount if it is missing, then run `kubectl label serviceaccount {name} {}={}`.",
         crds::task::EXTRACT_LABEL,
         crds::task::EXTRACT_ALLOWED
     );

@@ -193,8 +193,7 @@ pub fn success_report(result: &OutcomeResult) -> Report {
         None if guard == Some(Guard::Unguarded) => Report::new(
             Reason::Unguarded,
             format!("{message}; no guard: rows committed late inside this window will be skipped"),
-            "set watermark.lagSeconds (lagUnits for numbers), or stampedBy: database if the server writes the \
-             column, and timeZone if the column has no time zone",
+            "Set extract.watermark.lagSeconds (for number columns: lagUnits), or stampedBy: database if the server writes the column. Also set timeZone if the column has no time zone.",
         ),
         None => Report::new(Reason::Succeeded, message, ""),
         Some(odd) => Report::new(

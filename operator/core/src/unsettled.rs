@@ -27,7 +27,7 @@ pub(crate) fn cleanup_report(seen: &Observed, attempt: &Attempt, published: &str
         Some(Report { reason, message, remedy }) => (format!("{reason}: {message}"), remedy),
         None => (format!("Job {settle} ended without a termination message"), String::new()),
     };
-    let remedy = if remedy.is_empty() { format!("read the log of Job {settle}") } else { remedy };
+    let remedy = if remedy.is_empty() { format!("Read the log of Job {settle}.") } else { remedy };
     Report::new(
         Reason::CleanupFailed,
         format!("{published}, but its cleanup failed: {cause}"),
@@ -57,10 +57,12 @@ pub(crate) fn report(seen: &Observed, attempt: &Attempt, ending: &Ending) -> Rep
             format!(
                 "the run of attempt {number} could not be recovered: Job {settle} ended without a termination message; {ended}"
             ),
-            format!("read the events and the log of Job {settle}, and fix what they name"),
+            format!(
+                "Read the events and the log of Job {settle}, and fix the cause that they name."
+            ),
         ),
     };
-    let mend = if mend.is_empty() { format!("read the log of Job {settle}") } else { mend };
+    let mend = if mend.is_empty() { format!("Read the log of Job {settle}.") } else { mend };
     let remedy = format!("{mend}; then annotate the object with tidemark.dev/requested-at");
     Report::new(reason, message, remedy)
 }

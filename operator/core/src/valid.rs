@@ -35,14 +35,14 @@ pub fn valid(job: &ExtractJob, settings: &Settings) -> Result<ValidExtractJob, R
         return Err(Report::new(
             Reason::InvalidSpec,
             "source.tls.mode is insecurePlaintext, which this operator does not allow",
-            "use verifyFull with source.tls.caRef, or start the operator with --allow-insecure-plaintext",
+            "Set source.tls.mode: verifyFull and source.tls.caRef, or start the operator with --allow-insecure-plaintext.",
         ));
     }
     if job.spec.extract.filter.is_some() && !settings.allow_where {
         return Err(Report::new(
             Reason::InvalidSpec,
-            "extract.where is SQL of the manifest, which this operator does not allow",
-            "create a view of those rows, or start the operator with --allow-where",
+            "extract.where is set, but this operator does not allow SQL in manifests",
+            "Create a view with the condition and set extract.table to it, or start the operator with --allow-where.",
         ));
     }
     let owner = owner(job).ok_or_else(|| {
@@ -95,7 +95,7 @@ pub fn tracking(job: &ExtractJob, settings: &TrackingSettings) -> Result<TaskTra
         Report::new(
             Reason::TrackingNotAllowed,
             "no tracking table is set",
-            "set spec.tracking.table, or give the operator a default with --tracking-table",
+            "Set spec.tracking.table, or start the operator with --tracking-table.",
         )
     })?;
     if !is_table_allowed(&table, settings) {
@@ -138,7 +138,7 @@ fn table_report(table: &str) -> Report {
     Report::new(
         Reason::TrackingNotAllowed,
         format!("tracking table {table} is not on the operator's allow-list"),
-        "name an allowed table, or allow this one with --tracking-allowed-tables",
+        "Name an allowed table, or allow this table with the operator's flag --tracking-allowed-tables.",
     )
 }
 
@@ -146,7 +146,7 @@ fn endpoint_report(endpoint: &str) -> Report {
     Report::new(
         Reason::TrackingNotAllowed,
         format!("tracking endpoint {endpoint} is not on the operator's allow-list"),
-        "leave spec.tracking.endpoint out, or allow it with --tracking-allowed-endpoints",
+        "Remove spec.tracking.endpoint, or allow the endpoint with the operator's flag --tracking-allowed-endpoints.",
     )
 }
 
@@ -166,7 +166,7 @@ pub fn may_read(
         return Err(Report::new(
             Reason::TrackingNotAllowed,
             "the task of the current attempt has another tracking key than the object",
-            "find out who created its Job, and delete the Job",
+            "Find out who created the coordinator Job of the attempt, and delete the Job.",
         ));
     }
     let noted = |what: fn(&ExtractJobStatus) -> &Option<String>| {
@@ -178,7 +178,7 @@ pub fn may_read(
             Some(noted) if noted == table => Report::new(
                 Reason::TrackingChanged,
                 format!("the current run uses tracking table {table}, which is no longer allowed"),
-                "restore the operator's default table, or allow this one until the run has ended",
+                "Restore the operator's default tracking table, or allow this table (--tracking-allowed-tables) until the run has ended.",
             ),
             Some(_) | None => table_report(table),
         });

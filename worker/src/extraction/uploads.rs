@@ -127,8 +127,7 @@ impl Uploads {
             // one whose beginning was not answered is for settle and the sweeper
             let Some(multipart) = file.multipart.get() else { continue };
             if let Err(failure) = multipart.abort(&self.s3).await {
-                tracing::warn!(reason = %failure.report.reason, "cannot abort the upload; recovery or the \
-                     sweeper aborts it");
+                tracing::warn!(reason = %failure.report.reason, "cannot abort the upload; recovery or the cleanup of abandoned runs aborts it");
             }
         }
     }

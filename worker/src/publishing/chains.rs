@@ -108,7 +108,7 @@ impl World {
             let (earlier, ring) = self.walk(uri, end).await?;
             if let Some(ring) = ring {
                 // what the ring has cut off is published, and cannot be told from what is dead
-                tracing::warn!(failure = %is_a_ring(ring), "the sweeper removes no objects");
+                tracing::warn!(failure = %is_a_ring(ring), "the cleanup of abandoned runs removes no objects");
                 return Ok(Event::Kept(None));
             }
             kept.extend(earlier.runs);

@@ -54,7 +54,7 @@ fn act_name(act: &Act) -> &'static str {
         Act::ReadAll { .. } => "read all",
         Act::ListRuns { .. } => "list runs",
         Act::ReadKept { .. } => "read retained runs",
-        Act::ReadOrphans { .. } => "read orphans",
+        Act::ReadOrphans { .. } => "read abandoned runs",
         Act::ListFiles { .. } => "list files",
         Act::ReadManifest { .. } => "read manifest",
         Act::ReadTidy { .. } => "read cleanup",

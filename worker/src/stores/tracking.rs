@@ -294,8 +294,7 @@ where
         "ResourceNotFoundException" => Failure::permanent(
             Reason::TrackingTableNotFound,
             format!("tracking table {table} does not exist"),
-            "Create the table with the partition key source of type string, or correct tracking.table and \
-             tracking.region.",
+            "Create the table with the hash key source of type string, or correct tracking.table and tracking.region.",
         ),
         "AccessDeniedException"
         | "UnrecognizedClientException"
@@ -321,8 +320,7 @@ where
         code => Failure::permanent(
             Reason::TrackingUnreachable,
             format!("{action} tracking table {table}: DynamoDB returned {code}"),
-            "Check that the table's partition key is the string attribute source, and that \
-             tracking.endpoint is the right DynamoDB endpoint.",
+            "Check that the table has the hash key source of type string, and that tracking.endpoint is the right DynamoDB endpoint.",
         ),
     }
 }

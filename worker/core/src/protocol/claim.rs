@@ -11,8 +11,10 @@ use crate::errors::failure::Failure;
 
 pub(super) fn claim(carrier: Carrier, seen: &Seen, fresh: RunId, tries: u32) -> (Carrier, Act) {
     if tries > TRIES_MAX {
-        let failure =
-            Failure::fenced(Reason::SourceBusy, "other processes claim the source again and again");
+        let failure = Failure::fenced(
+            Reason::SourceBusy,
+            "other processes repeatedly claimed the source first",
+        );
         return carrier.end(Ending::Failed(failure));
     }
     let run = seen.run.clone();

@@ -17,7 +17,7 @@ pub(super) fn settle(carrier: Carrier, seen: &Seen, swept: bool, tries: u32) -> 
     if tries > TRIES_MAX {
         let failure = Failure::transient(
             crds::Reason::SettleFailed,
-            "other processes change the tracking items again and again",
+            "other processes repeatedly changed the tracking items first",
             "",
         );
         return carrier.end(Ending::Failed(failure));

@@ -286,7 +286,7 @@ impl WholeObject<'_> {
     pub async fn abort(&mut self) {
         let Some(upload) = self.upload.take() else { return };
         if let Err(failure) = self.control.abort(&self.key, &upload).await {
-            tracing::warn!(%failure, "cannot abort the upload of a manifest; the sweeper aborts it");
+            tracing::warn!(%failure, "cannot abort the upload of a manifest; the cleanup of abandoned runs aborts it");
         }
     }
 }
