@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Consistency {
-    /// All partitions show the table at one point in time. On MySQL and MariaDB, one pod then reads all
-    /// partitions. The run is refused if Tidemark cannot prove that all sessions share a snapshot.
+    /// All partitions show the table at one point in time. On MySQL and MariaDB, one pod then reads all partitions.
+    /// If Tidemark cannot prove that all sessions share a snapshot, it refuses the run. Without `partition`, it reads
+    /// the table as one partition instead.
     Snapshot,
     /// Each partition shows the table at the time at which its read starts.
     PerPartition,

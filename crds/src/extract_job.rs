@@ -93,8 +93,8 @@ pub struct ExtractJobSpec {
     /// How often a failed run or partition is retried.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
-    /// Stops the current run, unless it is being published already, and starts no other run while it is true.
-    /// The next run then takes the same window. Defaults to false.
+    /// If true, stops the current run, unless it is being published, and starts no other run. The next run extracts
+    /// the same window. Defaults to false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub suspend: Option<bool>,
     /// Number of seconds after which a run is stopped and fails. Defaults to 86400.
@@ -141,11 +141,11 @@ pub struct Extract {
     /// Whether the run extracts the whole table or only new rows.
     #[serde(rename = "type")]
     pub extract_type: ExtractType,
-    /// Column by which new rows are found, and the start and end of the window. Required for type PE and for
+    /// Column by which Tidemark finds new rows, and the start and end of the window. Required for type PE and for
     /// reingest. Defaults to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<Watermark>,
-    /// Extracts the table from its beginning, replaces all files, and sets the watermark to the maximum that
+    /// If true, extracts the table from its beginning, replaces all files, and sets the watermark to the maximum that
     /// was read. Defaults to false.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reingest: Option<bool>,
@@ -163,26 +163,26 @@ pub struct Extract {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "column_types")]
     pub types: Option<BTreeMap<String, TargetType>>,
-    /// Condition in the SQL of the database. The run sees only rows for which it is true. The operator must
-    /// allow such conditions. Defaults to none.
+    /// Condition in the SQL of the database. The run extracts only the rows for which it is true. The operator must
+    /// run with `--allow-where`. Defaults to none.
     #[serde(rename = "where", default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 4096))]
     pub filter: Option<String>,
-    /// What happens to dates that no calendar has, such as `0000-00-00` and `2023-00-15`, which MySQL can
-    /// store. Defaults to `fail`.
+    /// What happens to dates that MySQL can store but that do not exist, such as `0000-00-00` and `2023-00-15`.
+    /// Defaults to `fail`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub zero_dates: Option<ZeroDates>,
-    /// What happens if the type mapping of a column loses a part of its values (`lossy` in the tables of the
-    /// documentation). Defaults to `report`.
+    /// What happens if a column has the fidelity `lossy`: its type mapping loses a part of the values. Defaults to
+    /// `report`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fidelity: Option<FidelityPolicy>,
-    /// What happens if the columns of the table are not those of the last published run. A run that is refused
+    /// What happens if the columns of the table differ from those of the last published run. A run that is refused
     /// fails before it reads a row. Defaults to `evolve`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema_policy: Option<SchemaPolicy>,
-    /// How the table is divided into partitions, each of which one pod reads. Defaults to `strategy: auto` without
-    /// `hash`, where all partitions can be read from one consistent snapshot, and to one partition otherwise. A small
-    /// table is always one partition.
+    /// How the table is divided into partitions. If it is not set, Tidemark chooses a strategy other than `hash`. It
+    /// then divides only a table of more than 1 million rows or 256 MiB whose partitions can be read from one
+    /// consistent snapshot. Defaults to one partition for all other tables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<Partition>,
     /// Whether all partitions are read from one consistent snapshot. Defaults to `snapshot` for Postgres and for
@@ -190,9 +190,8 @@ pub struct Extract {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency: Option<Consistency>,
     /// Whether the run locks the table while its sessions start the same snapshot. Needs `engine: mysql` and
-    /// `consistency: snapshot`. Without it, a MySQL table with `consistency: snapshot` is read as one partition
-    /// if `partition` is not set; several partitions are refused. MariaDB does not need the lock and ignores this
-    /// field. Defaults to no lock.
+    /// `consistency: snapshot`. Without the lock, MySQL cannot read several partitions from one snapshot. MariaDB
+    /// does not need the lock and ignores this field. Defaults to no lock.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency_lock: Option<ConsistencyLock>,
 }
@@ -248,7 +247,7 @@ pub enum SchemaPolicy {
     /// The run continues and reports the change.
     #[default]
     Evolve,
-    /// The run continues if columns were only added, or texts only have another length.
+    /// The run continues if columns were only added, or if a text column only has another text type or length.
     AdditiveOnly,
     /// The run fails.
     Freeze,
@@ -283,8 +282,8 @@ pub struct Worker {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub parallelism: Option<i32>,
-    /// Requests and limits of each pod. The worker divides its memory by the memory limit. Defaults to the
-    /// setting of the operator.
+    /// Requests and limits of each pod. The worker adapts its buffers to the memory limit. Defaults to the flag
+    /// `--worker-resources` of the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "resources")]
     pub resources: Option<ResourceRequirements>,
@@ -379,7 +378,8 @@ fn quantities(description: &str) -> Schema {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Retry {
-    /// Maximum number of runs each time the object becomes due, the first one included. Defaults to 3.
+    /// Maximum number of runs for each request, including the first one. A change of the object starts the count
+    /// again. Defaults to 3.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 100))]
     pub runs: Option<u32>,

@@ -11,8 +11,8 @@ pub enum Guard {
     Exact,
     /// All transactions that were open at the end of the window ended before the snapshot.
     Waited,
-    /// The window ends at a fixed distance before the clock or the maximum.
+    /// The window ends at a fixed distance below the clock or the maximum.
     Lag,
-    /// No guard. Rows that are committed late may be missed.
+    /// No guard. Rows that are committed late may be skipped.
     Unguarded,
 }

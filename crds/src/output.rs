@@ -58,15 +58,15 @@ pub struct Output {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(schema_with = "partition_columns")]
     pub partition_by: Option<Vec<String>>,
-    /// Whether the database sorts the rows by `partitionBy`, so that each directory is written at once. Sorting
-    /// costs the database time and temporary space for the whole table. Defaults to `auto`.
+    /// Whether the database sorts the rows of each partition by `partitionBy`, so that each directory is written at
+    /// once. Sorting costs the database time and temporary space for the partition. Defaults to `auto`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition_sort: Option<PartitionSort>,
     /// How the directory of a run is named. Defaults to `run`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run_folder: Option<RunFolder>,
-    /// Id, ARN or alias of the KMS key that S3 encrypts all objects of the prefix with. Defaults to the rule of
-    /// the bucket.
+    /// Id, ARN or alias of the KMS key with which S3 encrypts all objects of the prefix. Defaults to the default
+    /// encryption of the bucket.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 2048))]
     #[x_kube(validation = ("self.matches('^[a-zA-Z0-9:/_-]+$')", "output.kmsKeyId must be the id, the ARN or an alias of a KMS key"))]
@@ -76,13 +76,13 @@ pub struct Output {
     /// `zstd`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub compression: Option<Compression>,
-    /// Size of a row group in bytes, as the encoder holds it. It is smaller if the memory of the pod or
+    /// Size of a row group in the memory of the encoder, in bytes. It is smaller if the memory of the pod or
     /// `targetFileBytes` requires it. Defaults to 67108864 (64 MiB).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1_048_576, max = 1_073_741_824))]
     pub row_group_bytes: Option<u64>,
-    /// Size in bytes after which the next file begins. A file is at most a fifth larger. Defaults to 536870912
-    /// (512 MiB).
+    /// Size in bytes after which the next file begins. A file is at most 20 % larger. Defaults to 536870912 (512
+    /// MiB).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1_048_576, max = 10_737_418_240_u64))]
     pub target_file_bytes: Option<u64>,
@@ -92,12 +92,12 @@ pub struct Output {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum PartitionSort {
-    /// The database sorts them if the first rows lie in many directories.
+    /// The database sorts the rows if the first 20,000 rows belong to 64 directories or more.
     #[default]
     Auto,
-    /// The database sorts them.
+    /// The database sorts the rows.
     Always,
-    /// The database does not sort them.
+    /// The database does not sort the rows.
     Never,
 }
 
@@ -135,19 +135,19 @@ pub enum Compression {
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (rules::COLUMNS_DIFFER, "output.columns: two added columns must not have the same name"))]
 pub struct OutputColumns {
-    /// Adds a column with the time at which the run started (UTC, microseconds). All rows of a run have the
-    /// same value. Defaults to none.
+    /// Name of an added column with the time at which the run started (UTC, microseconds). All rows of a run have the
+    /// same value. Defaults to no such column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = ("!self.matches('[[:cntrl:]]')", "output.columns.extractTime must not contain control characters"))]
     pub extract_time: Option<String>,
-    /// Adds a column with the SHA-256 of the row in hexadecimal. NULL and the empty text have different hashes,
-    /// and so have ('ab', 'c') and ('a', 'bc'). Defaults to none.
+    /// Name of an added column with the SHA-256 of the row in hexadecimal. NULL and the empty text have different
+    /// hashes, and so have ('ab', 'c') and ('a', 'bc'). Defaults to no such column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = ("!self.matches('[[:cntrl:]]')", "output.columns.rowHash must not contain control characters"))]
     pub row_hash: Option<String>,
-    /// Adds a column with the id of the run. Defaults to none.
+    /// Name of an added column with the id of the run. Defaults to no such column.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 63))]
     #[x_kube(validation = ("!self.matches('[[:cntrl:]]')", "output.columns.runId must not contain control characters"))]
@@ -204,7 +204,7 @@ impl RunFolder {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Tracking {
-    /// Name of the table. Its hash key is the text attribute `source`. Defaults to the setting of the operator.
+    /// Name of the table. Its hash key is `source`, of type string. Defaults to the setting of the operator.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 3, max = 255))]
     pub table: Option<String>,

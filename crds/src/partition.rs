@@ -59,11 +59,11 @@ pub struct Partition {
         "partition.upperBound must be a whole number, a date or a timestamp"
     ))]
     pub upper_bound: Option<String>,
-    /// Number of partitions. Defaults to a number that fits the estimated size of the table.
+    /// Number of partitions. Defaults to one for each million rows or 256 MiB of the estimated size, at most 64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub count: Option<u32>,
-    /// How the bounds of the partitions are chosen. Defaults to `range`.
+    /// How the table is divided. Defaults to `range`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub strategy: Option<Strategy>,
     /// Whether partitions have equal row counts instead of equal strides. The same as `strategy: quantile`.
@@ -76,15 +76,16 @@ pub struct Partition {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Strategy {
-    /// The strategy that suits the table. Plan and status show which one it is, and why.
+    /// Tidemark chooses the strategy. `tidemark plan` and the status show the choice and its reason.
     Auto,
-    /// Equal strides over the values of the column. One partition also has the rows whose key is NULL.
+    /// Equal strides between the minimum and the maximum of the column. One partition also has the rows in which the
+    /// column is NULL.
     Range,
-    /// Equal row counts, by the statistics of the server or by a sample.
+    /// Equal row counts, estimated by the statistics of the server or by a sample.
     Quantile,
-    /// Equal spans of the blocks of the table. Only for Postgres tables, not for views. Needs no key.
+    /// Equal numbers of table blocks. Only for plain tables and materialized views of Postgres. Needs no column.
     Ctid,
-    /// Classes of a hash of the column or the primary key. Each partition reads the whole table.
+    /// Rows with equal hash classes of the column or of the primary key. Each partition reads the whole table.
     Hash,
     /// One partition.
     None,

@@ -41,7 +41,7 @@ pub struct ExtractJobStatus {
     /// Number of the current attempt, or of the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
-    /// Number of attempts that failed since the object became due.
+    /// Number of failed attempts since the object was last changed or requested.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<u32>,
     /// Time before which the next attempt does not start.
@@ -53,13 +53,13 @@ pub struct ExtractJobStatus {
     /// Watermark after the last published run: where the next incremental run starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<String>,
-    /// `Y` or `N`, as in the tracking table.
+    /// Attribute `extract_successful` of the watermark item: `Y` after a published run, otherwise `N`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extract_successful: Option<String>,
     /// Partitions of the run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partitions: Option<Partitions>,
-    /// Partitions that are read and all partitions, such as `3/8`.
+    /// Number of partitions that were read completely, and number of all partitions, such as `3/8`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub progress: Option<String>,
     /// Table of the last published run, with its schema (MySQL and MariaDB: its database).
@@ -102,7 +102,7 @@ pub struct ExtractJobStatus {
 /// State of the object in one word.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub enum Phase {
-    /// The operator has not read the object yet, or something outside must change first.
+    /// The operator has not read the object yet, or a cause outside Tidemark prevents the run.
     Pending,
     /// The object waits for the source or for the next attempt.
     Waiting,
@@ -149,7 +149,7 @@ pub struct StatusWindow {
     /// End of the window, inclusive. Absent if the window has no end.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub high: Option<String>,
-    /// What keeps rows that are committed late out of the window.
+    /// What keeps rows that are committed late above the end of the window, where the next run reads them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub guard: Option<Guard>,
 }
@@ -170,10 +170,12 @@ pub struct Partitions {
     /// Why this strategy was used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
-    /// Most rows of a partition divided by the median, such as `1.04`, as predicted before the rows were read.
+    /// Row count of the largest partition divided by the median of all partitions, such as `1.04`, as predicted
+    /// before the rows were read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted_skew: Option<String>,
-    /// Most rows of a partition divided by the median, such as `1.04`, after the rows were read.
+    /// Row count of the largest partition divided by the median of all partitions, such as `1.04`, after the rows
+    /// were read.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub actual_skew: Option<String>,
 }

@@ -30,45 +30,48 @@ pub struct Watermark {
     /// Type of the values of the column.
     #[serde(rename = "type")]
     pub value_type: WatermarkType,
-    /// Start of the window, exclusive for PE and inclusive for FE. For PE it applies to the first run only;
-    /// later runs start where the last run ended. Defaults to the beginning.
+    /// Start of the window, exclusive for PE and inclusive for FE. For PE it applies to the first run only. Later
+    /// runs start where the last run ended. Defaults to the beginning of the table.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub low: Option<String>,
-    /// End of the window, inclusive. `-1` means no end. Defaults to no end.
+    /// End of the window, inclusive. `-1` means no end. Defaults to `-1`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub high: Option<String>,
-    /// Who sets the values of the column. Only values of the database allow the guard `exact`. Defaults to
+    /// Who writes the values of the column. The guards `exact` and `waited` need `database`. Defaults to
     /// `application`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stamped_by: Option<StampedBy>,
-    /// Number of seconds between the end of the window and the clock, for the types `timestamp` and `date`.
-    /// Applies only if no better guard is possible. Defaults to 300.
+    /// Number of seconds between the end of the window and the clock, for the types `timestamp` and `date`. Applies
+    /// only if the guard is neither `exact` nor `waited`. Defaults to 300.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_592_000))]
     pub lag_seconds: Option<i64>,
-    /// Distance between the end of the window and the maximum of the column, in the unit of the column, for the
-    /// types `int`, `decimal` and `double`. Applies only if no better guard is possible. Defaults to none.
+    /// Distance between the end of the window and the maximum of the column, in the unit of the column, for the types
+    /// `int`, `decimal` and `double`. Applies only if the guard is not `waited`. Defaults to none: the guard is then
+    /// `unguarded`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 2_592_000))]
     pub lag_units: Option<i64>,
-    /// Number of seconds to wait for open transactions to end. Defaults to 60.
+    /// Maximum number of seconds that a run waits for open transactions to end, for the guard `waited`. Defaults to
+    /// 60.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 0, max = 3600))]
     pub wait_seconds: Option<i64>,
-    /// Number of seconds below the stored watermark from which rows are read again, for the types `timestamp`
-    /// and `date`. It finds rows that are committed late and that no guard detects. The stored watermark never
-    /// moves back. Readers must remove duplicate rows by their key. Defaults to none.
+    /// Number of seconds below the stored watermark from which rows are read again, for the types `timestamp` and
+    /// `date`. The run then also extracts rows that were committed late. The stored watermark never moves back.
+    /// Readers must remove duplicate rows by their key. Defaults to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub lookback_seconds: Option<i64>,
-    /// Distance below the stored watermark from which rows are read again, in the unit of the column, for the
-    /// types `int`, `decimal` and `double`. Otherwise like `lookbackSeconds`. Defaults to none.
+    /// Distance below the stored watermark from which rows are read again, in the unit of the column, for the types
+    /// `int`, `decimal` and `double`. It has the same effect as `lookbackSeconds`. Defaults to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 31_536_000))]
     pub lookback_units: Option<i64>,
-    /// Time zone of a column without time zone. Defaults to the time zone of the server.
+    /// Time zone of the values in a column without a time zone, such as `Europe/Berlin`. Defaults to the time zone of
+    /// the server. On Postgres, the guard is `unguarded` if this field is not set.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 64))]
     pub time_zone: Option<String>,
