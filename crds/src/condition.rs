@@ -180,7 +180,7 @@ words! {
         TableChanged,
         /// The column does not exist, or the table has no columns.
         ColumnNotFound,
-        /// The database user lacks a right.
+        /// The database user lacks a privilege.
         DatabaseDenied,
         /// A setting may change the rows that are read, and the database user may not set it.
         SettingRefused,

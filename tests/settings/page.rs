@@ -13,16 +13,16 @@ use super::Tried;
 const VALUE_CHARS_MAX: usize = 40;
 
 const HEAD: &str = "\
-# Settings that a session inherits
+# Database settings
 
-Tidemark opens sessions whose settings do not depend on the server, the database, the role or the connection.
+Tidemark reads the same rows and values whatever the settings of the server, the database, the role or the connection are.
 Each setting has one of three rules:
 
 - **pinned**: every session sets it to the value in the table. Postgres: with `SET LOCAL`, in each transaction.
   MySQL and MariaDB: with `SET SESSION`, after login, if the server has the setting.
-- **harmless**: inherited. It changes no row or value of Tidemark's own statements, and not how the server parses them.
-  Functions and searches inside a view may depend on it, as in every other session of the database user; the reason
-  says so.
+- **harmless**: a session inherits it. It changes neither the rows and values of Tidemark's own statements nor how the
+  server parses them. If functions and searches inside a view depend on it, the reason says so. They then work as in
+  every other session of the database user.
 - **refused**: Tidemark's sessions cannot set it. If it has a value other than those in the table, the run fails with
   `SettingRefused`, and the message names the setting.
 

@@ -57,8 +57,7 @@ async fn table_of(
             if failure.exit == Exit::Permanent && failure.report.reason != Reason::NewerRelease =>
         {
             let reason = failure.report.reason;
-            tracing::warn!(%reason, "cannot read the published extract at the earlier uri, so the table is \
-                 not compared with it");
+            tracing::warn!(%reason, "cannot read the published extract at the earlier URI, so the table is not compared with it");
             Ok(None)
         }
         Err(failure) => Err(failure),

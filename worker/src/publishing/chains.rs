@@ -162,7 +162,7 @@ pub(super) fn manifest_missing(run: RunId) -> Failure {
         crds::Reason::ManifestMissing,
         format!("the manifest of run {run} is missing"),
         "Restore the manifest from a version of the bucket. If that run is decided and cannot be completed, \
-         undo it with `tidemark settle --force`. Otherwise start a new chain with an FE at another uri.",
+         undo it with `tidemark settle --force`. Otherwise run an FE at another URI.",
     )
 }
 
@@ -171,6 +171,6 @@ fn is_a_ring(run: RunId) -> Failure {
         crds::Reason::VerifyFailed,
         format!("the chain of manifests is circular: the parents of run {run} lead back to it"),
         "Restore the manifest that `tidemark verify` names from a version of the bucket, or run a reingest \
-         or an FE, which starts a new chain.",
+         or an FE, which replaces the published extract.",
     )
 }

@@ -111,9 +111,7 @@ pub(crate) fn asks_for_password() -> Failure {
 pub(crate) fn wants_tls() -> Failure {
     Failure::permanent(
         Reason::CredentialsRejected,
-        "connect: the server does not know the user, rejects the password, or has not cached it yet, and it \
-         requests the password itself (caching_sha2_password or sha256_password), which Tidemark sends only \
-         over TLS",
+        "connect: the server rejects the user or the password, or requests the password itself (caching_sha2_password or sha256_password), which Tidemark sends only over TLS",
         "Check the username and the password. Set source.tls.mode: verifyFull or verifyCa, or use an \
          account with mysql_native_password.",
     )

@@ -111,7 +111,7 @@ impl Minter {
 fn no_identity() -> Failure {
     Failure::transient(
         Reason::CredentialsUnreachable,
-        "no AWS identity is available to sign an RDS token, or it does not respond",
+        "no AWS identity is available to sign an RDS token, or the service that provides it does not respond",
         "Give the ServiceAccount of the pods an IAM role (IRSA or Pod Identity) that allows rds-db:connect.",
     )
 }

@@ -24,13 +24,13 @@ pub(super) fn published() -> Vec<Case> {
             ..case(
                 "UriChanged",
                 uri("{t}/other"),
-                ("run an FE or a reingest at the new uri", extract(&json!({ "reingest": true }))),
+                ("run an FE or a reingest at the new URI", extract(&json!({ "reingest": true }))),
             )
         },
         Case {
             earlier: Some(json!({})),
             rows: Some(0),
-            ..case("UriChanged", uri("{t}/other"), ("Set output.uri to the uri", uri("{t}")))
+            ..case("UriChanged", uri("{t}/other"), ("Set output.uri to the URI", uri("{t}")))
         },
         Case {
             setup: "create table {t} (id int); insert into {t} values (1), (2), (3); create table {t}b (id int)",
@@ -42,7 +42,7 @@ pub(super) fn published() -> Vec<Case> {
             base: json!({ "extract": { "type": "FE", "watermark": null } }),
             earlier: Some(json!({})),
             between: vec![Between::ObjectLost("manifest.json")],
-            ..case("ManifestMissing", json!({}), ("another uri", uri("{t}/new")))
+            ..case("ManifestMissing", json!({}), ("another URI", uri("{t}/new")))
         },
         Case {
             earlier: Some(json!({})),

@@ -28,8 +28,7 @@ const fn state(starts: &'static [&'static str], meaning: Meaning) -> State {
 }
 
 /// The remedy for a view that names objects which are missing or may not be read.
-pub const REPAIR_VIEW: &str = "Repair the view: restore the tables, columns and functions that it names, or \
-     grant rights on them to its definer (with SQL SECURITY INVOKER: to the database user).";
+pub const REPAIR_VIEW: &str = "Repair the view: restore the tables, columns and functions that it names, or grant privileges on them to its definer (with SQL SECURITY INVOKER: to the database user).";
 const VIEW: &str = "Correct the view or the function that it calls, and check that the objects that they \
      name exist.";
 const VALUE: &str = "Correct the rows, or the expression (in the view, the function or extract.where) that \
@@ -112,7 +111,7 @@ pub const TABLE: &[Row] = &[
         "Raise activeDeadlineSeconds, index the watermark and partition columns, or set \
          extract.partition.strategy: none.")),
     row(&[1184], transient(Reason::DatabaseFailed, "the server's init_connect fails for the database user",
-        "Correct the global variable init_connect, or grant the rights that it needs.")),
+        "Correct the global variable init_connect, or grant the privileges that it needs.")),
     row(&[1038], transient(Reason::DatabaseFailed, "the server's sort_buffer_size is too small to sort the rows",
         "Raise sort_buffer_size, or set output.partitionSort: never if the plan shows that rows are sorted.")),
     row(&[4031], transient(Reason::DatabaseFailed,
@@ -128,7 +127,7 @@ pub const TABLE: &[Row] = &[
     row(&[1615], transient(Reason::DatabaseFailed, "the table was altered while the statement was prepared", AGAIN)),
     // rights
     row(&[1044], permanent(Reason::DatabaseDenied,
-        "the database user has no rights on the database, or the database does not exist",
+        "the database user has no privileges on the database, or the database does not exist",
         "Correct source.database, or GRANT SELECT on its tables to the database user. A role counts only if \
          it is a default role (SET DEFAULT ROLE). On MySQL 8.0 and later, check SHOW GRANTS for partial \
          revokes.")),
@@ -193,7 +192,7 @@ pub const TABLE: &[Row] = &[
     row(&[1223, 1099, 1100, 1192], transient(Reason::DatabaseFailed,
         "another statement or session holds a lock", AGAIN)),
     row(&[1436, 1456, 1424, 4026], permanent(Reason::QueryFailed,
-        "a function calls itself too often, or an expression is nested too deeply (thread_stack, \
+        "a function calls itself too deeply, or an expression is nested too deeply (thread_stack, \
          max_sp_recursion_depth)",
         "Correct the function, or raise thread_stack.")),
     row(&[1235, 1178, 1214, 1295, 3110, 3167, 3999, 1970], permanent(Reason::QueryFailed,
@@ -221,7 +220,7 @@ pub const TABLE: &[Row] = &[
         "the server has no space left for temporary files, such as those of a sort", SPACE)),
     row(&[5, 1037, 3015, 3044, 3985], transient(Reason::DatabaseFailed, "the server is out of memory",
         "Give the server more memory, or lower worker.parallelism.")),
-    row(&[1206], transient(Reason::DatabaseFailed, "the server's table of locks is full",
+    row(&[1206], transient(Reason::DatabaseFailed, "the lock table of the server is full",
         "Raise innodb_buffer_pool_size, or wait until large transactions end.")),
     row(&[1033, 1034, 1035, 1194, 1195, 1259, 1712, 1812, 1814, 1817, 1877, 3000, 126, 127, 145], permanent(
         Reason::DatabaseFailed, "the table, one of its indexes or its file is damaged or missing", DAMAGED)).shown(&[

@@ -6,7 +6,7 @@ use super::postgres::{RAISED, REMOTE, When};
 use super::{Class, Meaning, Shows, mysql, postgres};
 
 const HEAD: &str = "\
-# Errors of the database
+# Database errors
 
 How Tidemark classifies the errors of a database server. This page is printed from the tables that the program
 uses (`worker/core/src/errors`): `cargo run -p system-tests --bin error_table > docs/database-errors.md`.
@@ -15,12 +15,12 @@ uses (`worker/core/src/errors`): `cargo run -p system-tests --bin error_table > 
 - **Transient**: the next attempt may succeed.
 - **Message**: whether the condition shows the server's own message. A message that may contain row values is never
   shown. The code is always shown.
-  - `yes`: if the server itself wrote the message.
+  - `yes`: if the server itself wrote the message, not a function.
   - `names`: if the name in the message comes from Tidemark's own statement or from the source of a function in SQL or
     PL/pgSQL. Dynamic SQL may contain row values.
-  - `form`: if the message has the form of the server's own message.
+  - `form`: if the text of the message matches the server's own message for this code.
   - `no`: never.
-- The first row that fits applies. A single code comes before its class.
+- The first matching row applies. Rows for a single code come before rows for its class.
 
 The condition also shows the function in which the error happened, and the schema, table, column, constraint or type,
 if the server names them. A function can raise any code with any message (`RAISE`, `SIGNAL`). On Postgres, Tidemark

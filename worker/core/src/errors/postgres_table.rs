@@ -129,7 +129,7 @@ pub const TABLE: &[Row] = &[
         "row level security would hide rows from the database user",
         "Use a database user with BYPASSRLS, or one to which no policy of the table applies.")),
     row(&["42501"], When::Inside, permanent(Reason::DatabaseDenied,
-        "a function that the table or view calls lacks the right to use an object", GRANT).shown(Shows::Message)),
+        "a function that the table or view calls lacks the privilege to use an object", GRANT).shown(Shows::Message)),
     row(&["42501"], When::Always, permanent(Reason::DatabaseDenied,
         "the database user may not read the table, one of its columns, or an object that the view reads", GRANT)
         .shown(Shows::Message)),
@@ -203,7 +203,7 @@ pub const TABLE: &[Row] = &[
         "the server is out of memory, or its lock table is full (max_locks_per_transaction)",
         "Give the server more memory, lower its work_mem, or raise max_locks_per_transaction.").shown(Shows::Message)),
     row(&["54001"], When::Always, permanent(Reason::QueryFailed,
-        "a function calls itself too often, or an expression is nested too deeply (max_stack_depth)",
+        "a function calls itself too deeply, or an expression is nested too deeply (max_stack_depth)",
         "Correct the function, or raise max_stack_depth.")),
     row(&["XX001", "XX002"], When::Always, permanent(Reason::DatabaseFailed,
         "the table or one of its indexes is damaged",

@@ -45,8 +45,7 @@ pub fn check(columns: &[Column], policy: FidelityPolicy) -> Result<(), Failure> 
     Err(Failure::permanent(
         Reason::LossyColumn,
         format!(
-            "extract.fidelity does not allow these columns, because their values would lose precision, \
-             type or meaning: {}",
+            "extract.fidelity is strict, but these columns would lose a part of their values: {}",
             named.join("; ")
         ),
         "Set extract.fidelity: report, or exclude the columns with extract.excludeColumns.",

@@ -90,7 +90,7 @@ pub fn check_units(watermark: &Watermark) -> Result<(), Failure> {
     Err(Failure::permanent(
         Reason::InvalidSpec,
         format!("extract.watermark: {given} do not apply to type {}", watermark.value_type.name()),
-        format!("set {fitting}"),
+        format!("Set {fitting} instead."),
     ))
 }
 

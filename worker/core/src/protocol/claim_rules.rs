@@ -130,9 +130,8 @@ fn for_a_human(task: &Task, seen: &Seen) -> Option<Failure> {
     if head.is_some_and(|head| head.uri != *uri) {
         return Some(Failure::permanent(
             Reason::UriChanged,
-            "the published extract of this source is under another uri, and a PE appends to it",
-            "Set output.uri to the uri of the published extract, or run an FE or a reingest at the new uri \
-             first.",
+            "the published extract of this source is at another URI, and a PE would append to it",
+            "Set output.uri to the URI of the published extract (in a cluster: in another ExtractJob, because output.uri is immutable), or run an FE or a reingest at the new URI first.",
         ));
     }
     if seen.run.is_some() && seen.legacy.is_none() {
@@ -166,8 +165,7 @@ fn lost(message: &str) -> Failure {
     Failure::permanent(
         Reason::TrackingLost,
         message,
-        "Restore the item from a backup of the tracking table, or run a reingest or an FE, which starts a \
-         new chain.",
+        "Restore the item from a backup of the tracking table, or run a reingest or an FE, which replaces the published extract.",
     )
 }
 
@@ -331,8 +329,7 @@ pub(super) fn not_ours(task: &Task, seen: &Seen) -> Failure {
         return Failure::permanent(
             Reason::TrackingLost,
             "the run item of the source was deleted during the run",
-            "Restore the item from a backup of the tracking table, or run a reingest or an FE, which starts \
-             a new chain.",
+            "Restore the item from a backup of the tracking table, or run a reingest or an FE, which replaces the published extract.",
         );
     }
     fenced()

@@ -96,7 +96,7 @@ pub const REFUSED: &[(&str, &str, &str)] = &[
     (
         "system_versioning_asof",
         "DEFAULT",
-        "the server would return rows of the past, and no value that a session can set undoes it",
+        "the server would return rows of the past, and a session cannot reset it",
     ),
     (
         "max_allowed_packet",

@@ -93,7 +93,7 @@ pub const REFUSED: &[(&str, &str, &str)] = &[
     (
         "idle_session_timeout",
         "0, or at least 1min",
-        "no transaction can set it, and the server would end a session between two transactions",
+        "a transaction cannot set it, and the server would end a session between two transactions",
     ),
 ];
 

@@ -180,7 +180,7 @@ impl Wire {
         if rest != 0 || length == 0xFF_FFFF {
             return Err(Failure::permanent(
                 Reason::InvalidSpec,
-                "the statement is longer than a packet of the protocol",
+                "the statement is longer than a packet of the MySQL protocol (16 MiB)",
                 "Extract fewer columns (extract.columns, extract.excludeColumns).",
             ));
         }

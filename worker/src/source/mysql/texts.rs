@@ -67,7 +67,7 @@ pub(super) fn count_of(packet: &[u8]) -> Option<usize> {
 pub(super) fn altered() -> Failure {
     Failure::transient(
         Reason::DatabaseFailed,
-        "the columns of the table differ from those of the plan because the table was altered",
+        "the table was altered after planning, so its columns differ from those of the plan",
         "Wait for the next attempt, which plans with the new columns.",
     )
 }

@@ -234,7 +234,7 @@ const NEAREST: Group = Group {
 };
 
 const INSTALLED: Group = Group {
-    why: "names code that the owner of the server has installed; missing code is an error",
+    why: "names libraries that the administrator of the server has installed; a missing library is an error",
     names: &[
         "dynamic_library_path",
         "extension_control_path",
@@ -245,7 +245,7 @@ const INSTALLED: Group = Group {
 };
 
 const RIGHTS: Group = Group {
-    why: "determines who the database user is or what it may read; a missing right is an error",
+    why: "determines who the database user is or what it may read; a missing privilege is an error",
     names: &["lo_compat_privileges", "role"],
 };
 
