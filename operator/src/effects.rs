@@ -99,7 +99,7 @@ async fn one(
         Effect::RecordEnding { job, ending } => {
             let text = serde_json::to_string(ending).unwrap_or_default();
             let patch = json!({ "metadata": { "annotations": { ENDING: text } } });
-            change(&jobs, job, &patch, "record the ending").await
+            change(&jobs, job, &patch, "record the end of the attempt").await
         }
         Effect::RecordRev { job, rev } => {
             let patch = json!({ "metadata": { "annotations": { REV: rev.to_string() } } });

@@ -29,7 +29,7 @@ pub async fn drive(mut carrier: Carrier, world: &mut World) -> Ending {
         if !carrier.needs_snapshot() {
             world.release_snapshot().await;
         }
-        tracing::debug!(act = act_name(&act), "next act");
+        tracing::debug!(act = act_name(&act), "next action");
         event = match act {
             Act::End(ending) => {
                 let _ = tokio::time::timeout(END_TIMEOUT, world.stop_reading()).await;
@@ -208,7 +208,7 @@ impl World {
     }
 
     async fn effect(&self, effect: Effect) -> Result<Reply, Failure> {
-        tracing::info!(effect = effect_name(&effect), "write");
+        tracing::info!(effect = effect_name(&effect), "apply an effect");
         match effect {
             Effect::Track(transaction) => self.table().write(&transaction).await,
             Effect::PutOnce { uri, key, body } => {
