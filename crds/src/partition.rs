@@ -85,7 +85,7 @@ pub enum Strategy {
     Quantile,
     /// Equal numbers of table blocks. Only for plain tables and materialized views of Postgres. Needs no column.
     Ctid,
-    /// Rows with equal hash classes of the column or of the primary key. Each partition reads the whole table.
+    /// Equal shares of the hash values of the column or of the primary key. Each partition reads the whole table.
     Hash,
     /// One partition.
     None,

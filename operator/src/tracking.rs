@@ -111,7 +111,7 @@ fn report(table: &str, error: &SdkError<GetItemError>) -> Report {
         "AccessDeniedException" | "UnrecognizedClientException" | "InvalidSignatureException" => {
             Report::new(
                 Reason::TrackingDenied,
-                format!("DynamoDB refuses the operator access to tracking table {table}: {code}"),
+                format!("DynamoDB denies the operator access to tracking table {table}: {code}"),
                 "Allow dynamodb:GetItem on the table for the AWS identity of the operator.",
             )
         }

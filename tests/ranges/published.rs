@@ -49,7 +49,7 @@ fn what_auto_took_is_said_in_plan_manifest_and_outcome() -> Result<()> {
         let mut skewed = source.job("public.s", "FE");
         skewed["spec"]["extract"]["partition"] = json!({ "strategy": "auto" });
         let shown = bed.output(source.command("plan", &skewed)?, "", deadline).await?;
-        for part in ["partition  quantile by \"n\"", "equal key ranges of \"n\" would have skew", "partitions 3"] {
+        for part in ["partition  quantile by \"n\"", "equal strides of \"n\" would have skew", "partitions 3"] {
             ensure!(shown.stdout.contains(part), "no {part:?} in {} {}", shown.stdout, shown.stderr);
         }
         // without a partition of the manifest too, here with the reason for one partition

@@ -200,10 +200,7 @@ fn give_up(seen: &Observed) -> Decision {
         warning: true,
         reason: Reason::SettleFailed,
         message:
-            "finalizer removed without recovery of the run: a Secret, the ServiceAccount, the \
-                  bucket or the tracking table may be missing; the next run of the source starts \
-                  when the claim in the tracking table has expired, and removes replaced files \
-                  that are due; the bucket's lifecycle rule aborts open uploads"
+            "finalizer removed without recovery of the run. Check whether the ServiceAccount, a Secret, the bucket or the tracking table is missing. The next run of the source starts when the claim of this run has expired, and removes replaced files that are due. Open uploads remain until a lifecycle rule of the bucket aborts them."
                 .to_owned(),
     });
     decision

@@ -126,8 +126,7 @@ impl Divider<'_> {
                 let reason = if cuts.is_empty() {
                     let name = &key.column.name;
                     format!(
-                        "{reason}; the values between the least and greatest {name:?} cannot be divided \
-                         into equal key ranges"
+                        "{reason}; the values between the least and greatest {name:?} cannot be divided into equal strides"
                     )
                 } else {
                     reason

@@ -256,12 +256,12 @@ pub fn choose<'a>(key: Key<'a>, foretold: Foretold, wanted: u32, table: Table<'a
         let reason = format!("the values of {name:?} are spread evenly");
         return Choice {
             way: Way::Range(key),
-            reason: format!("{reason}: equal key ranges have skew {skew}"),
+            reason: format!("{reason}: equal strides have skew {skew}"),
         };
     }
     let strides = foretold.strides.map_or_else(
-        || format!("the values of {name:?} cannot be divided into equal key ranges"),
-        |(skew, ranges)| format!("{ranges} equal key ranges of {name:?} would have skew {skew}"),
+        || format!("the values of {name:?} cannot be divided into equal strides"),
+        |(skew, ranges)| format!("{ranges} equal strides of {name:?} would have skew {skew}"),
     );
     let (skew, ranges) = foretold.quantiles;
     if skew <= SKEW_TOO_MUCH && !few_ranges(ranges) {
@@ -303,7 +303,7 @@ fn no_strides(column: &Column) -> Failure {
     Failure::permanent(
         Reason::ColumnTypeUnsupported,
         format!(
-            "partition column {:?} has type {}, which cannot be divided into equal key ranges",
+            "partition column {:?} has type {}, which cannot be divided into equal strides",
             column.name, column.type_name
         ),
         "Set extract.partition.strategy: quantile, auto or hash, or choose a column of type integer, \

@@ -115,8 +115,7 @@ fn without_columns(kind: &str) -> Failure {
     if kind == "VIEW" {
         return Failure::permanent(
             Reason::DatabaseDenied,
-            "the server shows no columns of the view, because the view names an object that does not exist, \
-             or one that its definer or the database user may not read",
+            "the server shows no columns of the view: it names an object that does not exist, or that its definer or the database user may not read",
             REPAIR_VIEW,
         );
     }

@@ -71,7 +71,7 @@ impl BinaryLog {
             return Err(unavailable(
                 "the server is a Galera cluster node, on which equal binary log positions do not prove \
                  equal snapshots",
-                "Extract from a server outside the cluster",
+                "Extract from a server that is not a node of a Galera cluster",
             ));
         }
         match &self.filters {

@@ -91,7 +91,7 @@ impl LockFacts {
             return Err(unavailable(
                 "the server is a Galera cluster node, and changes from other nodes do not wait for a table \
                  lock",
-                "Extract from a server outside the cluster",
+                "Extract from a server that is not a node of a Galera cluster",
             ));
         }
         if self.cascades && self.is_on("read_only") {
