@@ -72,7 +72,7 @@ pub struct Partition {
     pub rebalance: Option<bool>,
 }
 
-/// How the bounds of the partitions are chosen.
+/// How the table is divided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Strategy {

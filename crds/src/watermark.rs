@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::rules;
 
-/// Column by which new rows are found, and the start and end of the window.
+/// Column by which Tidemark finds new rows, and the start and end of the window.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, KubeSchema)]
 #[serde(rename_all = "camelCase")]
 #[x_kube(validation = (rules::INT_ENDS, "watermark.low and .high must be whole numbers, because watermark.type is int"))]

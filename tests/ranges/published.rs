@@ -61,7 +61,7 @@ fn what_auto_took_is_said_in_plan_manifest_and_outcome() -> Result<()> {
         ensure!(how["reason"].as_str().is_some_and(|why| why.contains("estimated size")), "{how}");
         skewed["spec"]["extract"]["partition"] = Value::Null;
         let shown = bed.output(source.command("plan", &skewed)?, "", deadline).await?;
-        for part in ["partition  quantile by \"n\"", "equal strides of \"n\" would have skew", "ranges     3"] {
+        for part in ["partition  quantile by \"n\"", "equal strides of \"n\" would have skew", "partitions 3"] {
             ensure!(shown.stdout.contains(part), "no {part:?} in {} {}", shown.stdout, shown.stderr);
         }
         Ok(())
