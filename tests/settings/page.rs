@@ -15,7 +15,7 @@ const VALUE_CHARS_MAX: usize = 40;
 const HEAD: &str = "\
 # Database settings
 
-Tidemark reads the same rows and values whatever the settings of the server, the database, the role or the connection are.
+No setting of the server, the database, the role or the connection changes the rows and values that Tidemark reads.
 Each setting has one of three rules:
 
 - **pinned**: every session sets it to the value in the table. Postgres: with `SET LOCAL`, in each transaction.

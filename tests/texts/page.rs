@@ -23,8 +23,8 @@ a program. After a change, run `make texts`.
 - [Notes of the charts](#notes-of-the-charts)
 - [Help pages](#help-pages)
 
-`{name}` is replaced by a value. If a text has variants, they are separated by ` | `. [database-errors.md](database-errors.md) lists the errors
-of the database.
+`{name}` is replaced by a value. If a text has variants, they are separated by ` | `. Errors of the database are listed in
+[database-errors.md](database-errors.md).
 ";
 
 /// The whole page. `programs` is the folder of the built programs.
