@@ -38,7 +38,7 @@ fn finding(stdout: &str) -> Result<Vec<String>> {
     let said: Value = serde_json::from_str(stdout.trim())?;
     let findings = said["findings"].as_array().context("findings")?;
     let what = findings.iter().filter_map(|finding| finding["what"].as_str());
-    Ok(what.filter(|what| what.contains("ring")).map(str::to_owned).collect())
+    Ok(what.filter(|what| what.contains("circular")).map(str::to_owned).collect())
 }
 
 /// A ring of any length, with or without a way that leads into it: `from`'s parent becomes `to`.

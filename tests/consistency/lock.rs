@@ -242,7 +242,7 @@ fn table_partitions_are_locked_and_other_engines_and_views_are_refused() -> Resu
         locked.publishes().await?;
         locked.sql("alter table accounts remove partitioning").await?;
         locked.sql("alter table accounts engine = MyISAM").await?;
-        locked.is_refused(10, &["SnapshotUnavailable", "stored by MyISAM"]).await?;
+        locked.is_refused(10, &["SnapshotUnavailable", "storage engine MyISAM"]).await?;
         locked
             .sql("rename table accounts to below; create view accounts as select * from below")
             .await?;

@@ -25,8 +25,8 @@ fn tables_that_keep_no_snapshot_and_views_are_refused() -> Result<()> {
     }
     in_bed(async {
         for (change, words) in [
-            ("alter table accounts engine = MyISAM", "stored by MyISAM"),
-            ("alter table accounts engine = Aria", "stored by Aria"),
+            ("alter table accounts engine = MyISAM", "storage engine MyISAM"),
+            ("alter table accounts engine = Aria", "storage engine Aria"),
             (
                 "rename table accounts to below; create view accounts as select * from below",
                 "a view does not show",

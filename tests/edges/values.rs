@@ -171,8 +171,9 @@ fn infinities_and_nan_are_refused_and_so_is_what_is_out_of_range() -> Result<()>
         ];
         for (column, kind, value, reason) in cases {
             let mut session = table(&edge, "t", column, &[(1, value)]).await?;
-            let watermark =
-                json!({ "column": "at", "type": kind, "timeZone": "UTC", "lagSeconds": 0 });
+            let mut watermark = json!({ "column": "at", "type": kind, "timeZone": "UTC" });
+            let counted = if matches!(kind, "decimal" | "double") { "lagUnits" } else { "lagSeconds" };
+            watermark[counted] = json!(0);
             let refused = edge.refused(&Ask::new(Who::Sees, "t", watermark)).await?;
             ensure!(refused.report.reason == reason, "{column} {value}: {refused}");
             ensure!(!refused.report.remedy.is_empty(), "{column} {value}: no remedy");
