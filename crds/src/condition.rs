@@ -220,7 +220,7 @@ words! {
         ServiceAccountNotAllowed,
         /// A Job of another owner has the name that the operator needs.
         ForeignJob,
-        /// A defect of Tidemark.
+        /// A bug of Tidemark.
         Internal,
     }
 }
