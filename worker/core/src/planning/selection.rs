@@ -65,8 +65,7 @@ pub fn check_filter(filter: &str) -> Result<(), Failure> {
         Err(Failure::permanent(
             Reason::InvalidSpec,
             format!("extract.where {what}"),
-            "Write one condition without comments, semicolons, backslashes and dollar signs, and close \
-             every quote and parenthesis. Otherwise create a view with the condition, and set extract.table \
+            "Write one condition without comments, semicolons, backslashes, dollar signs and hashes, and close every quote and parenthesis. Otherwise create a view with the condition, and set extract.table \
              to it.",
         ))
     };
