@@ -20,10 +20,12 @@ async fn large(engine: &str, consistency: Option<&str>) -> Result<Accounts> {
 
 async fn believe(accounts: &Accounts) -> Result<()> {
     let sql = match accounts.source.engine {
+        // MariaDB 10.11.19 reads stored statistics again only when a table has a new name
         "mysql" => format!(
             "alter table accounts stats_persistent = 1, stats_auto_recalc = 0; analyze table accounts; \
              update mysql.innodb_table_stats set n_rows = {BELIEVED} \
-             where database_name = database() and table_name = 'accounts'; flush tables"
+             where database_name = database() and table_name = 'accounts'; \
+             rename table accounts to other; rename table other to accounts; flush tables"
         ),
         _ => format!(
             "alter table accounts set (autovacuum_enabled = false); \
@@ -168,7 +170,7 @@ fn user_of_mariadb_without_the_right_to_see_what_is_logged_has_one_partition() -
         for asked in [None, Some("snapshot")] {
             let accounts = large("mysql", asked).await?;
             let user = reader(&accounts, "").await?;
-            is_one(&accounts, &["may not see", "GRANT BINLOG MONITOR"]).await?;
+            is_one(&accounts, &["may not read", "GRANT BINLOG MONITOR"]).await?;
             ensure!(accounts.manifest().await?["consistency"] == "snapshot", "{asked:?}");
             accounts.sql(&format!("grant binlog monitor on *.* to {user}@'%'")).await?;
             let plan = planned(&accounts).await?;
@@ -188,7 +190,7 @@ fn user_of_mariadb_with_too_few_connections_has_one_partition() -> Result<()> {
         accounts.job["spec"]["worker"]["parallelism"] = json!(3);
         let user = reader(&accounts, "with max_user_connections 3").await?;
         accounts.sql(&format!("grant binlog monitor on *.* to {user}@'%'")).await?;
-        is_one(&accounts, &["max_user_connections"]).await?;
+        is_one(&accounts, &["MAX_USER_CONNECTIONS"]).await?;
         // who asks for the partitions is told what is missing
         accounts.job["spec"]["extract"]["consistency"] = json!("snapshot");
         accounts.job["spec"]["extract"]["partition"] = json!({ "strategy": "auto" });
@@ -207,10 +209,10 @@ fn table_altered_while_sessions_are_prepared_is_planned_anew() -> Result<()> {
         let accounts = large("mysql", None).await?;
         let mut run = accounts.source.start(accounts.command()?, Some("after-snapshot"))?;
         run.paused().await?;
-        accounts.sql("alter table accounts add column more int").await?;
+        accounts.sql("alter table accounts modify balance int not null").await?;
         run.go_on()?;
         let output = run.ended(RUN).await?;
-        // the next attempt reads the new column, and never one partition of the old table
+        // the next attempt plans the new type; this one does not read one partition instead
         ensure!(output.code == Some(75), "exit {:?}: {}", output.code, output.stderr);
         Ok(())
     })

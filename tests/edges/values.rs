@@ -172,7 +172,8 @@ fn infinities_and_nan_are_refused_and_so_is_what_is_out_of_range() -> Result<()>
         for (column, kind, value, reason) in cases {
             let mut session = table(&edge, "t", column, &[(1, value)]).await?;
             let mut watermark = json!({ "column": "at", "type": kind, "timeZone": "UTC" });
-            let counted = if matches!(kind, "decimal" | "double") { "lagUnits" } else { "lagSeconds" };
+            let counted =
+                if matches!(kind, "decimal" | "double") { "lagUnits" } else { "lagSeconds" };
             watermark[counted] = json!(0);
             let refused = edge.refused(&Ask::new(Who::Sees, "t", watermark)).await?;
             ensure!(refused.report.reason == reason, "{column} {value}: {refused}");

@@ -12,7 +12,8 @@ use crate::planning::ranges::KeyRange;
 use crate::planning::relations::Unproven;
 
 /// How a user asks for partitions that are read at different times.
-const SEVERAL: &str = "set extract.partition.strategy: auto and extract.consistency: perPartition for several partitions";
+const SEVERAL: &str = "For several partitions that are read at different times, set \
+    extract.partition.strategy: auto and extract.consistency: perPartition.";
 
 /// What stands in for the partition that the manifest does not have.
 pub const fn partition() -> Partition {
@@ -51,7 +52,7 @@ pub fn falls_back(failure: &Failure) -> bool {
 pub fn why_not_together(failure: &Failure) -> String {
     let remedy = failure.report.remedy.split(OTHERWISE).next().unwrap_or_default();
     let message = &failure.report.message;
-    if remedy.is_empty() { message.clone() } else { format!("{message} ({remedy})") }
+    if remedy.is_empty() { message.clone() } else { format!("{message}. {remedy}") }
 }
 
 /// How one partition is described.
@@ -66,7 +67,8 @@ pub fn one(why: &str) -> Partitioning {
 
 /// What people should know about a large table that is one partition.
 pub fn warning(why: &str) -> String {
-    format!("the table is read as one partition: {why}; {SEVERAL}")
+    let why = why.trim_end_matches('.');
+    format!("the table is read as one partition: {why}. {SEVERAL}")
 }
 
 /// Makes one partition of a plan that has several.
