@@ -98,6 +98,8 @@ words! {
         Deleting,
         /// The manifest has a mistake that only the operator or the database can detect.
         InvalidSpec,
+        /// The annotation `tidemark.dev/requested-at` is not a time, or lies more than a day ahead.
+        InvalidRequest,
         /// A newer release of Tidemark wrote the task, the tracking items or the files.
         NewerRelease,
         /// No tracking table is named, or this one is not on the operator's allow-list.

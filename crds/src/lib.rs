@@ -26,6 +26,7 @@ pub mod status;
 pub mod condition;
 pub mod request;
 pub mod task;
+pub mod requested;
 mod removals;
 pub mod tracking;
 pub mod units;

@@ -50,9 +50,15 @@ pub struct ExtractJobStatus {
     /// Window of the current run, or of the last one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub window: Option<StatusWindow>,
-    /// Watermark after the last published run: where the next incremental run starts.
+    /// Where the next incremental run starts: the low watermark that the tracking table stores. It is read
+    /// after each run and every 10 minutes (setting of the operator), so it also shows what the command
+    /// `tidemark watermark`, the legacy job or another ExtractJob wrote. Absent if none is stored.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<String>,
+    /// Watermark item of the source in the tracking table, as it was when it was read last. Absent if there is
+    /// none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tracking: Option<StatusTracking>,
     /// Attribute `extract_successful` of the watermark item: `Y` after a published run, otherwise `N`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extract_successful: Option<String>,
@@ -134,7 +140,8 @@ pub struct StatusOutcome {
     pub hash_version: u32,
     /// Generation of the object when the attempt started.
     pub generation: i64,
-    /// Annotation `tidemark.dev/requested-at` when the attempt started.
+    /// Latest annotation `tidemark.dev/requested-at` that was honoured: an RFC 3339 time. Only a later time
+    /// starts another run.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_at: Option<String>,
 }
@@ -190,4 +197,43 @@ pub struct LastSuccess {
     pub time: Time,
     /// Number of rows that it published.
     pub rows: i64,
+}
+
+/// The watermark item of the source.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct StatusTracking {
+    /// Start of the next incremental window, exclusive (`lwm_value`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub low_watermark: Option<String>,
+    /// End of the next incremental window, inclusive (`hwm_value`). `-1` means no end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub high_watermark: Option<String>,
+    /// `Y` if the last run was published, `N` if it failed or is in progress (`extract_successful`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extract_successful: Option<String>,
+    /// Number of rows of the last run. `-1` if it failed or is in progress (`extract_metadata`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub row_count: Option<i64>,
+    /// Time at which the item was written last (`updated_at`). Absent if the item has no valid time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<Time>,
+    /// Who wrote the item last.
+    pub written_by: TrackingWriter,
+}
+
+/// A writer of the watermark item.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum TrackingWriter {
+    /// A run of this ExtractJob.
+    ThisExtractJob,
+    /// A run of another ExtractJob on the same source.
+    AnotherExtractJob,
+    /// A run of the command `tidemark run`.
+    RunCommand,
+    /// The command `tidemark watermark set` or `tidemark watermark rewind`.
+    WatermarkCommand,
+    /// Another program, such as the legacy job.
+    Other,
 }

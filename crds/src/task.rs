@@ -60,7 +60,7 @@ pub struct Task {
 }
 
 /// Where the watermark is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskTracking {
     /// The DynamoDB table.

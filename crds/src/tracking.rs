@@ -229,7 +229,8 @@ pub struct Owner {
     pub hash_version: u32,
     /// Generation of the object when the attempt began.
     pub generation: i64,
-    /// The annotation `tidemark.dev/requested-at` when the attempt began.
+    /// The latest `tidemark.dev/requested-at` that was honoured when the attempt began, its own included:
+    /// an RFC 3339 time. Only a later one asks for another run ([`crate::requested`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub requested_at: Option<String>,
 }
@@ -314,7 +315,8 @@ pub struct OutcomeItem {
 pub struct OutcomeResult {
     /// Complete or Failed.
     pub outcome: TrackedOutcome,
-    /// The owner as the task had it: request, hash version, generation, requested-at.
+    /// The owner as the task had it: request, hash version, generation. Its `requested_at` never goes
+    /// back: it is the later one of the task's and the one that was here.
     pub owner: Owner,
     /// The run, if one was claimed.
     #[serde(default, skip_serializing_if = "Option::is_none")]

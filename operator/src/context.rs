@@ -1,6 +1,6 @@
 //! What every reconcile needs.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use kube::Client;
@@ -33,9 +33,22 @@ pub(crate) struct Context {
     pub(crate) recorder: Recorder,
     /// How often in a row each key failed.
     pub(crate) failures: Mutex<HashMap<String, u32>>,
+    /// Uids of the objects whose status repeats an old watermark item.
+    pub(crate) changed: Mutex<HashSet<String>>,
 }
 
 impl Context {
+    /// Notes that the watermark item of the object `uid` is another one than its status repeats.
+    pub(crate) fn note_changed(&self, uid: &str) {
+        let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
+        changed.insert(uid.to_owned());
+    }
+
+    /// Whether that was noted; it is forgotten, since the next resync finds it again.
+    pub(crate) fn take_changed(&self, uid: &str) -> bool {
+        self.changed.lock().unwrap_or_else(PoisonError::into_inner).remove(uid)
+    }
+
     /// How often in a row `key` failed, this time included; a success forgets.
     pub(crate) fn count_failures(&self, key: &str, failed: bool) -> u32 {
         let mut failures = self.failures.lock().unwrap_or_else(PoisonError::into_inner);

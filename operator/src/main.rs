@@ -10,6 +10,7 @@ mod error;
 mod reconcile;
 mod observed;
 mod tracking;
+mod watermarks;
 mod effects;
 mod pause;
 mod report;

@@ -45,6 +45,7 @@ pub(crate) async fn observe<'a>(
         jobs,
         pods,
         tracking: Tracking::NotRead,
+        watermark_changed: context.take_changed(uid),
         service_account: ServiceAccountSeen::NotRead,
         warnings: None,
         namespace_terminating: None,

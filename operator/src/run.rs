@@ -1,6 +1,6 @@
 //! Wiring: client, watches, tracking tables, events, health; and the order in which they end.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
@@ -39,6 +39,7 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {
         pause: Pause::parse(flags.pause.as_deref()),
         client,
         failures: Mutex::new(HashMap::new()),
+        changed: Mutex::new(HashSet::new()),
     });
     tracing::info!(namespaces = ?flags.namespaces(), image = flags.worker_image, "operator started");
     tokio::select! {

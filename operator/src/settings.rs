@@ -138,6 +138,9 @@ pub(crate) struct TimingFlags {
     /// When everything is looked at again, whatever happened.
     #[arg(long, env = "RESYNC", default_value = "3600", value_parser = seconds)]
     pub(crate) resync: Duration,
+    /// Interval at which the watermark items are read for status.watermark and status.tracking.
+    #[arg(long, env = "TRACKING_RESYNC", default_value = "600", value_parser = seconds)]
+    pub(crate) tracking_resync: Duration,
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
@@ -216,6 +219,7 @@ impl TimingFlags {
             settle_rest: self.settle_rest,
             deletion_bound: self.deletion_bound,
             resync: self.resync,
+            tracking_resync: self.tracking_resync,
         }
     }
 }

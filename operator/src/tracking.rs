@@ -7,13 +7,13 @@ use aws_config::timeout::TimeoutConfig;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::Client;
 use aws_sdk_dynamodb::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
-use aws_sdk_dynamodb::operation::get_item::GetItemError;
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder, tls};
 use crds::task::TaskTracking;
-use crds::tracking::{ITEM_VERSION, outcome_key, run_key};
+use crds::tracking::{ITEM_VERSION, LegacyItem, outcome_key, run_key};
 use crds::{Reason, Report};
+use operator_core::mirror::Batch;
 use operator_core::observed::TrackingRead;
 use serde::de::DeserializeOwned;
 use tokio::sync::Mutex;
@@ -22,6 +22,12 @@ use tokio::sync::Mutex;
 const REGION: &str = "us-east-1";
 /// Clients that are kept; there is one for each region and endpoint in use.
 const CLIENTS_MAX: usize = 64;
+/// The hash key.
+const KEY: &str = "source";
+/// Requests for one batch: DynamoDB may answer for a part of it.
+const BATCH_TRIES: u32 = 5;
+/// Pause before the next of them; it doubles.
+const BATCH_PAUSE: Duration = Duration::from_millis(100);
 
 type Item = HashMap<String, AttributeValue>;
 type Place = (Option<String>, Option<String>);
@@ -57,11 +63,50 @@ impl TrackingTables {
     /// A report with a remedy.
     pub(crate) async fn read(&self, at: &TaskTracking, uid: &str) -> Result<TrackingRead, Report> {
         let client = self.client(at).await;
-        let (r, o) = futures::try_join!(
+        let (r, l, o) = futures::try_join!(
             get(&client, at, run_key(&at.key)),
+            get(&client, at, at.key.clone()),
             get(&client, at, outcome_key(&at.key, uid)),
         )?;
-        Ok(TrackingRead { r: parse(r)?, l: None, o: parse(o)? })
+        Ok(TrackingRead { r: parse(r)?, l: l.as_ref().map(watermark_item), o: parse(o)? })
+    }
+
+    /// The watermark items of a batch, by key; eventually consistent. A key that DynamoDB does not answer
+    /// for is left out, and one without an item has `None`.
+    ///
+    /// # Errors
+    /// A report with a remedy.
+    pub(crate) async fn watermarks(
+        &self,
+        batch: &Batch,
+    ) -> Result<HashMap<String, Option<LegacyItem>>, Report> {
+        let client = self.client(&batch.at).await;
+        let table = &batch.at.table;
+        let mut read: HashMap<_, _> = batch.keys.iter().map(|key| (key.clone(), None)).collect();
+        let mut left = batch.keys.clone();
+        for round in 0..BATCH_TRIES {
+            if left.is_empty() {
+                break;
+            }
+            if round > 0 {
+                tokio::time::sleep(BATCH_PAUSE * (1 << round)).await;
+            }
+            let keys = left.iter().map(|key| Item::from([(KEY.to_owned(), text(key))])).collect();
+            let keys = KeysAndAttributes::builder().set_keys(Some(keys)).build();
+            let keys = keys.map_err(|_| unanswered(table))?;
+            let request = client.batch_get_item().request_items(table, keys);
+            let reply = Box::pin(request.send()).await;
+            let reply = reply.map_err(|error| report(table, "BatchGetItem", &error))?;
+            for item in reply.responses.unwrap_or_default().into_values().flatten() {
+                let item = watermark_item(&item);
+                read.insert(item.source.clone(), Some(item));
+            }
+            let unprocessed = reply.unprocessed_keys.unwrap_or_default().into_values();
+            let unprocessed = unprocessed.flat_map(|keys| keys.keys);
+            left = unprocessed.filter_map(|key| key.get(KEY)?.as_s().ok().cloned()).collect();
+        }
+        read.retain(|key, _| !left.contains(key));
+        Ok(read)
     }
 
     async fn client(&self, at: &TaskTracking) -> Client {
@@ -88,19 +133,46 @@ impl TrackingTables {
     }
 }
 
+fn text(value: &str) -> AttributeValue {
+    AttributeValue::S(value.to_owned())
+}
+
+fn unanswered(table: &str) -> Report {
+    Report::new(Reason::Internal, format!("no keys to read in the tracking table {table}"), "")
+}
+
+/// The watermark item. Other programs write it too: what is not a text is left out.
+fn watermark_item(item: &Item) -> LegacyItem {
+    let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
+    LegacyItem {
+        source: text(KEY).unwrap_or_default(),
+        hwm_value: text("hwm_value"),
+        lwm_value: text("lwm_value"),
+        hwm_col_name: text("hwm_col_name"),
+        hwm_column_type: text("hwm_column_type"),
+        extract_type: text("extract_type"),
+        updated_at: text("updated_at"),
+        extract_successful: text("extract_successful"),
+        extract_metadata: text("extract_metadata"),
+    }
+}
+
 async fn get(client: &Client, at: &TaskTracking, key: String) -> Result<Option<Item>, Report> {
     let request = client
         .get_item()
         .table_name(&at.table)
-        .key("source", AttributeValue::S(key))
+        .key(KEY, AttributeValue::S(key))
         .consistent_read(true);
     match Box::pin(request.send()).await {
         Ok(reply) => Ok(reply.item),
-        Err(error) => Err(report(&at.table, &error)),
+        Err(error) => Err(report(&at.table, "GetItem", &error)),
     }
 }
 
-fn report(table: &str, error: &SdkError<GetItemError>) -> Report {
+fn report<E>(table: &str, action: &str, error: &SdkError<E>) -> Report
+where
+    E: ProvideErrorMetadata + std::error::Error + 'static,
+{
     let code = error.code().unwrap_or_default();
     match code {
         "ResourceNotFoundException" => Report::new(
@@ -112,7 +184,7 @@ fn report(table: &str, error: &SdkError<GetItemError>) -> Report {
             Report::new(
                 Reason::TrackingDenied,
                 format!("DynamoDB denies the operator access to tracking table {table}: {code}"),
-                "Allow dynamodb:GetItem on the table for the AWS identity of the operator.",
+                format!("Allow dynamodb:{action} on the table for the AWS identity of the operator."),
             )
         }
         "ValidationException" => Report::new(

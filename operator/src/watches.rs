@@ -17,6 +17,7 @@ use crate::context::Context;
 use crate::readiness::telling;
 use crate::reconcile::reconcile;
 use crate::report;
+use crate::watermarks::changed;
 
 /// The Jobs and pods that are ours.
 const OURS: &str = "app.kubernetes.io/managed-by=tidemark-operator";
@@ -43,6 +44,7 @@ pub(crate) fn watch(
     let jobs = watcher(api::<Job>(context, scope), ours.clone());
     let pods = watcher(api::<Pod>(context, scope), ours);
     let known = store.clone();
+    let watermarks = changed(context, store.clone());
     let reported = Arc::clone(context);
     Controller::for_stream(objects, store)
         .with_config(controller::Config::default().concurrency(concurrency))
@@ -54,6 +56,7 @@ pub(crate) fn watch(
             telling(pods, Arc::clone(&context.readiness)).touched_objects(),
             asks(context, |pod: &Pod| object_of(pod)),
         )
+        .reconcile_on(watermarks)
         .graceful_shutdown_on(stop)
         .run(reconcile, report::failure, Arc::clone(context))
         .map(move |done| match done {

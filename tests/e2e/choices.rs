@@ -52,7 +52,7 @@ fn what_a_manifest_chooses_is_what_is_published_and_status_says_how() -> Result<
 
         // the table changes, and the policy has it wait for a human
         bed.psql(&source.database, "alter table events add column note text").await?;
-        release.request("public-events", "again").await?;
+        release.request("public-events").await?;
         let object = wait_until("the refusal", STEP, async || {
             let object = release.get(&["extractjob", "public-events"]).await?;
             let failed = condition(&object, "Failed");

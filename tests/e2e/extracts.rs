@@ -232,7 +232,7 @@ fn incremental_runs_of_the_operator_lose_no_row_and_double_none() -> Result<()> 
         bed.psql(db, "insert into orders select i from generate_series(1001, 1100) i").await?;
         bed.psql(db, "update orders set v = 1, changed = default where id <= 10").await?;
         older_than_a_second(bed, db).await?;
-        let second = release.again("public-orders", "2").await?;
+        let second = release.again("public-orders").await?;
         let second = &second["status"];
         ensure!(second["rows"] == 2 + 100 + 10, "{second}");
         ensure!(second["window"]["low"] == first["watermark"], "{first} then {second}");
@@ -242,7 +242,7 @@ fn incremental_runs_of_the_operator_lose_no_row_and_double_none() -> Result<()> 
         bed.psql(db, "insert into orders select i from generate_series(1101, 1150) i").await?;
         bed.psql(db, "update orders set v = v + 1, changed = default where id <= 5 or id = 2001").await?;
         older_than_a_second(bed, db).await?;
-        let third = release.again("public-orders", "3").await?;
+        let third = release.again("public-orders").await?;
         let third = &third["status"];
         ensure!(third["rows"] == 50 + 6, "{third}");
         ensure!(third["window"]["low"] == second["watermark"], "{second} then {third}");
@@ -292,7 +292,7 @@ fn a_row_that_commits_between_guard_and_snapshot_of_a_coordinator_comes_with_the
         let first = &first["status"];
         ensure!(first["rows"] == 10 && first["window"]["guard"] == "exact", "{first}");
         older_than_a_second(bed, db).await?;
-        let second = release.again("public-orders", "2").await?;
+        let second = release.again("public-orders").await?;
         ensure!(second["status"]["rows"] == 1, "{}", second["status"]);
         Ok(())
     })
@@ -360,7 +360,7 @@ fn a_run_without_a_cluster_takes_the_same_rows_beside_the_operator() -> Result<(
         let object = release.complete(&job).await?;
         ensure!(object["status"]["rows"] == 20_000, "{}", object["status"]);
         events(source, 20_001, 20_100).await?;
-        let object = release.again("public-events", "2").await?;
+        let object = release.again("public-events").await?;
         ensure!(object["status"]["rows"] == 100, "{}", object["status"]);
         let said = source.run(&local).await?;
         ensure!(said["rows"] == 100 && said["watermark"] == object["status"]["watermark"], "{said}");

@@ -103,7 +103,7 @@ async fn successful(release: &Release, table: &str) -> Result<Value> {
 
 /// After the mending: another request takes the whole table.
 async fn succeeds_after(release: &Release, name: &str, table: &str, rows: u64) -> Result<()> {
-    let object = release.again(name, "mended").await?;
+    let object = release.again(name).await?;
     ensure!(object["status"]["rows"] == rows, "{}", object["status"]);
     ensure!(successful(release, table).await? == "Y", "{}", object["status"]);
     counts(release, table, rows).await
@@ -323,7 +323,7 @@ fn writes_refused_once_ready_fail_the_run_and_its_window_is_taken_again() -> Res
 
         numbers(&release, "one", 101, 300).await?;
         hold_pods(&release).await?;
-        release.request(name, "refused").await?;
+        release.request(name).await?;
         // the extract Job is made when the coordinator is Ready, and its pods are held back
         let ready = format!(
             "tidemark.dev/extract-job={name},tidemark.dev/role=extract,tidemark.dev/attempt=2"
@@ -345,13 +345,13 @@ fn writes_refused_once_ready_fail_the_run_and_its_window_is_taken_again() -> Res
 
         numbers(&release, "one", 301, 400).await?;
         lake(&release, Access::Admin).await?;
-        let object = release.again(name, "mended").await?;
+        let object = release.again(name).await?;
         let window = &object["status"]["window"];
         ensure!(window["low"] == pinned["low"] && window["high"] == pinned["high"], "{window}");
         ensure!(object["status"]["rows"] == 200, "{}", object["status"]);
         counts(&release, table, 300).await?;
 
-        let object = release.again(name, "next").await?;
+        let object = release.again(name).await?;
         ensure!(object["status"]["rows"] == 100, "{}", object["status"]);
         counts(&release, table, 400).await?;
         ensure!(release.source.open_uploads().await? == 0, "open uploads");

@@ -319,7 +319,7 @@ fn a_range_that_cannot_be_read_fails_the_run_names_it_and_publishes_nothing() ->
 
         rows(&release, 1001, 1500).await?;
         bed.psql(database, &format!("update {NAME} set price = 1")).await?;
-        release.request(NAME, "mended").await?;
+        release.request(NAME).await?;
         let object = release.condition(NAME, "Complete", STEP).await?;
         let status = &object["status"];
         ensure!(status["rows"] == 1000, "{status}");

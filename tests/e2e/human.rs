@@ -56,7 +56,7 @@ fn a_decided_run_whose_upload_is_gone_says_so_and_is_undone_on_a_humans_word() -
         let output = bed.output(force, "", STEP).await?;
         ensure!(output.code == Some(0), "{}", output.stderr);
         rows(&release, 1001, 1500).await?;
-        let object = release.again(NAME, "mended").await?;
+        let object = release.again(NAME).await?;
         // the window that was decided then
         ensure!(object["status"]["rows"] == 1000, "{}", object["status"]);
         counts(&release, 1000).await
@@ -73,7 +73,7 @@ fn replaced_files_stay_as_long_as_readers_were_promised_and_go_without_another_r
         job["spec"]["output"]["retainReplacedSeconds"] = json!(20);
         release.complete(&job).await?;
         let first = files(&release).await?;
-        let object = release.again(NAME, "second").await?;
+        let object = release.again(NAME).await?;
         ensure!(object["status"]["removalDue"] != Value::Null, "{}", object["status"]);
         let both = files(&release).await?;
         ensure!(first.iter().all(|file| both.contains(file)), "{first:?} {both:?}");

@@ -22,7 +22,7 @@ fn replaced_files_are_removed_in_time_though_their_object_is_deleted() -> Result
         let mut job = release.source.job(NAME, "FE");
         job["spec"]["output"]["retainReplacedSeconds"] = json!(30);
         release.complete(&job).await?;
-        let object = release.again(NAME, "again").await?;
+        let object = release.again(NAME).await?;
         let due = object["status"]["removalDue"].as_str().context("removalDue")?.to_owned();
         release.kubectl(&["delete", "extractjob", NAME, "--timeout=20s"]).await?;
         let prefix = format!("{NAME}/extract_run=");

@@ -246,8 +246,8 @@ fn of_two_operators_the_other_goes_on_when_the_leader_dies() -> Result<()> {
 
         // one that is told to stop gives the lease back: the next one need not wait for its end
         release.kubectl(&["delete", "pod", &second]).await?;
-        release.request(NAME, "again").await?;
-        release.again(NAME, "again").await?;
+        let at = release.request(NAME).await?;
+        release.honoured(NAME, &at).await?;
         published(&release, 2).await
     })
 }

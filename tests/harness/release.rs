@@ -143,7 +143,10 @@ impl Release {
             }},
         });
         for (key, value) in self.values.as_object().into_iter().flatten() {
-            values[key] = value.clone();
+            match (values[key].as_object_mut(), value.as_object()) {
+                (Some(known), Some(more)) => known.extend(more.clone()),
+                _ => values[key] = value.clone(),
+            }
         }
         let file = self.source.file("values.json");
         fs::write(&file, values.to_string())?;
@@ -224,30 +227,39 @@ impl Release {
         self.condition(name, "Complete", Duration::from_mins(3)).await
     }
 
-    /// Asks for another run of a job that has an outcome.
+    /// Asks for another run of a job that has an outcome; the time by which it asks.
     ///
     /// # Errors
     /// With kubectl's words.
-    pub async fn request(&self, job: &str, text: &str) -> Result<()> {
-        let annotation = format!("tidemark.dev/requested-at={text}");
-        self.kubectl(&["annotate", "--overwrite", "extractjob", job, &annotation]).await.map(|_| ())
+    pub async fn request(&self, job: &str) -> Result<String> {
+        let at = jiff::Timestamp::now().to_string();
+        let annotation = format!("tidemark.dev/requested-at={at}");
+        self.kubectl(&["annotate", "--overwrite", "extractjob", job, &annotation]).await?;
+        Ok(at)
     }
 
     /// Asks for another run and waits until that is Complete.
     ///
     /// # Errors
     /// As [`Self::condition`].
-    pub async fn again(&self, job: &str, text: &str) -> Result<Value> {
-        self.request(job, text).await?;
-        let seen =
-            wait_until(&format!("run {text} of {job}"), Duration::from_mins(3), async || {
-                let object = self.get(&["extractjob", job]).await?;
-                let met = condition(&object, "Complete")["status"] == "True"
-                    && object["status"]["outcome"]["requestedAt"] == text;
-                ensure!(met, "status {}", object["status"]);
-                Ok(object)
-            })
-            .await;
+    pub async fn again(&self, job: &str) -> Result<Value> {
+        let at = self.request(job).await?;
+        self.honoured(job, &at).await
+    }
+
+    /// Waits until the run that was requested at this time is Complete.
+    ///
+    /// # Errors
+    /// As [`Self::condition`].
+    pub async fn honoured(&self, job: &str, at: &str) -> Result<Value> {
+        let seen = wait_until(&format!("run {at} of {job}"), Duration::from_mins(3), async || {
+            let object = self.get(&["extractjob", job]).await?;
+            let met = condition(&object, "Complete")["status"] == "True"
+                && object["status"]["outcome"]["requestedAt"] == at;
+            ensure!(met, "status {}", object["status"]);
+            Ok(object)
+        })
+        .await;
         match seen {
             Ok(object) => Ok(object),
             Err(error) => bail!("{error:#}\n{}", self.bed().describe(&self.namespace).await),

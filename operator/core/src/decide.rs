@@ -5,10 +5,12 @@ use crds::{Phase, Reason, Report};
 
 use crate::attempt::{Attempt, Letter, attempts};
 use crate::decision::{
-    Decision, End, Ended, Flow, Pause, Start, Step, Validity, is_unsettled, refused,
+    Decision, End, Ended, Flow, Look, Pause, Start, Step, Validity, is_unsettled, refused,
 };
 use crate::due::{Answer, answer};
-use crate::observed::Observed;
+use crate::mirror::{mirrored, place};
+use crate::observed::{Observed, Tracking};
+use crate::request::requested;
 use crate::retry::{backoff, spread};
 use crate::status::Mood;
 use crate::valid::valid;
@@ -16,12 +18,22 @@ use crate::{deleting, running, settling, starting};
 
 /// Decides about one object.
 pub fn decide(seen: &Observed) -> Step {
-    match consider(seen) {
-        Ok(decision) => Step::Act(Box::new(decision)),
-        Err(Pause::Look(look)) => Step::Look(look),
-        Err(Pause::Unreadable(report)) => Step::Act(Box::new(unreadable(seen, &report))),
-        Err(Pause::Newer) => Step::Act(Box::new(newer(seen))),
+    let mut decision = match consider(seen) {
+        Ok(decision) => decision,
+        Err(Pause::Look(look)) => return Step::Look(look),
+        Err(Pause::Unreadable(report)) => unreadable(seen, &report),
+        Err(Pause::Newer) => newer(seen),
+    };
+    match &seen.tracking {
+        Tracking::Read(read) => decision.status = mirrored(decision.status, seen.uid(), read),
+        Tracking::NotRead if seen.watermark_changed => {
+            if let Some(at) = place(&seen.job, &seen.settings.tracking) {
+                return Step::Look(Look::Tracking(at));
+            }
+        }
+        Tracking::NotRead | Tracking::Unreadable(_) => {}
     }
+    Step::Act(Box::new(decision))
 }
 
 /// What to say when a Job of another owner has the name of one of ours.
@@ -59,7 +71,7 @@ fn consider(seen: &Observed) -> Result<Decision, Pause> {
     if seen.job.metadata.deletion_timestamp.is_some() {
         return deleting::deleting(seen, open);
     }
-    let valid = valid(&seen.job, seen.settings);
+    let valid = valid(&seen.job, seen.settings).and_then(|valid| requested(seen, valid, latest));
     let flow = match (open, &valid) {
         (Some(attempt), valid) => running::drive(seen, valid.as_ref(), attempt)?,
         (None, Ok(valid)) => starting::start_or_rest(seen, valid, latest)?,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use crds::requested::is_later;
 use crds::task::TASK_VERSION;
 use crds::task::TaskTracking;
 use crds::tracking::Owner;
@@ -190,7 +191,8 @@ pub(crate) fn letter(
 pub(crate) fn has_moved_on(valid: Validity, letter: &Letter) -> bool {
     valid.is_ok_and(|valid| {
         let (now, then) = (&valid.owner, &letter.task.owner);
-        now.generation != then.generation || now.requested_at != then.requested_at
+        now.generation != then.generation
+            || is_later(now.requested_at.as_deref(), then.requested_at.as_deref())
     })
 }
 

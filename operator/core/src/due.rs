@@ -3,6 +3,7 @@
 
 use crds::extract_job::ExtractJobSpec;
 use crds::request::{HASH_VERSION, request_hash};
+use crds::requested::is_later;
 use crds::status::StatusOutcome;
 use crds::tracking::{OutcomeResult, Owner, TrackedOutcome};
 
@@ -20,19 +21,20 @@ pub enum Answer {
 /// Compares an outcome with what `owner` asks for by `spec`.
 ///
 /// Complete answers its own request, Failed also needs a generation not older than the owner's;
-/// a `requested-at` that is present must be the outcome's, an absent one asks for nothing.
+/// a `requested-at` asks for a run if it is later than the outcome's, so an older, equal or absent one asks
+/// for nothing.
 pub fn answer(spec: &ExtractJobSpec, owner: &Owner, outcome: &StatusOutcome) -> Answer {
     if outcome.hash_version > HASH_VERSION {
         return Answer::Newer;
     }
     let same_request = request_hash(spec, outcome.hash_version)
         .is_some_and(|hash| hash.request == outcome.request);
-    let same_wish = owner.requested_at.is_none() || owner.requested_at == outcome.requested_at;
+    let asks = is_later(owner.requested_at.as_deref(), outcome.requested_at.as_deref());
     let recent = match outcome.result {
         TrackedOutcome::Complete => true,
         TrackedOutcome::Failed => outcome.generation >= owner.generation,
     };
-    if same_request && same_wish && recent { Answer::Answered } else { Answer::Due }
+    if same_request && !asks && recent { Answer::Answered } else { Answer::Due }
 }
 
 /// The part of a tracked outcome that status repeats.

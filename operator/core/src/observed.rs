@@ -21,6 +21,8 @@ pub struct Observed<'a> {
     pub pods: Vec<Pod>,
     /// The items of the tracking table.
     pub tracking: Tracking,
+    /// Whether the slow resync found another watermark item than status repeats.
+    pub watermark_changed: bool,
     /// The ServiceAccount that pods would run under.
     pub service_account: ServiceAccountSeen,
     /// Warnings that the cluster gave about pods or Jobs that do not start.

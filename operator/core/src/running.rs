@@ -4,8 +4,9 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use crds::requested::is_later;
 use crds::status::Partitions;
-use crds::tracking::{RunItem, RunState, TrackedOutcome};
+use crds::tracking::{Owner, RunItem, RunState, TrackedOutcome};
 use crds::{ConditionType, ExtractJobStatus, Phase, Reason, Report};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
@@ -77,21 +78,30 @@ pub(crate) fn drive<'a>(
 
 /// A run goes on as it was begun; what the object asks for since then follows it, and is said so.
 fn mention_what_waits(valid: Validity, letter: &Letter, mut decision: Decision) -> Decision {
-    let Ok(valid) = valid else { return decision };
-    let (now, then) = (&valid.owner, &letter.task.owner);
-    let wish = now.requested_at.as_ref().filter(|_| now.requested_at != then.requested_at);
-    let waits = match wish {
-        Some(wish) => format!("a run for requested-at {wish}"),
-        None if now.request != then.request => format!("a run of generation {}", now.generation),
-        None => return decision,
+    let waits = match valid {
+        Ok(valid) => what_waits(&valid.owner, &letter.task.owner),
+        Err(report) if report.reason == Reason::InvalidRequest => Some(report.message.clone()),
+        Err(_) => None,
     };
+    let Some(waits) = waits else { return decision };
     let kinds = [ConditionType::Running, ConditionType::Reconciling].map(ConditionType::name);
     for condition in &mut decision.status.conditions {
         if condition.status == "True" && kinds.contains(&condition.type_.as_str()) {
-            let _ = write!(condition.message, "; {waits} follows when this one has ended");
+            let _ = write!(condition.message, "; {waits}");
         }
     }
     decision
+}
+
+fn what_waits(now: &Owner, then: &Owner) -> Option<String> {
+    let asked = now.requested_at.as_deref();
+    let asked = asked.filter(|_| is_later(asked, then.requested_at.as_deref()));
+    let run = match asked {
+        Some(time) => format!("a run for requested-at {time}"),
+        None if now.request != then.request => format!("a run of generation {}", now.generation),
+        None => return None,
+    };
+    Some(format!("{run} follows when this one has ended"))
 }
 
 /// The coordinator Job of an attempt of which no process has ever run, though it had its time: a pod

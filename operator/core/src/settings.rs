@@ -80,6 +80,8 @@ pub struct Timing {
     pub deletion_bound: Duration,
     /// When everything is looked at again, whatever happened.
     pub resync: Duration,
+    /// Pause between two reads of the watermark items, which show what other writers did.
+    pub tracking_resync: Duration,
 }
 
 impl Default for Timing {
@@ -100,6 +102,7 @@ impl Default for Timing {
             settle_rest: minutes(30),
             deletion_bound: minutes(10),
             resync: minutes(60),
+            tracking_resync: minutes(10),
         }
     }
 }

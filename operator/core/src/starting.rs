@@ -16,6 +16,7 @@ use crate::effects::Effect;
 use crate::ending::{Ending, EndingKind};
 use crate::observed::{Observed, ServiceAccountSeen, TrackingRead};
 use crate::reports::planning_report;
+use crate::request::honouring;
 use crate::settle_jobs::stop;
 use crate::status::{Mood, failed, find, speak};
 use crate::valid::ValidExtractJob;
@@ -107,7 +108,8 @@ pub(crate) fn next(
         ServiceAccountSeen::Allowed => {}
     }
     let number = 1 + highest_attempt(seen, read);
-    let letter = letter(seen, valid, valid.owner.clone(), (number, retry));
+    let owner = honouring(seen, &valid.owner, read);
+    let letter = letter(seen, valid, owner, (number, retry));
     Ok(Flow::of(start(seen, valid, &letter)))
 }
 

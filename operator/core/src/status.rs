@@ -2,6 +2,7 @@
 //! Bound: eight conditions. Fails: never.
 
 use crds::extract_job::Consistency;
+use crds::requested::is_later;
 use crds::source::Engine;
 use crds::status::{LastSuccess, Partitions, StatusOutcome, StatusWindow};
 use crds::tracking::{Guard, OutcomeResult, Owner, TrackedOutcome};
@@ -99,7 +100,7 @@ pub fn published(seen: &Observed, result: &OutcomeResult, attempt: u32) -> Extra
     let given_up = |old: &StatusOutcome| {
         old.result == TrackedOutcome::Failed
             && old.request == result.owner.request
-            && old.requested_at == result.owner.requested_at
+            && !is_later(old.requested_at.as_deref(), result.owner.requested_at.as_deref())
     };
     let outcome = base.outcome.clone().filter(|old| !given_up(old));
     ExtractJobStatus {
@@ -113,7 +114,6 @@ pub fn published(seen: &Observed, result: &OutcomeResult, attempt: u32) -> Extra
             high: window.high.clone(),
             guard: window.guard,
         }),
-        watermark: result.watermark.clone(),
         extract_successful: Some("Y".to_owned()),
         partitions: Some(partitions(result)),
         progress: Some(format!("{0}/{0}", result.partitions)),

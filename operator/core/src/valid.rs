@@ -4,6 +4,7 @@
 use crds::extract_job::ExtractJobSpec;
 use crds::output::Tracking;
 use crds::request::{HASH_VERSION, request_hash};
+use crds::requested::latest;
 use crds::source::TlsMode;
 use crds::task::{REQUESTED_AT, TaskTracking};
 use crds::tracking::Owner;
@@ -76,13 +77,13 @@ pub fn owner(job: &ExtractJob) -> Option<Owner> {
         request: hash.request,
         hash_version: hash.hash_version,
         generation: job.metadata.generation.unwrap_or_default(),
-        requested_at: requested_at(job),
+        requested_at: latest([requested_at(job)]).map(ToOwned::to_owned),
     })
 }
 
-/// The annotation that asks for another run.
-fn requested_at(job: &ExtractJob) -> Option<String> {
-    job.metadata.annotations.as_ref().and_then(|notes| notes.get(REQUESTED_AT).cloned())
+/// The annotation that asks for another run, as it is.
+pub(crate) fn requested_at(job: &ExtractJob) -> Option<&str> {
+    job.metadata.annotations.as_ref()?.get(REQUESTED_AT).map(String::as_str)
 }
 
 /// The tracking table of an object: its own words, else the settings', and only allowed ones.

@@ -156,9 +156,18 @@ fn every_phase_and_both_statuses_of_each_condition_are_reached_and_fit() {
     }
 }
 
-/// Objects that random events do not show: nothing can start, the request failed, or its recovery did.
-fn ended() -> [fn(&mut World); 6] {
+/// Objects that random events seldom show: nothing can start, all partitions are read, the request failed, or its
+/// recovery did.
+fn ended() -> [fn(&mut World); 8] {
     [
+        |world| world.request(Some("again")),
+        |world| {
+            world.step();
+            world.plans(2);
+            world.step();
+            let extract = world.last(1).expect("extract");
+            world.finish(&extract, "Complete", "CompletionsReached");
+        },
         |world| world.account = ServiceAccountSeen::Absent,
         |world| world.account = ServiceAccountSeen::Unlabelled,
         |world| world.settings.tracking.table = None,

@@ -178,7 +178,7 @@ fn requested_at_runs_again_and_its_removal_does_not() {
     world.plans(1);
     world.publishes();
     world.rest();
-    world.request(Some("again"));
+    world.request_now();
     assert_eq!(created(&world.step()), 1);
     assert_eq!(world.status().attempt, Some(2));
     world.plans(1);
@@ -243,7 +243,7 @@ fn settle_that_keeps_failing_stalls_and_a_wish_starts_anew() {
     let settle = world.last(2).expect("settle");
     world.fails(&settle, Exit::Transient, None);
     world.step();
-    world.request(Some("mended"));
+    world.request_now();
     world.step();
     assert_eq!(world.status().attempt, Some(2));
 }

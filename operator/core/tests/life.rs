@@ -221,7 +221,7 @@ fn endpoint_changed_by_an_upgrade_does_not_stall_a_run() {
     world.publishes();
     world.rest();
     assert_eq!(phase(&world), Phase::Complete);
-    world.request(Some("again"));
+    world.request_now();
     world.step();
     let task = task(&world.last(0).expect("coordinator"));
     assert_eq!(task.tracking.endpoint.as_deref(), Some("http://new:8000"));
@@ -252,7 +252,7 @@ fn table_changed_by_an_upgrade_is_said_and_the_old_one_is_read_where_it_is_allow
     world.publishes();
     world.rest();
     assert_eq!(phase(&world), Phase::Complete);
-    world.request(Some("again"));
+    world.request_now();
     world.step();
     assert_eq!(world.condition("Stalled").1, "TrackingChanged");
 }
@@ -261,7 +261,7 @@ fn table_changed_by_an_upgrade_is_said_and_the_old_one_is_read_where_it_is_allow
 fn coordinator_that_never_started_makes_room_once_the_object_is_mended() {
     for mend in [
         |world: &mut World| world.edit(|job| job.spec.retry = None),
-        |world: &mut World| world.request(Some("mended")),
+        |world: &mut World| drop(world.request_now()),
     ] {
         let mut world = started();
         assert!(world.step().effects.is_empty());

@@ -9,4 +9,6 @@ mod manifests;
 mod properties;
 mod removals;
 mod conditions;
+mod requests;
+mod watermarks;
 mod wishes;

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use crds::condition::{Exit, Reason};
+use crds::requested::is_later;
 use crds::tracking::TrackedOutcome;
-use crds::{Phase, Report};
+use crds::{ExtractJob, Phase, Report};
 use operator_core::Effect;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -30,6 +31,8 @@ pub(crate) enum Event {
     Edit,
     Suspend(bool),
     Request,
+    /// A tool restores the annotation that the object had so many versions ago.
+    Restore(usize),
 }
 
 pub(crate) fn event() -> impl Strategy<Value = Event> {
@@ -48,6 +51,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         1 => Just(Event::Edit),
         1 => any::<bool>().prop_map(Event::Suspend),
         1 => Just(Event::Request),
+        1 => (1_usize..12).prop_map(Event::Restore),
     ]
 }
 
@@ -103,8 +107,12 @@ pub(crate) fn happen(world: &mut World, event: Event) {
         Event::Edit => world.edit(|job| job.spec.retry = None),
         Event::Suspend(wish) => world.edit(|job| job.spec.suspend = Some(wish)),
         Event::Request => {
-            let at = world.history.len().to_string();
-            world.request(Some(&at));
+            world.request_now();
+        }
+        Event::Restore(back) => {
+            let at = world.history.len().saturating_sub(1 + back);
+            let old = requested_at_of(&world.history[at]).cloned();
+            world.request(old.as_deref());
         }
     }
 }
@@ -119,12 +127,15 @@ fn live(world: &mut World, act: impl FnOnce(&mut World)) {
 fn completes(world: &World) -> bool {
     world.tracking.o.as_ref().and_then(|outcome| outcome.result.as_ref()).is_some_and(|result| {
         result.outcome == TrackedOutcome::Complete
-            && result.owner.requested_at.as_ref() == requested_at(world)
+            && !is_later(
+                requested_at_of(&world.job).map(String::as_str),
+                result.owner.requested_at.as_deref(),
+            )
     })
 }
 
-fn requested_at(world: &World) -> Option<&String> {
-    world.job.metadata.annotations.as_ref()?.get(crds::task::REQUESTED_AT)
+fn requested_at_of(job: &ExtractJob) -> Option<&String> {
+    job.metadata.annotations.as_ref()?.get(crds::task::REQUESTED_AT)
 }
 
 fn is_coordinator(effect: &Effect) -> bool {
@@ -190,7 +201,7 @@ proptest! {
             happen(&mut world, event);
         }
         world.edit(|job| job.spec.suspend = None);
-        world.request(Some("last wish"));
+        world.request_now();
         for _ in 0..40 {
             world.pass(700);
             world.step();

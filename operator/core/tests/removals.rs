@@ -138,7 +138,7 @@ fn status_says_when_a_removal_is_due_where_the_tracking_table_cannot_be_read() {
 #[test]
 fn removal_outlives_a_failed_run_after_it_and_the_deletion_of_the_object() {
     let mut world = complete();
-    world.request(Some("again"));
+    world.request_now();
     world.step();
     world.plans(1);
     let due = world.now.as_second() + 3600;
@@ -157,7 +157,7 @@ fn removal_outlives_a_failed_run_after_it_and_the_deletion_of_the_object() {
 #[test]
 fn deletion_in_mid_run_settles_it_and_leaves_the_earlier_removal_to_a_job() {
     let mut world = complete();
-    world.request(Some("again"));
+    world.request_now();
     world.step();
     world.plans(1);
     let due = world.now.as_second() + 3600;

@@ -190,9 +190,9 @@ fn a_wish_in_mid_run_is_said_and_follows_and_an_edit_that_asks_for_nothing_is_no
     world.edit(|job| job.spec.active_deadline_seconds = Some(60));
     world.step();
     assert!(!message(&world, "Running").contains("follows"));
-    world.request(Some("again"));
+    let at = world.request_now();
     world.step();
-    assert!(message(&world, "Running").contains("requested-at again follows"));
+    assert!(message(&world, "Running").contains(&format!("requested-at {at} follows")));
     world.publishes();
     world.step();
     assert_eq!(created(&world.step()), 1);
@@ -285,7 +285,7 @@ fn stuck_commit_is_said_with_its_remedy_and_does_not_loop() {
     world.rest();
     assert_eq!(world.condition("Stalled"), ("True".to_owned(), "Reverted".to_owned()));
     assert!(world.job.metadata.finalizers.is_none());
-    world.request(Some("again"));
+    world.request_now();
     assert_eq!(created(&world.step()), 1);
 }
 

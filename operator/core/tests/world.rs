@@ -9,7 +9,7 @@ use std::time::Duration;
 use crds::condition::Exit;
 use crds::task::{SETTLE_ENV, SettleOrder, Task};
 use crds::tracking::{
-    ITEM_VERSION, Mode, OutcomeItem, OutcomeResult, Removal, RunItem, RunState, Todo,
+    ITEM_VERSION, LegacyItem, Mode, OutcomeItem, OutcomeResult, Removal, RunItem, RunState, Todo,
     TrackedOutcome, outcome_key, run_key,
 };
 use crds::{ExtractJob, ExtractJobStatus, Report, RunId};
@@ -28,7 +28,7 @@ use serde_json::json;
 
 use crate::conditions;
 
-pub(crate) use tracking::{removal, run_item};
+pub(crate) use tracking::{removal, run_item, watermark_item};
 
 pub(crate) const KEY: &str = "shop.orders";
 pub(crate) const UID: &str = "11111111-1111-1111-1111-111111111111";
@@ -39,6 +39,7 @@ pub(crate) struct World {
     pub(crate) pods: Vec<Pod>,
     pub(crate) tracking: TrackingRead,
     pub(crate) unreadable: Option<Report>,
+    pub(crate) watermark_changed: bool,
     pub(crate) account: ServiceAccountSeen,
     pub(crate) warnings: Vec<ClusterWarning>,
     pub(crate) terminating: bool,
@@ -111,6 +112,7 @@ impl World {
             pods: Vec::new(),
             tracking: TrackingRead::default(),
             unreadable: None,
+            watermark_changed: false,
             account: ServiceAccountSeen::Allowed,
             warnings: Vec::new(),
             terminating: false,
@@ -138,6 +140,7 @@ impl World {
             jobs: self.jobs.clone(),
             pods: self.pods.clone(),
             tracking: Tracking::NotRead,
+            watermark_changed: self.watermark_changed,
             service_account: ServiceAccountSeen::NotRead,
             warnings: None,
             namespace_terminating: None,
@@ -286,6 +289,14 @@ impl World {
             None => notes.remove(crds::task::REQUESTED_AT),
         };
         self.bump();
+    }
+
+    /// Asks for another run by the clock of the world; the value is returned.
+    pub(crate) fn request_now(&mut self) -> String {
+        // later than any value before: each of them changed the object
+        let at = (self.now + Duration::from_secs(self.version)).to_string();
+        self.request(Some(&at));
+        at
     }
 
     pub(crate) fn delete_object(&mut self) {

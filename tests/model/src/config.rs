@@ -16,6 +16,20 @@ pub struct Row {
     pub seen: u8,
 }
 
+/// Values of `requested-at`, from the earliest instant to the latest. As texts they are in the opposite
+/// order.
+pub const REQUESTS: [&str; 4] = [
+    "1970-01-01T09:00:00+09:00",
+    "1970-01-01T07:00:00+06:00",
+    "1970-01-01T05:00:00+03:00",
+    "1970-01-01T03:00:00Z",
+];
+
+/// How late a value of `requested-at` is: 0 for none.
+pub(crate) fn rank(value: Option<&String>) -> usize {
+    value.and_then(|value| REQUESTS.iter().position(|known| known == value)).map_or(0, |at| at + 1)
+}
+
 /// What a process is here for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
@@ -36,7 +50,7 @@ pub struct Slot {
     pub uid: &'static str,
     /// The attempt.
     pub attempt: u32,
-    /// The request: `requested-at`, 0 for none.
+    /// The request: which of [`REQUESTS`], counted from 1; 0 for none.
     pub wish: u8,
     /// Generation of the object.
     pub generation: i64,

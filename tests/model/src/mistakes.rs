@@ -17,6 +17,7 @@ use crate::explore::{Found, dead_ends, explore};
 use crate::protocol::Protocol;
 use crate::worlds;
 
+pub(crate) use claims::claim_takes_older_requests;
 pub use planted::planted;
 pub(crate) use publishing::exits_well;
 

@@ -72,7 +72,7 @@ rules! {
     /// The watermark after `Y`.
     MaxSeen = "the stored watermark becomes the greatest one seen, and stays where no row was seen",
     /// I7.
-    Once = "I7 a run and a request are published once",
+    Once = "I7 a run and a request are published once, and no request after a later one",
     /// I8.
     Fenced = "I8 only the run that holds the source changes its item, from the right state",
     /// I8, takeover.

@@ -15,7 +15,7 @@ use worker_core::protocol::{Act, Carrier, Event, Item, Role};
 use crate::alter::Alter;
 use crate::asks::Ask;
 use crate::bodies::{Body, Upload};
-use crate::config::{Config, Part, Slot};
+use crate::config::{Config, Part, REQUESTS, Slot};
 use crate::pool::{Memo, Pool};
 use crate::told::Told;
 
@@ -176,7 +176,7 @@ fn task(slot: &Slot) -> Task {
             watermark[name] = json!(bound.to_string());
         }
     }
-    let wish = (slot.wish > 0).then(|| slot.wish.to_string());
+    let wish = usize::from(slot.wish).checked_sub(1).map(|at| REQUESTS[at]);
     let value = json!({
         "version": 1, "attempt": slot.attempt, "retry": 0, "name": "orders",
         "tracking": { "table": "tracking", "key": KEY },

@@ -100,6 +100,17 @@ fn retry() -> Vec<Slot> {
     vec![hold("a", 1), settle("a", 1).again(), hold("a", 2)]
 }
 
+/// A request, an older one and an equal one, which start nothing, and a later one.
+fn older() -> Vec<Slot> {
+    vec![
+        hold("a", 1).wish(2),
+        hold("a", 2).wish(1),
+        hold("a", 2).wish(2),
+        hold("a", 2).wish(3),
+        settle("a", 2).wish(3),
+    ]
+}
+
 fn next() -> Vec<Slot> {
     vec![hold("a", 1), settle("a", 1).again(), hold("a", 2).wish(1)]
 }
@@ -130,6 +141,7 @@ fn alone() -> Vec<Config> {
         Config::new("legacy write", next())
             .rows(rows(&[5, 15]))
             .budget(Budget { legacy: 1, ..NONE }),
+        Config::new("older request", older()).seeds(&[Seed::Ends(0)]).budget(crash),
     ]
 }
 

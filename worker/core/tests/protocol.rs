@@ -7,7 +7,7 @@ mod stores;
 use crds::condition::Exit;
 use crds::extract_job::ExtractType;
 use crds::task::SettleOrder;
-use crds::tracking::{Mode, RunState};
+use crds::tracking::{Mode, RunState, TrackedOutcome};
 use crds::{Reason, Report};
 use stores::{Stores, order, task};
 use worker_core::protocol::{Carrier, Ending, Role};
@@ -164,7 +164,7 @@ fn a_lost_item_is_never_taken_for_a_first_run() {
         stores.lose(lost);
         let mut carrier = hold(2, ExtractType::PE);
         if let Role::Hold { task, .. } = &mut carrier.role {
-            task.owner.requested_at = Some("again".to_owned());
+            task.owner.requested_at = Some("2026-01-01T00:00:00Z".to_owned());
         }
         let Ending::Failed(failure) = stores.drive(carrier, usize::MAX).unwrap() else { panic!() };
         assert_eq!((failure.exit, failure.report.reason), (Exit::Permanent, Reason::TrackingLost));
@@ -177,7 +177,7 @@ fn a_full_extract_removes_what_it_replaces_only_once_the_pointer_is_there() {
     stores.drive(hold(1, ExtractType::FE), usize::MAX).unwrap();
     let mut again = hold(2, ExtractType::FE);
     if let Role::Hold { task, .. } = &mut again.role {
-        task.owner.requested_at = Some("again".to_owned());
+        task.owner.requested_at = Some("2026-01-01T00:00:00Z".to_owned());
     }
     stores.drive(again, usize::MAX).unwrap();
     assert_eq!(stores.published(), 2);
@@ -197,4 +197,56 @@ fn an_order_names_its_report() {
     stores.drive(settle(1, ExtractType::PE, order), usize::MAX).unwrap();
     let result = stores.outcome("a").unwrap().result.unwrap();
     assert_eq!(result.report.unwrap().reason, Reason::PodLost);
+}
+
+/// The coordinator of the next attempt, which asks for a run by this `requested-at`.
+fn asks(attempt: u32, value: Option<&str>) -> Carrier {
+    let mut task = task("a", attempt, ExtractType::FE);
+    task.owner.requested_at = value.map(ToOwned::to_owned);
+    Carrier::new(Role::Hold { task: Box::new(task), last: false }, LEASE)
+}
+
+fn honoured(stores: &Stores) -> Option<String> {
+    stores.outcome("a").unwrap().result.unwrap().owner.requested_at
+}
+
+#[test]
+fn only_a_later_request_is_claimed() {
+    // as text, the earlier instant comes last
+    let (early, noon) = ("2026-01-01T23:00:00+14:00", "2026-01-01T12:00:00Z");
+    let (same, late) = ("2026-01-01T13:00:00.0+01:00", "2026-01-01T07:00:01-05:00");
+    let mut stores = Stores::new();
+    stores.drive(asks(1, Some(noon)), usize::MAX).unwrap();
+    for value in [Some(early), Some(same), Some("again"), None] {
+        let ending = stores.drive(asks(2, value), usize::MAX).unwrap();
+        assert_eq!((ending, stores.published()), (Ending::Answered, 1), "{value:?}");
+        assert_eq!(honoured(&stores).as_deref(), Some(noon));
+    }
+    stores.drive(asks(2, Some(late)), usize::MAX).unwrap();
+    assert_eq!((stores.published(), honoured(&stores).as_deref()), (2, Some(late)));
+}
+
+#[test]
+fn stored_request_never_goes_back() {
+    let noon = "2026-01-01T12:00:00Z";
+    let mut stores = Stores::new();
+    stores.drive(asks(1, Some(noon)), usize::MAX).unwrap();
+    // an edited spec runs although its request is older
+    let edited = |attempt, value: &str| {
+        let mut task = task("a", attempt, ExtractType::FE);
+        task.owner.requested_at = Some(value.to_owned());
+        (task.owner.request, task.owner.generation) =
+            (format!("edit {attempt}"), i64::from(attempt));
+        Box::new(task)
+    };
+    let early = "2026-01-01T11:00:00Z";
+    let hold = Carrier::new(Role::Hold { task: edited(2, early), last: false }, LEASE);
+    stores.drive(hold, usize::MAX).unwrap();
+    assert_eq!((stores.published(), honoured(&stores).as_deref()), (2, Some(noon)));
+    let order = Box::new(order(true, false));
+    let settle = Carrier::new(Role::Settle { task: edited(3, early), order }, LEASE);
+    stores.drive(settle, usize::MAX).unwrap();
+    let result = stores.outcome("a").unwrap().result.unwrap();
+    assert_eq!(result.outcome, TrackedOutcome::Failed);
+    assert_eq!(result.owner.requested_at.as_deref(), Some(noon));
 }

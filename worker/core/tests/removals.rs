@@ -21,7 +21,8 @@ fn hold(task: Task) -> Carrier {
 /// A full extract of the object `uid`, to a prefix of the bucket.
 fn full(uid: &str, attempt: u32, to: &str, retain: u64) -> Task {
     let mut task = task(uid, attempt, ExtractType::FE);
-    task.owner.requested_at = Some(attempt.to_string());
+    let at = jiff::Timestamp::from_second(i64::from(attempt)).unwrap();
+    task.owner.requested_at = Some(at.to_string());
     task.spec.output.retain_replaced_seconds = Some(retain);
     task.spec.output.uri = format!("s3://lake/{to}");
     task

@@ -108,7 +108,7 @@ fn only_a_decided_run_of_that_id_is_undone() {
 
 fn full(attempt: u32, requested: &str, retain: u64) -> Task {
     let mut task = task("a", attempt, ExtractType::FE);
-    task.owner.requested_at = Some(requested.to_owned());
+    task.owner.requested_at = Some(format!("2026-01-01T00:00:0{requested}Z"));
     task.spec.output.retain_replaced_seconds = Some(retain);
     task
 }

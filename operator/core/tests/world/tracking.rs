@@ -19,7 +19,10 @@ impl World {
         let Some(job) = self.last(0) else { return };
         let task = task(&job);
         let n = self.tracking.r.as_ref().and_then(|run| run.n);
-        self.tracking.r = Some(run_item(&task, RunState::Published, n));
+        let item = watermark_item("2026-01-01 00:00:00");
+        let run = run_item(&task, RunState::Published, n);
+        self.tracking.r = Some(RunItem { legacy: Some(item.clone()), ..run });
+        self.tracking.l = Some(item);
         self.outcome(&task, Some(result(&task, TrackedOutcome::Complete, None)));
         self.pod(&job, json!({ "phase": "Succeeded" }));
         self.finish(&job, "Complete", "CompletionsReached");
@@ -86,6 +89,22 @@ impl World {
             result: result.or(old.and_then(|old| old.result)),
             expires_at: 0,
         });
+    }
+}
+
+/// The watermark item after a published run.
+pub(crate) fn watermark_item(low: &str) -> LegacyItem {
+    let text = |text: &str| Some(text.to_owned());
+    LegacyItem {
+        source: KEY.to_owned(),
+        hwm_value: text("-1"),
+        lwm_value: text(low),
+        hwm_col_name: text("updated_at"),
+        hwm_column_type: text("timestamp"),
+        extract_type: text("PE"),
+        updated_at: text("2026-01-01 10:11:12"),
+        extract_successful: text("Y"),
+        extract_metadata: text("{\"row_count\": 7}"),
     }
 }
 

@@ -30,6 +30,19 @@ pub(super) fn claim_ignores_outcome(carrier: Carrier, event: Event) -> (Carrier,
     with(seen, Step::Claim, |_, claim| run_only(claim))
 }
 
+/// Whatever differs from the request that was honoured last asks for a run.
+pub(crate) fn claim_takes_older_requests(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let seen = claim_sees(carrier, event, |carrier, seen| {
+        let asked = &carrier.role.task().owner.requested_at;
+        if let Some(result) = seen.outcome.as_mut().and_then(|outcome| outcome.result.as_mut())
+            && result.owner.requested_at != *asked
+        {
+            result.owner.requested_at = None;
+        }
+    });
+    with(seen, Step::Claim, |_, claim| run_only(claim))
+}
+
 pub(super) fn claim_ignores_attempt(carrier: Carrier, event: Event) -> (Carrier, Act) {
     let seen = claim_sees(carrier, event, |_, seen| {
         if let Some(outcome) = &mut seen.outcome {

@@ -153,6 +153,12 @@ fn claiming() -> Vec<Mistake> {
                 .seeds(&[Seed::Ends(0), Seed::Ends(2)]),
         ),
         mistake(
+            ("CLAIM takes an older request", "new"),
+            Rule::Answered.text(),
+            c::claim_takes_older_requests,
+            world(vec![hold("a", 1).wish(2), hold("a", 2).wish(1)]).seeds(&[Seed::Ends(0)]),
+        ),
+        mistake(
             ("CLAIM ignores owner and attempt", "8.8"),
             Rule::Takeover.text(),
             c::claim_ignores_attempt,

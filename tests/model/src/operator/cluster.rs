@@ -20,6 +20,8 @@ pub struct Luck {
     pub thoughts: u8,
     /// Somebody asks for another run.
     pub wishes: u8,
+    /// A tool restores the first request, which the object had when it was made.
+    pub restores: u8,
     /// Somebody edits the object.
     pub edits: u8,
     /// Somebody deletes the object.
@@ -65,7 +67,7 @@ pub struct Cluster {
     pub(crate) made: u64,
     /// Object and generation of every attempt.
     pub(crate) tried: Vec<(usize, i64)>,
-    pub(crate) broken: u8,
+    pub(crate) broken: u16,
 }
 
 /// Promises of the operator, as bits.
@@ -88,6 +90,8 @@ pub(crate) enum Promise {
     GivenUp,
     /// Nothing of an object that is called suspended is open.
     Suspended,
+    /// Only a later request starts a run.
+    Older,
 }
 
 impl Cluster {

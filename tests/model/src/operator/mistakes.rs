@@ -1,6 +1,8 @@
 //! Planted mistakes of the operator: they change what the product's `decide` is shown, or what it
 //! decides.
 
+mod requests;
+
 use std::time::Duration;
 
 use crds::condition::Exit;
@@ -16,12 +18,13 @@ use operator_core::{Decision, Effect, Observed, Step, decide};
 use worker_core::errors::failure::Failure;
 use worker_core::protocol::{Act, Carrier, Ending, Event};
 
+use self::requests::older_requests_count;
 use super::apply::env;
 use super::worlds::{self, one};
 use super::{Luck, Operator, Scene};
 use crate::alter::Alter;
 use crate::explore::{Found, dead_ends, explore};
-use crate::mistakes::exits_well;
+use crate::mistakes::{claim_takes_older_requests, exits_well};
 
 /// A planted mistake of the operator.
 #[derive(Clone)]
@@ -168,6 +171,16 @@ fn of_outcomes() -> Vec<Mistake> {
             let_go_at_once,
             one("deletion", 4, Luck { deletions: 1, ..none }),
         ),
+        Mistake {
+            alter: Alter::step(claim_takes_older_requests),
+            ..mistake(
+                "an older request counts",
+                "new",
+                worlds::OLDER,
+                older_requests_count,
+                one("wish, restored", 4, Luck { wishes: 1, restores: 1, ..none }),
+            )
+        },
         mistake(
             "an outcome in O is not asked for",
             "new",

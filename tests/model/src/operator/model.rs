@@ -1,6 +1,7 @@
 //! The second model. Bound: the luck of a scene. Fails: never.
 
 use crds::ExtractJob;
+use crds::task::REQUESTED_AT;
 use crds::tracking::Owner;
 use k8s_openapi::api::batch::v1::Job;
 use operator_core::settings::Settings;
@@ -12,7 +13,7 @@ use super::cluster::{Cluster, Luck, Object, Promise, Thought};
 use super::observe::View;
 use super::worlds::settings;
 use crate::alter::Alter;
-use crate::config::{Config, Slot, hold, settle};
+use crate::config::{Config, REQUESTS, Slot, hold, settle};
 use crate::pool::{Memo, Pool};
 use crate::protocol::Protocol;
 use crate::rules::Rule;
@@ -45,6 +46,8 @@ pub enum Action {
     Stops(usize),
     /// Somebody asks for another run.
     Wishes(usize),
+    /// A tool restores the first request.
+    Restores(usize),
     /// Somebody edits the object.
     Edits(usize),
     /// Somebody deletes the object.
@@ -182,6 +185,7 @@ impl Operator {
         let deleted = self.objects.get(now).metadata.deletion_timestamp.is_some();
         let wishes = [
             (luck.wishes > 0, Action::Wishes(object)),
+            (luck.restores > 0, Action::Restores(object)),
             (luck.edits > 0, Action::Edits(object)),
             (luck.deletions > 0, Action::Deletes(object)),
             (luck.suspends > 0, Action::Suspends(object)),
@@ -282,8 +286,14 @@ impl Model for Operator {
     type Action = Action;
 
     fn init_states(&self) -> Vec<Cluster> {
-        let made =
-            |uid: &&str| Object { now: self.objects.put(object(uid, self.scene.runs)), before: 0 };
+        let made = |uid: &&str| {
+            let mut object = object(uid, self.scene.runs);
+            if self.scene.luck.restores > 0 {
+                let notes = object.metadata.annotations.get_or_insert_default();
+                notes.insert(REQUESTED_AT.to_owned(), REQUESTS[0].to_owned());
+            }
+            Object { now: self.objects.put(object), before: 0 }
+        };
         vec![Cluster {
             base: self.protocol.init_states().remove(0),
             objects: self.uids.iter().map(made).collect(),
@@ -340,6 +350,7 @@ impl Model for Operator {
             Untried = super::worlds::UNTRIED,
             GivenUp = super::worlds::GIVEN_UP,
             Suspended = super::worlds::SUSPENDED,
+            Older = super::worlds::OLDER,
         };
         all.push(Property::always("the promises of the protocol", |_, cluster: &Cluster| {
             cluster.base.broken.is_none()

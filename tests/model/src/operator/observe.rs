@@ -53,7 +53,8 @@ impl Operator {
         let shop = self.protocol.shop();
         let read = TrackingRead {
             r: shop.run_item(items[0]),
-            l: shop.legacy_item(items[1]),
+            // status repeats it, and no decision depends on it
+            l: None,
             o: shop.outcome_item(items[2]),
         };
         let found: Vec<Job> = jobs.iter().map(|(job, _)| (*self.jobs.get(*job)).clone()).collect();
@@ -65,6 +66,7 @@ impl Operator {
             jobs: found,
             pods,
             tracking: Tracking::NotRead,
+            watermark_changed: false,
             service_account: ServiceAccountSeen::NotRead,
             warnings: None,
             namespace_terminating: None,

@@ -8,17 +8,20 @@ use operator_core::attempt::is_finished;
 use super::cluster::Cluster;
 use super::model::{Action, Operator};
 use super::observe::now;
+use crate::config::REQUESTS;
 
 impl Operator {
     pub(super) fn somebody(&self, cluster: &mut Cluster, action: Action) {
         match action {
             Action::Wishes(object) => {
                 cluster.luck.wishes -= 1;
-                let wish = cluster.luck.wishes.to_string();
-                self.change(cluster, object, |job| {
-                    let notes = job.metadata.annotations.get_or_insert_default();
-                    notes.insert(REQUESTED_AT.to_owned(), wish);
-                });
+                let before = self.scene.luck.wishes - cluster.luck.wishes;
+                let at = usize::from(before) - usize::from(self.scene.luck.restores == 0);
+                self.request(cluster, object, REQUESTS[at]);
+            }
+            Action::Restores(object) => {
+                cluster.luck.restores -= 1;
+                self.request(cluster, object, REQUESTS[0]);
             }
             Action::Edits(object) => {
                 cluster.luck.edits -= 1;
@@ -47,6 +50,13 @@ impl Operator {
                 cluster.base.clock += 1;
             }
         }
+    }
+
+    fn request(&self, cluster: &mut Cluster, object: usize, value: &str) {
+        self.change(cluster, object, |job| {
+            let notes = job.metadata.annotations.get_or_insert_default();
+            notes.insert(REQUESTED_AT.to_owned(), value.to_owned());
+        });
     }
 
     /// Whether `R` shows an open run of the object, or a Job of it is at work.

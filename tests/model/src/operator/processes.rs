@@ -11,6 +11,7 @@ use super::cluster::{Cluster, Promise};
 use super::model::{Action, Operator};
 use super::observe::exit;
 use crate::asks::{End, Kind};
+use crate::config::rank;
 use crate::process::{How, can_go_on};
 use crate::shop::LEASE;
 use crate::state::{Life, Proc};
@@ -69,6 +70,15 @@ impl Operator {
         let owner = self.owners.put(Owner { generation: 0, ..run.owner });
         if cluster.published.contains(&owner) {
             cluster.broke(Promise::Twice);
+        }
+        let asked = |owner: &Owner| rank(owner.requested_at.as_ref());
+        let run = self.owners.get(owner);
+        let later = |other: &u32| {
+            let other = self.owners.get(*other);
+            (&other.uid, &other.request) == (&run.uid, &run.request) && asked(&other) >= asked(&run)
+        };
+        if cluster.published.iter().any(later) {
+            cluster.broke(Promise::Older);
         }
         cluster.published.push(owner);
     }

@@ -18,6 +18,7 @@ pub(crate) const UNTRIED: &str = "a request that was never tried is not given up
 
 pub(crate) const GIVEN_UP: &str =
     "no retry is spent, and no request given up, but for something that went wrong";
+pub(crate) const OLDER: &str = "an older or equal requested-at starts no run";
 pub(crate) const SUSPENDED: &str = "nothing of an object that is called suspended is open";
 
 pub(crate) const NONE: Luck = Luck {
@@ -28,6 +29,7 @@ pub(crate) const NONE: Luck = Luck {
     stale: 0,
     thoughts: 0,
     wishes: 0,
+    restores: 0,
     edits: 0,
     deletions: 0,
     lost_jobs: 0,
@@ -58,6 +60,9 @@ pub fn push() -> Vec<Scene> {
         one("operator: a Job is lost", 4, Luck { lost_jobs: 1, ..NONE }),
         two("operator: two objects", 3, NONE),
         one("operator: suspend", 5, Luck { suspends: 2, cuts: 1, ..NONE }),
+        one("operator: wish, older request restored", 5, {
+            Luck { wishes: 1, restores: 1, stale: 1, ..died }
+        }),
     ]
 }
 

@@ -6,7 +6,7 @@ use stateright::Property;
 use super::{Rule, steps};
 use crate::asks::End;
 use crate::bodies::{Body, Parsed};
-use crate::config::{Guarding, Part};
+use crate::config::{Guarding, Part, rank};
 use crate::pool::NONE;
 use crate::protocol::Protocol;
 use crate::shop::{Shop, number};
@@ -174,14 +174,15 @@ pub(crate) fn ended(shop: &Shop, state: &mut State, at: usize, end: End) {
             let outcome = shop.outcome_item(state.item(key));
             let result = outcome.and_then(|outcome| outcome.result);
             let task = &shop.tasks[at];
+            let asked = rank(task.owner.requested_at.as_ref());
             let answers = result.is_some_and(|result| {
                 result.outcome == TrackedOutcome::Complete
-                    && result.owner.requested_at == task.owner.requested_at
+                    && rank(result.owner.requested_at.as_ref()) >= asked
             });
             // a later request of the same object may have been answered meanwhile
             let once = state.past.published.iter().any(|run| {
                 let of = &shop.tasks[shop.slot_of(*run)].owner;
-                of.uid == task.owner.uid && of.requested_at == task.owner.requested_at
+                of.uid == task.owner.uid && rank(of.requested_at.as_ref()) >= asked
             });
             if !answers && !once {
                 state.broken.broke(Rule::Exit);

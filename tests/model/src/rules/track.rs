@@ -1,12 +1,12 @@
 //! What a transaction on the tracking table may change.
 
-use crds::tracking::{LegacyItem, Mode, OutcomeItem, RunItem, RunState, TrackedOutcome};
+use crds::tracking::{LegacyItem, Mode, OutcomeItem, Owner, RunItem, RunState, TrackedOutcome};
 use worker_core::protocol::Step;
 
 use super::Rule;
 use crate::asks::End;
 use crate::bodies::{Facts, Parsed};
-use crate::config::{Part, Slot};
+use crate::config::{Part, Slot, rank};
 use crate::pool::NONE;
 use crate::shop::{Shop, number};
 use crate::state::{Life, State, bit};
@@ -99,7 +99,13 @@ fn honest(shop: &Shop, after: &State, item: &OutcomeItem) -> bool {
         .is_some_and(|item| number(item.run) == run && item.state == RunState::Published);
     let task = shop.tasks.get(shop.slot_of(run));
     (of_now || after.past.published.contains(&run))
-        && task.is_some_and(|task| task.owner == result.owner)
+        && task.is_some_and(|task| is_of(&task.owner, &result.owner))
+}
+
+/// Whether an outcome is of this owner. The latest request that was honoured may be another's.
+fn is_of(owner: &Owner, result: &Owner) -> bool {
+    let of = Owner { requested_at: owner.requested_at.clone(), ..result.clone() };
+    *owner == of && rank(owner.requested_at.as_ref()) <= rank(result.requested_at.as_ref())
 }
 
 /// Which state follows which, and of whose run.
@@ -168,7 +174,7 @@ fn claimed(shop: &Shop, before: &State, change: &Change, after: &mut State) {
         }
         let answers = outcome.result.as_ref().is_some_and(|result| {
             let task = &change.new.owner;
-            result.owner.requested_at == task.requested_at
+            rank(task.requested_at.as_ref()) <= rank(result.owner.requested_at.as_ref())
                 && match result.outcome {
                     TrackedOutcome::Complete => result.owner.request == task.request,
                     TrackedOutcome::Failed => result.owner.generation >= task.generation,
@@ -289,12 +295,14 @@ fn published(shop: &Shop, change: &Change, after: &mut State) {
     let run = &change.new;
     let id = number(run.run);
     let slot = shop.slot_of(id);
-    let wish = shop.tasks.get(slot).map(|task| (&task.owner.uid, &task.owner.requested_at));
-    let same = |other: &u8| {
-        shop.tasks.get(shop.slot_of(*other)).map(|task| (&task.owner.uid, &task.owner.requested_at))
-            == wish
+    let task = shop.tasks.get(slot).expect("a task");
+    // no request is published twice, nor one that is older than a published one
+    let answers = |other: &u8| {
+        let other = &shop.tasks.get(shop.slot_of(*other)).expect("a task").owner;
+        let asked = task.owner.requested_at.as_ref();
+        other.uid == task.owner.uid && rank(other.requested_at.as_ref()) >= rank(asked)
     };
-    if after.past.published.iter().any(same) {
+    if after.past.published.iter().any(answers) {
         after.broken.broke(Rule::Once);
     }
     after.past.published.push(id);

@@ -2,6 +2,7 @@
 
 use crds::condition::Exit;
 use crds::extract_job::{ExtractType, Watermark};
+use crds::requested::is_later;
 use crds::tracking::{
     ITEM_VERSION, LegacyItem, Mode, OUTCOME_DAYS, OutcomeItem, Provisional, RunItem, RunState,
     TrackedOutcome, Window, outcome_key, run_key,
@@ -74,14 +75,13 @@ pub fn claim(task: &Task, seen: &Seen, fresh: RunId, lease_seconds: i64) -> Clai
 /// Refusals that come before anything else: an outcome that answers, a later attempt.
 fn answered(task: &Task, seen: &Seen) -> Option<Claim> {
     if let Some(result) = seen.outcome.as_ref().and_then(|outcome| outcome.result.as_ref()) {
-        let same_wish = result.owner.requested_at == task.owner.requested_at;
+        let asked = task.owner.requested_at.as_deref();
+        let asks = is_later(asked, result.owner.requested_at.as_deref());
         match result.outcome {
-            TrackedOutcome::Complete if same_wish && result.owner.request == task.owner.request => {
+            TrackedOutcome::Complete if !asks && result.owner.request == task.owner.request => {
                 return Some(Claim::Answered);
             }
-            TrackedOutcome::Failed
-                if same_wish && result.owner.generation >= task.owner.generation =>
-            {
+            TrackedOutcome::Failed if !asks && result.owner.generation >= task.owner.generation => {
                 let report = result.report.clone();
                 return Some(Claim::Refused(Failure {
                     exit: Exit::Permanent,

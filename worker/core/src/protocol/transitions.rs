@@ -1,10 +1,11 @@
 //! PIN, RENEW, DECIDE, Y, FAIL and their kin: the transactions on the tracking table after CLAIM.
 //! Each is a function from what was read to the transaction; none of them reads a clock.
 
+use crds::requested::{is_later, latest};
 use crds::task::SettleOrder;
 use crds::tracking::{
     Head, ITEM_VERSION, LegacyItem, Mode, OUTCOME_DAYS, ObjectStore, OutcomeItem, OutcomeResult,
-    RunItem, RunState, TrackedOutcome, Window, outcome_key,
+    Owner, RunItem, RunState, TrackedOutcome, Window, outcome_key,
 };
 use crds::{Report, Task};
 use jiff::Timestamp;
@@ -129,9 +130,10 @@ pub fn yes(
         ..run.clone()
     };
     let watermark = legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone()).or(stored);
+    let read = seen.outcome_of_holder(&task.owner.uid);
     let result = OutcomeResult {
         outcome: TrackedOutcome::Complete,
-        owner: run.owner.clone(),
+        owner: honoured(&run.owner, read),
         run: Some(run.run),
         report: item.note.clone(),
         window: run.window.clone(),
@@ -146,13 +148,7 @@ pub fn yes(
         fidelity: Some(fidelity::counts(&manifest.columns)),
         partitioning: manifest.partitioning.clone(),
     };
-    let mut others = vec![put_outcome(
-        run,
-        seen.outcome_of_holder(&task.owner.uid),
-        Some(result),
-        run.attempt,
-        seen.now,
-    )];
+    let mut others = vec![put_outcome(run, read, Some(result), run.attempt, seen.now)];
     if let Some(legacy) = legacy {
         others.push(ItemWrite {
             key: legacy.source.clone(),
@@ -253,7 +249,7 @@ pub fn fail(run: &RunItem, seen: &Seen, task: &Task, order: &SettleOrder) -> Cha
         ..run.clone()
     };
     let read = seen.outcome_of_holder(&task.owner.uid);
-    let result = order.last.then(|| failed(task, order, Some(run)));
+    let result = order.last.then(|| failed(task, order, Some(run), read));
     let others = vec![put_outcome(run, read, result, task.attempt, seen.now)];
     change(Step::Fail, run, item, others)
 }
@@ -276,10 +272,24 @@ pub fn reverted(run: &RunItem) -> Change {
     change(Step::Reverted, run, item, Vec::new())
 }
 
-fn failed(task: &Task, order: &SettleOrder, run: Option<&RunItem>) -> OutcomeResult {
+/// The owner of an outcome that replaces the one that was `read`: the latest `requested-at` that was
+/// honoured never goes back.
+fn honoured(owner: &Owner, read: Option<&OutcomeItem>) -> Owner {
+    let before = read.and_then(|read| read.result.as_ref());
+    let before = before.and_then(|result| result.owner.requested_at.as_deref());
+    let requested_at = latest([owner.requested_at.as_deref(), before]);
+    Owner { requested_at: requested_at.map(ToOwned::to_owned), ..owner.clone() }
+}
+
+fn failed(
+    task: &Task,
+    order: &SettleOrder,
+    run: Option<&RunItem>,
+    read: Option<&OutcomeItem>,
+) -> OutcomeResult {
     OutcomeResult {
         outcome: TrackedOutcome::Failed,
-        owner: task.owner.clone(),
+        owner: honoured(&task.owner, read),
         run: run.map(|run| run.run),
         report: Some(order.report.clone()),
         window: run.and_then(|run| run.window.clone()),
@@ -296,11 +306,11 @@ fn failed(task: &Task, order: &SettleOrder, run: Option<&RunItem>) -> OutcomeRes
     }
 }
 
-/// Whether `result` answers the task as Complete.
+/// Whether `result` answers the task as Complete: the same request, and no later `requested-at`.
 pub fn answers_complete(result: &OutcomeResult, task: &Task) -> bool {
     result.outcome == TrackedOutcome::Complete
         && result.owner.request == task.owner.request
-        && result.owner.requested_at == task.owner.requested_at
+        && !is_later(task.owner.requested_at.as_deref(), result.owner.requested_at.as_deref())
 }
 
 /// RAISE: an attempt that has not claimed is fenced for good, and with `last` its outcome written.
@@ -309,9 +319,9 @@ pub fn raise(task: &Task, seen: &Seen, order: &SettleOrder) -> Option<Transactio
     let read = seen.outcome.as_ref();
     let result = read.and_then(|read| read.result.clone());
     let complete = result.as_ref().is_some_and(|result| answers_complete(result, task));
-    let failure = (order.last && !complete).then(|| failed(task, order, None));
+    let failure = (order.last && !complete).then(|| failed(task, order, None, read));
     let written = result.as_ref().is_some_and(|result| {
-        result.outcome == TrackedOutcome::Failed && result.owner == task.owner
+        result.outcome == TrackedOutcome::Failed && result.owner == honoured(&task.owner, read)
     });
     let fenced = read.is_some_and(|read| read.attempt >= task.attempt);
     if fenced && (failure.is_none() || written) {

@@ -1,0 +1,44 @@
+//! In: the annotation `requested-at`, the latest attempt, the tracking items. Out: the value that the next
+//! attempt honours. Bound: none. Fails: `InvalidRequest`, for a value that is no time or too far ahead.
+
+use crds::Report;
+use crds::requested::{check, latest};
+use crds::tracking::Owner;
+
+use crate::attempt::Attempt;
+use crate::observed::{Observed, TrackingRead};
+use crate::valid::{ValidExtractJob, requested_at};
+
+/// What the object asks for: its annotation or, if that is later, the value of the latest attempt. A run
+/// in flight therefore ends as it was asked for, although somebody restores an older value.
+///
+/// # Errors
+/// `InvalidRequest`.
+pub(crate) fn requested(
+    seen: &Observed,
+    mut valid: ValidExtractJob,
+    attempt: Option<&Attempt>,
+) -> Result<ValidExtractJob, Report> {
+    let annotation = requested_at(&seen.job);
+    if let Some(text) = annotation {
+        check(text, seen.now)?;
+    }
+    let in_flight = attempt.and_then(Attempt::letter).and_then(|it| it.task.owner.requested_at);
+    valid.owner.requested_at = latest([annotation, in_flight.as_deref()]).map(ToOwned::to_owned);
+    Ok(valid)
+}
+
+/// The owner of the next attempt. It repeats the latest value that was ever honoured, since a run for an
+/// edited spec must not make an older value count again.
+pub(crate) fn honouring(seen: &Observed, owner: &Owner, read: &TrackingRead) -> Owner {
+    let status = seen.status().outcome.and_then(|outcome| outcome.requested_at);
+    let result = read.o.as_ref().and_then(|outcome| outcome.result.as_ref());
+    let run = read.run_of(seen.uid());
+    let known = [
+        owner.requested_at.as_deref(),
+        status.as_deref(),
+        result.and_then(|result| result.owner.requested_at.as_deref()),
+        run.and_then(|run| run.owner.requested_at.as_deref()),
+    ];
+    Owner { requested_at: latest(known).map(ToOwned::to_owned), ..owner.clone() }
+}
