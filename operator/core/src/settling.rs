@@ -143,7 +143,7 @@ fn settled<'v>(
             Reason::CommitStuck if was_undone(read, seen.uid(), attempt.number) => Report::new(
                 Reason::Reverted,
                 "the stuck run was undone manually, and nothing of it is published",
-                "annotate the object with tidemark.dev/requested-at to read its window again",
+                "Set a new annotation tidemark.dev/requested-at on the object to read its window again.",
             ),
             _ => ending.report.clone(),
         };

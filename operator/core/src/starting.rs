@@ -307,8 +307,8 @@ fn outcome_report(result: TrackedOutcome) -> Report {
         TrackedOutcome::Failed => Report::new(
             Reason::RequestFailed,
             "the request failed before, and nothing has changed since",
-            "check the earlier events, fix what they name, then annotate the object with \
-             tidemark.dev/requested-at",
+            "Check the earlier events, fix what they name, then set a new annotation \
+             tidemark.dev/requested-at on the object.",
         ),
     }
 }
