@@ -22,6 +22,7 @@ pub mod watermark;
 pub mod source;
 pub mod output;
 mod rules;
+pub mod manifest;
 pub mod status;
 pub mod condition;
 pub mod request;
