@@ -11,7 +11,7 @@
 //! | *request* | hash over the fields that define the data an `ExtractJob` asks for |
 //! | *outcome* | what became of one request: Complete or Failed |
 //!
-//! Nothing here reads, writes, waits or decides.
+//! Nothing here does I/O, waits or decides what to do.
 
 pub mod extract_job;
 pub mod consistency;

@@ -126,6 +126,13 @@ fn document_that_kubectl_printed_is_accepted() {
 fn value_of_another_type_is_refused_with_its_path() {
     let said = refusal(&with("\n  output:", "\n  activeDeadlineSeconds: \"60\"\n  output:"));
     assert_eq!(said, "spec.activeDeadlineSeconds: Invalid value: must be an integer, not a string");
+    let said = refusal(&with("\n  output:", "\n  activeDeadlineSeconds: 1.5\n  output:"));
+    assert_eq!(said, "spec.activeDeadlineSeconds: Invalid value: must be an integer, not a number");
+    let said = refusal(&with("database: shop", "database: 7"));
+    assert_eq!(
+        said,
+        "spec.source.database: Invalid value: must be a string, not a number (put it in quotes)"
+    );
     let said = refusal(&with("\n  output:", "\n  activeDeadlineSeconds: 1\n  output:"));
-    assert!(said.contains("should be greater than or equal to 10"), "{said}");
+    assert!(said.ends_with(": Invalid value: 1: should be greater than or equal to 10"), "{said}");
 }

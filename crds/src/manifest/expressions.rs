@@ -99,6 +99,7 @@ fn is_sorted(This(list): This<Arc<Vec<cel::Value>>>) -> bool {
 }
 
 /// All matches of a regular expression.
+#[expect(clippy::needless_pass_by_value, reason = "a function of CEL gets its arguments by value")]
 fn find_all(
     This(text): This<Arc<String>>,
     pattern: Arc<String>,
@@ -110,6 +111,7 @@ fn find_all(
 }
 
 /// An instant, in microseconds since 1970: the rules compare instants and do nothing else with them.
+#[expect(clippy::needless_pass_by_value, reason = "a function of CEL gets its arguments by value")]
 fn timestamp(text: Arc<String>) -> Result<i64, ExecutionError> {
     let instant: Result<jiff::Timestamp, _> = text.parse();
     instant

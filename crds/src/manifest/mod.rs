@@ -1,7 +1,7 @@
 //! Reads a manifest from a file as the API server reads it from `kubectl apply`: a misspelt field is refused, and
 //! so is what the schema or a rule of the CRD refuses.
 //!
-//! Nothing is restated here: schema and rules are those of [`ExtractJob::crd`]. Rules about a change of an object
+//! Nothing is restated here: schema and rules are those of the CRD itself. Rules about a change of an object
 //! (`oldSelf`) do not apply to a file.
 
 mod expressions;
@@ -14,7 +14,7 @@ use kube::CustomResourceExt as _;
 use serde_json::{Value, json};
 use thiserror::Error;
 
-use crate::ExtractJob;
+use crate::extract_job::ExtractJob;
 
 const API_VERSION: &str = "tidemark.dev/v1alpha1";
 const KIND: &str = "ExtractJob";

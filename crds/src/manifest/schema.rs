@@ -85,10 +85,8 @@ fn walk_unknown(
 }
 
 fn unknown(path: &str, meant: Option<String>) -> Violation {
-    let mut message = format!("unknown field \"{path}\"");
-    if let Some(meant) = meant {
-        message += &format!(", did you mean \"{meant}\"?");
-    }
+    let meant = meant.map(|meant| format!(", did you mean \"{meant}\"?")).unwrap_or_default();
+    let message = format!("unknown field \"{path}\"{meant}");
     Violation { path: String::new(), message }
 }
 
@@ -193,6 +191,8 @@ fn walk(schema: &Value, value: &Value, path: &str, found: &mut Vec<Violation>) {
         Value::Number(number) => {
             let number = number.as_f64().unwrap_or_default();
             let in_body = |limit: &Value, than: &str| {
+                // the schema writes a whole number as 10.0
+                let limit = limit.as_f64().unwrap_or_default();
                 format!("Invalid value: {value}: should be {than} than or equal to {limit}")
             };
             let (least, most) = (&schema["minimum"], &schema["maximum"]);
@@ -252,7 +252,9 @@ fn wrong_type(schema: &Value, value: &Value) -> Option<String> {
             _ => return None,
         }
     };
-    (!fits).then(|| format!("Invalid value: must be {wanted}, not {}", type_of(value)))
+    let scalar = value.is_number() || value.is_boolean();
+    let quotes = if wanted == "a string" && scalar { " (put it in quotes)" } else { "" };
+    (!fits).then(|| format!("Invalid value: must be {wanted}, not {}{quotes}", type_of(value)))
 }
 
 fn is_whole(value: &Value) -> bool {
@@ -263,7 +265,7 @@ fn type_of(value: &Value) -> &'static str {
     match value {
         Value::Null => "null",
         Value::Bool(_) => "a boolean",
-        Value::Number(_) => "a number (put it in quotes to make it a string)",
+        Value::Number(_) => "a number",
         Value::String(_) => "a string",
         Value::Array(_) => "an array",
         Value::Object(_) => "an object",
