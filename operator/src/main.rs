@@ -19,12 +19,24 @@ mod readiness;
 mod metrics;
 mod queue;
 mod telemetry;
+mod help;
 
-use clap::Parser;
+use std::process::ExitCode;
 
-fn main() -> anyhow::Result<()> {
-    let flags = settings::Flags::parse();
-    telemetry::start(flags.log_format);
+fn main() -> ExitCode {
+    let flags = match help::flags() {
+        Ok(flags) => flags,
+        Err(code) => return code,
+    };
+    let format = flags.log_format;
+    telemetry::start(format);
+    match start(flags) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => help::failed(&error, format),
+    }
+}
+
+fn start(flags: settings::Flags) -> anyhow::Result<()> {
     rustls::crypto::ring::default_provider()
         .install_default()
         .map_err(|_| anyhow::anyhow!("another TLS provider is already installed"))?;

@@ -12,6 +12,7 @@ use tokio::sync::watch::{Receiver, channel};
 
 use crate::context::Context;
 use crate::health::{Health, serve};
+use crate::help::{CONNECT, SERVE};
 use crate::leader::Candidate;
 use crate::metrics::Metrics;
 use crate::pause::Pause;
@@ -24,7 +25,7 @@ use crate::watches::{WATCHES, watch};
 /// Runs until SIGTERM or SIGINT.
 pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {
     let stopped = stop_signal()?;
-    let client = Client::try_default().await.context("connect to the API server")?;
+    let client = Client::try_default().await.context(CONNECT)?;
     let metrics = Arc::new(Metrics::new());
     let readiness = Arc::new(Readiness::new());
     let health = Health { readiness: Arc::clone(&readiness), metrics: Arc::clone(&metrics) };
@@ -44,7 +45,7 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {
     tracing::info!(namespaces = ?flags.namespaces(), image = flags.worker_image, "operator started");
     tokio::select! {
         () = lead(&context, &flags, stopped) => tracing::info!("operator stopped"),
-        ended = served => ended?.context("serve health and metrics")?,
+        ended = served => ended?.context(SERVE)?,
     }
     Ok(())
 }

@@ -10,133 +10,165 @@ use operator_core::settings::{Timing, TrackingSettings};
 
 use crate::telemetry::LogFormat;
 
-/// The Tidemark operator.
+const SCOPE: &str = "Scope";
+const OBSERVABILITY: &str = "Observability";
+const WORKERS: &str = "Worker pods";
+const PERMISSIONS: &str = "Permissions of manifests";
+const TRACKING: &str = "Tracking table";
+const REPLICAS: &str = "Replicas";
+
+/// Run the ExtractJobs of a Kubernetes cluster: create the Jobs that extract tables to Parquet files on S3, and report
+/// their results.
 #[derive(Debug, Clone, Parser)]
 #[command(name = "tidemark-operator", version)]
 pub(crate) struct Flags {
-    /// Namespaces to watch, separated by commas; all when empty.
-    #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',')]
+    /// Watch these namespaces, separated by commas. Defaults to all namespaces.
+    #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',', value_name = "NAMESPACES",
+        help_heading = SCOPE)]
     pub(crate) watch_namespaces: Vec<String>,
-    /// Where /live, /ready and /metrics are served.
-    #[arg(long, env = "HEALTH_ADDRESS", default_value = "0.0.0.0:8080")]
-    pub(crate) health_address: SocketAddr,
-    /// How log lines look; RUST_LOG filters them.
-    #[arg(long, env = "LOG_FORMAT", default_value = "json")]
-    pub(crate) log_format: LogFormat,
-    /// Reconciles at a time, in each watched scope.
-    #[arg(long, env = "CONCURRENCY", default_value_t = 32)]
+    /// Maximum number of objects that are reconciled at the same time, for each watched namespace or for the cluster.
+    #[arg(long, env = "CONCURRENCY", value_name = "NUMBER", default_value_t = 32, help_heading = SCOPE)]
     pub(crate) concurrency: u16,
-    /// Image of coordinator, extract and settle pods.
-    #[arg(long, env = "WORKER_IMAGE")]
+    /// Serve /live, /ready and /metrics at this address.
+    #[arg(long, env = "HEALTH_ADDRESS", value_name = "ADDRESS", default_value = "0.0.0.0:8080",
+        help_heading = OBSERVABILITY)]
+    pub(crate) health_address: SocketAddr,
+    /// Write log lines in this format. RUST_LOG sets the level, such as `debug`.
+    #[arg(long, env = "TIDEMARK_LOG_FORMAT", value_name = "FORMAT", value_enum, default_value = "auto",
+        help_heading = OBSERVABILITY)]
+    pub(crate) log_format: LogFormat,
+    /// Image of the worker pods.
+    #[arg(long, env = "WORKER_IMAGE", value_name = "IMAGE", help_heading = WORKERS)]
     pub(crate) worker_image: String,
-    /// When the kubelet pulls it.
-    #[arg(long, env = "WORKER_PULL_POLICY", default_value = "IfNotPresent")]
+    /// Pull policy of the worker image: Always, IfNotPresent or Never.
+    #[arg(long, env = "WORKER_PULL_POLICY", value_name = "POLICY", default_value = "IfNotPresent",
+        help_heading = WORKERS)]
     pub(crate) worker_pull_policy: String,
-    /// Secrets with registry credentials, in the object's namespace.
-    #[arg(long, env = "WORKER_PULL_SECRETS", value_delimiter = ',')]
+    /// Names of Secrets with registry credentials, separated by commas. They must exist in the namespace of the
+    /// ExtractJob.
+    #[arg(long, env = "WORKER_PULL_SECRETS", value_delimiter = ',', value_name = "SECRETS",
+        help_heading = WORKERS)]
     pub(crate) worker_pull_secrets: Vec<String>,
-    /// Further environment of every worker pod, such as a proxy; given once for each `NAME=VALUE`.
-    #[arg(long, value_parser = pair)]
+    /// Set this environment variable in every worker pod, for example for a proxy. Can be repeated.
+    #[arg(long, value_parser = pair, value_name = "NAME=VALUE", help_heading = WORKERS)]
     pub(crate) worker_env: Vec<(String, String)>,
-    /// ServiceAccount of pods whose object names none.
-    #[arg(long, env = "WORKER_SERVICE_ACCOUNT", default_value = "tidemark-extract")]
+    /// ServiceAccount of worker pods if the ExtractJob names none.
+    #[arg(long, env = "WORKER_SERVICE_ACCOUNT", value_name = "NAME", default_value = "tidemark-extract",
+        help_heading = WORKERS)]
     pub(crate) worker_service_account: String,
-    /// Resources of pods whose object names none, as JSON.
-    #[arg(long, env = "WORKER_RESOURCES", value_parser = resources, default_value =
+    /// Requests and limits of worker pods if the ExtractJob names none, as JSON.
+    #[arg(long, env = "WORKER_RESOURCES", value_parser = resources, value_name = "JSON", help_heading = WORKERS,
+        default_value =
         r#"{"requests":{"cpu":"250m","memory":"512Mi"},"limits":{"cpu":"2","memory":"1Gi"}}"#)]
     pub(crate) worker_resources: ResourceRequirements,
-    /// Resources of settle pods, as JSON.
-    #[arg(long, env = "SETTLE_RESOURCES", value_parser = resources, default_value =
+    /// Requests and limits of settle pods, as JSON.
+    #[arg(long, env = "SETTLE_RESOURCES", value_parser = resources, value_name = "JSON", help_heading = WORKERS,
+        default_value =
         r#"{"requests":{"cpu":"50m","memory":"128Mi"},"limits":{"cpu":"500m","memory":"256Mi"}}"#)]
     pub(crate) settle_resources: ResourceRequirements,
-    /// Lets a manifest ask for a connection without TLS.
-    #[arg(long, env = "ALLOW_INSECURE_PLAINTEXT", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    /// Allow connections to the database without TLS (source.tls.mode: insecurePlaintext).
+    #[arg(long, env = "ALLOW_INSECURE_PLAINTEXT", value_name = "BOOL", help_heading = PERMISSIONS,
+        default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub(crate) allow_insecure_plaintext: bool,
-    /// Lets a manifest hold SQL of its own, as extract.where.
-    #[arg(long, env = "ALLOW_WHERE", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    /// Allow conditions in the SQL of the database (extract.where).
+    #[arg(long, env = "ALLOW_WHERE", value_name = "BOOL", help_heading = PERMISSIONS,
+        default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub(crate) allow_where: bool,
-    /// Tracking table of objects that name none.
-    #[arg(long, env = "TRACKING_TABLE")]
+    /// DynamoDB table that keeps the watermarks of ExtractJobs that name no table.
+    #[arg(long, env = "TRACKING_TABLE", value_name = "TABLE", help_heading = TRACKING)]
     pub(crate) tracking_table: Option<String>,
-    /// Its region.
-    #[arg(long, env = "TRACKING_REGION")]
+    /// AWS region of --tracking-table. Defaults to the region of the AWS environment.
+    #[arg(long, env = "TRACKING_REGION", value_name = "REGION", help_heading = TRACKING)]
     pub(crate) tracking_region: Option<String>,
-    /// Its endpoint, if it is no server of AWS.
-    #[arg(long, env = "TRACKING_ENDPOINT")]
+    /// Endpoint of --tracking-table if the server is not AWS.
+    #[arg(long, env = "TRACKING_ENDPOINT", value_name = "URL", help_heading = TRACKING)]
     pub(crate) tracking_endpoint: Option<String>,
-    /// Further tracking tables that objects may name; `*` at the end stands for any ending.
-    #[arg(long, env = "TRACKING_ALLOWED_TABLES", value_delimiter = ',')]
+    /// Other tables that ExtractJobs may name, separated by commas. A `*` at the end matches any ending.
+    #[arg(long, env = "TRACKING_ALLOWED_TABLES", value_delimiter = ',', value_name = "TABLES",
+        help_heading = TRACKING)]
     pub(crate) tracking_allowed_tables: Vec<String>,
-    /// Further endpoints that objects may name.
-    #[arg(long, env = "TRACKING_ALLOWED_ENDPOINTS", value_delimiter = ',')]
+    /// Other endpoints that ExtractJobs may name, separated by commas.
+    #[arg(long, env = "TRACKING_ALLOWED_ENDPOINTS", value_delimiter = ',', value_name = "URLS",
+        help_heading = TRACKING)]
     pub(crate) tracking_allowed_endpoints: Vec<String>,
-    /// Puts `<namespace>/` before every tracking key.
-    #[arg(long, env = "TRACKING_NAMESPACE_KEYS", default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
+    /// Put `<namespace>/` before every tracking key, so that namespaces cannot name the sources of each other.
+    #[arg(long, env = "TRACKING_NAMESPACE_KEYS", value_name = "BOOL", help_heading = TRACKING,
+        default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub(crate) tracking_namespace_keys: bool,
-    /// Longest time for one read of the tracking table, in seconds.
-    #[arg(long, env = "TRACKING_TIMEOUT", default_value = "5", value_parser = seconds)]
+    /// Number of seconds after which a read of the tracking table times out.
+    #[arg(long, env = "TRACKING_TIMEOUT", value_name = "SECONDS", default_value = "5", value_parser = seconds,
+        help_heading = TRACKING)]
     pub(crate) tracking_timeout: Duration,
-    /// Lease by which replicas agree on one that does the work; none when empty.
-    #[arg(long, env = "LEASE_NAME")]
+    /// Name of the Lease by which replicas choose the one that works. Without it, this replica works at once.
+    #[arg(long, env = "LEASE_NAME", value_name = "NAME", help_heading = REPLICAS)]
     pub(crate) lease_name: Option<String>,
-    /// What this replica calls itself in it.
-    #[arg(long, env = "POD_NAME", default_value = "tidemark-operator")]
+    /// Name of this replica in the Lease.
+    #[arg(long, env = "POD_NAME", value_name = "NAME", default_value = "tidemark-operator",
+        help_heading = REPLICAS)]
     pub(crate) lease_identity: String,
-    /// How long a leader that says nothing more is waited for, in seconds.
-    #[arg(long, env = "LEASE_DURATION", default_value = "15", value_parser = seconds)]
+    /// Number of seconds without a renewal after which another replica takes the Lease.
+    #[arg(long, env = "LEASE_DURATION", value_name = "SECONDS", default_value = "15", value_parser = seconds,
+        help_heading = REPLICAS)]
     pub(crate) lease_duration: Duration,
     /// A pause point for tests.
     #[arg(long, env = crate::pause::PAUSE_ENV, hide = true)]
     pub(crate) pause: Option<String>,
-    /// Every duration of the protocol.
+    /// Durations of the protocol.
     #[command(flatten)]
     pub(crate) timing: TimingFlags,
 }
 
 /// Durations, in seconds; fractions are allowed.
 #[derive(Debug, Clone, clap::Args)]
+#[command(next_help_heading = "Advanced: timing and retries (seconds, fractions allowed)")]
 pub(crate) struct TimingFlags {
-    /// Until a busy source is looked at again.
-    #[arg(long, env = "BUSY_RETRY", default_value = "30", value_parser = seconds)]
+    /// Number of seconds until a source that another run has claimed is read again.
+    #[arg(long, env = "BUSY_RETRY", value_name = "SECONDS", default_value = "30", value_parser = seconds, hide_short_help = true)]
     pub(crate) busy_retry: Duration,
-    /// Pause before the second attempt; it doubles from there.
-    #[arg(long, env = "RETRY_FIRST", default_value = "10", value_parser = seconds)]
+    /// Number of seconds before the second attempt of a run. The delay doubles with each further attempt.
+    #[arg(long, env = "RETRY_FIRST", value_name = "SECONDS", default_value = "10", value_parser = seconds, hide_short_help = true)]
     pub(crate) retry_first: Duration,
-    /// The longest pause between attempts.
-    #[arg(long, env = "RETRY_MOST", default_value = "300", value_parser = seconds)]
+    /// Maximum number of seconds between two attempts.
+    #[arg(long, env = "RETRY_MOST", value_name = "SECONDS", default_value = "300", value_parser = seconds, hide_short_help = true)]
     pub(crate) retry_most: Duration,
-    /// How long a pod may take to start before that is shown.
-    #[arg(long, env = "POD_START_WAIT", default_value = "30", value_parser = seconds)]
+    /// Number of seconds that a pod may take to start before a condition shows it.
+    #[arg(long, env = "POD_START_WAIT", value_name = "SECONDS", default_value = "30", value_parser = seconds, hide_short_help = true)]
     pub(crate) pod_start_wait: Duration,
-    /// How long stopped pods are waited for before settle starts.
-    #[arg(long, env = "POD_STOP_WAIT", default_value = "60", value_parser = seconds)]
+    /// Number of seconds to wait for stopped pods before the settle Job is created.
+    #[arg(long, env = "POD_STOP_WAIT", value_name = "SECONDS", default_value = "60", value_parser = seconds, hide_short_help = true)]
     pub(crate) pod_stop_wait: Duration,
-    /// How long a ready coordinator waits for its first extract pod.
-    #[arg(long, env = "EXTRACT_START_WAIT", default_value = "900", value_parser = seconds)]
+    /// Number of seconds that a ready coordinator waits for its first extract pod.
+    #[arg(long, env = "EXTRACT_START_WAIT", value_name = "SECONDS", default_value = "900", value_parser = seconds, hide_short_help = true)]
     pub(crate) extract_start_wait: Duration,
-    /// How long after the last range's end the coordinator may take to see all records.
-    #[arg(long, env = "RECORD_WAIT", default_value = "600", value_parser = seconds)]
+    /// Number of seconds that the coordinator may take to find all records after the last partition ended.
+    #[arg(long, env = "RECORD_WAIT", value_name = "SECONDS", default_value = "600", value_parser = seconds, hide_short_help = true)]
     pub(crate) record_wait: Duration,
-    /// How often tracking is read meanwhile.
-    #[arg(long, env = "RECORD_LOOK", default_value = "60", value_parser = seconds)]
+    /// Number of seconds between two reads of the tracking table meanwhile.
+    #[arg(long, env = "RECORD_LOOK", value_name = "SECONDS", default_value = "60", value_parser = seconds, hide_short_help = true)]
     pub(crate) record_look: Duration,
-    /// How many settle Jobs are tried in a row.
-    #[arg(long, env = "SETTLE_TRIES", default_value_t = 5)]
+    /// Number of settle Jobs that are tried in a row.
+    #[arg(
+        long,
+        env = "SETTLE_TRIES",
+        value_name = "NUMBER",
+        default_value_t = 5,
+        hide_short_help = true
+    )]
     pub(crate) settle_tries: u32,
-    /// How long each may take.
-    #[arg(long, env = "SETTLE_DEADLINE", default_value = "110", value_parser = seconds)]
+    /// Number of seconds after which a settle Job is stopped.
+    #[arg(long, env = "SETTLE_DEADLINE", value_name = "SECONDS", default_value = "110", value_parser = seconds, hide_short_help = true)]
     pub(crate) settle_deadline: Duration,
-    /// Pause before the second settle Job; it doubles from there.
-    #[arg(long, env = "SETTLE_RETRY", default_value = "2", value_parser = seconds)]
+    /// Number of seconds before the second settle Job. The delay doubles with each further one.
+    #[arg(long, env = "SETTLE_RETRY", value_name = "SECONDS", default_value = "2", value_parser = seconds, hide_short_help = true)]
     pub(crate) settle_retry: Duration,
-    /// Pause between settle Jobs once the tries in a row are used up.
-    #[arg(long, env = "SETTLE_REST", default_value = "1800", value_parser = seconds)]
+    /// Number of seconds between settle Jobs after --settle-tries have failed.
+    #[arg(long, env = "SETTLE_REST", value_name = "SECONDS", default_value = "1800", value_parser = seconds, hide_short_help = true)]
     pub(crate) settle_rest: Duration,
-    /// After this long a deleted object is let go, settled or not.
-    #[arg(long, env = "DELETION_BOUND", default_value = "600", value_parser = seconds)]
+    /// Number of seconds after which the finalizer of a deleted object is removed, even if its run is still in doubt.
+    #[arg(long, env = "DELETION_BOUND", value_name = "SECONDS", default_value = "600", value_parser = seconds, hide_short_help = true)]
     pub(crate) deletion_bound: Duration,
-    /// When everything is looked at again, whatever happened.
-    #[arg(long, env = "RESYNC", default_value = "3600", value_parser = seconds)]
+    /// Number of seconds after which every object is reconciled again, even without an event.
+    #[arg(long, env = "RESYNC", value_name = "SECONDS", default_value = "3600", value_parser = seconds, hide_short_help = true)]
     pub(crate) resync: Duration,
     /// Interval at which the watermark items are read for status.watermark and status.tracking.
     #[arg(long, env = "TRACKING_RESYNC", default_value = "600", value_parser = seconds)]
@@ -144,17 +176,19 @@ pub(crate) struct TimingFlags {
 }
 
 fn pair(text: &str) -> Result<(String, String), String> {
-    let (name, value) = text.split_once('=').ok_or("must be NAME=VALUE")?;
+    let (name, value) = text.split_once('=').ok_or("use NAME=VALUE")?;
     Ok((name.to_owned(), value.to_owned()))
 }
 
 fn seconds(text: &str) -> Result<Duration, String> {
-    let seconds: f64 = text.parse().map_err(|_| format!("{text} is not a number of seconds"))?;
-    Duration::try_from_secs_f64(seconds).map_err(|reason| reason.to_string())
+    let seconds = text.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    seconds.ok_or_else(|| "use a number of seconds, such as 5 or 0.5".to_owned())
 }
 
 fn resources(text: &str) -> Result<ResourceRequirements, String> {
-    serde_json::from_str(text).map_err(|reason| reason.to_string())
+    serde_json::from_str(text).map_err(|reason| {
+        format!("use JSON such as {{\"limits\":{{\"memory\":\"1Gi\"}}}}: {reason}")
+    })
 }
 
 /// Without the empty words that an unset chart value leaves.
