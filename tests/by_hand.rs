@@ -66,16 +66,16 @@ fn verify_tells_rows_that_the_source_has_and_no_window_took() -> Result<()> {
         // deleted rows, and rows above all windows, are no contradiction
         bed.psql(&source.database, "delete from t where id = 10; insert into t values (400)")
             .await?;
-        let said = tool(&source, "verify --source", &job, 0).await?;
+        let said = tool(&source, "verify --recount", &job, 0).await?;
         let counted = said["recounts"].as_array().context("recounts")?;
         let rows: Vec<_> =
             counted.iter().map(|one| (one["published"].as_u64(), one["source"].as_u64())).collect();
         ensure!(rows == [(Some(1), Some(1)), (Some(100), Some(99))], "{said}");
         // nobody takes a row that is written below the watermark
         bed.psql(&source.database, "insert into t values (203), (205)").await?;
-        let said = tool(&source, "verify --source", &job, 10).await?;
+        let said = tool(&source, "verify --recount", &job, 10).await?;
         let found = said["findings"].to_string();
-        ensure!(found.contains("2 rows more") && found.contains("\"source\""), "{said}");
+        ensure!(found.contains("2 more rows") && found.contains("\"source\""), "{said}");
         ensure!(tool(&source, "verify", &job, 0).await?["findings"] == json!([]), "without it");
         Ok(())
     })

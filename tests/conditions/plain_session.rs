@@ -159,12 +159,12 @@ fn condition_means_one_thing_in_windows_partitions_recount_and_plan() -> Result<
             .await?;
         let said = source.run(&job).await?;
         ensure!(said["rows"] == 1 && said["watermark"] == "13", "{said}");
-        let counted = command(&source, "verify --source", &job).await?;
+        let counted = command(&source, "verify --recount", &job).await?;
         ensure!(counted.code == Some(0), "{} {}", counted.stdout, counted.stderr);
         // a row that comes late is seen by the recount, which reads the condition as the run did
         bed.psql(&source.database, "insert into t (id, email) values (0, 'ADA@EXAMPLE.org')")
             .await?;
-        let counted = command(&source, "verify --source", &job).await?;
+        let counted = command(&source, "verify --recount", &job).await?;
         ensure!(counted.code == Some(10), "{} {}", counted.stdout, counted.stderr);
         bed.psql(&source.database, "analyze t").await?;
         let planned =

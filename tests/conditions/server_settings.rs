@@ -101,7 +101,7 @@ async fn same(source: &SourceFixture, job: &Value, plain: Option<&str>) -> Resul
     if plain.is_none() {
         return Ok(());
     }
-    let counted = command(source, "verify --source", job).await?;
+    let counted = command(source, "verify --recount", job).await?;
     ensure!(counted.code == Some(0), "{} {}", counted.stdout, counted.stderr);
     Ok(())
 }

@@ -65,7 +65,7 @@ fn read_longer_than_transaction_timeout_of_role_and_database_is_not_ended() -> R
         job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 2 });
         let said = source.run(&job).await?;
         ensure!(said["rows"] == 9, "{said}");
-        let mut verify = source.command("verify --source", &job)?;
+        let mut verify = source.command("verify --recount", &job)?;
         verify.env("TIDEMARK_GRACE_SECONDS", "0");
         let output = bed.output(verify, "", DEADLINE).await?;
         ensure!(output.code == Some(0), "{} {}", output.stdout, output.stderr);

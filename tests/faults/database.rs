@@ -81,7 +81,7 @@ fn t57_verify_with_silent_connection_fails_as_unreachable() -> Result<()> {
         bench.publishes().await?;
         let mut blocker = Session::open(bench.bed, &bench.source.database)?;
         blocker.say("begin; lock table t in access exclusive mode;").await?;
-        let mut verify = bench.source.start(bench.command("verify --source")?, None)?;
+        let mut verify = bench.source.start(bench.command("verify --recount")?, None)?;
         wait_until("verify counts", RUN, async || {
             let sql = "select count(*) from pg_locks \
                        where not granted and relation = 'public.t'::regclass";

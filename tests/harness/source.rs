@@ -197,7 +197,7 @@ impl SourceFixture {
     /// With the run's own words, or if it held more.
     pub async fn run_within(&self, job: &Value, limit: u64) -> Result<Value> {
         let mut command = self.command("run", job)?;
-        command.env("TIDEMARK_MEMORY_BYTES", limit.to_string());
+        command.env("TIDEMARK_MEMORY", limit.to_string());
         let mut process = self.start(command, Some("before-record"))?;
         process.paused_within(RUN_DEADLINE).await?;
         let peak = process.peak_bytes()?;

@@ -71,17 +71,17 @@ fn an_added_name_that_is_taken_is_refused_until_the_remedy_is_followed() -> Resu
                 ),
                 (
                     json!({ "columns": { "runId": "Extract_Run" } }),
-                    ["output.columns.runId", "extract_run="],
+                    ["output.columns must not use", "extract_run;"],
                     json!({ "columns": { "runId": "run_id" } }),
                 ),
                 (
                     json!({ "runFolder": "time", "columns": { "extractTime": "JDBC_extract_time" } }),
-                    ["output.columns.extractTime", "jdbc_extract_time="],
+                    ["output.columns must not use", "jdbc_extract_time)"],
                     json!({ "columns": { "extractTime": "extracted_at" } }),
                 ),
                 (
                     json!({ "columns": { "runId": "mark", "rowHash": "Mark" } }),
-                    ["output.columns.runId", "output.columns.rowHash"],
+                    ["output.columns: two", "must not have the same name"],
                     json!({ "columns": { "runId": "run_id" } }),
                 ),
                 (

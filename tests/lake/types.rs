@@ -176,7 +176,8 @@ fn a_type_for_no_column_or_for_one_that_runs_compare_is_refused_when_planned() -
                     ["ColumnNotFound", "\"a\"", "extract.types"],
                 ),
                 (
-                    json!({ "types": { "id": "string" }, "type": "PE", "watermark": watermark }),
+                    // the rule of the CRD refuses `id`, and does not know that `ID` is the same column
+                    json!({ "types": { "ID": "string" }, "type": "PE", "watermark": watermark }),
                     ["InvalidSpec", "watermark column \"id\"", "extract.types"],
                 ),
                 (

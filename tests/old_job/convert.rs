@@ -57,8 +57,15 @@ fn manifests_made_of_old_calls_apply_cleanly() -> Result<()> {
         let file = source.file("shop.yml");
         std::fs::write(&file, SOURCE)?;
         let path = file.display().to_string();
-        let of_file =
-            ["convert", "-f", &path, "--uri", "s3://lake/extracts", "--tracking-table", "tracking"];
+        let of_file = [
+            "convert",
+            "--sources-file",
+            &path,
+            "--uri",
+            "s3://lake/extracts",
+            "--tracking-table",
+            "tracking",
+        ];
         let mut printed = vec![convert(&source, &of_file.map(str::to_owned), &[]).await?];
         for form in [Form::Environment, Form::Glue, Form::Script] {
             let all = with(arguments(&source, "public.orders"), &[("db_password", CANARY)]);
@@ -114,7 +121,7 @@ fn a_file_that_cannot_be_converted_prints_nothing_and_names_the_table() -> Resul
         let source = SourceFixture::new(bed, "unconverted").await?;
         let file = source.file("shop.yml");
         std::fs::write(&file, SOURCE)?;
-        let words = ["convert", "-f", &file.display().to_string()].map(str::to_owned);
+        let words = ["convert", "--sources-file", &file.display().to_string()].map(str::to_owned);
         let command = source.call(&words, &[])?;
         let output = bed.output(command, "", Duration::from_mins(1)).await?;
         ensure!(output.code == Some(10) && output.stdout.is_empty(), "{}", output.stdout);

@@ -65,7 +65,7 @@ async fn every_kind(source: &SourceFixture, consistencies: &[&str]) -> Result<()
         for job in [of("PE", 1), of("PE", 3)] {
             let said = ends_well(source, "run", &job).await?;
             ensure!(said["rows"] == 0 && said["window"]["empty"] == true, "{said}");
-            ends_well(source, "verify --source", &job).await?;
+            ends_well(source, "verify --recount", &job).await?;
         }
     }
     no_sessions(source, GONE).await
@@ -158,7 +158,8 @@ fn failing(engine: &str) -> Vec<Failing> {
             |job| {
                 job["spec"]["extract"]["type"] = json!("PE");
                 job["spec"]["extract"]["watermark"] = json!({ "column": "at", "type": "timestamp",
-                    "lagSeconds": "5m", "timeZone": "Nowhere/City" });
+                    "lagSeconds": 300,
+                    "timeZone": "Nowhere/City", "nullPolicy": "exclude" });
             },
             "InvalidSpec",
         ),
@@ -265,7 +266,7 @@ async fn every_failure(source: &SourceFixture) -> Result<()> {
     ends_well(source, "run", &job).await?;
     let late = "insert into t (id, v, n) values (0, 'late', 1)";
     say(source, late).await?;
-    fails(source, "verify --source", ("a row that came late", &job, "VerifyFailed")).await
+    fails(source, "verify --recount", ("a row that came late", &job, "VerifyFailed")).await
 }
 
 async fn say(source: &SourceFixture, sql: &str) -> Result<()> {

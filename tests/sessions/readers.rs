@@ -60,7 +60,7 @@ async fn stays_within(engine: &str, partition_by: bool) -> Result<()> {
         job["spec"]["extract"]["consistency"] = json!("snapshot");
     }
     let mut command = source.command("run", &job)?;
-    command.env("TIDEMARK_MEMORY_BYTES", LIMIT.to_string());
+    command.env("TIDEMARK_MEMORY", LIMIT.to_string());
     let (output, peak) = watched(source.start(command, None)?).await?;
     ensure!(output.code == Some(0), "{}", output.stderr);
     let said = said(&output).unwrap_or_default();
@@ -108,12 +108,12 @@ fn a_dry_run_says_how_many_partitions_one_process_reads_at_a_time() -> Result<()
         ] {
             job["spec"]["worker"] = json!({ "parallelism": asked });
             let mut command = source.command("plan", &job)?;
-            command.env("TIDEMARK_MEMORY_BYTES", limit.to_string());
+            command.env("TIDEMARK_MEMORY", limit.to_string());
             let output = source.start(command, None)?.ended(RUN).await?;
             ensure!(output.code == Some(0), "{}", output.stderr);
             ensure!(output.stdout.contains(words), "{}", output.stdout);
             let mut command = source.command("plan --json", &job)?;
-            command.env("TIDEMARK_MEMORY_BYTES", limit.to_string());
+            command.env("TIDEMARK_MEMORY", limit.to_string());
             let output = source.start(command, None)?.ended(RUN).await?;
             let plan: Value = serde_json::from_str(&output.stdout)?;
             ensure!(plan["readers"]["inOneProcess"].is_u64(), "{plan}");

@@ -297,7 +297,7 @@ fn settings_of_server_and_connection_change_no_byte_of_an_extract() -> Result<()
         job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int" });
         let said = source.run(&job).await?;
         ensure!(said["rows"] == 7, "{said}");
-        let mut verify = source.command("verify --source", &job)?;
+        let mut verify = source.command("verify --recount", &job)?;
         verify.env("TIDEMARK_GRACE_SECONDS", "0");
         let output = bed.output(verify, "", std::time::Duration::from_mins(1)).await?;
         ensure!(output.code == Some(0), "{} {}", output.stdout, output.stderr);

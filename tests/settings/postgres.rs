@@ -260,7 +260,7 @@ fn settings_of_role_and_database_change_no_byte_of_an_extract() -> Result<()> {
         job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int" });
         let said = made.source.run(&job).await?;
         ensure!(said["rows"] == 7, "{said}");
-        let mut verify = made.source.command("verify --source", &job)?;
+        let mut verify = made.source.command("verify --recount", &job)?;
         verify.env("TIDEMARK_GRACE_SECONDS", "0");
         let output = bed.output(verify, "", std::time::Duration::from_mins(1)).await?;
         ensure!(output.code == Some(0), "{} {}", output.stdout, output.stderr);

@@ -1,4 +1,4 @@
-//! `tidemark convert`: calls of the replaced job as manifests on standard output.
+//! `tidemark convert`: prints calls of the legacy job as manifests.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -6,17 +6,18 @@ use std::fmt::Write as _;
 use crds::ExtractJob;
 use crds::Reason;
 use serde_json::json;
-use worker_core::errors::failure::Failure;
+use worker_core::errors::failure::{Failure, REPORT};
 use worker_core::migration::{Argument, Moved, OldJob, call, object_name, source_file};
 
+use crate::cli::errors::{CommandError, UsageError};
 use crate::cli::settings::Convert;
 use crate::cli::terminal::print;
 
 /// Prints one YAML document for each table.
 ///
 /// # Errors
-/// `InvalidSpec`, nothing is printed then; `OutputFailed`.
-pub fn convert(wanted: &Convert) -> Result<String, Failure> {
+/// A usage error or `InvalidSpec`, before anything is printed; `OutputFailed`.
+pub(super) fn convert(wanted: &Convert) -> Result<String, CommandError> {
     let (source, jobs) = read(wanted)?;
     let mut names = BTreeSet::new();
     let mut documents = String::new();
@@ -29,34 +30,38 @@ pub fn convert(wanted: &Convert) -> Result<String, Failure> {
         documents.push_str(&document(&name, &moved)?);
     }
     print(documents.trim_end())?;
-    Ok(format!("{count} manifests"))
+    Ok(format!("printed {count} manifests"))
 }
 
-fn read(wanted: &Convert) -> Result<(String, Vec<OldJob>), Failure> {
-    let invalid =
-        |message: String, remedy: &str| Failure::permanent(Reason::InvalidSpec, message, remedy);
-    if let Some(path) = &wanted.source {
+fn read(wanted: &Convert) -> Result<(String, Vec<OldJob>), CommandError> {
+    if let Some(path) = &wanted.sources_file {
+        let name = path.display();
         let text = std::fs::read_to_string(path).map_err(|error| {
-            invalid(format!("the YAML cannot be read: {}", error.kind()), "correct --source")
+            let message = format!("file {name}: cannot be read: {}", error.kind());
+            UsageError::new(message, "Check the path after --sources-file.")
         })?;
-        let file = serde_saphyr::from_str(&text)
-            .map_err(|_| invalid("the file is not YAML".to_owned(), "correct --source"))?;
-        return source_file(&file);
+        let file = serde_saphyr::from_str(&text).map_err(|_| {
+            let message = format!("file {name}: not valid YAML");
+            UsageError::new(
+                message,
+                "Name a YAML file of the legacy pipeline after --sources-file.",
+            )
+        })?;
+        return Ok(source_file(&file)?);
     }
     if wanted.arguments.is_empty() {
         return Ok((String::new(), vec![crate::cli::old_job::environment()?]));
     }
     let job = call(&wanted.arguments, &std::collections::BTreeMap::new())?.ok_or_else(|| {
-        invalid(
-            "the arguments after -- are not those of the old job".to_owned(),
-            "write them as it took them: --db_engine postgres, or --DB_ENGINE=postgres",
+        UsageError::new(
+            "the arguments after -- are not a call of the legacy job",
+            "Write them as the legacy job takes them: --db_engine postgres, or --DB_ENGINE=postgres.",
         )
     })?;
     Ok((String::new(), vec![job]))
 }
 
-/// What a YAML leaves to the pipeline around it: the table's place in the bucket, and the tracking
-/// table.
+/// Adds what a YAML file leaves out: the URI of each table, and the tracking table.
 fn fill(job: &mut OldJob, wanted: &Convert, source: &str) {
     if let Some(uri) = &wanted.uri {
         let (database, table) = (job.database().to_owned(), job.table().replace('.', "/"));
@@ -71,7 +76,10 @@ fn fill(job: &mut OldJob, wanted: &Convert, source: &str) {
 
 fn of_table(table: &str, mut failure: Failure) -> Failure {
     if failure.report.message.starts_with("missing") {
-        failure.report.remedy.push_str("; for what a YAML leaves out: --uri, --tracking-table");
+        failure
+            .report
+            .remedy
+            .push_str(" For values that a YAML file leaves out, pass --uri and --tracking-table.");
     }
     if !table.is_empty() {
         failure.report.message = format!("table {table}: {}", failure.report.message);
@@ -92,10 +100,10 @@ fn free_name(wanted: &str, taken: &mut BTreeSet<String>) -> String {
     name
 }
 
-/// One manifest, what to know about it in comments before it.
+/// One manifest, after comments about what to check.
 fn document(name: &str, moved: &Moved) -> Result<String, Failure> {
     let internal =
-        |_| Failure::permanent(Reason::Internal, "a manifest cannot be written", "report this");
+        |_| Failure::permanent(Reason::Internal, "cannot write the manifest as YAML", REPORT);
     let mut text = "---\n".to_owned();
     for note in notes(moved) {
         for line in note.lines() {
@@ -122,21 +130,23 @@ fn notes(moved: &Moved) -> Vec<String> {
     let credentials = &moved.spec.source.credentials;
     if let Some(secret) = &credentials.secret_ref {
         notes.push(format!(
-            "Make the Secret first, with the user and the password that the old job used:\n  \
+            "Create the Secret first, with the user and the password of the legacy job:\n  \
              kubectl create secret generic {} --from-literal=username=USER --from-file=password=FILE",
             secret.name
         ));
     }
     if let Some(secret) = &credentials.aws_secret {
-        let host = if moved.spec.source.host.is_none() { "; its db_host is the host" } else { "" };
         let name = &secret.name;
         notes.push(format!(
-            "The pods' identity needs secretsmanager:GetSecretValue on {name}{host}."
+            "The AWS identity of the pods needs secretsmanager:GetSecretValue on {name}."
         ));
+        if moved.spec.source.host.is_none() {
+            notes.push("The host of the database is db_host of that secret.".to_owned());
+        }
     }
     notes.push(
-        "The connection is verified (verifyFull), which the old job's was not: where the server's\n\
-         certificate is not of a public authority, name that in source.tls.caRef."
+        "Tidemark verifies the certificate of the server (verifyFull). The legacy job did not.\n\
+         If a private authority issued the certificate, set source.tls.caRef."
             .to_owned(),
     );
     let said = moved.warnings.iter().filter(|warning| !warning.contains("TLS_MODE"));

@@ -1,11 +1,11 @@
-//! `tidemark plan`: what a run would do, without writing anything.
+//! `tidemark plan`: shows what a run would read, without writing anything.
 
 use crds::tracking::{outcome_key, run_key};
 use crds::{Reason, RunId};
 use serde_json::json;
 use uuid::Uuid;
 use worker_core::encoding::batches::Parallelism;
-use worker_core::errors::failure::Failure;
+use worker_core::errors::failure::{Failure, REPORT};
 use worker_core::layout::manifests::{Pointer, SourceIdentity};
 use worker_core::layout::shown;
 use worker_core::planning::plan::{CONTROL_VERSION, Plan};
@@ -14,8 +14,10 @@ use worker_core::protocol::claim_rules::{Claim, claim};
 use worker_core::sql::rows::read_statement;
 
 use crate::base::pause::Pause;
-use crate::cli::local::{listen, local_task, local_world, memory};
-use crate::cli::settings::Local;
+use crate::cli::errors::CommandError;
+use crate::cli::local::{listen, local_world, memory};
+use crate::cli::manifest::task_in;
+use crate::cli::settings;
 use crate::cli::terminal::print;
 use crate::extraction::extract::{parallelism, readers_asked};
 use crate::planning::published::Published;
@@ -23,13 +25,13 @@ use crate::publishing::durations::Durations;
 use crate::stores::control::Control;
 use crate::stores::tracking::TrackingTable;
 
-/// Asks the database as a run would, and prints what it would read: for people, or as JSON.
+/// Plans as a run does, and prints the plan as text or JSON.
 ///
 /// # Errors
 /// As CLAIM and PLAN of a run.
-pub async fn plan(local: &Local, json: bool, durations: Durations) -> Result<String, Failure> {
-    let task = local_task(local)?;
-    let (stores, login) = local_world(local, &task, durations).await?;
+pub async fn plan(wanted: &settings::Plan, durations: Durations) -> Result<String, CommandError> {
+    let task = task_in(&wanted.manifest)?;
+    let (stores, login) = local_world(&wanted.database, &task, durations).await?;
     let table = TrackingTable::new(stores.dynamodb.clone(), task.tracking.table.clone());
     let control = Control::new(stores.s3.clone(), &task.spec.output.uri)?;
     let key = &task.tracking.key;
@@ -52,43 +54,45 @@ pub async fn plan(local: &Local, json: bool, durations: Durations) -> Result<Str
     };
     let order = match claim(&task, &seen, RunId(Uuid::now_v7()), 0) {
         Claim::Write(claimed) => claimed.order,
-        Claim::Refused(failure) => return Err(failure),
+        Claim::Refused(failure) => return Err(failure.into()),
         Claim::Answered | Claim::CarryFirst | Claim::TidyFirst => {
             return Err(Failure::transient(
                 Reason::Committing,
-                "a run of this source is being published; plan again in a moment",
-                "",
-            ));
+                "another run of this source is being published",
+                "Run the command again in a few seconds.",
+            )
+            .into());
         }
     };
     let published = Published::of(&stores.s3, &task.spec.output.uri, order.head.as_ref()).await?;
     let points = Pause::default().points();
-    // from here on: what is asked of the stores before ends with the process
+    // the requests before this line end with the process
     let stop = listen(&task)?;
     let told = (&published, &points as crate::base::pause::PausePoints<'_>);
     let holder =
         crate::planning::planner::open_until(&login, &task.spec, &order, told, stop.stopped());
     let holder = Box::pin(holder).await?;
-    let (asked, budget) = (readers_asked(&task.spec), memory(&local.process));
+    let (asked, budget) = (readers_asked(&task.spec), memory(&wanted.memory));
     let readers = parallelism(&holder.plan, asked, budget);
     let holder =
         holder.align((&login, &task.spec.extract), readers.readers, stop.stopped()).await?;
     let plan = holder.plan.clone();
     holder.release().await;
     let readers = parallelism(&plan, asked, budget);
-    if json {
+    if wanted.json {
         show_json(&plan, &readers)?;
     } else {
         shown::lines(&plan)?.iter().try_for_each(|line| print(line))?;
         let Parallelism { readers, reason } = readers;
         print(&format!("readers    {readers} partitions at a time in one process: {reason}"))?;
     }
-    Ok(format!("planned {} ranges", plan.ranges.len()))
+    Ok(format!("planned {} partitions", plan.ranges.len()))
 }
 
-/// The whole plan, and the statement of its first range, as JSON.
+/// Prints the whole plan and the statement of its first partition as JSON.
 fn show_json(plan: &Plan, readers: &Parallelism) -> Result<(), Failure> {
-    let unreadable = |_| Failure::permanent(Reason::Internal, "the plan is no JSON", "report this");
+    let unreadable =
+        |_| Failure::permanent(Reason::Internal, "cannot write the plan as JSON", REPORT);
     let mut said = serde_json::to_value(plan).map_err(unreadable)?;
     if let Some(range) = plan.ranges.first() {
         said["statement"] = read_statement(plan, range)?.into();

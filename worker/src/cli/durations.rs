@@ -6,7 +6,7 @@ use crds::Reason;
 use worker_core::errors::failure::Failure;
 
 use crate::base::aws::Requests;
-use crate::cli::settings::DurationFlags;
+use crate::cli::flags::DurationFlags;
 use crate::publishing::durations::Durations;
 
 impl TryFrom<DurationFlags> for Durations {

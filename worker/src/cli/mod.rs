@@ -1,9 +1,16 @@
 //! The commands of `tidemark`: from flags to an exit code.
 
 pub mod settings;
+pub mod flags;
+mod errors;
+mod help;
+pub mod start;
 mod durations;
 pub mod report;
 mod terminal;
+mod manifest;
+mod progress;
+mod summary;
 pub mod local;
 pub mod old_job;
 pub mod convert;

@@ -1,22 +1,23 @@
-//! A call of the replaced job, run as `tidemark run`.
+//! A call of the legacy job, run as `tidemark run`.
 
 use std::collections::BTreeMap;
 use std::process::ExitCode;
 
-use clap::Parser as _;
 use crds::ExtractJob;
 use worker_core::errors::failure::Failure;
 use worker_core::migration::{self, Moved, OldJob, object_name};
 
-use crate::cli::local::{here, local_stores, task_of};
+use crate::cli::flags::DatabaseFlags;
+use crate::cli::local::{here, local_stores};
+use crate::cli::manifest::task_of;
 use crate::cli::report;
-use crate::cli::settings::{OldSettings, Process};
+use crate::cli::settings::OldSettings;
 use crate::publishing::durations::Durations;
 use crate::source::credentials::{Credentials, log_in, login};
 use crate::source::login::Login;
 use crate::source::secret::Secret;
 
-/// What the process was told, in the form that the core reads.
+/// Arguments and environment, in the form that the core reads.
 fn told() -> (Vec<String>, BTreeMap<String, String>) {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     let arguments = std::env::args_os().skip(1).map(text).collect();
@@ -24,7 +25,7 @@ fn told() -> (Vec<String>, BTreeMap<String, String>) {
     (arguments, variables)
 }
 
-/// The old job's call that this process was started with, if it is one.
+/// The call of the legacy job that this process was started with, if there is one.
 ///
 /// # Errors
 /// `InvalidSpec`.
@@ -33,7 +34,7 @@ pub fn call() -> Result<Option<OldJob>, Failure> {
     migration::call(&arguments, &variables)
 }
 
-/// The old job's call that the environment is.
+/// The call of the legacy job in the environment.
 ///
 /// # Errors
 /// `InvalidSpec`.
@@ -41,14 +42,10 @@ pub fn environment() -> Result<OldJob, Failure> {
     migration::environment(&told().1)
 }
 
-/// Runs the call. Further settings are read from `TIDEMARK_..` variables, endpoints and identity
-/// from those of the AWS SDK.
-pub async fn run(call: Result<OldJob, Failure>) -> ExitCode {
-    let settings = OldSettings::parse_from(["tidemark"]);
-    match Box::pin(run_call(call, &settings)).await {
-        Ok(message) => report::done(&message),
-        Err(failure) => report::failed(&failure),
-    }
+/// Runs the call. Other settings come from `TIDEMARK_..` variables, endpoints and identity from those of the AWS SDK.
+pub async fn run(call: Result<OldJob, Failure>, settings: OldSettings) -> ExitCode {
+    let result = Box::pin(run_call(call, &settings)).await;
+    report::ended("run", result.map_err(Into::into), settings.logs.log_format)
 }
 
 async fn run_call(
@@ -57,20 +54,21 @@ async fn run_call(
 ) -> Result<String, Failure> {
     let mut moved = call?.into_moved()?;
     for warning in &moved.warnings {
-        tracing::warn!(warning, "a call of the old job");
+        tracing::warn!(warning, "call of the legacy job");
     }
     name_endpoints(&mut moved, &told().1);
     let name = object_name(&moved.spec.extract.table);
     let task = task_of(ExtractJob::new(&name, moved.spec.clone()), None)?;
     let durations = Durations::try_from(settings.durations)?;
     let stores = local_stores(&task, durations).await?;
-    let found = login_of(&moved, &settings.process).await?;
+    let found = login_of(&moved, &settings.database).await?;
     let login = Login { silence: durations.silence, ..found };
-    Box::pin(here(task, stores, login, &settings.process, durations)).await
+    let flags = (&settings.memory, &settings.run);
+    Box::pin(here(task, stores, login, flags, durations)).await
 }
 
-/// The endpoints of the SDK's own variables, in the spec: a server other than AWS is addressed by
-/// path, as for a manifest that names it.
+/// Puts the endpoints of the SDK's own variables into the spec: path-style addresses are used for servers other than
+/// AWS, as for a manifest.
 fn name_endpoints(moved: &mut Moved, variables: &BTreeMap<String, String>) {
     let endpoint = |service: &str| {
         let own = format!("AWS_ENDPOINT_URL_{service}");
@@ -97,8 +95,8 @@ fn name_endpoints(moved: &mut Moved, variables: &BTreeMap<String, String>) {
     }
 }
 
-async fn login_of(moved: &Moved, process: &Process) -> Result<Login, Failure> {
-    let (source, ca) = (&moved.spec.source, process.ca_file.clone());
+async fn login_of(moved: &Moved, database: &DatabaseFlags) -> Result<Login, Failure> {
+    let (source, ca) = (&moved.spec.source, database.ca_file.clone());
     let mut found = match &moved.login {
         Some(given) => {
             let password = Secret::new(given.password.clone());
@@ -106,7 +104,7 @@ async fn login_of(moved: &Moved, process: &Process) -> Result<Login, Failure> {
                 Credentials { username: given.user.clone(), password, minter: None, host: None };
             log_in(source, credentials, moved.tls, ca)?
         }
-        None => login(source, &process.credentials, ca).await?,
+        None => login(source, &database.credentials, ca).await?,
     };
     found.tls = moved.tls;
     Ok(found)

@@ -5,14 +5,17 @@ use std::sync::Arc;
 
 use crds::task::{self, SettleOrder, TASK_VERSION};
 use crds::{Reason, RunId, Task};
-use worker_core::errors::failure::Failure;
+use worker_core::errors::failure::{Failure, REPORT};
 use worker_core::planning::plan::{self, Plan};
 use worker_core::protocol::Role;
 
 use crate::base::pause::Pause;
-use crate::cli::local::{ended, listen, local_stores, read_task};
-use crate::cli::settings::{ExtractPod, Pod, SettlePod};
+use crate::cli::errors::CommandError;
+use crate::cli::local::{ended, listen, local_stores};
+use crate::cli::manifest::read_task;
+use crate::cli::settings::{ExtractPod, Pod, Settle};
 use crate::extraction::batches::budget_from_cgroup;
+use crate::extraction::counters::Counters;
 use crate::extraction::extract::RangeReader;
 use crate::publishing::drive::drive;
 use crate::publishing::durations::Durations;
@@ -22,8 +25,8 @@ use crate::source::login::Login;
 use crate::stores::clients::{SecretDirs, Stores, connect};
 use crate::stores::control::Control;
 
-fn unreadable(what: &str) -> Failure {
-    Failure::permanent(Reason::Internal, format!("{what} cannot be understood"), "report this")
+fn invalid(message: &str) -> Failure {
+    Failure::permanent(Reason::Internal, message, REPORT)
 }
 
 fn letter(text: &str) -> Result<Task, Failure> {
@@ -34,10 +37,10 @@ fn letter(text: &str) -> Result<Task, Failure> {
         return Err(Failure::permanent(
             Reason::NewerRelease,
             "the task was written by a newer release",
-            "use the worker image of the operator's release",
+            "Use the worker image of the operator's release.",
         ));
     }
-    serde_json::from_str(text).map_err(|_| unreadable("the task"))
+    serde_json::from_str(text).map_err(|_| invalid("task JSON is invalid"))
 }
 
 async fn pod_stores(task: &Task, durations: Durations) -> Result<Stores, Failure> {
@@ -69,6 +72,7 @@ pub(super) async fn coordinate(pod: &Pod, durations: Durations) -> Result<String
         pause: Pause::parse(pod.pause.as_deref(), task.attempt),
         ready: Arc::new(say_ready),
         underway: Underway::default(),
+        counters: Arc::default(),
         task: task.clone(),
     };
     let role = Role::Hold { task: Box::new(task), last: false };
@@ -77,23 +81,23 @@ pub(super) async fn coordinate(pod: &Pod, durations: Durations) -> Result<String
 }
 
 fn say_ready() -> Result<(), Failure> {
-    std::fs::write(task::READY_FILE, "").map_err(|_| {
-        Failure::transient(Reason::Internal, "the ready file cannot be written", "report this")
-    })
+    std::fs::write(task::READY_FILE, "")
+        .map_err(|_| Failure::transient(Reason::Internal, "cannot write the ready file", REPORT))
 }
 
 pub(super) async fn extract(pod: &ExtractPod, durations: Durations) -> Result<String, Failure> {
     let task = letter(&pod.pod.task)?;
-    let run: RunId = pod.run.parse().map_err(|_| unreadable("the run id"))?;
+    let run: RunId = pod.run.parse().map_err(|_| invalid("run id is invalid"))?;
     let stores = pod_stores(&task, durations).await?;
     let control = Control::new(stores.s3.clone(), &task.spec.output.uri)?;
     let found = control.bytes(&control.prefix.plan(run)).await?;
     let (body, _) = found.ok_or_else(|| {
-        Failure::fenced(Reason::Fenced, "the plan of the run is gone, so the run is over")
+        Failure::fenced(Reason::Fenced, "the plan of the run does not exist, so the run has ended")
     })?;
-    let planned: Plan = serde_json::from_slice(&body).map_err(|_| unreadable("the plan"))?;
+    let planned: Plan =
+        serde_json::from_slice(&body).map_err(|_| invalid("plan JSON is invalid"))?;
     if pod.index as usize >= planned.ranges.len() {
-        return Err(unreadable("the index of this pod"));
+        return Err(invalid("the plan has no partition with the index of this pod"));
     }
     let reader = RangeReader {
         plan_hash: plan::hash(&body),
@@ -105,23 +109,24 @@ pub(super) async fn extract(pod: &ExtractPod, durations: Durations) -> Result<St
         budget: budget_from_cgroup(),
         stop: listen(&task)?.receiver(),
         others: None,
+        counters: Arc::new(Counters::default()),
         pause: Pause::parse(pod.pod.pause.as_deref(), task.attempt),
     };
     let record = Box::pin(reader.read(pod.index)).await?;
-    Ok(format!("range {}: {} rows, {} files", record.index, record.rows, record.files.len()))
+    Ok(format!("partition {}: {} rows, {} files", record.index, record.rows, record.files.len()))
 }
 
-pub(super) async fn settle(pod: &SettlePod, durations: Durations) -> Result<String, Failure> {
-    let (role, stores) = match (&pod.force, &pod.task, &pod.order) {
-        (Some(named), ..) => forced(pod, named, durations).await?,
+pub(super) async fn settle(pod: &Settle, durations: Durations) -> Result<String, CommandError> {
+    let (role, stores) = match (pod.force, &pod.task, &pod.order) {
+        (Some(run), ..) => forced(pod, run, durations).await?,
         (None, Some(task), Some(order)) => {
             let task = letter(task)?;
             let order: SettleOrder =
-                serde_json::from_str(order).map_err(|_| unreadable("the settle order"))?;
+                serde_json::from_str(order).map_err(|_| invalid("settle order JSON is invalid"))?;
             let stores = pod_stores(&task, durations).await?;
             (Role::Settle { task: Box::new(task), order: Box::new(order) }, stores)
         }
-        (None, ..) => return Err(unreadable("the settle order")),
+        (None, ..) => return Err(invalid("settle order JSON is invalid").into()),
     };
     let task = role.task().clone();
     let mut world = World {
@@ -133,22 +138,19 @@ pub(super) async fn settle(pod: &SettlePod, durations: Durations) -> Result<Stri
         pause: Pause::parse(pod.pause.as_deref(), task.attempt),
         ready: Arc::new(|| Ok(())),
         underway: Underway::default(),
+        counters: Arc::default(),
         task,
     };
     let ending = drive(durations.carrier(role), &mut world).await;
-    ended(ending, &world).await
+    Ok(ended(ending, &world).await?)
 }
 
-/// A human's word: which run, of which source, and who says so.
+/// The run that a person undoes, its source, and the name of the person.
 async fn forced(
-    pod: &SettlePod,
-    named: &str,
+    pod: &Settle,
+    run: RunId,
     durations: Durations,
-) -> Result<(Role, Stores), Failure> {
-    let run: RunId = named.parse().map_err(|_| {
-        let remedy = "give the id that status.runId and the condition name";
-        Failure::permanent(Reason::InvalidSpec, "--force is not the id of a run", remedy)
-    })?;
+) -> Result<(Role, Stores), CommandError> {
     let manifest = pod.manifest.as_deref().unwrap_or(Path::new(""));
     let task = read_task(manifest, pod.tracking_table.as_ref())?;
     let stores = local_stores(&task, durations).await?;

@@ -1,6 +1,6 @@
-//! In: a manifest. Out: what `tidemark verify` found about its source. Bound: one chain, 16 files
-//! at a time, the footer of each, a few records; lists of files are read one by one. Fails: what reading
-//! fails with; `VerifyFailed` with findings.
+//! In: a manifest. Out: the findings of `tidemark verify` about its source. Bound: one chain, 16 files at a time, the
+//! footer of each, a few records. File entries are read one by one. Fails: as the reads fail, and `VerifyFailed` if
+//! there are findings.
 
 use std::collections::BTreeSet;
 use std::pin::pin;
@@ -18,8 +18,10 @@ use worker_core::layout::verify::{Beside, FileFacts, Recount, Verifier};
 use worker_core::planning::plan::{self, Plan};
 use worker_core::sql::rows::mysql_statements::planning_seconds;
 
-use crate::cli::local::{listen, local_stores, local_task, local_world};
-use crate::cli::settings::Local;
+use crate::cli::errors::CommandError;
+use crate::cli::local::{listen, local_stores, local_world};
+use crate::cli::manifest::task_in;
+use crate::cli::settings::Verify;
 use crate::cli::terminal::print;
 use crate::publishing::durations::Durations;
 use crate::source::backend::Progress;
@@ -30,21 +32,20 @@ use crate::source::watch;
 use crate::stores::control::Control;
 use crate::stores::tracking::TrackingTable;
 
-/// Files looked at at a time.
+/// Number of files that are checked at the same time.
 const FILES_AT_ONCE: usize = 16;
-/// Bytes of a file's end that are read first; a footer is seldom longer.
+/// Bytes at the end of a file that are read first. A footer is seldom longer.
 const FOOTER_BYTES: u64 = 64 << 10;
 
-/// Re-checks what the source of a manifest has published, file by file, and where `recount` is set
-/// against the source itself.
+/// Checks the published files of a source, and with `--recount` also counts their rows in the database.
 ///
 /// # Errors
 /// As the module says.
-pub async fn verify(local: &Local, recount: bool, durations: Durations) -> Result<String, Failure> {
-    let task = local_task(local)?;
-    // the database is not asked for, nor logged in to, unless it is to be counted in
+pub async fn verify(wanted: &Verify, durations: Durations) -> Result<String, CommandError> {
+    let (task, recount) = (task_in(&wanted.manifest)?, wanted.recount);
+    // without --recount, no credentials are needed and no connection is opened
     let (stores, login) = if recount {
-        let (stores, login) = local_world(local, &task, durations).await?;
+        let (stores, login) = local_world(&wanted.database, &task, durations).await?;
         (stores, Some(login))
     } else {
         (local_stores(&task, durations).await?, None)
@@ -57,7 +58,7 @@ pub async fn verify(local: &Local, recount: bool, durations: Durations) -> Resul
     let state = run.as_ref().map(|run| run.state);
     let store = ObjectStore::of(&task.spec.output);
     let (verifier, mut beside) = look(&control, &store, run, legacy).await?;
-    // what a run left that died a moment ago is not a contradiction yet
+    // uploads of a run that was killed a moment ago are not a contradiction yet
     let before = jiff::Timestamp::now().as_second() - durations.grace_seconds;
     beside.uploading.retain(|run| run.began().is_none_or(|began| began < before));
     let chain: Vec<(RunId, u64, Option<String>)> = verifier.published().collect();
@@ -79,16 +80,17 @@ pub async fn verify(local: &Local, recount: bool, durations: Durations) -> Resul
     }
     print(&said.to_string())?;
     if findings.count() == 0 {
-        return Ok(format!("{runs} runs, {rows} rows: all as recorded"));
+        return Ok(format!("checked {runs} runs with {rows} rows: no contradictions"));
     }
     Err(Failure::permanent(
         Reason::VerifyFailed,
         format!("{} contradictions between tracking table and prefix", findings.count()),
-        "read the findings; restore objects from a version of the bucket, or reingest",
-    ))
+        "Read the findings on standard output. Restore objects from a version of the bucket, or reingest.",
+    )
+    .into())
 }
 
-/// Looks at everything under the prefix, piece by piece.
+/// Checks everything under the prefix, one object at a time.
 async fn look(
     control: &Control,
     store: &ObjectStore,
@@ -107,7 +109,7 @@ async fn look(
     while let Some(id) = next.filter(|id| walked.insert(*id)) {
         next = one_run(control, &mut verifier, id).await?;
     }
-    // the walk ended at a run that it had passed
+    // the parents form a ring: the walk ended at a run that it had read before
     let ring = next;
     if let Some(of) = removal {
         retained(control, &mut verifier, of).await?;
@@ -123,7 +125,7 @@ async fn look(
     Ok((verifier, Beside { ring, uploading, recounts: Vec::new() }))
 }
 
-/// Looks at a run: its manifest, plan, records and files. Its parent.
+/// Checks the manifest, the plan, the records and the files of a run. Returns its parent.
 async fn one_run(
     control: &Control,
     verifier: &mut Verifier,
@@ -152,7 +154,7 @@ async fn one_run(
     Ok(head.and_then(|head| head.parent))
 }
 
-/// Counts the rows of each window of a chain, all in one snapshot of the source.
+/// Counts the rows of each window of a chain, in one snapshot of the database.
 async fn recounts(
     control: &Control,
     login: &Login,
@@ -204,7 +206,7 @@ async fn count(
     Ok(recounts)
 }
 
-/// Files of runs that `of` replaces, and whose removal is put off.
+/// Adds the files of runs that `of` replaces and whose removal is put off.
 async fn retained(control: &Control, verifier: &mut Verifier, of: RunId) -> Result<(), Failure> {
     let pending = control.head_of(of).await?;
     for run in pending.into_iter().flat_map(|pending| pending.replaces) {
@@ -217,7 +219,7 @@ async fn retained(control: &Control, verifier: &mut Verifier, of: RunId) -> Resu
     Ok(())
 }
 
-/// What lies under a key, if anything does.
+/// The size, the ETag and the rows of the object with this key, if there is one.
 async fn facts(control: &Control, key: &str) -> Result<Option<FileFacts>, Failure> {
     let Some((bytes, token, etag)) = control.head(key).await? else { return Ok(None) };
     let mut wanted = FOOTER_BYTES.min(bytes);

@@ -1,5 +1,5 @@
-//! In: the tracking items of one source, a human's wish. Out: the stored watermark, shown or moved.
-//! Bound: two reads, one transaction. Fails: what [`worker_core::protocol::watermark::set`] names.
+//! In: the tracking items of one source, and a value that a person gives. Out: the stored watermark, printed or
+//! changed. Bound: two reads, one transaction. Fails: as [`worker_core::protocol::watermark::set`].
 
 use crds::Reason;
 use crds::tracking::{LegacyItem, RunItem, run_key};
@@ -8,26 +8,28 @@ use worker_core::errors::failure::Failure;
 use worker_core::protocol::Reply;
 use worker_core::protocol::watermark::{Wish, set};
 
-use crate::cli::local::{local_stores, local_task};
+use crate::cli::errors::CommandError;
+use crate::cli::local::local_stores;
+use crate::cli::manifest::task_in;
 use crate::cli::settings::{WatermarkCommand, WatermarkMove};
 use crate::cli::terminal::print;
 use crate::publishing::durations::Durations;
 use crate::stores::tracking::TrackingTable;
 
-/// Shows or moves the watermark that a manifest's source has.
+/// Prints or changes the stored watermark of a source.
 ///
 /// # Errors
-/// As the module says; `RevisionChanged` too where somebody else was faster.
+/// As the module says, and `RevisionChanged` if the items changed meanwhile.
 pub async fn watermark(
     command: &WatermarkCommand,
     durations: Durations,
-) -> Result<String, Failure> {
-    let (local, moved) = match command {
-        WatermarkCommand::Get(local) => (local, None),
-        WatermarkCommand::Set(moved) => (&moved.local, Some((moved, false))),
-        WatermarkCommand::Rewind(moved) => (&moved.local, Some((moved, true))),
+) -> Result<String, CommandError> {
+    let (manifest, moved) = match command {
+        WatermarkCommand::Get(manifest) => (manifest, None),
+        WatermarkCommand::Set(moved) => (&moved.manifest, Some((moved, false))),
+        WatermarkCommand::Rewind(moved) => (&moved.manifest, Some((moved, true))),
     };
-    let task = local_task(local)?;
+    let task = task_in(manifest)?;
     let stores = local_stores(&task, durations).await?;
     let table = TrackingTable::new(stores.dynamodb, task.tracking.table.clone());
     let key = &task.tracking.key;
@@ -50,8 +52,7 @@ pub async fn watermark(
         "set": run.as_ref().and_then(|run| run.set.clone()),
     });
     print(&shown.to_string())?;
-    Ok(if moved.is_some() { "the watermark was moved" } else { "the watermark was read" }
-        .to_owned())
+    Ok(if moved.is_some() { "watermark changed" } else { "watermark read" }.to_owned())
 }
 
 async fn move_to(
@@ -68,8 +69,8 @@ async fn move_to(
         Reply::Done => Ok(()),
         Reply::Refused | Reply::Gone | Reply::Kept(_) => Err(Failure::permanent(
             Reason::RevisionChanged,
-            "somebody else wrote the tracking items meanwhile",
-            "look again with `tidemark watermark get`",
+            "the tracking items changed since they were read",
+            "Run `tidemark watermark get` again, and use the revision that it prints.",
         )),
     }
 }

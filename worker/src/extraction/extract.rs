@@ -16,6 +16,7 @@ use worker_core::planning::plan::Plan;
 use worker_core::protocol::Reply;
 
 use crate::base::pause::Pause;
+use crate::extraction::counters::Counters;
 use crate::extraction::flow::{Extract, extract_range};
 use crate::extraction::kept::Kept;
 use crate::source::backend::Progress;
@@ -47,6 +48,8 @@ pub struct RangeReader {
     /// Told at once when a partition fails, before its own session and uploads are cleaned up; none where
     /// the process reads one partition.
     pub others: Option<Arc<signal::Sender<bool>>>,
+    /// What this process has read.
+    pub counters: Arc<Counters>,
     /// Pause points for tests.
     pub pause: Pause,
 }
@@ -57,7 +60,11 @@ impl RangeReader {
     /// # Errors
     /// The failure, with the partition if there are several. Uploads of this process are then aborted.
     pub async fn read(&self, index: u32) -> Result<TaskRecord, Failure> {
-        self.read_range(index).await.map_err(|mut failure| {
+        let read = self.read_range(index).await;
+        if read.is_ok() {
+            self.counters.finished();
+        }
+        read.map_err(|mut failure| {
             if self.plan.ranges.len() > 1 && failure.exit != Exit::Stopped {
                 failure.report.message = format!("partition {index}: {}", failure.report.message);
             }
@@ -116,6 +123,7 @@ impl RangeReader {
             stop: self.stop.clone(),
             others: self.others.as_deref(),
             progress: &progress,
+            counters: &self.counters,
         };
         let lost = watch::lost(&self.login, backend.clone(), &progress);
         let read = Box::pin(extract_range(extract, lost)).await;
@@ -231,6 +239,7 @@ impl Extraction {
         parallel: usize,
         stop: Arc<signal::Sender<bool>>,
     ) -> Self {
+        reader.counters.begin(&reader.plan);
         let (run, count) = (reader.plan.run, reader.plan.ranges.len());
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let reading = all(reader, count, parallel, Arc::clone(&stop));

@@ -19,6 +19,7 @@ use worker_core::layout::records::TaskRecord;
 use worker_core::planning::plan::{CONTROL_VERSION, Plan};
 use worker_core::sql::rows::read_statement;
 
+use crate::extraction::counters::Counters;
 use crate::extraction::files::{EncodeError, FileWriter, Piece};
 use crate::extraction::uploads::Uploads;
 use crate::source::backend::{Backend, Progress};
@@ -59,6 +60,8 @@ pub struct Extract<'a> {
     pub others: Option<&'a watch::Sender<bool>>,
     /// How far the session is.
     pub progress: &'a Progress,
+    /// What this process has read.
+    pub counters: &'a Arc<Counters>,
 }
 
 /// How a stage ended before its work was done.
@@ -139,9 +142,9 @@ async fn run(
     let (chunk_sender, chunks) = chunks::queue(split.wire_bytes);
     let (piece_sender, mut pieces) = mpsc::channel(PARTS_WAITING);
     let decoder = decoder(plan);
-    let planned = plan.clone();
+    let (planned, counters) = (plan.clone(), Arc::clone(extract.counters));
     let encode: JoinHandle<Result<Encoded, StageEnd>> = tokio::task::spawn_blocking(move || {
-        encode(&planned, decoder?, split, chunks, piece_sender)
+        encode(&planned, decoder?, split, chunks, (piece_sender, &counters))
     });
 
     let sent = async {
@@ -210,19 +213,22 @@ fn encode(
     mut decoder: Decoder,
     split: MemorySplit,
     mut chunks: mpsc::Receiver<Chunk>,
-    pieces: mpsc::Sender<Piece>,
+    (pieces, counters): (mpsc::Sender<Piece>, &Counters),
 ) -> Result<Encoded, StageEnd> {
     let mut files =
         FileWriter::new(&plan.columns, Arc::clone(decoder.schema()), split, &plan.shape, pieces)?;
     while let Some(chunk) = chunks.blocking_recv() {
         decoder.feed(&chunk.bytes)?;
+        counters.received(chunk.bytes.len());
         drop(chunk);
         if split.cuts_batch(decoder.batch_rows(), decoder.bytes_held()) {
+            counters.read(decoder.batch_rows());
             files.write(&decoder.take_batch()?)?;
         }
     }
     decoder.finish()?;
     if decoder.batch_rows() > 0 {
+        counters.read(decoder.batch_rows());
         files.write(&decoder.take_batch()?)?;
     }
     files.close()?;

@@ -1,5 +1,6 @@
 //! One partition: from rows to the parts of multipart uploads, and its record.
 
+pub mod counters;
 pub mod extract;
 pub(crate) mod kept;
 pub mod flow;

@@ -241,6 +241,7 @@ fn here(
         budget: budget.shared(parallel),
         stop: receiver,
         others: Some(Arc::clone(&stop)),
+        counters: Arc::clone(&world.counters),
         pause: world.pause.clone(),
     };
     Ok(Extraction::begin(reader, parallel, stop))

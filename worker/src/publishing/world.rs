@@ -13,6 +13,7 @@ use worker_core::layout::records::Tallying;
 
 use crate::base::pause::Pause;
 use crate::base::shutdown::Stop;
+use crate::extraction::counters::Counters;
 use crate::extraction::extract::Extraction;
 use crate::extraction::kept::Kept;
 use crate::planning::holder::Holder;
@@ -66,6 +67,8 @@ pub struct World {
     pub ready: Arc<dyn Fn() -> Result<(), Failure> + Send + Sync>,
     /// What goes on meanwhile.
     pub underway: Underway,
+    /// What this process has read.
+    pub counters: Arc<Counters>,
 }
 
 /// What a process has going on besides the act it performs.

@@ -16,13 +16,13 @@ use clap::ValueEnum;
 /// Which checksum is sent with the bytes of an object.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
 pub enum Checksum {
-    /// CRC-64/NVME, which AWS itself computes where none is sent.
+    /// CRC-64/NVME, which AWS also computes if a request has no checksum.
     #[default]
     #[value(name = "crc64nvme")]
     Crc64Nvme,
     /// SHA-256.
     Sha256,
-    /// None, for a store that refuses the header.
+    /// No checksum, for a store that refuses the header.
     Off,
 }
 

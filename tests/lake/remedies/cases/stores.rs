@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Between, Case, case, extract, uri};
+use super::{Between, Case, Engines, TABLE, case, extract, uri};
 
 pub(super) fn published() -> Vec<Case> {
     vec![
@@ -88,10 +88,22 @@ pub(super) fn reached() -> Vec<Case> {
             json!({ "tracking": { "endpoint": "http://198.18.0.1:1" } }),
             ("endpoint", json!({ "tracking": { "endpoint": "{dynamodb}" } })),
         ),
-        case(
-            "DeadlineExceeded",
-            json!({ "activeDeadlineSeconds": 0 }),
-            ("activeDeadlineSeconds", json!({ "activeDeadlineSeconds": 600 })),
-        ),
+        slow(Engines::Postgres, "(pg_sleep(2) is null)"),
+        slow(Engines::Mariadb, "sleep(5)"),
     ]
+}
+
+/// A view whose three rows take longer than the shortest deadline, ten seconds.
+fn slow(engines: Engines, column: &'static str) -> Case {
+    let setup = format!("{TABLE}; create view {{t}} as select id, {column} s from {{t}}_rows");
+    let setup = setup.replace("create table {t}", "create table {t}_rows");
+    Case {
+        engines,
+        setup: setup.replace("insert into {t} ", "insert into {t}_rows ").leak(),
+        ..case(
+            "DeadlineExceeded",
+            json!({ "activeDeadlineSeconds": 10 }),
+            ("activeDeadlineSeconds", json!({ "activeDeadlineSeconds": 600 })),
+        )
+    }
 }
