@@ -184,7 +184,9 @@ where
             Report::new(
                 Reason::TrackingDenied,
                 format!("DynamoDB denies the operator access to tracking table {table}: {code}"),
-                format!("Allow dynamodb:{action} on the table for the AWS identity of the operator."),
+                format!(
+                    "Allow dynamodb:{action} on the table for the AWS identity of the operator."
+                ),
             )
         }
         "ValidationException" => Report::new(

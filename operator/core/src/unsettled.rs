@@ -63,6 +63,7 @@ pub(crate) fn report(seen: &Observed, attempt: &Attempt, ending: &Ending) -> Rep
         ),
     };
     let mend = if mend.is_empty() { format!("Read the log of Job {settle}.") } else { mend };
-    let remedy = format!("{mend} Then set a new annotation tidemark.dev/requested-at on the object.");
+    let remedy =
+        format!("{mend} Then set a new annotation tidemark.dev/requested-at on the object.");
     Report::new(reason, message, remedy)
 }
