@@ -1,5 +1,5 @@
 # Both images of Tidemark: `docker build --target operator .` and `--target worker .`
-# No shell, no package manager, not root. Tests replace the base and the build stage by local ones (tests/bed/images.sh).
+# No shell, no package manager, not root. Tests replace the base and the build stage by local ones (tests/env/images.sh).
 ARG RUNTIME=gcr.io/distroless/cc-debian12:nonroot
 
 FROM rust:1.95-bookworm AS build

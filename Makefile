@@ -7,8 +7,8 @@ MAKEFLAGS += --no-print-directory --no-builtin-rules
 CACHE := $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/tidemark
 export CARGO_TARGET_DIR ?= $(CACHE)/target
 export TIDEMARK_T0 := $(shell date +%s)
-BED := tests/bed
-STEP := $(BED)/step.sh
+TEST_ENV := tests/env
+STEP := $(TEST_ENV)/step.sh
 CRDS := charts/tidemark-crds/templates
 
 .PHONY: help
@@ -17,7 +17,7 @@ help: ## this list
 
 .PHONY: install
 install: ## installs and builds all that tests and demo need (Debian packages, a venv, Go programs)
-	@$(STEP) "install" $(BED)/install.sh
+	@$(STEP) "install" $(TEST_ENV)/install.sh
 
 .PHONY: build
 build: ## builds the workspace; one profile serves tests, demo and images
@@ -32,7 +32,7 @@ lint: ## format, clippy with warnings denied, purity of the decision packages, d
 	@$(STEP) "format" cargo fmt --all --check
 	@$(STEP) "format of fuzz" cargo fmt --manifest-path fuzz/Cargo.toml --check
 	@$(STEP) "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
-	@$(STEP) "purity" $(BED)/purity.sh
+	@$(STEP) "purity" $(TEST_ENV)/purity.sh
 	@$(STEP) "direction of imports" env PYTHONDONTWRITEBYTECODE=1 sh -c 'python3 tests/lint/imports_test.py && python3 tests/lint/imports.py'
 
 .PHONY: generate
@@ -50,15 +50,15 @@ drift: generate ## fails where a generated file is not the committed one
 
 .PHONY: charts
 charts: install ## lints the charts
-	@$(STEP) "helm lint" $(BED)/helm.sh lint --strict charts/tidemark-crds charts/tidemark
+	@$(STEP) "helm lint" $(TEST_ENV)/helm.sh lint --strict charts/tidemark-crds charts/tidemark
 
 .PHONY: test
 test: install build lint drift charts ## everything that must pass
-	@trap '$(BED)/down.sh test' EXIT; \
-	  $(STEP) "bed" $(BED)/up.sh test >/dev/null; \
-	  $(STEP) "images" $(BED)/images.sh build $(CARGO_TARGET_DIR)/debug >/dev/null; \
+	@trap '$(TEST_ENV)/down.sh test' EXIT; \
+	  $(STEP) "test environment" $(TEST_ENV)/up.sh test >/dev/null; \
+	  $(STEP) "images" $(TEST_ENV)/images.sh build $(CARGO_TARGET_DIR)/debug >/dev/null; \
 	  cargo test --locked --workspace 2>&1 | tee $(CARGO_TARGET_DIR)/test.log
-	@$(STEP) "table of faults" $(BED)/fault_table.sh $(CARGO_TARGET_DIR)
+	@$(STEP) "table of faults" $(TEST_ENV)/fault_table.sh $(CARGO_TARGET_DIR)
 
 .PHONY: model
 model: build ## model-checks the protocol in all configurations, and prints their counts (ARGS="--states N --memory MIB" bounds the largest)
@@ -66,37 +66,37 @@ model: build ## model-checks the protocol in all configurations, and prints thei
 
 .PHONY: soak
 soak: install build ## 50 incremental runs of two tables beside busy writers, with counts (RUNS=n SEED=n)
-	@trap '$(BED)/down.sh test' EXIT; \
+	@trap '$(TEST_ENV)/down.sh test' EXIT; \
 	  TIDEMARK_SOAK_RUNS=$(or $(RUNS),50) TIDEMARK_SOAK_SEED=$(SEED) cargo test --locked --workspace --test soak
 
 .PHONY: sweep
 sweep: install build ## kills runs of all kinds at each write of the protocol, and loses each reply
-	@trap '$(BED)/down.sh test' EXIT; \
+	@trap '$(TEST_ENV)/down.sh test' EXIT; \
 	  TIDEMARK_SWEEP=whole cargo test --locked --workspace --test sweep -- --nocapture
 
 .PHONY: test-conditions
 test-conditions: install build ## reads each condition of extract.where under each setting that it may depend on
-	@trap '$(BED)/down.sh test' EXIT; \
+	@trap '$(TEST_ENV)/down.sh test' EXIT; \
 	  TIDEMARK_CONDITIONS=all cargo test --locked --workspace --test conditions
 
 .PHONY: test-settings
 test-settings: install build ## sets each setting of both servers to other values, and writes docs/settings.md from that run
-	@trap '$(BED)/down.sh test' EXIT; \
+	@trap '$(TEST_ENV)/down.sh test' EXIT; \
 	  TIDEMARK_SETTINGS=whole cargo test --locked --workspace --test settings -- --nocapture
 	@$(STEP) "table of settings" git diff --exit-code -- docs/settings.md
 
 .PHONY: test-versions
 test-versions: install build ## runs the suites of databases against every supported release (RELEASES=...), and writes docs/versions.md
-	@$(BED)/versions.sh $(RELEASES)
+	@$(TEST_ENV)/versions.sh $(RELEASES)
 
 .PHONY: borders
 borders: install build ## 20,000 values at and beyond the borders of each type, through three readers (VALUES=n)
-	@trap '$(BED)/down.sh test' EXIT; \
+	@trap '$(TEST_ENV)/down.sh test' EXIT; \
 	  TIDEMARK_BORDERS=$(or $(VALUES),20000) cargo test --locked --workspace --test lake -- borders
 
 .PHONY: test-many-files
 test-many-files: install build ## publishes a run of 200,000 files against the S3 server, within 256 MiB (FILES=n)
-	@trap '$(BED)/down.sh test' EXIT; \
+	@trap '$(TEST_ENV)/down.sh test' EXIT; \
 	  TIDEMARK_MANY_FILES=$(or $(FILES),200000) cargo test --locked --workspace --test committing -- --nocapture many_files
 
 .PHONY: fuzz
@@ -105,7 +105,7 @@ fuzz: ## fuzzes the decoder of each engine (FUZZ_SECONDS=n each, 60)
 
 .PHONY: images
 images: install build ## builds both images, as archives in the cache
-	@$(STEP) "images" $(BED)/images.sh build $(CARGO_TARGET_DIR)/debug
+	@$(STEP) "images" $(TEST_ENV)/images.sh build $(CARGO_TARGET_DIR)/debug
 
 .PHONY: demo
 demo: install ## a cluster with Tidemark and one extract, start to end
@@ -114,9 +114,9 @@ demo: install ## a cluster with Tidemark and one extract, start to end
 
 .PHONY: demo-down
 demo-down: ## removes the demo
-	@$(BED)/down.sh demo
+	@$(TEST_ENV)/down.sh demo
 
-.PHONY: clean-bed
-clean-bed: ## ends all beds and removes their state; the cache stays
-	@$(BED)/down.sh test
-	@$(BED)/down.sh demo
+.PHONY: clean-env
+clean-env: ## ends all test environments and removes their state; the cache stays
+	@$(TEST_ENV)/down.sh test
+	@$(TEST_ENV)/down.sh demo

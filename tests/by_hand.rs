@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Access, Bed, SourceFixture, wait_until};
+use harness::{Access, SourceFixture, TestEnv, wait_until};
 use serde_json::{Value, json};
 
 const STEP: Duration = Duration::from_mins(1);
@@ -12,7 +12,7 @@ async fn table(source: &SourceFixture, rows: u32) -> Result<Value> {
     let sql = format!(
         "create table t (id int primary key); insert into t select generate_series(1, {rows})"
     );
-    source.bed.psql(&source.database, &sql).await?;
+    source.env.psql(&source.database, &sql).await?;
     let mut job = source.job("public.t", "PE");
     job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int" });
     Ok(job)
@@ -20,26 +20,26 @@ async fn table(source: &SourceFixture, rows: u32) -> Result<Value> {
 
 /// Runs a tool that is to end with that code; its output as JSON, or its error.
 async fn tool(source: &SourceFixture, sub_command: &str, job: &Value, code: i32) -> Result<Value> {
-    let output = source.bed.output(source.command(sub_command, job)?, "", STEP).await?;
+    let output = source.env.output(source.command(sub_command, job)?, "", STEP).await?;
     ensure!(output.code == Some(code), "{sub_command}: {:?} {}", output.code, output.stderr);
     Ok(serde_json::from_str(output.stdout.trim()).unwrap_or_else(|_| json!(output.stderr)))
 }
 
 #[test]
 fn verify_finds_what_is_not_as_it_was_recorded() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "verify").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "verify").await?;
         let job = table(&source, 100).await?;
         source.run(&job).await?;
-        bed.psql(&source.database, "insert into t select generate_series(101, 150)").await?;
+        env.psql(&source.database, "insert into t select generate_series(101, 150)").await?;
         source.run(&job).await?;
         let said = source.verify(&job).await?;
         ensure!(said["runs"] == 2 && said["rows"] == 150, "{said}");
 
-        let keys = bed.keys(&source.bucket, "public.t/extract_run=").await?;
+        let keys = env.keys(&source.bucket, "public.t/extract_run=").await?;
         let (lost, kept) = (keys.first().context("a file")?, keys.last().context("another")?);
-        let s3 = bed.s3(Access::Admin);
+        let s3 = env.s3(Access::Admin);
         s3.delete_object().bucket(&source.bucket).key(lost).send().await?;
         let copy = format!("{}/{kept}", source.bucket);
         let stranger = "public.t/extract_run=x/copy.parquet";
@@ -53,18 +53,18 @@ fn verify_finds_what_is_not_as_it_was_recorded() -> Result<()> {
 
 #[test]
 fn verify_tells_rows_that_the_source_has_and_no_window_took() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "recount").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "recount").await?;
         let mut job = source.job("public.t", "PE");
         job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int" });
         let sql = "create table t (id bigint); insert into t select generate_series(1, 100) * 2";
-        bed.psql(&source.database, sql).await?;
+        env.psql(&source.database, sql).await?;
         source.run(&job).await?;
-        bed.psql(&source.database, "insert into t values (300)").await?;
+        env.psql(&source.database, "insert into t values (300)").await?;
         source.run(&job).await?;
         // deleted rows, and rows above all windows, are no contradiction
-        bed.psql(&source.database, "delete from t where id = 10; insert into t values (400)")
+        env.psql(&source.database, "delete from t where id = 10; insert into t values (400)")
             .await?;
         let said = tool(&source, "verify --recount", &job, 0).await?;
         let counted = said["recounts"].as_array().context("recounts")?;
@@ -72,7 +72,7 @@ fn verify_tells_rows_that_the_source_has_and_no_window_took() -> Result<()> {
             counted.iter().map(|one| (one["published"].as_u64(), one["source"].as_u64())).collect();
         ensure!(rows == [(Some(1), Some(1)), (Some(100), Some(99))], "{said}");
         // nobody takes a row that is written below the watermark
-        bed.psql(&source.database, "insert into t values (203), (205)").await?;
+        env.psql(&source.database, "insert into t values (203), (205)").await?;
         let said = tool(&source, "verify --recount", &job, 10).await?;
         let found = said["findings"].to_string();
         ensure!(found.contains("2 more rows") && found.contains("\"source\""), "{said}");
@@ -83,9 +83,9 @@ fn verify_tells_rows_that_the_source_has_and_no_window_took() -> Result<()> {
 
 #[test]
 fn a_watermark_is_moved_under_the_revision_that_was_looked_at() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "moved").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "moved").await?;
         let job = table(&source, 100).await?;
         source.run(&job).await?;
         let shown = tool(&source, "watermark get", &job, 0).await?;
@@ -108,9 +108,9 @@ fn a_watermark_is_moved_under_the_revision_that_was_looked_at() -> Result<()> {
 
 #[test]
 fn a_decided_run_whose_upload_is_gone_waits_for_a_humans_word() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "stuck").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "stuck").await?;
         let job = table(&source, 100).await?;
         let gate = source.file("gate");
         let mut command = source.command("run", &job)?;
@@ -126,7 +126,7 @@ fn a_decided_run_whose_upload_is_gone_waits_for_a_humans_word() -> Result<()> {
         .await?;
         child.kill().await?;
         std::fs::remove_file(&gate)?;
-        let s3 = bed.s3(Access::Admin);
+        let s3 = env.s3(Access::Admin);
         let open = s3.list_multipart_uploads().bucket(&source.bucket).send().await?;
         let upload = open.uploads().first().context("an upload")?.clone();
         let abort = s3.abort_multipart_upload().bucket(&source.bucket);

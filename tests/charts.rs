@@ -12,7 +12,7 @@ const READING: [&str; 3] = ["get", "list", "watch"];
 
 /// The objects of a release.
 fn rendered(release: &str, namespace: &str, settings: &[&str]) -> Result<Vec<Value>> {
-    let mut helm = Command::new(tests_dir().join("bed/helm.sh"));
+    let mut helm = Command::new(tests_dir().join("env/helm.sh"));
     helm.args(["template", release]).arg(tests_dir().join("../charts/tidemark"));
     // Helm has no cluster to ask for its version
     helm.args(["--namespace", namespace, "--kube-version", "1.33.0"]);

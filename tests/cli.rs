@@ -5,7 +5,7 @@ use std::process::{Command, Output};
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, SourceFixture, binary, tests_dir, unique};
+use harness::{SourceFixture, TestEnv, binary, tests_dir, unique};
 use serde_json::{Value, json};
 
 /// A text of a manifest that must not be seen anywhere.
@@ -288,18 +288,18 @@ async fn on_a_terminal(
         };
     }
     command.kill_on_drop(true);
-    let output = source.bed.output(terminal, "", Duration::from_mins(3)).await?;
+    let output = source.env.output(terminal, "", Duration::from_mins(3)).await?;
     Ok(format!("{}\nexit {:?}", output.stdout.replace('\r', ""), output.code))
 }
 
 #[test]
 fn run_on_a_terminal_shows_progress_and_ends_with_a_summary_card() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "terminal").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "terminal").await?;
         let sql = "create table t (id int primary key, at timestamp); \
                    insert into t select i, timestamp '2023-01-01' + i * interval '1 second' from generate_series(1, 5000) i";
-        bed.psql(&source.database, sql).await?;
+        env.psql(&source.database, sql).await?;
         let mut job = source.job("public.t", "PE");
         job["spec"]["extract"]["watermark"] = json!({ "column": "at", "type": "timestamp" });
         job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 3 });
@@ -339,10 +339,10 @@ fn run_on_a_terminal_shows_progress_and_ends_with_a_summary_card() -> Result<()>
 
 #[test]
 fn run_without_a_terminal_prints_one_line_of_json_with_its_costs() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "piped").await?;
-        bed.psql(&source.database, "create table t (id int primary key)").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "piped").await?;
+        env.psql(&source.database, "create table t (id int primary key)").await?;
         let printed = source.run(&source.job("public.t", "FE")).await?;
         ensure!(printed["durationSeconds"].is_u64(), "{printed}");
         ensure!(printed["peakMemoryBytes"].as_u64() > Some(1 << 20), "{printed}");
@@ -352,18 +352,18 @@ fn run_without_a_terminal_prints_one_line_of_json_with_its_costs() -> Result<()>
 
 #[test]
 fn manifest_is_read_from_standard_input() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "stdin").await?;
-        bed.psql(&source.database, "create table t (id int primary key)").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "stdin").await?;
+        env.psql(&source.database, "create table t (id int primary key)").await?;
         let job = source.job("public.t", "FE");
         let file = source.command("plan", &job)?;
-        let mut command = bed.command(binary("tidemark")?);
+        let mut command = env.command(binary("tidemark")?);
         command.args(["plan", "-f", "-"]);
         for (name, value) in file.as_std().get_envs() {
             command.env(name, value.unwrap_or_default());
         }
-        let output = bed.output(command, &job.to_string(), Duration::from_mins(1)).await?;
+        let output = env.output(command, &job.to_string(), Duration::from_mins(1)).await?;
         ensure!(output.code == Some(0), "{}", output.stderr);
         ensure!(output.stdout.contains("public.t"), "{}", output.stdout);
         Ok(())

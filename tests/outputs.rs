@@ -1,7 +1,7 @@
 //! What a manifest asks of the files: how they are compressed, and how large they and their row groups are.
 
 use anyhow::{Context, Result, ensure};
-use harness::{Access, Bed, Calls, Fault, Proxy, SecretsManager, SourceFixture, Speaks};
+use harness::{Access, Calls, Fault, Proxy, SecretsManager, SourceFixture, Speaks, TestEnv};
 use serde_json::{Value, json};
 
 /// How long a plan may take on a busy machine.
@@ -13,14 +13,14 @@ async fn table(source: &SourceFixture, rows: u32) -> Result<()> {
         "create table t (id bigint primary key, a text, b text, c text);
          insert into t select i, md5(i::text), md5((-i)::text), md5((i * 7)::text) from generate_series(1, {rows}) i"
     );
-    source.bed.psql(&source.database, &sql).await.map(|_| ())
+    source.env.psql(&source.database, &sql).await.map(|_| ())
 }
 
 #[test]
 fn files_are_compressed_as_asked() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "codecs").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "codecs").await?;
         table(&source, 1000).await?;
         for (asked, codec) in [
             (Value::Null, "ZSTD"),
@@ -33,11 +33,11 @@ fn files_are_compressed_as_asked() -> Result<()> {
             let mut job = source.job("public.t", "FE");
             job["spec"]["output"]["compression"] = asked;
             source.run(&job).await?;
-            let found = bed.parquet_files(&source.bucket, "public.t").await?;
+            let found = env.parquet_files(&source.bucket, "public.t").await?;
             let codecs: Vec<_> = found.iter().flat_map(|file| &file.codecs).collect();
             ensure!(codecs == [codec], "{codecs:?}, not {codec}");
             let sql = "select count(*) n, count(*) filter (a = md5(id::varchar)) whole from t";
-            let read = bed.read_parquet(&source.bucket, "public.t", sql).await?;
+            let read = env.read_parquet(&source.bucket, "public.t", sql).await?;
             ensure!(read == [json!({ "n": 1000, "whole": 1000 })], "{codec}: {read:?}");
         }
         let mut job = source.job("public.t", "FE");
@@ -51,9 +51,9 @@ fn files_are_compressed_as_asked() -> Result<()> {
 #[test]
 fn files_and_row_groups_are_as_large_as_asked() -> Result<()> {
     const TARGET: u64 = 5 << 20;
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "sizes").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "sizes").await?;
         table(&source, 300_000).await?;
         let mut job = source.job("public.t", "FE");
         job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 2 });
@@ -87,9 +87,9 @@ fn files_and_row_groups_are_as_large_as_asked() -> Result<()> {
 #[test]
 fn every_object_is_encrypted_with_the_key_that_was_asked_for_or_none_is_published() -> Result<()> {
     const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/6b3a9c1e-0000-4000-8000-000000000001";
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "kms").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "kms").await?;
         table(&source, 1000).await?;
         let mut job = source.job("public.t", "FE");
         job["spec"]["output"]["kmsKeyId"] = json!(KEY);
@@ -103,8 +103,8 @@ fn every_object_is_encrypted_with_the_key_that_was_asked_for_or_none_is_publishe
         ensure!(source.open_uploads().await? == 0, "open uploads");
 
         // moto plays AWS here: it keeps and tells how an object was to be encrypted
-        let aws = SecretsManager::start(bed).await?;
-        let s3 = Bed::s3_at(SecretsManager::ENDPOINT, Access::Admin);
+        let aws = SecretsManager::start(env).await?;
+        let s3 = TestEnv::s3_at(SecretsManager::ENDPOINT, Access::Admin);
         s3.create_bucket().bucket(&source.bucket).send().await?;
         job["spec"]["output"]["endpoint"] = json!(SecretsManager::ENDPOINT);
         let output = source.try_run(&job).await?;
@@ -125,20 +125,20 @@ fn every_object_is_encrypted_with_the_key_that_was_asked_for_or_none_is_publishe
 
 #[test]
 fn rows_go_into_folders_by_their_values() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "folders").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "folders").await?;
         let sql = "create table t (id int primary key, region text, day date, n numeric(6,2)); \
             insert into t select i, (array['EU', 'a/b=c %ü', null, '..'])[1 + i % 4], \
                 case when i % 5 > 0 then date '2024-02-27' + i % 3 end, i % 2 from generate_series(1, 1000) i";
-        bed.psql(&source.database, sql).await?;
+        env.psql(&source.database, sql).await?;
         for folder in [Value::Null, json!("time")] {
             let mut job = source.job("public.t", "FE");
             job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 2 });
             job["spec"]["output"]["partitionBy"] = json!(["Region", "day"]);
             job["spec"]["output"]["runFolder"] = folder;
             source.run(&job).await?;
-            let keys = bed.keys(&source.bucket, "public.t/").await?;
+            let keys = env.keys(&source.bucket, "public.t/").await?;
             let odd = "/region=a%2Fb%3Dc %25ü/day=__HIVE_DEFAULT_PARTITION__/part-";
             ensure!(keys.iter().any(|key| key.contains(odd)), "{keys:?}");
             // 4 regions with 4 days each in two ranges
@@ -146,9 +146,9 @@ fn rows_go_into_folders_by_their_values() -> Result<()> {
             let sql = "select count(*) n, count(distinct id) d, sum(case when region is not distinct from \
                 (['EU', 'a/b=c %ü', null, '..'])[1 + id % 4] and day is not distinct from \
                 case when id % 5 > 0 then date '2024-02-27' + id % 3 end then 1 else 0 end) whole from h";
-            let read = bed.read_parquet(&source.bucket, "public.t", sql).await?;
+            let read = env.read_parquet(&source.bucket, "public.t", sql).await?;
             ensure!(read == [json!({ "n": 1000, "d": 1000, "whole": 1000 })], "{read:?}");
-            let columns = bed.read_parquet(&source.bucket, "public.t", "select * from t limit 1").await?;
+            let columns = env.read_parquet(&source.bucket, "public.t", "select * from t limit 1").await?;
             ensure!(columns[0].as_object().is_some_and(|row| row.len() == 2), "{columns:?}");
             source.verify(&job).await?;
         }
@@ -171,7 +171,7 @@ fn rows_go_into_folders_by_their_values() -> Result<()> {
         ensure!(source.open_uploads().await? == 0, "{} uploads", source.open_uploads().await?);
 
         for (value, words) in [("", "empty text"), ("canary__".repeat(60).as_str(), "too long")] {
-            bed.psql(&source.database, &format!("update t set region = '{value}' where id = 7")).await?;
+            env.psql(&source.database, &format!("update t set region = '{value}' where id = 7")).await?;
             let output = source.try_run(&job).await?;
             ensure!(output.code == Some(10) && output.stderr.contains(words), "{}", output.stderr);
             ensure!(!output.stderr.contains("canary"), "{}", output.stderr);
@@ -184,12 +184,12 @@ fn rows_go_into_folders_by_their_values() -> Result<()> {
 #[test]
 fn thousands_of_folders_are_written_within_the_memory_that_there_is() -> Result<()> {
     const LIMIT: u64 = 128 << 20;
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "many").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "many").await?;
         let sql = "create table t (id int primary key, k int, v text); insert into t select i, i * 7919 % 5000, \
             repeat(md5(i::text), 7) from generate_series(1, 50000) i";
-        bed.psql(&source.database, sql).await?;
+        env.psql(&source.database, sql).await?;
         for sorted in [false, true] {
             let mut job = folders(&source, "public.t", "k");
             if !sorted {
@@ -204,7 +204,7 @@ fn thousands_of_folders_are_written_within_the_memory_that_there_is() -> Result<
             ensure!(manifest["shape"]["sorted"] == json!(sorted.then_some(true)), "{manifest}");
             let sql = "select count(*) n, count(distinct id) d, count(distinct k) k, sum(case when \
                 k = id * 7919 % 5000 and v = repeat(md5(id::varchar), 7) then 1 else 0 end) whole from h";
-            let read = bed.read_parquet(&source.bucket, "public.t", sql).await?;
+            let read = env.read_parquet(&source.bucket, "public.t", sql).await?;
             let all = json!({ "n": 50_000, "d": 50_000, "k": 5000, "whole": 50_000 });
             ensure!(read == [all], "{read:?}");
         }
@@ -214,36 +214,36 @@ fn thousands_of_folders_are_written_within_the_memory_that_there_is() -> Result<
 
 #[test]
 fn rows_in_no_order_are_sorted_by_the_database_whatever_names_their_folders() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let columns = "id int primary key, name varchar(20), day date, flag boolean, n numeric(6, 2)";
-        let postgres = SourceFixture::new(bed, "sorted").await?;
+        let postgres = SourceFixture::new(env, "sorted").await?;
         let sql = format!(
             "create table t ({columns}, kind inet); insert into t select i, case when i % 7 > 0 then \
              (array['a', 'A', 'b'])[1 + i % 3] end, date '2024-02-27' + i % 11, i % 2 = 0, i % 4, '::1' \
              from generate_series(1, 40000) i"
         );
-        bed.psql(&postgres.database, &sql).await?;
-        let mariadb = SourceFixture::mariadb(bed, "sorted").await?;
+        env.psql(&postgres.database, &sql).await?;
+        let mariadb = SourceFixture::mariadb(env, "sorted").await?;
         let sql = format!(
             "create table t ({columns}, kind inet6); insert into t select seq, case when seq % 7 > 0 then \
              elt(1 + seq % 3, 'a', 'A', 'b') end, '2024-02-27' + interval seq % 11 day, seq % 2 = 0, \
              seq % 4, '::1' from seq_1_to_40000"
         );
-        bed.mariadb(&mariadb.database, &sql).await?;
+        env.mariadb(&mariadb.database, &sql).await?;
         for (source, table) in [(&postgres, "public.t"), (&mariadb, "t")] {
             let mut job = source.job(table, "FE");
             job["spec"]["output"]["partitionBy"] = json!(["name", "day", "flag", "n", "kind"]);
             for (asked, sorted) in [("auto", true), ("always", true), ("never", false)] {
                 job["spec"]["output"]["partitionSort"] = json!(asked);
-                let planned = bed.output(source.command("plan", &job)?, "", RUN).await?;
+                let planned = env.output(source.command("plan", &job)?, "", RUN).await?;
                 let says = planned.stdout.contains("the database sorts the rows");
                 ensure!(says == sorted, "{asked}: {} {}", planned.stdout, planned.stderr);
                 source.run(&job).await?;
                 let sql = "select count(*) n, count(distinct id) d, sum(case when name is not distinct from \
                     case when id % 7 > 0 then (array['a', 'A', 'b'])[1 + id % 3] end and n::double = id % 4 \
                     and day = date '2024-02-27' + (id % 11)::int and kind like '::1%' then 1 else 0 end) whole from h";
-                let read = bed.read_parquet(&source.bucket, table, sql).await?;
+                let read = env.read_parquet(&source.bucket, table, sql).await?;
                 let all = json!({ "n": 40_000, "d": 40_000, "whole": 40_000 });
                 ensure!(read == [all], "{table} {asked}: {read:?}");
             }
@@ -255,11 +255,11 @@ fn rows_in_no_order_are_sorted_by_the_database_whatever_names_their_folders() ->
 #[test]
 fn files_in_folders_are_as_large_as_asked() -> Result<()> {
     const TARGET: u64 = 2 << 20;
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "folders-sizes").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "folders-sizes").await?;
         table(&source, 200_000).await?;
-        bed.psql(&source.database, "alter table t add k int; update t set k = id % 4").await?;
+        env.psql(&source.database, "alter table t add k int; update t set k = id % 4").await?;
         let mut job = folders(&source, "public.t", "k");
         job["spec"]["output"]["compression"] = json!("none");
         job["spec"]["output"]["targetFileBytes"] = json!(TARGET);
@@ -286,12 +286,12 @@ fn files_in_folders_are_as_large_as_asked() -> Result<()> {
 fn narrow_rows_in_the_order_of_their_folders_take_no_more_memory_the_more_there_are() -> Result<()>
 {
     const LIMIT: u64 = 128 << 20;
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "narrow").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "narrow").await?;
         let sql = "create table n (day date, x smallint); insert into n \
             select date '2024-01-01' + i / 40000, i % 100 from generate_series(0, 2999999) i";
-        bed.psql(&source.database, sql).await?;
+        env.psql(&source.database, sql).await?;
         let said = source.run_within(&folders(&source, "public.n", "day"), LIMIT).await?;
         // one file for each of 75 days, since none has to make room before it is done
         ensure!(said["rows"] == 3_000_000 && said["files"] == 75, "{said}");
@@ -308,7 +308,7 @@ fn folders(source: &SourceFixture, table: &str, by: &str) -> Value {
 
 async fn manifest(source: &SourceFixture, run: &str) -> Result<Value> {
     let key = format!("public.t/_tidemark/{run}/manifest.json");
-    Ok(serde_json::from_slice(&source.bed.object(&source.bucket, &key).await?)?)
+    Ok(serde_json::from_slice(&source.env.object(&source.bucket, &key).await?)?)
 }
 
 /// Files of a run by its manifest: key and bytes.
@@ -326,6 +326,6 @@ async fn sizes(source: &SourceFixture, run: &str) -> Result<Vec<(String, u64)>> 
 /// Row groups of what a run publishes.
 async fn groups(source: &SourceFixture, job: &Value) -> Result<u64> {
     source.run(job).await?;
-    let found = source.bed.parquet_files(&source.bucket, "public.t").await?;
+    let found = source.env.parquet_files(&source.bucket, "public.t").await?;
     Ok(found.iter().map(|file| file.row_groups).sum())
 }

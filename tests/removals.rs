@@ -4,7 +4,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use aws_sdk_dynamodb::types::AttributeValue;
-use harness::{Bed, Calls, Fault, Proxy, SourceFixture, Speaks, wait_until};
+use harness::{Calls, Fault, Proxy, SourceFixture, Speaks, TestEnv, wait_until};
 use serde_json::{Value, json};
 
 /// Seconds that replaced files are kept.
@@ -16,7 +16,7 @@ fn now() -> Result<i64> {
 
 /// How many data files there are under a prefix.
 async fn files(source: &SourceFixture, prefix: &str) -> Result<usize> {
-    let keys = source.bed.keys(&source.bucket, &format!("{prefix}/extract_run=")).await?;
+    let keys = source.env.keys(&source.bucket, &format!("{prefix}/extract_run=")).await?;
     Ok(keys.len())
 }
 
@@ -27,11 +27,11 @@ async fn removals(source: &SourceFixture) -> Result<Value> {
 
 #[test]
 fn removal_that_is_put_off_survives_a_move_of_the_uri() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "removal").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "removal").await?;
         let sql = "create table t (id int primary key); insert into t values (1), (2)";
-        bed.psql(&source.database, sql).await?;
+        env.psql(&source.database, sql).await?;
         let mut job = source.job("public.t", "FE");
         job["spec"]["output"]["retainReplacedSeconds"] = json!(RETAINED);
         source.run(&job).await?;
@@ -58,7 +58,7 @@ fn removal_that_is_put_off_survives_a_move_of_the_uri() -> Result<()> {
         ensure!(removals(&source).await? == Value::Null, "it is done");
         // what was published there last stays, whole
         let count = "select count(*) n from t";
-        let rows = bed.read_parquet(&source.bucket, "public.t", count).await?;
+        let rows = env.read_parquet(&source.bucket, "public.t", count).await?;
         ensure!(rows == [json!({ "n": 2 })], "{rows:?}");
         source.verify(&moved).await.map(|_| ())
     })
@@ -69,7 +69,7 @@ fn removal_that_is_put_off_survives_a_move_of_the_uri() -> Result<()> {
 async fn two_stores(source: &SourceFixture, moved: &str) -> Result<(Proxy, Proxy, Value)> {
     let (first, second) = (Proxy::start(Speaks::S3).await?, Proxy::start(Speaks::S3).await?);
     let sql = "create table t (id int primary key); insert into t values (1), (2)";
-    source.bed.psql(&source.database, sql).await?;
+    source.env.psql(&source.database, sql).await?;
     let mut job = source.job("public.t", "FE");
     job["spec"]["output"]["retainReplacedSeconds"] = json!(1);
     job["spec"]["output"]["endpoint"] = json!(first.url());
@@ -90,9 +90,9 @@ async fn two_stores(source: &SourceFixture, moved: &str) -> Result<(Proxy, Proxy
 
 #[test]
 fn removal_in_another_store_is_done_there_and_waits_while_that_store_refuses() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "stores").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "stores").await?;
         let (first, second, job) = two_stores(&source, "moved").await?;
         let entry = removals(&source).await?[0].clone();
         ensure!(entry["store"]["endpoint"] == first.url(), "{entry}");
@@ -110,7 +110,7 @@ fn removal_in_another_store_is_done_there_and_waits_while_that_store_refuses() -
         ensure!(files(&source, "public.t").await? == 2, "removed too early");
         // an hour later
         let key = AttributeValue::S(format!("{}#tidemark", source.key("public.t")));
-        let update = bed.dynamodb().update_item().table_name(&source.table).key("source", key);
+        let update = env.dynamodb().update_item().table_name(&source.table).key("source", key);
         update.update_expression("remove todo.removals[0].retry").send().await?;
         first.heal();
         source.run(&job).await?;

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Session, SourceFixture, wait_until};
+use harness::{Session, SourceFixture, TestEnv, wait_until};
 use serde_json::{Value, json};
 
 const EVERY_TYPE: &str = "
@@ -32,15 +32,15 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 
 #[test]
 fn a_full_extract_holds_every_row_with_its_type() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "types").await?;
-        bed.psql(&source.database, EVERY_TYPE).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "types").await?;
+        env.psql(&source.database, EVERY_TYPE).await?;
         let mut job = source.job("public.types", "FE");
         job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 3 });
         let said = source.run(&job).await?;
         ensure!(said["rows"] == 5001, "{said}");
-        let rows = bed
+        let rows = env
             .read_parquet(
                 &source.bucket,
                 "public.types",
@@ -51,7 +51,7 @@ fn a_full_extract_holds_every_row_with_its_type() -> Result<()> {
                  hex(max(raw)) raw from t",
             )
             .await?;
-        let expected = bed
+        let expected = env
             .psql(
                 &source.database,
                 "select json_build_object('n', count(*), 'price', sum(price)::text, 'wide', sum(wide)::text, \
@@ -66,7 +66,7 @@ fn a_full_extract_holds_every_row_with_its_type() -> Result<()> {
         // the greatest bytes, which Postgres 15 has no aggregate for
         expected["raw"] = json!(format!("{:08X}", 5000));
         ensure!(rows[0] == expected, "read {}\nwant {expected}", rows[0]);
-        let files = bed.parquet_files(&source.bucket, "public.types").await?;
+        let files = env.parquet_files(&source.bucket, "public.types").await?;
         ensure!(files.len() == 3, "{} files", files.len());
         ensure!(source.open_uploads().await? == 0, "open uploads");
         Ok(())
@@ -75,28 +75,28 @@ fn a_full_extract_holds_every_row_with_its_type() -> Result<()> {
 
 #[test]
 fn incremental_runs_lose_no_row_and_double_none() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "incr").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "incr").await?;
         let db = &source.database;
-        bed.psql(db, "create table orders (id int, v int, at timestamp not null default now())").await?;
-        bed.psql(db, "insert into orders select i, 0, now() - interval '1 day' from generate_series(1, 1000) i").await?;
+        env.psql(db, "create table orders (id int, v int, at timestamp not null default now())").await?;
+        env.psql(db, "insert into orders select i, 0, now() - interval '1 day' from generate_series(1, 1000) i").await?;
         let mut job = source.job("public.orders", "PE");
         job["spec"]["extract"]["watermark"] =
             json!({ "column": "at", "type": "timestamp", "stampedBy": "database", "timeZone": "UTC" });
         let first = source.run(&job).await?;
         ensure!(first["rows"] == 1000, "{first}");
-        bed.psql(db, "insert into orders select i, 0, now() - interval '1 hour' from generate_series(1001, 1100) i").await?;
-        bed.psql(db, "update orders set v = 1, at = now() - interval '30 minutes' where id <= 10").await?;
+        env.psql(db, "insert into orders select i, 0, now() - interval '1 hour' from generate_series(1001, 1100) i").await?;
+        env.psql(db, "update orders set v = 1, at = now() - interval '30 minutes' where id <= 10").await?;
         let second = source.run(&job).await?;
         ensure!(second["rows"] == 110, "{second}");
         let third = source.run(&job).await?;
         ensure!(third["rows"] == 0, "{third}");
         let legacy = source.legacy_item("public.orders").await?.context("item L")?;
         ensure!(text(&legacy, "extract_successful") == "Y" && text(&legacy, "hwm_value") == "-1", "{legacy}");
-        let max = bed.psql(db, "select to_char(max(at), 'YYYY-MM-DD HH24:MI:SS.US') from orders").await?;
+        let max = env.psql(db, "select to_char(max(at), 'YYYY-MM-DD HH24:MI:SS.US') from orders").await?;
         ensure!(text(&legacy, "lwm_value") == max.trim(), "{legacy} {max}");
-        let rows = bed
+        let rows = env
             .read_parquet(&source.bucket, "public.orders",
                 "select count(*) n, count(distinct (id, v)) d from t")
             .await?;
@@ -107,12 +107,12 @@ fn incremental_runs_lose_no_row_and_double_none() -> Result<()> {
 
 #[test]
 fn a_row_that_commits_between_guard_and_snapshot_comes_with_the_next_run() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "guard").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "guard").await?;
         let db = &source.database;
-        bed.psql(db, "create table orders (id int, at timestamptz not null default now())").await?;
-        bed.psql(
+        env.psql(db, "create table orders (id int, at timestamptz not null default now())").await?;
+        env.psql(
             db,
             "insert into orders select i, now() - interval '1 day' from generate_series(1, 10) i",
         )
@@ -123,11 +123,11 @@ fn a_row_that_commits_between_guard_and_snapshot_comes_with_the_next_run() -> Re
         job["spec"]["extract"]["watermark"]["type"] = json!("timestamp");
         // a transaction that stamps now, and commits only once the guard was read
         let gate = source.file("gate");
-        let mut session = Session::open(bed, db)?;
+        let mut session = Session::open(env, db)?;
         session.say("begin; insert into orders values (11);").await?;
         let mut command = source.command("run", &job)?;
         command.env("TIDEMARK_TEST_PAUSE", format!("after-guard={}", gate.display()));
-        let running = bed.output(command, "", Duration::from_mins(2));
+        let running = env.output(command, "", Duration::from_mins(2));
         let meanwhile = async {
             wait_until("the pause", Duration::from_mins(1), async || {
                 ensure!(gate.exists(), "not there yet");
@@ -157,23 +157,23 @@ fn a_row_that_commits_between_guard_and_snapshot_comes_with_the_next_run() -> Re
 
 #[test]
 fn a_full_extract_replaces_the_earlier_one() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "again").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "again").await?;
         let db = &source.database;
-        bed.psql(
+        env.psql(
             db,
             "create table t (id int primary key); insert into t select generate_series(1, 100)",
         )
         .await?;
         let job = source.job("public.t", "FE");
         source.run(&job).await?;
-        bed.psql(db, "delete from t where id > 40").await?;
+        env.psql(db, "delete from t where id > 40").await?;
         source.run(&job).await?;
-        let rows = bed.read_parquet(&source.bucket, "public.t", "select count(*) n from t").await?;
+        let rows = env.read_parquet(&source.bucket, "public.t", "select count(*) n from t").await?;
         ensure!(rows[0] == json!({ "n": 40 }), "{}", rows[0]);
         let pointer: Value = serde_json::from_slice(
-            &bed.object(&source.bucket, "public.t/_tidemark/current.json").await?,
+            &env.object(&source.bucket, "public.t/_tidemark/current.json").await?,
         )?;
         ensure!(pointer["commit"] == 2, "{pointer}");
         let item = source.run_item("public.t").await?.context("item R")?;
@@ -184,10 +184,10 @@ fn a_full_extract_replaces_the_earlier_one() -> Result<()> {
 
 #[test]
 fn an_empty_table_is_published_as_no_files() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "empty").await?;
-        bed.psql(&source.database, "create table t (id int primary key, at date)").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "empty").await?;
+        env.psql(&source.database, "create table t (id int primary key, at date)").await?;
         let said = source.run(&source.job("public.t", "FE")).await?;
         ensure!(said["rows"] == 0 && said["files"] == 0, "{said}");
         Ok(())
@@ -196,15 +196,15 @@ fn an_empty_table_is_published_as_no_files() -> Result<()> {
 
 #[test]
 fn what_only_a_human_can_mend_is_said_with_a_remedy() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "bad").await?;
-        bed.psql(&source.database, "create table t (id int primary key)").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "bad").await?;
+        env.psql(&source.database, "create table t (id int primary key)").await?;
         source.password(CANARY)?;
         refused(&source, &source.job("public.t", "FE"), "CredentialsRejected").await?;
         let legacy = source.legacy_item("public.t").await?.context("item L")?;
         ensure!(text(&legacy, "extract_successful") == "N", "{legacy}");
-        source.password(Bed::POSTGRES_PASSWORD)?;
+        source.password(TestEnv::POSTGRES_PASSWORD)?;
         refused(&source, &source.job("public.missing", "FE"), "TableNotFound").await?;
         let mut job = source.job("public.t", "FE");
         job["spec"]["output"]["uri"] = json!("s3://no-such-bucket-here/t");
@@ -233,11 +233,11 @@ async fn refused(source: &SourceFixture, job: &Value, reason: &str) -> Result<()
 
 #[test]
 fn a_killed_run_is_taken_over_after_its_deadline_with_the_same_window() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "killed").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "killed").await?;
         let db = &source.database;
-        bed.psql(
+        env.psql(
             db,
             "create table t (id int primary key); insert into t select generate_series(1, 500)",
         )
@@ -245,9 +245,9 @@ fn a_killed_run_is_taken_over_after_its_deadline_with_the_same_window() -> Resul
         let mut job = source.job("public.t", "PE");
         job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int" });
         for point in ["after-claim", "after-pin", "before-record", "after-put-manifest"] {
-            bed.psql(db, "insert into t select max(id) + 1 from t").await?;
+            env.psql(db, "insert into t select max(id) + 1 from t").await?;
             let before = window_after_kill(&source, &job, point).await?;
-            bed.psql(db, "insert into t select max(id) + 1 from t").await?;
+            env.psql(db, "insert into t select max(id) + 1 from t").await?;
             let said = source.run(&job).await?;
             if let Some(before) = before {
                 ensure!(
@@ -258,12 +258,12 @@ fn a_killed_run_is_taken_over_after_its_deadline_with_the_same_window() -> Resul
             }
         }
         for point in ["after-decide", "after-complete", "after-yes", "after-put-pointer"] {
-            bed.psql(db, "insert into t select max(id) + 1 from t").await?;
+            env.psql(db, "insert into t select max(id) + 1 from t").await?;
             window_after_kill(&source, &job, point).await?;
             source.run(&job).await?;
         }
         source.run(&job).await?;
-        let rows = bed
+        let rows = env
             .read_parquet(
                 &source.bucket,
                 "public.t",
@@ -301,34 +301,34 @@ async fn window_after_kill(
 
 #[test]
 fn a_plan_says_what_a_run_would_read_and_writes_nothing() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "plan").await?;
-        bed.psql(
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "plan").await?;
+        env.psql(
             &source.database,
             "create table t (id int primary key, net inet, at timestamptz); insert into t select i from generate_series(1, 100) i",
         )
         .await?;
         let mut job = source.job("public.t", "FE");
         job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 4 });
-        let output = bed.output(source.command("plan", &job)?, "", Duration::from_mins(1)).await?;
+        let output = env.output(source.command("plan", &job)?, "", Duration::from_mins(1)).await?;
         ensure!(output.code == Some(0), "{}", output.stderr);
         for line in ["table      public.t", "partitions 4", "as text", "statement  COPY (SELECT"] {
             ensure!(output.stdout.contains(line), "no {line:?} in\n{}", output.stdout);
         }
         ensure!(source.run_item("public.t").await?.is_none(), "an item was written");
-        ensure!(bed.keys(&source.bucket, "").await?.is_empty(), "an object was written");
+        ensure!(env.keys(&source.bucket, "").await?.is_empty(), "an object was written");
         Ok(())
     })
 }
 
 #[test]
 fn a_full_extract_that_comes_back_to_an_earlier_uri_replaces_what_lies_there() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "uris").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "uris").await?;
         let db = &source.database;
-        bed.psql(
+        env.psql(
             db,
             "create table t (id int primary key); insert into t select generate_series(1, 100)",
         )
@@ -339,7 +339,7 @@ fn a_full_extract_that_comes_back_to_an_earlier_uri_replaces_what_lies_there() -
             source.run(&job).await?;
         }
         for uri in ["a/t", "b/t"] {
-            let rows = bed.read_parquet(&source.bucket, uri, "select count(*) n from t").await?;
+            let rows = env.read_parquet(&source.bucket, uri, "select count(*) n from t").await?;
             ensure!(rows[0] == json!({ "n": 100 }), "{uri}: {}", rows[0]);
         }
         Ok(())
@@ -348,23 +348,23 @@ fn a_full_extract_that_comes_back_to_an_earlier_uri_replaces_what_lies_there() -
 
 #[test]
 fn a_number_that_was_drawn_earlier_and_commits_later_is_waited_for() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "waited").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "waited").await?;
         let db = &source.database;
-        bed.psql(db, "create table t (id serial primary key); insert into t select from generate_series(1, 10)")
+        env.psql(db, "create table t (id serial primary key); insert into t select from generate_series(1, 10)")
             .await?;
         let mut job = source.job("public.t", "PE");
         job["spec"]["extract"]["watermark"] =
             json!({ "column": "id", "type": "int", "stampedBy": "database" });
         // 11 is drawn and not committed, 12 is committed: the window ends at 12
-        let mut session = Session::open(bed, db)?;
+        let mut session = Session::open(env, db)?;
         session.say("begin; insert into t default values;").await?;
-        bed.psql(db, "insert into t default values").await?;
+        env.psql(db, "insert into t default values").await?;
         let gate = source.file("gate");
         let mut command = source.command("run", &job)?;
         command.env("TIDEMARK_TEST_PAUSE", format!("before-wait={}", gate.display()));
-        let running = bed.output(command, "", Duration::from_mins(2));
+        let running = env.output(command, "", Duration::from_mins(2));
         let meanwhile = async {
             wait_until("the pause", Duration::from_mins(1), async || {
                 ensure!(gate.exists(), "not there yet");

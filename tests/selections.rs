@@ -1,31 +1,31 @@
 //! Which columns and rows of a table are taken, and what a user may read who does not own it.
 
 use anyhow::{Result, ensure};
-use harness::{Bed, SourceFixture};
+use harness::{SourceFixture, TestEnv};
 use serde_json::{Value, json};
 
 const TABLE: &str = "create table t (id int primary key, name varchar(20), secret varchar(20), odd int); \
     insert into t values (1, 'a', 's', 1), (2, 'it''s', 's', 2), (3, 'c', 's', 3), (4, 'd', 's', 4)";
 
 /// The same table in both engines.
-async fn both(bed: &'static Bed, name: &str) -> Result<Vec<(SourceFixture, &'static str)>> {
-    let postgres = SourceFixture::new(bed, name).await?;
-    bed.psql(&postgres.database, TABLE).await?;
-    let mariadb = SourceFixture::mariadb(bed, name).await?;
-    bed.mariadb(&mariadb.database, TABLE).await?;
+async fn both(env: &'static TestEnv, name: &str) -> Result<Vec<(SourceFixture, &'static str)>> {
+    let postgres = SourceFixture::new(env, name).await?;
+    env.psql(&postgres.database, TABLE).await?;
+    let mariadb = SourceFixture::mariadb(env, name).await?;
+    env.mariadb(&mariadb.database, TABLE).await?;
     Ok(vec![(postgres, "public.t"), (mariadb, "t")])
 }
 
 async fn run_sql(source: &SourceFixture, sql: &str) -> Result<String> {
     match source.engine {
-        "mysql" => source.bed.mariadb(&source.database, sql).await,
-        _ => source.bed.psql(&source.database, sql).await,
+        "mysql" => source.env.mariadb(&source.database, sql).await,
+        _ => source.env.psql(&source.database, sql).await,
     }
 }
 
 /// All that is published, by DuckDB.
 async fn read(source: &SourceFixture, table: &str, sql: &str) -> Result<Value> {
-    Ok(json!(source.bed.read_parquet(&source.bucket, table, sql).await?))
+    Ok(json!(source.env.read_parquet(&source.bucket, table, sql).await?))
 }
 
 /// A run that is refused for good, with these words; never with what the manifest's SQL holds.
@@ -41,9 +41,9 @@ async fn refused(source: &SourceFixture, job: &Value, words: &[&str]) -> Result<
 
 #[test]
 fn columns_and_rows_are_taken_as_asked() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        for (source, table) in both(bed, "chosen").await? {
+    let env = TestEnv::shared()?;
+    env.run(async {
+        for (source, table) in both(env, "chosen").await? {
             let mut job = source.job(table, "FE");
             job["spec"]["extract"]["columns"] = json!(["odd", "ID", "name"]);
             job["spec"]["extract"]["where"] = json!("(odd % 2 = 0 or id = 3) and name <> 'x; --'");
@@ -69,9 +69,9 @@ fn columns_and_rows_are_taken_as_asked() -> Result<()> {
 
 #[test]
 fn a_window_is_of_the_rows_that_the_condition_leaves() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        for (source, table) in both(bed, "windows").await? {
+    let env = TestEnv::shared()?;
+    env.run(async {
+        for (source, table) in both(env, "windows").await? {
             // a row without watermark that the condition leaves out is no reason to fail
             run_sql(&source, "insert into t values (5, 'gone', 's', null)").await?;
             let mut job = source.job(table, "PE");
@@ -86,7 +86,7 @@ fn a_window_is_of_the_rows_that_the_condition_leaves() -> Result<()> {
             ensure!(said["rows"] == 1 && said["watermark"] == "7", "{said}");
             let said = source.run(&job).await?;
             ensure!(said["rows"] == 0 && said["window"]["low"] == "7", "{said}");
-            let counted = bed.output(source.command("verify --recount", &job)?, "", RUN).await?;
+            let counted = env.output(source.command("verify --recount", &job)?, "", RUN).await?;
             ensure!(counted.code == Some(0), "{} {}", counted.stdout, counted.stderr);
         }
         Ok(())
@@ -97,9 +97,9 @@ const RUN: std::time::Duration = std::time::Duration::from_mins(1);
 
 #[test]
 fn a_selection_that_cannot_be_made_is_refused() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        for (source, table) in both(bed, "wrong").await? {
+    let env = TestEnv::shared()?;
+    env.run(async {
+        for (source, table) in both(env, "wrong").await? {
             for (field, value, words) in [
                 ("columns", json!(["id", "nmae"]), ["ColumnNotFound", "nmae"]),
                 ("excludeColumns", json!(["secrt"]), ["ColumnNotFound", "secrt"]),
@@ -124,9 +124,9 @@ fn a_selection_that_cannot_be_made_is_refused() -> Result<()> {
 
 #[test]
 fn a_user_with_a_grant_on_some_columns_reads_those() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        for (source, table) in both(bed, "granted").await? {
+    let env = TestEnv::shared()?;
+    env.run(async {
+        for (source, table) in both(env, "granted").await? {
             let user = &source.database;
             let sql = match source.engine {
                 "mysql" => format!(
@@ -152,19 +152,19 @@ fn a_user_with_a_grant_on_some_columns_reads_those() -> Result<()> {
 
 #[test]
 fn json_of_mariadb_is_known_to_one_with_a_grant_on_the_table_alone() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::mariadb(bed, "granted-json").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::mariadb(env, "granted-json").await?;
         let user = &source.database;
         let sql = format!(
             "create table t (id int primary key, `od``d` json, plain longtext); \
              create user {user}@'%' identified by 'secret' require ssl; \
              grant select on {user}.t to {user}@'%'"
         );
-        bed.mariadb(&source.database, &sql).await?;
+        env.mariadb(&source.database, &sql).await?;
         let planned = async || {
             let output =
-                bed.output(source.command("plan", &source.job("t", "FE"))?, "", RUN).await?;
+                env.output(source.command("plan", &source.job("t", "FE"))?, "", RUN).await?;
             ensure!(output.code == Some(0), "{}", output.stderr);
             let kinds = ["od`d", "plain"].map(|name| {
                 let line = output.stdout.lines().find(|line| line.contains(name));
@@ -182,9 +182,9 @@ fn json_of_mariadb_is_known_to_one_with_a_grant_on_the_table_alone() -> Result<(
 
 #[test]
 fn a_view_of_mariadb_is_read_whole_by_one_who_may_not_look_into_it() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::mariadb(bed, "views").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::mariadb(env, "views").await?;
         let user = &source.database;
         let sql = format!(
             "create table below (id int primary key, name varchar(20)); \
@@ -193,7 +193,7 @@ fn a_view_of_mariadb_is_read_whole_by_one_who_may_not_look_into_it() -> Result<(
              create user {user}@'%' identified by 'secret' require ssl; \
              grant select on {user}.t to {user}@'%'"
         );
-        bed.mariadb(&source.database, &sql).await?;
+        env.mariadb(&source.database, &sql).await?;
         source.user(user)?;
         for partition in [
             Value::Null,
@@ -214,20 +214,20 @@ fn a_view_of_mariadb_is_read_whole_by_one_who_may_not_look_into_it() -> Result<(
 
 #[test]
 fn a_policy_that_hides_rows_is_an_error_and_not_a_smaller_table() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "policy").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "policy").await?;
         let user = &source.database;
         let sql = format!(
             "{TABLE}; create role {user} login password 'secret'; grant select on t to {user}; \
              alter table t enable row level security; create policy half on t using (id % 2 = 0)"
         );
-        bed.psql(&source.database, &sql).await?;
+        env.psql(&source.database, &sql).await?;
         source.user(user)?;
         source.password("secret")?;
         let job = source.job("public.t", "FE");
         refused(&source, &job, &["DatabaseDenied", "row level security"]).await?;
-        bed.psql(&source.database, &format!("alter role {user} bypassrls")).await?;
+        env.psql(&source.database, &format!("alter role {user} bypassrls")).await?;
         let said = source.run(&job).await?;
         ensure!(said["rows"] == 4, "{said}");
         Ok(())
@@ -236,9 +236,9 @@ fn a_policy_that_hides_rows_is_an_error_and_not_a_smaller_table() -> Result<()> 
 
 #[test]
 fn a_changed_table_is_taken_as_the_policy_says_before_a_row_is_read() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        for (source, table) in both(bed, "drift").await? {
+    let env = TestEnv::shared()?;
+    env.run(async {
+        for (source, table) in both(env, "drift").await? {
             let mut job = source.job(table, "PE");
             job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int" });
             source.run(&job).await?;
@@ -263,7 +263,7 @@ fn a_changed_table_is_taken_as_the_policy_says_before_a_row_is_read() -> Result<
                 let item = source.run_item(table).await?.unwrap_or_default();
                 ensure!(item["state"] == "failed" && item["n"].is_null(), "read by then: {item}");
             }
-            let planned = bed.output(source.command("plan", &job)?, "", RUN).await?;
+            let planned = env.output(source.command("plan", &job)?, "", RUN).await?;
             ensure!(
                 planned.stdout.contains("was removed"),
                 "{} {}",

@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Context, Result, ensure};
 use futures::future::try_join_all;
-use harness::{Bed, SourceFixture, wait_until};
+use harness::{SourceFixture, TestEnv, wait_until};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 
@@ -60,7 +60,7 @@ fn get(count: &AtomicU64) -> u64 {
 
 async fn connect(source: &SourceFixture) -> Result<PgConnection> {
     let options: sqlx::postgres::PgConnectOptions =
-        source.bed.postgres_url(&source.database).parse()?;
+        source.env.postgres_url(&source.database).parse()?;
     Ok(options.disable_statement_logging().connect().await?)
 }
 
@@ -174,7 +174,7 @@ fn job(source: &SourceFixture, kind: Kind) -> Value {
 }
 
 async fn soak(kind: Kind, runs: u64, seed: u64) -> Result<String> {
-    let bed = Bed::shared()?;
+    let env = TestEnv::shared()?;
     let (name, guard, table) = match kind {
         Kind::Items => (
             "items",
@@ -183,8 +183,8 @@ async fn soak(kind: Kind, runs: u64, seed: u64) -> Result<String> {
         ),
         Kind::Log => ("log", "waited", "k bigserial primary key, v int not null"),
     };
-    let source = SourceFixture::new(bed, &format!("soak-{name}")).await?;
-    bed.psql(&source.database, &format!("create table t ({table})")).await?;
+    let source = SourceFixture::new(env, &format!("soak-{name}")).await?;
+    env.psql(&source.database, &format!("create table t ({table})")).await?;
     let (job, counts) = (job(&source, kind), Arc::new(Counts::default()));
     let writers = (0..WRITERS).map(|writer| {
         let dice = Dice(seed ^ (writer + 1).wrapping_mul(0x2545_f491_4f6c_dd1d));
@@ -203,7 +203,7 @@ async fn soak(kind: Kind, runs: u64, seed: u64) -> Result<String> {
         Kind::Items => "select to_char(max(at) at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS') from t",
         Kind::Log => "select max(k) from t",
     };
-    let max = bed.psql(&source.database, max).await?;
+    let max = env.psql(&source.database, max).await?;
     wait_until("the last rows", LAST_DEADLINE, async || {
         if reached == max.as_str() {
             return Ok(());
@@ -219,7 +219,7 @@ async fn soak(kind: Kind, runs: u64, seed: u64) -> Result<String> {
         }
         Kind::Log => "select 0",
     };
-    let ties = bed.psql(&source.database, ties).await?;
+    let ties = env.psql(&source.database, ties).await?;
     Ok(summary(name, &counts, &ties))
 }
 
@@ -251,9 +251,9 @@ async fn equal(source: &SourceFixture, job: &Value, kind: Kind) -> Result<()> {
          count(*) n, md5(string_agg(k || ':' || v, ',' order by k)) digest \
          from (select k, {newest} v from t group by k)"
     );
-    let published = source.bed.read_parquet(&source.bucket, "public.t", &published).await?;
+    let published = source.env.read_parquet(&source.bucket, "public.t", &published).await?;
     let there = "select count(*) || ' ' || md5(string_agg(k || ':' || v, ',' order by k)) from t";
-    let there = source.bed.psql(&source.database, there).await?;
+    let there = source.env.psql(&source.database, there).await?;
     let (rows, digest) = there.trim().split_once(' ').context("rows and digest")?;
     let expected = json!({ "doubled": 0, "doubled_in_a_file": 0, "n": rows.parse::<u64>()?, "digest": digest });
     ensure!(published[0] == expected, "published {}, in the table {expected}", published[0]);
@@ -274,7 +274,7 @@ fn what_many_runs_publish_beside_writers_is_the_source_once() -> Result<()> {
     let runs = setting("TIDEMARK_SOAK_RUNS", RUNS)?;
     // not by a macro: the test's harness would keep it to itself
     writeln!(std::io::stderr(), "soak: seed {seed}, {runs} runs of each table")?;
-    Bed::shared()?.run(async {
+    TestEnv::shared()?.run(async {
         let both = tokio::try_join!(soak(Kind::Items, runs, seed), soak(Kind::Log, runs, seed));
         let (items, log) = both.with_context(|| format!("seed {seed}"))?;
         Ok(writeln!(std::io::stderr(), "{items}\n{log}")?)

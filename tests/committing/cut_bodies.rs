@@ -4,11 +4,11 @@ use anyhow::{Result, ensure};
 use harness::{Calls, Fault, Proxy, Speaks};
 use serde_json::json;
 
-use crate::{Bench, in_bed, printed, refused};
+use crate::{Bench, in_env, printed, refused};
 
 #[test]
 fn manifest_download_cut_repeatedly_resumes_and_completes() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut bench = Bench::new("cut", "PE", 2000).await?;
         bench.job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 16 });
         printed(&bench.run(&[]).await?)?;

@@ -11,11 +11,11 @@ use aws_sdk_s3::types::{
 use harness::{Access, Calls, Fault, Output, Proxy, Speaks, unique};
 use serde_json::{Value, json};
 
-use crate::{Bench, TABLE, in_bed, printed, refused};
+use crate::{Bench, TABLE, in_env, printed, refused};
 
 #[test]
 fn bucket_that_demands_checksums_takes_every_object_of_a_run() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         for checksum in ["crc64nvme", "sha256"] {
             let mut bench = Bench::new("checked", "PE", 5000).await?;
             let s3 = Proxy::start(Speaks::S3).await?;
@@ -42,7 +42,7 @@ fn bucket_that_demands_checksums_takes_every_object_of_a_run() -> Result<()> {
 
 #[test]
 fn run_without_checksums_is_refused_for_good_with_a_remedy() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut bench = Bench::new("unchecked", "FE", 10).await?;
         let s3 = Proxy::start(Speaks::S3).await?;
         s3.demand_checksums();
@@ -60,7 +60,7 @@ fn run_without_checksums_is_refused_for_good_with_a_remedy() -> Result<()> {
 
 #[test]
 fn code_that_says_the_request_is_wrong_is_permanent_for_every_operation() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut bench = Bench::new("wrong", "FE", 10).await?;
         let s3 = Proxy::start(Speaks::S3).await?;
         bench.job["spec"]["output"]["endpoint"] = json!(s3.url());
@@ -90,7 +90,7 @@ fn code_that_says_the_request_is_wrong_is_permanent_for_every_operation() -> Res
 
 /// Makes a bucket that can lock its objects; with `retain`, it locks each of them for a day.
 async fn locking(bench: &mut Bench, retain: bool) -> Result<()> {
-    let s3 = bench.source.bed.s3(Access::Admin);
+    let s3 = bench.source.env.s3(Access::Admin);
     let bucket = unique("locked");
     s3.create_bucket().bucket(&bucket).object_lock_enabled_for_bucket(true).send().await?;
     let versions =
@@ -115,7 +115,7 @@ async fn locking(bench: &mut Bench, retain: bool) -> Result<()> {
 
 #[test]
 fn bucket_that_locks_its_objects_is_published_to_and_what_is_replaced_is_hidden() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut bench = Bench::new("locks", "FE", 100).await?;
         locking(&mut bench, true).await?;
         let s3 = Proxy::start(Speaks::S3).await?;
@@ -158,7 +158,7 @@ async fn removals(bench: &Bench) -> Result<Value> {
 #[test]
 fn removal_of_a_locked_object_is_put_off_until_its_retention_ends_and_a_later_run_does_it()
 -> Result<()> {
-    in_bed(async {
+    in_env(async {
         for code in ["ObjectLocked", "ObjectUnderActiveHold"] {
             let mut bench = Bench::new("keeps", "FE", 100).await?;
             locking(&mut bench, true).await?;
@@ -184,7 +184,7 @@ fn removal_of_a_locked_object_is_put_off_until_its_retention_ends_and_a_later_ru
 #[test]
 fn removal_refused_for_an_object_without_a_lock_fails_the_run_and_names_the_missing_right()
 -> Result<()> {
-    in_bed(async {
+    in_env(async {
         // a bucket without locks, one that does not say, and two with versions, where no lock refuses
         for (locks, retain, tells) in
             [(false, false, true), (false, false, false), (true, false, true), (true, true, true)]
@@ -212,14 +212,14 @@ fn removal_refused_for_an_object_without_a_lock_fails_the_run_and_names_the_miss
 
 #[test]
 fn removal_of_an_object_under_a_legal_hold_is_tried_again_a_day_later() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut bench = Bench::new("held", "FE", 100).await?;
         locking(&mut bench, false).await?;
         printed(&bench.run(&[]).await?)?;
-        let s3 = bench.source.bed.s3(Access::Admin);
+        let s3 = bench.source.env.s3(Access::Admin);
         let files = format!("{TABLE}/extract_run=");
         let hold = ObjectLockLegalHold::builder().status(ObjectLockLegalHoldStatus::On).build();
-        for key in bench.source.bed.keys(&bench.source.bucket, &files).await? {
+        for key in bench.source.env.keys(&bench.source.bucket, &files).await? {
             let request = s3.put_object_legal_hold().bucket(&bench.source.bucket).key(key);
             request.legal_hold(hold.clone()).send().await?;
         }

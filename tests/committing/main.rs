@@ -10,7 +10,7 @@ mod cut_bodies;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Output, SourceFixture};
+use harness::{Output, SourceFixture, TestEnv};
 use serde_json::{Value, json};
 
 /// How long a run may take on a busy machine.
@@ -27,9 +27,9 @@ struct Bench {
 
 impl Bench {
     async fn new(name: &str, kind: &str, rows: u64) -> Result<Self> {
-        let bed = Bed::shared()?;
-        let source = SourceFixture::new(bed, name).await?;
-        bed.psql(&source.database, "create table t (id int primary key)").await?;
+        let env = TestEnv::shared()?;
+        let source = SourceFixture::new(env, name).await?;
+        env.psql(&source.database, "create table t (id int primary key)").await?;
         let mut job = source.job(TABLE, kind);
         if kind == "PE" {
             job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int" });
@@ -43,7 +43,7 @@ impl Bench {
     async fn grow(&mut self, rows: u64) -> Result<()> {
         let (from, to) = (self.rows + 1, self.rows + rows);
         let sql = format!("insert into t select generate_series({from}, {to})");
-        self.source.bed.psql(&self.source.database, &sql).await?;
+        self.source.env.psql(&self.source.database, &sql).await?;
         self.rows = to;
         Ok(())
     }
@@ -63,7 +63,7 @@ impl Bench {
     /// How many rows, and how many different ones, readers of the prefix see.
     async fn seen(&self) -> Result<(u64, u64)> {
         let sql = "select count(*) n, count(distinct id) d from t";
-        let read = self.source.bed.read_parquet(&self.source.bucket, TABLE, sql).await?;
+        let read = self.source.env.read_parquet(&self.source.bucket, TABLE, sql).await?;
         let number = |name: &str| read[0][name].as_u64().context("a number");
         Ok((number("n")?, number("d")?))
     }
@@ -71,7 +71,7 @@ impl Bench {
     /// A control object.
     async fn control(&self, name: &str) -> Result<Value> {
         let key = format!("{TABLE}/_tidemark/{name}");
-        Ok(serde_json::from_slice(&self.source.bed.object(&self.source.bucket, &key).await?)?)
+        Ok(serde_json::from_slice(&self.source.env.object(&self.source.bucket, &key).await?)?)
     }
 }
 
@@ -90,7 +90,7 @@ fn refused(output: &Output, code: i32, reason: &str) -> Result<()> {
     Ok(())
 }
 
-/// Runs a test in the bed.
-fn in_bed(test: impl Future<Output = Result<()>>) -> Result<()> {
-    Bed::shared()?.run(test)
+/// Runs a test in the test environment.
+fn in_env(test: impl Future<Output = Result<()>>) -> Result<()> {
+    TestEnv::shared()?.run(test)
 }

@@ -17,7 +17,7 @@ use harness::{Access, Process, Proxy, Speaks, Twin};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{Bench, TABLE, in_bed};
+use crate::{Bench, TABLE, in_env};
 
 /// Partitions of the plan.
 const PARTITIONS: u64 = 1_000;
@@ -135,7 +135,7 @@ async fn ended(
     coordinator.go_on()?;
     let output = coordinator.ended(deadline).await?;
     ensure!(output.code == Some(0), "exit {:?}: {}", output.code, output.stderr);
-    let outcome = bench.source.bed.item(&bench.source.table, &outcome_key(bench)).await?;
+    let outcome = bench.source.env.item(&bench.source.table, &outcome_key(bench)).await?;
     Ok((peak, outcome.context("no outcome")?["result"].clone()))
 }
 
@@ -174,7 +174,7 @@ fn many_files_take_the_memory_of_few() -> Result<()> {
     if std::env::var_os("TIDEMARK_MANY_FILES").is_some() {
         return Ok(());
     }
-    in_bed(async {
+    in_env(async {
         // enough that they are read anew for each step, and that the manifest has several parts
         let (few, many) = (peak(5).await?, peak(40).await?);
         writeln!(
@@ -191,7 +191,7 @@ fn many_files_take_the_memory_of_few() -> Result<()> {
 
 /// Plays the pods: real uploads, and records that name them.
 async fn upload(bench: &Bench, planned: &Planned, files: u64) -> Result<()> {
-    let s3 = &bench.source.bed.s3(Access::Admin);
+    let s3 = &bench.source.env.s3(Access::Admin);
     let bucket = &bench.source.bucket;
     let one = |index: u64, number: u64| async move {
         let key = planned.key(index, number);
@@ -224,7 +224,7 @@ async fn upload(bench: &Bench, planned: &Planned, files: u64) -> Result<()> {
 fn many_files_of_the_store_are_published_within_the_limit() -> Result<()> {
     let Some(wanted) = std::env::var_os("TIDEMARK_MANY_FILES") else { return Ok(()) };
     let wanted: u64 = wanted.to_string_lossy().parse().context("TIDEMARK_MANY_FILES")?;
-    harness::Bed::shared()?.run_within(LONG, async {
+    harness::TestEnv::shared()?.run_within(LONG, async {
         let bench = bench().await?;
         let coordinator = coordinate(&bench)?;
         let planned = harness::wait_until("the plan", crate::RUN, async || {
@@ -232,7 +232,7 @@ fn many_files_of_the_store_are_published_within_the_limit() -> Result<()> {
             ensure!(item["state"] == "running", "{item}");
             let run = item["run"].as_str().context("run")?;
             let key = format!("{TABLE}/_tidemark/{run}/plan.json");
-            let body = bench.source.bed.object(&bench.source.bucket, &key).await?;
+            let body = bench.source.env.object(&bench.source.bucket, &key).await?;
             Planned::read(&body).context("a plan")
         })
         .await?;
@@ -243,7 +243,7 @@ fn many_files_of_the_store_are_published_within_the_limit() -> Result<()> {
         ensure!(result["files"] == planned.partitions * files, "{result}");
         ensure!(peak < LIMIT_BYTES, "{} MiB", peak >> 20);
         let keys =
-            bench.source.bed.keys(&bench.source.bucket, &format!("{TABLE}/extract_run=")).await?;
+            bench.source.env.keys(&bench.source.bucket, &format!("{TABLE}/extract_run=")).await?;
         ensure!(keys.len() as u64 == planned.partitions * files, "{} files are there", keys.len());
         Ok(())
     })

@@ -6,7 +6,7 @@ use aws_sdk_s3::primitives::ByteStream;
 use harness::Access;
 use serde_json::{Value, json};
 
-use crate::{Bench, TABLE, in_bed, printed, refused};
+use crate::{Bench, TABLE, in_env, printed, refused};
 
 /// The sweeper has no patience, so that it acts.
 const SWEEPS: &[(&str, &str)] = &[("TIDEMARK_GRACE_SECONDS", "0")];
@@ -28,7 +28,7 @@ async fn edit(bench: &Bench, run: &str, parent: &str) -> Result<()> {
     manifest["parent"] = json!(parent);
     let key = format!("{TABLE}/_tidemark/{run}/manifest.json");
     let body = ByteStream::from(manifest.to_string().into_bytes());
-    let s3 = bench.source.bed.s3(Access::Admin);
+    let s3 = bench.source.env.s3(Access::Admin);
     s3.put_object().bucket(&bench.source.bucket).key(key).body(body).send().await?;
     Ok(())
 }
@@ -69,7 +69,7 @@ async fn ends(name: &str, from: usize, to: usize) -> Result<()> {
 
 #[test]
 fn chain_edited_into_a_ring_has_an_end_for_every_walker() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         // the head itself; all runs; a ring behind the head; the oldest alone
         ends("ringself", 3, 3).await?;
         ends("ringall", 0, 3).await?;
@@ -80,7 +80,7 @@ fn chain_edited_into_a_ring_has_an_end_for_every_walker() -> Result<()> {
 
 #[test]
 fn run_that_lists_all_files_refuses_a_ring() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut bench = Bench::new("ringlist", "PE", 0).await?;
         let runs = chain(&mut bench, 20).await?;
         edit(&bench, &runs[4], &runs[9]).await?;

@@ -6,7 +6,7 @@ use anyhow::{Result, ensure};
 use harness::{Calls, Fault, Gate, Proxy, Speaks};
 use serde_json::json;
 
-use crate::{Bench, in_bed, printed};
+use crate::{Bench, in_env, printed};
 
 /// Whatever the first call of each kind is, it is given up and sent again while the claim lasts.
 async fn stalled(operation: &str) -> Result<()> {
@@ -28,7 +28,7 @@ async fn stalled(operation: &str) -> Result<()> {
 
 #[test]
 fn dynamodb_call_that_stalls_is_sent_again_after_five_seconds() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let (read, described, written) = tokio::join!(
             stalled("GetItem"),
             stalled("DescribeTable"),
@@ -42,7 +42,7 @@ fn dynamodb_call_that_stalls_is_sent_again_after_five_seconds() -> Result<()> {
 
 #[test]
 fn lease_of_at_most_two_renewals_is_refused_before_anything_is_written() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let bench = Bench::new("lease", "FE", 10).await?;
         for sub_command in ["run", "plan", "verify", "watermark get"] {
             let lease = [("TIDEMARK_LEASE_SECONDS", "360")];

@@ -8,46 +8,46 @@ mod server_settings;
 mod views;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Output, SourceFixture};
+use harness::{Output, SourceFixture, TestEnv};
 use serde_json::{Value, json};
 
 const RUN: std::time::Duration = std::time::Duration::from_mins(1);
 
 /// A database of its own, whose role has its name and may do everything in it.
-async fn with_role(bed: &'static Bed, prefix: &str, sql: &str) -> Result<SourceFixture> {
-    let source = SourceFixture::new(bed, prefix).await?;
+async fn with_role(env: &'static TestEnv, prefix: &str, sql: &str) -> Result<SourceFixture> {
+    let source = SourceFixture::new(env, prefix).await?;
     let role = &source.database;
     let role = format!(
         "create role {role} login password 'secret'; grant all on schema public to {role}; \
          grant all on database {role} to {role}"
     );
-    bed.psql(&source.database, &role).await?;
-    bed.psql(&source.database, sql).await?;
+    env.psql(&source.database, &role).await?;
+    env.psql(&source.database, sql).await?;
     let grants = format!("grant select on all tables in schema public to {}", source.database);
-    bed.psql(&source.database, &grants).await?;
+    env.psql(&source.database, &grants).await?;
     source.user(&source.database)?;
     Ok(source)
 }
 
 /// What the role itself is told, in a plain session but for the time zone.
 async fn as_role(source: &SourceFixture, sql: &str) -> Result<String> {
-    let mut command = source.bed.command("psql");
+    let mut command = source.env.command("psql");
     let role = format!("postgres://{}:", source.database);
-    let url = source.bed.postgres_url(&source.database).replace("postgres://postgres:", &role);
+    let url = source.env.postgres_url(&source.database).replace("postgres://postgres:", &role);
     command.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", &url]);
-    let told = source.bed.succeed(command, &format!("set time zone 'UTC'; {sql}")).await?;
+    let told = source.env.succeed(command, &format!("set time zone 'UTC'; {sql}")).await?;
     Ok(told.trim_end().to_owned())
 }
 
 /// The text of a column of all that is published, in the order of `id`.
 async fn published(source: &SourceFixture, table: &str, column: &str) -> Result<Vec<Value>> {
     let sql = format!("select {column} as v from t order by id");
-    let rows = source.bed.read_parquet(&source.bucket, table, &sql).await?;
+    let rows = source.env.read_parquet(&source.bucket, table, &sql).await?;
     Ok(rows.into_iter().map(|row| row["v"].clone()).collect())
 }
 
 async fn command(source: &SourceFixture, what: &str, job: &Value) -> Result<Output> {
-    source.bed.output(source.command(what, job)?, "", RUN).await
+    source.env.output(source.command(what, job)?, "", RUN).await
 }
 
 async fn refused(source: &SourceFixture, job: &Value, words: &[&str]) -> Result<()> {

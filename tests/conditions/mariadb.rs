@@ -38,11 +38,11 @@ const CONDITIONS: &[&str] = &[
 
 #[test]
 fn condition_of_mariadb_selects_the_rows_that_the_users_own_session_selects() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let server = MariaDb::start(bed, &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let server = MariaDb::start(env, &[]).await?;
         server.sql("mysql", TABLE).await?;
-        let source = of(bed, &server).await?;
+        let source = of(env, &server).await?;
         let all = std::env::var("TIDEMARK_CONDITIONS").is_ok_and(|which| which == "all");
         let reset = "set global sql_mode = default, init_connect = '', time_zone = 'SYSTEM', \
             sql_select_limit = default";
@@ -61,11 +61,11 @@ fn condition_of_mariadb_selects_the_rows_that_the_users_own_session_selects() ->
 #[test]
 fn setting_of_mariadb_that_changes_values_is_refused_by_name_and_only_with_a_condition()
 -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let server = MariaDb::start(bed, &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let server = MariaDb::start(env, &[]).await?;
         server.sql("mysql", TABLE).await?;
-        let source = of(bed, &server).await?;
+        let source = of(env, &server).await?;
         for (setting, words) in [
             ("set global sql_mode = 'PAD_CHAR_TO_FULL_LENGTH'", "PAD_CHAR_TO_FULL_LENGTH"),
             ("set global sql_mode = 'ORACLE'", "ORACLE"),
@@ -85,8 +85,8 @@ fn setting_of_mariadb_that_changes_values_is_refused_by_name_and_only_with_a_con
     })
 }
 
-async fn of(bed: &'static Bed, server: &MariaDb) -> Result<SourceFixture> {
-    let source = SourceFixture::mariadb(bed, "own").await?;
+async fn of(env: &'static TestEnv, server: &MariaDb) -> Result<SourceFixture> {
+    let source = SourceFixture::mariadb(env, "own").await?;
     source.user(MariaDb::USER)?;
     source.password(MariaDb::PASSWORD)?;
     ensure!(server.port > 0, "no port");

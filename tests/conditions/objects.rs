@@ -33,10 +33,10 @@ const COLUMNS: [&str; 12] = ["c", "cs", "m", "r", "ip", "b", "i", "n", "p", "x",
 
 #[test]
 fn text_of_a_value_comes_from_the_output_function_of_its_type() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "casts").await?;
-        bed.psql(&source.database, TYPES).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "casts").await?;
+        env.psql(&source.database, TYPES).await?;
         // psql prints by output functions alone
         let mut expected = Vec::new();
         for column in COLUMNS {
@@ -44,11 +44,11 @@ fn text_of_a_value_comes_from_the_output_function_of_its_type() -> Result<()> {
                 "\\pset null NULL\nset timezone to 'UTC'; select {column} from t order by id"
             );
             expected.push(
-                bed.psql(&source.database, &sql).await?.replace("Null display is \"NULL\".\n", ""),
+                env.psql(&source.database, &sql).await?.replace("Null display is \"NULL\".\n", ""),
             );
         }
         for casts in ["", CASTS] {
-            bed.psql(&source.database, casts).await?;
+            env.psql(&source.database, casts).await?;
             source.run(&source.job("public.t", "FE")).await?;
             for (column, expected) in COLUMNS.iter().zip(&expected) {
                 let found: Vec<String> = published(&source, "public.t", column)
@@ -180,18 +180,18 @@ fn functions() -> String {
 /// With a condition the user's own path holds for the statement: all that is ours says its schema.
 #[test]
 fn objects_on_the_users_path_change_nothing_that_is_read() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let table = "create table t (id int primary key, at timestamptz not null default now(), u uuid, c point, \
                 name text); \
             insert into t select i, '2024-01-01'::timestamptz + make_interval(hours => i), \
                 ('00000000-0000-0000-0000-' || lpad(i::text, 12, '0'))::uuid, point(i, i), 'n' || i \
             from generate_series(1, 3000) i; analyze t";
-        let source = with_role(bed, "hostile", table).await?;
-        bed.psql(&source.database, &hostile()).await?;
+        let source = with_role(env, "hostile", table).await?;
+        env.psql(&source.database, &hostile()).await?;
         let role = &source.database;
         let sql = format!("alter role {role} set search_path = evil, pg_catalog, public");
-        bed.psql(&source.database, &sql).await?;
+        env.psql(&source.database, &sql).await?;
         let taken = as_role(&source, "select 1 where 1::int4 operator(pg_catalog.=) 1 and not 2 = 2").await?;
         ensure!(taken == "1", "the user's own operators are taken in its session: {taken:?}");
         for partition in [
@@ -231,19 +231,19 @@ fn objects_on_the_users_path_change_nothing_that_is_read() -> Result<()> {
 /// Operators that name their schema are those of the column's index.
 #[test]
 fn window_with_a_condition_is_read_by_the_index_of_its_column() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let table = "create table t (id int primary key, at timestamptz not null, name text); \
             insert into t select i, '2024-01-01'::timestamptz + make_interval(secs => i), 'n' || i \
             from generate_series(1, 50000) i; analyze t";
-        let source = with_role(bed, "indexed", table).await?;
+        let source = with_role(env, "indexed", table).await?;
         let mut job = filtered(&source, "name is not null");
         job["spec"]["extract"]["type"] = json!("PE");
         job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 2 });
         job["spec"]["extract"]["watermark"] =
             json!({ "column": "at", "type": "timestamp", "low": "2024-01-01 13:45:00" });
         for (change, indexed) in [("select 1", false), ("create index on t (at)", true)] {
-            bed.psql(&source.database, change).await?;
+            env.psql(&source.database, change).await?;
             let planned = command(&source, "plan --json", &job).await?;
             ensure!(planned.code == Some(0), "{}", planned.stderr);
             let plan: Value = serde_json::from_str(planned.stdout.trim())?;
@@ -286,8 +286,8 @@ const CONTAINERS: [(&str, &str); 8] = [
 
 #[test]
 fn column_with_nested_reg_type_is_refused_with_a_condition() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let (mut columns, mut sql) = (Vec::new(), Vec::new());
         for name in NAMES {
             for (column, make) in CONTAINERS {
@@ -306,7 +306,7 @@ fn column_with_nested_reg_type_is_refused_with_a_condition() -> Result<()> {
         sql.push(format!("create table t (id int primary key, {})", list.join(", ")));
         sql.push("insert into t (id) values (1)".to_owned());
         let sql = sql.join("; ");
-        let source = with_role(bed, "names", &sql).await?;
+        let source = with_role(env, "names", &sql).await?;
         let mut job = source.job("public.t", "FE");
         let said = source.run(&job).await?;
         ensure!(said["rows"] == 1, "{said}");

@@ -57,21 +57,21 @@ const CONDITIONS: &[&str] = &[
 
 #[test]
 fn condition_selects_the_rows_that_the_users_own_session_selects() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = with_role(bed, "plain", TABLE).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = with_role(env, "plain", TABLE).await?;
         let role = &source.database;
         let all = std::env::var("TIDEMARK_CONDITIONS").is_ok_and(|which| which == "all");
         for (setting, places) in SETTINGS {
             let sql = format!("alter role {role} in database {role} set {setting}");
-            bed.psql(&source.database, &sql).await?;
+            env.psql(&source.database, &sql).await?;
             for (place, condition) in CONDITIONS.iter().enumerate() {
                 if all || places.contains(&place) {
                     compare(&source, setting, condition).await?;
                 }
             }
             let reset = format!("alter role {role} in database {role} reset all");
-            bed.psql(&source.database, &reset).await?;
+            env.psql(&source.database, &reset).await?;
         }
         Ok(())
     })
@@ -92,9 +92,9 @@ async fn compare(source: &SourceFixture, setting: &str, condition: &str) -> Resu
 #[test]
 fn setting_that_prints_values_otherwise_is_refused_by_name_and_only_with_a_condition() -> Result<()>
 {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = with_role(bed, "refusing", TABLE).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = with_role(env, "refusing", TABLE).await?;
         let role = &source.database;
         for (name, value) in [
             ("IntervalStyle", "iso_8601"),
@@ -103,11 +103,11 @@ fn setting_that_prints_values_otherwise_is_refused_by_name_and_only_with_a_condi
             ("DateStyle", "SQL, DMY"),
         ] {
             let sql = format!("alter role {role} set {name} = '{value}'");
-            bed.psql(&source.database, &sql).await?;
+            env.psql(&source.database, &sql).await?;
             refused(&source, &filtered(&source, "id > 1"), &["InvalidSpec", name, "view"]).await?;
             let said = source.run(&source.job("public.t", "FE")).await?;
             ensure!(said["rows"] == 12, "{said}");
-            bed.psql(&source.database, &format!("alter role {role} reset all")).await?;
+            env.psql(&source.database, &format!("alter role {role} reset all")).await?;
         }
         Ok(())
     })
@@ -115,9 +115,9 @@ fn setting_that_prints_values_otherwise_is_refused_by_name_and_only_with_a_condi
 
 #[test]
 fn date_whose_order_is_not_certain_is_refused() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = with_role(bed, "dates", TABLE).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = with_role(env, "dates", TABLE).await?;
         for condition in ["at > '01/02/2024'", "at > date '12.11.2024'", "at < '12/31/2024'"] {
             let words = ["InvalidSpec", "DateStyle", "year-month-day"];
             refused(&source, &filtered(&source, condition), &words).await?;
@@ -132,9 +132,9 @@ fn date_whose_order_is_not_certain_is_refused() -> Result<()> {
 /// Windows, partitions, the recount and the plan read the condition alike.
 #[test]
 fn condition_means_one_thing_in_windows_partitions_recount_and_plan() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = with_role(bed, "everywhere", TABLE).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = with_role(env, "everywhere", TABLE).await?;
         let mut job = filtered(&source, "email = 'ada@example.org'");
         job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 3 });
         for consistency in ["snapshot", "perPartition"] {
@@ -155,18 +155,18 @@ fn condition_means_one_thing_in_windows_partitions_recount_and_plan() -> Result<
         job["spec"]["tracking"]["key"] = json!("windows");
         let said = source.run(&job).await?;
         ensure!(said["rows"] == 4 && said["watermark"] == "12", "{said}");
-        bed.psql(&source.database, "insert into t (id, email) values (13, 'ADA@example.ORG')")
+        env.psql(&source.database, "insert into t (id, email) values (13, 'ADA@example.ORG')")
             .await?;
         let said = source.run(&job).await?;
         ensure!(said["rows"] == 1 && said["watermark"] == "13", "{said}");
         let counted = command(&source, "verify --recount", &job).await?;
         ensure!(counted.code == Some(0), "{} {}", counted.stdout, counted.stderr);
         // a row that comes late is seen by the recount, which reads the condition as the run did
-        bed.psql(&source.database, "insert into t (id, email) values (0, 'ADA@EXAMPLE.org')")
+        env.psql(&source.database, "insert into t (id, email) values (0, 'ADA@EXAMPLE.org')")
             .await?;
         let counted = command(&source, "verify --recount", &job).await?;
         ensure!(counted.code == Some(10), "{} {}", counted.stdout, counted.stderr);
-        bed.psql(&source.database, "analyze t").await?;
+        env.psql(&source.database, "analyze t").await?;
         let planned =
             command(&source, "plan", &filtered(&source, "email = 'ada@example.org'")).await?;
         for line in [

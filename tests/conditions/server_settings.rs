@@ -19,29 +19,29 @@ const CONDITIONS: [&str; 3] = [
 ];
 
 /// The server, which trusts everybody. It goes on with the settings of its file.
-async fn server(bed: &'static Bed) -> Result<()> {
-    let name = bed.state.file_name().context("name of the bed")?;
-    let mut command = tokio::process::Command::new(tests_dir().join("bed/login_server.sh"));
+async fn server(env: &'static TestEnv) -> Result<()> {
+    let name = env.state.file_name().context("name of the test environment")?;
+    let mut command = tokio::process::Command::new(tests_dir().join("env/login_server.sh"));
     command.arg(name).arg("plain").env("AUTH", "trust");
     let output = command.output().await.context("run login_server.sh")?;
     let words = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "login_server.sh: {} {words}", output.status);
-    sql(bed, "alter system reset all").await.map(drop)
+    sql(env, "alter system reset all").await.map(drop)
 }
 
-async fn sql(bed: &'static Bed, sql: &str) -> Result<String> {
-    let mut command = bed.command("psql");
-    let url = format!("postgres://postgres@{}:{PORT}/postgres?sslmode=disable", Bed::IP);
+async fn sql(env: &'static TestEnv, sql: &str) -> Result<String> {
+    let mut command = env.command("psql");
+    let url = format!("postgres://postgres@{}:{PORT}/postgres?sslmode=disable", TestEnv::IP);
     command.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", &url]);
-    Ok(bed.succeed(command, sql).await?.trim_end().to_owned())
+    Ok(env.succeed(command, sql).await?.trim_end().to_owned())
 }
 
 /// Sets a setting for the whole server, and waits until new sessions have it.
-async fn set(bed: &'static Bed, name: &str, value: &str) -> Result<()> {
-    sql(bed, &format!("alter system set {name} = '{value}'")).await?;
-    sql(bed, "select pg_reload_conf()").await?;
+async fn set(env: &'static TestEnv, name: &str, value: &str) -> Result<()> {
+    sql(env, &format!("alter system set {name} = '{value}'")).await?;
+    sql(env, "select pg_reload_conf()").await?;
     wait_until("the server's new setting", RUN, async || {
-        let told = sql(bed, &format!("show {name}")).await?;
+        let told = sql(env, &format!("show {name}")).await?;
         let same = told.replace(' ', "").eq_ignore_ascii_case(&value.replace(' ', ""));
         ensure!(same, "{told}");
         Ok::<_, anyhow::Error>(())
@@ -60,17 +60,17 @@ fn job(source: &SourceFixture, condition: &str) -> Value {
 
 #[test]
 fn setting_of_the_server_is_taken_over_for_a_condition_or_refused_by_its_name() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        server(bed).await?;
-        let source = SourceFixture::new(bed, "server").await?;
-        sql(bed, TABLE).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        server(env).await?;
+        let source = SourceFixture::new(env, "server").await?;
+        sql(env, TABLE).await?;
         let mut selected = std::collections::BTreeSet::new();
         for style in ["ISO, DMY", "ISO, MDY", "ISO, YMD"] {
-            set(bed, "DateStyle", style).await?;
+            set(env, "DateStyle", style).await?;
             for condition in CONDITIONS {
                 let asked = format!("select id from t where {condition} order by id");
-                let plain = sql(bed, &asked).await.ok().map(|ids| ids.replace('\n', ","));
+                let plain = sql(env, &asked).await.ok().map(|ids| ids.replace('\n', ","));
                 let job = job(&source, condition);
                 same(&source, &job, plain.as_deref()).await.context(style).context(condition)?;
                 selected.insert((condition, plain));
@@ -83,15 +83,15 @@ fn setting_of_the_server_is_taken_over_for_a_condition_or_refused_by_its_name() 
             ("IntervalStyle", "iso_8601"),
             ("bytea_output", "escape"),
         ] {
-            set(bed, name, value).await?;
+            set(env, name, value).await?;
             refused(&source, &job(&source, "id > 1"), &["InvalidSpec", name, "view"]).await?;
             let mut whole = job(&source, "");
             whole["spec"]["extract"].as_object_mut().context("extract")?.remove("where");
             ensure!(source.run(&whole).await?["rows"] == 13, "{name} = {value}");
-            sql(bed, &format!("alter system reset {name}")).await?;
+            sql(env, &format!("alter system reset {name}")).await?;
         }
-        sql(bed, "alter system reset all").await?;
-        sql(bed, "select pg_reload_conf()").await.map(drop)
+        sql(env, "alter system reset all").await?;
+        sql(env, "select pg_reload_conf()").await.map(drop)
     })
 }
 

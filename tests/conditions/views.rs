@@ -21,15 +21,15 @@ const VIEW: &str = "create table b (id int primary key, at timestamp); \
 #[test]
 fn function_below_a_view_sees_the_plain_session_with_a_condition_and_pinned_settings_without()
 -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = with_role(bed, "views", VIEW).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = with_role(env, "views", VIEW).await?;
         let role = &source.database;
         let sql = format!(
             "alter role {role} set search_path = public, tools; alter role {role} set lc_time = 'C.UTF-8'; \
              alter role {role} set DateStyle = 'ISO, DMY'"
         );
-        bed.psql(&source.database, &sql).await?;
+        env.psql(&source.database, &sql).await?;
         for (column, pinned) in [("path", "\"\""), ("month", "C"), ("style", "ISO, MDY")] {
             let plain = as_role(&source, &format!("select {column} from public.t limit 1")).await?;
             ensure!(plain != pinned, "{column} makes no difference");
@@ -51,7 +51,7 @@ fn function_below_a_view_sees_the_plain_session_with_a_condition_and_pinned_sett
         ensure!(plain == "2,3", "{plain}");
         let output = source.try_run(&job).await?;
         ensure!(output.code == Some(0), "{}", output.stderr);
-        let rows = bed
+        let rows = env
             .read_parquet(&source.bucket, "public.u", "select id from t order by id")
             .await?;
         ensure!(rows.len() == 2, "{rows:?}");
@@ -75,9 +75,9 @@ const OBJECTS: &str = "create table t (id int primary key, name text, at timesta
 #[test]
 fn condition_that_calls_what_a_user_defined_is_claimed_no_snapshot_and_no_guard_that_proves()
 -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = with_role(bed, "volatile", OBJECTS).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = with_role(env, "volatile", OBJECTS).await?;
         for (condition, doubtful) in [
             ("id === 1", Some("noisy")),
             ("id OPERATOR(public.===) 1", Some("noisy")),
@@ -132,9 +132,9 @@ const FINAL: &str = "create function abs_(int) returns int language plpgsql stab
 
 #[test]
 fn view_with_session_dependent_function_reports_per_partition() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = with_role(bed, "made", &format!("{FINAL}{PARTS}")).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = with_role(env, "made", &format!("{FINAL}{PARTS}")).await?;
         let role = &source.database;
         for (shown, doubtful) in [
             ("age(at)", Some("age(")),
@@ -166,7 +166,7 @@ fn view_with_session_dependent_function_reports_per_partition() -> Result<()> {
                 "drop view if exists shown; create view shown as select id, {shown} as shown from t; \
                  grant select on shown to {role}"
             );
-            bed.psql(&source.database, &view).await?;
+            env.psql(&source.database, &view).await?;
             let mut job = source.job("public.shown", "FE");
             job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 2 });
             let planned = command(&source, "plan", &job).await?;

@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use harness::Mysql;
 use serde_json::{Value, json};
 
-use crate::{Accounts, ROWS, RUN, SUM, TRANSFER, in_bed, moved_amid};
+use crate::{Accounts, ROWS, RUN, SUM, TRANSFER, in_env, moved_amid};
 
 /// Rows that the server is made to believe to be in a table: three partitions.
 const BELIEVED: &str = "2500000";
@@ -37,7 +37,7 @@ async fn believe(accounts: &Accounts) -> Result<()> {
 
 async fn planned(accounts: &Accounts) -> Result<Value> {
     let plan = accounts.source.command("plan --json", &accounts.job)?;
-    let shown = accounts.bed.output(plan, "", RUN).await?;
+    let shown = accounts.env.output(plan, "", RUN).await?;
     ensure!(shown.code == Some(0), "exit {:?}: {}", shown.code, shown.stderr);
     serde_json::from_str(&shown.stdout).context("a plan")
 }
@@ -71,10 +71,10 @@ async fn is_one(accounts: &Accounts, words: &[&str]) -> Result<()> {
 
 #[test]
 fn large_table_is_several_partitions_of_one_snapshot() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         for engine in ["postgres", "mysql"] {
             if engine == "mysql"
-                && Mysql::of_bed().lacks("a snapshot whose point in the binary log is known")
+                && Mysql::of_env().lacks("a snapshot whose point in the binary log is known")
             {
                 continue;
             }
@@ -99,7 +99,7 @@ fn large_table_is_several_partitions_of_one_snapshot() -> Result<()> {
 
 #[test]
 fn strategy_auto_written_out_keeps_its_default_consistency() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         for (engine, had) in [("postgres", "snapshot"), ("mysql", "perPartition")] {
             let mut accounts = large(engine, None).await?;
             accounts.job["spec"]["extract"]["partition"] = json!({ "strategy": "auto" });
@@ -115,7 +115,7 @@ fn strategy_auto_written_out_keeps_its_default_consistency() -> Result<()> {
 
 #[test]
 fn small_table_is_one_partition_without_a_warning() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         for engine in ["postgres", "mysql"] {
             let mut accounts = Accounts::new(engine, None, 4).await?;
             accounts.job["spec"]["extract"]["partition"] = Value::Null;
@@ -132,7 +132,7 @@ fn small_table_is_one_partition_without_a_warning() -> Result<()> {
 
 #[test]
 fn partitions_that_would_share_no_snapshot_are_one() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         for engine in ["postgres", "mysql"] {
             let accounts = large(engine, Some("perPartition")).await?;
             is_one(&accounts, &["extract.consistency: perPartition"]).await?;
@@ -163,10 +163,10 @@ async fn reader(accounts: &Accounts, more: &str) -> Result<String> {
 
 #[test]
 fn user_of_mariadb_without_the_right_to_see_what_is_logged_has_one_partition() -> Result<()> {
-    if Mysql::of_bed().lacks("a snapshot whose point in the binary log is known") {
+    if Mysql::of_env().lacks("a snapshot whose point in the binary log is known") {
         return Ok(());
     }
-    in_bed(async {
+    in_env(async {
         for asked in [None, Some("snapshot")] {
             let accounts = large("mysql", asked).await?;
             let user = reader(&accounts, "").await?;
@@ -182,10 +182,10 @@ fn user_of_mariadb_without_the_right_to_see_what_is_logged_has_one_partition() -
 
 #[test]
 fn user_of_mariadb_with_too_few_connections_has_one_partition() -> Result<()> {
-    if Mysql::of_bed().lacks("a snapshot whose point in the binary log is known") {
+    if Mysql::of_env().lacks("a snapshot whose point in the binary log is known") {
         return Ok(());
     }
-    in_bed(async {
+    in_env(async {
         let mut accounts = large("mysql", None).await?;
         accounts.job["spec"]["worker"]["parallelism"] = json!(3);
         let user = reader(&accounts, "with max_user_connections 3").await?;
@@ -202,10 +202,10 @@ fn user_of_mariadb_with_too_few_connections_has_one_partition() -> Result<()> {
 
 #[test]
 fn table_altered_while_sessions_are_prepared_is_planned_anew() -> Result<()> {
-    if Mysql::of_bed().lacks("a snapshot whose point in the binary log is known") {
+    if Mysql::of_env().lacks("a snapshot whose point in the binary log is known") {
         return Ok(());
     }
-    in_bed(async {
+    in_env(async {
         let accounts = large("mysql", None).await?;
         let mut run = accounts.source.start(accounts.command()?, Some("after-snapshot"))?;
         run.paused().await?;

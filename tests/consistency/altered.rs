@@ -5,18 +5,18 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use harness::{Mysql, Session, wait_until};
 
-use crate::{Accounts, ROWS, RUN, SUM, in_bed};
+use crate::{Accounts, ROWS, RUN, SUM, in_env};
 
 /// How long a step may take on a busy machine.
 const STEP: Duration = Duration::from_secs(30);
 
 #[test]
 fn a_table_that_is_filled_anew_while_a_range_waits_for_it_is_not_empty() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let accounts = Accounts::new("postgres", Some("perPartition"), 1).await?;
         let mut run = accounts.source.start(accounts.command()?, Some("ready"))?;
         run.paused().await?;
-        let mut filler = Session::open(accounts.bed, &accounts.source.database)?;
+        let mut filler = Session::open(accounts.env, &accounts.source.database)?;
         filler
             .say(
                 "begin; create temp table kept as select * from accounts; truncate accounts; \
@@ -42,7 +42,7 @@ fn a_table_that_is_filled_anew_while_a_range_waits_for_it_is_not_empty() -> Resu
 
 #[test]
 fn bytes_of_another_type_are_not_taken_for_those_of_the_plan() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         for change in [
             "alter table accounts alter column balance type double precision",
             "begin; alter table accounts drop column balance; \
@@ -78,10 +78,10 @@ fn bytes_of_another_type_are_not_taken_for_those_of_the_plan() -> Result<()> {
 
 #[test]
 fn no_other_table_takes_the_place_of_one_that_is_read_at_one_instant() -> Result<()> {
-    if Mysql::of_bed().lacks("a snapshot whose point in the binary log is known") {
+    if Mysql::of_env().lacks("a snapshot whose point in the binary log is known") {
         return Ok(());
     }
-    in_bed(async {
+    in_env(async {
         let accounts = Accounts::new("mysql", Some("snapshot"), 2).await?;
         accounts.sql("create table copied as select * from accounts where id < 10").await?;
         let mut run = accounts.source.start(accounts.command()?, Some("ready"))?;

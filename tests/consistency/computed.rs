@@ -2,10 +2,10 @@
 
 use anyhow::{Result, ensure};
 use crds::Reason;
-use harness::{Bed, Mysql, SourceFixture};
+use harness::{Mysql, SourceFixture, TestEnv};
 use serde_json::{Value, json};
 
-use crate::in_bed;
+use crate::in_env;
 
 const TABLE: &str = "create table t (id int primary key, a int not null, \
     random double as (rand()) virtual, moment datetime as (now()) virtual, \
@@ -36,16 +36,16 @@ async fn refused(
 
 #[test]
 fn recomputed_virtual_column_reports_per_partition() -> Result<()> {
-    if Mysql::of_bed().lacks("VIRTUAL columns that call rand()") {
+    if Mysql::of_env().lacks("VIRTUAL columns that call rand()") {
         return Ok(());
     }
-    in_bed(async {
-        let source = SourceFixture::mariadb(Bed::shared()?, "virtual").await?;
-        source.bed.mariadb(&source.database, TABLE).await?;
+    in_env(async {
+        let source = SourceFixture::mariadb(TestEnv::shared()?, "virtual").await?;
+        source.env.mariadb(&source.database, TABLE).await?;
         for (column, _, function) in DOUBTFUL {
             let mut job = source.job("t", "FE");
             job["spec"]["extract"]["columns"] = json!(["id", column]);
-            let plan = source.bed.succeed(source.command("plan", &job)?, "").await?;
+            let plan = source.env.succeed(source.command("plan", &job)?, "").await?;
             ensure!(plan.contains("consistent perPartition"), "{column}: {plan}");
             ensure!(plan.contains(column) && plan.contains(function), "{column}: {plan}");
             job["spec"]["extract"]["consistency"] = json!("snapshot");
@@ -69,12 +69,12 @@ fn recomputed_virtual_column_reports_per_partition() -> Result<()> {
 
 #[test]
 fn recomputed_virtual_column_is_refused_as_watermark_and_partition_column() -> Result<()> {
-    if Mysql::of_bed().lacks("VIRTUAL columns that call rand()") {
+    if Mysql::of_env().lacks("VIRTUAL columns that call rand()") {
         return Ok(());
     }
-    in_bed(async {
-        let source = SourceFixture::mariadb(Bed::shared()?, "cut").await?;
-        source.bed.mariadb(&source.database, TABLE).await?;
+    in_env(async {
+        let source = SourceFixture::mariadb(TestEnv::shared()?, "cut").await?;
+        source.env.mariadb(&source.database, TABLE).await?;
         for (column, value_type, function) in DOUBTFUL {
             let words = [column, function, "STORED"];
             if !value_type.is_empty() {

@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 use crds::Reason;
-use harness::{Bed, SourceFixture};
+use harness::{SourceFixture, TestEnv};
 use serde_json::{Value, json};
 
-use crate::in_bed;
+use crate::in_env;
 
 const OLD: &str = "create table orders (id int primary key); insert into orders values (1), (20)";
 const NEW: &str =
@@ -13,18 +13,18 @@ const NEW: &str =
 
 /// A source with a tracking key of its own, and another database of the same engine.
 async fn two(engine: &str, kind: &str) -> Result<(SourceFixture, String, Value)> {
-    let bed = Bed::shared()?;
+    let env = TestEnv::shared()?;
     let (source, other) = if engine == "mysql" {
-        let source = SourceFixture::mariadb(bed, "old").await?;
-        let other = bed.mariadb_database("new").await?;
-        bed.mariadb(&source.database, OLD).await?;
-        bed.mariadb(&other, NEW).await?;
+        let source = SourceFixture::mariadb(env, "old").await?;
+        let other = env.mariadb_database("new").await?;
+        env.mariadb(&source.database, OLD).await?;
+        env.mariadb(&other, NEW).await?;
         (source, other)
     } else {
-        let source = SourceFixture::new(bed, "old").await?;
-        let other = bed.database("new").await?;
-        bed.psql(&source.database, OLD).await?;
-        bed.psql(&other, NEW).await?;
+        let source = SourceFixture::new(env, "old").await?;
+        let other = env.database("new").await?;
+        env.psql(&source.database, OLD).await?;
+        env.psql(&other, NEW).await?;
         (source, other)
     };
     let mut job = source.job("orders", kind);
@@ -36,7 +36,7 @@ async fn two(engine: &str, kind: &str) -> Result<(SourceFixture, String, Value)>
 async fn refused(source: &SourceFixture, job: &Value, names: &[&str]) -> Result<()> {
     for command in ["run", "plan"] {
         let command = source.command(command, job)?;
-        let output = source.bed.output(command, "", std::time::Duration::from_mins(2)).await?;
+        let output = source.env.output(command, "", std::time::Duration::from_mins(2)).await?;
         ensure!(output.code == Some(10), "exit {:?}: {}", output.code, output.stderr);
         let reason = Reason::TableChanged.to_string();
         for word in names.iter().chain([&reason.as_str()]) {
@@ -48,7 +48,7 @@ async fn refused(source: &SourceFixture, job: &Value, names: &[&str]) -> Result<
 
 #[test]
 fn run_against_another_database_is_refused_with_both_names() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         for (engine, kind, table) in [
             ("postgres", "PE", "orders"),
             ("postgres", "PE", "public.orders"),
@@ -85,7 +85,7 @@ fn run_against_another_database_is_refused_with_both_names() -> Result<()> {
 /// A table of MySQL is named with its database: it is the same one wherever a session begins.
 #[test]
 fn mysql_table_with_named_database_is_unchanged_when_source_database_changes() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let (source, other, mut job) = two("mysql", "PE").await?;
         job["spec"]["extract"]["table"] = json!(format!("{}.orders", source.database));
         ensure!(source.run(&job).await?["rows"] == 2, "rows of the old database");

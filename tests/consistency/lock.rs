@@ -3,11 +3,11 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Mysql, Output, Server, SourceFixture, SupportedRelease, Wire, wait_until};
+use harness::{Mysql, Output, Server, SourceFixture, SupportedRelease, TestEnv, Wire, wait_until};
 use serde_json::{Value, json};
 use tokio::sync::RwLock;
 
-use crate::{ROWS, RUN, SUM, in_bed};
+use crate::{ROWS, RUN, SUM, in_env};
 
 /// Moves money between random accounts until the table `go` is empty; outside the binary log, whose writes to
 /// the disk would make commits rare.
@@ -37,7 +37,7 @@ struct Locked {
 
 impl Locked {
     async fn new(release: Mysql) -> Result<Self> {
-        let server = Server::start(Bed::shared()?, SupportedRelease::Mysql(release))?;
+        let server = Server::start(TestEnv::shared()?, SupportedRelease::Mysql(release))?;
         let source = server.source("locked").await?;
         let mut job = server.job(&source, "accounts", "FE");
         job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 5 });
@@ -69,7 +69,7 @@ impl Locked {
         let output = self.run().await?;
         ensure!(output.code == Some(0), "{}", output.stderr);
         let sql = "select count(*)::bigint n, sum(balance)::bigint s from t";
-        let read = self.source.bed.read_parquet(&self.source.bucket, "accounts", sql).await?;
+        let read = self.source.env.read_parquet(&self.source.bucket, "accounts", sql).await?;
         ensure!(read[0]["n"] == ROWS && read[0]["s"] == SUM, "{read:?}");
         let pointer = self.object("accounts/_tidemark/current.json").await?;
         let manifest = self.object(pointer["manifest"].as_str().context("manifest")?).await?;
@@ -95,7 +95,7 @@ impl Locked {
     }
 
     async fn object(&self, key: &str) -> Result<Value> {
-        let bytes = self.source.bed.object(&self.source.bucket, key).await?;
+        let bytes = self.source.env.object(&self.source.bucket, key).await?;
         Ok(serde_json::from_slice(&bytes)?)
     }
 
@@ -125,7 +125,7 @@ impl Locked {
 
 /// The same on every supported release of MySQL.
 fn on_mysql(test: impl AsyncFn(Locked) -> Result<()>) -> Result<()> {
-    in_bed(async {
+    in_env(async {
         for release in [Mysql::Mysql80, Mysql::Mysql97] {
             test(Locked::new(release).await?).await.with_context(|| release.name())?;
         }
@@ -252,7 +252,7 @@ fn table_partitions_are_locked_and_other_engines_and_views_are_refused() -> Resu
 
 #[test]
 fn lock_of_a_coordinator_that_falls_silent_ends_by_itself() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         // what this server is asked can be read, since it has no TLS
         let mut locked = Locked::new(Mysql::Mysql80).await?;
         let wire = Wire::to(locked.server.port).await?;
@@ -316,9 +316,9 @@ fn mysql_table_without_partition_is_several_partitions_with_the_lock_and_one_wit
 
 #[test]
 fn mariadb_is_never_locked() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut accounts = crate::Accounts::new("mysql", Some("snapshot"), 2).await?;
-        if Mysql::of_bed().lacks("a snapshot whose point in the binary log is known") {
+        if Mysql::of_env().lacks("a snapshot whose point in the binary log is known") {
             return Ok(());
         }
         accounts.job["spec"]["extract"]["consistencyLock"] = json!("brief");

@@ -12,7 +12,7 @@ mod relations;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Mysql, Output, SourceFixture, wait_until};
+use harness::{Mysql, Output, SourceFixture, TestEnv, wait_until};
 use serde_json::{Value, json};
 
 /// How long a run may take on a busy machine.
@@ -27,17 +27,17 @@ const TRANSFER: &str = "begin; update accounts set balance = balance - 40 where 
 
 /// Accounts among which money is moved.
 struct Accounts {
-    bed: &'static Bed,
+    env: &'static TestEnv,
     source: SourceFixture,
     job: Value,
 }
 
 impl Accounts {
     async fn new(engine: &str, consistency: Option<&str>, parallelism: u32) -> Result<Self> {
-        let bed = Bed::shared()?;
+        let env = TestEnv::shared()?;
         let (source, rows) = match engine {
-            "mysql" => (SourceFixture::mariadb(bed, "accounts").await?, "seq_1_to_9000"),
-            _ => (SourceFixture::new(bed, "accounts").await?, "generate_series(1, 9000) seq"),
+            "mysql" => (SourceFixture::mariadb(env, "accounts").await?, "seq_1_to_9000"),
+            _ => (SourceFixture::new(env, "accounts").await?, "generate_series(1, 9000) seq"),
         };
         let table = "create table accounts (id int primary key, balance bigint not null)";
         let fill = format!("{table}; insert into accounts select seq, 100 from {rows}");
@@ -47,15 +47,15 @@ impl Accounts {
         if let Some(consistency) = consistency {
             job["spec"]["extract"]["consistency"] = json!(consistency);
         }
-        let accounts = Self { bed, source, job };
+        let accounts = Self { env, source, job };
         accounts.sql(&fill).await?;
         Ok(accounts)
     }
 
     async fn sql(&self, sql: &str) -> Result<String> {
         match self.source.engine {
-            "mysql" => self.bed.mariadb(&self.source.database, sql).await,
-            _ => self.bed.psql(&self.source.database, sql).await,
+            "mysql" => self.env.mariadb(&self.source.database, sql).await,
+            _ => self.env.psql(&self.source.database, sql).await,
         }
     }
 
@@ -71,22 +71,22 @@ impl Accounts {
     /// Rows and sum that are published.
     async fn published(&self) -> Result<(i64, i64)> {
         let sql = "select count(*) n, sum(balance)::bigint s from t";
-        let read = self.bed.read_parquet(&self.source.bucket, "accounts", sql).await?;
+        let read = self.env.read_parquet(&self.source.bucket, "accounts", sql).await?;
         let number = |name: &str| read[0][name].as_i64().context("number");
         Ok((number("n")?, number("s")?))
     }
 
     async fn manifest(&self) -> Result<Value> {
         let read = async |key: &str| -> Result<Value> {
-            Ok(serde_json::from_slice(&self.bed.object(&self.source.bucket, key).await?)?)
+            Ok(serde_json::from_slice(&self.env.object(&self.source.bucket, key).await?)?)
         };
         let pointer = read("accounts/_tidemark/current.json").await?;
         read(pointer["manifest"].as_str().context("manifest")?).await
     }
 }
 
-fn in_bed(test: impl Future<Output = Result<()>>) -> Result<()> {
-    Bed::shared()?.run(test)
+fn in_env(test: impl Future<Output = Result<()>>) -> Result<()> {
+    TestEnv::shared()?.run(test)
 }
 
 /// One range after another is read, and money is moved once the first is.
@@ -104,10 +104,10 @@ async fn moved_amid(accounts: &Accounts, transfer: &str) -> Result<Output> {
 
 #[test]
 fn ranges_of_one_instant_agree_and_others_are_called_what_they_are() -> Result<()> {
-    if Mysql::of_bed().lacks("a snapshot whose point in the binary log is known") {
+    if Mysql::of_env().lacks("a snapshot whose point in the binary log is known") {
         return Ok(());
     }
-    in_bed(async {
+    in_env(async {
         for (engine, asked, had) in [
             ("mysql", Some("snapshot"), "snapshot"),
             ("mysql", None, "perPartition"),
@@ -131,10 +131,10 @@ fn ranges_of_one_instant_agree_and_others_are_called_what_they_are() -> Result<(
 
 #[test]
 fn sessions_of_mariadb_begin_together_while_commits_keep_coming() -> Result<()> {
-    if Mysql::of_bed().lacks("a snapshot whose point in the binary log is known") {
+    if Mysql::of_env().lacks("a snapshot whose point in the binary log is known") {
         return Ok(());
     }
-    in_bed(async {
+    in_env(async {
         let mut accounts = Accounts::new("mysql", Some("snapshot"), 4).await?;
         accounts.job["spec"]["extract"]["partition"]["count"] = json!(9);
         // in the server itself, so that nothing slows it down; it ends with the table
@@ -182,10 +182,10 @@ fn sessions_of_mariadb_begin_together_while_commits_keep_coming() -> Result<()> 
 
 #[test]
 fn t59_a_range_of_mysql_that_breaks_off_ends_the_run_and_the_next_reads_all_anew() -> Result<()> {
-    if Mysql::of_bed().lacks("a snapshot whose point in the binary log is known") {
+    if Mysql::of_env().lacks("a snapshot whose point in the binary log is known") {
         return Ok(());
     }
-    in_bed(async {
+    in_env(async {
         let accounts = Accounts::new("mysql", Some("snapshot"), 2).await?;
         let mut run = accounts.source.start(accounts.command()?, Some("range-start"))?;
         run.paused().await?;
@@ -214,7 +214,7 @@ fn t59_a_range_of_mysql_that_breaks_off_ends_the_run_and_the_next_reads_all_anew
 
 #[test]
 fn nothing_hangs_on_a_session_where_each_range_has_its_own_instant() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let accounts = Accounts::new("postgres", Some("perPartition"), 1).await?;
         let mut run = accounts.source.start(accounts.command()?, Some("ready"))?;
         run.paused().await?;

@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use harness::Mysql;
 use serde_json::json;
 
-use crate::{Accounts, in_bed};
+use crate::{Accounts, in_env};
 
 /// It ends for good before a row is read, and says this.
 async fn unavailable(accounts: &Accounts, words: &str) -> Result<()> {
@@ -20,10 +20,10 @@ async fn unavailable(accounts: &Accounts, words: &str) -> Result<()> {
 
 #[test]
 fn tables_that_keep_no_snapshot_and_views_are_refused() -> Result<()> {
-    if Mysql::of_bed().lacks("the storage engine Aria") {
+    if Mysql::of_env().lacks("the storage engine Aria") {
         return Ok(());
     }
-    in_bed(async {
+    in_env(async {
         for (change, words) in [
             ("alter table accounts engine = MyISAM", "storage engine MyISAM"),
             ("alter table accounts engine = Aria", "storage engine Aria"),
@@ -42,10 +42,10 @@ fn tables_that_keep_no_snapshot_and_views_are_refused() -> Result<()> {
 
 #[test]
 fn a_user_who_may_not_see_what_is_logged_is_told_which_grant_is_missing() -> Result<()> {
-    if Mysql::of_bed().lacks("a snapshot whose point in the binary log is known") {
+    if Mysql::of_env().lacks("a snapshot whose point in the binary log is known") {
         return Ok(());
     }
-    in_bed(async {
+    in_env(async {
         let mut accounts = Accounts::new("mysql", Some("snapshot"), 2).await?;
         let (user, database) = ("accounts_reader", &accounts.source.database);
         accounts
@@ -71,7 +71,7 @@ fn a_user_who_may_not_see_what_is_logged_is_told_which_grant_is_missing() -> Res
 
 #[test]
 fn blocks_need_one_instant() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut accounts = Accounts::new("postgres", Some("perPartition"), 1).await?;
         accounts.job["spec"]["extract"]["partition"] = json!({ "strategy": "ctid", "count": 3 });
         let output = accounts.source.try_run(&accounts.job).await?;

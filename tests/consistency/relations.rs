@@ -2,10 +2,10 @@
 
 use anyhow::{Context, Result, ensure};
 use crds::Reason;
-use harness::{Bed, Mysql, Output};
+use harness::{Mysql, Output, TestEnv};
 use serde_json::{Value, json};
 
-use crate::{Accounts, ROWS, SUM, TRANSFER, in_bed, moved_amid};
+use crate::{Accounts, ROWS, SUM, TRANSFER, in_env, moved_amid};
 
 /// Puts a foreign table in the place of the accounts, which another session of this server reads.
 const FOREIGN: &str = "alter table accounts rename to below; create extension postgres_fdw; \
@@ -16,7 +16,7 @@ const FOREIGN: &str = "alter table accounts rename to below; create extension po
 
 async fn foreign(consistency: Option<&str>) -> Result<Accounts> {
     let accounts = Accounts::new("postgres", consistency, 1).await?;
-    let host = accounts.bed.state.join("postgres").display().to_string();
+    let host = accounts.env.state.join("postgres").display().to_string();
     let database = &accounts.source.database;
     accounts.sql(&FOREIGN.replace("HOST", &host).replace("DATABASE", database)).await?;
     Ok(accounts)
@@ -30,7 +30,7 @@ fn refused(output: &Output, reason: Reason) -> Result<()> {
 
 #[test]
 fn a_foreign_table_is_never_called_one_snapshot() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         for change in [
             "select",
             "alter foreign table accounts rename to far; create view accounts as select * from far",
@@ -40,7 +40,7 @@ fn a_foreign_table_is_never_called_one_snapshot() -> Result<()> {
             let accounts = foreign(None).await?;
             accounts.sql(change).await?;
             let plan = accounts.source.command("plan", &accounts.job)?;
-            let plan = accounts.bed.succeed(plan, "").await?;
+            let plan = accounts.env.succeed(plan, "").await?;
             ensure!(plan.contains("consistent perPartition"), "{change}: {plan}");
             ensure!(plan.contains("not read from one consistent snapshot"), "{change}: {plan}");
             // 40 moved between two partitions: one of them shows the balance before, one after
@@ -58,7 +58,7 @@ fn a_foreign_table_is_never_called_one_snapshot() -> Result<()> {
 
 #[test]
 fn a_foreign_table_of_which_a_snapshot_is_asked_is_refused() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut accounts = foreign(Some("snapshot")).await?;
         for count in [3, 1] {
             accounts.job["spec"]["extract"]["partition"]["count"] = json!(count);
@@ -76,10 +76,10 @@ fn a_foreign_table_of_which_a_snapshot_is_asked_is_refused() -> Result<()> {
 
 #[test]
 fn tables_of_mariadb_without_snapshots_say_so_in_one_partition_too() -> Result<()> {
-    if Mysql::of_bed().lacks("the storage engine Aria") {
+    if Mysql::of_env().lacks("the storage engine Aria") {
         return Ok(());
     }
-    in_bed(async {
+    in_env(async {
         for (change, had) in [
             ("select 1", "snapshot"),
             ("alter table accounts engine = MyISAM", "perPartition"),
@@ -101,9 +101,9 @@ fn tables_of_mariadb_without_snapshots_say_so_in_one_partition_too() -> Result<(
     })
 }
 
-async fn orders(bed: &'static Bed, kind: &str) -> Result<(harness::SourceFixture, Value)> {
-    let source = harness::SourceFixture::new(bed, "resolved").await?;
-    bed.psql(
+async fn orders(env: &'static TestEnv, kind: &str) -> Result<(harness::SourceFixture, Value)> {
+    let source = harness::SourceFixture::new(env, "resolved").await?;
+    env.psql(
         &source.database,
         "create schema a; create table a.orders (id int primary key); insert into a.orders values (1), (20); \
          create schema b; create table b.orders (id int primary key); insert into b.orders values (5), (30), (40)",
@@ -117,23 +117,23 @@ async fn orders(bed: &'static Bed, kind: &str) -> Result<(harness::SourceFixture
 async fn searches(source: &harness::SourceFixture, path: &str) -> Result<()> {
     let database = &source.database;
     let sql = format!("alter database {database} set search_path = {path}");
-    source.bed.psql("postgres", &sql).await.map(|_| ())
+    source.env.psql("postgres", &sql).await.map(|_| ())
 }
 
 #[test]
 fn a_run_that_comes_to_another_table_is_refused_with_both_names() -> Result<()> {
-    in_bed(async {
-        let bed = Bed::shared()?;
+    in_env(async {
+        let env = TestEnv::shared()?;
         for kind in ["PE", "FE"] {
-            let (source, mut job) = orders(bed, kind).await?;
+            let (source, mut job) = orders(env, kind).await?;
             searches(&source, "a, b").await?;
-            let plan = bed.succeed(source.command("plan", &job)?, "").await?;
+            let plan = env.succeed(source.command("plan", &job)?, "").await?;
             ensure!(plan.contains("table      a.orders"), "{plan}");
             ensure!(source.run(&job).await?["rows"] == 2, "rows of a");
             searches(&source, "b, a").await?;
             for command in ["run", "plan"] {
                 let output = source.command(command, &job)?;
-                let output = bed.output(output, "", std::time::Duration::from_mins(2)).await?;
+                let output = env.output(output, "", std::time::Duration::from_mins(2)).await?;
                 refused(&output, Reason::TableChanged)?;
                 for name in ["a.orders", "b.orders"] {
                     ensure!(output.stderr.contains(name), "{kind} {name}: {}", output.stderr);
@@ -164,10 +164,10 @@ fn a_run_that_comes_to_another_table_is_refused_with_both_names() -> Result<()> 
 #[test]
 fn a_full_extract_that_moves_to_another_uri_and_table_at_once_is_refused_with_both_names()
 -> Result<()> {
-    in_bed(async {
-        let bed = Bed::shared()?;
-        let (source, mut job) = orders(bed, "FE").await?;
-        bed.psql(
+    in_env(async {
+        let env = TestEnv::shared()?;
+        let (source, mut job) = orders(env, "FE").await?;
+        env.psql(
             &source.database,
             "create table a.items (id int primary key); insert into a.items values (7)",
         )
@@ -184,7 +184,7 @@ fn a_full_extract_that_moves_to_another_uri_and_table_at_once_is_refused_with_bo
             job["spec"]["extract"]["table"] = json!(table);
             for command in ["run", "plan"] {
                 let output = source.command(command, &job)?;
-                let output = bed.output(output, "", std::time::Duration::from_mins(2)).await?;
+                let output = env.output(output, "", std::time::Duration::from_mins(2)).await?;
                 refused(&output, Reason::TableChanged)?;
                 for name in names {
                     ensure!(output.stderr.contains(name), "{table} {name}: {}", output.stderr);
@@ -199,8 +199,8 @@ fn a_full_extract_that_moves_to_another_uri_and_table_at_once_is_refused_with_bo
         job["spec"]["extract"]["table"] = json!("orders");
         ensure!(source.run(&job).await?["rows"] == 3, "the same table at another uri");
         // the earlier place is gone: there is nothing to compare with
-        for key in bed.keys(&source.bucket, "again/").await? {
-            bed.s3(harness::Access::Admin)
+        for key in env.keys(&source.bucket, "again/").await? {
+            env.s3(harness::Access::Admin)
                 .delete_object()
                 .bucket(&source.bucket)
                 .key(key)

@@ -2,9 +2,9 @@
 # Starts a cluster with Tidemark and runs one extract. `make demo-down` removes the cluster.
 set -euo pipefail
 HERE=$(cd "$(dirname "$0")" && pwd)
-. "$HERE/../bed/env.sh"
+. "$HERE/../env/env.sh"
 
-STATE=$("$BED_DIR/up.sh" demo)
+STATE=$("$ENV_DIR/up.sh" demo)
 read -r PID _ <"$STATE/process"
 inside() { nsenter --net="/proc/$PID/ns/net" "$@"; }
 kubectl() { inside "$STATE/tools/kubectl" --kubeconfig "$STATE/kubeconfig" "$@"; }
@@ -13,7 +13,7 @@ python() { inside "$STATE/venv/bin/python" "$@"; }
 psql() { inside env PGSSLROOTCERT="$STATE/pki/ca.crt" PGSSLMODE=verify-full PGPASSWORD=secret psql -h "$IP" -U postgres -v ON_ERROR_STOP=1 -Xq "$@"; }
 title() { printf '\n== %s\n' "$*"; }
 
-"$BED_DIR/images.sh" "$STATE" "${CARGO_TARGET_DIR:-$CACHE/target}/debug"
+"$ENV_DIR/images.sh" "$STATE" "${CARGO_TARGET_DIR:-$CACHE/target}/debug"
 say "database shop: 200000 orders"
 psql -d postgres -c 'create database shop'
 psql -d shop -f "$HERE/shop.sql"
@@ -40,13 +40,13 @@ python "$HERE/stores.py" item shop.public.orders
 title "objects"
 python "$HERE/stores.py" fetch "$STATE/parquet"
 title "the Parquet files, read by duckdb"
-python "$BED_DIR/read_parquet.py" table "$STATE/parquet" 'select count(*) as row_count, count(distinct id) as ids, sum(amount) as amount from t'
-python "$BED_DIR/read_parquet.py" table "$STATE/parquet" 'select * from t order by id limit 5'
+python "$ENV_DIR/read_parquet.py" table "$STATE/parquet" 'select count(*) as row_count, count(distinct id) as ids, sum(amount) as amount from t'
+python "$ENV_DIR/read_parquet.py" table "$STATE/parquet" 'select * from t order by id limit 5'
 
-api=$("$BED_DIR/forward.sh" "$STATE" $API_PORT)
-s3=$("$BED_DIR/forward.sh" "$STATE" $S3_PORT)
-dynamodb=$("$BED_DIR/forward.sh" "$STATE" $DYNAMODB_PORT)
-postgres=$("$BED_DIR/forward.sh" "$STATE" $POSTGRES_PORT)
+api=$("$ENV_DIR/forward.sh" "$STATE" $API_PORT)
+s3=$("$ENV_DIR/forward.sh" "$STATE" $S3_PORT)
+dynamodb=$("$ENV_DIR/forward.sh" "$STATE" $DYNAMODB_PORT)
+postgres=$("$ENV_DIR/forward.sh" "$STATE" $POSTGRES_PORT)
 sed "s#https://$IP:$API_PORT#https://127.0.0.1:$api#" "$STATE/kubeconfig" >"$STATE/kubeconfig.local"
 title "look further (make demo-down removes it all)"
 cat <<T

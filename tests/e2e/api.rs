@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use harness::{
-    Bed, Calls, Fault, Gate, LocalOperator, PlainApi, Proxy, Release, Speaks, condition, wait_until,
+    Calls, Fault, Gate, LocalOperator, PlainApi, Proxy, Release, Speaks, TestEnv, condition,
+    wait_until,
 };
 use serde_json::{Value, json};
 
@@ -25,8 +26,8 @@ struct Away {
 }
 
 impl Away {
-    async fn new(bed: &'static Bed, prefix: &str, args: &[&str]) -> Result<Self> {
-        let release = Release::with(bed, prefix, args, json!({ "replicas": 0 })).await?;
+    async fn new(env: &'static TestEnv, prefix: &str, args: &[&str]) -> Result<Self> {
+        let release = Release::with(env, prefix, args, json!({ "replicas": 0 })).await?;
         let api = release.plain_api().await?;
         let proxy = Proxy::start(Speaks::Kubernetes(api.address)).await?;
         Ok(Self { release, proxy, _api: api })
@@ -55,7 +56,7 @@ impl Away {
         ensure!(release.published(NAME).await? == 1, "published runs");
         let source = &release.source;
         let sql = "select count(*) n, count(distinct id) ids from t";
-        let read = source.bed.read_parquet(&source.bucket, NAME, sql).await?;
+        let read = source.env.read_parquet(&source.bucket, NAME, sql).await?;
         ensure!(read == [json!({ "n": 1000, "ids": 1000 })], "{read:?}");
         operator.log().map(|_| ())
     }
@@ -67,7 +68,7 @@ async fn extract_of(release: &Release) -> Result<Value> {
         "create table {NAME} (id bigint primary key, name text);
          insert into {NAME} select i, md5(i::text) from generate_series(1, 1000) i"
     );
-    release.source.bed.psql(&release.source.database, &sql).await?;
+    release.source.env.psql(&release.source.database, &sql).await?;
     let mut job = release.source.job(NAME, "FE");
     job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 2 });
     Ok(job)
@@ -75,9 +76,9 @@ async fn extract_of(release: &Release) -> Result<Value> {
 
 #[test]
 fn a_write_of_the_operator_whose_reply_is_lost_is_not_made_twice() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let away = Away::new(bed, "lostreply", &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let away = Away::new(env, "lostreply", &[]).await?;
         for write in WRITES {
             // the first of each kind, and each second one after it
             away.proxy.on(write, Calls::Nth(1), Fault::LoseReply);
@@ -96,9 +97,9 @@ fn a_write_of_the_operator_whose_reply_is_lost_is_not_made_twice() -> Result<()>
 
 #[test]
 fn an_api_server_that_refuses_and_goes_away_is_waited_for_without_haste() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let away = Away::new(bed, "refusals", &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let away = Away::new(env, "refusals", &[]).await?;
         away.proxy.on("*", Calls::Percent(20, 5), Fault::Answer(429, "TooManyRequests"));
         away.proxy.on("*", Calls::Percent(20, 7), Fault::Answer(500, "InternalError"));
         let mut operator = away.operator().await?;
@@ -130,9 +131,9 @@ fn an_api_server_that_refuses_and_goes_away_is_waited_for_without_haste() -> Res
 
 #[test]
 fn a_status_whose_writes_conflict_is_written_in_the_end_beside_foreign_fields() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let away = Away::new(bed, "conflict", &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let away = Away::new(env, "conflict", &[]).await?;
         away.proxy.on("PATCH extractjobs/status", Calls::UpTo(8), Fault::Answer(409, "Conflict"));
         let mut operator = away.operator().await?;
         let mut job = extract_of(&away.release).await?;
@@ -150,9 +151,9 @@ fn a_status_whose_writes_conflict_is_written_in_the_end_beside_foreign_fields() 
 
 #[test]
 fn a_run_of_whose_jobs_no_event_arrives_is_followed_all_the_same() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let away = Away::new(bed, "noevents", &["--resync=5"]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let away = Away::new(env, "noevents", &["--resync=5"]).await?;
         let gate = Gate::shut();
         for kind in ["jobs", "pods"] {
             away.proxy.on(&format!("WATCH {kind}"), Calls::Every, Fault::Hold(gate.clone()));
@@ -166,15 +167,15 @@ fn a_run_of_whose_jobs_no_event_arrives_is_followed_all_the_same() -> Result<()>
 
 #[test]
 fn an_operator_that_is_shown_the_past_starts_no_second_run() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let away = Away::new(bed, "past", &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let away = Away::new(env, "past", &[]).await?;
         let (release, proxy) = (&away.release, &away.proxy);
         release.apply(&extract_of(release).await?).await?;
         let path =
             format!("/apis/tidemark.dev/v1alpha1/namespaces/{}/extractjobs", release.namespace);
         // before any operator has seen it: no finalizer, no status
-        let past = bed.kubectl(&["get", "--raw", &path]).await?;
+        let past = env.kubectl(&["get", "--raw", &path]).await?;
         let mut operator = away.operator().await?;
         away.ends_once(&mut operator).await?;
         operator.die().await?;

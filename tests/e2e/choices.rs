@@ -4,7 +4,9 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, GiveUp, Release, condition, index_of, release_pause, stands_at, wait_until};
+use harness::{
+    GiveUp, Release, TestEnv, condition, index_of, release_pause, stands_at, wait_until,
+};
 use serde_json::{Value, json};
 
 const STEP: Duration = Duration::from_mins(2);
@@ -14,12 +16,12 @@ const AT_GATE: &str = "--worker-env=TIDEMARK_TEST_PAUSE=before-record@1=/tmp/gat
 
 #[test]
 fn what_a_manifest_chooses_is_what_is_published_and_status_says_how() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::with(bed, "choices", &[], json!({ "allowWhere": true })).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::with(env, "choices", &[], json!({ "allowWhere": true })).await?;
         let source = &release.source;
         // nine tenths of the rows have a key in a hundredth of its span
-        bed.psql(
+        env.psql(
             &source.database,
             "create table events (id bigint primary key, region text, kind inet, card text);
              insert into events select case when i % 10 > 0 then i else 60000000 + i * 90 end,
@@ -46,12 +48,12 @@ fn what_a_manifest_chooses_is_what_is_published_and_status_says_how() -> Result<
         ensure!(status["fidelity"] == kept, "{status}");
         ensure!(status["rows"] == 59_999 && status["files"] == 9, "{status}");
         let sql = "select count(*) n, count(distinct id) d, count(*) filter (region is null) u, min(kind) kind from h";
-        let rows = bed.read_parquet(&source.bucket, "public.events", sql).await?;
+        let rows = env.read_parquet(&source.bucket, "public.events", sql).await?;
         let all = json!({ "n": 59_999, "d": 59_999, "u": 20_000, "kind": "10.0.0.1" });
         ensure!(rows[0] == all, "{}", rows[0]);
 
         // the table changes, and the policy has it wait for a human
-        bed.psql(&source.database, "alter table events add column note text").await?;
+        env.psql(&source.database, "alter table events add column note text").await?;
         release.request("public-events").await?;
         let object = wait_until("the refusal", STEP, async || {
             let object = release.get(&["extractjob", "public-events"]).await?;
@@ -83,12 +85,12 @@ fn what_a_manifest_chooses_is_what_is_published_and_status_says_how() -> Result<
 fn of_more_ranges_than_pods_may_be_each_has_its_turn_and_is_read_once() -> Result<()> {
     const RANGES: usize = 5;
     const AT_ONCE: usize = 2;
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "turns", &[AT_GATE]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "turns", &[AT_GATE]).await?;
         let source = &release.source;
         let sql = "create table events (id int primary key); insert into events select generate_series(1, 5000)";
-        bed.psql(&source.database, sql).await?;
+        env.psql(&source.database, sql).await?;
         let mut job = source.job("public.events", "FE");
         job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": RANGES });
         job["spec"]["worker"] = json!({ "parallelism": AT_ONCE });
@@ -118,7 +120,7 @@ fn of_more_ranges_than_pods_may_be_each_has_its_turn_and_is_read_once() -> Resul
         ensure!(status["partitions"]["total"] == RANGES, "{status}");
         ensure!(extract_pods(&release).await?.len() == RANGES, "one pod for each range");
         let sql = "select count(*) n, count(distinct id) d from t";
-        let rows = bed.read_parquet(&source.bucket, "public.events", sql).await?;
+        let rows = env.read_parquet(&source.bucket, "public.events", sql).await?;
         ensure!(rows[0] == json!({ "n": 5000, "d": 5000 }), "{}", rows[0]);
         Ok(())
     })

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail, ensure};
-use harness::{Access, Bed, GiveUp, Release, kill_now, process_of, wait_until};
+use harness::{Access, GiveUp, Release, TestEnv, kill_now, process_of, wait_until};
 use nix::unistd::Pid;
 use serde_json::{Value, json};
 
@@ -21,9 +21,9 @@ const KILLED: i32 = 128 + 9;
 
 #[test]
 fn of_a_worker_killed_in_mid_stream_only_its_range_is_done_again() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "killworker", &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "killworker", &[]).await?;
         let mut job = extract_of(&release, MANY, 3).await?;
         job["spec"]["worker"] = json!({ "parallelism": 3, "resources": {
             "requests": { "cpu": "10m", "memory": "64Mi" },
@@ -51,7 +51,7 @@ fn of_a_worker_killed_in_mid_stream_only_its_range_is_done_again() -> Result<()>
         seen.sort_unstable();
         ensure!(seen == [("0", 0), ("1", 0), ("1", KILLED.into()), ("2", 0)], "{seen:?}");
         ensure!(jobs(&release, "settle").await? == 0, "a settled run");
-        let keys = bed.keys(&release.source.bucket, NAME).await?;
+        let keys = env.keys(&release.source.bucket, NAME).await?;
         let files = keys.iter().filter(|key| key.contains("/part-")).count();
         ensure!(files == 3 && !keys.contains(&dead), "{dead} was published: {keys:?}");
         // it stays unseen until somebody sweeps it; all others are completed
@@ -78,10 +78,10 @@ fn of_a_coordinator_killed_after_decide_the_run_is_carried_on_and_published_once
 
 /// The coordinator of attempt 1 is killed at `point`, where the run has `state`.
 fn killed_coordinator(point: &str, state: Option<&str>, attempts: u64) -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let pause = format!("--worker-env=TIDEMARK_TEST_PAUSE={point}@1");
-        let release = Release::new(bed, point, &[&pause]).await?;
+        let release = Release::new(env, point, &[&pause]).await?;
         let job = extract_of(&release, FEW, 2).await?;
         release.apply(&job).await?;
         let pod = paused(&release, point).await?;
@@ -116,13 +116,13 @@ fn an_operator_killed_before_and_after_it_makes_a_settle_job_makes_one() -> Resu
 /// The operator is killed right before it makes the Job of `role` in the first of `at` attempts, and
 /// its successor right after it made that of the second one.
 fn killed_operator(role: &str, at: (u32, u32), attempts: u64) -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let settles = role == "settle";
         let worker = "--worker-env=TIDEMARK_TEST_PAUSE=after-pin@1";
         let args = |pause| if settles { vec![pause, worker] } else { vec![pause] };
         let before = format!("--pause=before-create-{role}@{}", at.0);
-        let release = Release::new(bed, &format!("op-{role}"), &args(&before)).await?;
+        let release = Release::new(env, &format!("op-{role}"), &args(&before)).await?;
         let job = extract_of(&release, FEW, 2).await?;
         release.apply(&job).await?;
         if settles {
@@ -194,7 +194,7 @@ async fn extract_of(release: &Release, rows: u64, ranges: u32) -> Result<Value> 
         "create table {NAME} (id bigint primary key, name text, other text);
          insert into {NAME} select i, md5(i::text), md5((-i)::text) from generate_series(1, {rows}) i"
     );
-    release.source.bed.psql(&release.source.database, &sql).await?;
+    release.source.env.psql(&release.source.database, &sql).await?;
     let mut job = release.source.job(NAME, "FE");
     job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": ranges });
     Ok(job)
@@ -208,14 +208,14 @@ async fn ends_once(release: &Release, rows: u64, attempts: u64) -> Result<()> {
 
 /// The same, where some attempts came to no Job.
 async fn ends_in(release: &Release, rows: u64, attempts: u64, coordinators: u64) -> Result<()> {
-    let (bed, source) = (release.source.bed, &release.source);
+    let (env, source) = (release.source.env, &release.source);
     let object = release.condition(NAME, "Complete", STEP).await?;
     let status = &object["status"];
     ensure!(status["attempt"] == attempts && status["rows"] == rows, "{status}");
     ensure!(release.published(NAME).await? == 1, "published runs");
     let sql = "select count(*) n, count(distinct id) ids, sum(id)::bigint total,
                count(*) filter (name = md5(id::varchar) and other = md5((-id)::varchar)) whole from t";
-    let read = bed.read_parquet(&source.bucket, NAME, sql).await?;
+    let read = env.read_parquet(&source.bucket, NAME, sql).await?;
     let total = rows * (rows + 1) / 2;
     let want = json!({ "n": rows, "ids": rows, "total": total, "whole": rows });
     ensure!(read == [want.clone()], "{read:?}, not {want}");
@@ -266,7 +266,7 @@ async fn paused(release: &Release, point: &str) -> Result<Value> {
     match waited {
         Ok(pod) => Ok(pod),
         Err(error) => {
-            bail!("{error:#}\n{}", release.source.bed.describe(&release.namespace).await)
+            bail!("{error:#}\n{}", release.source.env.describe(&release.namespace).await)
         }
     }
 }
@@ -309,7 +309,7 @@ async fn jobs(release: &Release, role: &str) -> Result<usize> {
 /// Keys of the open uploads that contain `part`.
 async fn open(release: &Release, part: &str) -> Result<Vec<String>> {
     let source = &release.source;
-    let s3 = source.bed.s3(Access::Admin);
+    let s3 = source.env.s3(Access::Admin);
     let listed = s3.list_multipart_uploads().bucket(&source.bucket).send().await?;
     let keys = listed.uploads().iter().filter_map(|upload| upload.key().map(str::to_owned));
     Ok(keys.filter(|key| key.contains(part)).collect())

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Release, Session, SourceFixture, condition, wait_until};
+use harness::{Release, Session, SourceFixture, TestEnv, condition, wait_until};
 use serde_json::{Value, json};
 
 /// The memory that worker pods are promised to need, whatever the table.
@@ -21,11 +21,11 @@ const MANY: u64 = 4 * FEW;
 
 #[test]
 fn a_full_extract_in_four_ranges_holds_the_whole_table() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "full", &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "full", &[]).await?;
         let source = &release.source;
-        bed.psql(
+        env.psql(
             &source.database,
             "create table events (id bigint primary key, name text, price numeric(12,2), at timestamptz);
              insert into events select i, 'event ' || i, i / 100.0, timestamptz '2024-01-01' + i * interval '1 second'
@@ -53,7 +53,7 @@ fn a_full_extract_in_four_ranges_holds_the_whole_table() -> Result<()> {
         });
         ensure!(ranges == expected, "{status}");
         ensure!(condition(&object, "Committed")["status"] == "True", "{status}");
-        let rows = bed
+        let rows = env
             .read_parquet(
                 &source.bucket,
                 "public.events",
@@ -62,7 +62,7 @@ fn a_full_extract_in_four_ranges_holds_the_whole_table() -> Result<()> {
             )
             .await?;
         ensure!(rows[0]["n"] == 1_100_000, "{}", rows[0]);
-        let want = bed.psql(&source.database, "select sum(id) || ' ' || sum(price) || ' ' || md5(string_agg(name, ',' order by id))
+        let want = env.psql(&source.database, "select sum(id) || ' ' || sum(price) || ' ' || md5(string_agg(name, ',' order by id))
                     || ' ' || md5(string_agg((extract(epoch from at) * 1000000)::bigint::text, ',' order by id)) from events").await?;
         let window = &status["window"];
         ensure!(status["bytes"].as_u64() > Some(1_000_000) && window.get("low").is_none(), "{status}");
@@ -86,14 +86,14 @@ async fn two_sizes(source: &SourceFixture) -> Result<()> {
          create unlogged table few (like many including all);
          insert into few select * from many where id <= {FEW}"
     );
-    source.bed.psql(&source.database, &sql).await.map(|_| ())
+    source.env.psql(&source.database, &sql).await.map(|_| ())
 }
 
 #[test]
 fn a_table_of_any_size_takes_the_same_memory_within_128_mebibytes() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "memory", &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "memory", &[]).await?;
         two_sizes(&release.source).await?;
 
         let few = peak_of_pods(&release, "few", FEW).await?;
@@ -176,7 +176,7 @@ fn peak_of_pod(uid: &str) -> Result<u64> {
     Ok(process_in(uid)?.and_then(peak_of).unwrap_or(0))
 }
 
-/// The worker's process in a pod. The bed's processes are children of this machine, and their control group names their
+/// The worker's process in a pod. The test environment's processes are children of this machine, and their control group names their
 /// pod.
 fn process_in(uid: &str) -> Result<Option<u32>> {
     for entry in fs::read_dir("/proc")? {
@@ -194,11 +194,11 @@ fn process_in(uid: &str) -> Result<Option<u32>> {
 
 #[test]
 fn incremental_runs_of_the_operator_lose_no_row_and_double_none() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "incr", &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "incr", &[]).await?;
         let db = &release.source.database;
-        bed.psql(
+        env.psql(
             db,
             "create table orders (id int, v int not null default 0,
                  changed timestamp not null default (now() at time zone 'UTC'));
@@ -207,9 +207,9 @@ fn incremental_runs_of_the_operator_lose_no_row_and_double_none() -> Result<()> 
         )
         .await?;
         // stamped before run 1, committed after it; 2002 is stamped and committed between them
-        let mut late = Session::open(bed, db)?;
+        let mut late = Session::open(env, db)?;
         late.say("begin; insert into orders values (2001);").await?;
-        bed.psql(db, "insert into orders values (2002)").await?;
+        env.psql(db, "insert into orders values (2002)").await?;
 
         let mut job = release.source.job("public.orders", "PE");
         job["spec"]["extract"]["watermark"] =
@@ -223,15 +223,15 @@ fn incremental_runs_of_the_operator_lose_no_row_and_double_none() -> Result<()> 
             let sql = format!(
                 "select to_char(max(changed), 'YYYY-MM-DD HH24:MI:SS.US') from orders where id {ids}"
             );
-            bed.psql(db, &sql).await
+            env.psql(db, &sql).await
         };
         ensure!(first["watermark"] == stamp("<= 1000").await?, "{first}");
         let high = first["window"]["high"].as_str().context("high")?;
         ensure!(high < stamp("= 2001").await?.as_str(), "the late row is in the window: {first}");
 
-        bed.psql(db, "insert into orders select i from generate_series(1001, 1100) i").await?;
-        bed.psql(db, "update orders set v = 1, changed = default where id <= 10").await?;
-        older_than_a_second(bed, db).await?;
+        env.psql(db, "insert into orders select i from generate_series(1001, 1100) i").await?;
+        env.psql(db, "update orders set v = 1, changed = default where id <= 10").await?;
+        older_than_a_second(env, db).await?;
         let second = release.again("public-orders").await?;
         let second = &second["status"];
         ensure!(second["rows"] == 2 + 100 + 10, "{second}");
@@ -239,9 +239,9 @@ fn incremental_runs_of_the_operator_lose_no_row_and_double_none() -> Result<()> 
         ensure!(second["window"]["guard"] == "exact", "{second}");
         ensure!(second["watermark"] == stamp("<= 10").await?, "{second}");
 
-        bed.psql(db, "insert into orders select i from generate_series(1101, 1150) i").await?;
-        bed.psql(db, "update orders set v = v + 1, changed = default where id <= 5 or id = 2001").await?;
-        older_than_a_second(bed, db).await?;
+        env.psql(db, "insert into orders select i from generate_series(1101, 1150) i").await?;
+        env.psql(db, "update orders set v = v + 1, changed = default where id <= 5 or id = 2001").await?;
+        older_than_a_second(env, db).await?;
         let third = release.again("public-orders").await?;
         let third = &third["status"];
         ensure!(third["rows"] == 50 + 6, "{third}");
@@ -257,19 +257,19 @@ fn incremental_runs_of_the_operator_lose_no_row_and_double_none() -> Result<()> 
 #[test]
 fn a_row_that_commits_between_guard_and_snapshot_of_a_coordinator_comes_with_the_next_run()
 -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let gate = "/run/tidemark/gate";
         let pause = format!("--worker-env=TIDEMARK_TEST_PAUSE=after-guard@1={gate}");
-        let release = Release::new(bed, "edge", &[&pause]).await?;
+        let release = Release::new(env, "edge", &[&pause]).await?;
         let db = &release.source.database;
-        bed.psql(
+        env.psql(
             db,
             "create table orders (id int, changed timestamp not null default (now() at time zone 'UTC'));
              insert into orders select i, (now() at time zone 'UTC') - interval '1 day' from generate_series(1, 10) i",
         )
         .await?;
-        let mut session = Session::open(bed, db)?;
+        let mut session = Session::open(env, db)?;
         session.say("begin; insert into orders values (11);").await?;
         let mut job = release.source.job("public.orders", "PE");
         job["spec"]["extract"]["watermark"] =
@@ -291,7 +291,7 @@ fn a_row_that_commits_between_guard_and_snapshot_of_a_coordinator_comes_with_the
         let first = release.condition("public-orders", "Complete", Duration::from_mins(2)).await?;
         let first = &first["status"];
         ensure!(first["rows"] == 10 && first["window"]["guard"] == "exact", "{first}");
-        older_than_a_second(bed, db).await?;
+        older_than_a_second(env, db).await?;
         let second = release.again("public-orders").await?;
         ensure!(second["status"]["rows"] == 1, "{}", second["status"]);
         Ok(())
@@ -300,8 +300,8 @@ fn a_row_that_commits_between_guard_and_snapshot_of_a_coordinator_comes_with_the
 
 /// Whether the files hold so many versions of rows, each once, and the newest of each row is what the table holds.
 async fn holds_every_version_once(source: &SourceFixture, versions: u64) -> Result<()> {
-    let (bed, db) = (source.bed, &source.database);
-    let rows = bed
+    let (env, db) = (source.env, &source.database);
+    let rows = env
         .read_parquet(
             &source.bucket,
             "public.orders",
@@ -312,7 +312,7 @@ async fn holds_every_version_once(source: &SourceFixture, versions: u64) -> Resu
         )
         .await?;
     let mut want: Value = serde_json::from_str(
-        &bed.psql(
+        &env.psql(
             db,
             "select json_build_object('ids', count(*), 's', sum(id), 'v', sum(v), 'hash', md5(string_agg(
              id || ' ' || v || ' ' || to_char(changed, 'YYYY-MM-DD HH24:MI:SS.US'), ';' order by id))) from orders",
@@ -326,10 +326,10 @@ async fn holds_every_version_once(source: &SourceFixture, versions: u64) -> Resu
 }
 
 /// Waits until the clock is so far past all stamps that the next window, which ends a second before it, holds them.
-async fn older_than_a_second(bed: &Bed, database: &str) -> Result<()> {
+async fn older_than_a_second(env: &TestEnv, database: &str) -> Result<()> {
     let sql = "select clock_timestamp() at time zone 'UTC' - max(changed) > interval '1 second' from orders";
     wait_until("the stamps to age", Duration::from_secs(20), async || {
-        ensure!(bed.psql(database, sql).await? == "t", "younger");
+        ensure!(env.psql(database, sql).await? == "t", "younger");
         Ok(())
     })
     .await
@@ -337,11 +337,11 @@ async fn older_than_a_second(bed: &Bed, database: &str) -> Result<()> {
 
 #[test]
 fn a_run_without_a_cluster_takes_the_same_rows_beside_the_operator() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "beside", &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "beside", &[]).await?;
         let source = &release.source;
-        bed.psql(
+        env.psql(
             &source.database,
             "create table events (id bigint primary key, name text, price numeric(12,2), at timestamptz, doc jsonb, raw bytea)",
         )
@@ -367,10 +367,10 @@ fn a_run_without_a_cluster_takes_the_same_rows_beside_the_operator() -> Result<(
 
         let digest = "select count(*) n, sum(id)::varchar ids, sum(price)::varchar price, count(name) names,
              md5(string_agg(md5(t::varchar), '' order by id)) hash from t";
-        let pods = bed.read_parquet(&source.bucket, "public.events", digest).await?;
-        let here = bed.read_parquet(&source.bucket, "local", digest).await?;
+        let pods = env.read_parquet(&source.bucket, "public.events", digest).await?;
+        let here = env.read_parquet(&source.bucket, "local", digest).await?;
         ensure!(pods == here, "the operator {pods:?}\nwithout it {here:?}");
-        let want = bed
+        let want = env
             .psql(
                 &source.database,
                 "select json_build_object('n', count(*), 'ids', sum(id)::text, 'price', sum(price)::text,
@@ -381,7 +381,7 @@ fn a_run_without_a_cluster_takes_the_same_rows_beside_the_operator() -> Result<(
         want["hash"] = pods[0]["hash"].clone();
         ensure!(pods[0] == want, "read {}\nwant {want}", pods[0]);
         for key in [source.key("public.events"), "another-key".to_owned()] {
-            let item = bed.item(&source.table, &key).await?.with_context(|| key.clone())?;
+            let item = env.item(&source.table, &key).await?.with_context(|| key.clone())?;
             ensure!(item["extract_successful"] == "Y" && item["lwm_value"] == "20100", "{key}: {item}");
         }
         Ok(())
@@ -396,5 +396,5 @@ async fn events(source: &SourceFixture, from: u32, to: u32) -> Result<()> {
              decode(lpad(to_hex(i), 8, '0'), 'hex')
          from generate_series({from}, {to}) i"
     );
-    source.bed.psql(&source.database, &sql).await.map(|_| ())
+    source.env.psql(&source.database, &sql).await.map(|_| ())
 }

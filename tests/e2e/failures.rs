@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Access, Bed, Release, condition, unique, wait_until};
+use harness::{Access, Release, TestEnv, condition, unique, wait_until};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -26,7 +26,7 @@ fn contains(value: &Value, part: &str) -> bool {
 async fn seconds(release: &Release, from: &Value, to: &Value) -> Result<f64> {
     let (from, to) = (from.as_str().context("from")?, to.as_str().context("to")?);
     let sql = format!("select extract(epoch from timestamptz '{to}' - timestamptz '{from}')");
-    let said = release.source.bed.psql("postgres", &sql).await?;
+    let said = release.source.env.psql("postgres", &sql).await?;
     said.parse().with_context(|| format!("seconds: {said}"))
 }
 
@@ -113,7 +113,7 @@ async fn succeeds_after(release: &Release, name: &str, table: &str, rows: u64) -
 async fn counts(release: &Release, table: &str, rows: u64) -> Result<()> {
     let source = &release.source;
     let sql = "select count(*) n, count(distinct id) d from t";
-    let read = source.bed.read_parquet(&source.bucket, table, sql).await?;
+    let read = source.env.read_parquet(&source.bucket, table, sql).await?;
     ensure!(read[0] == json!({ "n": rows, "d": rows }), "{}", read[0]);
     Ok(())
 }
@@ -123,14 +123,14 @@ async fn numbers(release: &Release, table: &str, from: u32, to: u32) -> Result<(
         "create table if not exists {table} (id bigint primary key);
          insert into {table} select generate_series({from}, {to})"
     );
-    release.source.bed.psql(&release.source.database, &sql).await.map(|_| ())
+    release.source.env.psql(&release.source.database, &sql).await.map(|_| ())
 }
 
 #[test]
 fn a_wrong_password_is_told_and_mended_by_the_secret() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "password", &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "password", &[]).await?;
         let (name, table) = ("public-one", "public.one");
         numbers(&release, "one", 1, 100).await?;
         release.secret("database", &[("username", "postgres"), ("password", "wrong")]).await?;
@@ -146,9 +146,9 @@ fn a_wrong_password_is_told_and_mended_by_the_secret() -> Result<()> {
 
 #[test]
 fn a_missing_table_is_told_and_mended_by_making_it() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "no-table", &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "no-table", &[]).await?;
         let (name, table) = ("public-one", "public.one");
         let job = release.source.job(table, "FE");
         let object = fails(&release, &job, "TableNotFound", "Check extract.table").await?;
@@ -161,9 +161,9 @@ fn a_missing_table_is_told_and_mended_by_making_it() -> Result<()> {
 
 #[test]
 fn a_missing_bucket_is_told_and_mended_by_making_it() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let mut release = Release::new(bed, "no-bucket", &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let mut release = Release::new(env, "no-bucket", &[]).await?;
         release.source.bucket = unique("no-bucket");
         let (name, table) = ("public-one", "public.one");
         numbers(&release, "one", 1, 100).await?;
@@ -172,16 +172,16 @@ fn a_missing_bucket_is_told_and_mended_by_making_it() -> Result<()> {
         ensure!(object["status"]["extractSuccessful"] == "N", "{}", object["status"]);
         // the prefix is looked at before the source is claimed, so the item is as it was: absent
         ensure!(successful(&release, table).await? == Value::Null, "the old job's item");
-        bed.s3(Access::Admin).create_bucket().bucket(&release.source.bucket).send().await?;
+        env.s3(Access::Admin).create_bucket().bucket(&release.source.bucket).send().await?;
         succeeds_after(&release, name, table, 100).await
     })
 }
 
 #[test]
 fn a_wrong_storage_key_is_told_and_mended_by_the_secret() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "no-key", &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "no-key", &[]).await?;
         let (name, table) = ("public-one", "public.one");
         numbers(&release, "one", 1, 100).await?;
         release.secret("lake", &[("accessKeyId", "nobody"), ("secretAccessKey", "wrong")]).await?;
@@ -218,16 +218,16 @@ async fn tracking_fails(
 
 #[test]
 fn a_missing_tracking_table_is_told_and_mended_by_making_it() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let mut release = Release::new(bed, "no-tracking", &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let mut release = Release::new(env, "no-tracking", &[]).await?;
         release.source.table = unique("late");
         let table = "public.one";
         numbers(&release, "one", 1, 100).await?;
         let job = release.source.job(table, "FE");
         let words = ("TrackingTableNotFound", "Create a DynamoDB table");
         tracking_fails(&release, &job, "Stalled", words).await?;
-        bed.create_table(&release.source.table).await?;
+        env.create_table(&release.source.table).await?;
         let object = release.condition("public-one", "Complete", Duration::from_mins(2)).await?;
         ensure!(object["status"]["rows"] == 100, "{}", object["status"]);
         ensure!(object["status"]["attempt"] == 1, "{}", object["status"]);
@@ -237,7 +237,7 @@ fn a_missing_tracking_table_is_told_and_mended_by_making_it() -> Result<()> {
 
 /// Hands every connection on to DynamoDB.
 async fn forward(listener: TcpListener) -> Result<()> {
-    let to = Bed::DYNAMODB.trim_start_matches("http://");
+    let to = TestEnv::DYNAMODB.trim_start_matches("http://");
     loop {
         let (mut client, _) = listener.accept().await?;
         tokio::spawn(async move {
@@ -249,12 +249,12 @@ async fn forward(listener: TcpListener) -> Result<()> {
 
 #[test]
 fn an_unreachable_tracking_endpoint_is_told_and_waited_for() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let closed = TcpListener::bind((Bed::IP, 0)).await?.local_addr()?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let closed = TcpListener::bind((TestEnv::IP, 0)).await?.local_addr()?;
         let endpoint = format!("http://{closed}");
         let allowed = format!("--tracking-allowed-endpoints={endpoint}");
-        let release = Release::new(bed, "unreachable", &[&allowed]).await?;
+        let release = Release::new(env, "unreachable", &[&allowed]).await?;
         let table = "public.one";
         numbers(&release, "one", 1, 100).await?;
         let mut job = release.source.job(table, "FE");
@@ -270,9 +270,9 @@ fn an_unreachable_tracking_endpoint_is_told_and_waited_for() -> Result<()> {
 
 #[test]
 fn a_tracking_endpoint_off_the_allow_list_is_told() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "off-list", &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "off-list", &[]).await?;
         let mut job = release.source.job("public.one", "FE");
         job["spec"]["tracking"]["endpoint"] = json!("http://198.18.0.1:9");
         tracking_fails(&release, &job, "Stalled", ("TrackingNotAllowed", "tracking")).await
@@ -306,9 +306,9 @@ async fn run_window(release: &Release, table: &str) -> Result<Value> {
 
 #[test]
 fn writes_refused_once_ready_fail_the_run_and_its_window_is_taken_again() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "denied", &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "denied", &[]).await?;
         let (name, table) = ("public-one", "public.one");
         lake(&release, Access::Admin).await?;
         numbers(&release, "one", 1, 100).await?;

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Release, condition, index_of, pods_at, release_pause, stands_at, wait_until};
+use harness::{
+    Release, TestEnv, condition, index_of, pods_at, release_pause, stands_at, wait_until,
+};
 use operator_core::labels::{coordinator_name, extract_name};
 use serde_json::{Value, json};
 
@@ -27,9 +29,9 @@ fn an_extract_job_deleted_by_hand_is_followed_by_a_run_of_the_same_window() -> R
 }
 
 fn deleted_by_hand(role: &str) -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, &format!("hand-{role}"), &[AT_GATE]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, &format!("hand-{role}"), &[AT_GATE]).await?;
         release.apply(&window_of(&release, 1000).await?).await?;
         at_gate(&release, 2).await?;
         let run = release.source.run_item(NAME).await?.context("run item")?;
@@ -45,9 +47,9 @@ fn deleted_by_hand(role: &str) -> Result<()> {
 
 #[test]
 fn an_object_made_again_under_its_name_adopts_nothing_of_the_old_one() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "again", &[AT_GATE]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "again", &[AT_GATE]).await?;
         let job = window_of(&release, 1000).await?;
         release.apply(&job).await?;
         at_gate(&release, 2).await?;
@@ -85,10 +87,10 @@ fn an_object_made_again_under_its_name_adopts_nothing_of_the_old_one() -> Result
 
 #[test]
 fn a_run_that_ended_while_the_operator_was_away_is_complete_without_its_jobs() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let pause = "--worker-env=TIDEMARK_TEST_PAUSE=after-pin@1=/tmp/gate";
-        let release = Release::new(bed, "away", &[pause]).await?;
+        let release = Release::new(env, "away", &[pause]).await?;
         rows(&release, 1, 1000).await?;
         let job = release.source.job(NAME, "FE");
         release.apply(&job).await?;
@@ -118,9 +120,9 @@ fn a_run_that_ended_while_the_operator_was_away_is_complete_without_its_jobs() -
 
 #[test]
 fn a_job_of_somebody_else_under_our_name_is_left_alone_and_told() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "foreign", &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "foreign", &[]).await?;
         let mut job = window_of(&release, 1000).await?;
         job["spec"]["suspend"] = json!(true);
         release.apply(&job).await?;
@@ -191,9 +193,9 @@ fn foreign_job(name: &str) -> Value {
 
 #[test]
 fn an_evicted_worker_is_replaced_and_spends_no_retry() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "evict", &[AT_GATE]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "evict", &[AT_GATE]).await?;
         release.apply(&window_of(&release, 1000).await?).await?;
         let pods = at_gate(&release, 2).await?;
         let name = pods[1]["metadata"]["name"].as_str().context("name")?;
@@ -202,7 +204,7 @@ fn an_evicted_worker_is_replaced_and_spends_no_retry() -> Result<()> {
             "apiVersion": "policy/v1", "kind": "Eviction",
             "metadata": { "name": name, "namespace": release.namespace },
         });
-        bed.kubectl_with(&["create", "--raw", &path, "-f", "-"], &eviction.to_string()).await?;
+        env.kubectl_with(&["create", "--raw", &path, "-f", "-"], &eviction.to_string()).await?;
         release_pause(&pods[0], GATE)?;
         let second = wait_until("its successor", STEP, async || {
             let now = extract_pods(&release).await?;
@@ -223,9 +225,9 @@ fn an_evicted_worker_is_replaced_and_spends_no_retry() -> Result<()> {
 
 #[test]
 fn a_pod_whose_index_was_changed_by_hand_skips_no_range() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "reindex", &[AT_GATE]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "reindex", &[AT_GATE]).await?;
         release.apply(&window_of(&release, 1000).await?).await?;
         let pods = at_gate(&release, 2).await?;
         let name = pods[1]["metadata"]["name"].as_str().context("name")?;
@@ -254,9 +256,9 @@ fn a_pod_whose_index_was_changed_by_hand_skips_no_range() -> Result<()> {
 #[test]
 fn a_pod_reported_as_succeeded_without_its_record_fails_the_run_and_its_window_is_taken_again()
 -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "lying", &[AT_GATE, "--record-wait=5"]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "lying", &[AT_GATE, "--record-wait=5"]).await?;
         release.apply(&window_of(&release, 1000).await?).await?;
         let pods = at_gate(&release, 2).await?;
         let run = release.source.run_item(NAME).await?.context("run item")?;
@@ -298,15 +300,15 @@ fn a_pod_reported_as_succeeded_without_its_record_fails_the_run_and_its_window_i
 
 #[test]
 fn a_range_that_cannot_be_read_fails_the_run_names_it_and_publishes_nothing() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "unreadable", &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "unreadable", &[]).await?;
         let job = window_of(&release, 1000).await?;
         let database = &release.source.database;
         let sql = format!(
             "alter table {NAME} add price numeric(8,2); update {NAME} set price = 'NaN' where id = 900"
         );
-        bed.psql(database, &sql).await?;
+        env.psql(database, &sql).await?;
         release.apply(&job).await?;
         let object = release.condition(NAME, "Failed", STEP).await?;
         let failed = condition(&object, "Failed");
@@ -315,10 +317,10 @@ fn a_range_that_cannot_be_read_fails_the_run_names_it_and_publishes_nothing() ->
         ensure!(object["status"]["retry"] == Value::Null, "{}", object["status"]);
         let run = release.source.run_item(NAME).await?.context("run item")?;
         ensure!(run["state"] == "failed", "{run}");
-        ensure!(bed.keys(&release.source.bucket, &format!("{NAME}/extract_run")).await?.is_empty());
+        ensure!(env.keys(&release.source.bucket, &format!("{NAME}/extract_run")).await?.is_empty());
 
         rows(&release, 1001, 1500).await?;
-        bed.psql(database, &format!("update {NAME} set price = 1")).await?;
+        env.psql(database, &format!("update {NAME} set price = 1")).await?;
         release.request(NAME).await?;
         let object = release.condition(NAME, "Complete", STEP).await?;
         let status = &object["status"];
@@ -342,7 +344,7 @@ async fn rows(release: &Release, from: u32, to: u32) -> Result<()> {
         "create table if not exists {NAME} (id bigint primary key, name text);
          insert into {NAME} select i, md5(i::text) from generate_series({from}, {to}) i"
     );
-    release.source.bed.psql(&release.source.database, &sql).await.map(|_| ())
+    release.source.env.psql(&release.source.database, &sql).await.map(|_| ())
 }
 
 async fn scale(release: &Release, replicas: u8) -> Result<()> {
@@ -380,7 +382,7 @@ async fn ends_clean(release: &Release, runs: u64) -> Result<()> {
     let source = &release.source;
     ensure!(release.published(NAME).await? == runs, "published runs");
     let sql = "select count(*) n, count(distinct id) ids, sum(id)::bigint total from t";
-    let read = source.bed.read_parquet(&source.bucket, NAME, sql).await?;
+    let read = source.env.read_parquet(&source.bucket, NAME, sql).await?;
     ensure!(read == [json!({ "n": 1000, "ids": 1000, "total": 500_500 })], "{read:?}");
     let item = source.legacy_item(NAME).await?.context("old item")?;
     ensure!(item["extract_successful"] == "Y", "{item}");

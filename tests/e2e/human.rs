@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use harness::{
-    Access, Bed, Release, SecretsManager, condition, pods_at, release_pause, wait_until,
+    Access, Release, SecretsManager, TestEnv, condition, pods_at, release_pause, wait_until,
 };
 use serde_json::{Value, json};
 
@@ -18,10 +18,10 @@ const GATE: &str = "/tmp/gate";
 
 #[test]
 fn a_decided_run_whose_upload_is_gone_says_so_and_is_undone_on_a_humans_word() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let pause = format!("--worker-env=TIDEMARK_TEST_PAUSE=after-decide@1={GATE}");
-        let release = Release::new(bed, "stuck", &[&pause]).await?;
+        let release = Release::new(env, "stuck", &[&pause]).await?;
         let source = &release.source;
         rows(&release, 1, 1000).await?;
         let mut job = source.job(NAME, "PE");
@@ -30,7 +30,7 @@ fn a_decided_run_whose_upload_is_gone_says_so_and_is_undone_on_a_humans_word() -
         let labels = format!("tidemark.dev/extract-job={NAME},tidemark.dev/role=coordinator");
         let pods = pods_at(&release, &labels, 1, GATE, STEP).await?;
         // as a lifecycle rule that is too eager does
-        let s3 = bed.s3(Access::Admin);
+        let s3 = env.s3(Access::Admin);
         let open = s3.list_multipart_uploads().bucket(&source.bucket).send().await?;
         for upload in open.uploads() {
             let (key, id) = (upload.key().context("key")?, upload.upload_id().context("id")?);
@@ -53,7 +53,7 @@ fn a_decided_run_whose_upload_is_gone_says_so_and_is_undone_on_a_humans_word() -
         ensure!(said.contains("settle --force") && said.contains(id), "{said}");
 
         let force = source.command(&format!("settle --by ann --force {id}"), &job)?;
-        let output = bed.output(force, "", STEP).await?;
+        let output = env.output(force, "", STEP).await?;
         ensure!(output.code == Some(0), "{}", output.stderr);
         rows(&release, 1001, 1500).await?;
         let object = release.again(NAME).await?;
@@ -65,9 +65,9 @@ fn a_decided_run_whose_upload_is_gone_says_so_and_is_undone_on_a_humans_word() -
 
 #[test]
 fn replaced_files_stay_as_long_as_readers_were_promised_and_go_without_another_run() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "retained", &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "retained", &[]).await?;
         rows(&release, 1, 1000).await?;
         let mut job = release.source.job(NAME, "FE");
         job["spec"]["output"]["retainReplacedSeconds"] = json!(20);
@@ -103,19 +103,19 @@ fn replaced_files_stay_as_long_as_readers_were_promised_and_go_without_another_r
 
 #[test]
 fn pods_log_in_with_what_aws_secrets_manager_keeps() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let keys = ["--worker-env=AWS_ACCESS_KEY_ID=a", "--worker-env=AWS_SECRET_ACCESS_KEY=b"];
-        let release = Release::new(bed, "awssecret", &keys).await?;
+        let release = Release::new(env, "awssecret", &keys).await?;
         rows(&release, 1, 1000).await?;
-        let secrets = SecretsManager::start(bed).await?;
-        let login = json!({ "username": Bed::POSTGRES_USER, "password": Bed::POSTGRES_PASSWORD, "host": Bed::IP });
+        let secrets = SecretsManager::start(env).await?;
+        let login = json!({ "username": TestEnv::POSTGRES_USER, "password": TestEnv::POSTGRES_PASSWORD, "host": TestEnv::IP });
         secrets.put("lake/postgres", &login.to_string()).await?;
         let mut job = release.source.job(NAME, "FE");
         job["spec"]["source"]["host"] = Value::Null;
         let at = |name: &str| {
             json!({ "awsSecret": {
-                "name": name, "region": Bed::REGION, "endpoint": SecretsManager::ENDPOINT } })
+                "name": name, "region": TestEnv::REGION, "endpoint": SecretsManager::ENDPOINT } })
         };
         job["spec"]["source"]["credentials"] = at("lake/none");
         release.apply(&job).await?;
@@ -131,14 +131,14 @@ fn pods_log_in_with_what_aws_secrets_manager_keeps() -> Result<()> {
 
 #[test]
 fn a_pod_that_used_up_its_memory_says_so() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "memory", &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "memory", &[]).await?;
         let sql = format!(
             "create table {NAME} (id bigint primary key, name text);
              insert into {NAME} select 1, repeat('0123456789abcdef', 12000000)"
         );
-        bed.psql(&release.source.database, &sql).await?;
+        env.psql(&release.source.database, &sql).await?;
         let mut job = release.source.job(NAME, "FE");
         job["spec"]["retry"] = json!({ "runs": 1 });
         job["spec"]["worker"] = json!({ "resources": {
@@ -159,13 +159,13 @@ async fn rows(release: &Release, from: u32, to: u32) -> Result<()> {
         "create table if not exists {NAME} (id bigint primary key, name text);
          insert into {NAME} select i, md5(i::text) from generate_series({from}, {to}) i"
     );
-    release.source.bed.psql(&release.source.database, &sql).await.map(|_| ())
+    release.source.env.psql(&release.source.database, &sql).await.map(|_| ())
 }
 
 /// Keys of the data files.
 async fn files(release: &Release) -> Result<Vec<String>> {
     let keys =
-        release.source.bed.keys(&release.source.bucket, &format!("{NAME}/extract_run=")).await?;
+        release.source.env.keys(&release.source.bucket, &format!("{NAME}/extract_run=")).await?;
     Ok(keys)
 }
 
@@ -173,7 +173,7 @@ async fn files(release: &Release) -> Result<Vec<String>> {
 async fn counts(release: &Release, rows: u64) -> Result<()> {
     let source = &release.source;
     let sql = "select count(*) n, count(distinct id) ids from t";
-    let read = source.bed.read_parquet(&source.bucket, NAME, sql).await?;
+    let read = source.env.read_parquet(&source.bucket, NAME, sql).await?;
     ensure!(read == [json!({ "n": rows, "ids": rows })], "{read:?}");
     Ok(())
 }

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, anyhow, bail, ensure};
-use harness::{Bed, Release, condition, wait_until};
+use harness::{Release, TestEnv, condition, wait_until};
 use serde_json::{Value, json};
 
 /// How long a step of a run may take on a busy machine.
@@ -14,10 +14,10 @@ const DELETION_BOUND: Duration = Duration::from_mins(1);
 
 #[test]
 fn deleting_a_running_object_publishes_nothing_and_leaves_nothing() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let pause = "--worker-env=TIDEMARK_TEST_PAUSE=before-record@1";
-        let release = Release::new(bed, "delrun", &[pause]).await?;
+        let release = Release::new(env, "delrun", &[pause]).await?;
         start_ranges(&release).await?;
         reading(&release).await?;
         delete(&release, "events").await?;
@@ -33,10 +33,10 @@ fn deleting_a_running_object_publishes_nothing_and_leaves_nothing() -> Result<()
 
 #[test]
 fn deleting_a_committing_object_publishes_all_of_it_and_leaves_nothing() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let pause = "--worker-env=TIDEMARK_TEST_PAUSE=after-decide@1";
-        let release = Release::new(bed, "delcommit", &[pause]).await?;
+        let release = Release::new(env, "delcommit", &[pause]).await?;
         start_ranges(&release).await?;
         release.run_reaches("events", "committing", STEP).await?;
         nothing_is_published(&release).await?;
@@ -45,7 +45,7 @@ fn deleting_a_committing_object_publishes_all_of_it_and_leaves_nothing() -> Resu
         let source = &release.source;
         published(&release, "events", 1).await?;
         let sql = "select count(*) n, count(distinct id) ids from t";
-        let rows = bed.read_parquet(&source.bucket, "events", sql).await?;
+        let rows = env.read_parquet(&source.bucket, "events", sql).await?;
         ensure!(rows == [json!({ "n": 1000, "ids": 1000 })], "{rows:?}");
         no_upload_is_open(&release).await?;
         let run = source.run_item("events").await?.context("run item")?;
@@ -58,11 +58,11 @@ fn deleting_a_committing_object_publishes_all_of_it_and_leaves_nothing() -> Resu
 
 #[test]
 fn an_object_without_its_secrets_is_let_go_within_the_bound_with_a_warning() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         // This coordinator cannot end its own run when it is told to stop.
         let pause = "--worker-env=TIDEMARK_TEST_PAUSE=after-pin@1";
-        let release = Release::new(bed, "delsecret", &[pause]).await?;
+        let release = Release::new(env, "delsecret", &[pause]).await?;
         start_ranges(&release).await?;
         release.run_reaches("events", "running", STEP).await?;
         release.kubectl(&["delete", "secret", "aws", "database"]).await?;
@@ -93,9 +93,9 @@ fn an_object_without_its_secrets_is_let_go_within_the_bound_with_a_warning() -> 
 
 #[test]
 fn two_objects_on_one_source_take_turns_and_each_runs_once() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "turns", &["--resync=1"]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "turns", &["--resync=1"]).await?;
         table(&release, "events").await?;
         lock(&release, "events").await?;
         let first = release.source.job("events", "FE");
@@ -132,19 +132,19 @@ fn two_objects_on_one_source_take_turns_and_each_runs_once() -> Result<()> {
     })
 }
 
-/// In a bed of its own, since it changes the CRD.
+/// In a test environment of its own, since it changes the CRD.
 #[test]
 fn an_upgrade_keeps_a_run_and_no_release_runs_a_completed_object_again() -> Result<()> {
-    let bed: &'static Bed = Box::leak(Box::new(Bed::start("life-own")?));
-    let tested = thread::spawn(move || bed.run(releases(bed))).join();
-    let stopped = Bed { state: bed.state.clone(), pid: bed.pid }.stop();
+    let env: &'static TestEnv = Box::leak(Box::new(TestEnv::start("life-own")?));
+    let tested = thread::spawn(move || env.run(releases(env))).join();
+    let stopped = TestEnv { state: env.state.clone(), pid: env.pid }.stop();
     tested.map_err(|_| anyhow!("the test panicked"))??;
     stopped
 }
 
-async fn releases(bed: &'static Bed) -> Result<()> {
-    let release = Release::new(bed, "releases", &["--resync=1"]).await?;
-    bed.tag_images("dev2").await?;
+async fn releases(env: &'static TestEnv) -> Result<()> {
+    let release = Release::new(env, "releases", &["--resync=1"]).await?;
+    env.tag_images("dev2").await?;
     for name in ["kept", "lost"] {
         table(&release, name).await?;
         lock(&release, name).await?;
@@ -194,7 +194,7 @@ async fn upgraded_in_flight(release: &Release) -> Result<()> {
 
 /// The API server fills new defaults into old objects.
 async fn default_changed(release: &Release) -> Result<()> {
-    let bed = release.source.bed;
+    let env = release.source.env;
     let before = trace(release).await?;
     let spec = "/spec/versions/0/schema/openAPIV3Schema/properties/spec/properties";
     let patch = json!([
@@ -202,7 +202,7 @@ async fn default_changed(release: &Release) -> Result<()> {
         { "op": "add", "path": format!("{spec}/extract/properties/reingest/default"), "value": false },
     ]);
     let crd = "crd/extractjobs.tidemark.dev";
-    bed.kubectl(&["patch", crd, "--type=json", "-p", &patch.to_string()]).await?;
+    env.kubectl(&["patch", crd, "--type=json", "-p", &patch.to_string()]).await?;
     wait_until("the new defaults", STEP, async || {
         let spec = &release.get(&["extractjob", "kept"]).await?["spec"];
         let filled = spec["extract"]["reingest"] == false && spec["activeDeadlineSeconds"] == 7200;
@@ -218,10 +218,10 @@ async fn default_changed(release: &Release) -> Result<()> {
 }
 
 async fn installed_again(release: &Release) -> Result<()> {
-    let bed = release.source.bed;
+    let env = release.source.env;
     let before = trace(release).await?;
     let wait = ["uninstall", "tidemark", "-n", &release.namespace, "--wait", "--timeout", "90s"];
-    bed.helm(&wait).await?;
+    env.helm(&wait).await?;
     let left = release.kubectl(&["get", "deployments", "-o", "name"]).await?;
     ensure!(left.is_empty(), "{left}");
     let after = trace(release).await?;
@@ -256,7 +256,7 @@ async fn trace(release: &Release) -> Result<Value> {
             "run": status["runId"],
             "outcome": status["outcome"],
             "commit": release.source.run_item(name).await?.context("run item")?["commit"],
-            "keys": release.source.bed.keys(&release.source.bucket, name).await?,
+            "keys": release.source.env.keys(&release.source.bucket, name).await?,
             "coordinators": jobs(release, name, "coordinator").await?,
         });
         all.insert(name.to_owned(), seen);
@@ -289,19 +289,19 @@ async fn table(release: &Release, name: &str) -> Result<()> {
         "create table {name} (id bigint primary key, name text);
          insert into {name} select i, 'event ' || i from generate_series(1, 1000) i"
     );
-    release.source.bed.psql(&release.source.database, &sql).await.map(|_| ())
+    release.source.env.psql(&release.source.database, &sql).await.map(|_| ())
 }
 
 /// Holds every reader of a table, and so the coordinator that has claimed it.
 async fn lock(release: &Release, name: &str) -> Result<()> {
     let id = format!("{}-{name}", release.source.database);
     let sql = format!("begin; lock table {name}; prepare transaction '{id}'");
-    release.source.bed.psql(&release.source.database, &sql).await.map(|_| ())
+    release.source.env.psql(&release.source.database, &sql).await.map(|_| ())
 }
 
 async fn unlock(release: &Release, name: &str) -> Result<()> {
     let sql = format!("rollback prepared '{}-{name}'", release.source.database);
-    release.source.bed.psql(&release.source.database, &sql).await.map(|_| ())
+    release.source.env.psql(&release.source.database, &sql).await.map(|_| ())
 }
 
 /// Waits until both ranges are read and their uploads are open.
@@ -333,23 +333,23 @@ async fn gone(release: &Release, name: &str, deadline: Duration) -> Result<()> {
     match seen {
         Ok(()) => Ok(()),
         Err(error) => {
-            bail!("{error:#}\n{}", release.source.bed.describe(&release.namespace).await)
+            bail!("{error:#}\n{}", release.source.env.describe(&release.namespace).await)
         }
     }
 }
 
 /// Exactly that many runs of a table came to be published (each leaves a manifest), and the last of
-/// them is the one that readers see. The bed's store was once seen to show `current.json` as it had
+/// them is the one that readers see. The test environment's store was once seen to show `current.json` as it had
 /// been for some seconds: so that is waited for.
 async fn published(release: &Release, name: &str, runs: usize) -> Result<()> {
-    let (bed, source) = (release.source.bed, &release.source);
+    let (env, source) = (release.source.env, &release.source);
     let run = source.run_item(name).await?.context("run item")?;
-    let keys = bed.keys(&source.bucket, &format!("{name}/_tidemark/")).await?;
+    let keys = env.keys(&source.bucket, &format!("{name}/_tidemark/")).await?;
     let manifests = keys.iter().filter(|key| key.ends_with("/manifest.json")).count();
     ensure!(manifests == runs && run["state"] == "Y", "want {runs} runs: {keys:?} {run}");
     wait_until(&format!("run {runs} in current.json of {name}"), STEP, async || {
         let key = format!("{name}/_tidemark/current.json");
-        let pointer: Value = serde_json::from_slice(&bed.object(&source.bucket, &key).await?)?;
+        let pointer: Value = serde_json::from_slice(&env.object(&source.bucket, &key).await?)?;
         ensure!(pointer["run"] == run["run"], "{pointer}");
         Ok(())
     })
@@ -380,7 +380,7 @@ async fn jobs(release: &Release, name: &str, role: &str) -> Result<Vec<String>> 
 }
 
 async fn nothing_is_published(release: &Release) -> Result<()> {
-    let keys = release.source.bed.keys(&release.source.bucket, "").await?;
+    let keys = release.source.env.keys(&release.source.bucket, "").await?;
     let visible = |key: &&String| !key.contains("/_tidemark/") || key.ends_with("current.json");
     let published: Vec<&String> = keys.iter().filter(visible).collect();
     ensure!(published.is_empty(), "{published:?}");

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail, ensure};
-use harness::{Bed, Release, tests_dir};
+use harness::{Release, TestEnv, tests_dir};
 use serde_json::json;
 
 /// Manifests that teach; those that are refused lie in `refused/`.
@@ -25,17 +25,17 @@ fn manifests(folder: &Path) -> Result<Vec<PathBuf>> {
 }
 
 /// Applies a manifest that must be refused; says what was wrong with that.
-async fn refusal(bed: &Bed, namespace: &str, path: &Path) -> Result<()> {
+async fn refusal(env: &TestEnv, namespace: &str, path: &Path) -> Result<()> {
     let text = fs::read_to_string(path)?;
     let first = text.lines().next().context("an empty file")?;
     let why = first.strip_prefix("# refused: ").context("the first line says no reason")?;
     let file = path.display().to_string();
-    let Err(refused) = bed.kubectl(&["-n", namespace, "apply", "-f", &file]).await else {
+    let Err(refused) = env.kubectl(&["-n", namespace, "apply", "-f", &file]).await else {
         bail!("accepted");
     };
     let said = format!("{refused:#}");
     ensure!(said.contains(why), "refused for another reason: {said}");
-    let kept = bed.get(namespace, &["extractjobs"]).await?;
+    let kept = env.get(namespace, &["extractjobs"]).await?;
     let changes = text.lines().any(|line| line == "---");
     // what came before the change is there, as it was; nothing else is
     ensure!(
@@ -51,22 +51,22 @@ async fn refusal(bed: &Bed, namespace: &str, path: &Path) -> Result<()> {
         "{kept}"
     );
     if changes {
-        bed.kubectl(&["-n", namespace, "delete", "extractjobs", "--all"]).await?;
+        env.kubectl(&["-n", namespace, "delete", "extractjobs", "--all"]).await?;
     }
     Ok(())
 }
 
 #[test]
 fn apply_refuses_what_cannot_run_and_says_why() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        Release::crds(bed).await?;
-        let namespace = bed.namespace("refused").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        Release::crds(env).await?;
+        let namespace = env.namespace("refused").await?;
         let paths = manifests(&examples().join("refused"))?;
         ensure!(paths.len() >= 64, "only {} manifests", paths.len());
         let mut wrong = Vec::new();
         for path in paths {
-            if let Err(error) = refusal(bed, &namespace, &path).await {
+            if let Err(error) = refusal(env, &namespace, &path).await {
                 wrong.push(format!("{}: {error:#}", path.display()));
             }
         }
@@ -77,16 +77,16 @@ fn apply_refuses_what_cannot_run_and_says_why() -> Result<()> {
 
 #[test]
 fn apply_accepts_every_example() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        Release::crds(bed).await?;
-        let namespace = bed.namespace("examples").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        Release::crds(env).await?;
+        let namespace = env.namespace("examples").await?;
         let paths = manifests(&examples())?;
         ensure!(paths.len() >= 7, "only {} manifests", paths.len());
         for path in paths {
             let file = path.display().to_string();
             let dry = ["-n", &namespace, "apply", "--dry-run=server", "-f", &file];
-            bed.kubectl(&dry).await?;
+            env.kubectl(&dry).await?;
         }
         Ok(())
     })
@@ -94,10 +94,10 @@ fn apply_accepts_every_example() -> Result<()> {
 
 #[test]
 fn apply_accepts_an_incremental_extract_with_partition_bounds() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        Release::crds(bed).await?;
-        let namespace = bed.namespace("bounds").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        Release::crds(env).await?;
+        let namespace = env.namespace("bounds").await?;
         let extract = json!({
             "table": "public.orders", "type": "PE",
             "watermark": { "column": "updated_at", "type": "timestamp" },
@@ -115,23 +115,23 @@ fn apply_accepts_an_incremental_extract_with_partition_bounds() -> Result<()> {
                 "output": { "uri": "s3://lake/shop/orders" },
             },
         });
-        bed.kubectl_with(&["-n", &namespace, "apply", "-f", "-"], &job.to_string()).await?;
-        let object = bed.get(&namespace, &["extractjob", "bounds"]).await?;
+        env.kubectl_with(&["-n", &namespace, "apply", "-f", "-"], &job.to_string()).await?;
+        let object = env.get(&namespace, &["extractjob", "bounds"]).await?;
         let kept = &object["spec"]["extract"];
         for (key, value) in extract["partition"].as_object().context("partition")? {
             ensure!(kept["partition"][key] == *value, "{kept}");
         }
-        bed.kubectl(&["-n", &namespace, "delete", "extractjob", "bounds"]).await?;
+        env.kubectl(&["-n", &namespace, "delete", "extractjob", "bounds"]).await?;
         Ok(())
     })
 }
 
 #[test]
 fn credentials_of_the_tracking_table_can_change_and_nothing_else_of_it() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        Release::crds(bed).await?;
-        let namespace = bed.namespace("tracking").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        Release::crds(env).await?;
+        let namespace = env.namespace("tracking").await?;
         let apply = async |tracking: serde_json::Value| {
             let job = json!({
                 "apiVersion": "tidemark.dev/v1alpha1", "kind": "ExtractJob",
@@ -146,7 +146,7 @@ fn credentials_of_the_tracking_table_can_change_and_nothing_else_of_it() -> Resu
                     "tracking": tracking,
                 },
             });
-            bed.kubectl_with(&["-n", &namespace, "apply", "-f", "-"], &job.to_string()).await
+            env.kubectl_with(&["-n", &namespace, "apply", "-f", "-"], &job.to_string()).await
         };
         let table = json!({ "table": "tidemark", "region": "eu-central-1", "key": "shop.orders" });
         apply(table.clone()).await?;
@@ -172,7 +172,7 @@ fn credentials_of_the_tracking_table_can_change_and_nothing_else_of_it() -> Resu
             let refused = apply(changed).await.err().context(field)?.to_string();
             ensure!(refused.contains("tracking is immutable"), "{field}: {refused}");
         }
-        bed.kubectl(&["-n", &namespace, "delete", "extractjob", "tracked"]).await?;
+        env.kubectl(&["-n", &namespace, "delete", "extractjob", "tracked"]).await?;
         Ok(())
     })
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Release, wait_until};
+use harness::{Release, TestEnv, wait_until};
 use serde_json::{Value, json};
 
 /// How long a step may take on a busy machine.
@@ -13,12 +13,12 @@ const NAME: &str = "events";
 
 #[test]
 fn replaced_files_are_removed_in_time_though_their_object_is_deleted() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "putoff", &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "putoff", &[]).await?;
         let sql =
             format!("create table {NAME} (id bigint primary key); insert into {NAME} values (1)");
-        bed.psql(&release.source.database, &sql).await?;
+        env.psql(&release.source.database, &sql).await?;
         let mut job = release.source.job(NAME, "FE");
         job["spec"]["output"]["retainReplacedSeconds"] = json!(30);
         release.complete(&job).await?;
@@ -26,7 +26,7 @@ fn replaced_files_are_removed_in_time_though_their_object_is_deleted() -> Result
         let due = object["status"]["removalDue"].as_str().context("removalDue")?.to_owned();
         release.kubectl(&["delete", "extractjob", NAME, "--timeout=20s"]).await?;
         let prefix = format!("{NAME}/extract_run=");
-        let keys = bed.keys(&release.source.bucket, &prefix).await?;
+        let keys = env.keys(&release.source.bucket, &prefix).await?;
         ensure!(keys.len() == 2, "before {due}: {keys:?}");
         let left = release.get(&["jobs"]).await?;
         let waits = &left["items"][0];
@@ -34,7 +34,7 @@ fn replaced_files_are_removed_in_time_though_their_object_is_deleted() -> Result
         ensure!(waits["spec"]["suspend"] == true, "{left}");
         ensure!(waits["metadata"]["annotations"]["tidemark.dev/start-at"] == due, "{waits}");
         wait_until("the removal", STEP, async || {
-            let keys = bed.keys(&release.source.bucket, &prefix).await?;
+            let keys = env.keys(&release.source.bucket, &prefix).await?;
             ensure!(keys.len() == 1, "{keys:?}");
             let run = release.source.run_item(NAME).await?.context("run item")?;
             ensure!(run["todo"] == Value::Null, "{run}");

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Call, OldJob, Release, condition, wait_until};
+use harness::{Call, OldJob, Release, TestEnv, condition, wait_until};
 use serde_json::{Value, json};
 
 /// How long a step may take on a busy machine; the resync takes two seconds.
@@ -14,10 +14,10 @@ const NAME: &str = "events";
 
 #[test]
 fn what_other_writers_store_shows_up_in_status_within_the_resync_time() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let values = json!({ "tracking": { "resyncSeconds": 2 } });
-        let release = Release::with(bed, "marks", &[], values).await?;
+        let release = Release::with(env, "marks", &[], values).await?;
         rows(&release, 1, 100).await?;
         let mut job = release.source.job(NAME, "PE");
         job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int" });
@@ -57,9 +57,9 @@ fn what_other_writers_store_shows_up_in_status_within_the_resync_time() -> Resul
 
 #[test]
 fn request_starts_one_run_and_an_older_or_invalid_one_none() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "requests", &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "requests", &[]).await?;
         rows(&release, 1, 100).await?;
         let job = release.source.job(NAME, "FE");
         release.complete(&job).await?;
@@ -119,10 +119,10 @@ async fn shows(release: &Release, watermark: &str, writer: &str) -> Result<Value
 /// `tidemark watermark rewind`, as a person runs it.
 async fn rewind(release: &Release, job: &Value, to: &str) -> Result<()> {
     let source = &release.source;
-    let said = source.bed.succeed(source.command("watermark get", job)?, "").await?;
+    let said = source.env.succeed(source.command("watermark get", job)?, "").await?;
     let said: Value = serde_json::from_str(said.trim()).context("parse what it printed")?;
     let words = format!("watermark rewind --value {to} --by ann --rev {}", said["rev"]);
-    source.bed.succeed(source.command(&words, job)?, "").await.map(|_| ())
+    source.env.succeed(source.command(&words, job)?, "").await.map(|_| ())
 }
 
 async fn rows(release: &Release, from: u32, to: u32) -> Result<()> {
@@ -130,5 +130,5 @@ async fn rows(release: &Release, from: u32, to: u32) -> Result<()> {
         "create table if not exists {NAME} (id bigint primary key, name text);
          insert into {NAME} select i, md5(i::text) from generate_series({from}, {to}) i"
     );
-    release.source.bed.psql(&release.source.database, &sql).await.map(|_| ())
+    release.source.env.psql(&release.source.database, &sql).await.map(|_| ())
 }

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Release, condition, wait_until};
+use harness::{Release, TestEnv, condition, wait_until};
 use serde_json::{Value, json};
 
 /// How long a step of a run may take on a busy machine.
@@ -15,10 +15,10 @@ const NAME: &str = "events";
 #[test]
 fn a_suspended_run_is_stopped_and_settled_and_takes_the_same_window_when_it_is_resumed()
 -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let pause = "--worker-env=TIDEMARK_TEST_PAUSE=before-record@1";
-        let release = Release::new(bed, "suspend", &[pause]).await?;
+        let release = Release::new(env, "suspend", &[pause]).await?;
         rows(&release, 1, 1000).await?;
         let mut job = release.source.job(NAME, "PE");
         job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int" });
@@ -58,9 +58,9 @@ fn a_suspended_run_is_stopped_and_settled_and_takes_the_same_window_when_it_is_r
 
 #[test]
 fn an_edit_in_mid_run_is_said_and_run_afterwards() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "edit", &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "edit", &[]).await?;
         rows(&release, 1, 1000).await?;
         lock(&release).await?;
         release.apply(&release.source.job(NAME, "FE")).await?;
@@ -83,9 +83,9 @@ fn an_edit_in_mid_run_is_said_and_run_afterwards() -> Result<()> {
 
 #[test]
 fn a_coordinator_that_never_started_makes_room_once_the_manifest_is_mended() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "mended", &["--pod-start-wait=2"]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "mended", &["--pod-start-wait=2"]).await?;
         rows(&release, 1, 1000).await?;
         let mut job = release.source.job(NAME, "FE");
         job["spec"]["source"]["credentials"]["secretRef"]["name"] = json!("misspelt");
@@ -109,9 +109,9 @@ fn a_coordinator_that_never_started_makes_room_once_the_manifest_is_mended() -> 
 
 #[test]
 fn an_extract_job_that_a_quota_refuses_makes_way_and_comes_back() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "refused", &["--extract-start-wait=5"]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "refused", &["--extract-start-wait=5"]).await?;
         rows(&release, 1, 1000).await?;
         release.kubectl(&["create", "quota", "jobs", "--hard=count/jobs.batch=1"]).await?;
         wait_until("the quota", STEP, async || {
@@ -144,10 +144,10 @@ fn an_extract_job_that_a_quota_refuses_makes_way_and_comes_back() -> Result<()> 
 
 #[test]
 fn what_follows_publication_is_done_though_the_object_is_deleted() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let pause = "--worker-env=TIDEMARK_TEST_PAUSE=after-yes@1";
-        let release = Release::new(bed, "deltodo", &[pause]).await?;
+        let release = Release::new(env, "deltodo", &[pause]).await?;
         rows(&release, 1, 1000).await?;
         release.apply(&release.source.job(NAME, "FE")).await?;
         release.run_reaches(NAME, "Y", STEP).await?;
@@ -163,9 +163,9 @@ fn what_follows_publication_is_done_though_the_object_is_deleted() -> Result<()>
 
 #[test]
 fn finished_jobs_expire_and_what_is_complete_stays_so() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "ttl", &["--resync=1"]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "ttl", &["--resync=1"]).await?;
         rows(&release, 1, 1000).await?;
         let mut job = release.source.job(NAME, "FE");
         job["spec"]["worker"] = json!({ "ttlSecondsAfterFinished": 1 });
@@ -199,9 +199,9 @@ fn finished_jobs_expire_and_what_is_complete_stays_so() -> Result<()> {
 
 #[test]
 fn a_run_that_takes_too_long_is_stopped_and_told() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "deadline", &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "deadline", &[]).await?;
         rows(&release, 1, 1000).await?;
         lock(&release).await?;
         let mut job = release.source.job(NAME, "FE");
@@ -220,10 +220,10 @@ fn a_run_that_takes_too_long_is_stopped_and_told() -> Result<()> {
 
 #[test]
 fn of_two_operators_the_other_goes_on_when_the_leader_dies() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let args = ["--lease-duration=3", "--resync=1"];
-        let release = Release::with(bed, "leader", &args, json!({ "replicas": 2 })).await?;
+        let release = Release::with(env, "leader", &args, json!({ "replicas": 2 })).await?;
         rows(&release, 1, 1000).await?;
         lock(&release).await?;
         let mut job = release.source.job(NAME, "FE");
@@ -254,11 +254,11 @@ fn of_two_operators_the_other_goes_on_when_the_leader_dies() -> Result<()> {
 
 #[test]
 fn a_namespace_that_is_deleted_does_not_wait_for_its_objects() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let other = bed.namespace("doomed").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let other = env.namespace("doomed").await?;
         let values = json!({ "extractNamespaces": [other] });
-        let release = Release::with(bed, "doom", &["--pod-start-wait=2"], values).await?;
+        let release = Release::with(env, "doom", &["--pod-start-wait=2"], values).await?;
         // the Role of the namespace may go before its objects do: as with `clusterWide`, this one stays
         let account = format!("--serviceaccount={}:tidemark-operator", release.namespace);
         let role = format!("{other}-objects");
@@ -266,30 +266,30 @@ fn a_namespace_that_is_deleted_does_not_wait_for_its_objects() -> Result<()> {
             "--verb=get,list,watch,patch,update",
             "--resource=extractjobs.tidemark.dev,extractjobs.tidemark.dev/status,jobs.batch,pods",
         ];
-        bed.kubectl(&[&["create", "clusterrole", &role][..], &rules].concat()).await?;
-        bed.kubectl(&["create", "clusterrolebinding", &role, "--clusterrole", &role, &account])
+        env.kubectl(&[&["create", "clusterrole", &role][..], &rules].concat()).await?;
+        env.kubectl(&["create", "clusterrolebinding", &role, "--clusterrole", &role, &account])
             .await?;
         let mut job = release.source.job(NAME, "FE");
         job["metadata"]["namespace"] = json!(other);
-        bed.kubectl_with(&["apply", "-f", "-"], &job.to_string()).await?;
+        env.kubectl_with(&["apply", "-f", "-"], &job.to_string()).await?;
         wait_until("the finalizer", STEP, async || {
-            let object = bed.get(&other, &["extractjob", NAME]).await?;
+            let object = env.get(&other, &["extractjob", NAME]).await?;
             let names = object["metadata"]["finalizers"].as_array().context("no finalizer yet")?;
             ensure!(names.len() == 1, "{names:?}");
             Ok(())
         })
         .await?;
-        bed.kubectl(&["delete", "namespace", &other, "--wait=false"]).await?;
+        env.kubectl(&["delete", "namespace", &other, "--wait=false"]).await?;
         gone(&release, &other).await?;
         wait_until("the end of the namespace", STEP, async || {
-            let left = bed
+            let left = env
                 .kubectl(&["get", "namespace", &other, "--ignore-not-found", "-o", "json"])
                 .await?;
             ensure!(left.is_empty(), "{left}");
             Ok(())
         })
         .await?;
-        bed.kubectl(&["delete", "clusterrolebinding,clusterrole", &role]).await.map(|_| ())
+        env.kubectl(&["delete", "clusterrolebinding,clusterrole", &role]).await.map(|_| ())
     })
 }
 
@@ -309,19 +309,19 @@ async fn rows(release: &Release, from: u32, to: u32) -> Result<()> {
         "create table if not exists {NAME} (id bigint primary key, name text);
          insert into {NAME} select i, 'event ' || i from generate_series({from}, {to}) i"
     );
-    release.source.bed.psql(&release.source.database, &sql).await.map(|_| ())
+    release.source.env.psql(&release.source.database, &sql).await.map(|_| ())
 }
 
 /// Holds every reader of the table, and so the coordinator that has claimed it.
 async fn lock(release: &Release) -> Result<()> {
     let id = &release.source.database;
     let sql = format!("begin; lock table {NAME}; prepare transaction '{id}'");
-    release.source.bed.psql(id, &sql).await.map(|_| ())
+    release.source.env.psql(id, &sql).await.map(|_| ())
 }
 
 async fn unlock(release: &Release) -> Result<()> {
     let id = &release.source.database;
-    release.source.bed.psql(id, &format!("rollback prepared '{id}'")).await.map(|_| ())
+    release.source.env.psql(id, &format!("rollback prepared '{id}'")).await.map(|_| ())
 }
 
 async fn patch(release: &Release, spec: Value) -> Result<()> {
@@ -342,14 +342,14 @@ async fn says(release: &Release, words: &str) -> Result<()> {
 
 /// Waits until the object, its Jobs and its pods are gone from a namespace.
 async fn gone(release: &Release, namespace: &str) -> Result<()> {
-    let bed = release.source.bed;
+    let env = release.source.env;
     wait_until("the object to go away", STEP, async || {
         let object =
             ["-n", namespace, "get", "extractjob", NAME, "--ignore-not-found", "-o", "name"];
-        let object = bed.kubectl(&object).await?;
+        let object = env.kubectl(&object).await?;
         let label = format!("tidemark.dev/extract-job={NAME}");
         let args = ["-n", namespace, "get", "jobs,pods", "-l", &label, "-o", "name"];
-        let left = bed.kubectl(&args).await?;
+        let left = env.kubectl(&args).await?;
         ensure!(object.is_empty() && left.is_empty(), "{object} {left}");
         Ok(())
     })

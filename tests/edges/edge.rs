@@ -11,7 +11,7 @@ use crds::extract_job::{ExtractJobSpec, WatermarkType};
 use crds::source::{Engine, TlsMode};
 use crds::tracking::{Guard, Mode};
 use futures::future::BoxFuture;
-use harness::{Bed, unique, wait_until};
+use harness::{TestEnv, unique, wait_until};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use tokio::sync::{Semaphore, mpsc};
@@ -41,7 +41,7 @@ pub(crate) enum Who {
 /// A database of one test's own.
 #[derive(Debug, Clone)]
 pub(crate) struct Edge {
-    pub(crate) bed: &'static Bed,
+    pub(crate) env: &'static TestEnv,
     pub(crate) database: String,
     /// The server's.
     port: u16,
@@ -87,7 +87,7 @@ pub(crate) struct Ask {
 impl Ask {
     /// An incremental run of `table` on the primary.
     pub(crate) fn new(who: Who, table: &'static str, watermark: Value) -> Self {
-        let (port, mode, more) = (Bed::POSTGRES_PORT, Mode::PE, json!({}));
+        let (port, mode, more) = (TestEnv::POSTGRES_PORT, Mode::PE, json!({}));
         Self { who, port, table, watermark, low: None, mode, more }
     }
 
@@ -147,17 +147,17 @@ impl Taken {
 
 impl Edge {
     /// Makes it, and two users that may read what is made in it.
-    pub(crate) async fn new(bed: &'static Bed, prefix: &str) -> Result<Self> {
+    pub(crate) async fn new(env: &'static TestEnv, prefix: &str) -> Result<Self> {
         // another test of this process may have done so
         drop(rustls::crypto::ring::default_provider().install_default());
-        let database = bed.database(prefix).await?;
-        Self { bed, database, port: Bed::POSTGRES_PORT }.with_users().await
+        let database = env.database(prefix).await?;
+        Self { env, database, port: TestEnv::POSTGRES_PORT }.with_users().await
     }
 
-    /// Makes it on another server of the bed.
-    pub(crate) async fn at(bed: &'static Bed, port: u16, prefix: &str) -> Result<Self> {
+    /// Makes it on another server of the test environment.
+    pub(crate) async fn at(env: &'static TestEnv, port: u16, prefix: &str) -> Result<Self> {
         let database = unique(prefix).replace('-', "_");
-        let server = Self { bed, database: "postgres".to_owned(), port };
+        let server = Self { env, database: "postgres".to_owned(), port };
         server.say(&format!("create database {database}")).await?;
         Self { database, ..server }.with_users().await
     }
@@ -188,8 +188,8 @@ impl Edge {
 
     /// A session with the server at `port`.
     pub(crate) async fn session_at(&self, port: u16) -> Result<Session> {
-        let url = self.bed.postgres_url(&self.database);
-        let own = format!(":{}/", Bed::POSTGRES_PORT);
+        let url = self.env.postgres_url(&self.database);
+        let own = format!(":{}/", TestEnv::POSTGRES_PORT);
         Session::open(&url.replace(&own, &format!(":{port}/"))).await
     }
 
@@ -203,14 +203,14 @@ impl Edge {
     pub(crate) fn login(&self, ask: &Ask) -> Login {
         Login {
             engine: Engine::Postgres,
-            host: Bed::IP.to_owned(),
+            host: TestEnv::IP.to_owned(),
             port: ask.port,
             database: self.database.clone(),
             username: self.user(ask.who),
             minter: None,
             password: Secret::new("secret".to_owned()),
             tls: Tls::Mode(TlsMode::VerifyFull),
-            ca: Some(self.bed.ca()),
+            ca: Some(self.env.ca()),
             silence: SILENCE,
         }
     }

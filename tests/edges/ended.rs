@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Output, SourceFixture, wait_until};
+use harness::{Output, SourceFixture, TestEnv, wait_until};
 use serde_json::{Value, json};
 
 /// How long a run, or the server's part of it, may take on a busy machine.
@@ -33,27 +33,27 @@ fn ends(output: &Output, code: i32, words: &[&str]) -> Result<()> {
 }
 
 /// Since 17.
-fn lacks_transaction_timeout(bed: &Bed) -> Result<bool> {
-    bed.lacks(17, "transaction_timeout")
+fn lacks_transaction_timeout(env: &TestEnv) -> Result<bool> {
+    env.lacks(17, "transaction_timeout")
 }
 
 #[test]
 fn read_longer_than_transaction_timeout_of_role_and_database_is_not_ended() -> Result<()> {
-    let bed = Bed::shared()?;
-    if lacks_transaction_timeout(bed)? {
+    let env = TestEnv::shared()?;
+    if lacks_transaction_timeout(env)? {
         return Ok(());
     }
-    bed.run(async {
-        let source = SourceFixture::new(bed, "timeout").await?;
+    env.run(async {
+        let source = SourceFixture::new(env, "timeout").await?;
         let user = &source.database;
         let sql = format!(
             "{SLOW} create role {user} login password 'secret'; grant pg_read_all_data to {user}; \
              alter role {user} set transaction_timeout = '500ms'; alter database {user} set transaction_timeout = '1s'"
         );
-        bed.psql(user, &sql).await?;
+        env.psql(user, &sql).await?;
         source.user(user)?;
         source.password("secret")?;
-        let shown = bed.psql(user, "show transaction_timeout").await?;
+        let shown = env.psql(user, "show transaction_timeout").await?;
         ensure!(shown.trim() == "1s", "{shown}");
         let said = source.run(&job(&source, "slow")).await?;
         ensure!(said["rows"] == 9, "{said}");
@@ -67,7 +67,7 @@ fn read_longer_than_transaction_timeout_of_role_and_database_is_not_ended() -> R
         ensure!(said["rows"] == 9, "{said}");
         let mut verify = source.command("verify --recount", &job)?;
         verify.env("TIDEMARK_GRACE_SECONDS", "0");
-        let output = bed.output(verify, "", DEADLINE).await?;
+        let output = env.output(verify, "", DEADLINE).await?;
         ensure!(output.code == Some(0), "{} {}", output.stdout, output.stderr);
         Ok(())
     })
@@ -75,19 +75,19 @@ fn read_longer_than_transaction_timeout_of_role_and_database_is_not_ended() -> R
 
 #[test]
 fn transaction_timeout_that_a_function_sets_is_named_with_its_remedy() -> Result<()> {
-    let bed = Bed::shared()?;
-    if lacks_transaction_timeout(bed)? {
+    let env = TestEnv::shared()?;
+    if lacks_transaction_timeout(env)? {
         return Ok(());
     }
-    bed.run(async {
-        let source = SourceFixture::new(bed, "limited").await?;
+    env.run(async {
+        let source = SourceFixture::new(env, "limited").await?;
         // planning asks for values of the one view; the other one sets it while COPY reads
         let sql = "create function f(id int, during text) returns int language plpgsql as \
             $$ begin if current_query() not like during then return id; end if; \
             perform set_config('transaction_timeout', '200ms', true); perform pg_sleep(50); return id; end $$; \
             create view planned as select public.f(id, '%') as id from public.t; \
             create view copied as select public.f(id, 'COPY%') as id from public.t";
-        bed.psql(&source.database, &format!("{SLOW} {sql}")).await?;
+        env.psql(&source.database, &format!("{SLOW} {sql}")).await?;
         let words = ["DatabaseFailed", "25P04", "something set transaction_timeout", "Find out what sets"];
         let output = source.try_run(&job(&source, "planned")).await?;
         ends(&output, 75, &words).context("planned")?;
@@ -103,14 +103,14 @@ async fn disturbed(
     (relation, like): (&str, &str),
     function: &str,
 ) -> Result<Output> {
-    let bed = source.bed;
+    let env = source.env;
     let mut run = source.start(source.command("run", &job(source, relation))?, None)?;
     let sql = format!(
         "select {function}(pid) from pg_stat_activity where datname = current_database() \
          and application_name like 'tidemark/%' and state = 'active' and wait_event = 'PgSleep' and query {like}"
     );
     wait_until("the statement", DEADLINE, async || {
-        let found = bed.psql(&source.database, &sql).await?;
+        let found = env.psql(&source.database, &sql).await?;
         ensure!(found.trim() == "t", "nobody runs it: {found}");
         Ok(())
     })
@@ -120,13 +120,13 @@ async fn disturbed(
 
 #[test]
 fn statement_or_session_that_an_administrator_ends_is_retried_and_says_so() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "ended").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "ended").await?;
         let sql = "create function f(id int) returns int language plpgsql as \
             $$ begin if current_query() not like 'COPY%' then perform pg_sleep(50); end if; return id; end $$; \
             create view planned as select public.f(id) as id from public.t";
-        bed.psql(&source.database, &format!("{SLOW} {sql}")).await?;
+        env.psql(&source.database, &format!("{SLOW} {sql}")).await?;
         let (planned, read) = (("planned", "not like 'COPY %'"), ("held", "like 'COPY %'"));
         for at in [planned, read] {
             let output = disturbed(&source, at, "pg_cancel_backend").await?;
@@ -145,16 +145,16 @@ fn statement_or_session_that_an_administrator_ends_is_retried_and_says_so() -> R
 
 /// A source on the standby, once that has all of it.
 async fn on_standby(source: &SourceFixture, relation: &str) -> Result<Value> {
-    let bed = source.bed;
-    let port = bed.standby().await?;
-    let position = bed.psql(&source.database, "select pg_current_wal_lsn()").await?;
-    let url = bed.postgres_url(&source.database);
-    let url = url.replace(&format!(":{}/", Bed::POSTGRES_PORT), &format!(":{port}/"));
+    let env = source.env;
+    let port = env.standby().await?;
+    let position = env.psql(&source.database, "select pg_current_wal_lsn()").await?;
+    let url = env.postgres_url(&source.database);
+    let url = url.replace(&format!(":{}/", TestEnv::POSTGRES_PORT), &format!(":{port}/"));
     wait_until("the standby to catch up", DEADLINE, async || {
-        let mut command = bed.command("psql");
+        let mut command = env.command("psql");
         command.args(["-XAtq", "-d", &url]);
         let sql = format!("select pg_last_wal_replay_lsn() >= '{}'", position.trim());
-        let there = bed.succeed(command, &sql).await?;
+        let there = env.succeed(command, &sql).await?;
         ensure!(there.trim() == "t", "it is behind");
         Ok(())
     })
@@ -166,14 +166,14 @@ async fn on_standby(source: &SourceFixture, relation: &str) -> Result<Value> {
 
 #[test]
 fn what_a_standby_cannot_read_is_refused_by_name() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "unreadable").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "unreadable").await?;
         let sql = "create table logged (id int primary key); insert into logged values (1); \
             create unlogged table quick (id int primary key); \
             create view of_quick as select id from quick; \
             create view of_wal as select id, pg_current_wal_lsn() as at from logged";
-        bed.psql(&source.database, sql).await?;
+        env.psql(&source.database, sql).await?;
         let unlogged = ["QueryFailed", "0A000", "unlogged", "SET LOGGED"];
         for (relation, words) in [
             ("quick", unlogged),
@@ -192,15 +192,15 @@ fn what_a_standby_cannot_read_is_refused_by_name() -> Result<()> {
 
 #[test]
 fn read_that_is_in_the_way_of_replay_is_retried_and_names_the_standbys_settings() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "replayed").await?;
-        bed.psql(&source.database, SLOW).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "replayed").await?;
+        env.psql(&source.database, SLOW).await?;
         let job = on_standby(&source, "held").await?;
         let mut run = source.start(source.command("run", &job)?, Some("range-start"))?;
         run.paused().await?;
         run.go_on()?;
-        bed.psql(&source.database, "truncate t").await?;
+        env.psql(&source.database, "truncate t").await?;
         let output = run.ended(DEADLINE).await?;
         ends(&output, 75, &["max_standby_streaming_delay"])
     })

@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use crds::tracking::Guard;
 use crds::tracking::Guard::{Exact, Lag, Unguarded, Waited};
-use harness::{Bed, SourceFixture, wait_until};
+use harness::{SourceFixture, TestEnv, wait_until};
 use serde_json::{Value, json};
 use worker_core::sql::rows::statements::EXACT_CLOCK;
 
@@ -30,9 +30,9 @@ async fn stamped_table(edge: &Edge) -> Result<()> {
 
 #[test]
 fn the_guard_is_named_for_what_server_user_column_and_writer_allow() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let edge = Edge::new(bed, "kinds").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let edge = Edge::new(env, "kinds").await?;
         edge.say(
             "create table clock (k int, at timestamptz default now()); \
              create table own (k int, at serial); create table generated (k int, at int generated always as identity); \
@@ -81,9 +81,9 @@ fn the_guard_is_named_for_what_server_user_column_and_writer_allow() -> Result<(
 
 #[test]
 fn other_databases_and_our_own_sessions_hold_no_window_back() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let (edge, other) = (Edge::new(bed, "apart").await?, Edge::new(bed, "elsewhere").await?);
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let (edge, other) = (Edge::new(env, "apart").await?, Edge::new(env, "elsewhere").await?);
         stamped_table(&edge).await?;
         stamped_table(&other).await?;
         let mut far = other.session().await?;
@@ -114,9 +114,9 @@ fn other_databases_and_our_own_sessions_hold_no_window_back() -> Result<()> {
 
 #[test]
 fn a_session_that_hides_its_start_makes_no_exact_guard() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let edge = Edge::new(bed, "hidden").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let edge = Edge::new(env, "hidden").await?;
         stamped_table(&edge).await?;
         let mut late = edge.session().await?;
         late.say("set track_activities = off; begin; insert into t values (2)").await?;
@@ -177,10 +177,10 @@ async fn waits_for_lock(session: &mut Session, key: i32) -> Result<()> {
 
 #[test]
 fn all_transactions_of_one_message_are_waited_for_since_they_share_one_now() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         for who in WHO {
-            let edge = Edge::new(bed, "message").await?;
+            let edge = Edge::new(env, "message").await?;
             stamped_table(&edge).await?;
             // sessions of another database cannot hold these locks, one of this would be waited for
             let mut keeper = edge.session().await?;
@@ -233,9 +233,9 @@ fn look_on(bound: &str) -> String {
 
 #[test]
 fn between_two_transactions_of_one_message_the_exact_guard_still_sees_its_start() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let edge = Edge::new(bed, "many").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let edge = Edge::new(env, "many").await?;
         stamped_table(&edge).await?;
         edge.say(&look_on(EXACT_CLOCK)).await?;
         let (mut writer, mut looker) = (edge.session().await?, edge.session().await?);
@@ -257,9 +257,9 @@ fn between_two_transactions_of_one_message_the_exact_guard_still_sees_its_start(
 
 #[test]
 fn a_waited_bound_leaves_a_second_for_starts_that_cannot_be_seen_yet() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let edge = Edge::new(bed, "second").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let edge = Edge::new(env, "second").await?;
         stamped_table(&edge).await?;
         // nothing but the guard ends the window
         edge.say("insert into t values (2, now() + interval '1 hour')").await?;
@@ -285,9 +285,9 @@ fn a_waited_bound_leaves_a_second_for_starts_that_cannot_be_seen_yet() -> Result
 
 #[test]
 fn beside_a_prepared_transaction_the_lag_stays_below_whoever_is_open_longer() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let edge = Edge::new(bed, "both").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let edge = Edge::new(env, "both").await?;
         stamped_table(&edge).await?;
         let mut late = edge.session().await?;
         late.say("begin; insert into t values (2)").await?;
@@ -311,11 +311,11 @@ fn beside_a_prepared_transaction_the_lag_stays_below_whoever_is_open_longer() ->
 
 #[test]
 fn a_run_says_which_guard_held_in_what_it_prints_and_in_the_outcome() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "says").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "says").await?;
         let db = &source.database;
-        bed.psql(
+        env.psql(
             db,
             &format!(
                 "create role {db} login password 'secret'; create table t (k int, at timestamptz default now()); \

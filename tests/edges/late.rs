@@ -6,7 +6,7 @@
 use anyhow::{Context, Result, ensure};
 use crds::tracking::Guard;
 use futures::future::try_join_all;
-use harness::Bed;
+use harness::TestEnv;
 use serde_json::{Value, json};
 
 use crate::edge::{Ask, Edge, Follow, Session, Who, grow_old};
@@ -110,7 +110,7 @@ async fn scenario(edge: &Edge, state: State, stamp: Stamp, who: Who, port: u16) 
     if state == State::Prepared {
         late.say(format!("prepare transaction '{}'", edge.database)).await?;
     }
-    let standby = port != Bed::POSTGRES_PORT;
+    let standby = port != TestEnv::POSTGRES_PORT;
     if standby {
         standby::caught_up(edge, port).await?;
     }
@@ -153,11 +153,11 @@ async fn scenario(edge: &Edge, state: State, stamp: Stamp, who: Who, port: u16) 
 }
 
 async fn matrix(who: Who, port: u16) -> Result<()> {
-    let bed = Bed::shared()?;
+    let env = TestEnv::shared()?;
     let states = [State::Begun, State::Wrote, State::Prepared];
     let tries = states.into_iter().flat_map(|state| (0..TIMES).map(move |time| (state, time)));
     let all = tries.map(|(state, time)| async move {
-        let edge = Edge::new(bed, &format!("late{time}")).await?;
+        let edge = Edge::new(env, &format!("late{time}")).await?;
         edge.say(TABLES).await?;
         for stamp in STAMPS {
             let tried = scenario(&edge, state, stamp, who, port).await;
@@ -170,19 +170,19 @@ async fn matrix(who: Who, port: u16) -> Result<()> {
 
 #[test]
 fn no_late_commit_is_lost_by_one_who_sees_starts() -> Result<()> {
-    Bed::shared()?.run(async { matrix(Who::Sees, Bed::POSTGRES_PORT).await })
+    TestEnv::shared()?.run(async { matrix(Who::Sees, TestEnv::POSTGRES_PORT).await })
 }
 
 #[test]
 fn no_late_commit_is_lost_by_one_who_sees_no_starts() -> Result<()> {
-    Bed::shared()?.run(async { matrix(Who::Blind, Bed::POSTGRES_PORT).await })
+    TestEnv::shared()?.run(async { matrix(Who::Blind, TestEnv::POSTGRES_PORT).await })
 }
 
 #[test]
 fn on_a_standby_the_guard_is_called_lag_or_unguarded() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let port = bed.standby().await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let port = env.standby().await?;
         matrix(Who::Sees, port).await
     })
 }

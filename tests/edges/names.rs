@@ -2,16 +2,16 @@
 
 use anyhow::{Result, ensure};
 use crds::Reason;
-use harness::Bed;
+use harness::TestEnv;
 use serde_json::json;
 
 use crate::edge::{Ask, Edge, Who};
 
 #[test]
 fn a_name_without_a_schema_is_the_table_that_psql_finds() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let edge = Edge::new(bed, "names").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let edge = Edge::new(env, "names").await?;
         let (sees, blind) = (edge.user(Who::Sees), edge.user(Who::Blind));
         let mut schemas = vec!["public".to_owned(), "a".to_owned(), "b".to_owned(), blind.clone()];
         schemas.push("closed".to_owned());

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use crds::tracking::Guard::{self, Lag, Unguarded, Waited};
-use harness::Bed;
+use harness::TestEnv;
 use serde_json::{Value, json};
 
 use crate::edge::{Ask, Edge, Follow, Who};
@@ -34,9 +34,9 @@ create table computed (k int, at int generated always as (k) stored);
 
 #[test]
 fn a_column_is_numbered_by_its_own_sequence_or_that_of_the_table_above() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let edge = Edge::new(bed, "sequences").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let edge = Edge::new(env, "sequences").await?;
         edge.say(TABLES).await?;
         for (table, guard) in [
             ("parted", Waited),
@@ -65,9 +65,9 @@ fn a_column_is_numbered_by_its_own_sequence_or_that_of_the_table_above() -> Resu
 
 #[test]
 fn a_sequence_that_was_set_back_proves_nothing_to_one_who_may_read_it() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let edge = Edge::new(bed, "set_back").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let edge = Edge::new(env, "set_back").await?;
         let sees = edge.user(Who::Sees);
         edge.say(&format!(
             "create table t (k int, at serial); grant select on sequence t_at_seq to {sees}; \
@@ -103,11 +103,11 @@ async fn prepared(edge: &Edge, into: &str) -> Result<()> {
 
 #[test]
 fn a_prepared_transaction_that_holds_numbers_holds_the_window_back() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         for (table, into) in [("t", "t"), ("parted", "parted"), ("parted", "parted_one"), ("parted_one", "parted")] {
             for end in ["commit", "rollback"] {
-                let edge = Edge::new(bed, "prepared").await?;
+                let edge = Edge::new(env, "prepared").await?;
                 edge.say(
                     "create table t (k int, at int generated always as identity); insert into t (k) values (1); \
                      create table parted (k int, at serial) partition by range (k); \
@@ -135,9 +135,9 @@ fn a_prepared_transaction_that_holds_numbers_holds_the_window_back() -> Result<(
 
 #[test]
 fn a_prepared_transaction_is_waited_for_and_one_that_wrote_elsewhere_is_not() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let edge = Edge::new(bed, "waits").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let edge = Edge::new(env, "waits").await?;
         edge.say(
             "create table t (k int, at serial, stamp timestamptz default now() - interval '1 hour'); \
              insert into t (k) values (1); create table elsewhere (k int, at serial)",

@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use crds::Reason;
-use harness::Bed;
+use harness::TestEnv;
 use serde_json::json;
 
 use crate::edge::{Ask, Edge, Who};
@@ -89,26 +89,26 @@ async fn nulls_are_found(edge: &Edge, port: u16, tables: &[(&'static str, &str)]
 
 #[test]
 fn a_not_null_that_nobody_enforces_hides_no_row() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let edge = Edge::new(bed, "promises").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let edge = Edge::new(env, "promises").await?;
         edge.say(&loopback(&edge)).await?;
-        nulls_are_found(&edge, Bed::POSTGRES_PORT, &TABLES).await
+        nulls_are_found(&edge, TestEnv::POSTGRES_PORT, &TABLES).await
     })
 }
 
 #[test]
 fn a_not_null_that_is_not_valid_hides_no_row_of_postgres_18() -> Result<()> {
-    let bed = Bed::shared()?;
-    let port = bed.postgres_of(18)?;
-    bed.run(async {
-        let edge = Edge::at(bed, port, "promises").await?;
-        let socket = bed.state.join("postgres-18");
+    let env = TestEnv::shared()?;
+    let port = env.postgres_of(18)?;
+    env.run(async {
+        let edge = Edge::at(env, port, "promises").await?;
+        let socket = env.state.join("postgres-18");
         edge.say(&loopback(&edge).replace(
             &format!(
                 "host '{}', port '{}'",
-                bed.state.join("postgres").display(),
-                Bed::POSTGRES_PORT
+                env.state.join("postgres").display(),
+                TestEnv::POSTGRES_PORT
             ),
             &format!("host '{}', port '{port}'", socket.display()),
         ))

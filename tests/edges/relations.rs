@@ -5,7 +5,7 @@ use crds::Reason;
 use crds::extract_job::Consistency;
 use crds::tracking::Guard::{self, Exact, Lag};
 use futures::future::try_join_all;
-use harness::Bed;
+use harness::TestEnv;
 use serde_json::{Value, json};
 use worker_core::planning::consistency::held;
 
@@ -24,8 +24,8 @@ pub(crate) fn loopback(edge: &Edge) -> String {
         "create extension postgres_fdw; \
          create server loopback foreign data wrapper postgres_fdw options (host '{}', port '{}', dbname '{}'); \
          create user mapping for public server loopback options (user 'postgres', password_required 'false')",
-        edge.bed.state.join("postgres").display(),
-        Bed::POSTGRES_PORT,
+        edge.env.state.join("postgres").display(),
+        TestEnv::POSTGRES_PORT,
         edge.database,
     )
 }
@@ -189,9 +189,9 @@ const FILTERS: [(&str, bool); 12] = [
 
 #[test]
 fn a_condition_that_reads_more_than_its_row_takes_the_claims_away() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let edge = Edge::new(bed, "filters").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let edge = Edge::new(env, "filters").await?;
         edge.say(&format!(
             "{}; create table plain (k int primary key, at timestamptz not null default now(), note text); \
              insert into plain select i, now() - interval '1 hour' from generate_series(1, 100) i; \
@@ -217,9 +217,9 @@ fn a_condition_that_reads_more_than_its_row_takes_the_claims_away() -> Result<()
 
 #[test]
 fn each_kind_of_relation_is_claimed_for_what_is_proved_of_it() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let edge = Edge::new(bed, "kinds_of_relations").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let edge = Edge::new(env, "kinds_of_relations").await?;
         edge.say(&format!("{}; create sequence numbers; {RELATIONS}", loopback(&edge))).await?;
         // it is read by another session, which must find the tables
         let copy =

@@ -1,11 +1,11 @@
-//! A hot standby of the bed's Postgres, and what holds on one.
+//! A hot standby of the test environment's Postgres, and what holds on one.
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use crds::Reason;
 use crds::tracking::Guard;
-use harness::{Bed, wait_until};
+use harness::{TestEnv, wait_until};
 use serde_json::json;
 use worker::source::rows::Reader;
 
@@ -28,9 +28,9 @@ pub(crate) async fn caught_up(edge: &Edge, port: u16) -> Result<()> {
     .await
 }
 
-async fn prepare(bed: &'static Bed, prefix: &str) -> Result<(Edge, u16)> {
-    let port = bed.standby().await?;
-    let edge = Edge::new(bed, prefix).await?;
+async fn prepare(env: &'static TestEnv, prefix: &str) -> Result<(Edge, u16)> {
+    let port = env.standby().await?;
+    let edge = Edge::new(env, prefix).await?;
     edge.say(
         "create table t (k int, at timestamptz not null default now()); \
          insert into t select i, now() - interval '1 hour' from generate_series(1, 10) i",
@@ -47,9 +47,9 @@ fn ask(port: u16) -> Ask {
 
 #[test]
 fn a_standby_is_read_with_a_lag_that_says_why() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let (edge, port) = prepare(bed, "standby").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let (edge, port) = prepare(env, "standby").await?;
         let taken = edge.take(&ask(port)).await?;
         ensure!(taken.guard() == Guard::Lag && taken.rows.len() == 10, "{taken:?}");
         ensure!(taken.plan.warnings.iter().any(|it| it.contains("replica")), "{taken:?}");
@@ -63,10 +63,10 @@ fn a_standby_is_read_with_a_lag_that_says_why() -> Result<()> {
 
 #[test]
 fn a_snapshot_of_one_node_is_none_on_another() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let (edge, port) = prepare(bed, "nodes").await?;
-        for (here, there) in [(Bed::POSTGRES_PORT, port), (port, Bed::POSTGRES_PORT)] {
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let (edge, port) = prepare(env, "nodes").await?;
+        for (here, there) in [(TestEnv::POSTGRES_PORT, port), (port, TestEnv::POSTGRES_PORT)] {
             let holder = edge.open_at(&ask(here), async |_| Ok(())).await??;
             ensure!(holder.plan.snapshot.is_some(), "no snapshot");
             let login = edge.login(&ask(there));
@@ -81,9 +81,9 @@ fn a_snapshot_of_one_node_is_none_on_another() -> Result<()> {
 
 #[test]
 fn a_replay_that_conflicts_with_the_snapshot_fails_the_run_and_hides_no_row() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let (edge, port) = prepare(bed, "conflict").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let (edge, port) = prepare(env, "conflict").await?;
         let mut holder = edge.open_at(&ask(port), async |_| Ok(())).await??;
         holder.still_there().await?;
         // the standby may not wait for readers of this table for long; others are not asked

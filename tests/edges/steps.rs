@@ -3,7 +3,7 @@
 use anyhow::{Context, Result, ensure};
 use crds::tracking::Guard;
 use futures::future::try_join_all;
-use harness::Bed;
+use harness::TestEnv;
 use serde_json::{Value, json};
 
 use crate::edge::{Ask, Edge, Who, grow_old};
@@ -82,7 +82,7 @@ async fn cross(
 
 /// Every pair of steps at which this guard stops; returns how often each kind held.
 async fn every_pair(who: Who, watermark: Value, column: &str, end: End) -> Result<[usize; 3]> {
-    let edge = Edge::new(Bed::shared()?, "steps").await?;
+    let edge = Edge::new(TestEnv::shared()?, "steps").await?;
     edge.say(&format!(
         "create table t (k int, at {column}); create table early (at {}); insert into early values ({})",
         if column.contains("serial") { "int" } else { "timestamptz" },
@@ -115,7 +115,7 @@ fn whatever_commits_or_is_prepared_between_two_steps_is_lost_by_no_guard_that_pr
     let number =
         json!({ "column": "at", "type": "int", "stampedBy": "database", "waitSeconds": 0 });
     let (clock, serial) = ("timestamptz not null default now()", "serial");
-    Bed::shared()?.run(async {
+    TestEnv::shared()?.run(async {
         let found = try_join_all([
             Box::pin(every_pair(Who::Sees, time.clone(), clock, End::Commit)),
             Box::pin(every_pair(Who::Sees, time.clone(), clock, End::Prepare)),

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use crds::tracking::Guard;
-use harness::{Bed, wait_until};
+use harness::{TestEnv, wait_until};
 use serde_json::json;
 
 use crate::edge::{Ask, Edge, Follow, Session, Who};
@@ -37,9 +37,9 @@ fn insert(from: usize, to: usize) -> String {
 
 #[test]
 fn no_tie_around_the_plan_is_lost_or_comes_twice() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let edge = Edge::new(bed, "ties").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let edge = Edge::new(env, "ties").await?;
         edge.say("create table t (k int, at timestamptz(0) not null default now())").await?;
         for _ in 0..TIMES {
             edge.say("truncate t; insert into t values (0, now() - interval '1 hour')").await?;

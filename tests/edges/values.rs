@@ -5,7 +5,7 @@ use anyhow::{Context, Result, ensure};
 use crds::Reason;
 use crds::tracking::Guard;
 use futures::{StreamExt, TryStreamExt, stream};
-use harness::{Bed, SourceFixture};
+use harness::{SourceFixture, TestEnv};
 use serde_json::{Value, json};
 
 use crate::edge::{Ask, Edge, Follow, Session, Who};
@@ -68,9 +68,9 @@ const TYPES: [(&str, &str, [&str; 3], [&str; 2]); 12] = [
 
 #[test]
 fn values_of_every_type_are_stored_as_they_are_and_compared_as_values() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "types").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "types").await?;
         let runs = (0..TYPES.len()).map(|index| {
             let source = &source;
             async move {
@@ -88,13 +88,13 @@ async fn three_runs(source: &SourceFixture, index: usize) -> Result<()> {
     let (table, db) = (format!("t{index}"), &source.database);
     let insert = |value: &str| format!("insert into {table} (at) values ('{value}');");
     let setup = format!("create table {table} (k serial, at {column});");
-    source.bed.psql(db, &format!("{setup} {} {}", insert(second), insert(first))).await?;
+    source.env.psql(db, &format!("{setup} {} {}", insert(second), insert(first))).await?;
     let mut job = source.job(&format!("public.{table}"), "PE");
     job["spec"]["extract"]["watermark"] =
         json!({ "column": "at", "type": kind, "timeZone": "UTC" });
     for (value, rows, reached) in [("", 2, stored), (third, 1, last), ("", 0, last)] {
         if !value.is_empty() {
-            source.bed.psql(db, &insert(value)).await?;
+            source.env.psql(db, &insert(value)).await?;
         }
         let said = source.run(&job).await?;
         ensure!(said["rows"] == rows, "not {rows} rows: {said}");
@@ -115,9 +115,9 @@ async fn table(edge: &Edge, name: &str, column: &str, rows: &[(i32, &str)]) -> R
 
 #[test]
 fn rows_without_watermark_are_refused_taken_each_time_or_left_out() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let edge = Edge::new(bed, "nulls").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let edge = Edge::new(env, "nulls").await?;
         let mut session = table(&edge, "t", "int", &[(1, "10"), (2, "20"), (3, "null")]).await?;
         let policy = |policy: Option<&str>| {
             let mut watermark = json!({ "column": "at", "type": "int" });
@@ -148,9 +148,9 @@ fn rows_without_watermark_are_refused_taken_each_time_or_left_out() -> Result<()
 
 #[test]
 fn infinities_and_nan_are_refused_and_so_is_what_is_out_of_range() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let edge = Edge::new(bed, "finite").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let edge = Edge::new(env, "finite").await?;
         let wide = format!("'1{}'", "0".repeat(40));
         let cases = [
             ("timestamp", "timestamp", "'infinity'", Reason::NonFiniteValue),
@@ -186,9 +186,9 @@ fn infinities_and_nan_are_refused_and_so_is_what_is_out_of_range() -> Result<()>
 
 #[test]
 fn a_date_of_the_far_future_does_not_become_the_watermark() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let edge = Edge::new(bed, "future").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let edge = Edge::new(env, "future").await?;
         let rows = [
             (1, "now() - interval '2 hours'"),
             (2, "'9999-12-31 23:59:59.999999+00'"),
@@ -215,12 +215,12 @@ fn a_date_of_the_far_future_does_not_become_the_watermark() -> Result<()> {
 
 #[test]
 fn a_year_before_christ_is_refused_by_name_and_the_run_goes_on_once_it_is_mended() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "christ").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "christ").await?;
         let db = &source.database;
         let sql = "create table t (k int, at timestamp); insert into t values (1, '0044-03-15 12:00:00 BC')";
-        bed.psql(db, sql).await?;
+        env.psql(db, sql).await?;
         let mut job = source.job("public.t", "PE");
         job["spec"]["extract"]["watermark"] = json!({ "column": "at", "type": "timestamp", "timeZone": "UTC" });
         let output = source.try_run(&job).await?;
@@ -229,7 +229,7 @@ fn a_year_before_christ_is_refused_by_name_and_the_run_goes_on_once_it_is_mended
         let last: Value = serde_json::from_str(last)?;
         ensure!(last["fields"]["remedy"].as_str().is_some_and(|it| !it.is_empty()), "{last}");
         ensure!(!output.stderr.contains("0044"), "a value in the log");
-        bed.psql(db, "update t set at = '2001-03-15 12:00:00'").await?;
+        env.psql(db, "update t set at = '2001-03-15 12:00:00'").await?;
         source.run(&job).await?;
         source.run(&job).await?;
         let item = source.legacy_item("public.t").await?.context("item L")?;
@@ -241,11 +241,11 @@ fn a_year_before_christ_is_refused_by_name_and_the_run_goes_on_once_it_is_mended
 #[test]
 fn a_table_that_fell_below_its_watermark_is_refused_and_an_empty_one_changes_nothing() -> Result<()>
 {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "regress").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "regress").await?;
         let db = &source.database;
-        bed.psql(db, "create table t (k int, at int); insert into t values (1, 9), (2, 100)")
+        env.psql(db, "create table t (k int, at int); insert into t values (1, 9), (2, 100)")
             .await?;
         let mut job = source.job("public.t", "PE");
         job["spec"]["extract"]["watermark"] = json!({ "column": "at", "type": "int" });
@@ -255,15 +255,15 @@ fn a_table_that_fell_below_its_watermark_is_refused_and_an_empty_one_changes_not
             ensure!(item["lwm_value"] == "100", "{when}: {item}");
             Ok::<_, anyhow::Error>(())
         };
-        bed.psql(db, "delete from t where k = 2").await?;
+        env.psql(db, "delete from t where k = 2").await?;
         let output = source.try_run(&job).await?;
         ensure!(output.code == Some(10), "exit {:?}: {}", output.code, output.stderr);
         ensure!(output.stderr.contains("WatermarkRegressed"), "{}", output.stderr);
         stored("below").await?;
-        bed.psql(db, "delete from t").await?;
+        env.psql(db, "delete from t").await?;
         ensure!(source.run(&job).await?["rows"] == 0);
         stored("empty").await?;
-        bed.psql(db, "insert into t values (3, 100), (4, 101)").await?;
+        env.psql(db, "insert into t values (3, 100), (4, 101)").await?;
         let said = source.run(&job).await?;
         ensure!(said["rows"] == 1 && said["watermark"] == "101", "{said}");
         Ok(())
@@ -272,13 +272,13 @@ fn a_table_that_fell_below_its_watermark_is_refused_and_an_empty_one_changes_not
 
 #[test]
 fn a_look_back_takes_late_rows_and_never_moves_the_stored_watermark_back() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "back").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "back").await?;
         let db = &source.database;
         let hours =
             |key, hours| format!("insert into t values ({key}, now() - interval '{hours} hours');");
-        bed.psql(
+        env.psql(
             db,
             &format!("create table t (k int, at timestamptz); {} {}", hours(1, 30), hours(2, 1)),
         )
@@ -293,7 +293,7 @@ fn a_look_back_takes_late_rows_and_never_moves_the_stored_watermark_back() -> Re
         };
         let before = lwm().await?;
         // one that came late inside the look back, and one outside
-        bed.psql(db, &format!("{} {}", hours(3, 5), hours(4, 20))).await?;
+        env.psql(db, &format!("{} {}", hours(3, 5), hours(4, 20))).await?;
         ensure!(source.run(&job).await?["rows"] == 2, "rows 2 and 3");
         ensure!(lwm().await? == before);
         // an end below the stored watermark: row 3 alone comes again
@@ -307,9 +307,9 @@ fn a_look_back_takes_late_rows_and_never_moves_the_stored_watermark_back() -> Re
 
 #[test]
 fn equal_values_at_the_boundary_come_once() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let edge = Edge::new(bed, "equal").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let edge = Edge::new(env, "equal").await?;
         let rows = [(1, "5"), (2, "7"), (3, "7"), (4, "8")];
         table(&edge, "t", "int", &rows).await?;
         let ask = |low: &str, high: &str| {

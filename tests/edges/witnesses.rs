@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, ensure};
 use crds::tracking::Guard::{Exact, Lag, Unguarded, Waited};
-use harness::{Bed, Session as Psql, wait_until};
+use harness::{Session as Psql, TestEnv, wait_until};
 use serde_json::{Value, json};
 use worker_core::sql::rows::statements::EXACT_CLOCK;
 
@@ -27,9 +27,9 @@ const TABLE: &str = "create table t (k int, at timestamptz not null default now(
     create table parted_one partition of parted default";
 
 impl Replicated {
-    async fn new(bed: &'static Bed, prefix: &str) -> Result<Self> {
+    async fn new(env: &'static TestEnv, prefix: &str) -> Result<Self> {
         let (publisher, subscriber) =
-            (Edge::new(bed, prefix).await?, Edge::new(bed, prefix).await?);
+            (Edge::new(env, prefix).await?, Edge::new(env, prefix).await?);
         let slot = &publisher.database;
         publisher
             .say(&format!(
@@ -47,8 +47,8 @@ impl Replicated {
             .say(&format!(
                 "create subscription into_here connection 'host={} port={} dbname={slot} user=postgres' \
                  publication out with (create_slot = false, slot_name = '{slot}')",
-                bed.state.join("postgres").display(),
-                Bed::POSTGRES_PORT
+                env.state.join("postgres").display(),
+                TestEnv::POSTGRES_PORT
             ))
             .await?;
         let replicated = Self { publisher, subscriber };
@@ -94,9 +94,9 @@ async fn is_old(session: &mut Session, key: i32) -> Result<()> {
 
 #[test]
 fn a_database_with_a_subscriber_is_read_up_to_its_open_transactions() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let replicated = Replicated::new(bed, "walsender").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let replicated = Replicated::new(env, "walsender").await?;
         let edge = &replicated.publisher;
         let mut session = edge.session().await?;
         // the walsender began before this row, and its query goes on for ever
@@ -113,13 +113,13 @@ fn a_database_with_a_subscriber_is_read_up_to_its_open_transactions() -> Result<
 
 #[test]
 fn what_is_written_over_a_walsender_counts() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         for who in [Who::Sees, Who::Blind] {
-            let edge = Edge::new(bed, "over_walsender").await?;
+            let edge = Edge::new(env, "over_walsender").await?;
             edge.say(TABLE).await?;
             edge.say("insert into t values (1, now() - interval '1 hour')").await?;
-            let mut late = Psql::replication(bed, &edge.database)?;
+            let mut late = Psql::replication(env, &edge.database)?;
             late.say("begin; insert into t values (2);").await?;
             let mut other = edge.session().await?;
             other.say("begin; insert into t values (3); commit; begin; select now()").await?;
@@ -146,9 +146,9 @@ fn what_is_written_over_a_walsender_counts() -> Result<()> {
 
 #[test]
 fn a_subscribers_copy_has_the_publishers_stamps_and_no_guard_that_proves() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let replicated = Replicated::new(bed, "subscriber").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let replicated = Replicated::new(env, "subscriber").await?;
         let edge = &replicated.subscriber;
         edge.say("create table local (like t including all); insert into local select * from t")
             .await?;
@@ -206,9 +206,9 @@ const PROCESSES: [(&str, bool); 24] = [
 
 #[test]
 fn each_kind_of_process_counts_that_can_write_a_row() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let edge = Edge::new(bed, "processes").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let edge = Edge::new(env, "processes").await?;
         let mut session = edge.session().await?;
         session
             .say(

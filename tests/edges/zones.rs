@@ -3,7 +3,7 @@
 use anyhow::{Result, ensure};
 use crds::Reason;
 use crds::tracking::Guard;
-use harness::Bed;
+use harness::TestEnv;
 use serde_json::json;
 use worker_core::sql::rows::statements::{EXACT_CLOCK, LAG_CLOCK};
 
@@ -27,9 +27,9 @@ fn at_instant(statement: &str) -> String {
 #[test]
 fn on_the_night_the_clock_goes_back_no_bound_lies_above_a_reading_that_will_come_again()
 -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let edge = Edge::new(bed, "night").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let edge = Edge::new(env, "night").await?;
         let mut session = edge.session().await?;
         for (zone, instant) in NIGHTS {
             let again = format!(
@@ -55,10 +55,10 @@ fn on_the_night_the_clock_goes_back_no_bound_lies_above_a_reading_that_will_come
 
 #[test]
 fn a_zoneless_column_is_guarded_by_the_clock_of_its_zone() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         for zone in ["Pacific/Kiritimati", "America/New_York", "UTC"] {
-            let edge = Edge::new(bed, "zone").await?;
+            let edge = Edge::new(env, "zone").await?;
             let there = format!("set timezone = '{zone}'");
             edge.say(&format!(
                 "{there}; create table t (k int, at timestamp not null default now()); \
@@ -84,9 +84,9 @@ fn a_zoneless_column_is_guarded_by_the_clock_of_its_zone() -> Result<()> {
 
 #[test]
 fn the_zone_of_a_session_that_writes_instants_does_not_matter() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let edge = Edge::new(bed, "fourteen").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let edge = Edge::new(env, "fourteen").await?;
         let (user, there) = (edge.user(Who::Sees), "set timezone = 'Pacific/Kiritimati'");
         edge.say(&format!(
             "alter role {user} set timezone = 'Pacific/Kiritimati'; alter role {user} set datestyle = 'German'; \
@@ -109,9 +109,9 @@ fn the_zone_of_a_session_that_writes_instants_does_not_matter() -> Result<()> {
 
 #[test]
 fn a_zoneless_column_without_its_zone_is_unguarded_and_an_unknown_zone_is_refused() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let edge = Edge::new(bed, "nozone").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let edge = Edge::new(env, "nozone").await?;
         edge.say("create table t (k int, at timestamp default now()); insert into t values (1)")
             .await?;
         let watermark = |zone: Option<&str>| {

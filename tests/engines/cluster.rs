@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Release, SourceFixture, condition, pods_at, release_pause};
+use harness::{Release, SourceFixture, TestEnv, condition, pods_at, release_pause};
 use serde_json::{Value, json};
 
 /// Where a paused coordinator says that it stands.
@@ -13,16 +13,16 @@ const STEP: Duration = Duration::from_mins(3);
 
 /// A source of MariaDB with `rows` events, and a job of `release` that reads them in three ranges.
 async fn events(release: &Release, prefix: &str, rows: u32) -> Result<(SourceFixture, Value)> {
-    let bed = release.source.bed;
-    let source = SourceFixture::mariadb(bed, prefix).await?;
-    let login = [("username", Bed::MARIADB_USER), ("password", Bed::MARIADB_PASSWORD)];
+    let env = release.source.env;
+    let source = SourceFixture::mariadb(env, prefix).await?;
+    let login = [("username", TestEnv::MARIADB_USER), ("password", TestEnv::MARIADB_PASSWORD)];
     release.secret("mariadb", &login).await?;
     let sql = format!(
         "create table events (id bigint primary key, name varchar(40), at timestamp(6));
          insert into events
          select seq, concat('event ', seq), '2024-01-01' + interval seq second from seq_1_to_{rows}"
     );
-    bed.mariadb(&source.database, &sql).await?;
+    env.mariadb(&source.database, &sql).await?;
     let mut job = source.job("events", "PE");
     job["spec"]["source"]["credentials"]["secretRef"]["name"] = json!("mariadb");
     job["spec"]["tracking"] = release.source.job("events", "PE")["spec"]["tracking"].clone();
@@ -33,9 +33,9 @@ async fn events(release: &Release, prefix: &str, rows: u32) -> Result<(SourceFix
 
 #[test]
 fn ranges_of_mariadb_are_extracted_by_pods_and_published_once() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let release = Release::new(bed, "maria-pods", &[]).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let release = Release::new(env, "maria-pods", &[]).await?;
         let (source, job) = events(&release, "maria-pods", 300_000).await?;
         release.complete(&job).await?;
         let object = release.condition("events", "Complete", Duration::from_secs(5)).await?;
@@ -48,9 +48,9 @@ fn ranges_of_mariadb_are_extracted_by_pods_and_published_once() -> Result<()> {
         ensure!(status["partitions"] == ranges, "{status}");
         ensure!(status["consistency"] == "perPartition", "{status}");
         let sql = "select count(*) n, count(distinct name) names from t";
-        let rows = bed.read_parquet(&source.bucket, "events", sql).await?;
+        let rows = env.read_parquet(&source.bucket, "events", sql).await?;
         ensure!(rows[0] == json!({ "n": 300_000, "names": 300_000 }), "{}", rows[0]);
-        bed.mariadb(&source.database, "insert into events values (300001, 'late', '2024-06-01')")
+        env.mariadb(&source.database, "insert into events values (300001, 'late', '2024-06-01')")
             .await?;
         let object = release.again("events").await?;
         ensure!(object["status"]["rows"] == 1, "{}", object["status"]);
@@ -60,10 +60,10 @@ fn ranges_of_mariadb_are_extracted_by_pods_and_published_once() -> Result<()> {
 
 #[test]
 fn t59_where_ranges_of_mariadb_share_an_instant_a_lost_one_restarts_the_run() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let pause = format!("--worker-env=TIDEMARK_TEST_PAUSE=range-start@1={GATE}");
-        let release = Release::new(bed, "maria-instant", &[&pause]).await?;
+        let release = Release::new(env, "maria-instant", &[&pause]).await?;
         let (source, mut job) = events(&release, "maria-instant", 3000).await?;
         job["spec"]["extract"]["consistency"] = json!("snapshot");
         job["spec"]["worker"] = json!({ "parallelism": 2 });
@@ -78,9 +78,9 @@ fn t59_where_ranges_of_mariadb_share_an_instant_a_lost_one_restarts_the_run() ->
             "select id from information_schema.processlist where db = '{}' and id != connection_id()",
             source.database
         );
-        let sessions = bed.mariadb(&source.database, &sessions).await?;
+        let sessions = env.mariadb(&source.database, &sessions).await?;
         let one = sessions.lines().next().context("a session that reads")?;
-        bed.mariadb(&source.database, &format!("kill {one}")).await?;
+        env.mariadb(&source.database, &format!("kill {one}")).await?;
         // both ranges stand there
         release_pause(&pods[0], GATE)?;
         let object = release.condition("events", "Complete", STEP).await?;
@@ -93,7 +93,7 @@ fn t59_where_ranges_of_mariadb_share_an_instant_a_lost_one_restarts_the_run() ->
         let events = release.kubectl(&["get", "events", "-o", "jsonpath={..message}"]).await?;
         ensure!(events.contains("the whole run restarts"), "{events}");
         let sql = "select count(*) n, count(distinct name) names from t";
-        let rows = bed.read_parquet(&source.bucket, "events", sql).await?;
+        let rows = env.read_parquet(&source.bucket, "events", sql).await?;
         ensure!(rows[0] == json!({ "n": 3000, "names": 3000 }), "{}", rows[0]);
         Ok(())
     })

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Mysql, SourceFixture, wait_until};
+use harness::{Mysql, SourceFixture, TestEnv, wait_until};
 use serde_json::{Value, json};
 use sqlx::mysql::{MySqlConnectOptions, MySqlSslMode};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, MySqlConnection};
@@ -13,17 +13,17 @@ const STEP: Duration = Duration::from_secs(30);
 
 async fn session(source: &SourceFixture) -> Result<MySqlConnection> {
     let options = MySqlConnectOptions::new()
-        .host(Bed::IP)
-        .port(Bed::MARIADB_PORT)
-        .username(Bed::MARIADB_USER)
-        .password(Bed::MARIADB_PASSWORD)
+        .host(TestEnv::IP)
+        .port(TestEnv::MARIADB_PORT)
+        .username(TestEnv::MARIADB_USER)
+        .password(TestEnv::MARIADB_PASSWORD)
         .database(&source.database)
-        .ssl_mode(if Mysql::of_bed().takes_tls() {
+        .ssl_mode(if Mysql::of_env().takes_tls() {
             MySqlSslMode::VerifyIdentity
         } else {
             MySqlSslMode::Disabled
         })
-        .ssl_ca(source.bed.ca());
+        .ssl_ca(source.env.ca());
     options.connect().await.context("connect")
 }
 
@@ -34,10 +34,10 @@ async fn say(session: &mut MySqlConnection, sql: &str) -> Result<()> {
 
 /// A table of moments, and an incremental job that stays one second behind the clock.
 async fn moments(prefix: &str) -> Result<(SourceFixture, Value)> {
-    let source = SourceFixture::mariadb(Bed::shared()?, prefix).await?;
+    let source = SourceFixture::mariadb(TestEnv::shared()?, prefix).await?;
     let sql = "create table moments (id int primary key, at timestamp(6) not null, key (at)); \
         insert into moments values (1, now(6) - interval 1 day)";
-    source.bed.mariadb(&source.database, sql).await?;
+    source.env.mariadb(&source.database, sql).await?;
     let mut job = source.job("moments", "PE");
     job["spec"]["extract"]["watermark"] =
         json!({ "column": "at", "type": "timestamp", "stampedBy": "database", "lagSeconds": 1 });
@@ -46,12 +46,12 @@ async fn moments(prefix: &str) -> Result<(SourceFixture, Value)> {
 
 /// Writes a row and returns once the clock is so far past its moment that the lag alone would take it.
 async fn past(source: &SourceFixture, id: u32) -> Result<()> {
-    let bed = source.bed;
+    let env = source.env;
     let sql = format!("insert into moments values ({id}, now(6))");
-    bed.mariadb(&source.database, &sql).await?;
+    env.mariadb(&source.database, &sql).await?;
     let sql = format!("select now(6) > at + interval 3 second from moments where id = {id}");
     wait_until("the lag to pass", STEP, async || {
-        ensure!(bed.mariadb(&source.database, &sql).await? == "1", "not yet");
+        ensure!(env.mariadb(&source.database, &sql).await? == "1", "not yet");
         Ok(())
     })
     .await
@@ -73,15 +73,15 @@ async fn takes(source: &SourceFixture, job: &Value, rows: u64) -> Result<()> {
 }
 
 async fn planned(source: &SourceFixture, job: &Value) -> Result<String> {
-    let output = source.bed.output(source.command("plan", job)?, "", STEP).await?;
+    let output = source.env.output(source.command("plan", job)?, "", STEP).await?;
     ensure!(output.code == Some(0), "{}", output.stderr);
     Ok(output.stdout)
 }
 
 #[test]
 fn a_transaction_of_mariadb_that_is_older_than_the_lag_holds_the_window_back() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let (source, job) = moments("held-back").await?;
         let mut writer = session(&source).await?;
         // its stamp is of the statement, and it commits much later than the lag
@@ -112,7 +112,7 @@ fn a_transaction_of_mariadb_that_is_older_than_the_lag_holds_the_window_back() -
         let sql = format!(
             "create user {user}@'%' identified by 'secret' require ssl; grant select on {user}.* to {user}@'%'"
         );
-        bed.mariadb(&source.database, &sql).await?;
+        env.mariadb(&source.database, &sql).await?;
         source.user(user)?;
         say(&mut writer, "commit; begin; insert into moments values (6, now(6))").await?;
         past(&source, 7).await?;
@@ -126,8 +126,8 @@ fn a_transaction_of_mariadb_that_is_older_than_the_lag_holds_the_window_back() -
 
 #[test]
 fn what_a_statement_waited_for_is_not_shown_so_that_nothing_is_called_exact() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let (source, job) = moments("waited-for").await?;
         let mut blocker = session(&source).await?;
         let mut writer = session(&source).await?;
@@ -140,7 +140,7 @@ fn what_a_statement_waited_for_is_not_shown_so_that_nothing_is_called_exact() ->
             let waits = "select count(*) from information_schema.processlist where time >= 4 and \
                 state = 'Waiting for table metadata lock' and db = database()";
             wait_until("the statement to wait", STEP, async || {
-                ensure!(bed.mariadb(&source.database, waits).await? == "1", "not yet");
+                ensure!(env.mariadb(&source.database, waits).await? == "1", "not yet");
                 Ok(())
             })
             .await?;
@@ -152,11 +152,11 @@ fn what_a_statement_waited_for_is_not_shown_so_that_nothing_is_called_exact() ->
         let sql = "insert into moments select 3, trx_started - interval 2 second \
             from information_schema.innodb_trx where trx_rows_modified > 0 and trx_mysql_thread_id in \
             (select id from information_schema.processlist where db = database())";
-        bed.mariadb(&source.database, sql).await?;
+        env.mariadb(&source.database, sql).await?;
         takes(&source, &job, 2).await?;
         say(&mut writer, "commit").await?;
         let late = "select count(*) from moments a, moments b where a.id = 2 and b.id = 3 and a.at < b.at";
-        ensure!(bed.mariadb(&source.database, late).await? == "1", "it was not stamped before");
+        ensure!(env.mariadb(&source.database, late).await? == "1", "it was not stamped before");
         Ok(())
     })
 }

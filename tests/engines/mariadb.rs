@@ -6,7 +6,7 @@ mod refused;
 mod types;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, SourceFixture};
+use harness::{SourceFixture, TestEnv};
 use serde_json::{Value, json};
 
 fn text<'a>(value: &'a Value, key: &str) -> &'a str {
@@ -15,10 +15,10 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 
 #[test]
 fn a_full_extract_of_several_ranges_holds_every_row() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::mariadb(bed, "maria").await?;
-        bed.mariadb(
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::mariadb(env, "maria").await?;
+        env.mariadb(
             &source.database,
             "create table orders (id bigint primary key, price decimal(12,2), at datetime(6), note varchar(40));
              insert into orders select seq, seq * 1.25, '2020-01-01' + interval seq second, concat('№ ', seq)
@@ -31,7 +31,7 @@ fn a_full_extract_of_several_ranges_holds_every_row() -> Result<()> {
             json!({ "column": "id", "count": 3, "lowerBound": "1", "upperBound": "200000" });
         let said = source.run(&job).await?;
         ensure!(said["rows"] == 200_003, "{said}");
-        let rows = bed
+        let rows = env
             .read_parquet(
                 &source.bucket,
                 "orders",
@@ -44,7 +44,7 @@ fn a_full_extract_of_several_ranges_holds_every_row() -> Result<()> {
             "notes": 200_000, "note": "№ 1",
         });
         ensure!(rows[0] == expected, "read {}\nwant {expected}", rows[0]);
-        let files = bed.parquet_files(&source.bucket, "orders").await?;
+        let files = env.parquet_files(&source.bucket, "orders").await?;
         ensure!(files.len() == 3, "{} files", files.len());
         ensure!(source.open_uploads().await? == 0, "open uploads");
         source.verify(&job).await?;
@@ -54,17 +54,17 @@ fn a_full_extract_of_several_ranges_holds_every_row() -> Result<()> {
 
 #[test]
 fn incremental_runs_lose_no_row_and_double_none() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::mariadb(bed, "maria-incr").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::mariadb(env, "maria-incr").await?;
         let db = &source.database;
-        bed.mariadb(db, "create table orders (id int, v int, at timestamp(3) not null, key (at));
+        env.mariadb(db, "create table orders (id int, v int, at timestamp(3) not null, key (at));
             insert into orders select seq, 0, now(3) - interval 1 day from seq_1_to_1000").await?;
         let mut job = source.job("orders", "PE");
         job["spec"]["extract"]["watermark"] = json!({ "column": "at", "type": "timestamp" });
         let first = source.run(&job).await?;
         ensure!(first["rows"] == 1000 && first["window"]["guard"] == "lag", "{first}");
-        bed.mariadb(db, "insert into orders select seq, 0, now(3) - interval 1 hour from seq_1001_to_1100;
+        env.mariadb(db, "insert into orders select seq, 0, now(3) - interval 1 hour from seq_1001_to_1100;
             update orders set v = 1, at = now(3) - interval 30 minute where id <= 10;
             insert into orders values (9999, 0, now(3));").await?;
         let second = source.run(&job).await?;
@@ -73,11 +73,11 @@ fn incremental_runs_lose_no_row_and_double_none() -> Result<()> {
         ensure!(third["rows"] == 0, "{third}");
         let legacy = source.legacy_item("orders").await?.context("item L")?;
         ensure!(text(&legacy, "extract_successful") == "Y" && text(&legacy, "hwm_value") == "-1", "{legacy}");
-        let max = bed
+        let max = env
             .mariadb(db, "set time_zone='+00:00'; select date_format(max(at), '%Y-%m-%d %H:%i:%s.%f') from orders where id <> 9999")
             .await?;
         ensure!(text(&legacy, "lwm_value") == max.trim_end_matches(".000000"), "{legacy} {max}");
-        let rows = bed
+        let rows = env
             .read_parquet(&source.bucket, "orders", "select count(*) n, count(distinct (id, v)) d from t")
             .await?;
         ensure!(rows[0] == json!({ "n": 1110, "d": 1110 }), "{}", rows[0]);
@@ -92,9 +92,9 @@ fn incremental_runs_lose_no_row_and_double_none() -> Result<()> {
 
 #[test]
 fn a_watermark_of_each_kind_goes_on_where_it_stopped() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::mariadb(bed, "maria-kinds").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::mariadb(env, "maria-kinds").await?;
         let db = &source.database;
         for (name, column_type, watermark_type, first, second) in [
             ("ids", "bigint unsigned", "int", "7", "9"),
@@ -117,7 +117,7 @@ fn a_watermark_of_each_kind_goes_on_where_it_stopped() -> Result<()> {
                 "'2020-03-01 00:00:00'",
             ),
         ] {
-            bed.mariadb(
+            env.mariadb(
                 db,
                 &format!(
                     "create table {name} (w {column_type}); insert into {name} values ({first})"
@@ -130,7 +130,7 @@ fn a_watermark_of_each_kind_goes_on_where_it_stopped() -> Result<()> {
             ensure!(said["rows"] == 1, "{name}: {said}");
             let said = source.run(&job).await?;
             ensure!(said["rows"] == 0, "{name}, nothing new: {said}");
-            bed.mariadb(db, &format!("insert into {name} values ({second})")).await?;
+            env.mariadb(db, &format!("insert into {name} values ({second})")).await?;
             let said = source.run(&job).await?;
             ensure!(said["rows"] == 1, "{name}, one new: {said}");
         }
@@ -140,10 +140,10 @@ fn a_watermark_of_each_kind_goes_on_where_it_stopped() -> Result<()> {
 
 #[test]
 fn rows_without_a_watermark_follow_the_policy() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::mariadb(bed, "maria-null").await?;
-        bed.mariadb(
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::mariadb(env, "maria-null").await?;
+        env.mariadb(
             &source.database,
             "create table t (w int); insert into t values (1), (2), (null)",
         )
@@ -165,18 +165,18 @@ fn rows_without_a_watermark_follow_the_policy() -> Result<()> {
 
 #[test]
 fn dates_of_the_year_0_in_a_watermark_follow_the_policy_for_null() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         for (kind, zero) in
             [("date", "0000-00-00"), ("datetime(3)", "0000-00-00"), ("timestamp", "0000-00-00")]
         {
-            let source = SourceFixture::mariadb(bed, "maria-zero").await?;
+            let source = SourceFixture::mariadb(env, "maria-zero").await?;
             let add = async |id: u32, at: &str| {
                 let sql = format!("set sql_mode = ''; insert into t values ({id}, '{at}')");
-                bed.mariadb(&source.database, &sql).await
+                env.mariadb(&source.database, &sql).await
             };
             let table = format!("create table t (id int primary key, at {kind} not null)");
-            bed.mariadb(&source.database, &table).await?;
+            env.mariadb(&source.database, &table).await?;
             add(1, "2024-01-01").await?;
             let mut job = source.job("t", "PE");
             job["spec"]["extract"]["watermark"] =
@@ -209,11 +209,11 @@ fn dates_of_the_year_0_in_a_watermark_follow_the_policy_for_null() -> Result<()>
 
 #[test]
 fn sessions_are_pinned_whatever_the_server_would_have() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::mariadb(bed, "maria-pins").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::mariadb(env, "maria-pins").await?;
         // a view tells the session that reads it
-        bed.mariadb(
+        env.mariadb(
             &source.database,
             "create function pins() returns varchar(200) no sql return concat_ws('|', @@time_zone, @@tx_read_only, \
                @@tx_isolation, @@net_write_timeout, @@wait_timeout, @@max_statement_time, \
@@ -222,7 +222,7 @@ fn sessions_are_pinned_whatever_the_server_would_have() -> Result<()> {
         )
         .await?;
         source.run(&source.job("pinned", "FE")).await?;
-        let rows = bed.read_parquet(&source.bucket, "pinned", "select pins from t").await?;
+        let rows = env.read_parquet(&source.bucket, "pinned", "select pins from t").await?;
         let pins = "+00:00|ON|REPEATABLE-READ|86400|86400|0.000000|utf8mb4|0";
         ensure!(rows == [json!({ "pins": pins })], "{rows:?}");
         Ok(())
@@ -231,10 +231,10 @@ fn sessions_are_pinned_whatever_the_server_would_have() -> Result<()> {
 
 #[test]
 fn an_empty_table_and_an_empty_window_are_published_as_no_files() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::mariadb(bed, "maria-empty").await?;
-        bed.mariadb(&source.database, "create table t (id int primary key, at date)").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::mariadb(env, "maria-empty").await?;
+        env.mariadb(&source.database, "create table t (id int primary key, at date)").await?;
         let said = source.run(&source.job("t", "FE")).await?;
         ensure!(said["rows"] == 0 && said["files"] == 0, "{said}");
         Ok(())
@@ -243,17 +243,17 @@ fn an_empty_table_and_an_empty_window_are_published_as_no_files() -> Result<()> 
 
 #[test]
 fn wide_rows_and_wide_tables_are_read_whole() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::mariadb(bed, "maria-wide").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::mariadb(env, "maria-wide").await?;
         let db = &source.database;
         // a row of more than a packet's 16 MiB, and one that fills a packet to its last byte
-        bed.mariadb(db, "set global max_allowed_packet = 67108864").await?;
-        bed.mariadb(db, "create table big (id int, doc longtext); insert into big values (1, repeat('x', 17000000)), \
+        env.mariadb(db, "set global max_allowed_packet = 67108864").await?;
+        env.mariadb(db, "create table big (id int, doc longtext); insert into big values (1, repeat('x', 17000000)), \
             (2, repeat('y', 16777205)), (3, 'z')").await?;
         let said = source.run(&source.job("big", "FE")).await?;
         ensure!(said["rows"] == 3, "{said}");
-        let rows = bed
+        let rows = env
             .read_parquet(&source.bucket, "big", "select id, length(doc) n, doc[1:1] c from t order by id")
             .await?;
         let expected = json!([
@@ -261,10 +261,10 @@ fn wide_rows_and_wide_tables_are_read_whole() -> Result<()> {
         ]);
         ensure!(json!(rows) == expected, "{}", json!(rows));
         let columns: Vec<_> = (0..1000).map(|index| format!("c{index} int")).collect();
-        bed.mariadb(db, &format!("create table wide ({}); insert into wide (c999) values (7)", columns.join(","))).await?;
+        env.mariadb(db, &format!("create table wide ({}); insert into wide (c999) values (7)", columns.join(","))).await?;
         let said = source.run(&source.job("wide", "FE")).await?;
         ensure!(said["rows"] == 1, "{said}");
-        let rows = bed.read_parquet(&source.bucket, "wide", "select c999, c0 from t").await?;
+        let rows = env.read_parquet(&source.bucket, "wide", "select c999, c0 from t").await?;
         ensure!(rows[0] == json!({ "c999": 7, "c0": null }), "{}", rows[0]);
         Ok(())
     })

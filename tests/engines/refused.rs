@@ -1,16 +1,16 @@
 //! What only a human can mend, each with its reason and remedy.
 
 use anyhow::{Result, ensure};
-use harness::{Bed, SourceFixture};
+use harness::{SourceFixture, TestEnv};
 use serde_json::json;
 
 #[test]
 fn bad_input_is_refused_with_a_remedy_and_no_secret() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::mariadb(bed, "maria-bad").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::mariadb(env, "maria-bad").await?;
         let db = &source.database;
-        bed.mariadb(
+        env.mariadb(
             db,
             "create table t (id int primary key, name varchar(10)); insert into t values (1, 'a')",
         )
@@ -51,7 +51,7 @@ fn bad_input_is_refused_with_a_remedy_and_no_secret() -> Result<()> {
             output.stderr
         );
         ensure!(!output.stderr.contains("canary"), "{}", output.stderr);
-        source.password(Bed::MARIADB_PASSWORD)?;
+        source.password(TestEnv::MARIADB_PASSWORD)?;
         let said = source.run(&good).await?;
         ensure!(said["rows"] == 1, "{said}");
         Ok(())
@@ -60,12 +60,12 @@ fn bad_input_is_refused_with_a_remedy_and_no_secret() -> Result<()> {
 
 #[test]
 fn an_account_that_may_read_some_columns_only_is_refused() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::mariadb(bed, "maria-grant").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::mariadb(env, "maria-grant").await?;
         let db = &source.database;
         let user = harness::unique("u").replace('-', "_");
-        bed.mariadb(
+        env.mariadb(
             db,
             &format!(
                 "create table t (id int primary key, secret int); insert into t values (1, 2);
@@ -76,7 +76,7 @@ fn an_account_that_may_read_some_columns_only_is_refused() -> Result<()> {
         source.user(&user)?;
         let output = source.try_run(&source.job("t", "FE")).await?;
         ensure!(output.code == Some(10) && output.stderr.contains("DatabaseDenied"), "{}", output.stderr);
-        bed.mariadb(db, &format!("grant select on {db}.t to {user}@'%'")).await?;
+        env.mariadb(db, &format!("grant select on {db}.t to {user}@'%'")).await?;
         let said = source.run(&source.job("t", "FE")).await?;
         ensure!(said["rows"] == 1, "{said}");
         Ok(())
@@ -85,10 +85,10 @@ fn an_account_that_may_read_some_columns_only_is_refused() -> Result<()> {
 
 #[test]
 fn odd_names_are_quoted() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::mariadb(bed, "maria-odd").await?;
-        bed.mariadb(
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::mariadb(env, "maria-odd").await?;
+        env.mariadb(
             &source.database,
             "create table `sel``ect \"x\" ü` (`from` int, `a``b\"c.d` int, `Groß` int); \
              insert into `sel``ect \"x\" ü` values (1, 2, 3)",
@@ -100,7 +100,7 @@ fn odd_names_are_quoted() -> Result<()> {
             json!({ "column": "a`b\"c.d", "count": 2, "lowerBound": "0", "upperBound": "9" });
         let said = source.run(&job).await?;
         ensure!(said["rows"] == 1, "{said}");
-        let rows = bed.read_parquet(&source.bucket, "t", "select * from t").await?;
+        let rows = env.read_parquet(&source.bucket, "t", "select * from t").await?;
         ensure!(rows[0] == json!({ "from": 1, "a`b\"c.d": 2, "Groß": 3 }), "{}", rows[0]);
         Ok(())
     })

@@ -1,7 +1,7 @@
 //! Every type, value by value, read back by two readers that know nothing of us.
 
 use anyhow::{Result, ensure};
-use harness::{Bed, SourceFixture};
+use harness::{SourceFixture, TestEnv};
 use serde_json::{Value, json};
 
 /// Column, type, value as SQL, DuckDB's expression for it, what DuckDB must say, pyarrow's type.
@@ -251,8 +251,8 @@ async fn readers_agree(source: &SourceFixture, cases: &[Case]) -> Result<()> {
         "select id::varchar as id, {} from t order by id",
         shown.collect::<Vec<_>>().join(", ")
     );
-    let by_duckdb = source.bed.read_parquet(&source.bucket, "types", &sql).await?;
-    let mut by_pyarrow = source.bed.parquet_values(&source.bucket, "types").await?;
+    let by_duckdb = source.env.read_parquet(&source.bucket, "types", &sql).await?;
+    let mut by_pyarrow = source.env.parquet_values(&source.bucket, "types").await?;
     by_pyarrow.sort_by_key(|row| row["id"].to_string());
     ensure!(by_duckdb.len() == 2 && by_pyarrow.len() == 2, "{by_duckdb:?} {by_pyarrow:?}");
     for (one, other) in by_duckdb.iter().zip(&by_pyarrow) {
@@ -266,14 +266,14 @@ async fn readers_agree(source: &SourceFixture, cases: &[Case]) -> Result<()> {
 
 #[test]
 fn every_type_arrives_with_its_meaning() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::mariadb(bed, "maria-types").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::mariadb(env, "maria-types").await?;
         let cases = cases();
         let columns: Vec<_> =
             cases.iter().enumerate().map(|(i, case)| format!("c{i} {} null", case.0)).collect();
         let values: Vec<_> = cases.iter().map(|case| case.1).collect();
-        bed.mariadb(
+        env.mariadb(
             &source.database,
             &format!(
                 "set time_zone = '+00:00', sql_mode = ''; create table types (id int, {}); \
@@ -303,8 +303,8 @@ fn every_type_arrives_with_its_meaning() -> Result<()> {
             .collect();
         let nulls: Vec<_> = (0..cases.len()).map(|i| format!("count(c{i}) = 1")).collect();
         let sql = format!("select {} from t where id = 1", shown.join(", "));
-        let rows = bed.read_parquet(&source.bucket, "types", &sql).await?;
-        let files = bed.parquet_files(&source.bucket, "types").await?;
+        let rows = env.read_parquet(&source.bucket, "types", &sql).await?;
+        let files = env.parquet_files(&source.bucket, "types").await?;
         let mut wrong = Vec::new();
         for (i, (column_type, value, _, expected, arrow)) in cases.iter().enumerate() {
             let found = &rows[0][format!("v{i}")];
@@ -320,7 +320,7 @@ fn every_type_arrives_with_its_meaning() -> Result<()> {
         readers_agree(&source, &cases).await?;
         ensure!(wrong.is_empty(), "{}", wrong.join("\n"));
         let sql = format!("select {} as once from t", nulls.join(" and "));
-        let rows = bed.read_parquet(&source.bucket, "types", &sql).await?;
+        let rows = env.read_parquet(&source.bucket, "types", &sql).await?;
         ensure!(rows[0] == json!({ "once": true }), "NULLs are not NULL: {}", rows[0]);
         Ok(())
     })
@@ -328,10 +328,10 @@ fn every_type_arrives_with_its_meaning() -> Result<()> {
 
 #[test]
 fn zero_dates_follow_their_policy() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::mariadb(bed, "maria-zero").await?;
-        bed.mariadb(
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::mariadb(env, "maria-zero").await?;
+        env.mariadb(
             &source.database,
             "set time_zone = '+00:00', sql_mode = 'ALLOW_INVALID_DATES';
              create table t (id int, d date, m datetime(3), s timestamp null);
@@ -348,7 +348,7 @@ fn zero_dates_follow_their_policy() -> Result<()> {
         job["spec"]["extract"]["zeroDates"] = json!("null");
         source.run(&job).await?;
         let sql = "select id, d::varchar d, m::varchar m, epoch(s)::bigint s from t order by id";
-        let rows = bed.read_parquet(&source.bucket, "t", sql).await?;
+        let rows = env.read_parquet(&source.bucket, "t", sql).await?;
         let expected = json!([
             { "id": 1, "d": "2023-01-31", "m": "2023-01-31 10:00:00.5", "s": 1_675_159_200 },
             { "id": 2, "d": null, "m": null, "s": null },
@@ -357,7 +357,7 @@ fn zero_dates_follow_their_policy() -> Result<()> {
         ensure!(json!(rows) == expected, "{}", json!(rows));
         job["spec"]["extract"]["zeroDates"] = json!("string");
         source.run(&job).await?;
-        let rows = bed.read_parquet(&source.bucket, "t", "select * from t order by id").await?;
+        let rows = env.read_parquet(&source.bucket, "t", "select * from t order by id").await?;
         let expected = json!([
             { "id": 1, "d": "2023-01-31", "m": "2023-01-31 10:00:00.500", "s": "2023-01-31 10:00:00" },
             { "id": 2, "d": "0000-00-00", "m": "0000-00-00 00:00:00.000", "s": "0000-00-00 00:00:00" },

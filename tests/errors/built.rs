@@ -1,7 +1,7 @@
 //! Dynamic SQL that functions build from row values: no message contains the value.
 
 use anyhow::{Context as _, Result, ensure};
-use harness::{Bed, SourceFixture};
+use harness::{SourceFixture, TestEnv};
 
 use crate::{CANARY, job};
 
@@ -113,10 +113,10 @@ async fn fails_without_the_value(source: &SourceFixture, relation: &str) -> Resu
 
 #[test]
 fn row_value_in_dynamic_sql_or_name_lookup_is_in_no_message() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "built").await?;
-        bed.psql(&source.database, SCHEMA).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "built").await?;
+        env.psql(&source.database, SCHEMA).await?;
         for view in [
             "names", "types", "three_parts", "functions", "objects", "folders", "files", "sequences",
             "rights", "settings", "configurations", "xml",
@@ -124,12 +124,12 @@ fn row_value_in_dynamic_sql_or_name_lookup_is_in_no_message() -> Result<()> {
             fails_without_the_value(&source, view).await?;
         }
         let first = form("f_0", FORMS[0].1);
-        bed.psql(&source.database, &first).await?;
+        env.psql(&source.database, &first).await?;
         for (at, text) in TEXTS.iter().enumerate() {
             let sql = format!(
                 "create view text_{at} as select id, public.f_0(v, replace('{text}', '%s', v)) from t"
             );
-            bed.psql(&source.database, &sql).await.context(*text)?;
+            env.psql(&source.database, &sql).await.context(*text)?;
             fails_without_the_value(&source, &format!("text_{at}")).await.context(*text)?;
         }
         Ok(())
@@ -138,13 +138,13 @@ fn row_value_in_dynamic_sql_or_name_lookup_is_in_no_message() -> Result<()> {
 
 #[test]
 fn function_with_dynamic_sql_reports_no_row_value_in_any_language() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "forms").await?;
-        bed.psql(&source.database, SCHEMA).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "forms").await?;
+        env.psql(&source.database, SCHEMA).await?;
         let has = "select string_agg(name, ' ') from pg_available_extensions";
-        let available = bed.psql(&source.database, has).await?;
-        let socket = bed.state.join("postgres").display().to_string();
+        let available = env.psql(&source.database, has).await?;
+        let socket = env.state.join("postgres").display().to_string();
         let mut tried = 0;
         for (at, (extension, body)) in FORMS.iter().enumerate() {
             if !extension.is_empty() {
@@ -152,7 +152,7 @@ fn function_with_dynamic_sql_reports_no_row_value_in_any_language() -> Result<()
                     continue;
                 }
                 let sql = format!("create extension if not exists {extension}");
-                bed.psql(&source.database, &sql).await?;
+                env.psql(&source.database, &sql).await?;
             }
             let name = format!("f_{at}");
             let body = body.replace("{socket}", &socket).replace("{database}", &source.database);
@@ -160,7 +160,7 @@ fn function_with_dynamic_sql_reports_no_row_value_in_any_language() -> Result<()
                 "{}; create view form_{at} as select id, public.{name}(v, 'select ' || v) from t",
                 form(&name, &body)
             );
-            bed.psql(&source.database, &sql).await.context(body.clone())?;
+            env.psql(&source.database, &sql).await.context(body.clone())?;
             fails_without_the_value(&source, &format!("form_{at}")).await.context(body)?;
             tried += 1;
         }

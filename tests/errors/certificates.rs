@@ -4,7 +4,7 @@
 use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, SourceFixture, tests_dir};
+use harness::{SourceFixture, TestEnv, tests_dir};
 use serde_json::json;
 use tokio::process::Command;
 
@@ -51,9 +51,9 @@ const FORMS: [(&str, &str, &[&str]); 33] = [
     ("empty", "verifyFull", &["InvalidSpec", "contains no PEM certificate"]),
 ];
 
-async fn script(bed: &Bed, script: &str, arguments: &[&str], auth: &str) -> Result<()> {
-    let name = bed.state.file_name().context("name of the bed")?;
-    let mut command = Command::new(tests_dir().join("bed").join(script));
+async fn script(env: &TestEnv, script: &str, arguments: &[&str], auth: &str) -> Result<()> {
+    let name = env.state.file_name().context("name of the test environment")?;
+    let mut command = Command::new(tests_dir().join("env").join(script));
     let output = command.arg(name).args(arguments).env("AUTH", auth).output().await?;
     let words = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "{script} {arguments:?}: {} {words}", output.status);
@@ -72,8 +72,8 @@ fn plan(source: &SourceFixture, port: u16, mode: &str, authorities: &Path) -> Re
     Ok(command)
 }
 
-fn mariadb(bed: &Bed, mode: &str, authorities: &Path) -> Command {
-    let mut command = bed.command("mariadb");
+fn mariadb(env: &TestEnv, mode: &str, authorities: &Path) -> Command {
+    let mut command = env.command("mariadb");
     command
         .args(["--no-defaults", "-h", "localhost", "--protocol=tcp", "-P", &MARIADB.to_string()])
         .args(["-u", "someone", "--password=secret", "-NBe", "select 1"])
@@ -92,18 +92,18 @@ fn libpq(database: &str, mode: &str, authorities: &Path) -> String {
     )
 }
 
-async fn certificates(bed: &'static Bed, both: &[(SourceFixture, u16)]) -> Result<()> {
-    script(bed, "login_server.sh", &["forms"], "reject").await?;
+async fn certificates(env: &'static TestEnv, both: &[(SourceFixture, u16)]) -> Result<()> {
+    script(env, "login_server.sh", &["forms"], "reject").await?;
     let mut installed = "";
     for (form, mode, says) in FORMS {
         if form != installed {
-            script(bed, "certificate_forms.sh", &[form], "").await?;
+            script(env, "certificate_forms.sh", &[form], "").await?;
             installed = form;
         }
-        let authorities = bed.state.join(format!("logins/forms/{form}.ca"));
+        let authorities = env.state.join(format!("logins/forms/{form}.ca"));
         for (source, port) in both {
             let place = || format!("{form} {mode} {port}");
-            let output = bed
+            let output = env
                 .output(
                     plan(source, *port, mode, &authorities)?,
                     "",
@@ -118,10 +118,10 @@ async fn certificates(bed: &'static Bed, both: &[(SourceFixture, u16)]) -> Resul
                 ensure!(output.stderr.contains(words), "{}: {words}: {}", place(), output.stderr);
             }
             let (_, said) = if *port == POSTGRES {
-                client(bed, psql(bed, &libpq("postgres", mode, &authorities), "postgres", "secret"))
+                client(env, psql(env, &libpq("postgres", mode, &authorities), "postgres", "secret"))
                     .await?
             } else {
-                client(bed, mariadb(bed, mode, &authorities)).await?
+                client(env, mariadb(env, mode, &authorities)).await?
             };
             let refused = ["certificate", "SSL error", "TLS/SSL error", "SSL_CTX"];
             let theirs =
@@ -134,8 +134,8 @@ async fn certificates(bed: &'static Bed, both: &[(SourceFixture, u16)]) -> Resul
 }
 
 /// Ways to ask for a password, each under TLS that is verified.
-async fn methods(bed: &'static Bed, source: &SourceFixture) -> Result<()> {
-    let authorities = bed.state.join("logins/forms/good.ca");
+async fn methods(env: &'static TestEnv, source: &SourceFixture) -> Result<()> {
+    let authorities = env.state.join("logins/forms/good.ca");
     for (auth, encryption) in [
         ("md5", "md5"),
         ("md5", "scram-sha-256"),
@@ -143,9 +143,9 @@ async fn methods(bed: &'static Bed, source: &SourceFixture) -> Result<()> {
         ("scram-sha-256", "scram-sha-256"),
         ("trust", "scram-sha-256"),
     ] {
-        script(bed, "login_server.sh", &["forms"], auth).await?;
-        script(bed, "certificate_forms.sh", &["good"], "").await?;
-        let socket = bed.state.join("logins/postgres");
+        script(env, "login_server.sh", &["forms"], auth).await?;
+        script(env, "certificate_forms.sh", &["good"], "").await?;
+        let socket = env.state.join("logins/postgres");
         for (number, (stored, given)) in [
             ("plain", "plain"),
             ("caf\u{e9}", "caf\u{e9}"),
@@ -162,7 +162,7 @@ async fn methods(bed: &'static Bed, source: &SourceFixture) -> Result<()> {
                  set password_encryption = '{encryption}'; drop role if exists \"{user}\"; \
                  create role \"{user}\" login password '{stored}'"
             );
-            let mut command = bed.command("psql");
+            let mut command = env.command("psql");
             command.args([
                 "-X",
                 "-v",
@@ -174,14 +174,14 @@ async fn methods(bed: &'static Bed, source: &SourceFixture) -> Result<()> {
                 "postgres",
             ]);
             command.arg("-h").arg(&socket).args(["-d", "postgres", "-c", &sql]);
-            bed.succeed(command, "").await?;
+            env.succeed(command, "").await?;
             source.user(&user)?;
             source.password(given)?;
             let ours =
                 logs_in(source, plan(source, POSTGRES, "verifyFull", &authorities)?, given).await;
             let ours = ours.with_context(|| format!("{auth} {encryption} {given:?}"))?;
             let connection = libpq("postgres", "verifyFull", &authorities);
-            let (theirs, said) = client(bed, psql(bed, &connection, &user, given)).await?;
+            let (theirs, said) = client(env, psql(env, &connection, &user, given)).await?;
             ensure!(
                 ours == theirs,
                 "{auth} {encryption} {given:?}: psql {theirs} ({said}), tidemark {ours}"
@@ -194,14 +194,14 @@ async fn methods(bed: &'static Bed, source: &SourceFixture) -> Result<()> {
 #[test]
 fn a_certificate_or_method_that_the_clients_take_is_taken_or_refused_with_its_cause() -> Result<()>
 {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let postgres = SourceFixture::new(bed, "forms").await?;
-        let mysql = SourceFixture::mariadb(bed, "forms").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let postgres = SourceFixture::new(env, "forms").await?;
+        let mysql = SourceFixture::mariadb(env, "forms").await?;
         mysql.user("someone")?;
-        script(bed, "login_server.sh", &["forms"], "reject").await?;
-        script(bed, "certificate_forms.sh", &[], "").await?;
-        certificates(bed, &[(postgres.clone(), POSTGRES), (mysql, MARIADB)]).await?;
-        methods(bed, &postgres).await
+        script(env, "login_server.sh", &["forms"], "reject").await?;
+        script(env, "certificate_forms.sh", &[], "").await?;
+        certificates(env, &[(postgres.clone(), POSTGRES), (mysql, MARIADB)]).await?;
+        methods(env, &postgres).await
     })
 }

@@ -1,7 +1,7 @@
 //! Errors of MariaDB, provoked on the server.
 
 use anyhow::{Context as _, Result};
-use harness::{Bed, SourceFixture};
+use harness::{SourceFixture, TestEnv};
 
 use crate::{Case, check, stops};
 
@@ -25,10 +25,10 @@ create view v_writes as select id, f_writes() n from t;
 
 #[test]
 fn an_error_below_a_view_names_its_object_and_no_value() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::mariadb(bed, "errors").await?;
-        bed.mariadb(&source.database, TABLES).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::mariadb(env, "errors").await?;
+        env.mariadb(&source.database, TABLES).await?;
         for case in [
             stops("v_gone", "DatabaseDenied", &["v_gone", "Repair the view", "error 1356"]),
             stops("v_lost", "DatabaseDenied", &["v_lost", "Repair the view"]),
@@ -46,11 +46,11 @@ fn an_error_below_a_view_names_its_object_and_no_value() -> Result<()> {
 
 #[test]
 fn what_a_function_signals_is_not_shown() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::mariadb(bed, "signals").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::mariadb(env, "signals").await?;
         let tables = "create table t (id int primary key, v varchar(20)); insert into t values (1, 'canary')";
-        bed.mariadb(&source.database, tables).await?;
+        env.mariadb(&source.database, tables).await?;
         for (number, state, code, reason, shown) in [
             (1644, "45000", 10, "QueryFailed", 1644),
             // the server says of some that the view is broken, and names it
@@ -65,7 +65,7 @@ fn what_a_function_signals_is_not_shown() -> Result<()> {
                  begin signal sqlstate '{state}' set mysql_errno = {number}, message_text = word; return 1; end //\n\
                  delimiter ;\ncreate view v_{number} as select id, f_{number}(v) n from t"
             );
-            bed.mariadb(&source.database, &sql).await?;
+            env.mariadb(&source.database, &sql).await?;
             let relation: &'static str = Box::leak(format!("v_{number}").into_boxed_str());
             let says: &'static str = Box::leak(format!("error {shown}").into_boxed_str());
             let says: &'static [&'static str] = Box::leak(Box::new([says]));
@@ -77,9 +77,9 @@ fn what_a_function_signals_is_not_shown() -> Result<()> {
 
 #[test]
 fn each_limit_of_connections_and_each_missing_right_has_words_of_its_own() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::mariadb(bed, "limits").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::mariadb(env, "limits").await?;
         let user = &source.database;
         let sql = format!(
             "create table t (id int primary key); insert into t values (1); create table hidden (id int primary key); \
@@ -90,14 +90,14 @@ fn each_limit_of_connections_and_each_missing_right_has_words_of_its_own() -> Re
              grant select on {user}.t to {user}@'%'; grant select on {user}.v_denied to {user}@'%'; \
              grant execute on {user}.* to {user}@'%'"
         );
-        bed.mariadb(&source.database, &sql).await?;
+        env.mariadb(&source.database, &sql).await?;
         source.user(user)?;
         source.password("secret")?;
         let limited =
             Case { relation: "t", code: 75, reason: "DatabaseUnreachable", says: &["MAX_CONNECTIONS_PER_HOUR", "1226"] };
         check(&source, &limited).await?;
         let sql = format!("alter user {user}@'%' with max_connections_per_hour 0");
-        bed.mariadb(&source.database, &sql).await?;
+        env.mariadb(&source.database, &sql).await?;
         check(&source, &stops("v_denied", "DatabaseDenied", &[])).await.context("below a view")
     })
 }

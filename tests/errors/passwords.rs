@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, SourceFixture};
+use harness::{SourceFixture, TestEnv};
 use tokio::process::Command;
 
 /// How long a client may take on a busy machine.
@@ -53,7 +53,7 @@ fn passwords() -> Vec<(String, String)> {
 
 /// Whether Tidemark logs in; a refusal is one of the password and never shows it.
 pub(crate) async fn logs_in(source: &SourceFixture, command: Command, given: &str) -> Result<bool> {
-    let output = source.bed.output(command, "", CLIENT).await?;
+    let output = source.env.output(command, "", CLIENT).await?;
     if output.code == Some(0) {
         return Ok(true);
     }
@@ -64,13 +64,13 @@ pub(crate) async fn logs_in(source: &SourceFixture, command: Command, given: &st
 }
 
 /// Whether a client logs in.
-pub(crate) async fn client(bed: &Bed, command: Command) -> Result<(bool, String)> {
-    let output = bed.output(command, "", CLIENT).await?;
+pub(crate) async fn client(env: &TestEnv, command: Command) -> Result<(bool, String)> {
+    let output = env.output(command, "", CLIENT).await?;
     Ok((output.code == Some(0), output.stderr))
 }
 
-pub(crate) fn psql(bed: &Bed, connection: &str, user: &str, password: &str) -> Command {
-    let mut command = bed.command("psql");
+pub(crate) fn psql(env: &TestEnv, connection: &str, user: &str, password: &str) -> Command {
+    let mut command = env.command("psql");
     command
         .args(["-w", "-X", "-Atc", "select 1", "-U", user, "-d", connection])
         .env("PGPASSWORD", password);
@@ -79,16 +79,16 @@ pub(crate) fn psql(bed: &Bed, connection: &str, user: &str, password: &str) -> C
 
 #[test]
 fn postgres_takes_the_passwords_and_users_that_psql_logs_in_with() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "passwords").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "passwords").await?;
         let db = &source.database;
-        bed.psql(db, "create table t (id int primary key); grant select on t to public").await?;
+        env.psql(db, "create table t (id int primary key); grant select on t to public").await?;
         let connection = format!(
             "host={} port={} dbname={db} sslmode=verify-full sslrootcert={}",
-            Bed::IP,
-            Bed::POSTGRES_PORT,
-            bed.ca().display()
+            TestEnv::IP,
+            TestEnv::POSTGRES_PORT,
+            env.ca().display()
         );
         let users = [format!("{db}_\u{1f600}"), format!("{db},x=y"), format!("{db} \u{e9}")];
         let named = users.map(|user| (user, ("secret".to_owned(), "secret".to_owned())));
@@ -97,14 +97,14 @@ fn postgres_takes_the_passwords_and_users_that_psql_logs_in_with() -> Result<()>
         let mut taken = 0;
         for (user, (stored, given)) in named.into_iter().chain(numbered) {
             let literal = stored.replace('\'', "''");
-            bed.psql(db, &format!("create role \"{user}\" login password '{literal}'")).await?;
+            env.psql(db, &format!("create role \"{user}\" login password '{literal}'")).await?;
             source.user(&user)?;
             source.password(&given)?;
             let command = source.command("plan", &source.job("public.t", "FE"))?;
             let ours = logs_in(&source, command, &given)
                 .await
                 .with_context(|| format!("{user:?} {given:?}"))?;
-            let (theirs, said) = client(bed, psql(bed, &connection, &user, &given)).await?;
+            let (theirs, said) = client(env, psql(env, &connection, &user, &given)).await?;
             ensure!(ours == theirs, "{user:?} {given:?}: psql {theirs} ({said}), tidemark {ours}");
             taken += usize::from(ours);
         }
@@ -115,11 +115,11 @@ fn postgres_takes_the_passwords_and_users_that_psql_logs_in_with() -> Result<()>
 
 #[test]
 fn mariadb_takes_the_passwords_that_its_client_logs_in_with() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::mariadb(bed, "passwords").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::mariadb(env, "passwords").await?;
         let db = &source.database;
-        bed.mariadb(db, "create table t (id int primary key)").await?;
+        env.mariadb(db, "create table t (id int primary key)").await?;
         let mut taken = 0;
         let empty = (String::new(), String::new());
         for (number, (stored, given)) in passwords().into_iter().chain([empty]).enumerate() {
@@ -129,20 +129,26 @@ fn mariadb_takes_the_passwords_that_its_client_logs_in_with() -> Result<()> {
                 "create user `{user}`@'%' identified by '{literal}' require ssl; \
                  grant select on {db}.* to `{user}`@'%'"
             );
-            bed.mariadb(db, &sql).await?;
+            env.mariadb(db, &sql).await?;
             source.user(&user)?;
             source.password(&given)?;
             // a run reads through our own connection, too
             let command = source.command("run", &source.job("t", "FE"))?;
             let ours =
                 logs_in(&source, command, &given).await.with_context(|| format!("{given:?}"))?;
-            let mut command = bed.command("mariadb");
+            let mut command = env.command("mariadb");
             command
-                .args(["--no-defaults", "-h", Bed::IP, "-P", &Bed::MARIADB_PORT.to_string()])
+                .args([
+                    "--no-defaults",
+                    "-h",
+                    TestEnv::IP,
+                    "-P",
+                    &TestEnv::MARIADB_PORT.to_string(),
+                ])
                 .args(["--ssl-verify-server-cert", "-NBe", "select 1", "-u", &user])
                 .arg(format!("--password={given}"))
-                .arg(format!("--ssl-ca={}", bed.ca().display()));
-            let (theirs, said) = client(bed, command).await?;
+                .arg(format!("--ssl-ca={}", env.ca().display()));
+            let (theirs, said) = client(env, command).await?;
             ensure!(ours == theirs, "{given:?}: mariadb {theirs} ({said}), tidemark {ours}");
             taken += usize::from(ours);
         }
@@ -153,12 +159,12 @@ fn mariadb_takes_the_passwords_that_its_client_logs_in_with() -> Result<()> {
 
 #[test]
 fn the_end_of_a_line_is_no_part_of_a_password_and_nul_is_refused_by_name() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "password-lines").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "password-lines").await?;
         let (db, job) = (&source.database, source.job("public.t", "FE"));
-        bed.psql(db, "create table t (id int primary key); grant select on t to public").await?;
-        bed.psql(db, &format!("create role {db} login password 'secret'")).await?;
+        env.psql(db, "create table t (id int primary key); grant select on t to public").await?;
+        env.psql(db, &format!("create role {db} login password 'secret'")).await?;
         source.user(&format!("{db}\n"))?;
         for (file, taken) in
             [("secret\n", true), ("secret\r\n", true), ("secret\n\n", false), ("secret\r", false)]

@@ -1,7 +1,7 @@
 //! Errors of Postgres, provoked on the server.
 
 use anyhow::{Context as _, Result};
-use harness::{Bed, SourceFixture};
+use harness::{SourceFixture, TestEnv};
 
 use crate::{Case, check, stops};
 
@@ -72,10 +72,10 @@ fn cases() -> Vec<Case> {
 
 #[test]
 fn an_error_below_a_view_names_its_object_and_no_value() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "errors").await?;
-        bed.psql(&source.database, SCHEMA).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "errors").await?;
+        env.psql(&source.database, SCHEMA).await?;
         for case in cases() {
             check(&source, &case).await?;
         }
@@ -85,11 +85,11 @@ fn an_error_below_a_view_names_its_object_and_no_value() -> Result<()> {
 
 #[test]
 fn an_error_that_a_function_raises_is_never_taken_for_one_of_the_server() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "raised").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "raised").await?;
         let tables = "create table t (id int primary key, v text); insert into t values (1, 'canary')";
-        bed.psql(&source.database, tables).await?;
+        env.psql(&source.database, tables).await?;
         for (code, passes) in [
             ("P0001", false),
             ("28P01", false),
@@ -110,7 +110,7 @@ fn an_error_that_a_function_raises_is_never_taken_for_one_of_the_server() -> Res
                  detail = word, hint = word, column = word, table = word, constraint = word; end $$; \
                  create view v_{name} as select id, public.f_{name}(v) n from t"
             );
-            bed.psql(&source.database, &sql).await?;
+            env.psql(&source.database, &sql).await?;
             let relation: &'static str = Box::leak(format!("public.v_{name}").into_boxed_str());
             let says: &'static [&'static str] =
                 Box::leak(Box::new([code, Box::leak(format!("public.f_{name}(text)").into_boxed_str())]));
@@ -127,9 +127,9 @@ fn an_error_that_a_function_raises_is_never_taken_for_one_of_the_server() -> Res
 
 #[test]
 fn a_right_that_is_missing_below_a_view_names_the_object() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "denied").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "denied").await?;
         let user = &source.database;
         let sql = format!(
             "create role {user} login password 'secret'; create role {user}_owner; \
@@ -141,7 +141,7 @@ fn a_right_that_is_missing_below_a_view_names_the_object() -> Result<()> {
              create view v_owner as select i from hidden; alter view v_owner owner to {user}_owner; \
              grant select on t, v_denied, v_owner to {user}"
         );
-        bed.psql(&source.database, &sql).await?;
+        env.psql(&source.database, &sql).await?;
         source.user(user)?;
         source.password("secret")?;
         check(&source, &stops("public.v_denied", "DatabaseDenied", &["hidden", "public.f_denied()"])).await?;
@@ -152,15 +152,15 @@ fn a_right_that_is_missing_below_a_view_names_the_object() -> Result<()> {
 
 #[test]
 fn each_limit_of_connections_has_words_of_its_own() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "limits").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "limits").await?;
         let user = &source.database;
         let sql = format!(
             "create table t (id int primary key); create role {user} login password 'secret'; \
              grant select on t to {user}"
         );
-        bed.psql(&source.database, &sql).await?;
+        env.psql(&source.database, &sql).await?;
         source.user(user)?;
         source.password("secret")?;
         let limited = |says| Case { relation: "public.t", code: 75, reason: "DatabaseUnreachable", says };
@@ -176,7 +176,7 @@ fn each_limit_of_connections_has_words_of_its_own() -> Result<()> {
             ),
         ];
         for (sql, case) in steps {
-            bed.psql("postgres", &sql).await?;
+            env.psql("postgres", &sql).await?;
             check(&source, &case).await.context(sql)?;
         }
         Ok(())
@@ -185,10 +185,10 @@ fn each_limit_of_connections_has_words_of_its_own() -> Result<()> {
 
 #[test]
 fn a_foreign_server_is_not_taken_for_the_source() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "foreign").await?;
-        let socket = bed.state.join("postgres");
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "foreign").await?;
+        let socket = env.state.join("postgres");
         let sql = format!(
             "create extension postgres_fdw; \
              create server far foreign data wrapper postgres_fdw options (host '{}', dbname '{}'); \
@@ -200,7 +200,7 @@ fn a_foreign_server_is_not_taken_for_the_source() -> Result<()> {
             socket.display(),
             source.database
         );
-        bed.psql(&source.database, &sql).await?;
+        env.psql(&source.database, &sql).await?;
         check(&source, &stops("public.f_gone", "QueryFailed", &["42P01", "foreign server"])).await?;
         let nowhere = Case {
             relation: "public.f_nowhere",

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Calls, Fault, Gate, Session, Wire, wait_until};
+use harness::{Calls, Fault, Gate, Session, TestEnv, Wire, wait_until};
 use serde_json::json;
 
-use crate::{Bench, RUN, in_bed, refused};
+use crate::{Bench, RUN, in_env, refused};
 
 /// Bytes that the server sends in the middle of the rows: 50,000 of them are 5 MB.
 const MIDDLE: u64 = 1 << 20;
@@ -37,7 +37,7 @@ async fn goes_on(bench: &mut Bench) -> Result<()> {
 #[test]
 fn t57_a_connection_that_is_cut_in_mid_stream_fails_the_run_and_the_next_takes_its_window()
 -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let (mut bench, wire) = wired("t57-cut", 50_000).await?;
         let mut run = bench.paused("range-start").await?;
         wire.cut_after(MIDDLE);
@@ -49,7 +49,7 @@ fn t57_a_connection_that_is_cut_in_mid_stream_fails_the_run_and_the_next_takes_i
 
 #[test]
 fn t57_a_connection_that_falls_silent_in_mid_stream_is_given_up() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let (mut bench, wire) = wired("t57-stall", 50_000).await?;
         let mut run = bench.paused("range-start").await?;
         wire.stall_after(MIDDLE);
@@ -63,7 +63,7 @@ fn t57_a_connection_that_falls_silent_in_mid_stream_is_given_up() -> Result<()> 
 
 #[test]
 fn t57_a_connection_that_falls_silent_while_planning_is_given_up() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let (bench, wire) = wired("t57-plan", 100).await?;
         let mut run = bench.paused("after-guard").await?;
         wire.stall_after(0);
@@ -76,16 +76,16 @@ fn t57_a_connection_that_falls_silent_while_planning_is_given_up() -> Result<()>
 
 #[test]
 fn t57_verify_with_silent_connection_fails_as_unreachable() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let (bench, wire) = wired("t57-verify", 100).await?;
         bench.publishes().await?;
-        let mut blocker = Session::open(bench.bed, &bench.source.database)?;
+        let mut blocker = Session::open(bench.env, &bench.source.database)?;
         blocker.say("begin; lock table t in access exclusive mode;").await?;
         let mut verify = bench.source.start(bench.command("verify --recount")?, None)?;
         wait_until("verify counts", RUN, async || {
             let sql = "select count(*) from pg_locks \
                        where not granted and relation = 'public.t'::regclass";
-            let waits = bench.bed.psql(&bench.source.database, sql).await?;
+            let waits = bench.env.psql(&bench.source.database, sql).await?;
             ensure!(waits.trim() == "1", "{waits} sessions wait");
             Ok(())
         })
@@ -101,11 +101,11 @@ fn t57_verify_with_silent_connection_fails_as_unreachable() -> Result<()> {
 
 #[test]
 fn t57_a_server_that_works_for_long_without_a_word_is_waited_for() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let (mut bench, wire) = wired("t57-slow", 100).await?;
         // longer than two looks at a session that says nothing for a second
         let view = "create view slow as select t.* from t, pg_sleep(3) where id is not null";
-        bench.bed.psql(&bench.source.database, view).await?;
+        bench.env.psql(&bench.source.database, view).await?;
         bench.job["spec"]["extract"] = json!({ "table": "public.slow", "type": "FE" });
         let said = bench.publishes().await?;
         ensure!(said["rows"] == 100, "{said}");
@@ -116,7 +116,7 @@ fn t57_a_server_that_works_for_long_without_a_word_is_waited_for() -> Result<()>
 
 #[test]
 fn t28_a_process_that_is_cut_off_from_everything_ends_by_its_own_time_outs() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let (mut bench, wire) = wired("t28", 50_000).await?;
         bench.job["spec"]["activeDeadlineSeconds"] = json!(6);
         // all attempts of one request alone would take longer than the run may
@@ -137,8 +137,8 @@ fn t28_a_process_that_is_cut_off_from_everything_ends_by_its_own_time_outs() -> 
         bench.s3.heal();
         bench.dynamodb.heal();
         bench.job["spec"]["activeDeadlineSeconds"] = json!(60);
-        bench.job["spec"]["source"]["host"] = json!(Bed::IP);
-        bench.job["spec"]["source"]["port"] = json!(Bed::POSTGRES_PORT);
+        bench.job["spec"]["source"]["host"] = json!(TestEnv::IP);
+        bench.job["spec"]["source"]["port"] = json!(TestEnv::POSTGRES_PORT);
         bench.publishes().await.context("the next run")?;
         bench.whole().await
     })

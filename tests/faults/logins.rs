@@ -3,15 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Asks, Bed, Impostor, Mysql, SourceFixture, tests_dir};
+use harness::{Asks, Impostor, Mysql, SourceFixture, TestEnv, tests_dir};
 use serde_json::{Value, json};
 
-use crate::{in_bed, refused};
+use crate::{in_env, refused};
 
 /// Starts both servers of that kind.
-async fn servers(bed: &Bed, kind: &str) -> Result<()> {
-    let name = bed.state.file_name().context("name of the bed")?;
-    let mut command = tokio::process::Command::new(tests_dir().join("bed/login_server.sh"));
+async fn servers(env: &TestEnv, kind: &str) -> Result<()> {
+    let name = env.state.file_name().context("name of the test environment")?;
+    let mut command = tokio::process::Command::new(tests_dir().join("env/login_server.sh"));
     let output = command.arg(name).arg(kind).output().await.context("run login_server.sh")?;
     let words = String::from_utf8_lossy(&output.stderr);
     ensure!(output.status.success(), "login_server.sh: {} {words}", output.status);
@@ -43,12 +43,12 @@ pub(crate) async fn ends(
 
 #[test]
 fn t60_a_log_in_that_cannot_go_well_is_refused_by_name_and_never_in_plaintext() -> Result<()> {
-    in_bed(async {
-        let bed = Bed::shared()?;
-        let postgres = SourceFixture::new(bed, "logins").await?;
-        bed.psql(&postgres.database, "create table t (id int primary key)").await?;
-        let mariadb = SourceFixture::mariadb(bed, "logins").await?;
-        bed.mariadb(&mariadb.database, "create table t (id int primary key)").await?;
+    in_env(async {
+        let env = TestEnv::shared()?;
+        let postgres = SourceFixture::new(env, "logins").await?;
+        env.psql(&postgres.database, "create table t (id int primary key)").await?;
+        let mariadb = SourceFixture::mariadb(env, "logins").await?;
+        env.mariadb(&mariadb.database, "create table t (id int primary key)").await?;
         let both = [(&postgres, "public.t", 5434), (&mariadb, "t", 3307)];
         for (source, _, _) in both {
             source.password("canary-4711")?;
@@ -62,33 +62,35 @@ fn t60_a_log_in_that_cannot_go_well_is_refused_by_name_and_never_in_plaintext() 
             ("plain", "verifyFull", "does not offer TLS"),
             ("plain", "verifyCa", "does not offer TLS"),
         ] {
-            servers(bed, kind).await?;
+            servers(env, kind).await?;
             for (source, table, port) in both {
-                let job = at(&source.job(table, "FE"), Bed::IP, port, mode);
+                let job = at(&source.job(table, "FE"), TestEnv::IP, port, mode);
                 let ended = ends(source, &job, "TlsFailed", words).await;
                 ended.with_context(|| format!("{kind} {mode} {}", source.engine))?;
             }
         }
         // a server that is asked in plaintext says that it rejects the user; nobody asked it
-        let log = std::fs::read_to_string(bed.state.join("log/logins-postgres.log"))?;
+        let log = std::fs::read_to_string(env.state.join("log/logins-postgres.log"))?;
         ensure!(!log.contains("rejects connection"), "{log}");
         // a certificate for another name is what verifyCa is for: it comes to the password
-        servers(bed, "renamed").await?;
+        servers(env, "renamed").await?;
         for (source, table, port) in both {
-            let output =
-                source.try_run(&at(&source.job(table, "FE"), Bed::IP, port, "verifyCa")).await?;
+            let output = source
+                .try_run(&at(&source.job(table, "FE"), TestEnv::IP, port, "verifyCa"))
+                .await?;
             ensure!(!output.stderr.contains("TlsFailed"), "{}", output.stderr);
         }
-        for (source, table, port) in
-            [(&postgres, "public.t", Bed::POSTGRES_PORT), (&mariadb, "t", Bed::MARIADB_PORT)]
-        {
-            let without_tls = source.engine == "mysql" && !Mysql::of_bed().takes_tls();
+        for (source, table, port) in [
+            (&postgres, "public.t", TestEnv::POSTGRES_PORT),
+            (&mariadb, "t", TestEnv::MARIADB_PORT),
+        ] {
+            let without_tls = source.engine == "mysql" && !Mysql::of_env().takes_tls();
             let mode = if without_tls { "insecurePlaintext" } else { "verifyFull" };
-            let job = at(&source.job(table, "FE"), Bed::IP, port, mode);
+            let job = at(&source.job(table, "FE"), TestEnv::IP, port, mode);
             ends(source, &job, "CredentialsRejected", "password").await?;
             source.user("nobody_canary")?;
             ends(source, &job, "CredentialsRejected", "password").await?;
-            for (host, port) in [("nowhere.invalid", port), (Bed::IP, 1)] {
+            for (host, port) in [("nowhere.invalid", port), (TestEnv::IP, 1)] {
                 let job = at(&source.job(table, "FE"), host, port, "verifyFull");
                 let command = source.command("run", &job)?;
                 let output = source.start(command, None)?.ended(Duration::from_mins(1)).await?;
@@ -102,29 +104,29 @@ fn t60_a_log_in_that_cannot_go_well_is_refused_by_name_and_never_in_plaintext() 
 
 #[test]
 fn t60_a_password_that_has_expired_is_refused_by_name() -> Result<()> {
-    in_bed(async {
-        let bed = Bed::shared()?;
-        let source = SourceFixture::new(bed, "expired").await?;
+    in_env(async {
+        let env = TestEnv::shared()?;
+        let source = SourceFixture::new(env, "expired").await?;
         let user = &source.database;
         let sql = format!(
             "create table t (id int primary key); \
              create role {user} login password 'canary-4711' valid until '2020-01-01'; grant select on t to {user}"
         );
-        bed.psql(&source.database, &sql).await?;
+        env.psql(&source.database, &sql).await?;
         source.user(user)?;
         source.password("canary-4711")?;
         ends(&source, &source.job("public.t", "FE"), "CredentialsRejected", "password").await?;
-        bed.psql(&source.database, &format!("alter role {user} valid until 'infinity'")).await?;
+        env.psql(&source.database, &format!("alter role {user} valid until 'infinity'")).await?;
         source.run(&source.job("public.t", "FE")).await?;
 
-        let source = SourceFixture::mariadb(bed, "expired").await?;
+        let source = SourceFixture::mariadb(env, "expired").await?;
         let user = &source.database;
         let sql = format!(
             "create table t (id int primary key); \
              create user {user}@'%' identified by 'canary-4711' require ssl password expire; \
              grant select on {user}.* to {user}@'%'"
         );
-        bed.mariadb(&source.database, &sql).await?;
+        env.mariadb(&source.database, &sql).await?;
         source.user(user)?;
         source.password("canary-4711")?;
         ends(&source, &source.job("t", "FE"), "CredentialsRejected", "expired").await
@@ -133,20 +135,20 @@ fn t60_a_password_that_has_expired_is_refused_by_name() -> Result<()> {
 
 #[test]
 fn t60_a_password_is_never_shown_to_a_server_of_mysql_that_asks_for_it_as_it_is() -> Result<()> {
-    in_bed(async {
-        let bed = Bed::shared()?;
-        let source = SourceFixture::mariadb(bed, "impostor").await?;
+    in_env(async {
+        let env = TestEnv::shared()?;
+        let source = SourceFixture::mariadb(env, "impostor").await?;
         let user = &source.database;
         let sql = format!(
             "create table t (id int primary key); insert into t values (1); \
              create user {user}@'%' identified by 'canary-4711'; grant select on {user}.* to {user}@'%'"
         );
-        bed.mariadb(&source.database, &sql).await?;
+        env.mariadb(&source.database, &sql).await?;
         source.user(user)?;
         source.password("canary-4711")?;
         // the session that plans is the driver's, the one that reads our own
         for (asks, clients) in [(Asks::Greeting, 1), (Asks::Answer, 1), (Asks::Later, 2)] {
-            let impostor = Impostor::start(bed, asks).await?;
+            let impostor = Impostor::start(env, asks).await?;
             for mode in ["verifyFull", "verifyCa"] {
                 let job = at(&source.job("t", "FE"), "127.0.0.1", impostor.port(), mode);
                 ends(&source, &job, "CredentialsRejected", "mysql_clear_password").await?;

@@ -15,7 +15,7 @@ mod processes;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Access, Bed, Output, Process, Proxy, SourceFixture, Speaks};
+use harness::{Access, Output, Process, Proxy, SourceFixture, Speaks, TestEnv};
 use serde_json::{Value, json};
 
 /// How long a run may take on a busy machine.
@@ -25,7 +25,7 @@ const TABLE: &str = "public.t";
 
 /// A source whose stores stand behind proxies.
 struct Bench {
-    bed: &'static Bed,
+    env: &'static TestEnv,
     source: SourceFixture,
     s3: Proxy,
     dynamodb: Proxy,
@@ -36,9 +36,9 @@ struct Bench {
 impl Bench {
     /// A table of `rows` rows, to be read in `ranges` ranges.
     async fn new(name: &str, kind: &str, rows: u64, ranges: u32) -> Result<Self> {
-        let bed = Bed::shared()?;
-        let source = SourceFixture::new(bed, name).await?;
-        bed.psql(&source.database, "create table t (id int primary key, v text)").await?;
+        let env = TestEnv::shared()?;
+        let source = SourceFixture::new(env, name).await?;
+        env.psql(&source.database, "create table t (id int primary key, v text)").await?;
         let (s3, dynamodb) =
             (Proxy::start(Speaks::S3).await?, Proxy::start(Speaks::DynamoDb).await?);
         let mut job = source.job(TABLE, kind);
@@ -48,7 +48,7 @@ impl Bench {
         if kind == "PE" {
             job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int" });
         }
-        let mut bench = Self { bed, source, s3, dynamodb, job, rows: 0 };
+        let mut bench = Self { env, source, s3, dynamodb, job, rows: 0 };
         bench.grow(rows).await?;
         Ok(bench)
     }
@@ -59,7 +59,7 @@ impl Bench {
         let sql = format!(
             "insert into t select i, repeat('x', 100) from generate_series({from}, {to}) i"
         );
-        self.bed.psql(&self.source.database, &sql).await?;
+        self.env.psql(&self.source.database, &sql).await?;
         self.rows = to;
         Ok(())
     }
@@ -91,7 +91,7 @@ impl Bench {
     /// Everything is published once, nothing is open, `tidemark verify` finds nothing.
     async fn whole(&self) -> Result<()> {
         let sql = "select count(*) n, count(distinct id) d, max(id) m from t";
-        let read = self.bed.read_parquet(&self.source.bucket, TABLE, sql).await?;
+        let read = self.env.read_parquet(&self.source.bucket, TABLE, sql).await?;
         let expected = json!({ "n": self.rows, "d": self.rows, "m": self.rows });
         ensure!(read[0] == expected, "read {}, not {expected}", read[0]);
         ensure!(self.source.open_uploads().await? == 0, "an upload is open");
@@ -102,8 +102,8 @@ impl Bench {
     /// The job without proxies.
     fn direct(&self) -> Value {
         let mut job = self.job.clone();
-        job["spec"]["output"]["endpoint"] = json!(Bed::S3);
-        job["spec"]["tracking"]["endpoint"] = json!(Bed::DYNAMODB);
+        job["spec"]["output"]["endpoint"] = json!(TestEnv::S3);
+        job["spec"]["tracking"]["endpoint"] = json!(TestEnv::DYNAMODB);
         job
     }
 
@@ -119,19 +119,19 @@ impl Bench {
 
     /// A client of S3 that no proxy disturbs.
     fn client(&self) -> aws_sdk_s3::Client {
-        self.bed.s3(Access::Admin)
+        self.env.s3(Access::Admin)
     }
 
     /// A control object.
     async fn control(&self, name: &str) -> Result<Value> {
         let bytes =
-            self.bed.object(&self.source.bucket, &format!("{TABLE}/_tidemark/{name}")).await?;
+            self.env.object(&self.source.bucket, &format!("{TABLE}/_tidemark/{name}")).await?;
         Ok(serde_json::from_slice(&bytes)?)
     }
 
     /// Keys of the data files, in order.
     async fn files(&self) -> Result<Vec<String>> {
-        self.bed.keys(&self.source.bucket, &format!("{TABLE}/extract_run=")).await
+        self.env.keys(&self.source.bucket, &format!("{TABLE}/extract_run=")).await
     }
 }
 
@@ -169,7 +169,7 @@ fn refused(output: &Output, code: i32, reason: &str) -> Result<()> {
     Ok(())
 }
 
-/// Runs a test in the bed.
-fn in_bed(test: impl Future<Output = Result<()>>) -> Result<()> {
-    Bed::shared()?.run(test)
+/// Runs a test in the test environment.
+fn in_env(test: impl Future<Output = Result<()>>) -> Result<()> {
+    TestEnv::shared()?.run(test)
 }

@@ -4,12 +4,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures::future::join_all;
-use harness::{Bed, Output, Pooler, wait_until};
+use harness::{Output, Pooler, TestEnv, wait_until};
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{ConnectOptions, Row};
 
-use crate::{Bench, RUN, TABLE, in_bed, printed, refused, short};
+use crate::{Bench, RUN, TABLE, in_env, printed, refused, short};
 
 /// The job, through a pooler.
 fn through(bench: &Bench, pooler: &Pooler) -> Value {
@@ -28,14 +28,14 @@ async fn ended(bench: &Bench, pooler: &Pooler, sub_command: &str) -> Result<Outp
 /// Somebody else's connection to the pooler.
 async fn neighbour(bench: &Bench, pooler: &Pooler) -> Result<PgConnection> {
     let options = PgConnectOptions::new_without_pgpass()
-        .host(Bed::IP)
+        .host(TestEnv::IP)
         .port(pooler.port)
         .database(&bench.source.database)
-        .username(Bed::POSTGRES_USER)
-        .password(Bed::POSTGRES_PASSWORD)
+        .username(TestEnv::POSTGRES_USER)
+        .password(TestEnv::POSTGRES_PASSWORD)
         .extra_float_digits(None::<i8>)
         .ssl_mode(PgSslMode::VerifyFull)
-        .ssl_root_cert(bench.bed.ca());
+        .ssl_root_cert(bench.env.ca());
     options.connect().await.context("connect to the pooler")
 }
 
@@ -48,10 +48,10 @@ async fn nothing(bench: &Bench) -> Result<()> {
 
 #[test]
 fn t53_a_pool_of_sessions_is_as_good_as_the_server() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         for (kind, more) in [("FE", ["server_round_robin = 1"]), ("PE", ["server_lifetime = 1"])] {
             let bench = Bench::new("t53-session", kind, 300, 3).await?;
-            let mut pooler = Pooler::start(bench.bed, "session", 5, &more).await?;
+            let mut pooler = Pooler::start(bench.env, "session", 5, &more).await?;
             let said = ended(&bench, &pooler, "plan").await?;
             ensure!(said.code == Some(0), "{kind}: {}", said.stderr);
             let said = printed(&ended(&bench, &pooler, "run").await?)?;
@@ -65,7 +65,7 @@ fn t53_a_pool_of_sessions_is_as_good_as_the_server() -> Result<()> {
 
 #[test]
 fn t53_a_pool_of_transactions_or_statements_is_refused_before_a_row_is_read() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let bench = Bench::new("t53-shared", "FE", 100, 2).await?;
         for (mode, size, more) in [
             ("transaction", 1, ""),
@@ -76,7 +76,7 @@ fn t53_a_pool_of_transactions_or_statements_is_refused_before_a_row_is_read() ->
             ("statement", 8, "server_round_robin = 1"),
         ] {
             let about = format!("{mode} {size} {more}");
-            let pooler = Pooler::start(bench.bed, mode, size, &[more]).await?;
+            let pooler = Pooler::start(bench.env, mode, size, &[more]).await?;
             // the pool has connections to choose from
             let others = join_all((0..size.div_ceil(2)).map(|_| neighbour(&bench, &pooler))).await;
             let others: Vec<_> = others.into_iter().collect::<Result<_>>()?;
@@ -99,10 +99,10 @@ fn t53_a_pool_of_transactions_or_statements_is_refused_before_a_row_is_read() ->
 
 #[test]
 fn t53_a_pool_of_transactions_is_refused_beside_busy_neighbours_too() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let bench = Bench::new("t53-busy", "FE", 100, 2).await?;
         for more in ["server_round_robin = 0", "server_round_robin = 1"] {
-            let pooler = Pooler::start(bench.bed, "transaction", 6, &[more]).await?;
+            let pooler = Pooler::start(bench.env, "transaction", 6, &[more]).await?;
             let mut busy = tokio::task::JoinSet::new();
             for _ in 0..12 {
                 let mut other = neighbour(&bench, &pooler).await?;
@@ -124,12 +124,12 @@ fn t53_a_pool_of_transactions_is_refused_beside_busy_neighbours_too() -> Result<
 
 #[test]
 fn t53_a_pool_of_one_session_is_named_at_plan_time() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let bench = Bench::new("t53-one", "FE", 100, 2).await?;
         // the pooler's own patience, longer and shorter than ours
         for more in ["query_wait_timeout = 120", "query_wait_timeout = 1", "query_wait_timeout = 0"]
         {
-            let pooler = Pooler::start(bench.bed, "session", 1, &[more]).await?;
+            let pooler = Pooler::start(bench.env, "session", 1, &[more]).await?;
             for sub_command in ["plan", "run"] {
                 let output = ended(&bench, &pooler, sub_command).await?;
                 refused(&output, 75, "DatabaseUnreachable").context(more)?;
@@ -145,10 +145,10 @@ fn t53_a_pool_of_one_session_is_named_at_plan_time() -> Result<()> {
 
 #[test]
 fn t53_a_pool_that_is_used_up_after_the_plan_is_named_too() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let bench = Bench::new("t53-full", "FE", 100, 2).await?;
         let more = ["query_wait_timeout = 2"];
-        let pooler = Pooler::start(bench.bed, "session", 2, &more).await?;
+        let pooler = Pooler::start(bench.env, "session", 2, &more).await?;
         let mut command = bench.source.command("run", &through(&bench, &pooler))?;
         short(&mut command);
         let mut run = bench.source.start(command, Some("after-pin"))?;
@@ -184,13 +184,13 @@ fn t53_a_pool_that_is_used_up_after_the_plan_is_named_too() -> Result<()> {
 
 #[test]
 fn t53_a_pooler_that_ends_idle_transactions_loses_the_snapshot_and_no_row() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let bench = Bench::new("t53-idle", "FE", 100, 1).await?;
         // a table that takes longer than a transaction may be idle, while its holder waits
         let view = "create view slow as select t.* from t, pg_sleep(6) where id is not null";
-        bench.bed.psql(&bench.source.database, view).await?;
+        bench.env.psql(&bench.source.database, view).await?;
         let more = ["idle_transaction_timeout = 1", "client_idle_timeout = 1"];
-        let pooler = Pooler::start(bench.bed, "session", 4, &more).await?;
+        let pooler = Pooler::start(bench.env, "session", 4, &more).await?;
         let mut job = through(&bench, &pooler);
         job["spec"]["extract"] = json!({ "table": "public.slow", "type": "FE" });
         let mut command = bench.source.command("run", &job)?;
@@ -201,7 +201,7 @@ fn t53_a_pooler_that_ends_idle_transactions_loses_the_snapshot_and_no_row() -> R
         refused(&output, 75, "SnapshotLost")?;
         ensure!(output.stderr.contains("a pooler"), "{}", output.stderr);
         nothing(&bench).await?;
-        let files = bench.bed.keys(&bench.source.bucket, "public.slow/extract_run=").await?;
+        let files = bench.env.keys(&bench.source.bucket, "public.slow/extract_run=").await?;
         ensure!(files.is_empty() && TABLE != "public.slow", "{files:?}");
         Ok(())
     })

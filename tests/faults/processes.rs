@@ -7,7 +7,7 @@ use harness::{Calls, Fault, Gate, Process, Proxy, Speaks, Wire, wait_until};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-use crate::{Bench, RUN, in_bed, refused, short};
+use crate::{Bench, RUN, in_env, refused, short};
 
 /// A coordinator without a cluster, Ready, whose ranges others read.
 struct Run {
@@ -74,7 +74,7 @@ async fn ends(process: &mut Process, code: i32) -> Result<()> {
 
 #[test]
 fn t19_a_worker_that_is_killed_anywhere_is_followed_by_one_with_the_same_rows() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut run = Run::new("t19", 5000, 5).await?;
         // nothing read; rows read and a part under way; all parts there; the record on its way; the record there
         let mut process = run.extract(0, Some("range-start"))?;
@@ -107,7 +107,7 @@ fn t19_a_worker_that_is_killed_anywhere_is_followed_by_one_with_the_same_rows() 
 
 #[test]
 fn t20_of_two_workers_on_one_range_one_counts_and_the_other_leaves_nothing() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut run = Run::new("t20", 3000, 3).await?;
         for index in 0..3 {
             let mut first = run.extract(index, Some("before-record"))?;
@@ -135,7 +135,7 @@ fn t20_of_two_workers_on_one_range_one_counts_and_the_other_leaves_nothing() -> 
 
 #[test]
 fn t21_a_worker_that_wakes_up_after_the_commit_changes_nothing() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut run = Run::new("t21", 2000, 2).await?;
         let mut asleep = Vec::new();
         for point in ["range-start", "before-record"] {
@@ -161,11 +161,11 @@ fn t21_a_worker_that_wakes_up_after_the_commit_changes_nothing() -> Result<()> {
 
 /// Every item of the table, and every object with its `ETag`.
 async fn everything(bench: &Bench) -> Result<(Vec<String>, Vec<String>)> {
-    let scan = bench.bed.dynamodb().scan().table_name(&bench.source.table).send().await?;
+    let scan = bench.env.dynamodb().scan().table_name(&bench.source.table).send().await?;
     let keys = scan.items().iter().filter_map(|item| item.get("source")?.as_s().ok());
     let mut items = Vec::new();
     for key in keys {
-        items.push(format!("{key} {:?}", bench.bed.item(&bench.source.table, key).await?));
+        items.push(format!("{key} {:?}", bench.env.item(&bench.source.table, key).await?));
     }
     let listed = bench.client().list_objects_v2().bucket(&bench.source.bucket).send().await?;
     let objects =
@@ -178,7 +178,7 @@ async fn everything(bench: &Bench) -> Result<(Vec<String>, Vec<String>)> {
 
 #[test]
 fn t22_a_worker_that_is_told_to_end_says_143_and_leaves_no_upload() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut run = Run::new("t22", 4000, 4).await?;
         let mut process = run.extract(0, Some("range-start"))?;
         process.paused().await?;
@@ -216,7 +216,7 @@ fn t22_a_worker_that_is_told_to_end_says_143_and_leaves_no_upload() -> Result<()
 
 #[test]
 fn t22_a_run_that_is_told_to_end_gives_up_before_the_decision_and_goes_on_after_it() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut bench = Bench::new("t22-run", "PE", 100, 2).await?;
         for point in [
             "after-claim",
@@ -250,7 +250,7 @@ fn t22_a_run_that_is_told_to_end_gives_up_before_the_decision_and_goes_on_after_
 
 #[test]
 fn t07_a_committer_that_wakes_up_when_another_has_committed_changes_nothing() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let all = [
             ("PE", "after-put-manifest"),
             ("PE", "after-decide"),
@@ -290,7 +290,7 @@ fn t07_a_committer_that_wakes_up_when_another_has_committed_changes_nothing() ->
 
 #[test]
 fn t28_a_worker_that_is_cut_off_but_alive_ends_by_its_own_time_outs() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut run = Run::new("t28-pods", 50_000, 2).await?;
         // from S3, while it sends a part; from the database, in mid stream
         let (s3, wire) = (Proxy::start(Speaks::S3).await?, Wire::start().await?);

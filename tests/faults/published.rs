@@ -7,10 +7,10 @@ use anyhow::{Context, Result, ensure};
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use futures::future::try_join_all;
-use harness::{Access, Bed, Calls, Fault, Proxy, Speaks};
+use harness::{Access, Calls, Fault, Proxy, Speaks, TestEnv};
 use serde_json::{Value, json};
 
-use crate::{Bench, RUN, TABLE, in_bed, short};
+use crate::{Bench, RUN, TABLE, in_env, short};
 
 /// A reader that follows `current.json`: it wants whole versions, and commit numbers that never fall.
 struct Reader {
@@ -79,7 +79,7 @@ async fn beside(readers: &[Reader], work: impl Future<Output = Result<()>>) -> R
 
 #[test]
 fn t34_a_reader_never_sees_half_of_a_run_whose_committer_died() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut bench = Bench::new("t34", "FE", 500, 3).await?;
         // what an open reader still reads must not be removed below it
         bench.job["spec"]["output"]["retainReplacedSeconds"] = json!(600);
@@ -111,7 +111,7 @@ fn t34_a_reader_never_sees_half_of_a_run_whose_committer_died() -> Result<()> {
 
 #[test]
 fn t35_readers_of_a_replaced_extract_read_it_to_the_end() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut bench = Bench::new("t35", "FE", 500, 4).await?;
         bench.job["spec"]["output"]["retainReplacedSeconds"] = json!(600);
         bench.publishes().await?;
@@ -123,8 +123,9 @@ fn t35_readers_of_a_replaced_extract_read_it_to_the_end() -> Result<()> {
             Calls::Every,
             Fault::Delay(Duration::from_millis(100)),
         );
-        let readers: Vec<Reader> =
-            (0..5).map(|_| Reader::new(Bed::s3_at(&slow.url(), Access::Admin), &bench)).collect();
+        let readers: Vec<Reader> = (0..5)
+            .map(|_| Reader::new(TestEnv::s3_at(&slow.url(), Access::Admin), &bench))
+            .collect();
         beside(&readers, async {
             for _ in 0..4 {
                 bench.grow(100).await?;
@@ -147,7 +148,7 @@ fn t35_readers_of_a_replaced_extract_read_it_to_the_end() -> Result<()> {
 
 #[test]
 fn t37_verify_finds_a_published_file_that_is_gone_or_not_as_it_was() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let bench = Bench::new("t37", "FE", 2000, 4).await?;
         bench.publishes().await?;
         let (client, bucket) = (bench.client(), &bench.source.bucket);
@@ -156,7 +157,7 @@ fn t37_verify_finds_a_published_file_that_is_gone_or_not_as_it_was() -> Result<(
         client.delete_object().bucket(bucket).key(&files[0]).send().await?;
         for (key, shorten) in [(&files[1], true), (&files[2], false)] {
             let head = client.head_object().bucket(bucket).key(key).send().await?;
-            let mut bytes = bench.bed.object(bucket, key).await?;
+            let mut bytes = bench.env.object(bucket, key).await?;
             if shorten {
                 bytes.truncate(bytes.len() / 2);
             } else {
@@ -188,7 +189,7 @@ fn t37_verify_finds_a_published_file_that_is_gone_or_not_as_it_was() -> Result<(
 
 #[test]
 fn t38_a_sweep_with_a_clock_that_is_a_day_wrong_removes_nothing_that_lives() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut bench = Bench::new("t38", "PE", 500, 2).await?;
         bench.publishes().await?;
         bench.grow(100).await?;
@@ -227,7 +228,7 @@ fn t38_a_sweep_with_a_clock_that_is_a_day_wrong_removes_nothing_that_lives() -> 
 
 #[test]
 fn t39_of_a_thousand_abandoned_uploads_only_those_of_dead_runs_of_ours_are_aborted() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut bench = Bench::new("t39", "PE", 100, 1).await?;
         bench.publishes().await?;
         bench.grow(100).await?;
@@ -275,11 +276,11 @@ fn t39_of_a_thousand_abandoned_uploads_only_those_of_dead_runs_of_ours_are_abort
 
 #[test]
 fn t41_a_pointer_that_was_put_back_by_hand_is_repaired_upwards_only() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut bench = Bench::new("t41", "PE", 100, 1).await?;
         bench.publishes().await?;
         let key = format!("{TABLE}/_tidemark/current.json");
-        let old = bench.bed.object(&bench.source.bucket, &key).await?;
+        let old = bench.env.object(&bench.source.bucket, &key).await?;
         bench.grow(10).await?;
         bench.publishes().await?;
         let put = async |bytes: Vec<u8>| {

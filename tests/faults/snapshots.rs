@@ -4,7 +4,7 @@ use anyhow::{Context, Result, ensure};
 use harness::Process;
 use serde_json::{Value, json};
 
-use crate::{Bench, RUN, in_bed, printed, refused, short};
+use crate::{Bench, RUN, in_env, printed, refused, short};
 
 /// A run whose ranges others read, planned and Ready.
 async fn planned(bench: &Bench, uid: &str, attempt: u32) -> Result<(Value, Process, String)> {
@@ -38,13 +38,13 @@ const CHANGES: [&str; 5] = [
 
 #[test]
 fn t49_a_table_that_is_changed_after_the_plan_is_read_as_it_was_or_not_at_all() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         for (number, change) in CHANGES.into_iter().enumerate() {
             let mut bench = Bench::new("t49", "FE", 100, 2).await?;
             // while the run is there, its lock keeps the table: nobody gets in between
             let (task, mut coordinator, run) = planned(&bench, "t49", 1).await?;
             let patient = format!("set lock_timeout = '300ms'; begin; {change}; commit");
-            let kept = bench.bed.psql(&bench.source.database, &patient).await;
+            let kept = bench.env.psql(&bench.source.database, &patient).await;
             ensure!(kept.is_err(), "{change} went through beside the run");
             for index in 0..2 {
                 let output = extract(&bench, &task, &run, index)?.ended(RUN).await?;
@@ -57,14 +57,14 @@ fn t49_a_table_that_is_changed_after_the_plan_is_read_as_it_was_or_not_at_all() 
             // once its holder is gone, the change goes through, and no range is read any more
             let (task, coordinator, run) = planned(&bench, &format!("t49-{number}"), 1).await?;
             coordinator.die().await?;
-            bench.bed.psql(&bench.source.database, change).await?;
+            bench.env.psql(&bench.source.database, change).await?;
             for index in 0..2 {
                 let output = extract(&bench, &task, &run, index)?.ended(RUN).await?;
                 refused(&output, 75, "SnapshotLost").with_context(|| change.to_owned())?;
             }
             ensure!(bench.files().await?.len() == 2, "{change}: something was published");
             // the next run finds the table as it is now
-            let count = bench.bed.psql(&bench.source.database, "select count(*) from t").await?;
+            let count = bench.env.psql(&bench.source.database, "select count(*) from t").await?;
             bench.rows = count.parse()?;
             let said = bench.publishes().await?;
             ensure!(said["rows"] == bench.rows, "{change}: {said}");
@@ -75,7 +75,7 @@ fn t49_a_table_that_is_changed_after_the_plan_is_read_as_it_was_or_not_at_all() 
 
 #[test]
 fn t49_a_partition_that_is_attached_after_the_plan_is_in_no_range() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         for (made, attached) in [
             (
                 "create table t (id int, v text) partition by range (id); \
@@ -93,12 +93,12 @@ fn t49_a_partition_that_is_attached_after_the_plan_is_in_no_range() -> Result<()
                 "drop table t; {made}; insert into t select generate_series(0, 99); \
                  create table late (id int, v text); insert into late select generate_series(1000, 1099)"
             );
-            bench.bed.psql(&bench.source.database, &sql).await?;
+            bench.env.psql(&bench.source.database, &sql).await?;
             let (task, coordinator, run) = planned(&bench, "t49-attach", 1).await?;
             let output = extract(&bench, &task, &run, 0)?.ended(RUN).await?;
             ensure!(output.code == Some(0), "{}", output.stderr);
             // nobody's lock keeps that back, and a query under the snapshot reads it all the same
-            bench.bed.psql(&bench.source.database, attached).await?;
+            bench.env.psql(&bench.source.database, attached).await?;
             let output = extract(&bench, &task, &run, 1)?.ended(RUN).await?;
             refused(&output, 75, "DatabaseFailed").context(attached)?;
             ensure!(output.stderr.contains("child was attached"), "{}", output.stderr);
@@ -113,17 +113,17 @@ fn t49_a_partition_that_is_attached_after_the_plan_is_in_no_range() -> Result<()
 
 #[test]
 fn t51_a_run_whose_holder_is_killed_never_commits() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         // planned and nothing read; all ranges imported; the last record on its way
         for point in ["after-pin", "range-start", "before-record"] {
             let mut bench = Bench::new("t51", "PE", 100, 1).await?;
             let mut run = bench.paused(point).await?;
             let kill = "select count(pg_terminate_backend(pid)) from pg_stat_activity \
                 where datname = current_database() and application_name like 'tidemark/%/coordinator'";
-            let killed = bench.bed.psql(&bench.source.database, kill).await?;
+            let killed = bench.env.psql(&bench.source.database, kill).await?;
             ensure!(killed == "1", "{killed} holders at {point}");
             // what came after the snapshot is of the next window
-            bench.bed.psql(&bench.source.database, "truncate t").await.with_context(|| point)?;
+            bench.env.psql(&bench.source.database, "truncate t").await.with_context(|| point)?;
             run.go_on()?;
             refused(&run.ended(RUN).await?, 75, "SnapshotLost").with_context(|| point)?;
             let failed = bench.item().await?;
@@ -143,7 +143,7 @@ fn t51_a_run_whose_holder_is_killed_never_commits() -> Result<()> {
 
 #[test]
 fn t53_time_outs_that_the_server_sets_for_idle_sessions_do_not_end_the_holder() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let bench = Bench::new("t53", "FE", 100, 1).await?;
         let database = &bench.source.database;
         for setting in [
@@ -153,11 +153,11 @@ fn t53_time_outs_that_the_server_sets_for_idle_sessions_do_not_end_the_holder() 
             "default_transaction_isolation = 'serializable'",
         ] {
             let sql = format!("alter database {database} set {setting}");
-            bench.bed.psql(database, &sql).await?;
+            bench.env.psql(database, &sql).await?;
         }
         // a table that takes longer than the statements may, and a holder that is idle meanwhile
         let view = "create view slow as select t.* from t, pg_sleep(1) where id is not null";
-        bench.bed.psql(database, view).await?;
+        bench.env.psql(database, view).await?;
         let mut job = bench.job.clone();
         job["spec"]["extract"] = json!({ "table": "public.slow", "type": "FE" });
         let mut command = bench.source.command("run", &job)?;

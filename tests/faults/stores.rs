@@ -9,14 +9,14 @@ use aws_sdk_s3::types::ChecksumAlgorithm;
 use harness::{Calls, Fault, Gate};
 use serde_json::json;
 
-use crate::{Bench, RUN, TABLE, in_bed, printed, refused};
+use crate::{Bench, RUN, TABLE, in_env, printed, refused};
 
 /// What one request may be sent at most.
 const ATTEMPTS_MAX: usize = 8;
 
 #[test]
 fn t30_a_run_gets_through_a_store_that_fails_every_tenth_call() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let bench = Bench::new("t30", "FE", 2000, 8).await?;
         let faults = [
             (3, Fault::Answer(500, "InternalError")),
@@ -48,7 +48,7 @@ fn t30_a_run_gets_through_a_store_that_fails_every_tenth_call() -> Result<()> {
 #[test]
 fn t30_a_store_that_fails_always_is_asked_eight_times_with_pauses_that_grow_by_chance() -> Result<()>
 {
-    in_bed(async {
+    in_env(async {
         let bench = Bench::new("t30b", "FE", 10, 1).await?;
         bench.s3.on("GetObject", Calls::Every, Fault::Answer(503, "SlowDown"));
         refused(&bench.run().await?, 75, "StorageUnreachable")?;
@@ -66,7 +66,7 @@ fn t30_a_store_that_fails_always_is_asked_eight_times_with_pauses_that_grow_by_c
 
 #[test]
 fn t31_a_completion_whose_reply_was_lost_is_known_by_token_and_size() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let bench = Bench::new("t31", "FE", 1000, 2).await?;
         // the store answers the second as AWS may: the upload is gone, since the first completed it
         bench.s3.on("CompleteMultipartUpload", Calls::UpTo(2), Fault::LoseReply);
@@ -82,7 +82,7 @@ fn t31_a_completion_whose_reply_was_lost_is_known_by_token_and_size() -> Result<
 
 #[test]
 fn t31_an_object_that_is_not_ours_does_not_pass_for_a_completed_upload() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let bench = Bench::new("t31b", "FE", 1000, 1).await?;
         let gate = Gate::shut();
         bench.s3.on("CompleteMultipartUpload", Calls::Nth(1), Fault::Hold(gate.clone()));
@@ -114,7 +114,7 @@ async fn only_upload(bench: &Bench) -> Result<(String, String)> {
 
 #[test]
 fn t32_an_error_in_the_body_of_a_200_is_a_failure() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut bench = Bench::new("t32", "PE", 1000, 1).await?;
         // nothing was completed, so believing the 200 would publish a file that is not there
         bench.s3.on("CompleteMultipartUpload", Calls::UpTo(3), Fault::Answer(200, "InternalError"));
@@ -138,7 +138,7 @@ fn t32_an_error_in_the_body_of_a_200_is_a_failure() -> Result<()> {
 
 #[test]
 fn t33_a_409_is_tried_again_and_not_taken_for_there_already() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let bench = Bench::new("t33", "FE", 1000, 2).await?;
         let conflict = || Fault::Answer(409, "ConditionalRequestConflict");
         let acted = || Fault::Swap(409, "ConditionalRequestConflict");
@@ -160,7 +160,7 @@ fn t33_a_409_is_tried_again_and_not_taken_for_there_already() -> Result<()> {
 
 #[test]
 fn t36_an_upload_that_is_gone_or_holds_other_bytes_is_not_committed() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut bench = Bench::new("t36", "PE", 1000, 1).await?;
         for tamper in ["abort", "shorten", "flip"] {
             bench.s3.heal();
@@ -203,7 +203,7 @@ fn t36_an_upload_that_is_gone_or_holds_other_bytes_is_not_committed() -> Result<
 
 #[test]
 fn t40_a_refusal_that_only_a_human_can_lift_is_named_at_the_first_attempt() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let bench = Bench::new("t40", "FE", 1000, 1).await?;
         let cases = [
             ("UploadPart", 403, "AccessDenied", "StorageDenied"),

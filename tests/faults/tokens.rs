@@ -3,38 +3,38 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Access, Bed, Identity, POD_TOKEN, Process, Rds, SourceFixture, wait_until};
+use harness::{Access, Identity, POD_TOKEN, Process, Rds, SourceFixture, TestEnv, wait_until};
 use serde_json::{Value, json};
 
 use crate::logins::{at, ends};
-use crate::{RUN, in_bed};
+use crate::{RUN, in_env};
 
 const REGION: &str = "eu-central-1";
 
 /// A table of 300 rows, to be read in three ranges one after the other by a user without a password, the server
 /// that takes tokens for it, and the job.
 async fn bench(engine: &'static str) -> Result<(SourceFixture, Rds, Value)> {
-    let bed = Bed::shared()?;
+    let env = TestEnv::shared()?;
     let (source, table) = if engine == "mysql" {
-        let source = SourceFixture::mariadb(bed, "tokens").await?;
+        let source = SourceFixture::mariadb(env, "tokens").await?;
         let user = &source.database;
         let sql = format!(
             "create table t (id int primary key); insert into t select seq from seq_1_to_300; \
              create user {user}@'%'; grant select on {user}.* to {user}@'%'"
         );
-        bed.mariadb(&source.database, &sql).await?;
+        env.mariadb(&source.database, &sql).await?;
         (source, "t")
     } else {
-        let source = SourceFixture::new(bed, "tokens").await?;
+        let source = SourceFixture::new(env, "tokens").await?;
         let user = &source.database;
         let sql = format!(
             "create table t (id int primary key); insert into t select generate_series(1, 300); \
              create role {user} login; grant select on t to {user}"
         );
-        bed.psql(&source.database, &sql).await?;
+        env.psql(&source.database, &sql).await?;
         (source, "public.t")
     };
-    let rds = Rds::start(bed, engine, REGION, Access::Admin.keys()).await?;
+    let rds = Rds::start(env, engine, REGION, Access::Admin.keys()).await?;
     let mut job = at(&source.job(table, "FE"), "127.0.0.1", rds.port(), "verifyFull");
     job["spec"]["source"]["credentials"] =
         json!({ "rdsIam": { "username": source.database, "region": REGION } });
@@ -49,7 +49,7 @@ async fn expire(source: &SourceFixture, rds: &Rds) -> Result<()> {
     rds.expire();
     wait_until("another second", Duration::from_secs(5), async || {
         let sql = "select to_char(now() at time zone 'utc', 'YYYYMMDD\"T\"HH24MISS\"Z\"')";
-        ensure!(source.bed.psql("postgres", sql).await? > rds.latest(), "the same second");
+        ensure!(source.env.psql("postgres", sql).await? > rds.latest(), "the same second");
         Ok(())
     })
     .await
@@ -95,27 +95,27 @@ async fn each_connection_has_its_own(engine: &'static str) -> Result<()> {
 #[test]
 fn each_connection_of_postgres_has_a_token_of_its_own_and_an_expired_one_is_never_used()
 -> Result<()> {
-    in_bed(each_connection_has_its_own("postgres"))
+    in_env(each_connection_has_its_own("postgres"))
 }
 
 #[test]
 fn each_connection_of_mysql_has_a_token_of_its_own_and_an_expired_one_is_never_used() -> Result<()>
 {
-    in_bed(each_connection_has_its_own("mysql"))
+    in_env(each_connection_has_its_own("mysql"))
 }
 
 #[test]
 fn pods_of_eks_use_the_identity_of_their_service_account() -> Result<()> {
-    in_bed(async {
-        let bed = Bed::shared()?;
-        let source = SourceFixture::new(bed, "identity").await?;
+    in_env(async {
+        let env = TestEnv::shared()?;
+        let source = SourceFixture::new(env, "identity").await?;
         let user = &source.database;
         let sql = format!(
             "create table t (id int primary key); insert into t values (1); \
              create role {user} login; grant select on t to {user}"
         );
-        bed.psql(&source.database, &sql).await?;
-        let rds = Rds::start(bed, "postgres", Bed::REGION, Access::Admin.keys()).await?;
+        env.psql(&source.database, &sql).await?;
+        let rds = Rds::start(env, "postgres", TestEnv::REGION, Access::Admin.keys()).await?;
         let mut job = at(&source.job("public.t", "FE"), "127.0.0.1", rds.port(), "verifyFull");
         job["spec"]["source"]["credentials"] = json!({ "rdsIam": { "username": user } });
         let token = source.file("token");

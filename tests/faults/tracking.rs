@@ -7,14 +7,14 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use harness::{Calls, Fault, Gate, Output};
 use serde_json::{Value, json};
 
-use crate::{Bench, RUN, TABLE, in_bed, printed, refused, short, unrenewed};
+use crate::{Bench, RUN, TABLE, in_env, printed, refused, short, unrenewed};
 
 /// Writes of an incremental run: CLAIM, PIN, DECIDE, Y, CLEAR.
 const WRITES: u32 = 5;
 
 #[test]
 fn t42_of_32_processes_that_claim_at_once_one_wins() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let bench = Bench::new("t42", "FE", 100, 1).await?;
         // all have read that nobody holds the source before the first may write that it does
         let (all, winner) = (Gate::shut(), Gate::shut());
@@ -49,7 +49,7 @@ fn t42_of_32_processes_that_claim_at_once_one_wins() -> Result<()> {
         printed(&holds.context("nobody won")?.ended(RUN).await?)?;
         let item = bench.item().await?;
         ensure!(item["commit"] == 1 && item["rev"] == WRITES, "{item}");
-        let scan = bench.bed.dynamodb().scan().table_name(&bench.source.table).send().await?;
+        let scan = bench.env.dynamodb().scan().table_name(&bench.source.table).send().await?;
         ensure!(
             scan.count() == 3,
             "{} items, of the source, the run and one outcome",
@@ -61,7 +61,7 @@ fn t42_of_32_processes_that_claim_at_once_one_wins() -> Result<()> {
 
 #[test]
 fn t43_a_table_that_throttles_nine_of_ten_writes_loses_none() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut bench = Bench::new("t43", "PE", 500, 2).await?;
         let throttled = || Fault::Answer(400, "ProvisionedThroughputExceededException");
         bench.dynamodb.on("TransactWriteItems", Calls::Percent(90, 3), throttled());
@@ -92,7 +92,7 @@ fn t43_a_table_that_throttles_nine_of_ten_writes_loses_none() -> Result<()> {
 
 #[test]
 fn t44_a_write_whose_reply_was_lost_is_known_as_our_own_after_its_token_expired() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut bench = Bench::new("t44", "PE", 100, 1).await?;
         for write in 1..=WRITES {
             bench.dynamodb.heal();
@@ -118,7 +118,7 @@ fn t44_a_write_whose_reply_was_lost_is_known_as_our_own_after_its_token_expired(
 
 #[test]
 fn t45_every_read_that_decides_is_a_consistent_one() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut bench = Bench::new("t45", "PE", 100, 1).await?;
         bench.publishes().await?;
         bench.grow(10).await?;
@@ -175,20 +175,20 @@ fn old_item(bench: &Bench, lwm: AttributeValue) -> HashMap<String, AttributeValu
 }
 
 async fn put(bench: &Bench, item: HashMap<String, AttributeValue>) -> Result<()> {
-    let put = bench.bed.dynamodb().put_item().table_name(&bench.source.table);
+    let put = bench.env.dynamodb().put_item().table_name(&bench.source.table);
     put.set_item(Some(item)).send().await?;
     Ok(())
 }
 
 async fn delete(bench: &Bench, key: &str) -> Result<()> {
-    let delete = bench.bed.dynamodb().delete_item().table_name(&bench.source.table);
+    let delete = bench.env.dynamodb().delete_item().table_name(&bench.source.table);
     delete.key("source", text(key)).send().await?;
     Ok(())
 }
 
 #[test]
 fn t46_an_item_is_continued_or_refused_and_never_overwritten_blindly() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut bench = Bench::new("t46", "PE", 100, 1).await?;
         // as no release and no old job writes it
         put(&bench, old_item(&bench, AttributeValue::N("40".to_owned()))).await?;
@@ -212,7 +212,7 @@ fn t46_an_item_is_continued_or_refused_and_never_overwritten_blindly() -> Result
         // the run item too
         bench.grow(10).await?;
         let key = format!("{}#tidemark", bench.source.key(TABLE));
-        let update = bench.bed.dynamodb().update_item().table_name(&bench.source.table);
+        let update = bench.env.dynamodb().update_item().table_name(&bench.source.table);
         let update = update.key("source", text(&key)).update_expression("SET #rev = :rev");
         let update = update.expression_attribute_names("#rev", "rev");
         update.expression_attribute_values(":rev", text("five")).send().await?;
@@ -225,7 +225,7 @@ fn t46_an_item_is_continued_or_refused_and_never_overwritten_blindly() -> Result
 
 #[test]
 fn t47_an_item_that_is_deleted_during_a_run_fails_it_and_is_no_first_run() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut bench = Bench::new("t47", "PE", 100, 1).await?;
         bench.publishes().await?;
         bench.grow(10).await?;
@@ -238,12 +238,12 @@ fn t47_an_item_that_is_deleted_during_a_run_fails_it_and_is_no_first_run() -> Re
             let output = run.ended(RUN).await?;
             refused(&output, 10, "TrackingLost").with_context(|| key.clone())?;
             ensure!(
-                bench.bed.item(&bench.source.table, &key).await?.is_none(),
+                bench.env.item(&bench.source.table, &key).await?.is_none(),
                 "{key} was made anew"
             );
             refused(&bench.run().await?, 10, "TrackingLost").with_context(|| key.clone())?;
             ensure!(
-                bench.bed.item(&bench.source.table, &key).await?.is_none(),
+                bench.env.item(&bench.source.table, &key).await?.is_none(),
                 "{key} was made anew"
             );
             // a human puts the item back
@@ -259,7 +259,7 @@ fn t47_an_item_that_is_deleted_during_a_run_fails_it_and_is_no_first_run() -> Re
 
 #[test]
 fn t48_the_old_job_beside_us_is_noticed_and_its_watermark_wins() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut bench = Bench::new("t48", "PE", 100, 1).await?;
         bench.publishes().await?;
         // undecided: the run is given up, and the next begins where the old job ended

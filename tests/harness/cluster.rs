@@ -9,13 +9,13 @@ use anyhow::{Context, Result, ensure};
 use nix::unistd::Pid;
 use serde_json::Value;
 
-use crate::bed::script;
-use crate::{Bed, unique};
+use crate::env::script;
+use crate::{TestEnv, unique};
 
 /// How long an import of the images may take, their build included.
 const IMAGES_DEADLINE: Duration = Duration::from_mins(5);
 
-impl Bed {
+impl TestEnv {
     /// Runs `kubectl` and returns what it printed.
     ///
     /// # Errors
@@ -131,12 +131,12 @@ impl Bed {
         text
     }
 
-    /// A program of the bed's own cache, as `inner.sh` found it.
+    /// A program of the test environment's own cache, as `inner.sh` found it.
     pub(crate) fn tool(&self, name: &str) -> Result<PathBuf> {
         let path = self.state.join("tools").join(name);
         ensure!(
             path.exists(),
-            "{} is missing: the bed is half up or of another release",
+            "{} is missing: the test environment is half up or of another release",
             path.display()
         );
         Ok(path)

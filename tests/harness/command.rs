@@ -1,4 +1,4 @@
-//! Running a program inside the bed's network.
+//! Running a program inside the test environment's network.
 
 use std::ffi::OsStr;
 use std::process::Stdio;
@@ -8,9 +8,9 @@ use anyhow::{Context, Result, ensure};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
 
-use crate::Bed;
+use crate::TestEnv;
 
-/// How long [`Bed::kubectl`], [`Bed::helm`] and [`Bed::psql`] may take.
+/// How long [`TestEnv::kubectl`], [`TestEnv::helm`] and [`TestEnv::psql`] may take.
 const COMMAND_DEADLINE: Duration = Duration::from_mins(2);
 
 /// What a program that has ended left.
@@ -24,9 +24,9 @@ pub struct Output {
     pub stderr: String,
 }
 
-impl Bed {
-    /// A program in the bed's network. It ends with the thread that starts it, even if that is killed:
-    /// so start it from async code inside [`Bed::run`], not from `spawn_blocking`.
+impl TestEnv {
+    /// A program in the test environment's network. It ends with the thread that starts it, even if that is killed:
+    /// so start it from async code inside [`TestEnv::run`], not from `spawn_blocking`.
     pub fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new("nsenter");
         command
@@ -86,7 +86,7 @@ impl Bed {
     }
 }
 
-/// The command line without what [`Bed::command`] put before it.
+/// The command line without what [`TestEnv::command`] put before it.
 fn describe(command: &Command) -> String {
     let words: Vec<_> = std::iter::once(command.as_std().get_program())
         .chain(command.as_std().get_args())

@@ -1,4 +1,4 @@
-//! Processes inside of pods: the bed's pods run on this machine.
+//! Processes inside of pods: the test environment's pods run on this machine.
 
 use std::fs;
 use std::path::Path;
@@ -19,7 +19,7 @@ pub fn kill_now(process: Pid) -> Result<()> {
     kill(process, Signal::SIGKILL).with_context(|| format!("kill {process}"))
 }
 
-/// The product's process in a pod. The bed's processes are children of this machine, and their
+/// The product's process in a pod. The test environment's processes are children of this machine, and their
 /// control group names their pod.
 ///
 /// # Errors
@@ -92,7 +92,7 @@ pub async fn pods_at(
     match waited.await {
         Ok(pods) => Ok(pods),
         Err(error) => {
-            bail!("{error:#}\n{}", release.source.bed.describe(&release.namespace).await)
+            bail!("{error:#}\n{}", release.source.env.describe(&release.namespace).await)
         }
     }
 }

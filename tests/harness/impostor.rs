@@ -8,7 +8,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
-use crate::Bed;
+use crate::TestEnv;
 use crate::rds::acceptor;
 use crate::rds::mysql::Client;
 
@@ -23,7 +23,7 @@ pub enum Asks {
     Later,
 }
 
-/// One server of a test's own, with the bed's certificate. It ends when dropped.
+/// One server of a test's own, with the test environment's certificate. It ends when dropped.
 #[derive(Debug)]
 pub struct Impostor {
     port: u16,
@@ -38,13 +38,13 @@ struct Heard {
 }
 
 impl Impostor {
-    /// Starts it on a loopback port of the bed.
+    /// Starts it on a loopback port of the test environment.
     ///
     /// # Errors
-    /// If no port is free, or the bed's certificate cannot be read.
-    pub async fn start(bed: &Bed, asks: Asks) -> Result<Self> {
-        let acceptor = acceptor(&bed.state.join("pki"))?;
-        let socket = bed.state.join("mariadb/socket");
+    /// If no port is free, or the test environment's certificate cannot be read.
+    pub async fn start(env: &TestEnv, asks: Asks) -> Result<Self> {
+        let acceptor = acceptor(&env.state.join("pki"))?;
+        let socket = env.state.join("mariadb/socket");
         let listener = TcpListener::bind("127.0.0.1:0").await.context("bind")?;
         let port = listener.local_addr()?.port();
         let heard = Arc::new(Mutex::new(Heard::default()));

@@ -1,24 +1,24 @@
-//! The test bed, as tests see it.
+//! The test environment, as tests see it.
 //!
-//! [`Bed::shared`] boots the real parts once (Kubernetes, Postgres with TLS, an S3 server, DynamoDB Local) or attaches
-//! to a bed that is up. They live in namespaces of their own, so a test reaches them from inside [`Bed::run`] only:
+//! [`TestEnv::shared`] boots the real parts once (Kubernetes, Postgres with TLS, an S3 server, DynamoDB Local) or attaches
+//! to a test environment that is up. They live in namespaces of their own, so a test reaches them from inside [`TestEnv::run`] only:
 //!
 //! ```no_run
 //! # fn main() -> anyhow::Result<()> {
-//! let bed = harness::Bed::shared()?;
-//! bed.run(async {
-//!     let database = bed.database("orders").await?;
-//!     bed.psql(&database, "create table t (id int)").await?;
+//! let env = harness::TestEnv::shared()?;
+//! env.run(async {
+//!     let database = env.database("orders").await?;
+//!     env.psql(&database, "create table t (id int)").await?;
 //!     Ok(())
 //! })
 //! # }
 //! ```
 //!
-//! Tests share one bed and run side by side: take every name from [`unique`], or from what returns one ([`Bed::database`],
-//! [`Bed::bucket`], [`Bed::table`], [`Bed::namespace`]). What a killed test leaves goes with the next fresh bed; its
+//! Tests share one test environment and run side by side: take every name from [`unique`], or from what returns one ([`TestEnv::database`],
+//! [`TestEnv::bucket`], [`TestEnv::table`], [`TestEnv::namespace`]). What a killed test leaves goes with the next fresh test environment; its
 //! child processes end with it, and its namespaces are deleted by the next test program that attaches.
 
-mod bed;
+mod env;
 mod cluster;
 mod command;
 mod source;
@@ -42,9 +42,9 @@ mod stores;
 mod wait;
 mod wire;
 
-pub use bed::{Bed, Part, Signal, tests_dir};
 pub use child::Process;
 pub use command::Output;
+pub use env::{Part, Signal, TestEnv, tests_dir};
 pub use gates::{index_of, kill_now, pods_at, process_of, release_pause, stands_at};
 pub use identity::{Identity, POD_TOKEN};
 pub use impostor::{Asks, Impostor};

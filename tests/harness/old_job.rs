@@ -89,7 +89,7 @@ impl OldJob<'_> {
             "select id, {column} from {} where {condition} order by {column}, id",
             self.table
         );
-        let answer = self.source.bed.psql(&self.source.database, &sql).await?;
+        let answer = self.source.env.psql(&self.source.database, &sql).await?;
         let mut ids = Vec::new();
         let mut max = String::new();
         for line in answer.lines().filter(|line| !line.is_empty()) {
@@ -110,7 +110,7 @@ impl OldJob<'_> {
     ) -> Result<()> {
         let now = self
             .source
-            .bed
+            .env
             .psql(
                 &self.source.database,
                 "select to_char(now() at time zone 'UTC', 'YYYY-MM-DD HH24:MI:SS')",
@@ -127,7 +127,7 @@ impl OldJob<'_> {
             ("extract_successful", done.to_owned()),
             ("extract_metadata", format!("{{\"row_count\": {rows}}}")),
         ];
-        let mut request = self.source.bed.dynamodb().put_item().table_name(&self.source.table);
+        let mut request = self.source.env.dynamodb().put_item().table_name(&self.source.table);
         for (name, value) in attributes {
             request = request.item(name, AttributeValue::S(value));
         }

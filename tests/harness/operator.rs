@@ -15,7 +15,7 @@ use crate::{Access, Release, binary, unique, wait_until};
 /// How long a program may take to start on a busy machine.
 const START: Duration = Duration::from_secs(30);
 
-/// The API server without TLS and log-in, on a loopback port of the bed. It ends when dropped.
+/// The API server without TLS and log-in, on a loopback port of the test environment. It ends when dropped.
 #[derive(Debug)]
 pub struct PlainApi {
     /// Where it listens.
@@ -36,11 +36,11 @@ impl Release {
     /// # Errors
     /// With its words, where it does not start.
     pub async fn plain_api(&self) -> Result<PlainApi> {
-        let bed = self.source.bed;
+        let env = self.source.env;
         let said = self.source.file(&unique("api"));
-        let mut command = bed.command(bed.tool("kubectl")?);
+        let mut command = env.command(env.tool("kubectl")?);
         command
-            .env("KUBECONFIG", bed.kubeconfig())
+            .env("KUBECONFIG", env.kubeconfig())
             .args(["proxy", "--port=0"])
             .stdin(Stdio::null())
             .stdout(File::create(&said)?)
@@ -69,7 +69,7 @@ impl Release {
         let (config, log) = (self.source.file(&format!("{name}.json")), self.source.file(&name));
         fs::write(&config, kubeconfig(url).to_string())?;
         let (id, secret) = Access::Admin.keys();
-        let mut command = self.source.bed.command(binary("tidemark-operator")?);
+        let mut command = self.source.env.command(binary("tidemark-operator")?);
         command
             .args(given.iter().filter(|arg| !arg.starts_with("--health-address")))
             .arg("--health-address=127.0.0.1:0")

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::net::TcpListener;
 use tokio::process::Child;
 
-use crate::{Bed, GiveUp, unique, wait_until};
+use crate::{GiveUp, TestEnv, unique, wait_until};
 
 /// How long it may take to answer.
 const START: Duration = Duration::from_mins(1);
@@ -18,7 +18,7 @@ const START: Duration = Duration::from_mins(1);
 /// The server. It ends when dropped.
 #[derive(Debug)]
 pub struct MariaDb {
-    bed: &'static Bed,
+    env: &'static TestEnv,
     /// Its port, on the address of every server.
     pub port: u16,
     /// The socket that its superuser `root` connects by, without a password.
@@ -37,18 +37,18 @@ impl MariaDb {
     ///
     /// # Errors
     /// With its log, if it does not come up.
-    pub async fn start(bed: &'static Bed, options: &[&str]) -> Result<Self> {
-        let folder = bed.state.join(unique("own-mariadb"));
+    pub async fn start(env: &'static TestEnv, options: &[&str]) -> Result<Self> {
+        let folder = env.state.join(unique("own-mariadb"));
         // a server that starts clears its folder for temporary files
         let tmp = folder.join("tmp");
         fs::create_dir_all(&tmp)?;
-        let mut install = bed.command("mariadb-install-db");
+        let mut install = env.command("mariadb-install-db");
         install
             .args(["--no-defaults", "--user=root", "--skip-test-db"])
             .arg("--auth-root-authentication-method=normal")
             .arg(format!("--datadir={}", folder.join("data").display()))
             .arg(format!("--tmpdir={}", tmp.display()));
-        bed.succeed(install, "").await?;
+        env.succeed(install, "").await?;
         let users = format!(
             "delete from mysql.global_priv where User = '';\nflush privileges;\n\
              create user {}@'%' identified by '{}' require ssl;\n",
@@ -59,13 +59,13 @@ impl MariaDb {
         let listener = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
         let port = listener.local_addr()?.port();
         drop(listener);
-        let (pki, log, socket) = (bed.state.join("pki"), folder.join("log"), folder.join("socket"));
-        let mut command = bed.command("mariadbd");
+        let (pki, log, socket) = (env.state.join("pki"), folder.join("log"), folder.join("socket"));
+        let mut command = env.command("mariadbd");
         command
             .args(["--no-defaults", "--user=root", "--skip-name-resolve"])
             .args(["--innodb-buffer-pool-size=32M", "--innodb-flush-log-at-trx-commit=0"])
             .args(["--log-bin=binlog", "--server-id=7", "--character-set-server=utf8mb4"])
-            .arg(format!("--bind-address={}", Bed::IP))
+            .arg(format!("--bind-address={}", TestEnv::IP))
             .arg(format!("--port={port}"))
             .arg(format!("--datadir={}", folder.join("data").display()))
             .arg(format!("--tmpdir={}", tmp.display()))
@@ -79,7 +79,7 @@ impl MariaDb {
             .stdout(File::create(&log)?)
             .stderr(File::options().append(true).open(&log)?);
         let process = command.spawn().context("start mariadbd")?;
-        let mut this = Self { bed, port, socket, log, process };
+        let mut this = Self { env, port, socket, log, process };
         wait_until("a MariaDB of its own", START, async || {
             this.lives().map_err(|error| GiveUp(format!("{error}")))?;
             this.sql("mysql", "select 1").await.map(drop)
@@ -96,7 +96,7 @@ impl MariaDb {
         let mut command = self.client();
         command.args(["--user=root", "--protocol=socket", database]);
         command.arg(format!("--socket={}", self.socket.display()));
-        Ok(self.bed.succeed(command, sql).await?.trim_end().to_owned())
+        Ok(self.env.succeed(command, sql).await?.trim_end().to_owned())
     }
 
     /// The same as [`MariaDb::USER`], as any other client would.
@@ -108,11 +108,11 @@ impl MariaDb {
         command
             .arg(format!("--user={}", Self::USER))
             .arg(format!("--password={}", Self::PASSWORD))
-            .args(["--protocol=tcp", &format!("--host={}", Bed::IP)])
+            .args(["--protocol=tcp", &format!("--host={}", TestEnv::IP)])
             .arg(format!("--port={}", self.port))
-            .arg(format!("--ssl-ca={}", self.bed.ca().display()))
+            .arg(format!("--ssl-ca={}", self.env.ca().display()))
             .arg(database);
-        Ok(self.bed.succeed(command, sql).await?.trim_end().to_owned())
+        Ok(self.env.succeed(command, sql).await?.trim_end().to_owned())
     }
 
     /// How many connections have ended without a goodbye.
@@ -126,7 +126,7 @@ impl MariaDb {
     }
 
     fn client(&self) -> tokio::process::Command {
-        let mut command = self.bed.command("mariadb");
+        let mut command = self.env.command("mariadb");
         command.args(["--no-defaults", "-NBr", "--default-character-set=utf8mb4"]);
         command
     }

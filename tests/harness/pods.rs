@@ -7,7 +7,7 @@ use anyhow::Result;
 use serde_json::{Value, json};
 use tokio::process::Command;
 
-use crate::{Access, Bed, SourceFixture, binary, unique};
+use crate::{Access, SourceFixture, TestEnv, binary, unique};
 
 /// Lays the pod's files over `/etc`, and an empty `/run`, which nobody else sees.
 const MOUNTS: &str = "mount -t overlay overlay -o lowerdir=/etc,upperdir=$POD/etc,workdir=$POD/work /etc && \
@@ -49,9 +49,9 @@ impl SourceFixture {
             let from = self.file("credentials").join(name);
             fs::copy(from, files.join("credentials").join(name))?;
         }
-        fs::copy(self.bed.ca(), files.join("ca/ca.crt"))?;
+        fs::copy(self.env.ca(), files.join("ca/ca.crt"))?;
         let (id, secret) = Access::Admin.keys();
-        let mut command = self.bed.command("unshare");
+        let mut command = self.env.command("unshare");
         command
             .args(["--mount", "sh", "-c", MOUNTS])
             .arg(binary("tidemark")?)
@@ -61,7 +61,7 @@ impl SourceFixture {
             .env("TIDEMARK_POLL_MS", "100")
             .env("AWS_ACCESS_KEY_ID", id)
             .env("AWS_SECRET_ACCESS_KEY", secret)
-            .env("AWS_REGION", Bed::REGION);
+            .env("AWS_REGION", TestEnv::REGION);
         Ok(command)
     }
 

@@ -1,4 +1,4 @@
-//! A PgBouncer between a test and the bed's Postgres.
+//! A PgBouncer between a test and the test environment's Postgres.
 
 use std::fs::{self, File};
 use std::net::Ipv4Addr;
@@ -10,7 +10,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::process::Child;
 
-use crate::{Bed, GiveUp, unique, wait_until};
+use crate::{GiveUp, TestEnv, unique, wait_until};
 
 /// How long it may take to listen.
 const START: Duration = Duration::from_secs(20);
@@ -18,7 +18,7 @@ const START: Duration = Duration::from_secs(20);
 /// One pooler. It ends when dropped.
 #[derive(Debug)]
 pub struct Pooler {
-    /// Where it listens, on [`Bed::IP`] and with the certificate of Postgres.
+    /// Where it listens, on [`TestEnv::IP`] and with the certificate of Postgres.
     pub port: u16,
     process: Child,
 }
@@ -28,18 +28,18 @@ impl Pooler {
     ///
     /// # Errors
     /// With its log, if it does not start.
-    pub async fn start(bed: &Bed, mode: &str, size: u32, more: &[&str]) -> Result<Self> {
+    pub async fn start(env: &TestEnv, mode: &str, size: u32, more: &[&str]) -> Result<Self> {
         // its own user's, who is that of Postgres: it does not run as root
-        let folder = bed.state.join("postgres").join(unique("pooler"));
+        let folder = env.state.join("postgres").join(unique("pooler"));
         fs::create_dir(&folder)?;
         let socket = TcpListener::bind((Ipv4Addr::UNSPECIFIED, 0)).await?;
         let port = socket.local_addr()?.port();
         drop(socket);
-        let users = format!("\"{}\" \"{}\"\n", Bed::POSTGRES_USER, Bed::POSTGRES_PASSWORD);
+        let users = format!("\"{}\" \"{}\"\n", TestEnv::POSTGRES_USER, TestEnv::POSTGRES_PASSWORD);
         fs::write(folder.join("users"), users)?;
-        fs::write(folder.join("ini"), settings(bed, &folder, (port, mode, size), more))?;
+        fs::write(folder.join("ini"), settings(env, &folder, (port, mode, size), more))?;
         let log = folder.join("log");
-        let mut command = bed.command("setpriv");
+        let mut command = env.command("setpriv");
         command
             .args(["--reuid=postgres", "--regid=postgres", "--init-groups", "--reset-env"])
             .args(["--pdeathsig", "KILL", "/usr/sbin/pgbouncer"])
@@ -52,7 +52,7 @@ impl Pooler {
             if process.try_wait()?.is_some() {
                 return Err(GiveUp(fs::read_to_string(&log)?).into());
             }
-            TcpStream::connect((Bed::IP, port)).await.context("connect")?;
+            TcpStream::connect((TestEnv::IP, port)).await.context("connect")?;
             Ok(())
         })
         .await?;
@@ -70,12 +70,12 @@ impl Pooler {
 }
 
 fn settings(
-    bed: &Bed,
+    env: &TestEnv,
     folder: &Path,
     (port, mode, size): (u16, &str, u32),
     more: &[&str],
 ) -> String {
-    let (folder, server) = (folder.display(), bed.state.join("postgres"));
+    let (folder, server) = (folder.display(), env.state.join("postgres"));
     let server = server.display();
     format!(
         "[databases]\n\
@@ -92,8 +92,8 @@ fn settings(
          pool_mode = {mode}\n\
          default_pool_size = {size}\n\
          {}\n",
-        Bed::POSTGRES_PORT,
-        Bed::IP,
+        TestEnv::POSTGRES_PORT,
+        TestEnv::IP,
         more.join("\n"),
     )
 }

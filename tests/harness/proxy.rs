@@ -25,7 +25,7 @@ use tokio::task::JoinHandle;
 
 use self::rules::Rule;
 pub use self::rules::{Calls, Fault, Gate};
-use crate::Bed;
+use crate::TestEnv;
 
 /// What stands behind a proxy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,8 +42,8 @@ pub enum Speaks {
 impl Speaks {
     fn upstream(self) -> String {
         let url = match self {
-            Self::S3 => Bed::S3,
-            Self::DynamoDb => Bed::DYNAMODB,
+            Self::S3 => TestEnv::S3,
+            Self::DynamoDb => TestEnv::DYNAMODB,
             Self::Kubernetes(address) => return address.to_string(),
         };
         url.trim_start_matches("http://").to_owned()
@@ -96,7 +96,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 impl Proxy {
-    /// Starts one on a loopback port of the bed.
+    /// Starts one on a loopback port of the test environment.
     ///
     /// # Errors
     /// If no port is free.

@@ -1,5 +1,5 @@
 //! A Postgres or MariaDB that takes tokens for passwords, as RDS does: it checks the signature with code of its own, and
-//! how old the token is; what is logged in goes on to the bed's server.
+//! how old the token is; what is logged in goes on to the test environment's server.
 
 pub(crate) mod mysql;
 mod postgres;
@@ -17,7 +17,7 @@ use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
 
 use self::tokens::Signer;
-use crate::Bed;
+use crate::TestEnv;
 
 /// One server of a test's own. It ends when dropped.
 #[derive(Debug)]
@@ -45,18 +45,18 @@ struct State {
 }
 
 impl Rds {
-    /// Starts it on a loopback port of the bed, `engine` being `postgres` or `mysql`. Tokens must be signed by this key,
+    /// Starts it on a loopback port of the test environment, `engine` being `postgres` or `mysql`. Tokens must be signed by this key,
     /// for that region.
     ///
     /// # Errors
-    /// If no port is free, or the bed's certificate cannot be read.
+    /// If no port is free, or the test environment's certificate cannot be read.
     pub async fn start(
-        bed: &Bed,
+        env: &TestEnv,
         engine: &'static str,
         region: &str,
         key: (&str, &str),
     ) -> Result<Self> {
-        let acceptor = acceptor(&bed.state.join("pki"))?;
+        let acceptor = acceptor(&env.state.join("pki"))?;
         let listener = TcpListener::bind("127.0.0.1:0").await.context("bind")?;
         let port = listener.local_addr()?.port();
         let shared = Arc::new(Shared {
@@ -67,8 +67,8 @@ impl Rds {
                 port,
             },
             socket: match engine {
-                "mysql" => bed.state.join("mariadb/socket"),
-                _ => bed.state.join(format!("postgres/.s.PGSQL.{}", Bed::POSTGRES_PORT)),
+                "mysql" => env.state.join("mariadb/socket"),
+                _ => env.state.join(format!("postgres/.s.PGSQL.{}", TestEnv::POSTGRES_PORT)),
             },
             state: Mutex::default(),
         });

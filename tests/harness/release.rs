@@ -6,7 +6,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::{Value, json};
 
-use crate::{Access, Bed, SourceFixture, tests_dir, wait_until};
+use crate::{Access, SourceFixture, TestEnv, tests_dir, wait_until};
 
 /// The folder of the charts.
 fn chart(name: &str) -> String {
@@ -25,13 +25,13 @@ pub struct Release {
 }
 
 impl Release {
-    /// Installs the CRDs, once for the bed, and the operator in a namespace of its own. `args` are
+    /// Installs the CRDs, once for the test environment, and the operator in a namespace of its own. `args` are
     /// further flags of the operator, after short durations.
     ///
     /// # Errors
     /// With the words of the part that refused.
-    pub async fn new(bed: &'static Bed, prefix: &str, args: &[&str]) -> Result<Self> {
-        Self::with(bed, prefix, args, json!({})).await
+    pub async fn new(env: &'static TestEnv, prefix: &str, args: &[&str]) -> Result<Self> {
+        Self::with(env, prefix, args, json!({})).await
     }
 
     /// The same with further values of the chart, which stay over upgrades.
@@ -39,37 +39,37 @@ impl Release {
     /// # Errors
     /// With the words of the part that refused.
     pub async fn with(
-        bed: &'static Bed,
+        env: &'static TestEnv,
         prefix: &str,
         args: &[&str],
         values: Value,
     ) -> Result<Self> {
-        let source = SourceFixture::new(bed, prefix).await?;
-        let namespace = bed.namespace(prefix).await?;
-        bed.load_images().await?;
+        let source = SourceFixture::new(env, prefix).await?;
+        let namespace = env.namespace(prefix).await?;
+        env.load_images().await?;
         let release = Self { source, namespace, values };
-        Self::crds(bed).await?;
+        Self::crds(env).await?;
         release.secrets().await?;
         release.install("install", args).await?;
         Ok(release)
     }
 
-    fn bed(&self) -> &'static Bed {
-        self.source.bed
+    fn env(&self) -> &'static TestEnv {
+        self.source.env
     }
 
-    /// Tests of one bed start together: the CRDs are applied, which any of them may repeat.
+    /// Tests of one test environment start together: the CRDs are applied, which any of them may repeat.
     ///
     /// # Errors
     /// With helm's or kubectl's words.
-    pub async fn crds(bed: &Bed) -> Result<()> {
+    pub async fn crds(env: &TestEnv) -> Result<()> {
         let chart = chart("tidemark-crds");
-        let yaml = bed.helm(&["template", "crds", &chart, "--kube-version", "1.34"]).await?;
-        bed.kubectl_with(&["apply", "--server-side", "-f", "-"], &yaml).await?;
+        let yaml = env.helm(&["template", "crds", &chart, "--kube-version", "1.34"]).await?;
+        env.kubectl_with(&["apply", "--server-side", "-f", "-"], &yaml).await?;
         let crd = "crd/extractjobs.tidemark.dev";
         // `kubectl wait` fails at once where the new object has no conditions yet
         wait_until("the CRD to be established", Duration::from_mins(1), async || {
-            bed.kubectl(&["wait", "--for=condition=Established", crd, "--timeout=30s"]).await
+            env.kubectl(&["wait", "--for=condition=Established", crd, "--timeout=30s"]).await
         })
         .await?;
         Ok(())
@@ -79,7 +79,7 @@ impl Release {
         let (id, secret) = Access::Admin.keys();
         self.secret("database", &[("username", "postgres"), ("password", "secret")]).await?;
         self.secret("aws", &[("accessKeyId", id), ("secretAccessKey", secret)]).await?;
-        let ca = format!("ca.crt={}", self.bed().ca().display());
+        let ca = format!("ca.crt={}", self.env().ca().display());
         self.kubectl(&["create", "configmap", "database-ca", "--from-file", &ca]).await?;
         Ok(())
     }
@@ -105,7 +105,7 @@ impl Release {
         self.install_images(verb, "dev", args).await
     }
 
-    /// The same with images of another tag, which [`Bed::tag_images`] gave them.
+    /// The same with images of another tag, which [`TestEnv::tag_images`] gave them.
     ///
     /// # Errors
     /// With helm's words.
@@ -132,8 +132,8 @@ impl Release {
             "image": { "operator": image("localhost/tidemark-operator"), "worker": image("localhost/tidemark") },
             "extractNamespaces": [self.namespace],
             "tracking": {
-                "table": self.source.table, "tables": ["*"], "region": Bed::REGION,
-                "endpoint": Bed::DYNAMODB,
+                "table": self.source.table, "tables": ["*"], "region": TestEnv::REGION,
+                "endpoint": TestEnv::DYNAMODB,
             },
             "aws": { "secretName": "aws" },
             "extraArgs": all,
@@ -153,7 +153,7 @@ impl Release {
         let file = file.display().to_string();
         let chart = chart("tidemark");
         let installed = self
-            .bed()
+            .env()
             .helm(&[
                 verb,
                 "tidemark",
@@ -168,7 +168,7 @@ impl Release {
             ])
             .await;
         if installed.is_err() {
-            bail!("{:?}\n{}", installed, self.bed().describe(&self.namespace).await);
+            bail!("{:?}\n{}", installed, self.env().describe(&self.namespace).await);
         }
         Ok(())
     }
@@ -179,7 +179,7 @@ impl Release {
     /// With kubectl's words.
     pub async fn kubectl(&self, args: &[&str]) -> Result<String> {
         let args: Vec<&str> = ["-n", &self.namespace].iter().chain(args).copied().collect();
-        self.bed().kubectl(&args).await
+        self.env().kubectl(&args).await
     }
 
     /// Applies an object.
@@ -188,7 +188,7 @@ impl Release {
     /// With the API server's words.
     pub async fn apply(&self, object: &Value) -> Result<()> {
         let args = ["-n", &self.namespace, "apply", "-f", "-"];
-        self.bed().kubectl_with(&args, &object.to_string()).await.map(|_| ())
+        self.env().kubectl_with(&args, &object.to_string()).await.map(|_| ())
     }
 
     /// Any objects, as JSON.
@@ -196,7 +196,7 @@ impl Release {
     /// # Errors
     /// With kubectl's words.
     pub async fn get(&self, args: &[&str]) -> Result<Value> {
-        self.bed().get(&self.namespace, args).await
+        self.env().get(&self.namespace, args).await
     }
 
     /// Waits until the object's condition is True, and returns the object.
@@ -213,7 +213,7 @@ impl Release {
         .await;
         match seen {
             Ok(object) => Ok(object),
-            Err(error) => bail!("{error:#}\n{}", self.bed().describe(&self.namespace).await),
+            Err(error) => bail!("{error:#}\n{}", self.env().describe(&self.namespace).await),
         }
     }
 
@@ -262,7 +262,7 @@ impl Release {
         .await;
         match seen {
             Ok(object) => Ok(object),
-            Err(error) => bail!("{error:#}\n{}", self.bed().describe(&self.namespace).await),
+            Err(error) => bail!("{error:#}\n{}", self.env().describe(&self.namespace).await),
         }
     }
 
@@ -305,7 +305,7 @@ impl Release {
             "/api/v1/namespaces/{}/services/tidemark:metrics/proxy/metrics",
             self.namespace
         );
-        let text = self.bed().kubectl(&["get", "--raw", &path]).await?;
+        let text = self.env().kubectl(&["get", "--raw", &path]).await?;
         let line = text.lines().find_map(|line| {
             let value = line.strip_prefix(&format!("tidemark_operator_{name}"))?;
             value.strip_prefix(' ')?.trim().parse().ok()
@@ -326,7 +326,7 @@ impl Release {
         });
         match seen.await {
             Ok(()) => Ok(()),
-            Err(error) => bail!("{error:#}\n{}", self.bed().describe(&self.namespace).await),
+            Err(error) => bail!("{error:#}\n{}", self.env().describe(&self.namespace).await),
         }
     }
 
@@ -337,7 +337,7 @@ impl Release {
     /// If there is none.
     pub async fn published(&self, table: &str) -> Result<u64> {
         let read = async |key: String| {
-            let body = self.bed().object(&self.source.bucket, &key).await?;
+            let body = self.env().object(&self.source.bucket, &key).await?;
             serde_json::from_slice::<Value>(&body).context("parse a control object")
         };
         let pointer = read(format!("{table}/_tidemark/current.json")).await?;

@@ -1,4 +1,4 @@
-//! The releases of MySQL and MariaDB that a bed can have: `TIDEMARK_MYSQL` names the one of its own server.
+//! The releases of MySQL and MariaDB that a test environment can have: `TIDEMARK_MYSQL` names the one of its own server.
 
 use std::borrow::Cow;
 use std::env;
@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 /// A release of MySQL or MariaDB.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mysql {
-    /// MariaDB 10.11, which the bed has if nothing else is asked for.
+    /// MariaDB 10.11, which the test environment has if nothing else is asked for.
     MariaDb1011,
     /// MariaDB 11.8.
     MariaDb118,
@@ -23,7 +23,7 @@ impl Mysql {
     /// All of them.
     pub const ALL: [Self; 4] = [Self::Mysql80, Self::Mysql97, Self::MariaDb1011, Self::MariaDb118];
 
-    /// Its name in the bed's scripts.
+    /// Its name in the test environment's scripts.
     pub const fn name(self) -> &'static str {
         match self {
             Self::MariaDb1011 => "mariadb-10.11",
@@ -33,8 +33,8 @@ impl Mysql {
         }
     }
 
-    /// The release of the bed's own server. The bed itself refuses a name that it does not know.
-    pub fn of_bed() -> Self {
+    /// The release of the test environment's own server. The test environment itself refuses a name that it does not know.
+    pub fn of_env() -> Self {
         let name = env::var("TIDEMARK_MYSQL").ok();
         let found = Self::ALL.into_iter().find(|release| Some(release.name()) == name.as_deref());
         found.unwrap_or(Self::MariaDb1011)

@@ -1,4 +1,4 @@
-//! A database server of another release, beside those of the bed.
+//! A database server of another release, beside those of the test environment.
 
 use std::fs;
 use std::io::{self, Write as _};
@@ -8,7 +8,7 @@ use std::process::{Command, Stdio};
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::{Bed, Mysql, SourceFixture, bed::script, unique};
+use crate::{Mysql, SourceFixture, TestEnv, env::script, unique};
 
 /// A release of a supported database.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -19,11 +19,11 @@ pub enum SupportedRelease {
     Mysql(Mysql),
 }
 
-/// A running server. It ends with the bed.
+/// A running server. It ends with the test environment.
 #[derive(Debug, Clone)]
 pub struct Server {
-    /// The bed that it runs in.
-    pub bed: &'static Bed,
+    /// The test environment that it runs in.
+    pub env: &'static TestEnv,
     /// Its release.
     pub release: SupportedRelease,
     /// Its port, on the address of every server.
@@ -35,21 +35,21 @@ impl Server {
     ///
     /// # Errors
     /// If it does not come up.
-    pub fn start(bed: &'static Bed, release: SupportedRelease) -> Result<Self> {
+    pub fn start(env: &'static TestEnv, release: SupportedRelease) -> Result<Self> {
         let port = match release {
-            SupportedRelease::Postgres(version) => bed.postgres_of(version)?,
-            SupportedRelease::Mysql(version) => bed.mysql_of(version, None)?,
+            SupportedRelease::Postgres(version) => env.postgres_of(version)?,
+            SupportedRelease::Mysql(version) => env.mysql_of(version, None)?,
         };
-        Ok(Self { bed, release, port })
+        Ok(Self { env, release, port })
     }
 
     /// Starts a second MySQL of a release, for one test that changes settings of the whole server.
     ///
     /// # Errors
     /// If it does not come up.
-    pub fn apart(bed: &'static Bed, version: Mysql) -> Result<Self> {
-        let port = bed.mysql_of(version, Some("apart"))?;
-        Ok(Self { bed, release: SupportedRelease::Mysql(version), port })
+    pub fn apart(env: &'static TestEnv, version: Mysql) -> Result<Self> {
+        let port = env.mysql_of(version, Some("apart"))?;
+        Ok(Self { env, release: SupportedRelease::Mysql(version), port })
     }
 
     /// What the server says its version is.
@@ -70,15 +70,15 @@ impl Server {
     pub async fn sql(&self, database: &str, sql: &str) -> Result<String> {
         match self.release {
             SupportedRelease::Postgres(_) => {
-                let mut command = self.bed.command("psql");
-                let own = format!(":{}/", Bed::POSTGRES_PORT);
+                let mut command = self.env.command("psql");
+                let own = format!(":{}/", TestEnv::POSTGRES_PORT);
                 let url =
-                    self.bed.postgres_url(database).replace(&own, &format!(":{}/", self.port));
+                    self.env.postgres_url(database).replace(&own, &format!(":{}/", self.port));
                 command.args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", &url]);
-                Ok(self.bed.succeed(command, sql).await?.trim_end().to_owned())
+                Ok(self.env.succeed(command, sql).await?.trim_end().to_owned())
             }
             SupportedRelease::Mysql(version) => {
-                self.bed.mysql_at((version, self.port), database, sql).await
+                self.env.mysql_at((version, self.port), database, sql).await
             }
         }
     }
@@ -88,14 +88,14 @@ impl Server {
     /// # Errors
     /// With the server's words.
     pub async fn log_in(&self, user: &str, password: &str) -> Result<()> {
-        let mut command = self.bed.command("mariadb");
+        let mut command = self.env.command("mariadb");
         command
             .args(["--no-defaults", "-NBe", "select 1", "--protocol=tcp", "--skip-ssl"])
-            .arg(format!("--host={}", Bed::IP))
+            .arg(format!("--host={}", TestEnv::IP))
             .arg(format!("--port={}", self.port))
             .arg(format!("--user={user}"))
             .arg(format!("--password={password}"));
-        self.bed.succeed(command, "").await.map(|_| ())
+        self.env.succeed(command, "").await.map(|_| ())
     }
 
     /// A new database of it, with a bucket and a tracking table.
@@ -109,7 +109,7 @@ impl Server {
             SupportedRelease::Mysql(_) => ("mysql", "mysql"),
         };
         self.sql(first, &format!("create database {name}")).await?;
-        SourceFixture::beside(self.bed, prefix, (engine, name)).await
+        SourceFixture::beside(self.env, prefix, (engine, name)).await
     }
 
     /// A full extract of `table` from it, to be changed by the test.
@@ -123,8 +123,8 @@ impl Server {
     }
 }
 
-impl Bed {
-    /// The release of the bed's own Postgres, by its major number.
+impl TestEnv {
+    /// The release of the test environment's own Postgres, by its major number.
     ///
     /// # Errors
     /// If its files do not say.
@@ -134,33 +134,33 @@ impl Bed {
         text.trim().parse().with_context(|| format!("{}: {text}", file.display()))
     }
 
-    /// Whether the bed's own Postgres is older than the release `since` (a major number), which brought what the test is
+    /// Whether the test environment's own Postgres is older than the release `since` (a major number), which brought what the test is
     /// about; says so for the table of releases.
     ///
     /// # Errors
-    /// As [`Bed::postgres_release`].
+    /// As [`TestEnv::postgres_release`].
     pub fn lacks(&self, since: u16, what: &str) -> Result<bool> {
         let lacks = self.postgres_release()? < since;
         Ok(not_here(lacks, what))
     }
 
-    /// Whether the bed's own Postgres has no PostGIS, which is packaged for the installed release alone; says so for
+    /// Whether the test environment's own Postgres has no PostGIS, which is packaged for the installed release alone; says so for
     /// the table of releases.
     ///
     /// # Errors
-    /// As [`Bed::postgres_release`].
+    /// As [`TestEnv::postgres_release`].
     pub fn lacks_postgis(&self) -> Result<bool> {
         let server = Path::new("/usr/lib/postgresql").join(self.postgres_release()?.to_string());
         Ok(not_here(!server.exists(), "PostGIS"))
     }
 
-    /// Starts another release of MySQL or MariaDB in the bed, with the certificate and the accounts of its own, unless
+    /// Starts another release of MySQL or MariaDB in the test environment, with the certificate and the accounts of its own, unless
     /// it runs already; returns its port.
     ///
     /// # Errors
     /// If it does not come up.
     fn mysql_of(&self, version: Mysql, which: Option<&str>) -> Result<u16> {
-        let name = self.state.file_name().context("name of the bed")?;
+        let name = self.state.file_name().context("name of the test environment")?;
         let mut command = Command::new(script("mysql.sh"));
         let output =
             command.arg(name).arg(version.name()).args(which).stderr(Stdio::inherit()).output();

@@ -7,7 +7,7 @@ use anyhow::{Context, Result, ensure};
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Lines};
 use tokio::process::{Child, ChildStdin, ChildStdout};
 
-use crate::Bed;
+use crate::TestEnv;
 
 /// How long one statement may take.
 const SAY_DEADLINE: Duration = Duration::from_secs(20);
@@ -25,20 +25,20 @@ impl Session {
     ///
     /// # Errors
     /// If psql does not start.
-    pub fn open(bed: &Bed, database: &str) -> Result<Self> {
-        Self::at(bed, &bed.postgres_url(database))
+    pub fn open(env: &TestEnv, database: &str) -> Result<Self> {
+        Self::at(env, &env.postgres_url(database))
     }
 
     /// Opens one that the server has a walsender for, which takes SQL too.
     ///
     /// # Errors
     /// If psql does not start.
-    pub fn replication(bed: &Bed, database: &str) -> Result<Self> {
-        Self::at(bed, &format!("{}&replication=database", bed.postgres_url(database)))
+    pub fn replication(env: &TestEnv, database: &str) -> Result<Self> {
+        Self::at(env, &format!("{}&replication=database", env.postgres_url(database)))
     }
 
-    fn at(bed: &Bed, url: &str) -> Result<Self> {
-        let mut command = bed.command("psql");
+    fn at(env: &TestEnv, url: &str) -> Result<Self> {
+        let mut command = env.command("psql");
         command
             .args(["-XAtq", "-v", "ON_ERROR_STOP=1", "-d", url])
             .stdin(Stdio::piped())

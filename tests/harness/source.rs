@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 
-use crate::{Access, Bed, Mysql, Output, unique};
+use crate::{Access, Mysql, Output, TestEnv, unique};
 
 /// How long a local run may take, waiting for a deadline included.
 const RUN_DEADLINE: Duration = Duration::from_mins(3);
@@ -15,8 +15,8 @@ const RUN_DEADLINE: Duration = Duration::from_mins(3);
 /// A database, a bucket and a tracking table that nobody else uses.
 #[derive(Debug, Clone)]
 pub struct SourceFixture {
-    /// The bed that they are in.
-    pub bed: &'static Bed,
+    /// The test environment that they are in.
+    pub env: &'static TestEnv,
     /// Name of the database.
     pub database: String,
     /// Name of the bucket.
@@ -45,47 +45,47 @@ impl SourceFixture {
     ///
     /// # Errors
     /// With the words of the part that refused.
-    pub async fn new(bed: &'static Bed, prefix: &str) -> Result<Self> {
-        let database = bed.database(prefix).await?;
-        let login = (Bed::POSTGRES_USER, Bed::POSTGRES_PASSWORD);
-        Self::of(bed, prefix, ("postgres", database), login).await
+    pub async fn new(env: &'static TestEnv, prefix: &str) -> Result<Self> {
+        let database = env.database(prefix).await?;
+        let login = (TestEnv::POSTGRES_USER, TestEnv::POSTGRES_PASSWORD);
+        Self::of(env, prefix, ("postgres", database), login).await
     }
 
     /// Makes them, the database being MariaDB's.
     ///
     /// # Errors
     /// As [`SourceFixture::new`].
-    pub async fn mariadb(bed: &'static Bed, prefix: &str) -> Result<Self> {
-        let database = bed.mariadb_database(prefix).await?;
-        let login = (Bed::MARIADB_USER, Bed::MARIADB_PASSWORD);
-        Self::of(bed, prefix, ("mysql", database), login).await
+    pub async fn mariadb(env: &'static TestEnv, prefix: &str) -> Result<Self> {
+        let database = env.mariadb_database(prefix).await?;
+        let login = (TestEnv::MARIADB_USER, TestEnv::MARIADB_PASSWORD);
+        Self::of(env, prefix, ("mysql", database), login).await
     }
 
-    /// A bucket and a tracking table for a database of a server beside the bed's own.
+    /// A bucket and a tracking table for a database of a server beside the test environment's own.
     pub(crate) async fn beside(
-        bed: &'static Bed,
+        env: &'static TestEnv,
         prefix: &str,
         database: (&'static str, String),
     ) -> Result<Self> {
         let login = match database.0 {
-            "mysql" => (Bed::MARIADB_USER, Bed::MARIADB_PASSWORD),
-            _ => (Bed::POSTGRES_USER, Bed::POSTGRES_PASSWORD),
+            "mysql" => (TestEnv::MARIADB_USER, TestEnv::MARIADB_PASSWORD),
+            _ => (TestEnv::POSTGRES_USER, TestEnv::POSTGRES_PASSWORD),
         };
-        Self::of(bed, prefix, database, login).await
+        Self::of(env, prefix, database, login).await
     }
 
     async fn of(
-        bed: &'static Bed,
+        env: &'static TestEnv,
         prefix: &str,
         (engine, database): (&'static str, String),
         (user, password): (&str, &str),
     ) -> Result<Self> {
-        let folder = bed.state.join("local").join(unique(prefix));
+        let folder = env.state.join("local").join(unique(prefix));
         fs::create_dir_all(folder.join("credentials"))?;
         fs::write(folder.join("credentials/username"), user)?;
         fs::write(folder.join("credentials/password"), password)?;
-        let (bucket, table) = (bed.bucket(prefix).await?, bed.table(prefix).await?);
-        Ok(Self { bed, database, bucket, table, engine, folder })
+        let (bucket, table) = (env.bucket(prefix).await?, env.table(prefix).await?);
+        Ok(Self { env, database, bucket, table, engine, folder })
     }
 
     /// Sets the user that local runs log in as.
@@ -118,7 +118,7 @@ impl SourceFixture {
     pub fn job(&self, table: &str, extract_type: &str) -> Value {
         let name = table.replace(['.', '_'], "-");
         let by_authority = json!({ "caRef": { "name": "database-ca", "key": "ca.crt" } });
-        let tls = if self.engine == "mysql" { Mysql::of_bed().tls() } else { by_authority };
+        let tls = if self.engine == "mysql" { Mysql::of_env().tls() } else { by_authority };
         json!({
             "apiVersion": "tidemark.dev/v1alpha1",
             "kind": "ExtractJob",
@@ -126,8 +126,8 @@ impl SourceFixture {
             "spec": {
                 "source": {
                     "engine": self.engine,
-                    "host": Bed::IP,
-                    "port": if self.engine == "mysql" { Bed::MARIADB_PORT } else { Bed::POSTGRES_PORT },
+                    "host": TestEnv::IP,
+                    "port": if self.engine == "mysql" { TestEnv::MARIADB_PORT } else { TestEnv::POSTGRES_PORT },
                     "database": self.database,
                     "credentials": { "secretRef": { "name": "database" } },
                     "tls": tls,
@@ -135,15 +135,15 @@ impl SourceFixture {
                 "extract": { "table": table, "type": extract_type },
                 "output": {
                     "uri": format!("s3://{}/{table}", self.bucket),
-                    "endpoint": Bed::S3,
+                    "endpoint": TestEnv::S3,
                     "pathStyle": true,
-                    "region": Bed::REGION,
+                    "region": TestEnv::REGION,
                     "secretRef": { "name": "aws" },
                 },
                 "tracking": {
                     "table": self.table,
-                    "region": Bed::REGION,
-                    "endpoint": Bed::DYNAMODB,
+                    "region": TestEnv::REGION,
+                    "endpoint": TestEnv::DYNAMODB,
                     "secretRef": { "name": "aws" },
                 },
             },
@@ -159,16 +159,16 @@ impl SourceFixture {
         let manifest = self.folder.join(unique("manifest"));
         fs::write(&manifest, job.to_string())?;
         let (id, secret) = Access::Admin.keys();
-        let mut command = self.bed.command(binary("tidemark")?);
+        let mut command = self.env.command(binary("tidemark")?);
         command
             .args(sub_command.split(' '))
             .arg("-f")
             .arg(manifest)
             .env("TIDEMARK_CREDENTIALS_DIR", self.folder.join("credentials"))
-            .env("TIDEMARK_CA_FILE", self.bed.ca())
+            .env("TIDEMARK_CA_FILE", self.env.ca())
             .env("AWS_ACCESS_KEY_ID", id)
             .env("AWS_SECRET_ACCESS_KEY", secret)
-            .env("AWS_REGION", Bed::REGION);
+            .env("AWS_REGION", TestEnv::REGION);
         Ok(command)
     }
 
@@ -177,7 +177,7 @@ impl SourceFixture {
     /// # Errors
     /// If it does not end.
     pub async fn try_run(&self, job: &Value) -> Result<Output> {
-        self.bed.output(self.command("run", job)?, "", RUN_DEADLINE).await
+        self.env.output(self.command("run", job)?, "", RUN_DEADLINE).await
     }
 
     /// Runs a local run that must publish, and returns what it printed.
@@ -215,7 +215,7 @@ impl SourceFixture {
     pub async fn verify(&self, job: &Value) -> Result<Value> {
         let mut command = self.command("verify", job)?;
         command.env("TIDEMARK_GRACE_SECONDS", "0");
-        let output = self.bed.output(command, "", RUN_DEADLINE).await?;
+        let output = self.env.output(command, "", RUN_DEADLINE).await?;
         ensure!(
             output.code == Some(0),
             "exit {:?}: {} {}",
@@ -227,7 +227,7 @@ impl SourceFixture {
     }
 
     /// `tidemark` with these words and variables instead of a manifest, as the replaced job was
-    /// called; the SDK's own variables lead to the bed's stores.
+    /// called; the SDK's own variables lead to the test environment's stores.
     ///
     /// # Errors
     /// If the binary is not built.
@@ -237,14 +237,14 @@ impl SourceFixture {
         variables: &[(String, String)],
     ) -> Result<tokio::process::Command> {
         let (id, secret) = Access::Admin.keys();
-        let mut command = self.bed.command(binary("tidemark")?);
+        let mut command = self.env.command(binary("tidemark")?);
         command
             .args(words)
             .env("AWS_ACCESS_KEY_ID", id)
             .env("AWS_SECRET_ACCESS_KEY", secret)
-            .env("AWS_REGION", Bed::REGION)
-            .env("AWS_ENDPOINT_URL_S3", Bed::S3)
-            .env("AWS_ENDPOINT_URL_DYNAMODB", Bed::DYNAMODB)
+            .env("AWS_REGION", TestEnv::REGION)
+            .env("AWS_ENDPOINT_URL_S3", TestEnv::S3)
+            .env("AWS_ENDPOINT_URL_DYNAMODB", TestEnv::DYNAMODB)
             .envs(variables.iter().map(|(name, value)| (name.as_str(), value.as_str())));
         Ok(command)
     }
@@ -254,7 +254,7 @@ impl SourceFixture {
     /// # Errors
     /// If it cannot be read.
     pub async fn run_item(&self, table: &str) -> Result<Option<Value>> {
-        self.bed.item(&self.table, &format!("{}#tidemark", self.key(table))).await
+        self.env.item(&self.table, &format!("{}#tidemark", self.key(table))).await
     }
 
     /// The old job's item of a table's source.
@@ -262,7 +262,7 @@ impl SourceFixture {
     /// # Errors
     /// If it cannot be read.
     pub async fn legacy_item(&self, table: &str) -> Result<Option<Value>> {
-        self.bed.item(&self.table, &self.key(table)).await
+        self.env.item(&self.table, &self.key(table)).await
     }
 
     /// Open uploads in the bucket.
@@ -271,7 +271,7 @@ impl SourceFixture {
     /// If they cannot be listed.
     pub async fn open_uploads(&self) -> Result<usize> {
         let listed =
-            self.bed.s3(Access::Admin).list_multipart_uploads().bucket(&self.bucket).send().await?;
+            self.env.s3(Access::Admin).list_multipart_uploads().bucket(&self.bucket).send().await?;
         Ok(listed.uploads().len())
     }
 }

@@ -12,7 +12,7 @@ use aws_sdk_dynamodb::types::{
 use aws_smithy_http_client::{Builder, tls};
 use serde_json::{Map, Value};
 
-use crate::{Bed, Mysql, unique};
+use crate::{Mysql, TestEnv, unique};
 
 /// Who asks the S3 server.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -48,7 +48,7 @@ pub struct ParquetFile {
     pub schema: BTreeMap<String, String>,
 }
 
-impl Bed {
+impl TestEnv {
     /// A new, empty database.
     ///
     /// # Errors
@@ -79,13 +79,13 @@ impl Bed {
         Ok(name)
     }
 
-    /// Runs SQL as the superuser of MariaDB, or of the MySQL that the bed has instead; rows come as lines, columns parted by tabs. It stops at the
+    /// Runs SQL as the superuser of MariaDB, or of the MySQL that the test environment has instead; rows come as lines, columns parted by tabs. It stops at the
     /// first error.
     ///
     /// # Errors
     /// With the server's words.
     pub async fn mariadb(&self, database: &str, sql: &str) -> Result<String> {
-        self.mysql_at((Mysql::of_bed(), Self::MARIADB_PORT), database, sql).await
+        self.mysql_at((Mysql::of_env(), Self::MARIADB_PORT), database, sql).await
     }
 
     /// The same of a release on a port.
@@ -131,7 +131,7 @@ impl Bed {
             .endpoint_url(endpoint)
             .force_path_style(true)
             .credentials_provider(aws_sdk_s3::config::Credentials::new(
-                key, secret, None, None, "bed",
+                key, secret, None, None, "env",
             ))
             .http_client(http_client())
             .build();
@@ -184,7 +184,7 @@ impl Bed {
             .region(aws_sdk_dynamodb::config::Region::new(Self::REGION))
             .endpoint_url(Self::DYNAMODB)
             .credentials_provider(aws_sdk_dynamodb::config::Credentials::new(
-                key, secret, None, None, "bed",
+                key, secret, None, None, "env",
             ))
             .http_client(http_client())
             .build();
@@ -303,7 +303,7 @@ impl Bed {
     /// If they do not start.
     pub async fn read_folder(&self, folder: &Path) -> Result<Vec<Value>> {
         let mut command = self.command(self.state.join("venv/bin/python"));
-        command.arg(crate::bed::script("read_parquet.py")).arg("readers").arg(folder);
+        command.arg(crate::env::script("read_parquet.py")).arg("readers").arg(folder);
         let text = self.succeed(command, "").await?;
         text.lines().map(|line| serde_json::from_str(line).context("parse an answer")).collect()
     }
@@ -325,7 +325,7 @@ impl Bed {
             }
         }
         let mut command = self.command(self.state.join("venv/bin/python"));
-        command.arg(crate::bed::script("read_parquet.py")).arg(mode).arg(&folder).args(rest);
+        command.arg(crate::env::script("read_parquet.py")).arg(mode).arg(&folder).args(rest);
         let text = self.succeed(command, "").await;
         // Absent where the prefix had no file.
         let _ = fs::remove_dir_all(&folder);

@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::Bed;
+use crate::TestEnv;
 
 /// A wire to a database server of one test's own. It ends when dropped.
 #[derive(Debug)]
@@ -41,15 +41,15 @@ struct State {
 }
 
 impl Wire {
-    /// Starts one on a loopback port of the bed.
+    /// Starts one on a loopback port of the test environment.
     ///
     /// # Errors
     /// If no port is free.
     pub async fn start() -> Result<Self> {
-        Self::to(Bed::POSTGRES_PORT).await
+        Self::to(TestEnv::POSTGRES_PORT).await
     }
 
-    /// Starts one to that port of the bed instead of Postgres'.
+    /// Starts one to that port of the test environment instead of Postgres'.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -57,7 +57,7 @@ impl Wire {
         Self::between(&[port]).await
     }
 
-    /// Starts one to several ports of the bed, as a name that leads to several servers: each connection goes
+    /// Starts one to several ports of the test environment, as a name that leads to several servers: each connection goes
     /// to the next of them.
     ///
     /// # Errors
@@ -137,7 +137,7 @@ async fn accept(listener: TcpListener, (ports, state, counted): Shared) {
             ports.get(turn).copied().unwrap_or_default()
         };
         tokio::spawn(async move {
-            let Ok(far) = TcpStream::connect((Bed::IP, port)).await else { return };
+            let Ok(far) = TcpStream::connect((TestEnv::IP, port)).await else { return };
             let (near_in, near_out) = near.into_split();
             let (far_in, far_out) = far.into_split();
             let mut ended = state.subscribe();

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use anyhow::{Context, Result, bail, ensure};
 use crds::source::Engine;
-use harness::{Bed, unique};
+use harness::{TestEnv, unique};
 use tokio::sync::mpsc;
 use worker::extraction::files::{FileWriter, Piece};
 use worker_core::decoding::columns::{DecodeError, Decoder};
@@ -59,12 +59,12 @@ fn write(kind: &Kind, values: &[Vec<u8>], path: &Path) -> Result<()> {
 #[test]
 fn a_value_at_or_beyond_a_border_is_read_by_three_readers_or_refused_with_column_and_row()
 -> Result<()> {
-    let bed = Bed::shared()?;
+    let env = TestEnv::shared()?;
     let count = std::env::var("TIDEMARK_BORDERS")
         .ok()
         .and_then(|count| count.parse().ok())
         .unwrap_or(VALUES);
-    let folder = bed.state.join("parquet").join(unique("borders"));
+    let folder = env.state.join("parquet").join(unique("borders"));
     std::fs::create_dir_all(&folder)?;
     let mut expected = BTreeSet::new();
     for (number, kind) in kinds().iter().enumerate() {
@@ -87,7 +87,7 @@ fn a_value_at_or_beyond_a_border_is_read_by_three_readers_or_refused_with_column
         write(kind, &taken, &folder.join(&file)).with_context(|| name.clone())?;
         expected.insert((file, taken.len() as u64, name.clone()));
     }
-    let answers = bed.run(async { bed.read_folder(&folder).await })?;
+    let answers = env.run(async { env.read_folder(&folder).await })?;
     for (file, rows, name) in &expected {
         let own: Vec<_> = answers.iter().filter(|answer| answer["file"] == **file).collect();
         ensure!(own.len() == 3, "{name}: {own:?}");

@@ -1,7 +1,7 @@
 //! JSON: the logical type only for what every reader takes.
 
 use anyhow::{Result, ensure};
-use harness::{Bed, SourceFixture};
+use harness::{SourceFixture, TestEnv};
 use serde_json::{Value, json};
 
 use crate::{all_read, changed, manifest, refused};
@@ -20,9 +20,9 @@ fn column(manifest: &Value) -> (Value, Value) {
 
 #[test]
 fn json_that_a_reader_refuses_fails_with_column_and_row_and_is_text_on_request() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "json").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "json").await?;
         let deep = format!("{}1{}", "[".repeat(101), "]".repeat(101));
         let long = format!("1{}", "0".repeat(400));
         for (number, (column_type, value)) in [
@@ -41,27 +41,27 @@ fn json_that_a_reader_refuses_fails_with_column_and_row_and_is_text_on_request()
                 "create table {table} (id int, c {column_type}); \
                  insert into {table} values (1, null), (2, '{{}}'), (3, '{value}')"
             );
-            bed.psql(&source.database, &statement).await?;
+            env.psql(&source.database, &statement).await?;
             let table = format!("public.{table}");
             let job = source.job(&table, "FE");
             let place = format!("column c ({column_type}) in row 3: invalid JSON");
             let words = ["DecodeFailed", place.as_str(), "extract.types to string"];
             let said = refused(&source, &job, &words).await?;
             ensure!(!said.contains(CANARY), "{said}");
-            let keys = bed.keys(&source.bucket, &table).await?;
+            let keys = env.keys(&source.bucket, &table).await?;
             ensure!(!keys.iter().any(|key| key.ends_with(".parquet")), "published: {keys:?}");
             // following the remedy works, and the text is the database's own
             let run = source.run(&changed(&job, &json!({ "extract": { "types": { "c": "string" } } }))).await?;
             all_read(&source, &table, 3).await?;
             let kept = column(&manifest(&source, &table, &run).await?);
             ensure!(kept == (json!("text"), json!("string")), "{kept:?}");
-            let own = bed.psql(&source.database, &format!("select c::text from {table} where id = 3")).await?;
-            let read = bed.read_parquet(&source.bucket, &table, "select c from t where id = 3").await?;
+            let own = env.psql(&source.database, &format!("select c::text from {table} where id = 3")).await?;
+            let read = env.read_parquet(&source.bucket, &table, "select c from t where id = 3").await?;
             ensure!(read[0]["c"] == json!(own), "{column_type} {value}");
         }
         let fine = "create table fine (id int, c json, d jsonb); insert into fine values (1, '{\"a\":1,\"a\":2}', '1e300'), \
             (2, '\"\\u0000\\ud83d\\ude00\"', 'null'), (3, ' [1e-400] ', '{\"\": [true]}'), (4, null, null)";
-        bed.psql(&source.database, fine).await?;
+        env.psql(&source.database, fine).await?;
         let run = source.run(&source.job("public.fine", "FE")).await?;
         all_read(&source, "public.fine", 4).await?;
         let kept = column(&manifest(&source, "public.fine", &run).await?);
@@ -72,9 +72,9 @@ fn json_that_a_reader_refuses_fails_with_column_and_row_and_is_text_on_request()
 
 #[test]
 fn a_longtext_is_json_by_its_own_check_alone() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::mariadb(bed, "checks").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::mariadb(env, "checks").await?;
         let database = &source.database;
         for (number, (column, more, is_json)) in [
             ("json", "", true),
@@ -99,10 +99,10 @@ fn a_longtext_is_json_by_its_own_check_alone() -> Result<()> {
         {
             let table = format!("t{number}");
             let make = format!("create table {table} (id int, c {column}{more}); insert into {table} (id) values (1)");
-            bed.mariadb(database, &make).await?;
+            env.mariadb(database, &make).await?;
             if !is_json && !column.contains(" as (") {
                 // what the check lets pass is no JSON
-                let _refused = bed.mariadb(database, &format!("insert into {table} (id, c) values (2, '')")).await;
+                let _refused = env.mariadb(database, &format!("insert into {table} (id, c) values (2, '')")).await;
             }
             let run = source.run(&source.job(&table, "FE")).await?;
             all_read(&source, &table, run["rows"].as_u64().unwrap_or_default()).await?;
@@ -119,9 +119,9 @@ async fn column_of(source: &SourceFixture, table: &str, run: &Value) -> Result<V
 
 #[test]
 fn what_mariadb_calls_json_is_checked_before_it_is_published() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::mariadb(bed, "loose").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::mariadb(env, "loose").await?;
         for (number, value) in
             ["", CANARY, "[1,]", "\"\\\\ud83d\"", "\"a\tb\"", "1 2"].into_iter().enumerate()
         {
@@ -131,7 +131,7 @@ fn what_mariadb_calls_json_is_checked_before_it_is_published() -> Result<()> {
                 "create table {table} (id int, c json); set check_constraint_checks = 0; \
                  insert into {table} values (1, '{{}}'), (2, '{value}')"
             );
-            bed.mariadb(&source.database, &make).await?;
+            env.mariadb(&source.database, &make).await?;
             let job = source.job(&table, "FE");
             let words = [
                 "DecodeFailed",

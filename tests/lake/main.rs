@@ -11,23 +11,23 @@ mod wire;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Output, SourceFixture};
+use harness::{Output, SourceFixture, TestEnv};
 use serde_json::Value;
 
 /// How long a plan may take on a busy machine.
 const PLAN: Duration = Duration::from_mins(1);
 
 /// A source of each engine, and what the table `t` is called there.
-async fn both(bed: &'static Bed, name: &str) -> Result<Vec<(SourceFixture, &'static str)>> {
-    let postgres = SourceFixture::new(bed, name).await?;
-    let mariadb = SourceFixture::mariadb(bed, name).await?;
+async fn both(env: &'static TestEnv, name: &str) -> Result<Vec<(SourceFixture, &'static str)>> {
+    let postgres = SourceFixture::new(env, name).await?;
+    let mariadb = SourceFixture::mariadb(env, name).await?;
     Ok(vec![(postgres, "public.t"), (mariadb, "t")])
 }
 
 async fn sql(source: &SourceFixture, sql: &str) -> Result<String> {
     match source.engine {
-        "mysql" => source.bed.mariadb(&source.database, sql).await,
-        _ => source.bed.psql(&source.database, sql).await,
+        "mysql" => source.env.mariadb(&source.database, sql).await,
+        _ => source.env.psql(&source.database, sql).await,
     }
 }
 
@@ -55,7 +55,7 @@ fn merge(to: &mut Value, from: &Value) {
 
 /// A plan.
 async fn plan(source: &SourceFixture, job: &Value) -> Result<Output> {
-    source.bed.output(source.command("plan", job)?, "", PLAN).await
+    source.env.output(source.command("plan", job)?, "", PLAN).await
 }
 
 /// A run that is refused for good with these words, before anything is published.
@@ -82,7 +82,7 @@ fn unquoted(log: &str) -> String {
 
 /// Each of three readers reads all of what is published for a table.
 async fn all_read(source: &SourceFixture, table: &str, rows: u64) -> Result<()> {
-    let answers = source.bed.read_by_all(&source.bucket, &format!("{table}/")).await?;
+    let answers = source.env.read_by_all(&source.bucket, &format!("{table}/")).await?;
     ensure!(answers.len() >= 3, "{answers:?}");
     for reader in ["duckdb", "pyarrow", "polars"] {
         let own: Vec<_> = answers.iter().filter(|answer| answer["reader"] == reader).collect();
@@ -97,5 +97,5 @@ async fn all_read(source: &SourceFixture, table: &str, rows: u64) -> Result<()> 
 async fn manifest(source: &SourceFixture, table: &str, run: &Value) -> Result<Value> {
     let run = run["run"].as_str().context("run")?;
     let key = format!("{table}/_tidemark/{run}/manifest.json");
-    Ok(serde_json::from_slice(&source.bed.object(&source.bucket, &key).await?)?)
+    Ok(serde_json::from_slice(&source.env.object(&source.bucket, &key).await?)?)
 }

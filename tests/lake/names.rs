@@ -1,7 +1,7 @@
 //! Names that Tidemark adds: refused where a reader would have two columns of one name.
 
 use anyhow::{Context, Result, ensure};
-use harness::{Access, Bed, SourceFixture};
+use harness::{Access, SourceFixture, TestEnv};
 use serde_json::{Value, json};
 
 use crate::{both, changed, plan, refused, said, sql};
@@ -11,7 +11,7 @@ const TABLE: &str = "create table t (id int primary key, extract_run varchar(9),
 
 /// What each of three readers shows of the only row, directories being columns.
 async fn shown(source: &SourceFixture, prefix: &str, column: &str) -> Result<Vec<Value>> {
-    let readers = source.bed.read_hive(&source.bucket, prefix).await?;
+    let readers = source.env.read_hive(&source.bucket, prefix).await?;
     ensure!(readers.len() == 3, "{readers:?}");
     Ok(readers.iter().map(|reader| reader["rows"][0][column].clone()).collect())
 }
@@ -19,15 +19,15 @@ async fn shown(source: &SourceFixture, prefix: &str, column: &str) -> Result<Vec
 #[test]
 fn a_column_that_the_runs_directory_would_shadow_is_refused_until_the_remedy_is_followed()
 -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        for (source, table) in both(bed, "shadow").await? {
+    let env = TestEnv::shared()?;
+    env.run(async {
+        for (source, table) in both(env, "shadow").await? {
             sql(&source, TABLE).await?;
             let job = source.job(table, "FE");
             let words = ["InvalidSpec", "\"extract_run\"", "Set output.runFolder: time"];
             refused(&source, &job, &words).await?;
             said(&plan(&source, &job).await?, &words)?;
-            let keys = bed.keys(&source.bucket, &format!("{table}/")).await?;
+            let keys = env.keys(&source.bucket, &format!("{table}/")).await?;
             ensure!(!keys.iter().any(|key| key.ends_with(".parquet")), "{keys:?}");
             // one remedy
             let job = changed(&job, &json!({ "output": { "runFolder": "time" } }));
@@ -40,9 +40,9 @@ fn a_column_that_the_runs_directory_would_shadow_is_refused_until_the_remedy_is_
 
             // why it is refused: readers show what the directory says, and say nothing of the column
             source.run(&job).await?;
-            let keys = bed.keys(&source.bucket, &format!("{table}/jdbc_extract_time=")).await?;
-            let file = bed.object(&source.bucket, keys.first().context("a file")?).await?;
-            bed.s3(Access::Admin)
+            let keys = env.keys(&source.bucket, &format!("{table}/jdbc_extract_time=")).await?;
+            let file = env.object(&source.bucket, keys.first().context("a file")?).await?;
+            env.s3(Access::Admin)
                 .put_object()
                 .bucket(&source.bucket)
                 .key("seen/extract_run=R/part.parquet")
@@ -58,9 +58,9 @@ fn a_column_that_the_runs_directory_would_shadow_is_refused_until_the_remedy_is_
 
 #[test]
 fn an_added_name_that_is_taken_is_refused_until_the_remedy_is_followed() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        for (source, table) in both(bed, "added").await? {
+    let env = TestEnv::shared()?;
+    env.run(async {
+        for (source, table) in both(env, "added").await? {
             sql(&source, &TABLE.replace("extract_run", "_day")).await?;
             let job = source.job(table, "FE");
             for (wrong, words, right) in [
@@ -97,8 +97,8 @@ fn an_added_name_that_is_taken_is_refused_until_the_remedy_is_followed() -> Resu
                 ensure!(values == vec![json!("n"); 3], "{values:?}");
             }
         }
-        let source = SourceFixture::new(bed, "alike").await?;
-        bed.psql(&source.database, "create table t (id int, region text, \"Region\" text); insert into t values (1, 'a', 'b')")
+        let source = SourceFixture::new(env, "alike").await?;
+        env.psql(&source.database, "create table t (id int, region text, \"Region\" text); insert into t values (1, 'a', 'b')")
             .await?;
         let job = changed(&source.job("public.t", "FE"), &json!({ "output": { "partitionBy": ["Region"] } }));
         refused(&source, &job, &["InvalidSpec", "\"Region\"", "\"region\""]).await?;

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use anyhow::{Context, Result, ensure};
 use crds::ConditionReason;
 use futures::{StreamExt as _, stream};
-use harness::{Access, Bed, Pooler, SourceFixture};
+use harness::{Access, Pooler, SourceFixture, TestEnv};
 use serde_json::{Value, json};
 
 use self::cases::{Between, Case, Engines, cases};
@@ -141,15 +141,16 @@ fn every_documented_reason_says_where_its_remedy_is_followed() {
 
 /// What the places in a manifest's texts stand for; numbers go without their quotes.
 fn named(value: &Value, source: &SourceFixture, table: &str) -> Value {
-    let port = if source.engine == "mysql" { Bed::MARIADB_PORT } else { Bed::POSTGRES_PORT };
+    let port =
+        if source.engine == "mysql" { TestEnv::MARIADB_PORT } else { TestEnv::POSTGRES_PORT };
     let text = value
         .to_string()
         .replace("{t}", table)
         .replace("{bucket}", &source.bucket)
         .replace("{database}", &source.database)
         .replace("{tracking}", &source.table)
-        .replace("{s3}", Bed::S3)
-        .replace("{dynamodb}", Bed::DYNAMODB)
+        .replace("{s3}", TestEnv::S3)
+        .replace("{dynamodb}", TestEnv::DYNAMODB)
         .replace("\"{port}\"", &port.to_string());
     serde_json::from_str(&text).unwrap_or_default()
 }
@@ -162,14 +163,14 @@ async fn meddle(source: &SourceFixture, key: &str, between: &Between, run: &Valu
         }
         Between::LegacyItemLost => {
             let name = aws_sdk_dynamodb::types::AttributeValue::S(source.key(key));
-            let client = source.bed.dynamodb();
+            let client = source.env.dynamodb();
             client.delete_item().table_name(&source.table).key("source", name).send().await?;
         }
         Between::ObjectLost(part) => {
             let run = run["run"].as_str().context("run")?;
-            let keys = source.bed.keys(&source.bucket, &format!("{key}/")).await?;
+            let keys = source.env.keys(&source.bucket, &format!("{key}/")).await?;
             let found = keys.iter().find(|found| found.contains(run) && found.contains(part));
-            let client = source.bed.s3(Access::Admin);
+            let client = source.env.s3(Access::Admin);
             client
                 .delete_object()
                 .bucket(&source.bucket)
@@ -197,7 +198,7 @@ async fn follow(source: &SourceFixture, number: usize, case: &Case) -> Result<()
     let mut refused = source.command(case.command, &wrong)?;
     // a store that does not answer is tried as often as ever, with shorter pauses
     refused.env("TIDEMARK_RETRY_MS", "20");
-    let output = source.bed.output(refused, "", crate::PLAN * 3).await?;
+    let output = source.env.output(refused, "", crate::PLAN * 3).await?;
     // a run without a guard is published: its reason is in status alone
     let unguarded = case.reason == "Unguarded";
     let words = [if unguarded { "no guard" } else { case.reason }, case.remedy.0];
@@ -234,13 +235,13 @@ async fn follow_all(source: &SourceFixture, engine: Engines) -> Result<()> {
 
 #[test]
 fn a_remedy_that_is_followed_works_with_postgres() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "remedy").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "remedy").await?;
         follow_all(&source, Engines::Postgres).await?;
         // a pooler is a server of the test's own
-        let pooler = Pooler::start(bed, "transaction", 5, &[]).await?;
-        bed.psql(&source.database, "create table pooled (id int); insert into pooled values (1)")
+        let pooler = Pooler::start(env, "transaction", 5, &[]).await?;
+        env.psql(&source.database, "create table pooled (id int); insert into pooled values (1)")
             .await?;
         let mut job = source.job("public.pooled", "PE");
         job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int" });
@@ -253,8 +254,8 @@ fn a_remedy_that_is_followed_works_with_postgres() -> Result<()> {
 
 #[test]
 fn a_remedy_that_is_followed_works_with_mariadb() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        follow_all(&SourceFixture::mariadb(bed, "remedy").await?, Engines::Mariadb).await
+    let env = TestEnv::shared()?;
+    env.run(async {
+        follow_all(&SourceFixture::mariadb(env, "remedy").await?, Engines::Mariadb).await
     })
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::{Result, ensure};
-use harness::{Bed, SourceFixture};
+use harness::{SourceFixture, TestEnv};
 use serde_json::{Map, Value, json};
 
 use crate::{all_read, changed, manifest, plan, refused, said};
@@ -37,9 +37,9 @@ const POSTGRES: [(&str, &[&str]); 23] = [
 
 #[test]
 fn every_type_of_postgres_is_written_as_its_own_text() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "texts").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "texts").await?;
         let rows = 4;
         let mut make = "create table t (id int primary key".to_owned();
         let (mut types, mut texts) = (Map::new(), Vec::new());
@@ -56,7 +56,7 @@ fn every_type_of_postgres_is_written_as_its_own_text() -> Result<()> {
                 .collect();
             write!(make, "; insert into t values ({row}, {})", values.join(", "))?;
         }
-        bed.psql(&source.database, &make).await?;
+        env.psql(&source.database, &make).await?;
         let job = changed(&source.job("public.t", "FE"), &json!({ "extract": { "types": types } }));
         let run = source.run(&job).await?;
         all_read(&source, "public.t", rows as u64).await?;
@@ -69,7 +69,7 @@ fn every_type_of_postgres_is_written_as_its_own_text() -> Result<()> {
             ensure!((column["fidelity"] == "exact") == text, "{column}");
         }
         // char(5) stays the padded text that it was without
-        let own = bed
+        let own = env
             .psql(
                 &source.database,
                 &format!("select json_build_array({}) from t order by id", texts.join(", "))
@@ -78,7 +78,7 @@ fn every_type_of_postgres_is_written_as_its_own_text() -> Result<()> {
             .await?;
         let names: Vec<_> = (0..POSTGRES.len()).map(|number| format!("c{number}")).collect();
         let sql = format!("select {} from t order by id", names.join(", "));
-        let read = bed.read_parquet(&source.bucket, "public.t", &sql).await?;
+        let read = env.read_parquet(&source.bucket, "public.t", &sql).await?;
         for (own, read) in own.lines().zip(&read) {
             let own: Vec<Value> = serde_json::from_str(own)?;
             for ((name, own), (kind, _)) in names.iter().zip(own).zip(POSTGRES) {
@@ -135,9 +135,9 @@ const MARIADB: [(&str, &str, &str); 26] = [
 
 #[test]
 fn every_type_of_mariadb_is_written_as_its_own_text() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::mariadb(bed, "texts").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::mariadb(env, "texts").await?;
         let (mut columns, mut values, mut types) = (String::new(), String::new(), Map::new());
         for (number, (name, value, _)) in MARIADB.iter().enumerate() {
             write!(columns, ", c{number} {name}")?;
@@ -148,11 +148,11 @@ fn every_type_of_mariadb_is_written_as_its_own_text() -> Result<()> {
             "set time_zone = '+00:00', sql_mode = ''; create table t (id int primary key{columns}); \
              insert into t values (1{values}); insert into t (id) values (2)"
         );
-        bed.mariadb(&source.database, &make).await?;
+        env.mariadb(&source.database, &make).await?;
         let job = changed(&source.job("t", "FE"), &json!({ "extract": { "types": types } }));
         source.run(&job).await?;
         all_read(&source, "t", 2).await?;
-        let read = bed.read_parquet(&source.bucket, "t", "select * from t order by id").await?;
+        let read = env.read_parquet(&source.bucket, "t", "select * from t order by id").await?;
         for (number, (name, _, text)) in MARIADB.iter().enumerate() {
             let found = &read[0][format!("c{number}")];
             ensure!(*found == json!(text), "{name}: {found} is not {text}");
@@ -164,9 +164,9 @@ fn every_type_of_mariadb_is_written_as_its_own_text() -> Result<()> {
 
 #[test]
 fn a_type_for_no_column_or_for_one_that_runs_compare_is_refused_when_planned() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        for (source, table) in crate::both(bed, "wrong").await? {
+    let env = TestEnv::shared()?;
+    env.run(async {
+        for (source, table) in crate::both(env, "wrong").await? {
             crate::sql(&source, "create table t (id int primary key, a int); insert into t values (1, 1)").await?;
             let watermark = json!({ "column": "id", "type": "int" });
             for (extract, words) in [

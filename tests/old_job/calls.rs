@@ -1,25 +1,25 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Access, Bed, OldJob, SourceFixture, wait_until};
+use harness::{Access, OldJob, SourceFixture, TestEnv, wait_until};
 use serde_json::json;
 
 use super::{Form, arguments, call, reason, spelled, try_call, with};
 
 #[test]
 fn a_call_in_each_form_runs_unchanged() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "forms").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "forms").await?;
         let db = &source.database;
-        bed.psql(db, "create table t (id int primary key, a text, b text, price numeric(12,2))").await?;
+        env.psql(db, "create table t (id int primary key, a text, b text, price numeric(12,2))").await?;
         let arguments = arguments(&source, "public.t");
         for (turn, form) in [Form::Environment, Form::Glue, Form::Script].into_iter().enumerate() {
             let first = turn * 10;
             let rows = format!(
                 "insert into t select {first} + i, 'ab', nullif('c' || i, 'c3'), i * 1.5 from generate_series(1, 10) i"
             );
-            bed.psql(db, &rows).await?;
+            env.psql(db, &rows).await?;
             let output = try_call(&source, form, &arguments).await?;
             ensure!(output.code == Some(0), "{form:?}: {}", output.stderr);
             let said: serde_json::Value = serde_json::from_str(output.stdout.trim())?;
@@ -37,11 +37,11 @@ fn a_call_in_each_form_runs_unchanged() -> Result<()> {
 
 /// A folder for each run's time, and a hash that another program makes of the same row.
 async fn the_output_is_the_old_jobs(source: &SourceFixture) -> Result<()> {
-    let bed = source.bed;
-    let keys = bed.keys(&source.bucket, "public.t/jdbc_extract_time=").await?;
+    let env = source.env;
+    let keys = env.keys(&source.bucket, "public.t/jdbc_extract_time=").await?;
     // two ranges of each of three runs
     ensure!(keys.len() == 6 && keys.iter().all(|key| key.contains("/part-")), "{keys:?}");
-    let folder = bed
+    let folder = env
         .read_parquet(
             &source.bucket,
             "public.t",
@@ -51,7 +51,7 @@ async fn the_output_is_the_old_jobs(source: &SourceFixture) -> Result<()> {
         .await?;
     ensure!(folder[0]["form"] == true && folder[0]["n"] != 0, "{}", folder[0]);
     let found =
-        bed.read_parquet(&source.bucket, "public.t", "select id, hash from t order by id").await?;
+        env.read_parquet(&source.bucket, "public.t", "select id, hash from t order by id").await?;
     let field = |column: &str, send: &str| {
         format!(
             "case when {column} is null then int4send(-1) else int4send(length({send}({column}))) || {send}({column}) end"
@@ -68,23 +68,23 @@ async fn the_output_is_the_old_jobs(source: &SourceFixture) -> Result<()> {
         row.join(" || ")
     );
     let expected: serde_json::Value =
-        serde_json::from_str(&bed.psql(&source.database, &sql).await?)?;
+        serde_json::from_str(&env.psql(&source.database, &sql).await?)?;
     ensure!(json!(found) == expected, "read {found:?}\nwant {expected}");
     Ok(())
 }
 
 #[test]
 fn an_old_call_can_ask_for_a_verified_connection() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "verified").await?;
-        bed.psql(&source.database, "create table t (id int primary key)").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "verified").await?;
+        env.psql(&source.database, "create table t (id int primary key)").await?;
         let verified = with(arguments(&source, "public.t"), &[("tls_mode", "verifyFull")]);
-        // the authority of the bed is not a public one
+        // the authority of the test environment is not a public one
         let output = try_call(&source, Form::Environment, &verified).await?;
         ensure!(output.code == Some(10) && reason(&output)? == "TlsFailed", "{}", output.stderr);
         let mut all = verified;
-        all.push(("tidemark_ca_file".to_owned(), bed.ca().display().to_string()));
+        all.push(("tidemark_ca_file".to_owned(), env.ca().display().to_string()));
         call(&source, Form::Environment, &all).await?;
         Ok(())
     })
@@ -92,17 +92,17 @@ fn an_old_call_can_ask_for_a_verified_connection() -> Result<()> {
 
 #[test]
 fn a_call_for_mysql_runs_in_each_form() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::mariadb(bed, "calls-mysql").await?;
-        bed.mariadb(
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::mariadb(env, "calls-mysql").await?;
+        env.mariadb(
             &source.database,
             "create table t (id int primary key, name varchar(9)); insert into t select seq, 'a' from seq_1_to_1000",
         )
         .await?;
-        let port = Bed::MARIADB_PORT.to_string();
+        let port = TestEnv::MARIADB_PORT.to_string();
         let changes =
-            [("db_engine", "mysql"), ("db_port", port.as_str()), ("db_user", Bed::MARIADB_USER)];
+            [("db_engine", "mysql"), ("db_port", port.as_str()), ("db_user", TestEnv::MARIADB_USER)];
         let arguments = with(arguments(&source, "t"), &changes);
         for (form, rows) in [(Form::Environment, 1000), (Form::Glue, 0), (Form::Script, 0)] {
             let said = call(&source, form, &arguments).await?;
@@ -114,9 +114,9 @@ fn a_call_for_mysql_runs_in_each_form() -> Result<()> {
 
 #[test]
 fn a_call_that_cannot_be_meant_says_why_and_what_to_do() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "unmeant").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "unmeant").await?;
         for (changes, part) in [
             (&[("db_engine", "oracle")][..], "postgres nor mysql"),
             (&[("extract_table", ""), ("db_name", "None")], "--db_name, --extract_table"),
@@ -144,10 +144,10 @@ fn a_call_that_cannot_be_meant_says_why_and_what_to_do() -> Result<()> {
 
 #[test]
 fn a_full_extract_writes_given_bounds_back_and_else_leaves_the_item() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "bounds").await?;
-        bed.psql(
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "bounds").await?;
+        env.psql(
             &source.database,
             "create table t (id int); insert into t select generate_series(1, 100)",
         )
@@ -184,11 +184,11 @@ fn a_full_extract_writes_given_bounds_back_and_else_leaves_the_item() -> Result<
 /// An upload that a dead process of the run left is found in a folder of its time too.
 #[test]
 fn what_a_dead_process_left_in_a_time_folder_is_aborted() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "orphan").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "orphan").await?;
         let rows = "create table t (id int); insert into t select generate_series(1, 10)";
-        bed.psql(&source.database, rows).await?;
+        env.psql(&source.database, rows).await?;
         let one_range = with(arguments(&source, "public.t"), &[("partition_column", "")]);
         let (words, variables) = spelled(Form::Glue, &one_range);
         let gate = source.file("gate");
@@ -200,7 +200,7 @@ fn what_a_dead_process_left_in_a_time_folder_is_aborted() -> Result<()> {
                 Ok(())
             })
             .await?;
-            let s3 = bed.s3(Access::Admin);
+            let s3 = env.s3(Access::Admin);
             let open = s3.list_multipart_uploads().bucket(&source.bucket).send().await?;
             let own =
                 open.uploads().first().and_then(|upload| upload.key()).context("an upload")?;
@@ -211,7 +211,7 @@ fn what_a_dead_process_left_in_a_time_folder_is_aborted() -> Result<()> {
             Ok::<_, anyhow::Error>(std::fs::remove_file(&gate)?)
         };
         let (output, meanwhile) =
-            tokio::join!(bed.output(command, "", Duration::from_mins(2)), meanwhile);
+            tokio::join!(env.output(command, "", Duration::from_mins(2)), meanwhile);
         meanwhile?;
         let output = output?;
         ensure!(output.code == Some(0), "{}", output.stderr);

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Release, SourceFixture};
+use harness::{Release, SourceFixture, TestEnv};
 
 use super::{Form, arguments, spelled, with};
 
@@ -49,11 +49,11 @@ extract:
 
 #[test]
 fn manifests_made_of_old_calls_apply_cleanly() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        Release::crds(bed).await?;
-        let namespace = bed.namespace("convert").await?;
-        let source = SourceFixture::new(bed, "convert").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        Release::crds(env).await?;
+        let namespace = env.namespace("convert").await?;
+        let source = SourceFixture::new(env, "convert").await?;
         let file = source.file("shop.yml");
         std::fs::write(&file, SOURCE)?;
         let path = file.display().to_string();
@@ -95,7 +95,7 @@ fn manifests_made_of_old_calls_apply_cleanly() -> Result<()> {
         for (text, count) in [(of_file, 3), (&printed[1], 1)] {
             ensure!(!text.contains(CANARY), "{text}");
             let dry = ["-n", &namespace, "apply", "--dry-run=server", "-f", "-"];
-            let answer = bed.kubectl_with(&dry, text).await?;
+            let answer = env.kubectl_with(&dry, text).await?;
             ensure!(answer.lines().count() == count, "{answer}");
         }
         Ok(())
@@ -109,21 +109,21 @@ async fn convert(
     variables: &[(String, String)],
 ) -> Result<String> {
     let command = source.call(words, variables)?;
-    let output = source.bed.output(command, "", Duration::from_mins(1)).await?;
+    let output = source.env.output(command, "", Duration::from_mins(1)).await?;
     ensure!(output.code == Some(0), "{}", output.stderr);
     Some(output.stdout).filter(|text| !text.is_empty()).context("nothing was printed")
 }
 
 #[test]
 fn a_file_that_cannot_be_converted_prints_nothing_and_names_the_table() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "unconverted").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "unconverted").await?;
         let file = source.file("shop.yml");
         std::fs::write(&file, SOURCE)?;
         let words = ["convert", "--sources-file", &file.display().to_string()].map(str::to_owned);
         let command = source.call(&words, &[])?;
-        let output = bed.output(command, "", Duration::from_mins(1)).await?;
+        let output = env.output(command, "", Duration::from_mins(1)).await?;
         ensure!(output.code == Some(10) && output.stdout.is_empty(), "{}", output.stdout);
         for part in ["table public.", "--extract_s3_uri", "--tracking-table"] {
             ensure!(output.stderr.contains(part), "no {part}: {}", output.stderr);

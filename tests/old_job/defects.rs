@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, OldJob, Session, SourceFixture, wait_until};
+use harness::{OldJob, Session, SourceFixture, TestEnv, wait_until};
 use serde_json::{Value, json};
 
 use super::{Form, arguments, call, reason, spelled, try_call, with};
@@ -12,12 +12,12 @@ use super::{Form, arguments, call, reason, spelled, try_call, with};
 /// The new watermark was the maximum of the partition column.
 #[test]
 fn old_job_1_the_watermark_is_the_maximum_of_its_own_column() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "defect1").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "defect1").await?;
         let rows = "create table t (id int primary key, mark int); \
                     insert into t select i, 1000 - i from generate_series(1, 900) i";
-        bed.psql(&source.database, rows).await?;
+        env.psql(&source.database, rows).await?;
         let arguments = with(arguments(&source, "public.t"), &[("hwm_col_name", "mark")]);
         let said = call(&source, Form::Glue, &arguments).await?;
         ensure!(said["rows"] == 900 && said["watermark"] == "999", "{said}");
@@ -30,11 +30,11 @@ fn old_job_1_the_watermark_is_the_maximum_of_its_own_column() -> Result<()> {
 /// Rows that came while the job read could be covered by the watermark and be in no file.
 #[test]
 fn old_job_2_rows_that_come_during_a_run_are_left_to_the_next() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "defect2").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "defect2").await?;
         let db = &source.database;
-        bed.psql(db, "create table t (id int primary key); insert into t select generate_series(1, 100)").await?;
+        env.psql(db, "create table t (id int primary key); insert into t select generate_series(1, 100)").await?;
         let arguments = arguments(&source, "public.t");
         let (words, variables) = spelled(Form::Script, &arguments);
         let gate = source.file("gate");
@@ -42,11 +42,11 @@ fn old_job_2_rows_that_come_during_a_run_are_left_to_the_next() -> Result<()> {
         command.env("TIDEMARK_TEST_PAUSE", format!("range-start={}", gate.display()));
         let meanwhile = async {
             at_gate(&gate).await?;
-            bed.psql(db, "insert into t select generate_series(101, 150); update t set id = -id where id = 7").await?;
+            env.psql(db, "insert into t select generate_series(101, 150); update t set id = -id where id = 7").await?;
             Ok::<_, anyhow::Error>(std::fs::remove_file(&gate)?)
         };
         let (output, meanwhile) =
-            tokio::join!(bed.output(command, "", Duration::from_mins(2)), meanwhile);
+            tokio::join!(env.output(command, "", Duration::from_mins(2)), meanwhile);
         meanwhile?;
         let output = output?;
         ensure!(output.code == Some(0), "{}", output.stderr);
@@ -54,7 +54,7 @@ fn old_job_2_rows_that_come_during_a_run_are_left_to_the_next() -> Result<()> {
         ensure!(first["rows"] == 100 && first["watermark"] == "100", "{first}");
         let second = call(&source, Form::Script, &arguments).await?;
         ensure!(second["rows"] == 50, "{second}");
-        let rows = bed
+        let rows = env
             .read_parquet(&source.bucket, "public.t", "select count(*) n, count(distinct id) d, min(id) low from t")
             .await?;
         ensure!(rows[0] == json!({ "n": 150, "d": 150, "low": 1 }), "{}", rows[0]);
@@ -73,11 +73,11 @@ async fn at_gate(gate: &std::path::Path) -> Result<()> {
 /// An overwrite deleted the old extract before the new one was there.
 #[test]
 fn old_job_3_the_earlier_extract_stays_until_the_new_one_is_whole() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "defect3").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "defect3").await?;
         let db = &source.database;
-        bed.psql(
+        env.psql(
             db,
             "create table t (id int primary key); insert into t select generate_series(1, 100)",
         )
@@ -85,7 +85,7 @@ fn old_job_3_the_earlier_extract_stays_until_the_new_one_is_whole() -> Result<()
         let full =
             with(arguments(&source, "public.t"), &[("extract_type", "FE"), ("lwm_value", "None")]);
         call(&source, Form::Environment, &full).await?;
-        bed.psql(db, "delete from t where id > 40").await?;
+        env.psql(db, "delete from t where id > 40").await?;
         let gate = source.file("gate");
         let (words, variables) = spelled(Form::Environment, &full);
         let mut command = source.call(&words, &variables)?;
@@ -96,14 +96,14 @@ fn old_job_3_the_earlier_extract_stays_until_the_new_one_is_whole() -> Result<()
         let mut child = command.stderr(std::process::Stdio::null()).spawn()?;
         at_gate(&gate).await?;
         let count = "select count(*) n from t";
-        let rows = bed.read_parquet(&source.bucket, "public.t", count).await?;
+        let rows = env.read_parquet(&source.bucket, "public.t", count).await?;
         ensure!(rows[0]["n"] == 100, "while the new one is being made: {}", rows[0]);
         child.kill().await?;
         std::fs::remove_file(&gate)?;
-        let rows = bed.read_parquet(&source.bucket, "public.t", count).await?;
+        let rows = env.read_parquet(&source.bucket, "public.t", count).await?;
         ensure!(rows[0]["n"] == 100, "after its death: {}", rows[0]);
         call(&source, Form::Environment, &full).await?;
-        let rows = bed.read_parquet(&source.bucket, "public.t", count).await?;
+        let rows = env.read_parquet(&source.bucket, "public.t", count).await?;
         ensure!(rows[0]["n"] == 40, "{}", rows[0]);
         Ok(())
     })
@@ -112,11 +112,11 @@ fn old_job_3_the_earlier_extract_stays_until_the_new_one_is_whole() -> Result<()
 /// Two runs of one table overwrote each other's item.
 #[test]
 fn old_job_4_two_runs_of_one_table_do_not_mix() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "defect4").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "defect4").await?;
         let db = &source.database;
-        bed.psql(
+        env.psql(
             db,
             "create table t (id int primary key); insert into t select generate_series(1, 100)",
         )
@@ -132,7 +132,7 @@ fn old_job_4_two_runs_of_one_table_do_not_mix() -> Result<()> {
             job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int" });
             let mut second = source.command("run", &job)?;
             second.arg("--no-wait");
-            let output = bed.output(second, "", Duration::from_mins(1)).await?;
+            let output = env.output(second, "", Duration::from_mins(1)).await?;
             ensure!(
                 output.code == Some(20) && reason(&output)? == "SourceBusy",
                 "{}",
@@ -141,11 +141,11 @@ fn old_job_4_two_runs_of_one_table_do_not_mix() -> Result<()> {
             Ok::<_, anyhow::Error>(std::fs::remove_file(&gate)?)
         };
         let (output, meanwhile) =
-            tokio::join!(bed.output(command, "", Duration::from_mins(2)), meanwhile);
+            tokio::join!(env.output(command, "", Duration::from_mins(2)), meanwhile);
         meanwhile?;
         let output = output?;
         ensure!(output.code == Some(0), "{}", output.stderr);
-        let rows = bed.read_parquet(&source.bucket, "public.t", "select count(*) n from t").await?;
+        let rows = env.read_parquet(&source.bucket, "public.t", "select count(*) n from t").await?;
         ensure!(rows[0]["n"] == 100, "{}", rows[0]);
         Ok(())
     })
@@ -154,10 +154,10 @@ fn old_job_4_two_runs_of_one_table_do_not_mix() -> Result<()> {
 /// A first run without rows broke off.
 #[test]
 fn old_job_5_a_first_run_without_rows_succeeds() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "defect5").await?;
-        bed.psql(&source.database, "create table t (id int primary key)").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "defect5").await?;
+        env.psql(&source.database, "create table t (id int primary key)").await?;
         let arguments = with(arguments(&source, "public.t"), &[("lwm_value", "None")]);
         let said = call(&source, Form::Environment, &arguments).await?;
         ensure!(said["rows"] == 0 && said["files"] == 0, "{said}");
@@ -175,14 +175,14 @@ fn old_job_5_a_first_run_without_rows_succeeds() -> Result<()> {
 /// The map of types was never used, and guessed.
 #[test]
 fn old_job_6_types_come_from_the_catalog() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "defect6").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "defect6").await?;
         let rows = "create table t (id int primary key, price numeric(30,12), plain timestamp, zoned timestamptz); \
                     insert into t values (1, 123456789012345678.123456789012, '2023-01-31 10:00:00', '2023-01-31 10:00:00+02')";
-        bed.psql(&source.database, rows).await?;
+        env.psql(&source.database, rows).await?;
         call(&source, Form::Script, &arguments(&source, "public.t")).await?;
-        let files = bed.parquet_files(&source.bucket, "public.t").await?;
+        let files = env.parquet_files(&source.bucket, "public.t").await?;
         let types = &files.first().context("a file")?.schema;
         for (column, kind) in [
             ("id", "int32"),
@@ -193,7 +193,7 @@ fn old_job_6_types_come_from_the_catalog() -> Result<()> {
         ] {
             ensure!(types.get(column).map(String::as_str) == Some(kind), "{column}: {types:?}");
         }
-        let rows = bed
+        let rows = env
             .read_parquet(
                 &source.bucket,
                 "public.t",
@@ -209,12 +209,12 @@ fn old_job_6_types_come_from_the_catalog() -> Result<()> {
 /// Nothing verified the server, and values went into statements as they came.
 #[test]
 fn old_job_8_manifests_verify_the_server_and_no_argument_reaches_sql_as_it_is() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "defect8").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "defect8").await?;
         let rows = "create table \"t; drop table t\" (id int primary key, \"a'\"\"b\" int); \
                     insert into \"t; drop table t\" values (1, 1); create table t (id int)";
-        bed.psql(&source.database, rows).await?;
+        env.psql(&source.database, rows).await?;
         let odd = with(
             arguments(&source, "public.t; drop table t"),
             &[
@@ -231,11 +231,11 @@ fn old_job_8_manifests_verify_the_server_and_no_argument_reaches_sql_as_it_is() 
         let mut job = source.job("public.t", "FE");
         job["spec"]["source"]["tls"] = Value::Null;
         let mut command = source.command("run", &job)?;
-        // without the bed's authority, which is not a public one
+        // without the test environment's authority, which is not a public one
         command.env_remove("TIDEMARK_CA_FILE");
-        let output = bed.output(command, "", Duration::from_mins(1)).await?;
+        let output = env.output(command, "", Duration::from_mins(1)).await?;
         ensure!(output.code == Some(10) && reason(&output)? == "TlsFailed", "{}", output.stderr);
-        bed.psql(&source.database, "select count(*) from t").await?;
+        env.psql(&source.database, "select count(*) from t").await?;
         Ok(())
     })
 }
@@ -243,12 +243,12 @@ fn old_job_8_manifests_verify_the_server_and_no_argument_reaches_sql_as_it_is() 
 /// Rows without watermark were left out in silence.
 #[test]
 fn old_job_9_rows_without_watermark_are_never_left_out_in_silence() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "defect9").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "defect9").await?;
         let rows =
             "create table t (id int primary key, mark int); insert into t values (1, 1), (2, null)";
-        bed.psql(&source.database, rows).await?;
+        env.psql(&source.database, rows).await?;
         let arguments = with(arguments(&source, "public.t"), &[("hwm_col_name", "mark")]);
         let output = try_call(&source, Form::Environment, &arguments).await?;
         ensure!(
@@ -262,7 +262,7 @@ fn old_job_9_rows_without_watermark_are_never_left_out_in_silence() -> Result<()
             let said = call(&source, Form::Environment, &chosen).await?;
             ensure!(said["rows"] == count, "{policy}: {said}");
         }
-        let rows = bed
+        let rows = env
             .read_parquet(
                 &source.bucket,
                 "public.t",
@@ -277,20 +277,20 @@ fn old_job_9_rows_without_watermark_are_never_left_out_in_silence() -> Result<()
 /// A row tied with the watermark that came later was lost.
 #[test]
 fn old_job_9_a_row_tied_with_the_watermark_is_taken() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "ties").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "ties").await?;
         let db = &source.database;
-        bed.psql(db, "create table t (id int, at timestamptz(0) default now())").await?;
+        env.psql(db, "create table t (id int, at timestamptz(0) default now())").await?;
         let mut job = source.job("public.t", "PE");
         job["spec"]["extract"]["watermark"] =
             json!({ "column": "at", "type": "timestamp", "stampedBy": "database" });
         // two rows of one second, one of which commits when a run has looked
-        let mut session = Session::open(bed, db)?;
+        let mut session = Session::open(env, db)?;
         session.say("begin; insert into t values (2);").await?;
         let tied = "insert into t select 1, xact_start::timestamptz(0) from pg_stat_activity \
                     where datname = current_database() and state = 'idle in transaction'";
-        bed.psql(db, tied).await?;
+        env.psql(db, tied).await?;
         let mut taken = source.run(&job).await?["rows"].as_i64().context("rows")?;
         session.say("commit;").await?;
         wait_until("both rows", Duration::from_secs(30), async || {
@@ -299,7 +299,7 @@ fn old_job_9_a_row_tied_with_the_watermark_is_taken() -> Result<()> {
             Ok(())
         })
         .await?;
-        let rows = bed
+        let rows = env
             .read_parquet(
                 &source.bucket,
                 "public.t",

@@ -8,7 +8,7 @@ mod secrets;
 mod turns;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Output, SourceFixture};
+use harness::{Output, SourceFixture, TestEnv};
 use serde_json::Value;
 
 /// The forms in which the old job was called.
@@ -25,14 +25,15 @@ enum Form {
 /// The arguments of an incremental extract of `table`, in the old job's words; `id` is the
 /// watermark. What a test changes comes later in the list, and counts.
 fn arguments(source: &SourceFixture, table: &str) -> Vec<(String, String)> {
-    let (uri, port) = (format!("s3://{}/{table}/", source.bucket), Bed::POSTGRES_PORT.to_string());
+    let (uri, port) =
+        (format!("s3://{}/{table}/", source.bucket), TestEnv::POSTGRES_PORT.to_string());
     let all = [
         ("db_engine", "postgres"),
-        ("db_host", Bed::IP),
+        ("db_host", TestEnv::IP),
         ("db_port", &port),
         ("db_name", &source.database),
-        ("db_user", Bed::POSTGRES_USER),
-        ("db_password", Bed::POSTGRES_PASSWORD),
+        ("db_user", TestEnv::POSTGRES_USER),
+        ("db_password", TestEnv::POSTGRES_PASSWORD),
         ("extract_table", table),
         ("extract_type", "PE"),
         ("hwm_col_name", "id"),
@@ -93,7 +94,7 @@ async fn try_call(
 ) -> Result<Output> {
     let (words, variables) = spelled(form, arguments);
     let command = source.call(&words, &variables)?;
-    source.bed.output(command, "", std::time::Duration::from_mins(3)).await
+    source.env.output(command, "", std::time::Duration::from_mins(3)).await
 }
 
 /// A call that must publish; gives what it printed.
@@ -101,7 +102,7 @@ async fn call(source: &SourceFixture, form: Form, arguments: &[(String, String)]
     let output = try_call(source, form, arguments).await?;
     ensure!(output.code == Some(0), "{form:?}: exit {:?}: {}", output.code, output.stderr);
     ensure!(
-        !output.stderr.contains(&format!("\"{}\"", Bed::POSTGRES_PASSWORD)),
+        !output.stderr.contains(&format!("\"{}\"", TestEnv::POSTGRES_PASSWORD)),
         "a password was logged"
     );
     serde_json::from_str(output.stdout.trim()).context("parse what the call printed")

@@ -1,5 +1,5 @@
 use anyhow::{Result, ensure};
-use harness::{Bed, SecretsManager, SourceFixture};
+use harness::{SecretsManager, SourceFixture, TestEnv};
 use serde_json::{Value, json};
 
 use super::{Form, arguments, call, reason, try_call, with};
@@ -9,14 +9,14 @@ const CANARY: &str = "canary-91b";
 
 #[test]
 fn a_secret_of_aws_logs_in_for_calls_and_manifests() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "secret").await?;
-        bed.psql(&source.database, "create table t (id int primary key); insert into t values (1)").await?;
-        let secrets = SecretsManager::start(bed).await?;
-        let old = json!({ "db_user": Bed::POSTGRES_USER, "db_password": Bed::POSTGRES_PASSWORD, "db_host": Bed::IP });
-        let usual = json!({ "username": Bed::POSTGRES_USER, "password": Bed::POSTGRES_PASSWORD, "host": Bed::IP });
-        let wrong = json!({ "username": Bed::POSTGRES_USER, "password": CANARY, "host": Bed::IP });
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "secret").await?;
+        env.psql(&source.database, "create table t (id int primary key); insert into t values (1)").await?;
+        let secrets = SecretsManager::start(env).await?;
+        let old = json!({ "db_user": TestEnv::POSTGRES_USER, "db_password": TestEnv::POSTGRES_PASSWORD, "db_host": TestEnv::IP });
+        let usual = json!({ "username": TestEnv::POSTGRES_USER, "password": TestEnv::POSTGRES_PASSWORD, "host": TestEnv::IP });
+        let wrong = json!({ "username": TestEnv::POSTGRES_USER, "password": CANARY, "host": TestEnv::IP });
         secrets.put("postgres/old", &old.to_string()).await?;
         secrets.put("postgres/usual", &usual.to_string()).await?;
         secrets.put("postgres/wrong", &wrong.to_string()).await?;
@@ -43,7 +43,7 @@ fn a_secret_of_aws_logs_in_for_calls_and_manifests() -> Result<()> {
         let mut job = source.job("public.t", "FE");
         job["spec"]["source"]["host"] = Value::Null;
         job["spec"]["source"]["credentials"] = json!({
-            "awsSecret": { "name": "postgres/usual", "region": Bed::REGION, "endpoint": SecretsManager::ENDPOINT },
+            "awsSecret": { "name": "postgres/usual", "region": TestEnv::REGION, "endpoint": SecretsManager::ENDPOINT },
         });
         let said = source.run(&job).await?;
         ensure!(said["rows"] == 1, "{said}");

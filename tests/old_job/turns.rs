@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Call, OldJob, SourceFixture, wait_until};
+use harness::{Call, OldJob, SourceFixture, TestEnv, wait_until};
 use serde_json::{Value, json};
 
 use super::{Form, arguments, spelled, with};
@@ -111,15 +111,15 @@ struct Expected {
 
 #[test]
 fn fifty_turns_of_both_lose_no_row_and_double_none() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "turns").await?;
-        bed.psql(&source.database, "create table t (id int primary key)").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "turns").await?;
+        env.psql(&source.database, "create table t (id int primary key)").await?;
         let mut expected = Expected { last: 0, low: 0, owed: None, ours: BTreeMap::new() };
         for (number, (turn, rows)) in TURNS.as_flattened().iter().enumerate() {
             let (first, last) = (expected.last + 1, expected.last + rows);
             let insert = format!("insert into t select generate_series({first}, {last})");
-            bed.psql(&source.database, &insert).await?;
+            env.psql(&source.database, &insert).await?;
             expected.last = last;
             let taken = take(&source, *turn, number, &mut expected).await;
             taken.with_context(|| format!("turn {number}, {turn:?} of rows to {last}"))?;
@@ -127,7 +127,7 @@ fn fifty_turns_of_both_lose_no_row_and_double_none() -> Result<()> {
         in_the_lake(&source, &expected).await?;
         // and the product's own checker agrees, whatever folders and columns the runs have
         let verify = source.command("verify", &source.job(TABLE, "FE"))?;
-        let output = bed.output(verify, "", Duration::from_mins(1)).await?;
+        let output = env.output(verify, "", Duration::from_mins(1)).await?;
         ensure!(output.code == Some(0), "{} {}", output.stdout, output.stderr);
         Ok(())
     })
@@ -192,7 +192,7 @@ async fn ours(
         expected.ours.clear();
     }
     let output =
-        source.bed.output(command(source, turn, number)?, "", Duration::from_mins(2)).await?;
+        source.env.output(command(source, turn, number)?, "", Duration::from_mins(2)).await?;
     ensure!(output.code == Some(0), "exit {:?}: {}", output.code, output.stderr);
     let said: Value = serde_json::from_str(output.stdout.trim())?;
     let (from, to) = match turn {
@@ -261,12 +261,12 @@ fn command(source: &SourceFixture, turn: Turn, number: usize) -> Result<tokio::p
 /// Each run of ours has left the rows of its window, each once.
 async fn in_the_lake(source: &SourceFixture, expected: &Expected) -> Result<()> {
     let mut found: BTreeMap<String, Vec<i64>> = BTreeMap::new();
-    if !source.bed.keys(&source.bucket, TABLE).await?.iter().any(|key| key.ends_with(".parquet")) {
+    if !source.env.keys(&source.bucket, TABLE).await?.iter().any(|key| key.ends_with(".parquet")) {
         ensure!(expected.ours.values().all(Vec::is_empty), "no file, and {:?}", expected.ours);
         return Ok(());
     }
     let rows = source
-        .bed
+        .env
         .read_parquet(&source.bucket, TABLE, "select filename, id from f order by id")
         .await?;
     for row in rows {
@@ -287,11 +287,11 @@ async fn in_the_lake(source: &SourceFixture, expected: &Expected) -> Result<()> 
 
 #[test]
 fn times_are_handed_to_and_fro_as_python_writes_them() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "times").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "times").await?;
         let db = &source.database;
-        bed.psql(db, "create table t (id int, at timestamp)").await?;
+        env.psql(db, "create table t (id int, at timestamp)").await?;
         let old =
             OldJob { source: &source, table: TABLE, column: "at", column_type: "TimestampType" };
         let changes = [
@@ -315,7 +315,7 @@ fn times_are_handed_to_and_fro_as_python_writes_them() -> Result<()> {
         .enumerate()
         {
             let at = format!("2023-01-31 10:00:{turn:02}");
-            bed.psql(db, &format!("insert into t values ({turn}, '{at}{fraction}')")).await?;
+            env.psql(db, &format!("insert into t values ({turn}, '{at}{fraction}')")).await?;
             if turn % 2 == 0 {
                 let said = super::call(&source, Form::Script, &arguments).await?;
                 ensure!(said["rows"] == 1, "{said}");
@@ -337,8 +337,8 @@ fn times_are_handed_to_and_fro_as_python_writes_them() -> Result<()> {
 /// for a column of 32 bits.
 #[test]
 fn a_first_run_without_rows_is_continued_by_the_old_job() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         for (number, (column_type, sql_type)) in [
             ("IntegerType", "int"),
             ("LongType", "bigint"),
@@ -348,9 +348,9 @@ fn a_first_run_without_rows_is_continued_by_the_old_job() -> Result<()> {
         .into_iter()
         .enumerate()
         {
-            let source = SourceFixture::new(bed, "first").await?;
+            let source = SourceFixture::new(env, "first").await?;
             let db = &source.database;
-            bed.psql(db, &format!("create table t (id int, mark {sql_type})")).await?;
+            env.psql(db, &format!("create table t (id int, mark {sql_type})")).await?;
             let changes = [
                 ("hwm_col_name", "mark"),
                 ("hwm_column_type", column_type),
@@ -362,7 +362,7 @@ fn a_first_run_without_rows_is_continued_by_the_old_job() -> Result<()> {
             let said = super::call(&source, Form::Environment, &arguments).await?;
             ensure!(said["rows"] == 0, "{said}");
             let value = if number < 2 { "-7".to_owned() } else { "'2023-01-31'".to_owned() };
-            bed.psql(db, &format!("insert into t values (1, {value})")).await?;
+            env.psql(db, &format!("insert into t values (1, {value})")).await?;
             let old = OldJob { source: &source, table: TABLE, column: "mark", column_type };
             let took = old.run(Call::default()).await.context(column_type)?;
             ensure!(took.ids == [1], "{column_type}: {took:?}");
@@ -377,11 +377,11 @@ fn a_first_run_without_rows_is_continued_by_the_old_job() -> Result<()> {
 /// could not read.
 #[test]
 fn what_python_wrote_for_nothing_is_the_beginning() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "none").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "none").await?;
         let rows = "create table t (id int); insert into t select generate_series(1, 10)";
-        bed.psql(&source.database, rows).await?;
+        env.psql(&source.database, rows).await?;
         let old =
             OldJob { source: &source, table: TABLE, column: "id", column_type: "IntegerType" };
         let took = old.run(Call { full: true, ..Call::default() }).await?;

@@ -6,7 +6,7 @@ use crds::extract_job::ExtractJobSpec;
 use crds::source::{Engine, TlsMode};
 use crds::tracking::Mode;
 use futures::future::BoxFuture;
-use harness::{Bed, Mysql};
+use harness::{Mysql, TestEnv};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, MySqlConnection, PgConnection};
 use worker::planning::planner::open;
@@ -23,7 +23,7 @@ use worker_core::sql::rows::read_statement;
 /// A database of one test's own.
 #[derive(Debug, Clone)]
 pub(crate) struct Shelf {
-    pub(crate) bed: &'static Bed,
+    pub(crate) env: &'static TestEnv,
     pub(crate) engine: Engine,
     pub(crate) database: String,
     user: (String, String),
@@ -60,16 +60,16 @@ impl Divided {
 }
 
 impl Shelf {
-    pub(crate) async fn postgres(bed: &'static Bed, prefix: &str) -> Result<Self> {
-        let user = (Bed::POSTGRES_USER.to_owned(), Bed::POSTGRES_PASSWORD.to_owned());
-        let database = bed.database(prefix).await?;
-        Ok(Self { bed, engine: Engine::Postgres, database, user })
+    pub(crate) async fn postgres(env: &'static TestEnv, prefix: &str) -> Result<Self> {
+        let user = (TestEnv::POSTGRES_USER.to_owned(), TestEnv::POSTGRES_PASSWORD.to_owned());
+        let database = env.database(prefix).await?;
+        Ok(Self { env, engine: Engine::Postgres, database, user })
     }
 
-    pub(crate) async fn mariadb(bed: &'static Bed, prefix: &str) -> Result<Self> {
-        let user = (Bed::MARIADB_USER.to_owned(), Bed::MARIADB_PASSWORD.to_owned());
-        let database = bed.mariadb_database(prefix).await?;
-        Ok(Self { bed, engine: Engine::Mysql, database, user })
+    pub(crate) async fn mariadb(env: &'static TestEnv, prefix: &str) -> Result<Self> {
+        let user = (TestEnv::MARIADB_USER.to_owned(), TestEnv::MARIADB_PASSWORD.to_owned());
+        let database = env.mariadb_database(prefix).await?;
+        Ok(Self { env, engine: Engine::Mysql, database, user })
     }
 
     /// The same, as another user.
@@ -79,33 +79,33 @@ impl Shelf {
 
     pub(crate) async fn say(&self, sql: &str) -> Result<String> {
         match self.engine {
-            Engine::Postgres => self.bed.psql(&self.database, sql).await,
-            Engine::Mysql => self.bed.mariadb(&self.database, sql).await,
+            Engine::Postgres => self.env.psql(&self.database, sql).await,
+            Engine::Mysql => self.env.mariadb(&self.database, sql).await,
         }
     }
 
     fn login(&self) -> Login {
         let port = match self.engine {
-            Engine::Postgres => Bed::POSTGRES_PORT,
-            Engine::Mysql => Bed::MARIADB_PORT,
+            Engine::Postgres => TestEnv::POSTGRES_PORT,
+            Engine::Mysql => TestEnv::MARIADB_PORT,
         };
         Login {
             engine: self.engine,
-            host: Bed::IP.to_owned(),
+            host: TestEnv::IP.to_owned(),
             port,
             database: self.database.clone(),
             username: self.user.0.clone(),
             minter: None,
             password: Secret::new(self.user.1.clone()),
             tls: Tls::Mode(self.tls()),
-            ca: Some(self.bed.ca()),
+            ca: Some(self.env.ca()),
             silence: SILENCE,
         }
     }
 
     fn tls(&self) -> TlsMode {
         match self.engine {
-            Engine::Mysql if !Mysql::of_bed().takes_tls() => TlsMode::InsecurePlaintext,
+            Engine::Mysql if !Mysql::of_env().takes_tls() => TlsMode::InsecurePlaintext,
             Engine::Mysql | Engine::Postgres => TlsMode::VerifyFull,
         }
     }
@@ -228,7 +228,7 @@ impl Reader {
         match &plan.snapshot {
             Some(id) => {
                 let mut session =
-                    PgConnection::connect(&shelf.bed.postgres_url(&shelf.database)).await?;
+                    PgConnection::connect(&shelf.env.postgres_url(&shelf.database)).await?;
                 let pins = format!(
                     "begin isolation level repeatable read read only; set transaction snapshot '{id}'; \
                      set local timezone = 'UTC'; set local datestyle = 'ISO, MDY'; set local search_path = ''"
@@ -241,10 +241,10 @@ impl Reader {
                     "mysql://{}:{}@{}:{}/{}?ssl-mode={}",
                     shelf.user.0,
                     shelf.user.1,
-                    Bed::IP,
-                    Bed::MARIADB_PORT,
+                    TestEnv::IP,
+                    TestEnv::MARIADB_PORT,
                     shelf.database,
-                    if Mysql::of_bed().takes_tls() { "REQUIRED" } else { "DISABLED" }
+                    if Mysql::of_env().takes_tls() { "REQUIRED" } else { "DISABLED" }
                 );
                 let mut session = MySqlConnection::connect(&url).await?;
                 let pins = "set time_zone = '+00:00', sql_mode = '', names utf8mb4";

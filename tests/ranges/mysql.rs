@@ -1,14 +1,14 @@
 //! Keys and tables of MariaDB.
 
 use anyhow::{Result, ensure};
-use harness::{Bed, Mysql};
+use harness::{Mysql, TestEnv};
 use serde_json::json;
 
 use crate::divided::Shelf;
 
 async fn many(shelf: &Shelf) -> Result<()> {
     // a type of MariaDB alone
-    let uuid = if Mysql::of_bed().is_mariadb() { "u uuid" } else { "u char(36)" };
+    let uuid = if Mysql::of_env().is_mariadb() { "u uuid" } else { "u char(36)" };
     shelf
         .say(
             &"set time_zone = '+00:00', sql_mode = '';
@@ -42,9 +42,9 @@ async fn many(shelf: &Shelf) -> Result<()> {
 
 #[test]
 fn whatever_the_key_and_the_strategy_every_row_is_in_one_range() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let shelf = Shelf::mariadb(bed, "maria-ranges").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let shelf = Shelf::mariadb(env, "maria-ranges").await?;
         many(&shelf).await?;
         let cut = [
             "n", "i", "b", "d", "w", "dd", "dt", "ts", "u", "t", "ci", "bi", "sj", "tx", "o", "one",
@@ -92,9 +92,9 @@ fn whatever_the_key_and_the_strategy_every_row_is_in_one_range() -> Result<()> {
 
 #[test]
 fn tables_of_every_shape_are_cut_or_refused_with_a_remedy() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let shelf = Shelf::mariadb(bed, "maria-shapes").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let shelf = Shelf::mariadb(env, "maria-shapes").await?;
         shelf
             .say(
                 "create table tenants (tenant varchar(9) character set latin1, n int, primary key (tenant, n));
@@ -135,9 +135,9 @@ fn tables_of_every_shape_are_cut_or_refused_with_a_remedy() -> Result<()> {
 
 #[test]
 fn what_is_written_after_the_plan_is_in_a_range_too() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let shelf = Shelf::mariadb(bed, "maria-late").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let shelf = Shelf::mariadb(env, "maria-late").await?;
         for partition in [
             json!({ "strategy": "hash", "column": "k", "count": 5 }),
             json!({ "strategy": "quantile", "column": "k", "count": 5 }),

@@ -1,7 +1,7 @@
 //! Keys and tables of Postgres.
 
 use anyhow::{Result, ensure};
-use harness::Bed;
+use harness::TestEnv;
 use serde_json::json;
 
 use crate::divided::Shelf;
@@ -48,9 +48,9 @@ async fn many(shelf: &Shelf) -> Result<()> {
 
 #[test]
 fn whatever_the_key_and_the_strategy_every_row_is_in_one_range() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let shelf = Shelf::postgres(bed, "ranges").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let shelf = Shelf::postgres(env, "ranges").await?;
         many(&shelf).await?;
         let all = [
             "n", "i", "s", "d", "z", "dd", "ts", "tz", "u", "t", "v", "c", "f", "ci", "o", "e",
@@ -101,9 +101,9 @@ fn whatever_the_key_and_the_strategy_every_row_is_in_one_range() -> Result<()> {
 
 #[test]
 fn tables_of_every_shape_are_cut_or_refused_with_a_remedy() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let shelf = Shelf::postgres(bed, "shapes").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let shelf = Shelf::postgres(env, "shapes").await?;
         shelf
             .say(
                 "create table parts (n int, at date, primary key (n, at)) partition by range (at);
@@ -164,9 +164,9 @@ fn tables_of_every_shape_are_cut_or_refused_with_a_remedy() -> Result<()> {
 
 #[test]
 fn a_user_with_a_grant_on_columns_is_told_why_there_are_no_blocks() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let shelf = Shelf::postgres(bed, "grants").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let shelf = Shelf::postgres(env, "grants").await?;
         let user = format!("{}_columns", shelf.database);
         shelf
             .say(&format!(
@@ -185,9 +185,9 @@ fn a_user_with_a_grant_on_columns_is_told_why_there_are_no_blocks() -> Result<()
 /// What others do after the plan stands: rows move between ranges, go and come.
 #[test]
 fn all_ranges_are_of_the_plans_instant_whatever_is_written_meanwhile() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let shelf = Shelf::postgres(bed, "instant").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let shelf = Shelf::postgres(env, "instant").await?;
         for partition in [
             json!({ "strategy": "ctid", "count": 5 }),
             json!({ "strategy": "hash", "column": "k", "count": 5 }),

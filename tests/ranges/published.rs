@@ -1,25 +1,25 @@
 //! What people are told about the ranges: by `tidemark plan`, in the plan, the manifest and the outcome.
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, SourceFixture};
+use harness::{SourceFixture, TestEnv};
 use serde_json::{Value, json};
 
 async fn control(source: &SourceFixture, run: &str, name: &str) -> Result<Value> {
     let key = format!("public.t/_tidemark/{run}/{name}.json");
-    Ok(serde_json::from_slice(&source.bed.object(&source.bucket, &key).await?)?)
+    Ok(serde_json::from_slice(&source.env.object(&source.bucket, &key).await?)?)
 }
 
 #[test]
 fn what_auto_took_is_said_in_plan_manifest_and_outcome() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "told").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "told").await?;
         let sql = "create table t (n int, k int); insert into t select g, g % 5 from generate_series(1, 20000) g";
-        bed.psql(&source.database, sql).await?;
+        env.psql(&source.database, sql).await?;
         let mut job = source.job("public.t", "FE");
         job["spec"]["extract"]["partition"] = json!({ "strategy": "auto", "count": 4 });
         let deadline = std::time::Duration::from_mins(1);
-        let shown = bed.output(source.command("plan", &job)?, "", deadline).await?;
+        let shown = env.output(source.command("plan", &job)?, "", deadline).await?;
         ensure!(shown.code == Some(0), "{}", shown.stderr);
         for part in
             ["partition  ctid, predicted skew 1.00", "why        the table has no primary key", "3    blocks "]
@@ -35,12 +35,12 @@ fn what_auto_took_is_said_in_plan_manifest_and_outcome() -> Result<()> {
         ensure!(how["strategy"] == "ctid" && how["predicted_skew"] == "1.00", "{how}");
         let actual: f64 = how["actual_skew"].as_str().context("skew")?.parse()?;
         ensure!((1.0..1.3).contains(&actual), "{how}");
-        let read = bed
+        let read = env
             .read_parquet(&source.bucket, "public.t", "select count(*) c, count(distinct n) d from t")
             .await?;
         ensure!(read == [json!({ "c": 20000, "d": 20000 })], "{read:?}");
         // without a count there are as many as the table's size makes, here by its rows
-        bed.psql(
+        env.psql(
             &source.database,
             "create table s (n int primary key); insert into s select case when g <= 2400000 then g \
              else g * 400 end from generate_series(1, 2500000) g; analyze s",
@@ -48,7 +48,7 @@ fn what_auto_took_is_said_in_plan_manifest_and_outcome() -> Result<()> {
         .await?;
         let mut skewed = source.job("public.s", "FE");
         skewed["spec"]["extract"]["partition"] = json!({ "strategy": "auto" });
-        let shown = bed.output(source.command("plan", &skewed)?, "", deadline).await?;
+        let shown = env.output(source.command("plan", &skewed)?, "", deadline).await?;
         for part in ["partition  quantile by \"n\"", "equal strides of \"n\" would have skew", "partitions 3"] {
             ensure!(shown.stdout.contains(part), "no {part:?} in {} {}", shown.stdout, shown.stderr);
         }
@@ -60,7 +60,7 @@ fn what_auto_took_is_said_in_plan_manifest_and_outcome() -> Result<()> {
         ensure!(how["strategy"] == "none" && manifest["ranges"] == 1, "{manifest}");
         ensure!(how["reason"].as_str().is_some_and(|why| why.contains("estimated size")), "{how}");
         skewed["spec"]["extract"]["partition"] = Value::Null;
-        let shown = bed.output(source.command("plan", &skewed)?, "", deadline).await?;
+        let shown = env.output(source.command("plan", &skewed)?, "", deadline).await?;
         for part in ["partition  quantile by \"n\"", "equal strides of \"n\" would have skew", "partitions 3"] {
             ensure!(shown.stdout.contains(part), "no {part:?} in {} {}", shown.stdout, shown.stderr);
         }

@@ -1,7 +1,7 @@
 //! 99 of 100 rows in one hundredth of the key's span.
 
 use anyhow::{Result, ensure};
-use harness::Bed;
+use harness::TestEnv;
 use serde_json::{Value, json};
 use worker_core::planning::ranges::Skew;
 
@@ -41,9 +41,9 @@ async fn window(shelf: &Shelf) -> Result<()> {
 
 #[test]
 fn quantile_and_ctid_are_even_on_a_skewed_key_of_postgres() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let shelf = Shelf::postgres(bed, "skewed").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let shelf = Shelf::postgres(env, "skewed").await?;
         shelf
             .say(
                 "create table t (n bigint primary key, pad text) with (autovacuum_enabled = off);
@@ -77,9 +77,9 @@ fn quantile_and_ctid_are_even_on_a_skewed_key_of_postgres() -> Result<()> {
 
 #[test]
 fn quantile_is_even_on_a_skewed_key_of_mariadb() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let shelf = Shelf::mariadb(bed, "maria-skewed").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let shelf = Shelf::mariadb(env, "maria-skewed").await?;
         shelf
             .say(
                 "create table t (n bigint primary key, pad varchar(200));

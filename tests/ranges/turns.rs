@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use harness::{Bed, SourceFixture};
+use harness::{SourceFixture, TestEnv};
 use serde_json::json;
 
 /// How long a run may take on a busy machine.
@@ -14,14 +14,14 @@ const READING: &str = "select count(*) from pg_stat_activity where datname = cur
 
 #[test]
 fn ranges_of_one_process_are_read_so_many_at_a_time_and_once() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         // a second for each range, so that one too many would be seen
         let sql = "create table t (id int primary key); insert into t select generate_series(1, 5000); \
             create view slow as select t.* from t, pg_sleep(1) where id is not null";
         for (parallelism, seen) in [(Some(2), 2), (Some(1), 1), (None, 4)] {
-            let source = SourceFixture::new(bed, "turns").await?;
-            bed.psql(&source.database, sql).await?;
+            let source = SourceFixture::new(env, "turns").await?;
+            env.psql(&source.database, sql).await?;
             let mut job = source.job("public.slow", "FE");
             job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 5 });
             if let Some(parallelism) = parallelism {
@@ -34,13 +34,13 @@ fn ranges_of_one_process_are_read_so_many_at_a_time_and_once() -> Result<()> {
                     break output;
                 }
                 ensure!(Instant::now() < end, "still running after {RUN:?}");
-                let reading: u32 = bed.psql(&source.database, READING).await?.parse()?;
+                let reading: u32 = env.psql(&source.database, READING).await?.parse()?;
                 most = most.max(reading);
             };
             ensure!(output.code == Some(0), "{}", output.stderr);
             ensure!(most == seen, "{most} ranges at a time, not {seen}");
             let sql = "select count(*) n, count(distinct id) d from t";
-            let rows = bed.read_parquet(&source.bucket, "public.slow", sql).await?;
+            let rows = env.read_parquet(&source.bucket, "public.slow", sql).await?;
             ensure!(rows[0] == json!({ "n": 5000, "d": 5000 }), "{parallelism:?}: {}", rows[0]);
         }
         Ok(())

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, MariaDb, SourceFixture, wait_until};
+use harness::{MariaDb, SourceFixture, TestEnv, wait_until};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use tokio::sync::Notify;
 
-use crate::{GONE, RUN, in_bed, short};
+use crate::{GONE, RUN, in_env, short};
 
 /// How soon a process ends that is asked to.
 const SOON: Duration = Duration::from_secs(10);
@@ -90,14 +90,14 @@ async fn held(server: &MariaDb) -> Result<()> {
 #[test]
 fn sessions_of_one_snapshot_that_wait_for_a_lock_end_with_the_process_that_is_stopped() -> Result<()>
 {
-    in_bed(async {
-        let bed = Bed::shared()?;
-        let server = MariaDb::start(bed, &["--log-warnings=4"]).await?;
+    in_env(async {
+        let env = TestEnv::shared()?;
+        let server = MariaDb::start(env, &["--log-warnings=4"]).await?;
         let sql = "create database shop; use shop; create table t (id int primary key, v text); \
             insert into t select seq, 'x' from seq_1_to_300; \
             grant all on shop.* to app@'%'; grant binlog monitor, process on *.* to app@'%'";
         server.sql("mysql", sql).await?;
-        let source = SourceFixture::mariadb(bed, "aligned").await?;
+        let source = SourceFixture::mariadb(env, "aligned").await?;
         source.user(MariaDb::USER)?;
         source.password(MariaDb::PASSWORD)?;
         let lock = "lock tables t write";

@@ -4,13 +4,13 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use harness::{
-    Bed, Calls, Fault, Gate, Process, Proxy, Session, SourceFixture, Speaks, wait_until,
+    Calls, Fault, Gate, Process, Proxy, Session, SourceFixture, Speaks, TestEnv, wait_until,
 };
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
 use crate::goodbye::{all_left, lines};
-use crate::{GONE, RUN, in_bed, no_sessions, sessions, short};
+use crate::{GONE, RUN, in_env, no_sessions, sessions, short};
 
 /// Seconds that a statement takes once the test wants it to.
 const LONG: u32 = 120;
@@ -33,10 +33,10 @@ impl Slow {
 
     /// Rows up to `id` come at once all the same.
     async fn above(engine: &str, id: u32, partitions: u32) -> Result<Self> {
-        let bed = Bed::shared()?;
+        let env = TestEnv::shared()?;
         let source = if engine == "mysql" {
-            bed.mariadb("mysql", "set global log_warnings = 4").await?;
-            let source = SourceFixture::mariadb(bed, "slow").await?;
+            env.mariadb("mysql", "set global log_warnings = 4").await?;
+            let source = SourceFixture::mariadb(env, "slow").await?;
             let sql = format!(
                 "create table t (id int primary key, v text); \
                  insert into t select seq, 'x' from seq_1_to_100; \
@@ -46,10 +46,10 @@ impl Slow {
                         (select count(*) from seq_1_to_20000000000 where seq % (id + 7) = 3)); \
                  create view slow as select id, v from t where waits(id) > 0"
             );
-            bed.mariadb(&source.database, &sql).await?;
+            env.mariadb(&source.database, &sql).await?;
             source
         } else {
-            let source = SourceFixture::new(bed, "slow").await?;
+            let source = SourceFixture::new(env, "slow").await?;
             let sql = format!(
                 "create table t (id int primary key, v text); \
                  insert into t select i, 'x' from generate_series(1, 100) i; \
@@ -62,7 +62,7 @@ impl Slow {
                     return true; end $$; \
                  create view slow as select id, v from t where waits(id)"
             );
-            bed.psql(&source.database, &sql).await?;
+            env.psql(&source.database, &sql).await?;
             source
         };
         let mut job = source.job(if engine == "mysql" { "slow" } else { "public.slow" }, "FE");
@@ -74,12 +74,12 @@ impl Slow {
 
     /// From now on statements take long.
     async fn slow_down(&mut self) -> Result<()> {
-        let (bed, database) = (self.source.bed, &self.source.database);
+        let (env, database) = (self.source.env, &self.source.database);
         if self.source.engine == "mysql" {
-            bed.mariadb(database, "update switch set slow = 1").await?;
+            env.mariadb(database, "update switch set slow = 1").await?;
             return Ok(());
         }
-        let mut session = Session::open(bed, database)?;
+        let mut session = Session::open(env, database)?;
         session.say("do $$ begin perform pg_advisory_lock(42); end $$;").await?;
         self.held = Some(session);
         Ok(())
@@ -118,7 +118,7 @@ const PHASES: [&str; 2] = ["after-guard", "range-start"];
 /// The server ended the statement because it was asked to, and not because its client was gone.
 fn was_cancelled(source: &SourceFixture) -> Result<()> {
     let asked = ["canceling statement due to user request"];
-    let found = lines(source.bed, "postgres", &source.database, &asked)?;
+    let found = lines(source.env, "postgres", &source.database, &asked)?;
     ensure!(found.len() == 1, "cancelled: {found:#?}");
     Ok(())
 }
@@ -146,17 +146,17 @@ async fn is_cancelled(engine: &str) -> Result<()> {
 
 #[test]
 fn the_statement_of_a_stopped_run_is_cancelled_on_postgres() -> Result<()> {
-    in_bed(is_cancelled("postgres"))
+    in_env(is_cancelled("postgres"))
 }
 
 #[test]
 fn the_statement_of_a_stopped_run_is_cancelled_on_mariadb() -> Result<()> {
-    in_bed(is_cancelled("mysql"))
+    in_env(is_cancelled("mysql"))
 }
 
 #[test]
 fn the_statement_of_a_stopped_dry_run_is_cancelled() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         for engine in ["postgres", "mysql"] {
             let mut slow = Slow::new(engine).await?;
             slow.slow_down().await?;
@@ -179,7 +179,7 @@ fn the_statement_of_a_stopped_dry_run_is_cancelled() -> Result<()> {
 
 #[test]
 fn the_statements_of_the_other_partitions_are_cancelled_once_one_fails() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         for engine in ["postgres", "mysql"] {
             let mut slow = Slow::above(engine, 50, 2).await?;
             let (s3, gate) = (Proxy::start(Speaks::S3).await?, Gate::shut());
@@ -201,7 +201,7 @@ fn the_statements_of_the_other_partitions_are_cancelled_once_one_fails() -> Resu
 
 #[test]
 fn the_statement_of_a_killed_run_ends_on_postgres_within_ten_seconds() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         for point in PHASES {
             let mut slow = Slow::new("postgres").await?;
             let run = slow.stands(point).await?;
@@ -214,7 +214,7 @@ fn the_statement_of_a_killed_run_ends_on_postgres_within_ten_seconds() -> Result
 
 #[test]
 fn a_planning_statement_of_a_killed_run_ends_on_mariadb_by_its_limit() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut slow = Slow::new("mysql").await?;
         slow.job["spec"]["activeDeadlineSeconds"] = json!(8);
         let run = slow.stands("after-guard").await?;
@@ -225,7 +225,7 @@ fn a_planning_statement_of_a_killed_run_ends_on_mariadb_by_its_limit() -> Result
 
 #[test]
 fn a_planning_statement_that_takes_too_long_on_mariadb_is_named() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let mut slow = Slow::new("mysql").await?;
         slow.job["spec"]["activeDeadlineSeconds"] = json!(8);
         let mut run = slow.stands("after-guard").await?;

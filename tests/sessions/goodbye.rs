@@ -3,10 +3,10 @@
 use std::fs;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Calls, Fault, Proxy, Session, SourceFixture, Speaks, wait_until};
+use harness::{Calls, Fault, Proxy, Session, SourceFixture, Speaks, TestEnv, wait_until};
 use serde_json::{Value, json};
 
-use crate::{GONE, RUN, in_bed, no_sessions, short};
+use crate::{GONE, RUN, in_env, no_sessions, short};
 
 /// What Postgres says of a session that broke off, or of a statement that was ended.
 const BROKEN: [&str; 7] = [
@@ -26,8 +26,13 @@ pub(crate) const DROPPED: [&str; 6] =
 pub(crate) const ABORTED: [&str; 1] = ["Aborted connection"];
 
 /// Lines of a server's log about a database that have any of these words.
-pub(crate) fn lines(bed: &Bed, part: &str, database: &str, words: &[&str]) -> Result<Vec<String>> {
-    let log = fs::read(bed.log().join(format!("{part}.log")))?;
+pub(crate) fn lines(
+    env: &TestEnv,
+    part: &str,
+    database: &str,
+    words: &[&str],
+) -> Result<Vec<String>> {
+    let log = fs::read(env.log().join(format!("{part}.log")))?;
     let log = String::from_utf8_lossy(&log);
     let of_it = log.lines().filter(|line| line.contains(database));
     let found = of_it.filter(|line| words.iter().any(|word| line.contains(word)));
@@ -73,22 +78,22 @@ async fn every_kind(source: &SourceFixture, consistencies: &[&str]) -> Result<()
 
 #[test]
 fn runs_that_end_well_leave_no_line_in_the_log_of_postgres() -> Result<()> {
-    in_bed(async {
-        let bed = Bed::shared()?;
-        let source = SourceFixture::new(bed, "goodbye").await?;
+    in_env(async {
+        let env = TestEnv::shared()?;
+        let source = SourceFixture::new(env, "goodbye").await?;
         let sql = "create table t (id int primary key, v text); \
             insert into t select i, repeat('x', 1000) from generate_series(1, 300) i";
-        bed.psql(&source.database, sql).await?;
+        env.psql(&source.database, sql).await?;
         every_kind(&source, &["snapshot", "perPartition"]).await?;
-        let found = lines(bed, "postgres", &source.database, &BROKEN)?;
+        let found = lines(env, "postgres", &source.database, &BROKEN)?;
         ensure!(found.is_empty(), "{} lines: {found:#?}", found.len());
 
         // the log has what this looks for
-        let mut dropped = Session::open(bed, &source.database)?;
+        let mut dropped = Session::open(env, &source.database)?;
         dropped.say("begin;").await?;
         drop(dropped);
         wait_until("the server to notice", RUN, async || {
-            let found = lines(bed, "postgres", &source.database, &BROKEN)?;
+            let found = lines(env, "postgres", &source.database, &BROKEN)?;
             ensure!(!found.is_empty(), "no line");
             Ok(())
         })
@@ -98,24 +103,24 @@ fn runs_that_end_well_leave_no_line_in_the_log_of_postgres() -> Result<()> {
 
 #[test]
 fn runs_that_end_well_leave_no_aborted_connection_in_the_log_of_mariadb() -> Result<()> {
-    in_bed(async {
-        let bed = Bed::shared()?;
-        bed.mariadb("mysql", "set global log_warnings = 4").await?;
-        let source = SourceFixture::mariadb(bed, "goodbye").await?;
+    in_env(async {
+        let env = TestEnv::shared()?;
+        env.mariadb("mysql", "set global log_warnings = 4").await?;
+        let source = SourceFixture::mariadb(env, "goodbye").await?;
         let sql = "create table t (id int primary key, v text); \
             insert into t select seq, repeat('x', 1000) from seq_1_to_300";
-        bed.mariadb(&source.database, sql).await?;
+        env.mariadb(&source.database, sql).await?;
         every_kind(&source, &["snapshot", "perPartition"]).await?;
         let aborted = ["Aborted connection"];
-        let found = lines(bed, "mariadb", &source.database, &aborted)?;
+        let found = lines(env, "mariadb", &source.database, &aborted)?;
         ensure!(found.is_empty(), "{} lines: {found:#?}", found.len());
 
         // the log has what this looks for
-        let kill = bed.mariadb(&source.database, "kill connection_id()").await;
+        let kill = env.mariadb(&source.database, "kill connection_id()").await;
         ensure!(kill.is_err(), "a session killed itself and lives");
         let (database, part) = (&source.database, "mariadb");
         wait_until("the server to notice", RUN, async || {
-            let found = lines(bed, part, database, &aborted)?;
+            let found = lines(env, part, database, &aborted)?;
             ensure!(!found.is_empty(), "no line");
             Ok(())
         })
@@ -214,8 +219,8 @@ async fn fails(
 pub(crate) async fn all_left(source: &SourceFixture) -> Result<()> {
     no_sessions(source, GONE).await?;
     let found = match source.engine {
-        "mysql" => lines(source.bed, "mariadb", &source.database, &ABORTED)?,
-        _ => lines(source.bed, "postgres", &source.database, &DROPPED)?,
+        "mysql" => lines(source.env, "mariadb", &source.database, &ABORTED)?,
+        _ => lines(source.env, "postgres", &source.database, &DROPPED)?,
     };
     // what was cancelled is named as well
     let dropped: Vec<_> = found.iter().filter(|line| !line.ends_with("(KILLED)")).collect();
@@ -270,10 +275,10 @@ async fn every_failure(source: &SourceFixture) -> Result<()> {
 }
 
 async fn say(source: &SourceFixture, sql: &str) -> Result<()> {
-    let (bed, database) = (source.bed, &source.database);
+    let (env, database) = (source.env, &source.database);
     let said = match source.engine {
-        "mysql" => bed.mariadb(database, sql).await,
-        _ => bed.psql(database, sql).await,
+        "mysql" => env.mariadb(database, sql).await,
+        _ => env.psql(database, sql).await,
     };
     said.map(drop)
 }
@@ -293,9 +298,9 @@ fn tables(rows: &str, many: &str, fails_at: &str) -> String {
 
 #[test]
 fn runs_that_fail_leave_no_dropped_session_in_the_log_of_postgres() -> Result<()> {
-    in_bed(async {
-        let bed = Bed::shared()?;
-        let source = SourceFixture::new(bed, "sorry").await?;
+    in_env(async {
+        let env = TestEnv::shared()?;
+        let source = SourceFixture::new(env, "sorry").await?;
         let sql = tables(
             "generate_series(1, 300) seq",
             "generate_series(1, 200000) seq",
@@ -304,20 +309,20 @@ fn runs_that_fail_leave_no_dropped_session_in_the_log_of_postgres() -> Result<()
         let endless = "; create table endless (id int primary key, x date); \
             insert into endless select seq, case when seq = 250 then date 'infinity' else date '2024-01-01' end \
             from generate_series(1, 300) seq";
-        bed.psql(&source.database, &(sql + endless)).await?;
+        env.psql(&source.database, &(sql + endless)).await?;
         every_failure(&source).await
     })
 }
 
 #[test]
 fn runs_that_fail_leave_no_aborted_connection_in_the_log_of_mariadb() -> Result<()> {
-    in_bed(async {
-        let bed = Bed::shared()?;
-        bed.mariadb("mysql", "set global log_warnings = 4").await?;
-        let source = SourceFixture::mariadb(bed, "sorry").await?;
+    in_env(async {
+        let env = TestEnv::shared()?;
+        env.mariadb("mysql", "set global log_warnings = 4").await?;
+        let source = SourceFixture::mariadb(env, "sorry").await?;
         let two_rows = "if(id = 250, (select other.id from t other where other.id < t.id), 1)";
         let sql = tables("seq_1_to_300", "seq_1_to_200000", two_rows);
-        bed.mariadb(&source.database, &sql).await?;
+        env.mariadb(&source.database, &sql).await?;
         every_failure(&source).await
     })
 }

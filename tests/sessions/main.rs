@@ -11,7 +11,7 @@ mod readers;
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use harness::{Bed, SourceFixture, wait_until};
+use harness::{SourceFixture, TestEnv, wait_until};
 
 /// How long a run may take on a busy machine.
 const RUN: Duration = Duration::from_mins(1);
@@ -19,8 +19,8 @@ const RUN: Duration = Duration::from_mins(1);
 /// meanwhile, or has ended.
 const GONE: Duration = Duration::from_secs(20);
 
-fn in_bed(test: impl Future<Output = Result<()>>) -> Result<()> {
-    Bed::shared()?.run(test)
+fn in_env(test: impl Future<Output = Result<()>>) -> Result<()> {
+    TestEnv::shared()?.run(test)
 }
 
 /// Durations that a test can wait for.
@@ -34,19 +34,19 @@ fn short(command: &mut tokio::process::Command) {
 
 /// The sessions that runs of this source have with their database, one a line: name, what it does, statement.
 async fn sessions(source: &SourceFixture) -> Result<String> {
-    let (bed, database) = (source.bed, &source.database);
+    let (env, database) = (source.env, &source.database);
     if source.engine == "mysql" {
         let sql = format!(
             "select id, if(command <> 'Sleep' and time_ms > 1000, 'at work', ''), \
                 left(coalesce(info, ''), 60) from information_schema.processlist where db = '{database}' and id <> connection_id()"
         );
-        return bed.mariadb("mysql", &sql).await;
+        return env.mariadb("mysql", &sql).await;
     }
     let sql = format!(
         "select application_name, state, left(query, 60) from pg_stat_activity \
          where datname = '{database}' and application_name like 'tidemark/%'"
     );
-    bed.psql("postgres", &sql).await
+    env.psql("postgres", &sql).await
 }
 
 /// Returns once there are none.

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use harness::{Bed, Output, Process, SourceFixture};
+use harness::{Output, Process, SourceFixture, TestEnv};
 use serde_json::{Value, json};
 
-use crate::{RUN, in_bed};
+use crate::{RUN, in_env};
 
 /// Memory of the process.
 const LIMIT: u64 = 128 << 20;
@@ -35,20 +35,20 @@ fn said(output: &Output) -> Option<Value> {
 }
 
 async fn stays_within(engine: &str, partition_by: bool) -> Result<()> {
-    let bed = Bed::shared()?;
+    let env = TestEnv::shared()?;
     let columns = "id int primary key, day date, a text, b text, c text";
     let row = "'2024-01-01', md5(concat(seq, 'a')), repeat(md5(concat(seq, 'b')), 8), \
         repeat(md5(concat(seq, 'c')), 4)";
     let (source, from) = if engine == "mysql" {
-        (SourceFixture::mariadb(bed, "readers").await?, "seq_1_to_400000")
+        (SourceFixture::mariadb(env, "readers").await?, "seq_1_to_400000")
     } else {
-        (SourceFixture::new(bed, "readers").await?, "generate_series(1, 400000) seq")
+        (SourceFixture::new(env, "readers").await?, "generate_series(1, 400000) seq")
     };
     let sql = format!("create table t ({columns}); insert into t select seq, {row} from {from}");
     if engine == "mysql" {
-        bed.mariadb(&source.database, &sql).await?;
+        env.mariadb(&source.database, &sql).await?;
     } else {
-        bed.psql(&source.database, &sql.replace("'2024-01-01'", "date '2024-01-01'")).await?;
+        env.psql(&source.database, &sql.replace("'2024-01-01'", "date '2024-01-01'")).await?;
     }
     let mut job = source.job("t", "FE");
     job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 16 });
@@ -73,7 +73,7 @@ async fn stays_within(engine: &str, partition_by: bool) -> Result<()> {
 
 #[test]
 fn a_run_with_many_partitions_stays_within_its_memory_on_postgres() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         stays_within("postgres", false).await?;
         stays_within("postgres", true).await
     })
@@ -81,16 +81,16 @@ fn a_run_with_many_partitions_stays_within_its_memory_on_postgres() -> Result<()
 
 #[test]
 fn a_run_with_many_partitions_stays_within_its_memory_on_mariadb() -> Result<()> {
-    in_bed(stays_within("mysql", false))
+    in_env(stays_within("mysql", false))
 }
 
 #[test]
 fn a_dry_run_says_how_many_partitions_one_process_reads_at_a_time() -> Result<()> {
-    in_bed(async {
-        let source = SourceFixture::new(Bed::shared()?, "readers").await?;
+    in_env(async {
+        let source = SourceFixture::new(TestEnv::shared()?, "readers").await?;
         let sql =
             "create table t (id int primary key); insert into t select generate_series(1, 100)";
-        source.bed.psql(&source.database, sql).await?;
+        source.env.psql(&source.database, sql).await?;
         let mut job = source.job("t", "FE");
         job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 4 });
         for (limit, asked, words) in [

@@ -1,10 +1,10 @@
 //! The session that keeps a snapshot ends with the last record, and not with the run.
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Calls, Fault, Gate, Proxy, SourceFixture, Speaks, wait_until};
+use harness::{Calls, Fault, Gate, Proxy, SourceFixture, Speaks, TestEnv, wait_until};
 use serde_json::{Value, json};
 
-use crate::{GONE, RUN, in_bed, no_sessions, sessions, short};
+use crate::{GONE, RUN, in_env, no_sessions, sessions, short};
 
 /// Writes that follow the last record, in their order.
 const WRITES: [&str; 6] = [
@@ -18,15 +18,15 @@ const WRITES: [&str; 6] = [
 
 /// A table of 300 rows in three partitions, all from one consistent snapshot.
 async fn source(engine: &str, name: &str) -> Result<(SourceFixture, Value)> {
-    let bed = Bed::shared()?;
+    let env = TestEnv::shared()?;
     let table = "create table t (id int primary key, v text); insert into t select seq, 'x' from";
     let source = if engine == "mysql" {
-        let source = SourceFixture::mariadb(bed, name).await?;
-        bed.mariadb(&source.database, &format!("{table} seq_1_to_300")).await?;
+        let source = SourceFixture::mariadb(env, name).await?;
+        env.mariadb(&source.database, &format!("{table} seq_1_to_300")).await?;
         source
     } else {
-        let source = SourceFixture::new(bed, name).await?;
-        bed.psql(&source.database, &format!("{table} generate_series(1, 300) seq")).await?;
+        let source = SourceFixture::new(env, name).await?;
+        env.psql(&source.database, &format!("{table} generate_series(1, 300) seq")).await?;
         source
     };
     let mut job = source.job("t", "FE");
@@ -53,7 +53,7 @@ async fn has_none_after_the_last_record(engine: &str) -> Result<()> {
 
 #[test]
 fn no_session_lives_through_completion_removal_and_pointer() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         has_none_after_the_last_record("postgres").await?;
         has_none_after_the_last_record("mysql").await
     })
@@ -61,7 +61,7 @@ fn no_session_lives_through_completion_removal_and_pointer() -> Result<()> {
 
 #[test]
 fn no_session_lives_through_an_outage_of_the_store_after_the_last_record() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         for engine in ["postgres", "mysql"] {
             for operation in ["ListParts", "CompleteMultipartUpload"] {
                 let (source, mut job) = source(engine, "outage").await?;
@@ -86,7 +86,7 @@ fn no_session_lives_through_an_outage_of_the_store_after_the_last_record() -> Re
 
 #[test]
 fn no_session_lives_on_while_a_failed_run_is_given_up() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         for (engine, consistency) in
             [("postgres", "snapshot"), ("postgres", "perPartition"), ("mysql", "snapshot")]
         {
@@ -111,7 +111,7 @@ fn no_session_lives_on_while_a_failed_run_is_given_up() -> Result<()> {
 
 #[test]
 fn the_coordinator_keeps_the_snapshot_until_the_last_record_and_no_longer() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let (source, mut job) = source("postgres", "pods").await?;
         let (s3, gate) = (Proxy::start(Speaks::S3).await?, Gate::shut());
         job["spec"]["output"]["endpoint"] = json!(s3.url());

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Process, SourceFixture, Wire, wait_until};
+use harness::{Process, SourceFixture, TestEnv, Wire, wait_until};
 use serde_json::{Value, json};
 
-use crate::{RUN, in_bed, sessions};
+use crate::{RUN, in_env, sessions};
 
 /// How soon a session is given up that has fallen silent.
 const GIVEN_UP: Duration = Duration::from_secs(30);
@@ -21,14 +21,14 @@ struct Behind {
 
 impl Behind {
     async fn new(name: &str, seconds: u32) -> Result<Self> {
-        let bed = Bed::shared()?;
-        let standby = bed.standby().await?;
-        let source = SourceFixture::new(bed, name).await?;
+        let env = TestEnv::shared()?;
+        let standby = env.standby().await?;
+        let source = SourceFixture::new(env, name).await?;
         let sql = format!(
             "create table t (id int primary key); insert into t select generate_series(1, 100); \
              create view slow as select t.* from t, pg_sleep({seconds}) where id is not null"
         );
-        bed.psql(&source.database, &sql).await?;
+        env.psql(&source.database, &sql).await?;
         let wire = Wire::start().await?;
         let mut job = source.job("public.slow", "FE");
         job["spec"]["source"]["host"] = json!("127.0.0.1");
@@ -36,11 +36,12 @@ impl Behind {
         job["spec"]["extract"]["consistency"] = json!("perPartition");
         // the standby must know the database: a session with it is asked for
         wait_until("the standby to catch up", RUN, async || {
-            let url = bed.postgres_url(&source.database);
-            let url = url.replace(&format!(":{}/", Bed::POSTGRES_PORT), &format!(":{standby}/"));
-            let mut command = bed.command("psql");
+            let url = env.postgres_url(&source.database);
+            let url =
+                url.replace(&format!(":{}/", TestEnv::POSTGRES_PORT), &format!(":{standby}/"));
+            let mut command = env.command("psql");
             command.args(["-XAtq", "-d", &url, "-c", "select count(*) from slow limit 0"]);
-            let output = bed.output(command, "", RUN).await?;
+            let output = env.output(command, "", RUN).await?;
             ensure!(output.code == Some(0), "{}", output.stderr);
             Ok(())
         })
@@ -67,7 +68,7 @@ impl Behind {
 
 #[test]
 fn a_session_is_not_lost_because_another_server_does_not_know_it() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let behind = Behind::new("elsewhere", 6).await?;
         let mut run = behind.start(Some("range-start"))?;
         run.paused().await?;
@@ -85,11 +86,11 @@ fn a_session_is_not_lost_because_another_server_does_not_know_it() -> Result<()>
 
 #[test]
 fn the_server_of_a_session_is_found_among_several_behind_one_name() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let behind = Behind::new("among", 6).await?;
         let mut run = behind.start(Some("range-start"))?;
         run.paused().await?;
-        behind.wire.lead(&[Bed::POSTGRES_PORT, behind.standby, behind.standby]);
+        behind.wire.lead(&[TestEnv::POSTGRES_PORT, behind.standby, behind.standby]);
         run.go_on()?;
         let output = run.ended(RUN).await?;
         ensure!(output.code == Some(0), "{}", output.stderr);
@@ -100,11 +101,11 @@ fn the_server_of_a_session_is_found_among_several_behind_one_name() -> Result<()
 
 #[test]
 fn a_session_that_has_fallen_silent_is_given_up_among_several_servers_too() -> Result<()> {
-    in_bed(async {
+    in_env(async {
         let behind = Behind::new("silent", 3).await?;
         let mut run = behind.start(Some("range-start"))?;
         run.paused().await?;
-        behind.wire.lead(&[Bed::POSTGRES_PORT, behind.standby]);
+        behind.wire.lead(&[TestEnv::POSTGRES_PORT, behind.standby]);
         run.go_on()?;
         behind.reads(&run).await?;
         behind.wire.stall_after(0);

@@ -17,7 +17,7 @@ use anyhow::{Context, Result, bail, ensure};
 use crds::extract_job::ExtractJobSpec;
 use crds::source::{Engine, TlsMode};
 use crds::tracking::Mode;
-use harness::Bed;
+use harness::TestEnv;
 use serde_json::{Value, json};
 use worker::planning::planner::open;
 use worker::planning::published::Published;
@@ -175,19 +175,19 @@ impl Subject {
     }
 }
 
-fn login(bed: &Bed, engine: Engine, port: u16, database: &str, user: &str) -> Login {
+fn login(env: &TestEnv, engine: Engine, port: u16, database: &str, user: &str) -> Login {
     // another test of this process may have done so
     drop(rustls::crypto::ring::default_provider().install_default());
     Login {
         engine,
-        host: Bed::IP.to_owned(),
+        host: TestEnv::IP.to_owned(),
         port,
         database: database.to_owned(),
         username: user.to_owned(),
         minter: None,
         password: Secret::new("secret".to_owned()),
         tls: Tls::Mode(TlsMode::VerifyFull),
-        ca: Some(bed.ca()),
+        ca: Some(env.ca()),
         silence: SILENCE,
     }
 }
@@ -217,14 +217,14 @@ fn each_setting_by_itself_changes_nothing_or_is_refused_by_its_name() -> Result<
     if !whole() {
         return Ok(());
     }
-    let bed = Bed::shared()?;
+    let env = TestEnv::shared()?;
     let (mut of_postgres, mut of_mariadb, mut wrong) = (Tried::new(), Tried::new(), Vec::new());
     // each part has its own deadline
     for part in 0..PARTS {
-        let (tried, not_good) = bed.run(postgres::each(bed, part))?;
+        let (tried, not_good) = env.run(postgres::each(env, part))?;
         of_postgres.extend(tried);
         wrong.extend(told(not_good)?);
-        let (tried, not_good) = bed.run(mariadb::each(bed, part))?;
+        let (tried, not_good) = env.run(mariadb::each(env, part))?;
         of_mariadb.extend(tried);
         wrong.extend(told(not_good)?);
     }

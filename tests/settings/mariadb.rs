@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use crds::source::Engine;
-use harness::{Bed, MariaDb, SourceFixture};
+use harness::{MariaDb, SourceFixture, TestEnv};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, MySqlConnection};
 use worker_core::settings::Rule;
@@ -137,8 +137,8 @@ struct Made {
     admin: MySqlConnection,
 }
 
-async fn make(bed: &'static Bed) -> Result<Made> {
-    let server = MariaDb::start(bed, &[]).await?;
+async fn make(env: &'static TestEnv) -> Result<Made> {
+    let server = MariaDb::start(env, &[]).await?;
     let mut admin = admin(&server, "mysql").await?;
     let told: Vec<_> = TOLD.iter().map(|name| format!("'{name}=', @@{name}")).collect();
     let sql = format!(
@@ -150,7 +150,7 @@ async fn make(bed: &'static Bed) -> Result<Made> {
     say(&mut admin, &sql).await?;
     let subject = Subject {
         engine: Engine::Mysql,
-        login: login(bed, Engine::Mysql, server.port, DATABASE, "app"),
+        login: login(env, Engine::Mysql, server.port, DATABASE, "app"),
         whole: &["t", "v", "pins", "history"],
         since: "t",
     };
@@ -196,8 +196,8 @@ fn literal(setting: &Described, value: &str) -> String {
 }
 
 /// Sets each of one part to each of its values; what was tried, and what was not as it should be.
-pub(crate) async fn each(bed: &'static Bed, part: usize) -> Result<(Tried, Vec<String>)> {
-    let mut made = make(bed).await?;
+pub(crate) async fn each(env: &'static TestEnv, part: usize) -> Result<(Tried, Vec<String>)> {
+    let mut made = make(env).await?;
     let all = described(&mut made.admin).await?;
     all_have_a_rule(&table(), all.iter().map(|(setting, _)| setting.name.as_str()))?;
     made.subject.whole = &["t", "v"];
@@ -251,9 +251,9 @@ pub(crate) async fn each(bed: &'static Bed, part: usize) -> Result<(Tried, Vec<S
 
 #[test]
 fn settings_of_server_and_connection_change_no_byte_of_an_extract() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let mut made = make(bed).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let mut made = make(env).await?;
         let all = described(&mut made.admin).await?;
         let rules = table();
         all_have_a_rule(&rules, all.iter().map(|(setting, _)| setting.name.as_str()))?;
@@ -289,7 +289,7 @@ fn settings_of_server_and_connection_change_no_byte_of_an_extract() -> Result<()
             ensure!(plan == want_plan, "another plan: {plan}\ninstead of {want_plan}");
             ensure!(bytes == want_bytes, "other bytes: {:?}", String::from_utf8_lossy(bytes));
         }
-        let source = SourceFixture::mariadb(bed, "settings-own").await?;
+        let source = SourceFixture::mariadb(env, "settings-own").await?;
         source.user("app")?;
         let mut job = source.job("t", "PE");
         job["spec"]["source"]["port"] = json!(made.server.port);
@@ -299,7 +299,7 @@ fn settings_of_server_and_connection_change_no_byte_of_an_extract() -> Result<()
         ensure!(said["rows"] == 7, "{said}");
         let mut verify = source.command("verify --recount", &job)?;
         verify.env("TIDEMARK_GRACE_SECONDS", "0");
-        let output = bed.output(verify, "", std::time::Duration::from_mins(1)).await?;
+        let output = env.output(verify, "", std::time::Duration::from_mins(1)).await?;
         ensure!(output.code == Some(0), "{} {}", output.stdout, output.stderr);
         made.server.lives()
     })
@@ -307,9 +307,9 @@ fn settings_of_server_and_connection_change_no_byte_of_an_extract() -> Result<()
 
 #[test]
 fn settings_that_the_user_may_not_set_are_refused_by_name() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let mut made = make(bed).await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let mut made = make(env).await?;
         for (name, value, back) in [
             ("system_versioning_asof", "'2020-01-01'", "default"),
             ("max_allowed_packet", "524288", "16777216"),

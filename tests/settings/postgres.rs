@@ -2,7 +2,7 @@
 
 use anyhow::{Context, Result, ensure};
 use crds::source::Engine;
-use harness::{Bed, SourceFixture};
+use harness::{SourceFixture, TestEnv};
 use serde_json::json;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
@@ -92,10 +92,10 @@ struct Made {
     admin: PgConnection,
 }
 
-async fn make(bed: &'static Bed, prefix: &str) -> Result<Made> {
-    let source = SourceFixture::new(bed, prefix).await?;
+async fn make(env: &'static TestEnv, prefix: &str) -> Result<Made> {
+    let source = SourceFixture::new(env, prefix).await?;
     let role = format!("{}_reader", source.database);
-    let options: PgConnectOptions = bed.postgres_url(&source.database).parse()?;
+    let options: PgConnectOptions = env.postgres_url(&source.database).parse()?;
     let mut admin = options.disable_statement_logging().connect().await?;
     let names: Vec<_> = PINS.iter().map(|pin| format!("('{}')", pin.name)).collect();
     let sql = format!(
@@ -110,7 +110,7 @@ async fn make(bed: &'static Bed, prefix: &str) -> Result<Made> {
     say(&mut admin, &format!("alter database {} set jit = off", source.database)).await?;
     let subject = Subject {
         engine: Engine::Postgres,
-        login: login(bed, Engine::Postgres, Bed::POSTGRES_PORT, &source.database, &role),
+        login: login(env, Engine::Postgres, TestEnv::POSTGRES_PORT, &source.database, &role),
         whole: &["public.t", "public.v", "public.pins"],
         since: "public.t",
     };
@@ -150,8 +150,8 @@ async fn described(admin: &mut PgConnection) -> Result<Vec<Described>> {
 }
 
 /// Sets each of one part to each of its values; what was tried, and what was not as it should be.
-pub(crate) async fn each(bed: &'static Bed, part: usize) -> Result<(Tried, Vec<String>)> {
-    let mut made = make(bed, "settings-each").await?;
+pub(crate) async fn each(env: &'static TestEnv, part: usize) -> Result<(Tried, Vec<String>)> {
+    let mut made = make(env, "settings-each").await?;
     let all = described(&mut made.admin).await?;
     all_have_a_rule(&table(), all.iter().map(|setting| setting.name.as_str()))?;
     let all: Vec<_> = all.into_iter().skip(part).step_by(PARTS).collect();
@@ -161,7 +161,7 @@ pub(crate) async fn each(bed: &'static Bed, part: usize) -> Result<(Tried, Vec<S
     // roles do not disturb each other
     let mut lanes = Vec::new();
     for lane in 0..LANES {
-        lanes.push(some(bed, &made, &all, lane, &want));
+        lanes.push(some(env, &made, &all, lane, &want));
     }
     let (mut tried, mut wrong) = (Tried::new(), Vec::new());
     for lane in futures::future::try_join_all(lanes).await? {
@@ -173,7 +173,7 @@ pub(crate) async fn each(bed: &'static Bed, part: usize) -> Result<(Tried, Vec<S
 
 /// Tries every [`LANES`]th setting with a role of its own.
 async fn some(
-    bed: &'static Bed,
+    env: &'static TestEnv,
     made: &Made,
     all: &[Described],
     lane: usize,
@@ -181,11 +181,11 @@ async fn some(
 ) -> Result<(Tried, Vec<String>)> {
     let database = &made.source.database;
     let role = format!("{}_{lane}", made.role);
-    let options: PgConnectOptions = bed.postgres_url(database).parse()?;
+    let options: PgConnectOptions = env.postgres_url(database).parse()?;
     let mut admin = options.disable_statement_logging().connect().await?;
     say(&mut admin, &format!("create role {role} login password 'secret' in role {}", made.role))
         .await?;
-    let login = login(bed, Engine::Postgres, Bed::POSTGRES_PORT, database, &role);
+    let login = login(env, Engine::Postgres, TestEnv::POSTGRES_PORT, database, &role);
     let subject = Subject { login, ..made.subject.clone() };
     let (mut tried, mut wrong) = (Tried::new(), Vec::new());
     for setting in all.iter().skip(lane).step_by(LANES) {
@@ -223,9 +223,9 @@ fn noticed(setting: &Described) -> Option<String> {
 
 #[test]
 fn settings_of_role_and_database_change_no_byte_of_an_extract() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let mut made = make(bed, "settings-all").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let mut made = make(env, "settings-all").await?;
         let all = described(&mut made.admin).await?;
         let rules = table();
         all_have_a_rule(&rules, all.iter().map(|setting| setting.name.as_str()))?;
@@ -262,7 +262,7 @@ fn settings_of_role_and_database_change_no_byte_of_an_extract() -> Result<()> {
         ensure!(said["rows"] == 7, "{said}");
         let mut verify = made.source.command("verify --recount", &job)?;
         verify.env("TIDEMARK_GRACE_SECONDS", "0");
-        let output = bed.output(verify, "", std::time::Duration::from_mins(1)).await?;
+        let output = env.output(verify, "", std::time::Duration::from_mins(1)).await?;
         ensure!(output.code == Some(0), "{} {}", output.stdout, output.stderr);
         Ok(())
     })
@@ -270,9 +270,9 @@ fn settings_of_role_and_database_change_no_byte_of_an_extract() -> Result<()> {
 
 #[test]
 fn settings_that_the_user_may_not_set_are_refused_by_name() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let mut made = make(bed, "settings-refused").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let mut made = make(env, "settings-refused").await?;
         made.source.user(&made.role)?;
         let role = &made.role;
         for (name, value) in [

@@ -2,7 +2,7 @@
 //! attempt that is fenced before it claimed, the undo of a stuck run, the watermark that is moved.
 
 use anyhow::{Context, Result, ensure};
-use harness::{Access, Bed, Calls, Fault, Gate, Proxy, Speaks};
+use harness::{Access, Calls, Fault, Gate, Proxy, Speaks, TestEnv};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -16,7 +16,7 @@ fn kinds() -> &'static [&'static str] {
 impl Growing {
     /// A source whose table can be broken: a view that divides by zero in its last row.
     async fn breakable(kind: &str) -> Result<Self> {
-        let mut growing = Self::new(Bed::shared()?, "ends", kind).await?;
+        let mut growing = Self::new(TestEnv::shared()?, "ends", kind).await?;
         growing.table = "base";
         growing.sql("alter table t rename to base").await?;
         // by the time that it fails the other range is recorded, so that there is an upload to abort; as another attempt
@@ -33,7 +33,7 @@ impl Growing {
     }
 
     async fn sql(&self, sql: &str) -> Result<()> {
-        self.source.bed.psql(&self.source.database, sql).await.map(|_| ())
+        self.source.env.psql(&self.source.database, sql).await.map(|_| ())
     }
 
     async fn breaks(&self) -> Result<()> {
@@ -70,7 +70,7 @@ impl Growing {
         self.grow().await?;
         Strike::After.at(&self.source, self.command()?, "decide", 0).await?;
         let bucket = &self.source.bucket;
-        let s3 = self.source.bed.s3(Access::Admin);
+        let s3 = self.source.env.s3(Access::Admin);
         let open = s3.list_multipart_uploads().bucket(bucket).send().await?;
         ensure!(open.uploads().len() == 2, "{} uploads", open.uploads().len());
         let last = open.uploads().last().context("an upload")?;
@@ -87,7 +87,7 @@ impl Growing {
 
 #[test]
 fn a_run_that_fails_survives_every_death_and_every_lost_reply() -> Result<()> {
-    Bed::shared()?.run(async {
+    TestEnv::shared()?.run(async {
         for kind in kinds() {
             for strike in Strike::ALL {
                 let mut growing = Growing::breakable(kind).await?;
@@ -106,13 +106,13 @@ fn a_run_that_fails_survives_every_death_and_every_lost_reply() -> Result<()> {
 
 #[test]
 fn a_run_that_is_settled_survives_every_death_and_every_lost_reply() -> Result<()> {
-    Bed::shared()?.run(async {
+    TestEnv::shared()?.run(async {
         for strike in Strike::ALL {
             // a pod that loses the reply to its FAIL reads what became of it; else the next one does
             for (write, dies, code) in
                 [("raise", None, 75), ("fail", Some("record"), 0), ("abort", Some("record"), 75)]
             {
-                let mut growing = Growing::new(Bed::shared()?, "settled", "PE").await?;
+                let mut growing = Growing::new(TestEnv::shared()?, "settled", "PE").await?;
                 growing.grow().await?;
                 growing.job["spec"]["extract"]["partition"]["count"] = json!(1);
                 let task = growing.source.task(&growing.job, "settled", 1);
@@ -143,10 +143,10 @@ fn a_run_that_is_settled_survives_every_death_and_every_lost_reply() -> Result<(
 
 #[test]
 fn the_undo_of_a_stuck_run_survives_every_death_and_every_lost_reply() -> Result<()> {
-    Bed::shared()?.run(async {
+    TestEnv::shared()?.run(async {
         for kind in kinds() {
             for strike in Strike::ALL {
-                let mut growing = Growing::new(Bed::shared()?, "undo", kind).await?;
+                let mut growing = Growing::new(TestEnv::shared()?, "undo", kind).await?;
                 for write in ["force", "abort", "delete", "reverted"] {
                     let run = growing.stuck(write != "abort").await?;
                     let undo = format!("settle --by ann --force {run}");
@@ -165,9 +165,9 @@ fn the_undo_of_a_stuck_run_survives_every_death_and_every_lost_reply() -> Result
 
 #[test]
 fn a_watermark_that_is_moved_survives_every_death_and_every_lost_reply() -> Result<()> {
-    Bed::shared()?.run(async {
+    TestEnv::shared()?.run(async {
         for strike in Strike::ALL {
-            let mut growing = Growing::new(Bed::shared()?, "moved", "PE").await?;
+            let mut growing = Growing::new(TestEnv::shared()?, "moved", "PE").await?;
             growing.grow().await?;
             growing.runs("nothing").await?;
             let before = growing.run_item().await?["rev"].as_u64().context("rev")?;

@@ -9,7 +9,7 @@ use std::io::Write as _;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, SourceFixture};
+use harness::{SourceFixture, TestEnv};
 use serde_json::{Value, json};
 use tokio::process::Command;
 
@@ -103,9 +103,9 @@ struct Growing {
 }
 
 impl Growing {
-    async fn new(bed: &'static Bed, name: &str, kind: &str) -> Result<Self> {
-        let source = SourceFixture::new(bed, name).await?;
-        bed.psql(&source.database, "create table t (id int primary key)").await?;
+    async fn new(env: &'static TestEnv, name: &str, kind: &str) -> Result<Self> {
+        let source = SourceFixture::new(env, name).await?;
+        env.psql(&source.database, "create table t (id int primary key)").await?;
         let mut job = source.job("public.t", kind);
         job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 2 });
         if kind == "PE" {
@@ -122,7 +122,7 @@ impl Growing {
             self.rows + 10
         );
         self.rows += 10;
-        self.source.bed.psql(&self.source.database, &sql).await.map(|_| ())
+        self.source.env.psql(&self.source.database, &sql).await.map(|_| ())
     }
 
     /// A run.
@@ -160,7 +160,7 @@ impl Growing {
         self.runs(point).await?;
         self.runs(point).await?;
         self.source.verify(&self.job).await.with_context(|| point.to_owned())?;
-        let read = self.source.bed.read_parquet(
+        let read = self.source.env.read_parquet(
             &self.source.bucket,
             "public.t",
             "select count(*) n, count(distinct id) d from t",
@@ -176,16 +176,16 @@ impl Growing {
 
 /// All writes of a run of this kind, struck in every way; `change` shapes the manifest.
 async fn sweep(kind: &str, extra: &[&str], change: impl Fn(&mut Value)) -> Result<()> {
-    let bed = Bed::shared()?;
+    let env = TestEnv::shared()?;
     for strike in Strike::ALL {
-        let mut growing = Growing::new(bed, "sweep", kind).await?;
+        let mut growing = Growing::new(env, "sweep", kind).await?;
         change(&mut growing.job);
         for write in WRITES.iter().chain(extra) {
             if *write != "put-source" {
                 growing.struck(strike, write).await?;
                 continue;
             }
-            let mut first = Growing::new(bed, "first", kind).await?;
+            let mut first = Growing::new(env, "first", kind).await?;
             change(&mut first.job);
             first.struck(strike, write).await?;
         }
@@ -195,12 +195,12 @@ async fn sweep(kind: &str, extra: &[&str], change: impl Fn(&mut Value)) -> Resul
 
 #[test]
 fn an_incremental_run_survives_every_death_and_every_lost_reply() -> Result<()> {
-    Bed::shared()?.run(async { sweep("PE", &[], |_| ()).await })
+    TestEnv::shared()?.run(async { sweep("PE", &[], |_| ()).await })
 }
 
 #[test]
 fn a_full_run_survives_every_death_and_every_lost_reply() -> Result<()> {
-    Bed::shared()?.run(async { sweep("FE", &["delete"], |_| ()).await })
+    TestEnv::shared()?.run(async { sweep("FE", &["delete"], |_| ()).await })
 }
 
 #[test]
@@ -208,7 +208,7 @@ fn reingests_and_removals_that_wait_survive_every_death_and_every_lost_reply() -
     if !is_whole() {
         return Ok(());
     }
-    Bed::shared()?.run(async {
+    TestEnv::shared()?.run(async {
         let reingest = |job: &mut Value| {
             job["spec"]["extract"]["reingest"] = json!(true);
             job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int" });

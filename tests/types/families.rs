@@ -1,7 +1,7 @@
 //! Types that stand alone.
 
 use anyhow::{Result, ensure};
-use harness::Bed;
+use harness::TestEnv;
 use serde_json::json;
 
 use super::Column;
@@ -10,10 +10,10 @@ use super::compare;
 
 #[test]
 fn numbers_arrive_to_the_last_digit() -> Result<()> {
-    let bed = Bed::shared()?;
+    let env = TestEnv::shared()?;
     // before 15 there is no scale below 0 or above the precision
-    let any_scale = bed.postgres_release()? >= 15;
-    bed.run(async {
+    let any_scale = env.postgres_release()? >= 15;
+    env.run(async {
         let mut columns = vec![
             Column("boolean", Boolean, &["true", "false"]),
             Column("smallint", Plain, &["-32768", "32767", "0"]),
@@ -83,8 +83,8 @@ fn numbers_arrive_to_the_last_digit() -> Result<()> {
 
 #[test]
 fn texts_and_bytes_arrive_letter_by_letter() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let columns = [
             Column(
                 "text",
@@ -139,8 +139,8 @@ fn texts_and_bytes_arrive_letter_by_letter() -> Result<()> {
 
 #[test]
 fn times_arrive_to_the_microsecond() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let columns = [
             Column(
                 "date",
@@ -213,8 +213,8 @@ fn times_arrive_to_the_microsecond() -> Result<()> {
 
 #[test]
 fn addresses_figures_and_the_systems_own_types_arrive_as_text() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let columns = [
             Column(
                 "inet",

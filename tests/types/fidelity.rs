@@ -3,20 +3,20 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use harness::{Bed, SourceFixture};
+use harness::{SourceFixture, TestEnv};
 use serde_json::json;
 
 use super::manifest;
 
 #[test]
 fn plan_manifest_and_outcome_say_what_is_kept_of_each_column() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "kept").await?;
-        bed.psql(&source.database, "create table t (id int, o oid, net inet, price numeric(12,2)); insert into t values (1)")
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "kept").await?;
+        env.psql(&source.database, "create table t (id int, o oid, net inet, price numeric(12,2)); insert into t values (1)")
             .await?;
         let job = source.job("public.t", "FE");
-        let output = bed.output(source.command("plan", &job)?, "", Duration::from_mins(1)).await?;
+        let output = env.output(source.command("plan", &job)?, "", Duration::from_mins(1)).await?;
         ensure!(output.code == Some(0), "{}", output.stderr);
         let squeezed: Vec<_> =
             output.stdout.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
@@ -41,10 +41,10 @@ fn plan_manifest_and_outcome_say_what_is_kept_of_each_column() -> Result<()> {
 
 #[test]
 fn strict_refuses_what_would_be_lost_before_a_row_is_read() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::mariadb(bed, "lossy").await?;
-        bed.mariadb(
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::mariadb(env, "lossy").await?;
+        env.mariadb(
             &source.database,
             "create table t (id int, place point, day date); insert into t values (1, ST_GeomFromText('POINT(1 2)'), '2023-01-31')",
         )
@@ -53,14 +53,14 @@ fn strict_refuses_what_would_be_lost_before_a_row_is_read() -> Result<()> {
         job["spec"]["extract"]["fidelity"] = json!("strict");
         for command in ["plan", "run"] {
             let command = source.command(command, &job)?;
-            let output = bed.output(command, "", Duration::from_mins(1)).await?;
+            let output = env.output(command, "", Duration::from_mins(1)).await?;
             ensure!(output.code == Some(10), "{}", output.stderr);
             for words in ["LossyColumn", "place (point): WKB does not say", "extract.fidelity: report"] {
                 ensure!(output.stderr.contains(words), "no {words:?} in {}", output.stderr);
             }
             ensure!(!output.stderr.contains("day"), "{}", output.stderr);
         }
-        ensure!(bed.keys(&source.bucket, "t/extract_run").await?.is_empty(), "data was written");
+        ensure!(env.keys(&source.bucket, "t/extract_run").await?.is_empty(), "data was written");
         // a column that is left out loses nothing
         job["spec"]["extract"]["excludeColumns"] = json!(["place"]);
         let said = source.run(&job).await?;

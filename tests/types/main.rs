@@ -12,7 +12,7 @@ mod statistics;
 use std::fmt::Write as _;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, SourceFixture};
+use harness::{SourceFixture, TestEnv};
 use serde_json::{Map, Value, json};
 
 /// Columns of one table: type, how DuckDB shows it as Postgres does, values as SQL.
@@ -84,7 +84,7 @@ async fn make(source: &SourceFixture, setup: &str, columns: &[Column]) -> Result
         });
         writeln!(sql, "insert into t values ({row}, {values});")?;
     }
-    source.bed.psql(&source.database, &sql).await?;
+    source.env.psql(&source.database, &sql).await?;
     Ok(rows)
 }
 
@@ -96,7 +96,7 @@ async fn printed(source: &SourceFixture, columns: &[Column]) -> Result<Vec<Value
         "set timezone = 'UTC'; set search_path = ''; select to_json(array[{}]::text[]) from public.t order by id",
         fields.join(", ")
     );
-    let text = source.bed.psql(&source.database, &sql).await?;
+    let text = source.env.psql(&source.database, &sql).await?;
     let named = |line: &str| -> Result<Value> {
         let values: Vec<Value> = serde_json::from_str(line)?;
         let values = values.into_iter().enumerate().map(|(i, value)| (format!("c{i}"), value));
@@ -116,7 +116,7 @@ fn era_last(value: &mut Value) {
 
 /// Extracts a table of these columns and holds what two readers find against what Postgres prints.
 async fn compare(prefix: &str, setup: &str, columns: &[Column]) -> Result<Value> {
-    let source = SourceFixture::new(Bed::shared()?, prefix).await?;
+    let source = SourceFixture::new(TestEnv::shared()?, prefix).await?;
     let rows = make(&source, setup, columns).await?;
     let mut job = source.job("public.t", "FE");
     job["spec"]["extract"]["fidelity"] = json!("strict");
@@ -128,13 +128,13 @@ async fn compare(prefix: &str, setup: &str, columns: &[Column]) -> Result<Value>
         .map(|(i, column)| format!("{} as c{i}", column.in_duckdb(&format!("c{i}"))))
         .collect();
     let sql = format!("select {} from t order by id", shown.join(", "));
-    let mut by_duckdb = source.bed.read_parquet(&source.bucket, "public.t", &sql).await?;
+    let mut by_duckdb = source.env.read_parquet(&source.bucket, "public.t", &sql).await?;
     by_duckdb
         .iter_mut()
         .filter_map(Value::as_object_mut)
         .flat_map(Map::values_mut)
         .for_each(era_last);
-    let mut by_pyarrow = source.bed.parquet_values(&source.bucket, "public.t").await?;
+    let mut by_pyarrow = source.env.parquet_values(&source.bucket, "public.t").await?;
     by_pyarrow.sort_by_key(|row| row["id"].as_str().and_then(|id| id.parse::<u32>().ok()));
     let mut wrong = Vec::new();
     for (reader, found) in [("DuckDB", &by_duckdb), ("pyarrow", &by_pyarrow)] {
@@ -165,5 +165,5 @@ async fn compare(prefix: &str, setup: &str, columns: &[Column]) -> Result<Value>
 async fn manifest(source: &SourceFixture, said: &Value) -> Result<Value> {
     let run = said["run"].as_str().context("run")?;
     let key = format!("public.t/_tidemark/{run}/manifest.json");
-    Ok(serde_json::from_slice(&source.bed.object(&source.bucket, &key).await?)?)
+    Ok(serde_json::from_slice(&source.env.object(&source.bucket, &key).await?)?)
 }

@@ -1,7 +1,7 @@
 //! Types that are made of others.
 
 use anyhow::{Result, ensure};
-use harness::Bed;
+use harness::TestEnv;
 use serde_json::Value;
 
 use super::Column;
@@ -21,8 +21,8 @@ const SETUP: &str = "create extension hstore; create extension ltree; create ext
 
 #[test]
 fn nested_types_arrive_as_text_and_domains_as_what_is_below_them() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let columns = [
             Column(
                 "integer[]",

@@ -1,7 +1,7 @@
 //! Values that Parquet has no place for: refused by column, type and row, and never shown.
 
 use anyhow::{Result, ensure};
-use harness::{Bed, SourceFixture};
+use harness::{SourceFixture, TestEnv};
 use serde_json::json;
 
 /// How long a plan or run may take on a busy machine.
@@ -9,9 +9,9 @@ const RUN: std::time::Duration = std::time::Duration::from_mins(1);
 
 #[test]
 fn a_value_that_does_not_fit_is_refused_by_column_type_and_row() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "refused").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "refused").await?;
         for (number, (column_type, value, reason, why)) in [
             ("date", "'infinity'", "NonFiniteValue", "NaN or infinity"),
             ("date", "'-infinity'", "NonFiniteValue", "NaN or infinity"),
@@ -25,7 +25,7 @@ fn a_value_that_does_not_fit_is_refused_by_column_type_and_row() -> Result<()> {
         .enumerate()
         {
             let table = format!("t{number}");
-            bed.psql(
+            env.psql(
                 &source.database,
                 &format!(
                     "create table {table} (id int, c {column_type});
@@ -47,7 +47,7 @@ fn a_value_that_does_not_fit_is_refused_by_column_type_and_row() -> Result<()> {
             for secret in ["-infinity", "24:00", "294276"] {
                 ensure!(!said.contains(secret), "{secret}: {said}");
             }
-            let files = bed.keys(&source.bucket, &format!("public.{table}")).await?;
+            let files = env.keys(&source.bucket, &format!("public.{table}")).await?;
             ensure!(!files.iter().any(|key| key.ends_with(".parquet")), "published: {files:?}");
         }
         ensure!(source.open_uploads().await? == 0, "open uploads");
@@ -57,17 +57,17 @@ fn a_value_that_does_not_fit_is_refused_by_column_type_and_row() -> Result<()> {
 
 #[test]
 fn text_that_is_not_utf_8_is_refused_once_and_its_bytes_are_not_told() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "ascii").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "ascii").await?;
         let database = format!("{}_ascii", source.database);
-        bed.psql(
+        env.psql(
             &source.database,
             &format!("create database {database} encoding 'SQL_ASCII' lc_collate 'C' lc_ctype 'C' template template0"),
         )
         .await?;
         let sql = "create table t (c text); insert into t values ('fine'), (E'canary-7f3a91\\xff')";
-        bed.psql(&database, sql).await?;
+        env.psql(&database, sql).await?;
         let mut job = source.job("public.t", "FE");
         job["spec"]["source"]["database"] = json!(database);
         let output = source.try_run(&job).await?;
@@ -82,11 +82,11 @@ fn text_that_is_not_utf_8_is_refused_once_and_its_bytes_are_not_told() -> Result
 
 #[test]
 fn a_table_without_columns_is_refused() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "empty").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "empty").await?;
         let sql = "create table t (); insert into t default values; create table u (a int); alter table u drop a";
-        bed.psql(&source.database, sql).await?;
+        env.psql(&source.database, sql).await?;
         for (table, reason) in [
             ("public.t", "the table has no columns"),
             ("public.u", "the table has no columns"),
@@ -94,7 +94,7 @@ fn a_table_without_columns_is_refused() -> Result<()> {
         ] {
             for command in ["plan", "run"] {
                 let command = source.command(command, &source.job(table, "FE"))?;
-                let output = bed.output(command, "", RUN).await?;
+                let output = env.output(command, "", RUN).await?;
                 ensure!(output.code == Some(10), "{table}: {}", output.stderr);
                 for words in [reason, "extract.table"] {
                     ensure!(output.stderr.contains(words), "{table}: no {words:?} in {}", output.stderr);

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Result, ensure};
-use harness::{Bed, SourceFixture};
+use harness::{SourceFixture, TestEnv};
 use serde_json::{Value, json};
 
 /// As wide as a table of Postgres can be.
@@ -11,9 +11,9 @@ const COLUMNS_MAX: usize = 1600;
 
 #[test]
 fn names_arrive_letter_by_letter() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "names").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "names").await?;
         let long = "ß".repeat(31) + "x";
         let names = [
             "select",
@@ -29,7 +29,7 @@ fn names_arrive_letter_by_letter() -> Result<()> {
         let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
         let columns: Vec<_> = names.iter().map(|name| format!("{} int", quoted(name))).collect();
         let table = "Order \"x\".y ß";
-        bed.psql(
+        env.psql(
             &source.database,
             &format!(
                 "create schema \"from\"; create table \"from\".{} ({});
@@ -50,11 +50,11 @@ fn names_arrive_letter_by_letter() -> Result<()> {
         let sums: Vec<_> =
             names.iter().map(|name| format!("sum({}) as {0}", quoted(name))).collect();
         let sql = format!("select {} from t", sums.join(", "));
-        let rows = bed.read_parquet(&source.bucket, "t", &sql).await?;
+        let rows = env.read_parquet(&source.bucket, "t", &sql).await?;
         for (n, name) in names.iter().enumerate() {
             ensure!(rows[0][*name] == json!(5050 * (n + 1)), "{name}: {}", rows[0]);
         }
-        let files = bed.parquet_files(&source.bucket, "t").await?;
+        let files = env.parquet_files(&source.bucket, "t").await?;
         ensure!(files.len() == 3, "{} files", files.len());
         for name in names {
             ensure!(files[0].schema.contains_key(name), "pyarrow has no {name:?}");
@@ -65,27 +65,27 @@ fn names_arrive_letter_by_letter() -> Result<()> {
 
 #[test]
 fn columns_that_differ_by_case_alone_arrive_as_two_with_a_warning() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "case").await?;
-        bed.psql(
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "case").await?;
+        env.psql(
             &source.database,
             "create table t (a int, \"A\" int, \"Ä\" text, \"ä\" text); insert into t values (1, 2, 'x', 'y')",
         )
         .await?;
         let mut job = source.job("public.t", "FE");
         job["spec"]["extract"]["partition"] = json!({ "column": "A", "count": 1 });
-        let output = bed.output(source.command("plan", &job)?, "", Duration::from_mins(1)).await?;
+        let output = env.output(source.command("plan", &job)?, "", Duration::from_mins(1)).await?;
         ensure!(output.code == Some(0), "{}", output.stderr);
         let warning = "warning    columns whose names differ only in case";
         let told = output.stdout.lines().any(|line| line.starts_with(warning) && line.ends_with(": A, a, Ä, ä"));
         ensure!(told, "{}", output.stdout);
         source.run(&job).await?;
-        let rows = bed.parquet_values(&source.bucket, "public.t").await?;
+        let rows = env.parquet_values(&source.bucket, "public.t").await?;
         let expected = json!([{ "a": "1", "A": "2", "Ä": "x", "ä": "y" }]);
         ensure!(json!(rows) == expected, "{}", json!(rows));
         // DuckDB has one case: it gives the later one a name of its own
-        let rows = bed.read_parquet(&source.bucket, "public.t", "select a, \"A_1\" from t").await?;
+        let rows = env.read_parquet(&source.bucket, "public.t", "select a, \"A_1\" from t").await?;
         ensure!(rows[0] == json!({ "a": 1, "A_1": 2 }), "{}", rows[0]);
         Ok(())
     })
@@ -93,9 +93,9 @@ fn columns_that_differ_by_case_alone_arrive_as_two_with_a_warning() -> Result<()
 
 #[test]
 fn the_widest_table_arrives_whole() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "wide").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "wide").await?;
         let kinds = ["int", "text", "bool", "date"];
         let kind = |i: usize| kinds[i % kinds.len()];
         let columns: Vec<_> = (0..COLUMNS_MAX).map(|i| format!("c{i} {}", kind(i))).collect();
@@ -112,7 +112,7 @@ fn the_widest_table_arrives_whole() -> Result<()> {
             columns.join(", "),
             values.join(", ")
         );
-        bed.psql(&source.database, &sql).await?;
+        env.psql(&source.database, &sql).await?;
         let job = source.job("public.t", "FE");
         planned_in_short(&source, &job).await?;
         let said = source.run_within(&job, 128 << 20).await?;
@@ -126,14 +126,14 @@ fn the_widest_table_arrives_whole() -> Result<()> {
             })
             .collect();
         let all = format!("select {} from", sums.join(", "));
-        let rows = bed.read_parquet(&source.bucket, "public.t", &format!("{all} t")).await?;
-        let expected = bed.psql(&source.database, &format!("{all} public.t")).await?;
+        let rows = env.read_parquet(&source.bucket, "public.t", &format!("{all} t")).await?;
+        let expected = env.psql(&source.database, &format!("{all} public.t")).await?;
         for (i, expected) in expected.split('|').enumerate() {
             let found = &rows[0][format!("s{i}")];
             ensure!(found.as_i64() == expected.parse().ok(), "c{i}: {found} instead of {expected}");
         }
         // zstd would hold twice as much
-        let files = bed.parquet_files(&source.bucket, "public.t").await?;
+        let files = env.parquet_files(&source.bucket, "public.t").await?;
         ensure!(files.iter().all(|file| file.codecs == ["LZ4"]), "{:?}", files[0].codecs);
         Ok(())
     })
@@ -142,7 +142,7 @@ fn the_widest_table_arrives_whole() -> Result<()> {
 /// What `tidemark plan` prints for people has room on a screen, and all of it is there as JSON.
 async fn planned_in_short(source: &SourceFixture, job: &Value) -> Result<()> {
     let minute = Duration::from_mins(1);
-    let output = source.bed.output(source.command("plan", job)?, "", minute).await?;
+    let output = source.env.output(source.command("plan", job)?, "", minute).await?;
     ensure!(output.code == Some(0), "{}", output.stderr);
     let lines: Vec<_> = output.stdout.lines().collect();
     ensure!(lines.len() < 30 && output.stdout.len() < 4_000, "{}", output.stdout);
@@ -154,7 +154,7 @@ async fn planned_in_short(source: &SourceFixture, job: &Value) -> Result<()> {
     ] {
         ensure!(lines.contains(&line), "no {line:?} in\n{}", output.stdout);
     }
-    let output = source.bed.output(source.command("plan --json", job)?, "", minute).await?;
+    let output = source.env.output(source.command("plan --json", job)?, "", minute).await?;
     ensure!(output.code == Some(0), "{}", output.stderr);
     let said: Value = serde_json::from_str(&output.stdout)?;
     let columns = said["columns"].as_array().map_or(0, Vec::len);
@@ -166,10 +166,10 @@ async fn planned_in_short(source: &SourceFixture, job: &Value) -> Result<()> {
 
 #[test]
 fn rows_of_a_megabyte_arrive_whole() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "long").await?;
-        bed.psql(
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "long").await?;
+        env.psql(
             &source.database,
             "create table t (id int primary key, words text, raw bytea, doc jsonb);
              insert into t select i, repeat(md5(i::text), 32768), decode(repeat(md5((-i)::text), 16384), 'hex'),
@@ -180,8 +180,8 @@ fn rows_of_a_megabyte_arrive_whole() -> Result<()> {
         let said = source.run_within(&source.job("public.t", "FE"), 128 << 20).await?;
         ensure!(said["rows"] == 60, "{said}");
         let sql = "select id, md5(words) words, md5(raw) raw, md5(json_extract_string(doc, '$.words')) doc from t order by id";
-        let found = bed.read_parquet(&source.bucket, "public.t", sql).await?;
-        let expected = bed
+        let found = env.read_parquet(&source.bucket, "public.t", sql).await?;
+        let expected = env
             .psql(
                 &source.database,
                 "select json_build_object('id', id, 'words', md5(words), 'raw', md5(raw), 'doc', md5(doc ->> 'words'))

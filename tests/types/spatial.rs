@@ -1,7 +1,7 @@
 //! The types of PostGIS, with and without reference system, Z and M.
 
 use anyhow::{Context, Result, ensure};
-use harness::Bed;
+use harness::TestEnv;
 use serde_json::json;
 
 use super::Column;
@@ -10,11 +10,11 @@ use super::compare;
 
 #[test]
 fn shapes_arrive_as_ewkb_with_their_reference_system() -> Result<()> {
-    let bed = Bed::shared()?;
-    if bed.lacks_postgis()? {
+    let env = TestEnv::shared()?;
+    if env.lacks_postgis()? {
         return Ok(());
     }
-    bed.run(async {
+    env.run(async {
         let columns = [
             Column(
                 "geometry",

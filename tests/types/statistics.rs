@@ -1,7 +1,7 @@
 //! What the footers say about the watermark, and what a reader leaves out by it.
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, SourceFixture};
+use harness::{SourceFixture, TestEnv};
 use serde_json::{Value, json};
 
 const ROWS: i64 = 100_000;
@@ -22,15 +22,15 @@ async fn groups(
         json!({ "column": column, "type": value_type, "stampedBy": "database" });
     let said = source.run(&job).await?;
     ensure!(said["rows"] == ROWS, "{column}: {said}");
-    source.bed.row_groups(&source.bucket, column, column, low).await
+    source.env.row_groups(&source.bucket, column, column, low).await
 }
 
 #[test]
 fn a_reader_skips_row_groups_by_the_watermark() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let source = SourceFixture::new(bed, "groups").await?;
-        bed.psql(
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let source = SourceFixture::new(env, "groups").await?;
+        env.psql(
             &source.database,
             &format!(
                 "create table t (id bigint, at timestamptz, day date, price numeric(20,3), noise text);

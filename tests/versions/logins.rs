@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Mysql, Server, SupportedRelease, tests_dir};
+use harness::{Mysql, Server, SupportedRelease, TestEnv, tests_dir};
 use serde_json::json;
 
 use Mysql::{MariaDb118, MariaDb1011, Mysql80, Mysql97};
@@ -167,10 +167,10 @@ async fn connects(server: &Server, release: Mysql, number: usize, login: Login) 
 
 #[test]
 fn account_connects_by_its_plugin_or_is_refused_by_reason() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         for release in Mysql::ALL {
-            let server = Server::start(bed, SupportedRelease::Mysql(release))?;
+            let server = Server::start(env, SupportedRelease::Mysql(release))?;
             if release == Mysql97 {
                 let install = "install plugin auth_socket soname 'auth_socket.so'";
                 let installed = server.sql("mysql", install).await;

@@ -9,7 +9,7 @@ mod views;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Mysql, Server, SourceFixture, SupportedRelease};
+use harness::{Mysql, Server, SourceFixture, SupportedRelease, TestEnv};
 use serde_json::{Value, json};
 
 /// How long a count may take.
@@ -74,14 +74,14 @@ fn table(columns: &[(&str, &str)]) -> String {
     )
 }
 
-/// All types in one table; what arrives is what the releases of the bed's own servers give.
+/// All types in one table; what arrives is what the releases of the test environment's own servers give.
 async fn types(server: &Server, source: &SourceFixture, schema: &str) -> Result<Vec<Value>> {
     let columns = if source.engine == "mysql" { MYSQL } else { POSTGRES };
     server.sql(&source.database, &table(columns)).await?;
     let job = server.job(source, &format!("{schema}types"), "FE");
     let said = source.run(&job).await?;
     ensure!(said["rows"] == 2, "{said}");
-    source.bed.parquet_values(&source.bucket, &format!("{schema}types")).await
+    source.env.parquet_values(&source.bucket, &format!("{schema}types")).await
 }
 
 /// One full extract in three partitions, then incremental ones: late and equal values, and nothing new.
@@ -107,7 +107,7 @@ async fn windows(server: &Server, source: &SourceFixture, schema: &str) -> Resul
     ensure!(source.run(&job).await?["rows"] == 2, "the second window");
     ensure!(source.run(&job).await?["rows"] == 0, "the third window");
     let rows =
-        source.bed.read_parquet(&source.bucket, &name, "select count(*) n, sum(id)::int s from t");
+        source.env.read_parquet(&source.bucket, &name, "select count(*) n, sum(id)::int s from t");
     let rows = rows.await?;
     ensure!(rows[0]["n"] == 9 && rows[0]["s"] == 45, "{}", rows[0]);
     source.verify(&job).await?;
@@ -124,12 +124,12 @@ async fn counted(server: &Server, source: &SourceFixture, schema: &str) -> Resul
     job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int", "lagUnits": 10 });
     ensure!(source.run(&job).await?["rows"] == 3, "rows up to 10");
     server.sql(&source.database, "insert into numbers values (7)").await?;
-    let output = source.bed.output(source.command("verify --recount", &job)?, "", COUNT).await?;
+    let output = source.env.output(source.command("verify --recount", &job)?, "", COUNT).await?;
     ensure!(output.code == Some(0), "{} {}", output.stdout, output.stderr);
     ensure!(source.run(&job).await?["rows"] == 1, "the row between");
     // a row below it is lost to the chain, and said to be
     server.sql(&source.database, "insert into numbers values (4)").await?;
-    let output = source.bed.output(source.command("verify --recount", &job)?, "", COUNT).await?;
+    let output = source.env.output(source.command("verify --recount", &job)?, "", COUNT).await?;
     ensure!(output.code == Some(10), "{} {}", output.stdout, output.stderr);
     ensure!(output.stdout.contains("1 rows more"), "{}", output.stdout);
     Ok(())
@@ -167,11 +167,11 @@ async fn refused(server: &Server, source: &SourceFixture, schema: &str) -> Resul
 }
 
 fn smoke(releases: &[SupportedRelease]) -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let mut first: Option<Vec<Value>> = None;
         for release in releases {
-            let server = Server::start(bed, *release)?;
+            let server = Server::start(env, *release)?;
             let version = server.version().await?;
             let all = async {
                 let source = server.source("versions").await?;
@@ -208,10 +208,10 @@ fn newest_mariadb_is_extracted() -> Result<()> {
 
 #[test]
 fn column_of_vectors_arrives_as_its_bytes() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         for release in [Mysql::Mysql97, Mysql::MariaDb118] {
-            let server = Server::start(bed, SupportedRelease::Mysql(release))?;
+            let server = Server::start(env, SupportedRelease::Mysql(release))?;
             let source = server.source("vectors").await?;
             let convert = if release.is_mariadb() { "vec_fromtext" } else { "string_to_vector" };
             let sql = format!(
@@ -231,7 +231,7 @@ fn column_of_vectors_arrives_as_its_bytes() -> Result<()> {
                 }
                 let count =
                     "select count(*)::varchar n, min(lower(hex(v))) filter (where id = 1) v from t";
-                let read = source.bed.read_parquet(&source.bucket, "t", count).await?;
+                let read = source.env.read_parquet(&source.bucket, "t", count).await?;
                 ensure!(read[0]["n"] == rows, "{}", read[0]);
                 ensure!(read[0]["v"] == "0000803f00000040000000bf", "{release:?}: {}", read[0]);
             }

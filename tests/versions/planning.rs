@@ -4,14 +4,14 @@ use std::collections::BTreeSet;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Mysql, Server, SourceFixture, SupportedRelease};
+use harness::{Mysql, Server, SourceFixture, SupportedRelease, TestEnv};
 use serde_json::{Value, json};
 use worker_core::settings::mysql;
 
 const PLAN: Duration = Duration::from_mins(1);
 
 async fn planned(source: &SourceFixture, job: &Value) -> Result<Value> {
-    let output = source.bed.output(source.command("plan --json", job)?, "", PLAN).await?;
+    let output = source.env.output(source.command("plan --json", job)?, "", PLAN).await?;
     ensure!(output.code == Some(0), "exit {:?}: {}", output.code, output.stderr);
     let mut plan: Value = serde_json::from_str(&output.stdout).context("parse the plan")?;
     plan["run"] = Value::Null;
@@ -21,10 +21,10 @@ async fn planned(source: &SourceFixture, job: &Value) -> Result<Value> {
 /// The server answers from statistics that it read up to a day ago, unless a session wants them fresh.
 #[test]
 fn table_that_has_grown_since_mysql_cached_its_statistics_is_planned_by_its_size() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         for release in [Mysql::Mysql80, Mysql::Mysql97] {
-            let server = Server::start(bed, SupportedRelease::Mysql(release))?;
+            let server = Server::start(env, SupportedRelease::Mysql(release))?;
             let source = server.source("grown").await?;
             let name = &source.database;
             let cached = "select table_rows from information_schema.tables \
@@ -62,9 +62,9 @@ const EXPLAINS: &[&str] = &[
 
 #[test]
 fn plan_is_the_same_whatever_form_mysql_explains_in() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let server = Server::start(bed, SupportedRelease::Mysql(Mysql::Mysql97))?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let server = Server::start(env, SupportedRelease::Mysql(Mysql::Mysql97))?;
         let source = server.source("explained").await?;
         // half of the rows have keys that are close together
         let made = "create table t (id int primary key, v varchar(9)); \
@@ -107,9 +107,9 @@ const READ_ONLY: [&str; 6] =
 
 #[test]
 fn every_setting_of_a_session_of_the_newest_mysql_has_a_rule() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let server = Server::start(bed, SupportedRelease::Mysql(Mysql::Mysql97))?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let server = Server::start(env, SupportedRelease::Mysql(Mysql::Mysql97))?;
         let sql = "select lower(variable_name) from performance_schema.variables_metadata \
             where variable_scope in ('SESSION', 'SESSION_ONLY')";
         let names = server.sql("mysql", sql).await?;

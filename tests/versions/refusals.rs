@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures::{StreamExt as _, stream};
-use harness::{Bed, Mysql, Output, Server, SourceFixture, SupportedRelease};
+use harness::{Mysql, Output, Server, SourceFixture, SupportedRelease, TestEnv};
 use serde_json::{Value, json};
 
 /// The releases of MySQL that it is tried on.
@@ -327,11 +327,11 @@ fn all_good(tried: Vec<Result<()>>) -> Result<()> {
 
 #[test]
 fn run_that_mysql_refuses_says_why_and_what_to_do() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let mut all = Vec::new();
         for release in RELEASES {
-            let server = &Server::start(bed, SupportedRelease::Mysql(release))?;
+            let server = &Server::start(env, SupportedRelease::Mysql(release))?;
             let cases = CASES.iter().filter(|case| case.only.is_none_or(|only| only == release));
             let tried = cases.map(async |case| {
                 let tried = tried(server, case).await;

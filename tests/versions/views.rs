@@ -1,7 +1,7 @@
 //! Expressions of views. MySQL sends most whole numbers of them with eight bytes, whatever its catalog says.
 
 use anyhow::{Context, Result, ensure};
-use harness::{Bed, Mysql, Server, SourceFixture, SupportedRelease};
+use harness::{Mysql, Server, SourceFixture, SupportedRelease, TestEnv};
 use serde_json::json;
 
 /// The table below: a row of values, and one of NULLs.
@@ -96,7 +96,7 @@ async fn arrives(server: &Server, source: &SourceFixture, algorithm: &str) -> Re
     let shown: Vec<Vec<&str>> = shown.lines().map(|line| line.split('\t').collect()).collect();
     let sql = each(&|name| format!("coalesce({name}::varchar, '-') {name}"));
     let read = format!("select {sql} from t order by id");
-    let read = source.bed.read_parquet(&source.bucket, algorithm, &read).await?;
+    let read = source.env.read_parquet(&source.bucket, algorithm, &read).await?;
     for (row, (shown, read)) in shown.iter().zip(&read).enumerate() {
         for (at, expression) in EXPRESSIONS.iter().enumerate() {
             let (shown, read) = (shown[at], &read[columns[at].as_str()]);
@@ -108,10 +108,10 @@ async fn arrives(server: &Server, source: &SourceFixture, algorithm: &str) -> Re
 
 #[test]
 fn expression_of_a_view_arrives_as_the_value_that_the_server_shows() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         for release in Mysql::ALL {
-            let server = Server::start(bed, SupportedRelease::Mysql(release))?;
+            let server = Server::start(env, SupportedRelease::Mysql(release))?;
             let source = server.source("views").await?;
             server.sql(&source.database, TABLE).await?;
             for algorithm in ["merge", "temptable"] {

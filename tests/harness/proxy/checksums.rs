@@ -1,5 +1,5 @@
 //! What S3 asks of a bucket that locks its objects: bytes come with a checksum that fits them, and an
-//! upload is completed with the checksums of its parts. The S3 server of the bed asks for nothing.
+//! upload is completed with the checksums of its parts. The S3 server of the test environment asks for nothing.
 
 use std::collections::BTreeMap;
 

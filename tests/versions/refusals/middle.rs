@@ -51,11 +51,11 @@ async fn changed(server: &Server, (sql, ends): (&str, Ends)) -> Result<()> {
 
 #[test]
 fn run_that_mysql_ends_in_its_middle_says_why_and_what_to_do() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let mut all = Vec::new();
         for release in RELEASES {
-            let server = Server::start(bed, SupportedRelease::Mysql(release))?;
+            let server = Server::start(env, SupportedRelease::Mysql(release))?;
             for (kill, ends) in TO_STATEMENTS {
                 let ended = ended(&server, (kill, *ends)).await;
                 all.push(ended.with_context(|| format!("{release:?}: {kill}")));

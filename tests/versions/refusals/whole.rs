@@ -112,11 +112,11 @@ async fn shut_down(server: &Server) -> Result<()> {
 
 #[test]
 fn run_that_the_whole_server_refuses_says_why_and_what_to_do() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let mut all = Vec::new();
         for release in RELEASES {
-            let server = &Server::apart(bed, release)?;
+            let server = &Server::apart(env, release)?;
             for state in STATES.iter().filter(|state| state.only.is_none_or(|only| only == release))
             {
                 let tried = tried(server, state).await;

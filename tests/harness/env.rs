@@ -1,4 +1,4 @@
-//! Starting, attaching to and entering the bed.
+//! Starting, attaching to and entering the test environment.
 
 use std::fs::{self, File};
 use std::future::Future;
@@ -13,16 +13,16 @@ use nix::sched::{CloneFlags, setns};
 /// How long one test may take.
 const TEST_DEADLINE: Duration = Duration::from_mins(10);
 
-/// A running bed: the folder with its state, and how to reach its parts.
+/// A running test environment: the folder with its state, and how to reach its parts.
 #[derive(Debug)]
-pub struct Bed {
-    /// Everything of this bed: `log/`, `pki/`, `kubeconfig`; gone when it is taken down.
+pub struct TestEnv {
+    /// Everything of this test environment: `log/`, `pki/`, `kubeconfig`; gone when it is taken down.
     pub state: PathBuf,
     /// Process 1 of its namespaces, as seen from here.
     pub pid: i32,
 }
 
-/// A part of the bed that a test may disturb. Tests that run beside it suffer too: let such a test have its own bed,
+/// A part of the test environment that a test may disturb. Tests that run beside it suffer too: let such a test have its own test environment,
 /// or be one that runs alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
@@ -47,11 +47,11 @@ pub enum Signal {
     Stop,
     /// Go on.
     Continue,
-    /// Die. Nothing starts it again but a new bed.
+    /// Die. Nothing starts it again but a new test environment.
     Kill,
 }
 
-impl Bed {
+impl TestEnv {
     /// The address of every server, from tests and from pods.
     pub const IP: &str = "198.18.0.1";
     /// Port of Postgres, the same for tests and pods; the name in its certificate is `postgres.test`.
@@ -77,24 +77,24 @@ impl Bed {
     /// The region to name; nobody checks it.
     pub const REGION: &str = "us-east-1";
 
-    /// The bed that all tests share: booted by the first that asks, in about 15 seconds, and kept for later runs while
-    /// the bed's scripts stay the same.
+    /// The test environment that all tests share: booted by the first that asks, in about 15 seconds, and kept for later runs while
+    /// the test environment's scripts stay the same.
     ///
     /// # Errors
     /// If it does not come up; standard error has its progress, and its folder the logs.
     pub fn shared() -> Result<&'static Self> {
-        static SHARED: OnceLock<Result<Bed, String>> = OnceLock::new();
+        static SHARED: OnceLock<Result<TestEnv, String>> = OnceLock::new();
         SHARED
             .get_or_init(|| Self::start("test").map_err(|error| format!("{error:#}")))
             .as_ref()
-            .map_err(|error| anyhow!("start the bed: {error}"))
+            .map_err(|error| anyhow!("start the test environment: {error}"))
     }
 
-    /// Boots the bed of this name, or attaches to it. A test that breaks parts takes one of its own and ends it with
-    /// [`Bed::stop`].
+    /// Boots the test environment of this name, or attaches to it. A test that breaks parts takes one of its own and ends it with
+    /// [`TestEnv::stop`].
     ///
     /// # Errors
-    /// As [`Bed::shared`].
+    /// As [`TestEnv::shared`].
     pub fn start(name: &str) -> Result<Self> {
         let output = Command::new(script("up.sh"))
             .args([name, "--reuse"])
@@ -106,18 +106,18 @@ impl Bed {
         let state = PathBuf::from(String::from_utf8(output.stdout)?.trim());
         let process = fs::read_to_string(state.join("process")).context("read its process")?;
         let pid = process.split(' ').next().unwrap_or_default().parse().context("read its pid")?;
-        let bed = Self { state, pid };
-        bed.forget_dead_owners()?;
-        Ok(bed)
+        let env = Self { state, pid };
+        env.forget_dead_owners()?;
+        Ok(env)
     }
 
-    /// Starts another release of Postgres (14, 16, 17, 18) in the bed, with the certificate and the superuser of its
+    /// Starts another release of Postgres (14, 16, 17, 18) in the test environment, with the certificate and the superuser of its
     /// own, unless it runs already; returns its port.
     ///
     /// # Errors
     /// If it does not come up.
     pub fn postgres_of(&self, version: u16) -> Result<u16> {
-        let name = self.state.file_name().context("name of the bed")?;
+        let name = self.state.file_name().context("name of the test environment")?;
         let mut command = Command::new(script("postgres.sh"));
         let output = command.arg(name).arg(version.to_string()).stderr(Stdio::inherit()).output();
         let output = output.context("run postgres.sh")?;
@@ -125,12 +125,12 @@ impl Bed {
         String::from_utf8(output.stdout)?.trim().parse().context("a port")
     }
 
-    /// Ends the bed and removes its folder.
+    /// Ends the test environment and removes its folder.
     ///
     /// # Errors
     /// If something of it cannot be removed.
     pub fn stop(self) -> Result<()> {
-        let name = self.state.file_name().context("name of the bed")?;
+        let name = self.state.file_name().context("name of the test environment")?;
         let status = Command::new(script("down.sh")).arg(name).status().context("run down.sh")?;
         ensure!(status.success(), "down.sh: {status}");
         Ok(())
@@ -141,14 +141,14 @@ impl Bed {
     /// # Errors
     /// With the words of the script.
     pub async fn standby(&self) -> Result<u16> {
-        let name = self.state.file_name().context("name of the bed")?;
+        let name = self.state.file_name().context("name of the test environment")?;
         let output = tokio::process::Command::new(script("standby.sh")).arg(name).output().await?;
         let words = String::from_utf8_lossy(&output.stderr);
         ensure!(output.status.success(), "standby.sh: {} {words}", output.status);
         String::from_utf8(output.stdout)?.trim().parse().context("a port")
     }
 
-    /// Runs a test inside the bed's network: the calling thread enters it for good, and so does every thread of the
+    /// Runs a test inside the test environment's network: the calling thread enters it for good, and so does every thread of the
     /// runtime made here. Programs that it starts are in there too.
     ///
     /// # Errors
@@ -157,7 +157,7 @@ impl Bed {
         self.run_within(TEST_DEADLINE, test)
     }
 
-    /// As [`Bed::run`], for a test that is asked for by itself and takes long.
+    /// As [`TestEnv::run`], for a test that is asked for by itself and takes long.
     ///
     /// # Errors
     /// As there.
@@ -167,8 +167,8 @@ impl Bed {
         test: impl Future<Output = Result<T>>,
     ) -> Result<T> {
         let network = File::open(format!("/proc/{}/ns/net", self.pid))
-            .context("open the bed's network (is the bed alive?)")?;
-        setns(network, CloneFlags::CLONE_NEWNET).context("enter the bed's network")?;
+            .context("open the test environment's network (is the test environment alive?)")?;
+        setns(network, CloneFlags::CLONE_NEWNET).context("enter the test environment's network")?;
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(2)
             .enable_all()
@@ -188,7 +188,7 @@ impl Bed {
         self.state.join("pki/ca.crt")
     }
 
-    /// For `kubectl` and clients, inside the bed's network.
+    /// For `kubectl` and clients, inside the test environment's network.
     pub fn kubeconfig(&self) -> PathBuf {
         self.state.join("kubeconfig")
     }
@@ -238,9 +238,9 @@ impl Bed {
     }
 }
 
-/// A script of the bed.
+/// A script of the test environment.
 pub(crate) fn script(name: &str) -> PathBuf {
-    tests_dir().join("bed").join(name)
+    tests_dir().join("env").join(name)
 }
 
 /// This package's folder as cargo says it now, or else where the test was started. What it was when the test was

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Starts a hot standby of the Postgres of the bed NAME, unless it runs already, and prints its port.
-# It ends with the bed. Usage: standby.sh NAME
+# Starts a hot standby of the Postgres of the test environment NAME, unless it runs already, and prints its port.
+# It ends with the test environment. Usage: standby.sh NAME
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
-. "$BED_DIR/stores.sh"
-NAME=${1:?name of the bed}
+. "$ENV_DIR/stores.sh"
+NAME=${1:?name of the test environment}
 STATE=$STATE_ROOT/$NAME
 STANDBY_PORT=5433
 read -r pid _ <"$STATE/process"

@@ -1,4 +1,4 @@
-//! The bed keeps the promises that the product's tests rest on.
+//! The test environment keeps the promises that the product's tests rest on.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by failing")]
 
 use std::time::Duration;
@@ -7,15 +7,15 @@ use anyhow::{Context, Result, ensure};
 use aws_sdk_dynamodb::types::{AttributeValue, Put, TransactWriteItem};
 use aws_sdk_s3::error::ProvideErrorMetadata;
 use aws_sdk_s3::types::{CompletedMultipartUpload, CompletedPart};
-use harness::{Access, Bed, unique, wait_until};
+use harness::{Access, TestEnv, unique, wait_until};
 use serde_json::json;
 
 /// A pod starts under the restricted standard, finds the servers by name, and ends.
 #[test]
 fn a_restricted_job_reaches_the_servers_by_name() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let namespace = bed.namespace("smoke").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let namespace = env.namespace("smoke").await?;
         let containers: Vec<_> = ["postgres.test:5432", "s3.test:8333", "dynamodb.test:8000"]
             .iter()
             .map(|server| {
@@ -45,17 +45,17 @@ fn a_restricted_job_reaches_the_servers_by_name() -> Result<()> {
                 "containers": containers,
             }}},
         });
-        bed.kubectl_with(&["-n", &namespace, "create", "-f", "-"], &job.to_string()).await?;
+        env.kubectl_with(&["-n", &namespace, "create", "-f", "-"], &job.to_string()).await?;
         let done = wait_until("the Job", Duration::from_mins(1), async || {
-            let job = bed.get(&namespace, &["job", "dial"]).await?;
+            let job = env.get(&namespace, &["job", "dial"]).await?;
             ensure!(job["status"]["succeeded"] == 1, "status {}", job["status"]);
             Ok(())
         })
         .await;
         if let Err(error) = done {
-            return Err(error.context(bed.describe(&namespace).await));
+            return Err(error.context(env.describe(&namespace).await));
         }
-        let log = bed.kubectl(&["-n", &namespace, "logs", "job/dial", "-c", "postgres"]).await?;
+        let log = env.kubectl(&["-n", &namespace, "logs", "job/dial", "-c", "postgres"]).await?;
         ensure!(log.contains("connected to 198.18.0.1:5432"), "log: {log}");
         Ok(())
     })
@@ -64,11 +64,11 @@ fn a_restricted_job_reaches_the_servers_by_name() -> Result<()> {
 /// A pod that wants more than the restricted standard gives is refused.
 #[test]
 fn a_privileged_pod_is_refused() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let namespace = bed.namespace("smoke").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let namespace = env.namespace("smoke").await?;
         let run = ["-n", &namespace, "run", "root", "--image=localhost/tidemark-pause:1"];
-        let refusal = bed.kubectl(&run).await.unwrap_err();
+        let refusal = env.kubectl(&run).await.unwrap_err();
         ensure!(format!("{refusal:#}").contains("violates PodSecurity"), "{refusal:#}");
         Ok(())
     })
@@ -77,11 +77,11 @@ fn a_privileged_pod_is_refused() -> Result<()> {
 /// `If-None-Match: *` lets one writer win; a reader's key may not write at all.
 #[test]
 fn conditional_puts_have_one_winner() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let bucket = bed.bucket("smoke").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let bucket = env.bucket("smoke").await?;
         let put = |access| {
-            let put = bed.s3(access).put_object().bucket(&bucket).key("plan.json");
+            let put = env.s3(access).put_object().bucket(&bucket).key("plan.json");
             put.if_none_match("*").body(b"{}".to_vec().into()).send()
         };
         let refused = put(Access::Reader).await.unwrap_err();
@@ -89,8 +89,8 @@ fn conditional_puts_have_one_winner() -> Result<()> {
         put(Access::Admin).await?;
         let second = put(Access::Admin).await.unwrap_err();
         ensure!(second.raw_response().unwrap().status().as_u16() == 412, "{second:?}");
-        ensure!(bed.keys(&bucket, "").await? == ["plan.json"]);
-        ensure!(bed.object(&bucket, "plan.json").await? == b"{}");
+        ensure!(env.keys(&bucket, "").await? == ["plan.json"]);
+        ensure!(env.object(&bucket, "plan.json").await? == b"{}");
         Ok(())
     })
 }
@@ -98,14 +98,14 @@ fn conditional_puts_have_one_winner() -> Result<()> {
 /// A late complete must not bring back a file that was deleted after the first complete.
 #[test]
 fn complete_after_delete_is_refused() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let (s3, bucket, key) = (bed.s3(Access::Admin), bed.bucket("smoke").await?, "a.parquet");
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let (s3, bucket, key) = (env.s3(Access::Admin), env.bucket("smoke").await?, "a.parquet");
         let upload = s3.create_multipart_upload().bucket(&bucket).key(key).send().await?;
         let id = upload.upload_id().context("upload id")?;
         let part = s3.upload_part().bucket(&bucket).key(key).upload_id(id).part_number(1);
         let part = part.body(b"rows".to_vec().into()).send().await?;
-        ensure!(bed.keys(&bucket, "").await?.is_empty(), "an open upload is listed");
+        ensure!(env.keys(&bucket, "").await?.is_empty(), "an open upload is listed");
         let part = CompletedPart::builder().part_number(1).e_tag(part.e_tag().unwrap()).build();
         let parts = CompletedMultipartUpload::builder().parts(part).build();
         let complete = || {
@@ -117,7 +117,7 @@ fn complete_after_delete_is_refused() -> Result<()> {
         s3.delete_object().bucket(&bucket).key(key).send().await?;
         let zombie = complete().await.unwrap_err();
         ensure!(zombie.code() == Some("NoSuchUpload"), "{zombie:?}");
-        ensure!(bed.keys(&bucket, "").await?.is_empty(), "the file is back");
+        ensure!(env.keys(&bucket, "").await?.is_empty(), "the file is back");
         Ok(())
     })
 }
@@ -125,10 +125,10 @@ fn complete_after_delete_is_refused() -> Result<()> {
 /// Of writers that race with one condition in a transaction, one wins, and all of its items are there.
 #[test]
 fn racing_transactions_have_one_winner() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let table = bed.table("smoke").await?;
-        let client = bed.dynamodb();
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let table = env.table("smoke").await?;
+        let client = env.dynamodb();
         for round in 0..10 {
             let race = (0..8).map(|writer| {
                 let item = |key: String| {
@@ -153,7 +153,7 @@ fn racing_transactions_have_one_winner() -> Result<()> {
             }
             ensure!(winners.len() == 1, "round {round}: won by {winners:?}");
             for key in [format!("{round}"), format!("{round}#tidemark")] {
-                let item = bed.item(&table, &key).await?.context("item of the winner")?;
+                let item = env.item(&table, &key).await?.context("item of the winner")?;
                 ensure!(item == json!({ "source": key, "writer": winners[0] }), "{item}");
             }
         }
@@ -164,19 +164,19 @@ fn racing_transactions_have_one_winner() -> Result<()> {
 /// Postgres proves who it is, and talks to nobody in the clear.
 #[test]
 fn postgres_speaks_verified_tls_only() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let database = bed.database("smoke").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let database = env.database("smoke").await?;
         let tls = "select ssl, version from pg_stat_ssl where pid = pg_backend_pid()";
-        ensure!(bed.psql(&database, tls).await? == "t|TLSv1.3");
-        ensure!(bed.psql(&database, "show wal_level").await? == "logical");
-        ensure!(bed.psql(&database, "show max_prepared_transactions").await? == "10");
-        let mut plain = bed.command("psql");
-        let url = bed.postgres_url(&database).replace("sslmode=verify-full", "sslmode=disable");
+        ensure!(env.psql(&database, tls).await? == "t|TLSv1.3");
+        ensure!(env.psql(&database, "show wal_level").await? == "logical");
+        ensure!(env.psql(&database, "show max_prepared_transactions").await? == "10");
+        let mut plain = env.command("psql");
+        let url = env.postgres_url(&database).replace("sslmode=verify-full", "sslmode=disable");
         plain.args(["-d", &url, "-c", "select 1"]);
-        let refused = bed.succeed(plain, "").await.unwrap_err();
+        let refused = env.succeed(plain, "").await.unwrap_err();
         ensure!(format!("{refused:#}").contains("no encryption"), "{refused:#}");
-        let wrong = bed.psql(&database, "select broken").await.unwrap_err();
+        let wrong = env.psql(&database, "select broken").await.unwrap_err();
         ensure!(format!("{wrong:#}").contains("column \"broken\" does not exist"), "{wrong:#}");
         Ok(())
     })
@@ -185,8 +185,8 @@ fn postgres_speaks_verified_tls_only() -> Result<()> {
 /// A wait that fails says what it waited for and what it saw last.
 #[test]
 fn a_wait_reports_the_last_look() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
+    let env = TestEnv::shared()?;
+    env.run(async {
         let mut looks = 0;
         let wait = wait_until("the tide", Duration::from_millis(350), async || {
             looks += 1;
@@ -204,26 +204,26 @@ fn a_wait_reports_the_last_look() -> Result<()> {
 /// Both independent readers see files that a test put on S3, folder names included.
 #[test]
 fn parquet_is_read_back() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        let bucket = bed.bucket("smoke").await?;
+    let env = TestEnv::shared()?;
+    env.run(async {
+        let bucket = env.bucket("smoke").await?;
         let file = std::env::temp_dir().join(unique("rows"));
-        let mut write = bed.command(bed.state.join("venv/bin/python"));
+        let mut write = env.command(env.state.join("venv/bin/python"));
         let code = "import duckdb, sys; duckdb.sql(\"copy (select 7 as id, 'ä' as name, \
                     timestamp '2023-01-31 10:00:00.5' as at) to '\" + sys.argv[1] + \"' \
                     (format parquet, compression zstd)\")";
         write.args(["-c", code]).arg(&file);
-        bed.succeed(write, "").await?;
+        env.succeed(write, "").await?;
         let bytes = std::fs::read(&file)?;
         std::fs::remove_file(&file)?;
         let key = "orders/extract_run=1/day=2023-01-31/part-0.parquet";
-        let put = bed.s3(Access::Admin).put_object().bucket(&bucket).key(key);
+        let put = env.s3(Access::Admin).put_object().bucket(&bucket).key(key);
         put.body(bytes.into()).send().await?;
-        let rows = bed.read_parquet(&bucket, "orders/extract_run=1/", "select * from t").await?;
+        let rows = env.read_parquet(&bucket, "orders/extract_run=1/", "select * from t").await?;
         ensure!(rows == [json!({ "id": 7, "name": "ä", "at": "2023-01-31 10:00:00.500000" })]);
-        let days = bed.read_parquet(&bucket, "orders", "select day from h").await?;
+        let days = env.read_parquet(&bucket, "orders", "select day from h").await?;
         ensure!(days == [json!({ "day": "2023-01-31" })], "{days:?}");
-        let files = bed.parquet_files(&bucket, "orders/extract_run=1/").await?;
+        let files = env.parquet_files(&bucket, "orders/extract_run=1/").await?;
         let [file] = files.as_slice() else { panic!("{files:?}") };
         ensure!(file.name == "day=2023-01-31/part-0.parquet" && file.rows == 1, "{file:?}");
         ensure!(file.codecs == ["ZSTD"] && file.schema["at"] == "timestamp[us]", "{file:?}");
@@ -234,16 +234,16 @@ fn parquet_is_read_back() -> Result<()> {
 /// The images of the product, built from the binaries of this workspace, are there for pods.
 #[test]
 fn images_are_imported() -> Result<()> {
-    let bed = Bed::shared()?;
-    bed.run(async {
-        bed.load_images().await?;
-        let socket = bed.state.join("containerd.sock");
-        let mut list = bed.command("ctr");
+    let env = TestEnv::shared()?;
+    env.run(async {
+        env.load_images().await?;
+        let socket = env.state.join("containerd.sock");
+        let mut list = env.command("ctr");
         list.arg("-a").arg(&socket).args(["-n", "k8s.io", "images", "ls", "-q"]);
-        let images = bed.succeed(list, "").await?;
+        let images = env.succeed(list, "").await?;
         for image in ["localhost/tidemark-operator:dev", "localhost/tidemark:dev"] {
             ensure!(images.lines().any(|line| line == image), "{image} is not among: {images}");
         }
-        bed.load_images().await.context("load them again")
+        env.load_images().await.context("load them again")
     })
 }

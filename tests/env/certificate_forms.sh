@@ -4,7 +4,7 @@
 # With FORM both servers have that certificate when it returns.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
-NAME=${1:?name of the bed} FORM=${2:-}
+NAME=${1:?name of the test environment} FORM=${2:-}
 STATE=$STATE_ROOT/$NAME
 DIR=$STATE/logins FORMS=$STATE/logins/forms
 read -r pid _ <"$STATE/process"

@@ -1,14 +1,14 @@
 # The cluster's programs and their settings. Sourced by inner.sh, which has STATE, PKI and `start`.
 
-K8S=$(cached kubernetes) CGROUP=$(bed_cgroup "$NAME")
+K8S=$(cached kubernetes) CGROUP=$(env_cgroup "$NAME")
 kubectl() { "$K8S/kubectl" --kubeconfig "$STATE/kubeconfig" "$@"; }
 
 start_bridge() { ip link add tm0 type bridge && ip addr add "$IP/24" dev tm0 && ip link set tm0 up; }
 
 start_containerd() {
   mkdir -p "$STATE/cni"
-  cat >"$STATE/cni/10-bed.conflist" <<C
-{"cniVersion": "0.4.0", "name": "bed", "plugins": [{"type": "bridge", "bridge": "tm0",
+  cat >"$STATE/cni/10-env.conflist" <<C
+{"cniVersion": "0.4.0", "name": "env", "plugins": [{"type": "bridge", "bridge": "tm0",
   "isGateway": true, "ipMasq": false, "hairpinMode": true,
   "ipam": {"type": "host-local", "dataDir": "$STATE/ipam", "ranges": [[{"subnet": "$PODS"}]], "routes": [{"dst": "0.0.0.0/0"}]}}]}
 C
@@ -38,9 +38,9 @@ C
 }
 
 start_control_plane() {
-  start etcd "$(cached etcd)/etcd" --name bed --data-dir "$STATE/etcd" --unsafe-no-fsync --log-level warn \
+  start etcd "$(cached etcd)/etcd" --name env --data-dir "$STATE/etcd" --unsafe-no-fsync --log-level warn \
     --listen-client-urls http://127.0.0.1:2379 --advertise-client-urls http://127.0.0.1:2379 \
-    --listen-peer-urls http://127.0.0.1:2380 --initial-advertise-peer-urls http://127.0.0.1:2380 --initial-cluster bed=http://127.0.0.1:2380
+    --listen-peer-urls http://127.0.0.1:2380 --initial-advertise-peer-urls http://127.0.0.1:2380 --initial-cluster env=http://127.0.0.1:2380
   # The kubelet client certificate is what `kubectl logs` needs.
   start apiserver "$K8S/kube-apiserver" --etcd-servers=http://127.0.0.1:2379 \
     --bind-address=$IP --secure-port=$API_PORT --advertise-address=$IP --cert-dir="$STATE/apiserver" \
@@ -100,7 +100,7 @@ clientConnection: {kubeconfig: $PKI/proxy.conf}
 clusterCIDR: $PODS
 conntrack: {maxPerCore: 0, tcpEstablishedTimeout: 0s, tcpCloseWaitTimeout: 0s}
 C
-  kubectl apply -f "$BED_DIR/cluster.yaml"
+  kubectl apply -f "$ENV_DIR/cluster.yaml"
   start proxy "$K8S/kube-proxy" --config="$STATE/proxy.yaml"
   start_dns
 }

@@ -11,9 +11,9 @@ SUITES=(types ranges edges selections faults consistency)
 FAULTS=(database:: logins:: silent_mysql:: snapshots:: tokens:: poolers::)
 PAGE=$REPO/docs/versions.md
 LOGS=${TIDEMARK_VERSION_LOGS:-$CACHE/log}
-export TIDEMARK_BED_PARTS=stores
+export TIDEMARK_ENV_PARTS=stores
 
-# The exact version of the server that the bed runs.
+# The exact version of the server that the test environment runs.
 version() { # RELEASE STATE
   case $1 in
   postgres-*) cat "$2/postgres/PG_VERSION" >/dev/null && sed -n 's/.*starting PostgreSQL \([0-9.]*\).*/\1/p' "$2/log/postgres.log" | head -n 1 ;;
@@ -46,8 +46,8 @@ row() { # RELEASE
   postgres-*) export TIDEMARK_POSTGRES=${1#postgres-}; unset TIDEMARK_MYSQL ;;
   *) export TIDEMARK_MYSQL=$1; unset TIDEMARK_POSTGRES ;;
   esac
-  "$BED_DIR/down.sh" test >&2
-  state=$("$BED_DIR/up.sh" test | tail -n 1)
+  "$ENV_DIR/down.sh" test >&2
+  state=$("$ENV_DIR/up.sh" test | tail -n 1)
   for suite in "${SUITES[@]}"; do
     [[ " ${TIDEMARK_VERSION_SUITES:-${SUITES[*]}} " == *" $suite "* ]] || { cells+=("$(written "$1" "$suite")"); continue; }
     say "$1: $suite"
@@ -63,7 +63,7 @@ declare -A ran
 for release in "${ALL[@]}"; do
   [[ " $* " != *" $release "* ]] || ran[$release]=$(row "$release")
 done
-"$BED_DIR/down.sh" test >&2
+"$ENV_DIR/down.sh" test >&2
 # as the page is by now: others may have run other releases meanwhile
 exec 7>"$CACHE/versions.lock"
 flock 7

@@ -1,6 +1,6 @@
 # Postgres, MariaDB, the S3 server and DynamoDB. Sourced by inner.sh, which has STATE, PKI and `start`.
 # TIDEMARK_POSTGRES and TIDEMARK_MYSQL name other releases, as databases.sh has them.
-. "$BED_DIR/databases.sh"
+. "$ENV_DIR/databases.sh"
 
 as_postgres() { setpriv --reuid=postgres --regid=postgres --init-groups --reset-env "$@"; }
 
@@ -59,7 +59,7 @@ C
 # The port is open seconds before a write is taken.
 s3_is_ready() {
   local path
-  for path in bed-ready bed-ready/object; do
+  for path in env-ready env-ready/object; do
     curl -sS -f -m 5 -X PUT --aws-sigv4 aws:amz:us-east-1:s3 --user tidemark:tidemark-secret "http://$IP:$S3_PORT/$path" || return 1
   done
 }

@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Builds the product's images from the binaries in FOLDER and imports them into a bed; does nothing where they are there.
+# Builds the product's images from the binaries in FOLDER and imports them into a test environment; does nothing where they are there.
 # Usage: images.sh STATE FOLDER    STATE is what up.sh printed, FOLDER e.g. $CARGO_TARGET_DIR/debug
 #        images.sh build FOLDER    builds only, and prints the archives' paths
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
-STATE=${1:?state folder of a bed, or "build"} FOLDER=${2:?folder with the binaries}
+STATE=${1:?state folder of a test environment, or "build"} FOLDER=${2:?folder with the binaries}
 KEPT=4 # archives of each image
 STORE=(buildah --storage-driver vfs --root "$CACHE/buildah/root" --runroot "$CACHE/buildah/run")
 RUNTIME=localhost/tidemark-runtime:$(basename "$(cached runtime)" | sed 's/.*-//')
@@ -15,7 +15,7 @@ flock 9
 
 make_runtime() {
   "${STORE[@]}" inspect --type image "$RUNTIME" >/dev/null 2>&1 && return
-  "$BED_DIR/install.sh" runtime
+  "$ENV_DIR/install.sh" runtime
   printf 'FROM scratch\nCOPY . /\nUSER 65532:65532\n' |
     "${STORE[@]}" bud --isolation chroot --pull-never -q -t "$RUNTIME" -f - "$(cached runtime)/root" >/dev/null
 }

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
-# A Postgres (port 5434) and a MariaDB (port 3307) of the bed NAME whose log-in goes wrong in one way; those of an
-# earlier call end. They end with the bed. Usage: login_server.sh NAME KIND
+# A Postgres (port 5434) and a MariaDB (port 3307) of the test environment NAME whose log-in goes wrong in one way; those of an
+# earlier call end. They end with the test environment. Usage: login_server.sh NAME KIND
 #   expired  their certificates have expired       stranger  signed by an authority that nobody trusts
 #   renamed  they are for another host             plain     they offer no TLS
 #   forms    certificate_forms.sh says which certificate they have
 # AUTH (reject): how Postgres lets clients in, over TCP.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
-NAME=${1:?name of the bed} KIND=${2:?kind}
+NAME=${1:?name of the test environment} KIND=${2:?kind}
 STATE=$STATE_ROOT/$NAME
 DIR=$STATE/logins PKI=$STATE/logins/pki
 read -r pid _ <"$STATE/process"

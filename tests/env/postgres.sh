@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# Starts another release of Postgres (14, 16, 17, 18) in the bed NAME, unless it runs already, and prints its port.
-# It has the certificate and the superuser of the bed's own, and ends with the bed. Usage: postgres.sh NAME VERSION
+# Starts another release of Postgres (14, 16, 17, 18) in the test environment NAME, unless it runs already, and prints its port.
+# It has the certificate and the superuser of the test environment's own, and ends with the test environment. Usage: postgres.sh NAME VERSION
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
-. "$BED_DIR/databases.sh"
-NAME=${1:?name of the bed} VERSION=${2:?version}
+. "$ENV_DIR/databases.sh"
+NAME=${1:?name of the test environment} VERSION=${2:?version}
 STATE=$STATE_ROOT/$NAME
 PORT=$((5400 + VERSION))
 read -r pid _ <"$STATE/process"
@@ -15,7 +15,7 @@ inside() { nsenter --target="$pid" --mount --pid --net -- "$@"; }
 answers() { inside env PGPASSWORD=secret psql -h 127.0.0.1 -p $PORT -U postgres -Atc 'select 1'; }
 
 if ! answers >/dev/null 2>&1; then
-  "$BED_DIR/install.sh" postgres 8>&-
+  "$ENV_DIR/install.sh" postgres 8>&-
   data=$STATE/postgres-$VERSION
   rm -rf "$data" && install -d -o postgres -g postgres -m 700 "$data"
   bin=$(postgres_bin "$VERSION" "$data/server")

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes a port of a bed reachable on a free loopback port outside, until the bed is ended; prints that port.
+# Makes a port of a test environment reachable on a free loopback port outside, until the test environment is ended; prints that port.
 # Usage: forward.sh STATE PORT
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
@@ -11,7 +11,7 @@ read -r pid _ <"$STATE/process"
 local_port=$((20000 + PORT))
 while (exec 3<>"/dev/tcp/127.0.0.1/$local_port") 2>/dev/null; do local_port=$((local_port + 1)); done
 mkdir -p "$STATE/forwards"
-cd "$BED_DIR" # socat splits its addresses at characters that a path may hold
+cd "$ENV_DIR" # socat splits its addresses at characters that a path may hold
 setsid socat "TCP-LISTEN:$local_port,bind=127.0.0.1,fork,reuseaddr" "EXEC:./forward.sh connect $pid $PORT" </dev/null >"$STATE/log/forward-$PORT.log" 2>&1 &
 forwarder=$!
 is_open() { (exec 3<>"/dev/tcp/127.0.0.1/$local_port") 2>/dev/null; }

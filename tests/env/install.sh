@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Installs and builds what the bed is made of; done in a moment where everything is there already.
+# Installs and builds what the test environment is made of; done in a moment where everything is there already.
 # Usage: install.sh [RECIPE...]    (all recipes if none is named)
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
@@ -20,7 +20,7 @@ install_packages() { # RECIPE...
   command -v go >/dev/null || missing+=(golang-go)
   command -v cargo >/dev/null || missing+=(cargo)
   install_missing "${missing[@]}"
-  # An extension is packaged for one major version: that of the server that the bed starts.
+  # An extension is packaged for one major version: that of the server that the test environment starts.
   p=$(find /usr/lib/postgresql -mindepth 2 -maxdepth 2 -name bin | sort -V | tail -n 1)
   p=postgresql-$(basename "${p%/bin}")-postgis-3
   is_installed "$p" || install_missing "$p"
@@ -37,7 +37,7 @@ install_missing() { # PACKAGE...
     die "apt-get install failed, see $CACHE/log/apt.log"
 }
 
-# The bed runs servers of its own: keeps packages that are about to come from starting system-wide ones.
+# The test environment runs servers of its own: keeps packages that are about to come from starting system-wide ones.
 keep_quiet() { # PACKAGE...
   local file
   if [[ " $* " == *" postgresql "* && ! -e /etc/postgresql-common/createcluster.conf ]]; then
@@ -70,11 +70,11 @@ build() {
   out=$(cached "$name") log=$CACHE/log/$1.log
   [ ! -e "$out/.done" ] || return 0
   t0=$(date +%s)
-  say "$name: building ($(sed -n '1s/^# //p' "$BED_DIR/recipes/$name.sh")); log: $log"
+  say "$name: building ($(sed -n '1s/^# //p' "$ENV_DIR/recipes/$name.sh")); log: $log"
   rm -rf "$out" && mkdir -p "$out"
   (while sleep 20; do say "$name: still building, $(($(date +%s) - t0))s: $(tail -n 1 "$log" | cut -c1-100)"; done) 9>&- &
   beat=$!
-  if ! OUT=$out bash "$BED_DIR/recipes/$name.sh" >"$log" 2>&1 9>&-; then
+  if ! OUT=$out bash "$ENV_DIR/recipes/$name.sh" >"$log" 2>&1 9>&-; then
     kill "$beat"
     tail -n 20 "$log" >&2
     die "$name could not be built, see $log"
@@ -84,7 +84,7 @@ build() {
   say "$name: built in $(($(date +%s) - t0))s"
 }
 
-[ "$(id -u)" = 0 ] || die "the bed makes namespaces and mounts: run it as root"
+[ "$(id -u)" = 0 ] || die "the test environment makes namespaces and mounts: run it as root"
 mkdir -p "$CACHE/log"
 exec 9>"$CACHE/install.lock"
 flock -n 9 || { say "waiting for another install to end"; flock 9; }

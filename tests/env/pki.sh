@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# The bed's certificate authority, every certificate under it, and a kubeconfig for each client. Usage: pki.sh STATE
+# The test environment's certificate authority, every certificate under it, and a kubeconfig for each client. Usage: pki.sh STATE
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 STATE=$1 PKI=$1/pki
 mkdir -p "$PKI" && cd "$PKI"
 ec=(-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes)
 
-openssl req -x509 "${ec[@]}" -days 3650 -keyout ca.key -out ca.crt -subj /CN=tidemark-bed \
+openssl req -x509 "${ec[@]}" -days 3650 -keyout ca.key -out ca.crt -subj /CN=tidemark-env \
   -addext basicConstraints=critical,CA:TRUE -addext keyUsage=critical,keyCertSign,cRLSign
 
 certificate() { # NAME SUBJECT ALTERNATIVE-NAMES USAGE
@@ -30,10 +30,10 @@ kubeconfig() { # FILE CLIENT SERVER
   cat >"$1" <<K
 apiVersion: v1
 kind: Config
-clusters: [{name: bed, cluster: {server: "$3", certificate-authority: $PKI/ca.crt}}]
+clusters: [{name: env, cluster: {server: "$3", certificate-authority: $PKI/ca.crt}}]
 users: [{name: $2, user: {client-certificate: $PKI/$2.crt, client-key: $PKI/$2.key}}]
-contexts: [{name: bed, context: {cluster: bed, user: $2}}]
-current-context: bed
+contexts: [{name: env, context: {cluster: env, user: $2}}]
+current-context: env
 K
 }
 for client in kubelet controller-manager scheduler proxy coredns; do kubeconfig "$PKI/$client.conf" "$client" "https://$IP:$API_PORT"; done

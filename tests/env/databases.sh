@@ -1,4 +1,4 @@
-# The releases of Postgres, MySQL and MariaDB that a bed can start. Sourced by the scripts that start one.
+# The releases of Postgres, MySQL and MariaDB that a test environment can start. Sourced by the scripts that start one.
 
 # postgres_bin VERSION FOLDER: prints where the programs of that release are. Another release than the installed one is
 # copied into FOLDER: the cache lies in a home folder, which is closed to the server's user.

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Process 1 of a bed: boots every part, then stays. Everything it starts, mounts and configures ends with it.
+# Process 1 of a test environment: boots every part, then stays. Everything it starts, mounts and configures ends with it.
 # Usage: inner.sh NAME STATE, inside the namespaces that up.sh makes.
-# TIDEMARK_BED_PARTS=stores leaves the cluster out: databases, S3 and DynamoDB alone, for tests that start no pod.
+# TIDEMARK_ENV_PARTS=stores leaves the cluster out: databases, S3 and DynamoDB alone, for tests that start no pod.
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 NAME=$1 STATE=$2 PKI=$2/pki
@@ -15,19 +15,19 @@ start() { # PART COMMAND...
   PARTS[$!]=$part
   echo $! >"$STATE/parts/$part"
 }
-. "$BED_DIR/cluster.sh"
-. "$BED_DIR/stores.sh"
+. "$ENV_DIR/cluster.sh"
+. "$ENV_DIR/stores.sh"
 
 prepare_host() {
   local dir setting hierarchy file
   ip link set lo up
-  # Fixed paths that the node's programs insist on; the made ones are removed with the last bed.
+  # Fixed paths that the node's programs insist on; the made ones are removed with the last test environment.
   for dir in /run/containerd /var/lib/cni /var/lib/kubelet /var/log/containers /usr/libexec/kubernetes; do
     [ -d $dir ] || { mkdir -p $dir && echo $dir >>"$STATE/../made"; }
-    mount -t tmpfs bed $dir
+    mount -t tmpfs env $dir
   done
-  # A /tmp of its own, where the S3 server puts sockets of fixed names; what the bed is made of stays in sight.
-  for dir in "$BED_DIR" "$CACHE" "$STATE_ROOT"; do
+  # A /tmp of its own, where the S3 server puts sockets of fixed names; what the test environment is made of stays in sight.
+  for dir in "$ENV_DIR" "$CACHE" "$STATE_ROOT"; do
     [[ $dir != /tmp/* ]] || { mkdir -p "$STATE$dir" && mount --rbind "$dir" "$STATE$dir"; }
   done
   mkdir -p "$STATE/tmp" && chmod 1777 "$STATE/tmp" && mount --rbind "$STATE/tmp" /tmp
@@ -59,11 +59,11 @@ mkdir -p "$STATE/log" "$STATE/parts"
 mkdir "$STATE/tools" # the way to them for tests, which know no hashes
 ln -s "$K8S/kubectl" "$(cached helm)/helm" "$(cached python)/bin/weed" "$STATE/tools/"
 ln -s "$(cached python)" "$STATE/venv"
-"$BED_DIR/pki.sh" "$STATE" >"$STATE/log/pki.log" 2>&1
+"$ENV_DIR/pki.sh" "$STATE" >"$STATE/log/pki.log" 2>&1
 step "certificates made"
 prepare_host
 start_bridge
-[ "${TIDEMARK_BED_PARTS:-}" = stores ] || { start_containerd && start_control_plane; }
+[ "${TIDEMARK_ENV_PARTS:-}" = stores ] || { start_containerd && start_control_plane; }
 start_s3
 start_dynamodb
 start_postgres
@@ -72,7 +72,7 @@ await 30 Postgres postgres_is_ready && step "Postgres ready"
 await 30 MariaDB mariadb_is_ready && step "MariaDB ready"
 await 60 DynamoDB dynamodb_is_ready && step "DynamoDB ready"
 await 60 "the S3 server to take a write" s3_is_ready && step "S3 ready"
-[ "${TIDEMARK_BED_PARTS:-}" = stores ] || await_cluster
+[ "${TIDEMARK_ENV_PARTS:-}" = stores ] || await_cluster
 touch "$STATE/ready"
 
 # Stays, reaps whatever is orphaned in here, and says which part ended.

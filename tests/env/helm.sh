@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The bed's Helm, outside of any bed. Usage: helm.sh ARGUMENTS...
+# The test environment's Helm, outside of any test environment. Usage: helm.sh ARGUMENTS...
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 exec "$(cached helm)/helm" "$@"
