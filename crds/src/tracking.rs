@@ -1,4 +1,4 @@
-//! The items of the DynamoDB tracking table: `L` (the old job's), `R` (the run), `O` (the outcome
+//! The items of the DynamoDB tracking table: `L` (the legacy job's), `R` (the run), `O` (the outcome
 //! for one object). Both binaries read them; only coordinator, settle and `run` write them.
 
 use schemars::JsonSchema;
@@ -30,8 +30,8 @@ pub fn outcome_key(key: &str, uid: &str) -> String {
     format!("{key}#tidemark#{uid}")
 }
 
-/// `L`: the item of the replaced job, exactly its attributes, all of them text. People and the
-/// old job read it and may write it.
+/// `L`: the item of the legacy job, exactly its attributes, all of them text. People and the
+/// legacy job read it and may write it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 pub struct LegacyItem {
     /// Hash key `<database>.<table>`.

@@ -135,7 +135,7 @@ impl WatermarkType {
         }
     }
 
-    /// Reads the words of both the manifest and the replaced job; `None` for any other.
+    /// Reads the words of both the manifest and the legacy job; `None` for any other.
     pub fn parse(text: &str) -> Option<Self> {
         match text {
             "int" | "IntegerType" | "LongType" => Some(Self::Int),
@@ -159,13 +159,13 @@ impl WatermarkType {
         }
     }
 
-    /// Where the replaced job began with `IntegerType`.
+    /// Where the legacy job began with `IntegerType`.
     pub const INTEGER_MINIMUM_TEXT: &str = "-2147483648";
     /// Where it began with `FloatType`.
     pub const FLOAT_MINIMUM_TEXT: &str = "-3.4028234663852886e+38";
 
     /// Whether a start of this text takes all rows: the least value of the type itself, or of the
-    /// narrower type that the replaced job knew, or nothing, as its Python wrote it.
+    /// narrower type that the legacy job knew, or nothing, as its Python wrote it.
     pub fn is_beginning(self, text: &str) -> bool {
         let narrower = match self {
             Self::Int => text == Self::INTEGER_MINIMUM_TEXT,

@@ -95,7 +95,7 @@ async fn is_told(release: &Release, name: &str, reason: &str, remedy: &str) -> R
     Ok(object)
 }
 
-/// `extract_successful` of the old job's item; null where there is none.
+/// `extract_successful` of the legacy job's item; null where there is none.
 async fn successful(release: &Release, table: &str) -> Result<Value> {
     let item = release.source.legacy_item(table).await?;
     Ok(item.map_or(Value::Null, |item| item["extract_successful"].clone()))

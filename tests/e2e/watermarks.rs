@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Call, OldJob, Release, TestEnv, condition, wait_until};
+use harness::{Call, LegacyJob, Release, TestEnv, condition, wait_until};
 use serde_json::{Value, json};
 
 /// How long a step may take on a busy machine; the resync takes two seconds.
@@ -30,7 +30,7 @@ fn what_other_writers_store_shows_up_in_status_within_the_resync_time() -> Resul
         shows(&release, "40", "watermarkCommand").await?;
 
         rows(&release, 101, 130).await?;
-        let legacy = OldJob {
+        let legacy = LegacyJob {
             source: &release.source,
             table: NAME,
             column: "id",

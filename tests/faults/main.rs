@@ -112,7 +112,7 @@ impl Bench {
         self.source.run_item(TABLE).await?.context("no run item")
     }
 
-    /// The old job's item.
+    /// The legacy job's item.
     async fn legacy(&self) -> Result<Value> {
         self.source.legacy_item(TABLE).await?.context("no item of the source")
     }

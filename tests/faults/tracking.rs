@@ -1,4 +1,4 @@
-//! DynamoDB, and what people and the replaced job do to its items: T42 to T48.
+//! DynamoDB, and what people and the legacy job do to its items: T42 to T48.
 
 use std::collections::HashMap;
 
@@ -156,7 +156,7 @@ fn text(value: &str) -> AttributeValue {
     AttributeValue::S(value.to_owned())
 }
 
-/// All attributes of the old job's item, as it puts them.
+/// All attributes of the legacy job's item, as it puts them.
 fn old_item(bench: &Bench, lwm: AttributeValue) -> HashMap<String, AttributeValue> {
     let attributes = [
         ("hwm_value", "-1"),
@@ -190,7 +190,7 @@ async fn delete(bench: &Bench, key: &str) -> Result<()> {
 fn t46_an_item_is_continued_or_refused_and_never_overwritten_blindly() -> Result<()> {
     in_env(async {
         let mut bench = Bench::new("t46", "PE", 100, 1).await?;
-        // as no release and no old job writes it
+        // as no release and no legacy job writes it
         put(&bench, old_item(&bench, AttributeValue::N("40".to_owned()))).await?;
         let before = bench.legacy().await?;
         let output = bench.run().await?;
@@ -198,7 +198,7 @@ fn t46_an_item_is_continued_or_refused_and_never_overwritten_blindly() -> Result
         ensure!(bench.legacy().await? == before, "it was written over");
         ensure!(bench.source.run_item(TABLE).await?.is_none(), "the source was claimed");
 
-        // as the old job leaves it, with what people have added
+        // as the legacy job leaves it, with what people have added
         let mut item = old_item(&bench, text("40"));
         item.insert("team".to_owned(), text("sales"));
         item.insert("priority".to_owned(), AttributeValue::N("3".to_owned()));
@@ -258,11 +258,11 @@ fn t47_an_item_that_is_deleted_during_a_run_fails_it_and_is_no_first_run() -> Re
 }
 
 #[test]
-fn t48_the_old_job_beside_us_is_noticed_and_its_watermark_wins() -> Result<()> {
+fn t48_a_write_of_the_legacy_job_during_a_run_is_noticed_and_its_watermark_wins() -> Result<()> {
     in_env(async {
         let mut bench = Bench::new("t48", "PE", 100, 1).await?;
         bench.publishes().await?;
-        // undecided: the run is given up, and the next begins where the old job ended
+        // undecided: the run is given up, and the next begins where the legacy job ended
         bench.grow(10).await?;
         let mut run = bench.paused("after-pin").await?;
         put(&bench, old_item(&bench, text("105"))).await?;
@@ -271,7 +271,7 @@ fn t48_the_old_job_beside_us_is_noticed_and_its_watermark_wins() -> Result<()> {
         ensure!(bench.legacy().await?["lwm_value"] == "105", "{}", bench.legacy().await?);
         let said = bench.publishes().await?;
         ensure!(said["rows"] == 5 && said["window"]["low"] == "105", "{said}");
-        // decided: the run is published, and the old job's watermark stays
+        // decided: the run is published, and the legacy job's watermark stays
         bench.grow(10).await?;
         let mut run = bench.paused("after-decide").await?;
         put(&bench, old_item(&bench, text("118"))).await?;
@@ -282,7 +282,7 @@ fn t48_the_old_job_beside_us_is_noticed_and_its_watermark_wins() -> Result<()> {
         ensure!(item["note"]["reason"] == "WatermarkMoved", "{item}");
         let said = bench.publishes().await?;
         ensure!(said["rows"] == 2 && said["window"]["low"] == "118", "{said}");
-        // what the old job writes over is found where the text is the same too
+        // what the legacy job writes over is found where the text is the same too
         let mut run = bench.paused("after-pin").await?;
         put(&bench, old_item(&bench, text("120"))).await?;
         run.go_on()?;

@@ -226,7 +226,7 @@ impl SourceFixture {
         serde_json::from_str(output.stdout.trim()).context("parse what verify printed")
     }
 
-    /// `tidemark` with these words and variables instead of a manifest, as the replaced job was
+    /// `tidemark` with these words and variables instead of a manifest, as the legacy job was
     /// called; the SDK's own variables lead to the test environment's stores.
     ///
     /// # Errors
@@ -257,7 +257,7 @@ impl SourceFixture {
         self.env.item(&self.table, &format!("{}#tidemark", self.key(table))).await
     }
 
-    /// The old job's item of a table's source.
+    /// The legacy job's item of a table's source.
     ///
     /// # Errors
     /// If it cannot be read.

@@ -53,7 +53,7 @@ pub enum Tracking {
 pub struct TrackingRead {
     /// The run.
     pub r: Option<RunItem>,
-    /// The old job's item.
+    /// The legacy job's item.
     pub l: Option<LegacyItem>,
     /// The outcome for this object.
     pub o: Option<OutcomeItem>,

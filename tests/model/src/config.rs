@@ -181,7 +181,7 @@ pub struct Budget {
     pub ticks: u8,
     /// The database goes on by one epoch.
     pub epochs: u8,
-    /// The replaced job writes `L`: its watermark is moved up, by `put_item`.
+    /// The legacy job writes `L`: its watermark is moved up, by `put_item`.
     pub legacy: u8,
     /// Somebody deletes `R`; at any time where the configuration is `rash`, else while nothing of
     /// its run is under way.

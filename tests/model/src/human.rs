@@ -1,4 +1,4 @@
-//! In: a state. Out: the state after somebody has done something by hand, or by the replaced job.
+//! In: a state. Out: the state after somebody has done something by hand, or by the legacy job.
 //! Bound: one read or one write. Fails: never; what the product refuses changes nothing.
 
 use crds::tracking::{LegacyItem, RunState};
@@ -58,7 +58,7 @@ impl Protocol {
         }
     }
 
-    /// The replaced job reads `L` and puts it whole, its watermark moved up.
+    /// The legacy job reads `L` and puts it whole, its watermark moved up.
     pub(crate) fn legacy(&self, state: &mut State) {
         let Some(item) = self.shop.legacy_item(state.item(self.shop.legacy_key)) else { return };
         let low = item.lwm_value.as_deref().and_then(|low| low.parse::<i64>().ok());

@@ -36,7 +36,7 @@ pub enum Action {
     Tick,
     /// The database goes on.
     Epoch,
-    /// The replaced job moves the watermark.
+    /// The legacy job moves the watermark.
     Legacy,
     /// Somebody deletes `R`.
     LoseRun,

@@ -7,7 +7,7 @@ use crds::ExtractJob;
 use crds::Reason;
 use serde_json::json;
 use worker_core::errors::failure::{Failure, REPORT};
-use worker_core::migration::{Argument, Moved, OldJob, call, object_name, source_file};
+use worker_core::migration::{Argument, LegacyJob, Moved, call, object_name, source_file};
 
 use crate::cli::errors::{CommandError, UsageError};
 use crate::cli::settings::Convert;
@@ -33,7 +33,7 @@ pub(super) fn convert(wanted: &Convert) -> Result<String, CommandError> {
     Ok(format!("printed {count} manifests"))
 }
 
-fn read(wanted: &Convert) -> Result<(String, Vec<OldJob>), CommandError> {
+fn read(wanted: &Convert) -> Result<(String, Vec<LegacyJob>), CommandError> {
     if let Some(path) = &wanted.sources_file {
         let name = path.display();
         let text = std::fs::read_to_string(path).map_err(|error| {
@@ -50,7 +50,7 @@ fn read(wanted: &Convert) -> Result<(String, Vec<OldJob>), CommandError> {
         return Ok(source_file(&file)?);
     }
     if wanted.arguments.is_empty() {
-        return Ok((String::new(), vec![crate::cli::old_job::environment()?]));
+        return Ok((String::new(), vec![crate::cli::legacy::environment()?]));
     }
     let job = call(&wanted.arguments, &std::collections::BTreeMap::new())?.ok_or_else(|| {
         UsageError::new(
@@ -62,7 +62,7 @@ fn read(wanted: &Convert) -> Result<(String, Vec<OldJob>), CommandError> {
 }
 
 /// Adds what a YAML file leaves out: the URI of each table, and the tracking table.
-fn fill(job: &mut OldJob, wanted: &Convert, source: &str) {
+fn fill(job: &mut LegacyJob, wanted: &Convert, source: &str) {
     if let Some(uri) = &wanted.uri {
         let (database, table) = (job.database().to_owned(), job.table().replace('.', "/"));
         let parts = [uri.trim_end_matches('/'), source, &database, &table];

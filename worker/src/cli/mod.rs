@@ -12,7 +12,7 @@ mod manifest;
 mod progress;
 mod summary;
 pub mod local;
-pub mod old_job;
+pub mod legacy;
 pub mod convert;
 pub mod dry_run;
 pub mod watermarks;

@@ -219,7 +219,7 @@ pub struct Settle {
 /// What a call of the legacy job can set besides its own arguments, through environment variables only.
 #[derive(Debug, Parser)]
 #[command(name = "tidemark")]
-pub struct OldSettings {
+pub struct LegacySettings {
     /// Its database.
     #[command(flatten)]
     pub database: DatabaseFlags,

@@ -6,16 +6,16 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{FromArgMatches as _, Parser as _};
 use worker_core::errors::failure::Failure;
-use worker_core::migration::OldJob;
+use worker_core::migration::LegacyJob;
 
 use crate::base::telemetry::{LogFormat, has_colors};
-use crate::cli::settings::{OldSettings, Settings};
-use crate::cli::{help, old_job, report, run};
+use crate::cli::settings::{LegacySettings, Settings};
+use crate::cli::{help, legacy, report, run};
 
 /// What the process was started for.
 pub enum Start {
     /// A call of the legacy job, which had no sub-commands.
-    Legacy(Box<(Result<OldJob, Failure>, OldSettings)>),
+    Legacy(Box<(Result<LegacyJob, Failure>, LegacySettings)>),
     /// A sub-command.
     Command(Box<Settings>),
 }
@@ -26,9 +26,9 @@ impl Start {
     /// # Errors
     /// The exit code: 0 after help was printed, 2 after a usage error was.
     pub fn read() -> Result<Self, ExitCode> {
-        if let Some(call) = old_job::call().transpose() {
+        if let Some(call) = legacy::call().transpose() {
             let settings =
-                OldSettings::try_parse_from(["tidemark"]).map_err(|error| said(&error))?;
+                LegacySettings::try_parse_from(["tidemark"]).map_err(|error| said(&error))?;
             return Ok(Self::Legacy(Box::new((call, settings))));
         }
         let matches = help::command().try_get_matches().map_err(|error| said(&error))?;
@@ -49,7 +49,7 @@ impl Start {
         match self {
             Self::Legacy(legacy) => {
                 let (call, settings) = *legacy;
-                old_job::run(call, settings).await
+                legacy::run(call, settings).await
             }
             Self::Command(settings) => run::run(*settings).await,
         }

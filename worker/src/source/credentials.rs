@@ -160,7 +160,7 @@ pub async fn from_aws(secret: &AwsSecret) -> Result<Credentials, Failure> {
     parse(&text)
 }
 
-/// The JSON of a secret, with the replaced job's names or the usual ones.
+/// The JSON of a secret, with the legacy job's names or the usual ones.
 fn parse(text: &str) -> Result<Credentials, Failure> {
     const REMEDY: &str = "Store JSON with username, password and optionally host, or with db_user, \
          db_password and optionally db_host.";
@@ -220,7 +220,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_secret_has_the_old_jobs_names_or_the_usual_ones() {
+    fn a_secret_has_the_legacy_jobs_names_or_the_usual_ones() {
         let old = parse(r#"{"db_user": "a", "db_password": "b", "db_host": "h", "db_port": 1}"#);
         let old = old.expect("the old names");
         assert_eq!((old.username.as_str(), old.password.reveal()), ("a", "b"));

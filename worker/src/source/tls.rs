@@ -29,7 +29,7 @@ pub(crate) type Secured = StreamOwned<ClientConnection, TcpStream>;
 enum Unchecked {
     /// The host name.
     Name(Arc<WebPkiServerVerifier>),
-    /// Anything: the mode `prefer` of the replaced job's calls.
+    /// Anything: the mode `prefer` of the legacy job's calls.
     Everything(Arc<CryptoProvider>),
 }
 

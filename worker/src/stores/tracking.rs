@@ -157,7 +157,7 @@ impl TrackingTable {
     }
 }
 
-/// Sets the attributes of the old item and no others: what people added to it stays.
+/// Sets the attributes of the legacy item and no others: what people added to it stays.
 struct Assignments {
     expression: String,
     names: HashMap<String, String>,

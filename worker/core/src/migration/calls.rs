@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::old_job::{Argument, OldJob, invalid};
+use super::legacy::{Argument, LegacyJob, invalid};
 use crate::errors::failure::Failure;
 
 /// Environment variable that chose between the replaced project's pipelines.
@@ -10,7 +10,7 @@ const PIPELINE: &str = "EDL_TYPE";
 /// Environment variable with the name of the old script.
 const SCRIPT: &str = "SCRIPT_NAME";
 
-/// Arguments that the old job, Glue or `spark-submit` were given beside the job's own, and that
+/// Arguments that the legacy job, Glue or `spark-submit` were given beside the job's own, and that
 /// mean nothing here. Others are said to be unknown.
 const WITHOUT_MEANING: &[&str] = &[
     "job_name",
@@ -46,16 +46,16 @@ const WITHOUT_MEANING: &[&str] = &[
     "conf",
 ];
 
-/// The old job's call that these arguments (without the program's name) and this environment are,
+/// The legacy job's call that these arguments (without the program's name) and this environment are,
 /// if they are one: without arguments the environment's, where it names a pipeline or a table;
-/// with arguments theirs, where the first is no sub-command and any is one of the old job's.
+/// with arguments theirs, where the first is no sub-command and any is one of the legacy job's.
 ///
 /// # Errors
 /// `InvalidSpec` where it is one and cannot be meant.
 pub fn call(
     arguments: &[String],
     variables: &BTreeMap<String, String>,
-) -> Result<Option<OldJob>, Failure> {
+) -> Result<Option<LegacyJob>, Failure> {
     let Some(first) = arguments.first() else {
         let named = |name: &str| variables.get(name).is_some_and(|text| !text.is_empty());
         let asked = named(PIPELINE) || named("EXTRACT_TABLE");
@@ -74,8 +74,8 @@ pub fn call(
 ///
 /// # Errors
 /// `InvalidSpec` for a pipeline other than `extract`.
-pub fn environment(variables: &BTreeMap<String, String>) -> Result<OldJob, Failure> {
-    let mut job = OldJob::default();
+pub fn environment(variables: &BTreeMap<String, String>) -> Result<LegacyJob, Failure> {
+    let mut job = LegacyJob::default();
     match variables.get(PIPELINE).map(|text| text.trim()) {
         None | Some("" | "extract") => {}
         Some(_) => {
@@ -97,8 +97,8 @@ pub fn environment(variables: &BTreeMap<String, String>) -> Result<OldJob, Failu
 }
 
 /// A call by arguments: `--name value` or `--name=value`, in either case. The last one counts.
-fn words(arguments: &[String]) -> Result<OldJob, Failure> {
-    let mut job = OldJob::default();
+fn words(arguments: &[String]) -> Result<LegacyJob, Failure> {
+    let mut job = LegacyJob::default();
     let mut rest = arguments.iter().peekable();
     while let Some(word) = rest.next() {
         let Some(word) = word.strip_prefix("--") else {
@@ -134,7 +134,7 @@ fn words(arguments: &[String]) -> Result<OldJob, Failure> {
     Ok(job)
 }
 
-fn unknown(job: &mut OldJob, name: &str) {
+fn unknown(job: &mut LegacyJob, name: &str) {
     let folded = name.to_ascii_lowercase().replace('-', "_");
     if !WITHOUT_MEANING.contains(&folded.as_str()) {
         job.warn(format!("--{name} is unknown and was ignored, as in the legacy job"));

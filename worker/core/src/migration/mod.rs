@@ -10,15 +10,15 @@
 //! | YAML of a source | `extract: {default_arguments: {..}, tables: {public.orders: {..}}}` |
 
 mod calls;
-mod old_job;
+mod legacy;
 mod partition;
 mod source_file;
 mod spec;
 
 pub use calls::{call, environment};
-pub use old_job::{Argument, OldJob, object_name};
+pub use legacy::{Argument, LegacyJob, object_name};
 pub use source_file::source_file;
-pub use spec::{Moved, OldLogin, Tls};
+pub use spec::{LegacyCredentials, Moved, Tls};
 
 #[cfg(test)]
 mod tests;

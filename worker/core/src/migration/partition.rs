@@ -1,8 +1,8 @@
-//! How the replaced job's `partition_column` and what goes with it cut the table.
+//! How the legacy job's `partition_column` and what goes with it cut the table.
 
 use crds::extract_job::{ExtractType, Partition, Strategy};
 
-use super::old_job::{Argument, OldJob, invalid};
+use super::legacy::{Argument, LegacyJob, invalid};
 use crate::errors::failure::Failure;
 use crate::planning::ranges::{KeyType, RANGES_MAX};
 
@@ -18,7 +18,7 @@ const ONE: Partition = Partition {
 
 /// The partition that a call stands for, if any: without one, the table is divided as Tidemark finds best.
 pub(super) fn partition(
-    job: &mut OldJob,
+    job: &mut LegacyJob,
     extract_type: ExtractType,
     reingest: bool,
 ) -> Result<Option<Partition>, Failure> {
@@ -63,7 +63,7 @@ pub(super) fn partition(
     }))
 }
 
-fn count(job: &mut OldJob) -> Result<Option<u32>, Failure> {
+fn count(job: &mut LegacyJob) -> Result<Option<u32>, Failure> {
     let Some(text) = job.bound(Argument::NumPartitions) else { return Ok(None) };
     let count = text.parse::<u32>().ok().filter(|count| *count > 0).ok_or_else(|| {
         invalid(
@@ -78,7 +78,7 @@ fn count(job: &mut OldJob) -> Result<Option<u32>, Failure> {
 }
 
 /// The bounds as a manifest writes them: of one kind, and not the wrong way round.
-fn bounds(job: &OldJob) -> Result<(Option<String>, Option<String>), Failure> {
+fn bounds(job: &LegacyJob) -> Result<(Option<String>, Option<String>), Failure> {
     let read = |argument| job.bound(argument).map(|text| (argument, text));
     let given: Vec<_> =
         [read(Argument::LowerBound), read(Argument::UpperBound)].into_iter().flatten().collect();

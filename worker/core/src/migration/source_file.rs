@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::old_job::{Argument, OldJob, invalid};
+use super::legacy::{Argument, LegacyJob, invalid};
 use crate::errors::failure::Failure;
 
 /// Keys that set up Glue and the pipelines around the extract; manifests have no use for them.
@@ -22,7 +22,7 @@ const WITHOUT_MEANING: &[&str] = &[
 ///
 /// # Errors
 /// `InvalidSpec`, naming the key.
-pub fn source_file(file: &Value) -> Result<(String, Vec<OldJob>), Failure> {
+pub fn source_file(file: &Value) -> Result<(String, Vec<LegacyJob>), Failure> {
     let extract = file.get("extract").and_then(Value::as_object).ok_or_else(|| {
         invalid(
             "the file has no section extract",
@@ -48,7 +48,7 @@ pub fn source_file(file: &Value) -> Result<(String, Vec<OldJob>), Failure> {
     }
     let jobs = tables.iter().map(|(table, own)| {
         let own = own.as_object().unwrap_or(&none);
-        let mut job = OldJob::default();
+        let mut job = LegacyJob::default();
         job.fill(Argument::ExtractTable, table);
         // what the table says wins, nothing being said where the value is empty or false
         for (place, keys) in [
@@ -63,7 +63,7 @@ pub fn source_file(file: &Value) -> Result<(String, Vec<OldJob>), Failure> {
     Ok((source, jobs.collect()))
 }
 
-fn take(job: &mut OldJob, place: &str, keys: &Map<String, Value>) {
+fn take(job: &mut LegacyJob, place: &str, keys: &Map<String, Value>) {
     for (key, value) in keys {
         match (Argument::named(key), text(value)) {
             (Some(argument), Some(text)) => job.fill(argument, text),

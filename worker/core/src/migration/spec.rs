@@ -6,14 +6,14 @@ use crds::extract_job::{
 use crds::output::{Output, OutputColumns, RunFolder, Tracking};
 use crds::source::{AwsSecret, Credentials, Engine, SecretRef, Source, TlsMode};
 
-use super::old_job::{Argument, OldJob, invalid};
+use super::legacy::{Argument, LegacyJob, invalid};
 use super::partition;
 use crate::errors::failure::Failure;
 use crate::layout::objects::Prefix;
 use crate::planning::bounds::TableRef;
 use crate::planning::watermark::Value;
 
-/// The column of the row's hash, as the replaced job named it.
+/// The column of the row's hash, as the legacy job named it.
 const HASH_COLUMN: &str = "hash";
 /// The folder of its extract time, which it named like the column.
 const TIME_COLUMN: &str = "jdbc_extract_time";
@@ -21,7 +21,7 @@ const TIME_COLUMN: &str = "jdbc_extract_time";
 /// How the connection of an old call is protected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Tls {
-    /// As the replaced job's drivers did: TLS where the server offers it, and nothing verified. No
+    /// As the legacy job's drivers did: TLS where the server offers it, and nothing verified. No
     /// manifest can ask for this.
     Prefer,
     /// As a manifest would say.
@@ -30,14 +30,14 @@ pub enum Tls {
 
 /// User and password that a call gave in plain words.
 #[derive(Clone, PartialEq, Eq)]
-pub struct OldLogin {
+pub struct LegacyCredentials {
     /// User.
     pub user: String,
     /// Password.
     pub password: String,
 }
 
-impl std::fmt::Debug for OldLogin {
+impl std::fmt::Debug for LegacyCredentials {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("OldLogin(..)")
     }
@@ -49,14 +49,14 @@ pub struct Moved {
     /// The spec. It names an AWS secret, or a Secret that is yet to be made: never a password.
     pub spec: ExtractJobSpec,
     /// User and password, where no secret was named.
-    pub login: Option<OldLogin>,
+    pub login: Option<LegacyCredentials>,
     /// How the connection is protected.
     pub tls: Tls,
     /// What is done differently, and what was ignored.
     pub warnings: Vec<String>,
 }
 
-impl OldJob {
+impl LegacyJob {
     /// The spec that the call stands for.
     ///
     /// # Errors
@@ -80,7 +80,7 @@ impl OldJob {
                 "fetchsize is not used because rows are streamed within the container's memory limit",
             );
         }
-        let login = self.get(Argument::DbSecret).is_none().then(|| OldLogin {
+        let login = self.get(Argument::DbSecret).is_none().then(|| LegacyCredentials {
             user: self.get(Argument::DbUser).unwrap_or_default().to_owned(),
             password: self.given.get(&Argument::DbPassword).cloned().unwrap_or_default(),
         });
@@ -168,7 +168,7 @@ impl OldJob {
                 rds_iam: None,
             },
             None => Credentials {
-                secret_ref: Some(SecretRef { name: super::old_job::object_name(&database) }),
+                secret_ref: Some(SecretRef { name: super::legacy::object_name(&database) }),
                 aws_secret: None,
                 rds_iam: None,
             },
@@ -354,7 +354,7 @@ impl OldJob {
     }
 }
 
-/// Where the replaced job began with a type that is narrower than ours: it reads the text that a
+/// Where the legacy job began with a type that is narrower than ours: it reads the text that a
 /// first run without rows leaves, and its database would refuse a longer number.
 fn minimum(spelling: &str) -> Option<String> {
     match spelling {

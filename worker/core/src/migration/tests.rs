@@ -31,14 +31,14 @@ fn needed<'a>(changes: &[(&'a str, &'a str)]) -> BTreeMap<&'a str, &'a str> {
     all
 }
 
-fn by_environment(arguments: &BTreeMap<&str, &str>) -> OldJob {
+fn by_environment(arguments: &BTreeMap<&str, &str>) -> LegacyJob {
     let variables =
         arguments.iter().map(|(name, value)| (name.to_uppercase(), (*value).to_owned()));
     let variables = variables.chain([("EDL_TYPE".to_owned(), "extract".to_owned())]).collect();
     call(&[], &variables).expect("a good call").expect("a call of the old job")
 }
 
-fn by_words(words: &[String]) -> OldJob {
+fn by_words(words: &[String]) -> LegacyJob {
     call(words, &BTreeMap::new()).expect("a good call").expect("a call of the old job")
 }
 
@@ -79,7 +79,7 @@ fn three_forms_of_one_call_are_one_job() {
 }
 
 #[test]
-fn our_own_commands_are_not_taken_for_the_old_job() {
+fn our_own_commands_are_not_taken_for_the_legacy_job() {
     let none = BTreeMap::new();
     for line in ["run -f job.yaml", "--lease-seconds 3 run -f job.yaml", "--help", "coordinate"] {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
@@ -168,10 +168,10 @@ fn minus_one_none_and_nothing_are_no_bound() {
     assert_eq!((watermark.low, watermark.high), (None, None), "an FE has no bound at -1");
 }
 
-/// The old job reads what a first run without rows leaves, and an `integer` column of its database
+/// The legacy job reads what a first run without rows leaves, and an `integer` column of its database
 /// refuses the least number of 64 bits.
 #[test]
-fn a_narrow_type_begins_where_the_old_job_did() {
+fn a_narrow_type_begins_where_the_legacy_job_did() {
     let low = |spelling| {
         moved(&[("hwm_column_type", spelling)]).spec.extract.watermark.expect("a watermark").low
     };
@@ -191,7 +191,7 @@ fn a_narrow_type_begins_where_the_old_job_did() {
 }
 
 #[test]
-fn the_old_names_of_types_are_read() {
+fn the_legacy_names_of_types_are_read() {
     for (spelling, value_type) in [
         ("int", WatermarkType::Int),
         ("IntegerType", WatermarkType::Int),
@@ -311,7 +311,7 @@ fn what_is_not_done_is_never_passed_over_in_silence() {
 }
 
 #[test]
-fn the_output_is_laid_out_as_the_old_job_laid_it_out() {
+fn the_output_layout_is_that_of_the_legacy_job() {
     let output = moved(&[("extract_s3_uri", "lake/shop/orders")]).spec.output;
     assert_eq!(output.uri, "s3://lake/shop/orders");
     assert_eq!(output.run_folder, Some(RunFolder::Time));
@@ -325,7 +325,7 @@ fn the_output_is_laid_out_as_the_old_job_laid_it_out() {
 /// Defect 8: nothing required a verified connection. The old calls keep that, and say so; nothing
 /// else can ask for it.
 #[test]
-fn old_job_8_an_unverified_connection_is_a_warning_away_from_a_verified_one() {
+fn legacy_job_8_an_unverified_connection_is_a_warning_away_from_a_verified_one() {
     let old = moved(&[]);
     assert_eq!(old.tls, Tls::Prefer);
     assert!(old.warnings.iter().any(|it| it.contains("--tls_mode") && it.contains("TLS_MODE")));
@@ -355,7 +355,7 @@ fn a_password_is_in_nothing_that_is_printed() {
 }
 
 #[test]
-fn rows_without_watermark_can_be_let_out_as_the_old_job_let_them_out() {
+fn rows_without_watermark_can_be_skipped_as_by_the_legacy_job() {
     let policy = |text| {
         moved(&[("null_policy", text)]).spec.extract.watermark.expect("a watermark").null_policy
     };

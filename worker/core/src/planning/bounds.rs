@@ -34,7 +34,7 @@ impl NamePart {
         self.text == name
     }
 
-    /// What an unquoted name means in SQL, as the replaced job passed it on.
+    /// What an unquoted name means in SQL, as the legacy job passed it on.
     fn folds_to(&self, name: &str) -> bool {
         !self.quoted && self.text.to_lowercase() == name
     }

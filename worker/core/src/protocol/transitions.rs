@@ -24,7 +24,7 @@ pub fn utc_text(seconds: i64) -> String {
         .map_or_else(|_| seconds.to_string(), |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string())
 }
 
-/// `extract_metadata` of the old item.
+/// `extract_metadata` of the legacy item.
 pub fn metadata(rows: i64) -> String {
     format!("{{\"row_count\": {rows}}}")
 }
@@ -98,7 +98,7 @@ fn low_check(run: &RunItem) -> Option<ItemWrite> {
     })
 }
 
-/// Y: `committing` -> published, with the outcome and the old item in the same transaction.
+/// Y: `committing` -> published, with the outcome and the legacy item in the same transaction.
 ///
 /// Where the stored watermark is not the run's low text any more, somebody else wrote: `R` and `O`
 /// are written without `L`.

@@ -306,7 +306,7 @@ mod tests {
         assert!(matches!(mode(Tls::Mode(TlsMode::VerifyFull)), PgSslMode::VerifyFull));
         assert!(matches!(mode(Tls::Mode(TlsMode::VerifyCa)), PgSslMode::VerifyCa));
         assert!(matches!(mode(Tls::Mode(TlsMode::InsecurePlaintext)), PgSslMode::Disable));
-        // asked for by calls of the replaced job alone
+        // asked for by calls of the legacy job alone
         assert!(matches!(mode(Tls::Prefer), PgSslMode::Prefer));
     }
 }

@@ -28,10 +28,10 @@ fn hashes(rows: &[Vec<Option<Vec<u8>>>]) -> Vec<String> {
     column.iter().map(|hash| hash.expect("never NULL").to_owned()).collect()
 }
 
-/// Defect 7 of the replaced job: a NULL in any column made the hash NULL, and ("ab", "c") was
+/// Defect 7 of the legacy job: a NULL in any column made the hash NULL, and ("ab", "c") was
 /// ("a", "bc").
 #[test]
-fn old_job_7_a_row_hash_is_never_null_and_no_two_rows_share_one() {
+fn legacy_job_7_a_row_hash_is_never_null_and_no_two_rows_share_one() {
     let text = |text: &str| Some(text.as_bytes().to_vec());
     let rows = [
         vec![text("ab"), text("c")],

@@ -1,17 +1,17 @@
-//! The replaced job's nine defects, one test each (some need no stores: `worker/core` has
-//! `old_job_7_..` and two of `old_job_8_..`).
+//! The legacy job's nine defects, one test each (some need no stores: `worker/core` has
+//! `legacy_job_7_..` and two of `legacy_job_8_..`).
 
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{OldJob, Session, SourceFixture, TestEnv, wait_until};
+use harness::{LegacyJob, Session, SourceFixture, TestEnv, wait_until};
 use serde_json::{Value, json};
 
 use super::{Form, arguments, call, reason, spelled, try_call, with};
 
 /// The new watermark was the maximum of the partition column.
 #[test]
-fn old_job_1_the_watermark_is_the_maximum_of_its_own_column() -> Result<()> {
+fn legacy_job_1_the_watermark_is_the_maximum_of_its_own_column() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "defect1").await?;
@@ -29,7 +29,7 @@ fn old_job_1_the_watermark_is_the_maximum_of_its_own_column() -> Result<()> {
 
 /// Rows that came while the job read could be covered by the watermark and be in no file.
 #[test]
-fn old_job_2_rows_that_come_during_a_run_are_left_to_the_next() -> Result<()> {
+fn legacy_job_2_rows_that_come_during_a_run_are_left_to_the_next() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "defect2").await?;
@@ -72,7 +72,7 @@ async fn at_gate(gate: &std::path::Path) -> Result<()> {
 
 /// An overwrite deleted the old extract before the new one was there.
 #[test]
-fn old_job_3_the_earlier_extract_stays_until_the_new_one_is_whole() -> Result<()> {
+fn legacy_job_3_the_earlier_extract_stays_until_the_new_one_is_whole() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "defect3").await?;
@@ -111,7 +111,7 @@ fn old_job_3_the_earlier_extract_stays_until_the_new_one_is_whole() -> Result<()
 
 /// Two runs of one table overwrote each other's item.
 #[test]
-fn old_job_4_two_runs_of_one_table_do_not_mix() -> Result<()> {
+fn legacy_job_4_two_runs_of_one_table_do_not_mix() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "defect4").await?;
@@ -153,7 +153,7 @@ fn old_job_4_two_runs_of_one_table_do_not_mix() -> Result<()> {
 
 /// A first run without rows broke off.
 #[test]
-fn old_job_5_a_first_run_without_rows_succeeds() -> Result<()> {
+fn legacy_job_5_a_first_run_without_rows_succeeds() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "defect5").await?;
@@ -162,7 +162,7 @@ fn old_job_5_a_first_run_without_rows_succeeds() -> Result<()> {
         let said = call(&source, Form::Environment, &arguments).await?;
         ensure!(said["rows"] == 0 && said["files"] == 0, "{said}");
         let item = source.legacy_item("public.t").await?.context("item L")?;
-        OldJob::knows(&item)?;
+        LegacyJob::knows(&item)?;
         ensure!(item["lwm_value"] == "-2147483648" && item["hwm_value"] == "-1", "{item}");
         ensure!(
             item["extract_metadata"] == "{\"row_count\": 0}" && item["extract_successful"] == "Y",
@@ -174,7 +174,7 @@ fn old_job_5_a_first_run_without_rows_succeeds() -> Result<()> {
 
 /// The map of types was never used, and guessed.
 #[test]
-fn old_job_6_types_come_from_the_catalog() -> Result<()> {
+fn legacy_job_6_types_come_from_the_catalog() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "defect6").await?;
@@ -208,7 +208,7 @@ fn old_job_6_types_come_from_the_catalog() -> Result<()> {
 
 /// Nothing verified the server, and values went into statements as they came.
 #[test]
-fn old_job_8_manifests_verify_the_server_and_no_argument_reaches_sql_as_it_is() -> Result<()> {
+fn legacy_job_8_manifests_verify_the_server_and_no_argument_reaches_sql_as_it_is() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "defect8").await?;
@@ -242,7 +242,7 @@ fn old_job_8_manifests_verify_the_server_and_no_argument_reaches_sql_as_it_is() 
 
 /// Rows without watermark were left out in silence.
 #[test]
-fn old_job_9_rows_without_watermark_are_never_left_out_in_silence() -> Result<()> {
+fn legacy_job_9_rows_without_watermark_are_never_left_out_in_silence() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "defect9").await?;
@@ -276,7 +276,7 @@ fn old_job_9_rows_without_watermark_are_never_left_out_in_silence() -> Result<()
 
 /// A row tied with the watermark that came later was lost.
 #[test]
-fn old_job_9_a_row_tied_with_the_watermark_is_taken() -> Result<()> {
+fn legacy_job_9_a_row_tied_with_the_watermark_is_taken() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "ties").await?;

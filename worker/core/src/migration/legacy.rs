@@ -1,4 +1,4 @@
-//! What a call of the replaced job says.
+//! What a call of the legacy job says.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ const NAME_LENGTH_MAX: usize = 63;
 /// Declares the arguments, each with the name that the job knew it by.
 macro_rules! arguments {
     ($($(#[$doc:meta])* $variant:ident = $name:literal,)*) => {
-        /// An argument of the replaced job, or one of the few that we add to its forms.
+        /// An argument of the legacy job, or one of the few that we add to its forms.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
         pub enum Argument { $($(#[$doc])* $variant,)* }
 
@@ -88,22 +88,22 @@ impl Argument {
     }
 }
 
-/// What one call of the replaced job says.
+/// What one call of the legacy job says.
 #[derive(Clone, PartialEq, Eq, Default)]
-pub struct OldJob {
+pub struct LegacyJob {
     pub(super) given: BTreeMap<Argument, String>,
     /// What people should know about how it was read. Never holds a value.
     pub warnings: Vec<String>,
 }
 
-impl std::fmt::Debug for OldJob {
+impl std::fmt::Debug for LegacyJob {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         // values may be passwords
         f.debug_set().entries(self.given.keys()).finish()
     }
 }
 
-impl OldJob {
+impl LegacyJob {
     /// What was given; an empty text and `None`, which the job's shell and Python made of nothing,
     /// are nothing.
     pub(super) fn get(&self, argument: Argument) -> Option<&str> {

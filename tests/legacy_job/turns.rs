@@ -1,11 +1,11 @@
-//! The old job and Tidemark in turns on one source: what each takes and leaves is what the rules of
+//! The legacy job and Tidemark in turns on one source: what each takes and leaves is what the rules of
 //! the other ask for.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Call, OldJob, SourceFixture, TestEnv, wait_until};
+use harness::{Call, LegacyJob, SourceFixture, TestEnv, wait_until};
 use serde_json::{Value, json};
 
 use super::{Form, arguments, spelled, with};
@@ -15,12 +15,12 @@ const TABLE: &str = "public.t";
 /// Who does what in a turn.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Turn {
-    OldIncremental,
+    LegacyIncremental,
     /// It dies when it has read.
-    OldDies,
+    LegacyDies,
     /// With a given start, which it writes to the item.
-    OldFull,
-    OldReingest,
+    LegacyFull,
+    LegacyReingest,
     OursIncremental,
     /// It is killed when it has read, and its claim lasts three seconds more.
     OursKilled,
@@ -29,69 +29,69 @@ enum Turn {
 }
 
 use Turn::{
-    OldDies, OldFull, OldIncremental, OldReingest, OursFull, OursIncremental, OursKilled,
-    OursReingest,
+    LegacyDies, LegacyFull, LegacyIncremental, LegacyReingest, OursFull, OursIncremental,
+    OursKilled, OursReingest,
 };
 
 /// Fifty turns, and how many rows come before each.
 const TURNS: [[(Turn, i64); 10]; 5] = [
     [
-        (OldIncremental, 5),
+        (LegacyIncremental, 5),
         (OursIncremental, 3),
         (OursIncremental, 0),
-        (OldIncremental, 0),
-        (OldIncremental, 4),
-        (OldDies, 2),
+        (LegacyIncremental, 0),
+        (LegacyIncremental, 4),
+        (LegacyDies, 2),
         (OursIncremental, 3),
         (OursFull, 1),
-        (OldIncremental, 2),
+        (LegacyIncremental, 2),
         (OursIncremental, 1),
     ],
     [
         (OursKilled, 3),
         (OursIncremental, 2),
-        (OldIncremental, 1),
+        (LegacyIncremental, 1),
         (OursKilled, 2),
-        (OldIncremental, 2),
+        (LegacyIncremental, 2),
         (OursIncremental, 0),
         (OursReingest, 4),
-        (OldIncremental, 3),
-        (OldDies, 1),
-        (OldDies, 1),
+        (LegacyIncremental, 3),
+        (LegacyDies, 1),
+        (LegacyDies, 1),
     ],
     [
-        (OldIncremental, 1),
+        (LegacyIncremental, 1),
         (OursIncremental, 6),
-        (OldFull, 1),
+        (LegacyFull, 1),
         (OursIncremental, 2),
-        (OldIncremental, 0),
+        (LegacyIncremental, 0),
         (OursFull, 0),
         (OursIncremental, 2),
-        (OldDies, 0),
+        (LegacyDies, 0),
         (OursIncremental, 0),
-        (OldIncremental, 7),
+        (LegacyIncremental, 7),
     ],
     [
-        (OldReingest, 2),
+        (LegacyReingest, 2),
         (OursIncremental, 2),
         (OursIncremental, 2),
-        (OldIncremental, 2),
+        (LegacyIncremental, 2),
         (OursReingest, 0),
-        (OldFull, 2),
-        (OldIncremental, 0),
+        (LegacyFull, 2),
+        (LegacyIncremental, 0),
         (OursIncremental, 3),
-        (OldDies, 2),
+        (LegacyDies, 2),
         (OursKilled, 1),
     ],
     [
         (OursIncremental, 2),
-        (OldIncremental, 1),
+        (LegacyIncremental, 1),
         (OursFull, 3),
-        (OldIncremental, 1),
+        (LegacyIncremental, 1),
         (OursIncremental, 1),
-        (OldReingest, 0),
+        (LegacyReingest, 0),
         (OursIncremental, 0),
-        (OldIncremental, 2),
+        (LegacyIncremental, 2),
         (OursReingest, 1),
         (OursIncremental, 5),
     ],
@@ -140,13 +140,15 @@ async fn take(
     expected: &mut Expected,
 ) -> Result<()> {
     match turn {
-        OldIncremental | OldDies | OldFull | OldReingest => old(source, turn, expected).await?,
+        LegacyIncremental | LegacyDies | LegacyFull | LegacyReingest => {
+            old(source, turn, expected).await?;
+        }
         OursKilled => return killed(source, number, expected).await,
         OursIncremental | OursFull | OursReingest => ours(source, turn, number, expected).await?,
     }
     let item = source.legacy_item(TABLE).await?.context("item L")?;
-    OldJob::knows(&item)?;
-    let done = if turn == OldDies { "N" } else { "Y" };
+    LegacyJob::knows(&item)?;
+    let done = if turn == LegacyDies { "N" } else { "Y" };
     ensure!(
         item["lwm_value"] == json!(expected.low.to_string())
             && item["hwm_value"] == "-1"
@@ -157,15 +159,15 @@ async fn take(
     Ok(())
 }
 
-/// The old job, whose writes void what a run of ours owes.
+/// The legacy job, whose writes void what a run of ours owes.
 async fn old(source: &SourceFixture, turn: Turn, expected: &mut Expected) -> Result<()> {
-    let job = OldJob { source, table: TABLE, column: "id", column_type: "IntegerType" };
+    let job = LegacyJob { source, table: TABLE, column: "id", column_type: "IntegerType" };
     let given = Call { low: Some("0"), high: Some("-1"), ..Call::default() };
     let start = (expected.low / 2).to_string();
     let call = match turn {
-        OldDies => Call { dies: true, ..given },
-        OldFull => Call { full: true, low: Some(&start), ..given },
-        OldReingest => Call { reingest: true, ..given },
+        LegacyDies => Call { dies: true, ..given },
+        LegacyFull => Call { full: true, low: Some(&start), ..given },
+        LegacyReingest => Call { reingest: true, ..given },
         _ => given,
     };
     let took = job.run(call).await?.ids;
@@ -173,8 +175,8 @@ async fn old(source: &SourceFixture, turn: Turn, expected: &mut Expected) -> Res
     ensure!(took == (from + 1..=expected.last).collect::<Vec<_>>(), "{took:?} above {from}");
     expected.owed = None;
     match turn {
-        OldFull => expected.low /= 2,
-        OldDies => {}
+        LegacyFull => expected.low /= 2,
+        LegacyDies => {}
         _ => expected.low = expected.last,
     }
     Ok(())
@@ -293,7 +295,7 @@ fn times_are_handed_to_and_fro_as_python_writes_them() -> Result<()> {
         let db = &source.database;
         env.psql(db, "create table t (id int, at timestamp)").await?;
         let old =
-            OldJob { source: &source, table: TABLE, column: "at", column_type: "TimestampType" };
+            LegacyJob { source: &source, table: TABLE, column: "at", column_type: "TimestampType" };
         let changes = [
             ("hwm_col_name", "at"),
             ("hwm_column_type", "TimestampType"),
@@ -333,10 +335,10 @@ fn times_are_handed_to_and_fro_as_python_writes_them() -> Result<()> {
     })
 }
 
-/// A first run without rows leaves the beginning; the old job's statement must take that text, also
+/// A first run without rows leaves the beginning; the legacy job's statement must take that text, also
 /// for a column of 32 bits.
 #[test]
-fn a_first_run_without_rows_is_continued_by_the_old_job() -> Result<()> {
+fn a_first_run_without_rows_is_continued_by_the_legacy_job() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         for (number, (column_type, sql_type)) in [
@@ -363,7 +365,7 @@ fn a_first_run_without_rows_is_continued_by_the_old_job() -> Result<()> {
             ensure!(said["rows"] == 0, "{said}");
             let value = if number < 2 { "-7".to_owned() } else { "'2023-01-31'".to_owned() };
             env.psql(db, &format!("insert into t values (1, {value})")).await?;
-            let old = OldJob { source: &source, table: TABLE, column: "mark", column_type };
+            let old = LegacyJob { source: &source, table: TABLE, column: "mark", column_type };
             let took = old.run(Call::default()).await.context(column_type)?;
             ensure!(took.ids == [1], "{column_type}: {took:?}");
             let said = super::call(&source, Form::Environment, &arguments).await?;
@@ -373,7 +375,7 @@ fn a_first_run_without_rows_is_continued_by_the_old_job() -> Result<()> {
     })
 }
 
-/// A full extract of the old job without bounds leaves `None`, which its own next incremental run
+/// A full extract of the legacy job without bounds leaves `None`, which its own next incremental run
 /// could not read.
 #[test]
 fn what_python_wrote_for_nothing_is_the_beginning() -> Result<()> {
@@ -383,7 +385,7 @@ fn what_python_wrote_for_nothing_is_the_beginning() -> Result<()> {
         let rows = "create table t (id int); insert into t select generate_series(1, 10)";
         env.psql(&source.database, rows).await?;
         let old =
-            OldJob { source: &source, table: TABLE, column: "id", column_type: "IntegerType" };
+            LegacyJob { source: &source, table: TABLE, column: "id", column_type: "IntegerType" };
         let took = old.run(Call { full: true, ..Call::default() }).await?;
         ensure!(took.ids.len() == 10, "{took:?}");
         let item = source.legacy_item(TABLE).await?.context("item L")?;

@@ -11,7 +11,7 @@ use anyhow::{Context, Result, ensure};
 use harness::{Output, SourceFixture, TestEnv};
 use serde_json::Value;
 
-/// The forms in which the old job was called.
+/// The forms in which the legacy job was called.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Form {
     /// The environment of a container, in capitals.
@@ -22,7 +22,7 @@ enum Form {
     Script,
 }
 
-/// The arguments of an incremental extract of `table`, in the old job's words; `id` is the
+/// The arguments of an incremental extract of `table`, in the legacy job's words; `id` is the
 /// watermark. What a test changes comes later in the list, and counts.
 fn arguments(source: &SourceFixture, table: &str) -> Vec<(String, String)> {
     let (uri, port) =
@@ -86,7 +86,7 @@ fn spelled(form: Form, arguments: &[(String, String)]) -> (Vec<String>, Vec<(Str
     }
 }
 
-/// Calls the old job's way, to the end, whatever that is.
+/// Calls the legacy job's way, to the end, whatever that is.
 async fn try_call(
     source: &SourceFixture,
     form: Form,

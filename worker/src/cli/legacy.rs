@@ -5,13 +5,13 @@ use std::process::ExitCode;
 
 use crds::ExtractJob;
 use worker_core::errors::failure::Failure;
-use worker_core::migration::{self, Moved, OldJob, object_name};
+use worker_core::migration::{self, LegacyJob, Moved, object_name};
 
 use crate::cli::flags::DatabaseFlags;
 use crate::cli::local::{here, local_stores};
 use crate::cli::manifest::task_of;
 use crate::cli::report;
-use crate::cli::settings::OldSettings;
+use crate::cli::settings::LegacySettings;
 use crate::publishing::durations::Durations;
 use crate::source::credentials::{Credentials, log_in, login};
 use crate::source::login::Login;
@@ -29,7 +29,7 @@ fn told() -> (Vec<String>, BTreeMap<String, String>) {
 ///
 /// # Errors
 /// `InvalidSpec`.
-pub fn call() -> Result<Option<OldJob>, Failure> {
+pub fn call() -> Result<Option<LegacyJob>, Failure> {
     let (arguments, variables) = told();
     migration::call(&arguments, &variables)
 }
@@ -38,19 +38,19 @@ pub fn call() -> Result<Option<OldJob>, Failure> {
 ///
 /// # Errors
 /// `InvalidSpec`.
-pub fn environment() -> Result<OldJob, Failure> {
+pub fn environment() -> Result<LegacyJob, Failure> {
     migration::environment(&told().1)
 }
 
 /// Runs the call. Other settings come from `TIDEMARK_..` variables, endpoints and identity from those of the AWS SDK.
-pub async fn run(call: Result<OldJob, Failure>, settings: OldSettings) -> ExitCode {
+pub async fn run(call: Result<LegacyJob, Failure>, settings: LegacySettings) -> ExitCode {
     let result = Box::pin(run_call(call, &settings)).await;
     report::ended("run", result.map_err(Into::into), settings.logs.log_format)
 }
 
 async fn run_call(
-    call: Result<OldJob, Failure>,
-    settings: &OldSettings,
+    call: Result<LegacyJob, Failure>,
+    settings: &LegacySettings,
 ) -> Result<String, Failure> {
     let mut moved = call?.into_moved()?;
     for warning in &moved.warnings {

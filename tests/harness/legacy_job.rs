@@ -1,4 +1,4 @@
-//! The replaced job as its description has it: what it reads from the tracking table and the
+//! The legacy job as its description has it: what it reads from the tracking table and the
 //! database, and what it writes to the table. Its own output is given back instead of written.
 
 use anyhow::{Context, Result, bail, ensure};
@@ -7,9 +7,9 @@ use serde_json::{Value, json};
 
 use crate::SourceFixture;
 
-/// The replaced job, set up for one table.
+/// The legacy job, set up for one table.
 #[derive(Debug, Clone)]
-pub struct OldJob<'a> {
+pub struct LegacyJob<'a> {
     /// Database and tracking table.
     pub source: &'a SourceFixture,
     /// `extract_table`.
@@ -42,7 +42,7 @@ pub struct Took {
     pub ids: Vec<i64>,
 }
 
-impl OldJob<'_> {
+impl LegacyJob<'_> {
     /// Runs one call to its end, or to its death.
     ///
     /// # Errors

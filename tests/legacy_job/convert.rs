@@ -48,7 +48,7 @@ extract:
 ";
 
 #[test]
-fn manifests_made_of_old_calls_apply_cleanly() -> Result<()> {
+fn manifests_converted_from_legacy_calls_apply_cleanly() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         Release::crds(env).await?;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use harness::{Access, OldJob, SourceFixture, TestEnv, wait_until};
+use harness::{Access, LegacyJob, SourceFixture, TestEnv, wait_until};
 use serde_json::json;
 
 use super::{Form, arguments, call, reason, spelled, try_call, with};
@@ -28,15 +28,15 @@ fn a_call_in_each_form_runs_unchanged() -> Result<()> {
                 ensure!(output.stderr.contains(part), "{form:?}: no warning of {part}: {}", output.stderr);
             }
             let item = source.legacy_item("public.t").await?.context("item L")?;
-            OldJob::knows(&item)?;
+            LegacyJob::knows(&item)?;
             ensure!(item["hwm_value"] == "-1" && item["extract_successful"] == "Y", "{item}");
         }
-        the_output_is_the_old_jobs(&source).await
+        the_output_is_the_legacy_jobs(&source).await
     })
 }
 
 /// A folder for each run's time, and a hash that another program makes of the same row.
-async fn the_output_is_the_old_jobs(source: &SourceFixture) -> Result<()> {
+async fn the_output_is_the_legacy_jobs(source: &SourceFixture) -> Result<()> {
     let env = source.env;
     let keys = env.keys(&source.bucket, "public.t/jdbc_extract_time=").await?;
     // two ranges of each of three runs
@@ -74,7 +74,7 @@ async fn the_output_is_the_old_jobs(source: &SourceFixture) -> Result<()> {
 }
 
 #[test]
-fn an_old_call_can_ask_for_a_verified_connection() -> Result<()> {
+fn a_legacy_call_can_ask_for_a_verified_connection() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "verified").await?;
