@@ -137,11 +137,11 @@ fn a_decided_run_whose_upload_is_gone_waits_for_a_humans_word() -> Result<()> {
             .await?;
         let stuck = source.try_run(&job).await?;
         ensure!(stuck.code == Some(10) && stuck.stderr.contains("CommitStuck"), "{}", stuck.stderr);
-        ensure!(stuck.stderr.contains("settle --force"), "no remedy: {}", stuck.stderr);
+        ensure!(stuck.stderr.contains("recover --force"), "no remedy: {}", stuck.stderr);
 
         let before = source.run_item("public.t").await?.context("item R")?;
         let run = before["run"].as_str().context("run")?;
-        tool(&source, &format!("settle --by ann --force {run}"), &job, 0).await?;
+        tool(&source, &format!("recover --by ann --force {run}"), &job, 0).await?;
         let after = source.run_item("public.t").await?.context("item R")?;
         ensure!(after["state"] == "failed" && after["owed"] == before["window"], "{after}");
         let said = source.run(&job).await?;

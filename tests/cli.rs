@@ -73,10 +73,10 @@ fn call_that_is_wrong_ends_with_exit_2_and_the_usage() -> Result<()> {
             &["watermark", "rewind", "-f", example, "--value", "1", "--rev", "x", "--by", "a"],
             &["--rev"],
         ),
-        (&["settle"], &["--force <RUN>"]),
-        (&["settle", "--force", run], &["--manifest <FILE>"]),
-        (&["settle", "-f", example], &["--force <RUN>"]),
-        (&["settle", "--force", "7", "-f", example], &["status.runId"]),
+        (&["recover"], &["--force <RUN>"]),
+        (&["recover", "--force", run], &["--manifest <FILE>"]),
+        (&["recover", "-f", example], &["--force <RUN>"]),
+        (&["recover", "--force", "7", "-f", example], &["status.runId"]),
         (&["convert", "--sources-file", "/no/such.yml"], &["/no/such.yml", "hint: "]),
         (&["convert", "--sources-file", example, "--", "--db_engine"], &["cannot be used with"]),
         (&["convert", "--", "--no-such", "call"], &["legacy job", "hint: "]),
@@ -127,7 +127,7 @@ fn file_that_is_no_manifest_ends_with_exit_2_and_the_usage() -> Result<()> {
             &["plan"],
             &["verify"],
             &["watermark", "get"],
-            &["settle", "--force", run, "--by", "ann"],
+            &["recover", "--force", run, "--by", "ann"],
         ] {
             let arguments = [command, &["-f", path]].concat();
             let words = [path, word, "hint: "];
@@ -197,7 +197,7 @@ fn manifest_is_checked_as_the_api_server_checks_it() -> Result<()> {
             &["plan"],
             &["verify"],
             &["watermark", "get"],
-            &["settle", "--by", "ann", "--force", run],
+            &["recover", "--by", "ann", "--force", run],
         ] {
             let arguments = [command, &["-f", name]].concat();
             let output = tidemark(&arguments, &[])?;
@@ -375,7 +375,7 @@ fn help_of_both_binaries_ends_with_exit_0_on_standard_output() -> Result<()> {
     for (name, arguments) in [
         ("tidemark", &["--help"][..]),
         ("tidemark", &["run", "--help"]),
-        ("tidemark", &["settle", "--help"]),
+        ("tidemark", &["recover", "--help"]),
         ("tidemark-operator", &["--help"]),
     ] {
         let output = program(name, arguments, &[])?;

@@ -151,7 +151,7 @@ words! {
         /// The run is published, but its cleanup failed.
         CleanupFailed,
         /// The run could not be recovered.
-        SettleFailed,
+        RecoveryFailed,
         /// Another process has claimed the source.
         Fenced,
         /// `activeDeadlineSeconds` is over.

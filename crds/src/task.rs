@@ -12,8 +12,8 @@ pub const TASK_VERSION: u32 = 1;
 
 /// Environment variable with the [`Task`].
 pub const TASK_ENV: &str = "TIDEMARK_TASK";
-/// Environment variable with the [`SettleOrder`] of a settle pod.
-pub const SETTLE_ENV: &str = "TIDEMARK_SETTLE";
+/// Environment variable with the [`RecoverOrder`] of a recovery pod.
+pub const RECOVER_ENV: &str = "TIDEMARK_RECOVER";
 /// Environment variable with the run id of an extract pod.
 pub const RUN_ENV: &str = "TIDEMARK_RUN";
 /// Environment variable with the index of an extract pod; Kubernetes sets it.
@@ -39,7 +39,7 @@ pub const EXTRACT_LABEL: &str = "tidemark.dev/extract";
 /// The value of that label.
 pub const EXTRACT_ALLOWED: &str = "allowed";
 
-/// The letter to coordinator, extract and settle pods.
+/// The letter to coordinator, extract and recovery pods.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Task {
@@ -75,10 +75,10 @@ pub struct TaskTracking {
     pub key: String,
 }
 
-/// What a settle pod is told beside the task of the coordinator that was stopped.
+/// What a recovery pod is told beside the task of the coordinator that was stopped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct SettleOrder {
+pub struct RecoverOrder {
     /// Whether no further attempt follows: the outcome is written as Failed.
     pub last: bool,
     /// Whether the run is ended by a wish (deletion, suspend) and not by a failure.

@@ -1,5 +1,5 @@
 //! The items of the DynamoDB tracking table: `L` (the legacy job's), `R` (the run), `O` (the outcome
-//! for one object). Both binaries read them; only coordinator, settle and `run` write them.
+//! for one object). Both binaries read them; only coordinator, recovery and `run` write them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -188,7 +188,7 @@ impl RunState {
         matches!(self, Self::Claimed | Self::Running)
     }
 
-    /// Whether settle has something left to do about a run of its own.
+    /// Whether recovery has something left to do about a run of its own.
     pub const fn is_open(self) -> bool {
         matches!(self, Self::Claimed | Self::Running | Self::Committing | Self::Reverting)
     }
@@ -298,9 +298,9 @@ pub struct OutcomeItem {
     pub source: String,
     /// [`ITEM_VERSION`] of the release that wrote it.
     pub schema: u32,
-    /// The highest attempt that claimed or was settled.
+    /// The highest attempt that claimed or was recovered.
     pub attempt: u32,
-    /// The run that this attempt claimed; settle aborts its uploads even when `R` is another's.
+    /// The run that this attempt claimed; recovery aborts its uploads even when `R` is another's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
     /// The outcome; absent while the first attempt runs.

@@ -63,13 +63,13 @@ mod tests {
     #[test]
     fn a_point_is_a_side_a_role_and_perhaps_an_attempt() {
         let mut job = Job::default();
-        let labels = [(ROLE, "settle"), (ATTEMPT, "2")];
+        let labels = [(ROLE, "recover"), (ATTEMPT, "2")];
         job.metadata.labels = Some(labels.map(|(key, value)| (key.into(), value.into())).into());
         let is_at = |text, side| Pause::parse(Some(text)).is_at(side, &job);
-        assert!(is_at("after-create-settle", Side::After));
-        assert!(is_at("after-create-settle@2", Side::After));
-        assert!(!is_at("after-create-settle@1", Side::After));
-        assert!(!is_at("after-create-settle", Side::Before));
+        assert!(is_at("after-create-recover", Side::After));
+        assert!(is_at("after-create-recover@2", Side::After));
+        assert!(!is_at("after-create-recover@1", Side::After));
+        assert!(!is_at("after-create-recover", Side::Before));
         assert!(!is_at("after-create-extract", Side::After));
         assert!(!is_at("", Side::After));
     }

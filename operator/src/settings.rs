@@ -61,11 +61,11 @@ pub(crate) struct Flags {
         default_value =
         r#"{"requests":{"cpu":"250m","memory":"512Mi"},"limits":{"cpu":"2","memory":"1Gi"}}"#)]
     pub(crate) worker_resources: ResourceRequirements,
-    /// Requests and limits of settle pods, as JSON.
-    #[arg(long, env = "SETTLE_RESOURCES", value_parser = resources, value_name = "JSON", help_heading = WORKERS,
+    /// Requests and limits of recovery pods, as JSON.
+    #[arg(long, env = "RECOVER_RESOURCES", value_parser = resources, value_name = "JSON", help_heading = WORKERS,
         default_value =
         r#"{"requests":{"cpu":"50m","memory":"128Mi"},"limits":{"cpu":"500m","memory":"256Mi"}}"#)]
-    pub(crate) settle_resources: ResourceRequirements,
+    pub(crate) recover_resources: ResourceRequirements,
     /// Allow connections to the database without TLS (source.tls.mode: insecurePlaintext).
     #[arg(long, env = "ALLOW_INSECURE_PLAINTEXT", value_name = "BOOL", help_heading = PERMISSIONS,
         default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
@@ -134,7 +134,7 @@ pub(crate) struct TimingFlags {
     /// Number of seconds that a pod may take to start before a condition shows it.
     #[arg(long, env = "POD_START_WAIT", value_name = "SECONDS", default_value = "30", value_parser = seconds, hide_short_help = true)]
     pub(crate) pod_start_wait: Duration,
-    /// Number of seconds to wait for stopped pods before the settle Job is created.
+    /// Number of seconds to wait for stopped pods before the recovery Job is created.
     #[arg(long, env = "POD_STOP_WAIT", value_name = "SECONDS", default_value = "60", value_parser = seconds, hide_short_help = true)]
     pub(crate) pod_stop_wait: Duration,
     /// Number of seconds that a ready coordinator waits for its first extract pod.
@@ -146,24 +146,24 @@ pub(crate) struct TimingFlags {
     /// Number of seconds between two reads of the tracking table meanwhile.
     #[arg(long, env = "RECORD_LOOK", value_name = "SECONDS", default_value = "60", value_parser = seconds, hide_short_help = true)]
     pub(crate) record_look: Duration,
-    /// Number of settle Jobs that are tried in a row.
+    /// Number of recovery Jobs that are tried in a row.
     #[arg(
         long,
-        env = "SETTLE_TRIES",
+        env = "RECOVER_TRIES",
         value_name = "NUMBER",
         default_value_t = 5,
         hide_short_help = true
     )]
-    pub(crate) settle_tries: u32,
-    /// Number of seconds after which a settle Job is stopped.
-    #[arg(long, env = "SETTLE_DEADLINE", value_name = "SECONDS", default_value = "110", value_parser = seconds, hide_short_help = true)]
-    pub(crate) settle_deadline: Duration,
-    /// Number of seconds before the second settle Job. The delay doubles with each further one.
-    #[arg(long, env = "SETTLE_RETRY", value_name = "SECONDS", default_value = "2", value_parser = seconds, hide_short_help = true)]
-    pub(crate) settle_retry: Duration,
-    /// Number of seconds between settle Jobs after --settle-tries have failed.
-    #[arg(long, env = "SETTLE_REST", value_name = "SECONDS", default_value = "1800", value_parser = seconds, hide_short_help = true)]
-    pub(crate) settle_rest: Duration,
+    pub(crate) recover_tries: u32,
+    /// Number of seconds after which a recovery Job is stopped.
+    #[arg(long, env = "RECOVER_DEADLINE", value_name = "SECONDS", default_value = "110", value_parser = seconds, hide_short_help = true)]
+    pub(crate) recover_deadline: Duration,
+    /// Number of seconds before the second recovery Job. The delay doubles with each further one.
+    #[arg(long, env = "RECOVER_RETRY", value_name = "SECONDS", default_value = "2", value_parser = seconds, hide_short_help = true)]
+    pub(crate) recover_retry: Duration,
+    /// Number of seconds between recovery Jobs after --recover-tries have failed.
+    #[arg(long, env = "RECOVER_REST", value_name = "SECONDS", default_value = "1800", value_parser = seconds, hide_short_help = true)]
+    pub(crate) recover_rest: Duration,
     /// Number of seconds after which the finalizer of a deleted object is removed, even if its run is still in doubt.
     #[arg(long, env = "DELETION_BOUND", value_name = "SECONDS", default_value = "600", value_parser = seconds, hide_short_help = true)]
     pub(crate) deletion_bound: Duration,
@@ -220,7 +220,7 @@ impl Flags {
             worker_env: self.worker_env.clone(),
             service_account: self.worker_service_account.clone(),
             resources: self.worker_resources.clone(),
-            settle_resources: self.settle_resources.clone(),
+            recover_resources: self.recover_resources.clone(),
             allow_insecure_plaintext: self.allow_insecure_plaintext,
             allow_where: self.allow_where,
             tracking: TrackingSettings {
@@ -247,10 +247,10 @@ impl TimingFlags {
             extract_start_wait: self.extract_start_wait,
             record_wait: self.record_wait,
             record_look: self.record_look,
-            settle_tries: self.settle_tries,
-            settle_deadline: self.settle_deadline,
-            settle_retry: self.settle_retry,
-            settle_rest: self.settle_rest,
+            recover_tries: self.recover_tries,
+            recover_deadline: self.recover_deadline,
+            recover_retry: self.recover_retry,
+            recover_rest: self.recover_rest,
             deletion_bound: self.deletion_bound,
             resync: self.resync,
             tracking_resync: self.tracking_resync,

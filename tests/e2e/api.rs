@@ -47,7 +47,7 @@ impl Away {
         let status = &object["status"];
         // a number whose writing was not answered is not used
         ensure!(status["retry"] == Value::Null && status["rows"] == 1000, "{status}");
-        for (role, count) in [("coordinator", 1), ("extract", 1), ("settle", 0)] {
+        for (role, count) in [("coordinator", 1), ("extract", 1), ("recover", 0)] {
             let labels = format!("tidemark.dev/extract-job={NAME},tidemark.dev/role={role}");
             let jobs = release.get(&["jobs", "-l", &labels]).await?;
             let made = jobs["items"].as_array().context("items")?.len();

@@ -50,7 +50,7 @@ fn of_a_worker_killed_in_mid_stream_only_its_range_is_done_again() -> Result<()>
             .collect();
         seen.sort_unstable();
         ensure!(seen == [("0", 0), ("1", 0), ("1", KILLED.into()), ("2", 0)], "{seen:?}");
-        ensure!(jobs(&release, "settle").await? == 0, "a settled run");
+        ensure!(jobs(&release, "recover").await? == 0, "a settled run");
         let keys = env.keys(&release.source.bucket, NAME).await?;
         let files = keys.iter().filter(|key| key.contains("/part-")).count();
         ensure!(files == 3 && !keys.contains(&dead), "{dead} was published: {keys:?}");
@@ -90,7 +90,7 @@ fn killed_coordinator(point: &str, state: Option<&str>, attempts: u64) -> Result
         ensure!(found == state, "{run:?}");
         kill_now(process_of(&pod)?)?;
         ends_once(&release, FEW, attempts).await?;
-        ensure!(jobs(&release, "settle").await? == 1, "settled once");
+        ensure!(jobs(&release, "recover").await? == 1, "settled once");
         let left = open(&release, "").await?;
         ensure!(left.is_empty(), "open: {left:?}");
         Ok(())
@@ -109,8 +109,8 @@ fn an_operator_killed_before_and_after_it_makes_the_extract_job_makes_one() -> R
 }
 
 #[test]
-fn an_operator_killed_before_and_after_it_makes_a_settle_job_makes_one() -> Result<()> {
-    killed_operator("settle", (1, 1), 2)
+fn an_operator_killed_before_and_after_it_makes_a_recover_job_makes_one() -> Result<()> {
+    killed_operator("recover", (1, 1), 2)
 }
 
 /// The operator is killed right before it makes the Job of `role` in the first of `at` attempts, and
@@ -118,14 +118,14 @@ fn an_operator_killed_before_and_after_it_makes_a_settle_job_makes_one() -> Resu
 fn killed_operator(role: &str, at: (u32, u32), attempts: u64) -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
-        let settles = role == "settle";
+        let recoveries = role == "recover";
         let worker = "--worker-env=TIDEMARK_TEST_PAUSE=after-pin@1";
-        let args = |pause| if settles { vec![pause, worker] } else { vec![pause] };
+        let args = |pause| if recoveries { vec![pause, worker] } else { vec![pause] };
         let before = format!("--pause=before-create-{role}@{}", at.0);
         let release = Release::new(env, &format!("op-{role}"), &args(&before)).await?;
         let job = extract_of(&release, FEW, 2).await?;
         release.apply(&job).await?;
-        if settles {
+        if recoveries {
             kill_now(process_of(&paused(&release, "after-pin").await?)?)?;
         }
         operator_paused(&release, "Before").await?;
@@ -141,7 +141,7 @@ fn killed_operator(role: &str, at: (u32, u32), attempts: u64) -> Result<()> {
 
         ends_in(&release, FEW, attempts, if role == "coordinator" { 1 } else { attempts }).await?;
         ensure!(jobs(&release, "extract").await? == 1, "extract Jobs");
-        ensure!(jobs(&release, "settle").await? == usize::from(settles), "settle Jobs");
+        ensure!(jobs(&release, "recover").await? == usize::from(recoveries), "recover Jobs");
         ensure!(open(&release, "").await?.is_empty(), "open uploads");
         was_killed_once(&release).await
     })

@@ -50,9 +50,9 @@ fn a_decided_run_whose_upload_is_gone_says_so_and_is_undone_on_a_humans_word() -
         let id = run["run"].as_str().context("run")?;
         let said = condition(&object, "Stalled")["message"].to_string();
         ensure!(run["state"] == "committing", "{run}");
-        ensure!(said.contains("settle --force") && said.contains(id), "{said}");
+        ensure!(said.contains("recover --force") && said.contains(id), "{said}");
 
-        let force = source.command(&format!("settle --by ann --force {id}"), &job)?;
+        let force = source.command(&format!("recover --by ann --force {id}"), &job)?;
         let output = env.output(force, "", STEP).await?;
         ensure!(output.code == Some(0), "{}", output.stderr);
         rows(&release, 1001, 1500).await?;

@@ -25,7 +25,7 @@ fn deleting_a_running_object_publishes_nothing_and_leaves_nothing() -> Result<()
         nothing_is_published(&release).await?;
         no_upload_is_open(&release).await?;
         let run = release.source.run_item("events").await?.context("run item")?;
-        // by the coordinator, which was told to stop, or by settle
+        // by the coordinator, which was told to stop, or by recovery
         ensure!(run["state"] == "failed" || run["state"] == "aborted", "{run}");
         Ok(())
     })
@@ -68,9 +68,9 @@ fn an_object_without_its_secrets_is_let_go_within_the_bound_with_a_warning() -> 
         release.kubectl(&["delete", "secret", "aws", "database"]).await?;
         delete(&release, "events").await?;
         let since = Instant::now();
-        // Settle cannot run: until the bound its Jobs are tried.
-        wait_until("a settle Job", STEP, async || {
-            let jobs = jobs(&release, "events", "settle").await?;
+        // Recovery cannot run: until the bound its Jobs are tried.
+        wait_until("a recover Job", STEP, async || {
+            let jobs = jobs(&release, "events", "recover").await?;
             ensure!(!jobs.is_empty());
             Ok(())
         })
@@ -79,7 +79,7 @@ fn an_object_without_its_secrets_is_let_go_within_the_bound_with_a_warning() -> 
         gone(&release, "events", left).await?;
         nothing_is_published(&release).await?;
         let events = release
-            .get(&["events", "--field-selector=involvedObject.name=events,reason=SettleFailed"])
+            .get(&["events", "--field-selector=involvedObject.name=events,reason=RecoveryFailed"])
             .await?;
         let warned = events["items"].as_array().is_some_and(|all| {
             all.iter().any(|event| {
@@ -165,7 +165,7 @@ async fn releases(env: &'static TestEnv) -> Result<()> {
     installed_again(&release).await
 }
 
-/// `kept` goes on as it was, `lost` is settled as it was and then tried by the new release.
+/// `kept` goes on as it was, `lost` is recovered as it was and then tried by the new release.
 async fn upgraded_in_flight(release: &Release) -> Result<()> {
     release.install_images("upgrade", "dev2", &["--resync=1"]).await?;
     let deployment = release.get(&["deployment", "tidemark"]).await?;
@@ -186,7 +186,7 @@ async fn upgraded_in_flight(release: &Release) -> Result<()> {
     let lost = release.condition("lost", "Complete", STEP).await?;
     ensure!(lost["status"]["attempt"] == 2, "{}", lost["status"]);
     published(release, "lost", 1).await?;
-    ensure!(jobs(release, "lost", "settle").await? == [old]);
+    ensure!(jobs(release, "lost", "recover").await? == [old]);
     ensure!(jobs(release, "lost", "coordinator").await? == [old, new]);
     ensure!(jobs(release, "lost", "extract").await? == [new]);
     Ok(())

@@ -13,7 +13,7 @@ const STEP: Duration = Duration::from_secs(90);
 const NAME: &str = "events";
 
 #[test]
-fn a_suspended_run_is_stopped_and_settled_and_takes_the_same_window_when_it_is_resumed()
+fn a_suspended_run_is_stopped_and_recovered_and_takes_the_same_window_when_it_is_resumed()
 -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
@@ -102,7 +102,7 @@ fn a_coordinator_that_never_started_makes_room_once_the_manifest_is_mended() -> 
         let object = release.condition(NAME, "Complete", STEP).await?;
         let status = &object["status"];
         ensure!(status["attempt"] == 2 && status["retry"] == Value::Null, "{status}");
-        ensure!(jobs(&release, "settle").await? == 0, "a settled run");
+        ensure!(jobs(&release, "recover").await? == 0, "a settled run");
         published(&release, 1).await
     })
 }
@@ -241,7 +241,7 @@ fn of_two_operators_the_other_goes_on_when_the_leader_dies() -> Result<()> {
         ensure!(first != second, "{first} leads");
         ensure!(jobs(&release, "coordinator").await? == 1, "coordinators");
         ensure!(jobs(&release, "extract").await? == 1, "extract Jobs");
-        ensure!(jobs(&release, "settle").await? == 0, "a settled run");
+        ensure!(jobs(&release, "recover").await? == 0, "a settled run");
         published(&release, 1).await?;
 
         // one that is told to stop gives the lease back: the next one need not wait for its end

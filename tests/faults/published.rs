@@ -211,10 +211,10 @@ fn t38_a_sweep_with_a_clock_that_is_a_day_wrong_removes_nothing_that_lives() -> 
         let before = (open(&dead).await?, open(&alive).await?);
         ensure!(before.0 > 0 && before.1 > 0, "{before:?}");
         for (clock, dead_left) in [("172800", before.0), ("-86400", 0)] {
-            let mut settle = bench.source.settle_pod(&task, true)?;
-            short(&mut settle);
-            settle.env("TIDEMARK_GRACE_SECONDS", clock);
-            let output = bench.source.start(settle, None)?.ended(RUN).await?;
+            let mut recover = bench.source.recover_pod(&task, true)?;
+            short(&mut recover);
+            recover.env("TIDEMARK_GRACE_SECONDS", clock);
+            let output = bench.source.start(recover, None)?.ended(RUN).await?;
             ensure!(output.code == Some(0), "{clock}: {}", output.stderr);
             let left = (open(&dead).await?, open(&alive).await?);
             ensure!(left == (dead_left, before.1), "{clock}: {left:?}, before {before:?}");

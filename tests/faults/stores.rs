@@ -97,7 +97,7 @@ fn t31_an_object_that_is_not_ours_does_not_pass_for_a_completed_upload() -> Resu
         gate.open();
         let output = run.ended(RUN).await?;
         refused(&output, 10, "CommitStuck")?;
-        ensure!(output.stderr.contains("settle --force"), "{}", output.stderr);
+        ensure!(output.stderr.contains("recover --force"), "{}", output.stderr);
         ensure!(bench.item().await?["state"] == "committing", "{}", bench.item().await?);
         ensure!(bench.legacy().await?["extract_successful"] == "N", "published");
         Ok(())

@@ -122,16 +122,16 @@ fn t45_every_read_that_decides_is_a_consistent_one() -> Result<()> {
         let mut bench = Bench::new("t45", "PE", 100, 1).await?;
         bench.publishes().await?;
         bench.grow(10).await?;
-        // takeover, carrying on, settle and the tools read too
+        // takeover, carrying on, recovery and the tools read too
         bench.paused("after-pin").await?.die().await?;
         bench.publishes().await?;
         bench.grow(10).await?;
         bench.paused("after-decide").await?.die().await?;
         bench.publishes().await?;
         let task = bench.source.task(&bench.job, "somebody-else", 1);
-        let mut settle = bench.source.settle_pod(&task, true)?;
-        short(&mut settle);
-        for command in [settle, bench.command("verify")?, bench.command("watermark get")?] {
+        let mut recover = bench.source.recover_pod(&task, true)?;
+        short(&mut recover);
+        for command in [recover, bench.command("verify")?, bench.command("watermark get")?] {
             let output = bench.source.start(command, None)?.ended(RUN).await?;
             ensure!(output.code == Some(0), "{}", output.stderr);
         }

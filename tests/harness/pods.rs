@@ -1,4 +1,4 @@
-//! Coordinator, extract and settle as their pods run them, without a cluster: each finds its files where a
+//! Coordinator, extract and recovery as their pods run them, without a cluster: each finds its files where a
 //! pod has them, in a mount namespace of its own.
 
 use std::fs;
@@ -75,15 +75,15 @@ impl SourceFixture {
         Ok(command)
     }
 
-    /// A settle pod for what the coordinator of this task left.
+    /// A recovery pod for what the coordinator of this task left.
     ///
     /// # Errors
     /// As [`Self::pod`].
-    pub fn settle_pod(&self, task: &Value, last: bool) -> Result<Command> {
-        let mut command = self.pod("settle", task)?;
+    pub fn recover_pod(&self, task: &Value, last: bool) -> Result<Command> {
+        let mut command = self.pod("recover", task)?;
         let report = json!({ "reason": "Stopped", "message": "for a test", "remedy": "" });
         let order = json!({ "last": last, "aborted": false, "report": report });
-        command.env("TIDEMARK_SETTLE", order.to_string());
+        command.env("TIDEMARK_RECOVER", order.to_string());
         Ok(command)
     }
 }

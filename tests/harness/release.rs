@@ -118,8 +118,8 @@ impl Release {
             "--pod-stop-wait=15",
             "--record-wait=30",
             "--record-look=2",
-            "--settle-retry=1",
-            "--settle-deadline=30",
+            "--recover-retry=1",
+            "--recover-deadline=30",
             "--deletion-bound=60",
         ];
         // a flag is given once: a test's own takes the place of the short one
@@ -266,7 +266,7 @@ impl Release {
         }
     }
 
-    /// Names of the pods of a job by role (`coordinator`, `extract`, `settle`) that are running.
+    /// Names of the pods of a job by role (`coordinator`, `extract`, `recover`) that are running.
     ///
     /// # Errors
     /// With kubectl's words.

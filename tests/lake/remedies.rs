@@ -103,7 +103,7 @@ const REASONS: [(&str, Remedy); 65] = [
 const OF_THE_CLUSTER: [&str; 7] = [
     "RecordMissing",
     "RecordMismatch",
-    "SettleFailed",
+    "RecoveryFailed",
     "ForeignJob",
     "Internal",
     "CleanupFailed",

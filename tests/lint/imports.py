@@ -16,7 +16,7 @@ import sys
 # package counts as a folder of its name; "*" stands for all others, which may import each other.
 LAYERS = {
     "worker/core/src": [["lib"], ["migration"], ["protocol"], ["layout"], ["encoding"], ["sql"], ["planning"], ["decoding"], ["settings"], ["errors"]],
-    "operator/core/src": [["lib"], ["decide"], ["deleting", "running", "settling", "starting"], ["*"]],
+    "operator/core/src": [["lib"], ["decide"], ["deleting", "running", "recovering", "starting"], ["*"]],
     "operator/src": [["main"], ["run"], ["*"]],
     "crds/src": [["lib"], ["*"]],
     "worker/src": [["main"], ["lib"], ["cli"], ["publishing"], ["planning", "extraction"], ["source", "stores"], ["base"]],

@@ -105,36 +105,36 @@ fn a_run_that_fails_survives_every_death_and_every_lost_reply() -> Result<()> {
 }
 
 #[test]
-fn a_run_that_is_settled_survives_every_death_and_every_lost_reply() -> Result<()> {
+fn a_run_that_is_recovered_survives_every_death_and_every_lost_reply() -> Result<()> {
     TestEnv::shared()?.run(async {
         for strike in Strike::ALL {
             // a pod that loses the reply to its FAIL reads what became of it; else the next one does
             for (write, dies, code) in
                 [("raise", None, 75), ("fail", Some("record"), 0), ("abort", Some("record"), 75)]
             {
-                let mut growing = Growing::new(TestEnv::shared()?, "settled", "PE").await?;
+                let mut growing = Growing::new(TestEnv::shared()?, "recovered", "PE").await?;
                 growing.grow().await?;
                 growing.job["spec"]["extract"]["partition"]["count"] = json!(1);
-                let task = growing.source.task(&growing.job, "settled", 1);
+                let task = growing.source.task(&growing.job, "recovered", 1);
                 if let Some(point) = dies {
                     let mut command = growing.source.pod("coordinate", &task)?;
                     short(&mut command);
                     Strike::Before.at(&growing.source, command, point, 0).await?;
                 }
-                let settle = || {
-                    let mut command = growing.source.settle_pod(&task, false)?;
+                let recover = || {
+                    let mut command = growing.source.recover_pod(&task, false)?;
                     short(&mut command);
                     anyhow::Ok(command)
                 };
-                strike.at(&growing.source, settle()?, write, code).await?;
-                let output = growing.source.start(settle()?, None)?.ended(RUN).await?;
+                strike.at(&growing.source, recover()?, write, code).await?;
+                let output = growing.source.start(recover()?, None)?.ended(RUN).await?;
                 ensure!(output.code == Some(0), "{:?} {}", output.code, output.stderr);
-                // the attempt that was settled is fenced, whether it had claimed or not
+                // the attempt that was recovered is fenced, whether it had claimed or not
                 let mut late = growing.source.pod("coordinate", &task)?;
                 short(&mut late);
                 let output = growing.source.start(late, None)?.ended(RUN).await?;
                 ensure!(output.code == Some(20), "{write}: {:?} {}", output.code, output.stderr);
-                growing.goes_on(&format!("settle {}", strike.point(write))).await?;
+                growing.goes_on(&format!("recover {}", strike.point(write))).await?;
             }
         }
         Ok(())
@@ -149,7 +149,7 @@ fn the_undo_of_a_stuck_run_survives_every_death_and_every_lost_reply() -> Result
                 let mut growing = Growing::new(TestEnv::shared()?, "undo", kind).await?;
                 for write in ["force", "abort", "delete", "reverted"] {
                     let run = growing.stuck(write != "abort").await?;
-                    let undo = format!("settle --by ann --force {run}");
+                    let undo = format!("recover --by ann --force {run}");
                     strike.at(&growing.source, growing.by_hand(&undo)?, write, 75).await?;
                     if growing.run_item().await?["state"] == "committing" {
                         let said = growing.tool(&undo).await?;

@@ -6,7 +6,7 @@ use crds::task::{TASK_ENV, TASK_VERSION};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobCondition};
 
-use crate::labels::{ATTEMPT, PUT_OFF, ROLE, Role, SETTLE, UID};
+use crate::labels::{ATTEMPT, PUT_OFF, RECOVER, ROLE, Role, UID};
 
 /// The task of an attempt: as a pod got it, and as it reads.
 #[derive(Debug, Clone, PartialEq)]
@@ -34,15 +34,21 @@ pub struct Attempt<'a> {
     /// Reads ranges.
     pub extract: Option<&'a Job>,
     /// End the run; by their number, ascending.
-    pub settles: Vec<(u32, &'a Job)>,
-    /// Settle Jobs up to this number did what was to do then; what is to do now came later.
-    pub settled_earlier: u32,
+    pub recoveries: Vec<(u32, &'a Job)>,
+    /// Recovery Jobs up to this number did what was to do then; what is to do now came later.
+    pub recovered_earlier: u32,
 }
 
 impl<'a> Attempt<'a> {
     /// An attempt that only the tracking table shows.
     pub fn without_jobs(number: u32) -> Self {
-        Self { number, coordinator: None, extract: None, settles: Vec::new(), settled_earlier: 0 }
+        Self {
+            number,
+            coordinator: None,
+            extract: None,
+            recoveries: Vec::new(),
+            recovered_earlier: 0,
+        }
     }
 
     /// Coordinator and extract Job, as far as there are any.
@@ -52,7 +58,7 @@ impl<'a> Attempt<'a> {
 
     /// All of its Jobs.
     pub fn jobs(&self) -> impl Iterator<Item = &'a Job> {
-        self.workers().chain(self.settles.iter().map(|(_, job)| *job))
+        self.workers().chain(self.recoveries.iter().map(|(_, job)| *job))
     }
 
     /// The Job that carries notes about the attempt.
@@ -115,12 +121,12 @@ pub fn attempts<'a>(jobs: &'a [Job], uid: &str) -> Vec<Attempt<'a>> {
             attempt.coordinator = Some(job);
         } else if role == Some(Role::Extract.name()) {
             attempt.extract = Some(job);
-        } else if role == Some(Role::Settle.name()) {
-            attempt.settles.push((number_label(job, SETTLE).unwrap_or(1), job));
+        } else if role == Some(Role::Recover.name()) {
+            attempt.recoveries.push((number_label(job, RECOVER).unwrap_or(1), job));
         }
     }
     for attempt in &mut found {
-        attempt.settles.sort_by_key(|(k, _)| *k);
+        attempt.recoveries.sort_by_key(|(k, _)| *k);
     }
     found
 }
@@ -177,7 +183,7 @@ pub fn is_complete(job: &Job) -> bool {
     condition(job, "Complete").is_some()
 }
 
-/// How the Job fails, as soon as that is settled: pods may still be ending.
+/// How the Job fails, as soon as that is certain: pods may still be ending.
 pub fn failure(job: &Job) -> Option<JobFailure> {
     let condition = condition(job, "Failed").or_else(|| condition(job, "FailureTarget"))?;
     Some(JobFailure {

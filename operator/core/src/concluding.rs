@@ -1,9 +1,9 @@
-//! In: what the tracking table says about a published or orphaned run. Out: status, or a settle Job.
-//! Bound: one settle Job. Fails: never.
+//! In: what the tracking table says about a published or orphaned run. Out: status, or a recovery Job.
+//! Bound: one recovery Job. Fails: never.
 
 use std::time::Duration;
 
-use crds::task::SettleOrder;
+use crds::task::RecoverOrder;
 use crds::tracking::{OutcomeResult, RunItem};
 use crds::{ExtractJobStatus, Reason, Report};
 use jiff::Timestamp;
@@ -11,13 +11,13 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::attempt::{Attempt, Letter, completed_at, is_complete};
 use crate::decision::{Decision, until};
+use crate::in_doubt;
 use crate::observed::{Observed, TrackingRead};
 use crate::put_off;
-use crate::settle_jobs::{Progress, steps};
+use crate::recover_jobs::{Progress, steps};
 use crate::status::{Mood, cleaning, complete, success_report};
-use crate::unsettled;
 
-/// The request is published. What is still to do about it, a settle Job does.
+/// The request is published. What is still to do about it, a recovery Job does.
 pub(crate) fn conclude(
     seen: &Observed,
     attempt: &Attempt,
@@ -40,8 +40,9 @@ pub(crate) fn conclude(
     };
     let busy = (open && overdue).then_some(seen.settings.timing.retry_most);
     let until_removal = removal.and_then(|at| until(seen, at)).or(busy);
-    let attempt = Attempt { settled_earlier: settled_earlier(attempt, removal), ..attempt.clone() };
-    let newest = attempt.settles.last().filter(|(k, _)| *k > attempt.settled_earlier);
+    let attempt =
+        Attempt { recovered_earlier: recovered_earlier(attempt, removal), ..attempt.clone() };
+    let newest = attempt.recoveries.last().filter(|(k, _)| *k > attempt.recovered_earlier);
     if !due || newest.is_some_and(|(_, job)| is_complete(job)) {
         let decision = Decision::of(seen, done, &report);
         return match until_removal {
@@ -49,7 +50,7 @@ pub(crate) fn conclude(
             None => decision,
         };
     }
-    let order = SettleOrder { last: false, aborted: false, report: report.clone() };
+    let order = RecoverOrder { last: false, aborted: false, report: report.clone() };
     let (effects, progress) = steps(seen, &attempt, letter, seen.now, &order);
     let (mood, pause) = match progress {
         Progress::Waiting(pause) => (Mood::Reconciling, pause),
@@ -61,7 +62,7 @@ pub(crate) fn conclude(
         return Decision::of(seen, done, &report).doing(effects).after(pause);
     }
     let report = match mood {
-        Mood::Stalled => unsettled::cleanup_report(seen, &attempt, &report.message),
+        Mood::Stalled => in_doubt::cleanup_report(seen, &attempt, &report.message),
         Mood::Reconciling | Mood::Done => {
             let message = format!("{}; its cleanup is pending", report.message);
             Report::new(Reason::Committing, message, "")
@@ -71,8 +72,8 @@ pub(crate) fn conclude(
     Decision::of(seen, status, &report).doing(effects).after(pause)
 }
 
-/// The newest settle Job that was done before the removal was due, and so did not see to it.
-fn settled_earlier(attempt: &Attempt, removal: Option<Timestamp>) -> u32 {
+/// The newest recovery Job that was done before the removal was due, and so did not see to it.
+fn recovered_earlier(attempt: &Attempt, removal: Option<Timestamp>) -> u32 {
     let before = |job| completed_at(job).is_some_and(|at| removal.is_some_and(|due| at < due));
-    attempt.settles.iter().filter(|(_, job)| before(job)).map(|(k, _)| *k).max().unwrap_or(0)
+    attempt.recoveries.iter().filter(|(_, job)| before(job)).map(|(k, _)| *k).max().unwrap_or(0)
 }

@@ -5,7 +5,7 @@ use crds::{Phase, Reason, Report};
 
 use crate::attempt::{Attempt, Letter, attempts};
 use crate::decision::{
-    Decision, End, Ended, Flow, Look, Pause, Start, Step, Validity, is_unsettled, refused,
+    Decision, End, Ended, Flow, Look, Pause, Start, Step, Validity, is_in_doubt, refused,
 };
 use crate::due::{Answer, answer};
 use crate::mirror::{mirrored, place};
@@ -14,7 +14,7 @@ use crate::request::requested;
 use crate::retry::{backoff, spread};
 use crate::status::Mood;
 use crate::valid::valid;
-use crate::{deleting, running, settling, starting};
+use crate::{deleting, recovering, running, starting};
 
 /// Decides about one object.
 pub fn decide(seen: &Observed) -> Step {
@@ -86,7 +86,7 @@ fn follow(seen: &Observed, valid: Validity, flow: Flow) -> Result<Decision, Paus
         Flow::Decided(decision) => return Ok(*decision),
         Flow::End(end) => end,
     };
-    let Start { valid, retry, effects, pause } = match settling::end(seen, valid, &end)? {
+    let Start { valid, retry, effects, pause } = match recovering::end(seen, valid, &end)? {
         Ended::Decided(decision) => return Ok(*decision),
         Ended::Start(start) => start,
     };
@@ -105,7 +105,7 @@ fn is_resolved(seen: &Observed, attempt: &Attempt) -> bool {
         .outcome
         .as_ref()
         .is_some_and(|outcome| answer(&task.spec, &task.owner, outcome) == Answer::Answered);
-    known && answered && !is_unsettled(&status)
+    known && answered && !is_in_doubt(&status)
 }
 
 /// The phase to show while a decision cannot be reached.

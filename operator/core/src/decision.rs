@@ -132,9 +132,9 @@ impl<'v> Ended<'v> {
 }
 
 /// Whether the last attempt's run could not be ended.
-pub(crate) fn is_unsettled(status: &ExtractJobStatus) -> bool {
+pub(crate) fn is_in_doubt(status: &ExtractJobStatus) -> bool {
     find(status, ConditionType::Stalled).is_some_and(|condition| {
-        let reasons = [Reason::SettleFailed, Reason::CommitStuck].map(Reason::name);
+        let reasons = [Reason::RecoveryFailed, Reason::CommitStuck].map(Reason::name);
         condition.status == "True" && reasons.contains(&condition.reason.as_str())
     })
 }

@@ -1,19 +1,19 @@
-//! In: an object that is being deleted. Out: its run settled, its Jobs deleted, the object let go, and
+//! In: an object that is being deleted. Out: its run recovered, its Jobs deleted, the object let go, and
 //! a Job that waits where files that it replaced are to be removed later.
 //! Bound: the deletion bound, after which it is let go with a warning. Fails: never.
 
-use crds::task::SettleOrder;
+use crds::task::RecoverOrder;
 use crds::tracking::{RunState, TrackedOutcome};
 use crds::{Phase, Reason, Report, Task};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 
 use crate::attempt::{Attempt, Letter, attempts, is_deleted, is_finished, name, uid};
-use crate::decision::{Decision, Look, Pause, is_unsettled, left, letter, tracking};
+use crate::decision::{Decision, Look, Pause, is_in_doubt, left, letter, tracking};
 use crate::effects::{Effect, Note};
 use crate::observed::{Observed, Tracking, TrackingRead};
 use crate::put_off;
-use crate::settle_jobs::{Progress, has_live_pods, steps};
+use crate::recover_jobs::{Progress, has_live_pods, steps};
 use crate::status::Mood;
 use crate::valid::{may_read, valid};
 use crate::workload::Maker;
@@ -36,7 +36,7 @@ pub(crate) fn deleting(seen: &Observed, open: Option<&Attempt>) -> Result<Decisi
     let Some((attempt, letter)) = what_is_open(seen, open)? else {
         return leave(seen, open);
     };
-    let order = SettleOrder { last: true, aborted: true, report: report.clone() };
+    let order = RecoverOrder { last: true, aborted: true, report: report.clone() };
     let (mut effects, mut progress) = steps(seen, &attempt, &letter, since, &order);
     if let Progress::Done(_) = progress
         && let Some((attempt, letter)) = open_later(seen, &attempt, &letter)?
@@ -62,7 +62,7 @@ fn what_is_open<'a>(
 ) -> Result<Option<(Attempt<'a>, Letter)>, Pause> {
     let status = seen.status();
     let ended =
-        matches!(status.phase, Some(Phase::Complete | Phase::Failed)) && !is_unsettled(&status);
+        matches!(status.phase, Some(Phase::Complete | Phase::Failed)) && !is_in_doubt(&status);
     if open.is_none() && (ended || status.attempt.is_none()) {
         return Ok(None);
     }
@@ -75,7 +75,7 @@ fn what_is_open<'a>(
         return Ok(Some((attempt, letter)));
     }
     if let Err(report) = may_read(&seen.job, &letter.task.tracking, &seen.settings.tracking) {
-        // a forged Job has no run of ours behind it; one of earlier settings is settled unseen
+        // a forged Job has no run of ours behind it; one of earlier settings is recovered unseen
         return Ok((report.reason == Reason::TrackingChanged).then_some((attempt, letter)));
     }
     if let Tracking::Unreadable(_) = seen.tracking {
@@ -95,10 +95,10 @@ fn letter_of(seen: &Observed, attempt: Option<&Attempt>) -> Option<Letter> {
     attempt.and_then(Attempt::letter).or_else(made)
 }
 
-/// The attempt after a settled one, whose run is open and whose Jobs somebody deleted.
+/// The attempt after a recovered one, whose run is open and whose Jobs somebody deleted.
 fn open_later<'a>(
     seen: &Observed,
-    settled: &Attempt,
+    recovered: &Attempt,
     letter: &Letter,
 ) -> Result<Option<(Attempt<'a>, Letter)>, Pause> {
     let at = &letter.task.tracking;
@@ -107,7 +107,7 @@ fn open_later<'a>(
         return Ok(None);
     }
     let run = tracking(seen, at)?.run_of(seen.uid());
-    let run = run.filter(|run| run.state.is_open() && run.attempt > settled.number);
+    let run = run.filter(|run| run.state.is_open() && run.attempt > recovered.number);
     Ok(run.map(|run| {
         let task = Task { owner: run.owner.clone(), attempt: run.attempt, ..letter.task.clone() };
         (Attempt::without_jobs(run.attempt), Letter::new(task))
@@ -116,7 +116,7 @@ fn open_later<'a>(
 
 /// Whether there may be something of ours to end: a run that is open, or one that was failed by its
 /// own coordinator. That one swept once, but a pod that was killed without a word, or woke up late,
-/// may have left an upload after it; settle lists again. Complete runs have nothing to abort.
+/// may have left an upload after it; recovery lists again. Complete runs have nothing to abort.
 fn has_left_something(seen: &Observed, read: &TrackingRead) -> bool {
     if let Some(run) = read.run_of(seen.uid()) {
         return run.state != RunState::Published || run.todo.is_some();
@@ -147,7 +147,7 @@ fn leave(seen: &Observed, open: Option<&Attempt>) -> Result<Decision, Pause> {
             "the ExtractJob was deleted before its replaced files were due for removal",
             "",
         );
-        let job = maker.put_off(at, &SettleOrder { last: false, aborted: false, report });
+        let job = maker.put_off(at, &RecoverOrder { last: false, aborted: false, report });
         decision.notes.push(Note {
             warning: false,
             reason: Reason::Deleting,
@@ -198,7 +198,7 @@ fn give_up(seen: &Observed) -> Decision {
     let mut decision = let_go(seen);
     decision.notes.push(Note {
         warning: true,
-        reason: Reason::SettleFailed,
+        reason: Reason::RecoveryFailed,
         message:
             "finalizer removed without recovery of the run. Check whether the ServiceAccount, a Secret, the bucket or the tracking table is missing. The next run of the source starts when the claim of this run has expired, and removes replaced files that are due. Open uploads remain until a lifecycle rule of the bucket aborts them."
                 .to_owned(),

@@ -10,8 +10,8 @@ pub const ATTEMPT: &str = "tidemark.dev/attempt";
 pub const ROLE: &str = "tidemark.dev/role";
 /// Label: the run, on extract Jobs.
 pub const RUN: &str = "tidemark.dev/run";
-/// Label: which settle Job of the attempt it is.
-pub const SETTLE: &str = "tidemark.dev/settle";
+/// Label: which recovery Job of the attempt it is.
+pub const RECOVER: &str = "tidemark.dev/recover";
 /// Label: name of the `ExtractJob`, for people.
 pub const NAME: &str = "tidemark.dev/extract-job";
 /// Label of a Job that waits for its time beside no object, with the value `true`.
@@ -24,8 +24,8 @@ pub const ENDING: &str = "tidemark.dev/ending";
 pub const REV: &str = "tidemark.dev/rev";
 /// Start of the labels by which Kueue queues a Job. A queued Job does not start until Kueue admits it.
 pub const QUEUE: &str = "kueue.x-k8s.io/";
-/// The finalizer that waits for settle.
-pub const FINALIZER: &str = "tidemark.dev/settle";
+/// The finalizer that waits for recovery.
+pub const FINALIZER: &str = "tidemark.dev/recover";
 /// Name of the one container.
 pub const CONTAINER: &str = "tidemark";
 
@@ -37,7 +37,7 @@ pub enum Role {
     /// Reads ranges.
     Extract,
     /// Ends a run whose pods are stopped.
-    Settle,
+    Recover,
 }
 
 impl Role {
@@ -46,7 +46,7 @@ impl Role {
         match self {
             Self::Coordinator => "coordinator",
             Self::Extract => "extract",
-            Self::Settle => "settle",
+            Self::Recover => "recover",
         }
     }
 
@@ -55,13 +55,13 @@ impl Role {
         match self {
             Self::Coordinator => "coordinate",
             Self::Extract => "extract",
-            Self::Settle => "settle",
+            Self::Recover => "recover",
         }
     }
 }
 
 /// Name of the coordinator Job of an attempt: at most 39 characters, so that the names of its pods,
-/// of the extract Job and of the settle Jobs stay within a host name.
+/// of the extract Job and of the recovery Jobs stay within a host name.
 pub fn coordinator_name(name: &str, uid: &str, attempt: u32) -> String {
     let stem: String =
         name.chars().take(30).map(|letter| if letter == '.' { '-' } else { letter }).collect();
@@ -73,9 +73,9 @@ pub fn extract_name(coordinator: &str) -> String {
     format!("{coordinator}-extract")
 }
 
-/// Name of its settle Job number `k`, from 1.
-pub fn settle_name(coordinator: &str, k: u32) -> String {
-    format!("{coordinator}-settle-{k}")
+/// Name of its recovery Job number `k`, from 1.
+pub fn recover_name(coordinator: &str, k: u32) -> String {
+    format!("{coordinator}-recover-{k}")
 }
 
 /// Name of the Job that a deleted object leaves behind.

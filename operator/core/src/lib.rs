@@ -24,12 +24,12 @@ pub mod status;
 pub mod decision;
 mod reports;
 mod request;
-mod unsettled;
-mod settle_jobs;
+mod in_doubt;
+mod recover_jobs;
 mod concluding;
 mod starting;
 mod running;
-mod settling;
+mod recovering;
 mod deleting;
 pub mod decide;
 

@@ -147,8 +147,8 @@ fn ready_probe() -> Probe {
 }
 
 fn resources(plan: &PodPlan, settings: &Settings) -> ResourceRequirements {
-    if plan.role == Role::Settle {
-        return settings.settle_resources.clone();
+    if plan.role == Role::Recover {
+        return settings.recover_resources.clone();
     }
     let worker = plan.letter.task.spec.worker.as_ref();
     worker.and_then(|worker| worker.resources.clone()).unwrap_or_else(|| settings.resources.clone())

@@ -1,7 +1,7 @@
 //! In: removals that are put off. Out: when the one of an object is due, and when a Job that waits for
 //! one is to be started. Bound: none. Fails: never.
 //!
-//! An object that is there makes a settle Job when its removal is due. One that is deleted before
+//! An object that is there makes a recovery Job when its removal is due. One that is deleted before
 //! leaves a Job behind: nobody owns it, it is suspended, and the operator starts it in time.
 
 use std::time::Duration;

@@ -108,7 +108,7 @@ fn what_waits(now: &Owner, then: &Owner) -> Option<String> {
 /// that is not Running yet may have claimed all the same, since its status comes later.
 fn never_started<'a>(seen: &Observed, attempt: &Attempt<'a>) -> Option<&'a Job> {
     let coordinator = attempt.coordinator?;
-    let untouched = attempt.extract.is_none() && attempt.settles.is_empty();
+    let untouched = attempt.extract.is_none() && attempt.recoveries.is_empty();
     let ran = is_finished(coordinator) || pods_of(&seen.pods, coordinator).any(has_started);
     let created = coordinator.metadata.creation_timestamp.as_ref().map_or(seen.now, |time| time.0);
     let may_come = left(seen, created, seen.settings.timing.pod_start_wait).is_some();
@@ -116,9 +116,9 @@ fn never_started<'a>(seen: &Observed, attempt: &Attempt<'a>) -> Option<&'a Job> 
 }
 
 /// The object was mended before the coordinator came to run: the attempt makes room at once and is
-/// not settled, since nothing was claimed, and a settle pod would miss what the coordinator missed.
+/// not recovered, since nothing was claimed, and a recovery pod would miss what the coordinator missed.
 /// Should its process have come up this very moment, the next attempt takes its claim over, or finds
-/// its run without Jobs and has that settled.
+/// its run without Jobs and has that recovered.
 fn superseded(seen: &Observed, attempt: &Attempt, coordinator: &Job) -> Decision {
     let report = Report::new(
         Reason::Planning,

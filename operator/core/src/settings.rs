@@ -8,7 +8,7 @@ use k8s_openapi::api::core::v1::ResourceRequirements;
 /// What the operator was told at its start.
 #[derive(Debug, Clone)]
 pub struct Settings {
-    /// Image of coordinator, extract and settle pods.
+    /// Image of coordinator, extract and recovery pods.
     pub worker_image: String,
     /// When the kubelet pulls it.
     pub worker_pull_policy: String,
@@ -18,8 +18,8 @@ pub struct Settings {
     pub service_account: String,
     /// Resources of pods whose object names none.
     pub resources: ResourceRequirements,
-    /// Resources of settle pods.
-    pub settle_resources: ResourceRequirements,
+    /// Resources of recovery pods.
+    pub recover_resources: ResourceRequirements,
     /// Further environment of every worker pod.
     pub worker_env: Vec<(String, String)>,
     /// Whether a manifest may ask for a connection without TLS.
@@ -60,7 +60,7 @@ pub struct Timing {
     pub retry_most: Duration,
     /// How long a pod may take to start before that is shown.
     pub pod_start_wait: Duration,
-    /// How long stopped pods are waited for before settle starts.
+    /// How long stopped pods are waited for before recovery starts.
     pub pod_stop_wait: Duration,
     /// How long a ready coordinator waits for its first extract pod.
     pub extract_start_wait: Duration,
@@ -68,15 +68,15 @@ pub struct Timing {
     pub record_wait: Duration,
     /// How often tracking is read while the above is open.
     pub record_look: Duration,
-    /// How many settle Jobs are tried in a row.
-    pub settle_tries: u32,
+    /// How many recovery Jobs are tried in a row.
+    pub recover_tries: u32,
     /// How long each may take.
-    pub settle_deadline: Duration,
-    /// Pause before the second settle Job; it doubles from there.
-    pub settle_retry: Duration,
-    /// Pause between settle Jobs once the tries in a row are used up.
-    pub settle_rest: Duration,
-    /// After this long a deleted object is let go, settled or not.
+    pub recover_deadline: Duration,
+    /// Pause before the second recovery Job; it doubles from there.
+    pub recover_retry: Duration,
+    /// Pause between recovery Jobs once the tries in a row are used up.
+    pub recover_rest: Duration,
+    /// After this long a deleted object is let go, recovered or not.
     pub deletion_bound: Duration,
     /// When everything is looked at again, whatever happened.
     pub resync: Duration,
@@ -96,10 +96,10 @@ impl Default for Timing {
             extract_start_wait: minutes(15),
             record_wait: minutes(10),
             record_look: minutes(1),
-            settle_tries: 5,
-            settle_deadline: Duration::from_secs(110),
-            settle_retry: Duration::from_secs(2),
-            settle_rest: minutes(30),
+            recover_tries: 5,
+            recover_deadline: Duration::from_secs(110),
+            recover_retry: Duration::from_secs(2),
+            recover_rest: minutes(30),
             deletion_bound: minutes(10),
             resync: minutes(60),
             tracking_resync: minutes(10),

@@ -15,9 +15,9 @@ use crate::due::{Answer, answer, status_outcome};
 use crate::effects::Effect;
 use crate::ending::{Ending, EndingKind};
 use crate::observed::{Observed, ServiceAccountSeen, TrackingRead};
+use crate::recover_jobs::stop;
 use crate::reports::planning_report;
 use crate::request::honouring;
-use crate::settle_jobs::stop;
 use crate::status::{Mood, failed, find, speak};
 use crate::valid::ValidExtractJob;
 use crate::workload::Maker;
@@ -113,7 +113,7 @@ pub(crate) fn next(
     Ok(Flow::of(start(seen, valid, &letter)))
 }
 
-/// A run of ours is open and none of its Jobs is left: it is settled by the letter it must have had.
+/// A run of ours is open and none of its Jobs is left: it is recovered by the letter it must have had.
 fn orphan(seen: &Observed, valid: &ValidExtractJob, run: &RunItem, retry: u32) -> Flow<'static> {
     let letter = letter(seen, valid, run.owner.clone(), (run.attempt, retry));
     let attempt = Attempt::without_jobs(run.attempt);
@@ -204,7 +204,7 @@ fn highest_attempt(seen: &Observed, read: &TrackingRead) -> u32 {
     [of_jobs, of_outcome, of_run, seen.status().attempt].into_iter().flatten().max().unwrap_or(0)
 }
 
-/// The finalizer comes first: from the Job on, something may have to be settled. Then the status takes
+/// The finalizer comes first: from the Job on, something may have to be recovered. Then the status takes
 /// the attempt's number, which an old copy of the object cannot: no number is used twice.
 fn start(seen: &Observed, valid: &ValidExtractJob, letter: &Letter) -> Decision {
     let image = &seen.settings.worker_image;

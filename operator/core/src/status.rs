@@ -23,7 +23,7 @@ pub fn speak(
     mood: Mood,
     report: &Report,
 ) -> ExtractJobStatus {
-    // an earlier attempt that is settled once more, its Jobs deleted by hand, must not make
+    // an earlier attempt that is recovered once more, its Jobs deleted by hand, must not make
     // the number of a later one free again
     let base = ExtractJobStatus { attempt: base.attempt.max(seen.status().attempt), ..base };
     let state = state(seen, &base, phase, mood, report);

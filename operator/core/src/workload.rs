@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use crds::RunId;
-use crds::task::{RUN_ENV, SETTLE_ENV, SettleOrder};
+use crds::task::{RECOVER_ENV, RUN_ENV, RecoverOrder};
 use crds::{ExtractJob, condition::Exit};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{
@@ -15,8 +15,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 
 use crate::attempt::Letter;
 use crate::labels::{
-    ATTEMPT, CONTAINER, NAME, PUT_OFF, QUEUE, ROLE, RUN, Role, SETTLE, START_AT, UID,
-    coordinator_name, extract_name, put_off_name, settle_name,
+    ATTEMPT, CONTAINER, NAME, PUT_OFF, QUEUE, RECOVER, ROLE, RUN, Role, START_AT, UID,
+    coordinator_name, extract_name, put_off_name, recover_name,
 };
 use crate::pod_template::{PodPlan, pod_template};
 use crate::settings::Settings;
@@ -75,19 +75,19 @@ impl Maker<'_> {
         job
     }
 
-    /// Settle Job number `k` of the attempt.
-    pub fn settle(&self, k: u32, order: &SettleOrder) -> Job {
-        let labels = [(SETTLE, k.to_string())];
-        let env = vec![(SETTLE_ENV, serde_json::to_string(order).unwrap_or_default())];
-        self.job(Role::Settle, &settle_name(&self.stem(), k), &labels, env)
+    /// Recovery Job number `k` of the attempt.
+    pub fn recover(&self, k: u32, order: &RecoverOrder) -> Job {
+        let labels = [(RECOVER, k.to_string())];
+        let env = vec![(RECOVER_ENV, serde_json::to_string(order).unwrap_or_default())];
+        self.job(Role::Recover, &recover_name(&self.stem(), k), &labels, env)
     }
 
     /// The Job that a deleted object leaves behind, since files that it replaced are to be removed
     /// from `at` on. Nobody owns it, so it outlives the object; until it is started it takes no pod.
-    pub fn put_off(&self, at: Timestamp, order: &SettleOrder) -> Job {
+    pub fn put_off(&self, at: Timestamp, order: &RecoverOrder) -> Job {
         let labels = [(PUT_OFF, "true".to_owned())];
-        let env = vec![(SETTLE_ENV, serde_json::to_string(order).unwrap_or_default())];
-        let mut job = self.job(Role::Settle, &put_off_name(&self.stem()), &labels, env);
+        let env = vec![(RECOVER_ENV, serde_json::to_string(order).unwrap_or_default())];
+        let mut job = self.job(Role::Recover, &put_off_name(&self.stem()), &labels, env);
         job.metadata.owner_references = None;
         let note = (START_AT.to_owned(), at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
         job.metadata.annotations = Some([note].into());
@@ -96,7 +96,7 @@ impl Maker<'_> {
             spec.backoff_limit = Some(PUT_OFF_RETRIES);
             spec.ttl_seconds_after_finished = Some(PUT_OFF_TTL);
             let tries = i64::from(PUT_OFF_RETRIES) + 1;
-            spec.active_deadline_seconds = Some(self.deadline(Role::Settle).saturating_mul(tries));
+            spec.active_deadline_seconds = Some(self.deadline(Role::Recover).saturating_mul(tries));
         }
         job
     }
@@ -111,8 +111,8 @@ impl Maker<'_> {
     }
 
     fn deadline(&self, role: Role) -> i64 {
-        if role == Role::Settle {
-            let seconds = self.settings.timing.settle_deadline.as_secs();
+        if role == Role::Recover {
+            let seconds = self.settings.timing.recover_deadline.as_secs();
             return i64::try_from(seconds).unwrap_or(i64::MAX);
         }
         self.letter.task.spec.active_deadline_seconds.unwrap_or(DEADLINE_SECONDS)
@@ -151,7 +151,7 @@ impl Maker<'_> {
         let task = &self.letter.task;
         let mut labels =
             task.spec.worker.as_ref().and_then(|worker| worker.labels.clone()).unwrap_or_default();
-        // a coordinator would hold the source while it waits, and a settle Job must not wait
+        // a coordinator would hold the source while it waits, and a recovery Job must not wait
         labels.retain(|key, _| role == Role::Extract || !key.starts_with(QUEUE));
         let metadata = &self.object.metadata;
         let own = [
@@ -167,8 +167,8 @@ impl Maker<'_> {
         labels
     }
 
-    /// A settle Job must outlive a foreground deletion of the object, which waits for our finalizer
-    /// and so for settle: it does not block the owner.
+    /// A recovery Job must outlive a foreground deletion of the object, which waits for our finalizer
+    /// and so for recovery: it does not block the owner.
     fn owner_reference(&self, role: Role) -> OwnerReference {
         OwnerReference {
             api_version: "tidemark.dev/v1alpha1".to_owned(),
@@ -176,7 +176,7 @@ impl Maker<'_> {
             name: self.object.metadata.name.clone().unwrap_or_default(),
             uid: self.object.metadata.uid.clone().unwrap_or_default(),
             controller: Some(true),
-            block_owner_deletion: Some(role != Role::Settle),
+            block_owner_deletion: Some(role != Role::Recover),
         }
     }
 }

@@ -177,14 +177,14 @@ fn ended() -> [fn(&mut World); 8] {
         },
         |world| {
             fails(world);
-            world.settles();
+            world.recoveries();
             world.rest();
         },
         |world| {
             fails(world);
             for _ in 1..=5 {
-                let settle = world.last(2).expect("recovery");
-                world.fails(&settle, Exit::Transient, None);
+                let recover = world.last(2).expect("recovery");
+                world.fails(&recover, Exit::Transient, None);
                 world.pass(120);
                 world.step();
             }

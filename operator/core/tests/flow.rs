@@ -23,14 +23,14 @@ pub(crate) fn started() -> World {
     world
 }
 
-/// The attempt fails, its Jobs are stopped and its run is settled.
+/// The attempt fails, its Jobs are stopped and its run is recovered.
 pub(crate) fn fails(world: &mut World, exit: Exit, reason: Reason) {
     let job = world.last(0).expect("coordinator");
     world.fails(&job, exit, Some(&Report::new(reason, "so it went", "do this")));
     world.step();
     world.job_controller();
     world.step();
-    assert!(world.settles(), "a settle Job is at work");
+    assert!(world.recoveries(), "a recover Job is at work");
     world.rest();
 }
 
@@ -81,7 +81,7 @@ fn extract_job_is_made_once_and_its_loss_fails_the_run() {
 fn permanent_error_is_final_until_the_object_changes() {
     let mut world = started();
     fails(&mut world, Exit::Permanent, Reason::TableNotFound);
-    assert!(order(&world.last(2).expect("settle")).last);
+    assert!(order(&world.last(2).expect("recover")).last);
     assert_eq!(phase(&world), Phase::Failed);
     assert_eq!(world.condition("Failed"), ("True".to_owned(), "TableNotFound".to_owned()));
     world.pass(86_400);
@@ -96,7 +96,7 @@ fn transient_errors_are_tried_again_while_the_budget_lasts() {
     let mut world = started();
     for attempt in 1..=2 {
         fails(&mut world, Exit::Transient, Reason::DatabaseFailed);
-        assert!(!order(&world.last(2).expect("settle")).last);
+        assert!(!order(&world.last(2).expect("recover")).last);
         assert_eq!(phase(&world), Phase::Waiting);
         assert_eq!(world.status().retry, Some(attempt));
         assert_eq!(created(&world.step()), 0, "not before the pause is over");
@@ -106,7 +106,7 @@ fn transient_errors_are_tried_again_while_the_budget_lasts() {
         assert_eq!(task(&world.last(0).expect("coordinator")).retry, attempt);
     }
     fails(&mut world, Exit::Transient, Reason::DatabaseFailed);
-    assert!(order(&world.last(2).expect("settle")).last);
+    assert!(order(&world.last(2).expect("recover")).last);
     assert_eq!(phase(&world), Phase::Failed);
 }
 
@@ -122,7 +122,7 @@ fn fenced_attempt_makes_way_and_spends_no_retry() {
 }
 
 #[test]
-fn settle_that_publishes_completes_a_failed_attempt() {
+fn recovery_that_publishes_completes_a_failed_attempt() {
     let mut world = started();
     world.plans(1);
     world.step();
@@ -215,7 +215,7 @@ fn change_of_what_defines_data_makes_a_run_due_and_other_changes_do_not() {
 }
 
 #[test]
-fn settle_that_keeps_failing_stalls_and_a_wish_starts_anew() {
+fn recovery_that_keeps_failing_stalls_and_a_request_starts_anew() {
     let mut world = started();
     world.plans(1);
     world.step();
@@ -224,24 +224,24 @@ fn settle_that_keeps_failing_stalls_and_a_wish_starts_anew() {
     for k in 1..=5 {
         world.pass(120);
         world.step();
-        let settle = world.last(2).expect("settle");
+        let recover = world.last(2).expect("recover");
         assert!(
-            settle
+            recover
                 .metadata
                 .name
                 .as_ref()
-                .is_some_and(|name| name.ends_with(&format!("-settle-{k}")))
+                .is_some_and(|name| name.ends_with(&format!("-recover-{k}")))
         );
-        world.fails(&settle, Exit::Transient, None);
+        world.fails(&recover, Exit::Transient, None);
     }
     world.pass(120);
     assert_eq!(created(&world.rest()), 0);
-    assert_eq!(world.condition("Stalled"), ("True".to_owned(), "SettleFailed".to_owned()));
+    assert_eq!(world.condition("Stalled"), ("True".to_owned(), "RecoveryFailed".to_owned()));
     assert_eq!(phase(&world), Phase::Failed);
     world.pass(1800);
     assert_eq!(created(&world.step()), 1, "one more after half an hour");
-    let settle = world.last(2).expect("settle");
-    world.fails(&settle, Exit::Transient, None);
+    let recover = world.last(2).expect("recover");
+    world.fails(&recover, Exit::Transient, None);
     world.step();
     world.request_now();
     world.step();
@@ -249,7 +249,7 @@ fn settle_that_keeps_failing_stalls_and_a_wish_starts_anew() {
 }
 
 #[test]
-fn deletion_stops_settles_and_lets_go() {
+fn deletion_stops_recovers_and_removes_the_finalizer() {
     let mut world = started();
     world.plans(3);
     world.step();
@@ -260,9 +260,9 @@ fn deletion_stops_settles_and_lets_go() {
     assert_eq!(phase(&world), Phase::Deleting);
     world.job_controller();
     world.step();
-    let given = order(&world.last(2).expect("settle"));
+    let given = order(&world.last(2).expect("recover"));
     assert!(given.last && given.aborted);
-    world.settles();
+    world.recoveries();
     let decision = world.step();
     assert!(matches!(decision.effects.last(), Some(Effect::DropFinalizer)));
     assert_eq!(decision.effects.len(), 4, "three Jobs are deleted before");
@@ -270,7 +270,7 @@ fn deletion_stops_settles_and_lets_go() {
 }
 
 #[test]
-fn deletion_does_not_wait_where_nothing_can_be_settled() {
+fn deletion_does_not_wait_where_nothing_can_be_recovered() {
     let mut world = started();
     world.terminating = true;
     world.delete_object();
@@ -285,7 +285,9 @@ fn deletion_does_not_wait_where_nothing_can_be_settled() {
     world.pass(601);
     let decision = world.step();
     assert!(world.gone);
-    assert!(decision.notes.iter().any(|note| note.warning && note.reason == Reason::SettleFailed));
+    assert!(
+        decision.notes.iter().any(|note| note.warning && note.reason == Reason::RecoveryFailed)
+    );
 
     let mut world = started();
     world.plans(1);
@@ -310,15 +312,15 @@ fn job_of_somebody_else_is_no_attempt() {
 }
 
 #[test]
-fn run_without_jobs_is_settled_before_the_next_attempt() {
+fn run_without_jobs_is_recovered_before_the_next_attempt() {
     let mut world = started();
     world.plans(1);
     world.step();
     world.jobs.clear();
     world.pods.clear();
     world.step();
-    assert_eq!(task(&world.last(2).expect("settle")).attempt, 1);
-    world.settles();
+    assert_eq!(task(&world.last(2).expect("recover")).attempt, 1);
+    world.recoveries();
     world.rest();
     world.pass(20);
     world.step();

@@ -41,19 +41,19 @@ fn failed_by_itself() -> World {
 }
 
 #[test]
-fn deletion_settles_a_run_that_its_own_coordinator_failed() {
+fn deletion_recovers_a_run_that_its_own_coordinator_failed() {
     let mut world = failed_by_itself();
     world.delete_object();
     let made = created(&world.step());
-    assert!(made.len() == 1 && made[0].ends_with("-settle-1"), "{made:?}");
-    assert!(order(&world.last(2).expect("settle")).aborted);
-    world.settles();
+    assert!(made.len() == 1 && made[0].ends_with("-recover-1"), "{made:?}");
+    assert!(order(&world.last(2).expect("recover")).aborted);
+    world.recoveries();
     world.step();
     assert!(world.gone);
 }
 
 #[test]
-fn deletion_settles_a_run_of_which_only_the_outcome_still_tells() {
+fn deletion_recovers_a_run_of_which_only_the_outcome_still_tells() {
     let mut world = failed_by_itself();
     let mut other = task(&world.last(0).expect("coordinator"));
     other.owner.uid = "another".to_owned();
@@ -81,20 +81,20 @@ fn deletion_does_what_is_left_to_do_after_publication() {
     run.todo = Some(Todo { pointer: true, removals: Vec::new() });
     world.delete_object();
     assert_eq!(created(&world.step()).len(), 1);
-    assert!(world.settles());
+    assert!(world.recoveries());
     assert_eq!(world.tracking.r.as_ref().expect("run").todo, None);
     world.step();
     assert!(world.gone);
 }
 
-/// The Jobs of the attempt before are still there, and settled. Found by the model.
+/// The Jobs of the attempt before are still there, and recovered. Found by the model.
 #[test]
-fn deletion_settles_the_run_of_a_later_attempt_whose_jobs_were_deleted() {
+fn deletion_recovers_the_run_of_a_later_attempt_whose_jobs_were_deleted() {
     let mut world = started();
     let job = world.last(0).expect("coordinator");
     world.fails(&job, Exit::Transient, None);
     world.step();
-    world.settles();
+    world.recoveries();
     world.pass(60);
     world.rest();
     world.plans(1);
@@ -104,21 +104,21 @@ fn deletion_settles_the_run_of_a_later_attempt_whose_jobs_were_deleted() {
     world.delete_object();
     world.step();
     assert!(!world.gone, "its run is open");
-    assert_eq!(task(&world.last(2).expect("settle")).attempt, 2);
-    assert!(world.settles());
+    assert_eq!(task(&world.last(2).expect("recover")).attempt, 2);
+    assert!(world.recoveries());
     world.step();
     assert!(world.gone);
     assert!(world.tracking.r.is_some_and(|run| run.state == RunState::Aborted));
 }
 
 #[test]
-fn published_run_whose_settle_keeps_failing_is_not_called_failed() {
-    settle_keeps_failing(|_| {});
+fn published_run_whose_recovery_keeps_failing_is_not_called_failed() {
+    recover_keeps_failing(|_| {});
 }
 
 #[test]
 fn published_run_of_a_coordinator_that_failed_after_it_is_not_called_failed() {
-    settle_keeps_failing(|world| {
+    recover_keeps_failing(|world| {
         let job = world.last(0).expect("coordinator");
         let job = world.named(&job.metadata.name.expect("name")).expect("coordinator");
         job.status.as_mut().expect("status").conditions = None;
@@ -137,8 +137,8 @@ fn request_that_was_given_up_and_published_late_is_not_failed_any_more() {
     world.fails(&job, Exit::Transient, None);
     world.step();
     for _ in 1..=5 {
-        let settle = world.last(2).expect("settle");
-        world.fails(&settle, Exit::Transient, None);
+        let recover = world.last(2).expect("recover");
+        world.fails(&recover, Exit::Transient, None);
         world.pass(120);
         world.step();
     }
@@ -156,12 +156,12 @@ fn request_that_was_given_up_and_published_late_is_not_failed_any_more() {
     assert_eq!(world.status().outcome, None, "the outcome was Failed, and is not any more");
     world.pass(1800);
     world.step();
-    world.settles();
+    world.recoveries();
     world.rest();
     assert_eq!(phase(&world), Phase::Complete);
 }
 
-fn settle_keeps_failing(change: impl FnOnce(&mut World)) {
+fn recover_keeps_failing(change: impl FnOnce(&mut World)) {
     let mut world = started();
     world.plans(1);
     world.publishes();
@@ -171,8 +171,8 @@ fn settle_keeps_failing(change: impl FnOnce(&mut World)) {
     for _ in 1..=5 {
         world.pass(120);
         world.step();
-        let settle = world.last(2).expect("settle");
-        world.fails(&settle, Exit::Transient, None);
+        let recover = world.last(2).expect("recover");
+        world.fails(&recover, Exit::Transient, None);
     }
     world.pass(120);
     world.rest();
@@ -183,7 +183,7 @@ fn settle_keeps_failing(change: impl FnOnce(&mut World)) {
     assert_eq!(world.condition("Failed").0, "False");
     world.pass(1800);
     world.step();
-    world.settles();
+    world.recoveries();
     world.rest();
     assert_eq!(phase(&world), Phase::Complete);
 }
@@ -201,7 +201,7 @@ fn refused_extract_job_makes_way_and_comes_back() {
     assert_eq!(world.condition("Reconciling").1, "ExtractNotStarted");
     world.job_controller();
     world.step();
-    world.settles();
+    world.recoveries();
     world.rest();
     assert_eq!((phase(&world), world.status().retry), (Phase::Waiting, None));
     world.pass(61);
@@ -271,7 +271,7 @@ fn coordinator_that_never_started_makes_room_once_the_object_is_mended() {
         let decision = world.step();
         assert!(matches!(decision.effects.as_slice(), [Effect::DeleteJob { .. }]), "{decision:?}");
         let made = created(&world.step());
-        assert!(made.len() == 1 && !made[0].contains("settle"), "{made:?}");
+        assert!(made.len() == 1 && !made[0].contains("recover"), "{made:?}");
         assert_eq!((world.status().attempt, world.status().retry), (Some(2), None));
     }
 }
@@ -296,7 +296,7 @@ fn coordinator_that_made_room_is_not_taken_for_lost_while_it_goes() {
     assert!(decision.effects.is_empty(), "{decision:?}");
     world.delete(&name);
     let made = created(&world.step());
-    assert!(made.len() == 1 && !made[0].contains("settle"), "{made:?}");
+    assert!(made.len() == 1 && !made[0].contains("recover"), "{made:?}");
 }
 
 #[test]
@@ -309,22 +309,22 @@ fn coordinator_that_started_is_not_disturbed_by_an_edit() {
 }
 
 #[test]
-fn settle_that_failed_for_good_says_what_it_met() {
+fn recovery_that_failed_reports_its_own_error() {
     let mut world = started();
     let job = world.last(0).expect("coordinator");
     world.fails(&job, Exit::Transient, Some(&Report::new(Reason::DatabaseFailed, "it broke", "")));
     for _ in 1..=5 {
         world.pass(120);
         world.step();
-        let settle = world.last(2).expect("settle");
+        let recover = world.last(2).expect("recover");
         let why = Report::new(Reason::StorageDenied, "listing is refused", "grant s3:ListBucket");
-        world.fails(&settle, Exit::Permanent, Some(&why));
+        world.fails(&recover, Exit::Permanent, Some(&why));
     }
     world.pass(120);
     world.rest();
     let status = world.status();
     let stalled = status.conditions.iter().find(|one| one.type_ == "Stalled").expect("Stalled");
-    assert_eq!(stalled.reason, "SettleFailed");
+    assert_eq!(stalled.reason, "RecoveryFailed");
     for part in ["StorageDenied: listing is refused", "it broke", "remedy: grant s3:ListBucket"] {
         assert!(stalled.message.contains(part), "{}", stalled.message);
     }

@@ -2,14 +2,14 @@
 
 use crds::Report;
 use crds::condition::{Exit, Reason};
-use crds::task::SettleOrder;
+use crds::task::RecoverOrder;
 use operator_core::attempt::attempts;
 use operator_core::workload::Maker;
 
 use crate::world::{UID, World};
 
 #[test]
-fn manifests_of_coordinator_extract_and_settle() {
+fn manifests_of_coordinator_extract_and_recover() {
     let mut world = World::new();
     world.step();
     let coordinator = world.last(0).expect("coordinator");
@@ -21,10 +21,10 @@ fn manifests_of_coordinator_extract_and_settle() {
     world.step();
     world.job_controller();
     world.step();
-    let settle = world.last(2).expect("settle");
+    let recover = world.last(2).expect("recover");
     insta::assert_yaml_snapshot!("coordinator", coordinator);
     insta::assert_yaml_snapshot!("extract", extract);
-    insta::assert_yaml_snapshot!("settle", settle);
+    insta::assert_yaml_snapshot!("recover", recover);
 }
 
 #[test]
@@ -49,8 +49,8 @@ fn every_job_of_a_run_has_the_scheduling_of_the_manifest() {
     world.step();
     world.job_controller();
     world.step();
-    let settle = world.last(2).expect("settle");
-    for job in [coordinator, extract, settle] {
+    let recover = world.last(2).expect("recover");
+    for job in [coordinator, extract, recover] {
         let pod = serde_json::to_value(job.spec.expect("spec").template.spec).expect("pod");
         for (field, value) in worker.as_object().expect("fields") {
             assert_eq!(pod[field], *value, "{field}");
@@ -74,13 +74,13 @@ fn queue_labels_reach_extract_jobs_only_and_other_labels_all_jobs() {
     let maker =
         Maker { object: &world.job, letter: &letter, image: "tidemark:1", settings: &settings };
     let report = Report::new(Reason::DatabaseFailed, "the database went away", "");
-    let order = SettleOrder { last: false, aborted: false, report };
+    let order = RecoverOrder { last: false, aborted: false, report };
     let run = "01890a5d-ac96-774b-bcce-b302099a8057".parse().expect("a run id");
     let jobs = [
         (maker.coordinator(), false),
         (maker.extract(run, 3), true),
-        (maker.settle(1, &order), false),
-        (maker.settle(4, &order), false),
+        (maker.recover(1, &order), false),
+        (maker.recover(4, &order), false),
         (maker.put_off(world.now, &order), false),
     ];
     for (job, queued) in jobs {
@@ -115,7 +115,7 @@ fn statuses_of_a_published_and_a_refused_request() {
     let why = Report::new(Reason::TableNotFound, "there is no table orders", "name another table");
     world.fails(&coordinator, Exit::Permanent, Some(&why));
     world.step();
-    world.settles();
+    world.recoveries();
     world.rest();
     insta::assert_yaml_snapshot!("failed", world.status());
 }

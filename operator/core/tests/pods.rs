@@ -55,7 +55,7 @@ fn coordinator_that_starves_its_own_pods_makes_way() {
     assert_eq!(world.condition("Reconciling").1, "ExtractNotStarted");
     world.job_controller();
     world.step();
-    world.settles();
+    world.recoveries();
     world.rest();
     assert_eq!((phase(&world), world.status().retry), (Phase::Waiting, None));
 }

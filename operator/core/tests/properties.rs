@@ -25,7 +25,7 @@ pub(crate) enum Event {
     Fail(u8),
     ExtractEnds(bool),
     JobController,
-    Settle(bool),
+    Recover(bool),
     Pass(u64),
     DeleteJob(usize),
     Edit,
@@ -45,7 +45,7 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
         2 => prop_oneof![Just(10), Just(11), Just(20), Just(75), Just(143)].prop_map(Event::Fail),
         1 => any::<bool>().prop_map(Event::ExtractEnds),
         3 => Just(Event::JobController),
-        3 => any::<bool>().prop_map(Event::Settle),
+        3 => any::<bool>().prop_map(Event::Recover),
         3 => prop_oneof![Just(1), Just(15), Just(70), Just(700), Just(2000)].prop_map(Event::Pass),
         1 => (0_usize..4).prop_map(Event::DeleteJob),
         1 => Just(Event::Edit),
@@ -90,10 +90,10 @@ pub(crate) fn happen(world: &mut World, event: Event) {
             }
         }
         Event::JobController => world.job_controller(),
-        Event::Settle(true) => {
-            world.settles();
+        Event::Recover(true) => {
+            world.recoveries();
         }
-        Event::Settle(false) => {
+        Event::Recover(false) => {
             if let Some(job) = world.last(2).filter(|job| !operator_core::attempt::is_finished(job))
             {
                 world.fails(&job, Exit::Transient, None);
@@ -141,7 +141,7 @@ fn requested_at_of(job: &ExtractJob) -> Option<&String> {
 fn is_coordinator(effect: &Effect) -> bool {
     matches!(effect, Effect::CreateJob(job) if {
         let name = job.metadata.name.as_deref().unwrap_or_default();
-        !name.contains("-settle-") && !name.ends_with("-extract")
+        !name.contains("-recover-") && !name.ends_with("-extract")
     })
 }
 
@@ -163,13 +163,13 @@ proptest! {
     /// (1) *Stable*: a few steps after anything, deciding again changes nothing.
     /// And no name is used twice: there are never two coordinators of one attempt.
     #[test]
-    fn decisions_settle_down_and_attempts_are_never_repeated(events in prop::collection::vec(event(), 1..60)) {
+    fn decisions_reach_a_fixed_point_and_attempts_are_never_repeated(events in prop::collection::vec(event(), 1..60)) {
         let mut world = World::new();
         for event in events {
             happen(&mut world, event);
             let names: BTreeSet<&String> =
-                world.made.iter().filter(|name| !name.contains("-settle-") && !name.ends_with("-extract")).collect();
-            let count = world.made.iter().filter(|name| !name.contains("-settle-") && !name.ends_with("-extract")).count();
+                world.made.iter().filter(|name| !name.contains("-recover-") && !name.ends_with("-extract")).collect();
+            let count = world.made.iter().filter(|name| !name.contains("-recover-") && !name.ends_with("-extract")).count();
             prop_assert_eq!(names.len(), count, "coordinators made twice: {:?}", world.made);
         }
         world.rest();
@@ -206,7 +206,7 @@ proptest! {
             world.pass(700);
             world.step();
             world.job_controller();
-            world.settles();
+            world.recoveries();
             world.step();
             if world.status().phase == Some(Phase::Complete) && completes(&world) {
                 break;
@@ -224,13 +224,13 @@ proptest! {
 /// Found by the property above: the next attempt's Job was forgotten, and its number taken again at
 /// each look.
 #[test]
-fn an_edit_after_settle_failed_for_good_starts_one_attempt() {
+fn an_edit_after_recovery_failed_starts_one_attempt() {
     let mut world = World::new();
     happen(&mut world, Event::Step);
     happen(&mut world, Event::Fail(10));
     for _ in 0..7 {
         happen(&mut world, Event::Step);
-        happen(&mut world, Event::Settle(false));
+        happen(&mut world, Event::Recover(false));
         happen(&mut world, Event::Pass(15));
     }
     happen(&mut world, Event::Edit);
@@ -238,7 +238,7 @@ fn an_edit_after_settle_failed_for_good_starts_one_attempt() {
     let status = world.status();
     assert_eq!((status.phase, status.attempt), (Some(Phase::Planning), Some(2)));
     assert!(
-        world.made.iter().filter(|name| !name.contains("-settle-")).count() == 2,
+        world.made.iter().filter(|name| !name.contains("-recover-")).count() == 2,
         "{:?}",
         world.made
     );

@@ -1,7 +1,7 @@
 //! Objects that are deleted, edited or fail while files that they replaced are still to be removed.
 
 use crds::condition::Exit;
-use crds::task::SettleOrder;
+use crds::task::RecoverOrder;
 use crds::tracking::{Removal, RunState, Todo};
 use crds::{Phase, Reason, Report};
 use k8s_openapi::api::batch::v1::Job;
@@ -58,7 +58,7 @@ fn deletion_before_a_removal_is_due_is_at_once_and_leaves_a_job_that_waits_for_i
     assert_eq!(spec.suspend, Some(true), "no pod before its time");
     assert!(spec.ttl_seconds_after_finished.is_some(), "nobody else lets it go");
     assert_eq!(job.metadata.annotations.as_ref().expect("notes")[START_AT], due.to_string());
-    let SettleOrder { last, aborted, .. } = order(job);
+    let RecoverOrder { last, aborted, .. } = order(job);
     assert!(!last && !aborted, "the outcome stays as it is");
     assert_eq!(task(job).owner.uid, UID);
     assert!(matches!(start(job, world.now), Start::In(_)));
@@ -146,7 +146,7 @@ fn removal_outlives_a_failed_run_after_it_and_the_deletion_of_the_object() {
     let job = world.last(0).expect("coordinator");
     world.fails(&job, Exit::Permanent, None);
     world.step();
-    assert!(world.settles());
+    assert!(world.recoveries());
     world.rest();
     assert_eq!(world.status().phase, Some(Phase::Failed));
     world.delete_object();
@@ -155,7 +155,7 @@ fn removal_outlives_a_failed_run_after_it_and_the_deletion_of_the_object() {
 }
 
 #[test]
-fn deletion_in_mid_run_settles_it_and_leaves_the_earlier_removal_to_a_job() {
+fn deletion_in_mid_run_recovers_it_and_leaves_the_earlier_removal_to_a_job() {
     let mut world = complete();
     world.request_now();
     world.step();
@@ -166,7 +166,7 @@ fn deletion_in_mid_run_settles_it_and_leaves_the_earlier_removal_to_a_job() {
     world.step();
     world.job_controller();
     world.step();
-    assert!(world.settles());
+    assert!(world.recoveries());
     world.step();
     assert!(world.gone && left_behind(&world).len() == 1, "{:?}", world.made);
 }
@@ -177,7 +177,7 @@ fn finalizer_stays_until_nothing_is_left_to_remove() {
     assert!(world.job.metadata.finalizers.is_some());
     world.pass(HOUR + 1);
     world.step();
-    assert!(world.settles());
+    assert!(world.recoveries());
     world.rest();
     assert_eq!(world.status().removal_due, None);
     assert!(world.job.metadata.finalizers.is_none());

@@ -140,7 +140,7 @@ fn retry_keeps_the_value_of_the_attempt_that_failed() {
     world.fails(&job, Exit::Transient, None);
     world.request(Some(EVENING));
     world.step();
-    world.settles();
+    world.recoveries();
     world.rest();
     world.pass(20);
     assert_eq!(created(&world.step()), 1);
@@ -215,7 +215,7 @@ fn invalid_value_does_not_hold_a_deleted_object() {
     world.request(Some("again"));
     world.delete_object();
     assert_eq!(created(&world.step()), 1, "its run is open");
-    world.settles();
+    world.recoveries();
     world.step();
     assert!(world.gone);
 }

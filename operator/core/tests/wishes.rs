@@ -34,7 +34,7 @@ fn message(world: &World, kind: &str) -> String {
 }
 
 #[test]
-fn suspended_run_is_stopped_and_settled_and_its_window_taken_again_for_free() {
+fn suspended_run_is_stopped_and_recovered_and_its_window_taken_again_for_free() {
     let mut world = started();
     world.plans(2);
     world.step();
@@ -44,9 +44,9 @@ fn suspended_run_is_stopped_and_settled_and_its_window_taken_again_for_free() {
     assert_eq!(stops, 2);
     world.job_controller();
     world.step();
-    let given = order(&world.last(2).expect("settle"));
+    let given = order(&world.last(2).expect("recover"));
     assert!(given.aborted && !given.last, "{given:?}");
-    world.settles();
+    world.recoveries();
     world.rest();
     assert_eq!(world.tracking.r.as_ref().expect("run").state, RunState::Aborted);
     assert_eq!(phase(&world), Phase::Suspended);
@@ -92,7 +92,7 @@ fn suspended_run_that_was_decided_is_published() {
     world.step();
     world.job_controller();
     world.step();
-    world.settles();
+    world.recoveries();
     world.rest();
     assert_eq!(phase(&world), Phase::Complete);
 }
@@ -111,7 +111,7 @@ fn completed_object_stays_complete_when_it_is_suspended() {
 }
 
 #[test]
-fn suspended_object_whose_jobs_are_deleted_still_has_its_run_settled() {
+fn suspended_object_whose_jobs_are_deleted_still_has_its_run_recovered() {
     let mut world = started();
     world.plans(1);
     world.step();
@@ -119,19 +119,19 @@ fn suspended_object_whose_jobs_are_deleted_still_has_its_run_settled() {
     world.pods.clear();
     suspend(&mut world, true);
     assert_eq!(created(&world.step()), 1);
-    world.settles();
+    world.recoveries();
     world.rest();
     assert_eq!(phase(&world), Phase::Suspended);
 }
 
-/// The attempt before it is settled, and its Jobs are still there. Found by the model.
+/// The attempt before it is recovered, and its Jobs are still there. Found by the model.
 #[test]
-fn suspended_object_has_the_run_of_an_attempt_settled_whose_jobs_were_deleted() {
+fn suspended_object_has_the_run_of_an_attempt_recovered_whose_jobs_were_deleted() {
     let mut world = started();
     let first = world.last(0).expect("coordinator");
     world.fails(&first, Exit::Transient, None);
     world.step();
-    world.settles();
+    world.recoveries();
     world.pass(60);
     world.rest();
     world.plans(1);
@@ -140,8 +140,8 @@ fn suspended_object_has_the_run_of_an_attempt_settled_whose_jobs_were_deleted() 
     world.delete(&second);
     suspend(&mut world, true);
     assert_eq!(created(&world.step()), 1, "its run is open");
-    assert_eq!(task(&world.last(2).expect("settle")).attempt, 2);
-    assert!(world.settles());
+    assert_eq!(task(&world.last(2).expect("recover")).attempt, 2);
+    assert!(world.recoveries());
     world.rest();
     assert_eq!(phase(&world), Phase::Suspended);
     assert!(world.tracking.r.as_ref().is_some_and(|run| !run.state.is_open()));
@@ -156,7 +156,7 @@ fn suspended_object_is_deleted_at_once() {
     world.step();
     world.job_controller();
     world.step();
-    world.settles();
+    world.recoveries();
     world.rest();
     world.delete_object();
     world.step();
@@ -221,7 +221,7 @@ fn removal_that_is_put_off_is_made_when_it_is_due_and_complete_does_not_wait_for
     assert_eq!(created(&world.step()), 1);
     assert_eq!((phase(&world), world.condition("Complete").0), (Phase::Complete, "True".into()));
     assert_eq!(created(&world.step()), 0, "one at a time");
-    assert!(world.settles());
+    assert!(world.recoveries());
     world.rest();
     assert_eq!(
         (world.status().removal_due, world.tracking.r.as_ref().expect("run").todo.clone()),
@@ -233,7 +233,7 @@ fn removal_that_is_put_off_is_made_when_it_is_due_and_complete_does_not_wait_for
 }
 
 #[test]
-fn settle_of_before_does_not_stand_for_a_removal_that_is_due_later() {
+fn recover_job_done_before_a_removal_is_due_does_not_count_for_it() {
     let mut world = started();
     world.plans(1);
     world.step();
@@ -242,7 +242,7 @@ fn settle_of_before_does_not_stand_for_a_removal_that_is_due_later() {
     let job = world.last(0).expect("coordinator");
     world.fails(&job, Exit::Stopped, None);
     world.step();
-    world.settles();
+    world.recoveries();
     let due = world.now.as_second() + 600;
     let todo = Todo { pointer: false, removals: vec![removal(due)] };
     world.tracking.r.as_mut().expect("run").todo = Some(todo);
@@ -250,9 +250,9 @@ fn settle_of_before_does_not_stand_for_a_removal_that_is_due_later() {
     assert_eq!(phase(&world), Phase::Complete);
     world.pass(601);
     assert_eq!(created(&world.step()), 1);
-    let name = world.last(2).and_then(|job| job.metadata.name).expect("settle");
-    assert!(name.ends_with("-settle-2"), "{name}");
-    world.settles();
+    let name = world.last(2).and_then(|job| job.metadata.name).expect("recover");
+    assert!(name.ends_with("-recover-2"), "{name}");
+    world.recoveries();
     world.rest();
     assert_eq!(world.status().removal_due, None);
 }
@@ -268,8 +268,8 @@ fn stuck_commit_is_said_with_its_remedy_and_does_not_loop() {
     let job = world.last(0).expect("coordinator");
     world.fails(&job, Exit::Permanent, Some(&stuck()));
     world.step();
-    let settle = world.last(2).expect("settle");
-    world.fails(&settle, Exit::Permanent, Some(&stuck()));
+    let recover = world.last(2).expect("recover");
+    world.fails(&recover, Exit::Permanent, Some(&stuck()));
     assert_eq!(created(&world.rest()), 0);
     assert_eq!(phase(&world), Phase::Failed);
     assert_eq!(world.condition("Stalled"), ("True".to_owned(), "CommitStuck".to_owned()));
@@ -281,7 +281,7 @@ fn stuck_commit_is_said_with_its_remedy_and_does_not_loop() {
     assert_eq!(created(&world.step()), 1, "a look each half hour, whether a human went on");
     assert_eq!(world.condition("Stalled"), ("True".to_owned(), "CommitStuck".to_owned()));
     world.tracking.r.as_mut().expect("run").state = RunState::Failed;
-    world.settles();
+    world.recoveries();
     world.rest();
     assert_eq!(world.condition("Stalled"), ("True".to_owned(), "Reverted".to_owned()));
     assert!(world.job.metadata.finalizers.is_none());
@@ -297,8 +297,8 @@ fn one_run_is_all_where_retry_runs_says_so() {
     let job = world.last(0).expect("coordinator");
     world.fails(&job, Exit::Transient, None);
     world.step();
-    assert!(order(&world.last(2).expect("settle")).last);
-    world.settles();
+    assert!(order(&world.last(2).expect("recover")).last);
+    world.recoveries();
     world.rest();
     assert_eq!(phase(&world), Phase::Failed);
 }
@@ -319,7 +319,7 @@ fn deadline_of_a_run_is_told_and_spends_a_retry() {
     assert!(message(&world, "Reconciling").contains("longer than 60 seconds"));
     world.fails(&job, Exit::Stopped, None);
     world.step();
-    world.settles();
+    world.recoveries();
     world.rest();
     assert_eq!((phase(&world), world.status().retry), (Phase::Waiting, Some(1)));
 }
@@ -341,7 +341,7 @@ fn jobs_expire_only_once_the_outcome_stands_in_status() {
 }
 
 #[test]
-fn suspended_run_that_cannot_be_settled_says_so() {
+fn suspended_run_that_cannot_be_recovered_says_so() {
     let mut world = started();
     world.plans(1);
     world.step();
@@ -351,12 +351,12 @@ fn suspended_run_that_cannot_be_settled_says_so() {
     for _ in 1..=5 {
         world.pass(120);
         world.step();
-        let settle = world.last(2).expect("settle");
-        world.fails(&settle, Exit::Transient, None);
+        let recover = world.last(2).expect("recover");
+        world.fails(&recover, Exit::Transient, None);
     }
     world.pass(120);
     world.rest();
-    assert_eq!(world.condition("Stalled"), ("True".to_owned(), "SettleFailed".to_owned()));
+    assert_eq!(world.condition("Stalled"), ("True".to_owned(), "RecoveryFailed".to_owned()));
     suspend(&mut world, false);
     assert_eq!(created(&world.step()), 1);
     assert_eq!((phase(&world), world.status().attempt), (Phase::Planning, Some(2)));

@@ -7,7 +7,7 @@ mod tracking;
 use std::time::Duration;
 
 use crds::condition::Exit;
-use crds::task::{SETTLE_ENV, SettleOrder, Task};
+use crds::task::{RECOVER_ENV, RecoverOrder, Task};
 use crds::tracking::{
     ITEM_VERSION, LegacyItem, Mode, OutcomeItem, OutcomeResult, Removal, RunItem, RunState, Todo,
     TrackedOutcome, outcome_key, run_key,
@@ -65,7 +65,7 @@ pub(crate) fn settings() -> Settings {
         worker_env: Vec::new(),
         service_account: "tidemark-extract".to_owned(),
         resources: resources("1Gi"),
-        settle_resources: resources("256Mi"),
+        recover_resources: resources("256Mi"),
         allow_insecure_plaintext: false,
         allow_where: false,
         tracking: TrackingSettings { table: Some("marks".to_owned()), ..Default::default() },
@@ -331,6 +331,6 @@ pub(crate) fn task(job: &Job) -> Task {
     env(job, crds::task::TASK_ENV)
 }
 
-pub(crate) fn order(job: &Job) -> SettleOrder {
-    env(job, SETTLE_ENV)
+pub(crate) fn order(job: &Job) -> RecoverOrder {
+    env(job, RECOVER_ENV)
 }

@@ -81,7 +81,7 @@ pub(crate) enum End {
     Published,
     Carried,
     Answered,
-    Settled,
+    Recovered,
     Failed,
     Fenced,
     Permanent,
@@ -127,7 +127,7 @@ fn ending(ending: &Ending) -> End {
         Ending::Published(_) => End::Published,
         Ending::CarriedByAnother => End::Carried,
         Ending::Answered => End::Answered,
-        Ending::Settled => End::Settled,
+        Ending::Recovered => End::Recovered,
         Ending::Failed(failure) if failure.report.reason == Reason::Internal => End::Defect,
         Ending::Failed(failure) if failure.report.reason == Reason::TrackingLost => End::Lost,
         Ending::Failed(failure) => match failure.exit {

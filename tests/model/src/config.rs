@@ -36,7 +36,7 @@ pub enum Part {
     /// Claim, plan, extract, publish; whether no attempt follows.
     Hold(bool),
     /// End what a coordinator left; whether no attempt follows.
-    Settle(bool),
+    Recover(bool),
     /// The same, on suspend or deletion.
     Abort,
     /// A human's word: undo the run that the process of this slot claimed first.
@@ -90,9 +90,9 @@ pub fn hold(uid: &'static str, attempt: u32) -> Slot {
     }
 }
 
-/// A settle process of `uid`.
-pub fn settle(uid: &'static str, attempt: u32) -> Slot {
-    Slot { part: Part::Settle(false), ..hold(uid, attempt) }
+/// A recovery process of `uid`.
+pub fn recover(uid: &'static str, attempt: u32) -> Slot {
+    Slot { part: Part::Recover(false), ..hold(uid, attempt) }
 }
 
 /// A human who undoes the run of slot `of`.

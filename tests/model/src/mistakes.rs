@@ -5,7 +5,7 @@ mod claims;
 pub mod lists;
 mod planted;
 mod publishing;
-mod settling;
+mod recovering;
 mod sweeping;
 mod tools;
 

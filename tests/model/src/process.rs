@@ -158,7 +158,7 @@ impl Shop {
             Part::RUN => [state.item(self.run_key), NONE],
             Part::MARK => [state.item(self.legacy_key), NONE],
             Part::OUTCOME => [state.item(self.outcome_keys[at]), NONE],
-            // settle does not look into the bucket
+            // recovery does not look into the bucket
             _ if !matches!(slot.part, Part::Hold(_)) => [NONE, NONE],
             _ => {
                 let keys = &self.prefixes[usize::from(slot.prefix)];

@@ -80,7 +80,7 @@ rules! {
     /// I9.
     Outcome = "I9 an outcome that is Complete names a published run of that request",
     /// Attempts.
-    Attempt = "an attempt that was settled or overtaken never claims",
+    Attempt = "an attempt that was recovered or overtaken never claims",
     /// Answered.
     Answered = "a request that was answered is not claimed again",
     /// I11.
@@ -102,9 +102,9 @@ rules! {
     /// Copies.
     Copy = "a lost L is made from its copy, never from the minimum",
     /// Exit codes.
-    Exit = "exit 0 only where the outcome answers, settle's only where nothing of it is open",
+    Exit = "exit 0 only where the outcome answers, recovery's only where nothing of it is open",
     /// Leftovers.
-    Leftovers = "settle leaves no upload of a run that was given up",
+    Leftovers = "recovery leaves no upload of a run that was given up",
     /// FORCE.
     Undone = "a run that was undone shows no file, and nothing that it needs to be completed is left",
     /// `retainReplacedSeconds`.

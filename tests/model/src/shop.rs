@@ -3,7 +3,7 @@
 //! Bound: the different values of one exploration. Fails: never.
 
 use crds::extract_job::ExtractType;
-use crds::task::SettleOrder;
+use crds::task::RecoverOrder;
 use crds::tracking::{Mode, outcome_key, run_key};
 use crds::{Reason, Report, RunId, Task};
 use serde_json::{from_value, json};
@@ -123,8 +123,8 @@ impl Shop {
         let task = Box::new(self.tasks.get(at).expect("a task for each slot").clone());
         let role = match self.slot(at).part {
             Part::Hold(last) => Role::Hold { task, last },
-            Part::Settle(last) => Role::Settle { task, order: Box::new(order(last, false)) },
-            Part::Abort => Role::Settle { task, order: Box::new(order(true, true)) },
+            Part::Recover(last) => Role::Recover { task, order: Box::new(order(last, false)) },
+            Part::Abort => Role::Recover { task, order: Box::new(order(true, true)) },
             Part::Force(of) => {
                 Role::Force { task, run: run_id(self.fresh(of, 0)), by: "ann".to_owned() }
             }
@@ -160,8 +160,8 @@ pub(crate) fn identity() -> SourceIdentity {
     }
 }
 
-fn order(last: bool, aborted: bool) -> SettleOrder {
-    SettleOrder { last, aborted, report: Report::new(Reason::PodLost, "lost", "") }
+fn order(last: bool, aborted: bool) -> RecoverOrder {
+    RecoverOrder { last, aborted, report: Report::new(Reason::PodLost, "lost", "") }
 }
 
 fn task(slot: &Slot) -> Task {

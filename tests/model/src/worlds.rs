@@ -5,7 +5,7 @@ use crds::tracking::RunState;
 use worker_core::protocol::{Item, Step};
 
 use crate::asks::End;
-use crate::config::{Budget, Config, Row, Seed, Slot, force, hold, rows, settle};
+use crate::config::{Budget, Config, Row, Seed, Slot, force, hold, recover, rows};
 use crate::protocol::Protocol;
 use crate::state::{Life, State};
 
@@ -26,9 +26,9 @@ pub fn push() -> Vec<Config> {
     [alone(), together(), replacing(), later()].concat()
 }
 
-/// A coordinator, its settle, a human who undoes its run, and the next attempt.
+/// A coordinator, its recovery, a human who undoes its run, and the next attempt.
 fn undone() -> Vec<Slot> {
-    vec![hold("a", 1), settle("a", 1), force(0), hold("a", 2)]
+    vec![hold("a", 1), recover("a", 1), force(0), hold("a", 2)]
 }
 
 fn full(attempt: u32, wish: u8) -> Slot {
@@ -37,15 +37,15 @@ fn full(attempt: u32, wish: u8) -> Slot {
 
 /// A full run, one that keeps what it replaces for a while, and one after it.
 fn put_off(name: &'static str, third: Slot) -> Config {
-    let slots = vec![full(1, 0), full(2, 1).retains(), third, settle("a", 2).mode(FE)];
+    let slots = vec![full(1, 0), full(2, 1).retains(), third, recover("a", 2).mode(FE)];
     Config::new(name, slots).budget(Budget { ticks: 1, ..NONE })
 }
 
-/// The same, and another object goes to another prefix; then it and the first one's settle go on.
+/// The same, and another object goes to another prefix; then it and the first one's recovery go on.
 fn moves(name: &'static str) -> Config {
     let elsewhere = |attempt, wish| hold("b", attempt).wish(wish).mode(FE).prefix(1);
     let first = vec![full(1, 0), full(2, 1).retains(), elsewhere(1, 0)];
-    let then = vec![settle("a", 2).mode(FE), elsewhere(2, 1)];
+    let then = vec![recover("a", 2).mode(FE), elsewhere(2, 1)];
     Config::new(name, [first, then].concat())
         .seeds(&[Seed::Ends(0), Seed::Ends(1), Seed::Until(2, Step::Yes)])
         .budget(Budget { ticks: 1, ..NONE })
@@ -55,7 +55,7 @@ fn moves(name: &'static str) -> Config {
 fn comes_back() -> Config {
     let elsewhere = hold("b", 1).mode(FE).prefix(1);
     let slots =
-        vec![full(1, 0), full(2, 1).retains(), elsewhere, full(3, 2), settle("a", 3).mode(FE)];
+        vec![full(1, 0), full(2, 1).retains(), elsewhere, full(3, 2), recover("a", 3).mode(FE)];
     Config::new("removal put off, moved and back", slots)
         .seeds(&[Seed::Ends(0), Seed::Ends(1), Seed::Ends(2)])
         .budget(Budget { ticks: 1, ..NONE })
@@ -79,12 +79,12 @@ fn later() -> Vec<Config> {
             .seeds(&[Seed::Ends(0), Seed::Ends(1), Seed::Ends(2), Seed::Tick])
             .budget(Budget { faults: 1, ..NONE }),
         comes_back(),
-        Config::new("sweeper", vec![hold("a", 1), settle("a", 1), hold("a", 2).wish(1)])
+        Config::new("sweeper", vec![hold("a", 1), recover("a", 1), hold("a", 2).wish(1)])
             .sweeps()
             .seeds(&[Seed::Until(0, Step::Pin)])
             .budget(crash),
         Config::new("sweeper, full runs, retained", {
-            vec![full(1, 0), full(2, 1).retains(), settle("a", 1).mode(FE)]
+            vec![full(1, 0), full(2, 1).retains(), recover("a", 1).mode(FE)]
         })
         .sweeps()
         .seeds(&[Seed::Ends(0)])
@@ -97,7 +97,7 @@ fn later() -> Vec<Config> {
 }
 
 fn retry() -> Vec<Slot> {
-    vec![hold("a", 1), settle("a", 1).again(), hold("a", 2)]
+    vec![hold("a", 1), recover("a", 1).again(), hold("a", 2)]
 }
 
 /// A request, an older one and an equal one, which start nothing, and a later one.
@@ -107,12 +107,12 @@ fn older() -> Vec<Slot> {
         hold("a", 2).wish(1),
         hold("a", 2).wish(2),
         hold("a", 2).wish(3),
-        settle("a", 2).wish(3),
+        recover("a", 2).wish(3),
     ]
 }
 
 fn next() -> Vec<Slot> {
-    vec![hold("a", 1), settle("a", 1).again(), hold("a", 2).wish(1)]
+    vec![hold("a", 1), recover("a", 1).again(), hold("a", 2).wish(1)]
 }
 
 /// One object, one misfortune each.
@@ -149,12 +149,12 @@ fn alone() -> Vec<Config> {
 fn together() -> Vec<Config> {
     let two = |slots| Config::new("two objects, leases", slots);
     vec![
-        two(vec![hold("a", 1), hold("b", 1), settle("a", 1)])
+        two(vec![hold("a", 1), hold("b", 1), recover("a", 1)])
             .seeds(&[Seed::Until(0, Step::Pin)])
             .budget(Budget { ticks: 1, renews: 1, crashes: 1, ..NONE }),
-        Config::new("late duplicate", vec![hold("a", 1), hold("a", 1), settle("a", 1)])
+        Config::new("late duplicate", vec![hold("a", 1), hold("a", 1), recover("a", 1)])
             .budget(Budget { crashes: 1, ..NONE }),
-        Config::new("torn reads", vec![hold("a", 1), settle("a", 1)]).torn(),
+        Config::new("torn reads", vec![hold("a", 1), recover("a", 1)]).torn(),
         Config::new("torn reads, two objects", vec![hold("a", 1), hold("b", 1)])
             .torn()
             .budget(Budget { crashes: 1, ..NONE }),
@@ -168,7 +168,7 @@ fn replacing() -> Vec<Config> {
         vec![
             hold("a", 1).mode(FE),
             hold("a", 2).wish(1).mode(FE),
-            settle("a", 2).wish(1).mode(FE),
+            recover("a", 2).wish(1).mode(FE),
             hold("a", 3).wish(2).mode(FE),
         ]
     };
@@ -208,8 +208,8 @@ pub fn large() -> Vec<Config> {
     vec![
         Config::new("torn reads, retry", retry()).torn().budget(crash),
         Config::new(
-            "torn reads, two objects, settle",
-            vec![hold("a", 1), settle("a", 1), hold("b", 1)],
+            "torn reads, two objects, recovery",
+            vec![hold("a", 1), recover("a", 1), hold("b", 1)],
         )
         .torn(),
         put_off("removal put off, from the first step", hold("a", 3).wish(2))
@@ -217,7 +217,7 @@ pub fn large() -> Vec<Config> {
         put_off("removal put off, full after it, from the first step", full(3, 2))
             .seeds(&[Seed::Ends(0)]),
         Config::new("sweeper, three full runs", {
-            vec![full(1, 0), full(2, 1).retains(), settle("a", 1).mode(FE), full(3, 2)]
+            vec![full(1, 0), full(2, 1).retains(), recover("a", 1).mode(FE), full(3, 2)]
         })
         .sweeps()
         .seeds(&[Seed::Ends(0)]),
@@ -239,10 +239,10 @@ pub fn large() -> Vec<Config> {
 /// Larger still: `model beyond` explores them to their end, or to a bound of states and memory. Those
 /// that come to their end have a pinned number.
 pub fn beyond() -> Vec<Config> {
-    let twins = || vec![hold("a", 1), hold("a", 1), settle("a", 1).again(), hold("a", 2)];
+    let twins = || vec![hold("a", 1), hold("a", 1), recover("a", 1).again(), hold("a", 2)];
     let crash = Budget { crashes: 1, ..NONE };
     let requests =
-        || vec![hold("a", 1), hold("a", 1), settle("a", 1).again(), hold("a", 2).wish(1)];
+        || vec![hold("a", 1), hold("a", 1), recover("a", 1).again(), hold("a", 2).wish(1)];
     vec![
         Config::new("late duplicate, retry, crash", twins()).budget(crash),
         Config::new("late duplicate, two pods", twins())
@@ -253,7 +253,7 @@ pub fn beyond() -> Vec<Config> {
             .budget(Budget { epochs: 1, ..crash }),
         Config::new(
             "two objects, leases, crash",
-            vec![hold("a", 1), hold("b", 1), settle("a", 1).again()],
+            vec![hold("a", 1), hold("b", 1), recover("a", 1).again()],
         )
         .budget(Budget { ticks: 1, renews: 1, ..crash }),
         Config::new("retry, a crash, a fault and a lost reply", retry()).budget(Budget {
@@ -281,14 +281,14 @@ pub fn ending() -> Vec<Config> {
     vec![
         Config::new(
             "ends: retry",
-            vec![hold("a", 1), settle("a", 1).again(), hold("a", 2).after(&[0]).safe()],
+            vec![hold("a", 1), recover("a", 1).again(), hold("a", 2).after(&[0]).safe()],
         )
         .budget(Budget { faults: 1, echoes: 1, ..crash }),
         Config::new(
             "ends: full after full",
             vec![
                 hold("a", 1).mode(FE),
-                settle("a", 1).mode(FE).again(),
+                recover("a", 1).mode(FE).again(),
                 hold("a", 2).wish(1).mode(FE).after(&[0]).safe(),
             ],
         )
@@ -301,7 +301,7 @@ pub fn ending() -> Vec<Config> {
 fn stuck() -> Config {
     let slots = vec![
         hold("a", 1),
-        settle("a", 1).again(),
+        recover("a", 1).again(),
         force(0).safe(),
         hold("a", 2).after(&[0, 2]).safe(),
     ];
@@ -317,9 +317,9 @@ pub fn ending_large() -> Vec<Config> {
             "ends: two attempts die",
             vec![
                 hold("a", 1),
-                settle("a", 1).again(),
+                recover("a", 1).again(),
                 hold("a", 2).after(&[0]),
-                settle("a", 2).again(),
+                recover("a", 2).again(),
                 hold("a", 3).after(&[0, 2]).safe(),
             ],
         )

@@ -6,7 +6,7 @@ mod stores;
 
 use crds::condition::Exit;
 use crds::extract_job::ExtractType;
-use crds::task::SettleOrder;
+use crds::task::RecoverOrder;
 use crds::tracking::{Mode, RunState, TrackedOutcome};
 use crds::{Reason, Report};
 use stores::{Stores, order, task};
@@ -18,9 +18,9 @@ fn hold(attempt: u32, kind: ExtractType) -> Carrier {
     Carrier::new(Role::Hold { task: Box::new(task("a", attempt, kind)), last: false }, LEASE)
 }
 
-fn settle(attempt: u32, kind: ExtractType, order: SettleOrder) -> Carrier {
+fn recover(attempt: u32, kind: ExtractType, order: RecoverOrder) -> Carrier {
     let task = Box::new(task("a", attempt, kind));
-    Carrier::new(Role::Settle { task, order: Box::new(order) }, LEASE)
+    Carrier::new(Role::Recover { task, order: Box::new(order) }, LEASE)
 }
 
 #[test]
@@ -55,13 +55,13 @@ fn a_late_duplicate_of_an_attempt_is_fenced() {
     assert_eq!(failure.exit, Exit::Fenced);
 }
 
-/// Dies after `writes` writes, is settled, and tried again: whatever the number, the end is the same.
-fn dies_after(kind: ExtractType, writes: usize, settle_dies: usize) -> bool {
+/// Dies after `writes` writes, is recovered, and tried again: whatever the number, the end is the same.
+fn dies_after(kind: ExtractType, writes: usize, recover_dies: usize) -> bool {
     let mut stores = Stores::new();
     let whole = stores.drive(hold(1, kind), writes).is_some();
-    stores.drive(settle(1, kind, order(false, false)), settle_dies);
-    let ending = stores.drive(settle(1, kind, order(false, false)), usize::MAX).unwrap();
-    assert_eq!(ending, Ending::Settled, "after {writes} writes");
+    stores.drive(recover(1, kind, order(false, false)), recover_dies);
+    let ending = stores.drive(recover(1, kind, order(false, false)), usize::MAX).unwrap();
+    assert_eq!(ending, Ending::Recovered, "after {writes} writes");
     let run = stores.run();
     assert!(run.is_none_or(|run| !run.state.is_open()), "after {writes} writes");
     let ending = stores.drive(hold(2, kind), usize::MAX).unwrap();
@@ -78,8 +78,8 @@ fn whatever_dies_after_whichever_write_one_run_is_published() {
     for kind in [ExtractType::PE, ExtractType::FE] {
         let mut writes = 0;
         while !dies_after(kind, writes, usize::MAX) {
-            for settle_dies in 0..6 {
-                dies_after(kind, writes, settle_dies);
+            for recover_dies in 0..6 {
+                dies_after(kind, writes, recover_dies);
             }
             writes += 1;
         }
@@ -94,7 +94,7 @@ fn a_run_that_failed_leaves_its_window_to_the_next() {
     stores.drive(hold(1, ExtractType::PE), 4);
     let before = stores.run().unwrap();
     assert_eq!(before.state, RunState::Running);
-    stores.drive(settle(1, ExtractType::PE, order(false, false)), usize::MAX).unwrap();
+    stores.drive(recover(1, ExtractType::PE, order(false, false)), usize::MAX).unwrap();
     stores.rows_up_to = 99;
     stores.drive(hold(2, ExtractType::PE), usize::MAX).unwrap();
     let after = stores.run().unwrap();
@@ -105,22 +105,22 @@ fn a_run_that_failed_leaves_its_window_to_the_next() {
 }
 
 #[test]
-fn a_decided_run_is_carried_by_settle_and_never_failed() {
+fn a_decided_run_is_published_by_recovery_and_never_failed() {
     let mut stores = Stores::new();
     // claim, source.json, plan, PIN, manifest, DECIDE
     stores.drive(hold(1, ExtractType::PE), 6);
     assert_eq!(stores.run().unwrap().state, RunState::Committing);
-    stores.drive(settle(1, ExtractType::PE, order(true, true)), usize::MAX).unwrap();
+    stores.drive(recover(1, ExtractType::PE, order(true, true)), usize::MAX).unwrap();
     assert_eq!(stores.run().unwrap().state, RunState::Published);
     assert_eq!(stores.published(), 1);
     stores.check();
 }
 
 #[test]
-fn a_settled_attempt_never_claims() {
+fn a_recovered_attempt_never_claims() {
     let mut stores = Stores::new();
-    let ending = stores.drive(settle(1, ExtractType::PE, order(true, false)), usize::MAX).unwrap();
-    assert_eq!(ending, Ending::Settled);
+    let ending = stores.drive(recover(1, ExtractType::PE, order(true, false)), usize::MAX).unwrap();
+    assert_eq!(ending, Ending::Recovered);
     let ending = stores.drive(hold(1, ExtractType::PE), usize::MAX).unwrap();
     assert!(matches!(ending, Ending::Failed(_)), "{ending:?}");
     assert!(stores.run().is_none());
@@ -148,7 +148,7 @@ fn somebody_elses_write_of_the_watermark_wins() {
     let mut legacy = stores.legacy().unwrap();
     legacy.lwm_value = Some("7".to_owned());
     stores.put_legacy(legacy);
-    stores.drive(settle(1, ExtractType::PE, order(false, false)), usize::MAX).unwrap();
+    stores.drive(recover(1, ExtractType::PE, order(false, false)), usize::MAX).unwrap();
     assert_eq!(stores.run().unwrap().owed, None, "an owed window is void");
     stores.drive(hold(2, ExtractType::PE), usize::MAX).unwrap();
     let run = stores.run().unwrap();
@@ -187,14 +187,14 @@ fn a_full_extract_removes_what_it_replaces_only_once_the_pointer_is_there() {
 
 #[test]
 fn an_order_names_its_report() {
-    let order = SettleOrder {
+    let order = RecoverOrder {
         last: true,
         aborted: false,
         report: Report::new(Reason::PodLost, "the pod is gone", "look"),
     };
     let mut stores = Stores::new();
     stores.drive(hold(1, ExtractType::PE), 4);
-    stores.drive(settle(1, ExtractType::PE, order), usize::MAX).unwrap();
+    stores.drive(recover(1, ExtractType::PE, order), usize::MAX).unwrap();
     let result = stores.outcome("a").unwrap().result.unwrap();
     assert_eq!(result.report.unwrap().reason, Reason::PodLost);
 }
@@ -244,8 +244,8 @@ fn stored_request_never_goes_back() {
     stores.drive(hold, usize::MAX).unwrap();
     assert_eq!((stores.published(), honoured(&stores).as_deref()), (2, Some(noon)));
     let order = Box::new(order(true, false));
-    let settle = Carrier::new(Role::Settle { task: edited(3, early), order }, LEASE);
-    stores.drive(settle, usize::MAX).unwrap();
+    let recover = Carrier::new(Role::Recover { task: edited(3, early), order }, LEASE);
+    stores.drive(recover, usize::MAX).unwrap();
     let result = stores.outcome("a").unwrap().result.unwrap();
     assert_eq!(result.outcome, TrackedOutcome::Failed);
     assert_eq!(result.owner.requested_at.as_deref(), Some(noon));

@@ -28,9 +28,9 @@ fn full(uid: &str, attempt: u32, to: &str, retain: u64) -> Task {
     task
 }
 
-fn settle(task: Task) -> Carrier {
+fn recover(task: Task) -> Carrier {
     let order = Box::new(order(false, false));
-    Carrier::new(Role::Settle { task: Box::new(task), order }, LEASE)
+    Carrier::new(Role::Recover { task: Box::new(task), order }, LEASE)
 }
 
 fn runs(stores: &mut Stores, task: Task) {
@@ -71,13 +71,13 @@ fn removal_survives_a_move_and_the_next_claim_does_it_at_the_earlier_uri() {
 }
 
 #[test]
-fn removal_survives_a_move_and_settle_of_the_earlier_object_does_it() {
+fn removal_survives_a_move_and_recovery_of_the_earlier_object_does_it() {
     let mut stores = moved();
-    stores.drive(settle(full("a", 2, "orders", 100)), usize::MAX).unwrap();
+    stores.drive(recover(full("a", 2, "orders", 100)), usize::MAX).unwrap();
     assert_eq!(files(&stores, "orders"), 4, "it is not due");
     stores.now += 100;
-    let ending = stores.drive(settle(full("a", 2, "orders", 100)), usize::MAX).unwrap();
-    assert_eq!((ending, files(&stores, "orders")), (Ending::Settled, 2));
+    let ending = stores.drive(recover(full("a", 2, "orders", 100)), usize::MAX).unwrap();
+    assert_eq!((ending, files(&stores, "orders")), (Ending::Recovered, 2));
     assert_eq!(removals(&stores), []);
 }
 
@@ -89,7 +89,7 @@ fn removals_at_several_uris_are_done_by_one_process() {
     }
     assert_eq!(removals(&stores).len(), 3);
     stores.now += 100;
-    stores.drive(settle(full("a", 6, "three", 100)), usize::MAX).unwrap();
+    stores.drive(recover(full("a", 6, "three", 100)), usize::MAX).unwrap();
     assert_eq!((removals(&stores).len(), stores.files.len()), (0, 6));
 }
 
@@ -109,10 +109,10 @@ fn sweeper_at_the_earlier_uri_keeps_what_is_retained() {
     runs(&mut stores, full("a", 2, "orders", long));
     runs(&mut stores, full("b", 1, "moved", 0));
     stores.now += GRACE_SECONDS + 1;
-    stores.drive(settle(full("a", 2, "orders", long)), usize::MAX).unwrap();
+    stores.drive(recover(full("a", 2, "orders", long)), usize::MAX).unwrap();
     assert_eq!(files(&stores, "orders"), 4);
     stores.now += 10 * GRACE_SECONDS;
-    stores.drive(settle(full("a", 2, "orders", long)), usize::MAX).unwrap();
+    stores.drive(recover(full("a", 2, "orders", long)), usize::MAX).unwrap();
     assert_eq!(files(&stores, "orders"), 2);
 }
 
@@ -126,7 +126,7 @@ fn source_goes_on_where_the_earlier_bucket_cannot_be_read() {
     assert_eq!(next, [stores.now + RETRY_SECONDS], "it is tried again later");
     // the object that put it off is told
     stores.now += RETRY_SECONDS;
-    let ending = stores.drive(settle(full("a", 2, "orders", 100)), usize::MAX).unwrap();
+    let ending = stores.drive(recover(full("a", 2, "orders", 100)), usize::MAX).unwrap();
     assert!(matches!(ending, Ending::Failed(_)), "{ending:?}");
     stores.unreachable = None;
     runs(&mut stores, full("b", 3, "moved", 0));
@@ -161,8 +161,8 @@ fn removal_of_a_locked_file_is_put_off_until_the_lock_ends_and_the_rest_is_remov
         let next: Vec<i64> = removals(&stores).iter().map(Removal::at).collect();
         assert_eq!((next, files(&stores, "orders")), (vec![until], left), "{part}");
         assert!(!stores.run().unwrap().todo.unwrap().pointer, "the pointer is done");
-        // neither a claim nor settle before then is stopped
-        stores.drive(settle(full("a", 2, "orders", 0)), usize::MAX).unwrap();
+        // neither a claim nor recovery before then is stopped
+        stores.drive(recover(full("a", 2, "orders", 0)), usize::MAX).unwrap();
         runs(&mut stores, full("b", 1, "moved", 0));
         stores.now = until;
         runs(&mut stores, full("b", 2, "moved", 0));
@@ -202,10 +202,10 @@ fn removal_that_is_due_while_another_run_is_open_is_left_to_that_run() {
     assert!(stores.drive(hold(full("b", 2, "moved", 0)), 4).is_none());
     assert!(stores.run().unwrap().state.is_open());
     stores.now += 100;
-    let ending = stores.drive(settle(full("a", 2, "orders", 100)), usize::MAX).unwrap();
-    assert_eq!((ending, files(&stores, "orders")), (Ending::Settled, 4), "it is not its turn");
-    // every attempt that fails is settled, and that settle does it
-    stores.drive(settle(full("b", 2, "moved", 0)), usize::MAX).unwrap();
+    let ending = stores.drive(recover(full("a", 2, "orders", 100)), usize::MAX).unwrap();
+    assert_eq!((ending, files(&stores, "orders")), (Ending::Recovered, 4), "it is not its turn");
+    // every attempt that fails is recovered, and that recovery does it
+    stores.drive(recover(full("b", 2, "moved", 0)), usize::MAX).unwrap();
     assert_eq!((removals(&stores).len(), files(&stores, "orders")), (0, 2));
 }
 
@@ -228,7 +228,7 @@ fn coordinator_killed_after_each_removed_file_is_followed_by_one_that_removes_th
         let mut stores = moved();
         stores.now += 100;
         let died = stores.drive(hold(full("b", 2, "moved", 0)), writes).is_none();
-        stores.drive(settle(full("b", 2, "moved", 0)), usize::MAX).unwrap();
+        stores.drive(recover(full("b", 2, "moved", 0)), usize::MAX).unwrap();
         runs(&mut stores, full("b", 3, "moved", 0));
         let left = (removals(&stores).len(), files(&stores, "orders"), files(&stores, "moved"));
         assert_eq!(left, (0, 2, 2), "after {writes} writes");
@@ -292,7 +292,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
     /// Whatever uris full extracts of whatever retention go to, and whoever is killed in between: once
-    /// all retentions are over, one settle leaves the chain of each pointer and nothing else.
+    /// all retentions are over, one recovery leaves the chain of each pointer and nothing else.
     #[test]
     fn all_that_was_replaced_is_removed_in_the_end(
         steps in proptest::collection::vec((0_u8..3, 0_u64..3, 0_i64..3, 1_usize..40), 1..8),
@@ -303,12 +303,12 @@ proptest! {
             number += 1;
             let task = full("a", number, &format!("at{at}"), retain * 10);
             stores.drive(hold(task.clone()), dies_after);
-            stores.drive(settle(task), usize::MAX).unwrap();
+            stores.drive(recover(task), usize::MAX).unwrap();
             stores.now += pause * 10;
         }
         stores.now += 1000;
         let last = full("a", number, "at0", 0);
-        stores.drive(settle(last), usize::MAX).unwrap();
+        stores.drive(recover(last), usize::MAX).unwrap();
         prop_assert_eq!(removals(&stores), []);
         for at in ["at0", "at1", "at2"] {
             let pointed = stores.pointer_at(at).map(|pointer| pointer.run);

@@ -18,9 +18,9 @@ fn hold(task: Task) -> Carrier {
     Carrier::new(Role::Hold { task: Box::new(task), last: false }, LEASE)
 }
 
-fn settle(attempt: u32) -> Carrier {
+fn recover(attempt: u32) -> Carrier {
     let task = Box::new(task("a", attempt, ExtractType::PE));
-    Carrier::new(Role::Settle { task, order: Box::new(order(false, false)) }, LEASE)
+    Carrier::new(Role::Recover { task, order: Box::new(order(false, false)) }, LEASE)
 }
 
 /// Decided, one upload completed, the other lost: nobody can carry it.
@@ -30,7 +30,7 @@ fn stuck() -> Stores {
     assert!(stores.drive(hold(task("a", 1, ExtractType::PE)), 7).is_none());
     let decided = stores.run().unwrap().run;
     stores.uploads.retain(|(key, _)| !key.contains("part-1"));
-    let ending = stores.drive(settle(1), usize::MAX).unwrap();
+    let ending = stores.drive(recover(1), usize::MAX).unwrap();
     let Ending::Failed(failure) = ending else { panic!("{ending:?}") };
     assert_eq!(failure.report.reason, Reason::CommitStuck);
     assert_eq!((stores.run().unwrap().run, stores.files.len()), (decided, 1));
@@ -47,7 +47,7 @@ fn force(stores: &Stores) -> Carrier {
 fn a_stuck_run_is_undone_on_a_humans_word_and_its_window_taken_again() {
     let mut stores = stuck();
     let window = stores.run().unwrap().window;
-    assert_eq!(stores.drive(force(&stores), usize::MAX).unwrap(), Ending::Settled);
+    assert_eq!(stores.drive(force(&stores), usize::MAX).unwrap(), Ending::Recovered);
     let run = stores.run().unwrap();
     assert_eq!((run.state, run.owed), (RunState::Failed, window.clone()));
     assert!(stores.files.is_empty() && stores.uploads.is_empty(), "something is left");
@@ -61,7 +61,7 @@ fn undo_of_a_run_fails_while_a_lock_protects_one_of_its_files() {
     let mut stores = stuck();
     let until = stores.now + 1000;
     stores.locked.insert("extract_run=".to_owned(), until);
-    for carrier in [force(&stores), settle(1), hold(task("a", 2, ExtractType::PE))] {
+    for carrier in [force(&stores), recover(1), hold(task("a", 2, ExtractType::PE))] {
         let ending = stores.drive(carrier, usize::MAX).unwrap();
         let Ending::Failed(failure) = ending else { panic!("{ending:?}") };
         assert_eq!(failure.report.reason, Reason::StorageDenied);
@@ -83,7 +83,7 @@ fn whoever_finds_a_run_that_is_being_undone_carries_the_undo() {
         for by_claim in [false, true] {
             let mut stores = stuck();
             stores.drive(force(&stores), dies_after);
-            let carrier = if by_claim { hold(task("a", 2, ExtractType::PE)) } else { settle(1) };
+            let carrier = if by_claim { hold(task("a", 2, ExtractType::PE)) } else { recover(1) };
             stores.drive(carrier, usize::MAX).unwrap();
             let run = stores.run().unwrap();
             let end = if by_claim { RunState::Published } else { RunState::Failed };
@@ -122,10 +122,10 @@ fn replaced_files_stay_until_their_time_is_over() {
     let todo = stores.run().unwrap().todo.unwrap();
     let due: Vec<i64> = todo.removals.iter().map(|removal| removal.due).collect();
     assert_eq!((todo.pointer, due), (false, vec![stores.now + 100]));
-    stores.drive(settle(2), usize::MAX).unwrap();
+    stores.drive(recover(2), usize::MAX).unwrap();
     assert_eq!(stores.files.len(), 4, "settle came too early to remove");
     stores.now += 100;
-    stores.drive(settle(2), usize::MAX).unwrap();
+    stores.drive(recover(2), usize::MAX).unwrap();
     assert_eq!(stores.run().unwrap().todo, None);
     stores.check();
 }
@@ -157,13 +157,13 @@ fn a_full_extract_removes_what_its_parent_had_not_removed_yet() {
 #[test]
 fn what_a_dead_run_left_goes_once_it_is_older_than_the_grace() {
     let mut stores = Stores::new();
-    // claim, source.json, plan, PIN: it is settled, and nobody publishes it
+    // claim, source.json, plan, PIN: it is recovered, and nobody publishes it
     stores.drive(hold(task("a", 1, ExtractType::PE)), 4);
-    stores.drive(settle(1), usize::MAX).unwrap();
+    stores.drive(recover(1), usize::MAX).unwrap();
     stores.drive(hold(task("a", 2, ExtractType::PE)), usize::MAX).unwrap();
     assert_eq!(stores.runs_seen().len(), 2, "the dead run is too young to go");
     stores.now += GRACE_SECONDS + 1;
-    stores.drive(settle(2), usize::MAX).unwrap();
+    stores.drive(recover(2), usize::MAX).unwrap();
     let published = stores.run().unwrap().head.unwrap().run;
     assert_eq!(stores.runs_seen().into_iter().collect::<Vec<_>>(), [published]);
     stores.check();
@@ -175,13 +175,13 @@ fn dead_runs_beyond_one_act_are_swept_by_the_next() {
         let mut stores = Stores::new();
         for number in 1..4 {
             stores.drive(hold(task("a", number, ExtractType::PE)), 4);
-            stores.drive(settle(number), usize::MAX).unwrap();
+            stores.drive(recover(number), usize::MAX).unwrap();
         }
         stores.drive(hold(task("a", 4, ExtractType::PE)), usize::MAX).unwrap();
         assert_eq!(stores.runs_seen().len(), 4);
         stores.orphans_at_once = at_once;
         stores.now += GRACE_SECONDS + 1;
-        stores.drive(settle(4), usize::MAX).unwrap();
+        stores.drive(recover(4), usize::MAX).unwrap();
         assert_eq!(stores.runs_seen().len(), 1, "{at_once} at once");
         stores.check();
     }
@@ -196,11 +196,11 @@ fn folders_without_a_plan_stay_and_hold_nothing_up() {
     }
     stores.drive(hold(task("a", 1, ExtractType::PE)), 4);
     let dead = stores.run().unwrap().run;
-    stores.drive(settle(1), usize::MAX).unwrap();
+    stores.drive(recover(1), usize::MAX).unwrap();
     stores.drive(hold(task("a", 2, ExtractType::PE)), usize::MAX).unwrap();
     for _ in 0..10 {
         stores.now += GRACE_SECONDS + 1;
-        stores.drive(settle(2), usize::MAX).unwrap();
+        stores.drive(recover(2), usize::MAX).unwrap();
     }
     assert!(!stores.runs_seen().contains(&dead), "the dead run goes");
     assert_eq!(stores.runs_seen().len(), 151, "whose the others are cannot be told");
@@ -246,7 +246,7 @@ fn a_watermark_moved_by_hand_voids_the_window_that_is_owed() {
     };
     let live = set(stores.run().as_ref(), stores.legacy().as_ref(), &wish(&stores), 0);
     assert_eq!(live.unwrap_err().report.reason, Reason::SourceBusy);
-    stores.drive(settle(1), usize::MAX).unwrap();
+    stores.drive(recover(1), usize::MAX).unwrap();
     assert!(stores.run().unwrap().owed.is_some());
     let moved = set(stores.run().as_ref(), stores.legacy().as_ref(), &wish(&stores), 0).unwrap();
     assert!(stores.track(Effect::Track(moved)));

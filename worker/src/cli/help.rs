@@ -66,12 +66,12 @@ Examples:
   # Read the rows since January again
   tidemark watermark rewind -f orders.yaml --value 2024-01-01 --rev 7 --by ann";
 
-const SETTLE: &str = "\
+const RECOVER: &str = "\
 A decided run is stuck if one of its uploads was aborted by another program. Its window is read again by the next run.
 
 Examples:
   # Undo the run of status.runId
-  tidemark settle -f orders.yaml --force 01931a2b-0f3c-7cc1-9a52-0d8a8f1f2c3d";
+  tidemark recover -f orders.yaml --force 01931a2b-0f3c-7cc1-9a52-0d8a8f1f2c3d";
 
 const CONVERT: &str = "\
 Examples:
@@ -90,7 +90,7 @@ pub(super) fn command() -> clap::Command {
         ("plan", PLAN),
         ("verify", VERIFY),
         ("watermark", WATERMARK),
-        ("settle", SETTLE),
+        ("recover", RECOVER),
         ("convert", CONVERT),
     ] {
         command = command.mut_subcommand(name, |command| command.after_help(below(text)));

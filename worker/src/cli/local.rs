@@ -148,7 +148,7 @@ pub(super) async fn ended(ending: Ending, world: &World) -> Result<String, Failu
             manifest.run, manifest.rows, manifest.files.0
         )),
         Ending::Answered => Ok("the request was already answered".to_owned()),
-        Ending::Settled => Ok("the run is recovered".to_owned()),
+        Ending::Recovered => Ok("the run is recovered".to_owned()),
         Ending::Failed(failure) => Err(failure),
         Ending::CarriedByAnother => {
             let tracking = &world.task.tracking;

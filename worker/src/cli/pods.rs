@@ -1,9 +1,9 @@
-//! The commands of pods: coordinate, extract and settle.
+//! The commands of pods: coordinate, extract and recovery.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use crds::task::{self, SettleOrder, TASK_VERSION};
+use crds::task::{self, RecoverOrder, TASK_VERSION};
 use crds::{Reason, RunId, Task};
 use worker_core::errors::failure::{Failure, REPORT};
 use worker_core::planning::plan::{self, Plan};
@@ -13,7 +13,7 @@ use crate::base::pause::Pause;
 use crate::cli::errors::CommandError;
 use crate::cli::local::{ended, listen, local_stores};
 use crate::cli::manifest::read_task;
-use crate::cli::settings::{ExtractPod, Pod, Settle};
+use crate::cli::settings::{ExtractPod, Pod, Recover};
 use crate::extraction::batches::budget_from_cgroup;
 use crate::extraction::counters::Counters;
 use crate::extraction::extract::RangeReader;
@@ -116,15 +116,15 @@ pub(super) async fn extract(pod: &ExtractPod, durations: Durations) -> Result<St
     Ok(format!("partition {}: {} rows, {} files", record.index, record.rows, record.files.len()))
 }
 
-pub(super) async fn settle(pod: &Settle, durations: Durations) -> Result<String, CommandError> {
+pub(super) async fn recover(pod: &Recover, durations: Durations) -> Result<String, CommandError> {
     let (role, stores) = match (pod.force, &pod.task, &pod.order) {
         (Some(run), ..) => forced(pod, run, durations).await?,
         (None, Some(task), Some(order)) => {
             let task = letter(task)?;
-            let order: SettleOrder =
+            let order: RecoverOrder =
                 serde_json::from_str(order).map_err(|_| invalid("settle order JSON is invalid"))?;
             let stores = pod_stores(&task, durations).await?;
-            (Role::Settle { task: Box::new(task), order: Box::new(order) }, stores)
+            (Role::Recover { task: Box::new(task), order: Box::new(order) }, stores)
         }
         (None, ..) => return Err(invalid("settle order JSON is invalid").into()),
     };
@@ -147,7 +147,7 @@ pub(super) async fn settle(pod: &Settle, durations: Durations) -> Result<String,
 
 /// The run that a person undoes, its source, and the name of the person.
 async fn forced(
-    pod: &Settle,
+    pod: &Recover,
     run: RunId,
     durations: Durations,
 ) -> Result<(Role, Stores), CommandError> {

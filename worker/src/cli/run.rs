@@ -9,7 +9,7 @@ use crate::cli::errors::{CommandError, UsageError};
 use crate::cli::flags::DurationFlags;
 use crate::cli::local::{here, local_world};
 use crate::cli::manifest::task_in;
-use crate::cli::pods::{coordinate, extract, settle};
+use crate::cli::pods::{coordinate, extract, recover};
 use crate::cli::report;
 use crate::cli::settings::{Command, Run, Settings, WatermarkCommand};
 use crate::publishing::durations::Durations;
@@ -37,7 +37,7 @@ fn name(command: &Command) -> &'static str {
         Command::Watermark(WatermarkCommand::Get(_)) => "watermark get",
         Command::Watermark(WatermarkCommand::Set(_)) => "watermark set",
         Command::Watermark(WatermarkCommand::Rewind(_)) => "watermark rewind",
-        Command::Settle(_) => "settle",
+        Command::Recover(_) => "recover",
         Command::Convert(_) => "convert",
         Command::Coordinate(_) => "coordinate",
         Command::Extract(_) => "extract",
@@ -49,7 +49,7 @@ fn name(command: &Command) -> &'static str {
 fn durations_of(command: &Command, flags: DurationFlags) -> Result<Durations, CommandError> {
     let is_pod = match command {
         Command::Coordinate(_) | Command::Extract(_) | Command::Ready => true,
-        Command::Settle(settle) => settle.force.is_none(),
+        Command::Recover(recover) => recover.force.is_none(),
         Command::Run(_)
         | Command::Plan(_)
         | Command::Verify(_)
@@ -71,7 +71,7 @@ async fn run_command(command: Command, durations: Durations) -> Result<String, C
         Command::Ready => Ok(String::new()),
         Command::Coordinate(pod) => Ok(Box::pin(coordinate(&pod, durations)).await?),
         Command::Extract(pod) => Ok(Box::pin(extract(&pod, durations)).await?),
-        Command::Settle(wanted) => Box::pin(settle(&wanted, durations)).await,
+        Command::Recover(wanted) => Box::pin(recover(&wanted, durations)).await,
         Command::Run(wanted) => Box::pin(local_run(&wanted, durations)).await,
         Command::Verify(wanted) => Box::pin(crate::cli::verify::verify(&wanted, durations)).await,
         Command::Watermark(command) => {

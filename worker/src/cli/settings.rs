@@ -37,7 +37,7 @@ pub enum Command {
     #[command(subcommand)]
     Watermark(WatermarkCommand),
     /// Undo a decided run that cannot be published (CommitStuck).
-    Settle(Settle),
+    Recover(Recover),
     /// Print ExtractJob manifests for calls of the legacy job.
     Convert(Convert),
     /// Claim the source, plan, and publish: the coordinator pod.
@@ -176,10 +176,10 @@ pub struct ExtractPod {
     pub index: u32,
 }
 
-/// A run to undo, or what a settle pod gets.
+/// A run to undo, or what a recovery pod gets.
 #[derive(Debug, Args)]
-#[command(override_usage = "tidemark settle [OPTIONS] --force <RUN> --manifest <FILE>")]
-pub struct Settle {
+#[command(override_usage = "tidemark recover [OPTIONS] --force <RUN> --manifest <FILE>")]
+pub struct Recover {
     /// Undo the decided run with this id: abort its uploads and delete the files that it has completed.
     #[arg(
         long,
@@ -205,11 +205,11 @@ pub struct Settle {
     /// Your name. It is stored in the tracking item.
     #[arg(long, env = "USER", value_name = "NAME", help_heading = "Run")]
     pub by: Option<String>,
-    /// The task of a settle pod, as JSON.
+    /// The task of a recovery pod, as JSON.
     #[arg(long, env = task::TASK_ENV, hide = true)]
     pub task: Option<String>,
-    /// How and why a settle pod ends the run, as JSON.
-    #[arg(long, env = task::SETTLE_ENV, hide = true, requires = "task")]
+    /// How and why a recovery pod ends the run, as JSON.
+    #[arg(long, env = task::RECOVER_ENV, hide = true, requires = "task")]
     pub order: Option<String>,
     /// A pause point for tests.
     #[arg(long, env = crate::base::pause::PAUSE_ENV, hide = true)]

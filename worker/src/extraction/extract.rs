@@ -138,7 +138,7 @@ impl RangeReader {
             Ok(Reply::Done) => Ok(record),
             Ok(Reply::Refused | Reply::Gone | Reply::Kept(_)) => self.refused(&key, record).await,
             // the record may be there all the same, its reply lost: then its uploads count, and
-            // whoever publishes or settles the run aborts them if it is not
+            // whoever publishes or recovers the run aborts them if it is not
             Err(failure) => Err(failure),
         }
     }

@@ -86,7 +86,7 @@ struct Encoded {
 ///
 /// *Guarantees*: on success every file's parts are stored and nothing is completed. On failure, and
 /// when stopped, the uploads begun here have been aborted, and the statement was cancelled. It must not be dropped instead of being
-/// stopped: open uploads would stay until settle.
+/// stopped: open uploads would stay until recovery.
 ///
 /// *Memory*: the budget's split, whatever the size of the table.
 ///

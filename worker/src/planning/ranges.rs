@@ -111,7 +111,7 @@ impl Divider<'_> {
         })
     }
 
-    /// A way that is settled.
+    /// A strategy that is decided.
     async fn by(
         &self,
         database: &mut Database,

@@ -162,7 +162,7 @@ pub(super) fn manifest_missing(run: RunId) -> Failure {
         crds::Reason::ManifestMissing,
         format!("the manifest of run {run} is missing"),
         "Restore the manifest from a version of the bucket. If that run is decided and cannot be completed, \
-         undo it with `tidemark settle --force`. Otherwise run an FE at another URI.",
+         undo it with `tidemark recover --force`. Otherwise run an FE at another URI.",
     )
 }
 

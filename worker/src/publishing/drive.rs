@@ -148,7 +148,7 @@ impl World {
         Ok(Event::Seen(Box::new(seen), RunId(Uuid::now_v7())))
     }
 
-    /// What a claim turns on. Settle claims nothing, and must end what never had a bucket or the
+    /// What a claim turns on. Recovery claims nothing, and must end what never had a bucket or the
     /// right to look into it: it does not look.
     async fn prefix_says(&self) -> Result<(Option<Pointer>, Option<SourceIdentity>), Failure> {
         if self.login.is_none() {
@@ -164,7 +164,7 @@ impl World {
     /// Whose prefix this task writes to: the table by account and region, however it is reached.
     pub(super) async fn identity(&self, located: bool) -> Result<SourceIdentity, Failure> {
         let tracking = &self.task.tracking;
-        // a look of settle compares no identities, and must not need the right to describe
+        // a look of recovery compares no identities, and must not need the right to describe
         let place = if located {
             self.underway.place.get_or_try_init(|| async { self.table().place().await }).await?
         } else {

@@ -53,7 +53,7 @@ pub struct World {
     pub task: Task,
     /// S3 and DynamoDB.
     pub stores: Stores,
-    /// How to log in to the database; absent in settle.
+    /// How to log in to the database; absent in recovery.
     pub login: Option<Login>,
     /// Who reads the ranges.
     pub readers: Readers,

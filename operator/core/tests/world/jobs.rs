@@ -34,14 +34,14 @@ impl World {
         }
     }
 
-    /// The Job of the last attempt in this role: 0 coordinator, 1 extract, 2 newest settle.
+    /// The Job of the last attempt in this role: 0 coordinator, 1 extract, 2 newest recovery.
     pub(crate) fn last(&self, role: usize) -> Option<Job> {
         let attempts = attempts(&self.jobs, UID);
         let last = attempts.last()?;
         match role {
             0 => last.coordinator.cloned(),
             1 => last.extract.cloned(),
-            _ => last.settles.last().map(|(_, job)| (*job).clone()),
+            _ => last.recoveries.last().map(|(_, job)| (*job).clone()),
         }
     }
 

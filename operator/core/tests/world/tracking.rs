@@ -1,4 +1,4 @@
-//! The tracking table of the world: what coordinators and settle write.
+//! The tracking table of the world: what coordinators and recovery write.
 
 use crds::fidelity::FidelityCounts;
 
@@ -28,8 +28,8 @@ impl World {
         self.finish(&job, "Complete", "CompletionsReached");
     }
 
-    /// The newest settle Job does its work, if one is at work.
-    pub(crate) fn settles(&mut self) -> bool {
+    /// The newest recovery Job does its work, if one is at work.
+    pub(crate) fn recoveries(&mut self) -> bool {
         let Some(job) = self.last(2).filter(|job| !is_finished(job)) else {
             return false;
         };

@@ -28,8 +28,8 @@ const FIRST: [Listed; 12] = [
 /// The list of the second model: one object's runs.
 const SECOND: [Listed; 34] = [
     ("8.7", "complete before DECIDE", "complete before DECIDE"),
-    ("8.7", "settle fails a committing run", "settle fails a committing run"),
-    ("8.7", "settle aborts a committing run", "settle aborts a committing run"),
+    ("8.7", "recovery fails a committing run", "recovery fails a committing run"),
+    ("8.7", "recovery aborts a committing run", "recovery aborts a committing run"),
     ("8.7", "abort before the fence", "abort before the fence"),
     ("8.7", "claim without condition", "claim without condition"),
     ("8.7", "claim by id only", "claim by id only"),
@@ -71,14 +71,14 @@ const SECOND: [Listed; 34] = [
 const THIRD: [Listed; 21] = [
     ("8.8", "CLAIM ignores O", "CLAIM ignores O"),
     ("8.8", "CLAIM ignores owner and attempt", "CLAIM ignores owner and attempt"),
-    ("8.8", "settle without owner", "settle without owner"),
+    ("8.8", "recovery without owner", "recovery without owner"),
     ("8.8", "due decided from R's owner", "due decided from R's owner"),
     ("8.8", "owed window kept after FE", "owed window kept after FE"),
     ("8.8", "R missing taken for a first run", "R missing taken for a first run"),
     ("8.8", "no session query before DECIDE", "no session query before DECIDE"),
     ("8.8", "attempt from tracking only", "attempt from tracking only"),
     ("8.8", "L missing = first run", "L missing = first run"),
-    ("8.8", "settle without attempt", "settle without attempt"),
+    ("8.8", "recovery without attempt", "recovery without attempt"),
     ("8.8", "FE leaves a window owed", "FE leaves a window owed"),
     ("8.8", "owed dropped on takeover", "owed dropped on takeover"),
     ("8.8", "owed dropped on FAIL", "owed dropped on FAIL"),
@@ -88,8 +88,8 @@ const THIRD: [Listed; 21] = [
     ("8.8", "O's generation from now", "O's generation from now instead of the task's"),
     ("8.8", "suspend spends a retry", "suspend spends a retry"),
     ("8.8", "takeover in committing", "takeover in committing"),
-    ("8.8", "settle fails committing", "settle fails a committing run"),
-    ("8.8", "settle reads, then lists", "settle reads, then lists"),
+    ("8.8", "recovery fails committing", "recovery fails a committing run"),
+    ("8.8", "recovery reads, then lists", "recovery reads, then lists"),
 ];
 
 /// What earlier wordings of the rules allowed.
@@ -108,8 +108,8 @@ const WORDINGS: [Listed; 5] = [
     ),
     (
         "8.8 (wording)",
-        "settle of an attempt that has not claimed yet",
-        "settle of an attempt that has not claimed fences nothing",
+        "recovery of an attempt that has not claimed yet",
+        "recovery of an attempt that has not claimed fences nothing",
     ),
 ];
 

@@ -7,9 +7,9 @@ use crds::tracking::Mode::FE;
 use worker_core::protocol::{Act, Carrier, Event, Step};
 
 use super::Mistake;
-use super::{claims as c, publishing as p, settling as s};
+use super::{claims as c, publishing as p, recovering as s};
 use crate::alter::{Alter, Lie};
-use crate::config::{Budget, Config, Row, Seed, hold, rows, settle};
+use crate::config::{Budget, Config, Row, Seed, hold, recover, rows};
 use crate::rules::Rule;
 use crate::rules::states_text as text;
 
@@ -44,9 +44,9 @@ fn alone() -> Config {
     world(vec![hold("a", 1)])
 }
 
-/// A coordinator and its settle.
-fn settled() -> Config {
-    world(vec![hold("a", 1), settle("a", 1)])
+/// A coordinator and its recovery.
+fn recovered() -> Config {
+    world(vec![hold("a", 1), recover("a", 1)])
 }
 
 /// A coordinator and its next attempt.
@@ -54,9 +54,9 @@ fn followed() -> Config {
     world(vec![hold("a", 1), hold("a", 2)])
 }
 
-/// A coordinator, its settle, and the next request.
+/// A coordinator, its recovery, and the next request.
 fn next_request() -> Config {
-    world(vec![hold("a", 1), settle("a", 1), hold("a", 2).wish(1)])
+    world(vec![hold("a", 1), recover("a", 1), hold("a", 2).wish(1)])
 }
 
 /// The table gains a row in epoch 1.
@@ -80,7 +80,7 @@ pub fn planted() -> Vec<Mistake> {
         commits::deciding(),
         commits::publishing(),
         commits::pointing(),
-        commits::settling(),
+        commits::recovering(),
         later::sweeping(),
         later::undoing(),
         later::putting_off(),
@@ -97,7 +97,7 @@ fn looking() -> Vec<Mistake> {
             ("R is read before O and source.json", "new"),
             Rule::Exit.text(),
             Alter::lie(Lie::RunReadFirst),
-            settled().torn(),
+            recovered().torn(),
         ),
         lie(
             ("R is read before O and source.json: another's first run", "new"),
@@ -109,7 +109,7 @@ fn looking() -> Vec<Mistake> {
             ("R is read before O: uploads of a run just claimed", "new"),
             Rule::Abort.text(),
             Alter::lie(Lie::RunReadFirst),
-            world(vec![hold("b", 1), hold("a", 1), settle("a", 1)])
+            world(vec![hold("b", 1), hold("a", 1), recover("a", 1)])
                 .rows(grows())
                 .seeds(&[Seed::Ends(0), Seed::Epoch])
                 .torn(),
@@ -197,7 +197,7 @@ fn claiming() -> Vec<Mistake> {
 fn windows() -> Vec<Mistake> {
     let given_up = [Seed::Until(0, Step::Pin), Seed::Dies(0), Seed::Ends(1), Seed::Epoch];
     let again =
-        || world(vec![hold("a", 1), settle("a", 1), hold("a", 2)]).rows(grows()).seeds(&given_up);
+        || world(vec![hold("a", 1), recover("a", 1), hold("a", 2)]).rows(grows()).seeds(&given_up);
     let stable = Rule::WindowStable.text();
     vec![
         mistake(("new window on retry", "8.4"), stable, c::new_window_on_retry, again()),
@@ -235,7 +235,7 @@ fn windows() -> Vec<Mistake> {
             ("owed window kept after FE", "8.8"),
             stable,
             p::owed_kept_after_full,
-            world(vec![hold("a", 1), settle("a", 1), hold("a", 2).mode(FE)]).seeds(&given_up),
+            world(vec![hold("a", 1), recover("a", 1), hold("a", 2).mode(FE)]).seeds(&given_up),
         ),
         mistake(
             ("FE leaves a window owed", "8.8"),
@@ -291,7 +291,7 @@ fn pinning() -> Vec<Mistake> {
 }
 
 fn twice_given_up() -> Config {
-    world(vec![hold("a", 1), settle("a", 1), hold("a", 2), settle("a", 2), hold("a", 3)])
+    world(vec![hold("a", 1), recover("a", 1), hold("a", 2), recover("a", 2), hold("a", 3)])
         .rows(grows())
         .seeds(&[
             Seed::Until(0, Step::Pin),
@@ -309,7 +309,7 @@ fn full_between() -> Config {
     world(vec![
         hold("a", 1),
         hold("a", 2).wish(1).mode(FE),
-        settle("a", 2).wish(1).mode(FE),
+        recover("a", 2).wish(1).mode(FE),
         hold("a", 3).wish(2),
     ])
 }

@@ -87,13 +87,13 @@ pub(super) fn claim_sees(
     sees(looks, carrier, event, change)
 }
 
-/// Changes what settle sees.
-pub(super) fn settle_sees(
+/// Changes what recovery sees.
+pub(super) fn recover_sees(
     carrier: Carrier,
     event: Event,
     change: impl Fn(&Carrier, &mut Seen),
 ) -> (Carrier, Event) {
-    let looks = matches!(carrier.phase, Phase::Look(Why::Settle { .. }));
+    let looks = matches!(carrier.phase, Phase::Look(Why::Recover { .. }));
     sees(looks, carrier, event, change)
 }
 

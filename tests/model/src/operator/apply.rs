@@ -8,7 +8,7 @@ use crds::{ExtractJob, Phase};
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use operator_core::due::{Answer, answer};
-use operator_core::labels::{ATTEMPT, ENDING, FINALIZER, REV, ROLE, SETTLE};
+use operator_core::labels::{ATTEMPT, ENDING, FINALIZER, RECOVER, REV, ROLE};
 use operator_core::{Decision, Effect};
 
 use super::cluster::{Cluster, Promise};
@@ -210,10 +210,10 @@ impl Operator {
     fn create(&self, cluster: &mut Cluster, object: usize, job: &Job) {
         let number = |key| label(job, key).and_then(|text| text.parse::<usize>().ok());
         let attempt = number(ATTEMPT).unwrap_or(0);
-        let settle = (label(job, ROLE) == Some("settle")).then(|| number(SETTLE).unwrap_or(1));
-        let Some(slot) = self.slot(object, attempt, settle) else {
-            // more attempts than anybody asked for, or a settle after the last try
-            if settle.is_none() {
+        let recover = (label(job, ROLE) == Some("recover")).then(|| number(RECOVER).unwrap_or(1));
+        let Some(slot) = self.slot(object, attempt, recover) else {
+            // more attempts than anybody asked for, or a recovery after the last try
+            if recover.is_none() {
                 cluster.broke(Promise::Endless);
             }
             return;
@@ -221,7 +221,7 @@ impl Operator {
         if cluster.job(slot).is_some() {
             return;
         }
-        if settle.is_none() {
+        if recover.is_none() {
             let bit = 1_u64.checked_shl(u32::try_from(slot).unwrap_or(64)).unwrap_or(0);
             if cluster.made & bit != 0 {
                 cluster.broke(Promise::MadeTwice);

@@ -100,9 +100,9 @@ impl Cluster {
     }
 
     /// Known, and not cured: an operator found neither an open run of a deleted object nor a Job at
-    /// work, so it lets the object go without settle, as it must where nothing can be settled any
+    /// work, so it lets the object go without recovery, as it must where nothing can be recovered any
     /// more. A coordinator whose Job somebody deleted may claim right after that look, and so before
-    /// the finalizer falls or after it. It may publish its request once; without settle nothing
+    /// the finalizer falls or after it. It may publish its request once; without recovery nothing
     /// fences it, and its open uploads are the bucket's lifecycle rule's.
     pub(crate) fn forgive_let_go(&mut self) {
         self.broken &= !(1 << Promise::LetGo as u8);

@@ -97,7 +97,7 @@ fn of_ends() -> Vec<Mistake> {
             "suspend leaves a run open",
             "new",
             worlds::SUSPENDED,
-            suspend_settles_nothing,
+            suspend_recovers_nothing,
             suspends(Luck { suspends: 1, ..none }),
         ),
         Mistake {
@@ -118,10 +118,10 @@ fn of_ends() -> Vec<Mistake> {
             one("late duplicate, fault", 4, Luck { crashes: 1, twins: 1, faults: 1, ..none }),
         ),
         mistake(
-            "deletion settles the last attempt with Jobs only",
+            "deletion recovers the last attempt with Jobs only",
             "new",
             worlds::LET_GO,
-            settles_what_has_jobs,
+            recovers_what_has_jobs,
             one("deletion", 4, Luck { deletions: 1, lost_jobs: 1, crashes: 1, ..none }),
         ),
     ]
@@ -138,7 +138,7 @@ fn of_outcomes() -> Vec<Mistake> {
             "8.8",
             NO_DEAD_END,
             attempt_from_tracking,
-            one("settle fails for good", 4, Luck { crashes: 3, edits: 1, ..none }),
+            one("recovery fails for good", 4, Luck { crashes: 3, edits: 1, ..none }),
         ),
         mistake(
             "O's generation from now instead of the task's",
@@ -165,7 +165,7 @@ fn of_outcomes() -> Vec<Mistake> {
             )
         },
         mistake(
-            "the object is let go without settle",
+            "the object is let go without recovery",
             "new",
             worlds::LET_GO,
             let_go_at_once,
@@ -261,7 +261,7 @@ fn generation_from_now(seen: &Observed) -> Step {
     changed(decide(seen), |decision| {
         for effect in &mut decision.effects {
             let Effect::CreateJob(job) = effect else { continue };
-            if env::<crds::task::SettleOrder>(job, crds::task::SETTLE_ENV).is_none() {
+            if env::<crds::task::RecoverOrder>(job, crds::task::RECOVER_ENV).is_none() {
                 continue;
             }
             if let Some(mut task) = env::<Task>(job, TASK_ENV) {
@@ -319,7 +319,7 @@ fn job_complete_is_commit(seen: &Observed) -> Step {
     decide(&seen)
 }
 
-/// A settle Job that is Complete says that all is well.
+/// A recovery Job that is Complete says that all is well.
 fn status_from_job(seen: &Observed) -> Step {
     let mut seen = seen.clone();
     let complete =
@@ -347,7 +347,7 @@ fn suspend_spends_a_retry(seen: &Observed) -> Step {
 }
 
 /// To suspend is to do nothing more.
-fn suspend_settles_nothing(seen: &Observed) -> Step {
+fn suspend_recovers_nothing(seen: &Observed) -> Step {
     let suspended = seen.is_suspended();
     changed(decide(seen), |decision| {
         if suspended && seen.status().outcome.is_none() {
@@ -379,12 +379,13 @@ fn failed_for_good(seen: &Observed) -> Step {
     })
 }
 
-/// A completed settle Job of the last attempt that has Jobs is the end of it.
-fn settles_what_has_jobs(seen: &Observed) -> Step {
+/// A completed recovery Job of the last attempt that has Jobs is the end of it.
+fn recovers_what_has_jobs(seen: &Observed) -> Step {
     let all = attempts(&seen.jobs, seen.uid());
-    let settled =
-        all.last().is_some_and(|last| last.settles.last().is_some_and(|(_, job)| is_complete(job)));
-    if seen.job.metadata.deletion_timestamp.is_some() && settled {
+    let recovered = all
+        .last()
+        .is_some_and(|last| last.recoveries.last().is_some_and(|(_, job)| is_complete(job)));
+    if seen.job.metadata.deletion_timestamp.is_some() && recovered {
         return let_go_at_once(seen);
     }
     decide(seen)

@@ -13,16 +13,16 @@ use super::cluster::{Cluster, Luck, Object, Promise, Thought};
 use super::observe::View;
 use super::worlds::settings;
 use crate::alter::Alter;
-use crate::config::{Config, REQUESTS, Slot, hold, settle};
+use crate::config::{Config, REQUESTS, Slot, hold, recover};
 use crate::pool::{Memo, Pool};
 use crate::protocol::Protocol;
 use crate::rules::Rule;
 use crate::state::{Life, Proc};
 
-/// Settle Jobs of one attempt that may be made in a row.
-pub(super) const SETTLES: usize = 2;
-/// Slots of one attempt: its pod, a second pod, settle processes.
-const SLOTS: usize = 2 + SETTLES;
+/// Recovery Jobs of one attempt that may be made in a row.
+pub(super) const RECOVERIES: usize = 2;
+/// Slots of one attempt: its pod, a second pod, recovery processes.
+const SLOTS: usize = 2 + RECOVERIES;
 
 /// What may happen next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -95,7 +95,7 @@ fn slots(scene: &Scene) -> Vec<Slot> {
     for uid in uids(scene) {
         for attempt in (1_u32..).take(scene.attempts) {
             slots.extend([hold(uid, attempt), hold(uid, attempt)]);
-            slots.extend((0..SETTLES).map(|_| settle(uid, attempt)));
+            slots.extend((0..RECOVERIES).map(|_| recover(uid, attempt)));
         }
     }
     slots
@@ -144,15 +144,15 @@ impl Operator {
         object * self.scene.attempts * SLOTS
     }
 
-    /// The slot of an attempt's coordinator, or of its settle number `settle`.
+    /// The slot of an attempt's coordinator, or of its recovery number `recover`.
     pub(super) fn slot(
         &self,
         object: usize,
         attempt: usize,
-        settle: Option<usize>,
+        recover: Option<usize>,
     ) -> Option<usize> {
         let at = attempt.checked_sub(1).filter(|at| *at < self.scene.attempts)?;
-        let within = match settle {
+        let within = match recover {
             None => 0,
             Some(k) => 1 + k,
         };

@@ -2,7 +2,7 @@
 //! step, or ended. Bound: one step. Fails: never.
 
 use crds::Task;
-use crds::task::{SETTLE_ENV, SettleOrder, TASK_ENV};
+use crds::task::{RECOVER_ENV, RecoverOrder, TASK_ENV};
 use crds::tracking::Owner;
 use worker_core::protocol::{Carrier, Role};
 
@@ -23,8 +23,8 @@ impl Operator {
         let carrier = self.carriers.of((slot, job), |_| {
             let job = self.jobs.get(job);
             let task = Box::new(env::<Task>(&job, TASK_ENV).expect("a task"));
-            let role = match env::<SettleOrder>(&job, SETTLE_ENV) {
-                Some(order) => Role::Settle { task, order: Box::new(order) },
+            let role = match env::<RecoverOrder>(&job, RECOVER_ENV) {
+                Some(order) => Role::Recover { task, order: Box::new(order) },
                 None => Role::Hold { task, last: false },
             };
             shop.carriers.put(Carrier::new(role, LEASE))

@@ -5,7 +5,7 @@ use std::time::Duration;
 use k8s_openapi::api::core::v1::ResourceRequirements;
 use operator_core::settings::{Settings, Timing, TrackingSettings};
 
-use super::model::SETTLES;
+use super::model::RECOVERIES;
 use super::{Luck, Scene};
 
 pub(crate) const TWICE: &str = "at most one published run for a request";
@@ -67,7 +67,7 @@ pub fn push() -> Vec<Scene> {
 }
 
 /// Scenes in which some states have no way to rest, and that is known: after a death between `Y` and
-/// the pointer, and the deletion of that attempt's Jobs by hand, the completed settle Job of an
+/// the pointer, and the deletion of that attempt's Jobs by hand, the completed recovery Job of an
 /// earlier attempt is taken for the one that did what was left to do.
 pub fn known() -> Vec<Scene> {
     vec![one("operator: a Job is lost, crash", 4, Luck { lost_jobs: 1, crashes: 1, ..NONE })]
@@ -121,7 +121,7 @@ pub(super) fn settings() -> Settings {
         worker_env: Vec::new(),
         service_account: "tidemark-extract".to_owned(),
         resources: ResourceRequirements::default(),
-        settle_resources: ResourceRequirements::default(),
+        recover_resources: ResourceRequirements::default(),
         allow_insecure_plaintext: false,
         allow_where: false,
         tracking: TrackingSettings { table: Some("tracking".to_owned()), ..Default::default() },
@@ -130,10 +130,10 @@ pub(super) fn settings() -> Settings {
             retry_most: none,
             pod_start_wait: none,
             pod_stop_wait: none,
-            settle_retry: none,
+            recover_retry: none,
             busy_retry: none,
-            settle_tries: u32::try_from(SETTLES).unwrap_or(1),
-            settle_rest: long,
+            recover_tries: u32::try_from(RECOVERIES).unwrap_or(1),
+            recover_rest: long,
             deletion_bound: long,
             ..Timing::default()
         },

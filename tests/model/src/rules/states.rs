@@ -192,7 +192,7 @@ pub(crate) fn ended(shop: &Shop, state: &mut State, at: usize, end: End) {
                 state.broken.broke(Rule::Todo);
             }
         }
-        End::Settled => {
+        End::Recovered => {
             let held = shop.run_item(state.item(shop.run_key));
             if let Part::Force(_) = slot.part {
                 if let Some(run) = &held {
@@ -215,7 +215,7 @@ pub(crate) fn ended(shop: &Shop, state: &mut State, at: usize, end: End) {
     }
 }
 
-/// Whether an upload is open of the run that this settle has to end: the one that `R` or `O` shows.
+/// Whether an upload is open of the run that this recovery has to end: the one that `R` or `O` shows.
 /// Pods that began to read after their run was given up are not its business, nor is a run that a
 /// later attempt has taken over.
 fn left_behind(shop: &Shop, state: &State, at: usize) -> bool {

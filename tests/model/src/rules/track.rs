@@ -56,14 +56,14 @@ pub(crate) fn tracked(shop: &Shop, before: &State, after: &mut State, at: usize,
     }
 }
 
-/// Only the holder, or settle of its owner and attempt, gives a run up.
+/// Only the holder, or recovery of its owner and attempt, gives a run up.
 fn given_up(shop: &Shop, change: &Change, after: &mut State, at: usize) {
     let Some(old) = &change.old else { return };
     let slot = change.slot;
     let ours = match slot.part {
         Part::Hold(_) => shop.slot_of(number(old.run)) == at,
         Part::Force(_) => false,
-        Part::Settle(_) | Part::Abort => old.owner.uid == slot.uid && old.attempt <= slot.attempt,
+        Part::Recover(_) | Part::Abort => old.owner.uid == slot.uid && old.attempt <= slot.attempt,
     };
     if !ours {
         after.broken.broke(Rule::Fenced);
@@ -184,14 +184,14 @@ fn claimed(shop: &Shop, before: &State, change: &Change, after: &mut State) {
             after.broken.broke(Rule::Answered);
         }
     }
-    let settled = (0..).zip(&after.procs).any(|(other, proc)| {
+    let recovered = (0..).zip(&after.procs).any(|(other, proc)| {
         let other = shop.slot(other);
-        proc.life == Life::Over(End::Settled)
+        proc.life == Life::Over(End::Recovered)
             && !matches!(other.part, Part::Force(_))
             && other.uid == slot.uid
             && other.attempt >= slot.attempt
     });
-    if settled {
+    if recovered {
         after.broken.broke(Rule::Attempt);
     }
     lost(shop, before, change, after);

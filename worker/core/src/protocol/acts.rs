@@ -191,7 +191,7 @@ pub enum Ending {
     /// The request had been answered before.
     Answered,
     /// Nothing of the given attempt is open any more.
-    Settled,
+    Recovered,
     /// It failed.
     Failed(Failure),
 }

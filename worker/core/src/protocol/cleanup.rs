@@ -112,12 +112,12 @@ pub(super) fn clear(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier, Ac
 }
 
 /// Whether the process may go on without the removal that is next: it is at an earlier URI or store, whose
-/// bucket or rights may be gone by now. Only settle of the object that put it off may not: nobody else
+/// bucket or rights may be gone by now. Only recovery of the object that put it off may not: nobody else
 /// is told.
 pub(super) fn may_wait(carrier: &Carrier, run: &RunItem, then: Then) -> bool {
     let due = removals::due(run, carrier.now, &carrier.store()).filter(|due| due.elsewhere);
     let own = |removal: &Removal| removal.uid == carrier.task().owner.uid;
-    due.and_then(|due| due.removal).is_some_and(|removal| then != Then::Settle || !own(&removal))
+    due.and_then(|due| due.removal).is_some_and(|removal| then != Then::Recover || !own(&removal))
 }
 
 /// A removal at an earlier URI cannot be done now. Without the manifest it can never be: nobody can

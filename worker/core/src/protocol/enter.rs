@@ -101,7 +101,7 @@ impl Carrier {
     ) -> (Self, Act) {
         let this = match (then, manifest) {
             (Then::Finish, Some(manifest)) => self.keep(manifest),
-            (Then::Finish | Then::Claim | Then::Settle, _) => self,
+            (Then::Finish | Then::Claim | Then::Recover, _) => self,
         };
         let (Some(due), Some(head)) = (removals::due(&run, this.now, &this.store()), &run.head)
         else {
@@ -150,7 +150,7 @@ impl Carrier {
                 None => self.end(Ending::CarriedByAnother),
             },
             Then::Claim => self.look(Why::Claim(1)),
-            Then::Settle => self.look(Why::Settle { swept: false, tries: 1 }),
+            Then::Recover => self.look(Why::Recover { swept: false, tries: 1 }),
         }
     }
 

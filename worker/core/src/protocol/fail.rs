@@ -1,6 +1,6 @@
 //! Gives a run up that is not decided, and removes its uploads.
 
-use crds::task::SettleOrder;
+use crds::task::RecoverOrder;
 use crds::tracking::{RunItem, RunState};
 
 use super::acts::{Act, Ending};
@@ -28,9 +28,9 @@ pub(super) fn fail(
     };
     let last = match &carrier.role {
         Role::Hold { last, .. } => *last || failure.exit == crds::condition::Exit::Permanent,
-        Role::Settle { .. } | Role::Force { .. } => false,
+        Role::Recover { .. } | Role::Force { .. } => false,
     };
-    let order = SettleOrder { last, aborted: false, report: failure.report.clone() };
+    let order = RecoverOrder { last, aborted: false, report: failure.report.clone() };
     let change = transitions::fail(found, seen, carrier.task(), &order);
     let phase = Phase::Failing(Box::new(failure), Box::new(change.item), tries);
     carrier.track(phase, change.transaction)
@@ -38,8 +38,8 @@ pub(super) fn fail(
 
 /// FAIL holds: now the open uploads of the run may go.
 pub(super) fn abandon(carrier: Carrier, failure: Failure, run: &RunItem) -> (Carrier, Act) {
-    if let Role::Settle { .. } = carrier.role {
-        return carrier.look(Why::Settle { swept: false, tries: 0 });
+    if let Role::Recover { .. } = carrier.role {
+        return carrier.look(Why::Recover { swept: false, tries: 0 });
     }
     let sweep = Sweep::new(run.uri.clone(), run.run, 2, AfterSweep::Fail(failure));
     carrier.sweep(sweep)

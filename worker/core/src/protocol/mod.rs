@@ -86,9 +86,9 @@ impl Carrier {
         let before = matches!(
             self.phase,
             Phase::Start
-                | Phase::Look(Why::Claim(_) | Why::Settle { .. } | Why::Orphans(..))
-                | Phase::Fetching(_, Then::Claim | Then::Settle)
-                | Phase::Tidying(_, Then::Claim | Then::Settle, _)
+                | Phase::Look(Why::Claim(_) | Why::Recover { .. } | Why::Orphans(..))
+                | Phase::Fetching(_, Then::Claim | Then::Recover)
+                | Phase::Tidying(_, Then::Claim | Then::Recover, _)
                 | Phase::ListingFiles(..)
                 | Phase::Undoing(..)
                 | Phase::Reverting(_)
@@ -179,7 +179,7 @@ fn answered(carrier: Carrier, event: Event) -> (Carrier, Act) {
     match (phase, event) {
         (Phase::Start, Event::Begin) => match carrier.role {
             Role::Hold { .. } => carrier.look(Why::Claim(0)),
-            Role::Settle { .. } => carrier.look(Why::Settle { swept: false, tries: 0 }),
+            Role::Recover { .. } => carrier.look(Why::Recover { swept: false, tries: 0 }),
             Role::Force { .. } => carrier.look(Why::Force(0)),
         },
         (Phase::Planning(claimed), Event::Planned(plan, now)) => {
@@ -244,7 +244,7 @@ fn looked(carrier: Carrier, seen: &Seen, fresh: RunId) -> (Carrier, Act) {
         Why::Fail(failure, run, tries) => fail::fail(carrier, *failure, &run, seen, tries),
         Why::Orphans(runs, after) => orphans::seen(carrier, seen, runs, after),
         Why::Force(tries) => revert::force(carrier, seen, tries),
-        Why::Settle { swept, tries } => recover::settle(carrier, seen, swept, tries),
+        Why::Recover { swept, tries } => recover::recover(carrier, seen, swept, tries),
     }
 }
 
@@ -301,8 +301,8 @@ fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
         Phase::Undoing(run, then, again, None) => revert::deleted(carrier, &run, then, again),
         Phase::Undoing(run, then, again, after) => carrier.list_files(*run, (then, again), after),
         Phase::Reverting(then) => revert::ended(carrier, then),
-        Phase::Raising(tries) if done || tries > TRIES_MAX => carrier.list_orphans(After::Settle),
-        Phase::Raising(tries) => carrier.look(Why::Settle { swept: false, tries: tries + 1 }),
+        Phase::Raising(tries) if done || tries > TRIES_MAX => carrier.list_orphans(After::Recover),
+        Phase::Raising(tries) => carrier.look(Why::Recover { swept: false, tries: tries + 1 }),
         phase => defect(carrier, &phase, "Replied"),
     }
 }
@@ -336,11 +336,11 @@ fn failed(carrier: Carrier, failure: Failure) -> (Carrier, Act) {
         Phase::Listing(sweep) | Phase::Aborting(sweep) => {
             return match sweep.then.clone() {
                 AfterSweep::Fail(earlier) => carrier.end(Ending::Failed(earlier)),
-                // a published run needs no sweep to be settled
-                AfterSweep::Settle { must: false } => {
-                    carrier.look(Why::Settle { swept: true, tries: 1 })
+                // a published run needs no sweep to be recovered
+                AfterSweep::Recover { must: false } => {
+                    carrier.look(Why::Recover { swept: true, tries: 1 })
                 }
-                AfterSweep::Settle { must: true } | AfterSweep::Revert(..) => {
+                AfterSweep::Recover { must: true } | AfterSweep::Revert(..) => {
                     carrier.end(Ending::Failed(failure))
                 }
                 // the run stands; whoever runs next may sweep

@@ -125,6 +125,6 @@ pub(super) fn forget(
 pub(super) fn end(carrier: Carrier, after: After) -> (Carrier, Act) {
     match after {
         After::Publish => carrier.published(),
-        After::Settle => carrier.end(Ending::Settled),
+        After::Recover => carrier.end(Ending::Recovered),
     }
 }

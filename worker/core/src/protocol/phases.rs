@@ -1,6 +1,6 @@
 //! What the protocol is a function of: the process, and where it stands.
 
-use crds::task::SettleOrder;
+use crds::task::RecoverOrder;
 use crds::tracking::{ObjectStore, RunItem};
 use crds::{RunId, Task};
 
@@ -24,11 +24,11 @@ pub enum Role {
         last: bool,
     },
     /// End what a stopped coordinator left.
-    Settle {
+    Recover {
         /// The task of that coordinator.
         task: Box<Task>,
         /// How and why.
-        order: Box<SettleOrder>,
+        order: Box<RecoverOrder>,
     },
     /// Undo a decided run that cannot be completed: a human's word.
     Force {
@@ -45,7 +45,7 @@ impl Role {
     /// The task.
     pub fn task(&self) -> &Task {
         match self {
-            Self::Hold { task, .. } | Self::Settle { task, .. } | Self::Force { task, .. } => task,
+            Self::Hold { task, .. } | Self::Recover { task, .. } | Self::Force { task, .. } => task,
         }
     }
 }
@@ -94,8 +94,8 @@ pub enum Then {
     Finish,
     /// Claim, at last.
     Claim,
-    /// Settle what is left.
-    Settle,
+    /// Recover what is left.
+    Recover,
 }
 
 /// A run that is held, with what has been found out about it.
@@ -211,8 +211,8 @@ pub enum Why {
     Orphans(Vec<RunId>, After),
     /// To undo a decided run.
     Force(u32),
-    /// To settle; whether uploads were swept already.
-    Settle {
+    /// To recovery; whether uploads were swept already.
+    Recover {
         /// They were.
         swept: bool,
         /// Times the stores were read.
@@ -247,8 +247,8 @@ impl Sweep {
 pub enum AfterSweep {
     /// The holder ends with its failure.
     Fail(Failure),
-    /// Settle goes on.
-    Settle {
+    /// Recovery goes on.
+    Recover {
         /// Whether it may not go on without: the run was given up.
         must: bool,
     },
@@ -287,6 +287,6 @@ pub struct Claimed {
 pub enum After {
     /// Its run is published.
     Publish,
-    /// It has settled.
-    Settle,
+    /// It has recovered.
+    Recover,
 }

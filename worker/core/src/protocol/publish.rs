@@ -82,7 +82,7 @@ fn stuck(run: &RunItem, what: &str) -> Failure {
         Reason::CommitStuck,
         format!("the decided run {} cannot be completed: {what}", run.run),
         "Check whether a lifecycle rule of the bucket aborts uploads too early, and restore the objects \
-         that the run's manifest names. Otherwise undo the run with `tidemark settle --force`.",
+         that the run's manifest names. Otherwise undo the run with `tidemark recover --force`.",
     )
 }
 
@@ -103,7 +103,7 @@ fn passed(carrier: Carrier, then: Then) -> (Carrier, Act) {
     match then {
         Then::Finish => carrier.end(Ending::CarriedByAnother),
         Then::Claim => carrier.look(Why::Claim(1)),
-        Then::Settle => carrier.look(Why::Settle { swept: false, tries: 1 }),
+        Then::Recover => carrier.look(Why::Recover { swept: false, tries: 1 }),
     }
 }
 

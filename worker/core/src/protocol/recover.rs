@@ -10,13 +10,13 @@ use super::seen::Seen;
 use super::transitions;
 use crate::errors::failure::Failure;
 
-pub(super) fn settle(carrier: Carrier, seen: &Seen, swept: bool, tries: u32) -> (Carrier, Act) {
-    let Role::Settle { task, order } = carrier.role.clone() else {
-        return carrier.end(Ending::Settled);
+pub(super) fn recover(carrier: Carrier, seen: &Seen, swept: bool, tries: u32) -> (Carrier, Act) {
+    let Role::Recover { task, order } = carrier.role.clone() else {
+        return carrier.end(Ending::Recovered);
     };
     if tries > TRIES_MAX {
         let failure = Failure::transient(
-            crds::Reason::SettleFailed,
+            crds::Reason::RecoveryFailed,
             "other processes repeatedly changed the tracking items first",
             "",
         );
@@ -24,7 +24,7 @@ pub(super) fn settle(carrier: Carrier, seen: &Seen, swept: bool, tries: u32) -> 
     }
     let Some(run) = seen.run.clone() else { return raise(carrier, seen, tries) };
     if !run.state.is_open() && removals::has_todo(&run, seen.now) {
-        return carrier.tidy(run, Then::Settle, None, 0);
+        return carrier.tidy(run, Then::Recover, None, 0);
     }
     if run.owner.uid != task.owner.uid || run.attempt > task.attempt {
         return of_another(carrier, seen, &run, swept, tries);
@@ -34,8 +34,8 @@ pub(super) fn settle(carrier: Carrier, seen: &Seen, swept: bool, tries: u32) -> 
         RunState::Claimed | RunState::Running => fail(carrier, &run, seen, tries),
         // a coordinator that was told to stop does not know why, and wrote `failed`
         RunState::Failed if order.aborted && was_stopped(&run) => fail(carrier, &run, seen, tries),
-        RunState::Committing => carrier.fetch_manifest(run, Then::Settle),
-        RunState::Reverting => carrier.revert(&run, Then::Settle),
+        RunState::Committing => carrier.fetch_manifest(run, Then::Recover),
+        RunState::Reverting => carrier.revert(&run, Then::Recover),
         RunState::Published | RunState::Failed | RunState::Aborted if swept => {
             raise(carrier, seen, tries)
         }
@@ -44,7 +44,7 @@ pub(super) fn settle(carrier: Carrier, seen: &Seen, swept: bool, tries: u32) -> 
             run.uri.clone(),
             run.run,
             2,
-            AfterSweep::Settle { must: run.state != RunState::Published },
+            AfterSweep::Recover { must: run.state != RunState::Published },
         )),
     }
 }
@@ -54,8 +54,8 @@ fn was_stopped(run: &RunItem) -> bool {
 }
 
 fn fail(carrier: Carrier, run: &RunItem, seen: &Seen, tries: u32) -> (Carrier, Act) {
-    let Role::Settle { task, order } = carrier.role.clone() else {
-        return carrier.end(Ending::Settled);
+    let Role::Recover { task, order } = carrier.role.clone() else {
+        return carrier.end(Ending::Recovered);
     };
     let change = transitions::fail(run, seen, &task, &order);
     let failure = Failure { exit: crds::condition::Exit::Done, report: order.report };
@@ -79,16 +79,18 @@ fn of_another(
     match ours.filter(|ours| *ours != run.run && !swept && !complete) {
         Some(ours) => {
             let uri = carrier.task().spec.output.uri.clone();
-            carrier.sweep(Sweep::new(uri, ours, 2, AfterSweep::Settle { must: true }))
+            carrier.sweep(Sweep::new(uri, ours, 2, AfterSweep::Recover { must: true }))
         }
         None => raise(carrier, seen, tries),
     }
 }
 
 fn raise(carrier: Carrier, seen: &Seen, tries: u32) -> (Carrier, Act) {
-    let Role::Settle { task, order } = &carrier.role else { return carrier.end(Ending::Settled) };
+    let Role::Recover { task, order } = &carrier.role else {
+        return carrier.end(Ending::Recovered);
+    };
     match transitions::raise(task, seen, order) {
         Some(transaction) => carrier.track(Phase::Raising(tries), transaction),
-        None => carrier.list_orphans(After::Settle),
+        None => carrier.list_orphans(After::Recover),
     }
 }

@@ -14,7 +14,7 @@ use crate::errors::failure::Failure;
 /// FORCE, if the run is the one that the person named, and is still decided.
 pub(super) fn force(carrier: Carrier, seen: &Seen, tries: u32) -> (Carrier, Act) {
     let Role::Force { run: named, by, .. } = carrier.role.clone() else {
-        return carrier.end(Ending::Settled);
+        return carrier.end(Ending::Recovered);
     };
     let Some(run) = seen.run.clone().filter(|run| run.run == named && tries <= TRIES_MAX) else {
         return carrier.end(Ending::Failed(not_stuck("does not claim the source")));
@@ -26,7 +26,7 @@ pub(super) fn force(carrier: Carrier, seen: &Seen, tries: u32) -> (Carrier, Act)
         }
         RunState::Reverting => carrier.revert(&run, Then::Finish),
         // undone before, or by another meanwhile
-        RunState::Failed => carrier.end(Ending::Settled),
+        RunState::Failed => carrier.end(Ending::Recovered),
         RunState::Published => carrier.end(Ending::Failed(not_stuck("is already published"))),
         RunState::Claimed | RunState::Running | RunState::Aborted => {
             carrier.end(Ending::Failed(not_stuck("is not decided, so it needs no --force")))
@@ -89,6 +89,6 @@ pub(super) fn reverted(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier,
 pub(super) fn ended(carrier: Carrier, then: Then) -> (Carrier, Act) {
     match then {
         Then::Finish => carrier.look(Why::Force(1)),
-        Then::Claim | Then::Settle => carrier.finish(then),
+        Then::Claim | Then::Recover => carrier.finish(then),
     }
 }

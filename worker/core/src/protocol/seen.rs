@@ -11,7 +11,7 @@ use crate::layout::manifests::{Pointer, SourceIdentity};
 /// `O` of the holder. Others write in between, and some conclusions are checked by no later write:
 ///
 /// - `O` shows an attempt as claimed: then `R`, read later, shows its run or what came after it, and
-///   settle does not end beside a run that has just been claimed;
+///   recovery does not end beside a run that has just been claimed;
 /// - a marked prefix, and no `R` read later: `R` was deleted;
 /// - `R`, and no `L` read later: `L` was deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -34,7 +34,7 @@ pub(super) fn aborted(carrier: Carrier, sweep: Sweep) -> (Carrier, Act) {
     }
     match sweep.then {
         AfterSweep::Fail(failure) => carrier.end(Ending::Failed(failure)),
-        AfterSweep::Settle { .. } => carrier.look(Why::Settle { swept: true, tries: 1 }),
+        AfterSweep::Recover { .. } => carrier.look(Why::Recover { swept: true, tries: 1 }),
         AfterSweep::Publish => carrier.list_orphans(After::Publish),
         AfterSweep::Revert(run, then, again) => carrier.list_files(*run, (then, again), None),
     }

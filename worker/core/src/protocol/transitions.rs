@@ -2,7 +2,7 @@
 //! Each is a function from what was read to the transaction; none of them reads a clock.
 
 use crds::requested::{is_later, latest};
-use crds::task::SettleOrder;
+use crds::task::RecoverOrder;
 use crds::tracking::{
     Head, ITEM_VERSION, LegacyItem, Mode, OUTCOME_DAYS, ObjectStore, OutcomeItem, OutcomeResult,
     Owner, RunItem, RunState, TrackedOutcome, Window, outcome_key,
@@ -240,7 +240,7 @@ pub fn put_off(published: &RunItem, now: i64, until: i64, store: &ObjectStore) -
 
 /// FAIL: a live run, as read, is given up. Its incremental window stays owed. With `last`, the
 /// outcome is Failed.
-pub fn fail(run: &RunItem, seen: &Seen, task: &Task, order: &SettleOrder) -> Change {
+pub fn fail(run: &RunItem, seen: &Seen, task: &Task, order: &RecoverOrder) -> Change {
     let item = RunItem {
         rev: run.rev + 1,
         state: if order.aborted { RunState::Aborted } else { RunState::Failed },
@@ -283,7 +283,7 @@ fn honoured(owner: &Owner, read: Option<&OutcomeItem>) -> Owner {
 
 fn failed(
     task: &Task,
-    order: &SettleOrder,
+    order: &RecoverOrder,
     run: Option<&RunItem>,
     read: Option<&OutcomeItem>,
 ) -> OutcomeResult {
@@ -315,7 +315,7 @@ pub fn answers_complete(result: &OutcomeResult, task: &Task) -> bool {
 
 /// RAISE: an attempt that has not claimed is fenced for good, and with `last` its outcome written.
 /// `None` where there is nothing to write.
-pub fn raise(task: &Task, seen: &Seen, order: &SettleOrder) -> Option<Transaction> {
+pub fn raise(task: &Task, seen: &Seen, order: &RecoverOrder) -> Option<Transaction> {
     let read = seen.outcome.as_ref();
     let result = read.and_then(|read| read.result.clone());
     let complete = result.as_ref().is_some_and(|result| answers_complete(result, task));

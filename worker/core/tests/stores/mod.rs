@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crds::extract_job::ExtractType;
-use crds::task::SettleOrder;
+use crds::task::RecoverOrder;
 use crds::tracking::{LegacyItem, ObjectStore, OutcomeItem, RunItem, outcome_key, run_key};
 use crds::{Reason, Report, RunId, Task};
 use serde_json::{from_slice, from_value, json};
@@ -64,8 +64,8 @@ pub(crate) fn task(uid: &str, attempt: u32, kind: ExtractType) -> Task {
     from_value(value).unwrap()
 }
 
-pub(crate) fn order(last: bool, aborted: bool) -> SettleOrder {
-    SettleOrder { last, aborted, report: Report::new(Reason::PodLost, "a pod was lost", "") }
+pub(crate) fn order(last: bool, aborted: bool) -> RecoverOrder {
+    RecoverOrder { last, aborted, report: Report::new(Reason::PodLost, "a pod was lost", "") }
 }
 
 impl Stores {

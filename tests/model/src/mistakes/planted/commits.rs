@@ -3,15 +3,15 @@
 use crds::tracking::Mode::{FE, Reingest};
 use worker_core::protocol::Step;
 
-use super::super::{publishing as p, settling as s};
-use super::{NONE, alone, followed, lie, mistake, next_request, settled, text, world};
+use super::super::{publishing as p, recovering as s};
+use super::{NONE, alone, followed, lie, mistake, next_request, recovered, text, world};
 use crate::alter::{Alter, Lie};
-use crate::config::{Budget, Row, Seed, hold, settle};
+use crate::config::{Budget, Row, Seed, hold, recover};
 use crate::mistakes::Mistake;
 use crate::rules::Rule;
 
 pub(super) fn deciding() -> Vec<Mistake> {
-    let before = || settled().seeds(&[Seed::Before(0, Step::Decide)]);
+    let before = || recovered().seeds(&[Seed::Before(0, Step::Decide)]);
     let twins = Budget { twins: 1, ..NONE };
     vec![
         lie(
@@ -132,7 +132,7 @@ pub(super) fn publishing() -> Vec<Mistake> {
             Alter::lie(Lie::CompletesAgain),
             world(vec![
                 hold("a", 1).mode(FE),
-                settle("a", 1).mode(FE),
+                recover("a", 1).mode(FE),
                 hold("a", 2).wish(1).mode(Reingest),
             ])
             .seeds(&[Seed::Until(0, Step::Decide), Seed::Ends(1)]),
@@ -175,7 +175,7 @@ pub(super) fn pointing() -> Vec<Mistake> {
             world(vec![
                 hold("a", 1).mode(FE),
                 hold("a", 2).wish(1).mode(FE),
-                settle("a", 2).wish(1).mode(FE),
+                recover("a", 2).wish(1).mode(FE),
                 hold("a", 3).wish(2),
             ])
             .seeds(&[Seed::Ends(0), Seed::Until(1, Step::Yes)]),
@@ -195,53 +195,53 @@ pub(super) fn pointing() -> Vec<Mistake> {
     ]
 }
 
-pub(super) fn settling() -> Vec<Mistake> {
-    let decided = || settled().seeds(&[Seed::Until(0, Step::Decide)]);
+pub(super) fn recovering() -> Vec<Mistake> {
+    let decided = || recovered().seeds(&[Seed::Until(0, Step::Decide)]);
     let fenced = Rule::Fenced.text();
     vec![
         mistake(
-            ("settle fails a committing run", "8.7, 8.8"),
+            ("recovery fails a committing run", "8.7, 8.8"),
             fenced,
-            s::settle_fails_committing,
+            s::recover_fails_committing,
             decided(),
         ),
         mistake(
-            ("settle aborts a committing run", "8.7"),
+            ("recovery aborts a committing run", "8.7"),
             Rule::Abort.text(),
-            s::settle_aborts_committing,
+            s::recover_aborts_committing,
             decided(),
         ),
         mistake(
             ("abort before the fence", "8.7"),
             Rule::Abort.text(),
             s::abort_before_fence,
-            settled().seeds(&[Seed::Until(0, Step::Pin)]),
+            recovered().seeds(&[Seed::Until(0, Step::Pin)]),
         ),
         mistake(
-            ("settle without owner", "8.8"),
+            ("recovery without owner", "8.8"),
             fenced,
-            s::settle_without_owner,
-            world(vec![hold("b", 1), settle("a", 1)]).seeds(&[Seed::Until(0, Step::Pin)]),
+            s::recover_without_owner,
+            world(vec![hold("b", 1), recover("a", 1)]).seeds(&[Seed::Until(0, Step::Pin)]),
         ),
         mistake(
-            ("settle without attempt", "8.8"),
+            ("recovery without attempt", "8.8"),
             fenced,
-            s::settle_without_attempt,
-            world(vec![hold("a", 2), settle("a", 1)]).seeds(&[Seed::Until(0, Step::Pin)]),
+            s::recover_without_attempt,
+            world(vec![hold("a", 2), recover("a", 1)]).seeds(&[Seed::Until(0, Step::Pin)]),
         ),
         mistake(
-            ("settle reads, then lists", "8.8"),
+            ("recovery reads, then lists", "8.8"),
             Rule::Abort.text(),
-            s::settle_reads_then_lists,
-            world(vec![hold("a", 1), settle("a", 1), hold("b", 1)])
+            s::recover_reads_then_lists,
+            world(vec![hold("a", 1), recover("a", 1), hold("b", 1)])
                 .seeds(&[Seed::Until(0, Step::Pin), Seed::Dies(0)]),
         ),
-        mistake(("FAIL without condition", "new"), fenced, s::fail_without_condition, settled()),
+        mistake(("FAIL without condition", "new"), fenced, s::fail_without_condition, recovered()),
         mistake(
-            ("settle of an attempt that has not claimed fences nothing", "8.8 (wording)"),
+            ("recovery of an attempt that has not claimed fences nothing", "8.8 (wording)"),
             Rule::Attempt.text(),
-            s::settle_raises_nothing,
-            settled(),
+            s::recover_raises_nothing,
+            recovered(),
         ),
     ]
 }

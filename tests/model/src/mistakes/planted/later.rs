@@ -7,7 +7,7 @@ use worker_core::protocol::Step;
 use super::super::sweeping as w;
 use super::{NONE, grows, lie, mistake, text, world};
 use crate::alter::{Alter, Lie};
-use crate::config::{Budget, Config, Seed, force, hold, rows, settle};
+use crate::config::{Budget, Config, Seed, force, hold, recover, rows};
 use crate::mistakes::{Mistake, NO_DEAD_END};
 use crate::rules::Rule;
 
@@ -15,14 +15,14 @@ pub(super) fn sweeping() -> Vec<Mistake> {
     let removal = Rule::Removal.text();
     let retained = Rule::Retained.text();
     let two_full = || vec![hold("a", 1).mode(FE), hold("a", 2).wish(1).mode(FE).retains()];
-    let and_settle = || [two_full(), vec![settle("a", 1).mode(FE)]].concat();
+    let and_recover = || [two_full(), vec![recover("a", 1).mode(FE)]].concat();
     vec![
         lie(
             ("sweep by head only", "8.7"),
             text::WHOLE,
             Alter::lie(Lie::KeepsByHead),
             // the head has moved to another prefix, and this one stays
-            world(vec![hold("a", 1), hold("b", 1).mode(FE).prefix(1), settle("a", 1)])
+            world(vec![hold("a", 1), hold("b", 1).mode(FE).prefix(1), recover("a", 1)])
                 .sweeps()
                 .seeds(&[Seed::Ends(0), Seed::Ends(1)]),
         ),
@@ -30,13 +30,13 @@ pub(super) fn sweeping() -> Vec<Mistake> {
             ("sweep by pointer only (GcByPointer)", "8.4, 8.7"),
             retained,
             Alter::lie(Lie::KeepsByPointer),
-            world(and_settle()).sweeps().seeds(&[Seed::Ends(0), Seed::Until(1, Step::Decide)]),
+            world(and_recover()).sweeps().seeds(&[Seed::Ends(0), Seed::Until(1, Step::Decide)]),
         ),
         lie(
             ("sweep reads before it lists", "8.7"),
             removal,
             Alter::lie(Lie::ListsLast),
-            world(vec![hold("a", 1), settle("a", 1), hold("a", 2).wish(1)])
+            world(vec![hold("a", 1), recover("a", 1), hold("a", 2).wish(1)])
                 .sweeps()
                 .seeds(&[Seed::Ends(0)]),
         ),
@@ -44,7 +44,7 @@ pub(super) fn sweeping() -> Vec<Mistake> {
             ("sweep without R", "8.7"),
             removal,
             w::sweep_without_run,
-            world(vec![hold("a", 1), hold("a", 2).wish(1), settle("a", 1)])
+            world(vec![hold("a", 1), hold("a", 2).wish(1), recover("a", 1)])
                 .sweeps()
                 .rows(grows())
                 .seeds(&[Seed::Ends(0), Seed::Epoch, Seed::Until(1, Step::Yes)])
@@ -55,7 +55,7 @@ pub(super) fn sweeping() -> Vec<Mistake> {
             ("sweep of the run in R", "new"),
             Rule::Abort.text(),
             w::sweep_of_the_present_run,
-            world(vec![hold("a", 1), hold("a", 2).wish(1), settle("a", 1)])
+            world(vec![hold("a", 1), hold("a", 2).wish(1), recover("a", 1)])
                 .sweeps()
                 .rows(grows())
                 .seeds(&[Seed::Ends(0), Seed::Epoch, Seed::Before(1, Step::Decide)]),
@@ -64,7 +64,7 @@ pub(super) fn sweeping() -> Vec<Mistake> {
             ("sweep forgets what is replaced and retained", "new"),
             retained,
             Alter::lie(Lie::KeepsNoReplaced),
-            world(and_settle()).sweeps().seeds(&[Seed::Ends(0), Seed::Ends(1)]),
+            world(and_recover()).sweeps().seeds(&[Seed::Ends(0), Seed::Ends(1)]),
         ),
     ]
 }
@@ -118,7 +118,7 @@ pub(super) fn putting_off() -> Vec<Mistake> {
             ("removal by head only where claimants skip it", "8.7"),
             todo,
             w::removal_by_head,
-            world(vec![full(1, 0), full(2, 1).retains(), hold("a", 3).wish(2), settle("a", 1)])
+            world(vec![full(1, 0), full(2, 1).retains(), hold("a", 3).wish(2), recover("a", 1)])
                 .seeds(&[Seed::Ends(0), Seed::Ends(1), Seed::Ends(2)])
                 .budget(tick),
         ),
@@ -148,7 +148,7 @@ pub(super) fn putting_off() -> Vec<Mistake> {
             ("sweep forgets what is retained where the head is not", "new"),
             Rule::Retained.text(),
             w::sweep_keeps_at_head_only,
-            world(vec![full(1, 0), full(2, 1).retains(), elsewhere(), settle("a", 2).mode(FE)])
+            world(vec![full(1, 0), full(2, 1).retains(), elsewhere(), recover("a", 2).mode(FE)])
                 .sweeps()
                 .seeds(&[Seed::Ends(0), Seed::Ends(1), Seed::Ends(2)]),
         ),
@@ -157,7 +157,7 @@ pub(super) fn putting_off() -> Vec<Mistake> {
 
 /// A run that pinned and failed: its window is owed.
 fn owes() -> Config {
-    world(vec![hold("a", 1), hold("a", 2).wish(1), settle("a", 2).wish(1), hold("a", 3).wish(1)])
+    world(vec![hold("a", 1), hold("a", 2).wish(1), recover("a", 2).wish(1), hold("a", 3).wish(1)])
         .rows(grows())
 }
 
@@ -182,7 +182,7 @@ pub(super) fn moving() -> Vec<Mistake> {
         one("watermark set keeps an owed window", stable, w::set_keeps_owed, {
             // the window is owed twice over: the run that took it failed before it pinned
             let mut config = owes();
-            config.slots.extend([settle("a", 3).wish(1), hold("a", 4).wish(1)]);
+            config.slots.extend([recover("a", 3).wish(1), hold("a", 4).wish(1)]);
             let again = [Seed::Until(3, Step::Claim), Seed::Dies(3), Seed::Ends(4)];
             config.seeds(&[failed.as_slice(), &again].concat())
         }),
@@ -204,7 +204,7 @@ pub(super) fn wordings() -> Vec<Mistake> {
             NO_DEAD_END,
             super::c::failed_for_ever,
             {
-                let last = settle("a", 1).part(crate::config::Part::Settle(true));
+                let last = recover("a", 1).part(crate::config::Part::Recover(true));
                 world(vec![hold("a", 1), last, hold("a", 2).generation(2).after(&[0, 1]).safe()])
                     .seeds(&[Seed::Until(0, Step::Pin), Seed::Dies(0), Seed::Ends(1)])
             },

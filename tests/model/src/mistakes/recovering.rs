@@ -1,32 +1,32 @@
-//! Mistakes in SETTLE and FAIL.
+//! Mistakes in RECOVER and FAIL.
 
 use crds::RunId;
 use crds::tracking::{Mode, RunState};
 use uuid::Uuid;
 use worker_core::protocol::{Act, AfterSweep, Carrier, Event, Phase, Role, Step, Sweep, Why};
 
-use super::tools::{id_only, no_conditions, product, put_run, settle_sees, with};
+use super::tools::{id_only, no_conditions, product, put_run, recover_sees, with};
 
 fn committing_becomes(state: RunState, carrier: Carrier, event: Event) -> (Carrier, Event) {
-    settle_sees(carrier, event, |_, seen| {
+    recover_sees(carrier, event, |_, seen| {
         if let Some(run) = seen.run.as_mut().filter(|run| run.state == RunState::Committing) {
             run.state = state;
         }
     })
 }
 
-pub(super) fn settle_fails_committing(carrier: Carrier, event: Event) -> (Carrier, Act) {
+pub(super) fn recover_fails_committing(carrier: Carrier, event: Event) -> (Carrier, Act) {
     let seen = committing_becomes(RunState::Running, carrier, event);
     with(seen, Step::Fail, |_, fail| id_only(fail))
 }
 
-pub(super) fn settle_aborts_committing(carrier: Carrier, event: Event) -> (Carrier, Act) {
+pub(super) fn recover_aborts_committing(carrier: Carrier, event: Event) -> (Carrier, Act) {
     let (carrier, event) = committing_becomes(RunState::Failed, carrier, event);
     product(carrier, event)
 }
 
 pub(super) fn abort_before_fence(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let first = matches!(carrier.phase, Phase::Look(Why::Settle { swept: false, .. }));
+    let first = matches!(carrier.phase, Phase::Look(Why::Recover { swept: false, .. }));
     let run = match &event {
         Event::Seen(seen, _) => seen.run.clone(),
         _ => None,
@@ -34,7 +34,7 @@ pub(super) fn abort_before_fence(carrier: Carrier, event: Event) -> (Carrier, Ac
     let (carrier, act) = product(carrier, event);
     match (&carrier.phase, run) {
         (Phase::Failing(..), Some(run)) if first => {
-            let then = AfterSweep::Settle { must: true };
+            let then = AfterSweep::Recover { must: true };
             let sweep = Sweep::new(run.uri.clone(), run.run, 1, then);
             let act = Act::ListUploads { uri: run.uri, run: run.run };
             (Carrier { phase: Phase::Listing(Box::new(sweep)), ..carrier }, act)
@@ -43,8 +43,8 @@ pub(super) fn abort_before_fence(carrier: Carrier, event: Event) -> (Carrier, Ac
     }
 }
 
-pub(super) fn settle_without_owner(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let (carrier, event) = settle_sees(carrier, event, |carrier, seen| {
+pub(super) fn recover_without_owner(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let (carrier, event) = recover_sees(carrier, event, |carrier, seen| {
         if let Some(run) = &mut seen.run {
             run.owner.uid.clone_from(&carrier.role.task().owner.uid);
             run.attempt = run.attempt.min(carrier.role.task().attempt);
@@ -53,8 +53,8 @@ pub(super) fn settle_without_owner(carrier: Carrier, event: Event) -> (Carrier, 
     product(carrier, event)
 }
 
-pub(super) fn settle_without_attempt(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let (carrier, event) = settle_sees(carrier, event, |carrier, seen| {
+pub(super) fn recover_without_attempt(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let (carrier, event) = recover_sees(carrier, event, |carrier, seen| {
         if let Some(run) = &mut seen.run {
             run.attempt = run.attempt.min(carrier.role.task().attempt);
         }
@@ -62,11 +62,11 @@ pub(super) fn settle_without_attempt(carrier: Carrier, event: Event) -> (Carrier
     product(carrier, event)
 }
 
-/// Settle has read `R`, and then lists the uploads of whatever run.
-pub(super) fn settle_reads_then_lists(carrier: Carrier, event: Event) -> (Carrier, Act) {
+/// Recovery has read `R`, and then lists the uploads of whatever run.
+pub(super) fn recover_reads_then_lists(carrier: Carrier, event: Event) -> (Carrier, Act) {
     let (carrier, act) = product(carrier, event);
     match (&carrier.role, act) {
-        (Role::Settle { .. }, Act::ListUploads { uri, .. }) => {
+        (Role::Recover { .. }, Act::ListUploads { uri, .. }) => {
             (carrier, Act::ListUploads { uri, run: RunId(Uuid::nil()) })
         }
         (_, act) => (carrier, act),
@@ -104,12 +104,12 @@ pub(super) fn full_leaves_window_owed(carrier: Carrier, event: Event) -> (Carrie
 }
 
 /// An attempt that has not claimed yet is left unfenced.
-pub(super) fn settle_raises_nothing(carrier: Carrier, event: Event) -> (Carrier, Act) {
+pub(super) fn recover_raises_nothing(carrier: Carrier, event: Event) -> (Carrier, Act) {
     let (carrier, act) = product(carrier, event);
     match carrier.phase {
         Phase::Raising(_) => (
             Carrier { phase: Phase::Ended, ..carrier },
-            Act::End(worker_core::protocol::Ending::Settled),
+            Act::End(worker_core::protocol::Ending::Recovered),
         ),
         _ => (carrier, act),
     }

@@ -1,9 +1,9 @@
-//! In: an attempt that ended. Out: its Jobs stopped, its run settled, and what follows.
-//! Bound: one settle Job at a time, a few in a row. Fails: `SettleFailed`, which a human mends.
+//! In: an attempt that ended. Out: its Jobs stopped, its run recovered, and what follows.
+//! Bound: one recovery Job at a time, a few in a row. Fails: `RecoveryFailed`, which a human mends.
 
 use std::time::Duration;
 
-use crds::task::SettleOrder;
+use crds::task::RecoverOrder;
 use crds::tracking::{RunState, TrackedOutcome};
 use crds::{ExtractJobStatus, Phase, Reason, Report};
 use jiff::Timestamp;
@@ -17,10 +17,10 @@ use crate::due::{Answer, answer, status_outcome};
 use crate::effects::Effect;
 use crate::ending::{Ending, EndingKind, recorded};
 use crate::observed::{Observed, TrackingRead};
+use crate::recover_jobs::{Progress, steps};
 use crate::retry::{backoff, spread};
-use crate::settle_jobs::{Progress, steps};
 use crate::status::{Mood, failed};
-use crate::{concluding, unsettled};
+use crate::{concluding, in_doubt};
 
 /// Attempts each time an object becomes due, where it names no number.
 const RUNS: u32 = 3;
@@ -36,7 +36,7 @@ pub(crate) fn end<'v>(
     }
     let last = is_last(seen, letter, ending);
     let aborted = ending.report.reason == Reason::Suspended;
-    let order = SettleOrder { last, aborted, report: ending.report.clone() };
+    let order = RecoverOrder { last, aborted, report: ending.report.clone() };
     let (steps, progress) = steps(seen, attempt, letter, ending.at, &order);
     effects.extend(steps);
     match progress {
@@ -54,7 +54,7 @@ pub(crate) fn end<'v>(
             Ok(next.following(effects, Some(pause)))
         }
         Progress::Done(at) => {
-            let next = settled(seen, valid, (attempt, letter), ending, at)?;
+            let next = recovered(seen, valid, (attempt, letter), ending, at)?;
             Ok(next.following(effects, None))
         }
     }
@@ -73,7 +73,7 @@ fn is_last(seen: &Observed, letter: &Letter, ending: &Ending) -> bool {
     }
 }
 
-/// Settle failed for good. A human's change of the object starts the next attempt all the same: it
+/// Recovery failed for good. A human's change of the object starts the next attempt all the same: it
 /// takes the run over.
 fn exhausted<'v>(
     seen: &Observed,
@@ -98,13 +98,13 @@ fn exhausted<'v>(
     if let Some(result) = published {
         return Ok(Ended::of(concluding::conclude(seen, attempt, letter, (read, result))));
     }
-    let report = unsettled::report(seen, attempt, ending);
+    let report = in_doubt::report(seen, attempt, ending);
     let status = failed(seen, &letter.task.owner, attempt.number, &report);
     Ok(Ended::of(Decision::of(seen, status, &report)))
 }
 
-/// The run is settled: what the tracking table says comes first.
-fn settled<'v>(
+/// The run is recovered: what the tracking table says comes first.
+fn recovered<'v>(
     seen: &Observed,
     valid: Validity<'v>,
     (attempt, letter): (&Attempt, &Letter),
@@ -139,7 +139,7 @@ fn settled<'v>(
     };
     if answered.is_some() || is_last(seen, letter, ending) {
         let report = match ending.report.reason {
-            // settled all the same: a human undid it, if the run was ours
+            // recovered all the same: a human undid it, if the run was ours
             Reason::CommitStuck if was_undone(read, seen.uid(), attempt.number) => Report::new(
                 Reason::Reverted,
                 "the stuck run was undone manually, and nothing of it is published",

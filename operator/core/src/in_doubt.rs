@@ -1,4 +1,4 @@
-//! In: the settle Jobs of an attempt and their pods. Out: why its run could not be ended.
+//! In: the recovery Jobs of an attempt and their pods. Out: why its run could not be ended.
 //! Bound: one attempt. Fails: never.
 
 use crds::{Reason, Report};
@@ -8,9 +8,9 @@ use crate::ending::Ending;
 use crate::observed::Observed;
 use crate::pods::{end, pods_of};
 
-/// What settle pods said, the newest first.
+/// What recovery pods said, the newest first.
 fn said<'a>(seen: &'a Observed, attempt: &'a Attempt) -> impl Iterator<Item = Report> + 'a {
-    let jobs = attempt.settles.iter().rev();
+    let jobs = attempt.recoveries.iter().rev();
     jobs.filter_map(|(_, job)| Some(pods_of(&seen.pods, job).find_map(end)?.report))
 }
 
@@ -22,12 +22,12 @@ pub(crate) fn is_stuck(seen: &Observed, attempt: &Attempt) -> bool {
 
 /// Why the cleanup of a published run does not end; `published` says what was published.
 pub(crate) fn cleanup_report(seen: &Observed, attempt: &Attempt, published: &str) -> Report {
-    let settle = attempt.settles.last().map(|(_, job)| name(job)).unwrap_or_default();
+    let recover = attempt.recoveries.last().map(|(_, job)| name(job)).unwrap_or_default();
     let (cause, remedy) = match said(seen, attempt).next() {
         Some(Report { reason, message, remedy }) => (format!("{reason}: {message}"), remedy),
-        None => (format!("Job {settle} ended without a termination message"), String::new()),
+        None => (format!("Job {recover} ended without a termination message"), String::new()),
     };
-    let remedy = if remedy.is_empty() { format!("Read the log of Job {settle}.") } else { remedy };
+    let remedy = if remedy.is_empty() { format!("Read the log of Job {recover}.") } else { remedy };
     Report::new(
         Reason::CleanupFailed,
         format!("{published}, but its cleanup failed: {cause}"),
@@ -35,10 +35,10 @@ pub(crate) fn cleanup_report(seen: &Observed, attempt: &Attempt, published: &str
     )
 }
 
-/// Why the run of an attempt that ended so could not be settled, in settle's own words where it had
+/// Why the run of an attempt that ended so could not be recovered, in recovery's own words where it had
 /// any.
 pub(crate) fn report(seen: &Observed, attempt: &Attempt, ending: &Ending) -> Report {
-    let settle = attempt.settles.last().map(|(_, job)| name(job)).unwrap_or_default();
+    let recover = attempt.recoveries.last().map(|(_, job)| name(job)).unwrap_or_default();
     let number = attempt.number;
     let ended = format!("the attempt ended with: {}", ending.report.message);
     let (reason, message, mend) = match said(seen, attempt).next() {
@@ -46,23 +46,23 @@ pub(crate) fn report(seen: &Observed, attempt: &Attempt, ending: &Ending) -> Rep
             (Reason::CommitStuck, format!("attempt {number}: {message}"), remedy)
         }
         Some(Report { reason, message, remedy }) => (
-            Reason::SettleFailed,
+            Reason::RecoveryFailed,
             format!(
                 "the run of attempt {number} could not be recovered: {reason}: {message}; {ended}"
             ),
             remedy,
         ),
         None => (
-            Reason::SettleFailed,
+            Reason::RecoveryFailed,
             format!(
-                "the run of attempt {number} could not be recovered: Job {settle} ended without a termination message; {ended}"
+                "the run of attempt {number} could not be recovered: Job {recover} ended without a termination message; {ended}"
             ),
             format!(
-                "Read the events and the log of Job {settle}, and fix the cause that they name."
+                "Read the events and the log of Job {recover}, and fix the cause that they name."
             ),
         ),
     };
-    let mend = if mend.is_empty() { format!("Read the log of Job {settle}.") } else { mend };
+    let mend = if mend.is_empty() { format!("Read the log of Job {recover}.") } else { mend };
     let remedy =
         format!("{mend} Then set a new annotation tidemark.dev/requested-at on the object.");
     Report::new(reason, message, remedy)

@@ -1,9 +1,9 @@
-//! In: an attempt whose run must end. Out: its Jobs stopped, then a settle Job, one at a time, a few in a row.
-//! Bound: one settle Job. Fails: never.
+//! In: an attempt whose run must end. Out: its Jobs stopped, then a recovery Job, one at a time, a few in a row.
+//! Bound: one recovery Job. Fails: never.
 
 use std::time::Duration;
 
-use crds::task::SettleOrder;
+use crds::task::RecoverOrder;
 use jiff::Timestamp;
 
 use crate::attempt::{
@@ -12,33 +12,33 @@ use crate::attempt::{
 };
 use crate::decision::left;
 use crate::effects::Effect;
+use crate::in_doubt;
 use crate::labels::{ATTEMPT, ROLE, Role};
 use crate::observed::Observed;
 use crate::pods::is_live;
 use crate::retry::backoff;
-use crate::unsettled;
 use crate::workload::Maker;
 
-/// Seconds that a failed settle Job is kept once a later one failed too.
-const FAILED_SETTLE_TTL: i32 = 3600;
+/// Seconds that a failed recovery Job is kept once a later one failed too.
+const FAILED_RECOVER_TTL: i32 = 3600;
 
 /// How far the end of a run has come.
 pub(crate) enum Progress {
-    /// Pods are ending or a settle Job is at work; look again then.
+    /// Pods are ending or a recovery Job is at work; look again then.
     Waiting(Duration),
-    /// A settle Job did it.
+    /// A recovery Job did it.
     Done(Timestamp),
     /// All tries in a row failed; the next one is then.
     Exhausted(Duration),
 }
 
-/// Stops the Jobs of an attempt, waits for its pods up to a bound, then settles its run.
+/// Stops the Jobs of an attempt, waits for its pods up to a bound, then recovers its run.
 pub(crate) fn steps(
     seen: &Observed,
     attempt: &Attempt,
     letter: &Letter,
     since: Timestamp,
-    order: &SettleOrder,
+    order: &RecoverOrder,
 ) -> (Vec<Effect>, Progress) {
     let unfinished = || attempt.workers().filter(|job| !is_finished(job));
     let mut effects: Vec<Effect> = unfinished().filter(|job| !is_stopped(job)).map(stop).collect();
@@ -47,7 +47,7 @@ pub(crate) fn steps(
     if let Some(wait) = wait.filter(|_| busy && attempt.anchor().is_some()) {
         return (effects, Progress::Waiting(wait));
     }
-    let progress = settle(seen, attempt, letter, order, &mut effects);
+    let progress = recover(seen, attempt, letter, order, &mut effects);
     (effects, progress)
 }
 
@@ -59,44 +59,44 @@ pub(crate) fn has_live_pods(seen: &Observed, number: u32) -> bool {
         let is = |key: &str, value: &str| {
             labels.and_then(|labels| labels.get(key)).is_some_and(|found| found == value)
         };
-        is(ATTEMPT, &number) && !is(ROLE, Role::Settle.name())
+        is(ATTEMPT, &number) && !is(ROLE, Role::Recover.name())
     })
 }
 
-fn settle(
+fn recover(
     seen: &Observed,
     attempt: &Attempt,
     letter: &Letter,
-    order: &SettleOrder,
+    order: &RecoverOrder,
     effects: &mut Vec<Effect>,
 ) -> Progress {
     let timing = &seen.settings.timing;
-    let earlier = attempt.settled_earlier;
-    let last = attempt.settles.last().copied().filter(|(k, _)| *k > earlier);
+    let earlier = attempt.recovered_earlier;
+    let last = attempt.recoveries.last().copied().filter(|(k, _)| *k > earlier);
     if let Some((_, job)) = last.filter(|(_, job)| is_complete(job)) {
         return Progress::Done(completed_at(job).unwrap_or(seen.now));
     }
     let newest = last.map_or(earlier, |(k, _)| k);
     let tries = newest - earlier;
     // what only a human can mend is not tried five times in a row
-    let exhausted = tries >= timing.settle_tries || unsettled::is_stuck(seen, attempt);
+    let exhausted = tries >= timing.recover_tries || in_doubt::is_stuck(seen, attempt);
     let at_work = |pause| {
         if exhausted { Progress::Exhausted(pause) } else { Progress::Waiting(pause) }
     };
     if let Some((_, job)) = last {
         if !is_finished(job) {
             // the last try in a row has its time too
-            let pause = timing.settle_deadline;
-            return if tries > timing.settle_tries {
+            let pause = timing.recover_deadline;
+            return if tries > timing.recover_tries {
                 Progress::Exhausted(pause)
             } else {
                 Progress::Waiting(pause)
             };
         }
         let pause = if exhausted {
-            timing.settle_rest
+            timing.recover_rest
         } else {
-            backoff(tries, timing.settle_retry, timing.settle_deadline)
+            backoff(tries, timing.recover_retry, timing.recover_deadline)
         };
         let failed_at = failure(job).and_then(|failure| failure.at).unwrap_or(seen.now);
         if let Some(pause) = left(seen, failed_at, pause) {
@@ -104,18 +104,18 @@ fn settle(
         }
     }
     let older =
-        attempt.settles.iter().filter(|(k, job)| exhausted && *k < newest && is_finished(job));
+        attempt.recoveries.iter().filter(|(k, job)| exhausted && *k < newest && is_finished(job));
     effects.extend(
         older
             .filter(|(_, job)| {
                 job.spec.as_ref().is_some_and(|spec| spec.ttl_seconds_after_finished.is_none())
             })
-            .map(|(_, job)| Effect::SetTtl { job: name(job), seconds: FAILED_SETTLE_TTL }),
+            .map(|(_, job)| Effect::SetTtl { job: name(job), seconds: FAILED_RECOVER_TTL }),
     );
     let image = attempt.image().unwrap_or(&seen.settings.worker_image);
     let maker = Maker { object: &seen.job, letter, image, settings: seen.settings };
-    effects.push(Effect::CreateJob(Box::new(maker.settle(newest + 1, order))));
-    at_work(timing.settle_deadline)
+    effects.push(Effect::CreateJob(Box::new(maker.recover(newest + 1, order))));
+    at_work(timing.recover_deadline)
 }
 
 /// The effect that ends a Job: one that never started has no log worth keeping.
