@@ -65,8 +65,8 @@ fn files_and_row_groups_are_as_large_as_asked() -> Result<()> {
         let total: u64 = sizes.iter().map(|(_, bytes)| bytes).sum();
         ensure!(sizes.len() as u64 <= total.div_ceil(TARGET) + 2, "{sizes:?}");
         ensure!(total > 4 * TARGET, "{total} bytes show nothing");
-        for range in 0..2 {
-            let name = format!("part-{range:05}-");
+        for partition in 0..2 {
+            let name = format!("part-{partition:05}-");
             let files: Vec<_> = sizes.iter().filter(|(key, _)| key.contains(&name)).collect();
             let (last, full) = files.split_last().context("files")?;
             for (key, bytes) in full {
@@ -113,7 +113,7 @@ fn every_object_is_encrypted_with_the_key_that_was_asked_for_or_none_is_publishe
         ensure!(output.stderr.contains("list the parts of an upload"), "{}", output.stderr);
         let listed = s3.list_objects_v2().bucket(&source.bucket).send().await?;
         let keys: Vec<_> = listed.contents().iter().filter_map(|object| object.key()).collect();
-        ensure!(keys.iter().any(|key| key.contains("/tasks/")), "{keys:?}");
+        ensure!(keys.iter().any(|key| key.contains("/partitions/")), "{keys:?}");
         for key in keys {
             let head = s3.head_object().bucket(&source.bucket).key(key).send().await?;
             ensure!(head.ssekms_key_id() == Some(KEY), "{key}: {head:?}");
@@ -141,7 +141,7 @@ fn rows_go_into_folders_by_their_values() -> Result<()> {
             let keys = env.keys(&source.bucket, "public.t/").await?;
             let odd = "/region=a%2Fb%3Dc %25ü/day=__HIVE_DEFAULT_PARTITION__/part-";
             ensure!(keys.iter().any(|key| key.contains(odd)), "{keys:?}");
-            // 4 regions with 4 days each in two ranges
+            // 4 regions with 4 days each in two partitions
             ensure!(keys.iter().filter(|key| key.contains("/part-")).count() == 32, "{keys:?}");
             let sql = "select count(*) n, count(distinct id) d, sum(case when region is not distinct from \
                 (['EU', 'a/b=c %ü', null, '..'])[1 + id % 4] and day is not distinct from \

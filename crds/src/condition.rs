@@ -265,7 +265,7 @@ pub enum Exit {
     /// Permanent for the run: a person must fix the cause.
     Permanent,
     /// Permanent for this partition.
-    RangePermanent,
+    PartitionPermanent,
     /// Another run has claimed the source.
     Fenced,
     /// Try again later.
@@ -280,7 +280,7 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Permanent => 10,
-            Self::RangePermanent => 11,
+            Self::PartitionPermanent => 11,
             Self::Fenced => 20,
             Self::Transient => 75,
             Self::Stopped => 143,
@@ -292,7 +292,7 @@ impl Exit {
         match code {
             0 => Self::Done,
             10 => Self::Permanent,
-            11 => Self::RangePermanent,
+            11 => Self::PartitionPermanent,
             20 => Self::Fenced,
             143 => Self::Stopped,
             _ => Self::Transient,

@@ -6,8 +6,8 @@
 //! | *window* | the part of a source that one run takes: all rows, or `low < watermark <= high` |
 //! | *run* | one try at one window, with an id of its own; it is published whole or not at all |
 //! | *attempt* | which run of one `ExtractJob` this is, counted per uid and never restarted |
-//! | *range* | the part of a window that one pod reads |
-//! | *record* | what one range left behind: keys, upload ids, parts, rows |
+//! | *partition* | the part of a window that one pod reads |
+//! | *record* | what one partition left behind: keys, upload ids, parts, rows |
 //! | *request* | hash over the fields that define the data an `ExtractJob` asks for |
 //! | *outcome* | what became of one request: Complete or Failed |
 //!

@@ -92,6 +92,6 @@ pub struct RecoverOrder {
 pub struct ExtractOrder {
     /// The run.
     pub run: RunId,
-    /// The range to read.
+    /// The partition to read.
     pub index: u32,
 }

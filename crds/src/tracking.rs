@@ -116,7 +116,7 @@ pub struct RunItem {
     /// SHA-256 of `plan.json`, from PIN on.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_hash: Option<String>,
-    /// Number of ranges that are pods' work, from PIN on; 1 where the coordinator reads all.
+    /// Number of partitions that are pods' work, from PIN on; 1 where the coordinator reads all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub n: Option<u32>,
     /// The window that the next incremental run must take, since a run that pinned it failed.
@@ -342,7 +342,7 @@ pub struct OutcomeResult {
     /// Files published.
     #[serde(default)]
     pub files: u64,
-    /// Ranges.
+    /// Partitions.
     #[serde(default)]
     pub partitions: u32,
     /// Whether they were of one instant; absent in older items.
@@ -354,12 +354,12 @@ pub struct OutcomeResult {
     /// How much of their values' meaning the columns kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fidelity: Option<FidelityCounts>,
-    /// How the table was cut into ranges, where the manifest asks for it.
+    /// How the table was cut into partitions, where the manifest asks for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partitioning: Option<TrackedPartitioning>,
 }
 
-/// How a table was cut into ranges, and how even they turned out.
+/// How a table was cut into partitions, and how even they turned out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrackedPartitioning {
     /// The way that was taken, never `auto`.
@@ -369,7 +369,7 @@ pub struct TrackedPartitioning {
     pub columns: Vec<String>,
     /// Why.
     pub reason: String,
-    /// Most rows of a range by the median of all, such as `1.04`, as foretold before the rows were
+    /// Most rows of a partition by the median of all, such as `1.04`, as foretold before the rows were
     /// read; absent where nothing foretold it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted_skew: Option<String>,

@@ -15,7 +15,7 @@ fn manifest_download_cut_repeatedly_resumes_and_completes() -> Result<()> {
         let s3 = Proxy::start(Speaks::S3).await?;
         bench.job["spec"]["output"]["endpoint"] = json!(s3.url());
         // the records and the manifest: each is sent by halves
-        for object in ["manifest.json", "tasks/"] {
+        for object in ["manifest.json", "partitions/"] {
             s3.on_some("GetObject", object, Calls::UpTo(4), Fault::CutBody);
         }
         let verified = bench.command("verify", &[]).await?;

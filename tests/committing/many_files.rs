@@ -45,7 +45,7 @@ impl Planned {
             run: plan["run"].as_str()?.to_owned(),
             hash: hash.iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}")),
             snapshot: plan["snapshot"].clone(),
-            partitions: u64::try_from(plan["ranges"].as_array()?.len()).ok()?,
+            partitions: u64::try_from(plan["partitions"].as_array()?.len()).ok()?,
         })
     }
 
@@ -90,17 +90,17 @@ fn twin(files: u64) -> Twin {
         }
         let planned = planned.as_ref()?;
         let said = match operation {
-            "ListObjectsV2" if query(target, "prefix")?.ends_with("/tasks/") => {
+            "ListObjectsV2" if query(target, "prefix")?.ends_with("/partitions/") => {
                 let contents: Vec<_> = (0..planned.partitions)
                     .map(|index| {
-                        let key = format!("{TABLE}/_tidemark/{}/tasks/{index}.json", planned.run);
+                        let key = format!("{TABLE}/_tidemark/{}/partitions/{index}.json", planned.run);
                         format!("<Contents><Key>{key}</Key><Size>50000</Size></Contents>")
                     })
                     .collect();
                 let contents = contents.concat();
                 format!("<ListBucketResult><IsTruncated>false</IsTruncated>{contents}</ListBucketResult>")
             }
-            "GetObject" if path.contains("/tasks/") => {
+            "GetObject" if path.contains("/partitions/") => {
                 let name = path.rsplit('/').next()?.strip_suffix(".json")?;
                 let index: u64 = name.parse().ok()?;
                 planned.record(index, &played(index, files)).to_string()
@@ -209,7 +209,7 @@ async fn upload(bench: &Bench, planned: &Planned, files: u64) -> Result<()> {
             .buffered(32)
             .try_collect()
             .await?;
-        let key = format!("{TABLE}/_tidemark/{}/tasks/{index}.json", planned.run);
+        let key = format!("{TABLE}/_tidemark/{}/partitions/{index}.json", planned.run);
         let body = planned.record(index, &uploads).to_string().into_bytes();
         s3.put_object().bucket(bucket).key(key).body(ByteStream::from(body)).send().await?;
         if index % 100 == 99 {

@@ -43,7 +43,7 @@ async fn planned(accounts: &Accounts) -> Result<Value> {
 }
 
 fn partitions(plan: &Value) -> usize {
-    plan["ranges"].as_array().map_or(0, Vec::len)
+    plan["partitions"].as_array().map_or(0, Vec::len)
 }
 
 fn warnings(plan: &Value) -> Vec<&str> {
@@ -63,7 +63,7 @@ async fn is_one(accounts: &Accounts, words: &[&str]) -> Result<()> {
     accounts.source.run(&accounts.job).await?;
     ensure!(accounts.published().await? == (ROWS, SUM), "{:?}", accounts.published().await?);
     let manifest = accounts.manifest().await?;
-    ensure!(manifest["ranges"] == 1, "{manifest}");
+    ensure!(manifest["partitions"] == 1, "{manifest}");
     ensure!(manifest["partitioning"]["strategy"] == "none", "{manifest}");
     ensure!(manifest["partitioning"]["reason"] == reason, "{manifest}");
     Ok(())
@@ -89,7 +89,7 @@ fn large_table_is_several_partitions_of_one_snapshot() -> Result<()> {
                 ensure!((rows, sum) == (ROWS, SUM), "{engine}: {rows} rows, {sum}");
                 let manifest = accounts.manifest().await?;
                 ensure!(manifest["consistency"] == "snapshot", "{engine}: {manifest}");
-                ensure!(manifest["ranges"] == 3, "{engine}: {manifest}");
+                ensure!(manifest["partitions"] == 3, "{engine}: {manifest}");
                 accounts.source.verify(&accounts.job).await?;
             }
         }
@@ -107,7 +107,7 @@ fn strategy_auto_written_out_keeps_its_default_consistency() -> Result<()> {
             ensure!(partitions(&plan) == 3, "{engine}: {plan}");
             accounts.source.run(&accounts.job).await?;
             let manifest = accounts.manifest().await?;
-            ensure!(manifest["consistency"] == had && manifest["ranges"] == 3, "{manifest}");
+            ensure!(manifest["consistency"] == had && manifest["partitions"] == 3, "{manifest}");
         }
         Ok(())
     })

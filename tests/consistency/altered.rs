@@ -1,4 +1,4 @@
-//! Tables that are changed between the plan and a range.
+//! Tables that are changed between the plan and a partition.
 
 use std::time::Duration;
 
@@ -11,7 +11,7 @@ use crate::{Accounts, ROWS, RUN, SUM, in_env};
 const STEP: Duration = Duration::from_secs(30);
 
 #[test]
-fn a_table_that_is_filled_anew_while_a_range_waits_for_it_is_not_empty() -> Result<()> {
+fn a_table_that_is_filled_anew_while_a_partition_waits_for_it_is_not_empty() -> Result<()> {
     in_env(async {
         let accounts = Accounts::new("postgres", Some("perPartition"), 1).await?;
         let mut run = accounts.source.start(accounts.command()?, Some("ready"))?;
@@ -49,11 +49,11 @@ fn bytes_of_another_type_are_not_taken_for_those_of_the_plan() -> Result<()> {
              alter table accounts add column balance float8 not null default 0; commit",
         ] {
             let accounts = Accounts::new("postgres", Some("perPartition"), 1).await?;
-            let mut run = accounts.source.start(accounts.command()?, Some("range-start"))?;
+            let mut run = accounts.source.start(accounts.command()?, Some("partition-start"))?;
             run.paused().await?;
             run.go_on()?;
             run.paused().await?;
-            // nobody holds the table between two ranges; the one that has begun does
+            // nobody holds the table between two partitions; the one that has begun does
             let waiting = accounts.sql(change);
             let going = async {
                 wait_until("the change to wait", STEP, async || {

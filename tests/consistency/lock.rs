@@ -73,7 +73,7 @@ impl Locked {
         ensure!(read[0]["n"] == ROWS && read[0]["s"] == SUM, "{read:?}");
         let pointer = self.object("accounts/_tidemark/current.json").await?;
         let manifest = self.object(pointer["manifest"].as_str().context("manifest")?).await?;
-        ensure!(manifest["consistency"] == "snapshot" && manifest["ranges"] != 1, "{manifest}");
+        ensure!(manifest["consistency"] == "snapshot" && manifest["partitions"] != 1, "{manifest}");
         ensure!(manifest["table_lock_milliseconds"].is_u64(), "{manifest}");
         // a time such as 2026-01-31 12:00:00.000000
         ensure!(manifest["snapshot"].as_str().is_some_and(|at| at.len() == 26), "{manifest}");
@@ -89,7 +89,7 @@ impl Locked {
         }
         let pointer = self.object("accounts/_tidemark/current.json").await?;
         let manifest = self.object(pointer["manifest"].as_str().context("manifest")?).await?;
-        ensure!(manifest["consistency"] == "snapshot" && manifest["ranges"] == 1, "{manifest}");
+        ensure!(manifest["consistency"] == "snapshot" && manifest["partitions"] == 1, "{manifest}");
         ensure!(manifest["table_lock_milliseconds"].is_null(), "{manifest}");
         Ok(())
     }

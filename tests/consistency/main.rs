@@ -1,4 +1,4 @@
-//! `extract.consistency`: whether all ranges are of one instant, which is said, and refused where it
+//! `extract.consistency`: whether all partitions are of one instant, which is said, and refused where it
 //! cannot be proved.
 
 mod absent;
@@ -21,7 +21,7 @@ const RUN: Duration = Duration::from_mins(2);
 const ROWS: i64 = 9000;
 /// What all accounts have together.
 const SUM: i64 = ROWS * 100;
-/// Moves 40 from the first account to the last: ranges of two instants have it twice, or not at all.
+/// Moves 40 from the first account to the last: partitions of two instants have it twice, or not at all.
 const TRANSFER: &str = "begin; update accounts set balance = balance - 40 where id = 1; \
     update accounts set balance = balance + 40 where id = 9000; commit";
 
@@ -89,9 +89,9 @@ fn in_env(test: impl Future<Output = Result<()>>) -> Result<()> {
     TestEnv::shared()?.run(test)
 }
 
-/// One range after another is read, and money is moved once the first is.
+/// One partition after another is read, and money is moved once the first is.
 async fn moved_amid(accounts: &Accounts, transfer: &str) -> Result<Output> {
-    let mut run = accounts.source.start(accounts.command()?, Some("range-start"))?;
+    let mut run = accounts.source.start(accounts.command()?, Some("partition-start"))?;
     run.paused().await?;
     run.go_on()?;
     run.paused().await?;
@@ -103,7 +103,8 @@ async fn moved_amid(accounts: &Accounts, transfer: &str) -> Result<Output> {
 }
 
 #[test]
-fn ranges_of_one_instant_agree_and_others_are_called_what_they_are() -> Result<()> {
+fn partitions_of_a_consistent_snapshot_agree_and_others_are_reported_as_per_partition() -> Result<()>
+{
     if Mysql::of_env().lacks("a snapshot whose point in the binary log is known") {
         return Ok(());
     }
@@ -165,7 +166,7 @@ fn sessions_of_mariadb_begin_together_while_commits_keep_coming() -> Result<()> 
                 ensure!(output.code == Some(0), "{}", output.stderr);
                 let (rows, sum) = accounts.published().await?;
                 ensure!((rows, sum) == (ROWS, SUM), "{rows} rows, {sum}");
-                ensure!(accounts.manifest().await?["ranges"] == 9, "ranges");
+                ensure!(accounts.manifest().await?["partitions"] == 9, "partitions");
             }
             anyhow::Ok(())
         };
@@ -181,13 +182,14 @@ fn sessions_of_mariadb_begin_together_while_commits_keep_coming() -> Result<()> 
 }
 
 #[test]
-fn t59_a_range_of_mysql_that_breaks_off_ends_the_run_and_the_next_reads_all_anew() -> Result<()> {
+fn t59_a_partition_of_mysql_that_breaks_off_ends_the_run_and_the_next_reads_all_anew() -> Result<()>
+{
     if Mysql::of_env().lacks("a snapshot whose point in the binary log is known") {
         return Ok(());
     }
     in_env(async {
         let accounts = Accounts::new("mysql", Some("snapshot"), 2).await?;
-        let mut run = accounts.source.start(accounts.command()?, Some("range-start"))?;
+        let mut run = accounts.source.start(accounts.command()?, Some("partition-start"))?;
         run.paused().await?;
         let sessions = format!(
             "select id from information_schema.processlist where db = '{}' and id != connection_id()",
@@ -213,7 +215,7 @@ fn t59_a_range_of_mysql_that_breaks_off_ends_the_run_and_the_next_reads_all_anew
 }
 
 #[test]
-fn nothing_hangs_on_a_session_where_each_range_has_its_own_instant() -> Result<()> {
+fn no_snapshot_session_is_needed_where_partitions_are_read_separately() -> Result<()> {
     in_env(async {
         let accounts = Accounts::new("postgres", Some("perPartition"), 1).await?;
         let mut run = accounts.source.start(accounts.command()?, Some("ready"))?;

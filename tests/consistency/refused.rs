@@ -56,7 +56,7 @@ fn a_user_who_may_not_see_what_is_logged_is_told_which_grant_is_missing() -> Res
             .await?;
         accounts.source.user(user)?;
         unavailable(&accounts, "GRANT BINLOG MONITOR").await?;
-        // one range is one statement, which needs no proof
+        // one partition is one statement, which needs no proof
         accounts.job["spec"]["extract"]["partition"]["count"] = json!(1);
         accounts.source.run(&accounts.job).await?;
         ensure!(accounts.manifest().await?["consistency"] == "snapshot", "one range");
@@ -64,7 +64,7 @@ fn a_user_who_may_not_see_what_is_logged_is_told_which_grant_is_missing() -> Res
         accounts.sql(&format!("grant binlog monitor on *.* to {user}@'%'")).await?;
         accounts.source.run(&accounts.job).await?;
         let manifest = accounts.manifest().await?;
-        ensure!(manifest["consistency"] == "snapshot" && manifest["ranges"] == 3, "{manifest}");
+        ensure!(manifest["consistency"] == "snapshot" && manifest["partitions"] == 3, "{manifest}");
         Ok(())
     })
 }

@@ -62,7 +62,7 @@ impl Away {
     }
 }
 
-/// A table, and a full extract of it in two ranges.
+/// A table, and a full extract of it in two partitions.
 async fn extract_of(release: &Release) -> Result<Value> {
     let sql = format!(
         "create table {NAME} (id bigint primary key, name text);

@@ -1,4 +1,4 @@
-//! What a manifest chooses, on the real cluster: columns, rows, ranges, folders, policies; and what status says of it.
+//! What a manifest chooses, on the real cluster: columns, rows, partitions, folders, policies; and what status says of it.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use harness::{
 use serde_json::{Value, json};
 
 const STEP: Duration = Duration::from_mins(2);
-/// Where pods of attempt 1 stand still once they have read their range, until this file is gone.
+/// Where pods of attempt 1 stand still once they have read their partition, until this file is gone.
 const GATE: &str = "/tmp/gate";
 const AT_GATE: &str = "--worker-env=TIDEMARK_TEST_PAUSE=before-record@1=/tmp/gate";
 
@@ -39,11 +39,11 @@ fn what_a_manifest_chooses_is_what_is_published_and_status_says_how() -> Result<
         release.complete(&job).await?;
         let object = release.condition("public-events", "Complete", STEP).await?;
         let status = &object["status"];
-        let ranges = &status["partitions"];
-        ensure!(ranges["total"] == 3 && ranges["strategy"] == "quantile", "{status}");
-        ensure!(ranges["reason"].as_str().is_some_and(|why| !why.is_empty()), "{status}");
-        ensure!(ranges["predictedSkew"].as_str().is_some_and(|skew| skew < "1.30"), "{status}");
-        ensure!(ranges["actualSkew"].as_str().is_some_and(|skew| skew < "1.30"), "{status}");
+        let partitions = &status["partitions"];
+        ensure!(partitions["total"] == 3 && partitions["strategy"] == "quantile", "{status}");
+        ensure!(partitions["reason"].as_str().is_some_and(|why| !why.is_empty()), "{status}");
+        ensure!(partitions["predictedSkew"].as_str().is_some_and(|skew| skew < "1.30"), "{status}");
+        ensure!(partitions["actualSkew"].as_str().is_some_and(|skew| skew < "1.30"), "{status}");
         let kept = json!({ "exact": 2, "widened": 0, "string": 1, "lossy": 0 });
         ensure!(status["fidelity"] == kept, "{status}");
         ensure!(status["rows"] == 59_999 && status["files"] == 9, "{status}");
@@ -82,8 +82,8 @@ fn what_a_manifest_chooses_is_what_is_published_and_status_says_how() -> Result<
 }
 
 #[test]
-fn of_more_ranges_than_pods_may_be_each_has_its_turn_and_is_read_once() -> Result<()> {
-    const RANGES: usize = 5;
+fn each_partition_is_read_once_where_there_are_more_than_pods() -> Result<()> {
+    const PARTITIONS: usize = 5;
     const AT_ONCE: usize = 2;
     let env = TestEnv::shared()?;
     env.run(async {
@@ -92,12 +92,12 @@ fn of_more_ranges_than_pods_may_be_each_has_its_turn_and_is_read_once() -> Resul
         let sql = "create table events (id int primary key); insert into events select generate_series(1, 5000)";
         env.psql(&source.database, sql).await?;
         let mut job = source.job("public.events", "FE");
-        job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": RANGES });
+        job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": PARTITIONS });
         job["spec"]["worker"] = json!({ "parallelism": AT_ONCE });
         release.apply(&job).await?;
         let mut done = BTreeSet::new();
-        while done.len() < RANGES {
-            let wanted = AT_ONCE.min(RANGES - done.len());
+        while done.len() < PARTITIONS {
+            let wanted = AT_ONCE.min(PARTITIONS - done.len());
             let standing = wait_until(&format!("{wanted} pods after {done:?}"), STEP, async || {
                 let pods = extract_pods(&release).await?;
                 let live: Vec<_> = pods.iter().filter(|pod| !has_ended(pod)).collect();
@@ -117,8 +117,8 @@ fn of_more_ranges_than_pods_may_be_each_has_its_turn_and_is_read_once() -> Resul
         let object = release.condition("public-events", "Complete", STEP).await?;
         let status = &object["status"];
         ensure!(status["rows"] == 5000 && status["attempt"] == 1, "{status}");
-        ensure!(status["partitions"]["total"] == RANGES, "{status}");
-        ensure!(extract_pods(&release).await?.len() == RANGES, "one pod for each range");
+        ensure!(status["partitions"]["total"] == PARTITIONS, "{status}");
+        ensure!(extract_pods(&release).await?.len() == PARTITIONS, "one pod for each range");
         let sql = "select count(*) n, count(distinct id) d from t";
         let rows = env.read_parquet(&source.bucket, "public.events", sql).await?;
         ensure!(rows[0] == json!({ "n": 5000, "d": 5000 }), "{}", rows[0]);

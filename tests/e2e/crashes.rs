@@ -12,15 +12,15 @@ use serde_json::{Value, json};
 const STEP: Duration = Duration::from_secs(90);
 /// Name of the table and of its object.
 const NAME: &str = "events";
-/// Rows where a range should be read at once.
+/// Rows where a partition should be read at once.
 const FEW: u64 = 1_000;
-/// Rows where reading a range should take a while.
+/// Rows where reading a partition should take a while.
 const MANY: u64 = 2_000_000;
 /// The exit code of a container whose process was killed.
 const KILLED: i32 = 128 + 9;
 
 #[test]
-fn of_a_worker_killed_in_mid_stream_only_its_range_is_done_again() -> Result<()> {
+fn a_worker_killed_in_mid_stream_repeats_only_its_partition() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::new(env, "killworker", &[]).await?;
@@ -29,7 +29,7 @@ fn of_a_worker_killed_in_mid_stream_only_its_range_is_done_again() -> Result<()>
             "requests": { "cpu": "10m", "memory": "64Mi" },
             "limits": { "cpu": "300m", "memory": "256Mi" } } });
         release.apply(&job).await?;
-        // the first part is under way, so the stream is; the record ends a range
+        // the first part is under way, so the stream is; the record ends a partition
         let dead = wait_until("an upload of range 1", STEP, async || {
             open(&release, "/part-00001-").await?.pop().context("none yet")
         })
@@ -188,15 +188,15 @@ async fn killed_for_good(release: &Release) -> Result<()> {
     release.kubectl(&["delete", "pod", name, "--grace-period=1"]).await.map(|_| ())
 }
 
-/// A table of `rows` rows that compress badly, and a full extract of it in `ranges` ranges.
-async fn extract_of(release: &Release, rows: u64, ranges: u32) -> Result<Value> {
+/// A table of `rows` rows that compress badly, and a full extract of it in `partitions` partitions.
+async fn extract_of(release: &Release, rows: u64, partitions: u32) -> Result<Value> {
     let sql = format!(
         "create table {NAME} (id bigint primary key, name text, other text);
          insert into {NAME} select i, md5(i::text), md5((-i)::text) from generate_series(1, {rows}) i"
     );
     release.source.env.psql(&release.source.database, &sql).await?;
     let mut job = release.source.job(NAME, "FE");
-    job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": ranges });
+    job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": partitions });
     Ok(job)
 }
 

@@ -20,7 +20,7 @@ const FEW: u64 = 2_000_000;
 const MANY: u64 = 4 * FEW;
 
 #[test]
-fn a_full_extract_in_four_ranges_holds_the_whole_table() -> Result<()> {
+fn a_full_extract_in_four_partitions_holds_the_whole_table() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::new(env, "full", &[]).await?;
@@ -43,15 +43,15 @@ fn a_full_extract_in_four_ranges_holds_the_whole_table() -> Result<()> {
         let object = release.condition("public-events", "Complete", Duration::from_secs(5)).await?;
         let status = &object["status"];
         ensure!(status["rows"] == 1_100_000 && status["files"] == 4, "{status}");
-        let mut ranges = status["partitions"].clone();
+        let mut partitions = status["partitions"].clone();
         // foretold only where the server has analyzed the table by then
-        let foretold = ranges.as_object_mut().and_then(|ranges| ranges.remove("predictedSkew"));
+        let foretold = partitions.as_object_mut().and_then(|partitions| partitions.remove("predictedSkew"));
         ensure!(foretold.is_none_or(|skew| skew.as_str() < Some("1.10")), "{status}");
         let expected = json!({
             "total": 4, "succeeded": 4, "failed": 0,
             "strategy": "range", "reason": "the manifest requests it", "actualSkew": "1.00",
         });
-        ensure!(ranges == expected, "{status}");
+        ensure!(partitions == expected, "{status}");
         ensure!(condition(&object, "Committed")["status"] == "True", "{status}");
         let rows = env
             .read_parquet(
@@ -104,7 +104,7 @@ fn a_table_of_any_size_takes_the_same_memory_within_128_mebibytes() -> Result<()
     })
 }
 
-/// The most memory that a pod of an extract of two ranges held at a time.
+/// The most memory that a pod of an extract of two partitions held at a time.
 async fn peak_of_pods(release: &Release, table: &str, rows: u64) -> Result<u64> {
     let mut job = release.source.job(&format!("public.{table}"), "FE");
     job["metadata"]["name"] = json!(table);

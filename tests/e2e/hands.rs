@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 const STEP: Duration = Duration::from_secs(90);
 /// Name of the table and of its object.
 const NAME: &str = "events";
-/// Where pods of attempt 1 stand still once they have read their range, until this file is gone.
+/// Where pods of attempt 1 stand still once they have read their partition, until this file is gone.
 const GATE: &str = "/tmp/gate";
 const AT_GATE: &str = "--worker-env=TIDEMARK_TEST_PAUSE=before-record@1=/tmp/gate";
 
@@ -224,21 +224,21 @@ fn an_evicted_worker_is_replaced_and_spends_no_retry() -> Result<()> {
 }
 
 #[test]
-fn a_pod_whose_index_was_changed_by_hand_skips_no_range() -> Result<()> {
+fn a_pod_whose_index_was_changed_by_hand_skips_no_partition() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::new(env, "reindex", &[AT_GATE]).await?;
         release.apply(&window_of(&release, 1000).await?).await?;
         let pods = at_gate(&release, 2).await?;
         let name = pods[1]["metadata"]["name"].as_str().context("name")?;
-        // the Job controller counts by the annotation: range 1 looks as if nobody had read it
+        // the Job controller counts by the annotation: partition 1 looks as if nobody had read it
         let lie = "batch.kubernetes.io/job-completion-index=0";
         release.kubectl(&["annotate", "--overwrite", "pod", name, lie]).await?;
         for pod in &pods {
             release_pause(pod, GATE)?;
         }
         wait_until("the end of the run", STEP, async || {
-            // a further pod of a range stands at the gate like the first ones
+            // a further pod of a partition stands at the gate like the first ones
             for pod in extract_pods(&release).await? {
                 if stands_at(&pod, GATE).is_ok() {
                     release_pause(&pod, GATE)?;
@@ -299,7 +299,7 @@ fn a_pod_reported_as_succeeded_without_its_record_fails_the_run_and_its_window_i
 }
 
 #[test]
-fn a_range_that_cannot_be_read_fails_the_run_names_it_and_publishes_nothing() -> Result<()> {
+fn a_partition_that_cannot_be_read_fails_the_run_names_it_and_publishes_nothing() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::new(env, "unreadable", &[]).await?;
@@ -330,7 +330,7 @@ fn a_range_that_cannot_be_read_fails_the_run_names_it_and_publishes_nothing() ->
     })
 }
 
-/// A table with ids from 1, and an incremental extract of it by id in two ranges.
+/// A table with ids from 1, and an incremental extract of it by id in two partitions.
 async fn window_of(release: &Release, until: u32) -> Result<Value> {
     rows(release, 1, until).await?;
     let mut job = release.source.job(NAME, "PE");

@@ -18,7 +18,7 @@ fn deleting_a_running_object_publishes_nothing_and_leaves_nothing() -> Result<()
     env.run(async {
         let pause = "--worker-env=TIDEMARK_TEST_PAUSE=before-record@1";
         let release = Release::new(env, "delrun", &[pause]).await?;
-        start_ranges(&release).await?;
+        start_partitions(&release).await?;
         reading(&release).await?;
         delete(&release, "events").await?;
         gone(&release, "events", STEP).await?;
@@ -37,7 +37,7 @@ fn deleting_a_committing_object_publishes_all_of_it_and_leaves_nothing() -> Resu
     env.run(async {
         let pause = "--worker-env=TIDEMARK_TEST_PAUSE=after-decide@1";
         let release = Release::new(env, "delcommit", &[pause]).await?;
-        start_ranges(&release).await?;
+        start_partitions(&release).await?;
         release.run_reaches("events", "committing", STEP).await?;
         nothing_is_published(&release).await?;
         delete(&release, "events").await?;
@@ -63,7 +63,7 @@ fn an_object_without_its_secrets_is_let_go_within_the_bound_with_a_warning() -> 
         // This coordinator cannot end its own run when it is told to stop.
         let pause = "--worker-env=TIDEMARK_TEST_PAUSE=after-pin@1";
         let release = Release::new(env, "delsecret", &[pause]).await?;
-        start_ranges(&release).await?;
+        start_partitions(&release).await?;
         release.run_reaches("events", "running", STEP).await?;
         release.kubectl(&["delete", "secret", "aws", "database"]).await?;
         delete(&release, "events").await?;
@@ -276,8 +276,8 @@ async fn looked_at(release: &Release) -> Result<()> {
     .await
 }
 
-/// A table of 1000 rows, and an extract of it in two ranges.
-async fn start_ranges(release: &Release) -> Result<()> {
+/// A table of 1000 rows, and an extract of it in two partitions.
+async fn start_partitions(release: &Release) -> Result<()> {
     table(release, "events").await?;
     let mut job = release.source.job("events", "FE");
     job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": 2 });
@@ -304,7 +304,7 @@ async fn unlock(release: &Release, name: &str) -> Result<()> {
     release.source.env.psql(&release.source.database, &sql).await.map(|_| ())
 }
 
-/// Waits until both ranges are read and their uploads are open.
+/// Waits until both partitions are read and their uploads are open.
 async fn reading(release: &Release) -> Result<()> {
     release.run_reaches("events", "running", STEP).await?;
     wait_until("open uploads", STEP, async || {

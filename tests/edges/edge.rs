@@ -299,8 +299,8 @@ impl Edge {
             .await?;
         let column = &plan.watermark.as_ref().context("a watermark")?.column;
         let mut rows = Vec::new();
-        for range in &plan.ranges {
-            let statement = read_statement(plan, range)?;
+        for partition in &plan.partitions {
+            let statement = read_statement(plan, partition)?;
             let select =
                 statement.strip_prefix("COPY (").and_then(|it| it.split_once(") TO STDOUT"));
             let (select, _) = select.context("a COPY statement")?;

@@ -197,7 +197,7 @@ fn read_that_is_in_the_way_of_replay_is_retried_and_names_the_standbys_settings(
         let source = SourceFixture::new(env, "replayed").await?;
         env.psql(&source.database, SLOW).await?;
         let job = on_standby(&source, "held").await?;
-        let mut run = source.start(source.command("run", &job)?, Some("range-start"))?;
+        let mut run = source.start(source.command("run", &job)?, Some("partition-start"))?;
         run.paused().await?;
         run.go_on()?;
         env.psql(&source.database, "truncate t").await?;

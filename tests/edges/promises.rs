@@ -78,11 +78,16 @@ async fn nulls_are_found(edge: &Edge, port: u16, tables: &[(&'static str, &str)]
         // and no partition loses it where it is the key
         let cut = json!({ "partition": { "column": "at", "strategy": "range", "count": 2 } });
         let taken = edge.take(&ask("include").with(cut)).await?;
-        ensure!(taken.keys() == [2], "{table} in {:?}: {:?}", taken.plan.ranges, taken.keys());
+        ensure!(taken.keys() == [2], "{table} in {:?}: {:?}", taken.plan.partitions, taken.keys());
         let plain = json!({ "column": "k", "type": "int", "nullPolicy": "fail" });
         let cut = json!({ "partition": { "column": "at", "strategy": "range", "count": 2 } });
         let taken = edge.take(&Ask::new(Who::Sees, table, plain).on(port).with(cut)).await?;
-        ensure!(taken.keys() == [1, 2], "{table} in {:?}: {:?}", taken.plan.ranges, taken.keys());
+        ensure!(
+            taken.keys() == [1, 2],
+            "{table} in {:?}: {:?}",
+            taken.plan.partitions,
+            taken.keys()
+        );
     }
     Ok(())
 }

@@ -152,9 +152,9 @@ async fn claims(edge: &Edge, (relation, snapshot, guard, blocks): Claim) -> Resu
         ensure!(warnings.is_empty() == (guard == Exact && snapshot), "{warnings:?}");
         let expected = if snapshot { Consistency::Snapshot } else { Consistency::PerPartition };
         ensure!(held(&taken.plan) == expected, "{:?}", held(&taken.plan));
-        ensure!(taken.plan.ranges.len() == 2, "{:?}", taken.plan.ranges);
+        ensure!(taken.plan.partitions.len() == 2, "{:?}", taken.plan.partitions);
         let mut one = taken.plan.clone();
-        one.ranges.truncate(1);
+        one.partitions.truncate(1);
         ensure!(held(&one) == expected, "in one partition");
     }
     let ask = Ask::new(Who::Sees, relation, stamped());

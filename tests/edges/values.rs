@@ -147,7 +147,7 @@ fn rows_without_watermark_are_refused_taken_each_time_or_left_out() -> Result<()
 }
 
 #[test]
-fn infinities_and_nan_are_refused_and_so_is_what_is_out_of_range() -> Result<()> {
+fn infinities_nan_and_values_out_of_range_are_refused() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let edge = Edge::new(env, "finite").await?;

@@ -11,7 +11,7 @@ const GATE: &str = "/tmp/gate";
 /// How long a step may take on a busy machine.
 const STEP: Duration = Duration::from_mins(3);
 
-/// A source of MariaDB with `rows` events, and a job of `release` that reads them in three ranges.
+/// A source of MariaDB with `rows` events, and a job of `release` that reads them in three partitions.
 async fn events(release: &Release, prefix: &str, rows: u32) -> Result<(SourceFixture, Value)> {
     let env = release.source.env;
     let source = SourceFixture::mariadb(env, prefix).await?;
@@ -32,7 +32,7 @@ async fn events(release: &Release, prefix: &str, rows: u32) -> Result<(SourceFix
 }
 
 #[test]
-fn ranges_of_mariadb_are_extracted_by_pods_and_published_once() -> Result<()> {
+fn partitions_of_mariadb_are_extracted_by_pods_and_published_once() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::new(env, "maria-pods", &[]).await?;
@@ -41,11 +41,11 @@ fn ranges_of_mariadb_are_extracted_by_pods_and_published_once() -> Result<()> {
         let object = release.condition("events", "Complete", Duration::from_secs(5)).await?;
         let status = &object["status"];
         ensure!(status["rows"] == 300_000 && status["files"] == 3, "{status}");
-        let ranges = json!({
+        let partitions = json!({
             "total": 3, "succeeded": 3, "failed": 0,
             "strategy": "range", "reason": "the manifest requests it", "actualSkew": "1.00",
         });
-        ensure!(status["partitions"] == ranges, "{status}");
+        ensure!(status["partitions"] == partitions, "{status}");
         ensure!(status["consistency"] == "perPartition", "{status}");
         let sql = "select count(*) n, count(distinct name) names from t";
         let rows = env.read_parquet(&source.bucket, "events", sql).await?;
@@ -59,10 +59,10 @@ fn ranges_of_mariadb_are_extracted_by_pods_and_published_once() -> Result<()> {
 }
 
 #[test]
-fn t59_where_ranges_of_mariadb_share_an_instant_a_lost_one_restarts_the_run() -> Result<()> {
+fn t59_a_lost_partition_of_a_consistent_snapshot_of_mariadb_restarts_the_run() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
-        let pause = format!("--worker-env=TIDEMARK_TEST_PAUSE=range-start@1={GATE}");
+        let pause = format!("--worker-env=TIDEMARK_TEST_PAUSE=partition-start@1={GATE}");
         let release = Release::new(env, "maria-instant", &[&pause]).await?;
         let (source, mut job) = events(&release, "maria-instant", 3000).await?;
         job["spec"]["extract"]["consistency"] = json!("snapshot");
@@ -81,7 +81,7 @@ fn t59_where_ranges_of_mariadb_share_an_instant_a_lost_one_restarts_the_run() ->
         let sessions = env.mariadb(&source.database, &sessions).await?;
         let one = sessions.lines().next().context("a session that reads")?;
         env.mariadb(&source.database, &format!("kill {one}")).await?;
-        // both ranges stand there
+        // both partitions stand there
         release_pause(&pods[0], GATE)?;
         let object = release.condition("events", "Complete", STEP).await?;
         let status = &object["status"];

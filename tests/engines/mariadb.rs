@@ -14,7 +14,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 }
 
 #[test]
-fn a_full_extract_of_several_ranges_holds_every_row() -> Result<()> {
+fn a_full_extract_of_several_partitions_holds_every_row() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::mariadb(env, "maria").await?;

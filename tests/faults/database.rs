@@ -39,7 +39,7 @@ fn t57_a_connection_that_is_cut_in_mid_stream_fails_the_run_and_the_next_takes_i
 -> Result<()> {
     in_env(async {
         let (mut bench, wire) = wired("t57-cut", 50_000).await?;
-        let mut run = bench.paused("range-start").await?;
+        let mut run = bench.paused("partition-start").await?;
         wire.cut_after(MIDDLE);
         run.go_on()?;
         refused(&run.ended(RUN).await?, 75, "DatabaseUnreachable")?;
@@ -51,7 +51,7 @@ fn t57_a_connection_that_is_cut_in_mid_stream_fails_the_run_and_the_next_takes_i
 fn t57_a_connection_that_falls_silent_in_mid_stream_is_given_up() -> Result<()> {
     in_env(async {
         let (mut bench, wire) = wired("t57-stall", 50_000).await?;
-        let mut run = bench.paused("range-start").await?;
+        let mut run = bench.paused("partition-start").await?;
         wire.stall_after(MIDDLE);
         run.go_on()?;
         let output = run.ended(Duration::from_secs(20)).await?;
@@ -122,7 +122,7 @@ fn t28_a_process_that_is_cut_off_from_everything_ends_by_its_own_time_outs() -> 
         // all attempts of one request alone would take longer than the run may
         let mut command = bench.command("run")?;
         command.env("TIDEMARK_ATTEMPT_SECONDS", "3");
-        let mut run = bench.source.start(command, Some("range-start"))?;
+        let mut run = bench.source.start(command, Some("partition-start"))?;
         run.paused().await?;
         let never = Gate::shut();
         for proxy in [&bench.s3, &bench.dynamodb] {

@@ -34,8 +34,8 @@ struct Bench {
 }
 
 impl Bench {
-    /// A table of `rows` rows, to be read in `ranges` ranges.
-    async fn new(name: &str, kind: &str, rows: u64, ranges: u32) -> Result<Self> {
+    /// A table of `rows` rows, to be read in `partitions` partitions.
+    async fn new(name: &str, kind: &str, rows: u64, partitions: u32) -> Result<Self> {
         let env = TestEnv::shared()?;
         let source = SourceFixture::new(env, name).await?;
         env.psql(&source.database, "create table t (id int primary key, v text)").await?;
@@ -44,7 +44,7 @@ impl Bench {
         let mut job = source.job(TABLE, kind);
         job["spec"]["output"]["endpoint"] = json!(s3.url());
         job["spec"]["tracking"]["endpoint"] = json!(dynamodb.url());
-        job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": ranges });
+        job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": partitions });
         if kind == "PE" {
             job["spec"]["extract"]["watermark"] = json!({ "column": "id", "type": "int" });
         }

@@ -160,7 +160,7 @@ fn t53_a_pool_that_is_used_up_after_the_plan_is_named_too() -> Result<()> {
         refused(&output, 75, "DatabaseUnreachable")?;
         ensure!(output.stderr.contains("worker.parallelism + 2"), "{}", output.stderr);
         nothing(&bench).await?;
-        // with one to spare it goes on, one range after the other
+        // with one to spare it goes on, one partition after the other
         drop(other);
         let freed = async || {
             let mut other = neighbour(&bench, &pooler).await?;

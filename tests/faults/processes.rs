@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use crate::{Bench, RUN, in_env, refused, short};
 
-/// A coordinator without a cluster, Ready, whose ranges others read.
+/// A coordinator without a cluster, Ready, whose partitions others read.
 struct Run {
     bench: Bench,
     task: Value,
@@ -18,8 +18,8 @@ struct Run {
 }
 
 impl Run {
-    async fn new(name: &str, rows: u64, ranges: u32) -> Result<Self> {
-        let bench = Bench::new(name, "PE", rows, ranges).await?;
+    async fn new(name: &str, rows: u64, partitions: u32) -> Result<Self> {
+        let bench = Bench::new(name, "PE", rows, partitions).await?;
         let task = bench.source.task(&bench.job, name, 1);
         let mut command = bench.source.pod("coordinate", &task)?;
         short(&mut command);
@@ -46,14 +46,14 @@ impl Run {
         self.bench.source.start(command, point)
     }
 
-    /// Open uploads of a range.
+    /// Open uploads of a partition.
     async fn open(&self, index: u32) -> Result<usize> {
         let bucket = &self.bench.source.bucket;
         let listed = self.bench.client().list_multipart_uploads().bucket(bucket).send().await?;
         let part = format!("/part-{index:05}-");
-        let of_range =
+        let of_partition =
             listed.uploads().iter().filter_map(|open| open.key()).filter(|key| key.contains(&part));
-        Ok(of_range.count())
+        Ok(of_partition.count())
     }
 
     /// The coordinator publishes; so many files, every row once.
@@ -77,14 +77,14 @@ fn t19_a_worker_that_is_killed_anywhere_is_followed_by_one_with_the_same_rows() 
     in_env(async {
         let mut run = Run::new("t19", 5000, 5).await?;
         // nothing read; rows read and a part under way; all parts there; the record on its way; the record there
-        let mut process = run.extract(0, Some("range-start"))?;
+        let mut process = run.extract(0, Some("partition-start"))?;
         process.paused().await?;
         process.die().await?;
         for (index, operation, holds, reply) in [
             (1, "UploadPart", "/part-00001-", false),
             (2, "UploadPart", "/part-00002-", true),
-            (3, "PutObject", "/tasks/3.json", false),
-            (4, "PutObject", "/tasks/4.json", true),
+            (3, "PutObject", "/partitions/3.json", false),
+            (4, "PutObject", "/partitions/4.json", true),
         ] {
             let gate = Gate::shut();
             let fault =
@@ -95,7 +95,7 @@ fn t19_a_worker_that_is_killed_anywhere_is_followed_by_one_with_the_same_rows() 
             process.die().await?;
             gate.open();
         }
-        // the request of range 3 may still arrive: whoever comes first, there is one record
+        // the request of partition 3 may still arrive: whoever comes first, there is one record
         for index in 0..5 {
             ends(&mut run.extract(index, None)?, 0)
                 .await
@@ -106,13 +106,15 @@ fn t19_a_worker_that_is_killed_anywhere_is_followed_by_one_with_the_same_rows() 
 }
 
 #[test]
-fn t20_of_two_workers_on_one_range_one_counts_and_the_other_leaves_nothing() -> Result<()> {
+fn t20_of_two_workers_on_one_partition_one_counts_and_the_other_leaves_nothing() -> Result<()> {
     in_env(async {
         let mut run = Run::new("t20", 3000, 3).await?;
         for index in 0..3 {
             let mut first = run.extract(index, Some("before-record"))?;
-            let mut second =
-                run.extract(index, Some(if index == 2 { "range-start" } else { "before-record" }))?;
+            let mut second = run.extract(
+                index,
+                Some(if index == 2 { "partition-start" } else { "before-record" }),
+            )?;
             first.paused().await?;
             second.paused().await?;
             // first, then second; second, then first; the first before the second has read anything
@@ -122,7 +124,7 @@ fn t20_of_two_workers_on_one_range_one_counts_and_the_other_leaves_nothing() -> 
                 ensure!(run.open(index).await? == 2, "both have uploads");
             }
             one.go_on()?;
-            // of the last range all are recorded then, and the coordinator goes on without the other
+            // of the last partition all are recorded then, and the coordinator goes on without the other
             ends(one, 0).await?;
             other.go_on()?;
             ends(other, 0).await?;
@@ -138,7 +140,7 @@ fn t21_a_worker_that_wakes_up_after_the_commit_changes_nothing() -> Result<()> {
     in_env(async {
         let mut run = Run::new("t21", 2000, 2).await?;
         let mut asleep = Vec::new();
-        for point in ["range-start", "before-record"] {
+        for point in ["partition-start", "before-record"] {
             let mut process = run.extract(0, Some(point))?;
             process.paused().await?;
             process.signal(Signal::SIGSTOP)?;
@@ -180,7 +182,7 @@ async fn everything(bench: &Bench) -> Result<(Vec<String>, Vec<String>)> {
 fn t22_a_worker_that_is_told_to_end_says_143_and_leaves_no_upload() -> Result<()> {
     in_env(async {
         let mut run = Run::new("t22", 4000, 4).await?;
-        let mut process = run.extract(0, Some("range-start"))?;
+        let mut process = run.extract(0, Some("partition-start"))?;
         process.paused().await?;
         process.signal(Signal::SIGTERM)?;
         process.go_on()?;
@@ -202,7 +204,7 @@ fn t22_a_worker_that_is_told_to_end_says_143_and_leaves_no_upload() -> Result<()
         process.signal(Signal::SIGTERM)?;
         process.go_on()?;
         let code = process.ended(RUN).await?.code;
-        let record = run.bench.control(&format!("{}/tasks/3.json", run.id)).await;
+        let record = run.bench.control(&format!("{}/partitions/3.json", run.id)).await;
         ensure!(
             code == Some(0) && record.is_ok() || code == Some(143),
             "exit {code:?}, {record:?}"
@@ -222,7 +224,7 @@ fn t22_a_run_that_is_told_to_end_gives_up_before_the_decision_and_goes_on_after_
             "after-claim",
             "after-guard",
             "after-pin",
-            "range-start",
+            "partition-start",
             "after-put-manifest",
             "after-decide",
             "after-yes",
@@ -301,7 +303,7 @@ fn t28_a_worker_that_is_cut_off_but_alive_ends_by_its_own_time_outs() -> Result<
         far_database["spec"]["source"]["host"] = json!("127.0.0.1");
         far_database["spec"]["source"]["port"] = json!(wire.port());
         let mut first = run.extract_of(&far_s3, 0, None)?;
-        let mut second = run.extract_of(&far_database, 1, Some("range-start"))?;
+        let mut second = run.extract_of(&far_database, 1, Some("partition-start"))?;
         second.paused().await?;
         wire.stall_after(1 << 20);
         second.go_on()?;

@@ -60,12 +60,12 @@ async fn is_given_up(name: &str, rows: u64, point: &str, bytes: u64) -> Result<(
 
 #[test]
 fn t57_a_connection_of_mysql_that_falls_silent_amid_the_rows_is_given_up() -> Result<()> {
-    in_env(is_given_up("t57-rows", 50_000, "range-start", MIDDLE))
+    in_env(is_given_up("t57-rows", 50_000, "partition-start", MIDDLE))
 }
 
 #[test]
 fn t57_a_connection_of_mysql_that_falls_silent_before_the_rows_is_given_up() -> Result<()> {
-    in_env(is_given_up("t57-ask", 100, "range-start", 0))
+    in_env(is_given_up("t57-ask", 100, "partition-start", 0))
 }
 
 #[test]

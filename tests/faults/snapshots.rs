@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use crate::{Bench, RUN, in_env, printed, refused, short};
 
-/// A run whose ranges others read, planned and Ready.
+/// A run whose partitions others read, planned and Ready.
 async fn planned(bench: &Bench, uid: &str, attempt: u32) -> Result<(Value, Process, String)> {
     let task = bench.source.task(&bench.job, uid, attempt);
     let mut command = bench.source.pod("coordinate", &task)?;
@@ -54,7 +54,7 @@ fn t49_a_table_that_is_changed_after_the_plan_is_read_as_it_was_or_not_at_all() 
             ensure!(output.code == Some(0), "{change}: {}", output.stderr);
             bench.whole().await.with_context(|| change.to_owned())?;
 
-            // once its holder is gone, the change goes through, and no range is read any more
+            // once its holder is gone, the change goes through, and no partition is read any more
             let (task, coordinator, run) = planned(&bench, &format!("t49-{number}"), 1).await?;
             coordinator.die().await?;
             bench.env.psql(&bench.source.database, change).await?;
@@ -74,7 +74,7 @@ fn t49_a_table_that_is_changed_after_the_plan_is_read_as_it_was_or_not_at_all() 
 }
 
 #[test]
-fn t49_a_partition_that_is_attached_after_the_plan_is_in_no_range() -> Result<()> {
+fn t49_a_table_partition_attached_after_the_plan_is_in_no_partition() -> Result<()> {
     in_env(async {
         for (made, attached) in [
             (
@@ -114,8 +114,8 @@ fn t49_a_partition_that_is_attached_after_the_plan_is_in_no_range() -> Result<()
 #[test]
 fn t51_a_run_whose_holder_is_killed_never_commits() -> Result<()> {
     in_env(async {
-        // planned and nothing read; all ranges imported; the last record on its way
-        for point in ["after-pin", "range-start", "before-record"] {
+        // planned and nothing read; all partitions imported; the last record on its way
+        for point in ["after-pin", "partition-start", "before-record"] {
             let mut bench = Bench::new("t51", "PE", 100, 1).await?;
             let mut run = bench.paused(point).await?;
             let kill = "select count(pg_terminate_backend(pid)) from pg_stat_activity \

@@ -144,15 +144,16 @@ fn t33_a_409_is_tried_again_and_not_taken_for_there_already() -> Result<()> {
         let acted = || Fault::Swap(409, "ConditionalRequestConflict");
         bench.s3.on_some("PutObject", "source.json", Calls::UpTo(2), conflict());
         bench.s3.on_some("PutObject", "plan.json", Calls::Nth(1), acted());
-        bench.s3.on_some("PutObject", "tasks/0.json", Calls::UpTo(3), conflict());
-        bench.s3.on_some("PutObject", "tasks/1.json", Calls::Nth(1), acted());
+        bench.s3.on_some("PutObject", "partitions/0.json", Calls::UpTo(3), conflict());
+        bench.s3.on_some("PutObject", "partitions/1.json", Calls::Nth(1), acted());
         bench.s3.on_some("PutObject", "manifest.json", Calls::UpTo(2), conflict());
         bench.s3.on_some("PutObject", "current.json", Calls::UpTo(2), conflict());
         bench.publishes().await?;
         let puts = bench.s3.asked("PutObject");
         let sent = |name: &str| puts.iter().filter(|put| put.target.contains(name)).count();
         let counts =
-            ["source.json", "plan.json", "tasks/0", "tasks/1", "manifest", "current"].map(sent);
+            ["source.json", "plan.json", "partitions/0", "partitions/1", "manifest", "current"]
+                .map(sent);
         ensure!(counts == [3, 2, 4, 2, 3, 3], "{counts:?}");
         bench.whole().await
     })

@@ -11,7 +11,7 @@ use crate::{RUN, in_env};
 
 const REGION: &str = "eu-central-1";
 
-/// A table of 300 rows, to be read in three ranges one after the other by a user without a password, the server
+/// A table of 300 rows, to be read in three partitions one after the other by a user without a password, the server
 /// that takes tokens for it, and the job.
 async fn bench(engine: &'static str) -> Result<(SourceFixture, Rds, Value)> {
     let env = TestEnv::shared()?;
@@ -75,10 +75,10 @@ async fn each_connection_has_its_own(engine: &'static str) -> Result<()> {
     expire(&source, &rds).await?;
     run.go_on()?;
     whole(run, &rds, 2).await?;
-    // and each range's for the next one
+    // and each partition's for the next one
     expire(&source, &rds).await?;
     let before = rds.taken();
-    let mut run = source.start(source.command("run", &job)?, Some("range-start"))?;
+    let mut run = source.start(source.command("run", &job)?, Some("partition-start"))?;
     for _ in 0..3 {
         run.paused().await.with_context(|| format!("{:?}", rds.refused()))?;
         expire(&source, &rds).await?;

@@ -60,7 +60,7 @@ pub fn stands_at(pod: &Value, file: &str) -> Result<()> {
     Ok(())
 }
 
-/// The range of an extract pod, as it was when the pod was made.
+/// The partition of an extract pod, as it was when the pod was made.
 pub fn index_of(pod: &Value) -> &str {
     let label = &pod["metadata"]["labels"]["batch.kubernetes.io/job-completion-index"];
     label.as_str().unwrap_or_default()

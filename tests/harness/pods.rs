@@ -65,7 +65,7 @@ impl SourceFixture {
         Ok(command)
     }
 
-    /// An extract pod of one range of a run.
+    /// An extract pod of one partition of a run.
     ///
     /// # Errors
     /// As [`Self::pod`].

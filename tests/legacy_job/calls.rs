@@ -39,7 +39,7 @@ fn a_call_in_each_form_runs_unchanged() -> Result<()> {
 async fn the_output_is_the_legacy_jobs(source: &SourceFixture) -> Result<()> {
     let env = source.env;
     let keys = env.keys(&source.bucket, "public.t/jdbc_extract_time=").await?;
-    // two ranges of each of three runs
+    // two partitions of each of three runs
     ensure!(keys.len() == 6 && keys.iter().all(|key| key.contains("/part-")), "{keys:?}");
     let folder = env
         .read_parquet(
@@ -189,8 +189,8 @@ fn what_a_dead_process_left_in_a_time_folder_is_aborted() -> Result<()> {
         let source = SourceFixture::new(env, "orphan").await?;
         let rows = "create table t (id int); insert into t select generate_series(1, 10)";
         env.psql(&source.database, rows).await?;
-        let one_range = with(arguments(&source, "public.t"), &[("partition_column", "")]);
-        let (words, variables) = spelled(Form::Glue, &one_range);
+        let one_partition = with(arguments(&source, "public.t"), &[("partition_column", "")]);
+        let (words, variables) = spelled(Form::Glue, &one_partition);
         let gate = source.file("gate");
         let mut command = source.call(&words, &variables)?;
         command.env("TIDEMARK_TEST_PAUSE", format!("before-record={}", gate.display()));

@@ -39,7 +39,7 @@ fn legacy_job_2_rows_that_come_during_a_run_are_left_to_the_next() -> Result<()>
         let (words, variables) = spelled(Form::Script, &arguments);
         let gate = source.file("gate");
         let mut command = source.call(&words, &variables)?;
-        command.env("TIDEMARK_TEST_PAUSE", format!("range-start={}", gate.display()));
+        command.env("TIDEMARK_TEST_PAUSE", format!("partition-start={}", gate.display()));
         let meanwhile = async {
             at_gate(&gate).await?;
             env.psql(db, "insert into t select generate_series(101, 150); update t set id = -id where id = 7").await?;

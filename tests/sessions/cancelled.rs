@@ -113,7 +113,7 @@ impl Slow {
 }
 
 /// Where planning and reading begin. The statement of planning that follows `after-guard` looks for a row.
-const PHASES: [&str; 2] = ["after-guard", "range-start"];
+const PHASES: [&str; 2] = ["after-guard", "partition-start"];
 
 /// The server ended the statement because it was asked to, and not because its client was gone.
 fn was_cancelled(source: &SourceFixture) -> Result<()> {

@@ -70,7 +70,7 @@ impl Behind {
 fn a_session_is_not_lost_because_another_server_does_not_know_it() -> Result<()> {
     in_env(async {
         let behind = Behind::new("elsewhere", 6).await?;
-        let mut run = behind.start(Some("range-start"))?;
+        let mut run = behind.start(Some("partition-start"))?;
         run.paused().await?;
         // from now on the name leads to the standby alone: nobody can ask the primary
         behind.wire.lead(&[behind.standby]);
@@ -88,7 +88,7 @@ fn a_session_is_not_lost_because_another_server_does_not_know_it() -> Result<()>
 fn the_server_of_a_session_is_found_among_several_behind_one_name() -> Result<()> {
     in_env(async {
         let behind = Behind::new("among", 6).await?;
-        let mut run = behind.start(Some("range-start"))?;
+        let mut run = behind.start(Some("partition-start"))?;
         run.paused().await?;
         behind.wire.lead(&[TestEnv::POSTGRES_PORT, behind.standby, behind.standby]);
         run.go_on()?;
@@ -103,7 +103,7 @@ fn the_server_of_a_session_is_found_among_several_behind_one_name() -> Result<()
 fn a_session_that_has_fallen_silent_is_given_up_among_several_servers_too() -> Result<()> {
     in_env(async {
         let behind = Behind::new("silent", 3).await?;
-        let mut run = behind.start(Some("range-start"))?;
+        let mut run = behind.start(Some("partition-start"))?;
         run.paused().await?;
         behind.wire.lead(&[TestEnv::POSTGRES_PORT, behind.standby]);
         run.go_on()?;

@@ -111,8 +111,8 @@ impl Subject {
                 Err(failure) => return Ok(Err(failure)),
             };
         let mut bytes = Vec::new();
-        for range in &holder.plan.ranges {
-            let statement = read_statement(&holder.plan, range)?;
+        for partition in &holder.plan.partitions {
+            let statement = read_statement(&holder.plan, partition)?;
             let (chunks, mut received) = queue(QUEUE_BYTES);
             let reading = async {
                 let mut reader =

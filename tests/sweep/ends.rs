@@ -19,7 +19,7 @@ impl Growing {
         let mut growing = Self::new(TestEnv::shared()?, "ends", kind).await?;
         growing.table = "base";
         growing.sql("alter table t rename to base").await?;
-        // by the time that it fails the other range is recorded, so that there is an upload to abort; as another attempt
+        // by the time that it fails the other partition is recorded, so that there is an upload to abort; as another attempt
         // may help; and immutable, so that who asks for the greatest id does not call it
         growing
             .sql(

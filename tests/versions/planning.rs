@@ -45,8 +45,8 @@ fn table_that_has_grown_since_mysql_cached_its_statistics_is_planned_by_its_size
             let mut job = server.job(&source, "t", "FE");
             job["spec"]["extract"]["partition"] = json!({ "strategy": "auto" });
             let plan = planned(&source, &job).await?;
-            let ranges = plan["ranges"].as_array().map_or(0, Vec::len);
-            ensure!(ranges > 1, "{release:?}: {ranges} ranges of 5 million rows: {plan}");
+            let partitions = plan["partitions"].as_array().map_or(0, Vec::len);
+            ensure!(partitions > 1, "{release:?}: {partitions} ranges of 5 million rows: {plan}");
         }
         Ok(())
     })
@@ -80,7 +80,7 @@ fn plan_is_the_same_whatever_form_mysql_explains_in() -> Result<()> {
                 job["spec"]["extract"]["where"] = json!(condition);
             }
             let plan = planned(&source, &job).await?;
-            ensure!(plan["ranges"].as_array().is_some_and(|ranges| ranges.len() == 4), "{plan}");
+            ensure!(plan["partitions"].as_array().is_some_and(|partitions| partitions.len() == 4), "{plan}");
             jobs.push((job, plan));
         }
         ensure!(jobs[0].1.to_string().contains("index estimates"), "{}", jobs[0].1);

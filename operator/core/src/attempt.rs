@@ -31,7 +31,7 @@ pub struct Attempt<'a> {
     pub number: u32,
     /// Claims, plans, commits. Absent when somebody deleted it.
     pub coordinator: Option<&'a Job>,
-    /// Reads ranges.
+    /// Reads partitions.
     pub extract: Option<&'a Job>,
     /// End the run; by their number, ascending.
     pub recoveries: Vec<(u32, &'a Job)>,

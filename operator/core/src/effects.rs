@@ -22,7 +22,7 @@ pub enum Effect {
         /// How it ended.
         ending: Ending,
     },
-    /// Write on the extract Job where the run stood when all ranges had ended.
+    /// Write on the extract Job where the run stood when all partitions had ended.
     RecordRev {
         /// The Job.
         job: String,

@@ -76,7 +76,7 @@ pub fn shown(seen: &Observed, attempt: &Attempt) -> Option<Ending> {
         Some(PodEnd { exit: Exit::Fenced, report, .. }) => {
             Ending::new(seen, EndingKind::Yielded, report)
         }
-        Some(PodEnd { exit: Exit::RangePermanent, report, .. }) => {
+        Some(PodEnd { exit: Exit::PartitionPermanent, report, .. }) => {
             Ending::new(seen, EndingKind::Failed, report)
         }
         _ if deadline => Ending::new(seen, EndingKind::Failed, deadline_report(seen)),
@@ -90,7 +90,7 @@ const fn rank(exit: Exit) -> u8 {
     match exit {
         Exit::Permanent => 0,
         Exit::Fenced => 1,
-        Exit::RangePermanent => 2,
+        Exit::PartitionPermanent => 2,
         Exit::Transient => 3,
         Exit::Stopped => 4,
         Exit::Done => 5,

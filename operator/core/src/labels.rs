@@ -20,7 +20,7 @@ pub const PUT_OFF: &str = "tidemark.dev/put-off";
 pub const START_AT: &str = "tidemark.dev/start-at";
 /// Annotation on a coordinator Job: the [`crate::ending::Ending`] of its attempt, in JSON.
 pub const ENDING: &str = "tidemark.dev/ending";
-/// Annotation on an extract Job: `rev` of the run when all ranges had ended.
+/// Annotation on an extract Job: `rev` of the run when all partitions had ended.
 pub const REV: &str = "tidemark.dev/rev";
 /// Start of the labels by which Kueue queues a Job. A queued Job does not start until Kueue admits it.
 pub const QUEUE: &str = "kueue.x-k8s.io/";
@@ -34,7 +34,7 @@ pub const CONTAINER: &str = "tidemark";
 pub enum Role {
     /// Claims, plans, keeps the snapshot, commits.
     Coordinator,
-    /// Reads ranges.
+    /// Reads partitions.
     Extract,
     /// Ends a run whose pods are stopped.
     Recover,

@@ -214,7 +214,7 @@ fn watch(seen: &Observed, attempt: &Attempt, letter: &Letter) -> Result<Watched,
     Ok(Watched::alive(planned(seen, attempt, letter, (run, n))))
 }
 
-/// The coordinator holds its snapshot: the ranges can be read.
+/// The coordinator holds its snapshot: the partitions can be read.
 fn planned(
     seen: &Observed,
     attempt: &Attempt,
@@ -320,7 +320,7 @@ fn extracting(
     ))
 }
 
-/// All ranges ended: the coordinator must soon have seen all their records.
+/// All partitions ended: the coordinator must soon have seen all their records.
 fn committing(
     seen: &Observed,
     attempt: &Attempt,
@@ -343,9 +343,9 @@ fn committing(
     };
     let ended = completed_at(extract).unwrap_or(Timestamp::UNIX_EPOCH);
     let too_late = left(seen, ended, seen.settings.timing.record_wait).is_none();
-    // The first renewal after `rev` may carry a count that was listed before the last range ended: the
+    // The first renewal after `rev` may carry a count that was listed before the last partition ended: the
     // coordinator lists, then writes. It lists for the second one only after it wrote the first, and
-    // so after `rev` was read here, when all ranges had ended.
+    // so after `rev` was read here, when all partitions had ended.
     let counted = run.rev >= rev.saturating_add(2);
     let short = run.records < total;
     if (short && (counted || too_late)) || (run.rev == rev && too_late) {

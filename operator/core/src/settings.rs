@@ -64,7 +64,7 @@ pub struct Timing {
     pub pod_stop_wait: Duration,
     /// How long a ready coordinator waits for its first extract pod.
     pub extract_start_wait: Duration,
-    /// How long after the last range's end the coordinator may take to see all records.
+    /// How long after the last partition's end the coordinator may take to see all records.
     pub record_wait: Duration,
     /// How often tracking is read while the above is open.
     pub record_look: Duration,

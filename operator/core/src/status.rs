@@ -130,7 +130,7 @@ pub fn published(seen: &Observed, result: &OutcomeResult, attempt: u32) -> Extra
     }
 }
 
-/// The ranges of a published run, and how even they were.
+/// The partitions of a published run, and how even they were.
 fn partitions(result: &OutcomeResult) -> Partitions {
     let how = result.partitioning.as_ref();
     Partitions {
@@ -149,7 +149,7 @@ fn table_lock(result: &OutcomeResult) -> Option<i64> {
     result.table_lock_milliseconds.map(|time| i64::try_from(time).unwrap_or(i64::MAX))
 }
 
-/// What the run had; older items do not say, and then only ranges of MySQL had no common instant.
+/// What the run had; older items do not say, and then only partitions of MySQL had no common instant.
 fn consistency(engine: Engine, result: &OutcomeResult) -> Consistency {
     result.consistency.unwrap_or(match engine {
         Engine::Mysql if result.partitions > 1 => Consistency::PerPartition,

@@ -25,7 +25,7 @@ use crate::settings::Settings;
 pub const DEADLINE_SECONDS: i64 = 86_400;
 /// Pods at a time of objects that name no number.
 const PARALLELISM: i32 = 8;
-/// Tries of one range of objects that name no number.
+/// Tries of one partition of objects that name no number.
 const BACKOFF_LIMIT_PER_INDEX: i32 = 3;
 
 /// Further pods of a Job that a deleted object leaves behind: no operator decides on the next one.
@@ -52,7 +52,7 @@ impl Maker<'_> {
         self.job(Role::Coordinator, &self.stem(), &[], Vec::new())
     }
 
-    /// The Job with one pod for each of `n` ranges of `run`.
+    /// The Job with one pod for each of `n` partitions of `run`.
     pub fn extract(&self, run: RunId, n: u32) -> Job {
         let labels = [(RUN, run.to_string())];
         let env = vec![(RUN_ENV, run.to_string())];
@@ -205,7 +205,7 @@ fn pod_failure_policy() -> PodFailurePolicy {
             disrupted,
             code("FailJob", Exit::Permanent),
             code("FailJob", Exit::Fenced),
-            code("FailIndex", Exit::RangePermanent),
+            code("FailIndex", Exit::PartitionPermanent),
         ],
     }
 }

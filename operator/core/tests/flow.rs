@@ -35,7 +35,7 @@ pub(crate) fn fails(world: &mut World, exit: Exit, reason: Reason) {
 }
 
 #[test]
-fn one_range_goes_from_due_to_complete() {
+fn one_partition_goes_from_due_to_complete() {
     let mut world = World::new();
     let decision = world.step();
     assert!(matches!(

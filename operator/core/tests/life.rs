@@ -27,7 +27,7 @@ fn started() -> World {
     world
 }
 
-/// An attempt with two ranges whose Jobs both failed, after the coordinator had failed its run.
+/// An attempt with two partitions whose Jobs both failed, after the coordinator had failed its run.
 fn failed_by_itself() -> World {
     let mut world = started();
     world.plans(2);

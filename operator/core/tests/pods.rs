@@ -1,4 +1,4 @@
-//! Pods that do not start, ranges that leave no record: what the operator makes of silence.
+//! Pods that do not start, partitions that leave no record: what the operator makes of silence.
 
 use crds::Phase;
 use operator_core::Effect;
@@ -21,7 +21,7 @@ fn missing_record_is_found_after_the_second_renewal() {
     let run = world.tracking.r.as_mut().expect("run");
     (run.rev, run.records) = (2, 1);
     world.step();
-    // its count may be from before the last range ended
+    // its count may be from before the last partition ended
     assert_eq!(world.condition("Reconciling").1, "Committing");
     let run = world.tracking.r.as_mut().expect("run");
     (run.rev, run.records) = (3, 1);

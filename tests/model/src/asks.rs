@@ -150,9 +150,9 @@ impl Shop {
             Act::Read => Kind::Read,
             Act::Plan(_) => Kind::Plan,
             Act::Extract(held) => {
-                let ranges = u32::try_from(held.plan.ranges.len()).unwrap_or(0);
+                let partitions = u32::try_from(held.plan.partitions.len()).unwrap_or(0);
                 let run = held.run.run;
-                Kind::Extract(number(run), self.record_keys(&held.run.uri, run, ranges))
+                Kind::Extract(number(run), self.record_keys(&held.run.uri, run, partitions))
             }
             Act::Assure { uri, run, records, hash } => {
                 Kind::Assure(self.record_keys(uri, *run, *records), hash.clone())
@@ -206,7 +206,7 @@ impl Shop {
                 Op::Put { key: self.keys.put(key.clone()), body: self.body(key, body.clone()) }
             }
             Effect::PutManifest(new) => {
-                let records = self.record_keys(&new.uri, new.head.run, new.head.ranges);
+                let records = self.record_keys(&new.uri, new.head.run, new.head.partitions);
                 Op::Manifest(self.keys.put(new.key.clone()), new.clone(), records)
             }
             Effect::CompleteAll { uri, run } => {

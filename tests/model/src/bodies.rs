@@ -3,7 +3,7 @@
 
 use serde_json::from_slice;
 use worker_core::layout::manifests::{Manifest, Pointer, SourceIdentity};
-use worker_core::layout::records::TaskRecord;
+use worker_core::layout::records::PartitionRecord;
 use worker_core::planning::plan::{Plan, hash};
 
 use crate::shop::{Shop, number};
@@ -19,7 +19,7 @@ pub(crate) struct Body {
 #[derive(Debug, PartialEq)]
 pub(crate) enum Parsed {
     Plan(Box<Plan>, String),
-    Record(Box<TaskRecord>),
+    Record(Box<PartitionRecord>),
     Manifest(Box<Facts>),
     Pointer(Pointer),
     Identity(SourceIdentity),

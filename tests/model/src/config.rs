@@ -173,7 +173,7 @@ pub struct Budget {
     pub faults: u8,
     /// A holder renews.
     pub renews: u8,
-    /// A second pod reads a range.
+    /// A second pod reads a partition.
     pub twins: u8,
     /// The session that holds the snapshot dies.
     pub sessions: u8,
@@ -244,8 +244,8 @@ pub struct Config {
     pub rows: Vec<Row>,
     /// What guards the end of windows.
     pub guard: Guarding,
-    /// Ranges of a plan that has rows.
-    pub ranges: u8,
+    /// Partitions of a plan that has rows.
+    pub partitions: u8,
     /// What may go wrong.
     pub budget: Budget,
     /// Whether writes of one act are tried in every order.
@@ -266,14 +266,14 @@ pub fn rows(marks: &[i64]) -> Vec<Row> {
 }
 
 impl Config {
-    /// A world of these processes, in which nothing goes wrong, with one row in one range.
+    /// A world of these processes, in which nothing goes wrong, with one row in one partition.
     pub fn new(name: &'static str, slots: Vec<Slot>) -> Self {
         Self {
             name,
             slots,
             rows: rows(&[5]),
             guard: Guarding::Exact,
-            ranges: 1,
+            partitions: 1,
             budget: Budget::default(),
             any_order: false,
             torn: false,
@@ -301,10 +301,10 @@ impl Config {
         Self { seeds: seeds.to_vec(), ..self }
     }
 
-    /// The same, with so many ranges.
+    /// The same, with so many partitions.
     #[must_use]
-    pub fn ranges(self, ranges: u8) -> Self {
-        Self { ranges, ..self }
+    pub fn partitions(self, partitions: u8) -> Self {
+        Self { partitions, ..self }
     }
 
     /// The same, without a guard.

@@ -1,4 +1,4 @@
-//! In: the rows of a configuration, what CLAIM ordered. Out: plan, and the record of one range.
+//! In: the rows of a configuration, what CLAIM ordered. Out: plan, and the record of one partition.
 //! Bound: a few rows. Fails: what the product's choice of a window fails with.
 
 use crds::extract_job::{NullPolicy, WatermarkType};
@@ -6,9 +6,9 @@ use crds::output::RunFolder;
 use crds::tracking::{Guard, Mode};
 use worker_core::errors::failure::Failure;
 use worker_core::layout::objects::{Part, Prefix};
-use worker_core::layout::records::{PendingFile, TaskRecord};
+use worker_core::layout::records::{PartitionRecord, PendingFile};
+use worker_core::planning::partitions::PlannedPartition;
 use worker_core::planning::plan::{Plan, PlanOrder, PlannedWatermark, Shape, TableName};
-use worker_core::planning::ranges::KeyRange;
 use worker_core::planning::watermark::Value;
 use worker_core::planning::window::{self, Held, Observed};
 
@@ -61,7 +61,7 @@ pub(crate) fn plan(
         window: window.clone(),
         partition_column: Some("id".to_owned()),
         partitioning: None,
-        ranges: Vec::new(),
+        partitions: Vec::new(),
         snapshot: Some(epoch.to_string()),
         database: None,
         table_lock_milliseconds: None,
@@ -77,7 +77,7 @@ pub(crate) fn plan(
         plan.window = window;
     }
     if !plan.window.empty {
-        plan.ranges = (0..config.ranges).map(|_| KeyRange::whole()).collect();
+        plan.partitions = (0..config.partitions).map(|_| PlannedPartition::whole()).collect();
     }
     Ok(plan)
 }
@@ -103,15 +103,15 @@ pub(crate) fn rows_of(config: &Config, plan: &Plan) -> Vec<u8> {
 }
 
 impl Shop {
-    /// What the pod `token` makes of range `index` of the run whose plan this is: its upload
+    /// What the pod `token` makes of partition `index` of the run whose plan this is: its upload
     /// (none where there are no rows) and its record.
     pub(crate) fn record(&self, run: u8, index: u8, token: u8, plan: u32) -> (u32, u32) {
         self.records.of((run, index, token, plan), |_| {
             let body = self.bodies.get(plan);
             let Parsed::Plan(plan, plan_hash) = &body.parsed else { return (0, 0) };
-            let ranges = u8::try_from(plan.ranges.len()).unwrap_or(1).max(1);
+            let partitions = u8::try_from(plan.partitions.len()).unwrap_or(1).max(1);
             let mut rows = rows_of(&self.config, plan);
-            rows.retain(|row| row % ranges == index);
+            rows.retain(|row| row % partitions == index);
             let name = (self.alter.token)(token);
             let prefix = Prefix::parse(&uri(self.slot(self.slot_of(run)).prefix)).expect("a uri");
             let key = {
@@ -128,7 +128,7 @@ impl Shop {
                 rows: rows.len() as u64,
             };
             let upload = if rows.is_empty() { 0 } else { self.upload(&key, &file.upload_id) };
-            let record = TaskRecord {
+            let record = PartitionRecord {
                 version: 1,
                 run: run_id(run),
                 index: u32::from(index),

@@ -27,10 +27,10 @@ impl Protocol {
             if !alive && state.left.zombies == 0 {
                 continue;
             }
-            for index in 0..self.shop.config.ranges {
+            for index in 0..self.shop.config.partitions {
                 let of = |pod: &&Pod| pod.run == run && pod.index == index;
                 let begun = u8::try_from(state.pods.iter().filter(of).count()).unwrap_or(0);
-                // ranges are alike: the first begins first
+                // partitions are alike: the first begins first
                 let earlier = index == 0
                     || state.pods.iter().any(|pod| pod.run == run && pod.index == index - 1);
                 if earlier && (begun == 0 || state.left.twins > 0) {
@@ -45,9 +45,9 @@ impl Protocol {
         }
     }
 
-    /// All ranges of a run are read, one after the other.
-    pub(crate) fn all_pods(&self, state: &mut State, run: u8, ranges: usize) {
-        for index in (0_u8..).take(ranges) {
+    /// All partitions of a run are read, one after the other.
+    pub(crate) fn all_pods(&self, state: &mut State, run: u8, partitions: usize) {
+        for index in (0_u8..).take(partitions) {
             if self.reads(state, (run, index, 0)) {
                 let last = state.pods.len() - 1;
                 self.pod(state, last);
@@ -65,7 +65,7 @@ impl Protocol {
         let plan = state.object(self.shop.keys.put(prefix.plan(run_id(run))));
         let Some(body) = self.shop.bodies.find(plan) else { return false };
         let Parsed::Plan(parsed, _) = &body.parsed else { return false };
-        if usize::from(index) >= parsed.ranges.len() {
+        if usize::from(index) >= parsed.partitions.len() {
             return false;
         }
         let (upload, _) = self.shop.record(run, index, token, plan);

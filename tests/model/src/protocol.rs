@@ -28,7 +28,7 @@ pub enum Action {
     SessionDies(usize),
     /// A holder renews.
     Renews(usize),
-    /// A pod begins to read a range: run, range, which pod.
+    /// A pod begins to read a partition: run, partition, which pod.
     Reads(u8, u8, u8),
     /// A pod writes its record, or aborts its upload.
     Pod(usize),

@@ -71,7 +71,7 @@ impl Proc {
     }
 }
 
-/// A pod that reads one range.
+/// A pod that reads one partition.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) struct Pod {
     pub(crate) run: u8,

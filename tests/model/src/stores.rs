@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use worker_core::layout::manifests::{Lists, ManifestFile};
-use worker_core::layout::records::{RecordsHash, TaskRecord};
+use worker_core::layout::records::{PartitionRecord, RecordsHash};
 use worker_core::protocol::{Expect, Item, NewManifest, Transaction};
 
 use crate::alter::Lie;
@@ -100,7 +100,7 @@ impl Shop {
     }
 
     /// The records with these keys, if all are there.
-    pub(crate) fn records_at(&self, state: &State, keys: &[u32]) -> Option<Vec<TaskRecord>> {
+    pub(crate) fn records_at(&self, state: &State, keys: &[u32]) -> Option<Vec<PartitionRecord>> {
         let record = |key: &u32| match &self.bodies.find(state.object(*key))?.parsed {
             Parsed::Record(record) => Some((**record).clone()),
             _ => None,

@@ -99,7 +99,7 @@ impl Shop {
     fn records_of(&self, prefix: u8, run: u8) -> Vec<u32> {
         let prefix = Prefix::parse(&uri(prefix)).expect("a uri");
         let record = |index: u8| self.keys.put(prefix.record(run_id(run), u32::from(index)));
-        (0..self.config.ranges).map(record).collect()
+        (0..self.config.partitions).map(record).collect()
     }
 
     /// Keys of the completed files of a run.

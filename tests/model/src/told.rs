@@ -5,7 +5,7 @@ use crds::tracking::{LegacyItem, OutcomeItem, RunItem};
 use crds::{Reason, RunId};
 use worker_core::errors::failure::Failure;
 use worker_core::layout::manifests::{ManifestHead, Pointer};
-use worker_core::layout::records::{TaskRecord, tally};
+use worker_core::layout::records::{PartitionRecord, tally};
 use worker_core::protocol::{Act, Event, Item, Reply, Seen, Tidy};
 
 use crate::bodies::Parsed;
@@ -102,7 +102,7 @@ impl Shop {
                     Parsed::Record(record) => Some((**record).clone()),
                     _ => None,
                 };
-                let records: Vec<TaskRecord> = bodies.iter().filter_map(record).collect();
+                let records: Vec<PartitionRecord> = bodies.iter().filter_map(record).collect();
                 let ask = self.asks.get(ask);
                 let Act::Extract(held) = &ask.act else { return lost() };
                 match tally(&held.plan, &held.plan_hash, &records) {

@@ -121,7 +121,7 @@ fn alone() -> Vec<Config> {
     let after_one = |world: Config| world.seeds(&[Seed::Until(0, Step::Pin)]);
     vec![
         Config::new("one coordinator", vec![hold("a", 1)]),
-        Config::new("retry, crash", retry()).budget(crash).ranges(2).rows(rows(&[5, 6])),
+        Config::new("retry, crash", retry()).budget(crash).partitions(2).rows(rows(&[5, 6])),
         Config::new("retry, lost reply", retry()).budget(Budget { echoes: 1, ..NONE }),
         Config::new("retry, fault", retry()).budget(Budget { faults: 1, ..NONE }),
         Config::new("retry, session dies", retry()).budget(Budget { sessions: 1, ..NONE }),
@@ -195,7 +195,7 @@ fn replacing() -> Vec<Config> {
         .seeds(&[Seed::Until(0, Step::Pin), Seed::Dies(0), Seed::Epoch, Seed::Until(1, Step::Pin)])
         .budget(Budget { crashes: 1, ..NONE }),
         Config::new("two carriers, writes in every order", two_full())
-            .ranges(2)
+            .partitions(2)
             .rows(rows(&[5, 6]))
             .seeds(&[Seed::Ends(0), Seed::Until(1, Step::Decide)])
             .any_order(),
@@ -222,7 +222,7 @@ pub fn large() -> Vec<Config> {
         .sweeps()
         .seeds(&[Seed::Ends(0)]),
         Config::new("undo, two ranges, a fault", undone())
-            .ranges(2)
+            .partitions(2)
             .rows(rows(&[5, 6]))
             .seeds(&[Seed::Until(0, Step::Decide)])
             .budget(Budget { faults: 1, ..crash }),

@@ -29,7 +29,7 @@ async fn ended(server: &Server, (kill, ends): (&str, Ends)) -> Result<()> {
     account.sql(SLOW).await?;
     account.job["spec"]["extract"]["table"] = json!("slow");
     let command = account.source.command("run", &account.job)?;
-    let mut run = account.source.start(command, Some("range-start"))?;
+    let mut run = account.source.start(command, Some("partition-start"))?;
     run.paused().await?;
     account.sql("update switch set slow = 1").await?;
     run.go_on()?;
@@ -42,7 +42,7 @@ async fn changed(server: &Server, (sql, ends): (&str, Ends)) -> Result<()> {
     let account = Account::new(server).await?;
     account.sql("grant select on DB.t to USER@'%'").await?;
     let command = account.source.command("run", &account.job)?;
-    let mut run = account.source.start(command, Some("range-start"))?;
+    let mut run = account.source.start(command, Some("partition-start"))?;
     run.paused().await?;
     account.sql(&format!("set lock_wait_timeout = 5; {sql}")).await?;
     run.go_on()?;

@@ -96,7 +96,7 @@ async fn shut_down(server: &Server) -> Result<()> {
     let account = Account::new(server).await?;
     account.sql("grant select on DB.* to USER@'%'").await?;
     let command = account.source.command("run", &account.job)?;
-    let mut run = account.source.start(command, Some("range-start"))?;
+    let mut run = account.source.start(command, Some("partition-start"))?;
     run.paused().await?;
     account.sql("shutdown").await?;
     harness::wait_until("the server's end", STEP, async || {

@@ -12,7 +12,7 @@ use worker_core::layout::manifests::{
     Earlier, FileCount, ListedFile, Listing, Lists, Manifest, ManifestFile, ManifestHead,
     each_earlier_file, each_file, head, read_head,
 };
-use worker_core::layout::records::{RecordsHash, Tallying, TaskRecord, tally};
+use worker_core::layout::records::{PartitionRecord, RecordsHash, Tallying, tally};
 
 use generated::{
     FILES, Generated, LIMIT_BYTES, PARTITIONS, peak_bytes, plan, record, run_id, run_item,
@@ -125,10 +125,11 @@ proptest! {
 fn records_that_do_not_fit_are_told_apart() {
     let (plan, whole) = (plan(2), [record(0, 1), record(1, 1)]);
     assert!(tally(&plan, "h", &whole).is_ok());
-    let reason = |records: &[TaskRecord]| tally(&plan, "h", records).unwrap_err().report.reason;
+    let reason =
+        |records: &[PartitionRecord]| tally(&plan, "h", records).unwrap_err().report.reason;
     assert_eq!(reason(&whole[..1]), RecordMissing);
     assert_eq!(reason(&[whole[0].clone(), whole[0].clone()]), RecordMissing);
-    let changed = |change: fn(&mut TaskRecord)| {
+    let changed = |change: fn(&mut PartitionRecord)| {
         let mut records = whole.clone();
         change(&mut records[1]);
         reason(&records)

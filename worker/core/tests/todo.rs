@@ -192,7 +192,7 @@ fn folders_without_a_plan_stay_and_hold_nothing_up() {
     let mut stores = Stores::new();
     for number in 0..150_u128 {
         let run = uuid::Uuid::from_u128(number);
-        stores.objects.insert(format!("orders/_tidemark/{run}/tasks/0.json"), Vec::new());
+        stores.objects.insert(format!("orders/_tidemark/{run}/partitions/0.json"), Vec::new());
     }
     stores.drive(hold(task("a", 1, ExtractType::PE)), 4);
     let dead = stores.run().unwrap().run;

@@ -86,7 +86,7 @@ pub async fn plan(wanted: &settings::Plan, durations: Durations) -> Result<Strin
         let Parallelism { readers, reason } = readers;
         print(&format!("readers    {readers} partitions at a time in one process: {reason}"))?;
     }
-    Ok(format!("planned {} partitions", plan.ranges.len()))
+    Ok(format!("planned {} partitions", plan.partitions.len()))
 }
 
 /// Prints the whole plan and the statement of its first partition as JSON.
@@ -94,8 +94,8 @@ fn show_json(plan: &Plan, readers: &Parallelism) -> Result<(), Failure> {
     let unreadable =
         |_| Failure::permanent(Reason::Internal, "cannot write the plan as JSON", REPORT);
     let mut said = serde_json::to_value(plan).map_err(unreadable)?;
-    if let Some(range) = plan.ranges.first() {
-        said["statement"] = read_statement(plan, range)?.into();
+    if let Some(partition) = plan.partitions.first() {
+        said["statement"] = read_statement(plan, partition)?.into();
     }
     said["readers"] = json!({ "inOneProcess": readers.readers, "reason": readers.reason });
     print(&serde_json::to_string_pretty(&said).map_err(unreadable)?)

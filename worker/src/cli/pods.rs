@@ -16,7 +16,7 @@ use crate::cli::manifest::read_task;
 use crate::cli::settings::{ExtractPod, Pod, Recover};
 use crate::extraction::batches::budget_from_cgroup;
 use crate::extraction::counters::Counters;
-use crate::extraction::extract::RangeReader;
+use crate::extraction::extract::PartitionReader;
 use crate::publishing::drive::drive;
 use crate::publishing::durations::Durations;
 use crate::publishing::world::{Readers, Underway, World};
@@ -96,10 +96,10 @@ pub(super) async fn extract(pod: &ExtractPod, durations: Durations) -> Result<St
     })?;
     let planned: Plan =
         serde_json::from_slice(&body).map_err(|_| invalid("plan JSON is invalid"))?;
-    if pod.index as usize >= planned.ranges.len() {
+    if pod.index as usize >= planned.partitions.len() {
         return Err(invalid("the plan has no partition with the index of this pod"));
     }
-    let reader = RangeReader {
+    let reader = PartitionReader {
         plan_hash: plan::hash(&body),
         plan: Arc::new(planned),
         login: pod_login(&task, durations).await?,

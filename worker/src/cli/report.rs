@@ -39,7 +39,7 @@ fn log(exit: Exit, report: &Report) {
     let (reason, said, remedy) = (report.reason, &report.message, &report.remedy);
     match exit {
         Exit::Done => tracing::info!(%reason, said, "ended"),
-        Exit::Permanent | Exit::RangePermanent => {
+        Exit::Permanent | Exit::PartitionPermanent => {
             tracing::error!(%reason, said, remedy, exit = exit.code(), "failed");
         }
         Exit::Fenced | Exit::Transient | Exit::Stopped => {
@@ -51,7 +51,11 @@ fn log(exit: Exit, report: &Report) {
 fn for_people(exit: Exit, report: &Report) {
     match exit {
         Exit::Done => tracing::info!("{}", report.message),
-        Exit::Permanent | Exit::RangePermanent | Exit::Fenced | Exit::Transient | Exit::Stopped => {
+        Exit::Permanent
+        | Exit::PartitionPermanent
+        | Exit::Fenced
+        | Exit::Transient
+        | Exit::Stopped => {
             let message = format!("{} ({})", report.message, report.reason);
             write(&error_text(&message, &report.remedy, has_colors()));
         }

@@ -36,7 +36,7 @@ impl Counters {
         let whole = plan.window.low.is_none() && plan.window.high.is_none();
         let estimate = plan.filtered_rows.unwrap_or(plan.estimated_rows);
         let expected = u64::try_from(estimate).ok().filter(|_| whole);
-        self.partitions.store(plan.ranges.len() as u64, Ordering::Relaxed);
+        self.partitions.store(plan.partitions.len() as u64, Ordering::Relaxed);
         self.expected_rows.store(expected.unwrap_or_default(), Ordering::Relaxed);
     }
 

@@ -11,13 +11,13 @@ use uuid::Uuid;
 use worker_core::encoding::batches::{Asked, MemoryBudget, Parallelism, Width};
 use worker_core::errors::failure::Failure;
 use worker_core::layout::body::to_body;
-use worker_core::layout::records::TaskRecord;
+use worker_core::layout::records::PartitionRecord;
 use worker_core::planning::plan::Plan;
 use worker_core::protocol::Reply;
 
 use crate::base::pause::Pause;
 use crate::extraction::counters::Counters;
-use crate::extraction::flow::{Extract, extract_range};
+use crate::extraction::flow::{Extract, extract_partition};
 use crate::extraction::kept::Kept;
 use crate::source::backend::Progress;
 use crate::source::login::Login;
@@ -28,7 +28,7 @@ use crate::stores::control::{Control, Only};
 
 /// What the extraction of each partition needs.
 #[derive(Clone)]
-pub struct RangeReader {
+pub struct PartitionReader {
     /// The plan.
     pub plan: Arc<Plan>,
     /// Its SHA-256.
@@ -54,18 +54,18 @@ pub struct RangeReader {
     pub pause: Pause,
 }
 
-impl RangeReader {
+impl PartitionReader {
     /// Extracts partition `index` and writes its partition record, unless another process has written it.
     ///
     /// # Errors
     /// The failure, with the partition if there are several. Uploads of this process are then aborted.
-    pub async fn read(&self, index: u32) -> Result<TaskRecord, Failure> {
-        let read = self.read_range(index).await;
+    pub async fn read(&self, index: u32) -> Result<PartitionRecord, Failure> {
+        let read = self.read_partition(index).await;
         if read.is_ok() {
             self.counters.finished();
         }
         read.map_err(|mut failure| {
-            if self.plan.ranges.len() > 1 && failure.exit != Exit::Stopped {
+            if self.plan.partitions.len() > 1 && failure.exit != Exit::Stopped {
                 failure.report.message = format!("partition {index}: {}", failure.report.message);
             }
             if self.aligned.is_some() && failure.exit == Exit::Transient {
@@ -99,7 +99,7 @@ impl RangeReader {
         }
     }
 
-    async fn read_range(&self, index: u32) -> Result<TaskRecord, Failure> {
+    async fn read_partition(&self, index: u32) -> Result<PartitionRecord, Failure> {
         let (run, prefix) = (self.plan.run, &self.control.prefix);
         let key = prefix.record(run, index);
         if let Some((record, _)) = self.control.read(&key).await? {
@@ -108,7 +108,7 @@ impl RangeReader {
         let token = Uuid::new_v4().simple().to_string();
         let mut reader = self.reader_unless_stopped(index).await?;
         let (backend, progress) = (reader.backend().await?, Progress::default());
-        self.pause.at("range-start").await;
+        self.pause.at("partition-start").await;
         let extract = Extract {
             plan: &self.plan,
             plan_hash: &self.plan_hash,
@@ -126,7 +126,7 @@ impl RangeReader {
             counters: &self.counters,
         };
         let lost = watch::lost(&self.login, backend.clone(), &progress);
-        let read = Box::pin(extract_range(extract, lost)).await;
+        let read = Box::pin(extract_partition(extract, lost)).await;
         match (&self.aligned, reader) {
             (Some(aligned), Reader::Mysql(session)) if read.is_ok() => aligned.give_back(session),
             (_, reader) => reader.close().await,
@@ -143,10 +143,10 @@ impl RangeReader {
         }
     }
 
-    /// There is a record: our own, its reply lost, or that of another process for this range, which
+    /// There is a record: our own, its reply lost, or that of another process for this partition, which
     /// counts then.
-    async fn refused(&self, key: &str, mine: TaskRecord) -> Result<TaskRecord, Failure> {
-        let found: Option<(TaskRecord, String)> = self.control.read(key).await?;
+    async fn refused(&self, key: &str, mine: PartitionRecord) -> Result<PartitionRecord, Failure> {
+        let found: Option<(PartitionRecord, String)> = self.control.read(key).await?;
         let (found, _) = found.ok_or_else(|| {
             Failure::transient(
                 Reason::StorageFailed,
@@ -161,7 +161,7 @@ impl RangeReader {
         Ok(found)
     }
 
-    async fn abort(&self, record: &TaskRecord) {
+    async fn abort(&self, record: &PartitionRecord) {
         for file in &record.files {
             if let Err(failure) = self.control.abort(&file.key, &file.upload_id).await {
                 tracing::warn!(%failure, "cannot abort the upload; recovery aborts it");
@@ -170,7 +170,7 @@ impl RangeReader {
     }
 }
 
-/// Ranges that are being read in this process.
+/// Partitions that are being read in this process.
 pub struct Extraction {
     run: RunId,
     over: bool,
@@ -179,11 +179,11 @@ pub struct Extraction {
 }
 
 impl Extraction {
-    /// The run, once all ranges have a record, and the first time the records that were kept; `None`
-    /// while any range is being read.
+    /// The run, once all partitions have a record, and the first time the records that were kept; `None`
+    /// while any partition is being read.
     ///
     /// # Errors
-    /// The first failure of a range.
+    /// The first failure of a partition.
     pub(crate) async fn ended(&mut self) -> Result<Option<(RunId, Option<Kept>)>, Failure> {
         if self.over {
             return Ok(Some((self.run, None)));
@@ -229,28 +229,28 @@ pub fn readers_asked(spec: &ExtractJobSpec) -> Asked {
 
 /// Partitions of a plan that one process reads at a time, within its memory.
 pub fn parallelism(plan: &Plan, asked: Asked, budget: MemoryBudget) -> Parallelism {
-    budget.parallelism(asked, plan.ranges.len(), Width::of(plan))
+    budget.parallelism(asked, plan.partitions.len(), Width::of(plan))
 }
 
 impl Extraction {
-    /// Begins to read all ranges of a plan, so many at a time, which share the memory.
+    /// Begins to read all partitions of a plan, so many at a time, which share the memory.
     pub(crate) fn begin(
-        reader: RangeReader,
+        reader: PartitionReader,
         parallel: usize,
         stop: Arc<signal::Sender<bool>>,
     ) -> Self {
         reader.counters.begin(&reader.plan);
-        let (run, count) = (reader.plan.run, reader.plan.ranges.len());
+        let (run, count) = (reader.plan.run, reader.plan.partitions.len());
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         let reading = all(reader, count, parallel, Arc::clone(&stop));
         Self { run, over: false, reading: Some(tokio::spawn(reading)), stop }
     }
 }
 
-/// Reads all ranges. At the first failure the others are told to stop, and waited for: FAIL lists
+/// Reads all partitions. At the first failure the others are told to stop, and waited for: FAIL lists
 /// the open uploads, and none may be begun after that.
 async fn all(
-    reader: RangeReader,
+    reader: PartitionReader,
     count: u32,
     parallel: usize,
     stop: Arc<signal::Sender<bool>>,

@@ -15,7 +15,7 @@ use worker_core::encoding::batches::{MemoryBudget, MemorySplit, Width};
 use worker_core::encoding::files::fitting;
 use worker_core::errors::failure::{Failure, REPORT};
 use worker_core::layout::objects::{Part, Prefix};
-use worker_core::layout::records::TaskRecord;
+use worker_core::layout::records::PartitionRecord;
 use worker_core::planning::plan::{CONTROL_VERSION, Plan};
 use worker_core::sql::rows::read_statement;
 
@@ -31,14 +31,14 @@ use crate::source::rows::Reader;
 /// Parts waiting between encoder and uploads.
 const PARTS_WAITING: usize = 1;
 
-/// What one range needs.
+/// What one partition needs.
 #[derive(Debug)]
 pub struct Extract<'a> {
     /// The plan.
     pub plan: &'a Plan,
     /// Its SHA-256, as pinned.
     pub plan_hash: &'a str,
-    /// Which range.
+    /// Which partition.
     pub index: u32,
     /// The session that reads.
     pub reader: &'a mut Reader,
@@ -82,7 +82,7 @@ struct Encoded {
     watermarks: Option<(String, String)>,
 }
 
-/// Takes one range from the table to parts on S3, and says what lies there.
+/// Takes one partition from the table to parts on S3, and says what lies there.
 ///
 /// *Guarantees*: on success every file's parts are stored and nothing is completed. On failure, and
 /// when stopped, the uploads begun here have been aborted, and the statement was cancelled. It must not be dropped instead of being
@@ -94,10 +94,10 @@ struct Encoded {
 ///
 /// # Errors
 /// The reason of the stage that failed first in the line's own order: storage, database, decoding.
-pub async fn extract_range(
+pub async fn extract_partition(
     mut extract: Extract<'_>,
     lost: impl Future<Output = Failure>,
-) -> Result<TaskRecord, Failure> {
+) -> Result<PartitionRecord, Failure> {
     let plan = extract.plan;
     let split = fitting(extract.budget.split_of(Width::of(plan)), &plan.shape);
     let Extract { s3, prefix, token, .. } = extract;
@@ -132,12 +132,13 @@ async fn run(
     extract: &mut Extract<'_>,
     split: MemorySplit,
     uploads: &mut Uploads,
-) -> Result<TaskRecord, Failure> {
+) -> Result<PartitionRecord, Failure> {
     let Extract { plan, index, prefix, token, .. } = *extract;
     let reader = &mut *extract.reader;
-    let range = usize::try_from(index).ok().and_then(|index| plan.ranges.get(index));
-    let range = range.ok_or_else(|| internal("the plan has no partition with this index"))?;
-    let statement = read_statement(plan, range)?;
+    let partition = usize::try_from(index).ok().and_then(|index| plan.partitions.get(index));
+    let partition =
+        partition.ok_or_else(|| internal("the plan has no partition with this index"))?;
+    let statement = read_statement(plan, partition)?;
 
     let (chunk_sender, chunks) = chunks::queue(split.wire_bytes);
     let (piece_sender, mut pieces) = mpsc::channel(PARTS_WAITING);
@@ -165,7 +166,7 @@ async fn run(
     let encoded = ended(encoded)?;
     let files = uploads.record()?;
     let (watermark_min, watermark_max) = encoded.watermarks.unzip();
-    let record = TaskRecord {
+    let record = PartitionRecord {
         version: CONTROL_VERSION,
         run: plan.run,
         index,

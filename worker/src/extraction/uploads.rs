@@ -14,12 +14,12 @@ use worker_core::layout::records::PendingFile;
 use crate::extraction::files::{FileEnd, Piece};
 use crate::extraction::multipart::{Multipart, StoredPart};
 
-/// Most files of one range: all of a run are in one manifest.
+/// Most files of one partition: all of a run are in one manifest.
 const FILES_MAX: usize = 20_000;
 /// Requests at the same time, however small their parts are.
 const REQUESTS_AT_ONCE: usize = 16;
 
-/// All uploads that this process has begun for one range.
+/// All uploads that this process has begun for one partition.
 ///
 /// *Memory*: as many parts as may be in flight. Dropped without [`Uploads::abort`], it leaves
 /// open uploads behind, which recovery and the sweeper remove.

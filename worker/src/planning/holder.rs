@@ -89,7 +89,7 @@ impl Holder {
         }
         let Some(mut session) = self.session.take() else { return Ok(self) };
         let aligned = match &mut session.database {
-            Database::Mysql(connection) if self.plan.ranges.len() > 1 => tokio::select! {
+            Database::Mysql(connection) if self.plan.partitions.len() > 1 => tokio::select! {
                 aligned = Box::pin(together(connection, &self.plan, (login, extract), sessions)) => aligned.map(Some),
                 () = stopped => Err(Failure::stopped()),
             },
@@ -141,14 +141,14 @@ async fn together(
     sessions: usize,
 ) -> Result<(Aligned, Start), Failure> {
     let method = check_together(connection, &plan.table, extract).await?;
-    let Plan { table, columns, ranges, filter_settings, .. } = plan;
+    let Plan { table, columns, partitions, filter_settings, .. } = plan;
     let made_at = aligned::made_at(connection, table).await?;
     let first = Beginning {
         settings: mysql_statement(filter_settings)?,
         hold: rows::hold_statement(Engine::Mysql, columns, table, true),
         lock: (method == Method::TableLock).then(|| rows::quote_table(Engine::Mysql, table)),
     };
-    let sessions = sessions.clamp(1, ranges.len().max(1));
+    let sessions = sessions.clamp(1, partitions.len().max(1));
     let (aligned, start) = aligned::align(login, sessions, first).await?;
     match aligned::made_at(connection, table).await {
         Ok(again) if again == made_at => Ok((aligned, start)),

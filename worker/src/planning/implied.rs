@@ -1,5 +1,5 @@
 //! In: a plan without partitions, of a manifest without `extract.partition`. Out: its partitions, which share one
-//! consistent snapshot. Bound: as [`super::ranges`]. Fails: as [`super::ranges`]; what several partitions lack, such as
+//! consistent snapshot. Bound: as [`super::partitions`]. Fails: as [`super::partitions`]; what several partitions lack, such as
 //! a right, leaves one partition and a warning.
 
 use crds::extract_job::{Consistency, Extract};
@@ -7,11 +7,11 @@ use crds::source::Engine;
 use crds::tracking::Mode;
 use worker_core::errors::failure::Failure;
 use worker_core::planning::implied;
+use worker_core::planning::partitions::PlannedPartition;
 use worker_core::planning::plan::Plan;
-use worker_core::planning::ranges::KeyRange;
 
 use super::holder;
-use super::ranges::{Divided, Divider, SMALL};
+use super::partitions::{Divided, Divider, SMALL};
 use crate::source::database::Database;
 use crate::source::table::Subject;
 
@@ -39,9 +39,9 @@ pub(super) async fn divide(
             if count > 1 {
                 plan.warnings.push(implied::warning(&why));
             }
-            Ok((vec![KeyRange::whole()], implied::one(&why)))
+            Ok((vec![PlannedPartition::whole()], implied::one(&why)))
         }
-        None if count < 2 => Ok((vec![KeyRange::whole()], implied::one(SMALL))),
+        None if count < 2 => Ok((vec![PlannedPartition::whole()], implied::one(SMALL))),
         None => divider.divide_by(database, plan, count).await,
     }
 }

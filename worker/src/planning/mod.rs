@@ -3,6 +3,6 @@
 pub mod published;
 pub mod holder;
 mod warnings;
-mod ranges;
+mod partitions;
 mod implied;
 pub mod planner;

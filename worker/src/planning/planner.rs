@@ -27,8 +27,8 @@ use worker_core::sql::rows::mysql_statements::planning_seconds;
 
 use super::holder::{Holder, altered};
 use super::implied;
+use super::partitions::Divider;
 use super::published::Published;
-use super::ranges::Divider;
 use super::warnings::warnings;
 use crate::base::pause::PausePoints;
 use crate::source::backend::Progress;
@@ -170,7 +170,7 @@ async fn open_on(
     plan.warnings.extend(names::warning(&plan.columns, &spec.output.uri));
     // sessions of MySQL share a snapshot for several partitions alone
     let alone =
-        extract.partition.is_none() && plan.engine == Engine::Mysql && plan.ranges.len() < 2;
+        extract.partition.is_none() && plan.engine == Engine::Mysql && plan.partitions.len() < 2;
     let lives_on = asked == Consistency::Snapshot && !alone;
     if lives_on {
         plan.snapshot = database.export_snapshot().await?;
@@ -264,7 +264,7 @@ async fn plan(
         window,
         partition_column: None,
         partitioning: None,
-        ranges: Vec::new(),
+        partitions: Vec::new(),
         snapshot: None,
         table_lock_milliseconds: None,
         unproven: subject.unproven.snapshot.clone(),
@@ -290,7 +290,7 @@ async fn divide(
     subject: &Subject,
     (extract, table_bytes): (&Extract, i64),
 ) -> Result<(), Failure> {
-    let (ranges, how) = match &extract.partition {
+    let (partitions, how) = match &extract.partition {
         Some(partition) => {
             let consistency = consistency::asked(extract, plan.engine);
             let divider = Divider { subject, partition, consistency, table_bytes, may_hash: true };
@@ -302,7 +302,7 @@ async fn divide(
         [column] => Some(column.name.clone()),
         _ => None,
     };
-    (plan.ranges, plan.partitioning) = (ranges, Some(how));
+    (plan.partitions, plan.partitioning) = (partitions, Some(how));
     Ok(())
 }
 
@@ -312,7 +312,7 @@ async fn sort(
     plan: &mut Plan,
     asked: PartitionSort,
 ) -> Result<(), Failure> {
-    if plan.shape.partition_by.is_empty() || plan.ranges.is_empty() {
+    if plan.shape.partition_by.is_empty() || plan.partitions.is_empty() {
         return Ok(());
     }
     let (folders, rows) = match asked {

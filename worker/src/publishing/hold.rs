@@ -18,7 +18,7 @@ use super::world::Reading;
 use super::world::{Readers, World, now};
 use crate::base::pause::PausePoints;
 use crate::extraction::batches::budget_from_cgroup;
-use crate::extraction::extract::{Extraction, RangeReader, parallelism, readers_asked};
+use crate::extraction::extract::{Extraction, PartitionReader, parallelism, readers_asked};
 use crate::planning::planner;
 use crate::planning::published::Published;
 use crate::source::mysql::aligned::Aligned;
@@ -175,7 +175,7 @@ impl World {
         }
     }
 
-    /// What ranges that are read here have come to.
+    /// What partitions that are read here have come to.
     async fn ended(&mut self) -> Result<Looked, Failure> {
         let Some(extraction) = &mut self.underway.extraction else { return Ok(Looked::Some(0)) };
         let Some((run, kept)) = extraction.ended().await? else { return Ok(Looked::Some(0)) };
@@ -194,7 +194,7 @@ impl World {
             Err(Failure::transient(Reason::StorageUnreachable, message, ""))
         });
         let (found, largest) = looked?;
-        if (found as usize) < held.plan.ranges.len() {
+        if (found as usize) < held.plan.partitions.len() {
             return Ok(Looked::Some(found));
         }
         // a reading that a renewal interrupted goes on where it was
@@ -227,11 +227,11 @@ fn here(
 ) -> Result<Extraction, Failure> {
     let Some(login) = world.login.clone() else { return Err(Failure::stopped()) };
     let parallel = aligned.as_ref().map_or(parallelism.readers, |aligned| aligned.count);
-    let (partitions, reason) = (held.plan.ranges.len(), parallelism.reason);
+    let (partitions, reason) = (held.plan.partitions.len(), parallelism.reason);
     tracing::info!(partitions, readers = parallel, reason, "reading partitions in this process");
     let (stop, receiver) = watch::channel(false);
     let stop = Arc::new(stop);
-    let reader = RangeReader {
+    let reader = PartitionReader {
         plan: Arc::new(held.plan.clone()),
         plan_hash: held.plan_hash.clone(),
         login,

@@ -7,7 +7,7 @@ use futures::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use tokio::time::Instant;
 use worker_core::errors::failure::Failure;
 use worker_core::layout::manifests::{Earlier, ListedFile, Lists, ManifestFile};
-use worker_core::layout::records::{RecordsHash, Tally, Tallying, TaskRecord};
+use worker_core::layout::records::{PartitionRecord, RecordsHash, Tally, Tallying};
 use worker_core::protocol::{Event, Held, NewManifest, Reply};
 
 use super::world::Reading;
@@ -19,7 +19,7 @@ impl World {
     /// Adds up the records, all of which are there. `None`: a renewal is due before that is done.
     pub(super) async fn tally(&mut self, held: &Held) -> Result<Option<Tally>, Failure> {
         let (run, control) = (held.run.run, self.control(&held.run.uri)?);
-        let count = u32::try_from(held.plan.ranges.len()).unwrap_or(u32::MAX);
+        let count = u32::try_from(held.plan.partitions.len()).unwrap_or(u32::MAX);
         let renew_at = self.renew_at();
         let reading = match self.underway.reading.take() {
             Some(reading) if reading.run == run => reading,
@@ -57,7 +57,7 @@ impl World {
         control: &'a Control,
         run: RunId,
         count: u32,
-    ) -> BoxStream<'a, Result<TaskRecord, Failure>> {
+    ) -> BoxStream<'a, Result<PartitionRecord, Failure>> {
         let reading = self.underway.reading.as_ref().filter(|reading| reading.run == run);
         if let Some(kept) = reading.and_then(|reading| reading.kept.all(count)) {
             return stream::iter(kept.iter().cloned().map(Ok)).boxed();
@@ -119,7 +119,7 @@ impl World {
     ) -> Result<(), Failure> {
         let mut lists = Lists::begin(&new.head, &mut object.buffer);
         let mut hashed = RecordsHash::default();
-        let mut records = self.records(control, new.head.run, new.head.ranges);
+        let mut records = self.records(control, new.head.run, new.head.partitions);
         while let Some(record) = records.next().await {
             let record = record?;
             hashed.add(&record);

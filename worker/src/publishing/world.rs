@@ -33,7 +33,7 @@ pub(super) fn now() -> i64 {
     jiff::Timestamp::now().as_second()
 }
 
-/// Who reads the ranges.
+/// Who reads the partitions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Readers {
     /// This process.
@@ -43,7 +43,7 @@ pub enum Readers {
         /// Memory for all of them.
         budget: MemoryBudget,
     },
-    /// Pods of an extract Job; a plan of at most one range is read here all the same.
+    /// Pods of an extract Job; a plan of at most one partition is read here all the same.
     Pods,
 }
 
@@ -55,7 +55,7 @@ pub struct World {
     pub stores: Stores,
     /// How to log in to the database; absent in recovery.
     pub login: Option<Login>,
-    /// Who reads the ranges.
+    /// Who reads the partitions.
     pub readers: Readers,
     /// Flags.
     pub durations: Durations,
@@ -78,7 +78,7 @@ pub struct Underway {
     pub(super) planning: Option<Planning>,
     /// Whether the process has become Ready.
     pub(super) is_ready: bool,
-    /// Ranges that are read here.
+    /// Partitions that are read here.
     pub(super) extraction: Option<Extraction>,
     /// The session that exported the snapshot.
     pub(super) holder: Option<Holder>,

@@ -86,7 +86,7 @@ impl Database {
             Self::Postgres(connection) => {
                 sqlx::raw_sql(statements::STILL_THERE).execute(&mut **connection).await.is_ok()
             }
-            // nothing hangs on it: the ranges are read by sessions of their own
+            // nothing hangs on it: the partitions are read by sessions of their own
             Self::Mysql(_) => true,
         }
     }

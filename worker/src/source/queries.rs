@@ -5,8 +5,8 @@ use worker_core::decoding::columns::{Column, Target};
 use worker_core::errors::failure::Failure;
 use worker_core::planning::bounds::TableRef;
 use worker_core::planning::partitioning::{Key, TableFacts};
+use worker_core::planning::partitions::Sample;
 use worker_core::planning::plan::{Plan, TableName};
-use worker_core::planning::ranges::Sample;
 use worker_core::planning::selection;
 use worker_core::planning::types;
 use worker_core::planning::virtual_columns;
@@ -197,7 +197,7 @@ impl Database {
         }
     }
 
-    /// What the server knows already about where the rows of `count` ranges lie; `None` where that is
+    /// What the server knows already about where the rows of `count` partitions lie; `None` where that is
     /// too little, old, or of more rows than the window has.
     pub(crate) async fn statistics(
         &mut self,

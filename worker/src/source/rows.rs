@@ -1,4 +1,4 @@
-//! In: a [`KeyRange`](worker_core::planning::ranges::KeyRange) as a statement. Out: rows (wire bytes), in
+//! In: a [`PlannedPartition`](worker_core::planning::partitions::PlannedPartition) as a statement. Out: rows (wire bytes), in
 //! chunks. Bound: the bytes of all chunks waiting. Fails: [`Failure`] with a database reason.
 
 use crds::source::Engine;
@@ -12,7 +12,7 @@ use crate::source::login::Login;
 use crate::source::mysql;
 use crate::source::postgres;
 
-/// A session that reads one range.
+/// A session that reads one partition.
 #[derive(Debug)]
 pub enum Reader {
     /// Postgres: under the plan's snapshot.

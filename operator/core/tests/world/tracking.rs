@@ -5,7 +5,7 @@ use crds::fidelity::FidelityCounts;
 use super::*;
 
 impl World {
-    /// The coordinator claims and pins a plan of `n` ranges, and is Ready.
+    /// The coordinator claims and pins a plan of `n` partitions, and is Ready.
     pub(crate) fn plans(&mut self, n: u32) {
         let Some(job) = self.last(0) else { return };
         let task = task(&job);

@@ -269,9 +269,9 @@ fn decided(shop: &Shop, change: &Change, after: &mut State) {
         return;
     };
     let prefix = worker_core::layout::objects::Prefix::parse(&run.uri).expect("a uri");
-    let ranges = run.n.unwrap_or(0);
+    let partitions = run.n.unwrap_or(0);
     let mut files = Vec::new();
-    for index in 0..ranges {
+    for index in 0..partitions {
         let key = shop.keys.put(prefix.record(run.run, index));
         let body = shop.bodies.find(after.object(key));
         let Some(Parsed::Record(record)) = body.as_ref().map(|body| &body.parsed) else {

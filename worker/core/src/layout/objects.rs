@@ -1,4 +1,4 @@
-//! In: a run, a range, a process token. Out: object keys. Bound: one key per call. Fails: a uri
+//! In: a run, a partition, a process token. Out: object keys. Bound: one key per call. Fails: a uri
 //! that is not `s3://<bucket>/<prefix>`.
 //!
 //! Every key is made here, so that no two processes ever write the same data object, and control
@@ -87,14 +87,14 @@ impl Prefix {
         self.control(&format!("{run}/plan.json"))
     }
 
-    /// The record of one range.
+    /// The record of one partition.
     pub fn record(&self, run: RunId, index: u32) -> String {
-        self.control(&format!("{run}/tasks/{index}.json"))
+        self.control(&format!("{run}/partitions/{index}.json"))
     }
 
     /// Below it lie the records of a run and nothing else.
     pub fn records(&self, run: RunId) -> String {
-        self.control(&format!("{run}/tasks/"))
+        self.control(&format!("{run}/partitions/"))
     }
 
     /// The manifest of a run.
@@ -128,11 +128,11 @@ impl Prefix {
 /// Which data file of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Part<'a> {
-    /// The range.
+    /// The partition.
     pub index: u32,
     /// Of the process that writes it.
     pub token: &'a str,
-    /// Counts the process's files of this range from 0.
+    /// Counts the process's files of this partition from 0.
     pub number: u32,
     /// The folders of `output.partitionBy`, each with a slash after it; empty without.
     pub values: &'a str,

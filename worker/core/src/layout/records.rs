@@ -1,4 +1,4 @@
-//! `tasks/<index>.json`: the partition record of one partition. The first record written for an index counts.
+//! `partitions/<index>.json`: the partition record of one partition. The first record written for an index counts.
 
 use std::collections::BTreeSet;
 
@@ -13,7 +13,7 @@ use crate::planning::watermark::Value;
 
 /// The record of one partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct TaskRecord {
+pub struct PartitionRecord {
     /// [`crate::planning::plan::CONTROL_VERSION`] of the release that wrote it.
     pub version: u32,
     /// The run.
@@ -65,7 +65,7 @@ pub struct PendingFile {
     pub rows: u64,
 }
 
-impl TaskRecord {
+impl PartitionRecord {
     /// Reads the body of a record.
     ///
     /// # Errors
@@ -94,7 +94,7 @@ pub struct Tally {
     pub bytes: u64,
     /// Files.
     pub files: u64,
-    /// Sum of [`TaskRecord::closed_early`].
+    /// Sum of [`PartitionRecord::closed_early`].
     pub closed_early: u64,
     /// Greatest watermark seen.
     pub watermark_max: Option<String>,
@@ -109,7 +109,7 @@ pub struct RecordsHash(Sha256);
 
 impl RecordsHash {
     /// Takes the next record.
-    pub fn add(&mut self, record: &TaskRecord) {
+    pub fn add(&mut self, record: &PartitionRecord) {
         self.0.update(to_body(record));
     }
 
@@ -148,7 +148,7 @@ impl Tallying {
         &mut self,
         plan: &Plan,
         plan_hash: &str,
-        record: &TaskRecord,
+        record: &PartitionRecord,
     ) -> Result<(), Failure> {
         let schema = self.schema.get_or_insert_with(|| record.schema.clone());
         let other = [
@@ -191,7 +191,7 @@ impl Tallying {
     }
 
     /// The greatest of watermark texts, by value and not by text.
-    fn maximum(&mut self, plan: &Plan, record: &TaskRecord) {
+    fn maximum(&mut self, plan: &Plan, record: &PartitionRecord) {
         let Some(watermark) = &plan.watermark else { return };
         let Some(text) = &record.watermark_max else { return };
         let Ok(value) = Value::parse(watermark.value_type, text) else { return };
@@ -206,7 +206,7 @@ impl Tallying {
     /// # Errors
     /// `RecordMissing`.
     pub fn finish(self, plan: &Plan) -> Result<Tally, Failure> {
-        let (found, planned) = (self.tally.rows.len(), plan.ranges.len());
+        let (found, planned) = (self.tally.rows.len(), plan.partitions.len());
         if found != planned {
             let message = format!("only {found} of {planned} partitions have a partition record");
             return Err(Failure::transient(Reason::RecordMissing, message, AGAIN));
@@ -222,13 +222,13 @@ impl Tallying {
 pub fn tally<'a>(
     plan: &Plan,
     plan_hash: &str,
-    records: impl IntoIterator<Item = &'a TaskRecord>,
+    records: impl IntoIterator<Item = &'a PartitionRecord>,
 ) -> Result<Tally, Failure> {
-    let mut sorted: Vec<&TaskRecord> = records.into_iter().collect();
+    let mut sorted: Vec<&PartitionRecord> = records.into_iter().collect();
     sorted.sort_by_key(|record| record.index);
     let indexes: BTreeSet<u32> = sorted.iter().map(|record| record.index).collect();
     let mut tallying = Tallying::default();
-    if indexes.len() == plan.ranges.len() {
+    if indexes.len() == plan.partitions.len() {
         for record in sorted {
             tallying.add(plan, plan_hash, record)?;
         }

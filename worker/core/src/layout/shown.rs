@@ -9,8 +9,8 @@ use crate::decoding::columns::{Column, Fidelity};
 use crate::errors::failure::Failure;
 use crate::planning::consistency;
 use crate::planning::fidelity;
+use crate::planning::partitions::{Part, PlannedPartition};
 use crate::planning::plan::Plan;
-use crate::planning::ranges::{KeyRange, Part};
 use crate::sql::rows::read_statement;
 
 /// Tables of up to so many columns are shown column by column, wider ones kind by kind.
@@ -19,10 +19,10 @@ const COLUMNS_MAX: usize = 60;
 const KINDS_MAX: usize = 30;
 /// Names in a row, before the others are only counted.
 const NAMED_MAX: usize = 8;
-/// Up to so many ranges are all shown, of more the first and the last.
-const RANGES_MAX: usize = 40;
-/// Of more ranges, how many at either end.
-const RANGES_AT_ENDS: usize = 5;
+/// Up to so many partitions are all shown, of more the first and the last.
+const PARTITIONS_MAX: usize = 40;
+/// Of more partitions, how many at either end.
+const PARTITIONS_AT_ENDS: usize = 5;
 /// Letters of a statement, and of one that is longer at either end.
 const STATEMENT_MAX: usize = 2_000;
 const STATEMENT_AT_ENDS: usize = 400;
@@ -76,9 +76,9 @@ pub fn lines(plan: &Plan) -> Result<Vec<String>, Failure> {
             if plan.shape.sorted { "; the database sorts the rows by these columns" } else { "" };
         lines.push(format!("hive dirs  by {}{sorted}", few(&plan.shape.partition_by)));
     }
-    ranges(plan, &mut lines);
-    if let Some(range) = plan.ranges.first() {
-        lines.push(format!("statement  {}", cut(&read_statement(plan, range)?)));
+    partitions(plan, &mut lines);
+    if let Some(partition) = plan.partitions.first() {
+        lines.push(format!("statement  {}", cut(&read_statement(plan, partition)?)));
     }
     lines.extend(plan.warnings.iter().map(|warning| format!("warning    {warning}")));
     Ok(lines)
@@ -121,7 +121,7 @@ fn columns(columns: &[Column], lines: &mut Vec<String>) {
     lines.push("  all columns: tidemark plan --json".to_owned());
 }
 
-fn ranges(plan: &Plan, lines: &mut Vec<String>) {
+fn partitions(plan: &Plan, lines: &mut Vec<String>) {
     if let Some(how) = &plan.partitioning {
         let names: Vec<_> = how.columns.iter().map(|column| format!("{:?}", column.name)).collect();
         let by = if names.is_empty() { String::new() } else { format!(" by {}", names.join(", ")) };
@@ -140,20 +140,26 @@ fn ranges(plan: &Plan, lines: &mut Vec<String>) {
         (held, _) => held.name().to_owned(),
     };
     lines.push(format!("consistent {instant}"));
-    let count = plan.ranges.len();
+    let count = plan.partitions.len();
     lines.push(format!("partitions {count}"));
-    for (index, range) in plan.ranges.iter().enumerate() {
-        if count <= RANGES_MAX || index < RANGES_AT_ENDS || index >= count - RANGES_AT_ENDS {
-            lines.push(format!("  {index:<4} {}", shown(range)));
-        } else if index == RANGES_AT_ENDS {
-            lines.push(format!("  ...  {} more: tidemark plan --json", count - 2 * RANGES_AT_ENDS));
+    for (index, partition) in plan.partitions.iter().enumerate() {
+        if count <= PARTITIONS_MAX
+            || index < PARTITIONS_AT_ENDS
+            || index >= count - PARTITIONS_AT_ENDS
+        {
+            lines.push(format!("  {index:<4} {}", shown(partition)));
+        } else if index == PARTITIONS_AT_ENDS {
+            lines.push(format!(
+                "  ...  {} more: tidemark plan --json",
+                count - 2 * PARTITIONS_AT_ENDS
+            ));
         }
     }
 }
 
-fn shown(range: &KeyRange) -> String {
+fn shown(partition: &PlannedPartition) -> String {
     let bound = |bound: &Option<String>| bound.clone().unwrap_or_else(|| "-".to_owned());
-    match range.part {
+    match partition.part {
         Some(Part::Nulls) => "NULL".to_owned(),
         Some(Part::Hash { class, classes }) => format!("hash class {class} of {classes}"),
         Some(Part::Blocks { first, end }) => {
@@ -161,8 +167,8 @@ fn shown(range: &KeyRange) -> String {
             format!("blocks from {first} to below {end}")
         }
         None => {
-            let nulls = if range.nulls { " and NULL" } else { "" };
-            format!("from {} to below {}{nulls}", bound(&range.from), bound(&range.to))
+            let nulls = if partition.nulls { " and NULL" } else { "" };
+            format!("from {} to below {}{nulls}", bound(&partition.from), bound(&partition.to))
         }
     }
 }

@@ -16,7 +16,7 @@ pub use self::files::FileFacts;
 use self::files::file_is_whole;
 pub use self::findings::{Finding, Findings, Rule};
 use crate::layout::manifests::{ManifestFile, ManifestHead, Pointer};
-use crate::layout::records::TaskRecord;
+use crate::layout::records::PartitionRecord;
 use crate::planning::watermark::Value;
 
 mod files;
@@ -59,7 +59,7 @@ struct Published {
 #[derive(Debug)]
 struct Current {
     run: RunId,
-    ranges: u32,
+    partitions: u32,
     rows: u64,
     records: u64,
     indexes: BTreeSet<u32>,
@@ -127,7 +127,7 @@ impl Verifier {
         self.chain.push((run, Some(published)));
         self.current = Some(Current {
             run,
-            ranges: head.ranges,
+            partitions: head.partitions,
             rows: head.rows,
             records: 0,
             indexes: BTreeSet::new(),
@@ -139,7 +139,7 @@ impl Verifier {
     }
 
     /// A record of the run.
-    pub fn record(&mut self, record: &TaskRecord) {
+    pub fn record(&mut self, record: &PartitionRecord) {
         let Some(current) = &mut self.current else { return };
         current.records += 1;
         current.indexes.insert(record.index);
@@ -191,8 +191,8 @@ impl Verifier {
         let Some(mut current) = self.current.take() else { return };
         let (run, findings) = (Some(current.run), &mut self.complete);
         let indexes = current.indexes.len() as u64;
-        if indexes != u64::from(current.ranges) || current.records != indexes {
-            let what = format!("only {indexes} of {} partition records exist", current.ranges);
+        if indexes != u64::from(current.partitions) || current.records != indexes {
+            let what = format!("only {indexes} of {} partition records exist", current.partitions);
             findings.say(Rule::Complete, run, what);
         }
         for keys in [&mut current.recorded, &mut current.listed] {

@@ -4,7 +4,7 @@ use crds::extract_job::{ExtractType, Partition, Strategy};
 
 use super::legacy::{Argument, LegacyJob, invalid};
 use crate::errors::failure::Failure;
-use crate::planning::ranges::{KeyType, RANGES_MAX};
+use crate::planning::partitions::{KeyType, PARTITIONS_MAX};
 
 /// What `num_partitions=1` without a column asks for.
 const ONE: Partition = Partition {
@@ -71,10 +71,10 @@ fn count(job: &mut LegacyJob) -> Result<Option<u32>, Failure> {
             "Correct --num_partitions, or remove it to compute the number from the size of the table.",
         )
     })?;
-    if count > RANGES_MAX {
+    if count > PARTITIONS_MAX {
         job.warn("num_partitions is above 1000, so the table is read as 1000 partitions");
     }
-    Ok(Some(count.min(RANGES_MAX)))
+    Ok(Some(count.min(PARTITIONS_MAX)))
 }
 
 /// The bounds as a manifest writes them: of one kind, and not the wrong way round.

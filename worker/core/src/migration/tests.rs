@@ -270,7 +270,7 @@ fn the_partition_columns_bounds_set_the_stride_of_a_full_extract_alone() {
 }
 
 #[test]
-fn repartition_dataframe_means_ranges_of_equal_row_count() {
+fn repartition_dataframe_means_partitions_of_equal_row_count() {
     let rebalanced = [("partition_column", "id"), ("repartition_dataframe", "true")];
     let full: Vec<_> = rebalanced.into_iter().chain([("extract_type", "FE")]).collect();
     for changes in [&rebalanced[..], &full[..]] {

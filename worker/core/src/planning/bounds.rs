@@ -11,7 +11,7 @@ use crds::tracking::Mode;
 
 use crate::decoding::columns::{Column, Target, is_decimal_text, is_oid, is_unsigned};
 use crate::errors::failure::Failure;
-use crate::planning::ranges::KeyType;
+use crate::planning::partitions::KeyType;
 use crate::planning::table_name::TableName;
 use crate::planning::watermark::{BadValue, Value};
 

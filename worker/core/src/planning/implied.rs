@@ -7,8 +7,8 @@ use crds::extract_job::{Consistency, Extract, Partition, Strategy};
 use crate::errors::failure::Failure;
 use crate::planning::consistency::OTHERWISE;
 use crate::planning::partitioning::Partitioning;
+use crate::planning::partitions::PlannedPartition;
 use crate::planning::plan::Plan;
-use crate::planning::ranges::KeyRange;
 use crate::planning::relations::Unproven;
 
 /// How a user asks for partitions that are read at different times.
@@ -73,7 +73,7 @@ pub fn warning(why: &str) -> String {
 
 /// Makes one partition of a plan that has several.
 pub fn make_one(plan: &mut Plan, why: &str) {
-    plan.ranges = vec![KeyRange::whole()];
+    plan.partitions = vec![PlannedPartition::whole()];
     plan.partition_column = None;
     plan.partitioning = Some(one(why));
     plan.warnings.push(warning(why));

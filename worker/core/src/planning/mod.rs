@@ -12,7 +12,7 @@ pub mod selection;
 pub mod filtering;
 pub mod types;
 pub mod drift;
-pub mod ranges;
+pub mod partitions;
 pub mod partitioning;
 pub mod implied;
 pub mod fidelity;

@@ -1,5 +1,5 @@
 //! In: the manifest, the catalog's facts, a sample of the key. Out: the strategy that divides the table,
-//! and the reason. Bound: [`crate::planning::ranges::RANGES_MAX`] ranges. Fails: `ColumnNotFound`,
+//! and the reason. Bound: [`crate::planning::partitions::PARTITIONS_MAX`] partitions. Fails: `ColumnNotFound`,
 //! `ColumnTypeUnsupported`, `InvalidSpec` where the manifest asks for what cannot be.
 
 use crds::Reason;
@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::decoding::columns::Column;
 use crate::errors::failure::Failure;
 use crate::planning::bounds::{find_column, key_type};
-use crate::planning::ranges::{KeyType, Skew};
+use crate::planning::partitions::{KeyType, Skew};
 
 /// Skew up to which `auto` keeps equal key ranges. Above it, the slowest partition delays the run.
 pub const SKEW_FELT: Skew = Skew::hundredths(130);
@@ -27,7 +27,7 @@ pub struct Partitioning {
     pub columns: Vec<Column>,
     /// Why, for people; no value of a row.
     pub reason: String,
-    /// Most rows of a range by the median of all, such as `1.04`, as foretold; absent where nothing
+    /// Most rows of a partition by the median of all, such as `1.04`, as foretold; absent where nothing
     /// foretells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted_skew: Option<String>,
@@ -65,7 +65,7 @@ pub struct TableFacts {
 /// The way that a manifest asks for, checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Way<'a> {
-    /// One range.
+    /// One partition.
     One,
     /// Equal strides.
     Range(Key<'a>),
@@ -233,7 +233,7 @@ fn first_of_primary_key(table: Table<'_>) -> Option<Key<'_>> {
 pub struct Foretold {
     /// Of equal strides, where they can be measured: their skew, and how many there are.
     pub strides: Option<(Skew, usize)>,
-    /// The same of ranges of equal row count.
+    /// The same of partitions of equal row count.
     pub quantiles: (Skew, usize),
 }
 
@@ -250,8 +250,9 @@ pub struct Choice<'a> {
 pub fn choose<'a>(key: Key<'a>, foretold: Foretold, wanted: u32, table: Table<'a>) -> Choice<'a> {
     let name = &key.column.name;
     // a key with one value makes one partition
-    let few_ranges = |ranges: usize| ranges < 2 || ranges * 2 < wanted as usize;
-    let even = |(skew, ranges): &(Skew, usize)| *skew <= SKEW_FELT && !few_ranges(*ranges);
+    let few_partitions = |partitions: usize| partitions < 2 || partitions * 2 < wanted as usize;
+    let even =
+        |(skew, partitions): &(Skew, usize)| *skew <= SKEW_FELT && !few_partitions(*partitions);
     if let Some((skew, _)) = foretold.strides.filter(even) {
         let reason = format!("the values of {name:?} are spread evenly");
         return Choice {
@@ -261,10 +262,12 @@ pub fn choose<'a>(key: Key<'a>, foretold: Foretold, wanted: u32, table: Table<'a
     }
     let strides = foretold.strides.map_or_else(
         || format!("the values of {name:?} cannot be divided into equal strides"),
-        |(skew, ranges)| format!("{ranges} equal strides of {name:?} would have skew {skew}"),
+        |(skew, partitions)| {
+            format!("{partitions} equal strides of {name:?} would have skew {skew}")
+        },
     );
-    let (skew, ranges) = foretold.quantiles;
-    if skew <= SKEW_TOO_MUCH && !few_ranges(ranges) {
+    let (skew, partitions) = foretold.quantiles;
+    if skew <= SKEW_TOO_MUCH && !few_partitions(partitions) {
         return Choice { way: Way::Quantile(key), reason: strides };
     }
     let few = format!("single values of {name:?} have too many rows for even partitions");

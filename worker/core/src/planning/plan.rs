@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::decoding::columns::Column;
 use crate::planning::filtering::Settings;
 use crate::planning::partitioning::Partitioning;
-use crate::planning::ranges::KeyRange;
+use crate::planning::partitions::PlannedPartition;
 pub use crate::planning::table_name::TableName;
 
 /// Schema version of plan, task record, manifest and pointer.
@@ -51,14 +51,14 @@ pub struct Plan {
     pub filtered_rows: Option<i64>,
     /// The window.
     pub window: Window,
-    /// The column that `ranges` cut, if any.
+    /// The column that `partitions` cut, if any.
     pub partition_column: Option<String>,
     /// How and why; absent where the manifest asks for nothing, and in older plans.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partitioning: Option<Partitioning>,
-    /// The ranges: disjoint, and together the whole window. None: there is nothing to read.
-    pub ranges: Vec<KeyRange>,
-    /// The snapshot that all ranges are read under. Postgres: the exported one. MySQL: the point of the
+    /// The partitions: disjoint, and together the whole window. None: there is nothing to read.
+    pub partitions: Vec<PlannedPartition>,
+    /// The snapshot that all partitions are read under. Postgres: the exported one. MySQL: the point of the
     /// binary log at which each session of the coordinator began, or the time (UTC, by the server's clock) at which
     /// the table was locked for all of them.
     pub snapshot: Option<String>,
@@ -84,12 +84,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Ranges that pods read, one each. Sessions of MySQL that share a snapshot cannot be joined from
+    /// Partitions that pods read, one each. Sessions of MySQL that share a snapshot cannot be joined from
     /// outside: there the coordinator reads all, as it does where there is but one.
     pub fn pods(&self) -> usize {
         match (self.engine, &self.snapshot) {
-            (Engine::Mysql, Some(_)) => self.ranges.len().min(1),
-            _ => self.ranges.len(),
+            (Engine::Mysql, Some(_)) => self.partitions.len().min(1),
+            _ => self.partitions.len(),
         }
     }
 }
@@ -113,7 +113,7 @@ pub struct Shape {
     /// The columns whose values name folders; the files go without them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partition_by: Vec<String>,
-    /// Whether the database sorts each range's rows by these.
+    /// Whether the database sorts each partition's rows by these.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub sorted: bool,
     /// How pages are compressed.

@@ -41,7 +41,7 @@ fn resolve(columns: &[Column], extract: &Extract) -> Result<Vec<(String, TargetT
     found.collect()
 }
 
-/// Ranges and windows are cut by values of the column's own type.
+/// Partitions and windows are cut by values of the column's own type.
 fn check_roles(columns: &[Column], name: &str, extract: &Extract) -> Result<(), Failure> {
     let partition = extract.partition.as_ref();
     let partition = partition.filter(|partition| partition.strategy != Some(Strategy::None));

@@ -23,7 +23,7 @@ pub enum Act {
     /// Ask the database, take the snapshot: [`Event::Planned`], or meanwhile [`Event::RenewDue`].
     /// Asked for again after a renewal, it goes on where it was.
     Plan(PlanOrder),
-    /// Be Ready, have all ranges read, add up their records: [`Event::Recorded`], or meanwhile
+    /// Be Ready, have all partitions read, add up their records: [`Event::Recorded`], or meanwhile
     /// [`Event::RenewDue`].
     Extract(Box<Held>),
     /// Ask the snapshot's session, which may end then, and for every upload's parts: [`Event::Assured`].

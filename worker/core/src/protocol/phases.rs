@@ -252,7 +252,7 @@ pub enum AfterSweep {
         /// Whether it may not go on without: the run was given up.
         must: bool,
     },
-    /// The holder's run is published: what was left belonged to pods that lost their range.
+    /// The holder's run is published: what was left belonged to pods that lost their partition.
     Publish,
     /// The run is undone: its completed files are next; whether it was looked at before.
     Revert(Box<RunItem>, Then, bool),

@@ -17,7 +17,7 @@ pub(super) fn decide(
     manifest: ManifestHead,
     tries: u32,
 ) -> (Carrier, Act) {
-    let change = transitions::decide(&held.run, held.run.deadline, manifest.ranges);
+    let change = transitions::decide(&held.run, held.run.deadline, manifest.partitions);
     let phase = Phase::Deciding(Box::new(held), Box::new(manifest), Box::new(change.item), tries);
     carrier.track(phase, change.transaction)
 }

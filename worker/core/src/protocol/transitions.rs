@@ -142,7 +142,7 @@ pub fn yes(
         rows: manifest.rows,
         bytes: manifest.bytes,
         files: manifest.files.0,
-        partitions: manifest.ranges,
+        partitions: manifest.partitions,
         consistency: manifest.consistency,
         table_lock_milliseconds: manifest.table_lock_milliseconds,
         fidelity: Some(fidelity::counts(&manifest.columns)),

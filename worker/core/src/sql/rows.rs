@@ -1,4 +1,4 @@
-//! In: a plan, a range. Out: statement text. Bound: one statement. Fails: a plan whose texts are
+//! In: a plan, a partition. Out: statement text. Bound: one statement. Fails: a plan whose texts are
 //! not of its types (`InvalidSpec`).
 //!
 //! The only module that makes SQL: identifiers are quoted by doubling, and bounds are literals
@@ -8,7 +8,7 @@ mod mysql;
 pub mod mysql_statements;
 mod parts;
 mod postgres;
-mod ranges;
+mod partitions;
 pub mod relation_statements;
 pub mod statements;
 
@@ -16,23 +16,23 @@ use crds::source::Engine;
 
 use crate::decoding::columns::{Column, Target, is_oid};
 use crate::errors::failure::Failure;
+use crate::planning::partitions::PlannedPartition;
 use crate::planning::plan::{Plan, TableName};
-use crate::planning::ranges::KeyRange;
 
+use self::partitions::partition_predicate;
+pub use self::partitions::{Draw, estimate_span_statement, sample_statement};
 pub use self::parts::{bounds_rows, has_zero_dates, literal, quote, quote_table};
 use self::parts::{
     column, condition, own_prefix, select, where_clause, window_predicates, without_watermark,
 };
-use self::ranges::range_predicate;
-pub use self::ranges::{Draw, estimate_span_statement, sample_statement};
 
-/// The statement that reads one range: COPY for Postgres, a query for MySQL.
+/// The statement that reads one partition: COPY for Postgres, a query for MySQL.
 ///
 /// # Errors
 /// `InvalidSpec` where the plan contradicts itself.
-pub fn read_statement(plan: &Plan, range: &KeyRange) -> Result<String, Failure> {
+pub fn read_statement(plan: &Plan, partition: &PlannedPartition) -> Result<String, Failure> {
     let mut predicates = window_predicates(plan)?;
-    predicates.extend(range_predicate(plan, range)?);
+    predicates.extend(partition_predicate(plan, partition)?);
     let mut select = select(plan.engine, &plan.columns, &plan.table, &predicates);
     if plan.shape.sorted {
         select = format!("{select} ORDER BY {}", folder_columns(plan)?.join(", "));

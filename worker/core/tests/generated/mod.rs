@@ -9,7 +9,7 @@ use crds::tracking::{Mode, RunItem};
 use serde_json::{from_value, json};
 use uuid::Uuid;
 use worker_core::layout::manifests::{Lists, ManifestFile, ManifestHead};
-use worker_core::layout::records::{PendingFile, TaskRecord};
+use worker_core::layout::records::{PartitionRecord, PendingFile};
 use worker_core::planning::plan::Plan;
 
 /// So many partitions, of so many files each.
@@ -23,13 +23,13 @@ pub fn run_id(number: u128) -> RunId {
 }
 
 pub fn plan(partitions: u32) -> Plan {
-    let range = json!({ "from": null, "to": null, "nulls": true });
+    let partition = json!({ "from": null, "to": null, "nulls": true });
     from_value(json!({
         "version": 1, "run": run_id(7), "source": "shop.orders", "mode": "PE",
         "table": { "schema": "public", "table": "orders" }, "columns": [],
         "watermark": { "column": "id", "value_type": "int", "null_policy": "fail" },
         "window": { "low": null, "low_text": null, "high": "20", "empty": false, "guard": null },
-        "partition_column": "id", "ranges": vec![range; partitions as usize], "snapshot": "s",
+        "partition_column": "id", "partitions": vec![partition; partitions as usize], "snapshot": "s",
         "estimated_rows": 1, "warnings": [],
     }))
     .unwrap()
@@ -45,7 +45,7 @@ pub fn run_item() -> RunItem {
     .unwrap()
 }
 
-pub fn record(index: u32, files: u32) -> TaskRecord {
+pub fn record(index: u32, files: u32) -> PartitionRecord {
     let file = |number: u32| PendingFile {
         key: format!(
             "orders/extract_run={}/part-{index:05}-{index:032x}-{number:03}.parquet",
@@ -57,7 +57,7 @@ pub fn record(index: u32, files: u32) -> TaskRecord {
         bytes: 1000,
         rows: 10,
     };
-    TaskRecord {
+    PartitionRecord {
         version: 1,
         run: run_id(7),
         index,

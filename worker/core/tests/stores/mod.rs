@@ -10,7 +10,7 @@ use serde_json::{from_slice, from_value, json};
 use worker_core::layout::manifests::{
     ListedFile, Lists, Manifest, ManifestFile, ManifestHead, Pointer,
 };
-use worker_core::layout::records::TaskRecord;
+use worker_core::layout::records::PartitionRecord;
 use worker_core::protocol::{Act, Carrier, Effect, Ending, Event, Item, NewManifest, Reply, step};
 
 mod plan;
@@ -40,7 +40,7 @@ pub(crate) struct Stores {
     /// It cannot be read only once something was removed there.
     pub(crate) midway: bool,
     heads: BTreeSet<RunId>,
-    records: BTreeMap<RunId, Vec<TaskRecord>>,
+    records: BTreeMap<RunId, Vec<PartitionRecord>>,
     runs: u128,
 }
 

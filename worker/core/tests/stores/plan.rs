@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 
 use crds::extract_job::{NullPolicy, WatermarkType};
 use crds::tracking::Window;
-use worker_core::layout::records::{PendingFile, TaskRecord};
+use worker_core::layout::records::{PartitionRecord, PendingFile};
+use worker_core::planning::partitions::PlannedPartition;
 use worker_core::planning::plan::{Plan, PlanOrder, PlannedWatermark, Shape, TableName};
-use worker_core::planning::ranges::KeyRange;
 use worker_core::protocol::Held;
 
 use super::{Stores, root};
@@ -21,7 +21,7 @@ impl Stores {
             empty: false,
             guard: None,
         };
-        let range = |from: Option<&str>, to: Option<&str>| KeyRange {
+        let partition = |from: Option<&str>, to: Option<&str>| PlannedPartition {
             from: from.map(Into::into),
             to: to.map(Into::into),
             nulls: from.is_none(),
@@ -44,7 +44,7 @@ impl Stores {
             filter: None,
             partition_column: Some("id".to_owned()),
             partitioning: None,
-            ranges: vec![range(None, Some("10")), range(Some("10"), None)],
+            partitions: vec![partition(None, Some("10")), partition(Some("10"), None)],
             snapshot: Some("s".to_owned()),
             database: None,
             table_lock_milliseconds: None,
@@ -57,10 +57,10 @@ impl Stores {
             shape: Shape::default(),
         }
     }
-    pub(super) fn extract(&mut self, held: &Held) -> Vec<TaskRecord> {
+    pub(super) fn extract(&mut self, held: &Held) -> Vec<PartitionRecord> {
         let run = held.plan.run;
-        let records: Vec<TaskRecord> = (0..2)
-            .map(|index| TaskRecord {
+        let records: Vec<PartitionRecord> = (0..2)
+            .map(|index| PartitionRecord {
                 version: 1,
                 run,
                 index,

@@ -34,7 +34,7 @@ pub struct FolderWriter {
     held: Vec<RecordBatch>,
     held_rows: usize,
     held_bytes: usize,
-    /// For each folder, where its rows lie in `held`. Given back after each sort: a range has many
+    /// For each folder, where its rows lie in `held`. Given back after each sort: a partition has many
     /// folders, most of which never come again.
     places: Vec<Vec<Place>>,
     /// Folder and file, the one that was written to last at the end.

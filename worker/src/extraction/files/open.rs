@@ -68,7 +68,7 @@ pub enum EncodeError {
     Folder(#[from] FolderError),
 }
 
-/// What all files of one range have in common.
+/// What all files of one partition have in common.
 pub struct Files {
     schema: SchemaRef,
     options: ArrowWriterOptions,

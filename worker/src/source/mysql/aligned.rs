@@ -33,7 +33,7 @@ const AGAIN: Duration = Duration::from_millis(100);
 /// Log-ins that are under way at a time.
 const LOGINS_AT_ONCE: usize = 4;
 
-/// Sessions that see one snapshot, for whichever range comes next.
+/// Sessions that see one snapshot, for whichever partition comes next.
 #[derive(Debug, Clone)]
 pub struct Aligned {
     sessions: Arc<Mutex<Vec<Connection>>>,
@@ -56,7 +56,7 @@ impl Aligned {
         futures::future::join_all(sessions.into_iter().map(Connection::close)).await;
     }
 
-    /// The session has read a range to its end.
+    /// The session has read a partition to its end.
     pub fn give_back(&self, session: Connection) {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).push(session);
     }
@@ -79,7 +79,7 @@ pub(crate) async fn made_at(
 }
 
 /// Logs in so often, and begins all snapshots anew until they are one. Each session then holds the table
-/// by the query of `first`, so that no other takes its place until the last range is read. Where this is
+/// by the query of `first`, so that no other takes its place until the last partition is read. Where this is
 /// dropped, what the sessions wait for is cancelled, and they end.
 ///
 /// # Errors

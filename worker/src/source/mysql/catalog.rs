@@ -12,8 +12,8 @@ use worker_core::errors::mysql::REPAIR_VIEW;
 use worker_core::planning::bounds::{NamePart, Relation, TableRef, pick_table};
 use worker_core::planning::consistency::unproven_storage;
 use worker_core::planning::partitioning::{Key, TableFacts, TableKind};
+use worker_core::planning::partitions::{Estimates, PlannedPartition, Sample};
 use worker_core::planning::plan::{Plan, TableName};
-use worker_core::planning::ranges::{Estimates, KeyRange, Sample};
 use worker_core::planning::relations::Unproven;
 use worker_core::planning::virtual_columns::{self, Described, Recomputed};
 use worker_core::planning::watermark::Value;
@@ -244,8 +244,8 @@ pub(crate) async fn estimates(
     key: Key<'_>,
     (ends, count): ((Value, Value), u32),
 ) -> Result<Sample, Failure> {
-    let mut ask = async |range: Option<&KeyRange>| {
-        let statement = rows::estimate_span_statement(plan, key.column, range)?;
+    let mut ask = async |partition: Option<&PlannedPartition>| {
+        let statement = rows::estimate_span_statement(plan, key.column, partition)?;
         // not prepared, which would be three round trips for hundreds of questions, and one of them a
         // wait for a delayed acknowledgement; it holds no word of the manifest
         let answer = sqlx::raw_sql(made(statement)).fetch_all(&mut *connection).await;
@@ -256,8 +256,8 @@ pub(crate) async fn estimates(
     let nulls = if key.column.nullable { ask(None).await? } else { 0 };
     let mut estimates = Estimates::new(key.key_type, ends.0, ends.1);
     loop {
-        while let Some((place, range)) = estimates.question() {
-            let rows = ask(Some(&range)).await?;
+        while let Some((place, partition)) = estimates.question() {
+            let rows = ask(Some(&partition)).await?;
             estimates.answer(place, rows);
         }
         if !estimates.refine(count) {

@@ -1,4 +1,4 @@
-//! A range as binary rows, read by a blocking thread of its own: the bytes go on as they came, only
+//! A partition as binary rows, read by a blocking thread of its own: the bytes go on as they came, only
 //! the packets' headers are looked at.
 
 use std::io::Read as _;
@@ -39,7 +39,7 @@ const EXECUTE: u8 = 0x17;
 /// Command: forget it; there is no answer.
 const CLOSE: u8 = 0x19;
 
-/// A connection that reads one range after another. However it is let go, its session says goodbye.
+/// A connection that reads one partition after another. However it is let go, its session says goodbye.
 #[derive(Debug)]
 pub struct Connection {
     state: State,
@@ -126,7 +126,7 @@ impl Connection {
         }
     }
 
-    /// The session, between two ranges.
+    /// The session, between two partitions.
     pub(super) fn session(&mut self) -> Result<&mut Session, Failure> {
         match &mut self.state {
             State::Idle(session) => Ok(session),

@@ -1,4 +1,4 @@
-//! COPY BINARY of one range, through the driver.
+//! COPY BINARY of one partition, through the driver.
 
 use crds::Reason;
 use futures::TryStreamExt as _;
@@ -192,7 +192,7 @@ async fn copy(
     Ok(chunks.send(filling).await)
 }
 
-/// Begins a transaction of a range's own. Nobody has held the table since the plan: its columns are
+/// Begins a transaction of a partition's own. Nobody has held the table since the plan: its columns are
 /// looked at again, for COPY sends bytes without their types.
 ///
 /// # Errors

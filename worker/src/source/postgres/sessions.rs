@@ -24,7 +24,7 @@ use crate::source::tls::check_authorities;
 /// What is done when settings are set.
 const PIN: &str = "set the session's settings";
 /// How long the first statement of a session that reads may take: a pooler lets it wait until
-/// another range has given its connection back.
+/// another partition has given its connection back.
 const TURN_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Logs in. `application_name` is `tidemark/<run>/<index>` or `tidemark/<run>/coordinator`: the

@@ -13,7 +13,7 @@ use worker_core::errors::failure::Failure;
 use worker_core::layout::manifests::{
     ListedFile, ManifestFile, ManifestHead, each_earlier_file, each_file, read_head,
 };
-use worker_core::layout::records::TaskRecord;
+use worker_core::layout::records::PartitionRecord;
 use worker_core::planning::plan::CONTROL_VERSION;
 use worker_core::protocol::Reply;
 
@@ -162,7 +162,7 @@ impl Control {
     ///
     /// # Errors
     /// As [`Control::read`]; `RecordMissing` where there is none.
-    pub async fn record(&self, run: RunId, index: u32) -> Result<TaskRecord, Failure> {
+    pub async fn record(&self, run: RunId, index: u32) -> Result<PartitionRecord, Failure> {
         self.record_at(&self.prefix.record(run, index)).await
     }
 
@@ -171,16 +171,16 @@ impl Control {
         &'a self,
         keys: &'a [String],
         largest: u64,
-    ) -> impl Stream<Item = Result<TaskRecord, Failure>> + 'a {
+    ) -> impl Stream<Item = Result<PartitionRecord, Failure>> + 'a {
         stream::iter(keys).map(|key| self.record_at(key)).buffered(at_once(largest))
     }
 
-    async fn record_at(&self, key: &str) -> Result<TaskRecord, Failure> {
+    async fn record_at(&self, key: &str) -> Result<PartitionRecord, Failure> {
         let found = self.bytes(key).await?;
         let (body, _) = found.ok_or_else(|| {
             Failure::transient(Reason::RecordMissing, "a partition record no longer exists", "")
         })?;
-        match TaskRecord::read(&body) {
+        match PartitionRecord::read(&body) {
             Ok(record) if record.version <= CONTROL_VERSION => Ok(record),
             Ok(_) => Err(newer_release("a partition record")),
             Err(_) => super::objects::parse(key, &body),

@@ -80,11 +80,11 @@ impl MemoryBudget {
         }
     }
 
-    /// The budget of each of `ranges` that are read at the same time.
+    /// The budget of each of `partitions` that are read at the same time.
     #[must_use]
-    pub fn shared(self, ranges: usize) -> Self {
-        let ranges = (ranges as u64).max(1);
-        let rest = self.limit_bytes.saturating_sub(PROCESS_BYTES) / ranges;
+    pub fn shared(self, partitions: usize) -> Self {
+        let partitions = (partitions as u64).max(1);
+        let rest = self.limit_bytes.saturating_sub(PROCESS_BYTES) / partitions;
         Self { limit_bytes: PROCESS_BYTES + rest, ..self }
     }
 

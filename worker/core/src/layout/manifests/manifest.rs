@@ -7,11 +7,11 @@ use crds::tracking::{Mode, RunItem, TrackedPartitioning, Window};
 use serde::{Deserialize, Serialize};
 
 use crate::decoding::columns::Column;
-use crate::layout::records::{Tally, TaskRecord};
+use crate::layout::records::{PartitionRecord, Tally};
 use crate::planning::consistency;
 use crate::planning::fidelity;
+use crate::planning::partitions::Skew;
 use crate::planning::plan::{CONTROL_VERSION, Plan, PlannedWatermark, Shape, TableName};
-use crate::planning::ranges::Skew;
 
 /// `_tidemark/<run>/manifest.json`: one published (or decided) run. `Files` and `Earlier` are its lists,
 /// or what is known of them: see [`ManifestHead`].
@@ -51,21 +51,21 @@ pub struct Manifest<Files = Vec<ManifestFile>, Earlier = Listing> {
     pub fidelity: FidelityCounts,
     /// SHA-256 of the plan.
     pub plan_hash: String,
-    /// The snapshot that all ranges were read under. Of MySQL and MariaDB: a point of the binary log,
+    /// The snapshot that all partitions were read under. Of MySQL and MariaDB: a point of the binary log,
     /// `file:position`, or the time (UTC) at which the table was locked.
     pub snapshot: Option<String>,
     /// How long the table was locked, in milliseconds; absent if it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table_lock_milliseconds: Option<u64>,
-    /// Whether all ranges are of one instant; absent in older manifests.
+    /// Whether all partitions are of one instant; absent in older manifests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency: Option<Consistency>,
     /// Rows of all files.
     pub rows: u64,
     /// Bytes of all files.
     pub bytes: u64,
-    /// Ranges.
-    pub ranges: u32,
+    /// Partitions.
+    pub partitions: u32,
     /// Files that were closed before they had their size, since those of other folders
     /// (`output.partitionBy`) needed the memory.
     #[serde(default, skip_serializing_if = "crate::layout::records::is_zero")]
@@ -75,7 +75,7 @@ pub struct Manifest<Files = Vec<ManifestFile>, Earlier = Listing> {
     pub partitioning: Option<TrackedPartitioning>,
     /// Greatest watermark seen.
     pub watermark_max: Option<String>,
-    /// The files, by range and number.
+    /// The files, by partition and number.
     pub files: Files,
     /// In every 20th of a chain: all that lies before these files, so that readers need not walk
     /// the parents.
@@ -117,8 +117,8 @@ pub struct ListedFile {
 
 impl ManifestFile {
     /// The files of a record.
-    pub fn of(record: TaskRecord) -> impl Iterator<Item = Self> {
-        let TaskRecord { token, files, .. } = record;
+    pub fn of(record: PartitionRecord) -> impl Iterator<Item = Self> {
+        let PartitionRecord { token, files, .. } = record;
         files.into_iter().map(move |file| Self {
             key: file.key,
             rows: file.rows,
@@ -249,7 +249,7 @@ pub fn head(
         consistency: Some(consistency::held(plan)),
         rows: tally.rows.iter().sum(),
         bytes: tally.bytes,
-        ranges: u32::try_from(plan.ranges.len()).unwrap_or(u32::MAX),
+        partitions: u32::try_from(plan.partitions.len()).unwrap_or(u32::MAX),
         closed_early: tally.closed_early,
         partitioning: partitioning(plan, &tally.rows),
         watermark_max: tally.watermark_max.clone(),

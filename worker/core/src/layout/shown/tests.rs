@@ -1,4 +1,4 @@
-//! What a person sees of narrow and wide tables, few and many ranges.
+//! What a person sees of narrow and wide tables, few and many partitions.
 
 use crds::tracking::{Mode, Window};
 
@@ -12,7 +12,7 @@ const LINES_MAX: usize = 100;
 /// A line that is longer than this is not read to its end.
 const LETTERS_MAX: usize = 2_100;
 
-fn plan(columns: Vec<Column>, ranges: Vec<KeyRange>) -> Plan {
+fn plan(columns: Vec<Column>, partitions: Vec<PlannedPartition>) -> Plan {
     Plan {
         version: CONTROL_VERSION,
         run: "01890a5d-ac96-774b-bcce-b302099a8057".parse().expect("a run id"),
@@ -26,7 +26,7 @@ fn plan(columns: Vec<Column>, ranges: Vec<KeyRange>) -> Plan {
         filter: None,
         partition_column: Some("c0".to_owned()),
         partitioning: None,
-        ranges,
+        partitions,
         snapshot: None,
         database: None,
         table_lock_milliseconds: None,
@@ -46,14 +46,19 @@ fn kinds(count: usize) -> Vec<Column> {
     (0..count).map(named).collect()
 }
 
-fn cuts(count: usize) -> Vec<KeyRange> {
+fn cuts(count: usize) -> Vec<PlannedPartition> {
     let bound = |i: usize| Some((i * 10).to_string());
-    let cut = |i| KeyRange { from: bound(i), to: bound(i + 1), nulls: false, ..KeyRange::whole() };
+    let cut = |i| PlannedPartition {
+        from: bound(i),
+        to: bound(i + 1),
+        nulls: false,
+        ..PlannedPartition::whole()
+    };
     (0..count).map(cut).collect()
 }
 
-fn shown_of(columns: Vec<Column>, ranges: Vec<KeyRange>) -> Vec<String> {
-    lines(&plan(columns, ranges)).expect("lines")
+fn shown_of(columns: Vec<Column>, partitions: Vec<PlannedPartition>) -> Vec<String> {
+    lines(&plan(columns, partitions)).expect("lines")
 }
 
 #[test]
@@ -66,8 +71,8 @@ fn a_narrow_table_is_shown_column_by_column() {
         assert!(lines.iter().any(|line| line.starts_with(&format!("  c{i} "))), "c{i}");
     }
     for i in 0..40 {
-        let range = format!("  {i:<4} from {} to below {}", i * 10, i * 10 + 10);
-        assert!(lines.contains(&range), "{range}");
+        let partition = format!("  {i:<4} from {} to below {}", i * 10, i * 10 + 10);
+        assert!(lines.contains(&partition), "{partition}");
     }
 }
 

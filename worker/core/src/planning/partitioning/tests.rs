@@ -130,7 +130,7 @@ fn auto_leaves_even_strides_and_goes_by_rows_or_blocks_otherwise() {
         (Some((9000, 8)), (201, 8), &view, "quantile id"),
     ] {
         let table = table(Engine::Postgres, &columns, facts);
-        let of = |(hundredths, ranges)| (skew(hundredths), ranges);
+        let of = |(hundredths, partitions)| (skew(hundredths), partitions);
         let foretold = Foretold { strides: strides.map(of), quantiles: of(quantiles) };
         let choice = choose(key, foretold, 8, table);
         assert_eq!(named(choice.way), expected, "{foretold:?}");
@@ -139,7 +139,7 @@ fn auto_leaves_even_strides_and_goes_by_rows_or_blocks_otherwise() {
 }
 
 #[test]
-fn auto_without_a_key_takes_blocks_or_a_hash_or_one_range() {
+fn auto_without_a_key_takes_blocks_or_a_hash_or_one_partition() {
     let columns = columns();
     let auto = asked(Some(Strategy::Auto), None);
     let facts_of_one = facts(TableKind::View, &["id"]);
@@ -187,11 +187,13 @@ fn auto_that_the_manifest_does_not_ask_for_never_takes_a_hash() {
                 let without = |table| named(choose_without_key(&auto, table).way);
                 let of_one = |way: String| if way == "hash" { "one".to_owned() } else { way };
                 assert_eq!(without(implied), of_one(without(asked_for)));
-                for (skew, ranges) in
+                for (skew, partitions) in
                     skews.into_iter().flat_map(|skew| [1, 3, 8].map(|n| (skew, n)))
                 {
-                    for strides in [None, Some((skew, ranges)), Some((Skew::hundredths(9000), 8))] {
-                        let foretold = Foretold { strides, quantiles: (skew, ranges) };
+                    for strides in
+                        [None, Some((skew, partitions)), Some((Skew::hundredths(9000), 8))]
+                    {
+                        let foretold = Foretold { strides, quantiles: (skew, partitions) };
                         let way = |table| named(choose(key, foretold, 8, table).way);
                         // rows of equal keys stay together
                         let even = |way: String| {
@@ -212,7 +214,7 @@ fn auto_that_the_manifest_does_not_ask_for_never_takes_a_hash() {
 }
 
 #[test]
-fn ranges_without_a_common_instant_are_not_cut_by_block() {
+fn partitions_without_a_common_snapshot_are_not_cut_by_block() {
     let (columns, no_key) = (columns(), facts(TableKind::Plain, &[]));
     let apart = |engine| Table {
         consistency: Consistency::PerPartition,

@@ -37,7 +37,7 @@ const CLOCKS_OF_MYSQL: [&str; 3] = ["utc_date", "utc_time", "utc_timestamp"];
 /// Source: chapter "Date/Time Types" of its manual, and `ParseDateTime` for words within a text.
 fn is_time(literal: &str) -> bool {
     const TIMES: [&str; 4] = ["now", "today", "yesterday", "tomorrow"];
-    // of a range or an array each value
+    // of a partition or an array each value
     let values = literal.split(|it: char| ",[](){}\"".contains(it));
     values.into_iter().any(|value| {
         let is_word = |part: &&str| part.contains(char::is_alphabetic);

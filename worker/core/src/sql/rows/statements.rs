@@ -172,7 +172,7 @@ pub const RELATIONS: &str = "SELECT c.oid, n.nspname::pg_catalog.text, c.relname
     ORDER BY n.nspname, c.relname LIMIT 1000";
 
 /// Which of the types `$2` each of the types `$1` contains at any depth: as base of a domain, element of an array,
-/// field of a composite, or bound of a range or multirange (Postgres 14 or newer).
+/// field of a composite, or bound of a partition or multirange (Postgres 14 or newer).
 pub const TYPES_WITHIN: &str = "WITH RECURSIVE nested (top, inside) AS (\
         SELECT w.oid, w.oid FROM pg_catalog.unnest($1::pg_catalog.oid[]) AS w (oid) \
         UNION \

@@ -9,8 +9,8 @@ use crate::planning::watermark::Value;
 use crds::extract_job::Strategy;
 
 use crate::planning::partitioning::Partitioning;
+use crate::planning::partitions::Part;
 use crate::planning::plan::{CONTROL_VERSION, PlannedWatermark, Shape};
-use crate::planning::ranges::Part;
 
 fn column(name: &str, type_oid: u32, target: Target) -> Column {
     let type_name = "t".to_owned();
@@ -55,7 +55,7 @@ fn plan(mode: Mode, low: Option<&str>, high: Option<&str>, null_policy: NullPoli
         filter: None,
         partition_column: Some("id".to_owned()),
         partitioning: None,
-        ranges: Vec::new(),
+        partitions: Vec::new(),
         snapshot: None,
         database: None,
         table_lock_milliseconds: None,
@@ -69,8 +69,8 @@ fn plan(mode: Mode, low: Option<&str>, high: Option<&str>, null_policy: NullPoli
     }
 }
 
-fn predicate(plan: &Plan, range: &KeyRange) -> String {
-    let statement = read_statement(plan, range).expect("a statement");
+fn predicate(plan: &Plan, partition: &PlannedPartition) -> String {
+    let statement = read_statement(plan, partition).expect("a statement");
     let inner = statement.strip_prefix("COPY (").expect("COPY");
     let inner = inner.strip_suffix(") TO STDOUT (FORMAT BINARY)").expect("binary");
     let (columns, filter) = inner.split_once("\"odd \"\" name\"").expect("the table");
@@ -88,13 +88,13 @@ const HIGH: &str = "2023-02-28 10:00:00.5";
 fn an_incremental_window_leaves_its_start_out_and_takes_its_end() {
     let both = plan(Mode::PE, Some(LOW), Some(HIGH), NullPolicy::Fail);
     assert_eq!(
-        predicate(&both, &KeyRange::whole()),
+        predicate(&both, &PlannedPartition::whole()),
         "(\"at\" OPERATOR(pg_catalog.>) '2023-01-31 10:00:00+00'::pg_catalog.timestamptz \
          AND \"at\" OPERATOR(pg_catalog.<=) '2023-02-28 10:00:00.500000+00'::pg_catalog.timestamptz)"
     );
     let first = plan(Mode::PE, None, Some(LOW), NullPolicy::Include);
     assert_eq!(
-        predicate(&first, &KeyRange::whole()),
+        predicate(&first, &PlannedPartition::whole()),
         "(\"at\" OPERATOR(pg_catalog.<=) '2023-01-31 10:00:00+00'::pg_catalog.timestamptz OR \"at\" IS NULL)"
     );
 }
@@ -102,40 +102,43 @@ fn an_incremental_window_leaves_its_start_out_and_takes_its_end() {
 #[test]
 fn an_incremental_window_without_end_has_no_value_in_it() {
     let nulls = plan(Mode::PE, Some(LOW), None, NullPolicy::Include);
-    assert_eq!(predicate(&nulls, &KeyRange::whole()), "(false OR \"at\" IS NULL)");
+    assert_eq!(predicate(&nulls, &PlannedPartition::whole()), "(false OR \"at\" IS NULL)");
     let nothing = plan(Mode::Reingest, None, None, NullPolicy::Exclude);
-    assert_eq!(predicate(&nothing, &KeyRange::whole()), "(false)");
+    assert_eq!(predicate(&nothing, &PlannedPartition::whole()), "(false)");
 }
 
 #[test]
 fn a_full_extract_takes_both_ends_or_everything() {
     let both = plan(Mode::FE, Some(LOW), Some(LOW), NullPolicy::Fail);
     assert_eq!(
-        predicate(&both, &KeyRange::whole()),
+        predicate(&both, &PlannedPartition::whole()),
         "(\"at\" OPERATOR(pg_catalog.>=) '2023-01-31 10:00:00+00'::pg_catalog.timestamptz \
          AND \"at\" OPERATOR(pg_catalog.<=) '2023-01-31 10:00:00+00'::pg_catalog.timestamptz)"
     );
-    assert_eq!(predicate(&plan(Mode::FE, None, None, NullPolicy::Fail), &KeyRange::whole()), "");
+    assert_eq!(
+        predicate(&plan(Mode::FE, None, None, NullPolicy::Fail), &PlannedPartition::whole()),
+        ""
+    );
 }
 
 #[test]
-fn ranges_take_their_start_and_one_of_them_the_nulls() {
+fn partitions_take_their_start_and_one_of_them_the_nulls() {
     let all = plan(Mode::FE, None, None, NullPolicy::Fail);
-    let range = |from: Option<&str>, to: Option<&str>, nulls| KeyRange {
+    let partition = |from: Option<&str>, to: Option<&str>, nulls| PlannedPartition {
         from: from.map(str::to_owned),
         to: to.map(str::to_owned),
         nulls,
         part: None,
     };
-    let first = predicate(&all, &range(None, Some("-5"), true));
+    let first = predicate(&all, &partition(None, Some("-5"), true));
     assert_eq!(first, "(\"id\" OPERATOR(pg_catalog.<) '-5'::pg_catalog.int8 OR \"id\" IS NULL)");
-    let middle = predicate(&all, &range(Some("-5"), Some("7"), false));
+    let middle = predicate(&all, &partition(Some("-5"), Some("7"), false));
     assert_eq!(
         middle,
         "(\"id\" OPERATOR(pg_catalog.>=) '-5'::pg_catalog.int8 AND \"id\" OPERATOR(pg_catalog.<) '7'::pg_catalog.int8)"
     );
     assert_eq!(
-        predicate(&all, &range(Some("7"), None, false)),
+        predicate(&all, &partition(Some("7"), None, false)),
         "(\"id\" OPERATOR(pg_catalog.>=) '7'::pg_catalog.int8)"
     );
 }
@@ -152,7 +155,7 @@ fn single_byte_above_127_is_read_as_octal_digits_on_every_release() {
     );
 }
 
-/// A plan whose ranges go by these columns.
+/// A plan whose partitions go by these columns.
 fn by(strategy: Strategy, columns: Vec<Column>) -> Plan {
     let mut plan = plan(Mode::FE, None, None, NullPolicy::Fail);
     plan.partitioning =
@@ -160,23 +163,27 @@ fn by(strategy: Strategy, columns: Vec<Column>) -> Plan {
     plan
 }
 
-fn part(part: Part) -> KeyRange {
-    KeyRange { nulls: false, part: Some(part), ..KeyRange::whole() }
+fn part(part: Part) -> PlannedPartition {
+    PlannedPartition { nulls: false, part: Some(part), ..PlannedPartition::whole() }
 }
 
 #[test]
-fn rows_without_key_may_have_a_range_of_their_own() {
+fn rows_without_key_may_have_a_partition_of_their_own() {
     let plan = by(Strategy::Quantile, vec![column("id", oids::INT4, Target::Int32)]);
     assert_eq!(predicate(&plan, &part(Part::Nulls)), "(\"id\" IS NULL)");
-    let others = KeyRange { nulls: false, ..KeyRange::whole() };
+    let others = PlannedPartition { nulls: false, ..PlannedPartition::whole() };
     assert_eq!(predicate(&plan, &others), "(\"id\" IS NOT NULL)");
-    assert_eq!(predicate(&plan, &KeyRange::whole()), "");
+    assert_eq!(predicate(&plan, &PlannedPartition::whole()), "");
 }
 
 #[test]
 fn a_text_is_a_literal_that_ends_where_the_text_does() {
-    let from =
-        |text: &str| KeyRange { from: Some(text.to_owned()), to: None, nulls: false, part: None };
+    let from = |text: &str| PlannedPartition {
+        from: Some(text.to_owned()),
+        to: None,
+        nulls: false,
+        part: None,
+    };
     let text = by(Strategy::Quantile, vec![column("t", oids::TEXT, Target::Text)]);
     let evil = "a'; drop table t; -- \\' é";
     assert_eq!(
@@ -256,10 +263,11 @@ fn a_sample_is_of_the_window() {
 #[test]
 fn a_bound_that_is_no_value_never_becomes_sql() {
     let evil = plan(Mode::PE, None, Some("2023-01-31'; drop table t; --"), NullPolicy::Fail);
-    assert!(read_statement(&evil, &KeyRange::whole()).is_err());
+    assert!(read_statement(&evil, &PlannedPartition::whole()).is_err());
     let all = plan(Mode::FE, None, None, NullPolicy::Fail);
-    let range = KeyRange { from: Some("1 OR true".to_owned()), to: None, nulls: false, part: None };
-    assert!(read_statement(&all, &range).is_err());
+    let partition =
+        PlannedPartition { from: Some("1 OR true".to_owned()), to: None, nulls: false, part: None };
+    assert!(read_statement(&all, &partition).is_err());
 }
 
 #[test]
@@ -289,7 +297,7 @@ fn a_filter_holds_wherever_rows_are_asked_for() {
     plan.filter = Some("a = 1 or b = ';'".to_owned());
     let filter = "WHERE (a = 1 or b = ';') AND ";
     for statement in [
-        read_statement(&plan, &KeyRange::whole()).expect("read"),
+        read_statement(&plan, &PlannedPartition::whole()).expect("read"),
         count_statement(&plan).expect("count"),
         estimate_statement(&plan).expect("estimate"),
         any_row_statement(&plan).expect("any"),
@@ -338,9 +346,10 @@ fn of_mysql(mut plan: Plan) -> Plan {
 #[test]
 fn mysql_is_asked_in_its_own_words() {
     let plan = of_mysql(plan(Mode::PE, Some(LOW), Some(HIGH), NullPolicy::Include));
-    let range = KeyRange { from: Some("-5".to_owned()), to: None, nulls: true, part: None };
+    let partition =
+        PlannedPartition { from: Some("-5".to_owned()), to: None, nulls: true, part: None };
     assert_eq!(
-        read_statement(&plan, &range).expect("a statement"),
+        read_statement(&plan, &partition).expect("a statement"),
         "SELECT `id`, `at`, CAST(`shape` AS CHAR) FROM `shop`.`odd `` name` WHERE \
          (`at` > TIMESTAMP'2023-01-31 10:00:00' AND `at` <= TIMESTAMP'2023-02-28 10:00:00.500000' \
          OR (`at` IS NULL OR `at` < '0001-01-01')) AND (`id` >= -5 OR `id` IS NULL)"
@@ -356,19 +365,19 @@ fn mysql_is_asked_in_its_own_words() {
 #[test]
 fn no_test_for_null_is_left_to_a_catalog_that_may_be_wrong() {
     let plan = Plan { unenforced: true, ..plan(Mode::PE, Some(LOW), None, NullPolicy::Include) };
-    let range = |nulls, part, to: Option<&str>| KeyRange {
+    let partition = |nulls, part, to: Option<&str>| PlannedPartition {
         from: None,
         to: to.map(str::to_owned),
         nulls,
         part,
     };
-    for range in [
-        range(true, None, Some("10")),
-        range(false, None, None),
-        range(false, Some(crate::planning::ranges::Part::Nulls), None),
-        KeyRange::whole(),
+    for partition in [
+        partition(true, None, Some("10")),
+        partition(false, None, None),
+        partition(false, Some(crate::planning::partitions::Part::Nulls), None),
+        PlannedPartition::whole(),
     ] {
-        let predicate = predicate(&plan, &range);
+        let predicate = predicate(&plan, &partition);
         assert!(!predicate.contains("NULL") && predicate.contains("num_nulls"), "{predicate}");
     }
     let found = null_statement(Engine::Postgres, &plan.table, &plan.columns[1], None, true);

@@ -331,9 +331,10 @@ fn of_plan(plan: &Plan, column: &Column, literal: &str) -> Vec<String> {
             [(from.clone(), to.clone()), (from.clone(), None), (None, to.clone()), (None, None)]
         {
             for nulls in [false, true] {
-                let range = KeyRange { from: from.clone(), to: to.clone(), nulls, part };
-                statements.push(read_statement(plan, &range));
-                statements.push(estimate_span_statement(plan, column, Some(&range)));
+                let partition =
+                    PlannedPartition { from: from.clone(), to: to.clone(), nulls, part };
+                statements.push(read_statement(plan, &partition));
+                statements.push(estimate_span_statement(plan, column, Some(&partition)));
             }
         }
     }

@@ -1,5 +1,5 @@
 //! A table that is cut by the product's own planner ([`worker::planning::planner::open`]) without stores, and the
-//! rows that each of its ranges reads.
+//! rows that each of its partitions reads.
 
 use anyhow::{Context, Result, ensure};
 use crds::extract_job::ExtractJobSpec;
@@ -16,8 +16,8 @@ use worker::source::secret::Secret;
 use worker_core::errors::failure::Failure;
 use worker_core::migration::Tls;
 use worker_core::planning::partitioning::Partitioning;
+use worker_core::planning::partitions::Skew;
 use worker_core::planning::plan::{Plan, PlanOrder};
-use worker_core::planning::ranges::Skew;
 use worker_core::sql::rows::read_statement;
 
 /// A database of one test's own.
@@ -29,11 +29,11 @@ pub(crate) struct Shelf {
     user: (String, String),
 }
 
-/// A plan, and what its ranges read.
+/// A plan, and what its partitions read.
 #[derive(Debug)]
 pub(crate) struct Divided {
     pub(crate) plan: Plan,
-    /// Rows of each range.
+    /// Rows of each partition.
     pub(crate) rows: Vec<u64>,
     /// Column `n` of every row, in order.
     pub(crate) keys: Vec<i64>,
@@ -152,7 +152,7 @@ impl Shelf {
         let order = PlanOrder {
             run: "01890a5d-ac96-774b-bcce-b302099a8057".parse().context("a run id")?,
             mode: Mode::FE,
-            source: "ranges".to_owned(),
+            source: "partitions".to_owned(),
             low: window.map(|(low, _)| low.to_string()),
             low_text: None,
             high: window.map(|(_, high)| high.to_string()),
@@ -180,8 +180,8 @@ impl Shelf {
         let plan = holder.plan.clone();
         let mut reader = Reader::open(self, &plan).await?;
         let (mut rows, mut keys) = (Vec::new(), Vec::new());
-        for range in &plan.ranges {
-            let found = reader.read(&read_statement(&plan, range)?).await?;
+        for partition in &plan.partitions {
+            let found = reader.read(&read_statement(&plan, partition)?).await?;
             rows.push(found.len() as u64);
             keys.extend(found);
         }
@@ -190,7 +190,7 @@ impl Shelf {
         Ok(Ok(Divided { plan, rows, keys }))
     }
 
-    /// Plans a full extract and reads it; every row must be in one range.
+    /// Plans a full extract and reads it; every row must be in one partition.
     pub(crate) async fn divide(&self, table: &str, partition: &Value) -> Result<Divided> {
         let what = format!("{table} by {partition}");
         let all = self.say(&format!("select count(*), coalesce(sum(n), 0) from {table}")).await?;
@@ -201,7 +201,7 @@ impl Shelf {
         let sum: i64 = divided.keys.iter().sum();
         let read = format!("{} {sum}", divided.keys.len());
         let all = all.trim().replace(['|', '\t'], " ");
-        ensure!(read == all, "{what}: {read} instead of {all}: {:?}", divided.plan.ranges);
+        ensure!(read == all, "{what}: {read} instead of {all}: {:?}", divided.plan.partitions);
         let mut once = divided.keys.clone();
         once.dedup();
         ensure!(once.len() == divided.keys.len(), "{what}: a row is in two ranges");
@@ -212,7 +212,7 @@ impl Shelf {
     pub(crate) async fn refused(&self, table: &str, partition: &Value) -> Result<String> {
         match self.divide_beside(table, partition, "").await? {
             Err(failure) => Ok(failure.report.to_string()),
-            Ok(divided) => anyhow::bail!("not refused: {:?}", divided.plan.ranges),
+            Ok(divided) => anyhow::bail!("not refused: {:?}", divided.plan.partitions),
         }
     }
 }
@@ -254,7 +254,7 @@ impl Reader {
         }
     }
 
-    /// Column `n` of the rows of a range.
+    /// Column `n` of the rows of a partition.
     async fn read(&mut self, statement: &str) -> Result<Vec<i64>> {
         let select = statement
             .strip_prefix("COPY (")

@@ -41,7 +41,7 @@ async fn many(shelf: &Shelf) -> Result<()> {
 }
 
 #[test]
-fn whatever_the_key_and_the_strategy_every_row_is_in_one_range() -> Result<()> {
+fn whatever_the_key_and_the_strategy_every_row_is_in_one_partition() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let shelf = Shelf::mariadb(env, "maria-ranges").await?;
@@ -53,9 +53,9 @@ fn whatever_the_key_and_the_strategy_every_row_is_in_one_range() -> Result<()> {
             for count in [2, 7] {
                 let quantile = json!({ "column": key, "strategy": "quantile", "count": count });
                 let divided = shelf.divide("many", &quantile).await?;
-                let ranges = divided.plan.ranges.len();
+                let partitions = divided.plan.partitions.len();
                 let alone = matches!(key, "one" | "tx");
-                ensure!(ranges <= count && (ranges > 1 || alone), "{key}: {ranges}");
+                ensure!(partitions <= count && (partitions > 1 || alone), "{key}: {partitions}");
             }
         }
         for key in ["n", "i", "b", "d", "w", "dd", "dt", "ts", "o", "one"] {
@@ -63,11 +63,11 @@ fn whatever_the_key_and_the_strategy_every_row_is_in_one_range() -> Result<()> {
         }
         // strides beyond 63 bits
         let unsigned = shelf.divide("many", &json!({ "column": "b", "count": 2 })).await?;
-        let bound = unsigned.plan.ranges[1].from.as_deref();
+        let bound = unsigned.plan.partitions[1].from.as_deref();
         ensure!(bound == Some("9223372036854775808"), "{bound:?}");
         for key in cut.into_iter().chain(["e", "by_", "y"]) {
             let hash = json!({ "column": key, "strategy": "hash", "count": 4 });
-            ensure!(shelf.divide("many", &hash).await?.plan.ranges.len() == 4, "{key}");
+            ensure!(shelf.divide("many", &hash).await?.plan.partitions.len() == 4, "{key}");
             let auto = json!({ "column": key, "strategy": "auto", "count": 4 });
             let divided = shelf.divide("many", &auto).await?;
             // what cannot be cut, or has NULL or one value in most rows: the primary key parts them
@@ -121,7 +121,7 @@ fn tables_of_every_shape_are_cut_or_refused_with_a_remedy() -> Result<()> {
             ensure!(divided.strategy()? == strategy, "{table} {partition}: {:?}", divided.how()?);
         }
         let empty = json!({ "strategy": "auto", "count": 4 });
-        ensure!(shelf.divide("nothing", &empty).await?.plan.ranges.is_empty(), "an empty table");
+        ensure!(shelf.divide("nothing", &empty).await?.plan.partitions.is_empty(), "an empty table");
         for (table, partition, part) in [
             ("bare", json!({ "strategy": "ctid", "count": 4 }), "MySQL does not support reads by block"),
             ("bare", json!({ "strategy": "hash", "count": 4 }), "no readable primary key"),
@@ -134,7 +134,7 @@ fn tables_of_every_shape_are_cut_or_refused_with_a_remedy() -> Result<()> {
 }
 
 #[test]
-fn what_is_written_after_the_plan_is_in_a_range_too() -> Result<()> {
+fn what_is_written_after_the_plan_is_in_a_partition_too() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let shelf = Shelf::mariadb(env, "maria-late").await?;

@@ -1,4 +1,4 @@
-//! What people are told about the ranges: by `tidemark plan`, in the plan, the manifest and the outcome.
+//! What people are told about the partitions: by `tidemark plan`, in the plan, the manifest and the outcome.
 
 use anyhow::{Context, Result, ensure};
 use harness::{SourceFixture, TestEnv};
@@ -57,7 +57,7 @@ fn what_auto_took_is_said_in_plan_manifest_and_outcome() -> Result<()> {
         let said = source.run(&job).await?;
         let manifest = control(&source, said["run"].as_str().context("run")?, "manifest").await?;
         let how = &manifest["partitioning"];
-        ensure!(how["strategy"] == "none" && manifest["ranges"] == 1, "{manifest}");
+        ensure!(how["strategy"] == "none" && manifest["partitions"] == 1, "{manifest}");
         ensure!(how["reason"].as_str().is_some_and(|why| why.contains("estimated size")), "{how}");
         skewed["spec"]["extract"]["partition"] = Value::Null;
         let shown = env.output(source.command("plan", &skewed)?, "", deadline).await?;

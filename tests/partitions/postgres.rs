@@ -47,10 +47,10 @@ async fn many(shelf: &Shelf) -> Result<()> {
 }
 
 #[test]
-fn whatever_the_key_and_the_strategy_every_row_is_in_one_range() -> Result<()> {
+fn whatever_the_key_and_the_strategy_every_row_is_in_one_partition() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
-        let shelf = Shelf::postgres(env, "ranges").await?;
+        let shelf = Shelf::postgres(env, "partitions").await?;
         many(&shelf).await?;
         let all = [
             "n", "i", "s", "d", "z", "dd", "ts", "tz", "u", "t", "v", "c", "f", "ci", "o", "e",
@@ -66,20 +66,23 @@ fn whatever_the_key_and_the_strategy_every_row_is_in_one_range() -> Result<()> {
                     let quantile = json!({ "column": key, "strategy": "quantile", "count": count });
                     let divided = shelf.divide("many", &quantile).await?;
                     ensure!(divided.strategy()? == "quantile", "{key}: {:?}", divided.how()?);
-                    let ranges = divided.plan.ranges.len();
-                    // a key of few values has fewer ranges
-                    ensure!(ranges <= count && (ranges > 1 || key == "one"), "{key}: {ranges}");
+                    let partitions = divided.plan.partitions.len();
+                    // a key of few values has fewer partitions
+                    ensure!(
+                        partitions <= count && (partitions > 1 || key == "one"),
+                        "{key}: {partitions}"
+                    );
                 }
             }
         }
         for key in ["n", "i", "s", "d", "z", "dd", "ts", "tz", "o", "one", "odd \"na.me"] {
-            let range = json!({ "column": key, "count": 6 });
-            let divided = shelf.divide("many", &range).await?;
+            let partition = json!({ "column": key, "count": 6 });
+            let divided = shelf.divide("many", &partition).await?;
             ensure!(divided.strategy()? == "range", "{key}: {:?}", divided.how()?);
         }
         for key in all.into_iter().chain(["y", "odd \"na.me"]) {
             let hash = json!({ "column": key, "strategy": "hash", "count": 5 });
-            ensure!(shelf.divide("many", &hash).await?.plan.ranges.len() == 5, "{key}");
+            ensure!(shelf.divide("many", &hash).await?.plan.partitions.len() == 5, "{key}");
             let auto = json!({ "column": key, "strategy": "auto", "count": 5 });
             shelf.divide("many", &auto).await?;
         }
@@ -146,7 +149,7 @@ fn tables_of_every_shape_are_cut_or_refused_with_a_remedy() -> Result<()> {
             ensure!(divided.strategy()? == strategy, "{table} {partition}: {:?}", divided.how()?);
         }
         let empty = json!({ "strategy": "auto", "count": 4 });
-        ensure!(shelf.divide("nothing", &empty).await?.plan.ranges.is_empty(), "an empty table");
+        ensure!(shelf.divide("nothing", &empty).await?.plan.partitions.is_empty(), "an empty table");
         let ctid = json!({ "strategy": "ctid", "count": 4 });
         for (table, partition, part) in [
             ("parts", &ctid, "a partitioned table has no blocks of its own"),
@@ -182,9 +185,9 @@ fn a_user_with_a_grant_on_columns_is_told_why_there_are_no_blocks() -> Result<()
     })
 }
 
-/// What others do after the plan stands: rows move between ranges, go and come.
+/// What others do after the plan stands: rows move between partitions, go and come.
 #[test]
-fn all_ranges_are_of_the_plans_instant_whatever_is_written_meanwhile() -> Result<()> {
+fn all_partitions_show_the_snapshot_of_the_plan_while_others_write() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let shelf = Shelf::postgres(env, "instant").await?;

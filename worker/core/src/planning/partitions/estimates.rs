@@ -2,13 +2,13 @@
 
 use super::keys::KeyType;
 use super::sample::{Point, Sample};
-use super::spans::{KeyRange, strides};
+use super::spans::{PlannedPartition, strides};
 use crate::planning::watermark::Value;
 
 /// Spans that are asked about first.
 const FIRST: u32 = 64;
-/// Spans for each range in the end, so that one more or less in a range is little.
-const SPANS_PER_RANGE: u64 = 16;
+/// Spans for each partition in the end, so that one more or less in a partition is little.
+const SPANS_PER_PARTITION: u64 = 16;
 /// Most spans, each of which is a question.
 const SPANS_MAX: usize = 4096;
 
@@ -37,11 +37,11 @@ impl Estimates {
     }
 
     /// A span that is to be asked about, and its place.
-    pub fn question(&self) -> Option<(usize, KeyRange)> {
+    pub fn question(&self) -> Option<(usize, PlannedPartition)> {
         let place = self.spans.iter().position(|span| span.rows.is_none())?;
         let from = Some(self.spans[place].from.to_text());
         let to = self.spans.get(place + 1).map(|next| next.from.to_text());
-        Some((place, KeyRange { from, to, nulls: false, part: None }))
+        Some((place, PlannedPartition { from, to, nulls: false, part: None }))
     }
 
     /// Keeps the answer.
@@ -49,10 +49,10 @@ impl Estimates {
         self.spans[place].rows = Some(rows);
     }
 
-    /// Parts the spans that have too many rows for `count` even ranges. Whether there were any.
+    /// Parts the spans that have too many rows for `count` even partitions. Whether there were any.
     pub fn refine(&mut self, count: u32) -> bool {
         let all: u64 = self.spans.iter().filter_map(|span| span.rows).sum();
-        let fair = all / (SPANS_PER_RANGE * u64::from(count.max(1)));
+        let fair = all / (SPANS_PER_PARTITION * u64::from(count.max(1)));
         let fair = fair.max(all / (SPANS_MAX as u64 / 2)).max(1);
         let mut spans: Vec<Span> = Vec::with_capacity(self.spans.len());
         let mut left = SPANS_MAX.saturating_sub(self.spans.len());

@@ -68,7 +68,7 @@ impl KeyType {
     }
 
     /// Reads a value of a type that strides can be measured in; `None` for an infinity, which no
-    /// stride reaches and the open outer ranges hold.
+    /// stride reaches and the open outer partitions hold.
     pub fn value(self, text: &str) -> Option<Value> {
         let value_type = self.value_type()?;
         let read = |text: &str| Value::parse(value_type, text).ok();

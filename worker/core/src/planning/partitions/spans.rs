@@ -5,20 +5,20 @@ use serde::{Deserialize, Serialize};
 use super::keys::KeyType;
 use crate::planning::watermark::{Decimal, Value};
 
-/// Most ranges of one plan, whatever the user asks for: the CRD's own limit.
-pub const RANGES_MAX: u32 = 1000;
-/// Most ranges when nobody gave a count.
-pub const RANGES_MAX_ESTIMATED: u32 = 64;
-/// Rows of one range when nobody gave a count.
-const ROWS_PER_RANGE: i64 = 1_000_000;
-/// Bytes of the table per range when nobody gave a count.
-const BYTES_PER_RANGE: i64 = 256 << 20;
+/// Most partitions of one plan, whatever the user asks for: the CRD's own limit.
+pub const PARTITIONS_MAX: u32 = 1000;
+/// Most partitions when nobody gave a count.
+pub const PARTITIONS_MAX_ESTIMATED: u32 = 64;
+/// Rows of one partition when nobody gave a count.
+const ROWS_PER_PARTITION: i64 = 1_000_000;
+/// Bytes of the table per partition when nobody gave a count.
+const BYTES_PER_PARTITION: i64 = 256 << 20;
 
 /// The part of a window that one pod reads: a span of keys, unless `part` says otherwise. Bounds
 /// are canonical text of the partition column's type; `from` is included, `to` is not. All bounds
 /// of a plan ascend by the database's own comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct KeyRange {
+pub struct PlannedPartition {
     /// Start, included; absent: from the least value.
     pub from: Option<String>,
     /// End, not included; absent: to the greatest value.
@@ -31,7 +31,7 @@ pub struct KeyRange {
     pub part: Option<Part>,
 }
 
-/// A range that is no span of keys.
+/// A partition that is no span of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Part {
@@ -53,8 +53,8 @@ pub enum Part {
     },
 }
 
-impl KeyRange {
-    /// The range that holds every row.
+impl PlannedPartition {
+    /// The partition that holds every row.
     pub const fn whole() -> Self {
         Self { from: None, to: None, nulls: true, part: None }
     }
@@ -64,27 +64,32 @@ impl KeyRange {
     }
 }
 
-/// How many ranges suit a table when nobody says. Negative estimates count as unknown.
+/// How many partitions suit a table when nobody says. Negative estimates count as unknown.
 pub fn count_for(rows: i64, bytes: i64) -> u32 {
-    let wanted = (rows / ROWS_PER_RANGE).max(bytes / BYTES_PER_RANGE).max(0) + 1;
-    u32::try_from(wanted).unwrap_or(u32::MAX).min(RANGES_MAX_ESTIMATED)
+    let wanted = (rows / ROWS_PER_PARTITION).max(bytes / BYTES_PER_PARTITION).max(0) + 1;
+    u32::try_from(wanted).unwrap_or(u32::MAX).min(PARTITIONS_MAX_ESTIMATED)
 }
 
 /// Spans that meet at `cuts`, which ascend. Rows without key are in the first, or in one of their
 /// own.
-pub fn spans(cuts: Vec<String>, nulls_apart: bool) -> Vec<KeyRange> {
-    let mut ranges = Vec::with_capacity(cuts.len() + 2);
+pub fn spans(cuts: Vec<String>, nulls_apart: bool) -> Vec<PlannedPartition> {
+    let mut partitions = Vec::with_capacity(cuts.len() + 2);
     if nulls_apart {
-        ranges.push(KeyRange::of(Part::Nulls));
+        partitions.push(PlannedPartition::of(Part::Nulls));
     }
     let mut from = None;
     for cut in cuts {
         let to = Some(cut);
-        ranges.push(KeyRange { from, to: to.clone(), nulls: ranges.is_empty(), part: None });
+        partitions.push(PlannedPartition {
+            from,
+            to: to.clone(),
+            nulls: partitions.is_empty(),
+            part: None,
+        });
         from = to;
     }
-    ranges.push(KeyRange { from, to: None, nulls: ranges.is_empty(), part: None });
-    ranges
+    partitions.push(PlannedPartition { from, to: None, nulls: partitions.is_empty(), part: None });
+    partitions
 }
 
 /// The values at which the span from `least` to `greatest` (both included) is cut into `count` equal
@@ -100,7 +105,7 @@ pub fn strides(key_type: KeyType, span: Option<(Value, Value)>, count: u32) -> V
     }
     // without a sign: the span of all decimals of 38 digits has one bit more than the greatest
     let values = last.abs_diff(first) + 1;
-    let count = u128::from(count.clamp(1, RANGES_MAX)).min(values);
+    let count = u128::from(count.clamp(1, PARTITIONS_MAX)).min(values);
     (1..count)
         .filter_map(|step| {
             let steps = values / count * step + values % count * step / count;
@@ -110,30 +115,32 @@ pub fn strides(key_type: KeyType, span: Option<(Value, Value)>, count: u32) -> V
 }
 
 /// Cuts the span from `least` to `greatest` (both included) into equal strides.
-pub fn cut(key_type: KeyType, span: Option<(Value, Value)>, count: u32) -> Vec<KeyRange> {
+pub fn cut(key_type: KeyType, span: Option<(Value, Value)>, count: u32) -> Vec<PlannedPartition> {
     spans(strides(key_type, span, count).iter().map(Value::to_text).collect(), false)
 }
 
 /// `count` classes of a hash.
-pub fn hash_classes(count: u32) -> Vec<KeyRange> {
-    match count.clamp(1, RANGES_MAX) {
-        1 => vec![KeyRange::whole()],
-        classes => (0..classes).map(|class| KeyRange::of(Part::Hash { class, classes })).collect(),
+pub fn hash_classes(count: u32) -> Vec<PlannedPartition> {
+    match count.clamp(1, PARTITIONS_MAX) {
+        1 => vec![PlannedPartition::whole()],
+        classes => {
+            (0..classes).map(|class| PlannedPartition::of(Part::Hash { class, classes })).collect()
+        }
     }
 }
 
 /// `count` equal spans of a table's blocks, or fewer where it has fewer.
-pub fn block_spans(blocks: u32, count: u32) -> Vec<KeyRange> {
-    let count = count.clamp(1, RANGES_MAX).min(blocks.max(1));
+pub fn block_spans(blocks: u32, count: u32) -> Vec<PlannedPartition> {
+    let count = count.clamp(1, PARTITIONS_MAX).min(blocks.max(1));
     if count == 1 {
-        return vec![KeyRange::whole()];
+        return vec![PlannedPartition::whole()];
     }
     let first = |step: u32| {
         u32::try_from(u64::from(blocks) * u64::from(step) / u64::from(count)).unwrap_or(blocks)
     };
     let end = |step: u32| (step < count).then(|| first(step));
     (0..count)
-        .map(|step| KeyRange::of(Part::Blocks { first: first(step), end: end(step + 1) }))
+        .map(|step| PlannedPartition::of(Part::Blocks { first: first(step), end: end(step + 1) }))
         .collect()
 }
 

@@ -9,8 +9,8 @@ use super::parts::{
 use super::{mysql, postgres};
 use crate::decoding::columns::Column;
 use crate::errors::failure::Failure;
+use crate::planning::partitions::{CUT_BYTES_MAX, KeyType, Part, PlannedPartition};
 use crate::planning::plan::Plan;
-use crate::planning::ranges::{CUT_BYTES_MAX, KeyRange, KeyType, Part};
 
 /// How many of a table's rows are looked at before it is cut.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -23,24 +23,27 @@ pub enum Draw {
     Rows(f64),
 }
 
-/// The rows of the range; `None`: all rows of the window.
-pub(super) fn range_predicate(plan: &Plan, range: &KeyRange) -> Result<Option<String>, Failure> {
+/// The rows of the partition; `None`: all rows of the window.
+pub(super) fn partition_predicate(
+    plan: &Plan,
+    partition: &PlannedPartition,
+) -> Result<Option<String>, Failure> {
     let key = || key_expression(plan.engine, key_column(plan)?).map(|(text, _)| text);
-    match range.part {
+    match partition.part {
         Some(Part::Hash { class, classes }) => hash_class(plan, class, classes).map(Some),
         Some(Part::Blocks { first, end }) => block_span(plan.engine, first, end).map(Some),
         Some(Part::Nulls) => {
             Ok(Some(format!("({})", is_null(plan.engine, &key()?, plan.unenforced))))
         }
-        None if range.from.is_none() && range.to.is_none() && range.nulls => Ok(None),
-        None if range.from.is_none() && range.to.is_none() => {
+        None if partition.from.is_none() && partition.to.is_none() && partition.nulls => Ok(None),
+        None if partition.from.is_none() && partition.to.is_none() => {
             Ok(Some(format!("({})", is_not_null(plan.engine, &key()?, plan.unenforced))))
         }
-        None => span(plan, key_column(plan)?, range).map(Some),
+        None => span(plan, key_column(plan)?, partition).map(Some),
     }
 }
 
-fn span(plan: &Plan, column: &Column, range: &KeyRange) -> Result<String, Failure> {
+fn span(plan: &Plan, column: &Column, partition: &PlannedPartition) -> Result<String, Failure> {
     let engine = plan.engine;
     let (key, key_type) = key_expression(engine, column)?;
     let side = |text: &Option<String>, operator| {
@@ -51,10 +54,11 @@ fn span(plan: &Plan, column: &Column, range: &KeyRange) -> Result<String, Failur
             },
         )
     };
-    let sides: Vec<_> = side(&range.from, ">=")?.into_iter().chain(side(&range.to, "<")?).collect();
+    let sides: Vec<_> =
+        side(&partition.from, ">=")?.into_iter().chain(side(&partition.to, "<")?).collect();
     let keys = sides.join(" AND ");
     let is_null = is_null(engine, &key, plan.unenforced);
-    Ok(if range.nulls { format!("({keys} OR {is_null})") } else { format!("({keys})") })
+    Ok(if partition.nulls { format!("({keys} OR {is_null})") } else { format!("({keys})") })
 }
 
 /// The column that spans go by. Older plans have its name alone.
@@ -160,10 +164,10 @@ fn block_span(engine: Engine, first: u32, end: Option<u32>) -> Result<String, Fa
 pub fn estimate_span_statement(
     plan: &Plan,
     column: &Column,
-    range: Option<&KeyRange>,
+    partition: Option<&PlannedPartition>,
 ) -> Result<String, Failure> {
-    let predicate = match range {
-        Some(range) => span(plan, column, range)?,
+    let predicate = match partition {
+        Some(partition) => span(plan, column, partition)?,
         None => format!("{} IS NULL", key_expression(plan.engine, column)?.0),
     };
     let table = quote_table(plan.engine, &plan.table);

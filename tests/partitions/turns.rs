@@ -1,4 +1,4 @@
-//! `worker.parallelism` below the number of ranges, in one process.
+//! `worker.parallelism` below the number of partitions, in one process.
 
 use std::time::{Duration, Instant};
 
@@ -8,15 +8,15 @@ use serde_json::json;
 
 /// How long a run may take on a busy machine.
 const RUN: Duration = Duration::from_mins(2);
-/// Statements that read a range, at this moment.
+/// Statements that read a partition, at this moment.
 const READING: &str = "select count(*) from pg_stat_activity where datname = current_database() \
     and state = 'active' and query like 'COPY%' and application_name ~ '^tidemark/.+/[0-9]+$'";
 
 #[test]
-fn ranges_of_one_process_are_read_so_many_at_a_time_and_once() -> Result<()> {
+fn partitions_of_one_process_are_read_once_and_up_to_the_given_number_at_a_time() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
-        // a second for each range, so that one too many would be seen
+        // a second for each partition, so that one too many would be seen
         let sql = "create table t (id int primary key); insert into t select generate_series(1, 5000); \
             create view slow as select t.* from t, pg_sleep(1) where id is not null";
         for (parallelism, seen) in [(Some(2), 2), (Some(1), 1), (None, 4)] {

@@ -8,8 +8,8 @@ use worker_core::errors::failure::Failure;
 use worker_core::planning::partitioning::{
     self, Choice, Foretold, Key, Partitioning, Table, TableFacts, TableKind, Way, hashed,
 };
+use worker_core::planning::partitions::{self, PARTITIONS_MAX, PlannedPartition, Sample, Skew};
 use worker_core::planning::plan::Plan;
-use worker_core::planning::ranges::{self, KeyRange, RANGES_MAX, Sample, Skew};
 use worker_core::planning::watermark::Value;
 use worker_core::planning::window;
 use worker_core::sql::rows::{self, Draw};
@@ -20,14 +20,14 @@ use crate::source::table::Subject;
 
 /// Blocks that are sampled for each partition: the rows of a block often have neighbouring keys, so
 /// that its rows tell hardly more than one.
-const BLOCKS_PER_RANGE: u64 = 300;
+const BLOCKS_PER_PARTITION: u64 = 300;
 /// Least and most blocks that are sampled.
 const BLOCKS: (u64, u64) = (1000, 100_000);
 /// Rows that are sampled for each partition, if rows are drawn one by one.
-const ROWS_PER_RANGE: u64 = 1000;
+const ROWS_PER_PARTITION: u64 = 1000;
 /// Least rows that are sampled.
 const ROWS_MIN: u64 = 20_000;
-/// Keys that are taken over for each range, and at most.
+/// Keys that are taken over for each partition, and at most.
 const POINTS: (u32, u32) = (64, 4096);
 /// Bytes of a block, where it is not asked for.
 const BLOCK_BYTES: i64 = 8192;
@@ -35,7 +35,7 @@ const BLOCK_BYTES: i64 = 8192;
 /// Why a small table is one partition.
 pub(super) const SMALL: &str = "the table's estimated size needs only one partition";
 
-/// What the ranges are cut from.
+/// What the partitions are cut from.
 pub(super) struct Divider<'a> {
     pub(super) subject: &'a Subject,
     pub(super) partition: &'a Partition,
@@ -47,8 +47,8 @@ pub(super) struct Divider<'a> {
     pub(super) may_hash: bool,
 }
 
-/// Ranges and the way that was taken.
-pub(super) type Divided = (Vec<KeyRange>, Partitioning);
+/// Partitions and the way that was taken.
+pub(super) type Divided = (Vec<PlannedPartition>, Partitioning);
 
 impl Divider<'_> {
     pub(super) async fn divide(
@@ -81,7 +81,7 @@ impl Divider<'_> {
                 (Way::One, _) | (_, Some(_)) => "the manifest requests one partition",
                 (_, None) => SMALL,
             };
-            return Ok((vec![KeyRange::whole()], told(Strategy::None, &[], reason, None)));
+            return Ok((vec![PlannedPartition::whole()], told(Strategy::None, &[], reason, None)));
         }
         let asked = "the manifest requests it".to_owned();
         match way {
@@ -103,10 +103,10 @@ impl Divider<'_> {
             return Ok(1);
         }
         Ok(match (self.partition.count, plan.mode) {
-            (Some(count), _) => count.min(RANGES_MAX),
-            (None, Mode::PE) => ranges::count_for(database.estimate(plan).await?, 0),
+            (Some(count), _) => count.min(PARTITIONS_MAX),
+            (None, Mode::PE) => partitions::count_for(database.estimate(plan).await?, 0),
             (None, Mode::FE | Mode::Reingest) => {
-                ranges::count_for(plan.estimated_rows, self.table_bytes)
+                partitions::count_for(plan.estimated_rows, self.table_bytes)
             }
         })
     }
@@ -142,21 +142,21 @@ impl Divider<'_> {
                 let cuts = sample.quantiles(count);
                 let reason = format!("{reason}; key ranges from {seen}");
                 let how = told(Strategy::Quantile, &[key.column], &reason, Some(cuts.skew));
-                (cuts.ranges, how)
+                (cuts.partitions, how)
             }
             Way::Blocks => {
                 let blocks = table.facts.blocks;
                 let whole = !rows::has_window(plan)?;
-                let (ranges, even) = (ranges::block_spans(blocks, count), Skew::EVEN);
+                let (partitions, even) = (partitions::block_spans(blocks, count), Skew::EVEN);
                 let reason = format!("{reason}; the table has {blocks} blocks");
-                (ranges, told(Strategy::Ctid, &[], &reason, whole.then_some(even)))
+                (partitions, told(Strategy::Ctid, &[], &reason, whole.then_some(even)))
             }
             Way::Hash => {
                 let columns = hashed(self.partition, table)?;
-                (ranges::hash_classes(count), told(Strategy::Hash, &columns, &reason, None))
+                (partitions::hash_classes(count), told(Strategy::Hash, &columns, &reason, None))
             }
             Way::One | Way::Auto(_) => {
-                (vec![KeyRange::whole()], told(Strategy::None, &[], &reason, None))
+                (vec![PlannedPartition::whole()], told(Strategy::None, &[], &reason, None))
             }
         })
     }
@@ -178,7 +178,7 @@ impl Divider<'_> {
         let of_strides = strides.as_ref().map(|cuts| sample.skew_of(key.key_type, cuts));
         let foretold = Foretold {
             strides: of_strides.zip(strides.as_ref().map(|cuts| cuts.len() + 1)),
-            quantiles: (quantiles.skew, quantiles.ranges.len()),
+            quantiles: (quantiles.skew, quantiles.partitions.len()),
         };
         let Choice { way, reason } = partitioning::choose(key, foretold, count, table);
         let reason = format!("{reason}, according to {seen}");
@@ -188,7 +188,7 @@ impl Divider<'_> {
             }
             (Way::Quantile(_), _) => {
                 let skew = Some(quantiles.skew);
-                (quantiles.ranges, told(Strategy::Quantile, &[key.column], &reason, skew))
+                (quantiles.partitions, told(Strategy::Quantile, &[key.column], &reason, skew))
             }
             (way, _) => {
                 let choice = Choice { way, reason };
@@ -229,7 +229,7 @@ impl Divider<'_> {
                 least.or_else(|| read(min)).zip(greatest.or_else(|| read(max)))
             }
         };
-        Ok(ranges::strides(key.key_type, span, count))
+        Ok(partitions::strides(key.key_type, span, count))
     }
 
     /// A sample of the window's keys, and where it comes from.
@@ -286,11 +286,11 @@ impl Divider<'_> {
             TableKind::View | TableKind::Other => 0,
         };
         if blocks > 0 {
-            let wanted = (BLOCKS_PER_RANGE * u64::from(count)).max(BLOCKS.0);
+            let wanted = (BLOCKS_PER_PARTITION * u64::from(count)).max(BLOCKS.0);
             let wanted = wanted.saturating_mul(thinned).min(BLOCKS.1);
             return Ok(share(wanted, blocks).map_or(Draw::All, |part| Draw::Blocks(part * 100.0)));
         }
-        let wanted = (ROWS_PER_RANGE * u64::from(count)).max(ROWS_MIN);
+        let wanted = (ROWS_PER_PARTITION * u64::from(count)).max(ROWS_MIN);
         let rows = u64::try_from(rows).unwrap_or_default();
         Ok(share(wanted, rows).map_or(Draw::All, Draw::Rows))
     }
@@ -302,8 +302,8 @@ fn share(wanted: u64, all: u64) -> Option<f64> {
     (wanted < all).then(|| wanted as f64 / all as f64)
 }
 
-fn spans(cuts: &[Value]) -> Vec<KeyRange> {
-    ranges::spans(cuts.iter().map(Value::to_text).collect(), false)
+fn spans(cuts: &[Value]) -> Vec<PlannedPartition> {
+    partitions::spans(cuts.iter().map(Value::to_text).collect(), false)
 }
 
 fn told(strategy: Strategy, columns: &[&Column], reason: &str, skew: Option<Skew>) -> Partitioning {

@@ -1,11 +1,11 @@
 //! What a sample, or the server's statistics, say about where the rows lie, and the cuts that make
-//! ranges of about equal row count from it.
+//! partitions of about equal row count from it.
 
 use std::cmp::Ordering;
 use std::fmt;
 
 use super::keys::KeyType;
-use super::spans::{KeyRange, RANGES_MAX, spans};
+use super::spans::{PARTITIONS_MAX, PlannedPartition, spans};
 use crate::planning::watermark::Value;
 
 /// Rows that statistics speak of, whatever the table has: they are in millionths.
@@ -42,22 +42,22 @@ pub struct Statistics {
     pub bounds: Vec<String>,
 }
 
-/// Ranges, and how uneven they are by the sample.
+/// Partitions, and how uneven they are by the sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cuts {
-    /// The ranges.
-    pub ranges: Vec<KeyRange>,
+    /// The partitions.
+    pub partitions: Vec<PlannedPartition>,
     /// What the sample foretells.
     pub skew: Skew,
 }
 
-/// Most rows of a range by the median of all ranges, in hundredths: how much longer the slowest
+/// Most rows of a partition by the median of all partitions, in hundredths: how much longer the slowest
 /// takes than most. At most 1000, which a median of no row has too.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Skew(u64);
 
 impl Skew {
-    /// Of ranges with so many rows each; where there is no row they are even.
+    /// Of partitions with so many rows each; where there is no row they are even.
     pub fn of(rows: &[u64]) -> Self {
         let mut sorted = rows.to_vec();
         sorted.sort_unstable();
@@ -74,7 +74,7 @@ impl Skew {
 
     const MOST: u64 = 100_000;
 
-    /// All ranges alike.
+    /// All partitions alike.
     pub const EVEN: Self = Self(100);
 
     /// Of so many hundredths.
@@ -121,11 +121,11 @@ impl Sample {
         Self { points, rows, nulls }
     }
 
-    /// Of the server's statistics; `None` where they do not say enough for `count` ranges, or the
+    /// Of the server's statistics; `None` where they do not say enough for `count` partitions, or the
     /// type is one whose order only the database knows.
     pub fn of_statistics(key_type: KeyType, said: &Statistics, count: u32) -> Option<Self> {
-        /// Steps of the histogram for each range, so that one more or less in a range is little.
-        const STEPS_PER_RANGE: usize = 8;
+        /// Steps of the histogram for each partition, so that one more or less in a partition is little.
+        const STEPS_PER_PARTITION: usize = 8;
         key_type.value_type()?;
         let read = |text: &String| key_type.value(text);
         let bounds: Vec<Value> = said.bounds.iter().map(read).collect::<Option<_>>()?;
@@ -138,7 +138,7 @@ impl Sample {
         let in_common: u64 = common.iter().map(|(_, share)| share).sum();
         let in_steps = MILLION.checked_sub(said.nulls)?.saturating_sub(in_common);
         let distinct_is_all = steps == 0 && !common.is_empty();
-        if !distinct_is_all && steps < STEPS_PER_RANGE * count as usize {
+        if !distinct_is_all && steps < STEPS_PER_PARTITION * count as usize {
             return None;
         }
         let below = |value: &Value| {
@@ -169,10 +169,10 @@ impl Sample {
         self.rows + self.nulls == 0
     }
 
-    /// Up to `count` ranges of about equal row count. A value that more rows have than a range should
-    /// is in a range of that size; the others share the rest evenly.
+    /// Up to `count` partitions of about equal row count. A value that more rows have than a partition should
+    /// is in a partition of that size; the others share the rest evenly.
     pub fn quantiles(&self, count: u32) -> Cuts {
-        let count = u64::from(count.clamp(1, RANGES_MAX));
+        let count = u64::from(count.clamp(1, PARTITIONS_MAX));
         // half a share of NULLs would be felt
         let nulls_apart = count > 1 && self.rows > 0 && self.nulls * count * 2 > self.all();
         let (mut left, mut start) =
@@ -183,7 +183,7 @@ impl Sample {
         let end = i128::from(self.rows);
         while left > 1 {
             let wanted = start + (end - start) / i128::from(left);
-            // never a range of no row before the cut
+            // never a partition of no row before the cut
             let usable =
                 candidates.partition_point(|point| i128::from(point.below) <= start.max(0));
             candidates = &candidates[usable..];
@@ -199,7 +199,7 @@ impl Sample {
             (start, left) = (below, left - 1);
         }
         rows.push(u64::try_from(end - start).unwrap_or_default());
-        Cuts { ranges: spans(cuts, nulls_apart), skew: Skew::of(&rows) }
+        Cuts { partitions: spans(cuts, nulls_apart), skew: Skew::of(&rows) }
     }
 
     const fn all(&self) -> u64 {

@@ -3,11 +3,11 @@
 use anyhow::{Result, ensure};
 use harness::TestEnv;
 use serde_json::{Value, json};
-use worker_core::planning::ranges::Skew;
+use worker_core::planning::partitions::Skew;
 
 use crate::divided::{Divided, Shelf};
 
-/// The slowest range may have so much more rows than the median.
+/// The slowest partition may have so much more rows than the median.
 const EVEN: Skew = Skew::hundredths(130);
 
 fn by(strategy: &str) -> Value {
