@@ -143,7 +143,10 @@ fn a_decided_run_whose_upload_is_gone_waits_for_a_humans_word() -> Result<()> {
         let run = before["run"].as_str().context("run")?;
         tool(&source, &format!("recover --by ann --force {run}"), &job, 0).await?;
         let after = source.run_item("public.t").await?.context("item R")?;
-        ensure!(after["state"] == "failed" && after["owed"] == before["window"], "{after}");
+        ensure!(
+            after["state"] == "failed" && after["pendingWindow"] == before["window"],
+            "{after}"
+        );
         let said = source.run(&job).await?;
         ensure!(said["rows"] == 100, "{said}");
         source.verify(&job).await?;

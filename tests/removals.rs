@@ -22,7 +22,7 @@ async fn files(source: &SourceFixture, prefix: &str) -> Result<usize> {
 
 async fn removals(source: &SourceFixture) -> Result<Value> {
     let run = source.run_item("public.t").await?.context("run item")?;
-    Ok(run["todo"]["removals"].clone())
+    Ok(run["pendingCleanup"]["removals"].clone())
 }
 
 #[test]

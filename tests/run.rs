@@ -177,7 +177,7 @@ fn a_full_extract_replaces_the_earlier_one() -> Result<()> {
         )?;
         ensure!(pointer["commit"] == 2, "{pointer}");
         let item = source.run_item("public.t").await?.context("item R")?;
-        ensure!(item["state"] == "Y" && item.get("todo").is_none(), "{item}");
+        ensure!(item["state"] == "Y" && item.get("pendingCleanup").is_none(), "{item}");
         Ok(())
     })
 }
@@ -257,7 +257,7 @@ fn a_killed_run_is_taken_over_after_its_deadline_with_the_same_window() -> Resul
                 );
             }
         }
-        for point in ["after-decide", "after-complete", "after-yes", "after-put-pointer"] {
+        for point in ["after-decide", "after-complete", "after-publish", "after-put-pointer"] {
             env.psql(db, "insert into t select max(id) + 1 from t").await?;
             window_after_kill(&source, &job, point).await?;
             source.run(&job).await?;

@@ -1,13 +1,13 @@
-//! What item `R` keeps of what is still to do after `Y`: the pointer, and removals that are put off.
+//! What item `R` keeps of what is still to do after `published`: the pointer, and removals that are put off.
 
 use serde::{Deserialize, Serialize};
 
 use crate::output::Output;
 use crate::units::RunId;
 
-/// What is still to do after `Y`.
+/// What is still to do after `published`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Todo {
+pub struct PendingCleanup {
     /// Whether `current.json` has yet to be moved up to the head.
     pub pointer: bool,
     /// Replaced files that are still to be removed: one entry for each URI that holds some.
@@ -15,7 +15,7 @@ pub struct Todo {
     pub removals: Vec<Removal>,
 }
 
-impl Todo {
+impl PendingCleanup {
     /// The removal at `uri` of that object store.
     pub fn removal_at(&self, uri: &str, store: &ObjectStore) -> Option<&Removal> {
         self.removals.iter().find(|removal| removal.is_at(uri, store))
@@ -124,9 +124,9 @@ mod tests {
         };
         let removals =
             vec![removal("s3://b/t", "http://one", 1), removal("s3://b/t", "http://two", 2)];
-        let todo = Todo { removals, ..Todo::default() };
+        let pending_cleanup = PendingCleanup { removals, ..PendingCleanup::default() };
         let run = |uri: &str, endpoint: &str| {
-            let found = todo.retained_at(uri, &store(Some(endpoint), None));
+            let found = pending_cleanup.retained_at(uri, &store(Some(endpoint), None));
             found.map(|removal| removal.run.0.as_u128())
         };
         assert_eq!(run("s3://b/t", "http://two"), Some(2));

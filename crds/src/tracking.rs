@@ -12,7 +12,7 @@ use crate::partition::Strategy;
 use crate::units::RunId;
 pub use crate::watermark::Provisional;
 
-pub use crate::removals::{ObjectStore, Removal, Todo};
+pub use crate::removals::{ObjectStore, PendingCleanup, Removal};
 
 /// Schema version of `R` and `O`; a higher one is left alone (`NewerRelease`).
 pub const ITEM_VERSION: u32 = 1;
@@ -121,10 +121,10 @@ pub struct RunItem {
     pub n: Option<u32>,
     /// The window that the next incremental run must take, since a run that pinned it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub owed: Option<Window>,
-    /// What is still to do after `Y`.
+    pub pending_window: Option<Window>,
+    /// What is still to do after `published`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub todo: Option<Todo>,
+    pub pending_cleanup: Option<PendingCleanup>,
     /// Seconds that files replaced by this run are kept; absent: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retain_seconds: Option<u64>,
@@ -142,7 +142,7 @@ pub struct RunItem {
     pub note: Option<Report>,
 }
 
-/// States of a run. `claimed` and `running` may fail; `committing` only goes forward; `Y`,
+/// States of a run. `claimed` and `running` may fail; `committing` only goes forward; `published`,
 /// `failed` and `aborted` are ends. All survive a restart of anything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub enum RunState {
@@ -152,10 +152,10 @@ pub enum RunState {
     /// Set by PIN: window and plan stand.
     #[serde(rename = "running")]
     Running,
-    /// Set by DECIDE: whoever finds it carries it to `Y`.
+    /// Set by DECIDE: whoever finds it carries it to `published`.
     #[serde(rename = "committing")]
     Committing,
-    /// Set by Y: published.
+    /// Set by PUBLISH: published.
     #[serde(rename = "Y")]
     Published,
     /// Set by FAIL.

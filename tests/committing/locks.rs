@@ -152,7 +152,7 @@ async fn refuse(
 
 async fn removals(bench: &Bench) -> Result<Value> {
     let run = bench.source.run_item(TABLE).await?.context("run item")?;
-    Ok(run["todo"]["removals"].clone())
+    Ok(run["pendingCleanup"]["removals"].clone())
 }
 
 #[test]

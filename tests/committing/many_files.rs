@@ -151,7 +151,7 @@ async fn bench() -> Result<Bench> {
 
 fn coordinate(bench: &Bench) -> Result<Process> {
     let task = bench.source.task(&bench.job, "many", 1);
-    bench.source.start(bench.source.pod("coordinate", &task)?, Some("before-clear"))
+    bench.source.start(bench.source.pod("coordinate", &task)?, Some("before-cleanup"))
 }
 
 /// The memory for so many files in each partition.

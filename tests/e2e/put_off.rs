@@ -37,7 +37,7 @@ fn replaced_files_are_removed_in_time_though_their_object_is_deleted() -> Result
             let keys = env.keys(&release.source.bucket, &prefix).await?;
             ensure!(keys.len() == 1, "{keys:?}");
             let run = release.source.run_item(NAME).await?.context("run item")?;
-            ensure!(run["todo"] == Value::Null, "{run}");
+            ensure!(run["pendingCleanup"] == Value::Null, "{run}");
             Ok(())
         })
         .await?;

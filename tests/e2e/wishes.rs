@@ -146,17 +146,17 @@ fn an_extract_job_that_a_quota_refuses_makes_way_and_comes_back() -> Result<()> 
 fn what_follows_publication_is_done_though_the_object_is_deleted() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
-        let pause = "--worker-env=TIDEMARK_TEST_PAUSE=after-yes@1";
+        let pause = "--worker-env=TIDEMARK_TEST_PAUSE=after-publish@1";
         let release = Release::new(env, "deltodo", &[pause]).await?;
         rows(&release, 1, 1000).await?;
         release.apply(&release.source.job(NAME, "FE")).await?;
         release.run_reaches(NAME, "Y", STEP).await?;
         let run = release.source.run_item(NAME).await?.context("run item")?;
-        ensure!(run["todo"]["pointer"] == true, "{run}");
+        ensure!(run["pendingCleanup"]["pointer"] == true, "{run}");
         release.kubectl(&["delete", "extractjob", NAME, "--wait=false"]).await?;
         gone(&release, &release.namespace).await?;
         let run = release.source.run_item(NAME).await?.context("run item")?;
-        ensure!(run["todo"] == Value::Null, "{run}");
+        ensure!(run["pendingCleanup"] == Value::Null, "{run}");
         published(&release, 1).await
     })
 }

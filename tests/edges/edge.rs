@@ -112,7 +112,7 @@ impl Ask {
             low_text: self.low.clone(),
             high: self.watermark["high"].as_str().map(str::to_owned),
             lookback: self.watermark["lookbackSeconds"].as_i64(),
-            owed: None,
+            pending_window: None,
             head: None,
         })
     }

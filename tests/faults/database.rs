@@ -23,13 +23,16 @@ async fn wired(name: &str, rows: u64) -> Result<(Bench, Wire)> {
 /// What a run that lost its connection leaves, and that the next one takes the same window.
 async fn goes_on(bench: &mut Bench) -> Result<()> {
     let failed = bench.item().await?;
-    ensure!(failed["state"] == "failed" && failed["owed"].is_object(), "{failed}");
+    ensure!(failed["state"] == "failed" && failed["pendingWindow"].is_object(), "{failed}");
     ensure!(bench.files().await?.is_empty(), "a file was published");
     ensure!(bench.source.open_uploads().await? == 0, "an upload is open");
     let rows = bench.rows;
     bench.grow(10).await?;
     let said = bench.publishes().await?;
-    ensure!(said["rows"] == rows && said["window"]["high"] == failed["owed"]["high"], "{said}");
+    ensure!(
+        said["rows"] == rows && said["window"]["high"] == failed["pendingWindow"]["high"],
+        "{said}"
+    );
     bench.publishes().await?;
     bench.whole().await
 }

@@ -227,7 +227,7 @@ fn t22_a_run_that_is_told_to_end_gives_up_before_the_decision_and_goes_on_after_
             "partition-start",
             "after-put-manifest",
             "after-decide",
-            "after-yes",
+            "after-publish",
         ] {
             bench.grow(10).await?;
             let mut process = bench.paused(point).await?;
@@ -236,7 +236,7 @@ fn t22_a_run_that_is_told_to_end_gives_up_before_the_decision_and_goes_on_after_
             let code = process.ended(RUN).await?.code;
             let item = bench.item().await?;
             let open = bench.source.open_uploads().await?;
-            let decided = ["after-put-manifest", "after-decide", "after-yes"].contains(&point);
+            let decided = ["after-put-manifest", "after-decide", "after-publish"].contains(&point);
             let (wanted, state) = if decided { (0, "Y") } else { (143, "failed") };
             ensure!(
                 code == Some(wanted) && item["state"] == state,
@@ -259,7 +259,7 @@ fn t07_a_committer_that_wakes_up_when_another_has_committed_changes_nothing() ->
             ("PE", "after-complete"),
             ("PE", "after-put-pointer"),
             ("FE", "after-decide"),
-            ("FE", "after-yes"),
+            ("FE", "after-publish"),
         ];
         for kind in ["PE", "FE"] {
             let mut bench = Bench::new("t07", kind, 100, 2).await?;

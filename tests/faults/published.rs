@@ -89,7 +89,7 @@ fn t34_a_reader_never_sees_half_of_a_run_whose_committer_died() -> Result<()> {
             "after-put-manifest",
             "before-complete",
             "after-complete",
-            "after-yes",
+            "after-publish",
             "after-put-pointer",
         ];
         for point in points {

@@ -127,14 +127,14 @@ fn t51_a_run_whose_holder_is_killed_never_commits() -> Result<()> {
             run.go_on()?;
             refused(&run.ended(RUN).await?, 75, "SnapshotLost").with_context(|| point)?;
             let failed = bench.item().await?;
-            ensure!(failed["state"] == "failed" && failed["owed"].is_object(), "{failed}");
+            ensure!(failed["state"] == "failed" && failed["pendingWindow"].is_object(), "{failed}");
             ensure!(bench.files().await?.is_empty(), "{point}: a file was published");
             ensure!(bench.source.open_uploads().await? == 0, "{point}: an upload is open");
             bench.rows = 0;
             bench.grow(50).await?;
             let said = bench.publishes().await?;
             let window = &said["window"];
-            ensure!(window["high"] == failed["owed"]["high"], "{point}: {said}");
+            ensure!(window["high"] == failed["pendingWindow"]["high"], "{point}: {said}");
             bench.whole().await?;
         }
         Ok(())

@@ -185,7 +185,10 @@ fn t36_an_upload_that_is_gone_or_holds_other_bytes_is_not_committed() -> Result<
             let output = run.ended(RUN).await?;
             refused(&output, 75, "RecordMismatch").context(tamper)?;
             let item = bench.item().await?;
-            ensure!(item["state"] == "failed" && item["owed"].is_object(), "{tamper}: {item}");
+            ensure!(
+                item["state"] == "failed" && item["pendingWindow"].is_object(),
+                "{tamper}: {item}"
+            );
             ensure!(bench.files().await?.is_empty(), "{tamper}: a file was published");
         }
         bench.s3.heal();

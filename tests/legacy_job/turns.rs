@@ -104,7 +104,7 @@ struct Expected {
     /// `lwm_value`.
     low: i64,
     /// The end of a window that a killed run of ours pinned.
-    owed: Option<i64>,
+    pending_window: Option<i64>,
     /// Rows by run of ours, since a run of ours replaced all.
     ours: BTreeMap<String, Vec<i64>>,
 }
@@ -115,7 +115,8 @@ fn fifty_turns_of_both_lose_no_row_and_double_none() -> Result<()> {
     env.run(async {
         let source = SourceFixture::new(env, "turns").await?;
         env.psql(&source.database, "create table t (id int primary key)").await?;
-        let mut expected = Expected { last: 0, low: 0, owed: None, ours: BTreeMap::new() };
+        let mut expected =
+            Expected { last: 0, low: 0, pending_window: None, ours: BTreeMap::new() };
         for (number, (turn, rows)) in TURNS.as_flattened().iter().enumerate() {
             let (first, last) = (expected.last + 1, expected.last + rows);
             let insert = format!("insert into t select generate_series({first}, {last})");
@@ -173,7 +174,7 @@ async fn old(source: &SourceFixture, turn: Turn, expected: &mut Expected) -> Res
     let took = job.run(call).await?.ids;
     let from = if call.full || call.reingest { 0 } else { expected.low };
     ensure!(took == (from + 1..=expected.last).collect::<Vec<_>>(), "{took:?} above {from}");
-    expected.owed = None;
+    expected.pending_window = None;
     match turn {
         LegacyFull => expected.low /= 2,
         LegacyDies => {}
@@ -198,7 +199,7 @@ async fn ours(
     ensure!(output.code == Some(0), "exit {:?}: {}", output.code, output.stderr);
     let said: Value = serde_json::from_str(output.stdout.trim())?;
     let (from, to) = match turn {
-        OursIncremental => (expected.low, expected.owed.unwrap_or(expected.last)),
+        OursIncremental => (expected.low, expected.pending_window.unwrap_or(expected.last)),
         _ => (0, expected.last),
     };
     let ids: Vec<i64> = (from + 1..=to).collect();
@@ -207,7 +208,7 @@ async fn ours(
     if turn != OursFull {
         expected.low = to;
     }
-    expected.owed = None;
+    expected.pending_window = None;
     Ok(())
 }
 
@@ -227,9 +228,9 @@ async fn killed(source: &SourceFixture, number: usize, expected: &mut Expected) 
     .await?;
     child.kill().await?;
     std::fs::remove_file(&gate)?;
-    // a window that was owed before stays as it was
-    let end = expected.owed.unwrap_or(expected.last);
-    expected.owed = (end > expected.low).then_some(end);
+    // a window that was pending before stays as it was
+    let end = expected.pending_window.unwrap_or(expected.last);
+    expected.pending_window = (end > expected.low).then_some(end);
     let item = source.legacy_item(TABLE).await?.context("item L")?;
     ensure!(
         item["extract_successful"] == "N" && item["lwm_value"] == json!(expected.low.to_string()),

@@ -157,7 +157,7 @@ impl Shelf {
             low_text: None,
             high: window.map(|(_, high)| high.to_string()),
             lookback: None,
-            owed: None,
+            pending_window: None,
             head: None,
         };
         let points = |_: &'static str| -> BoxFuture<'static, ()> { Box::pin(async {}) };

@@ -11,9 +11,9 @@ const WRITES: [&str; 6] = [
     "before-put-manifest",
     "before-decide",
     "before-complete",
-    "before-yes",
+    "before-publish",
     "before-put-pointer",
-    "before-clear",
+    "before-cleanup",
 ];
 
 /// A table of 300 rows in three partitions, all from one consistent snapshot.

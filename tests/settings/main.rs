@@ -100,7 +100,7 @@ impl Subject {
             low_text: low,
             high: None,
             lookback: None,
-            owed: None,
+            pending_window: None,
             head: None,
         };
         let spec = self.spec(table, mode)?;

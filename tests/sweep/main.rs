@@ -23,9 +23,9 @@ const WRITES: [&str; 11] = [
     "put-manifest",
     "decide",
     "complete",
-    "yes",
+    "publish",
     "put-pointer",
-    "clear",
+    "cleanup",
 ];
 
 /// How long a run may take on a busy machine.
@@ -156,7 +156,7 @@ impl Growing {
 
     async fn goes_on(&mut self, point: &str) -> Result<()> {
         self.grow().await?;
-        // the first takes the window that is owed, the second what came after it
+        // the first takes the window that is pending, the second what came after it
         self.runs(point).await?;
         self.runs(point).await?;
         self.source.verify(&self.job).await.with_context(|| point.to_owned())?;

@@ -29,9 +29,10 @@ pub(crate) fn conclude(
     let ours = |run: &&RunItem| Some(run.run) == result.run || removal.is_some();
     let run = read.r.as_ref().filter(ours);
     let open = run.is_some_and(|run| run.state.is_open());
-    let todo = run.and_then(|run| run.todo.as_ref());
+    let pending_cleanup = run.and_then(|run| run.pending_cleanup.as_ref());
     let overdue = removal.is_some_and(|at| at <= seen.now);
-    let due = !open && (todo.is_some_and(|todo| todo.pointer) || overdue);
+    let due = !open
+        && (pending_cleanup.is_some_and(|pending_cleanup| pending_cleanup.pointer) || overdue);
     let report = success_report(result);
     // a removal that is put off does not hold Complete back; it is seen to when it is due
     let done = ExtractJobStatus {

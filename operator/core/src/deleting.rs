@@ -119,7 +119,7 @@ fn open_later<'a>(
 /// may have left an upload after it; recovery lists again. Complete runs have nothing to abort.
 fn has_left_something(seen: &Observed, read: &TrackingRead) -> bool {
     if let Some(run) = read.run_of(seen.uid()) {
-        return run.state != RunState::Published || run.todo.is_some();
+        return run.state != RunState::Published || run.pending_cleanup.is_some();
     }
     read.o.as_ref().is_some_and(|outcome| {
         let result = outcome.result.as_ref();

@@ -30,8 +30,8 @@ pub enum Start {
 
 /// When files that the object `uid` replaced are to be removed, wherever they are.
 pub(crate) fn removal(read: &TrackingRead, uid: &str) -> Option<Timestamp> {
-    let todo = read.r.as_ref()?.todo.as_ref()?;
-    Timestamp::from_second(todo.removal_by(uid)?.at()).ok()
+    let pending_cleanup = read.r.as_ref()?.pending_cleanup.as_ref()?;
+    Timestamp::from_second(pending_cleanup.removal_by(uid)?.at()).ok()
 }
 
 /// Decides about a Job by its annotation.

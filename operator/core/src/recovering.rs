@@ -94,7 +94,7 @@ fn exhausted<'v>(
         result.outcome == TrackedOutcome::Complete
             && answer(&task.spec, &task.owner, &status_outcome(result)) == Answer::Answered
     });
-    // the run may have been published all the same, and only what follows `Y` be left
+    // the run may have been published all the same, and only what follows `published` be left
     if let Some(result) = published {
         return Ok(Ended::of(concluding::conclude(seen, attempt, letter, (read, result))));
     }

@@ -1,7 +1,7 @@
 //! Objects that are deleted, mended and upgraded while something of theirs is under way.
 
 use crds::condition::{Exit, Reason};
-use crds::tracking::{RunState, Todo, TrackedOutcome};
+use crds::tracking::{PendingCleanup, RunState, TrackedOutcome};
 use crds::{Phase, Report};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use operator_core::{Decision, Effect};
@@ -78,11 +78,11 @@ fn deletion_does_what_is_left_to_do_after_publication() {
     world.plans(1);
     world.publishes();
     let run = world.tracking.r.as_mut().expect("run");
-    run.todo = Some(Todo { pointer: true, removals: Vec::new() });
+    run.pending_cleanup = Some(PendingCleanup { pointer: true, removals: Vec::new() });
     world.delete_object();
     assert_eq!(created(&world.step()).len(), 1);
     assert!(world.recoveries());
-    assert_eq!(world.tracking.r.as_ref().expect("run").todo, None);
+    assert_eq!(world.tracking.r.as_ref().expect("run").pending_cleanup, None);
     world.step();
     assert!(world.gone);
 }
@@ -148,8 +148,8 @@ fn request_that_was_given_up_and_published_late_is_not_failed_any_more() {
     let (jobs, pods) = (world.jobs.clone(), world.pods.clone());
     world.publishes();
     (world.jobs, world.pods) = (jobs, pods);
-    world.tracking.r.as_mut().expect("run").todo =
-        Some(Todo { pointer: true, removals: Vec::new() });
+    world.tracking.r.as_mut().expect("run").pending_cleanup =
+        Some(PendingCleanup { pointer: true, removals: Vec::new() });
     world.rest();
     assert_eq!(phase(&world), Phase::Committing);
     assert_eq!(world.condition("Committed").0, "True");
@@ -166,8 +166,8 @@ fn recover_keeps_failing(change: impl FnOnce(&mut World)) {
     world.plans(1);
     world.publishes();
     change(&mut world);
-    world.tracking.r.as_mut().expect("run").todo =
-        Some(Todo { pointer: true, removals: Vec::new() });
+    world.tracking.r.as_mut().expect("run").pending_cleanup =
+        Some(PendingCleanup { pointer: true, removals: Vec::new() });
     for _ in 1..=5 {
         world.pass(120);
         world.step();

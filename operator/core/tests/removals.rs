@@ -2,7 +2,7 @@
 
 use crds::condition::Exit;
 use crds::task::RecoverOrder;
-use crds::tracking::{Removal, RunState, Todo};
+use crds::tracking::{PendingCleanup, Removal, RunState};
 use crds::{Phase, Reason, Report};
 use k8s_openapi::api::batch::v1::Job;
 use operator_core::Effect;
@@ -28,7 +28,8 @@ fn complete() -> World {
 }
 
 fn put_off(world: &mut World, removals: Vec<Removal>) {
-    world.tracking.r.as_mut().expect("run").todo = Some(Todo { pointer: false, removals });
+    world.tracking.r.as_mut().expect("run").pending_cleanup =
+        Some(PendingCleanup { pointer: false, removals });
 }
 
 fn left_behind(world: &World) -> Vec<Job> {
@@ -95,9 +96,9 @@ fn removal_at_another_uri_beside_a_run_of_another_object_is_left_to_a_job_too() 
     let mut world = complete();
     let mut other = task(&world.last(0).expect("coordinator"));
     other.owner.uid = "of-another".to_owned();
-    let kept = world.tracking.r.as_ref().and_then(|run| run.todo.clone());
+    let kept = world.tracking.r.as_ref().and_then(|run| run.pending_cleanup.clone());
     let mut run = run_item(&other, RunState::Running, Some(1));
-    (run.uri, run.todo) = ("s3://lake/elsewhere".to_owned(), kept);
+    (run.uri, run.pending_cleanup) = ("s3://lake/elsewhere".to_owned(), kept);
     world.tracking.r = Some(run);
     world.delete_object();
     world.step();
@@ -117,7 +118,7 @@ fn removal_of_another_object_is_not_this_ones_to_leave() {
 #[test]
 fn removal_that_a_later_claim_has_done_leaves_no_job() {
     let mut world = complete();
-    world.tracking.r.as_mut().expect("run").todo = None;
+    world.tracking.r.as_mut().expect("run").pending_cleanup = None;
     world.delete_object();
     world.step();
     assert!(world.gone && left_behind(&world).is_empty());

@@ -3,7 +3,7 @@
 
 use crds::condition::{Exit, Reason};
 use crds::extract_job::{ExtractType, Retry, Worker};
-use crds::tracking::{RunState, Todo};
+use crds::tracking::{PendingCleanup, RunState};
 use crds::{Phase, Report};
 use operator_core::{Decision, Effect};
 
@@ -205,8 +205,8 @@ fn removal_that_is_put_off_is_made_when_it_is_due_and_complete_does_not_wait_for
     world.plans(1);
     world.publishes();
     let due = world.now.as_second() + 7200;
-    let todo = Todo { pointer: false, removals: vec![removal(due)] };
-    world.tracking.r.as_mut().expect("run").todo = Some(todo);
+    let pending_cleanup = PendingCleanup { pointer: false, removals: vec![removal(due)] };
+    world.tracking.r.as_mut().expect("run").pending_cleanup = Some(pending_cleanup);
     world.rest();
     assert_eq!((phase(&world), world.condition("Complete").0), (Phase::Complete, "True".into()));
     assert_eq!(world.status().removal_due.map(|at| at.0.as_second()), Some(due));
@@ -224,7 +224,10 @@ fn removal_that_is_put_off_is_made_when_it_is_due_and_complete_does_not_wait_for
     assert!(world.recoveries());
     world.rest();
     assert_eq!(
-        (world.status().removal_due, world.tracking.r.as_ref().expect("run").todo.clone()),
+        (
+            world.status().removal_due,
+            world.tracking.r.as_ref().expect("run").pending_cleanup.clone()
+        ),
         (None, None)
     );
     let reads = world.reads;
@@ -244,8 +247,8 @@ fn recover_job_done_before_a_removal_is_due_does_not_count_for_it() {
     world.step();
     world.recoveries();
     let due = world.now.as_second() + 600;
-    let todo = Todo { pointer: false, removals: vec![removal(due)] };
-    world.tracking.r.as_mut().expect("run").todo = Some(todo);
+    let pending_cleanup = PendingCleanup { pointer: false, removals: vec![removal(due)] };
+    world.tracking.r.as_mut().expect("run").pending_cleanup = Some(pending_cleanup);
     world.rest();
     assert_eq!(phase(&world), Phase::Complete);
     world.pass(601);

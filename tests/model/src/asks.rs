@@ -28,7 +28,7 @@ pub(crate) enum Kind {
     Chain(Option<u8>, Option<u8>, u8),
     Fetch(u32),
     /// Key of the pointer, of the manifest, whether replaced manifests are wanted, prefix.
-    Tidy(u32, u32, bool, u8),
+    Cleanup(u32, u32, bool, u8),
     /// Folder of the run.
     List(String),
     /// Prefix.
@@ -161,11 +161,11 @@ impl Shop {
                 Kind::Chain(run.map(number), pending.map(number), prefix_number(uri))
             }
             Act::ReadManifest { uri, run } => Kind::Fetch(self.keys.put(parse(uri).manifest(*run))),
-            Act::ReadTidy { uri, run, removal, .. } => {
+            Act::ReadCleanup { uri, run, removal, .. } => {
                 let prefix = parse(uri);
                 let (pointer, manifest) = (prefix.pointer(), prefix.manifest(*run));
                 let (pointer, manifest) = (self.keys.put(pointer), self.keys.put(manifest));
-                Kind::Tidy(pointer, manifest, *removal, prefix_number(uri))
+                Kind::Cleanup(pointer, manifest, *removal, prefix_number(uri))
             }
             Act::ListUploads { uri, run } => {
                 // no run at all stands for the whole prefix: only a planted mistake asks for it

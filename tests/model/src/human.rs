@@ -71,7 +71,7 @@ impl Protocol {
         let id = self.shop.items.put(Item::Legacy(Box::new(item)));
         set(&mut state.items, self.shop.legacy_key, id);
         state.past.tampered = true;
-        state.past.owed = NONE;
+        state.past.pending_window = NONE;
     }
 
     /// An upload of the decided run, if one is open.

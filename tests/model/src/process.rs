@@ -203,8 +203,8 @@ impl Shop {
                 NONE => Told::Lost,
                 body => Told::Fetched(body),
             },
-            Kind::Tidy(pointer, manifest, removal, prefix) => {
-                self.tidy(state, (*pointer, *manifest), *removal, *prefix)
+            Kind::Cleanup(pointer, manifest, removal, prefix) => {
+                self.cleanup(state, (*pointer, *manifest), *removal, *prefix)
             }
             Kind::List(folder) => {
                 let under = |upload: &&u32| self.uploads.get(**upload).key.starts_with(folder);
@@ -227,7 +227,7 @@ impl Shop {
         Told::Planned(guard, snapshot, state.clock)
     }
 
-    fn tidy(&self, state: &State, keys: (u32, u32), removal: bool, prefix: u8) -> Told {
+    fn cleanup(&self, state: &State, keys: (u32, u32), removal: bool, prefix: u8) -> Told {
         let (pointer, manifest) = keys;
         let mut replaced = Vec::new();
         if removal {
@@ -240,7 +240,7 @@ impl Shop {
                 replaced.extend(keys.into_iter().map(|key| (run, key)));
             }
         }
-        Told::Tidied(state.object(pointer), replaced)
+        Told::CleanupRead(state.object(pointer), replaced)
     }
 
     /// The session that holds the snapshot of a process dies.

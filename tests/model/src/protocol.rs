@@ -198,7 +198,9 @@ impl Protocol {
 
     fn may_lose_run(&self, state: &State) -> bool {
         self.shop.items.find(state.item(self.shop.run_key)).is_some_and(|item| match &*item {
-            Item::Run(run) => self.shop.config.rash || !(run.state.is_open() || run.todo.is_some()),
+            Item::Run(run) => {
+                self.shop.config.rash || !(run.state.is_open() || run.pending_cleanup.is_some())
+            }
             Item::Legacy(_) | Item::Outcome(_) => false,
         })
     }
@@ -220,7 +222,7 @@ impl Protocol {
     fn lose(state: &mut State, key: u32) {
         set(&mut state.items, key, NONE);
         state.past.missing = true;
-        state.past.owed = NONE;
+        state.past.pending_window = NONE;
     }
 
     fn take(&self, state: &mut State, action: Action) -> Option<()> {

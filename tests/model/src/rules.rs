@@ -69,7 +69,7 @@ rules! {
     Contiguous = "I5 a published window begins where the stored watermark stands",
     /// I6.
     Monotonic = "I6 the stored watermark falls only by reingest or given bounds",
-    /// The watermark after `Y`.
+    /// The watermark after `published`.
     MaxSeen = "the stored watermark becomes the greatest one seen, and stays where no row was seen",
     /// I7.
     Once = "I7 a run and a request are published once, and no request after a later one",
@@ -94,7 +94,7 @@ rules! {
     /// Listing readers.
     Hidden = "no file of an undecided or replaced run comes into view",
     /// Todo.
-    Todo = "todo is cleared, and the next run begins, only once pointer and removal are done",
+    PendingCleanup = "todo is cleared, and the next run begins, only once pointer and removal are done",
     /// Lost items.
     LostItem = "a lost item is never taken for a first run",
     /// False alarms.

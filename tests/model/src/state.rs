@@ -108,14 +108,14 @@ pub(crate) enum Human {
 /// What the rules must remember.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub(crate) struct Past {
-    /// Runs that became `Y`, in order.
+    /// Runs that became `published`, in order.
     pub(crate) published: Vec<u8>,
     /// Bits: runs that were pinned.
     pub(crate) pinned: u64,
     /// Bits: runs whose session died before it was asked for the last time.
     pub(crate) lost: u64,
     /// The window that the next incremental run must take.
-    pub(crate) owed: u32,
+    pub(crate) pending_window: u32,
     /// Somebody else wrote the watermark.
     pub(crate) tampered: bool,
     /// `R` or `L` is gone, and nothing has started a new chain since.

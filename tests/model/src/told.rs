@@ -6,7 +6,7 @@ use crds::{Reason, RunId};
 use worker_core::errors::failure::Failure;
 use worker_core::layout::manifests::{ManifestHead, Pointer};
 use worker_core::layout::records::{PartitionRecord, tally};
-use worker_core::protocol::{Act, Event, Item, Reply, Seen, Tidy};
+use worker_core::protocol::{Act, Cleanup, Event, Item, Reply, Seen};
 
 use crate::bodies::Parsed;
 use crate::config::Sweeping;
@@ -27,7 +27,7 @@ pub(crate) enum Told {
     Chain(Vec<u8>),
     Fetched(u32),
     /// The pointer; run and key of replaced files.
-    Tidied(u32, Vec<(u8, u32)>),
+    CleanupRead(u32, Vec<(u8, u32)>),
     Uploads(Vec<u32>),
     Replied(Vec<u8>),
     Runs(Vec<u8>),
@@ -117,11 +117,11 @@ impl Shop {
                 Some(head) => Event::Fetched(Box::new(head)),
                 None => lost(),
             },
-            Told::Tidied(pointer, replaced) => {
+            Told::CleanupRead(pointer, replaced) => {
                 let pointer = self.pointer_of(*pointer).map(|found| (found, etag(*pointer)));
                 let file = |(run, key): &(u8, u32)| (run_id(*run), (*self.keys.get(*key)).clone());
                 let replaced = replaced.iter().map(file).collect();
-                Event::Tidied(Box::new(Tidy { pointer, replaced, more: false }))
+                Event::CleanupRead(Box::new(Cleanup { pointer, replaced, more: false }))
             }
             Told::Uploads(found) => {
                 let pair = |upload: &u32| {

@@ -47,7 +47,7 @@ fn moves(name: &'static str) -> Config {
     let first = vec![full(1, 0), full(2, 1).retains(), elsewhere(1, 0)];
     let then = vec![recover("a", 2).mode(FE), elsewhere(2, 1)];
     Config::new(name, [first, then].concat())
-        .seeds(&[Seed::Ends(0), Seed::Ends(1), Seed::Until(2, Step::Yes)])
+        .seeds(&[Seed::Ends(0), Seed::Ends(1), Seed::Until(2, Step::Publish)])
         .budget(Budget { ticks: 1, ..NONE })
 }
 
@@ -66,7 +66,7 @@ fn comes_back() -> Config {
 fn later() -> Vec<Config> {
     let crash = Budget { crashes: 1, ..NONE };
     let decided = [Seed::Until(0, Step::Decide)];
-    let published = [Seed::Ends(0), Seed::Until(1, Step::Yes)];
+    let published = [Seed::Ends(0), Seed::Until(1, Step::Publish)];
     vec![
         Config::new("undo", undone()).seeds(&decided).budget(crash),
         Config::new("undo of a stuck run", undone())
@@ -161,7 +161,7 @@ fn together() -> Vec<Config> {
     ]
 }
 
-/// Full extracts and reingests, lost items, owed windows.
+/// Full extracts and reingests, lost items, pending windows.
 fn replacing() -> Vec<Config> {
     let grows = vec![Row { mark: 5, begun: 0, seen: 0 }, Row { mark: 6, begun: 1, seen: 1 }];
     let two_full = || {
@@ -265,11 +265,11 @@ pub fn beyond() -> Vec<Config> {
 }
 
 /// Worlds in which a promise is known to break, and which one: what a deletion of `R` by hand, in
-/// the moment between `Y` and the pointer, may do.
+/// the moment between `published` and the pointer, may do.
 pub fn known() -> Vec<(Config, &'static str)> {
     let slots = vec![hold("a", 1), hold("a", 2).wish(1), hold("a", 3).wish(2).mode(FE)];
     let config = Config::new("R deleted between Y and the pointer", slots)
-        .seeds(&[Seed::Ends(0), Seed::Until(1, Step::Yes)])
+        .seeds(&[Seed::Ends(0), Seed::Until(1, Step::Publish)])
         .budget(Budget { lost_runs: 1, ..NONE })
         .rash();
     vec![(config, crate::rules::states_text::WHOLE)]
@@ -339,6 +339,6 @@ pub fn is_done(model: &Protocol, state: &State) -> bool {
     let pointed = pointers.map(|pointer| pointer.run).any(|run| Some(run) == head);
     matches!(last, Some(Life::Over(End::Published | End::Answered | End::Carried)))
         && run.state == RunState::Published
-        && run.todo.is_none()
+        && run.pending_cleanup.is_none()
         && pointed
 }

@@ -149,7 +149,7 @@ fn somebody_elses_write_of_the_watermark_wins() {
     legacy.lwm_value = Some("7".to_owned());
     stores.put_legacy(legacy);
     stores.drive(recover(1, ExtractType::PE, order(false, false)), usize::MAX).unwrap();
-    assert_eq!(stores.run().unwrap().owed, None, "an owed window is void");
+    assert_eq!(stores.run().unwrap().pending_window, None, "an owed window is void");
     stores.drive(hold(2, ExtractType::PE), usize::MAX).unwrap();
     let run = stores.run().unwrap();
     assert_eq!(run.mode, Mode::PE);

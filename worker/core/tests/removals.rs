@@ -43,7 +43,12 @@ fn files(stores: &Stores, at: &str) -> usize {
 }
 
 fn removals(stores: &Stores) -> Vec<Removal> {
-    stores.run().unwrap().todo.map(|todo| todo.removals).unwrap_or_default()
+    stores
+        .run()
+        .unwrap()
+        .pending_cleanup
+        .map(|pending_cleanup| pending_cleanup.removals)
+        .unwrap_or_default()
 }
 
 /// Two full extracts at `orders`, the removal of the first put off; then one of another object at
@@ -160,7 +165,7 @@ fn removal_of_a_locked_file_is_put_off_until_the_lock_ends_and_the_rest_is_remov
         runs(&mut stores, full("a", 2, "orders", 0));
         let next: Vec<i64> = removals(&stores).iter().map(Removal::at).collect();
         assert_eq!((next, files(&stores, "orders")), (vec![until], left), "{part}");
-        assert!(!stores.run().unwrap().todo.unwrap().pointer, "the pointer is done");
+        assert!(!stores.run().unwrap().pending_cleanup.unwrap().pointer, "the pointer is done");
         // neither a claim nor recovery before then is stopped
         stores.drive(recover(full("a", 2, "orders", 0)), usize::MAX).unwrap();
         runs(&mut stores, full("b", 1, "moved", 0));
@@ -245,13 +250,14 @@ fn outage_of_an_earlier_bucket_is_not_waited_out() {
     let run = Box::new(stores.run().unwrap());
     let carrier = Carrier { now: stores.now + 100, ..hold(full("b", 2, "moved", 0)) };
     for phase in [
-        Phase::Tidying(run.clone(), Then::Finish, 0),
+        Phase::ReadingCleanup(run.clone(), Then::Finish, 0),
         Phase::Removing(run.clone(), Then::Finish, None),
         Phase::Removing(run.clone(), Then::Claim, None),
     ] {
         assert!(!Carrier { phase: phase.clone(), ..carrier.clone() }.holds(), "{phase:?}");
     }
-    let here = Carrier { now: stores.now, phase: Phase::Tidying(run, Then::Finish, 0), ..carrier };
+    let here =
+        Carrier { now: stores.now, phase: Phase::ReadingCleanup(run, Then::Finish, 0), ..carrier };
     assert!(here.holds(), "nothing is due elsewhere");
 }
 
@@ -269,7 +275,7 @@ fn source_goes_on_where_the_earlier_prefix_is_gone() {
 fn first_full_extract_has_nothing_to_remove() {
     let mut stores = Stores::new();
     runs(&mut stores, full("a", 1, "orders", 100));
-    assert_eq!(stores.run().unwrap().todo, None);
+    assert_eq!(stores.run().unwrap().pending_cleanup, None);
 }
 
 #[test]

@@ -102,8 +102,10 @@ async fn look(
     let uri = control.prefix.uri();
     let head = run.as_ref().and_then(|run| run.head.as_ref()).filter(|head| head.uri == uri);
     let mut next = head.map(|head| head.run).or(pointer.as_ref().map(|pointer| pointer.run));
-    let todo = run.as_ref().and_then(|run| run.todo.as_ref());
-    let removal = todo.and_then(|todo| todo.retained_at(&uri, store)).map(|removal| removal.run);
+    let pending_cleanup = run.as_ref().and_then(|run| run.pending_cleanup.as_ref());
+    let removal = pending_cleanup
+        .and_then(|pending_cleanup| pending_cleanup.retained_at(&uri, store))
+        .map(|removal| removal.run);
     let mut verifier = Verifier::new(run, legacy, pointer);
     let mut walked = BTreeSet::new();
     while let Some(id) = next.filter(|id| walked.insert(*id)) {

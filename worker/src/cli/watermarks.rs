@@ -48,7 +48,7 @@ pub async fn watermark(
         "successful": legacy.as_ref().and_then(|legacy| legacy.extract_successful.clone()),
         "state": run.as_ref().map(|run| run.state),
         "run": run.as_ref().map(|run| run.run),
-        "owed": run.as_ref().and_then(|run| run.owed.clone()),
+        "pendingWindow": run.as_ref().and_then(|run| run.pending_window.clone()),
         "set": run.as_ref().and_then(|run| run.set.clone()),
     });
     print(&shown.to_string())?;

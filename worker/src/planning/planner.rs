@@ -181,7 +181,7 @@ async fn open_on(
     Ok((plan, lives_on))
 }
 
-/// A full extract has no guard, and an owed window has had its own.
+/// A full extract has no guard, and a pending window has had its own.
 async fn seek_guard(
     database: &mut Database,
     subject: &Subject,
@@ -201,7 +201,7 @@ async fn seek_guard(
         };
     };
     let column = subject.watermark(watermark)?;
-    if order.mode == Mode::FE || order.owed.is_some() {
+    if order.mode == Mode::FE || order.pending_window.is_some() {
         return Ok(nothing);
     }
     database.guard(Guarded { subject, column, watermark }, pause).await

@@ -32,8 +32,8 @@ impl World {
             return Ok(manifest.replaces);
         }
         let item: Option<RunItem> = self.table().read(&run_key(&self.task.tracking.key)).await?;
-        let todo = item.and_then(|item| item.todo).unwrap_or_default();
-        let asked = todo.removals.iter().any(|removal| removal.run == run);
+        let pending_cleanup = item.and_then(|item| item.pending_cleanup).unwrap_or_default();
+        let asked = pending_cleanup.removals.iter().any(|removal| removal.run == run);
         if asked { Err(manifest_missing(run)) } else { Ok(Vec::new()) }
     }
 

@@ -12,7 +12,7 @@ use uuid::Uuid;
 use worker_core::errors::failure::Failure;
 use worker_core::layout::manifests::{Pointer, SourceIdentity};
 use worker_core::planning::plan::CONTROL_VERSION;
-use worker_core::protocol::{Act, Carrier, Effect, Ending, Event, Reply, Seen, Tidy, step};
+use worker_core::protocol::{Act, Carrier, Cleanup, Effect, Ending, Event, Reply, Seen, step};
 
 use super::world::{AT_ONCE, WRITES_AT_ONCE, World, now};
 use crate::stores::control::{Control, Only};
@@ -57,7 +57,7 @@ fn act_name(act: &Act) -> &'static str {
         Act::ReadOrphans { .. } => "read abandoned runs",
         Act::ListFiles { .. } => "list files",
         Act::ReadManifest { .. } => "read manifest",
-        Act::ReadTidy { .. } => "read cleanup",
+        Act::ReadCleanup { .. } => "read cleanup",
         Act::ListUploads { .. } => "list uploads",
         Act::End(_) => "end",
     }
@@ -99,9 +99,9 @@ impl World {
                 let manifest = self.manifest(&uri, run).await?;
                 Ok(Event::Fetched(Box::new(manifest)))
             }
-            Act::ReadTidy { uri, store, run, removal, after } => {
+            Act::ReadCleanup { uri, store, run, removal, after } => {
                 let control = self.control_at(&uri, store.as_ref()).await?;
-                self.tidy(&control, run, removal, after).await
+                self.cleanup(&control, run, removal, after).await
             }
             Act::ListUploads { uri, run } => {
                 let (uploads, more) = self.control(&uri)?.uploads(run, AT_ONCE).await?;
@@ -230,7 +230,7 @@ impl World {
         }
     }
 
-    async fn tidy(
+    async fn cleanup(
         &self,
         control: &Control,
         run: RunId,
@@ -255,7 +255,7 @@ impl World {
                 break;
             }
         }
-        Ok(Event::Tidied(Box::new(Tidy { pointer, replaced, more })))
+        Ok(Event::CleanupRead(Box::new(Cleanup { pointer, replaced, more })))
     }
 }
 
@@ -268,8 +268,8 @@ fn effect_name(effect: &Effect) -> &'static str {
             Step::Pin => "pin",
             Step::Renew => "renew",
             Step::Decide => "decide",
-            Step::Yes => "yes",
-            Step::Clear => "clear",
+            Step::Publish => "publish",
+            Step::Cleanup => "cleanup",
             Step::Fail => "fail",
             Step::Raise => "raise",
             Step::Force => "force",

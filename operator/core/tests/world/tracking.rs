@@ -58,9 +58,13 @@ impl World {
                 _ => {}
             }
             let now = self.now.as_second();
-            let mut removals = run.todo.map(|todo| todo.removals).unwrap_or_default();
+            let mut removals = run
+                .pending_cleanup
+                .map(|pending_cleanup| pending_cleanup.removals)
+                .unwrap_or_default();
             removals.retain(|removal| removal.at() > now);
-            run.todo = (!removals.is_empty()).then_some(Todo { pointer: false, removals });
+            run.pending_cleanup =
+                (!removals.is_empty()).then_some(PendingCleanup { pointer: false, removals });
             self.tracking.r = Some(run);
         }
         let published = self
@@ -126,10 +130,10 @@ pub(crate) fn run_item(task: &Task, state: RunState, n: Option<u32>) -> RunItem 
         window: None,
         plan_hash: None,
         n,
-        owed: None,
+        pending_window: None,
         retain_seconds: None,
         set: None,
-        todo: None,
+        pending_cleanup: None,
         legacy: None,
         provisional: None,
         note: None,

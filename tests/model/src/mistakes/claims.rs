@@ -55,10 +55,10 @@ pub(super) fn claim_ignores_attempt(carrier: Carrier, event: Event) -> (Carrier,
     with(seen, Step::Claim, |_, claim| run_only(claim))
 }
 
-pub(super) fn claim_skips_todo(carrier: Carrier, event: Event) -> (Carrier, Act) {
+pub(super) fn claim_skips_pending_cleanup(carrier: Carrier, event: Event) -> (Carrier, Act) {
     let (carrier, event) = claim_sees(carrier, event, |_, seen| {
         if let Some(run) = &mut seen.run {
-            run.todo = None;
+            run.pending_cleanup = None;
         }
     });
     product(carrier, event)
@@ -96,7 +96,7 @@ pub(super) fn copy_forgotten(carrier: Carrier, event: Event) -> (Carrier, Act) {
     product(carrier, event)
 }
 
-pub(super) fn owed_over_legacy(carrier: Carrier, event: Event) -> (Carrier, Act) {
+pub(super) fn pending_window_over_legacy(carrier: Carrier, event: Event) -> (Carrier, Act) {
     let (carrier, event) = claim_sees(carrier, event, |_, seen| {
         if let Some(run) = &mut seen.run {
             run.legacy.clone_from(&seen.legacy);
@@ -117,8 +117,8 @@ pub(super) fn resume_the_same_run(carrier: Carrier, event: Event) -> (Carrier, A
     product(carrier, event)
 }
 
-/// Nothing is owed to a run that is about to claim.
-pub(super) fn owed_dropped_on_takeover(carrier: Carrier, event: Event) -> (Carrier, Act) {
+/// No window is pending for a run that is about to claim.
+pub(super) fn pending_window_dropped_on_takeover(carrier: Carrier, event: Event) -> (Carrier, Act) {
     let live = match &event {
         Event::Seen(seen, _) => seen.run.as_ref().is_some_and(|run| run.state.is_live()),
         _ => false,
@@ -136,11 +136,11 @@ pub(super) fn new_window_on_retry(carrier: Carrier, event: Event) -> (Carrier, A
 
 fn owe_nothing(carrier: &mut Carrier, claim: &mut worker_core::protocol::Transaction) {
     if let Some(run) = put_run(claim) {
-        run.owed = None;
+        run.pending_window = None;
     }
     if let Phase::Claiming(claimed, _) = &mut carrier.phase {
-        claimed.item.owed = None;
-        claimed.order.owed = None;
+        claimed.item.pending_window = None;
+        claimed.order.pending_window = None;
     }
 }
 
@@ -190,12 +190,12 @@ pub(super) fn high_from_clock(carrier: Carrier, event: Event) -> (Carrier, Act) 
     product(carrier, event)
 }
 
-/// A full extract takes the window that is owed to an incremental run.
-pub(super) fn owed_mode_forgotten(carrier: Carrier, event: Event) -> (Carrier, Act) {
+/// A full extract takes the window that is pending for an incremental run.
+pub(super) fn pending_window_mode_forgotten(carrier: Carrier, event: Event) -> (Carrier, Act) {
     let event = match (&carrier.phase, event) {
         (Phase::Planning(claimed), Event::Planned(mut plan, now)) if plan.mode == Mode::FE => {
-            if let Some(owed) = &claimed.item.owed {
-                plan.window = owed.clone();
+            if let Some(pending_window) = &claimed.item.pending_window {
+                plan.window = pending_window.clone();
             }
             Event::Planned(plan, now)
         }

@@ -166,9 +166,9 @@ fn claiming() -> Vec<Mistake> {
         ),
         mistake(
             ("claimant skips the pointer", "8.7"),
-            Rule::Todo.text(),
-            c::claim_skips_todo,
-            next_request().seeds(&[Seed::Until(0, Step::Yes), Seed::Dies(0)]),
+            Rule::PendingCleanup.text(),
+            c::claim_skips_pending_cleanup,
+            next_request().seeds(&[Seed::Until(0, Step::Publish), Seed::Dies(0)]),
         ),
         mistake(
             ("CLAIM does not ask for L as read", "new"),
@@ -201,21 +201,26 @@ fn windows() -> Vec<Mistake> {
     let stable = Rule::WindowStable.text();
     vec![
         mistake(("new window on retry", "8.4"), stable, c::new_window_on_retry, again()),
-        mistake(("owed dropped on FAIL", "8.8"), stable, s::owed_dropped_on_fail, again()),
+        mistake(
+            ("owed dropped on FAIL", "8.8"),
+            stable,
+            s::pending_window_dropped_on_fail,
+            again(),
+        ),
         Mistake {
             note: "a failed run that pinned still shows its window: it takes a second failure \
                    before PIN",
             ..mistake(
                 ("only the owed field dropped on FAIL", "8.8"),
                 stable,
-                s::owed_field_dropped_on_fail,
+                s::pending_window_field_dropped_on_fail,
                 twice_given_up(),
             )
         },
         mistake(
             ("owed dropped on takeover", "8.8"),
             stable,
-            c::owed_dropped_on_takeover,
+            c::pending_window_dropped_on_takeover,
             followed().rows(grows()).seeds(&[
                 Seed::Until(0, Step::Pin),
                 Seed::Dies(0),
@@ -225,7 +230,7 @@ fn windows() -> Vec<Mistake> {
         mistake(
             ("owed kept over a legacy write", "8.8"),
             stable,
-            c::owed_over_legacy,
+            c::pending_window_over_legacy,
             followed()
                 .rows(rows(&[5, 15]))
                 .seeds(&[Seed::Until(0, Step::Pin), Seed::Dies(0)])
@@ -234,13 +239,13 @@ fn windows() -> Vec<Mistake> {
         mistake(
             ("owed window kept after FE", "8.8"),
             stable,
-            p::owed_kept_after_full,
+            p::pending_window_kept_after_full,
             world(vec![hold("a", 1), recover("a", 1), hold("a", 2).mode(FE)]).seeds(&given_up),
         ),
         mistake(
             ("FE leaves a window owed", "8.8"),
             stable,
-            s::full_leaves_window_owed,
+            s::full_leaves_pending_window,
             full_between().seeds(&[
                 Seed::Ends(0),
                 Seed::Until(1, Step::Pin),
@@ -251,7 +256,7 @@ fn windows() -> Vec<Mistake> {
         mistake(
             ("mode of the owed window forgotten", "8.7"),
             text::ROWS_ALL,
-            c::owed_mode_forgotten,
+            c::pending_window_mode_forgotten,
             world(vec![hold("a", 1), hold("a", 2).wish(1), hold("a", 3).wish(2).mode(FE)])
                 .rows([rows(&[4]), grows()].concat())
                 .seeds(&[Seed::Ends(0), Seed::Epoch, Seed::Until(1, Step::Pin), Seed::Dies(1)]),

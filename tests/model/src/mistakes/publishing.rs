@@ -61,12 +61,12 @@ pub(super) fn decide_before_manifest(carrier: Carrier, event: Event) -> (Carrier
 }
 
 pub(super) fn yes_without_condition(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    with((carrier, event), Step::Yes, |_, yes| no_conditions(yes))
+    with((carrier, event), Step::Publish, |_, publish| no_conditions(publish))
 }
 
 pub(super) fn commit_without_condition(carrier: Carrier, event: Event) -> (Carrier, Act) {
     let (carrier, mut act) = product(carrier, event);
-    for step in [Step::Decide, Step::Yes] {
+    for step in [Step::Decide, Step::Publish] {
         if let Some(found) = transaction(&mut act, step) {
             no_conditions(found);
         }
@@ -76,7 +76,7 @@ pub(super) fn commit_without_condition(carrier: Carrier, event: Event) -> (Carri
 
 /// The watermark is written over whatever is there.
 pub(super) fn mark_unchecked(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let looks = matches!(carrier.phase, Phase::Look(Why::Yes(..)));
+    let looks = matches!(carrier.phase, Phase::Look(Why::Publish(..)));
     let (carrier, event) = sees(looks, carrier, event, |_, seen| {
         let stored = seen.legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone());
         if let Some(window) = seen.run.as_mut().and_then(|run| run.window.as_mut()) {
@@ -87,8 +87,8 @@ pub(super) fn mark_unchecked(carrier: Carrier, event: Event) -> (Carrier, Act) {
 }
 
 pub(super) fn yes_without_mark_condition(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    with((carrier, event), Step::Yes, |_, yes| {
-        for write in &mut yes.writes {
+    with((carrier, event), Step::Publish, |_, publish| {
+        for write in &mut publish.writes {
             if matches!(write.expect, Expect::Legacy(_)) {
                 write.expect = Expect::LegacyLow(ANY.to_owned());
             }
@@ -103,12 +103,12 @@ pub(super) fn outcome_apart(carrier: Carrier, event: Event) -> (Carrier, Act) {
         _ => event,
     };
     let (carrier, mut act) = product(carrier, event);
-    if let Some(yes) = transaction(&mut act, Step::Yes) {
+    if let Some(publish) = transaction(&mut act, Step::Publish) {
         let is_outcome =
             |write: &worker_core::protocol::ItemWrite| matches!(write.put, Some(Item::Outcome(_)));
         let outcome: Vec<_> =
-            yes.writes.iter().filter(|write| is_outcome(write)).cloned().collect();
-        yes.writes.retain(|write| !is_outcome(write));
+            publish.writes.iter().filter(|write| is_outcome(write)).cloned().collect();
+        publish.writes.retain(|write| !is_outcome(write));
         if let Act::Write(effects) = &mut act {
             effects.push(Effect::Track(Transaction { step: Step::Raise, writes: outcome }));
         }
@@ -147,11 +147,11 @@ pub(super) fn pointer_before_yes(carrier: Carrier, event: Event) -> (Carrier, Ac
 
 pub(super) fn pointer_moves_down(carrier: Carrier, event: Event) -> (Carrier, Act) {
     let event = match event {
-        Event::Tidied(mut tidy) => {
-            if let Some((pointer, _)) = &mut tidy.pointer {
+        Event::CleanupRead(mut cleanup) => {
+            if let Some((pointer, _)) = &mut cleanup.pointer {
                 pointer.commit = 0;
             }
-            Event::Tidied(tidy)
+            Event::CleanupRead(cleanup)
         }
         event => event,
     };
@@ -178,13 +178,13 @@ pub(super) fn removal_before_pointer(carrier: Carrier, event: Event) -> (Carrier
         (_, event) => event,
     };
     let (carrier, mut act) = product(carrier, event);
-    if let (Phase::Pointing(run, tidy, ..), Act::Write(effects)) = (&carrier.phase, &mut act) {
+    if let (Phase::Pointing(run, cleanup, ..), Act::Write(effects)) = (&carrier.phase, &mut act) {
         let delete = |(_, key): &(crds::RunId, String)| Effect::Delete {
             uri: run.uri.clone(),
             store: None,
             key: key.clone(),
         };
-        effects.splice(0..0, tidy.replaced.iter().map(delete).collect::<Vec<_>>());
+        effects.splice(0..0, cleanup.replaced.iter().map(delete).collect::<Vec<_>>());
     }
     (carrier, act)
 }
@@ -212,18 +212,18 @@ pub(super) fn fenced_taken_for_decided(carrier: Carrier, event: Event) -> (Carri
     product(carrier, event)
 }
 
-pub(super) fn todo_forgotten(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    with((carrier, event), Step::Yes, |carrier, yes| {
-        if let Some(run) = put_run(yes) {
-            run.todo = None;
+pub(super) fn pending_cleanup_forgotten(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    with((carrier, event), Step::Publish, |carrier, publish| {
+        if let Some(run) = put_run(publish) {
+            run.pending_cleanup = None;
         }
         if let Phase::Publishing(_, run, _) = &mut carrier.phase {
-            run.todo = None;
+            run.pending_cleanup = None;
         }
     })
 }
 
-pub(super) fn clear_before_pointer(carrier: Carrier, event: Event) -> (Carrier, Act) {
+pub(super) fn cleanup_before_pointer(carrier: Carrier, event: Event) -> (Carrier, Act) {
     let event = match carrier.phase {
         Phase::Pointing(..) => only_reply(event, 1),
         _ => event,
@@ -232,19 +232,21 @@ pub(super) fn clear_before_pointer(carrier: Carrier, event: Event) -> (Carrier, 
     if let (Phase::Pointing(run, ..), Act::Write(effects)) = (&carrier.phase, &mut act) {
         effects.insert(
             0,
-            Effect::Track(transitions::clear(run, carrier.now, &carrier.store()).transaction),
+            Effect::Track(
+                transitions::record_cleanup(run, carrier.now, &carrier.store()).transaction,
+            ),
         );
     }
     (carrier, act)
 }
 
-pub(super) fn clear_without_condition(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    with((carrier, event), Step::Clear, |_, clear| no_conditions(clear))
+pub(super) fn cleanup_without_condition(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    with((carrier, event), Step::Cleanup, |_, clear| no_conditions(clear))
 }
 
 /// `L` as it is after a success, changed.
-fn mark(yes: &mut Transaction, change: impl Fn(&mut crds::tracking::LegacyItem)) {
-    for write in &mut yes.writes {
+fn mark(publish: &mut Transaction, change: impl Fn(&mut crds::tracking::LegacyItem)) {
+    for write in &mut publish.writes {
         if let Some(Item::Legacy(legacy)) = &mut write.put {
             change(legacy);
         }
@@ -252,10 +254,10 @@ fn mark(yes: &mut Transaction, change: impl Fn(&mut crds::tracking::LegacyItem))
 }
 
 pub(super) fn mark_is_high(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    with((carrier, event), Step::Yes, |_, yes| {
-        let window = put_run(yes).and_then(|run| run.window.clone());
+    with((carrier, event), Step::Publish, |_, publish| {
+        let window = put_run(publish).and_then(|run| run.window.clone());
         let high = window.and_then(|window| window.high);
-        mark(yes, |legacy| {
+        mark(publish, |legacy| {
             if high.is_some() {
                 legacy.lwm_value.clone_from(&high);
             }
@@ -264,9 +266,9 @@ pub(super) fn mark_is_high(carrier: Carrier, event: Event) -> (Carrier, Act) {
 }
 
 pub(super) fn empty_run_resets_mark(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    with((carrier, event), Step::Yes, |_, yes| {
-        let empty = put_run(yes).is_some_and(|run| run.n == Some(0));
-        mark(yes, |legacy| {
+    with((carrier, event), Step::Publish, |_, publish| {
+        let empty = put_run(publish).is_some_and(|run| run.n == Some(0));
+        mark(publish, |legacy| {
             if empty {
                 legacy.lwm_value = Some("0".to_owned());
             }
@@ -274,14 +276,14 @@ pub(super) fn empty_run_resets_mark(carrier: Carrier, event: Event) -> (Carrier,
     })
 }
 
-pub(super) fn owed_kept_after_full(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let owed = match &event {
-        Event::Seen(seen, _) => seen.run.as_ref().and_then(|run| run.owed.clone()),
+pub(super) fn pending_window_kept_after_full(carrier: Carrier, event: Event) -> (Carrier, Act) {
+    let pending_window = match &event {
+        Event::Seen(seen, _) => seen.run.as_ref().and_then(|run| run.pending_window.clone()),
         _ => None,
     };
-    with((carrier, event), Step::Yes, |_, yes| {
-        if let Some(run) = put_run(yes).filter(|run| run.mode == Mode::FE) {
-            run.owed.clone_from(&owed);
+    with((carrier, event), Step::Publish, |_, publish| {
+        if let Some(run) = put_run(publish).filter(|run| run.mode == Mode::FE) {
+            run.pending_window.clone_from(&pending_window);
         }
     })
 }

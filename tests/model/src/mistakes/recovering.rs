@@ -77,28 +77,31 @@ pub(super) fn fail_without_condition(carrier: Carrier, event: Event) -> (Carrier
     with((carrier, event), Step::Fail, |_, fail| no_conditions(fail))
 }
 
-pub(super) fn owed_dropped_on_fail(carrier: Carrier, event: Event) -> (Carrier, Act) {
+pub(super) fn pending_window_dropped_on_fail(carrier: Carrier, event: Event) -> (Carrier, Act) {
     with((carrier, event), Step::Fail, |_, fail| {
         if let Some(run) = put_run(fail) {
-            run.owed = None;
+            run.pending_window = None;
             run.window = None;
         }
     })
 }
 
 /// The same, while the failed run still shows its window.
-pub(super) fn owed_field_dropped_on_fail(carrier: Carrier, event: Event) -> (Carrier, Act) {
+pub(super) fn pending_window_field_dropped_on_fail(
+    carrier: Carrier,
+    event: Event,
+) -> (Carrier, Act) {
     with((carrier, event), Step::Fail, |_, fail| {
         if let Some(run) = put_run(fail) {
-            run.owed = None;
+            run.pending_window = None;
         }
     })
 }
 
-pub(super) fn full_leaves_window_owed(carrier: Carrier, event: Event) -> (Carrier, Act) {
+pub(super) fn full_leaves_pending_window(carrier: Carrier, event: Event) -> (Carrier, Act) {
     with((carrier, event), Step::Fail, |_, fail| {
         if let Some(run) = put_run(fail).filter(|run| run.mode == Mode::FE) {
-            run.owed.clone_from(&run.window);
+            run.pending_window.clone_from(&run.window);
         }
     })
 }

@@ -107,11 +107,11 @@ pub(super) fn force_deletes_first(carrier: Carrier, event: Event) -> (Carrier, A
     }
 }
 
-/// A carrier whose Y is refused, for whatever reason, takes the run for published.
+/// A carrier whose PUBLISH is refused, for whatever reason, takes the run for published.
 pub(super) fn fenced_taken_for_published(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let looks = matches!(carrier.phase, Phase::Look(Why::Yes(..)));
+    let looks = matches!(carrier.phase, Phase::Look(Why::Publish(..)));
     let (carrier, event) = sees(looks, carrier, event, |carrier, seen| {
-        if let (Phase::Look(Why::Yes(carried, _)), Some(run)) = (&carrier.phase, &mut seen.run)
+        if let (Phase::Look(Why::Publish(carried, _)), Some(run)) = (&carrier.phase, &mut seen.run)
             && run.run == carried.run.run
             && run.state != RunState::Committing
         {
@@ -125,10 +125,10 @@ pub(super) fn fenced_taken_for_published(carrier: Carrier, event: Event) -> (Car
 pub(super) fn put_off_is_forgotten(carrier: Carrier, event: Event) -> (Carrier, Act) {
     with((carrier, event), Step::Claim, |carrier, claim| {
         if let Some(run) = put_run(claim) {
-            run.todo = None;
+            run.pending_cleanup = None;
         }
         if let Phase::Claiming(claimed, _) = &mut carrier.phase {
-            claimed.item.todo = None;
+            claimed.item.pending_cleanup = None;
         }
     })
 }
@@ -144,9 +144,9 @@ pub(super) fn put_off_is_done_at_once(carrier: Carrier, event: Event) -> (Carrie
 pub(super) fn removal_by_head(carrier: Carrier, event: Event) -> (Carrier, Act) {
     let (carrier, act) = product(carrier, event);
     match (&carrier.phase, act) {
-        (Phase::Tidying(item, ..), Act::ReadTidy { uri, store, run, removal, after }) => {
+        (Phase::ReadingCleanup(item, ..), Act::ReadCleanup { uri, store, run, removal, after }) => {
             let run = item.head.as_ref().map_or(run, |head| head.run);
-            (carrier, Act::ReadTidy { uri, store, run, removal, after })
+            (carrier, Act::ReadCleanup { uri, store, run, removal, after })
         }
         (_, act) => (carrier, act),
     }
@@ -156,12 +156,12 @@ pub(super) fn removal_by_head(carrier: Carrier, event: Event) -> (Carrier, Act) 
 pub(super) fn put_off_stays_behind(carrier: Carrier, event: Event) -> (Carrier, Act) {
     let forget = |run: &mut RunItem| {
         let uri = run.uri.clone();
-        if let Some(todo) = &mut run.todo {
-            todo.removals.retain(|removal| removal.uri == uri);
+        if let Some(pending_cleanup) = &mut run.pending_cleanup {
+            pending_cleanup.removals.retain(|removal| removal.uri == uri);
         }
     };
-    with((carrier, event), Step::Yes, |carrier, yes| {
-        if let Some(run) = put_run(yes) {
+    with((carrier, event), Step::Publish, |carrier, publish| {
+        if let Some(run) = put_run(publish) {
             forget(run);
         }
         if let Phase::Publishing(_, run, _) = &mut carrier.phase {
@@ -223,8 +223,8 @@ pub(super) fn set_while_live(
     Ok(moved)
 }
 
-/// The window that was owed stays so.
-pub(super) fn set_keeps_owed(
+/// The window that was pending stays so.
+pub(super) fn set_keeps_pending_window(
     run: Option<&RunItem>,
     legacy: Option<&LegacyItem>,
     wish: &Wish,
@@ -232,12 +232,12 @@ pub(super) fn set_keeps_owed(
 ) -> Moved {
     let mut moved = set(run, legacy, wish, now)?;
     if let (Some(put), Some(run)) = (put_run(&mut moved), run) {
-        put.owed.clone_from(&run.owed);
+        put.pending_window.clone_from(&run.pending_window);
     }
     Ok(moved)
 }
 
-/// The window of the failed run itself stays, and with it is owed.
+/// The window of the failed run itself stays, and with it is pending.
 pub(super) fn set_keeps_window(
     run: Option<&RunItem>,
     legacy: Option<&LegacyItem>,

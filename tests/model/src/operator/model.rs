@@ -253,7 +253,7 @@ impl Operator {
             at.is_none_or(|at| cluster.objects[at].now == 0)
         };
         let quiet = run.is_none_or(|run| {
-            is_gone(&run.owner.uid) || (!run.state.is_open() && run.todo.is_none())
+            is_gone(&run.owner.uid) || (!run.state.is_open() && run.pending_cleanup.is_none())
         });
         quiet
             && cluster.objects.iter().all(|object| {

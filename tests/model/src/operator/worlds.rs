@@ -66,7 +66,7 @@ pub fn push() -> Vec<Scene> {
     ]
 }
 
-/// Scenes in which some states have no way to rest, and that is known: after a death between `Y` and
+/// Scenes in which some states have no way to rest, and that is known: after a death between `published` and
 /// the pointer, and the deletion of that attempt's Jobs by hand, the completed recovery Job of an
 /// earlier attempt is taken for the one that did what was left to do.
 pub fn known() -> Vec<Scene> {

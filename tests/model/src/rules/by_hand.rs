@@ -34,7 +34,7 @@ pub(crate) fn moved(shop: &Shop, before: &State, after: &mut State, rev: u64) {
         after.broken.broke(Rule::Asked);
     }
     after.past.tampered = true;
-    after.past.owed = NONE;
+    after.past.pending_window = NONE;
 }
 
 /// A published file was removed: its time must have passed.
@@ -44,7 +44,11 @@ pub(crate) fn retained(shop: &Shop, state: &mut State, run: u8) {
         return;
     }
     let now = seconds(state.clock);
-    let kept = item.todo.iter().flat_map(|todo| &todo.removals).filter(|kept| kept.due > now);
+    let kept = item
+        .pending_cleanup
+        .iter()
+        .flat_map(|pending_cleanup| &pending_cleanup.removals)
+        .filter(|kept| kept.due > now);
     let mut kept = kept.map(|kept| super::states::replaced_by(shop, state, number(kept.run)));
     if kept.any(|replaced| replaced.contains(&run)) {
         state.broken.broke(Rule::Retained);

@@ -189,7 +189,7 @@ pub(crate) fn ended(shop: &Shop, state: &mut State, at: usize, end: End) {
             }
             let keys = &shop.prefixes[usize::from(slot.prefix)];
             if end == End::Published && state.object(keys.pointer) == NONE {
-                state.broken.broke(Rule::Todo);
+                state.broken.broke(Rule::PendingCleanup);
             }
         }
         End::Recovered => {

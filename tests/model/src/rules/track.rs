@@ -43,8 +43,8 @@ pub(crate) fn tracked(shop: &Shop, before: &State, after: &mut State, at: usize,
         Step::Claim => claimed(shop, before, &change, after),
         Step::Pin => pinned(shop, &change, after),
         Step::Decide => decided(shop, &change, after),
-        Step::Yes => published(shop, &change, after),
-        Step::Clear => cleared(shop, &change, after),
+        Step::Publish => published(shop, &change, after),
+        Step::Cleanup => cleared(shop, &change, after),
         Step::Fail => given_up(shop, &change, after, at),
         Step::Reverted => super::undone(shop, after, &change.new),
         Step::Renew | Step::Raise | Step::Force | Step::Set => {}
@@ -118,10 +118,10 @@ fn order_of_states(change: &Change, after: &mut State) {
         }
         (Step::Pin, Some(RunState::Claimed), RunState::Running)
         | (Step::Decide, Some(RunState::Running), RunState::Committing)
-        | (Step::Yes, Some(RunState::Committing), RunState::Published)
-        | (Step::Clear, Some(RunState::Published), RunState::Published)
-        | (Step::Clear, Some(RunState::Failed), RunState::Failed)
-        | (Step::Clear, Some(RunState::Aborted), RunState::Aborted)
+        | (Step::Publish, Some(RunState::Committing), RunState::Published)
+        | (Step::Cleanup, Some(RunState::Published), RunState::Published)
+        | (Step::Cleanup, Some(RunState::Failed), RunState::Failed)
+        | (Step::Cleanup, Some(RunState::Aborted), RunState::Aborted)
         | (
             Step::Fail,
             Some(RunState::Claimed | RunState::Running),
@@ -147,7 +147,7 @@ fn watermark(shop: &Shop, change: &Change, after: &mut State) {
     let run = shop.slot(shop.slot_of(number(change.new.run)));
     let reset = run.mode == Mode::Reingest || run.bounds != (None, None);
     let (old, new) = (low(change.old_legacy.as_ref()), low(change.new_legacy.as_ref()));
-    if change.old_legacy.is_some() && new < old && !(reset && change.step == Step::Yes) {
+    if change.old_legacy.is_some() && new < old && !(reset && change.step == Step::Publish) {
         after.broken.broke(Rule::Monotonic);
     }
 }
@@ -162,9 +162,10 @@ fn claimed(shop: &Shop, before: &State, change: &Change, after: &mut State) {
         }
         after.past.overtaken |= old.state.is_live();
         // a removal that was put off is handed on; whether it is due, the next one sees
-        let pointer = old.todo.as_ref().is_some_and(|todo| todo.pointer);
-        if pointer || old.todo != change.new.todo {
-            after.broken.broke(Rule::Todo);
+        let pointer =
+            old.pending_cleanup.as_ref().is_some_and(|pending_cleanup| pending_cleanup.pointer);
+        if pointer || old.pending_cleanup != change.new.pending_cleanup {
+            after.broken.broke(Rule::PendingCleanup);
         }
     }
     let key = shop.keys.put(crds::tracking::outcome_key(crate::shop::KEY, slot.uid));
@@ -227,12 +228,14 @@ fn pinned(shop: &Shop, change: &Change, after: &mut State) {
         shop.windows.put((window.low.clone(), window.high.clone()))
     };
     let low = change.new.legacy.as_ref().and_then(|legacy| legacy.lwm_value.as_ref());
-    if window.low_text.as_ref() != low || (after.past.owed != NONE && after.past.owed != id) {
+    if window.low_text.as_ref() != low
+        || (after.past.pending_window != NONE && after.past.pending_window != id)
+    {
         after.broken.broke(Rule::WindowStable);
     }
-    // a window that starts from a watermark that is not stored any more is owed to nobody
+    // a window that starts from a watermark that is not stored any more is not pending any more
     if id != NONE && change.new.legacy == change.new_legacy {
-        after.past.owed = id;
+        after.past.pending_window = id;
     }
 }
 
@@ -307,8 +310,8 @@ fn published(shop: &Shop, change: &Change, after: &mut State) {
     }
     after.past.published.push(id);
     after.past.missing = false;
-    after.past.owed = NONE;
-    if run.owed.is_some() {
+    after.past.pending_window = NONE;
+    if run.pending_window.is_some() {
         after.broken.broke(Rule::WindowStable);
     }
     let mut held = None;
@@ -339,14 +342,14 @@ fn cleared(shop: &Shop, change: &Change, after: &mut State) {
     let prefix = (0..2).find(|prefix| crate::shop::uri(*prefix) == head.uri).unwrap_or(0);
     let keys = shop.prefixes.get(usize::from(prefix)).expect("a prefix");
     let pointer = shop.pointer_of(after.object(keys.pointer));
-    let left =
-        run.todo.is_none() && (0..2).any(|prefix| has_more_than_its_chain(shop, after, prefix));
+    let left = run.pending_cleanup.is_none()
+        && (0..2).any(|prefix| has_more_than_its_chain(shop, after, prefix));
     if pointer.is_none_or(|pointer| pointer.commit < head.commit) || left {
-        after.broken.broke(Rule::Todo);
+        after.broken.broke(Rule::PendingCleanup);
     }
 }
 
-/// A removal that is put off stays in `todo`; else only the chain of its pointer lies under a prefix,
+/// A removal that is put off stays in `pending_cleanup`; else only the chain of its pointer lies under a prefix,
 /// wherever the head is.
 fn has_more_than_its_chain(shop: &Shop, state: &State, prefix: u8) -> bool {
     let Some(keys) = shop.prefixes.get(usize::from(prefix)) else { return false };

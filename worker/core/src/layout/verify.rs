@@ -266,8 +266,11 @@ impl Verifier {
 
     fn pointer(&self, ring: Option<RunId>, findings: &mut Findings) {
         let head = self.run.as_ref().and_then(|run| run.head.as_ref());
-        let behind =
-            self.run.as_ref().and_then(|run| run.todo.as_ref()).is_some_and(|todo| todo.pointer);
+        let behind = self
+            .run
+            .as_ref()
+            .and_then(|run| run.pending_cleanup.as_ref())
+            .is_some_and(|pending_cleanup| pending_cleanup.pointer);
         let pointed = self.pointer.as_ref().map(|pointer| pointer.run);
         if let Some(head) = head.filter(|head| !behind && pointed != Some(head.run)) {
             findings.say(

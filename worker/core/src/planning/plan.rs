@@ -176,7 +176,7 @@ pub struct PlanOrder {
     /// How far below `low` rows are taken again: seconds, or a distance between numbers.
     pub lookback: Option<i64>,
     /// A window to take as it is, since an earlier run pinned it and failed.
-    pub owed: Option<Window>,
+    pub pending_window: Option<Window>,
     /// The published run of the source, perhaps under another uri.
     pub head: Option<Head>,
 }

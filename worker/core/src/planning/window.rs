@@ -141,7 +141,7 @@ pub struct Observed {
     pub null_rows: bool,
 }
 
-/// Chooses the window of a PE or reingest run, or takes the one that is owed.
+/// Chooses the window of a PE or reingest run, or takes the one that is pending.
 ///
 /// # Errors
 /// `WatermarkRegressed` where the whole table lies below the stored watermark; what
@@ -161,8 +161,8 @@ pub fn choose(
     {
         return Err(regressed());
     }
-    if let Some(owed) = &order.owed {
-        return Ok(owed.clone());
+    if let Some(pending_window) = &order.pending_window {
+        return Ok(pending_window.clone());
     }
     let low = low.map(|low| order.lookback.map_or(low, |distance| low.back(distance)));
     let given = order.high.as_deref().map(|text| given_bound(value_type, text, "high"));

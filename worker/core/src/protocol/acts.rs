@@ -6,7 +6,7 @@ use crds::RunId;
 use crds::tracking::ObjectStore;
 
 use super::effects::{Effect, Reply};
-use super::phases::{Held, Tidy};
+use super::phases::{Cleanup, Held};
 use super::seen::Seen;
 use crate::errors::failure::Failure;
 use crate::layout::manifests::{Earlier, ManifestHead};
@@ -95,8 +95,8 @@ pub enum Act {
         run: RunId,
     },
     /// Read the pointer and, with `removal`, list the files of what the run replaces:
-    /// [`Event::Tidied`].
-    ReadTidy {
+    /// [`Event::CleanupRead`].
+    ReadCleanup {
         /// Where.
         uri: String,
         /// In which store; absent: in the process's own.
@@ -151,7 +151,7 @@ pub enum Event {
     /// The manifest.
     Fetched(Box<ManifestHead>),
     /// Pointer and replaced files.
-    Tidied(Box<Tidy>),
+    CleanupRead(Box<Cleanup>),
     /// Open uploads, key and id, and whether there are more.
     Uploads(Vec<(String, String)>, bool),
     /// What was asked for cannot be done.
@@ -174,7 +174,7 @@ impl Event {
             | Self::Orphans(_)
             | Self::Files(..)
             | Self::Fetched(_)
-            | Self::Tidied(_)
+            | Self::CleanupRead(_)
             | Self::Uploads(..)
             | Self::Failed(_) => None,
         }

@@ -25,8 +25,8 @@ pub(super) fn claim(carrier: Carrier, seen: &Seen, fresh: RunId, tries: u32) -> 
             carrier.revert(&run, Then::Claim)
         }
         (Claim::CarryFirst, Some(run)) => carrier.fetch_manifest(run, Then::Claim),
-        (Claim::TidyFirst, Some(run)) => carrier.tidy(run, Then::Claim, None, 0),
-        (Claim::CarryFirst | Claim::TidyFirst, None) => carrier.end(Ending::Failed(fenced())),
+        (Claim::CleanupFirst, Some(run)) => carrier.cleanup(run, Then::Claim, None, 0),
+        (Claim::CarryFirst | Claim::CleanupFirst, None) => carrier.end(Ending::Failed(fenced())),
         (Claim::Write(claimed), _) => {
             let transaction = claimed.transaction.clone();
             carrier.track(Phase::Claiming(claimed, tries), transaction)

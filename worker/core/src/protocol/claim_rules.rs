@@ -12,9 +12,9 @@ use crds::{Reason, RunId, Task};
 use super::effects::{Expect, Item, ItemWrite, Step, Transaction};
 use super::phases::Claimed;
 use super::provisional::{has_no_column, is_of_another, provisional, replaced, stored};
-use super::removals::has_todo;
+use super::removals::has_pending_cleanup;
 use super::seen::{Seen, fenced};
-use super::transitions::owed_after;
+use super::transitions::pending_window_after;
 use super::transitions::{metadata, utc_text};
 use crate::errors::failure::Failure;
 use crate::planning::plan::PlanOrder;
@@ -29,7 +29,7 @@ pub enum Claim {
     /// A run that was decided must be carried to its end first.
     CarryFirst,
     /// The last published run has something left to do first.
-    TidyFirst,
+    CleanupFirst,
     /// Write this; the run and what to plan for it stand beside.
     Write(Box<Claimed>),
 }
@@ -52,9 +52,9 @@ pub fn claim(task: &Task, seen: &Seen, fresh: RunId, lease_seconds: i64) -> Clai
         match run.state {
             RunState::Committing | RunState::Reverting => return Claim::CarryFirst,
             RunState::Published | RunState::Failed | RunState::Aborted
-                if has_todo(run, seen.now) =>
+                if has_pending_cleanup(run, seen.now) =>
             {
-                return Claim::TidyFirst;
+                return Claim::CleanupFirst;
             }
             RunState::Claimed | RunState::Running if !may_take_over(task, run, seen.now) => {
                 return Claim::Refused(busy(run));
@@ -175,7 +175,7 @@ fn write(task: &Task, seen: &Seen, fresh: RunId, lease_seconds: i64) -> Claimed 
     let old = seen.run.as_ref();
     // a window begins at the watermark that is replaced
     let kept = old.filter(|_| replaced(task, seen).is_none());
-    let owed = kept.and_then(|run| owed_after(run, seen.legacy.as_ref()));
+    let pending_window = kept.and_then(|run| pending_window_after(run, seen.legacy.as_ref()));
     let commit = 1 + old.map_or(0, |run| run.commit).max(seen.pointer_commit());
     let item = RunItem {
         source: run_key(&task.tracking.key),
@@ -194,9 +194,9 @@ fn write(task: &Task, seen: &Seen, fresh: RunId, lease_seconds: i64) -> Claimed 
         window: None,
         plan_hash: None,
         n: None,
-        owed: owed.clone(),
+        pending_window: pending_window.clone(),
         // a removal that is put off outlives the runs in between
-        todo: old.and_then(|run| run.todo.clone()),
+        pending_cleanup: old.and_then(|run| run.pending_cleanup.clone()),
         retain_seconds: task.spec.output.retain_replaced_seconds,
         set: old.and_then(|run| run.set.clone()),
         legacy: Some(legacy.clone()),
@@ -211,7 +211,7 @@ fn write(task: &Task, seen: &Seen, fresh: RunId, lease_seconds: i64) -> Claimed 
         result: seen.outcome.as_ref().and_then(|outcome| outcome.result.clone()),
         expires_at: seen.now + OUTCOME_DAYS * 86_400,
     };
-    let order = order(task, seen, fresh, owed.filter(|_| mode == Mode::PE));
+    let order = order(task, seen, fresh, pending_window.filter(|_| mode == Mode::PE));
     let writes = vec![
         ItemWrite {
             key: item.source.clone(),
@@ -285,7 +285,7 @@ fn first_legacy(task: &Task, watermark: Option<&Watermark>, mode: Mode) -> Legac
 }
 
 /// What to plan: PE starts where `L` says, FE and reingest where the manifest says.
-fn order(task: &Task, seen: &Seen, run: RunId, owed: Option<Window>) -> PlanOrder {
+fn order(task: &Task, seen: &Seen, run: RunId, pending_window: Option<Window>) -> PlanOrder {
     let mode = mode(task);
     let watermark = task.spec.extract.watermark.as_ref();
     let base = PlanOrder {
@@ -296,7 +296,7 @@ fn order(task: &Task, seen: &Seen, run: RunId, owed: Option<Window>) -> PlanOrde
         low_text: None,
         high: None,
         lookback: watermark.and_then(Watermark::lookback).filter(|_| mode == Mode::PE),
-        owed,
+        pending_window,
         head: seen.run.as_ref().and_then(|run| run.head.clone()),
     };
     let Some(watermark) = watermark else { return base };

@@ -1,12 +1,12 @@
-//! After `Y`: moves the pointer, and removes what the run replaced.
+//! After `published`: moves the pointer, and removes what the run replaced.
 
 use crds::tracking::{Removal, RunItem};
 use crds::{Reason, RunId};
 
 use super::acts::Act;
 use super::effects::{Effect, Reply};
-use super::enter::{other_store, read_tidy};
-use super::phases::{Carrier, Phase, Then, Tidy};
+use super::enter::{other_store, read_cleanup};
+use super::phases::{Carrier, Cleanup, Phase, Then};
 use super::{removals, transitions};
 use crate::errors::failure::Failure;
 use crate::layout::body::to_body;
@@ -23,26 +23,26 @@ pub(super) fn more(
 ) -> (Carrier, Act) {
     let due = removals::due(&run, carrier.now, &carrier.store()).and_then(|due| due.removal);
     let Some(removal) = due else { return carrier.finish(then) };
-    let act = read_tidy(&carrier, removal, after);
-    carrier.go(Phase::Tidying(Box::new(run), then, 0), act)
+    let act = read_cleanup(&carrier, removal, after);
+    carrier.go(Phase::ReadingCleanup(Box::new(run), then, 0), act)
 }
 
 /// The pointer moves only up, and only as it was read.
-pub(super) fn tidied(
+pub(super) fn cleanup_read(
     carrier: Carrier,
     run: RunItem,
-    tidy: Tidy,
+    cleanup: Cleanup,
     then: Then,
     tries: u32,
 ) -> (Carrier, Act) {
-    let commit = tidy.pointer.as_ref().map_or(0, |(pointer, _)| pointer.commit);
+    let commit = cleanup.pointer.as_ref().map_or(0, |(pointer, _)| pointer.commit);
     let Some(head) = run.head.clone() else { return carrier.finish(then) };
     if removals::due(&run, carrier.now, &carrier.store()).is_some_and(|due| due.elsewhere) {
-        return remove(carrier, run, &tidy, then);
+        return remove(carrier, run, &cleanup, then);
     }
-    let Ok(prefix) = Prefix::parse(&head.uri) else { return remove(carrier, run, &tidy, then) };
+    let Ok(prefix) = Prefix::parse(&head.uri) else { return remove(carrier, run, &cleanup, then) };
     if commit >= head.commit {
-        return remove(carrier, run, &tidy, then);
+        return remove(carrier, run, &cleanup, then);
     }
     let pointer = Pointer {
         version: CONTROL_VERSION,
@@ -55,19 +55,24 @@ pub(super) fn tidied(
         uri: head.uri,
         key: prefix.pointer(),
         body: to_body(&pointer),
-        etag: tidy.pointer.as_ref().map(|(_, etag)| etag.clone()),
+        etag: cleanup.pointer.as_ref().map(|(_, etag)| etag.clone()),
     };
-    let phase = Phase::Pointing(Box::new(run), Box::new(tidy), then, tries);
+    let phase = Phase::Pointing(Box::new(run), Box::new(cleanup), then, tries);
     carrier.go(phase, Act::Write(vec![effect]))
 }
 
 /// Replaced files go only once the pointer is at or past the run that replaces them.
-pub(super) fn remove(carrier: Carrier, run: RunItem, tidy: &Tidy, then: Then) -> (Carrier, Act) {
+pub(super) fn remove(
+    carrier: Carrier,
+    run: RunItem,
+    cleanup: &Cleanup,
+    then: Then,
+) -> (Carrier, Act) {
     let removal = removals::due(&run, carrier.now, &carrier.store()).and_then(|due| due.removal);
     let head = run.head.as_ref().map(|head| head.run);
     let effects: Vec<Effect> = removal
         .iter()
-        .flat_map(|removal| tidy.replaced.iter().map(move |replaced| (removal, replaced)))
+        .flat_map(|removal| cleanup.replaced.iter().map(move |replaced| (removal, replaced)))
         .filter(|(removal, (replaced, _))| *replaced != removal.run && Some(*replaced) != head)
         .map(|(removal, (_, key))| Effect::Delete {
             uri: removal.uri.clone(),
@@ -75,13 +80,13 @@ pub(super) fn remove(carrier: Carrier, run: RunItem, tidy: &Tidy, then: Then) ->
             key: key.clone(),
         })
         .collect();
-    let after = tidy.replaced.last().filter(|_| removal.is_some() && tidy.more).cloned();
+    let after = cleanup.replaced.last().filter(|_| removal.is_some() && cleanup.more).cloned();
     if !effects.is_empty() {
         return carrier.go(Phase::Removing(Box::new(run), then, after), Act::Write(effects));
     }
     match after {
         Some(_) => more(carrier, run, then, after),
-        None => clear(carrier, &run, then),
+        None => record_cleanup(carrier, &run, then),
     }
 }
 
@@ -97,18 +102,18 @@ pub(super) fn removed(
     let carrier = Carrier { locked, ..carrier };
     match after {
         Some(_) => more(carrier, run, then, after),
-        None => clear(carrier, &run, then),
+        None => record_cleanup(carrier, &run, then),
     }
 }
 
 /// Completes a removal. If a lock protects a file, the removal is retried when the last known lock ends.
-pub(super) fn clear(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier, Act) {
+pub(super) fn record_cleanup(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier, Act) {
     let change = match carrier.locked {
         Some(until) => transitions::put_off(run, carrier.now, until, &carrier.store()),
-        None => transitions::clear(run, carrier.now, &carrier.store()),
+        None => transitions::record_cleanup(run, carrier.now, &carrier.store()),
     };
     let carrier = Carrier { locked: None, ..carrier };
-    carrier.track(Phase::Clearing(Box::new(change.item), then), change.transaction)
+    carrier.track(Phase::RecordingCleanup(Box::new(change.item), then), change.transaction)
 }
 
 /// Whether the process may go on without the removal that is next: it is at an earlier URI or store, whose
@@ -130,8 +135,8 @@ pub(super) fn put_off(
 ) -> (Carrier, Act) {
     let carrier = Carrier { locked: None, ..carrier };
     if failure.report.reason == Reason::ManifestMissing {
-        return clear(carrier, run, then);
+        return record_cleanup(carrier, run, then);
     }
     let change = transitions::put_off(run, carrier.now, carrier.now, &carrier.store());
-    carrier.track(Phase::Clearing(Box::new(change.item), then), change.transaction)
+    carrier.track(Phase::RecordingCleanup(Box::new(change.item), then), change.transaction)
 }

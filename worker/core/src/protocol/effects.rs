@@ -120,9 +120,9 @@ pub enum Step {
     /// From here only forward.
     Decide,
     /// Published.
-    Yes,
-    /// Nothing left to do after `Y`.
-    Clear,
+    Publish,
+    /// Nothing left to do after `published`.
+    Cleanup,
     /// Give the run up.
     Fail,
     /// Fence an attempt that has not claimed, or write its outcome.

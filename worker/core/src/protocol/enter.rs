@@ -23,13 +23,13 @@ pub(super) fn other_store(carrier: &Carrier, removal: &Removal) -> Option<Object
 }
 
 /// Reads what a removal still has to do.
-pub(super) fn read_tidy(
+pub(super) fn read_cleanup(
     carrier: &Carrier,
     removal: Removal,
     after: Option<(RunId, String)>,
 ) -> Act {
     let store = other_store(carrier, &removal);
-    Act::ReadTidy { uri: removal.uri, store, run: removal.run, removal: true, after }
+    Act::ReadCleanup { uri: removal.uri, store, run: removal.run, removal: true, after }
 }
 
 impl Carrier {
@@ -85,14 +85,14 @@ impl Carrier {
     /// Completes the uploads of a decided run.
     pub(super) fn complete(self, carried: Carried) -> (Self, Act) {
         if carried.manifest.files.0 == 0 {
-            return self.look(Why::Yes(Box::new(carried), 0));
+            return self.look(Why::Publish(Box::new(carried), 0));
         }
         let effect = Effect::CompleteAll { uri: carried.run.uri.clone(), run: carried.run.run };
         self.go(Phase::Completing(Box::new(carried)), Act::Write(vec![effect]))
     }
 
-    /// After `Y`: pointer and removal, whoever's run it was.
-    pub(super) fn tidy(
+    /// After `published`: pointer and removal, whoever's run it was.
+    pub(super) fn cleanup(
         self,
         run: RunItem,
         then: Then,
@@ -116,8 +116,8 @@ impl Carrier {
             return this.end(Ending::Failed(failure));
         }
         let act = match due.removal {
-            Some(removal) => read_tidy(&this, removal, None),
-            None => Act::ReadTidy {
+            Some(removal) => read_cleanup(&this, removal, None),
+            None => Act::ReadCleanup {
                 uri: head.uri.clone(),
                 store: None,
                 run: head.run,
@@ -125,7 +125,7 @@ impl Carrier {
                 after: None,
             },
         };
-        this.go(Phase::Tidying(Box::new(run), then, tries), act)
+        this.go(Phase::ReadingCleanup(Box::new(run), then, tries), act)
     }
 
     /// The end of a run of our own.
@@ -136,7 +136,7 @@ impl Carrier {
         }
     }
 
-    /// A refused CLEAR means that the next claimant or another self has done it.
+    /// A refused CLEANUP means that the next claimant or another self has done it.
     pub(super) fn finish(self, then: Then) -> (Self, Act) {
         match then {
             // all that the manifest names is completed: an upload that is still open belongs to a pod

@@ -55,8 +55,9 @@ pub(super) fn assured(carrier: Carrier, held: Box<Held>, tally: Box<Tally>) -> (
     let (uri, head) = (held.run.uri.clone(), held.run.head.as_ref());
     let run = head.filter(|head| head.uri == uri).map(|head| head.run);
     // what that chain replaced may still lie there, its removal put off
-    let todo = held.run.todo.as_ref();
-    let pending =
-        todo.and_then(|todo| todo.removal_at(&uri, &carrier.store())).map(|removal| removal.run);
+    let pending_cleanup = held.run.pending_cleanup.as_ref();
+    let pending = pending_cleanup
+        .and_then(|pending_cleanup| pending_cleanup.removal_at(&uri, &carrier.store()))
+        .map(|removal| removal.run);
     carrier.go(Phase::Chaining(held, tally), Act::ReadChain { uri, run, pending })
 }

@@ -19,13 +19,13 @@
 //! | `Chaining` (`Assuring`, if nothing is to be read) | `Chain`, `All` | put `manifest.json` | `PuttingManifest` | `publish` |
 //! | `PuttingManifest` | `Replied` | DECIDE: `R` committing | `Deciding` | |
 //! | `Deciding` | `Replied` | complete all uploads | `Completing` | |
-//! | `Completing` | `Replied` | read the items | `Look(Yes)` | |
-//! | `Look(Yes)` | `Seen` | YES: `R` published, `O` complete, `L` moved | `Publishing` | |
-//! | `Publishing` | `Replied` | read pointer and replaced files | `Tidying` | `cleanup` |
-//! | `Tidying` | `Tidied` | put `current.json` | `Pointing` | |
+//! | `Completing` | `Replied` | read the items | `Look(Publish)` | |
+//! | `Look(Publish)` | `Seen` | PUBLISH: `R` published, `O` complete, `L` moved | `Publishing` | |
+//! | `Publishing` | `Replied` | read pointer and replaced files | `ReadingCleanup` | `cleanup` |
+//! | `ReadingCleanup` | `CleanupRead` | put `current.json` | `Pointing` | |
 //! | `Pointing` | `Replied` | delete replaced files | `Removing` | |
-//! | `Removing` | `Replied` | CLEAR: nothing left to do | `Clearing` | |
-//! | `Clearing` | `Replied` | list open uploads | `Listing` | `sweep` |
+//! | `Removing` | `Replied` | CLEANUP: nothing left to do | `RecordingCleanup` | |
+//! | `RecordingCleanup` | `Replied` | list open uploads | `Listing` | `sweep` |
 //! | `Listing` | `Uploads` | abort them | `Aborting` | |
 //! | `Aborting` | `Replied` | list old runs | `ListingRuns` | `orphans` |
 //! | `ListingRuns` and what follows | | remove what dead runs left | `Ended` | |
@@ -63,7 +63,7 @@ pub use acts::{Act, Ending, Event, Orphan};
 pub use effects::{Effect, Expect, Item, ItemWrite, NewManifest, Reply, Step, Transaction};
 pub use enter::GRACE_SECONDS;
 pub use phases::{
-    After, AfterSweep, Carried, Carrier, Held, Phase, Role, Sweep, TRIES_MAX, Then, Tidy, Why,
+    After, AfterSweep, Carried, Carrier, Cleanup, Held, Phase, Role, Sweep, TRIES_MAX, Then, Why,
 };
 pub use seen::Seen;
 
@@ -78,7 +78,7 @@ impl Carrier {
     /// outage of a store is to be waited out. What may be put off is not waited for.
     pub fn holds(&self) -> bool {
         let holder = matches!(self.role, Role::Hold { .. });
-        if let Phase::Tidying(run, then, _) | Phase::Removing(run, then, _) = &self.phase
+        if let Phase::ReadingCleanup(run, then, _) | Phase::Removing(run, then, _) = &self.phase
             && cleanup::may_wait(self, run, *then)
         {
             return false;
@@ -88,7 +88,7 @@ impl Carrier {
             Phase::Start
                 | Phase::Look(Why::Claim(_) | Why::Recover { .. } | Why::Orphans(..))
                 | Phase::Fetching(_, Then::Claim | Then::Recover)
-                | Phase::Tidying(_, Then::Claim | Then::Recover, _)
+                | Phase::ReadingCleanup(_, Then::Claim | Then::Recover, _)
                 | Phase::ListingFiles(..)
                 | Phase::Undoing(..)
                 | Phase::Reverting(_)
@@ -127,10 +127,10 @@ impl Carrier {
             | Phase::Fetching(..)
             | Phase::Completing(_)
             | Phase::Publishing(..)
-            | Phase::Tidying(..)
+            | Phase::ReadingCleanup(..)
             | Phase::Pointing(..)
             | Phase::Removing(..)
-            | Phase::Clearing(..)
+            | Phase::RecordingCleanup(..)
             | Phase::Failing(..)
             | Phase::Listing(_)
             | Phase::Aborting(_)
@@ -169,7 +169,7 @@ pub fn step(carrier: Carrier, event: Event) -> (Carrier, Act) {
         | Event::Kept(_)
         | Event::Orphans(_)
         | Event::Fetched(_)
-        | Event::Tidied(_)
+        | Event::CleanupRead(_)
         | Event::Uploads(..) => answered(carrier, event),
     }
 }
@@ -210,8 +210,8 @@ fn answered(carrier: Carrier, event: Event) -> (Carrier, Act) {
         (Phase::Fetching(run, then), Event::Fetched(manifest)) => {
             carrier.complete(Carried { run: *run, manifest: *manifest, then })
         }
-        (Phase::Tidying(run, then, tries), Event::Tidied(tidy)) => {
-            cleanup::tidied(carrier, *run, *tidy, then, tries)
+        (Phase::ReadingCleanup(run, then, tries), Event::CleanupRead(cleanup)) => {
+            cleanup::cleanup_read(carrier, *run, *cleanup, then, tries)
         }
         (Phase::ListingFiles(run, then, again), Event::Files(keys, more)) => {
             revert::delete(carrier, *run, keys, (then, again, more))
@@ -240,7 +240,7 @@ fn looked(carrier: Carrier, seen: &Seen, fresh: RunId) -> (Carrier, Act) {
             publish::decided(carrier, *held, *manifest, seen, tries)
         }
         Why::Gone(carried) => publish::gone(carrier, &carried, seen),
-        Why::Yes(carried, tries) => publish::yes(carrier, *carried, seen, tries),
+        Why::Publish(carried, tries) => publish::publish(carrier, *carried, seen, tries),
         Why::Fail(failure, run, tries) => fail::fail(carrier, *failure, &run, seen, tries),
         Why::Orphans(runs, after) => orphans::seen(carrier, seen, runs, after),
         Why::Force(tries) => revert::force(carrier, seen, tries),
@@ -273,18 +273,20 @@ fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
         Phase::Deciding(held, manifest, _, tries) => {
             carrier.look(Why::Decided(held, manifest, tries + 1))
         }
-        Phase::Completing(carried) if done => carrier.look(Why::Yes(carried, 0)),
+        Phase::Completing(carried) if done => carrier.look(Why::Publish(carried, 0)),
         Phase::Completing(carried) => carrier.look(Why::Gone(carried)),
         Phase::Publishing(carried, run, _) if done => {
-            carrier.tidy(*run, carried.then, Some(carried.manifest), 0)
+            carrier.cleanup(*run, carried.then, Some(carried.manifest), 0)
         }
-        Phase::Publishing(carried, _, tries) => carrier.look(Why::Yes(carried, tries + 1)),
-        Phase::Pointing(run, tidy, then, _) if done => cleanup::remove(carrier, *run, &tidy, then),
-        Phase::Pointing(run, _, then, tries) => carrier.tidy(*run, then, None, tries + 1),
+        Phase::Publishing(carried, _, tries) => carrier.look(Why::Publish(carried, tries + 1)),
+        Phase::Pointing(run, cleanup, then, _) if done => {
+            cleanup::remove(carrier, *run, &cleanup, then)
+        }
+        Phase::Pointing(run, _, then, tries) => carrier.cleanup(*run, then, None, tries + 1),
         Phase::Removing(run, then, after) => cleanup::removed(carrier, *run, then, after, replies),
-        // another removal may be due; a refused CLEAR means that somebody else is at it
-        Phase::Clearing(run, then) if done => carrier.tidy(*run, then, None, 0),
-        Phase::Clearing(_, then) => carrier.finish(then),
+        // another removal may be due; a refused CLEANUP means that somebody else is at it
+        Phase::RecordingCleanup(run, then) if done => carrier.cleanup(*run, then, None, 0),
+        Phase::RecordingCleanup(_, then) => carrier.finish(then),
         Phase::Failing(failure, run, _) if done => fail::abandon(carrier, *failure, &run),
         Phase::Failing(failure, run, tries) => carrier.look(Why::Fail(failure, run, tries + 1)),
         Phase::Aborting(sweep) => sweep::aborted(carrier, *sweep),
@@ -323,7 +325,7 @@ fn failed(carrier: Carrier, failure: Failure) -> (Carrier, Act) {
         | Phase::Chaining(held, _)
         | Phase::PuttingManifest(held, _)
         | Phase::Look(Why::Identified(held) | Why::Pinned(held) | Why::Renewed(held)) => &held.run,
-        Phase::Tidying(run, then, _) | Phase::Removing(run, then, _)
+        Phase::ReadingCleanup(run, then, _) | Phase::Removing(run, then, _)
             if cleanup::may_wait(&carrier, run, *then) =>
         {
             let (run, then) = (run.clone(), *then);
@@ -360,10 +362,10 @@ fn failed(carrier: Carrier, failure: Failure) -> (Carrier, Act) {
         | Phase::Fetching(..)
         | Phase::Completing(_)
         | Phase::Publishing(..)
-        | Phase::Tidying(..)
+        | Phase::ReadingCleanup(..)
         | Phase::Pointing(..)
         | Phase::Removing(..)
-        | Phase::Clearing(..)
+        | Phase::RecordingCleanup(..)
         | Phase::Raising(_)
         | Phase::Forcing(_)
         | Phase::ListingFiles(..)

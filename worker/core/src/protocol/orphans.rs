@@ -32,8 +32,9 @@ pub(super) fn seen(
     let Some(run) = &seen.run else { return end(carrier, after) };
     let uri = carrier.task().spec.output.uri.clone();
     let head = run.head.as_ref().filter(|head| head.uri == uri).map(|head| head.run);
-    let todo = run.todo.as_ref();
-    let removal = todo.and_then(|todo| todo.retained_at(&uri, &carrier.store()));
+    let pending_cleanup = run.pending_cleanup.as_ref();
+    let removal = pending_cleanup
+        .and_then(|pending_cleanup| pending_cleanup.retained_at(&uri, &carrier.store()));
     let pending = removal.map(|removal| removal.run);
     let runs: Vec<RunId> = runs.into_iter().filter(|listed| *listed != run.run).collect();
     carrier.go(Phase::Keeping(runs, after), Act::ReadKept { uri, head, pending })

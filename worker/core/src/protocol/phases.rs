@@ -76,7 +76,7 @@ impl Carrier {
     }
 }
 
-/// A decided run on its way to `Y`.
+/// A decided run on its way to `published`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Carried {
     /// `R` as last read or written.
@@ -87,7 +87,7 @@ pub struct Carried {
     pub then: Then,
 }
 
-/// What comes after a run was carried or tidied.
+/// What comes after a run was carried or cleaned up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
     /// It was our own.
@@ -144,16 +144,16 @@ pub enum Phase {
     Fetching(Box<RunItem>, Then),
     /// Uploads are being completed.
     Completing(Box<Carried>),
-    /// Y is being written.
+    /// PUBLISH is being written.
     Publishing(Box<Carried>, Box<RunItem>, u32),
     /// The pointer is read, and replaced files are listed.
-    Tidying(Box<RunItem>, Then, u32),
+    ReadingCleanup(Box<RunItem>, Then, u32),
     /// The pointer is being moved.
-    Pointing(Box<RunItem>, Box<Tidy>, Then, u32),
+    Pointing(Box<RunItem>, Box<Cleanup>, Then, u32),
     /// Replaced files are being deleted; more come after this run's file.
     Removing(Box<RunItem>, Then, Option<(RunId, String)>),
-    /// `todo` is being cleared; what is left of it stands in the item.
-    Clearing(Box<RunItem>, Then),
+    /// `pending_cleanup` is being cleared; what is left of it stands in the item.
+    RecordingCleanup(Box<RunItem>, Then),
     /// FAIL is being written.
     Failing(Box<Failure>, Box<RunItem>, u32),
     /// Open uploads are listed.
@@ -203,8 +203,8 @@ pub enum Why {
     Decided(Box<Held>, Box<ManifestHead>, u32),
     /// An upload was gone: whether somebody else carried the run.
     Gone(Box<Carried>),
-    /// What Y must find.
-    Yes(Box<Carried>, u32),
+    /// What PUBLISH must find.
+    Publish(Box<Carried>, u32),
     /// To give the run up.
     Fail(Box<Failure>, Box<RunItem>, u32),
     /// Which of the old runs are alive.
@@ -258,9 +258,9 @@ pub enum AfterSweep {
     Revert(Box<RunItem>, Then, bool),
 }
 
-/// What [`Act::ReadTidy`] finds.
+/// What [`Act::ReadCleanup`] finds.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Tidy {
+pub struct Cleanup {
     /// `current.json` under that uri, with its `ETag`.
     pub pointer: Option<(Pointer, String)>,
     /// Data files of the runs that the run replaces, as far as they are there, in a fixed order.

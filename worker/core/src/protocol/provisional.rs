@@ -6,7 +6,7 @@ use crds::extract_job::WatermarkType;
 use crds::tracking::{LegacyItem, Provisional};
 
 use super::seen::Seen;
-use super::transitions::owed_after;
+use super::transitions::pending_window_after;
 
 /// Whether the stored watermark is not of the column and type that the task names.
 pub(super) fn is_of_another(task: &Task, legacy: &LegacyItem) -> bool {
@@ -19,12 +19,12 @@ pub(super) fn is_of_another(task: &Task, legacy: &LegacyItem) -> bool {
 }
 
 /// What of `L` the task's own words replace: what CLAIM made of earlier tasks' words with nothing published,
-/// unless somebody else wrote since, or a window of this very column is owed.
+/// unless somebody else wrote since, or a window of this very column is pending.
 pub(super) fn replaced(task: &Task, seen: &Seen) -> Option<Provisional> {
     let (run, legacy) = (seen.run.as_ref()?, seen.legacy.as_ref()?);
     let made = made(seen, legacy)?;
-    let owed = owed_after(run, Some(legacy)).is_some();
-    (!owed || is_of_another(task, legacy)).then_some(made)
+    let pending_window = pending_window_after(run, Some(legacy)).is_some();
+    (!pending_window || is_of_another(task, legacy)).then_some(made)
 }
 
 /// `L`, or where it is gone the copy of it.

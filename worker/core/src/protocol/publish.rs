@@ -1,4 +1,4 @@
-//! Decides the run, completes its uploads, and publishes it (`Y`). Whoever finds a decided run finishes it.
+//! Decides the run, completes its uploads, and publishes it (`published`). Whoever finds a decided run finishes it.
 
 use crds::tracking::{RunItem, RunState};
 use crds::{Reason, Report};
@@ -43,7 +43,7 @@ pub(super) fn decided(
             let carried = Carried { run: run.clone(), manifest, then: Then::Finish };
             carrier.complete(carried)
         }
-        RunState::Published => carrier.tidy(run.clone(), Then::Finish, Some(manifest), 0),
+        RunState::Published => carrier.cleanup(run.clone(), Then::Finish, Some(manifest), 0),
         RunState::Running => {
             let low = run.window.as_ref().and_then(|window| window.low_text.clone());
             let stored = seen.legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone());
@@ -107,17 +107,25 @@ fn passed(carrier: Carrier, then: Then) -> (Carrier, Act) {
     }
 }
 
-pub(super) fn yes(carrier: Carrier, carried: Carried, seen: &Seen, tries: u32) -> (Carrier, Act) {
+pub(super) fn publish(
+    carrier: Carrier,
+    carried: Carried,
+    seen: &Seen,
+    tries: u32,
+) -> (Carrier, Act) {
     let Some(run) = seen.run.as_ref().filter(|run| run.run == carried.run.run) else {
         return passed(carrier, carried.then);
     };
     match run.state {
         RunState::Committing if tries <= TRIES_MAX => {
-            let change = transitions::yes(run, &carried.manifest, seen, carrier.task(), &moved());
+            let change =
+                transitions::publish(run, &carried.manifest, seen, carrier.task(), &moved());
             let phase = Phase::Publishing(Box::new(carried), Box::new(change.item), tries);
             carrier.track(phase, change.transaction)
         }
-        RunState::Published => carrier.tidy(run.clone(), carried.then, Some(carried.manifest), 0),
+        RunState::Published => {
+            carrier.cleanup(run.clone(), carried.then, Some(carried.manifest), 0)
+        }
         RunState::Committing
         | RunState::Claimed
         | RunState::Running

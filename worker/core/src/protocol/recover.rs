@@ -23,8 +23,8 @@ pub(super) fn recover(carrier: Carrier, seen: &Seen, swept: bool, tries: u32) ->
         return carrier.end(Ending::Failed(failure));
     }
     let Some(run) = seen.run.clone() else { return raise(carrier, seen, tries) };
-    if !run.state.is_open() && removals::has_todo(&run, seen.now) {
-        return carrier.tidy(run, Then::Recover, None, 0);
+    if !run.state.is_open() && removals::has_pending_cleanup(&run, seen.now) {
+        return carrier.cleanup(run, Then::Recover, None, 0);
     }
     if run.owner.uid != task.owner.uid || run.attempt > task.attempt {
         return of_another(carrier, seen, &run, swept, tries);

@@ -1,10 +1,10 @@
-//! In: what is left to do after `Y`. Out: the next piece of it, and what is left after that.
+//! In: what is left to do after `published`. Out: the next piece of it, and what is left after that.
 //! Bound: [`REMOVALS_MAX`] removals. Fails: never.
 //!
 //! A removal belongs to the URI and the object store where its files are. A run at another URI leaves it alone, a run that
 //! replaces at the same URI takes it over, since its manifest also names what was still to be removed.
 
-use crds::tracking::{ObjectStore, Removal, RunItem, Todo};
+use crds::tracking::{ObjectStore, PendingCleanup, Removal, RunItem};
 
 use crate::layout::manifests::ManifestHead;
 
@@ -28,39 +28,45 @@ pub struct Due {
 /// What is to be done now: the pointer and the removal under the head's URI first, then one removal
 /// after the other at earlier URIs.
 pub fn due(run: &RunItem, now: i64, store: &ObjectStore) -> Option<Due> {
-    let (todo, head) = (run.todo.as_ref()?, run.head.as_ref()?);
+    let (pending_cleanup, head) = (run.pending_cleanup.as_ref()?, run.head.as_ref()?);
     let is_due = |removal: &&Removal| removal.is_due(now);
-    let here = todo.removal_at(&head.uri, store).filter(is_due);
-    if todo.pointer || here.is_some() {
+    let here = pending_cleanup.removal_at(&head.uri, store).filter(is_due);
+    if pending_cleanup.pointer || here.is_some() {
         return Some(Due { removal: here.cloned(), elsewhere: false });
     }
-    let removal = todo.removals.iter().find(is_due)?.clone();
+    let removal = pending_cleanup.removals.iter().find(is_due)?.clone();
     Some(Due { removal: Some(removal), elsewhere: true })
 }
 
 /// What is left once the next piece is done, and with it the pointer.
-pub fn done(run: &RunItem, now: i64, store: &ObjectStore) -> Option<Todo> {
+pub fn done(run: &RunItem, now: i64, store: &ObjectStore) -> Option<PendingCleanup> {
     let removal = due(run, now, store).and_then(|due| due.removal);
-    let mut todo = run.todo.clone()?;
-    todo.pointer = false;
-    todo.removals.retain(|kept| Some(kept) != removal.as_ref());
-    (!todo.removals.is_empty()).then_some(todo)
+    let mut pending_cleanup = run.pending_cleanup.clone()?;
+    pending_cleanup.pointer = false;
+    pending_cleanup.removals.retain(|kept| Some(kept) != removal.as_ref());
+    (!pending_cleanup.removals.is_empty()).then_some(pending_cleanup)
 }
 
 /// What is left where the removal that is next cannot be done before `until`, and the pointer is done.
-pub fn put_off(run: &RunItem, now: i64, until: i64, store: &ObjectStore) -> Option<Todo> {
+pub fn put_off(run: &RunItem, now: i64, until: i64, store: &ObjectStore) -> Option<PendingCleanup> {
     let removal = due(run, now, store).and_then(|due| due.removal);
-    let mut todo = run.todo.clone()?;
-    todo.pointer = false;
-    for kept in todo.removals.iter_mut().filter(|kept| Some(&**kept) == removal.as_ref()) {
+    let mut pending_cleanup = run.pending_cleanup.clone()?;
+    pending_cleanup.pointer = false;
+    for kept in pending_cleanup.removals.iter_mut().filter(|kept| Some(&**kept) == removal.as_ref())
+    {
         kept.retry = Some(until.max(now.saturating_add(RETRY_SECONDS)));
     }
-    Some(todo)
+    Some(pending_cleanup)
 }
 
 /// What is left to do once `run` is published in `store`.
-pub fn published(run: &RunItem, manifest: &ManifestHead, now: i64, store: &ObjectStore) -> Todo {
-    let mut removals = run.todo.clone().unwrap_or_default().removals;
+pub fn published(
+    run: &RunItem,
+    manifest: &ManifestHead,
+    now: i64,
+    store: &ObjectStore,
+) -> PendingCleanup {
+    let mut removals = run.pending_cleanup.clone().unwrap_or_default().removals;
     if run.mode.replaces() {
         removals.retain(|removal| !removal.is_at(&run.uri, store));
         if !manifest.replaces.is_empty() {
@@ -80,11 +86,11 @@ pub fn published(run: &RunItem, manifest: &ManifestHead, now: i64, store: &Objec
         let at = first.map_or(0, |(at, _)| at);
         removals.remove(at);
     }
-    Todo { pointer: true, removals }
+    PendingCleanup { pointer: true, removals }
 }
 
-/// Whether something is to be done after the last `Y` now: the pointer, or a removal that is due.
-pub(super) fn has_todo(run: &RunItem, now: i64) -> bool {
+/// Whether something is to be done after the last `published` now: the pointer, or a removal that is due.
+pub(super) fn has_pending_cleanup(run: &RunItem, now: i64) -> bool {
     // whether anything is due does not depend on the store
     due(run, now, &ObjectStore::default()).is_some()
 }

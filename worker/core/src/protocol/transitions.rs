@@ -1,4 +1,4 @@
-//! PIN, RENEW, DECIDE, Y, FAIL and their kin: the transactions on the tracking table after CLAIM.
+//! PIN, RENEW, DECIDE, PUBLISH, FAIL and their kin: the transactions on the tracking table after CLAIM.
 //! Each is a function from what was read to the transaction; none of them reads a clock.
 
 use crds::requested::{is_later, latest};
@@ -98,11 +98,11 @@ fn low_check(run: &RunItem) -> Option<ItemWrite> {
     })
 }
 
-/// Y: `committing` -> published, with the outcome and the legacy item in the same transaction.
+/// PUBLISH: `committing` -> published, with the outcome and the legacy item in the same transaction.
 ///
 /// Where the stored watermark is not the run's low text any more, somebody else wrote: `R` and `O`
 /// are written without `L`.
-pub fn yes(
+pub fn publish(
     run: &RunItem,
     manifest: &ManifestHead,
     seen: &Seen,
@@ -113,17 +113,18 @@ pub fn yes(
     let stored = seen.legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone());
     let ours = run.mode != Mode::PE || (seen.legacy.is_some() && stored == low);
     let base = seen.legacy.clone().or_else(|| run.legacy.clone());
-    let legacy = base.filter(|_| ours).map(|base| legacy_at_yes(run, manifest, base, seen.now));
+    let legacy = base.filter(|_| ours).map(|base| legacy_at_publish(run, manifest, base, seen.now));
     let parent = run.head.as_ref().filter(|_| !run.mode.replaces());
     let depth = parent.map_or(0, |head| head.depth + 1);
     let head = Head { run: run.run, uri: run.uri.clone(), commit: run.commit, depth };
-    let todo = removals::published(run, manifest, seen.now, &ObjectStore::of(&task.spec.output));
+    let pending_cleanup =
+        removals::published(run, manifest, seen.now, &ObjectStore::of(&task.spec.output));
     let item = RunItem {
         rev: run.rev + 1,
         state: RunState::Published,
         head: Some(head),
-        owed: None,
-        todo: Some(todo),
+        pending_window: None,
+        pending_cleanup: Some(pending_cleanup),
         legacy: legacy.clone().or_else(|| seen.legacy.clone()),
         provisional: None,
         note: (!ours).then(|| moved.clone()),
@@ -156,11 +157,16 @@ pub fn yes(
             put: Some(Item::Legacy(Box::new(legacy))),
         });
     }
-    change(Step::Yes, run, item, others)
+    change(Step::Publish, run, item, others)
 }
 
 /// `L` after a success: FE writes the given bounds back, PE and reingest the maximum seen.
-fn legacy_at_yes(run: &RunItem, manifest: &ManifestHead, base: LegacyItem, now: i64) -> LegacyItem {
+fn legacy_at_publish(
+    run: &RunItem,
+    manifest: &ManifestHead,
+    base: LegacyItem,
+    now: i64,
+) -> LegacyItem {
     let mut item = base;
     let window = run.window.as_ref();
     if run.mode.moves_watermark() {
@@ -224,27 +230,27 @@ fn put_outcome(
     }
 }
 
-/// CLEAR: the next piece of what `todo` asks for is done.
-pub fn clear(published: &RunItem, now: i64, store: &ObjectStore) -> Change {
-    let todo = removals::done(published, now, store);
-    let item = RunItem { rev: published.rev + 1, todo, ..published.clone() };
-    change(Step::Clear, published, item, Vec::new())
+/// CLEANUP: the next piece of what `pending_cleanup` asks for is done.
+pub fn record_cleanup(published: &RunItem, now: i64, store: &ObjectStore) -> Change {
+    let pending_cleanup = removals::done(published, now, store);
+    let item = RunItem { rev: published.rev + 1, pending_cleanup, ..published.clone() };
+    change(Step::Cleanup, published, item, Vec::new())
 }
 
-/// CLEAR where that piece cannot be done before `until`: it is put off, so that nothing waits for it.
+/// CLEANUP where that piece cannot be done before `until`: it is put off, so that nothing waits for it.
 pub fn put_off(published: &RunItem, now: i64, until: i64, store: &ObjectStore) -> Change {
-    let todo = removals::put_off(published, now, until, store);
-    let item = RunItem { rev: published.rev + 1, todo, ..published.clone() };
-    change(Step::Clear, published, item, Vec::new())
+    let pending_cleanup = removals::put_off(published, now, until, store);
+    let item = RunItem { rev: published.rev + 1, pending_cleanup, ..published.clone() };
+    change(Step::Cleanup, published, item, Vec::new())
 }
 
-/// FAIL: a live run, as read, is given up. Its incremental window stays owed. With `last`, the
+/// FAIL: a live run, as read, is given up. Its incremental window stays pending. With `last`, the
 /// outcome is Failed.
 pub fn fail(run: &RunItem, seen: &Seen, task: &Task, order: &RecoverOrder) -> Change {
     let item = RunItem {
         rev: run.rev + 1,
         state: if order.aborted { RunState::Aborted } else { RunState::Failed },
-        owed: owed_after(run, seen.legacy.as_ref()),
+        pending_window: pending_window_after(run, seen.legacy.as_ref()),
         note: Some(order.report.clone()),
         ..run.clone()
     };
@@ -254,12 +260,12 @@ pub fn fail(run: &RunItem, seen: &Seen, task: &Task, order: &RecoverOrder) -> Ch
     change(Step::Fail, run, item, others)
 }
 
-/// FORCE: `committing` -> `reverting`. Its incremental window stays owed.
+/// FORCE: `committing` -> `reverting`. Its incremental window stays pending.
 pub fn force(run: &RunItem, note: Report) -> Change {
     let item = RunItem {
         rev: run.rev + 1,
         state: RunState::Reverting,
-        owed: owed_after(run, run.legacy.as_ref()),
+        pending_window: pending_window_after(run, run.legacy.as_ref()),
         note: Some(note),
         ..run.clone()
     };
@@ -341,10 +347,10 @@ pub fn raise(task: &Task, seen: &Seen, order: &RecoverOrder) -> Option<Transacti
     Some(Transaction { step: Step::Raise, writes: vec![write] })
 }
 
-/// The window that is owed once `run` is over: its own, if it is an incremental one that pinned
+/// The window that is pending once `run` is over: its own, if it is an incremental one that pinned
 /// and did not publish, else the one it found. Void where somebody else wrote the item: theirs
 /// wins.
-pub fn owed_after(run: &RunItem, legacy: Option<&LegacyItem>) -> Option<Window> {
+pub fn pending_window_after(run: &RunItem, legacy: Option<&LegacyItem>) -> Option<Window> {
     if run.legacy.as_ref() != legacy {
         return None;
     }
@@ -353,5 +359,5 @@ pub fn owed_after(run: &RunItem, legacy: Option<&LegacyItem>) -> Option<Window> 
         .clone()
         .filter(|window| run.mode == Mode::PE && !window.empty)
         .filter(|_| run.state != RunState::Published);
-    own.or_else(|| run.owed.clone())
+    own.or_else(|| run.pending_window.clone())
 }

@@ -24,7 +24,7 @@ pub struct Wish {
     pub rewind: bool,
 }
 
-/// The transaction that moves the watermark of the source `key`. An owed window is void with it.
+/// The transaction that moves the watermark of the source `key`. A pending window is void with it.
 ///
 /// # Errors
 /// All permanent: `RevisionChanged` for another revision; `SourceBusy` while a run is live,
@@ -77,8 +77,8 @@ pub fn set(
                 WatermarkSet { by: wish.by.clone(), at: now, from: legacy.lwm_value.clone(), to };
             let item = RunItem {
                 rev: run.rev + 1,
-                owed: None,
-                // a pinned window that failed would be owed again
+                pending_window: None,
+                // a pinned window that failed would be pending again
                 window: None,
                 set: Some(set),
                 legacy: Some(moved),

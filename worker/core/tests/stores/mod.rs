@@ -281,7 +281,10 @@ impl Stores {
         let pointer = self.pointer().unwrap();
         let run = self.run().unwrap();
         assert_eq!(Some(pointer.run), run.head.map(|head| head.run));
-        assert!(run.todo.is_none_or(|todo| !todo.pointer), "the pointer is behind");
+        assert!(
+            run.pending_cleanup.is_none_or(|pending_cleanup| !pending_cleanup.pointer),
+            "the pointer is behind"
+        );
         let mut expected = BTreeSet::new();
         let mut next = Some(pointer.run);
         while let Some(run) = next {

@@ -40,7 +40,7 @@ impl Stores {
                 value_type: WatermarkType::Int,
                 null_policy: NullPolicy::Fail,
             }),
-            window: order.owed.clone().unwrap_or(fresh),
+            window: order.pending_window.clone().unwrap_or(fresh),
             filter: None,
             partition_column: Some("id".to_owned()),
             partitioning: None,

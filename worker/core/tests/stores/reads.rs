@@ -9,7 +9,7 @@ use worker_core::layout::manifests::{Earlier, Manifest, SourceIdentity};
 use worker_core::layout::records::tally;
 use worker_core::planning::plan::Plan;
 use worker_core::protocol::Orphan;
-use worker_core::protocol::{Act, Event, Seen, Tidy};
+use worker_core::protocol::{Act, Cleanup, Event, Seen};
 
 use super::{KEY, Stores, root};
 
@@ -56,8 +56,8 @@ impl Stores {
                 Event::Chain(self.chain(root(&uri), run, pending))
             }
             Act::ReadManifest { run, .. } => Event::Fetched(Box::new(self.head(run).unwrap())),
-            Act::ReadTidy { uri, run, removal, after, .. } => {
-                self.tidy(root(&uri), run, removal, after.as_ref()).unwrap_or_else(Event::Failed)
+            Act::ReadCleanup { uri, run, removal, after, .. } => {
+                self.cleanup(root(&uri), run, removal, after.as_ref()).unwrap_or_else(Event::Failed)
             }
             Act::ReadAll { run, .. } => Event::All(Box::new(self.all(run))),
             Act::ListRuns { uri, before } => {
@@ -100,7 +100,7 @@ impl Stores {
     }
 
     /// The pointer, and a page of the files that are to be removed.
-    fn tidy(
+    fn cleanup(
         &self,
         root: &str,
         run: RunId,
@@ -125,7 +125,7 @@ impl Stores {
         replaced.retain(|file| after.is_none_or(|after| file > after));
         let more = replaced.len() > PAGE;
         replaced.truncate(PAGE);
-        Ok(Event::Tidied(Box::new(Tidy { pointer, replaced, more })))
+        Ok(Event::CleanupRead(Box::new(Cleanup { pointer, replaced, more })))
     }
 
     /// The runs of a chain, and what its removal that is put off replaces.

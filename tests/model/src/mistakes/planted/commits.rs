@@ -93,7 +93,7 @@ pub(super) fn publishing() -> Vec<Mistake> {
             ("Y without condition", "8.7"),
             Rule::Fenced.text(),
             p::yes_without_condition,
-            next_request().seeds(&[Seed::Before(0, Step::Yes), Seed::Ends(1)]),
+            next_request().seeds(&[Seed::Before(0, Step::Publish), Seed::Ends(1)]),
         ),
         mistake(
             ("two items without the lwm check", "8.7"),
@@ -105,7 +105,7 @@ pub(super) fn publishing() -> Vec<Mistake> {
             ("Y does not ask for L as read", "new"),
             Rule::Monotonic.text(),
             p::yes_without_mark_condition,
-            alone().seeds(&[Seed::Before(0, Step::Yes)]).budget(legacy),
+            alone().seeds(&[Seed::Before(0, Step::Publish)]).budget(legacy),
         ),
         mistake(
             ("Y and O not one transaction", "8.8"),
@@ -125,7 +125,12 @@ pub(super) fn publishing() -> Vec<Mistake> {
             p::empty_run_resets_mark,
             next_request().seeds(&[Seed::Ends(0)]),
         ),
-        mistake(("todo forgotten at Y", "new"), Rule::Todo.text(), p::todo_forgotten, alone()),
+        mistake(
+            ("todo forgotten at Y", "new"),
+            Rule::PendingCleanup.text(),
+            p::pending_cleanup_forgotten,
+            alone(),
+        ),
         lie(
             ("a complete that re-creates", "8.7"),
             Rule::Hidden.text(),
@@ -154,13 +159,13 @@ pub(super) fn pointing() -> Vec<Mistake> {
             ("pointer without upward check (PointerNoEpoch)", "8.4, 8.7"),
             pointer,
             p::pointer_moves_down,
-            next_request().seeds(&[Seed::Until(0, Step::Yes)]),
+            next_request().seeds(&[Seed::Until(0, Step::Publish)]),
         ),
         mistake(
             ("pointer without If-Match", "8.7"),
             pointer,
             p::pointer_without_condition,
-            next_request().seeds(&[Seed::Until(0, Step::Yes)]),
+            next_request().seeds(&[Seed::Until(0, Step::Publish)]),
         ),
         mistake(
             ("removal before pointer", "8.7"),
@@ -178,19 +183,19 @@ pub(super) fn pointing() -> Vec<Mistake> {
                 recover("a", 2).wish(1).mode(FE),
                 hold("a", 3).wish(2),
             ])
-            .seeds(&[Seed::Ends(0), Seed::Until(1, Step::Yes)]),
+            .seeds(&[Seed::Ends(0), Seed::Until(1, Step::Publish)]),
         ),
         mistake(
             ("todo cleared before the pointer", "new"),
-            Rule::Todo.text(),
-            p::clear_before_pointer,
+            Rule::PendingCleanup.text(),
+            p::cleanup_before_pointer,
             alone(),
         ),
         mistake(
             ("CLEAR without condition", "new"),
             Rule::Fenced.text(),
-            p::clear_without_condition,
-            next_request().seeds(&[Seed::Before(0, Step::Clear), Seed::Ends(1)]),
+            p::cleanup_without_condition,
+            next_request().seeds(&[Seed::Before(0, Step::Cleanup), Seed::Ends(1)]),
         ),
     ]
 }

@@ -47,7 +47,7 @@ pub(super) fn sweeping() -> Vec<Mistake> {
             world(vec![hold("a", 1), hold("a", 2).wish(1), recover("a", 1)])
                 .sweeps()
                 .rows(grows())
-                .seeds(&[Seed::Ends(0), Seed::Epoch, Seed::Until(1, Step::Yes)])
+                .seeds(&[Seed::Ends(0), Seed::Epoch, Seed::Until(1, Step::Publish)])
                 .budget(Budget { lost_runs: 1, ..NONE })
                 .rash(),
         ),
@@ -96,7 +96,7 @@ pub(super) fn undoing() -> Vec<Mistake> {
 }
 
 pub(super) fn putting_off() -> Vec<Mistake> {
-    let todo = Rule::Todo.text();
+    let pending_cleanup = Rule::PendingCleanup.text();
     let full = |attempt: u32, wish| hold("a", attempt).wish(wish).mode(FE);
     let elsewhere = || hold("b", 1).mode(FE).prefix(1);
     let tick = Budget { ticks: 1, ..NONE };
@@ -104,7 +104,7 @@ pub(super) fn putting_off() -> Vec<Mistake> {
     vec![
         mistake(
             ("a removal that is put off is forgotten", "new"),
-            todo,
+            pending_cleanup,
             w::put_off_is_forgotten,
             world(vec![full(1, 0), full(2, 1).retains(), hold("a", 3).wish(2)]).seeds(&two),
         ),
@@ -116,7 +116,7 @@ pub(super) fn putting_off() -> Vec<Mistake> {
         ),
         mistake(
             ("removal by head only where claimants skip it", "8.7"),
-            todo,
+            pending_cleanup,
             w::removal_by_head,
             world(vec![full(1, 0), full(2, 1).retains(), hold("a", 3).wish(2), recover("a", 1)])
                 .seeds(&[Seed::Ends(0), Seed::Ends(1), Seed::Ends(2)])
@@ -124,19 +124,19 @@ pub(super) fn putting_off() -> Vec<Mistake> {
         ),
         mistake(
             ("the next full run forgets what is still to be removed", "new"),
-            todo,
+            pending_cleanup,
             w::pending_not_replaced,
             world(vec![full(1, 0), full(2, 1).retains(), full(3, 2)]).seeds(&two),
         ),
         mistake(
             ("a full run at another URI forgets what is still to be removed", "new"),
-            todo,
+            pending_cleanup,
             w::put_off_stays_behind,
             world(vec![full(1, 0), full(2, 1).retains(), elsewhere()]).seeds(&two),
         ),
         mistake(
             ("a full run that comes back forgets what is still to be removed", "new"),
-            todo,
+            pending_cleanup,
             w::pending_not_replaced,
             world(vec![full(1, 0), full(2, 1).retains(), elsewhere(), full(3, 2)]).seeds(&[
                 Seed::Ends(0),
@@ -155,7 +155,7 @@ pub(super) fn putting_off() -> Vec<Mistake> {
     ]
 }
 
-/// A run that pinned and failed: its window is owed.
+/// A run that pinned and failed: its window is pending.
 fn owes() -> Config {
     world(vec![hold("a", 1), hold("a", 2).wish(1), recover("a", 2).wish(1), hold("a", 3).wish(1)])
         .rows(grows())
@@ -179,8 +179,8 @@ pub(super) fn moving() -> Vec<Mistake> {
         one("watermark set keeps the window of a failed run", stable, w::set_keeps_window, {
             owes().seeds(&failed)
         }),
-        one("watermark set keeps an owed window", stable, w::set_keeps_owed, {
-            // the window is owed twice over: the run that took it failed before it pinned
+        one("watermark set keeps an owed window", stable, w::set_keeps_pending_window, {
+            // the window is pending from two runs: the run that took it failed before it pinned
             let mut config = owes();
             config.slots.extend([recover("a", 3).wish(1), hold("a", 4).wish(1)]);
             let again = [Seed::Until(3, Step::Claim), Seed::Dies(3), Seed::Ends(4)];

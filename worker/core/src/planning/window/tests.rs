@@ -12,7 +12,7 @@ fn order(mode: Mode, low: Option<&str>, high: Option<&str>) -> PlanOrder {
         low: low.map(str::to_owned),
         low_text: low.map(str::to_owned),
         high: high.map(str::to_owned),
-        owed: None,
+        pending_window: None,
         head: None,
     }
 }
@@ -86,16 +86,19 @@ fn the_least_text_means_from_the_beginning() {
 }
 
 #[test]
-fn an_owed_window_is_taken_as_it_is() {
-    let owed = Window {
+fn a_pending_window_is_taken_unchanged() {
+    let pending_window = Window {
         low: Some("10".to_owned()),
         low_text: Some("10".to_owned()),
         high: Some("20".to_owned()),
         empty: false,
         guard: Some(Guard::Exact),
     };
-    let order = PlanOrder { owed: Some(owed.clone()), ..order(Mode::PE, Some("10"), Some("12")) };
-    assert_eq!(pe(&order, seen(50), &bound(15)), owed);
+    let order = PlanOrder {
+        pending_window: Some(pending_window.clone()),
+        ..order(Mode::PE, Some("10"), Some("12"))
+    };
+    assert_eq!(pe(&order, seen(50), &bound(15)), pending_window);
     assert!(choose(&order, WatermarkType::Int, seen(9), &Held::NOTHING).is_err());
 }
 

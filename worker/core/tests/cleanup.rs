@@ -49,7 +49,7 @@ fn a_stuck_run_is_undone_on_a_humans_word_and_its_window_taken_again() {
     let window = stores.run().unwrap().window;
     assert_eq!(stores.drive(force(&stores), usize::MAX).unwrap(), Ending::Recovered);
     let run = stores.run().unwrap();
-    assert_eq!((run.state, run.owed), (RunState::Failed, window.clone()));
+    assert_eq!((run.state, run.pending_window), (RunState::Failed, window.clone()));
     assert!(stores.files.is_empty() && stores.uploads.is_empty(), "something is left");
     stores.drive(hold(task("a", 2, ExtractType::PE)), usize::MAX).unwrap();
     assert_eq!(stores.run().unwrap().window, window);
@@ -119,14 +119,14 @@ fn replaced_files_stay_until_their_time_is_over() {
     stores.drive(hold(full(1, "1", 100)), usize::MAX).unwrap();
     stores.drive(hold(full(2, "2", 100)), usize::MAX).unwrap();
     assert_eq!(stores.files.len(), 4, "both extracts are there");
-    let todo = stores.run().unwrap().todo.unwrap();
-    let due: Vec<i64> = todo.removals.iter().map(|removal| removal.due).collect();
-    assert_eq!((todo.pointer, due), (false, vec![stores.now + 100]));
+    let pending_cleanup = stores.run().unwrap().pending_cleanup.unwrap();
+    let due: Vec<i64> = pending_cleanup.removals.iter().map(|removal| removal.due).collect();
+    assert_eq!((pending_cleanup.pointer, due), (false, vec![stores.now + 100]));
     stores.drive(recover(2), usize::MAX).unwrap();
     assert_eq!(stores.files.len(), 4, "settle came too early to remove");
     stores.now += 100;
     stores.drive(recover(2), usize::MAX).unwrap();
-    assert_eq!(stores.run().unwrap().todo, None);
+    assert_eq!(stores.run().unwrap().pending_cleanup, None);
     stores.check();
 }
 
@@ -235,7 +235,7 @@ fn every_twentieth_manifest_of_a_chain_lists_all_before_it() {
 }
 
 #[test]
-fn a_watermark_moved_by_hand_voids_the_window_that_is_owed() {
+fn a_watermark_moved_by_a_person_voids_the_pending_window() {
     let mut stores = Stores::new();
     stores.drive(hold(task("a", 1, ExtractType::PE)), 4);
     let wish = |stores: &Stores| Wish {
@@ -247,11 +247,11 @@ fn a_watermark_moved_by_hand_voids_the_window_that_is_owed() {
     let live = set(stores.run().as_ref(), stores.legacy().as_ref(), &wish(&stores), 0);
     assert_eq!(live.unwrap_err().report.reason, Reason::SourceBusy);
     stores.drive(recover(1), usize::MAX).unwrap();
-    assert!(stores.run().unwrap().owed.is_some());
+    assert!(stores.run().unwrap().pending_window.is_some());
     let moved = set(stores.run().as_ref(), stores.legacy().as_ref(), &wish(&stores), 0).unwrap();
     assert!(stores.track(Effect::Track(moved)));
     let run = stores.run().unwrap();
-    assert_eq!((run.owed, run.set.unwrap().by), (None, "ann".to_owned()));
+    assert_eq!((run.pending_window, run.set.unwrap().by), (None, "ann".to_owned()));
     stores.drive(hold(task("a", 2, ExtractType::PE)), usize::MAX).unwrap();
     let window = stores.run().unwrap().window.unwrap();
     assert_eq!(window.low.as_deref(), Some("5"));
