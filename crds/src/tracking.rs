@@ -152,7 +152,7 @@ pub enum RunState {
     /// Set by PIN: window and plan stand.
     #[serde(rename = "running")]
     Running,
-    /// Set by DECIDE: whoever finds it carries it to `published`.
+    /// Set by DECIDE: whoever finds it finishes it.
     #[serde(rename = "committing")]
     Committing,
     /// Set by PUBLISH: published.
@@ -164,7 +164,7 @@ pub enum RunState {
     /// Set by FAIL on suspend and deletion.
     #[serde(rename = "aborted")]
     Aborted,
-    /// Set by FORCE: a human undid DECIDE; whoever finds it carries the undo.
+    /// Set by FORCE: a human undid DECIDE; whoever finds it finishes the undo.
     #[serde(rename = "reverting")]
     Reverting,
 }

@@ -72,7 +72,7 @@ fn a_coordinator_killed_after_pin_is_followed_by_one_that_publishes_once() -> Re
 }
 
 #[test]
-fn of_a_coordinator_killed_after_decide_the_run_is_carried_on_and_published_once() -> Result<()> {
+fn a_run_whose_coordinator_is_killed_after_decide_is_finished_and_published_once() -> Result<()> {
     killed_coordinator("after-decide", Some("committing"), 1)
 }
 

@@ -4,13 +4,13 @@
 use crds::tracking::{LegacyItem, RunItem};
 use worker_core::errors::failure::Failure;
 use worker_core::protocol::watermark::{Wish, set};
-use worker_core::protocol::{Act, Carrier, Event, Transaction, step};
+use worker_core::protocol::{Act, Event, Process, Transaction, step};
 
 /// What a mistake changes; the default changes nothing.
 #[derive(Clone, Copy)]
 pub struct Alter {
     /// The protocol.
-    pub step: fn(Carrier, Event) -> (Carrier, Act),
+    pub step: fn(Process, Event) -> (Process, Act),
     /// The name that a pod gives its files.
     pub token: fn(u8) -> String,
     /// How a human's wish becomes a transaction.
@@ -58,7 +58,7 @@ impl Default for Alter {
 
 impl Alter {
     /// Another protocol.
-    pub fn step(step: fn(Carrier, Event) -> (Carrier, Act)) -> Self {
+    pub fn step(step: fn(Process, Event) -> (Process, Act)) -> Self {
         Self { step, ..Self::default() }
     }
 

@@ -79,7 +79,7 @@ pub(crate) enum Op {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub(crate) enum End {
     Published,
-    Carried,
+    DecidedRun,
     Answered,
     Recovered,
     Failed,
@@ -125,7 +125,7 @@ fn ending(ending: &Ending) -> End {
     use crds::condition::Exit;
     match ending {
         Ending::Published(_) => End::Published,
-        Ending::CarriedByAnother => End::Carried,
+        Ending::FinishedByAnother => End::DecidedRun,
         Ending::Answered => End::Answered,
         Ending::Recovered => End::Recovered,
         Ending::Failed(failure) if failure.report.reason == Reason::Internal => End::Defect,

@@ -45,15 +45,15 @@ impl Part {
 impl Shop {
     /// A process begins.
     pub(crate) fn start(&self, state: &mut State, at: usize) {
-        let carrier = self.carriers.put(self.carrier(at));
-        state.procs[at] = Proc { life: Life::Live, carrier, ..Proc::IDLE };
+        let process = self.processes.put(self.process(at));
+        state.procs[at] = Proc { life: Life::Live, process, ..Proc::IDLE };
         self.tell(state, at, Told::Begin);
     }
 
     /// A process is told something, and asks for the next thing.
     pub(crate) fn tell(&self, state: &mut State, at: usize, told: Told) {
         let proc = &state.procs[at];
-        let next = self.next(proc.carrier, proc.ask, told);
+        let next = self.next(proc.process, proc.ask, told);
         let ask = self.asks.get(next.ask);
         if let Kind::End(end) = ask.kind {
             rules::ended(self, state, at, end);
@@ -62,7 +62,7 @@ impl Shop {
             return;
         }
         let proc = &mut state.procs[at];
-        proc.carrier = next.carrier;
+        proc.process = next.process;
         proc.ask = next.ask;
         proc.tried = 0;
         proc.replies.clear();

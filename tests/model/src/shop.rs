@@ -10,7 +10,7 @@ use serde_json::{from_value, json};
 use uuid::Uuid;
 use worker_core::layout::manifests::SourceIdentity;
 use worker_core::layout::objects::Prefix;
-use worker_core::protocol::{Act, Carrier, Event, Item, Role};
+use worker_core::protocol::{Act, Event, Item, Process, Role};
 
 use crate::alter::Alter;
 use crate::asks::Ask;
@@ -31,7 +31,7 @@ pub(crate) const RUNS: u8 = 64;
 /// What a process comes to after it was told something.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Next {
-    pub(crate) carrier: u32,
+    pub(crate) process: u32,
     pub(crate) ask: u32,
 }
 
@@ -48,7 +48,7 @@ pub(crate) struct Keys {
 pub(crate) struct Shop {
     pub(crate) config: Config,
     pub(crate) alter: Alter,
-    pub(crate) carriers: Pool<Carrier>,
+    pub(crate) processes: Pool<Process>,
     pub(crate) asks: Pool<Ask>,
     pub(crate) items: Pool<Item>,
     pub(crate) keys: Pool<String>,
@@ -102,7 +102,7 @@ impl Shop {
             tasks,
             config,
             alter,
-            carriers: Pool::new(),
+            processes: Pool::new(),
             asks: Pool::new(),
             items: Pool::new(),
             keys,
@@ -119,7 +119,7 @@ impl Shop {
     }
 
     /// The process of a slot before it has done anything.
-    pub(crate) fn carrier(&self, at: usize) -> Carrier {
+    pub(crate) fn process(&self, at: usize) -> Process {
         let task = Box::new(self.tasks.get(at).expect("a task for each slot").clone());
         let role = match self.slot(at).part {
             Part::Hold(last) => Role::Hold { task, last },
@@ -129,12 +129,12 @@ impl Shop {
                 Role::Force { task, run: run_id(self.fresh(of, 0)), by: "ann".to_owned() }
             }
         };
-        Carrier::new(role, LEASE)
+        Process::new(role, LEASE)
     }
 
     /// The (perhaps altered) protocol.
-    pub(crate) fn step(&self, carrier: Carrier, event: Event) -> (Carrier, Act) {
-        (self.alter.step)(carrier, event)
+    pub(crate) fn step(&self, process: Process, event: Event) -> (Process, Act) {
+        (self.alter.step)(process, event)
     }
 
     /// The slot that claimed a run.

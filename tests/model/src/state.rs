@@ -35,11 +35,11 @@ pub(crate) enum Life {
     Dead,
 }
 
-/// A process: its local, perhaps stale, view is in its carrier.
+/// A process: its local, perhaps stale, view is in its committer.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) struct Proc {
     pub(crate) life: Life,
-    pub(crate) carrier: u32,
+    pub(crate) process: u32,
     pub(crate) ask: u32,
     /// Writes of the present act that were tried: bit by bit.
     pub(crate) tried: u8,
@@ -56,7 +56,7 @@ pub(crate) struct Proc {
 impl Proc {
     pub(crate) const IDLE: Self = Self {
         life: Life::Idle,
-        carrier: NONE,
+        process: NONE,
         ask: NONE,
         tried: 0,
         replies: Vec::new(),

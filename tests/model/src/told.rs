@@ -67,10 +67,10 @@ pub(crate) fn etag(body: u32) -> String {
 }
 
 impl Shop {
-    /// What a process comes to that is at `carrier`, was asked `ask` and is told `told`.
-    pub(crate) fn next(&self, carrier: u32, ask: u32, told: Told) -> Next {
-        self.nexts.of((carrier, ask, told), |(carrier, ask, told)| {
-            let before = (*self.carriers.get(*carrier)).clone();
+    /// What a process comes to that is at `process`, was asked `ask` and is told `told`.
+    pub(crate) fn next(&self, process: u32, ask: u32, told: Told) -> Next {
+        self.nexts.of((process, ask, told), |(process, ask, told)| {
+            let before = (*self.processes.get(*process)).clone();
             let event = self.event(*ask, told);
             let (mut after, mut act) = self.step(before, event);
             // where no run is older than the grace, a sweep finds nothing
@@ -78,7 +78,7 @@ impl Shop {
             while let (Act::ListRuns { .. }, true) = (&act, young) {
                 (after, act) = self.step(after, Event::Runs(Vec::new()));
             }
-            Next { carrier: self.carriers.put(after), ask: self.compile(act) }
+            Next { process: self.processes.put(after), ask: self.compile(act) }
         })
     }
 

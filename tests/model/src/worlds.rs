@@ -337,7 +337,7 @@ pub fn is_done(model: &Protocol, state: &State) -> bool {
     let pointers =
         shop.prefixes.iter().filter_map(|keys| shop.pointer_of(state.object(keys.pointer)));
     let pointed = pointers.map(|pointer| pointer.run).any(|run| Some(run) == head);
-    matches!(last, Some(Life::Over(End::Published | End::Answered | End::Carried)))
+    matches!(last, Some(Life::Over(End::Published | End::Answered | End::DecidedRun)))
         && run.state == RunState::Published
         && run.pending_cleanup.is_none()
         && pointed

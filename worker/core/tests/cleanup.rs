@@ -10,17 +10,17 @@ use crds::tracking::RunState;
 use crds::{Reason, Task};
 use stores::{Stores, order, task};
 use worker_core::protocol::watermark::{Wish, set};
-use worker_core::protocol::{Carrier, Effect, Ending, GRACE_SECONDS, Role};
+use worker_core::protocol::{Effect, Ending, GRACE_SECONDS, Process, Role};
 
 const LEASE: i64 = 600;
 
-fn hold(task: Task) -> Carrier {
-    Carrier::new(Role::Hold { task: Box::new(task), last: false }, LEASE)
+fn hold(task: Task) -> Process {
+    Process::new(Role::Hold { task: Box::new(task), last: false }, LEASE)
 }
 
-fn recover(attempt: u32) -> Carrier {
+fn recover(attempt: u32) -> Process {
     let task = Box::new(task("a", attempt, ExtractType::PE));
-    Carrier::new(Role::Recover { task, order: Box::new(order(false, false)) }, LEASE)
+    Process::new(Role::Recover { task, order: Box::new(order(false, false)) }, LEASE)
 }
 
 /// Decided, one upload completed, the other lost: nobody can carry it.
@@ -37,10 +37,10 @@ fn stuck() -> Stores {
     stores
 }
 
-fn force(stores: &Stores) -> Carrier {
+fn force(stores: &Stores) -> Process {
     let run = stores.run().unwrap().run;
     let task = Box::new(task("a", 1, ExtractType::PE));
-    Carrier::new(Role::Force { task, run, by: "ann".to_owned() }, LEASE)
+    Process::new(Role::Force { task, run, by: "ann".to_owned() }, LEASE)
 }
 
 #[test]
@@ -61,8 +61,8 @@ fn undo_of_a_run_fails_while_a_lock_protects_one_of_its_files() {
     let mut stores = stuck();
     let until = stores.now + 1000;
     stores.locked.insert("extract_run=".to_owned(), until);
-    for carrier in [force(&stores), recover(1), hold(task("a", 2, ExtractType::PE))] {
-        let ending = stores.drive(carrier, usize::MAX).unwrap();
+    for process in [force(&stores), recover(1), hold(task("a", 2, ExtractType::PE))] {
+        let ending = stores.drive(process, usize::MAX).unwrap();
         let Ending::Failed(failure) = ending else { panic!("{ending:?}") };
         assert_eq!(failure.report.reason, Reason::StorageDenied);
         assert_eq!(
@@ -83,8 +83,8 @@ fn whoever_finds_a_run_that_is_being_undone_carries_the_undo() {
         for by_claim in [false, true] {
             let mut stores = stuck();
             stores.drive(force(&stores), dies_after);
-            let carrier = if by_claim { hold(task("a", 2, ExtractType::PE)) } else { recover(1) };
-            stores.drive(carrier, usize::MAX).unwrap();
+            let process = if by_claim { hold(task("a", 2, ExtractType::PE)) } else { recover(1) };
+            stores.drive(process, usize::MAX).unwrap();
             let run = stores.run().unwrap();
             let end = if by_claim { RunState::Published } else { RunState::Failed };
             assert_eq!(run.state, end, "died after {dies_after}");

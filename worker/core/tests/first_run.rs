@@ -10,13 +10,13 @@ use crds::{Reason, Task};
 use serde_json::{from_value, json};
 use stores::{Stores, task};
 use worker_core::protocol::watermark::{Wish, set};
-use worker_core::protocol::{Carrier, Effect, Ending, Item, Role};
+use worker_core::protocol::{Effect, Ending, Item, Process, Role};
 
 const LEASE: i64 = 600;
 const KEY: &str = "shop.orders";
 
-fn hold(task: Task) -> Carrier {
-    Carrier::new(Role::Hold { task: Box::new(task), last: false }, LEASE)
+fn hold(task: Task) -> Process {
+    Process::new(Role::Hold { task: Box::new(task), last: false }, LEASE)
 }
 
 /// An incremental task by this watermark column.

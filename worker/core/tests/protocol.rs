@@ -10,17 +10,17 @@ use crds::task::RecoverOrder;
 use crds::tracking::{Mode, RunState, TrackedOutcome};
 use crds::{Reason, Report};
 use stores::{Stores, order, task};
-use worker_core::protocol::{Carrier, Ending, Role};
+use worker_core::protocol::{Ending, Process, Role};
 
 const LEASE: i64 = 600;
 
-fn hold(attempt: u32, kind: ExtractType) -> Carrier {
-    Carrier::new(Role::Hold { task: Box::new(task("a", attempt, kind)), last: false }, LEASE)
+fn hold(attempt: u32, kind: ExtractType) -> Process {
+    Process::new(Role::Hold { task: Box::new(task("a", attempt, kind)), last: false }, LEASE)
 }
 
-fn recover(attempt: u32, kind: ExtractType, order: RecoverOrder) -> Carrier {
+fn recover(attempt: u32, kind: ExtractType, order: RecoverOrder) -> Process {
     let task = Box::new(task("a", attempt, kind));
-    Carrier::new(Role::Recover { task, order: Box::new(order) }, LEASE)
+    Process::new(Role::Recover { task, order: Box::new(order) }, LEASE)
 }
 
 #[test]
@@ -132,7 +132,7 @@ fn a_live_run_of_another_is_left_alone_until_its_deadline() {
     stores.drive(hold(1, ExtractType::PE), 4);
     let other = || {
         let task = Box::new(task("b", 1, ExtractType::PE));
-        Carrier::new(Role::Hold { task, last: true }, LEASE)
+        Process::new(Role::Hold { task, last: true }, LEASE)
     };
     let Ending::Failed(failure) = stores.drive(other(), usize::MAX).unwrap() else { panic!() };
     assert_eq!((failure.exit, failure.report.reason), (Exit::Fenced, Reason::SourceBusy));
@@ -162,11 +162,11 @@ fn a_lost_item_is_never_taken_for_a_first_run() {
         let mut stores = Stores::new();
         stores.drive(hold(1, ExtractType::PE), usize::MAX).unwrap();
         stores.lose(lost);
-        let mut carrier = hold(2, ExtractType::PE);
-        if let Role::Hold { task, .. } = &mut carrier.role {
+        let mut process = hold(2, ExtractType::PE);
+        if let Role::Hold { task, .. } = &mut process.role {
             task.owner.requested_at = Some("2026-01-01T00:00:00Z".to_owned());
         }
-        let Ending::Failed(failure) = stores.drive(carrier, usize::MAX).unwrap() else { panic!() };
+        let Ending::Failed(failure) = stores.drive(process, usize::MAX).unwrap() else { panic!() };
         assert_eq!((failure.exit, failure.report.reason), (Exit::Permanent, Reason::TrackingLost));
     }
 }
@@ -200,10 +200,10 @@ fn an_order_names_its_report() {
 }
 
 /// The coordinator of the next attempt, which asks for a run by this `requested-at`.
-fn asks(attempt: u32, value: Option<&str>) -> Carrier {
+fn asks(attempt: u32, value: Option<&str>) -> Process {
     let mut task = task("a", attempt, ExtractType::FE);
     task.owner.requested_at = value.map(ToOwned::to_owned);
-    Carrier::new(Role::Hold { task: Box::new(task), last: false }, LEASE)
+    Process::new(Role::Hold { task: Box::new(task), last: false }, LEASE)
 }
 
 fn honoured(stores: &Stores) -> Option<String> {
@@ -240,11 +240,11 @@ fn stored_request_never_goes_back() {
         Box::new(task)
     };
     let early = "2026-01-01T11:00:00Z";
-    let hold = Carrier::new(Role::Hold { task: edited(2, early), last: false }, LEASE);
+    let hold = Process::new(Role::Hold { task: edited(2, early), last: false }, LEASE);
     stores.drive(hold, usize::MAX).unwrap();
     assert_eq!((stores.published(), honoured(&stores).as_deref()), (2, Some(noon)));
     let order = Box::new(order(true, false));
-    let recover = Carrier::new(Role::Recover { task: edited(3, early), order }, LEASE);
+    let recover = Process::new(Role::Recover { task: edited(3, early), order }, LEASE);
     stores.drive(recover, usize::MAX).unwrap();
     let result = stores.outcome("a").unwrap().result.unwrap();
     assert_eq!(result.outcome, TrackedOutcome::Failed);

@@ -10,12 +10,12 @@ use crds::tracking::{ObjectStore, Removal};
 use proptest::prelude::*;
 use stores::{Stores, order, task};
 use worker_core::protocol::removals::{REMOVALS_MAX, RETRY_SECONDS};
-use worker_core::protocol::{Carrier, Ending, GRACE_SECONDS, Phase, Role, Then};
+use worker_core::protocol::{Ending, GRACE_SECONDS, Phase, Process, Role, Then};
 
 const LEASE: i64 = 600;
 
-fn hold(task: Task) -> Carrier {
-    Carrier::new(Role::Hold { task: Box::new(task), last: false }, LEASE)
+fn hold(task: Task) -> Process {
+    Process::new(Role::Hold { task: Box::new(task), last: false }, LEASE)
 }
 
 /// A full extract of the object `uid`, to a prefix of the bucket.
@@ -28,9 +28,9 @@ fn full(uid: &str, attempt: u32, to: &str, retain: u64) -> Task {
     task
 }
 
-fn recover(task: Task) -> Carrier {
+fn recover(task: Task) -> Process {
     let order = Box::new(order(false, false));
-    Carrier::new(Role::Recover { task: Box::new(task), order }, LEASE)
+    Process::new(Role::Recover { task: Box::new(task), order }, LEASE)
 }
 
 fn runs(stores: &mut Stores, task: Task) {
@@ -248,16 +248,16 @@ fn coordinator_killed_after_each_removed_file_is_followed_by_one_that_removes_th
 fn outage_of_an_earlier_bucket_is_not_waited_out() {
     let stores = moved();
     let run = Box::new(stores.run().unwrap());
-    let carrier = Carrier { now: stores.now + 100, ..hold(full("b", 2, "moved", 0)) };
+    let process = Process { now: stores.now + 100, ..hold(full("b", 2, "moved", 0)) };
     for phase in [
         Phase::ReadingCleanup(run.clone(), Then::Finish, 0),
         Phase::Removing(run.clone(), Then::Finish, None),
         Phase::Removing(run.clone(), Then::Claim, None),
     ] {
-        assert!(!Carrier { phase: phase.clone(), ..carrier.clone() }.holds(), "{phase:?}");
+        assert!(!Process { phase: phase.clone(), ..process.clone() }.holds(), "{phase:?}");
     }
     let here =
-        Carrier { now: stores.now, phase: Phase::ReadingCleanup(run, Then::Finish, 0), ..carrier };
+        Process { now: stores.now, phase: Phase::ReadingCleanup(run, Then::Finish, 0), ..process };
     assert!(here.holds(), "nothing is due elsewhere");
 }
 

@@ -55,7 +55,7 @@ pub async fn plan(wanted: &settings::Plan, durations: Durations) -> Result<Strin
     let order = match claim(&task, &seen, RunId(Uuid::now_v7()), 0) {
         Claim::Write(claimed) => claimed.order,
         Claim::Refused(failure) => return Err(failure.into()),
-        Claim::Answered | Claim::CarryFirst | Claim::CleanupFirst => {
+        Claim::Answered | Claim::FinishFirst | Claim::CleanupFirst => {
             return Err(Failure::transient(
                 Reason::Committing,
                 "another run of this source is being published",

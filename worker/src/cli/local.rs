@@ -117,7 +117,7 @@ pub async fn here(
     };
     loop {
         let role = Role::Hold { task: Box::new(task.clone()), last: true };
-        let ending = drive(durations.carrier(role), &mut world).await;
+        let ending = drive(durations.process(role), &mut world).await;
         let busy = matches!(&ending, Ending::Failed(failure)
             if failure.exit == Exit::Fenced && failure.report.reason == Reason::SourceBusy);
         if let (Ending::Published(manifest), false) = (&ending, busy) {
@@ -150,7 +150,7 @@ pub(super) async fn ended(ending: Ending, world: &World) -> Result<String, Failu
         Ending::Answered => Ok("the request was already answered".to_owned()),
         Ending::Recovered => Ok("the run is recovered".to_owned()),
         Ending::Failed(failure) => Err(failure),
-        Ending::CarriedByAnother => {
+        Ending::FinishedByAnother => {
             let tracking = &world.task.tracking;
             let table = TrackingTable::new(world.stores.dynamodb.clone(), tracking.table.clone());
             let key = outcome_key(&tracking.key, &world.task.owner.uid);

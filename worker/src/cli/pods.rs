@@ -76,7 +76,7 @@ pub(super) async fn coordinate(pod: &Pod, durations: Durations) -> Result<String
         task: task.clone(),
     };
     let role = Role::Hold { task: Box::new(task), last: false };
-    let ending = drive(durations.carrier(role), &mut world).await;
+    let ending = drive(durations.process(role), &mut world).await;
     ended(ending, &world).await
 }
 
@@ -141,7 +141,7 @@ pub(super) async fn recover(pod: &Recover, durations: Durations) -> Result<Strin
         counters: Arc::default(),
         task,
     };
-    let ending = drive(durations.carrier(role), &mut world).await;
+    let ending = drive(durations.process(role), &mut world).await;
     Ok(ended(ending, &world).await?)
 }
 

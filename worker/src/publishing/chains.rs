@@ -20,7 +20,7 @@ impl World {
         found.ok_or_else(|| manifest_missing(run))
     }
 
-    /// The runs that `run` replaces, and whose files it has yet to remove. A carrier that woke up
+    /// The runs that `run` replaces, and whose files it has yet to remove. A committer that woke up
     /// late finds its manifest swept: then another has removed them, and `R` does not ask for it
     /// any more.
     pub(super) async fn replaced(

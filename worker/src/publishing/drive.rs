@@ -12,7 +12,7 @@ use uuid::Uuid;
 use worker_core::errors::failure::Failure;
 use worker_core::layout::manifests::{Pointer, SourceIdentity};
 use worker_core::planning::plan::CONTROL_VERSION;
-use worker_core::protocol::{Act, Carrier, Cleanup, Effect, Ending, Event, Reply, Seen, step};
+use worker_core::protocol::{Act, Cleanup, Effect, Ending, Event, Process, Reply, Seen, step};
 
 use super::world::{AT_ONCE, WRITES_AT_ONCE, World, now};
 use crate::stores::control::{Control, Only};
@@ -20,13 +20,13 @@ use crate::stores::control::{Control, Only};
 /// How long what goes on besides may take to end, once the process has nothing else to do.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Drives `carrier` to its end.
-pub async fn drive(mut carrier: Carrier, world: &mut World) -> Ending {
+/// Drives `process` to its end.
+pub async fn drive(mut process: Process, world: &mut World) -> Ending {
     let mut event = Event::Begin;
     loop {
-        let (next, act) = step(carrier, event);
-        carrier = next;
-        if !carrier.needs_snapshot() {
+        let (next, act) = step(process, event);
+        process = next;
+        if !process.needs_snapshot() {
             world.release_snapshot().await;
         }
         tracing::debug!(act = act_name(&act), "next action");
@@ -36,7 +36,7 @@ pub async fn drive(mut carrier: Carrier, world: &mut World) -> Ending {
                 return ending;
             }
             act => {
-                let patient = carrier.holds();
+                let patient = process.holds();
                 Box::pin(world.patiently(patient, act)).await.unwrap_or_else(Event::Failed)
             }
         };

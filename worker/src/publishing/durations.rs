@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use worker_core::protocol::{Carrier, Role};
+use worker_core::protocol::{Process, Role};
 
 use crate::base::aws::Requests;
 use crate::stores::checksums::Checksum;
@@ -30,7 +30,7 @@ pub struct Durations {
 
 impl Durations {
     /// A process of this role, with these durations.
-    pub fn carrier(self, role: Role) -> Carrier {
-        Carrier::new(role, self.lease_seconds).with_grace(self.grace_seconds)
+    pub fn process(self, role: Role) -> Process {
+        Process::new(role, self.lease_seconds).with_grace(self.grace_seconds)
     }
 }

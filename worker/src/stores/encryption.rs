@@ -119,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_makes_an_object_carries_the_wish() {
+    fn requests_that_create_objects_ask_for_the_encryption() {
         assert!(makes_object("PUT", "http://s3/b/k?x-id=PutObject"));
         assert!(makes_object("POST", "http://s3/b/k?uploads"));
         assert!(makes_object("POST", "http://s3/b/k?uploads="));

@@ -2,22 +2,22 @@
 
 use crds::extract_job::WatermarkType;
 use crds::tracking::{LegacyItem, Mode, RunState, Window};
-use worker_core::protocol::{Act, Carrier, Event, Expect, Phase, Step};
+use worker_core::protocol::{Act, Event, Expect, Phase, Process, Step};
 
 use super::tools::{claim_sees, id_only, no_conditions, product, put_run, run_only, with};
 use crate::shop::KEY;
 use crate::stores::ANY;
 
-pub(super) fn claim_without_condition(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    with((carrier, event), Step::Claim, |_, claim| no_conditions(claim))
+pub(super) fn claim_without_condition(process: Process, event: Event) -> (Process, Act) {
+    with((process, event), Step::Claim, |_, claim| no_conditions(claim))
 }
 
-pub(super) fn claim_by_id_only(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    with((carrier, event), Step::Claim, |_, claim| id_only(claim))
+pub(super) fn claim_by_id_only(process: Process, event: Event) -> (Process, Act) {
+    with((process, event), Step::Claim, |_, claim| id_only(claim))
 }
 
-pub(super) fn takeover_in_committing(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let seen = claim_sees(carrier, event, |_, seen| {
+pub(super) fn takeover_in_committing(process: Process, event: Event) -> (Process, Act) {
+    let seen = claim_sees(process, event, |_, seen| {
         if let Some(run) = seen.run.as_mut().filter(|run| run.state == RunState::Committing) {
             run.state = RunState::Running;
         }
@@ -25,15 +25,15 @@ pub(super) fn takeover_in_committing(carrier: Carrier, event: Event) -> (Carrier
     with(seen, Step::Claim, |_, claim| id_only(claim))
 }
 
-pub(super) fn claim_ignores_outcome(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let seen = claim_sees(carrier, event, |_, seen| seen.outcome = None);
+pub(super) fn claim_ignores_outcome(process: Process, event: Event) -> (Process, Act) {
+    let seen = claim_sees(process, event, |_, seen| seen.outcome = None);
     with(seen, Step::Claim, |_, claim| run_only(claim))
 }
 
 /// Whatever differs from the request that was honoured last asks for a run.
-pub(crate) fn claim_takes_older_requests(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let seen = claim_sees(carrier, event, |carrier, seen| {
-        let asked = &carrier.role.task().owner.requested_at;
+pub(crate) fn claim_takes_older_requests(process: Process, event: Event) -> (Process, Act) {
+    let seen = claim_sees(process, event, |process, seen| {
+        let asked = &process.role.task().owner.requested_at;
         if let Some(result) = seen.outcome.as_mut().and_then(|outcome| outcome.result.as_mut())
             && result.owner.requested_at != *asked
         {
@@ -43,8 +43,8 @@ pub(crate) fn claim_takes_older_requests(carrier: Carrier, event: Event) -> (Car
     with(seen, Step::Claim, |_, claim| run_only(claim))
 }
 
-pub(super) fn claim_ignores_attempt(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let seen = claim_sees(carrier, event, |_, seen| {
+pub(super) fn claim_ignores_attempt(process: Process, event: Event) -> (Process, Act) {
+    let seen = claim_sees(process, event, |_, seen| {
         if let Some(outcome) = &mut seen.outcome {
             outcome.attempt = 0;
         }
@@ -55,26 +55,26 @@ pub(super) fn claim_ignores_attempt(carrier: Carrier, event: Event) -> (Carrier,
     with(seen, Step::Claim, |_, claim| run_only(claim))
 }
 
-pub(super) fn claim_skips_pending_cleanup(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let (carrier, event) = claim_sees(carrier, event, |_, seen| {
+pub(super) fn claim_skips_pending_cleanup(process: Process, event: Event) -> (Process, Act) {
+    let (process, event) = claim_sees(process, event, |_, seen| {
         if let Some(run) = &mut seen.run {
             run.pending_cleanup = None;
         }
     });
-    product(carrier, event)
+    product(process, event)
 }
 
-pub(super) fn lost_run_is_first(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let (carrier, event) = claim_sees(carrier, event, |_, seen| {
+pub(super) fn lost_run_is_first(process: Process, event: Event) -> (Process, Act) {
+    let (process, event) = claim_sees(process, event, |_, seen| {
         if seen.run.is_none() {
             seen.identity = None;
         }
     });
-    product(carrier, event)
+    product(process, event)
 }
 
-pub(super) fn lost_mark_is_first(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let seen = claim_sees(carrier, event, |_, seen| {
+pub(super) fn lost_mark_is_first(process: Process, event: Event) -> (Process, Act) {
+    let seen = claim_sees(process, event, |_, seen| {
         seen.legacy.get_or_insert_with(|| LegacyItem {
             source: KEY.to_owned(),
             lwm_value: Some(WatermarkType::Int.minimum_text().to_owned()),
@@ -87,26 +87,26 @@ pub(super) fn lost_mark_is_first(carrier: Carrier, event: Event) -> (Carrier, Ac
     with(seen, Step::Claim, |_, claim| run_only(claim))
 }
 
-pub(super) fn copy_forgotten(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let (carrier, event) = claim_sees(carrier, event, |_, seen| {
+pub(super) fn copy_forgotten(process: Process, event: Event) -> (Process, Act) {
+    let (process, event) = claim_sees(process, event, |_, seen| {
         if let Some(run) = &mut seen.run {
             run.legacy = None;
         }
     });
-    product(carrier, event)
+    product(process, event)
 }
 
-pub(super) fn pending_window_over_legacy(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let (carrier, event) = claim_sees(carrier, event, |_, seen| {
+pub(super) fn pending_window_over_legacy(process: Process, event: Event) -> (Process, Act) {
+    let (process, event) = claim_sees(process, event, |_, seen| {
         if let Some(run) = &mut seen.run {
             run.legacy.clone_from(&seen.legacy);
         }
     });
-    product(carrier, event)
+    product(process, event)
 }
 
 /// The next attempt goes on with the run of the one before.
-pub(super) fn resume_the_same_run(carrier: Carrier, event: Event) -> (Carrier, Act) {
+pub(super) fn resume_the_same_run(process: Process, event: Event) -> (Process, Act) {
     let event = match event {
         Event::Seen(seen, fresh) => {
             let held = seen.run.as_ref().filter(|run| run.state.is_live()).map(|run| run.run);
@@ -114,38 +114,38 @@ pub(super) fn resume_the_same_run(carrier: Carrier, event: Event) -> (Carrier, A
         }
         event => event,
     };
-    product(carrier, event)
+    product(process, event)
 }
 
 /// No window is pending for a run that is about to claim.
-pub(super) fn pending_window_dropped_on_takeover(carrier: Carrier, event: Event) -> (Carrier, Act) {
+pub(super) fn pending_window_dropped_on_takeover(process: Process, event: Event) -> (Process, Act) {
     let live = match &event {
         Event::Seen(seen, _) => seen.run.as_ref().is_some_and(|run| run.state.is_live()),
         _ => false,
     };
-    with((carrier, event), Step::Claim, |carrier, claim| {
+    with((process, event), Step::Claim, |process, claim| {
         if live {
-            owe_nothing(carrier, claim);
+            owe_nothing(process, claim);
         }
     })
 }
 
-pub(super) fn new_window_on_retry(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    with((carrier, event), Step::Claim, owe_nothing)
+pub(super) fn new_window_on_retry(process: Process, event: Event) -> (Process, Act) {
+    with((process, event), Step::Claim, owe_nothing)
 }
 
-fn owe_nothing(carrier: &mut Carrier, claim: &mut worker_core::protocol::Transaction) {
+fn owe_nothing(process: &mut Process, claim: &mut worker_core::protocol::Transaction) {
     if let Some(run) = put_run(claim) {
         run.pending_window = None;
     }
-    if let Phase::Claiming(claimed, _) = &mut carrier.phase {
+    if let Phase::Claiming(claimed, _) = &mut process.phase {
         claimed.item.pending_window = None;
         claimed.order.pending_window = None;
     }
 }
 
-pub(super) fn pin_at_claim(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    with((carrier, event), Step::Claim, |_, claim| {
+pub(super) fn pin_at_claim(process: Process, event: Event) -> (Process, Act) {
+    with((process, event), Step::Claim, |_, claim| {
         if let Some(run) = put_run(claim) {
             run.state = RunState::Running;
             run.window = Some(Window {
@@ -159,12 +159,12 @@ pub(super) fn pin_at_claim(carrier: Carrier, event: Event) -> (Carrier, Act) {
     })
 }
 
-pub(super) fn pin_without_condition(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    with((carrier, event), Step::Pin, |_, pin| no_conditions(pin))
+pub(super) fn pin_without_condition(process: Process, event: Event) -> (Process, Act) {
+    with((process, event), Step::Pin, |_, pin| no_conditions(pin))
 }
 
-pub(super) fn re_pin(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    with((carrier, event), Step::Renew, |carrier, renew| {
+pub(super) fn re_pin(process: Process, event: Event) -> (Process, Act) {
+    with((process, event), Step::Renew, |process, renew| {
         let wider = |window: &mut Option<Window>| {
             if let Some(window) = window {
                 window.high = Some("9".to_owned());
@@ -173,13 +173,13 @@ pub(super) fn re_pin(carrier: Carrier, event: Event) -> (Carrier, Act) {
         if let Some(run) = put_run(renew) {
             wider(&mut run.window);
         }
-        if let Phase::Renewing(_, run) = &mut carrier.phase {
+        if let Phase::Renewing(_, run) = &mut process.phase {
             wider(&mut run.window);
         }
     })
 }
 
-pub(super) fn high_from_clock(carrier: Carrier, event: Event) -> (Carrier, Act) {
+pub(super) fn high_from_clock(process: Process, event: Event) -> (Process, Act) {
     let event = match event {
         Event::Planned(mut plan, now) => {
             plan.window.high = Some("99".to_owned());
@@ -187,12 +187,12 @@ pub(super) fn high_from_clock(carrier: Carrier, event: Event) -> (Carrier, Act) 
         }
         event => event,
     };
-    product(carrier, event)
+    product(process, event)
 }
 
 /// A full extract takes the window that is pending for an incremental run.
-pub(super) fn pending_window_mode_forgotten(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let event = match (&carrier.phase, event) {
+pub(super) fn pending_window_mode_forgotten(process: Process, event: Event) -> (Process, Act) {
+    let event = match (&process.phase, event) {
         (Phase::Planning(claimed), Event::Planned(mut plan, now)) if plan.mode == Mode::FE => {
             if let Some(pending_window) = &claimed.item.pending_window {
                 plan.window = pending_window.clone();
@@ -201,16 +201,16 @@ pub(super) fn pending_window_mode_forgotten(carrier: Carrier, event: Event) -> (
         }
         (_, event) => event,
     };
-    product(carrier, event)
+    product(process, event)
 }
 
-pub(super) fn renew_without_condition(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    with((carrier, event), Step::Renew, |_, renew| no_conditions(renew))
+pub(super) fn renew_without_condition(process: Process, event: Event) -> (Process, Act) {
+    with((process, event), Step::Renew, |_, renew| no_conditions(renew))
 }
 
 /// CLAIM does not mind that `L` was written after it was read.
-pub(super) fn claim_without_mark(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    with((carrier, event), Step::Claim, |_, claim| {
+pub(super) fn claim_without_mark(process: Process, event: Event) -> (Process, Act) {
+    with((process, event), Step::Claim, |_, claim| {
         for write in &mut claim.writes {
             if matches!(write.expect, Expect::Legacy(_)) {
                 write.expect = Expect::LegacyLow(ANY.to_owned());
@@ -220,9 +220,9 @@ pub(super) fn claim_without_mark(carrier: Carrier, event: Event) -> (Carrier, Ac
 }
 
 /// Attempts begin anew with every request.
-pub(super) fn attempts_per_request(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let seen = claim_sees(carrier, event, |carrier, seen| {
-        let wish = &carrier.role.task().owner.requested_at;
+pub(super) fn attempts_per_request(process: Process, event: Event) -> (Process, Act) {
+    let seen = claim_sees(process, event, |process, seen| {
+        let wish = &process.role.task().owner.requested_at;
         if let Some(run) = seen.run.as_mut().filter(|run| run.owner.requested_at != *wish) {
             run.attempt = 0;
             if let Some(outcome) = &mut seen.outcome {
@@ -234,11 +234,11 @@ pub(super) fn attempts_per_request(carrier: Carrier, event: Event) -> (Carrier, 
 }
 
 /// A request that failed is refused, whatever was mended since.
-pub(super) fn failed_for_ever(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let (carrier, event) = claim_sees(carrier, event, |_, seen| {
+pub(super) fn failed_for_ever(process: Process, event: Event) -> (Process, Act) {
+    let (process, event) = claim_sees(process, event, |_, seen| {
         if let Some(result) = seen.outcome.as_mut().and_then(|outcome| outcome.result.as_mut()) {
             result.owner.generation = i64::MAX;
         }
     });
-    product(carrier, event)
+    product(process, event)
 }

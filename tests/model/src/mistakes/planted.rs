@@ -4,7 +4,7 @@ mod commits;
 mod later;
 
 use crds::tracking::Mode::FE;
-use worker_core::protocol::{Act, Carrier, Event, Step};
+use worker_core::protocol::{Act, Event, Process, Step};
 
 use super::Mistake;
 use super::{claims as c, publishing as p, recovering as s};
@@ -13,7 +13,7 @@ use crate::config::{Budget, Config, Row, Seed, hold, recover, rows};
 use crate::rules::Rule;
 use crate::rules::states_text as text;
 
-type StepFn = fn(Carrier, Event) -> (Carrier, Act);
+type StepFn = fn(Process, Event) -> (Process, Act);
 
 const NONE: Budget = Budget::NONE;
 

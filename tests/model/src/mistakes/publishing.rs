@@ -5,7 +5,7 @@ use worker_core::layout::body::to_body;
 use worker_core::layout::manifests::{ManifestHead, Pointer};
 use worker_core::layout::objects::Prefix;
 use worker_core::protocol::{
-    Act, Carrier, Effect, Event, Expect, Item, Phase, Reply, Step, Transaction, Why, transitions,
+    Act, Effect, Event, Expect, Item, Phase, Process, Reply, Step, Transaction, Why, transitions,
 };
 
 use super::tools::{id_only, no_conditions, only_reply, product, put_run, sees, transaction, with};
@@ -16,78 +16,78 @@ fn completes(uri: &str, manifest: &ManifestHead) -> Vec<Effect> {
     if manifest.files.0 == 0 { Vec::new() } else { vec![effect] }
 }
 
-pub(super) fn complete_before_decide(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let event = match (&carrier.phase, event) {
+pub(super) fn complete_before_decide(process: Process, event: Event) -> (Process, Act) {
+    let event = match (&process.phase, event) {
         (Phase::Deciding(..), Event::Replied(replies)) => {
             Event::Replied(replies.last().copied().into_iter().collect())
         }
         (_, event) => event,
     };
-    let (carrier, mut act) = product(carrier, event);
-    if let (Phase::Deciding(held, manifest, ..), Act::Write(effects)) = (&carrier.phase, &mut act) {
+    let (process, mut act) = product(process, event);
+    if let (Phase::Deciding(held, manifest, ..), Act::Write(effects)) = (&process.phase, &mut act) {
         effects.splice(0..0, completes(&held.run.uri, manifest));
     }
-    (carrier, act)
+    (process, act)
 }
 
-pub(super) fn decide_without_condition(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    with((carrier, event), Step::Decide, |_, decide| no_conditions(decide))
+pub(super) fn decide_without_condition(process: Process, event: Event) -> (Process, Act) {
+    with((process, event), Step::Decide, |_, decide| no_conditions(decide))
 }
 
-pub(super) fn decide_by_id_only(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    with((carrier, event), Step::Decide, |_, decide| id_only(decide))
+pub(super) fn decide_by_id_only(process: Process, event: Event) -> (Process, Act) {
+    with((process, event), Step::Decide, |_, decide| id_only(decide))
 }
 
-pub(super) fn decide_without_mark(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    with((carrier, event), Step::Decide, |_, decide| decide.writes.truncate(1))
+pub(super) fn decide_without_mark(process: Process, event: Event) -> (Process, Act) {
+    with((process, event), Step::Decide, |_, decide| decide.writes.truncate(1))
 }
 
-pub(super) fn decide_before_manifest(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let event = match carrier.phase {
+pub(super) fn decide_before_manifest(process: Process, event: Event) -> (Process, Act) {
+    let event = match process.phase {
         Phase::Deciding(..) => only_reply(event, 0),
         _ => event,
     };
-    let (carrier, act) = product(carrier, event);
-    match (&carrier.phase, act) {
+    let (process, act) = product(process, event);
+    match (&process.phase, act) {
         (Phase::PuttingManifest(..), Act::Write(manifest)) => {
-            let (carrier, mut act) = product(carrier, Event::Replied(vec![Reply::Done]));
+            let (process, mut act) = product(process, Event::Replied(vec![Reply::Done]));
             if let Act::Write(effects) = &mut act {
                 effects.extend(manifest);
             }
-            (carrier, act)
+            (process, act)
         }
-        (_, act) => (carrier, act),
+        (_, act) => (process, act),
     }
 }
 
-pub(super) fn yes_without_condition(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    with((carrier, event), Step::Publish, |_, publish| no_conditions(publish))
+pub(super) fn yes_without_condition(process: Process, event: Event) -> (Process, Act) {
+    with((process, event), Step::Publish, |_, publish| no_conditions(publish))
 }
 
-pub(super) fn commit_without_condition(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let (carrier, mut act) = product(carrier, event);
+pub(super) fn commit_without_condition(process: Process, event: Event) -> (Process, Act) {
+    let (process, mut act) = product(process, event);
     for step in [Step::Decide, Step::Publish] {
         if let Some(found) = transaction(&mut act, step) {
             no_conditions(found);
         }
     }
-    (carrier, act)
+    (process, act)
 }
 
 /// The watermark is written over whatever is there.
-pub(super) fn mark_unchecked(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let looks = matches!(carrier.phase, Phase::Look(Why::Publish(..)));
-    let (carrier, event) = sees(looks, carrier, event, |_, seen| {
+pub(super) fn mark_unchecked(process: Process, event: Event) -> (Process, Act) {
+    let looks = matches!(process.phase, Phase::Look(Why::Publish(..)));
+    let (process, event) = sees(looks, process, event, |_, seen| {
         let stored = seen.legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone());
         if let Some(window) = seen.run.as_mut().and_then(|run| run.window.as_mut()) {
             window.low_text = stored;
         }
     });
-    decide_without_mark(carrier, event)
+    decide_without_mark(process, event)
 }
 
-pub(super) fn yes_without_mark_condition(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    with((carrier, event), Step::Publish, |_, publish| {
+pub(super) fn yes_without_mark_condition(process: Process, event: Event) -> (Process, Act) {
+    with((process, event), Step::Publish, |_, publish| {
         for write in &mut publish.writes {
             if matches!(write.expect, Expect::Legacy(_)) {
                 write.expect = Expect::LegacyLow(ANY.to_owned());
@@ -97,12 +97,12 @@ pub(super) fn yes_without_mark_condition(carrier: Carrier, event: Event) -> (Car
 }
 
 /// `O` is written after `R` and `L`, by a transaction of its own.
-pub(super) fn outcome_apart(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let event = match carrier.phase {
+pub(super) fn outcome_apart(process: Process, event: Event) -> (Process, Act) {
+    let event = match process.phase {
         Phase::Publishing(..) => only_reply(event, 0),
         _ => event,
     };
-    let (carrier, mut act) = product(carrier, event);
+    let (process, mut act) = product(process, event);
     if let Some(publish) = transaction(&mut act, Step::Publish) {
         let is_outcome =
             |write: &worker_core::protocol::ItemWrite| matches!(write.put, Some(Item::Outcome(_)));
@@ -113,7 +113,7 @@ pub(super) fn outcome_apart(carrier: Carrier, event: Event) -> (Carrier, Act) {
             effects.push(Effect::Track(Transaction { step: Step::Raise, writes: outcome }));
         }
     }
-    (carrier, act)
+    (process, act)
 }
 
 fn pointer(uri: &str, manifest: &ManifestHead) -> Effect {
@@ -133,19 +133,19 @@ fn pointer(uri: &str, manifest: &ManifestHead) -> Effect {
     }
 }
 
-pub(super) fn pointer_before_yes(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let event = match carrier.phase {
+pub(super) fn pointer_before_yes(process: Process, event: Event) -> (Process, Act) {
+    let event = match process.phase {
         Phase::Publishing(..) => only_reply(event, 1),
         _ => event,
     };
-    let (carrier, mut act) = product(carrier, event);
-    if let (Phase::Publishing(carried, ..), Act::Write(effects)) = (&carrier.phase, &mut act) {
-        effects.insert(0, pointer(&carried.run.uri, &carried.manifest));
+    let (process, mut act) = product(process, event);
+    if let (Phase::Publishing(decided, ..), Act::Write(effects)) = (&process.phase, &mut act) {
+        effects.insert(0, pointer(&decided.run.uri, &decided.manifest));
     }
-    (carrier, act)
+    (process, act)
 }
 
-pub(super) fn pointer_moves_down(carrier: Carrier, event: Event) -> (Carrier, Act) {
+pub(super) fn pointer_moves_down(process: Process, event: Event) -> (Process, Act) {
     let event = match event {
         Event::CleanupRead(mut cleanup) => {
             if let Some((pointer, _)) = &mut cleanup.pointer {
@@ -155,11 +155,11 @@ pub(super) fn pointer_moves_down(carrier: Carrier, event: Event) -> (Carrier, Ac
         }
         event => event,
     };
-    product(carrier, event)
+    product(process, event)
 }
 
-pub(super) fn pointer_without_condition(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let (carrier, mut act) = product(carrier, event);
+pub(super) fn pointer_without_condition(process: Process, event: Event) -> (Process, Act) {
+    let (process, mut act) = product(process, event);
     if let Act::Write(effects) = &mut act {
         for effect in effects {
             if let Effect::PutPointer { etag, .. } = effect {
@@ -167,18 +167,18 @@ pub(super) fn pointer_without_condition(carrier: Carrier, event: Event) -> (Carr
             }
         }
     }
-    (carrier, act)
+    (process, act)
 }
 
-pub(super) fn removal_before_pointer(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let event = match (&carrier.phase, event) {
+pub(super) fn removal_before_pointer(process: Process, event: Event) -> (Process, Act) {
+    let event = match (&process.phase, event) {
         (Phase::Pointing(..), Event::Replied(replies)) => {
             Event::Replied(replies.last().copied().into_iter().collect())
         }
         (_, event) => event,
     };
-    let (carrier, mut act) = product(carrier, event);
-    if let (Phase::Pointing(run, cleanup, ..), Act::Write(effects)) = (&carrier.phase, &mut act) {
+    let (process, mut act) = product(process, event);
+    if let (Phase::Pointing(run, cleanup, ..), Act::Write(effects)) = (&process.phase, &mut act) {
         let delete = |(_, key): &(crds::RunId, String)| Effect::Delete {
             uri: run.uri.clone(),
             store: None,
@@ -186,62 +186,62 @@ pub(super) fn removal_before_pointer(carrier: Carrier, event: Event) -> (Carrier
         };
         effects.splice(0..0, cleanup.replaced.iter().map(delete).collect::<Vec<_>>());
     }
-    (carrier, act)
+    (process, act)
 }
 
-pub(super) fn removal_of_all_others(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let (carrier, mut act) = product(carrier, event);
-    if let (Phase::Removing(run, ..), Act::Write(effects)) = (&carrier.phase, &mut act) {
+pub(super) fn removal_of_all_others(process: Process, event: Event) -> (Process, Act) {
+    let (process, mut act) = product(process, event);
+    if let (Phase::Removing(run, ..), Act::Write(effects)) = (&process.phase, &mut act) {
         let key = format!("{OTHERS}{}", run.run.0.as_u128());
         *effects = vec![Effect::Delete { uri: run.uri.clone(), store: None, key }];
     }
-    (carrier, act)
+    (process, act)
 }
 
 /// A DECIDE that was refused is taken for one that held, whatever state the run is in.
-pub(super) fn fenced_taken_for_decided(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let looks = matches!(carrier.phase, Phase::Look(Why::Decided(..)));
-    let (carrier, event) = sees(looks, carrier, event, |carrier, seen| {
-        if let (Phase::Look(Why::Decided(held, ..)), Some(run)) = (&carrier.phase, &mut seen.run)
+pub(super) fn fenced_taken_for_decided(process: Process, event: Event) -> (Process, Act) {
+    let looks = matches!(process.phase, Phase::Look(Why::Decided(..)));
+    let (process, event) = sees(looks, process, event, |process, seen| {
+        if let (Phase::Look(Why::Decided(held, ..)), Some(run)) = (&process.phase, &mut seen.run)
             && run.run == held.run.run
             && run.state == RunState::Failed
         {
             run.state = RunState::Committing;
         }
     });
-    product(carrier, event)
+    product(process, event)
 }
 
-pub(super) fn pending_cleanup_forgotten(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    with((carrier, event), Step::Publish, |carrier, publish| {
+pub(super) fn pending_cleanup_forgotten(process: Process, event: Event) -> (Process, Act) {
+    with((process, event), Step::Publish, |process, publish| {
         if let Some(run) = put_run(publish) {
             run.pending_cleanup = None;
         }
-        if let Phase::Publishing(_, run, _) = &mut carrier.phase {
+        if let Phase::Publishing(_, run, _) = &mut process.phase {
             run.pending_cleanup = None;
         }
     })
 }
 
-pub(super) fn cleanup_before_pointer(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let event = match carrier.phase {
+pub(super) fn cleanup_before_pointer(process: Process, event: Event) -> (Process, Act) {
+    let event = match process.phase {
         Phase::Pointing(..) => only_reply(event, 1),
         _ => event,
     };
-    let (carrier, mut act) = product(carrier, event);
-    if let (Phase::Pointing(run, ..), Act::Write(effects)) = (&carrier.phase, &mut act) {
+    let (process, mut act) = product(process, event);
+    if let (Phase::Pointing(run, ..), Act::Write(effects)) = (&process.phase, &mut act) {
         effects.insert(
             0,
             Effect::Track(
-                transitions::record_cleanup(run, carrier.now, &carrier.store()).transaction,
+                transitions::record_cleanup(run, process.now, &process.store()).transaction,
             ),
         );
     }
-    (carrier, act)
+    (process, act)
 }
 
-pub(super) fn cleanup_without_condition(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    with((carrier, event), Step::Cleanup, |_, clear| no_conditions(clear))
+pub(super) fn cleanup_without_condition(process: Process, event: Event) -> (Process, Act) {
+    with((process, event), Step::Cleanup, |_, clear| no_conditions(clear))
 }
 
 /// `L` as it is after a success, changed.
@@ -253,8 +253,8 @@ fn mark(publish: &mut Transaction, change: impl Fn(&mut crds::tracking::LegacyIt
     }
 }
 
-pub(super) fn mark_is_high(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    with((carrier, event), Step::Publish, |_, publish| {
+pub(super) fn mark_is_high(process: Process, event: Event) -> (Process, Act) {
+    with((process, event), Step::Publish, |_, publish| {
         let window = put_run(publish).and_then(|run| run.window.clone());
         let high = window.and_then(|window| window.high);
         mark(publish, |legacy| {
@@ -265,8 +265,8 @@ pub(super) fn mark_is_high(carrier: Carrier, event: Event) -> (Carrier, Act) {
     })
 }
 
-pub(super) fn empty_run_resets_mark(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    with((carrier, event), Step::Publish, |_, publish| {
+pub(super) fn empty_run_resets_mark(process: Process, event: Event) -> (Process, Act) {
+    with((process, event), Step::Publish, |_, publish| {
         let empty = put_run(publish).is_some_and(|run| run.n == Some(0));
         mark(publish, |legacy| {
             if empty {
@@ -276,12 +276,12 @@ pub(super) fn empty_run_resets_mark(carrier: Carrier, event: Event) -> (Carrier,
     })
 }
 
-pub(super) fn pending_window_kept_after_full(carrier: Carrier, event: Event) -> (Carrier, Act) {
+pub(super) fn pending_window_kept_after_full(process: Process, event: Event) -> (Process, Act) {
     let pending_window = match &event {
         Event::Seen(seen, _) => seen.run.as_ref().and_then(|run| run.pending_window.clone()),
         _ => None,
     };
-    with((carrier, event), Step::Publish, |_, publish| {
+    with((process, event), Step::Publish, |_, publish| {
         if let Some(run) = put_run(publish).filter(|run| run.mode == Mode::FE) {
             run.pending_window.clone_from(&pending_window);
         }
@@ -289,12 +289,12 @@ pub(super) fn pending_window_kept_after_full(carrier: Carrier, event: Event) -> 
 }
 
 /// A process that is told to stop says that it is done.
-pub(crate) fn exits_well(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let (carrier, act) = product(carrier, event);
+pub(crate) fn exits_well(process: Process, event: Event) -> (Process, Act) {
+    let (process, act) = product(process, event);
     match act {
         Act::End(worker_core::protocol::Ending::Failed(_)) => {
-            (carrier, Act::End(worker_core::protocol::Ending::Answered))
+            (process, Act::End(worker_core::protocol::Ending::Answered))
         }
-        act => (carrier, act),
+        act => (process, act),
     }
 }

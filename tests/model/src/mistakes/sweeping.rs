@@ -5,7 +5,7 @@ use crds::{Reason, Report};
 use worker_core::errors::failure::Failure;
 use worker_core::protocol::watermark::{Wish, set};
 use worker_core::protocol::{
-    Act, AfterSweep, Carrier, Ending, Event, Expect, Item, Phase, Step, Sweep, Transaction, Why,
+    Act, AfterSweep, Ending, Event, Expect, Item, Phase, Process, Step, Sweep, Transaction, Why,
     transitions,
 };
 
@@ -13,38 +13,38 @@ use super::tools::{product, put_run, sees, with};
 use crate::shop::TICK;
 
 /// Everything that is listed may go where there is no `R` to say what is alive.
-pub(super) fn sweep_without_run(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    match (&carrier.phase, &event) {
+pub(super) fn sweep_without_run(process: Process, event: Event) -> (Process, Act) {
+    match (&process.phase, &event) {
         (Phase::Look(Why::Orphans(runs, after)), Event::Seen(seen, _)) if seen.run.is_none() => {
-            let uri = carrier.role.task().spec.output.uri.clone();
+            let uri = process.role.task().spec.output.uri.clone();
             let phase = Phase::Keeping(runs.clone(), *after);
-            (Carrier { phase, ..carrier }, Act::ReadKept { uri, head: None, pending: None })
+            (Process { phase, ..process }, Act::ReadKept { uri, head: None, pending: None })
         }
-        _ => product(carrier, event),
+        _ => product(process, event),
     }
 }
 
 /// The run that `R` shows is not kept.
-pub(super) fn sweep_of_the_present_run(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let listed = match &carrier.phase {
+pub(super) fn sweep_of_the_present_run(process: Process, event: Event) -> (Process, Act) {
+    let listed = match &process.phase {
         Phase::Look(Why::Orphans(runs, _)) => runs.clone(),
         _ => Vec::new(),
     };
-    let (mut carrier, act) = product(carrier, event);
-    if let Phase::Keeping(runs, _) = &mut carrier.phase {
+    let (mut process, act) = product(process, event);
+    if let Phase::Keeping(runs, _) = &mut process.phase {
         *runs = listed;
     }
-    (carrier, act)
+    (process, act)
 }
 
 fn human(report: &Report) -> bool {
     report.message == "cleaned"
 }
 
-fn clean(carrier: Carrier, run: &RunItem, then: AfterSweep) -> (Carrier, Act) {
+fn clean(process: Process, run: &RunItem, then: AfterSweep) -> (Process, Act) {
     let act = Act::ListUploads { uri: run.uri.clone(), run: run.run };
     let sweep = Sweep::new(run.uri.clone(), run.run, 1, then);
-    (Carrier { phase: Phase::Listing(Box::new(sweep)), ..carrier }, act)
+    (Process { phase: Phase::Listing(Box::new(sweep)), ..process }, act)
 }
 
 fn stuck(event: &Event) -> Option<RunItem> {
@@ -53,140 +53,140 @@ fn stuck(event: &Event) -> Option<RunItem> {
 }
 
 /// The undo begins at once: `R` says `committing` until it is over.
-pub(super) fn force_without_state(carrier: Carrier, event: Event) -> (Carrier, Act) {
+pub(super) fn force_without_state(process: Process, event: Event) -> (Process, Act) {
     let run = stuck(&event);
-    let (carrier, act) = product(carrier, event);
-    match (&carrier.phase, run) {
+    let (process, act) = product(process, event);
+    match (&process.phase, run) {
         (Phase::Forcing(_), Some(run)) => {
             let then = AfterSweep::Revert(
                 Box::new(run.clone()),
                 worker_core::protocol::Then::Finish,
                 false,
             );
-            clean(carrier, &run, then)
+            clean(process, &run, then)
         }
-        _ => (carrier, act),
+        _ => (process, act),
     }
 }
 
 /// The open uploads go first, and then FORCE is written.
-pub(super) fn force_cleans_first(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let first = matches!(carrier.phase, Phase::Look(Why::Force(0)));
+pub(super) fn force_cleans_first(process: Process, event: Event) -> (Process, Act) {
+    let first = matches!(process.phase, Phase::Look(Why::Force(0)));
     let run = stuck(&event);
-    let (carrier, act) = product(carrier, event);
-    match (&carrier.phase, act, run) {
+    let (process, act) = product(process, event);
+    match (&process.phase, act, run) {
         (Phase::Forcing(_), _, Some(run)) if first => {
             let cleaned = Report::new(Reason::Reverted, "cleaned", "");
             let failure = Failure { exit: crds::condition::Exit::Done, report: cleaned };
-            clean(carrier, &run, AfterSweep::Fail(failure))
+            clean(process, &run, AfterSweep::Fail(failure))
         }
         (_, Act::End(Ending::Failed(failure)), _) if human(&failure.report) => {
-            (Carrier { phase: Phase::Look(Why::Force(1)), ..carrier }, Act::Read)
+            (Process { phase: Phase::Look(Why::Force(1)), ..process }, Act::Read)
         }
-        (_, act, _) => (carrier, act),
+        (_, act, _) => (process, act),
     }
 }
 
 /// Completed files go first, the open uploads after them, and nobody looks again.
-pub(super) fn force_deletes_first(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let (carrier, act) = product(carrier, event);
-    match &carrier.phase {
+pub(super) fn force_deletes_first(process: Process, event: Event) -> (Process, Act) {
+    let (process, act) = product(process, event);
+    match &process.phase {
         Phase::Listing(sweep) => match &sweep.then {
             AfterSweep::Revert(run, then, false) => {
                 let act = Act::ListFiles { uri: run.uri.clone(), run: run.run, after: None };
-                (Carrier { phase: Phase::ListingFiles(run.clone(), *then, false), ..carrier }, act)
+                (Process { phase: Phase::ListingFiles(run.clone(), *then, false), ..process }, act)
             }
-            _ => (carrier, act),
+            _ => (process, act),
         },
         Phase::ListingFiles(run, then, true) => {
             let effect =
                 worker_core::protocol::Effect::Track(transitions::reverted(run).transaction);
-            (Carrier { phase: Phase::Reverting(*then), ..carrier }, Act::Write(vec![effect]))
+            (Process { phase: Phase::Reverting(*then), ..process }, Act::Write(vec![effect]))
         }
-        _ => (carrier, act),
+        _ => (process, act),
     }
 }
 
-/// A carrier whose PUBLISH is refused, for whatever reason, takes the run for published.
-pub(super) fn fenced_taken_for_published(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let looks = matches!(carrier.phase, Phase::Look(Why::Publish(..)));
-    let (carrier, event) = sees(looks, carrier, event, |carrier, seen| {
-        if let (Phase::Look(Why::Publish(carried, _)), Some(run)) = (&carrier.phase, &mut seen.run)
-            && run.run == carried.run.run
+/// A committer whose PUBLISH is refused, for whatever reason, takes the run for published.
+pub(super) fn fenced_taken_for_published(process: Process, event: Event) -> (Process, Act) {
+    let looks = matches!(process.phase, Phase::Look(Why::Publish(..)));
+    let (process, event) = sees(looks, process, event, |process, seen| {
+        if let (Phase::Look(Why::Publish(decided, _)), Some(run)) = (&process.phase, &mut seen.run)
+            && run.run == decided.run.run
             && run.state != RunState::Committing
         {
             run.state = RunState::Published;
         }
     });
-    product(carrier, event)
+    product(process, event)
 }
 
 /// CLAIM does not hand on a removal that is put off.
-pub(super) fn put_off_is_forgotten(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    with((carrier, event), Step::Claim, |carrier, claim| {
+pub(super) fn put_off_is_forgotten(process: Process, event: Event) -> (Process, Act) {
+    with((process, event), Step::Claim, |process, claim| {
         if let Some(run) = put_run(claim) {
             run.pending_cleanup = None;
         }
-        if let Phase::Claiming(claimed, _) = &mut carrier.phase {
+        if let Phase::Claiming(claimed, _) = &mut process.phase {
             claimed.item.pending_cleanup = None;
         }
     })
 }
 
 /// What is put off is done at once.
-pub(super) fn put_off_is_done_at_once(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let late = matches!(carrier.phase, Phase::Publishing(..));
-    let carrier = Carrier { now: carrier.now + if late { TICK } else { 0 }, ..carrier };
-    product(carrier, event)
+pub(super) fn put_off_is_done_at_once(process: Process, event: Event) -> (Process, Act) {
+    let late = matches!(process.phase, Phase::Publishing(..));
+    let process = Process { now: process.now + if late { TICK } else { 0 }, ..process };
+    product(process, event)
 }
 
 /// What is removed is what the head replaces, though it was put off by a run before it.
-pub(super) fn removal_by_head(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let (carrier, act) = product(carrier, event);
-    match (&carrier.phase, act) {
+pub(super) fn removal_by_head(process: Process, event: Event) -> (Process, Act) {
+    let (process, act) = product(process, event);
+    match (&process.phase, act) {
         (Phase::ReadingCleanup(item, ..), Act::ReadCleanup { uri, store, run, removal, after }) => {
             let run = item.head.as_ref().map_or(run, |head| head.run);
-            (carrier, Act::ReadCleanup { uri, store, run, removal, after })
+            (process, Act::ReadCleanup { uri, store, run, removal, after })
         }
-        (_, act) => (carrier, act),
+        (_, act) => (process, act),
     }
 }
 
 /// A run at another URI leaves nothing of what was put off at the earlier one.
-pub(super) fn put_off_stays_behind(carrier: Carrier, event: Event) -> (Carrier, Act) {
+pub(super) fn put_off_stays_behind(process: Process, event: Event) -> (Process, Act) {
     let forget = |run: &mut RunItem| {
         let uri = run.uri.clone();
         if let Some(pending_cleanup) = &mut run.pending_cleanup {
             pending_cleanup.removals.retain(|removal| removal.uri == uri);
         }
     };
-    with((carrier, event), Step::Publish, |carrier, publish| {
+    with((process, event), Step::Publish, |process, publish| {
         if let Some(run) = put_run(publish) {
             forget(run);
         }
-        if let Phase::Publishing(_, run, _) = &mut carrier.phase {
+        if let Phase::Publishing(_, run, _) = &mut process.phase {
             forget(run);
         }
     })
 }
 
 /// What is put off is looked for under the head's URI only.
-pub(super) fn sweep_keeps_at_head_only(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let (carrier, act) = product(carrier, event);
+pub(super) fn sweep_keeps_at_head_only(process: Process, event: Event) -> (Process, Act) {
+    let (process, act) = product(process, event);
     match act {
         Act::ReadKept { uri, head: None, .. } => {
-            (carrier, Act::ReadKept { uri, head: None, pending: None })
+            (process, Act::ReadKept { uri, head: None, pending: None })
         }
-        act => (carrier, act),
+        act => (process, act),
     }
 }
 
 /// A run that replaces takes over its predecessor's chain, and not what that one has yet to remove.
-pub(super) fn pending_not_replaced(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let (carrier, act) = product(carrier, event);
+pub(super) fn pending_not_replaced(process: Process, event: Event) -> (Process, Act) {
+    let (process, act) = product(process, event);
     match act {
-        Act::ReadChain { uri, run, .. } => (carrier, Act::ReadChain { uri, run, pending: None }),
-        act => (carrier, act),
+        Act::ReadChain { uri, run, .. } => (process, Act::ReadChain { uri, run, pending: None }),
+        act => (process, act),
     }
 }
 

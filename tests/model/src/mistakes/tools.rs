@@ -3,14 +3,14 @@
 
 use crds::tracking::RunItem;
 use worker_core::protocol::{
-    Act, Carrier, Effect, Event, Expect, Item, Phase, Seen, Step, Transaction, Why, step,
+    Act, Effect, Event, Expect, Item, Phase, Process, Seen, Step, Transaction, Why, step,
 };
 
 use crate::stores::{ANY, ANY_REV};
 
 /// The product's step.
-pub(super) fn product(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    step(carrier, event)
+pub(super) fn product(process: Process, event: Event) -> (Process, Act) {
+    step(process, event)
 }
 
 /// The transaction of an act, if it is this one.
@@ -24,15 +24,15 @@ pub(super) fn transaction(act: &mut Act, step: Step) -> Option<&mut Transaction>
 
 /// Runs the product's step, then changes the transaction, if it is this one.
 pub(super) fn with(
-    (carrier, event): (Carrier, Event),
+    (process, event): (Process, Event),
     step: Step,
-    change: impl Fn(&mut Carrier, &mut Transaction),
-) -> (Carrier, Act) {
-    let (mut carrier, mut act) = product(carrier, event);
+    change: impl Fn(&mut Process, &mut Transaction),
+) -> (Process, Act) {
+    let (mut process, mut act) = product(process, event);
     if let Some(found) = transaction(&mut act, step) {
-        change(&mut carrier, found);
+        change(&mut process, found);
     }
-    (carrier, act)
+    (process, act)
 }
 
 /// A transaction that asks for nothing.
@@ -79,37 +79,37 @@ pub(super) fn put_run(transaction: &mut Transaction) -> Option<&mut RunItem> {
 
 /// Changes what a process sees when it looks to claim.
 pub(super) fn claim_sees(
-    carrier: Carrier,
+    process: Process,
     event: Event,
-    change: impl Fn(&Carrier, &mut Seen),
-) -> (Carrier, Event) {
-    let looks = matches!(carrier.phase, Phase::Look(Why::Claim(_) | Why::Claimed(..)));
-    sees(looks, carrier, event, change)
+    change: impl Fn(&Process, &mut Seen),
+) -> (Process, Event) {
+    let looks = matches!(process.phase, Phase::Look(Why::Claim(_) | Why::Claimed(..)));
+    sees(looks, process, event, change)
 }
 
 /// Changes what recovery sees.
 pub(super) fn recover_sees(
-    carrier: Carrier,
+    process: Process,
     event: Event,
-    change: impl Fn(&Carrier, &mut Seen),
-) -> (Carrier, Event) {
-    let looks = matches!(carrier.phase, Phase::Look(Why::Recover { .. }));
-    sees(looks, carrier, event, change)
+    change: impl Fn(&Process, &mut Seen),
+) -> (Process, Event) {
+    let looks = matches!(process.phase, Phase::Look(Why::Recover { .. }));
+    sees(looks, process, event, change)
 }
 
 /// Changes what a process sees, if `looks`.
 pub(super) fn sees(
     looks: bool,
-    carrier: Carrier,
+    process: Process,
     event: Event,
-    change: impl Fn(&Carrier, &mut Seen),
-) -> (Carrier, Event) {
+    change: impl Fn(&Process, &mut Seen),
+) -> (Process, Event) {
     match event {
         Event::Seen(mut seen, fresh) if looks => {
-            change(&carrier, &mut seen);
-            (carrier, Event::Seen(seen, fresh))
+            change(&process, &mut seen);
+            (process, Event::Seen(seen, fresh))
         }
-        event => (carrier, event),
+        event => (process, event),
     }
 }
 

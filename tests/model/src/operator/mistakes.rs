@@ -16,7 +16,7 @@ use operator_core::observed::Tracking;
 use operator_core::{Decision, Effect, Observed, Step, decide};
 
 use worker_core::errors::failure::Failure;
-use worker_core::protocol::{Act, Carrier, Ending, Event};
+use worker_core::protocol::{Act, Ending, Event, Process};
 
 use self::requests::older_requests_count;
 use super::apply::env;
@@ -358,14 +358,14 @@ fn suspend_recovers_nothing(seen: &Observed) -> Step {
 }
 
 /// A process that has to make way says that only a human can help.
-fn refused_for_good(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let (carrier, act) = worker_core::protocol::step(carrier, event);
+fn refused_for_good(process: Process, event: Event) -> (Process, Act) {
+    let (process, act) = worker_core::protocol::step(process, event);
     match act {
         Act::End(Ending::Failed(failure)) if failure.exit == Exit::Fenced => {
             let failure = Failure { exit: Exit::Permanent, ..failure };
-            (carrier, Act::End(Ending::Failed(failure)))
+            (process, Act::End(Ending::Failed(failure)))
         }
-        act => (carrier, act),
+        act => (process, act),
     }
 }
 

@@ -86,7 +86,7 @@ pub struct Operator {
     pub(super) owners: Pool<Owner>,
     pub(super) decided: Pool<Decision>,
     pub(super) decisions: Memo<View, u32>,
-    pub(super) carriers: Memo<(usize, u32), u32>,
+    pub(super) processes: Memo<(usize, u32), u32>,
     pub(super) scene: Scene,
 }
 
@@ -135,7 +135,7 @@ impl Operator {
             owners: Pool::new(),
             decided: Pool::new(),
             decisions: Memo::new(),
-            carriers: Memo::new(),
+            processes: Memo::new(),
             scene,
         }
     }

@@ -25,7 +25,7 @@ pub(super) type View = (u32, Vec<(u32, Life)>, [u32; 3], u8);
 pub(super) const fn exit(end: End) -> Exit {
     match end {
         End::Published | End::Answered | End::Recovered => Exit::Done,
-        End::Carried | End::Failed | End::Defect => Exit::Transient,
+        End::DecidedRun | End::Failed | End::Defect => Exit::Transient,
         End::Fenced => Exit::Fenced,
         End::Permanent | End::Lost => Exit::Permanent,
     }

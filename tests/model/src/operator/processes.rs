@@ -4,7 +4,7 @@
 use crds::Task;
 use crds::task::{RECOVER_ENV, RecoverOrder, TASK_ENV};
 use crds::tracking::Owner;
-use worker_core::protocol::{Carrier, Role};
+use worker_core::protocol::{Process, Role};
 
 use super::apply::env;
 use super::cluster::{Cluster, Promise};
@@ -20,16 +20,16 @@ use crate::told::Told;
 impl Operator {
     pub(super) fn start(&self, cluster: &mut Cluster, slot: usize, job: u32) {
         let shop = self.protocol.shop();
-        let carrier = self.carriers.of((slot, job), |_| {
+        let process = self.processes.of((slot, job), |_| {
             let job = self.jobs.get(job);
             let task = Box::new(env::<Task>(&job, TASK_ENV).expect("a task"));
             let role = match env::<RecoverOrder>(&job, RECOVER_ENV) {
                 Some(order) => Role::Recover { task, order: Box::new(order) },
                 None => Role::Hold { task, last: false },
             };
-            shop.carriers.put(Carrier::new(role, LEASE))
+            shop.processes.put(Process::new(role, LEASE))
         });
-        cluster.base.procs[slot] = Proc { life: Life::Live, carrier, ..Proc::IDLE };
+        cluster.base.procs[slot] = Proc { life: Life::Live, process, ..Proc::IDLE };
         shop.tell(&mut cluster.base, slot, Told::Begin);
     }
 
@@ -89,7 +89,7 @@ impl Operator {
     }
 
     pub(super) fn ended(&self, cluster: &mut Cluster, slot: usize) {
-        if cluster.base.procs[slot].life == Life::Over(End::Carried) {
+        if cluster.base.procs[slot].life == Life::Over(End::DecidedRun) {
             let answered = self.is_answered(cluster, slot);
             let end = if answered { End::Answered } else { End::Fenced };
             cluster.base.procs[slot].life = Life::Over(end);
@@ -100,7 +100,7 @@ impl Operator {
         }
     }
 
-    /// As the worker asks once more when another carrier has brought its run to the end.
+    /// As the worker asks once more when another committer has brought its run to the end.
     pub(super) fn is_answered(&self, cluster: &Cluster, slot: usize) -> bool {
         let shop = self.protocol.shop();
         let job = cluster.job(slot).map(|job| self.jobs.get(job));

@@ -211,7 +211,7 @@ pub(crate) fn ended(shop: &Shop, state: &mut State, at: usize, end: End) {
             }
         }
         End::Lost if !was_deleted(shop, state) => state.broken.broke(Rule::FalseAlarm),
-        End::Lost | End::Carried | End::Failed | End::Fenced | End::Permanent => {}
+        End::Lost | End::DecidedRun | End::Failed | End::Fenced | End::Permanent => {}
     }
 }
 

@@ -186,8 +186,8 @@ impl Event {
 pub enum Ending {
     /// The run is published, pointer and removal included.
     Published(Box<ManifestHead>),
-    /// Published by another carrier of the same run.
-    CarriedByAnother,
+    /// Published by another committer of the same run.
+    FinishedByAnother,
     /// The request had been answered before.
     Answered,
     /// Nothing of the given attempt is open any more.

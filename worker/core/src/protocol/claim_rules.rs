@@ -26,8 +26,8 @@ pub enum Claim {
     Answered,
     /// Not now, or not ever.
     Refused(Failure),
-    /// A run that was decided must be carried to its end first.
-    CarryFirst,
+    /// A run that was decided must be finished to its end first.
+    FinishFirst,
     /// The last published run has something left to do first.
     CleanupFirst,
     /// Write this; the run and what to plan for it stand beside.
@@ -50,7 +50,7 @@ pub fn claim(task: &Task, seen: &Seen, fresh: RunId, lease_seconds: i64) -> Clai
     }
     if let Some(run) = &seen.run {
         match run.state {
-            RunState::Committing | RunState::Reverting => return Claim::CarryFirst,
+            RunState::Committing | RunState::Reverting => return Claim::FinishFirst,
             RunState::Published | RunState::Failed | RunState::Aborted
                 if has_pending_cleanup(run, seen.now) =>
             {

@@ -6,7 +6,7 @@ use crds::{Reason, RunId};
 use super::acts::Act;
 use super::effects::{Effect, Reply};
 use super::enter::{other_store, read_cleanup};
-use super::phases::{Carrier, Cleanup, Phase, Then};
+use super::phases::{Cleanup, Phase, Process, Then};
 use super::{removals, transitions};
 use crate::errors::failure::Failure;
 use crate::layout::body::to_body;
@@ -16,33 +16,33 @@ use crate::planning::plan::CONTROL_VERSION;
 
 /// The replaced files after those that were deleted.
 pub(super) fn more(
-    carrier: Carrier,
+    process: Process,
     run: RunItem,
     then: Then,
     after: Option<(RunId, String)>,
-) -> (Carrier, Act) {
-    let due = removals::due(&run, carrier.now, &carrier.store()).and_then(|due| due.removal);
-    let Some(removal) = due else { return carrier.finish(then) };
-    let act = read_cleanup(&carrier, removal, after);
-    carrier.go(Phase::ReadingCleanup(Box::new(run), then, 0), act)
+) -> (Process, Act) {
+    let due = removals::due(&run, process.now, &process.store()).and_then(|due| due.removal);
+    let Some(removal) = due else { return process.finish(then) };
+    let act = read_cleanup(&process, removal, after);
+    process.go(Phase::ReadingCleanup(Box::new(run), then, 0), act)
 }
 
 /// The pointer moves only up, and only as it was read.
 pub(super) fn cleanup_read(
-    carrier: Carrier,
+    process: Process,
     run: RunItem,
     cleanup: Cleanup,
     then: Then,
     tries: u32,
-) -> (Carrier, Act) {
+) -> (Process, Act) {
     let commit = cleanup.pointer.as_ref().map_or(0, |(pointer, _)| pointer.commit);
-    let Some(head) = run.head.clone() else { return carrier.finish(then) };
-    if removals::due(&run, carrier.now, &carrier.store()).is_some_and(|due| due.elsewhere) {
-        return remove(carrier, run, &cleanup, then);
+    let Some(head) = run.head.clone() else { return process.finish(then) };
+    if removals::due(&run, process.now, &process.store()).is_some_and(|due| due.elsewhere) {
+        return remove(process, run, &cleanup, then);
     }
-    let Ok(prefix) = Prefix::parse(&head.uri) else { return remove(carrier, run, &cleanup, then) };
+    let Ok(prefix) = Prefix::parse(&head.uri) else { return remove(process, run, &cleanup, then) };
     if commit >= head.commit {
-        return remove(carrier, run, &cleanup, then);
+        return remove(process, run, &cleanup, then);
     }
     let pointer = Pointer {
         version: CONTROL_VERSION,
@@ -58,17 +58,17 @@ pub(super) fn cleanup_read(
         etag: cleanup.pointer.as_ref().map(|(_, etag)| etag.clone()),
     };
     let phase = Phase::Pointing(Box::new(run), Box::new(cleanup), then, tries);
-    carrier.go(phase, Act::Write(vec![effect]))
+    process.go(phase, Act::Write(vec![effect]))
 }
 
 /// Replaced files go only once the pointer is at or past the run that replaces them.
 pub(super) fn remove(
-    carrier: Carrier,
+    process: Process,
     run: RunItem,
     cleanup: &Cleanup,
     then: Then,
-) -> (Carrier, Act) {
-    let removal = removals::due(&run, carrier.now, &carrier.store()).and_then(|due| due.removal);
+) -> (Process, Act) {
+    let removal = removals::due(&run, process.now, &process.store()).and_then(|due| due.removal);
     let head = run.head.as_ref().map(|head| head.run);
     let effects: Vec<Effect> = removal
         .iter()
@@ -76,67 +76,67 @@ pub(super) fn remove(
         .filter(|(removal, (replaced, _))| *replaced != removal.run && Some(*replaced) != head)
         .map(|(removal, (_, key))| Effect::Delete {
             uri: removal.uri.clone(),
-            store: other_store(&carrier, removal),
+            store: other_store(&process, removal),
             key: key.clone(),
         })
         .collect();
     let after = cleanup.replaced.last().filter(|_| removal.is_some() && cleanup.more).cloned();
     if !effects.is_empty() {
-        return carrier.go(Phase::Removing(Box::new(run), then, after), Act::Write(effects));
+        return process.go(Phase::Removing(Box::new(run), then, after), Act::Write(effects));
     }
     match after {
-        Some(_) => more(carrier, run, then, after),
-        None => record_cleanup(carrier, &run, then),
+        Some(_) => more(process, run, then, after),
+        None => record_cleanup(process, &run, then),
     }
 }
 
 /// Handles the deletion of one page of replaced files. Files that a lock protects stay.
 pub(super) fn removed(
-    carrier: Carrier,
+    process: Process,
     run: RunItem,
     then: Then,
     after: Option<(RunId, String)>,
     replies: &[Reply],
-) -> (Carrier, Act) {
-    let locked = [carrier.locked, Reply::locked(replies)].into_iter().flatten().max();
-    let carrier = Carrier { locked, ..carrier };
+) -> (Process, Act) {
+    let locked = [process.locked, Reply::locked(replies)].into_iter().flatten().max();
+    let process = Process { locked, ..process };
     match after {
-        Some(_) => more(carrier, run, then, after),
-        None => record_cleanup(carrier, &run, then),
+        Some(_) => more(process, run, then, after),
+        None => record_cleanup(process, &run, then),
     }
 }
 
 /// Completes a removal. If a lock protects a file, the removal is retried when the last known lock ends.
-pub(super) fn record_cleanup(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier, Act) {
-    let change = match carrier.locked {
-        Some(until) => transitions::put_off(run, carrier.now, until, &carrier.store()),
-        None => transitions::record_cleanup(run, carrier.now, &carrier.store()),
+pub(super) fn record_cleanup(process: Process, run: &RunItem, then: Then) -> (Process, Act) {
+    let change = match process.locked {
+        Some(until) => transitions::put_off(run, process.now, until, &process.store()),
+        None => transitions::record_cleanup(run, process.now, &process.store()),
     };
-    let carrier = Carrier { locked: None, ..carrier };
-    carrier.track(Phase::RecordingCleanup(Box::new(change.item), then), change.transaction)
+    let process = Process { locked: None, ..process };
+    process.track(Phase::RecordingCleanup(Box::new(change.item), then), change.transaction)
 }
 
 /// Whether the process may go on without the removal that is next: it is at an earlier URI or store, whose
 /// bucket or rights may be gone by now. Only recovery of the object that put it off may not: nobody else
 /// is told.
-pub(super) fn may_wait(carrier: &Carrier, run: &RunItem, then: Then) -> bool {
-    let due = removals::due(run, carrier.now, &carrier.store()).filter(|due| due.elsewhere);
-    let own = |removal: &Removal| removal.uid == carrier.task().owner.uid;
+pub(super) fn may_wait(process: &Process, run: &RunItem, then: Then) -> bool {
+    let due = removals::due(run, process.now, &process.store()).filter(|due| due.elsewhere);
+    let own = |removal: &Removal| removal.uid == process.task().owner.uid;
     due.and_then(|due| due.removal).is_some_and(|removal| then != Then::Recover || !own(&removal))
 }
 
 /// A removal at an earlier URI cannot be done now. Without the manifest it can never be: nobody can
 /// tell any more what was replaced.
 pub(super) fn put_off(
-    carrier: Carrier,
+    process: Process,
     run: &RunItem,
     then: Then,
     failure: &Failure,
-) -> (Carrier, Act) {
-    let carrier = Carrier { locked: None, ..carrier };
+) -> (Process, Act) {
+    let process = Process { locked: None, ..process };
     if failure.report.reason == Reason::ManifestMissing {
-        return record_cleanup(carrier, run, then);
+        return record_cleanup(process, run, then);
     }
-    let change = transitions::put_off(run, carrier.now, carrier.now, &carrier.store());
-    carrier.track(Phase::RecordingCleanup(Box::new(change.item), then), change.transaction)
+    let change = transitions::put_off(run, process.now, process.now, &process.store());
+    process.track(Phase::RecordingCleanup(Box::new(change.item), then), change.transaction)
 }

@@ -6,7 +6,7 @@ use crds::{Reason, RunId, Task};
 use super::acts::{Act, Ending};
 use super::effects::{Effect, NewManifest, Transaction};
 use super::phases::{
-    After, AfterSweep, Carried, Carrier, Claimed, Held, Phase, Role, Sweep, TRIES_MAX, Then, Why,
+    After, AfterSweep, Claimed, DecidedRun, Held, Phase, Process, Role, Sweep, TRIES_MAX, Then, Why,
 };
 use super::removals;
 use crate::errors::failure::Failure;
@@ -18,21 +18,21 @@ use crate::layout::records::Tally;
 pub const GRACE_SECONDS: i64 = 86_400;
 
 /// The store of a removal, where it is not the process's own.
-pub(super) fn other_store(carrier: &Carrier, removal: &Removal) -> Option<ObjectStore> {
-    removal.store.clone().filter(|store| *store != carrier.store())
+pub(super) fn other_store(process: &Process, removal: &Removal) -> Option<ObjectStore> {
+    removal.store.clone().filter(|store| *store != process.store())
 }
 
 /// Reads what a removal still has to do.
 pub(super) fn read_cleanup(
-    carrier: &Carrier,
+    process: &Process,
     removal: Removal,
     after: Option<(RunId, String)>,
 ) -> Act {
-    let store = other_store(carrier, &removal);
+    let store = other_store(process, &removal);
     Act::ReadCleanup { uri: removal.uri, store, run: removal.run, removal: true, after }
 }
 
-impl Carrier {
+impl Process {
     /// A process that has done nothing yet.
     pub fn new(role: Role, lease_seconds: i64) -> Self {
         Self {
@@ -83,12 +83,12 @@ impl Carrier {
     }
 
     /// Completes the uploads of a decided run.
-    pub(super) fn complete(self, carried: Carried) -> (Self, Act) {
-        if carried.manifest.files.0 == 0 {
-            return self.look(Why::Publish(Box::new(carried), 0));
+    pub(super) fn complete(self, decided: DecidedRun) -> (Self, Act) {
+        if decided.manifest.files.0 == 0 {
+            return self.look(Why::Publish(Box::new(decided), 0));
         }
-        let effect = Effect::CompleteAll { uri: carried.run.uri.clone(), run: carried.run.run };
-        self.go(Phase::Completing(Box::new(carried)), Act::Write(vec![effect]))
+        let effect = Effect::CompleteAll { uri: decided.run.uri.clone(), run: decided.run.run };
+        self.go(Phase::Completing(Box::new(decided)), Act::Write(vec![effect]))
     }
 
     /// After `published`: pointer and removal, whoever's run it was.
@@ -132,7 +132,7 @@ impl Carrier {
     pub(super) fn published(self) -> (Self, Act) {
         match self.kept.clone() {
             Some(manifest) => self.end(Ending::Published(manifest)),
-            None => self.end(Ending::CarriedByAnother),
+            None => self.end(Ending::FinishedByAnother),
         }
     }
 
@@ -147,7 +147,7 @@ impl Carrier {
                     let sweep = Sweep::new(uri, manifest.run, 1, AfterSweep::Publish);
                     self.sweep(sweep)
                 }
-                None => self.end(Ending::CarriedByAnother),
+                None => self.end(Ending::FinishedByAnother),
             },
             Then::Claim => self.look(Why::Claim(1)),
             Then::Recover => self.look(Why::Recover { swept: false, tries: 1 }),

@@ -4,43 +4,43 @@ use crds::task::RecoverOrder;
 use crds::tracking::{RunItem, RunState};
 
 use super::acts::{Act, Ending};
-use super::phases::{AfterSweep, Carrier, Phase, Role, Sweep, TRIES_MAX, Why};
+use super::phases::{AfterSweep, Phase, Process, Role, Sweep, TRIES_MAX, Why};
 use super::seen::Seen;
 use super::transitions;
 use crate::errors::failure::Failure;
 
 /// Gives the run up, if it is still ours and undecided.
 pub(super) fn fail(
-    carrier: Carrier,
+    process: Process,
     failure: Failure,
     run: &RunItem,
     seen: &Seen,
     tries: u32,
-) -> (Carrier, Act) {
+) -> (Process, Act) {
     let own = seen.run.as_ref().filter(|found| found.run == run.run);
     if own.is_some_and(|found| matches!(found.state, RunState::Failed | RunState::Aborted)) {
         // our own FAIL, its reply lost
-        return abandon(carrier, failure, run);
+        return abandon(process, failure, run);
     }
     let found = own.filter(|found| found.state.is_live());
     let (Some(found), false) = (found, tries > TRIES_MAX) else {
-        return carrier.end(Ending::Failed(failure));
+        return process.end(Ending::Failed(failure));
     };
-    let last = match &carrier.role {
+    let last = match &process.role {
         Role::Hold { last, .. } => *last || failure.exit == crds::condition::Exit::Permanent,
         Role::Recover { .. } | Role::Force { .. } => false,
     };
     let order = RecoverOrder { last, aborted: false, report: failure.report.clone() };
-    let change = transitions::fail(found, seen, carrier.task(), &order);
+    let change = transitions::fail(found, seen, process.task(), &order);
     let phase = Phase::Failing(Box::new(failure), Box::new(change.item), tries);
-    carrier.track(phase, change.transaction)
+    process.track(phase, change.transaction)
 }
 
 /// FAIL holds: now the open uploads of the run may go.
-pub(super) fn abandon(carrier: Carrier, failure: Failure, run: &RunItem) -> (Carrier, Act) {
-    if let Role::Recover { .. } = carrier.role {
-        return carrier.look(Why::Recover { swept: false, tries: 0 });
+pub(super) fn abandon(process: Process, failure: Failure, run: &RunItem) -> (Process, Act) {
+    if let Role::Recover { .. } = process.role {
+        return process.look(Why::Recover { swept: false, tries: 0 });
     }
     let sweep = Sweep::new(run.uri.clone(), run.run, 2, AfterSweep::Fail(failure));
-    carrier.sweep(sweep)
+    process.sweep(sweep)
 }

@@ -63,7 +63,7 @@ pub use acts::{Act, Ending, Event, Orphan};
 pub use effects::{Effect, Expect, Item, ItemWrite, NewManifest, Reply, Step, Transaction};
 pub use enter::GRACE_SECONDS;
 pub use phases::{
-    After, AfterSweep, Carried, Carrier, Cleanup, Held, Phase, Role, Sweep, TRIES_MAX, Then, Why,
+    After, AfterSweep, Cleanup, DecidedRun, Held, Phase, Process, Role, Sweep, TRIES_MAX, Then, Why,
 };
 pub use seen::Seen;
 
@@ -73,7 +73,7 @@ use self::phases::Claimed;
 use crate::errors::failure::{Failure, REPORT};
 use crate::layout::manifests::Before;
 
-impl Carrier {
+impl Process {
     /// Whether the process holds, or may hold, a run that is lost to it if it ends now: then an
     /// outage of a store is to be waited out. What may be put off is not waited for.
     pub fn holds(&self) -> bool {
@@ -151,12 +151,12 @@ impl Carrier {
 
 /// The protocol: from where a process stands and what happened, to where it stands then and what it
 /// must do. Pure and total: an event that does not fit the phase ends the process as a defect.
-pub fn step(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let carrier = Carrier { now: event.now().unwrap_or(carrier.now), ..carrier };
+pub fn step(process: Process, event: Event) -> (Process, Act) {
+    let process = Process { now: event.now().unwrap_or(process.now), ..process };
     match event {
-        Event::Failed(failure) => failed(carrier, failure),
-        Event::Seen(seen, fresh) => looked(carrier, &seen, fresh),
-        Event::Replied(replies) => replied(carrier, &replies),
+        Event::Failed(failure) => failed(process, failure),
+        Event::Seen(seen, fresh) => looked(process, &seen, fresh),
+        Event::Replied(replies) => replied(process, &replies),
         Event::Begin
         | Event::Planned(..)
         | Event::Recorded(_)
@@ -170,149 +170,149 @@ pub fn step(carrier: Carrier, event: Event) -> (Carrier, Act) {
         | Event::Orphans(_)
         | Event::Fetched(_)
         | Event::CleanupRead(_)
-        | Event::Uploads(..) => answered(carrier, event),
+        | Event::Uploads(..) => answered(process, event),
     }
 }
 
-fn answered(carrier: Carrier, event: Event) -> (Carrier, Act) {
-    let phase = carrier.phase.clone();
+fn answered(process: Process, event: Event) -> (Process, Act) {
+    let phase = process.phase.clone();
     match (phase, event) {
-        (Phase::Start, Event::Begin) => match carrier.role {
-            Role::Hold { .. } => carrier.look(Why::Claim(0)),
-            Role::Recover { .. } => carrier.look(Why::Recover { swept: false, tries: 0 }),
-            Role::Force { .. } => carrier.look(Why::Force(0)),
+        (Phase::Start, Event::Begin) => match process.role {
+            Role::Hold { .. } => process.look(Why::Claim(0)),
+            Role::Recover { .. } => process.look(Why::Recover { swept: false, tries: 0 }),
+            Role::Force { .. } => process.look(Why::Force(0)),
         },
         (Phase::Planning(claimed), Event::Planned(plan, now)) => {
-            plan::planned(carrier, *claimed, *plan, now)
+            plan::planned(process, *claimed, *plan, now)
         }
         (Phase::Planning(claimed), Event::RenewDue(now, _)) => {
-            plan::renew_claim(carrier, *claimed, now)
+            plan::renew_claim(process, *claimed, now)
         }
         (Phase::Running(held), Event::RenewDue(now, records)) => {
-            extract::renew(carrier, *held, now, records)
+            extract::renew(process, *held, now, records)
         }
-        (Phase::Running(held), Event::Recorded(tally)) => extract::recorded(carrier, held, tally),
-        (Phase::Assuring(held, tally), Event::Assured(_)) => extract::assured(carrier, held, tally),
+        (Phase::Running(held), Event::Recorded(tally)) => extract::recorded(process, held, tally),
+        (Phase::Assuring(held, tally), Event::Assured(_)) => extract::assured(process, held, tally),
         (Phase::Chaining(held, tally), Event::Chain(runs)) => {
-            carrier.put_manifest(held, &tally, Before { replaces: runs, earlier: None })
+            process.put_manifest(held, &tally, Before { replaces: runs, earlier: None })
         }
         (Phase::Chaining(held, tally), Event::All(earlier)) => {
             let before = Before { replaces: Vec::new(), earlier: Some(*earlier) };
-            carrier.put_manifest(held, &tally, before)
+            process.put_manifest(held, &tally, before)
         }
-        (Phase::ListingRuns(after), Event::Runs(runs)) => orphans::listed(carrier, runs, after),
+        (Phase::ListingRuns(after), Event::Runs(runs)) => orphans::listed(process, runs, after),
         (Phase::Keeping(runs, after), Event::Kept(kept)) => {
-            orphans::kept(carrier, runs, kept.as_ref(), after)
+            orphans::kept(process, runs, kept.as_ref(), after)
         }
         (Phase::Finding(runs, after), Event::Orphans(found)) => {
-            orphans::found(carrier, runs, found, after)
+            orphans::found(process, runs, found, after)
         }
         (Phase::Fetching(run, then), Event::Fetched(manifest)) => {
-            carrier.complete(Carried { run: *run, manifest: *manifest, then })
+            process.complete(DecidedRun { run: *run, manifest: *manifest, then })
         }
         (Phase::ReadingCleanup(run, then, tries), Event::CleanupRead(cleanup)) => {
-            cleanup::cleanup_read(carrier, *run, *cleanup, then, tries)
+            cleanup::cleanup_read(process, *run, *cleanup, then, tries)
         }
         (Phase::ListingFiles(run, then, again), Event::Files(keys, more)) => {
-            revert::delete(carrier, *run, keys, (then, again, more))
+            revert::delete(process, *run, keys, (then, again, more))
         }
         (Phase::Listing(sweep), Event::Uploads(uploads, more)) => {
-            sweep::uploads(carrier, Sweep { more, ..*sweep }, &uploads)
+            sweep::uploads(process, Sweep { more, ..*sweep }, &uploads)
         }
-        (phase, event) => defect(carrier, &phase, &format!("{event:?}")),
+        (phase, event) => defect(process, &phase, &format!("{event:?}")),
     }
 }
 
-fn looked(carrier: Carrier, seen: &Seen, fresh: RunId) -> (Carrier, Act) {
-    let phase = carrier.phase.clone();
-    let Phase::Look(why) = phase else { return defect(carrier, &phase, "Seen") };
+fn looked(process: Process, seen: &Seen, fresh: RunId) -> (Process, Act) {
+    let phase = process.phase.clone();
+    let Phase::Look(why) = phase else { return defect(process, &phase, "Seen") };
     if let Some(failure) = seen::newer(seen) {
-        return carrier.end(Ending::Failed(failure));
+        return process.end(Ending::Failed(failure));
     }
     match why {
-        Why::Claim(tries) => claim::claim(carrier, seen, fresh, tries),
-        Why::Claimed(claimed, tries) => claim::claimed(carrier, *claimed, seen, fresh, tries),
-        Why::Identified(held) => plan::identified(carrier, *held, seen),
-        Why::RenewedClaim(claimed) => plan::renewed_claim(carrier, *claimed, seen),
-        Why::Pinned(held) => extract::pinned(carrier, *held, seen),
-        Why::Renewed(held) => extract::renewed(carrier, *held, seen),
+        Why::Claim(tries) => claim::claim(process, seen, fresh, tries),
+        Why::Claimed(claimed, tries) => claim::claimed(process, *claimed, seen, fresh, tries),
+        Why::Identified(held) => plan::identified(process, *held, seen),
+        Why::RenewedClaim(claimed) => plan::renewed_claim(process, *claimed, seen),
+        Why::Pinned(held) => extract::pinned(process, *held, seen),
+        Why::Renewed(held) => extract::renewed(process, *held, seen),
         Why::Decided(held, manifest, tries) => {
-            publish::decided(carrier, *held, *manifest, seen, tries)
+            publish::decided(process, *held, *manifest, seen, tries)
         }
-        Why::Gone(carried) => publish::gone(carrier, &carried, seen),
-        Why::Publish(carried, tries) => publish::publish(carrier, *carried, seen, tries),
-        Why::Fail(failure, run, tries) => fail::fail(carrier, *failure, &run, seen, tries),
-        Why::Orphans(runs, after) => orphans::seen(carrier, seen, runs, after),
-        Why::Force(tries) => revert::force(carrier, seen, tries),
-        Why::Recover { swept, tries } => recover::recover(carrier, seen, swept, tries),
+        Why::Gone(decided) => publish::gone(process, &decided, seen),
+        Why::Publish(decided, tries) => publish::publish(process, *decided, seen, tries),
+        Why::Fail(failure, run, tries) => fail::fail(process, *failure, &run, seen, tries),
+        Why::Orphans(runs, after) => orphans::seen(process, seen, runs, after),
+        Why::Force(tries) => revert::force(process, seen, tries),
+        Why::Recover { swept, tries } => recover::recover(process, seen, swept, tries),
     }
 }
 
-fn replied(carrier: Carrier, replies: &[Reply]) -> (Carrier, Act) {
-    let phase = carrier.phase.clone();
+fn replied(process: Process, replies: &[Reply]) -> (Process, Act) {
+    let phase = process.phase.clone();
     let done = replies.iter().all(|reply| *reply == Reply::Done);
     match phase {
-        Phase::Claiming(claimed, _) if done => carrier.plan(*claimed),
-        Phase::Claiming(claimed, tries) => carrier.look(Why::Claimed(claimed, tries + 1)),
-        Phase::Identifying(held) if done => plan::put_plan(carrier, *held),
-        Phase::Identifying(held) => carrier.look(Why::Identified(held)),
+        Phase::Claiming(claimed, _) if done => process.plan(*claimed),
+        Phase::Claiming(claimed, tries) => process.look(Why::Claimed(claimed, tries + 1)),
+        Phase::Identifying(held) if done => plan::put_plan(process, *held),
+        Phase::Identifying(held) => process.look(Why::Identified(held)),
         Phase::RenewingClaim(claimed, run) if done => {
-            carrier.plan(Claimed { item: *run, ..*claimed })
+            process.plan(Claimed { item: *run, ..*claimed })
         }
-        Phase::RenewingClaim(claimed, _) => carrier.look(Why::RenewedClaim(claimed)),
-        Phase::PuttingPlan(held) => plan::pin(carrier, *held),
-        Phase::Pinning(held, run) if done => carrier.run(Held { run: *run, ..*held }),
-        Phase::Pinning(held, _) => carrier.look(Why::Pinned(held)),
-        Phase::Renewing(held, run) if done => carrier.run(Held { run: *run, ..*held }),
-        Phase::Renewing(held, _) => carrier.look(Why::Renewed(held)),
-        Phase::PuttingManifest(held, manifest) => publish::decide(carrier, *held, *manifest, 0),
+        Phase::RenewingClaim(claimed, _) => process.look(Why::RenewedClaim(claimed)),
+        Phase::PuttingPlan(held) => plan::pin(process, *held),
+        Phase::Pinning(held, run) if done => process.run(Held { run: *run, ..*held }),
+        Phase::Pinning(held, _) => process.look(Why::Pinned(held)),
+        Phase::Renewing(held, run) if done => process.run(Held { run: *run, ..*held }),
+        Phase::Renewing(held, _) => process.look(Why::Renewed(held)),
+        Phase::PuttingManifest(held, manifest) => publish::decide(process, *held, *manifest, 0),
         Phase::Deciding(_, manifest, run, _) if done => {
-            let carried = Carried { run: *run, manifest: *manifest, then: Then::Finish };
-            carrier.complete(carried)
+            let decided = DecidedRun { run: *run, manifest: *manifest, then: Then::Finish };
+            process.complete(decided)
         }
         Phase::Deciding(held, manifest, _, tries) => {
-            carrier.look(Why::Decided(held, manifest, tries + 1))
+            process.look(Why::Decided(held, manifest, tries + 1))
         }
-        Phase::Completing(carried) if done => carrier.look(Why::Publish(carried, 0)),
-        Phase::Completing(carried) => carrier.look(Why::Gone(carried)),
-        Phase::Publishing(carried, run, _) if done => {
-            carrier.cleanup(*run, carried.then, Some(carried.manifest), 0)
+        Phase::Completing(decided) if done => process.look(Why::Publish(decided, 0)),
+        Phase::Completing(decided) => process.look(Why::Gone(decided)),
+        Phase::Publishing(decided, run, _) if done => {
+            process.cleanup(*run, decided.then, Some(decided.manifest), 0)
         }
-        Phase::Publishing(carried, _, tries) => carrier.look(Why::Publish(carried, tries + 1)),
+        Phase::Publishing(decided, _, tries) => process.look(Why::Publish(decided, tries + 1)),
         Phase::Pointing(run, cleanup, then, _) if done => {
-            cleanup::remove(carrier, *run, &cleanup, then)
+            cleanup::remove(process, *run, &cleanup, then)
         }
-        Phase::Pointing(run, _, then, tries) => carrier.cleanup(*run, then, None, tries + 1),
-        Phase::Removing(run, then, after) => cleanup::removed(carrier, *run, then, after, replies),
+        Phase::Pointing(run, _, then, tries) => process.cleanup(*run, then, None, tries + 1),
+        Phase::Removing(run, then, after) => cleanup::removed(process, *run, then, after, replies),
         // another removal may be due; a refused CLEANUP means that somebody else is at it
-        Phase::RecordingCleanup(run, then) if done => carrier.cleanup(*run, then, None, 0),
-        Phase::RecordingCleanup(_, then) => carrier.finish(then),
-        Phase::Failing(failure, run, _) if done => fail::abandon(carrier, *failure, &run),
-        Phase::Failing(failure, run, tries) => carrier.look(Why::Fail(failure, run, tries + 1)),
-        Phase::Aborting(sweep) => sweep::aborted(carrier, *sweep),
+        Phase::RecordingCleanup(run, then) if done => process.cleanup(*run, then, None, 0),
+        Phase::RecordingCleanup(_, then) => process.finish(then),
+        Phase::Failing(failure, run, _) if done => fail::abandon(process, *failure, &run),
+        Phase::Failing(failure, run, tries) => process.look(Why::Fail(failure, run, tries + 1)),
+        Phase::Aborting(sweep) => sweep::aborted(process, *sweep),
         // a run whose files are locked keeps its plan, so that a later process comes back to it
         Phase::Sweeping(_, rest, after) if Reply::locked(replies).is_some() => {
-            orphans::next(carrier, rest, after)
+            orphans::next(process, rest, after)
         }
-        Phase::Sweeping(plans, rest, after) => orphans::forget(carrier, plans, rest, after),
-        Phase::Forgetting(rest, after) => orphans::next(carrier, rest, after),
-        Phase::Forcing(tries) => carrier.look(Why::Force(tries + 1)),
+        Phase::Sweeping(plans, rest, after) => orphans::forget(process, plans, rest, after),
+        Phase::Forgetting(rest, after) => orphans::next(process, rest, after),
+        Phase::Forcing(tries) => process.look(Why::Force(tries + 1)),
         Phase::Undoing(..) if Reply::locked(replies).is_some() => {
-            carrier.end(Ending::Failed(revert::locked()))
+            process.end(Ending::Failed(revert::locked()))
         }
-        Phase::Undoing(run, then, again, None) => revert::deleted(carrier, &run, then, again),
-        Phase::Undoing(run, then, again, after) => carrier.list_files(*run, (then, again), after),
-        Phase::Reverting(then) => revert::ended(carrier, then),
-        Phase::Raising(tries) if done || tries > TRIES_MAX => carrier.list_orphans(After::Recover),
-        Phase::Raising(tries) => carrier.look(Why::Recover { swept: false, tries: tries + 1 }),
-        phase => defect(carrier, &phase, "Replied"),
+        Phase::Undoing(run, then, again, None) => revert::deleted(process, &run, then, again),
+        Phase::Undoing(run, then, again, after) => process.list_files(*run, (then, again), after),
+        Phase::Reverting(then) => revert::ended(process, then),
+        Phase::Raising(tries) if done || tries > TRIES_MAX => process.list_orphans(After::Recover),
+        Phase::Raising(tries) => process.look(Why::Recover { swept: false, tries: tries + 1 }),
+        phase => defect(process, &phase, "Replied"),
     }
 }
 
 /// What was asked for cannot be done: before CLAIM nothing is left behind; until DECIDE the run is
-/// given up; after it the run waits for the next carrier.
-fn failed(carrier: Carrier, failure: Failure) -> (Carrier, Act) {
-    let run = match &carrier.phase {
+/// given up; after it the run waits for the next committer.
+fn failed(process: Process, failure: Failure) -> (Process, Act) {
+    let run = match &process.phase {
         Phase::Planning(claimed)
         | Phase::RenewingClaim(claimed, _)
         | Phase::Look(Why::RenewedClaim(claimed)) => &claimed.item,
@@ -326,27 +326,27 @@ fn failed(carrier: Carrier, failure: Failure) -> (Carrier, Act) {
         | Phase::PuttingManifest(held, _)
         | Phase::Look(Why::Identified(held) | Why::Pinned(held) | Why::Renewed(held)) => &held.run,
         Phase::ReadingCleanup(run, then, _) | Phase::Removing(run, then, _)
-            if cleanup::may_wait(&carrier, run, *then) =>
+            if cleanup::may_wait(&process, run, *then) =>
         {
             let (run, then) = (run.clone(), *then);
-            return cleanup::put_off(carrier, &run, then, &failure);
+            return cleanup::put_off(process, &run, then, &failure);
         }
         Phase::Failing(earlier, ..) | Phase::Look(Why::Fail(earlier, ..)) => {
             let earlier = (**earlier).clone();
-            return carrier.end(Ending::Failed(earlier));
+            return process.end(Ending::Failed(earlier));
         }
         Phase::Listing(sweep) | Phase::Aborting(sweep) => {
             return match sweep.then.clone() {
-                AfterSweep::Fail(earlier) => carrier.end(Ending::Failed(earlier)),
+                AfterSweep::Fail(earlier) => process.end(Ending::Failed(earlier)),
                 // a published run needs no sweep to be recovered
                 AfterSweep::Recover { must: false } => {
-                    carrier.look(Why::Recover { swept: true, tries: 1 })
+                    process.look(Why::Recover { swept: true, tries: 1 })
                 }
                 AfterSweep::Recover { must: true } | AfterSweep::Revert(..) => {
-                    carrier.end(Ending::Failed(failure))
+                    process.end(Ending::Failed(failure))
                 }
                 // the run stands; whoever runs next may sweep
-                AfterSweep::Publish => carrier.published(),
+                AfterSweep::Publish => process.published(),
             };
         }
         Phase::ListingRuns(after)
@@ -354,7 +354,7 @@ fn failed(carrier: Carrier, failure: Failure) -> (Carrier, Act) {
         | Phase::Finding(_, after)
         | Phase::Sweeping(_, _, after)
         | Phase::Forgetting(_, after)
-        | Phase::Look(Why::Orphans(_, after)) => return orphans::end(carrier.clone(), *after),
+        | Phase::Look(Why::Orphans(_, after)) => return orphans::end(process.clone(), *after),
         Phase::Start
         | Phase::Look(_)
         | Phase::Claiming(..)
@@ -371,18 +371,18 @@ fn failed(carrier: Carrier, failure: Failure) -> (Carrier, Act) {
         | Phase::ListingFiles(..)
         | Phase::Undoing(..)
         | Phase::Reverting(_)
-        | Phase::Ended => return carrier.end(Ending::Failed(failure)),
+        | Phase::Ended => return process.end(Ending::Failed(failure)),
     };
     let run = Box::new(run.clone());
-    carrier.look(Why::Fail(Box::new(failure), run, 0))
+    process.look(Why::Fail(Box::new(failure), run, 0))
 }
 
-fn defect(carrier: Carrier, phase: &Phase, event: &str) -> (Carrier, Act) {
+fn defect(process: Process, phase: &Phase, event: &str) -> (Process, Act) {
     let name = |text: String| text.split(['(', ' ', '{']).next().unwrap_or_default().to_owned();
     let message = format!(
         "event {} is not valid in phase {}",
         name(event.to_owned()),
         name(format!("{phase:?}"))
     );
-    carrier.end(Ending::Failed(Failure::transient(crds::Reason::Internal, message, REPORT)))
+    process.end(Ending::Failed(Failure::transient(crds::Reason::Internal, message, REPORT)))
 }

@@ -12,53 +12,53 @@ use super::acts::Orphan;
 use super::acts::{Act, Ending};
 use super::effects::Effect;
 use super::phases::After;
-use super::phases::{Carrier, Phase, Why};
+use super::phases::{Phase, Process, Why};
 use super::seen::Seen;
 
 /// Runs that one process removes at most: the rest is the next one's.
 const RUNS_MAX: usize = 100;
 
-pub(super) fn listed(carrier: Carrier, runs: Vec<RunId>, after: After) -> (Carrier, Act) {
-    if runs.is_empty() { end(carrier, after) } else { carrier.look(Why::Orphans(runs, after)) }
+pub(super) fn listed(process: Process, runs: Vec<RunId>, after: After) -> (Process, Act) {
+    if runs.is_empty() { end(process, after) } else { process.look(Why::Orphans(runs, after)) }
 }
 
 /// Without `R` everything is kept: it cannot be told what is alive.
 pub(super) fn seen(
-    carrier: Carrier,
+    process: Process,
     seen: &Seen,
     runs: Vec<RunId>,
     after: After,
-) -> (Carrier, Act) {
-    let Some(run) = &seen.run else { return end(carrier, after) };
-    let uri = carrier.task().spec.output.uri.clone();
+) -> (Process, Act) {
+    let Some(run) = &seen.run else { return end(process, after) };
+    let uri = process.task().spec.output.uri.clone();
     let head = run.head.as_ref().filter(|head| head.uri == uri).map(|head| head.run);
     let pending_cleanup = run.pending_cleanup.as_ref();
     let removal = pending_cleanup
-        .and_then(|pending_cleanup| pending_cleanup.retained_at(&uri, &carrier.store()));
+        .and_then(|pending_cleanup| pending_cleanup.retained_at(&uri, &process.store()));
     let pending = removal.map(|removal| removal.run);
     let runs: Vec<RunId> = runs.into_iter().filter(|listed| *listed != run.run).collect();
-    carrier.go(Phase::Keeping(runs, after), Act::ReadKept { uri, head, pending })
+    process.go(Phase::Keeping(runs, after), Act::ReadKept { uri, head, pending })
 }
 
 pub(super) fn kept(
-    carrier: Carrier,
+    process: Process,
     runs: Vec<RunId>,
     kept: Option<&BTreeSet<RunId>>,
     after: After,
-) -> (Carrier, Act) {
+) -> (Process, Act) {
     // another source, or one of the same key in another table: its runs are not ours to judge
-    let Some(kept) = kept else { return end(carrier, after) };
-    let dead = some(runs.into_iter().filter(|run| !kept.contains(run)).collect(), carrier.now);
-    next(carrier, dead, after)
+    let Some(kept) = kept else { return end(process, after) };
+    let dead = some(runs.into_iter().filter(|run| !kept.contains(run)).collect(), process.now);
+    next(process, dead, after)
 }
 
 /// Reads what dead runs left.
-pub(super) fn next(carrier: Carrier, runs: Vec<RunId>, after: After) -> (Carrier, Act) {
+pub(super) fn next(process: Process, runs: Vec<RunId>, after: After) -> (Process, Act) {
     if runs.is_empty() {
-        return end(carrier, after);
+        return end(process, after);
     }
-    let uri = carrier.task().spec.output.uri.clone();
-    carrier.go(Phase::Finding(runs.clone(), after), Act::ReadOrphans { uri, runs })
+    let uri = process.task().spec.output.uri.clone();
+    process.go(Phase::Finding(runs.clone(), after), Act::ReadOrphans { uri, runs })
 }
 
 /// As many as one process removes. Where there are more it begins now here, now there: folders without
@@ -74,17 +74,17 @@ fn some(mut dead: Vec<RunId>, now: i64) -> Vec<RunId> {
 
 /// Only what its plan says is this source's.
 pub(super) fn found(
-    carrier: Carrier,
+    process: Process,
     runs: Vec<RunId>,
     orphans: Vec<Orphan>,
     after: After,
-) -> (Carrier, Act) {
+) -> (Process, Act) {
     if orphans.is_empty() {
-        return end(carrier, after);
+        return end(process, after);
     }
     let rest = runs.into_iter().skip(orphans.len()).collect();
-    let uri = carrier.task().spec.output.uri.clone();
-    let source = carrier.task().tracking.key.clone();
+    let uri = process.task().spec.output.uri.clone();
+    let source = process.task().tracking.key.clone();
     let ours: Vec<Orphan> =
         orphans.into_iter().filter(|orphan| orphan.source.as_deref() == Some(&source)).collect();
     let mut effects = Vec::new();
@@ -99,9 +99,9 @@ pub(super) fn found(
     let whole = ours.into_iter().filter(|orphan| !orphan.more);
     let plans: Vec<String> = whole.map(|orphan| orphan.plan).collect();
     if effects.is_empty() {
-        return forget(carrier, plans, rest, after);
+        return forget(process, plans, rest, after);
     }
-    carrier.go(Phase::Sweeping(plans, rest, after), Act::Write(effects))
+    process.go(Phase::Sweeping(plans, rest, after), Act::Write(effects))
 }
 
 fn delete(uri: &str, key: String) -> Effect {
@@ -109,23 +109,23 @@ fn delete(uri: &str, key: String) -> Effect {
 }
 
 pub(super) fn forget(
-    carrier: Carrier,
+    process: Process,
     plans: Vec<String>,
     rest: Vec<RunId>,
     after: After,
-) -> (Carrier, Act) {
+) -> (Process, Act) {
     if plans.is_empty() {
-        return next(carrier, rest, after);
+        return next(process, rest, after);
     }
-    let uri = carrier.task().spec.output.uri.clone();
+    let uri = process.task().spec.output.uri.clone();
     let effects = plans.into_iter().map(|key| delete(&uri, key)).collect();
-    carrier.go(Phase::Forgetting(rest, after), Act::Write(effects))
+    process.go(Phase::Forgetting(rest, after), Act::Write(effects))
 }
 
 /// A sweep that fails is the next process's: what was to be done is done.
-pub(super) fn end(carrier: Carrier, after: After) -> (Carrier, Act) {
+pub(super) fn end(process: Process, after: After) -> (Process, Act) {
     match after {
-        After::Publish => carrier.published(),
-        After::Recover => carrier.end(Ending::Recovered),
+        After::Publish => process.published(),
+        After::Recover => process.end(Ending::Recovered),
     }
 }

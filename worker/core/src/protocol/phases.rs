@@ -52,7 +52,7 @@ impl Role {
 
 /// A process and where it stands.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Carrier {
+pub struct Process {
     /// What it is here for.
     pub role: Role,
     /// Seconds that a claim or renewal lasts.
@@ -69,7 +69,7 @@ pub struct Carrier {
     pub locked: Option<i64>,
 }
 
-impl Carrier {
+impl Process {
     /// The object store that the process writes to.
     pub fn store(&self) -> ObjectStore {
         ObjectStore::of(&self.role.task().spec.output)
@@ -78,7 +78,7 @@ impl Carrier {
 
 /// A decided run on its way to `published`.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Carried {
+pub struct DecidedRun {
     /// `R` as last read or written.
     pub run: RunItem,
     /// Its manifest.
@@ -87,7 +87,7 @@ pub struct Carried {
     pub then: Then,
 }
 
-/// What comes after a run was carried or cleaned up.
+/// What comes after a run was finished or cleaned up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Then {
     /// It was our own.
@@ -143,9 +143,9 @@ pub enum Phase {
     /// The manifest of another's decided run is read.
     Fetching(Box<RunItem>, Then),
     /// Uploads are being completed.
-    Completing(Box<Carried>),
+    Completing(Box<DecidedRun>),
     /// PUBLISH is being written.
-    Publishing(Box<Carried>, Box<RunItem>, u32),
+    Publishing(Box<DecidedRun>, Box<RunItem>, u32),
     /// The pointer is read, and replaced files are listed.
     ReadingCleanup(Box<RunItem>, Then, u32),
     /// The pointer is being moved.
@@ -202,9 +202,9 @@ pub enum Why {
     /// Whether a refused DECIDE was our own.
     Decided(Box<Held>, Box<ManifestHead>, u32),
     /// An upload was gone: whether somebody else carried the run.
-    Gone(Box<Carried>),
+    Gone(Box<DecidedRun>),
     /// What PUBLISH must find.
-    Publish(Box<Carried>, u32),
+    Publish(Box<DecidedRun>, u32),
     /// To give the run up.
     Fail(Box<Failure>, Box<RunItem>, u32),
     /// Which of the old runs are alive.

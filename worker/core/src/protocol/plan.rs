@@ -6,7 +6,7 @@ use crds::tracking::{RunItem, RunState};
 use super::acts::{Act, Ending};
 use super::claim_rules::{not_ours, prefix_taken};
 use super::effects::Effect;
-use super::phases::{Carrier, Claimed, Held, Phase, Why};
+use super::phases::{Claimed, Held, Phase, Process, Why};
 use super::seen::Seen;
 use super::transitions;
 use crate::errors::failure::Failure;
@@ -15,20 +15,20 @@ use crate::layout::objects::Prefix;
 use crate::planning::plan::Plan;
 
 /// A guard that waits, or a large table, may take longer than a claim lasts.
-pub(super) fn renew_claim(carrier: Carrier, claimed: Claimed, now: i64) -> (Carrier, Act) {
-    let change = transitions::renew(&claimed.item, now + carrier.lease_seconds, 0);
+pub(super) fn renew_claim(process: Process, claimed: Claimed, now: i64) -> (Process, Act) {
+    let change = transitions::renew(&claimed.item, now + process.lease_seconds, 0);
     let phase = Phase::RenewingClaim(Box::new(claimed), Box::new(change.item));
-    carrier.track(phase, change.transaction)
+    process.track(phase, change.transaction)
 }
 
-pub(super) fn renewed_claim(carrier: Carrier, claimed: Claimed, seen: &Seen) -> (Carrier, Act) {
+pub(super) fn renewed_claim(process: Process, claimed: Claimed, seen: &Seen) -> (Process, Act) {
     match &seen.run {
         Some(run) if run.run == claimed.item.run && run.state == RunState::Claimed => {
-            carrier.plan(Claimed { item: run.clone(), ..claimed })
+            process.plan(Claimed { item: run.clone(), ..claimed })
         }
         Some(_) | None => {
-            let failure = not_ours(carrier.task(), seen);
-            carrier.end(Ending::Failed(failure))
+            let failure = not_ours(process.task(), seen);
+            process.end(Ending::Failed(failure))
         }
     }
 }
@@ -36,9 +36,9 @@ pub(super) fn renewed_claim(carrier: Carrier, claimed: Claimed, seen: &Seen) -> 
 /// Marks the prefix as this source's: only now, so that a run which cannot be planned leaves nothing
 /// there, and its remedy may be another table, database or tracking table. An identity that is there was
 /// compared by CLAIM, but another source may come in between.
-pub(super) fn planned(carrier: Carrier, claimed: Claimed, plan: Plan, now: i64) -> (Carrier, Act) {
+pub(super) fn planned(process: Process, claimed: Claimed, plan: Plan, now: i64) -> (Process, Act) {
     // PIN starts the lease anew
-    let run = RunItem { deadline: now + carrier.lease_seconds, ..claimed.item };
+    let run = RunItem { deadline: now + process.lease_seconds, ..claimed.item };
     let plan_hash = crate::planning::plan::hash(&to_body(&plan));
     let uri = run.uri.clone();
     match Prefix::parse(&uri) {
@@ -46,36 +46,36 @@ pub(super) fn planned(carrier: Carrier, claimed: Claimed, plan: Plan, now: i64) 
             let body = to_body(&claimed.identity);
             let effect = Effect::PutOnce { uri, key: prefix.source(), body };
             let held = Box::new(Held { run, plan, plan_hash });
-            carrier.go(Phase::Identifying(held), Act::Write(vec![effect]))
+            process.go(Phase::Identifying(held), Act::Write(vec![effect]))
         }
         Err(bad) => {
             let failure =
                 Failure::permanent(Reason::InvalidSpec, bad.to_string(), "Correct output.uri.");
-            carrier.look(Why::Fail(Box::new(failure), Box::new(run), 0))
+            process.look(Why::Fail(Box::new(failure), Box::new(run), 0))
         }
     }
 }
 
-pub(super) fn identified(carrier: Carrier, held: Held, seen: &Seen) -> (Carrier, Act) {
+pub(super) fn identified(process: Process, held: Held, seen: &Seen) -> (Process, Act) {
     if seen.identity.as_ref() == Some(&seen.own_identity) {
-        return put_plan(carrier, held);
+        return put_plan(process, held);
     }
-    carrier.look(Why::Fail(Box::new(prefix_taken()), Box::new(held.run), 0))
+    process.look(Why::Fail(Box::new(prefix_taken()), Box::new(held.run), 0))
 }
 
-pub(super) fn put_plan(carrier: Carrier, held: Held) -> (Carrier, Act) {
+pub(super) fn put_plan(process: Process, held: Held) -> (Process, Act) {
     let uri = held.run.uri.clone();
     let key = match Prefix::parse(&uri) {
         Ok(prefix) => prefix.plan(held.run.run),
         Err(_) => String::new(),
     };
     let effect = Effect::PutOnce { uri, key, body: to_body(&held.plan) };
-    carrier.go(Phase::PuttingPlan(Box::new(held)), Act::Write(vec![effect]))
+    process.go(Phase::PuttingPlan(Box::new(held)), Act::Write(vec![effect]))
 }
 
 /// A refused plan is our own, written before its reply was lost: run ids are never used twice.
-pub(super) fn pin(carrier: Carrier, held: Held) -> (Carrier, Act) {
+pub(super) fn pin(process: Process, held: Held) -> (Process, Act) {
     let deadline = held.run.deadline;
     let change = transitions::pin(&held.run, &held.plan, &held.plan_hash, deadline);
-    carrier.track(Phase::Pinning(Box::new(held), Box::new(change.item)), change.transaction)
+    process.track(Phase::Pinning(Box::new(held), Box::new(change.item)), change.transaction)
 }

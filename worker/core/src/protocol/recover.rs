@@ -4,15 +4,15 @@ use crds::tracking::{RunItem, RunState};
 
 use super::acts::{Act, Ending};
 use super::phases::After;
-use super::phases::{AfterSweep, Carrier, Phase, Role, Sweep, TRIES_MAX, Then};
+use super::phases::{AfterSweep, Phase, Process, Role, Sweep, TRIES_MAX, Then};
 use super::removals;
 use super::seen::Seen;
 use super::transitions;
 use crate::errors::failure::Failure;
 
-pub(super) fn recover(carrier: Carrier, seen: &Seen, swept: bool, tries: u32) -> (Carrier, Act) {
-    let Role::Recover { task, order } = carrier.role.clone() else {
-        return carrier.end(Ending::Recovered);
+pub(super) fn recover(process: Process, seen: &Seen, swept: bool, tries: u32) -> (Process, Act) {
+    let Role::Recover { task, order } = process.role.clone() else {
+        return process.end(Ending::Recovered);
     };
     if tries > TRIES_MAX {
         let failure = Failure::transient(
@@ -20,27 +20,27 @@ pub(super) fn recover(carrier: Carrier, seen: &Seen, swept: bool, tries: u32) ->
             "other processes repeatedly changed the tracking items first",
             "",
         );
-        return carrier.end(Ending::Failed(failure));
+        return process.end(Ending::Failed(failure));
     }
-    let Some(run) = seen.run.clone() else { return raise(carrier, seen, tries) };
+    let Some(run) = seen.run.clone() else { return raise(process, seen, tries) };
     if !run.state.is_open() && removals::has_pending_cleanup(&run, seen.now) {
-        return carrier.cleanup(run, Then::Recover, None, 0);
+        return process.cleanup(run, Then::Recover, None, 0);
     }
     if run.owner.uid != task.owner.uid || run.attempt > task.attempt {
-        return of_another(carrier, seen, &run, swept, tries);
+        return of_another(process, seen, &run, swept, tries);
     }
     match run.state {
         // the fence comes first: only a run that is failed can lose its uploads
-        RunState::Claimed | RunState::Running => fail(carrier, &run, seen, tries),
+        RunState::Claimed | RunState::Running => fail(process, &run, seen, tries),
         // a coordinator that was told to stop does not know why, and wrote `failed`
-        RunState::Failed if order.aborted && was_stopped(&run) => fail(carrier, &run, seen, tries),
-        RunState::Committing => carrier.fetch_manifest(run, Then::Recover),
-        RunState::Reverting => carrier.revert(&run, Then::Recover),
+        RunState::Failed if order.aborted && was_stopped(&run) => fail(process, &run, seen, tries),
+        RunState::Committing => process.fetch_manifest(run, Then::Recover),
+        RunState::Reverting => process.revert(&run, Then::Recover),
         RunState::Published | RunState::Failed | RunState::Aborted if swept => {
-            raise(carrier, seen, tries)
+            raise(process, seen, tries)
         }
         // of a published run, what is still open belongs to pods that died or came second
-        RunState::Published | RunState::Failed | RunState::Aborted => carrier.sweep(Sweep::new(
+        RunState::Published | RunState::Failed | RunState::Aborted => process.sweep(Sweep::new(
             run.uri.clone(),
             run.run,
             2,
@@ -53,44 +53,44 @@ fn was_stopped(run: &RunItem) -> bool {
     run.note.as_ref().is_some_and(|note| note.reason == crds::Reason::Stopped)
 }
 
-fn fail(carrier: Carrier, run: &RunItem, seen: &Seen, tries: u32) -> (Carrier, Act) {
-    let Role::Recover { task, order } = carrier.role.clone() else {
-        return carrier.end(Ending::Recovered);
+fn fail(process: Process, run: &RunItem, seen: &Seen, tries: u32) -> (Process, Act) {
+    let Role::Recover { task, order } = process.role.clone() else {
+        return process.end(Ending::Recovered);
     };
     let change = transitions::fail(run, seen, &task, &order);
     let failure = Failure { exit: crds::condition::Exit::Done, report: order.report };
     let phase = Phase::Failing(Box::new(failure), Box::new(change.item), tries);
-    carrier.track(phase, change.transaction)
+    process.track(phase, change.transaction)
 }
 
 /// `R` is another's: the run of ours that it followed may have left uploads.
 fn of_another(
-    carrier: Carrier,
+    process: Process,
     seen: &Seen,
     run: &RunItem,
     swept: bool,
     tries: u32,
-) -> (Carrier, Act) {
+) -> (Process, Act) {
     let ours = seen.outcome.as_ref().and_then(|outcome| outcome.run);
     let complete =
         seen.outcome.as_ref().and_then(|outcome| outcome.result.as_ref()).is_some_and(|result| {
-            result.run == ours && transitions::answers_complete(result, carrier.task())
+            result.run == ours && transitions::answers_complete(result, process.task())
         });
     match ours.filter(|ours| *ours != run.run && !swept && !complete) {
         Some(ours) => {
-            let uri = carrier.task().spec.output.uri.clone();
-            carrier.sweep(Sweep::new(uri, ours, 2, AfterSweep::Recover { must: true }))
+            let uri = process.task().spec.output.uri.clone();
+            process.sweep(Sweep::new(uri, ours, 2, AfterSweep::Recover { must: true }))
         }
-        None => raise(carrier, seen, tries),
+        None => raise(process, seen, tries),
     }
 }
 
-fn raise(carrier: Carrier, seen: &Seen, tries: u32) -> (Carrier, Act) {
-    let Role::Recover { task, order } = &carrier.role else {
-        return carrier.end(Ending::Recovered);
+fn raise(process: Process, seen: &Seen, tries: u32) -> (Process, Act) {
+    let Role::Recover { task, order } = &process.role else {
+        return process.end(Ending::Recovered);
     };
     match transitions::raise(task, seen, order) {
-        Some(transaction) => carrier.track(Phase::Raising(tries), transaction),
-        None => carrier.list_orphans(After::Recover),
+        Some(transaction) => process.track(Phase::Raising(tries), transaction),
+        None => process.list_orphans(After::Recover),
     }
 }

@@ -6,30 +6,30 @@ use crds::{Reason, Report};
 
 use super::acts::{Act, Ending};
 use super::effects::Effect;
-use super::phases::{Carrier, Phase, Role, TRIES_MAX, Then, Why};
+use super::phases::{Phase, Process, Role, TRIES_MAX, Then, Why};
 use super::seen::Seen;
 use super::transitions;
 use crate::errors::failure::Failure;
 
 /// FORCE, if the run is the one that the person named, and is still decided.
-pub(super) fn force(carrier: Carrier, seen: &Seen, tries: u32) -> (Carrier, Act) {
-    let Role::Force { run: named, by, .. } = carrier.role.clone() else {
-        return carrier.end(Ending::Recovered);
+pub(super) fn force(process: Process, seen: &Seen, tries: u32) -> (Process, Act) {
+    let Role::Force { run: named, by, .. } = process.role.clone() else {
+        return process.end(Ending::Recovered);
     };
     let Some(run) = seen.run.clone().filter(|run| run.run == named && tries <= TRIES_MAX) else {
-        return carrier.end(Ending::Failed(not_stuck("does not claim the source")));
+        return process.end(Ending::Failed(not_stuck("does not claim the source")));
     };
     match run.state {
         RunState::Committing => {
             let change = transitions::force(&run, undone(&by));
-            carrier.track(Phase::Forcing(tries), change.transaction)
+            process.track(Phase::Forcing(tries), change.transaction)
         }
-        RunState::Reverting => carrier.revert(&run, Then::Finish),
+        RunState::Reverting => process.revert(&run, Then::Finish),
         // undone before, or by another meanwhile
-        RunState::Failed => carrier.end(Ending::Recovered),
-        RunState::Published => carrier.end(Ending::Failed(not_stuck("is already published"))),
+        RunState::Failed => process.end(Ending::Recovered),
+        RunState::Published => process.end(Ending::Failed(not_stuck("is already published"))),
         RunState::Claimed | RunState::Running | RunState::Aborted => {
-            carrier.end(Ending::Failed(not_stuck("is not decided, so it needs no --force")))
+            process.end(Ending::Failed(not_stuck("is not decided, so it needs no --force")))
         }
     }
 }
@@ -60,35 +60,35 @@ pub(super) fn locked() -> Failure {
 }
 
 pub(super) fn delete(
-    carrier: Carrier,
+    process: Process,
     run: RunItem,
     keys: Vec<String>,
     (then, again, more): (Then, bool, bool),
-) -> (Carrier, Act) {
+) -> (Process, Act) {
     if keys.is_empty() {
-        return deleted(carrier, &run, then, again);
+        return deleted(process, &run, then, again);
     }
     let after = keys.last().filter(|_| more).cloned();
     let effects = keys
         .into_iter()
         .map(|key| Effect::Delete { uri: run.uri.clone(), store: None, key })
         .collect();
-    carrier.go(Phase::Undoing(Box::new(run), then, again, after), Act::Write(effects))
+    process.go(Phase::Undoing(Box::new(run), then, again, after), Act::Write(effects))
 }
 
-pub(super) fn deleted(carrier: Carrier, run: &RunItem, then: Then, again: bool) -> (Carrier, Act) {
-    if again { reverted(carrier, run, then) } else { carrier.revert_pass(run, then, true) }
+pub(super) fn deleted(process: Process, run: &RunItem, then: Then, again: bool) -> (Process, Act) {
+    if again { reverted(process, run, then) } else { process.revert_pass(run, then, true) }
 }
 
-pub(super) fn reverted(carrier: Carrier, run: &RunItem, then: Then) -> (Carrier, Act) {
+pub(super) fn reverted(process: Process, run: &RunItem, then: Then) -> (Process, Act) {
     let change = transitions::reverted(run);
-    carrier.track(Phase::Reverting(then), change.transaction)
+    process.track(Phase::Reverting(then), change.transaction)
 }
 
-/// The undo holds, or another carrier of it was faster.
-pub(super) fn ended(carrier: Carrier, then: Then) -> (Carrier, Act) {
+/// The undo holds, or another committer of it was faster.
+pub(super) fn ended(process: Process, then: Then) -> (Process, Act) {
     match then {
-        Then::Finish => carrier.look(Why::Force(1)),
-        Then::Claim | Then::Recover => carrier.finish(then),
+        Then::Finish => process.look(Why::Force(1)),
+        Then::Claim | Then::Recover => process.finish(then),
     }
 }

@@ -2,13 +2,13 @@
 
 use super::acts::{Act, Ending};
 use super::effects::Effect;
-use super::phases::{After, AfterSweep, Carrier, Phase, Sweep, Why};
+use super::phases::{After, AfterSweep, Phase, Process, Sweep, Why};
 
 pub(super) fn uploads(
-    carrier: Carrier,
+    process: Process,
     sweep: Sweep,
     uploads: &[(String, String)],
-) -> (Carrier, Act) {
+) -> (Process, Act) {
     let effects: Vec<Effect> = uploads
         .iter()
         .map(|(key, upload_id)| Effect::Abort {
@@ -18,24 +18,24 @@ pub(super) fn uploads(
         })
         .collect();
     if effects.is_empty() {
-        return aborted(carrier, sweep);
+        return aborted(process, sweep);
     }
-    carrier.go(Phase::Aborting(Box::new(sweep)), Act::Write(effects))
+    process.go(Phase::Aborting(Box::new(sweep)), Act::Write(effects))
 }
 
 /// A second listing catches the upload that a dying pod began while the first was made.
-pub(super) fn aborted(carrier: Carrier, sweep: Sweep) -> (Carrier, Act) {
+pub(super) fn aborted(process: Process, sweep: Sweep) -> (Process, Act) {
     if sweep.more {
-        return carrier.sweep(Sweep { more: false, ..sweep });
+        return process.sweep(Sweep { more: false, ..sweep });
     }
     if sweep.passes > 1 {
         let passes = sweep.passes - 1;
-        return carrier.sweep(Sweep { passes, ..sweep });
+        return process.sweep(Sweep { passes, ..sweep });
     }
     match sweep.then {
-        AfterSweep::Fail(failure) => carrier.end(Ending::Failed(failure)),
-        AfterSweep::Recover { .. } => carrier.look(Why::Recover { swept: true, tries: 1 }),
-        AfterSweep::Publish => carrier.list_orphans(After::Publish),
-        AfterSweep::Revert(run, then, again) => carrier.list_files(*run, (then, again), None),
+        AfterSweep::Fail(failure) => process.end(Ending::Failed(failure)),
+        AfterSweep::Recover { .. } => process.look(Why::Recover { swept: true, tries: 1 }),
+        AfterSweep::Publish => process.list_orphans(After::Publish),
+        AfterSweep::Revert(run, then, again) => process.list_files(*run, (then, again), None),
     }
 }

@@ -11,7 +11,7 @@ use worker_core::layout::manifests::{
     ListedFile, Lists, Manifest, ManifestFile, ManifestHead, Pointer,
 };
 use worker_core::layout::records::PartitionRecord;
-use worker_core::protocol::{Act, Carrier, Effect, Ending, Event, Item, NewManifest, Reply, step};
+use worker_core::protocol::{Act, Effect, Ending, Event, Item, NewManifest, Process, Reply, step};
 
 mod plan;
 mod reads;
@@ -90,11 +90,11 @@ impl Stores {
     }
 
     /// Drives a process to its end, or until it dies after so many writes: `None` then.
-    pub(crate) fn drive(&mut self, mut carrier: Carrier, mut writes: usize) -> Option<Ending> {
+    pub(crate) fn drive(&mut self, mut process: Process, mut writes: usize) -> Option<Ending> {
         let mut event = Event::Begin;
         for _ in 0..1000 {
-            let (next, act) = step(carrier, event);
-            carrier = next;
+            let (next, act) = step(process, event);
+            process = next;
             event = match act {
                 Act::End(ending) => return Some(ending),
                 Act::Write(effects) => {
@@ -112,10 +112,10 @@ impl Stores {
                     }
                     Event::Replied(replies)
                 }
-                act => self.read(act, carrier.role.task()),
+                act => self.read(act, process.role.task()),
             };
         }
-        panic!("the process does not end: {:?}", carrier.phase);
+        panic!("the process does not end: {:?}", process.phase);
     }
 
     /// Whether a write of somebody outside any process holds.
