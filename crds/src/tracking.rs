@@ -104,7 +104,7 @@ pub struct RunItem {
     pub attempt: u32,
     /// Seconds since 1970, UTC, after which others may take the source over.
     pub deadline: i64,
-    /// Records seen when the holder last renewed.
+    /// Records seen when the coordinator last renewed.
     pub records: u32,
     /// The number that this run's publication has in `current.json`.
     pub commit: u64,
@@ -183,7 +183,7 @@ impl RunState {
         }
     }
 
-    /// Whether a holder may still be at work that has not decided yet.
+    /// Whether a coordinator may still be at work that has not decided yet.
     pub const fn is_live(self) -> bool {
         matches!(self, Self::Claimed | Self::Running)
     }

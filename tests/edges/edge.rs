@@ -15,9 +15,9 @@ use harness::{TestEnv, unique, wait_until};
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection, PgConnection};
 use tokio::sync::{Semaphore, mpsc};
-use worker::planning::holder::Holder;
 use worker::planning::planner::open;
 use worker::planning::published::Published;
+use worker::planning::snapshot_session::SnapshotSession;
 use worker::source::login::{Login, SILENCE};
 use worker::source::secret::Secret;
 use worker_core::errors::failure::Failure;
@@ -236,7 +236,7 @@ impl Edge {
         &self,
         ask: &Ask,
         mut at: impl AsyncFnMut(&'static str) -> Result<()>,
-    ) -> Result<Result<Holder, Failure>> {
+    ) -> Result<Result<SnapshotSession, Failure>> {
         let (login, spec, order) = (self.login(ask), self.spec(ask)?, ask.order()?);
         let (tell, mut told) = mpsc::unbounded_channel();
         let go_on = Arc::new(Semaphore::new(0));
@@ -269,10 +269,10 @@ impl Edge {
         ask: &Ask,
         at: impl AsyncFnMut(&'static str) -> Result<()>,
     ) -> Result<Taken> {
-        let holder = self.open_at(ask, at).await??;
-        let rows = self.read(ask, &holder.plan).await?;
-        let plan = holder.plan.clone();
-        holder.release().await;
+        let snapshot_session = self.open_at(ask, at).await??;
+        let rows = self.read(ask, &snapshot_session.plan).await?;
+        let plan = snapshot_session.plan.clone();
+        snapshot_session.release().await;
         Ok(Taken { plan, rows })
     }
 
@@ -284,7 +284,9 @@ impl Edge {
     pub(crate) async fn refused(&self, ask: &Ask) -> Result<Failure> {
         match self.open_at(ask, async |_| Ok(())).await? {
             Err(failure) => Ok(failure),
-            Ok(holder) => anyhow::bail!("not refused: {:?}", holder.plan.window),
+            Ok(snapshot_session) => {
+                anyhow::bail!("not refused: {:?}", snapshot_session.plan.window)
+            }
         }
     }
 

@@ -7,7 +7,7 @@ use crds::tracking::Guard::{self, Exact, Lag};
 use futures::future::try_join_all;
 use harness::TestEnv;
 use serde_json::{Value, json};
-use worker_core::planning::consistency::held;
+use worker_core::planning::consistency::reached;
 
 use crate::edge::{Ask, Edge, Who};
 
@@ -151,11 +151,11 @@ async fn claims(edge: &Edge, (relation, snapshot, guard, blocks): Claim) -> Resu
         ensure!(taken.guard() == expected, "{who:?}: {:?}", taken.guard());
         ensure!(warnings.is_empty() == (guard == Exact && snapshot), "{warnings:?}");
         let expected = if snapshot { Consistency::Snapshot } else { Consistency::PerPartition };
-        ensure!(held(&taken.plan) == expected, "{:?}", held(&taken.plan));
+        ensure!(reached(&taken.plan) == expected, "{:?}", reached(&taken.plan));
         ensure!(taken.plan.partitions.len() == 2, "{:?}", taken.plan.partitions);
         let mut one = taken.plan.clone();
         one.partitions.truncate(1);
-        ensure!(held(&one) == expected, "in one partition");
+        ensure!(reached(&one) == expected, "in one partition");
     }
     let ask = Ask::new(Who::Sees, relation, stamped());
     let asked = json!({ "consistency": "snapshot" });
@@ -207,7 +207,7 @@ fn a_condition_that_reads_more_than_its_row_takes_the_claims_away() -> Result<()
             });
             let ask = Ask::new(Who::Sees, "plain", stamped()).with(more);
             let taken = edge.take(&ask).await.context(filter)?;
-            let is_snapshot = held(&taken.plan) == Consistency::Snapshot;
+            let is_snapshot = reached(&taken.plan) == Consistency::Snapshot;
             ensure!(is_snapshot == proved, "{filter}: {:?}", taken.plan.warnings);
             ensure!((taken.guard() == Exact) == proved, "{filter}: {:?}", taken.guard());
         }

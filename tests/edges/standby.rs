@@ -67,13 +67,14 @@ fn a_snapshot_of_one_node_is_none_on_another() -> Result<()> {
     env.run(async {
         let (edge, port) = prepare(env, "nodes").await?;
         for (here, there) in [(TestEnv::POSTGRES_PORT, port), (port, TestEnv::POSTGRES_PORT)] {
-            let holder = edge.open_at(&ask(here), async |_| Ok(())).await??;
-            ensure!(holder.plan.snapshot.is_some(), "no snapshot");
+            let snapshot_session = edge.open_at(&ask(here), async |_| Ok(())).await??;
+            ensure!(snapshot_session.plan.snapshot.is_some(), "no snapshot");
             let login = edge.login(&ask(there));
-            let refused = Reader::open(&login, &holder.plan, "tidemark/test/0").await.err();
+            let refused =
+                Reader::open(&login, &snapshot_session.plan, "tidemark/test/0").await.err();
             let reason = refused.context("imported on another node")?.report.reason;
             ensure!(reason == Reason::SnapshotLost, "{reason}");
-            holder.release().await;
+            snapshot_session.release().await;
         }
         Ok(())
     })
@@ -84,12 +85,12 @@ fn a_replay_that_conflicts_with_the_snapshot_fails_the_run_and_hides_no_row() ->
     let env = TestEnv::shared()?;
     env.run(async {
         let (edge, port) = prepare(env, "conflict").await?;
-        let mut holder = edge.open_at(&ask(port), async |_| Ok(())).await??;
-        holder.still_there().await?;
+        let mut snapshot_session = edge.open_at(&ask(port), async |_| Ok(())).await??;
+        snapshot_session.still_there().await?;
         // the standby may not wait for readers of this table for long; others are not asked
         edge.say("truncate t").await?;
         let gone = wait_until("the conflict", REPLAY_DEADLINE, async || {
-            holder.still_there().await.err().context("it still answers")
+            snapshot_session.still_there().await.err().context("it still answers")
         })
         .await?;
         ensure!(gone.report.reason == Reason::SnapshotLost, "{gone}");

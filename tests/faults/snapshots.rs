@@ -112,7 +112,7 @@ fn t49_a_table_partition_attached_after_the_plan_is_in_no_partition() -> Result<
 }
 
 #[test]
-fn t51_a_run_whose_holder_is_killed_never_commits() -> Result<()> {
+fn t51_a_run_whose_snapshot_session_is_killed_never_commits() -> Result<()> {
     in_env(async {
         // planned and nothing read; all partitions imported; the last record on its way
         for point in ["after-pin", "partition-start", "before-record"] {
@@ -142,7 +142,7 @@ fn t51_a_run_whose_holder_is_killed_never_commits() -> Result<()> {
 }
 
 #[test]
-fn t53_time_outs_that_the_server_sets_for_idle_sessions_do_not_end_the_holder() -> Result<()> {
+fn t53_idle_time_outs_of_the_server_do_not_end_the_snapshot_session() -> Result<()> {
     in_env(async {
         let bench = Bench::new("t53", "FE", 100, 1).await?;
         let database = &bench.source.database;

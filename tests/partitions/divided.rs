@@ -162,7 +162,7 @@ impl Shelf {
         };
         let points = |_: &'static str| -> BoxFuture<'static, ()> { Box::pin(async {}) };
         let spec = self.spec(table, partition, window.is_some())?;
-        let holder = match Box::pin(open(
+        let snapshot_session = match Box::pin(open(
             &self.login(),
             &spec,
             &order,
@@ -171,13 +171,13 @@ impl Shelf {
         ))
         .await
         {
-            Ok(holder) => holder,
+            Ok(snapshot_session) => snapshot_session,
             Err(failure) => return Ok(Err(failure)),
         };
         if !meanwhile.is_empty() {
             self.say(meanwhile).await?;
         }
-        let plan = holder.plan.clone();
+        let plan = snapshot_session.plan.clone();
         let mut reader = Reader::open(self, &plan).await?;
         let (mut rows, mut keys) = (Vec::new(), Vec::new());
         for partition in &plan.partitions {
@@ -186,7 +186,7 @@ impl Shelf {
             keys.extend(found);
         }
         keys.sort_unstable();
-        holder.release().await;
+        snapshot_session.release().await;
         Ok(Ok(Divided { plan, rows, keys }))
     }
 

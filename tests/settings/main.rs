@@ -105,20 +105,21 @@ impl Subject {
         };
         let spec = self.spec(table, mode)?;
         let pause = |_| -> futures::future::BoxFuture<'static, ()> { Box::pin(async {}) };
-        let holder =
+        let snapshot_session =
             match Box::pin(open(&self.login, &spec, &order, &Published::default(), &pause)).await {
-                Ok(holder) => holder,
+                Ok(snapshot_session) => snapshot_session,
                 Err(failure) => return Ok(Err(failure)),
             };
         let mut bytes = Vec::new();
-        for partition in &holder.plan.partitions {
-            let statement = read_statement(&holder.plan, partition)?;
+        for partition in &snapshot_session.plan.partitions {
+            let statement = read_statement(&snapshot_session.plan, partition)?;
             let (chunks, mut received) = queue(QUEUE_BYTES);
             let reading = async {
                 let mut reader =
-                    Reader::open(&self.login, &holder.plan, "tidemark/settings/0").await?;
+                    Reader::open(&self.login, &snapshot_session.plan, "tidemark/settings/0")
+                        .await?;
                 let progress = Progress::default();
-                reader.read(&holder.plan, &statement, chunks, &progress).await
+                reader.read(&snapshot_session.plan, &statement, chunks, &progress).await
             };
             let receiving = async {
                 let mut all = Vec::new();
@@ -134,8 +135,8 @@ impl Subject {
                 Err(failure) => return Ok(Err(failure)),
             }
         }
-        let mut plan = serde_json::to_value(&holder.plan)?;
-        holder.release().await;
+        let mut plan = serde_json::to_value(&snapshot_session.plan)?;
+        snapshot_session.release().await;
         // of this run alone, and of the server's statistics
         for key in ["snapshot", "estimatedRows", "estimated_rows", "warnings"] {
             if let Some(plan) = plan.as_object_mut() {

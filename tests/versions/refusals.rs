@@ -296,13 +296,13 @@ async fn held(server: &Server) -> Result<()> {
     let account = Account::new(server).await?;
     account.sql("grant select on DB.* to USER@'%'").await?;
     let (server, database) = (server.clone(), account.source.database.clone());
-    let holder = tokio::spawn(async move {
+    let snapshot_session = tokio::spawn(async move {
         server.sql(&database, "lock tables t write; select sleep(600)").await
     });
     let id = sleeper(&account).await?;
     let ended = account.ends(fails("DatabaseFailed", &["error 1205", "another session"])).await;
     account.sql(&format!("kill {id}")).await?;
-    let _ = holder.await;
+    let _ = snapshot_session.await;
     ended
 }
 

@@ -34,7 +34,7 @@ pub(crate) fn rank(value: Option<&String>) -> usize {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// Claim, plan, extract, publish; whether no attempt follows.
-    Hold(bool),
+    Coordinate(bool),
     /// End what a coordinator left; whether no attempt follows.
     Recover(bool),
     /// The same, on suspend or deletion.
@@ -73,13 +73,13 @@ pub struct Slot {
 }
 
 /// A coordinator of `uid`.
-pub fn hold(uid: &'static str, attempt: u32) -> Slot {
+pub fn start(uid: &'static str, attempt: u32) -> Slot {
     Slot {
         uid,
         attempt,
         wish: 0,
         generation: 1,
-        part: Part::Hold(false),
+        part: Part::Coordinate(false),
         mode: Mode::PE,
         prefix: 0,
         bounds: (None, None),
@@ -92,12 +92,12 @@ pub fn hold(uid: &'static str, attempt: u32) -> Slot {
 
 /// A recovery process of `uid`.
 pub fn recover(uid: &'static str, attempt: u32) -> Slot {
-    Slot { part: Part::Recover(false), ..hold(uid, attempt) }
+    Slot { part: Part::Recover(false), ..start(uid, attempt) }
 }
 
 /// A human who undoes the run of slot `of`.
 pub fn force(of: usize) -> Slot {
-    Slot { part: Part::Force(of), ..hold("a", 9) }
+    Slot { part: Part::Force(of), ..start("a", 9) }
 }
 
 impl Slot {
@@ -171,7 +171,7 @@ pub struct Budget {
     pub echoes: u8,
     /// An act fails for good, before or after it held.
     pub faults: u8,
-    /// A holder renews.
+    /// A coordinator renews.
     pub renews: u8,
     /// A second pod reads a partition.
     pub twins: u8,

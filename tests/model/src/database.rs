@@ -10,21 +10,21 @@ use worker_core::layout::records::{PartitionRecord, PendingFile};
 use worker_core::planning::partitions::PlannedPartition;
 use worker_core::planning::plan::{Plan, PlanOrder, PlannedWatermark, Shape, TableName};
 use worker_core::planning::watermark::Value;
-use worker_core::planning::window::{self, Held, Observed};
+use worker_core::planning::window::{self, GuardBound, Observed};
 
 use crate::bodies::{Parsed, upload_id};
 use crate::config::{Config, Guarding};
 use crate::shop::{Shop, run_id, uri};
 
 /// The guard as it is in one epoch.
-fn guard(config: &Config, epoch: u8) -> Held {
+fn guard(config: &Config, epoch: u8) -> GuardBound {
     if config.guard == Guarding::Nothing {
-        return Held::NOTHING;
+        return GuardBound::NOTHING;
     }
     let begun = config.rows.iter().filter(|row| row.begun <= epoch);
     let open = begun.clone().filter(|row| row.seen > epoch).map(|row| row.mark - 1).min();
     let bound = open.or_else(|| begun.map(|row| row.mark).max());
-    Held { kind: Guard::Exact, bound: bound.map(Value::Int), below_max: None }
+    GuardBound { kind: Guard::Exact, bound: bound.map(Value::Int), below_max: None }
 }
 
 /// Plans as the coordinator does: the guard of one epoch, the snapshot of the same or a later one.

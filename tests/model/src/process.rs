@@ -142,12 +142,12 @@ impl Shop {
             [found[place], found[place + 1]]
         };
         let [run, _] = part(Part::RUN);
-        let holder = self.run_item(run).filter(|run| run.owner.uid != slot.uid);
-        let holder = holder.map_or(NONE, |run| {
+        let coordinator = self.run_item(run).filter(|run| run.owner.uid != slot.uid);
+        let coordinator = coordinator.map_or(NONE, |run| {
             let key = crds::tracking::outcome_key(crate::shop::KEY, &run.owner.uid);
             state.item(self.keys.put(key))
         });
-        let items = [run, part(Part::MARK)[0], part(Part::OUTCOME)[0], holder];
+        let items = [run, part(Part::MARK)[0], part(Part::OUTCOME)[0], coordinator];
         let fresh = self.fresh(at, state.procs[at].claims);
         self.tell(state, at, Told::Seen(items, part(Part::PREFIX), state.clock, fresh));
     }
@@ -159,7 +159,7 @@ impl Shop {
             Part::MARK => [state.item(self.legacy_key), NONE],
             Part::OUTCOME => [state.item(self.outcome_keys[at]), NONE],
             // recovery does not look into the bucket
-            _ if !matches!(slot.part, Part::Hold(_)) => [NONE, NONE],
+            _ if !matches!(slot.part, Part::Coordinate(_)) => [NONE, NONE],
             _ => {
                 let keys = &self.prefixes[usize::from(slot.prefix)];
                 [state.object(keys.pointer), state.object(keys.identity)]

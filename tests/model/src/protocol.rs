@@ -26,7 +26,7 @@ pub enum Action {
     Dies(usize),
     /// The session that holds the snapshot of a process dies.
     SessionDies(usize),
-    /// A holder renews.
+    /// A coordinator renews.
     Renews(usize),
     /// A pod begins to read a partition: run, partition, which pod.
     Reads(u8, u8, u8),
@@ -173,7 +173,7 @@ impl Protocol {
             if left.sessions > 0 && !proc.lost && self.shop.slot(at).mortal {
                 actions.push(Action::SessionDies(at));
             }
-            // a holder whose run is not its own any more finds out
+            // a coordinator whose run is not its own any more finds out
             if left.renews > 0 || !self.is_running(state, run) {
                 actions.push(Action::Renews(at));
             }

@@ -122,7 +122,7 @@ impl Shop {
     pub(crate) fn process(&self, at: usize) -> Process {
         let task = Box::new(self.tasks.get(at).expect("a task for each slot").clone());
         let role = match self.slot(at).part {
-            Part::Hold(last) => Role::Hold { task, last },
+            Part::Coordinate(last) => Role::Coordinate { task, last },
             Part::Recover(last) => Role::Recover { task, order: Box::new(order(last, false)) },
             Part::Abort => Role::Recover { task, order: Box::new(order(true, true)) },
             Part::Force(of) => {

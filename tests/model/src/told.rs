@@ -17,7 +17,7 @@ use crate::shop::{Next, Shop, TICK, identity, run_id};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Told {
     Begin,
-    /// `R`, `L`, `O`, `O` of the holder; pointer, identity; clock, fresh run.
+    /// `R`, `L`, `O`, `O` of the coordinator; pointer, identity; clock, fresh run.
     Seen([u32; 4], [u32; 2], u8, u8),
     /// Epoch of the guard, epoch of the snapshot, clock.
     Planned(u8, u8, u8),
@@ -150,7 +150,7 @@ impl Shop {
     }
 
     fn seen(&self, items: [u32; 4], objects: [u32; 2], clock: u8, fresh: u8) -> (Seen, RunId) {
-        let [run, legacy, outcome, holder] = items;
+        let [run, legacy, outcome, coordinator] = items;
         let [pointer, source] = objects;
         let identity_found = self.bodies.find(source).and_then(|body| match &body.parsed {
             Parsed::Identity(found) => Some(found.clone()),
@@ -161,7 +161,7 @@ impl Shop {
             run: self.run_item(run),
             legacy: self.legacy_item(legacy),
             outcome: self.outcome_item(outcome),
-            holder_outcome: self.outcome_item(holder),
+            owner_outcome: self.outcome_item(coordinator),
             pointer: self.pointer_of(pointer),
             identity: identity_found,
             own_identity: identity(),

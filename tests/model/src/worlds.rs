@@ -5,7 +5,7 @@ use crds::tracking::RunState;
 use worker_core::protocol::{Item, Step};
 
 use crate::asks::End;
-use crate::config::{Budget, Config, Row, Seed, Slot, force, hold, recover, rows};
+use crate::config::{Budget, Config, Row, Seed, Slot, force, recover, rows, start};
 use crate::protocol::Protocol;
 use crate::state::{Life, State};
 
@@ -28,11 +28,11 @@ pub fn push() -> Vec<Config> {
 
 /// A coordinator, its recovery, a human who undoes its run, and the next attempt.
 fn undone() -> Vec<Slot> {
-    vec![hold("a", 1), recover("a", 1), force(0), hold("a", 2)]
+    vec![start("a", 1), recover("a", 1), force(0), start("a", 2)]
 }
 
 fn full(attempt: u32, wish: u8) -> Slot {
-    hold("a", attempt).wish(wish).mode(FE)
+    start("a", attempt).wish(wish).mode(FE)
 }
 
 /// A full run, one that keeps what it replaces for a while, and one after it.
@@ -43,7 +43,7 @@ fn put_off(name: &'static str, third: Slot) -> Config {
 
 /// The same, and another object goes to another prefix; then it and the first one's recovery go on.
 fn moves(name: &'static str) -> Config {
-    let elsewhere = |attempt, wish| hold("b", attempt).wish(wish).mode(FE).prefix(1);
+    let elsewhere = |attempt, wish| start("b", attempt).wish(wish).mode(FE).prefix(1);
     let first = vec![full(1, 0), full(2, 1).retains(), elsewhere(1, 0)];
     let then = vec![recover("a", 2).mode(FE), elsewhere(2, 1)];
     Config::new(name, [first, then].concat())
@@ -53,7 +53,7 @@ fn moves(name: &'static str) -> Config {
 
 /// The same, and the source comes back to the first prefix.
 fn comes_back() -> Config {
-    let elsewhere = hold("b", 1).mode(FE).prefix(1);
+    let elsewhere = start("b", 1).mode(FE).prefix(1);
     let slots =
         vec![full(1, 0), full(2, 1).retains(), elsewhere, full(3, 2), recover("a", 3).mode(FE)];
     Config::new("removal put off, moved and back", slots)
@@ -72,14 +72,14 @@ fn later() -> Vec<Config> {
         Config::new("undo of a stuck run", undone())
             .seeds(&decided)
             .budget(Budget { lapses: 1, ..crash }),
-        put_off("removal put off", hold("a", 3).wish(2)).seeds(&published),
+        put_off("removal put off", start("a", 3).wish(2)).seeds(&published),
         put_off("removal put off, full after it", full(3, 2)).seeds(&published),
         moves("removal put off, moved"),
         moves("removal put off, moved, a fault")
             .seeds(&[Seed::Ends(0), Seed::Ends(1), Seed::Ends(2), Seed::Tick])
             .budget(Budget { faults: 1, ..NONE }),
         comes_back(),
-        Config::new("sweeper", vec![hold("a", 1), recover("a", 1), hold("a", 2).wish(1)])
+        Config::new("sweeper", vec![start("a", 1), recover("a", 1), start("a", 2).wish(1)])
             .sweeps()
             .seeds(&[Seed::Until(0, Step::Pin)])
             .budget(crash),
@@ -97,22 +97,22 @@ fn later() -> Vec<Config> {
 }
 
 fn retry() -> Vec<Slot> {
-    vec![hold("a", 1), recover("a", 1).again(), hold("a", 2)]
+    vec![start("a", 1), recover("a", 1).again(), start("a", 2)]
 }
 
 /// A request, an older one and an equal one, which start nothing, and a later one.
 fn older() -> Vec<Slot> {
     vec![
-        hold("a", 1).wish(2),
-        hold("a", 2).wish(1),
-        hold("a", 2).wish(2),
-        hold("a", 2).wish(3),
+        start("a", 1).wish(2),
+        start("a", 2).wish(1),
+        start("a", 2).wish(2),
+        start("a", 2).wish(3),
         recover("a", 2).wish(3),
     ]
 }
 
 fn next() -> Vec<Slot> {
-    vec![hold("a", 1), recover("a", 1).again(), hold("a", 2).wish(1)]
+    vec![start("a", 1), recover("a", 1).again(), start("a", 2).wish(1)]
 }
 
 /// One object, one misfortune each.
@@ -120,12 +120,12 @@ fn alone() -> Vec<Config> {
     let crash = Budget { crashes: 1, ..NONE };
     let after_one = |world: Config| world.seeds(&[Seed::Until(0, Step::Pin)]);
     vec![
-        Config::new("one coordinator", vec![hold("a", 1)]),
+        Config::new("one coordinator", vec![start("a", 1)]),
         Config::new("retry, crash", retry()).budget(crash).partitions(2).rows(rows(&[5, 6])),
         Config::new("retry, lost reply", retry()).budget(Budget { echoes: 1, ..NONE }),
         Config::new("retry, fault", retry()).budget(Budget { faults: 1, ..NONE }),
         Config::new("retry, session dies", retry()).budget(Budget { sessions: 1, ..NONE }),
-        Config::new("late rows", vec![hold("a", 1), hold("a", 2).wish(1)])
+        Config::new("late rows", vec![start("a", 1), start("a", 2).wish(1)])
             .rows(late())
             .budget(Budget { epochs: 1, crashes: 1, ..NONE }),
         after_one(Config::new("two pods of a range", retry())).budget(Budget {
@@ -149,13 +149,13 @@ fn alone() -> Vec<Config> {
 fn together() -> Vec<Config> {
     let two = |slots| Config::new("two objects, leases", slots);
     vec![
-        two(vec![hold("a", 1), hold("b", 1), recover("a", 1)])
+        two(vec![start("a", 1), start("b", 1), recover("a", 1)])
             .seeds(&[Seed::Until(0, Step::Pin)])
             .budget(Budget { ticks: 1, renews: 1, crashes: 1, ..NONE }),
-        Config::new("late duplicate", vec![hold("a", 1), hold("a", 1), recover("a", 1)])
+        Config::new("late duplicate", vec![start("a", 1), start("a", 1), recover("a", 1)])
             .budget(Budget { crashes: 1, ..NONE }),
-        Config::new("torn reads", vec![hold("a", 1), recover("a", 1)]).torn(),
-        Config::new("torn reads, two objects", vec![hold("a", 1), hold("b", 1)])
+        Config::new("torn reads", vec![start("a", 1), recover("a", 1)]).torn(),
+        Config::new("torn reads, two objects", vec![start("a", 1), start("b", 1)])
             .torn()
             .budget(Budget { crashes: 1, ..NONE }),
     ]
@@ -166,16 +166,16 @@ fn replacing() -> Vec<Config> {
     let grows = vec![Row { mark: 5, begun: 0, seen: 0 }, Row { mark: 6, begun: 1, seen: 1 }];
     let two_full = || {
         vec![
-            hold("a", 1).mode(FE),
-            hold("a", 2).wish(1).mode(FE),
+            start("a", 1).mode(FE),
+            start("a", 2).wish(1).mode(FE),
             recover("a", 2).wish(1).mode(FE),
-            hold("a", 3).wish(2).mode(FE),
+            start("a", 3).wish(2).mode(FE),
         ]
     };
     vec![
         Config::new(
             "lost items",
-            vec![hold("a", 1), hold("a", 2).wish(1), hold("a", 3).wish(2).mode(FE)],
+            vec![start("a", 1), start("a", 2).wish(1), start("a", 3).wish(2).mode(FE)],
         )
         .seeds(&[Seed::Ends(0)])
         .budget(Budget { lost_runs: 1, lost_marks: 1, ..NONE }),
@@ -185,10 +185,10 @@ fn replacing() -> Vec<Config> {
         Config::new(
             "owed over full and reingest",
             vec![
-                hold("a", 1),
-                hold("a", 2).wish(1).mode(FE),
-                hold("a", 3).wish(2).mode(Reingest),
-                hold("a", 4).wish(3),
+                start("a", 1),
+                start("a", 2).wish(1).mode(FE),
+                start("a", 3).wish(2).mode(Reingest),
+                start("a", 4).wish(3),
             ],
         )
         .rows(grows)
@@ -209,10 +209,10 @@ pub fn large() -> Vec<Config> {
         Config::new("torn reads, retry", retry()).torn().budget(crash),
         Config::new(
             "torn reads, two objects, recovery",
-            vec![hold("a", 1), recover("a", 1), hold("b", 1)],
+            vec![start("a", 1), recover("a", 1), start("b", 1)],
         )
         .torn(),
-        put_off("removal put off, from the first step", hold("a", 3).wish(2))
+        put_off("removal put off, from the first step", start("a", 3).wish(2))
             .seeds(&[Seed::Ends(0)]),
         put_off("removal put off, full after it, from the first step", full(3, 2))
             .seeds(&[Seed::Ends(0)]),
@@ -239,10 +239,10 @@ pub fn large() -> Vec<Config> {
 /// Larger still: `model beyond` explores them to their end, or to a bound of states and memory. Those
 /// that come to their end have a pinned number.
 pub fn beyond() -> Vec<Config> {
-    let twins = || vec![hold("a", 1), hold("a", 1), recover("a", 1).again(), hold("a", 2)];
+    let twins = || vec![start("a", 1), start("a", 1), recover("a", 1).again(), start("a", 2)];
     let crash = Budget { crashes: 1, ..NONE };
     let requests =
-        || vec![hold("a", 1), hold("a", 1), recover("a", 1).again(), hold("a", 2).wish(1)];
+        || vec![start("a", 1), start("a", 1), recover("a", 1).again(), start("a", 2).wish(1)];
     vec![
         Config::new("late duplicate, retry, crash", twins()).budget(crash),
         Config::new("late duplicate, two pods", twins())
@@ -253,7 +253,7 @@ pub fn beyond() -> Vec<Config> {
             .budget(Budget { epochs: 1, ..crash }),
         Config::new(
             "two objects, leases, crash",
-            vec![hold("a", 1), hold("b", 1), recover("a", 1).again()],
+            vec![start("a", 1), start("b", 1), recover("a", 1).again()],
         )
         .budget(Budget { ticks: 1, renews: 1, ..crash }),
         Config::new("retry, a crash, a fault and a lost reply", retry()).budget(Budget {
@@ -267,7 +267,7 @@ pub fn beyond() -> Vec<Config> {
 /// Worlds in which a promise is known to break, and which one: what a deletion of `R` by hand, in
 /// the moment between `published` and the pointer, may do.
 pub fn known() -> Vec<(Config, &'static str)> {
-    let slots = vec![hold("a", 1), hold("a", 2).wish(1), hold("a", 3).wish(2).mode(FE)];
+    let slots = vec![start("a", 1), start("a", 2).wish(1), start("a", 3).wish(2).mode(FE)];
     let config = Config::new("R deleted between Y and the pointer", slots)
         .seeds(&[Seed::Ends(0), Seed::Until(1, Step::Publish)])
         .budget(Budget { lost_runs: 1, ..NONE })
@@ -281,15 +281,15 @@ pub fn ending() -> Vec<Config> {
     vec![
         Config::new(
             "ends: retry",
-            vec![hold("a", 1), recover("a", 1).again(), hold("a", 2).after(&[0]).safe()],
+            vec![start("a", 1), recover("a", 1).again(), start("a", 2).after(&[0]).safe()],
         )
         .budget(Budget { faults: 1, echoes: 1, ..crash }),
         Config::new(
             "ends: full after full",
             vec![
-                hold("a", 1).mode(FE),
+                start("a", 1).mode(FE),
                 recover("a", 1).mode(FE).again(),
-                hold("a", 2).wish(1).mode(FE).after(&[0]).safe(),
+                start("a", 2).wish(1).mode(FE).after(&[0]).safe(),
             ],
         )
         .budget(crash),
@@ -300,10 +300,10 @@ pub fn ending() -> Vec<Config> {
 /// Decided, stuck, and undone by a human.
 fn stuck() -> Config {
     let slots = vec![
-        hold("a", 1),
+        start("a", 1),
         recover("a", 1).again(),
         force(0).safe(),
-        hold("a", 2).after(&[0, 2]).safe(),
+        start("a", 2).after(&[0, 2]).safe(),
     ];
     Config::new("ends: a stuck run is undone", slots)
         .seeds(&[Seed::Until(0, Step::Decide), Seed::Lapse])
@@ -316,11 +316,11 @@ pub fn ending_large() -> Vec<Config> {
         Config::new(
             "ends: two attempts die",
             vec![
-                hold("a", 1),
+                start("a", 1),
                 recover("a", 1).again(),
-                hold("a", 2).after(&[0]),
+                start("a", 2).after(&[0]),
                 recover("a", 2).again(),
-                hold("a", 3).after(&[0, 2]).safe(),
+                start("a", 3).after(&[0, 2]).safe(),
             ],
         )
         .budget(Budget { crashes: 1, ..NONE }),

@@ -80,14 +80,15 @@ async fn crowded(server: &Server) -> Result<()> {
     let account = Account::new(server).await?;
     account.sql("grant select on DB.* to USER@'%'").await?;
     let (other, database) = (server.clone(), account.source.database.clone());
-    let holder = tokio::spawn(async move { other.sql(&database, "select sleep(600)").await });
+    let snapshot_session =
+        tokio::spawn(async move { other.sql(&database, "select sleep(600)").await });
     let id = sleeper(&account).await?;
     // only now: else this session itself may be refused, because the one before it has not ended yet
     account.sql("set global max_connections = 1").await?;
     let ends = fails("DatabaseUnreachable", &["error 1040", "max_connections"]);
     let ended = account.ends(ends).await;
     account.sql(&format!("kill {id}; set global max_connections = 300")).await?;
-    let _ = holder.await;
+    let _ = snapshot_session.await;
     ended
 }
 

@@ -14,8 +14,8 @@ use worker_core::protocol::{Effect, Ending, GRACE_SECONDS, Process, Role};
 
 const LEASE: i64 = 600;
 
-fn hold(task: Task) -> Process {
-    Process::new(Role::Hold { task: Box::new(task), last: false }, LEASE)
+fn coordinate(task: Task) -> Process {
+    Process::new(Role::Coordinate { task: Box::new(task), last: false }, LEASE)
 }
 
 fn recover(attempt: u32) -> Process {
@@ -27,7 +27,7 @@ fn recover(attempt: u32) -> Process {
 fn stuck() -> Stores {
     let mut stores = Stores::new();
     // claim, source.json, plan, PIN, manifest, DECIDE, the first completion
-    assert!(stores.drive(hold(task("a", 1, ExtractType::PE)), 7).is_none());
+    assert!(stores.drive(coordinate(task("a", 1, ExtractType::PE)), 7).is_none());
     let decided = stores.run().unwrap().run;
     stores.uploads.retain(|(key, _)| !key.contains("part-1"));
     let ending = stores.drive(recover(1), usize::MAX).unwrap();
@@ -51,7 +51,7 @@ fn a_stuck_run_is_undone_on_a_humans_word_and_its_window_taken_again() {
     let run = stores.run().unwrap();
     assert_eq!((run.state, run.pending_window), (RunState::Failed, window.clone()));
     assert!(stores.files.is_empty() && stores.uploads.is_empty(), "something is left");
-    stores.drive(hold(task("a", 2, ExtractType::PE)), usize::MAX).unwrap();
+    stores.drive(coordinate(task("a", 2, ExtractType::PE)), usize::MAX).unwrap();
     assert_eq!(stores.run().unwrap().window, window);
     stores.check();
 }
@@ -61,7 +61,7 @@ fn undo_of_a_run_fails_while_a_lock_protects_one_of_its_files() {
     let mut stores = stuck();
     let until = stores.now + 1000;
     stores.locked.insert("extract_run=".to_owned(), until);
-    for process in [force(&stores), recover(1), hold(task("a", 2, ExtractType::PE))] {
+    for process in [force(&stores), recover(1), coordinate(task("a", 2, ExtractType::PE))] {
         let ending = stores.drive(process, usize::MAX).unwrap();
         let Ending::Failed(failure) = ending else { panic!("{ending:?}") };
         assert_eq!(failure.report.reason, Reason::StorageDenied);
@@ -72,7 +72,7 @@ fn undo_of_a_run_fails_while_a_lock_protects_one_of_its_files() {
         );
     }
     stores.now = until;
-    stores.drive(hold(task("a", 2, ExtractType::PE)), usize::MAX).unwrap();
+    stores.drive(coordinate(task("a", 2, ExtractType::PE)), usize::MAX).unwrap();
     assert_eq!(stores.run().unwrap().state, RunState::Published);
     stores.check();
 }
@@ -83,7 +83,8 @@ fn whoever_finds_a_run_that_is_being_undone_carries_the_undo() {
         for by_claim in [false, true] {
             let mut stores = stuck();
             stores.drive(force(&stores), dies_after);
-            let process = if by_claim { hold(task("a", 2, ExtractType::PE)) } else { recover(1) };
+            let process =
+                if by_claim { coordinate(task("a", 2, ExtractType::PE)) } else { recover(1) };
             stores.drive(process, usize::MAX).unwrap();
             let run = stores.run().unwrap();
             let end = if by_claim { RunState::Published } else { RunState::Failed };
@@ -99,7 +100,7 @@ fn whoever_finds_a_run_that_is_being_undone_carries_the_undo() {
 #[test]
 fn only_a_decided_run_of_that_id_is_undone() {
     let mut stores = Stores::new();
-    stores.drive(hold(task("a", 1, ExtractType::PE)), usize::MAX).unwrap();
+    stores.drive(coordinate(task("a", 1, ExtractType::PE)), usize::MAX).unwrap();
     let ending = stores.drive(force(&stores), usize::MAX).unwrap();
     let Ending::Failed(failure) = ending else { panic!("{ending:?}") };
     assert_eq!(failure.report.reason, Reason::NotStuck);
@@ -116,8 +117,8 @@ fn full(attempt: u32, requested: &str, retain: u64) -> Task {
 #[test]
 fn replaced_files_stay_until_their_time_is_over() {
     let mut stores = Stores::new();
-    stores.drive(hold(full(1, "1", 100)), usize::MAX).unwrap();
-    stores.drive(hold(full(2, "2", 100)), usize::MAX).unwrap();
+    stores.drive(coordinate(full(1, "1", 100)), usize::MAX).unwrap();
+    stores.drive(coordinate(full(2, "2", 100)), usize::MAX).unwrap();
     assert_eq!(stores.files.len(), 4, "both extracts are there");
     let pending_cleanup = stores.run().unwrap().pending_cleanup.unwrap();
     let due: Vec<i64> = pending_cleanup.removals.iter().map(|removal| removal.due).collect();
@@ -133,13 +134,13 @@ fn replaced_files_stay_until_their_time_is_over() {
 #[test]
 fn a_removal_that_is_put_off_outlives_the_incremental_runs_in_between() {
     let mut stores = Stores::new();
-    stores.drive(hold(full(1, "1", 100)), usize::MAX).unwrap();
-    stores.drive(hold(full(2, "2", 100)), usize::MAX).unwrap();
-    let appended = stores.drive(hold(task("b", 1, ExtractType::PE)), usize::MAX).unwrap();
+    stores.drive(coordinate(full(1, "1", 100)), usize::MAX).unwrap();
+    stores.drive(coordinate(full(2, "2", 100)), usize::MAX).unwrap();
+    let appended = stores.drive(coordinate(task("b", 1, ExtractType::PE)), usize::MAX).unwrap();
     assert!(matches!(appended, Ending::Published(_)), "{appended:?}");
     assert_eq!(stores.files.len(), 6);
     stores.now += 100;
-    stores.drive(hold(task("c", 1, ExtractType::PE)), usize::MAX).unwrap();
+    stores.drive(coordinate(task("c", 1, ExtractType::PE)), usize::MAX).unwrap();
     assert_eq!(stores.files.len(), 6, "the first extract is gone, a third increment is there");
     stores.check();
 }
@@ -147,9 +148,9 @@ fn a_removal_that_is_put_off_outlives_the_incremental_runs_in_between() {
 #[test]
 fn a_full_extract_removes_what_its_parent_had_not_removed_yet() {
     let mut stores = Stores::new();
-    stores.drive(hold(full(1, "1", 100)), usize::MAX).unwrap();
-    stores.drive(hold(full(2, "2", 100)), usize::MAX).unwrap();
-    stores.drive(hold(full(3, "3", 0)), usize::MAX).unwrap();
+    stores.drive(coordinate(full(1, "1", 100)), usize::MAX).unwrap();
+    stores.drive(coordinate(full(2, "2", 100)), usize::MAX).unwrap();
+    stores.drive(coordinate(full(3, "3", 0)), usize::MAX).unwrap();
     assert_eq!(stores.files.len(), 2);
     stores.check();
 }
@@ -158,9 +159,9 @@ fn a_full_extract_removes_what_its_parent_had_not_removed_yet() {
 fn what_a_dead_run_left_goes_once_it_is_older_than_the_grace() {
     let mut stores = Stores::new();
     // claim, source.json, plan, PIN: it is recovered, and nobody publishes it
-    stores.drive(hold(task("a", 1, ExtractType::PE)), 4);
+    stores.drive(coordinate(task("a", 1, ExtractType::PE)), 4);
     stores.drive(recover(1), usize::MAX).unwrap();
-    stores.drive(hold(task("a", 2, ExtractType::PE)), usize::MAX).unwrap();
+    stores.drive(coordinate(task("a", 2, ExtractType::PE)), usize::MAX).unwrap();
     assert_eq!(stores.runs_seen().len(), 2, "the dead run is too young to go");
     stores.now += GRACE_SECONDS + 1;
     stores.drive(recover(2), usize::MAX).unwrap();
@@ -174,10 +175,10 @@ fn dead_runs_beyond_one_act_are_swept_by_the_next() {
     for at_once in 1..4 {
         let mut stores = Stores::new();
         for number in 1..4 {
-            stores.drive(hold(task("a", number, ExtractType::PE)), 4);
+            stores.drive(coordinate(task("a", number, ExtractType::PE)), 4);
             stores.drive(recover(number), usize::MAX).unwrap();
         }
-        stores.drive(hold(task("a", 4, ExtractType::PE)), usize::MAX).unwrap();
+        stores.drive(coordinate(task("a", 4, ExtractType::PE)), usize::MAX).unwrap();
         assert_eq!(stores.runs_seen().len(), 4);
         stores.orphans_at_once = at_once;
         stores.now += GRACE_SECONDS + 1;
@@ -194,10 +195,10 @@ fn folders_without_a_plan_stay_and_hold_nothing_up() {
         let run = uuid::Uuid::from_u128(number);
         stores.objects.insert(format!("orders/_tidemark/{run}/partitions/0.json"), Vec::new());
     }
-    stores.drive(hold(task("a", 1, ExtractType::PE)), 4);
+    stores.drive(coordinate(task("a", 1, ExtractType::PE)), 4);
     let dead = stores.run().unwrap().run;
     stores.drive(recover(1), usize::MAX).unwrap();
-    stores.drive(hold(task("a", 2, ExtractType::PE)), usize::MAX).unwrap();
+    stores.drive(coordinate(task("a", 2, ExtractType::PE)), usize::MAX).unwrap();
     for _ in 0..10 {
         stores.now += GRACE_SECONDS + 1;
         stores.drive(recover(2), usize::MAX).unwrap();
@@ -211,11 +212,11 @@ fn folders_without_a_plan_stay_and_hold_nothing_up() {
 fn a_sweep_keeps_the_chain_and_what_is_still_to_be_removed() {
     let mut stores = Stores::new();
     let long = u64::try_from(10 * GRACE_SECONDS).unwrap();
-    stores.drive(hold(full(1, "1", long)), usize::MAX).unwrap();
-    stores.drive(hold(full(2, "2", long)), usize::MAX).unwrap();
-    stores.drive(hold(task("b", 1, ExtractType::PE)), usize::MAX).unwrap();
+    stores.drive(coordinate(full(1, "1", long)), usize::MAX).unwrap();
+    stores.drive(coordinate(full(2, "2", long)), usize::MAX).unwrap();
+    stores.drive(coordinate(task("b", 1, ExtractType::PE)), usize::MAX).unwrap();
     stores.now += GRACE_SECONDS + 1;
-    stores.drive(hold(task("c", 1, ExtractType::PE)), usize::MAX).unwrap();
+    stores.drive(coordinate(task("c", 1, ExtractType::PE)), usize::MAX).unwrap();
     assert_eq!((stores.runs_seen().len(), stores.files.len()), (4, 8));
 }
 
@@ -223,7 +224,7 @@ fn a_sweep_keeps_the_chain_and_what_is_still_to_be_removed() {
 fn every_twentieth_manifest_of_a_chain_lists_all_before_it() {
     let mut stores = Stores::new();
     for uid in 0..42 {
-        stores.drive(hold(task(&format!("u{uid}"), 1, ExtractType::PE)), usize::MAX).unwrap();
+        stores.drive(coordinate(task(&format!("u{uid}"), 1, ExtractType::PE)), usize::MAX).unwrap();
         stores.rows_up_to += 10;
         let run = stores.run().unwrap().run;
         let earlier = stores.manifest(run).unwrap().earlier;
@@ -237,7 +238,7 @@ fn every_twentieth_manifest_of_a_chain_lists_all_before_it() {
 #[test]
 fn a_watermark_moved_by_a_person_voids_the_pending_window() {
     let mut stores = Stores::new();
-    stores.drive(hold(task("a", 1, ExtractType::PE)), 4);
+    stores.drive(coordinate(task("a", 1, ExtractType::PE)), 4);
     let wish = |stores: &Stores| Wish {
         rev: stores.run().unwrap().rev,
         to: "5".to_owned(),
@@ -252,7 +253,7 @@ fn a_watermark_moved_by_a_person_voids_the_pending_window() {
     assert!(stores.track(Effect::Track(moved)));
     let run = stores.run().unwrap();
     assert_eq!((run.pending_window, run.set.unwrap().by), (None, "ann".to_owned()));
-    stores.drive(hold(task("a", 2, ExtractType::PE)), usize::MAX).unwrap();
+    stores.drive(coordinate(task("a", 2, ExtractType::PE)), usize::MAX).unwrap();
     let window = stores.run().unwrap().window.unwrap();
     assert_eq!(window.low.as_deref(), Some("5"));
     stores.check();

@@ -15,8 +15,8 @@ use worker_core::protocol::{Effect, Ending, Item, Process, Role};
 const LEASE: i64 = 600;
 const KEY: &str = "shop.orders";
 
-fn hold(task: Task) -> Process {
-    Process::new(Role::Hold { task: Box::new(task), last: false }, LEASE)
+fn coordinate(task: Task) -> Process {
+    Process::new(Role::Coordinate { task: Box::new(task), last: false }, LEASE)
 }
 
 /// An incremental task by this watermark column.
@@ -40,13 +40,13 @@ fn column(stores: &Stores) -> (String, String) {
 }
 
 fn publishes(stores: &mut Stores, task: Task) {
-    let ending = stores.drive(hold(task), usize::MAX).unwrap();
+    let ending = stores.drive(coordinate(task), usize::MAX).unwrap();
     assert!(matches!(ending, Ending::Published(_)), "{ending:?}");
     assert_eq!(stores.run().unwrap().provisional, None);
 }
 
 fn is_refused(stores: &mut Stores, task: Task) {
-    let ending = stores.drive(hold(task), usize::MAX).unwrap();
+    let ending = stores.drive(coordinate(task), usize::MAX).unwrap();
     let Ending::Failed(failure) = ending else { panic!("{ending:?}") };
     assert_eq!(failure.report.reason, Reason::WatermarkColumnChanged);
 }
@@ -55,10 +55,14 @@ fn is_refused(stores: &mut Stores, task: Task) {
 fn a_run_that_could_not_be_planned_leaves_no_column_no_type_no_start_and_no_mark() {
     let mut stores = Stores::new();
     // nothing but CLAIM
-    assert!(stores.drive(hold(by(1, "at", "timestamp", Some("2020-01-01 00:00:00"))), 1).is_none());
+    assert!(
+        stores
+            .drive(coordinate(by(1, "at", "timestamp", Some("2020-01-01 00:00:00"))), 1)
+            .is_none()
+    );
     assert_eq!(stores.run().unwrap().provisional, Some(Provisional::Item));
     assert!(stores.objects.is_empty(), "the prefix is marked");
-    assert!(stores.drive(hold(by(2, "day", "date", Some("2020-01-01"))), 1).is_none());
+    assert!(stores.drive(coordinate(by(2, "day", "date", Some("2020-01-01"))), 1).is_none());
     assert_eq!(column(&stores), ("day".to_owned(), "date".to_owned()));
     assert_eq!(legacy(&stores).lwm_value.as_deref(), Some("2020-01-01"));
     publishes(&mut stores, by(3, "id", "int", Some("3")));
@@ -74,7 +78,7 @@ fn a_window_that_was_begun_is_taken_again_unless_it_is_of_another_column() {
     for (column, kept) in [("id", true), ("other", false)] {
         let mut stores = Stores::new();
         // CLAIM, source.json, plan, PIN
-        assert!(stores.drive(hold(by(1, "id", "int", Some("3"))), 4).is_none());
+        assert!(stores.drive(coordinate(by(1, "id", "int", Some("3"))), 4).is_none());
         let window = stores.run().unwrap().window.unwrap();
         assert_eq!((window.low.as_deref(), window.high.as_deref()), (Some("3"), Some("20")));
         stores.rows_up_to = 30;
@@ -99,18 +103,18 @@ fn what_others_left_in_the_watermark_holds() {
     };
     stores.items.insert(KEY.to_owned(), Item::Legacy(Box::new(item.clone())));
     is_refused(&mut stores, by(1, "other", "int", None));
-    assert!(stores.drive(hold(by(1, "id", "int", None)), 1).is_none());
+    assert!(stores.drive(coordinate(by(1, "id", "int", None)), 1).is_none());
     is_refused(&mut stores, by(2, "other", "int", None));
 
     // a legacy job came in between
     let mut stores = Stores::new();
-    assert!(stores.drive(hold(by(1, "id", "int", None)), 1).is_none());
+    assert!(stores.drive(coordinate(by(1, "id", "int", None)), 1).is_none());
     stores.items.insert(KEY.to_owned(), Item::Legacy(Box::new(item)));
     is_refused(&mut stores, by(2, "other", "int", None));
 
     // a person set it
     let mut stores = Stores::new();
-    assert!(stores.drive(hold(by(1, "id", "int", None)), 1).is_none());
+    assert!(stores.drive(coordinate(by(1, "id", "int", None)), 1).is_none());
     let mut run = stores.run().unwrap();
     run.state = RunState::Failed;
     stores.items.insert(run.source.clone(), Item::Run(Box::new(run.clone())));
@@ -123,10 +127,10 @@ fn what_others_left_in_the_watermark_holds() {
 #[test]
 fn a_column_that_was_filled_in_beside_a_full_extract_is_corrected_too() {
     let mut stores = Stores::new();
-    let ending = stores.drive(hold(task("a", 1, ExtractType::FE)), usize::MAX).unwrap();
+    let ending = stores.drive(coordinate(task("a", 1, ExtractType::FE)), usize::MAX).unwrap();
     assert!(matches!(ending, Ending::Published(_)), "{ending:?}");
     assert_eq!(column(&stores), (String::new(), String::new()));
-    assert!(stores.drive(hold(by(2, "at", "timestamp", None)), 1).is_none());
+    assert!(stores.drive(coordinate(by(2, "at", "timestamp", None)), 1).is_none());
     assert_eq!(stores.run().unwrap().provisional, Some(Provisional::Column));
     publishes(&mut stores, by(3, "id", "int", Some("4")));
     assert_eq!(column(&stores), ("id".to_owned(), "int".to_owned()));

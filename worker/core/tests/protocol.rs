@@ -14,8 +14,8 @@ use worker_core::protocol::{Ending, Process, Role};
 
 const LEASE: i64 = 600;
 
-fn hold(attempt: u32, kind: ExtractType) -> Process {
-    Process::new(Role::Hold { task: Box::new(task("a", attempt, kind)), last: false }, LEASE)
+fn coordinate(attempt: u32, kind: ExtractType) -> Process {
+    Process::new(Role::Coordinate { task: Box::new(task("a", attempt, kind)), last: false }, LEASE)
 }
 
 fn recover(attempt: u32, kind: ExtractType, order: RecoverOrder) -> Process {
@@ -26,7 +26,7 @@ fn recover(attempt: u32, kind: ExtractType, order: RecoverOrder) -> Process {
 #[test]
 fn an_incremental_run_moves_the_watermark_to_the_maximum_seen() {
     let mut stores = Stores::new();
-    let ending = stores.drive(hold(1, ExtractType::PE), usize::MAX).unwrap();
+    let ending = stores.drive(coordinate(1, ExtractType::PE), usize::MAX).unwrap();
     assert!(matches!(ending, Ending::Published(_)), "{ending:?}");
     let legacy = stores.legacy().unwrap();
     assert_eq!(legacy.lwm_value.as_deref(), Some("20"));
@@ -40,8 +40,8 @@ fn an_incremental_run_moves_the_watermark_to_the_maximum_seen() {
 #[test]
 fn a_request_that_was_answered_is_not_run_again() {
     let mut stores = Stores::new();
-    stores.drive(hold(1, ExtractType::FE), usize::MAX).unwrap();
-    let ending = stores.drive(hold(2, ExtractType::FE), usize::MAX).unwrap();
+    stores.drive(coordinate(1, ExtractType::FE), usize::MAX).unwrap();
+    let ending = stores.drive(coordinate(2, ExtractType::FE), usize::MAX).unwrap();
     assert_eq!(ending, Ending::Answered);
     assert_eq!(stores.pointer().unwrap().commit, 1);
 }
@@ -49,8 +49,8 @@ fn a_request_that_was_answered_is_not_run_again() {
 #[test]
 fn a_late_duplicate_of_an_attempt_is_fenced() {
     let mut stores = Stores::new();
-    stores.drive(hold(1, ExtractType::PE), 2);
-    let ending = stores.drive(hold(1, ExtractType::PE), usize::MAX).unwrap();
+    stores.drive(coordinate(1, ExtractType::PE), 2);
+    let ending = stores.drive(coordinate(1, ExtractType::PE), usize::MAX).unwrap();
     let Ending::Failed(failure) = ending else { panic!("{ending:?}") };
     assert_eq!(failure.exit, Exit::Fenced);
 }
@@ -58,13 +58,13 @@ fn a_late_duplicate_of_an_attempt_is_fenced() {
 /// Dies after `writes` writes, is recovered, and tried again: whatever the number, the end is the same.
 fn dies_after(kind: ExtractType, writes: usize, recover_dies: usize) -> bool {
     let mut stores = Stores::new();
-    let whole = stores.drive(hold(1, kind), writes).is_some();
+    let whole = stores.drive(coordinate(1, kind), writes).is_some();
     stores.drive(recover(1, kind, order(false, false)), recover_dies);
     let ending = stores.drive(recover(1, kind, order(false, false)), usize::MAX).unwrap();
     assert_eq!(ending, Ending::Recovered, "after {writes} writes");
     let run = stores.run();
     assert!(run.is_none_or(|run| !run.state.is_open()), "after {writes} writes");
-    let ending = stores.drive(hold(2, kind), usize::MAX).unwrap();
+    let ending = stores.drive(coordinate(2, kind), usize::MAX).unwrap();
     assert!(matches!(ending, Ending::Published(_) | Ending::Answered), "{writes}: {ending:?}");
     assert_eq!(stores.published(), 1, "runs published after {writes} writes");
     assert_eq!(stores.legacy().unwrap().extract_successful.as_deref(), Some("Y"));
@@ -91,12 +91,12 @@ fn whatever_dies_after_whichever_write_one_run_is_published() {
 fn a_run_that_failed_leaves_its_window_to_the_next() {
     let mut stores = Stores::new();
     // claim, source.json, plan, PIN
-    stores.drive(hold(1, ExtractType::PE), 4);
+    stores.drive(coordinate(1, ExtractType::PE), 4);
     let before = stores.run().unwrap();
     assert_eq!(before.state, RunState::Running);
     stores.drive(recover(1, ExtractType::PE, order(false, false)), usize::MAX).unwrap();
     stores.rows_up_to = 99;
-    stores.drive(hold(2, ExtractType::PE), usize::MAX).unwrap();
+    stores.drive(coordinate(2, ExtractType::PE), usize::MAX).unwrap();
     let after = stores.run().unwrap();
     assert_eq!(
         (before.window.as_ref().unwrap().low.clone(), before.window.unwrap().high),
@@ -108,7 +108,7 @@ fn a_run_that_failed_leaves_its_window_to_the_next() {
 fn a_decided_run_is_published_by_recovery_and_never_failed() {
     let mut stores = Stores::new();
     // claim, source.json, plan, PIN, manifest, DECIDE
-    stores.drive(hold(1, ExtractType::PE), 6);
+    stores.drive(coordinate(1, ExtractType::PE), 6);
     assert_eq!(stores.run().unwrap().state, RunState::Committing);
     stores.drive(recover(1, ExtractType::PE, order(true, true)), usize::MAX).unwrap();
     assert_eq!(stores.run().unwrap().state, RunState::Published);
@@ -121,7 +121,7 @@ fn a_recovered_attempt_never_claims() {
     let mut stores = Stores::new();
     let ending = stores.drive(recover(1, ExtractType::PE, order(true, false)), usize::MAX).unwrap();
     assert_eq!(ending, Ending::Recovered);
-    let ending = stores.drive(hold(1, ExtractType::PE), usize::MAX).unwrap();
+    let ending = stores.drive(coordinate(1, ExtractType::PE), usize::MAX).unwrap();
     assert!(matches!(ending, Ending::Failed(_)), "{ending:?}");
     assert!(stores.run().is_none());
 }
@@ -129,10 +129,10 @@ fn a_recovered_attempt_never_claims() {
 #[test]
 fn a_live_run_of_another_is_left_alone_until_its_deadline() {
     let mut stores = Stores::new();
-    stores.drive(hold(1, ExtractType::PE), 4);
+    stores.drive(coordinate(1, ExtractType::PE), 4);
     let other = || {
         let task = Box::new(task("b", 1, ExtractType::PE));
-        Process::new(Role::Hold { task, last: true }, LEASE)
+        Process::new(Role::Coordinate { task, last: true }, LEASE)
     };
     let Ending::Failed(failure) = stores.drive(other(), usize::MAX).unwrap() else { panic!() };
     assert_eq!((failure.exit, failure.report.reason), (Exit::Fenced, Reason::SourceBusy));
@@ -144,13 +144,13 @@ fn a_live_run_of_another_is_left_alone_until_its_deadline() {
 #[test]
 fn somebody_elses_write_of_the_watermark_wins() {
     let mut stores = Stores::new();
-    stores.drive(hold(1, ExtractType::PE), 5);
+    stores.drive(coordinate(1, ExtractType::PE), 5);
     let mut legacy = stores.legacy().unwrap();
     legacy.lwm_value = Some("7".to_owned());
     stores.put_legacy(legacy);
     stores.drive(recover(1, ExtractType::PE, order(false, false)), usize::MAX).unwrap();
     assert_eq!(stores.run().unwrap().pending_window, None, "an owed window is void");
-    stores.drive(hold(2, ExtractType::PE), usize::MAX).unwrap();
+    stores.drive(coordinate(2, ExtractType::PE), usize::MAX).unwrap();
     let run = stores.run().unwrap();
     assert_eq!(run.mode, Mode::PE);
     assert_eq!(run.window.unwrap().low.as_deref(), Some("7"));
@@ -160,10 +160,10 @@ fn somebody_elses_write_of_the_watermark_wins() {
 fn a_lost_item_is_never_taken_for_a_first_run() {
     for lost in ["L", "R"] {
         let mut stores = Stores::new();
-        stores.drive(hold(1, ExtractType::PE), usize::MAX).unwrap();
+        stores.drive(coordinate(1, ExtractType::PE), usize::MAX).unwrap();
         stores.lose(lost);
-        let mut process = hold(2, ExtractType::PE);
-        if let Role::Hold { task, .. } = &mut process.role {
+        let mut process = coordinate(2, ExtractType::PE);
+        if let Role::Coordinate { task, .. } = &mut process.role {
             task.owner.requested_at = Some("2026-01-01T00:00:00Z".to_owned());
         }
         let Ending::Failed(failure) = stores.drive(process, usize::MAX).unwrap() else { panic!() };
@@ -174,9 +174,9 @@ fn a_lost_item_is_never_taken_for_a_first_run() {
 #[test]
 fn a_full_extract_removes_what_it_replaces_only_once_the_pointer_is_there() {
     let mut stores = Stores::new();
-    stores.drive(hold(1, ExtractType::FE), usize::MAX).unwrap();
-    let mut again = hold(2, ExtractType::FE);
-    if let Role::Hold { task, .. } = &mut again.role {
+    stores.drive(coordinate(1, ExtractType::FE), usize::MAX).unwrap();
+    let mut again = coordinate(2, ExtractType::FE);
+    if let Role::Coordinate { task, .. } = &mut again.role {
         task.owner.requested_at = Some("2026-01-01T00:00:00Z".to_owned());
     }
     stores.drive(again, usize::MAX).unwrap();
@@ -193,7 +193,7 @@ fn an_order_names_its_report() {
         report: Report::new(Reason::PodLost, "the pod is gone", "look"),
     };
     let mut stores = Stores::new();
-    stores.drive(hold(1, ExtractType::PE), 4);
+    stores.drive(coordinate(1, ExtractType::PE), 4);
     stores.drive(recover(1, ExtractType::PE, order), usize::MAX).unwrap();
     let result = stores.outcome("a").unwrap().result.unwrap();
     assert_eq!(result.report.unwrap().reason, Reason::PodLost);
@@ -203,7 +203,7 @@ fn an_order_names_its_report() {
 fn asks(attempt: u32, value: Option<&str>) -> Process {
     let mut task = task("a", attempt, ExtractType::FE);
     task.owner.requested_at = value.map(ToOwned::to_owned);
-    Process::new(Role::Hold { task: Box::new(task), last: false }, LEASE)
+    Process::new(Role::Coordinate { task: Box::new(task), last: false }, LEASE)
 }
 
 fn honoured(stores: &Stores) -> Option<String> {
@@ -240,8 +240,8 @@ fn stored_request_never_goes_back() {
         Box::new(task)
     };
     let early = "2026-01-01T11:00:00Z";
-    let hold = Process::new(Role::Hold { task: edited(2, early), last: false }, LEASE);
-    stores.drive(hold, usize::MAX).unwrap();
+    let coordinate = Process::new(Role::Coordinate { task: edited(2, early), last: false }, LEASE);
+    stores.drive(coordinate, usize::MAX).unwrap();
     assert_eq!((stores.published(), honoured(&stores).as_deref()), (2, Some(noon)));
     let order = Box::new(order(true, false));
     let recover = Process::new(Role::Recover { task: edited(3, early), order }, LEASE);

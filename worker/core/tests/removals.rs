@@ -14,8 +14,8 @@ use worker_core::protocol::{Ending, GRACE_SECONDS, Phase, Process, Role, Then};
 
 const LEASE: i64 = 600;
 
-fn hold(task: Task) -> Process {
-    Process::new(Role::Hold { task: Box::new(task), last: false }, LEASE)
+fn coordinate(task: Task) -> Process {
+    Process::new(Role::Coordinate { task: Box::new(task), last: false }, LEASE)
 }
 
 /// A full extract of the object `uid`, to a prefix of the bucket.
@@ -34,7 +34,7 @@ fn recover(task: Task) -> Process {
 }
 
 fn runs(stores: &mut Stores, task: Task) {
-    let ending = stores.drive(hold(task), usize::MAX).unwrap();
+    let ending = stores.drive(coordinate(task), usize::MAX).unwrap();
     assert!(matches!(ending, Ending::Published(_)), "{ending:?}");
 }
 
@@ -204,7 +204,7 @@ fn removals_at_one_uri_of_two_stores_are_two_and_each_is_done_in_its_own() {
 fn removal_that_is_due_while_another_run_is_open_is_left_to_that_run() {
     let mut stores = moved();
     // the run of another object is open, and its process is gone
-    assert!(stores.drive(hold(full("b", 2, "moved", 0)), 4).is_none());
+    assert!(stores.drive(coordinate(full("b", 2, "moved", 0)), 4).is_none());
     assert!(stores.run().unwrap().state.is_open());
     stores.now += 100;
     let ending = stores.drive(recover(full("a", 2, "orders", 100)), usize::MAX).unwrap();
@@ -232,7 +232,7 @@ fn coordinator_killed_after_each_removed_file_is_followed_by_one_that_removes_th
     for writes in 1..60 {
         let mut stores = moved();
         stores.now += 100;
-        let died = stores.drive(hold(full("b", 2, "moved", 0)), writes).is_none();
+        let died = stores.drive(coordinate(full("b", 2, "moved", 0)), writes).is_none();
         stores.drive(recover(full("b", 2, "moved", 0)), usize::MAX).unwrap();
         runs(&mut stores, full("b", 3, "moved", 0));
         let left = (removals(&stores).len(), files(&stores, "orders"), files(&stores, "moved"));
@@ -248,7 +248,7 @@ fn coordinator_killed_after_each_removed_file_is_followed_by_one_that_removes_th
 fn outage_of_an_earlier_bucket_is_not_waited_out() {
     let stores = moved();
     let run = Box::new(stores.run().unwrap());
-    let process = Process { now: stores.now + 100, ..hold(full("b", 2, "moved", 0)) };
+    let process = Process { now: stores.now + 100, ..coordinate(full("b", 2, "moved", 0)) };
     for phase in [
         Phase::ReadingCleanup(run.clone(), Then::Finish, 0),
         Phase::Removing(run.clone(), Then::Finish, None),
@@ -308,7 +308,7 @@ proptest! {
         for (at, retain, pause, dies_after) in steps {
             number += 1;
             let task = full("a", number, &format!("at{at}"), retain * 10);
-            stores.drive(hold(task.clone()), dies_after);
+            stores.drive(coordinate(task.clone()), dies_after);
             stores.drive(recover(task), usize::MAX).unwrap();
             stores.now += pause * 10;
         }

@@ -42,7 +42,7 @@ pub async fn plan(wanted: &settings::Plan, durations: Durations) -> Result<Strin
         run: table.read(&run_key(key)).await?,
         legacy: table.read(key).await?,
         outcome: table.read(&outcome_key(key, &task.owner.uid)).await?,
-        holder_outcome: None,
+        owner_outcome: None,
         pointer: pointer.map(|(pointer, _)| pointer),
         own_identity: SourceIdentity {
             version: CONTROL_VERSION,
@@ -69,15 +69,16 @@ pub async fn plan(wanted: &settings::Plan, durations: Durations) -> Result<Strin
     // the requests before this line end with the process
     let stop = listen(&task)?;
     let told = (&published, &points as crate::base::pause::PausePoints<'_>);
-    let holder =
+    let snapshot_session =
         crate::planning::planner::open_until(&login, &task.spec, &order, told, stop.stopped());
-    let holder = Box::pin(holder).await?;
+    let snapshot_session = Box::pin(snapshot_session).await?;
     let (asked, budget) = (readers_asked(&task.spec), memory(&wanted.memory));
-    let readers = parallelism(&holder.plan, asked, budget);
-    let holder =
-        holder.align((&login, &task.spec.extract), readers.readers, stop.stopped()).await?;
-    let plan = holder.plan.clone();
-    holder.release().await;
+    let readers = parallelism(&snapshot_session.plan, asked, budget);
+    let snapshot_session = snapshot_session
+        .align((&login, &task.spec.extract), readers.readers, stop.stopped())
+        .await?;
+    let plan = snapshot_session.plan.clone();
+    snapshot_session.release().await;
     let readers = parallelism(&plan, asked, budget);
     if wanted.json {
         show_json(&plan, &readers)?;

@@ -116,7 +116,7 @@ pub async fn here(
         task: task.clone(),
     };
     loop {
-        let role = Role::Hold { task: Box::new(task.clone()), last: true };
+        let role = Role::Coordinate { task: Box::new(task.clone()), last: true };
         let ending = drive(durations.process(role), &mut world).await;
         let busy = matches!(&ending, Ending::Failed(failure)
             if failure.exit == Exit::Fenced && failure.report.reason == Reason::SourceBusy);

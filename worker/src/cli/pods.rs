@@ -75,7 +75,7 @@ pub(super) async fn coordinate(pod: &Pod, durations: Durations) -> Result<String
         counters: Arc::default(),
         task: task.clone(),
     };
-    let role = Role::Hold { task: Box::new(task), last: false };
+    let role = Role::Coordinate { task: Box::new(task), last: false };
     let ending = drive(durations.process(role), &mut world).await;
     ended(ending, &world).await
 }

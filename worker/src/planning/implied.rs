@@ -10,8 +10,8 @@ use worker_core::planning::implied;
 use worker_core::planning::partitions::PlannedPartition;
 use worker_core::planning::plan::Plan;
 
-use super::holder;
 use super::partitions::{Divided, Divider, SMALL};
+use super::snapshot_session;
 use crate::source::database::Database;
 use crate::source::table::Subject;
 
@@ -53,7 +53,7 @@ async fn why_not_together(
     extract: &Extract,
 ) -> Result<Option<String>, Failure> {
     let Database::Mysql(connection) = database else { return Ok(None) };
-    match holder::check_together(connection, &plan.table, extract).await {
+    match snapshot_session::check_together(connection, &plan.table, extract).await {
         Ok(_) => Ok(None),
         Err(failure) if implied::falls_back(&failure) => {
             Ok(Some(implied::why_not_together(&failure)))

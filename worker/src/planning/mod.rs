@@ -1,7 +1,7 @@
 //! From a source table to a plan.
 
 pub mod published;
-pub mod holder;
+pub mod snapshot_session;
 mod warnings;
 mod partitions;
 mod implied;

@@ -1,4 +1,4 @@
-//! In: credentials, what to extract, what CLAIM ordered. Out: [`Holder`]: the plan, and the session
+//! In: credentials, what to extract, what CLAIM ordered. Out: [`SnapshotSession`]: the plan, and the session
 //! that exported its snapshot. Bound: one session. Fails: all that
 //! [`worker_core::planning::bounds`], [`worker_core::planning::window`] and [`crate::source::errors`] name,
 //! `NullWatermarkRows`, `SnapshotLost`.
@@ -21,14 +21,14 @@ use worker_core::planning::filtering::Settings;
 use worker_core::planning::partitioning::named_key;
 use worker_core::planning::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, Shape};
 use worker_core::planning::virtual_columns;
-use worker_core::planning::window::{self, Held, Observed};
+use worker_core::planning::window::{self, GuardBound, Observed};
 use worker_core::sql::rows;
 use worker_core::sql::rows::mysql_statements::planning_seconds;
 
-use super::holder::{Holder, altered};
 use super::implied;
 use super::partitions::Divider;
 use super::published::Published;
+use super::snapshot_session::{SnapshotSession, altered};
 use super::warnings::warnings;
 use crate::base::pause::PausePoints;
 use crate::source::backend::Progress;
@@ -54,7 +54,7 @@ pub async fn open(
     order: &PlanOrder,
     published: &Published,
     pause: PausePoints<'_>,
-) -> Result<Holder, Failure> {
+) -> Result<SnapshotSession, Failure> {
     open_until(login, spec, order, (published, pause), std::future::pending()).await
 }
 
@@ -68,7 +68,7 @@ pub(crate) async fn open_until(
     order: &PlanOrder,
     (published, pause): (&Published, PausePoints<'_>),
     stopped: impl Future<Output = ()>,
-) -> Result<Holder, Failure> {
+) -> Result<SnapshotSession, Failure> {
     let mut stopped = pin!(stopped);
     let mut session = tokio::select! {
         session = Box::pin(connect(login, spec, order)) => session?,
@@ -84,10 +84,10 @@ pub(crate) async fn open_until(
         }
     };
     match planned {
-        Ok((plan, true)) => Ok(Holder::new(plan, Some(session))),
+        Ok((plan, true)) => Ok(SnapshotSession::new(plan, Some(session))),
         Ok((plan, false)) => {
             session.close().await;
-            Ok(Holder::new(plan, None))
+            Ok(SnapshotSession::new(plan, None))
         }
         Err(failure) => {
             session.interrupt().await;
@@ -189,7 +189,7 @@ async fn seek_guard(
     order: &PlanOrder,
     pause: PausePoints<'_>,
 ) -> Result<Found, Failure> {
-    let nothing = Found { held: Held::NOTHING, warnings: Vec::new() };
+    let nothing = Found { held: GuardBound::NOTHING, warnings: Vec::new() };
     let Some(watermark) = &extract.watermark else {
         return match order.mode {
             Mode::FE => Ok(nothing),

@@ -69,7 +69,7 @@ impl World {
             Act::Read => self.look().await,
             Act::Write(effects) => self.write(effects).await,
             Act::Plan(order) => self.plan(&order).await,
-            Act::Extract(held) => match self.extract(&held).await {
+            Act::Extract(active) => match self.extract(&active).await {
                 Ok(event) => Ok(event),
                 Err(failure) => {
                     // FAIL lists the open uploads: no new one may begin after that
@@ -129,7 +129,7 @@ impl World {
         let outcome = table.read(&outcome_key(key, uid)).await?;
         let run: Option<RunItem> = table.read(&run_key(key)).await?;
         let legacy = table.read(key).await?;
-        let holder_outcome: Option<OutcomeItem> = match &run {
+        let owner_outcome: Option<OutcomeItem> = match &run {
             Some(run) if run.owner.uid != *uid => {
                 table.read(&outcome_key(key, &run.owner.uid)).await?
             }
@@ -140,7 +140,7 @@ impl World {
             run,
             legacy,
             outcome,
-            holder_outcome,
+            owner_outcome,
             pointer,
             identity,
             own_identity: self.identity(self.login.is_some()).await?,

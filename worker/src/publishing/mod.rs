@@ -2,7 +2,7 @@
 
 pub mod durations;
 pub mod world;
-mod hold;
+mod coordinate;
 mod chains;
 mod patience;
 mod records;

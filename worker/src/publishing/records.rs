@@ -8,7 +8,7 @@ use tokio::time::Instant;
 use worker_core::errors::failure::Failure;
 use worker_core::layout::manifests::{Earlier, ListedFile, Lists, ManifestFile};
 use worker_core::layout::records::{PartitionRecord, RecordsHash, Tally, Tallying};
-use worker_core::protocol::{Event, Held, NewManifest, Reply};
+use worker_core::protocol::{CoordinatedRun, Event, NewManifest, Reply};
 
 use super::world::Reading;
 use super::world::{WRITES_AT_ONCE, World, now};
@@ -17,9 +17,12 @@ use crate::stores::control::{Control, WholeObject, not_as_recorded};
 
 impl World {
     /// Adds up the records, all of which are there. `None`: a renewal is due before that is done.
-    pub(super) async fn tally(&mut self, held: &Held) -> Result<Option<Tally>, Failure> {
-        let (run, control) = (held.run.run, self.control(&held.run.uri)?);
-        let count = u32::try_from(held.plan.partitions.len()).unwrap_or(u32::MAX);
+    pub(super) async fn tally(
+        &mut self,
+        active: &CoordinatedRun,
+    ) -> Result<Option<Tally>, Failure> {
+        let (run, control) = (active.run.run, self.control(&active.run.uri)?);
+        let count = u32::try_from(active.plan.partitions.len()).unwrap_or(u32::MAX);
         let renew_at = self.renew_at();
         let reading = match self.underway.reading.take() {
             Some(reading) if reading.run == run => reading,
@@ -29,9 +32,9 @@ impl World {
         if let Some(kept) = reading.kept.all(count) {
             let mut tallying = Tallying::default();
             for record in kept {
-                tallying.add(&held.plan, &held.plan_hash, record)?;
+                tallying.add(&active.plan, &active.plan_hash, record)?;
             }
-            return tallying.finish(&held.plan).map(Some);
+            return tallying.finish(&active.plan).map(Some);
         }
         while reading.tallying.next() < count {
             if Instant::now() >= renew_at {
@@ -44,11 +47,11 @@ impl World {
                 .buffered(reading.at_once);
             while let Some(record) = records.next().await {
                 let record = record?;
-                reading.tallying.add(&held.plan, &held.plan_hash, &record)?;
+                reading.tallying.add(&active.plan, &active.plan_hash, &record)?;
                 reading.kept.add(record);
             }
         }
-        reading.tallying.clone().finish(&held.plan).map(Some)
+        reading.tallying.clone().finish(&active.plan).map(Some)
     }
 
     /// The records once more, in the order of their partitions.

@@ -16,7 +16,7 @@ use crate::base::shutdown::Stop;
 use crate::extraction::counters::Counters;
 use crate::extraction::extract::Extraction;
 use crate::extraction::kept::Kept;
-use crate::planning::holder::Holder;
+use crate::planning::snapshot_session::SnapshotSession;
 use crate::publishing::durations::Durations;
 use crate::source::login::Login;
 use crate::stores::clients::Stores;
@@ -81,7 +81,7 @@ pub struct Underway {
     /// Partitions that are read here.
     pub(super) extraction: Option<Extraction>,
     /// The session that exported the snapshot.
-    pub(super) holder: Option<Holder>,
+    pub(super) snapshot_session: Option<SnapshotSession>,
     /// How far the records have been read.
     pub(super) reading: Option<Reading>,
     /// When the deadline in tracking must be prolonged.
@@ -92,7 +92,7 @@ pub struct Underway {
 
 /// The database, being asked.
 pub(super) struct Planning {
-    pub(super) task: JoinHandle<Result<Holder, Failure>>,
+    pub(super) task: JoinHandle<Result<SnapshotSession, Failure>>,
     pub(super) stop: watch::Sender<bool>,
 }
 

@@ -8,7 +8,7 @@ use worker_core::planning::bounds::{Relation, TableIdentity, check_watermark, fi
 use worker_core::planning::plan::TableName;
 use worker_core::planning::relations::Unproven;
 use worker_core::planning::virtual_columns::{Recomputed, check_stored};
-use worker_core::planning::window::Held;
+use worker_core::planning::window::GuardBound;
 
 /// The table as the catalog has it.
 #[derive(Debug, PartialEq, Eq)]
@@ -63,7 +63,7 @@ pub(crate) struct Guarded<'a> {
 #[derive(Debug)]
 pub(crate) struct Found {
     /// What holds.
-    pub(crate) held: Held,
+    pub(crate) held: GuardBound,
     /// Weaknesses, for plan and status.
     pub(crate) warnings: Vec<String>,
 }

@@ -9,7 +9,7 @@ use worker_core::protocol::{Act, Event, Process, Step};
 use super::Mistake;
 use super::{claims as c, publishing as p, recovering as s};
 use crate::alter::{Alter, Lie};
-use crate::config::{Budget, Config, Row, Seed, hold, recover, rows};
+use crate::config::{Budget, Config, Row, Seed, recover, rows, start};
 use crate::rules::Rule;
 use crate::rules::states_text as text;
 
@@ -41,22 +41,22 @@ fn world(slots: Vec<crate::config::Slot>) -> Config {
 
 /// One coordinator.
 fn alone() -> Config {
-    world(vec![hold("a", 1)])
+    world(vec![start("a", 1)])
 }
 
 /// A coordinator and its recovery.
 fn recovered() -> Config {
-    world(vec![hold("a", 1), recover("a", 1)])
+    world(vec![start("a", 1), recover("a", 1)])
 }
 
 /// A coordinator and its next attempt.
 fn followed() -> Config {
-    world(vec![hold("a", 1), hold("a", 2)])
+    world(vec![start("a", 1), start("a", 2)])
 }
 
 /// A coordinator, its recovery, and the next request.
 fn next_request() -> Config {
-    world(vec![hold("a", 1), recover("a", 1), hold("a", 2).wish(1)])
+    world(vec![start("a", 1), recover("a", 1), start("a", 2).wish(1)])
 }
 
 /// The table gains a row in epoch 1.
@@ -91,7 +91,7 @@ pub fn planted() -> Vec<Mistake> {
 }
 
 fn looking() -> Vec<Mistake> {
-    let two = || world(vec![hold("a", 1), hold("b", 1)]);
+    let two = || world(vec![start("a", 1), start("b", 1)]);
     vec![
         lie(
             ("R is read before O and source.json", "new"),
@@ -109,7 +109,7 @@ fn looking() -> Vec<Mistake> {
             ("R is read before O: uploads of a run just claimed", "new"),
             Rule::Abort.text(),
             Alter::lie(Lie::RunReadFirst),
-            world(vec![hold("b", 1), hold("a", 1), recover("a", 1)])
+            world(vec![start("b", 1), start("a", 1), recover("a", 1)])
                 .rows(grows())
                 .seeds(&[Seed::Ends(0), Seed::Epoch])
                 .torn(),
@@ -124,8 +124,8 @@ fn looking() -> Vec<Mistake> {
 }
 
 fn claiming() -> Vec<Mistake> {
-    let two = || world(vec![hold("a", 1), hold("b", 1)]);
-    let twins = || world(vec![hold("a", 1), hold("a", 1)]);
+    let two = || world(vec![start("a", 1), start("b", 1)]);
+    let twins = || world(vec![start("a", 1), start("a", 1)]);
     vec![
         mistake(
             ("claim without condition", "8.7"),
@@ -149,14 +149,14 @@ fn claiming() -> Vec<Mistake> {
             ("CLAIM ignores O", "8.8"),
             Rule::Answered.text(),
             c::claim_ignores_outcome,
-            world(vec![hold("a", 1), hold("a", 1), hold("b", 1)])
+            world(vec![start("a", 1), start("a", 1), start("b", 1)])
                 .seeds(&[Seed::Ends(0), Seed::Ends(2)]),
         ),
         mistake(
             ("CLAIM takes an older request", "new"),
             Rule::Answered.text(),
             c::claim_takes_older_requests,
-            world(vec![hold("a", 1).wish(2), hold("a", 2).wish(1)]).seeds(&[Seed::Ends(0)]),
+            world(vec![start("a", 1).wish(2), start("a", 2).wish(1)]).seeds(&[Seed::Ends(0)]),
         ),
         mistake(
             ("CLAIM ignores owner and attempt", "8.8"),
@@ -196,8 +196,9 @@ fn claiming() -> Vec<Mistake> {
 
 fn windows() -> Vec<Mistake> {
     let given_up = [Seed::Until(0, Step::Pin), Seed::Dies(0), Seed::Ends(1), Seed::Epoch];
-    let again =
-        || world(vec![hold("a", 1), recover("a", 1), hold("a", 2)]).rows(grows()).seeds(&given_up);
+    let again = || {
+        world(vec![start("a", 1), recover("a", 1), start("a", 2)]).rows(grows()).seeds(&given_up)
+    };
     let stable = Rule::WindowStable.text();
     vec![
         mistake(("new window on retry", "8.4"), stable, c::new_window_on_retry, again()),
@@ -240,7 +241,7 @@ fn windows() -> Vec<Mistake> {
             ("owed window kept after FE", "8.8"),
             stable,
             p::pending_window_kept_after_full,
-            world(vec![hold("a", 1), recover("a", 1), hold("a", 2).mode(FE)]).seeds(&given_up),
+            world(vec![start("a", 1), recover("a", 1), start("a", 2).mode(FE)]).seeds(&given_up),
         ),
         mistake(
             ("FE leaves a window owed", "8.8"),
@@ -257,7 +258,7 @@ fn windows() -> Vec<Mistake> {
             ("mode of the owed window forgotten", "8.7"),
             text::ROWS_ALL,
             c::pending_window_mode_forgotten,
-            world(vec![hold("a", 1), hold("a", 2).wish(1), hold("a", 3).wish(2).mode(FE)])
+            world(vec![start("a", 1), start("a", 2).wish(1), start("a", 3).wish(2).mode(FE)])
                 .rows([rows(&[4]), grows()].concat())
                 .seeds(&[Seed::Ends(0), Seed::Epoch, Seed::Until(1, Step::Pin), Seed::Dies(1)]),
         ),
@@ -296,7 +297,7 @@ fn pinning() -> Vec<Mistake> {
 }
 
 fn twice_given_up() -> Config {
-    world(vec![hold("a", 1), recover("a", 1), hold("a", 2), recover("a", 2), hold("a", 3)])
+    world(vec![start("a", 1), recover("a", 1), start("a", 2), recover("a", 2), start("a", 3)])
         .rows(grows())
         .seeds(&[
             Seed::Until(0, Step::Pin),
@@ -312,10 +313,10 @@ fn twice_given_up() -> Config {
 /// An incremental run, a full one that is given up, and another incremental one.
 fn full_between() -> Config {
     world(vec![
-        hold("a", 1),
-        hold("a", 2).wish(1).mode(FE),
+        start("a", 1),
+        start("a", 2).wish(1).mode(FE),
         recover("a", 2).wish(1).mode(FE),
-        hold("a", 3).wish(2),
+        start("a", 3).wish(2),
     ])
 }
 
@@ -340,7 +341,7 @@ fn lost() -> Vec<Mistake> {
             ("FE makes a lost L from the minimum", "8.8 (wording)"),
             Rule::Copy.text(),
             c::copy_forgotten,
-            world(vec![hold("a", 1), hold("a", 2).wish(1).mode(FE)])
+            world(vec![start("a", 1), start("a", 2).wish(1).mode(FE)])
                 .seeds(&[Seed::Ends(0)])
                 .budget(lost_mark),
         ),

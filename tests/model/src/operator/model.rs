@@ -13,7 +13,7 @@ use super::cluster::{Cluster, Luck, Object, Promise, Thought};
 use super::observe::View;
 use super::worlds::settings;
 use crate::alter::Alter;
-use crate::config::{Config, REQUESTS, Slot, hold, recover};
+use crate::config::{Config, REQUESTS, Slot, recover, start};
 use crate::pool::{Memo, Pool};
 use crate::protocol::Protocol;
 use crate::rules::Rule;
@@ -94,7 +94,7 @@ fn slots(scene: &Scene) -> Vec<Slot> {
     let mut slots = Vec::new();
     for uid in uids(scene) {
         for attempt in (1_u32..).take(scene.attempts) {
-            slots.extend([hold(uid, attempt), hold(uid, attempt)]);
+            slots.extend([start(uid, attempt), start(uid, attempt)]);
             slots.extend((0..RECOVERIES).map(|_| recover(uid, attempt)));
         }
     }

@@ -25,7 +25,7 @@ impl Operator {
             let task = Box::new(env::<Task>(&job, TASK_ENV).expect("a task"));
             let role = match env::<RecoverOrder>(&job, RECOVER_ENV) {
                 Some(order) => Role::Recover { task, order: Box::new(order) },
-                None => Role::Hold { task, last: false },
+                None => Role::Coordinate { task, last: false },
             };
             shop.processes.put(Process::new(role, LEASE))
         });

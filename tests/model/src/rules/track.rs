@@ -56,12 +56,12 @@ pub(crate) fn tracked(shop: &Shop, before: &State, after: &mut State, at: usize,
     }
 }
 
-/// Only the holder, or recovery of its owner and attempt, gives a run up.
+/// Only the coordinator, or recovery of its owner and attempt, gives a run up.
 fn given_up(shop: &Shop, change: &Change, after: &mut State, at: usize) {
     let Some(old) = &change.old else { return };
     let slot = change.slot;
     let ours = match slot.part {
-        Part::Hold(_) => shop.slot_of(number(old.run)) == at,
+        Part::Coordinate(_) => shop.slot_of(number(old.run)) == at,
         Part::Force(_) => false,
         Part::Recover(_) | Part::Abort => old.owner.uid == slot.uid && old.attempt <= slot.attempt,
     };

@@ -129,7 +129,7 @@ fn partitions(plan: &Plan, lines: &mut Vec<String>) {
         lines.push(format!("partition  {}{by}, predicted skew {skew}", how.strategy.name()));
         lines.push(format!("why        {}", how.reason));
     }
-    let instant = match (consistency::held(plan), &plan.snapshot) {
+    let instant = match (consistency::reached(plan), &plan.snapshot) {
         (Consistency::Snapshot, Some(point)) if plan.engine == Engine::Mysql => {
             let at = match plan.table_lock_milliseconds {
                 Some(time) => format!("at {point} UTC, with the table locked for {time} ms"),

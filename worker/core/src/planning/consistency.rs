@@ -29,7 +29,7 @@ pub fn asked(extract: &Extract, engine: Engine) -> Consistency {
 
 /// What a plan has: one partition is one statement, which sees one instant in both databases; but only of
 /// tables that keep snapshots, whatever lies between.
-pub fn held(plan: &Plan) -> Consistency {
+pub fn reached(plan: &Plan) -> Consistency {
     if plan.unproven.is_none() && (plan.partitions.len() <= 1 || plan.snapshot.is_some()) {
         Consistency::Snapshot
     } else {

@@ -16,7 +16,7 @@ const WAIT_S: i64 = 60;
 
 /// What keeps the end of a window below rows that are not committed yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Held {
+pub struct GuardBound {
     /// How sure it is.
     pub kind: Guard,
     /// The greatest value that may be taken; absent: no such value.
@@ -25,7 +25,7 @@ pub struct Held {
     pub below_max: Option<i64>,
 }
 
-impl Held {
+impl GuardBound {
     /// Nothing holds.
     pub const NOTHING: Self = Self { kind: Guard::Unguarded, bound: None, below_max: None };
 
@@ -113,7 +113,12 @@ pub fn guard_order(watermark: &Watermark, facts: ServerFacts) -> GuardOrder {
 /// Puts together what the step found and what the lag gives. `found` is absent where the step was
 /// not taken, timed out, or was voided by a prepared transaction; `clock` is the clock less the
 /// lag, for times. Times are floored here, and taken one tick lower.
-pub fn hold(order: &GuardOrder, found: Option<Value>, clock: Option<Value>, digits: u32) -> Held {
+pub fn hold(
+    order: &GuardOrder,
+    found: Option<Value>,
+    clock: Option<Value>,
+    digits: u32,
+) -> GuardBound {
     let proven = match order.step {
         Step::Exact => Guard::Exact,
         Step::Wait => Guard::Waited,
@@ -121,7 +126,7 @@ pub fn hold(order: &GuardOrder, found: Option<Value>, clock: Option<Value>, digi
     };
     let tick = |value: Value| value.last_whole_tick(digits);
     if order.proves && found.is_some() {
-        return Held { kind: proven, bound: found.map(tick), below_max: None };
+        return GuardBound { kind: proven, bound: found.map(tick), below_max: None };
     }
     let bound = match (found, clock) {
         (Some(found), Some(clock)) => Some(found.min(clock)),
@@ -129,7 +134,7 @@ pub fn hold(order: &GuardOrder, found: Option<Value>, clock: Option<Value>, digi
     };
     let below_max = order.lag.filter(|_| clock.is_none());
     let kind = if order.lag.is_some() { Guard::Lag } else { Guard::Unguarded };
-    Held { kind, bound: bound.map(tick), below_max }
+    GuardBound { kind, bound: bound.map(tick), below_max }
 }
 
 /// What was observed inside the snapshot.
@@ -150,7 +155,7 @@ pub fn choose(
     order: &PlanOrder,
     value_type: WatermarkType,
     observed: Observed,
-    held: &Held,
+    held: &GuardBound,
 ) -> Result<Window, Failure> {
     let low = match order.mode {
         Mode::PE => low_bound(order, value_type)?,

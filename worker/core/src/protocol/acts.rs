@@ -6,7 +6,7 @@ use crds::RunId;
 use crds::tracking::ObjectStore;
 
 use super::effects::{Effect, Reply};
-use super::phases::{Cleanup, Held};
+use super::phases::{Cleanup, CoordinatedRun};
 use super::seen::Seen;
 use crate::errors::failure::Failure;
 use crate::layout::manifests::{Earlier, ManifestHead};
@@ -25,7 +25,7 @@ pub enum Act {
     Plan(PlanOrder),
     /// Be Ready, have all partitions read, add up their records: [`Event::Recorded`], or meanwhile
     /// [`Event::RenewDue`].
-    Extract(Box<Held>),
+    Extract(Box<CoordinatedRun>),
     /// Ask the snapshot's session, which may end then, and for every upload's parts: [`Event::Assured`].
     Assure {
         /// Where.

@@ -94,8 +94,8 @@ fn answered(task: &Task, seen: &Seen) -> Option<Claim> {
         }
     }
     let shown = seen.outcome.as_ref().map_or(0, |outcome| outcome.attempt);
-    let held = seen.run.as_ref().filter(|run| run.owner.uid == task.owner.uid);
-    if shown.max(held.map_or(0, |run| run.attempt)) >= task.attempt {
+    let active = seen.run.as_ref().filter(|run| run.owner.uid == task.owner.uid);
+    if shown.max(active.map_or(0, |run| run.attempt)) >= task.attempt {
         return Some(Claim::Refused(Failure::fenced(
             Reason::Fenced,
             "a later attempt of this ExtractJob has already claimed the source or was recovered",

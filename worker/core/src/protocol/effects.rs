@@ -177,7 +177,7 @@ pub enum Expect {
         run: RunId,
         /// Its state; the run id alone would let a woken process act twice.
         state: RunState,
-        /// The revision, so that a holder who has just renewed is not overtaken.
+        /// The revision, so that a coordinator who has just renewed is not overtaken.
         rev: u64,
     },
     /// `L` is as read, attribute by attribute.

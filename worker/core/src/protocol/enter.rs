@@ -6,7 +6,8 @@ use crds::{Reason, RunId, Task};
 use super::acts::{Act, Ending};
 use super::effects::{Effect, NewManifest, Transaction};
 use super::phases::{
-    After, AfterSweep, Claimed, DecidedRun, Held, Phase, Process, Role, Sweep, TRIES_MAX, Then, Why,
+    After, AfterSweep, Claimed, CoordinatedRun, DecidedRun, Phase, Process, Role, Sweep, TRIES_MAX,
+    Then, Why,
 };
 use super::removals;
 use crate::errors::failure::Failure;
@@ -199,25 +200,25 @@ impl Process {
     }
 
     /// Has the partitions read.
-    pub(super) fn run(self, held: Held) -> (Self, Act) {
-        let held = Box::new(held);
-        self.go(Phase::Running(held.clone()), Act::Extract(held))
+    pub(super) fn run(self, active: CoordinatedRun) -> (Self, Act) {
+        let active = Box::new(active);
+        self.go(Phase::Running(active.clone()), Act::Extract(active))
     }
 
     /// Writes the manifest.
     pub(super) fn put_manifest(
         self,
-        held: Box<Held>,
+        active: Box<CoordinatedRun>,
         tally: &Tally,
         before: Before,
     ) -> (Self, Act) {
         let Before { replaces, earlier } = before;
-        let head = manifests::head(&held.run, &held.plan, &held.plan_hash, tally, replaces);
-        let uri = held.run.uri.clone();
+        let head = manifests::head(&active.run, &active.plan, &active.plan_hash, tally, replaces);
+        let uri = active.run.uri.clone();
         let key =
-            Prefix::parse(&uri).map(|prefix| prefix.manifest(held.run.run)).unwrap_or_default();
+            Prefix::parse(&uri).map(|prefix| prefix.manifest(active.run.run)).unwrap_or_default();
         let new = NewManifest { uri, key, head: head.clone(), hash: tally.hash.clone(), earlier };
         let effect = Effect::PutManifest(Box::new(new));
-        self.go(Phase::PuttingManifest(held, Box::new(head)), Act::Write(vec![effect]))
+        self.go(Phase::PuttingManifest(active, Box::new(head)), Act::Write(vec![effect]))
     }
 }

@@ -4,17 +4,17 @@ use crds::tracking::{Head, RunState};
 
 use super::acts::{Act, Ending};
 use super::claim_rules::not_ours;
-use super::phases::{Held, Phase, Process};
+use super::phases::{CoordinatedRun, Phase, Process};
 use super::seen::Seen;
 use super::transitions;
 use crate::layout::manifests::{Before, lists_all};
 use crate::layout::records::Tally;
 
-pub(super) fn pinned(process: Process, held: Held, seen: &Seen) -> (Process, Act) {
+pub(super) fn pinned(process: Process, active: CoordinatedRun, seen: &Seen) -> (Process, Act) {
     match &seen.run {
-        Some(run) if run.run == held.run.run && run.state == RunState::Running => {
+        Some(run) if run.run == active.run.run && run.state == RunState::Running => {
             let run = run.clone();
-            process.run(Held { run, ..held })
+            process.run(CoordinatedRun { run, ..active })
         }
         Some(_) | None => {
             let failure = not_ours(process.task(), seen);
@@ -23,41 +23,54 @@ pub(super) fn pinned(process: Process, held: Held, seen: &Seen) -> (Process, Act
     }
 }
 
-pub(super) fn renew(process: Process, held: Held, now: i64, records: u32) -> (Process, Act) {
-    let change = transitions::renew(&held.run, now + process.lease_seconds, records);
-    process.track(Phase::Renewing(Box::new(held), Box::new(change.item)), change.transaction)
+pub(super) fn renew(
+    process: Process,
+    active: CoordinatedRun,
+    now: i64,
+    records: u32,
+) -> (Process, Act) {
+    let change = transitions::renew(&active.run, now + process.lease_seconds, records);
+    process.track(Phase::Renewing(Box::new(active), Box::new(change.item)), change.transaction)
 }
 
-pub(super) fn renewed(process: Process, held: Held, seen: &Seen) -> (Process, Act) {
-    pinned(process, held, seen)
+pub(super) fn renewed(process: Process, active: CoordinatedRun, seen: &Seen) -> (Process, Act) {
+    pinned(process, active, seen)
 }
 
-pub(super) fn recorded(process: Process, held: Box<Held>, tally: Box<Tally>) -> (Process, Act) {
+pub(super) fn recorded(
+    process: Process,
+    active: Box<CoordinatedRun>,
+    tally: Box<Tally>,
+) -> (Process, Act) {
     let act = Act::Assure {
-        uri: held.run.uri.clone(),
-        run: held.run.run,
+        uri: active.run.uri.clone(),
+        run: active.run.run,
         records: u32::try_from(tally.rows.len()).unwrap_or(u32::MAX),
         hash: tally.hash.clone(),
     };
-    process.go(Phase::Assuring(held, tally), act)
+    process.go(Phase::Assuring(active, tally), act)
 }
 
-pub(super) fn assured(process: Process, held: Box<Held>, tally: Box<Tally>) -> (Process, Act) {
-    if !held.run.mode.replaces() {
-        return match held.run.head.clone().filter(|head| lists_all(head.depth + 1)) {
+pub(super) fn assured(
+    process: Process,
+    active: Box<CoordinatedRun>,
+    tally: Box<Tally>,
+) -> (Process, Act) {
+    if !active.run.mode.replaces() {
+        return match active.run.head.clone().filter(|head| lists_all(head.depth + 1)) {
             Some(Head { uri, run, .. }) => {
-                process.go(Phase::Chaining(held, tally), Act::ReadAll { uri, run })
+                process.go(Phase::Chaining(active, tally), Act::ReadAll { uri, run })
             }
-            None => process.put_manifest(held, &tally, Before::default()),
+            None => process.put_manifest(active, &tally, Before::default()),
         };
     }
     // the head may lie under another uri by now, and an earlier chain of ours still under this one
-    let (uri, head) = (held.run.uri.clone(), held.run.head.as_ref());
+    let (uri, head) = (active.run.uri.clone(), active.run.head.as_ref());
     let run = head.filter(|head| head.uri == uri).map(|head| head.run);
     // what that chain replaced may still lie there, its removal put off
-    let pending_cleanup = held.run.pending_cleanup.as_ref();
+    let pending_cleanup = active.run.pending_cleanup.as_ref();
     let pending = pending_cleanup
         .and_then(|pending_cleanup| pending_cleanup.removal_at(&uri, &process.store()))
         .map(|removal| removal.run);
-    process.go(Phase::Chaining(held, tally), Act::ReadChain { uri, run, pending })
+    process.go(Phase::Chaining(active, tally), Act::ReadChain { uri, run, pending })
 }

@@ -27,7 +27,7 @@ pub(super) fn fail(
         return process.end(Ending::Failed(failure));
     };
     let last = match &process.role {
-        Role::Hold { last, .. } => *last || failure.exit == crds::condition::Exit::Permanent,
+        Role::Coordinate { last, .. } => *last || failure.exit == crds::condition::Exit::Permanent,
         Role::Recover { .. } | Role::Force { .. } => false,
     };
     let order = RecoverOrder { last, aborted: false, report: failure.report.clone() };

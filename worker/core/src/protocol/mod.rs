@@ -63,7 +63,8 @@ pub use acts::{Act, Ending, Event, Orphan};
 pub use effects::{Effect, Expect, Item, ItemWrite, NewManifest, Reply, Step, Transaction};
 pub use enter::GRACE_SECONDS;
 pub use phases::{
-    After, AfterSweep, Cleanup, DecidedRun, Held, Phase, Process, Role, Sweep, TRIES_MAX, Then, Why,
+    After, AfterSweep, Cleanup, CoordinatedRun, DecidedRun, Phase, Process, Role, Sweep, TRIES_MAX,
+    Then, Why,
 };
 pub use seen::Seen;
 
@@ -77,7 +78,7 @@ impl Process {
     /// Whether the process holds, or may hold, a run that is lost to it if it ends now: then an
     /// outage of a store is to be waited out. What may be put off is not waited for.
     pub fn holds(&self) -> bool {
-        let holder = matches!(self.role, Role::Hold { .. });
+        let coordinator = matches!(self.role, Role::Coordinate { .. });
         if let Phase::ReadingCleanup(run, then, _) | Phase::Removing(run, then, _) = &self.phase
             && cleanup::may_wait(self, run, *then)
         {
@@ -99,7 +100,7 @@ impl Process {
                 | Phase::Forgetting(..)
                 | Phase::Ended
         );
-        holder && !before
+        coordinator && !before
     }
 
     /// Whether partitions may still be read under the snapshot: from planning until the last record is
@@ -178,7 +179,7 @@ fn answered(process: Process, event: Event) -> (Process, Act) {
     let phase = process.phase.clone();
     match (phase, event) {
         (Phase::Start, Event::Begin) => match process.role {
-            Role::Hold { .. } => process.look(Why::Claim(0)),
+            Role::Coordinate { .. } => process.look(Why::Claim(0)),
             Role::Recover { .. } => process.look(Why::Recover { swept: false, tries: 0 }),
             Role::Force { .. } => process.look(Why::Force(0)),
         },
@@ -188,17 +189,21 @@ fn answered(process: Process, event: Event) -> (Process, Act) {
         (Phase::Planning(claimed), Event::RenewDue(now, _)) => {
             plan::renew_claim(process, *claimed, now)
         }
-        (Phase::Running(held), Event::RenewDue(now, records)) => {
-            extract::renew(process, *held, now, records)
+        (Phase::Running(active), Event::RenewDue(now, records)) => {
+            extract::renew(process, *active, now, records)
         }
-        (Phase::Running(held), Event::Recorded(tally)) => extract::recorded(process, held, tally),
-        (Phase::Assuring(held, tally), Event::Assured(_)) => extract::assured(process, held, tally),
-        (Phase::Chaining(held, tally), Event::Chain(runs)) => {
-            process.put_manifest(held, &tally, Before { replaces: runs, earlier: None })
+        (Phase::Running(active), Event::Recorded(tally)) => {
+            extract::recorded(process, active, tally)
         }
-        (Phase::Chaining(held, tally), Event::All(earlier)) => {
+        (Phase::Assuring(active, tally), Event::Assured(_)) => {
+            extract::assured(process, active, tally)
+        }
+        (Phase::Chaining(active, tally), Event::Chain(runs)) => {
+            process.put_manifest(active, &tally, Before { replaces: runs, earlier: None })
+        }
+        (Phase::Chaining(active, tally), Event::All(earlier)) => {
             let before = Before { replaces: Vec::new(), earlier: Some(*earlier) };
-            process.put_manifest(held, &tally, before)
+            process.put_manifest(active, &tally, before)
         }
         (Phase::ListingRuns(after), Event::Runs(runs)) => orphans::listed(process, runs, after),
         (Phase::Keeping(runs, after), Event::Kept(kept)) => {
@@ -232,12 +237,12 @@ fn looked(process: Process, seen: &Seen, fresh: RunId) -> (Process, Act) {
     match why {
         Why::Claim(tries) => claim::claim(process, seen, fresh, tries),
         Why::Claimed(claimed, tries) => claim::claimed(process, *claimed, seen, fresh, tries),
-        Why::Identified(held) => plan::identified(process, *held, seen),
+        Why::Identified(active) => plan::identified(process, *active, seen),
         Why::RenewedClaim(claimed) => plan::renewed_claim(process, *claimed, seen),
-        Why::Pinned(held) => extract::pinned(process, *held, seen),
-        Why::Renewed(held) => extract::renewed(process, *held, seen),
-        Why::Decided(held, manifest, tries) => {
-            publish::decided(process, *held, *manifest, seen, tries)
+        Why::Pinned(active) => extract::pinned(process, *active, seen),
+        Why::Renewed(active) => extract::renewed(process, *active, seen),
+        Why::Decided(active, manifest, tries) => {
+            publish::decided(process, *active, *manifest, seen, tries)
         }
         Why::Gone(decided) => publish::gone(process, &decided, seen),
         Why::Publish(decided, tries) => publish::publish(process, *decided, seen, tries),
@@ -254,24 +259,26 @@ fn replied(process: Process, replies: &[Reply]) -> (Process, Act) {
     match phase {
         Phase::Claiming(claimed, _) if done => process.plan(*claimed),
         Phase::Claiming(claimed, tries) => process.look(Why::Claimed(claimed, tries + 1)),
-        Phase::Identifying(held) if done => plan::put_plan(process, *held),
-        Phase::Identifying(held) => process.look(Why::Identified(held)),
+        Phase::Identifying(active) if done => plan::put_plan(process, *active),
+        Phase::Identifying(active) => process.look(Why::Identified(active)),
         Phase::RenewingClaim(claimed, run) if done => {
             process.plan(Claimed { item: *run, ..*claimed })
         }
         Phase::RenewingClaim(claimed, _) => process.look(Why::RenewedClaim(claimed)),
-        Phase::PuttingPlan(held) => plan::pin(process, *held),
-        Phase::Pinning(held, run) if done => process.run(Held { run: *run, ..*held }),
-        Phase::Pinning(held, _) => process.look(Why::Pinned(held)),
-        Phase::Renewing(held, run) if done => process.run(Held { run: *run, ..*held }),
-        Phase::Renewing(held, _) => process.look(Why::Renewed(held)),
-        Phase::PuttingManifest(held, manifest) => publish::decide(process, *held, *manifest, 0),
+        Phase::PuttingPlan(active) => plan::pin(process, *active),
+        Phase::Pinning(active, run) if done => process.run(CoordinatedRun { run: *run, ..*active }),
+        Phase::Pinning(active, _) => process.look(Why::Pinned(active)),
+        Phase::Renewing(active, run) if done => {
+            process.run(CoordinatedRun { run: *run, ..*active })
+        }
+        Phase::Renewing(active, _) => process.look(Why::Renewed(active)),
+        Phase::PuttingManifest(active, manifest) => publish::decide(process, *active, *manifest, 0),
         Phase::Deciding(_, manifest, run, _) if done => {
             let decided = DecidedRun { run: *run, manifest: *manifest, then: Then::Finish };
             process.complete(decided)
         }
-        Phase::Deciding(held, manifest, _, tries) => {
-            process.look(Why::Decided(held, manifest, tries + 1))
+        Phase::Deciding(active, manifest, _, tries) => {
+            process.look(Why::Decided(active, manifest, tries + 1))
         }
         Phase::Completing(decided) if done => process.look(Why::Publish(decided, 0)),
         Phase::Completing(decided) => process.look(Why::Gone(decided)),
@@ -316,15 +323,17 @@ fn failed(process: Process, failure: Failure) -> (Process, Act) {
         Phase::Planning(claimed)
         | Phase::RenewingClaim(claimed, _)
         | Phase::Look(Why::RenewedClaim(claimed)) => &claimed.item,
-        Phase::Identifying(held)
-        | Phase::PuttingPlan(held)
-        | Phase::Pinning(held, _)
-        | Phase::Running(held)
-        | Phase::Renewing(held, _)
-        | Phase::Assuring(held, _)
-        | Phase::Chaining(held, _)
-        | Phase::PuttingManifest(held, _)
-        | Phase::Look(Why::Identified(held) | Why::Pinned(held) | Why::Renewed(held)) => &held.run,
+        Phase::Identifying(active)
+        | Phase::PuttingPlan(active)
+        | Phase::Pinning(active, _)
+        | Phase::Running(active)
+        | Phase::Renewing(active, _)
+        | Phase::Assuring(active, _)
+        | Phase::Chaining(active, _)
+        | Phase::PuttingManifest(active, _)
+        | Phase::Look(Why::Identified(active) | Why::Pinned(active) | Why::Renewed(active)) => {
+            &active.run
+        }
         Phase::ReadingCleanup(run, then, _) | Phase::Removing(run, then, _)
             if cleanup::may_wait(&process, run, *then) =>
         {

@@ -17,7 +17,7 @@ pub const TRIES_MAX: u32 = 8;
 #[derive(Debug, Clone, PartialEq)]
 pub enum Role {
     /// Claim, plan, extract, publish.
-    Hold {
+    Coordinate {
         /// For whom.
         task: Box<Task>,
         /// Whether no attempt follows, so that a failure is the outcome.
@@ -45,7 +45,9 @@ impl Role {
     /// The task.
     pub fn task(&self) -> &Task {
         match self {
-            Self::Hold { task, .. } | Self::Recover { task, .. } | Self::Force { task, .. } => task,
+            Self::Coordinate { task, .. }
+            | Self::Recover { task, .. }
+            | Self::Force { task, .. } => task,
         }
     }
 }
@@ -100,7 +102,7 @@ pub enum Then {
 
 /// A run that is held, with what has been found out about it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Held {
+pub struct CoordinatedRun {
     /// `R` as last read or written.
     pub run: RunItem,
     /// The plan.
@@ -123,23 +125,23 @@ pub enum Phase {
     /// RENEW of a claim is being written, while the database is being asked.
     RenewingClaim(Box<Claimed>, Box<RunItem>),
     /// `source.json` is being written.
-    Identifying(Box<Held>),
+    Identifying(Box<CoordinatedRun>),
     /// `plan.json` is being written.
-    PuttingPlan(Box<Held>),
+    PuttingPlan(Box<CoordinatedRun>),
     /// PIN is being written.
-    Pinning(Box<Held>, Box<RunItem>),
+    Pinning(Box<CoordinatedRun>, Box<RunItem>),
     /// Rows are read; the snapshot is held.
-    Running(Box<Held>),
+    Running(Box<CoordinatedRun>),
     /// RENEW is being written.
-    Renewing(Box<Held>, Box<RunItem>),
+    Renewing(Box<CoordinatedRun>, Box<RunItem>),
     /// The snapshot's session is asked once more, for the last time, and the uploads.
-    Assuring(Box<Held>, Box<Tally>),
+    Assuring(Box<CoordinatedRun>, Box<Tally>),
     /// The chain that is to be replaced is read.
-    Chaining(Box<Held>, Box<Tally>),
+    Chaining(Box<CoordinatedRun>, Box<Tally>),
     /// The manifest is being written.
-    PuttingManifest(Box<Held>, Box<ManifestHead>),
+    PuttingManifest(Box<CoordinatedRun>, Box<ManifestHead>),
     /// DECIDE is being written.
-    Deciding(Box<Held>, Box<ManifestHead>, Box<RunItem>, u32),
+    Deciding(Box<CoordinatedRun>, Box<ManifestHead>, Box<RunItem>, u32),
     /// The manifest of another's decided run is read.
     Fetching(Box<RunItem>, Then),
     /// Uploads are being completed.
@@ -192,15 +194,15 @@ pub enum Why {
     /// Whether a refused CLAIM was our own.
     Claimed(Box<Claimed>, u32),
     /// Whose `source.json` it is.
-    Identified(Box<Held>),
+    Identified(Box<CoordinatedRun>),
     /// Whether a refused RENEW of the claim was our own.
     RenewedClaim(Box<Claimed>),
     /// Whether a refused PIN was our own.
-    Pinned(Box<Held>),
+    Pinned(Box<CoordinatedRun>),
     /// Whether a refused RENEW was our own.
-    Renewed(Box<Held>),
+    Renewed(Box<CoordinatedRun>),
     /// Whether a refused DECIDE was our own.
-    Decided(Box<Held>, Box<ManifestHead>, u32),
+    Decided(Box<CoordinatedRun>, Box<ManifestHead>, u32),
     /// An upload was gone: whether somebody else carried the run.
     Gone(Box<DecidedRun>),
     /// What PUBLISH must find.
@@ -245,14 +247,14 @@ impl Sweep {
 /// What comes after a run's open uploads are gone.
 #[derive(Debug, Clone, PartialEq)]
 pub enum AfterSweep {
-    /// The holder ends with its failure.
+    /// The coordinator ends with its failure.
     Fail(Failure),
     /// Recovery goes on.
     Recover {
         /// Whether it may not go on without: the run was given up.
         must: bool,
     },
-    /// The holder's run is published: what was left belonged to pods that lost their partition.
+    /// The coordinator's run is published: what was left belonged to pods that lost their partition.
     Publish,
     /// The run is undone: its completed files are next; whether it was looked at before.
     Revert(Box<RunItem>, Then, bool),

@@ -6,7 +6,7 @@ use crds::tracking::{RunItem, RunState};
 use super::acts::{Act, Ending};
 use super::claim_rules::{not_ours, prefix_taken};
 use super::effects::Effect;
-use super::phases::{Claimed, Held, Phase, Process, Why};
+use super::phases::{Claimed, CoordinatedRun, Phase, Process, Why};
 use super::seen::Seen;
 use super::transitions;
 use crate::errors::failure::Failure;
@@ -45,8 +45,8 @@ pub(super) fn planned(process: Process, claimed: Claimed, plan: Plan, now: i64) 
         Ok(prefix) => {
             let body = to_body(&claimed.identity);
             let effect = Effect::PutOnce { uri, key: prefix.source(), body };
-            let held = Box::new(Held { run, plan, plan_hash });
-            process.go(Phase::Identifying(held), Act::Write(vec![effect]))
+            let active = Box::new(CoordinatedRun { run, plan, plan_hash });
+            process.go(Phase::Identifying(active), Act::Write(vec![effect]))
         }
         Err(bad) => {
             let failure =
@@ -56,26 +56,26 @@ pub(super) fn planned(process: Process, claimed: Claimed, plan: Plan, now: i64) 
     }
 }
 
-pub(super) fn identified(process: Process, held: Held, seen: &Seen) -> (Process, Act) {
+pub(super) fn identified(process: Process, active: CoordinatedRun, seen: &Seen) -> (Process, Act) {
     if seen.identity.as_ref() == Some(&seen.own_identity) {
-        return put_plan(process, held);
+        return put_plan(process, active);
     }
-    process.look(Why::Fail(Box::new(prefix_taken()), Box::new(held.run), 0))
+    process.look(Why::Fail(Box::new(prefix_taken()), Box::new(active.run), 0))
 }
 
-pub(super) fn put_plan(process: Process, held: Held) -> (Process, Act) {
-    let uri = held.run.uri.clone();
+pub(super) fn put_plan(process: Process, active: CoordinatedRun) -> (Process, Act) {
+    let uri = active.run.uri.clone();
     let key = match Prefix::parse(&uri) {
-        Ok(prefix) => prefix.plan(held.run.run),
+        Ok(prefix) => prefix.plan(active.run.run),
         Err(_) => String::new(),
     };
-    let effect = Effect::PutOnce { uri, key, body: to_body(&held.plan) };
-    process.go(Phase::PuttingPlan(Box::new(held)), Act::Write(vec![effect]))
+    let effect = Effect::PutOnce { uri, key, body: to_body(&active.plan) };
+    process.go(Phase::PuttingPlan(Box::new(active)), Act::Write(vec![effect]))
 }
 
 /// A refused plan is our own, written before its reply was lost: run ids are never used twice.
-pub(super) fn pin(process: Process, held: Held) -> (Process, Act) {
-    let deadline = held.run.deadline;
-    let change = transitions::pin(&held.run, &held.plan, &held.plan_hash, deadline);
-    process.track(Phase::Pinning(Box::new(held), Box::new(change.item)), change.transaction)
+pub(super) fn pin(process: Process, active: CoordinatedRun) -> (Process, Act) {
+    let deadline = active.run.deadline;
+    let change = transitions::pin(&active.run, &active.plan, &active.plan_hash, deadline);
+    process.track(Phase::Pinning(Box::new(active), Box::new(change.item)), change.transaction)
 }

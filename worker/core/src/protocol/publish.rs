@@ -5,7 +5,7 @@ use crds::{Reason, Report};
 
 use super::acts::{Act, Ending};
 use super::claim_rules::not_ours;
-use super::phases::{DecidedRun, Held, Phase, Process, TRIES_MAX, Then, Why};
+use super::phases::{CoordinatedRun, DecidedRun, Phase, Process, TRIES_MAX, Then, Why};
 use super::seen::{Seen, fenced};
 use super::transitions;
 use crate::errors::failure::Failure;
@@ -13,24 +13,24 @@ use crate::layout::manifests::ManifestHead;
 
 pub(super) fn decide(
     process: Process,
-    held: Held,
+    active: CoordinatedRun,
     manifest: ManifestHead,
     tries: u32,
 ) -> (Process, Act) {
-    let change = transitions::decide(&held.run, held.run.deadline, manifest.partitions);
-    let phase = Phase::Deciding(Box::new(held), Box::new(manifest), Box::new(change.item), tries);
+    let change = transitions::decide(&active.run, active.run.deadline, manifest.partitions);
+    let phase = Phase::Deciding(Box::new(active), Box::new(manifest), Box::new(change.item), tries);
     process.track(phase, change.transaction)
 }
 
 /// DECIDE was refused: by our own write, by a moved watermark, or by another holder.
 pub(super) fn decided(
     process: Process,
-    held: Held,
+    active: CoordinatedRun,
     manifest: ManifestHead,
     seen: &Seen,
     tries: u32,
 ) -> (Process, Act) {
-    let Some(run) = seen.run.as_ref().filter(|run| run.run == held.run.run) else {
+    let Some(run) = seen.run.as_ref().filter(|run| run.run == active.run.run) else {
         if seen.run.is_none() {
             let failure = not_ours(process.task(), seen);
             return process.end(Ending::Failed(failure));
@@ -52,8 +52,8 @@ pub(super) fn decided(
                 let run = Box::new(run.clone());
                 return process.look(Why::Fail(Box::new(failure), run, 0));
             }
-            let held = Held { run: run.clone(), ..held };
-            decide(process, held, manifest, tries)
+            let active = CoordinatedRun { run: run.clone(), ..active };
+            decide(process, active, manifest, tries)
         }
         RunState::Claimed | RunState::Failed | RunState::Aborted | RunState::Reverting => {
             process.end(Ending::Failed(fenced()))

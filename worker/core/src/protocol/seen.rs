@@ -8,7 +8,7 @@ use crate::errors::failure::Failure;
 use crate::layout::manifests::{Pointer, SourceIdentity};
 
 /// One look, by consistent reads in this order: `source.json` and `current.json`, `O`, `R`, `L`,
-/// `O` of the holder. Others write in between, and some conclusions are checked by no later write:
+/// `O` of the coordinator. Others write in between, and some conclusions are checked by no later write:
 ///
 /// - `O` shows an attempt as claimed: then `R`, read later, shows its run or what came after it, and
 ///   recovery does not end beside a run that has just been claimed;
@@ -25,7 +25,7 @@ pub struct Seen {
     /// `O` of the task's own uid.
     pub outcome: Option<OutcomeItem>,
     /// `O` of the uid that owns `R`, where that is another.
-    pub holder_outcome: Option<OutcomeItem>,
+    pub owner_outcome: Option<OutcomeItem>,
     /// `current.json` under the task's uri.
     pub pointer: Option<Pointer>,
     /// `source.json` under the task's uri.
@@ -46,9 +46,9 @@ impl Seen {
     }
 
     /// `O` of the uid that owns `R`.
-    pub fn outcome_of_holder(&self, task_uid: &str) -> Option<&OutcomeItem> {
+    pub fn outcome_of_owner(&self, task_uid: &str) -> Option<&OutcomeItem> {
         match &self.run {
-            Some(run) if run.owner.uid != task_uid => self.holder_outcome.as_ref(),
+            Some(run) if run.owner.uid != task_uid => self.owner_outcome.as_ref(),
             Some(_) | None => self.outcome.as_ref(),
         }
     }

@@ -67,9 +67,9 @@ pub fn pin(claimed: &RunItem, plan: &Plan, plan_hash: &str, deadline: i64) -> Ch
 }
 
 /// RENEW: mine and live -> a later deadline, and how many records have been seen.
-pub fn renew(held: &RunItem, deadline: i64, records: u32) -> Change {
-    let item = RunItem { rev: held.rev + 1, deadline, records, ..held.clone() };
-    change(Step::Renew, held, item, Vec::new())
+pub fn renew(active: &RunItem, deadline: i64, records: u32) -> Change {
+    let item = RunItem { rev: active.rev + 1, deadline, records, ..active.clone() };
+    change(Step::Renew, active, item, Vec::new())
 }
 
 /// DECIDE: mine and `running` -> `committing`. An incremental run needs the stored watermark to be
@@ -131,7 +131,7 @@ pub fn publish(
         ..run.clone()
     };
     let watermark = legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone()).or(stored);
-    let read = seen.outcome_of_holder(&task.owner.uid);
+    let read = seen.outcome_of_owner(&task.owner.uid);
     let result = OutcomeResult {
         outcome: TrackedOutcome::Complete,
         owner: honoured(&run.owner, read),
@@ -254,7 +254,7 @@ pub fn fail(run: &RunItem, seen: &Seen, task: &Task, order: &RecoverOrder) -> Ch
         note: Some(order.report.clone()),
         ..run.clone()
     };
-    let read = seen.outcome_of_holder(&task.owner.uid);
+    let read = seen.outcome_of_owner(&task.owner.uid);
     let result = order.last.then(|| failed(task, order, Some(run), read));
     let others = vec![put_outcome(run, read, result, task.attempt, seen.now)];
     change(Step::Fail, run, item, others)

@@ -7,7 +7,7 @@ use crds::tracking::Window;
 use worker_core::layout::records::{PartitionRecord, PendingFile};
 use worker_core::planning::partitions::PlannedPartition;
 use worker_core::planning::plan::{Plan, PlanOrder, PlannedWatermark, Shape, TableName};
-use worker_core::protocol::Held;
+use worker_core::protocol::CoordinatedRun;
 
 use super::{Stores, root};
 
@@ -57,23 +57,26 @@ impl Stores {
             shape: Shape::default(),
         }
     }
-    pub(super) fn extract(&mut self, held: &Held) -> Vec<PartitionRecord> {
-        let run = held.plan.run;
+    pub(super) fn extract(&mut self, active: &CoordinatedRun) -> Vec<PartitionRecord> {
+        let run = active.plan.run;
         let records: Vec<PartitionRecord> = (0..2)
             .map(|index| PartitionRecord {
                 version: 1,
                 run,
                 index,
                 token: format!("t{index}"),
-                plan_hash: held.plan_hash.clone(),
-                snapshot: held.plan.snapshot.clone(),
+                plan_hash: active.plan_hash.clone(),
+                snapshot: active.plan.snapshot.clone(),
                 schema: "schema".to_owned(),
                 rows: 10,
                 watermark_max: Some(if index == 0 { "9" } else { "20" }.to_owned()),
                 watermark_min: Some("1".to_owned()),
                 closed_early: 0,
                 files: vec![PendingFile {
-                    key: format!("{}/extract_run={run}/part-{index}.parquet", root(&held.run.uri)),
+                    key: format!(
+                        "{}/extract_run={run}/part-{index}.parquet",
+                        root(&active.run.uri)
+                    ),
                     upload_id: format!("u{run}{index}"),
                     parts: vec!["e".to_owned()],
                     checksums: Vec::new(),
@@ -82,7 +85,7 @@ impl Stores {
                 }],
             })
             .collect();
-        let dead = format!("{}/extract_run={run}/part-dead.parquet", root(&held.run.uri));
+        let dead = format!("{}/extract_run={run}/part-dead.parquet", root(&active.run.uri));
         self.uploads.insert((dead, "of a pod that was killed".to_owned()));
         for file in records.iter().flat_map(|record| &record.files) {
             self.uploads.insert((file.key.clone(), file.upload_id.clone()));

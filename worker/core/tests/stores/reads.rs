@@ -19,14 +19,14 @@ const PAGE: usize = 1;
 impl Stores {
     fn look(&mut self, task: &Task) -> Event {
         self.runs += 1;
-        let holder = self.run().filter(|run| run.owner.uid != task.owner.uid);
+        let coordinator = self.run().filter(|run| run.owner.uid != task.owner.uid);
         Event::Seen(
             Box::new(Seen {
                 now: self.now,
                 run: self.run(),
                 legacy: self.legacy(),
                 outcome: self.outcome(&task.owner.uid),
-                holder_outcome: holder.and_then(|run| self.outcome(&run.owner.uid)),
+                owner_outcome: coordinator.and_then(|run| self.outcome(&run.owner.uid)),
                 pointer: self.pointer_at(root(&task.spec.output.uri)),
                 identity: self
                     .object(&format!("{}/_tidemark/source.json", root(&task.spec.output.uri))),
@@ -45,10 +45,10 @@ impl Stores {
         match act {
             Act::Read => self.look(task),
             Act::Plan(order) => Event::Planned(Box::new(self.plan(&order)), self.now),
-            Act::Extract(held) => {
-                let records = self.extract(&held);
-                let sums = tally(&held.plan, &held.plan_hash, &records).unwrap();
-                self.records.insert(held.run.run, records);
+            Act::Extract(active) => {
+                let records = self.extract(&active);
+                let sums = tally(&active.plan, &active.plan_hash, &records).unwrap();
+                self.records.insert(active.run.run, records);
                 Event::Recorded(Box::new(sums))
             }
             Act::Assure { .. } => Event::Assured(self.now),

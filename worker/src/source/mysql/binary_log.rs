@@ -24,7 +24,7 @@ const TRIES_TIMEOUT: Duration = Duration::from_secs(15);
 /// What is done when the server is asked for its log.
 const ASK: &str = "read the binary log settings";
 /// How long a session may wait for the table: the server itself gives up sooner, and says why.
-const HOLD_TIMEOUT: Duration = Duration::from_secs(45);
+const LOCK_TIMEOUT: Duration = Duration::from_secs(45);
 
 /// Whether the server's log shows which snapshots are one.
 ///
@@ -104,7 +104,7 @@ pub(super) fn together(
         let points: Vec<_> =
             sessions.iter_mut().map(|session| point(session)).collect::<Result<_, _>>()?;
         if let Some(point) = one_point(&points)? {
-            timed(sessions, Some(HOLD_TIMEOUT))?;
+            timed(sessions, Some(LOCK_TIMEOUT))?;
             for session in &mut *sessions {
                 goes_on()?;
                 texts(session, "open the table", &first.hold)?;

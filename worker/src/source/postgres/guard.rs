@@ -1,4 +1,4 @@
-//! In: a session, the watermark, what CLAIM ordered. Out: the bound of the window's end ([`Held`]).
+//! In: a session, the watermark, what CLAIM ordered. Out: the bound of the window's end ([`GuardBound`]).
 //! Bound: one wait of `watermark.waitSeconds`. Fails: `InvalidSpec` (unknown zone), and as
 //! [`crate::source::errors::database_failure`].
 //!
@@ -16,7 +16,7 @@ use worker_core::decoding::columns::oids;
 use worker_core::errors::failure::Failure;
 use worker_core::planning::bounds::fraction_digits;
 use worker_core::planning::watermark::Value;
-use worker_core::planning::window::{GuardOrder, Held, ServerFacts, Step, guard_order, hold};
+use worker_core::planning::window::{GuardBound, GuardOrder, ServerFacts, Step, guard_order, hold};
 use worker_core::sql::rows::{relation_statements, statements};
 
 use self::bound::{Bound, Facts, lag_clock, read_clock};
@@ -191,7 +191,7 @@ struct Doubt<'a> {
 fn explain(
     order: &GuardOrder,
     facts: ServerFacts,
-    held: &Held,
+    held: &GuardBound,
     doubt: Doubt<'_>,
 ) -> Option<String> {
     let found = doubt.step.found.is_some();

@@ -6,7 +6,7 @@ use worker_core::protocol::Step;
 use super::super::{publishing as p, recovering as s};
 use super::{NONE, alone, followed, lie, mistake, next_request, recovered, text, world};
 use crate::alter::{Alter, Lie};
-use crate::config::{Budget, Row, Seed, hold, recover};
+use crate::config::{Budget, Row, Seed, recover, start};
 use crate::mistakes::Mistake;
 use crate::rules::Rule;
 
@@ -136,9 +136,9 @@ pub(super) fn publishing() -> Vec<Mistake> {
             Rule::Hidden.text(),
             Alter::lie(Lie::CompletesAgain),
             world(vec![
-                hold("a", 1).mode(FE),
+                start("a", 1).mode(FE),
                 recover("a", 1).mode(FE),
-                hold("a", 2).wish(1).mode(Reingest),
+                start("a", 2).wish(1).mode(Reingest),
             ])
             .seeds(&[Seed::Until(0, Step::Decide), Seed::Ends(1)]),
         ),
@@ -147,7 +147,7 @@ pub(super) fn publishing() -> Vec<Mistake> {
 
 pub(super) fn pointing() -> Vec<Mistake> {
     let pointer = Rule::Pointer.text();
-    let two_full = || world(vec![hold("a", 1).mode(FE), hold("a", 2).wish(1).mode(FE)]);
+    let two_full = || world(vec![start("a", 1).mode(FE), start("a", 2).wish(1).mode(FE)]);
     vec![
         mistake(
             ("pointer before Y (PointerFirst)", "8.4, 8.7"),
@@ -178,10 +178,10 @@ pub(super) fn pointing() -> Vec<Mistake> {
             Rule::Removal.text(),
             p::removal_of_all_others,
             world(vec![
-                hold("a", 1).mode(FE),
-                hold("a", 2).wish(1).mode(FE),
+                start("a", 1).mode(FE),
+                start("a", 2).wish(1).mode(FE),
                 recover("a", 2).wish(1).mode(FE),
-                hold("a", 3).wish(2),
+                start("a", 3).wish(2),
             ])
             .seeds(&[Seed::Ends(0), Seed::Until(1, Step::Publish)]),
         ),
@@ -226,19 +226,19 @@ pub(super) fn recovering() -> Vec<Mistake> {
             ("recovery without owner", "8.8"),
             fenced,
             s::recover_without_owner,
-            world(vec![hold("b", 1), recover("a", 1)]).seeds(&[Seed::Until(0, Step::Pin)]),
+            world(vec![start("b", 1), recover("a", 1)]).seeds(&[Seed::Until(0, Step::Pin)]),
         ),
         mistake(
             ("recovery without attempt", "8.8"),
             fenced,
             s::recover_without_attempt,
-            world(vec![hold("a", 2), recover("a", 1)]).seeds(&[Seed::Until(0, Step::Pin)]),
+            world(vec![start("a", 2), recover("a", 1)]).seeds(&[Seed::Until(0, Step::Pin)]),
         ),
         mistake(
             ("recovery reads, then lists", "8.8"),
             Rule::Abort.text(),
             s::recover_reads_then_lists,
-            world(vec![hold("a", 1), recover("a", 1), hold("b", 1)])
+            world(vec![start("a", 1), recover("a", 1), start("b", 1)])
                 .seeds(&[Seed::Until(0, Step::Pin), Seed::Dies(0)]),
         ),
         mistake(("FAIL without condition", "new"), fenced, s::fail_without_condition, recovered()),

@@ -7,14 +7,14 @@ use worker_core::protocol::Step;
 use super::super::sweeping as w;
 use super::{NONE, grows, lie, mistake, text, world};
 use crate::alter::{Alter, Lie};
-use crate::config::{Budget, Config, Seed, force, hold, recover, rows};
+use crate::config::{Budget, Config, Seed, force, recover, rows, start};
 use crate::mistakes::{Mistake, NO_DEAD_END};
 use crate::rules::Rule;
 
 pub(super) fn sweeping() -> Vec<Mistake> {
     let removal = Rule::Removal.text();
     let retained = Rule::Retained.text();
-    let two_full = || vec![hold("a", 1).mode(FE), hold("a", 2).wish(1).mode(FE).retains()];
+    let two_full = || vec![start("a", 1).mode(FE), start("a", 2).wish(1).mode(FE).retains()];
     let and_recover = || [two_full(), vec![recover("a", 1).mode(FE)]].concat();
     vec![
         lie(
@@ -22,7 +22,7 @@ pub(super) fn sweeping() -> Vec<Mistake> {
             text::WHOLE,
             Alter::lie(Lie::KeepsByHead),
             // the head has moved to another prefix, and this one stays
-            world(vec![hold("a", 1), hold("b", 1).mode(FE).prefix(1), recover("a", 1)])
+            world(vec![start("a", 1), start("b", 1).mode(FE).prefix(1), recover("a", 1)])
                 .sweeps()
                 .seeds(&[Seed::Ends(0), Seed::Ends(1)]),
         ),
@@ -36,7 +36,7 @@ pub(super) fn sweeping() -> Vec<Mistake> {
             ("sweep reads before it lists", "8.7"),
             removal,
             Alter::lie(Lie::ListsLast),
-            world(vec![hold("a", 1), recover("a", 1), hold("a", 2).wish(1)])
+            world(vec![start("a", 1), recover("a", 1), start("a", 2).wish(1)])
                 .sweeps()
                 .seeds(&[Seed::Ends(0)]),
         ),
@@ -44,7 +44,7 @@ pub(super) fn sweeping() -> Vec<Mistake> {
             ("sweep without R", "8.7"),
             removal,
             w::sweep_without_run,
-            world(vec![hold("a", 1), hold("a", 2).wish(1), recover("a", 1)])
+            world(vec![start("a", 1), start("a", 2).wish(1), recover("a", 1)])
                 .sweeps()
                 .rows(grows())
                 .seeds(&[Seed::Ends(0), Seed::Epoch, Seed::Until(1, Step::Publish)])
@@ -55,7 +55,7 @@ pub(super) fn sweeping() -> Vec<Mistake> {
             ("sweep of the run in R", "new"),
             Rule::Abort.text(),
             w::sweep_of_the_present_run,
-            world(vec![hold("a", 1), hold("a", 2).wish(1), recover("a", 1)])
+            world(vec![start("a", 1), start("a", 2).wish(1), recover("a", 1)])
                 .sweeps()
                 .rows(grows())
                 .seeds(&[Seed::Ends(0), Seed::Epoch, Seed::Before(1, Step::Decide)]),
@@ -70,7 +70,7 @@ pub(super) fn sweeping() -> Vec<Mistake> {
 }
 
 pub(super) fn undoing() -> Vec<Mistake> {
-    let decided = || world(vec![hold("a", 1), force(0)]).seeds(&[Seed::Until(0, Step::Decide)]);
+    let decided = || world(vec![start("a", 1), force(0)]).seeds(&[Seed::Until(0, Step::Decide)]);
     let abort = Rule::Abort.text();
     vec![
         mistake(("force without a state", "8.7"), abort, w::force_without_state, decided()),
@@ -97,8 +97,8 @@ pub(super) fn undoing() -> Vec<Mistake> {
 
 pub(super) fn putting_off() -> Vec<Mistake> {
     let pending_cleanup = Rule::PendingCleanup.text();
-    let full = |attempt: u32, wish| hold("a", attempt).wish(wish).mode(FE);
-    let elsewhere = || hold("b", 1).mode(FE).prefix(1);
+    let full = |attempt: u32, wish| start("a", attempt).wish(wish).mode(FE);
+    let elsewhere = || start("b", 1).mode(FE).prefix(1);
     let tick = Budget { ticks: 1, ..NONE };
     let two = [Seed::Ends(0), Seed::Ends(1)];
     vec![
@@ -106,7 +106,7 @@ pub(super) fn putting_off() -> Vec<Mistake> {
             ("a removal that is put off is forgotten", "new"),
             pending_cleanup,
             w::put_off_is_forgotten,
-            world(vec![full(1, 0), full(2, 1).retains(), hold("a", 3).wish(2)]).seeds(&two),
+            world(vec![full(1, 0), full(2, 1).retains(), start("a", 3).wish(2)]).seeds(&two),
         ),
         mistake(
             ("a removal that is put off is done at once", "new"),
@@ -118,7 +118,7 @@ pub(super) fn putting_off() -> Vec<Mistake> {
             ("removal by head only where claimants skip it", "8.7"),
             pending_cleanup,
             w::removal_by_head,
-            world(vec![full(1, 0), full(2, 1).retains(), hold("a", 3).wish(2), recover("a", 1)])
+            world(vec![full(1, 0), full(2, 1).retains(), start("a", 3).wish(2), recover("a", 1)])
                 .seeds(&[Seed::Ends(0), Seed::Ends(1), Seed::Ends(2)])
                 .budget(tick),
         ),
@@ -157,8 +157,13 @@ pub(super) fn putting_off() -> Vec<Mistake> {
 
 /// A run that pinned and failed: its window is pending.
 fn owes() -> Config {
-    world(vec![hold("a", 1), hold("a", 2).wish(1), recover("a", 2).wish(1), hold("a", 3).wish(1)])
-        .rows(grows())
+    world(vec![
+        start("a", 1),
+        start("a", 2).wish(1),
+        recover("a", 2).wish(1),
+        start("a", 3).wish(1),
+    ])
+    .rows(grows())
 }
 
 pub(super) fn moving() -> Vec<Mistake> {
@@ -168,7 +173,9 @@ pub(super) fn moving() -> Vec<Mistake> {
         lie((name, "new"), caught_by, Alter::set(set), config.budget(sets))
     };
     let after = || {
-        world(vec![hold("a", 1), hold("a", 2).wish(1)]).rows(rows(&[5, 15])).seeds(&[Seed::Ends(0)])
+        world(vec![start("a", 1), start("a", 2).wish(1)])
+            .rows(rows(&[5, 15]))
+            .seeds(&[Seed::Ends(0)])
     };
     let failed =
         [Seed::Ends(0), Seed::Epoch, Seed::Until(1, Step::Pin), Seed::Dies(1), Seed::Ends(2)];
@@ -182,7 +189,7 @@ pub(super) fn moving() -> Vec<Mistake> {
         one("watermark set keeps an owed window", stable, w::set_keeps_pending_window, {
             // the window is pending from two runs: the run that took it failed before it pinned
             let mut config = owes();
-            config.slots.extend([recover("a", 3).wish(1), hold("a", 4).wish(1)]);
+            config.slots.extend([recover("a", 3).wish(1), start("a", 4).wish(1)]);
             let again = [Seed::Until(3, Step::Claim), Seed::Dies(3), Seed::Ends(4)];
             config.seeds(&[failed.as_slice(), &again].concat())
         }),
@@ -197,7 +204,7 @@ pub(super) fn wordings() -> Vec<Mistake> {
             ("attempts counted per request", "8.8 (wording)"),
             Rule::Attempt.text(),
             super::c::attempts_per_request,
-            world(vec![hold("a", 1), hold("a", 1).wish(1)]).seeds(&[Seed::Ends(0)]),
+            world(vec![start("a", 1), start("a", 1).wish(1)]).seeds(&[Seed::Ends(0)]),
         ),
         mistake(
             ("an outcome Failed refuses the edited object", "8.8 (wording)"),
@@ -205,7 +212,7 @@ pub(super) fn wordings() -> Vec<Mistake> {
             super::c::failed_for_ever,
             {
                 let last = recover("a", 1).part(crate::config::Part::Recover(true));
-                world(vec![hold("a", 1), last, hold("a", 2).generation(2).after(&[0, 1]).safe()])
+                world(vec![start("a", 1), last, start("a", 2).generation(2).after(&[0, 1]).safe()])
                     .seeds(&[Seed::Until(0, Step::Pin), Seed::Dies(0), Seed::Ends(1)])
             },
         ),

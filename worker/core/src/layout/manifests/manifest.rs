@@ -246,7 +246,7 @@ pub fn head(
         plan_hash: plan_hash.to_owned(),
         snapshot: plan.snapshot.clone(),
         table_lock_milliseconds: plan.table_lock_milliseconds,
-        consistency: Some(consistency::held(plan)),
+        consistency: Some(consistency::reached(plan)),
         rows: tally.rows.iter().sum(),
         bytes: tally.bytes,
         partitions: u32::try_from(plan.partitions.len()).unwrap_or(u32::MAX),

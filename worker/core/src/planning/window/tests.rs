@@ -25,11 +25,11 @@ fn seen(max: i64) -> Observed {
     Observed { max: Some(Value::Int(max)), null_rows: false }
 }
 
-fn bound(value: i64) -> Held {
-    Held { kind: Guard::Waited, bound: Some(Value::Int(value)), below_max: None }
+fn bound(value: i64) -> GuardBound {
+    GuardBound { kind: Guard::Waited, bound: Some(Value::Int(value)), below_max: None }
 }
 
-fn pe(order: &PlanOrder, observed: Observed, held: &Held) -> Window {
+fn pe(order: &PlanOrder, observed: Observed, held: &GuardBound) -> Window {
     choose(order, WatermarkType::Int, observed, held).expect("a window")
 }
 
@@ -52,7 +52,7 @@ fn an_end_that_is_not_above_the_start_is_an_empty_window() {
         assert_eq!((window.high, window.empty), (None, true));
     }
     let nothing = Observed { max: None, null_rows: false };
-    assert!(pe(&order(Mode::PE, Some("10"), None), nothing, &Held::NOTHING).empty);
+    assert!(pe(&order(Mode::PE, Some("10"), None), nothing, &GuardBound::NOTHING).empty);
 }
 
 #[test]
@@ -64,24 +64,25 @@ fn a_guard_that_saw_an_empty_table_leaves_everything_to_the_next_run() {
 #[test]
 fn rows_without_watermark_fill_a_window_that_is_empty_otherwise() {
     let observed = Observed { max: Some(Value::Int(10)), null_rows: true };
-    let window = pe(&order(Mode::PE, Some("10"), None), observed, &Held::NOTHING);
+    let window = pe(&order(Mode::PE, Some("10"), None), observed, &GuardBound::NOTHING);
     assert_eq!((window.high, window.empty), (None, false));
 }
 
 #[test]
 fn a_table_below_its_watermark_is_refused_by_pe_alone() {
     let low = order(Mode::PE, Some("10"), None);
-    let failure = choose(&low, WatermarkType::Int, seen(9), &Held::NOTHING).expect_err("below");
+    let failure =
+        choose(&low, WatermarkType::Int, seen(9), &GuardBound::NOTHING).expect_err("below");
     assert_eq!(failure.report.reason, Reason::WatermarkRegressed);
     assert!(!failure.to_string().contains('9'));
     let reingest = order(Mode::Reingest, Some("10"), None);
-    assert_eq!(pe(&reingest, seen(9), &Held::NOTHING).high.as_deref(), Some("9"));
+    assert_eq!(pe(&reingest, seen(9), &GuardBound::NOTHING).high.as_deref(), Some("9"));
 }
 
 #[test]
 fn the_least_text_means_from_the_beginning() {
     let low = WatermarkType::Int.minimum_text();
-    let window = pe(&order(Mode::PE, Some(low), None), seen(9), &Held::NOTHING);
+    let window = pe(&order(Mode::PE, Some(low), None), seen(9), &GuardBound::NOTHING);
     assert_eq!((window.low, window.low_text.as_deref()), (None, Some(low)));
 }
 
@@ -99,7 +100,7 @@ fn a_pending_window_is_taken_unchanged() {
         ..order(Mode::PE, Some("10"), Some("12"))
     };
     assert_eq!(pe(&order, seen(50), &bound(15)), pending_window);
-    assert!(choose(&order, WatermarkType::Int, seen(9), &Held::NOTHING).is_err());
+    assert!(choose(&order, WatermarkType::Int, seen(9), &GuardBound::NOTHING).is_err());
 }
 
 #[test]
@@ -116,8 +117,12 @@ fn a_full_extract_takes_the_given_bounds_and_no_guard() {
 
 #[test]
 fn a_stored_start_that_cannot_be_read_is_the_tracking_items_fault() {
-    let bad =
-        choose(&order(Mode::PE, Some("x"), None), WatermarkType::Int, seen(1), &Held::NOTHING);
+    let bad = choose(
+        &order(Mode::PE, Some("x"), None),
+        WatermarkType::Int,
+        seen(1),
+        &GuardBound::NOTHING,
+    );
     assert_eq!(bad.expect_err("no number").report.reason, Reason::TrackingUnreadable);
 }
 
@@ -199,7 +204,7 @@ fn a_step_that_failed_leaves_the_lag() {
     assert_eq!(hold(&time, None, clock, 0).kind, Guard::Lag);
     assert_eq!(hold(&time, None, clock, 0).bound, Some(Value::Timestamp(8_000_000)));
     let number = guard_order(&watermark(WatermarkType::Int, database, None), ALL_FACTS);
-    assert_eq!(hold(&number, None, None, 6), Held::NOTHING);
+    assert_eq!(hold(&number, None, None, 6), GuardBound::NOTHING);
     let lagging = guard_order(&watermark(WatermarkType::Int, database, Some(5)), ALL_FACTS);
     let held = hold(&lagging, None, None, 6);
     assert_eq!((held.kind, held.end(&Value::Int(30))), (Guard::Lag, Value::Int(25)));
@@ -236,11 +241,12 @@ proptest! {
 fn a_look_back_starts_lower_and_stores_what_it_started_from() {
     let order = PlanOrder { lookback: Some(5), ..order(Mode::PE, Some("20"), None) };
     let seen = |max| Observed { max: Some(Value::Int(max)), null_rows: false };
-    let window = choose(&order, WatermarkType::Int, seen(20), &Held::NOTHING).expect("window");
+    let window =
+        choose(&order, WatermarkType::Int, seen(20), &GuardBound::NOTHING).expect("window");
     assert_eq!((window.low.as_deref(), window.high.as_deref()), (Some("15"), Some("20")));
     assert_eq!(window.low_text, order.low_text);
     assert!(!window.empty, "late rows may lie below the stored watermark");
-    let regressed = choose(&order, WatermarkType::Int, seen(19), &Held::NOTHING);
+    let regressed = choose(&order, WatermarkType::Int, seen(19), &GuardBound::NOTHING);
     assert_eq!(regressed.expect_err("below").report.reason, Reason::WatermarkRegressed);
 }
 

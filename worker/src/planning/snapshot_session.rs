@@ -1,4 +1,4 @@
-//! In: a plan, and the session that planned it. Out: [`Holder`], which keeps the plan's snapshot. Bound:
+//! In: a plan, and the session that planned it. Out: [`SnapshotSession`], which keeps the plan's snapshot. Bound:
 //! one session, of MySQL those that read. Fails: `SnapshotLost`, `SnapshotUnavailable`, and what a session
 //! may fail with.
 
@@ -30,7 +30,7 @@ const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The plan, and the session that keeps its snapshot until this is dropped.
 #[derive(Debug)]
-pub struct Holder {
+pub struct SnapshotSession {
     /// The plan.
     pub plan: Plan,
     /// The session; none where nothing hangs on it.
@@ -39,7 +39,7 @@ pub struct Holder {
     pub(crate) aligned: Option<Aligned>,
 }
 
-impl Holder {
+impl SnapshotSession {
     pub(super) const fn new(plan: Plan, session: Option<Session>) -> Self {
         Self { plan, session, aligned: None }
     }

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use worker_core::encoding::batches::{Asked, MemoryBudget, Parallelism};
 use worker_core::errors::failure::{Failure, REPORT};
 use worker_core::planning::plan::PlanOrder;
-use worker_core::protocol::{Event, Held};
+use worker_core::protocol::{CoordinatedRun, Event};
 
 use super::patience::{Backoff, may_pass};
 use super::world::Planning;
@@ -39,11 +39,11 @@ impl World {
             None => self.begin_planning(order)?,
         };
         let planning = self.underway.planning.insert(planning);
-        let holder = tokio::select! {
+        let snapshot_session = tokio::select! {
             ended = &mut planning.task => {
                 self.underway.planning = None;
                 match ended {
-                    Ok(holder) => holder?,
+                    Ok(snapshot_session) => snapshot_session?,
                     Err(_) => {
                         let message = "the planner task panicked";
                         return Err(Failure::transient(Reason::Internal, message, REPORT));
@@ -59,11 +59,11 @@ impl World {
                 return Err(self.stop.failure());
             }
         };
-        let plan = holder.plan.clone();
+        let plan = snapshot_session.plan.clone();
         for warning in &plan.warnings {
             tracing::warn!(warning, "plan warning");
         }
-        self.underway.holder = Some(holder);
+        self.underway.snapshot_session = Some(snapshot_session);
         Ok(Event::Planned(Box::new(plan), now()))
     }
 
@@ -90,10 +90,11 @@ impl World {
                 () = &mut stopped => return Err(Failure::stopped()),
             };
             let told = (&published, &pause as PausePoints<'_>);
-            let holder = planner::open_until(&login, &spec, &order, told, stopped.as_mut());
-            let holder = Box::pin(holder).await?;
-            let readers = parallelism(&holder.plan, asked, budget).readers;
-            holder.align((&login, &spec.extract), readers, stopped).await
+            let snapshot_session =
+                planner::open_until(&login, &spec, &order, told, stopped.as_mut());
+            let snapshot_session = Box::pin(snapshot_session).await?;
+            let readers = parallelism(&snapshot_session.plan, asked, budget).readers;
+            snapshot_session.align((&login, &spec.extract), readers, stopped).await
         });
         Ok(Planning { task, stop })
     }
@@ -103,7 +104,7 @@ impl World {
         let Some(planning) = &mut self.underway.planning else { return };
         let _ = planning.stop.send(true);
         match tokio::time::timeout(PLANNING_END_TIMEOUT, &mut planning.task).await {
-            Ok(Ok(Ok(holder))) => holder.release().await,
+            Ok(Ok(Ok(snapshot_session))) => snapshot_session.release().await,
             Ok(_) => {}
             Err(_) => planning.task.abort(),
         }
@@ -112,36 +113,40 @@ impl World {
 
     /// Nothing is read under the snapshot any more: its session ends, whatever is left to do.
     pub(super) async fn release_snapshot(&mut self) {
-        if let Some(holder) = self.underway.holder.take() {
-            holder.release().await;
+        if let Some(snapshot_session) = self.underway.snapshot_session.take() {
+            snapshot_session.release().await;
         }
     }
 
     /// Ready, until all records are there: read here, or waited for.
-    pub(super) async fn extract(&mut self, held: &Held) -> Result<Event, Failure> {
+    pub(super) async fn extract(&mut self, active: &CoordinatedRun) -> Result<Event, Failure> {
         (self.ready)()?;
         // a renewal comes back here, and is no second time
         if !std::mem::replace(&mut self.underway.is_ready, true) {
             self.pause.at("ready").await;
         }
-        let mine = held.plan.pods() <= 1 || self.readers != Readers::Pods;
+        let mine = active.plan.pods() <= 1 || self.readers != Readers::Pods;
         if mine && self.underway.extraction.is_none() {
-            let aligned = self.underway.holder.as_mut().and_then(|holder| holder.aligned.take());
+            let aligned = self
+                .underway
+                .snapshot_session
+                .as_mut()
+                .and_then(|snapshot_session| snapshot_session.aligned.take());
             let (asked, budget) = self.capacity();
-            let readers = (parallelism(&held.plan, asked, budget), budget);
-            self.underway.extraction = Some(here(self, held, readers, aligned)?);
+            let readers = (parallelism(&active.plan, asked, budget), budget);
+            self.underway.extraction = Some(here(self, active, readers, aligned)?);
         }
         let pause = self.durations.requests.pause;
         let mut beat = Instant::now() + self.durations.heartbeat;
-        let (mut records, mut backoff) = (held.run.records, Backoff::new(pause));
+        let (mut records, mut backoff) = (active.run.records, Backoff::new(pause));
         loop {
             if Instant::now() >= self.renew_at() {
                 self.underway.renew_at = None;
                 return Ok(Event::RenewDue(now(), records));
             }
-            let look = if mine { self.ended().await } else { self.recorded(held).await };
+            let look = if mine { self.ended().await } else { self.recorded(active).await };
             let wait = match look {
-                Ok(Looked::All) => match self.tally(held).await {
+                Ok(Looked::All) => match self.tally(active).await {
                     Ok(Some(tally)) => return Ok(Event::Recorded(Box::new(tally))),
                     // a renewal is due
                     Ok(None) => continue,
@@ -186,25 +191,25 @@ impl World {
     }
 
     /// What the pods have left.
-    async fn recorded(&mut self, held: &Held) -> Result<Looked, Failure> {
-        let control = self.control(&held.run.uri)?;
-        let look = async { control.recorded_so_far(held.run.run).await };
+    async fn recorded(&mut self, active: &CoordinatedRun) -> Result<Looked, Failure> {
+        let control = self.control(&active.run.uri)?;
+        let look = async { control.recorded_so_far(active.run.run).await };
         let looked = tokio::time::timeout(LOOK_TIMEOUT, look).await.unwrap_or_else(|_| {
             let message = "list partition records: no response from the object store";
             Err(Failure::transient(Reason::StorageUnreachable, message, ""))
         });
         let (found, largest) = looked?;
-        if (found as usize) < held.plan.partitions.len() {
+        if (found as usize) < active.plan.partitions.len() {
             return Ok(Looked::Some(found));
         }
         // a reading that a renewal interrupted goes on where it was
-        self.underway.reading.get_or_insert_with(|| Reading::of_size(held.run.run, largest));
+        self.underway.reading.get_or_insert_with(|| Reading::of_size(active.run.run, largest));
         Ok(Looked::All)
     }
 
     pub(super) async fn still_there(&mut self) -> Result<(), Failure> {
-        match &mut self.underway.holder {
-            Some(holder) => holder.still_there().await,
+        match &mut self.underway.snapshot_session {
+            Some(snapshot_session) => snapshot_session.still_there().await,
             None => Ok(()),
         }
     }
@@ -221,23 +226,23 @@ enum Looked {
 /// Begins to read all partitions of the plan in this process.
 fn here(
     world: &World,
-    held: &Held,
+    active: &CoordinatedRun,
     (parallelism, budget): (Parallelism, MemoryBudget),
     aligned: Option<Aligned>,
 ) -> Result<Extraction, Failure> {
     let Some(login) = world.login.clone() else { return Err(Failure::stopped()) };
     let parallel = aligned.as_ref().map_or(parallelism.readers, |aligned| aligned.count);
-    let (partitions, reason) = (held.plan.partitions.len(), parallelism.reason);
+    let (partitions, reason) = (active.plan.partitions.len(), parallelism.reason);
     tracing::info!(partitions, readers = parallel, reason, "reading partitions in this process");
     let (stop, receiver) = watch::channel(false);
     let stop = Arc::new(stop);
     let reader = PartitionReader {
-        plan: Arc::new(held.plan.clone()),
-        plan_hash: held.plan_hash.clone(),
+        plan: Arc::new(active.plan.clone()),
+        plan_hash: active.plan_hash.clone(),
         login,
         aligned,
         s3: world.stores.s3.clone(),
-        control: world.control(&held.run.uri)?,
+        control: world.control(&active.run.uri)?,
         budget: budget.shared(parallel),
         stop: receiver,
         others: Some(Arc::clone(&stop)),
