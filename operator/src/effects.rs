@@ -37,27 +37,27 @@ enum Applied {
 /// The API server's.
 pub(crate) async fn apply(
     context: &Context,
-    seen: &Observed<'_>,
+    observed: &Observed<'_>,
     decision: &Decision,
 ) -> Result<Duration, Error> {
-    let mut version = seen.job.metadata.resource_version.clone();
+    let mut version = observed.job.metadata.resource_version.clone();
     let mut released = false;
     let mut decision = decision;
     // before a word of it is written: an object that waits for a human is not to be rewritten each time
-    let foreign = foreign(context, seen, decision).await?;
+    let foreign = foreign(context, observed, decision).await?;
     if let Some(foreign) = &foreign {
         decision = foreign;
     }
     let (mut put, mut written) = (false, false);
     let instead;
     for effect in &decision.effects {
-        report::effect(context, seen, effect);
+        report::effect(context, observed, effect);
         if *effect == Effect::PutStatus {
-            version = put_status(context, seen, &decision.status, version.as_deref()).await?;
+            version = put_status(context, observed, &decision.status, version.as_deref()).await?;
             (put, written) = (true, true);
             continue;
         }
-        match one(context, seen, effect, version.as_deref()).await? {
+        match one(context, observed, effect, version.as_deref()).await? {
             Applied::Done => {}
             Applied::Version(now) => version = now,
             Applied::Instead(other) => {
@@ -69,30 +69,30 @@ pub(crate) async fn apply(
         }
         released |= *effect == Effect::DropFinalizer;
     }
-    let deleted = seen.job.metadata.deletion_timestamp.is_some();
-    let changed = seen.job.status.as_ref() != Some(&decision.status);
+    let deleted = observed.job.metadata.deletion_timestamp.is_some();
+    let changed = observed.job.status.as_ref() != Some(&decision.status);
     // what stands instead may be what stood there before, and is not any more
     if !put && (changed || written) && !(released && deleted) {
-        put_status(context, seen, &decision.status, version.as_deref()).await?;
+        put_status(context, observed, &decision.status, version.as_deref()).await?;
     }
-    report::notes(context, seen, &decision.notes).await;
+    report::notes(context, observed, &decision.notes).await;
     Ok(decision.requeue.max(Duration::from_millis(50)))
 }
 
 async fn one(
     context: &Context,
-    seen: &Observed<'_>,
+    observed: &Observed<'_>,
     effect: &Effect,
     version: Option<&str>,
 ) -> Result<Applied, Error> {
-    let jobs: Api<Job> = Api::namespaced(context.client.clone(), seen.namespace());
+    let jobs: Api<Job> = Api::namespaced(context.client.clone(), observed.namespace());
     match effect {
-        Effect::AddFinalizer => finalizer(context, seen, version, true).await,
-        Effect::DropFinalizer => finalizer(context, seen, version, false).await,
+        Effect::AddFinalizer => finalizer(context, observed, version, true).await,
+        Effect::DropFinalizer => finalizer(context, observed, version, false).await,
         Effect::PutStatus => Ok(Applied::Done),
         Effect::CreateJob(job) => {
             context.pause.at(Side::Before, job).await;
-            let made = create(&jobs, seen, job).await;
+            let made = create(&jobs, observed, job).await;
             context.pause.at(Side::After, job).await;
             made
         }
@@ -141,22 +141,22 @@ async fn change(
 /// What stands instead where somebody else's Job has the name of one that is to be made.
 async fn foreign(
     context: &Context,
-    seen: &Observed<'_>,
+    observed: &Observed<'_>,
     decision: &Decision,
 ) -> Result<Option<Decision>, Error> {
-    let jobs: Api<Job> = Api::namespaced(context.client.clone(), seen.namespace());
+    let jobs: Api<Job> = Api::namespaced(context.client.clone(), observed.namespace());
     for effect in &decision.effects {
         let Effect::CreateJob(job) = effect else { continue };
         let name = job.metadata.name.as_deref().unwrap_or_default();
         let found = jobs.get_opt(name).await.map_err(Error::cluster("get a Job"))?;
-        if found.is_some_and(|found| !is_made_for(&found, seen.uid())) {
-            return Ok(Some(foreign_job(seen, name)));
+        if found.is_some_and(|found| !is_made_for(&found, observed.uid())) {
+            return Ok(Some(foreign_job(observed, name)));
         }
     }
     Ok(None)
 }
 
-async fn create(jobs: &Api<Job>, seen: &Observed<'_>, job: &Job) -> Result<Applied, Error> {
+async fn create(jobs: &Api<Job>, observed: &Observed<'_>, job: &Job) -> Result<Applied, Error> {
     let params = PostParams { field_manager: Some(MANAGER.to_owned()), ..PostParams::default() };
     let Err(error) = jobs.create(&params, job).await else {
         return Ok(Applied::Done);
@@ -166,14 +166,14 @@ async fn create(jobs: &Api<Job>, seen: &Observed<'_>, job: &Job) -> Result<Appli
         kube::Error::Api(status) if status.code == 409 && status.reason == "AlreadyExists" => {
             let found = jobs.get_opt(name).await.map_err(Error::cluster("get a Job"))?;
             match found {
-                Some(found) if !is_made_for(&found, seen.uid()) => {
-                    Ok(Applied::Instead(Box::new(foreign_job(seen, name))))
+                Some(found) if !is_made_for(&found, observed.uid()) => {
+                    Ok(Applied::Instead(Box::new(foreign_job(observed, name))))
                 }
                 Some(_) | None => Ok(Applied::Done),
             }
         }
         kube::Error::Api(status) if matches!(status.code, 400 | 403 | 422) => {
-            Ok(Applied::Instead(Box::new(refused_job(seen, name, &status.message))))
+            Ok(Applied::Instead(Box::new(refused_job(observed, name, &status.message))))
         }
         _ => Err(Error::cluster("create a Job")(error)),
     }
@@ -182,18 +182,18 @@ async fn create(jobs: &Api<Job>, seen: &Observed<'_>, job: &Job) -> Result<Appli
 /// The version that was read is a condition: an object that changed meanwhile is decided on again.
 async fn finalizer(
     context: &Context,
-    seen: &Observed<'_>,
+    observed: &Observed<'_>,
     version: Option<&str>,
     add: bool,
 ) -> Result<Applied, Error> {
-    let mut names = seen.job.metadata.finalizers.clone().unwrap_or_default();
+    let mut names = observed.job.metadata.finalizers.clone().unwrap_or_default();
     names.retain(|name| name != FINALIZER);
     if add {
         names.push(FINALIZER.to_owned());
     }
     let patch = json!({ "metadata": { "resourceVersion": version, "finalizers": names } });
-    let objects: Api<ExtractJob> = Api::namespaced(context.client.clone(), seen.namespace());
-    match objects.patch(seen.name(), &PatchParams::default(), &Patch::Merge(&patch)).await {
+    let objects: Api<ExtractJob> = Api::namespaced(context.client.clone(), observed.namespace());
+    match objects.patch(observed.name(), &PatchParams::default(), &Patch::Merge(&patch)).await {
         Ok(object) => Ok(Applied::Version(object.metadata.resource_version)),
         Err(error) if code(&error) == Some(404) && !add => Ok(Applied::Done),
         Err(error) => Err(Error::cluster("change the finalizer")(error)),
@@ -203,20 +203,20 @@ async fn finalizer(
 /// Under the version that was decided on, so that an old copy takes nothing back.
 async fn put_status(
     context: &Context,
-    seen: &Observed<'_>,
+    observed: &Observed<'_>,
     status: &ExtractJobStatus,
     version: Option<&str>,
 ) -> Result<Option<String>, Error> {
     let patch = json!({
         "apiVersion": "tidemark.dev/v1alpha1",
         "kind": "ExtractJob",
-        "metadata": { "name": seen.name(), "resourceVersion": version },
+        "metadata": { "name": observed.name(), "resourceVersion": version },
         "status": status,
     });
-    let objects: Api<ExtractJob> = Api::namespaced(context.client.clone(), seen.namespace());
+    let objects: Api<ExtractJob> = Api::namespaced(context.client.clone(), observed.namespace());
     let params = PatchParams::apply(MANAGER).force();
     let object = objects
-        .patch_status(seen.name(), &params, &Patch::Apply(&patch))
+        .patch_status(observed.name(), &params, &Patch::Apply(&patch))
         .await
         .map_err(Error::cluster("apply the status"))?;
     Ok(object.metadata.resource_version)

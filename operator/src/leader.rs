@@ -25,13 +25,13 @@ pub(crate) struct Candidate {
     patience: Duration,
     /// The Lease's version, and since when it is that one by our own clock: those of other machines
     /// may differ.
-    seen: Option<(String, Instant)>,
+    observed: Option<(String, Instant)>,
 }
 
 impl Candidate {
     /// A candidate for the Lease `name` in the operator's own namespace.
     pub(crate) fn new(client: Client, name: String, identity: String, patience: Duration) -> Self {
-        Self { leases: Api::default_namespaced(client), name, identity, patience, seen: None }
+        Self { leases: Api::default_namespaced(client), name, identity, patience, observed: None }
     }
 
     /// Returns once this replica leads.
@@ -84,11 +84,11 @@ impl Candidate {
             return won(self.leases.create(&PostParams::default(), &lease).await);
         };
         let version = lease.resource_version().unwrap_or_default();
-        let since = match &self.seen {
+        let since = match &self.observed {
             Some((known, since)) if *known == version => *since,
             Some(_) | None => Instant::now(),
         };
-        self.seen = Some((version, since));
+        self.observed = Some((version, since));
         if !may_take(&lease, &self.identity, since.elapsed(), self.patience) {
             return Ok(false);
         }

@@ -8,10 +8,10 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{Event, Namespace, Pod, ServiceAccount};
 use kube::Api;
 use kube::api::ListParams;
-use operator_core::Look;
 use operator_core::Observed;
+use operator_core::ReadRequest;
 use operator_core::labels::UID;
-use operator_core::observed::{ClusterWarning, ServiceAccountSeen, Tracking};
+use operator_core::observed::{ClusterWarning, ServiceAccountState, Tracking};
 
 use crate::context::Context;
 use crate::error::{Error, code};
@@ -46,7 +46,7 @@ pub(crate) async fn observe<'a>(
         pods,
         tracking: Tracking::NotRead,
         watermark_changed: context.take_changed(uid),
-        service_account: ServiceAccountSeen::NotRead,
+        service_account: ServiceAccountState::NotRead,
         warnings: None,
         namespace_terminating: None,
         unreadable: 0,
@@ -59,34 +59,34 @@ pub(crate) async fn observe<'a>(
 ///
 /// # Errors
 /// The API server's; those of the tracking table are part of what is seen.
-pub(crate) async fn look(
+pub(crate) async fn request(
     context: &Context,
-    seen: &mut Observed<'_>,
-    look: Look,
+    observed: &mut Observed<'_>,
+    request: ReadRequest,
 ) -> Result<(), Error> {
     let client = context.client.clone();
-    let namespace = seen.namespace().to_owned();
-    match look {
-        Look::Tracking(at) => {
+    let namespace = observed.namespace().to_owned();
+    match request {
+        ReadRequest::Tracking(at) => {
             context.metrics.tracking_reads.inc();
-            let read = context.tables.read(&at, seen.uid()).await;
-            seen.unreadable = context.count_failures(seen.uid(), read.is_err());
-            seen.tracking = match read {
+            let read = context.tables.read(&at, observed.uid()).await;
+            observed.unreadable = context.count_failures(observed.uid(), read.is_err());
+            observed.tracking = match read {
                 Ok(read) => Tracking::Read(Box::new(read)),
                 Err(report) => Tracking::Unreadable(report),
             };
         }
-        Look::ServiceAccount(name) => {
+        ReadRequest::ServiceAccount(name) => {
             let accounts: Api<ServiceAccount> = Api::namespaced(client, &namespace);
             let found =
                 accounts.get_opt(&name).await.map_err(Error::cluster("get ServiceAccount"))?;
-            seen.service_account = match found {
-                None => ServiceAccountSeen::Absent,
-                Some(account) if is_allowed(&account) => ServiceAccountSeen::Allowed,
-                Some(_) => ServiceAccountSeen::Unlabelled,
+            observed.service_account = match found {
+                None => ServiceAccountState::Absent,
+                Some(account) if is_allowed(&account) => ServiceAccountState::Allowed,
+                Some(_) => ServiceAccountState::Unlabelled,
             };
         }
-        Look::Warnings(uids) => {
+        ReadRequest::Warnings(uids) => {
             let events: Api<Event> = Api::namespaced(client, &namespace);
             let mut warnings = Vec::new();
             for uid in uids.into_iter().take(WARNED_MAX) {
@@ -99,16 +99,16 @@ pub(crate) async fn look(
                     message: event.message.unwrap_or_default(),
                 }));
             }
-            seen.warnings = Some(warnings);
+            observed.warnings = Some(warnings);
         }
-        Look::Namespace => {
+        ReadRequest::Namespace => {
             let namespaces: Api<Namespace> = Api::all(client);
             let found = match namespaces.get_opt(&namespace).await {
                 Ok(found) => found.is_some_and(|found| found.metadata.deletion_timestamp.is_some()),
                 Err(error) if code(&error) == Some(403) => false,
                 Err(error) => return Err(Error::cluster("get Namespace")(error)),
             };
-            seen.namespace_terminating = Some(found);
+            observed.namespace_terminating = Some(found);
         }
     }
     Ok(())

@@ -22,7 +22,7 @@ use crate::watches::{Work, api};
 /// Until a request that failed is made again.
 const RETRY: Duration = Duration::from_secs(30);
 /// The longest that nobody looks at the clock.
-const LOOK: Duration = Duration::from_hours(1);
+const REQUEUE_MAX: Duration = Duration::from_hours(1);
 
 /// Starts such Jobs of one namespace, or of all, until `stop` ends.
 pub(crate) fn watch(
@@ -41,7 +41,7 @@ pub(crate) fn watch(
 async fn reconcile(job: Arc<Job>, context: Arc<Context>) -> Result<Action, Error> {
     match start(&job, Timestamp::now()) {
         Start::Never => return Ok(Action::await_change()),
-        Start::In(left) => return Ok(Action::requeue(left.min(LOOK))),
+        Start::In(left) => return Ok(Action::requeue(left.min(REQUEUE_MAX))),
         Start::Now => {}
     }
     let (name, namespace) = (job.name_any(), job.namespace().unwrap_or_default());

@@ -25,18 +25,18 @@ pub(crate) async fn reconcile(
     let object = ObjectRef::from_obj(&*job);
     context.metrics.queue.begun(&object);
     let _measured = report::measure(&context.metrics);
-    let mut seen = observed::observe(&context, &job).await?;
-    let decision = Box::pin(decided(&context, &mut seen)).await?;
-    let pause = effects::apply(&context, &seen, &decision).await?;
+    let mut observed = observed::observe(&context, &job).await?;
+    let decision = Box::pin(decided(&context, &mut observed)).await?;
+    let pause = effects::apply(&context, &observed, &decision).await?;
     context.metrics.queue.put_off(&object, pause);
     Ok(Action::requeue(pause))
 }
 
-async fn decided(context: &Context, seen: &mut Observed<'_>) -> Result<Decision, Error> {
+async fn decided(context: &Context, observed: &mut Observed<'_>) -> Result<Decision, Error> {
     for _ in 0..READS_MAX {
-        match decide(seen) {
+        match decide(observed) {
             Step::Act(decision) => return Ok(*decision),
-            Step::Look(look) => observed::look(context, seen, look).await?,
+            Step::Read(request) => observed::request(context, observed, request).await?,
         }
     }
     Err(Error::Undecided { reads: READS_MAX })

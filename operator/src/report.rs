@@ -46,7 +46,7 @@ impl Drop for Measured<'_> {
 }
 
 /// Says that an effect is about to be applied.
-pub(crate) fn effect(context: &Context, seen: &Observed<'_>, effect: &Effect) {
+pub(crate) fn effect(context: &Context, observed: &Observed<'_>, effect: &Effect) {
     let (kind, job) = match effect {
         Effect::AddFinalizer => ("add_finalizer", ""),
         Effect::PutStatus => ("put_status", ""),
@@ -60,8 +60,8 @@ pub(crate) fn effect(context: &Context, seen: &Observed<'_>, effect: &Effect) {
     };
     context.metrics.effects.get_or_create(&CategoryLabel { category: kind }).inc();
     tracing::info!(
-        namespace = seen.namespace(),
-        name = seen.name(),
+        namespace = observed.namespace(),
+        name = observed.name(),
         effect = kind,
         job,
         "apply an effect"
@@ -69,10 +69,10 @@ pub(crate) fn effect(context: &Context, seen: &Observed<'_>, effect: &Effect) {
 }
 
 /// Tells people what changed.
-pub(crate) async fn notes(context: &Context, seen: &Observed<'_>, notes: &[Note]) {
+pub(crate) async fn notes(context: &Context, observed: &Observed<'_>, notes: &[Note]) {
     for note in notes {
         let reason = note.reason.name();
-        let (namespace, name) = (seen.namespace(), seen.name());
+        let (namespace, name) = (observed.namespace(), observed.name());
         if note.warning {
             context.metrics.warnings.get_or_create(&CategoryLabel { category: reason }).inc();
             tracing::warn!(namespace, name, reason, "{}", note.message);
@@ -86,7 +86,7 @@ pub(crate) async fn notes(context: &Context, seen: &Observed<'_>, notes: &[Note]
             action: "Reconcile".to_owned(),
             secondary: None,
         };
-        let about = seen.job.object_ref(&());
+        let about = observed.job.object_ref(&());
         if let Err(error) = context.recorder.publish(&event, &about).await {
             context.metrics.errors.get_or_create(&CategoryLabel { category: "event" }).inc();
             tracing::warn!(namespace, name, %error, "cannot publish the event");

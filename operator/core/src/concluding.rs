@@ -19,58 +19,58 @@ use crate::status::{Mood, cleaning, complete, success_report};
 
 /// The request is published. What is still to do about it, a recovery Job does.
 pub(crate) fn conclude(
-    seen: &Observed,
+    observed: &Observed,
     attempt: &Attempt,
     letter: &Letter,
     (read, result): (&TrackingRead, &OutcomeResult),
 ) -> Decision {
     // a removal that is put off may wait beside a later run, of whomever, at whatever URI
-    let removal = put_off::removal(read, seen.uid());
+    let removal = put_off::removal(read, observed.uid());
     let ours = |run: &&RunItem| Some(run.run) == result.run || removal.is_some();
     let run = read.r.as_ref().filter(ours);
     let open = run.is_some_and(|run| run.state.is_open());
     let pending_cleanup = run.and_then(|run| run.pending_cleanup.as_ref());
-    let overdue = removal.is_some_and(|at| at <= seen.now);
+    let overdue = removal.is_some_and(|at| at <= observed.now);
     let due = !open
         && (pending_cleanup.is_some_and(|pending_cleanup| pending_cleanup.pointer) || overdue);
     let report = success_report(result);
     // a removal that is put off does not hold Complete back; it is seen to when it is due
     let done = ExtractJobStatus {
         removal_due: removal.map(Time),
-        ..complete(seen, result, attempt.number)
+        ..complete(observed, result, attempt.number)
     };
-    let busy = (open && overdue).then_some(seen.settings.timing.retry_most);
-    let until_removal = removal.and_then(|at| until(seen, at)).or(busy);
+    let busy = (open && overdue).then_some(observed.settings.timing.retry_most);
+    let until_removal = removal.and_then(|at| until(observed, at)).or(busy);
     let attempt =
         Attempt { recovered_earlier: recovered_earlier(attempt, removal), ..attempt.clone() };
     let newest = attempt.recoveries.last().filter(|(k, _)| *k > attempt.recovered_earlier);
     if !due || newest.is_some_and(|(_, job)| is_complete(job)) {
-        let decision = Decision::of(seen, done, &report);
+        let decision = Decision::of(observed, done, &report);
         return match until_removal {
             Some(pause) => decision.after(pause),
             None => decision,
         };
     }
     let order = RecoverOrder { last: false, aborted: false, report: report.clone() };
-    let (effects, progress) = steps(seen, &attempt, letter, seen.now, &order);
+    let (effects, progress) = steps(observed, &attempt, letter, observed.now, &order);
     let (mood, pause) = match progress {
         Progress::Waiting(pause) => (Mood::Reconciling, pause),
         Progress::Done(_) => (Mood::Reconciling, Duration::ZERO),
         Progress::Exhausted(pause) => (Mood::Stalled, pause),
     };
-    if seen.status().outcome == done.outcome {
+    if observed.status().outcome == done.outcome {
         // it was Complete before, so it was put off
-        return Decision::of(seen, done, &report).doing(effects).after(pause);
+        return Decision::of(observed, done, &report).doing(effects).after(pause);
     }
     let report = match mood {
-        Mood::Stalled => in_doubt::cleanup_report(seen, &attempt, &report.message),
+        Mood::Stalled => in_doubt::cleanup_report(observed, &attempt, &report.message),
         Mood::Reconciling | Mood::Done => {
             let message = format!("{}; its cleanup is pending", report.message);
             Report::new(Reason::Committing, message, "")
         }
     };
-    let status = cleaning(seen, result, attempt.number, (mood, &report));
-    Decision::of(seen, status, &report).doing(effects).after(pause)
+    let status = cleaning(observed, result, attempt.number, (mood, &report));
+    Decision::of(observed, status, &report).doing(effects).after(pause)
 }
 
 /// The newest recovery Job that was done before the removal was due, and so did not see to it.

@@ -5,7 +5,7 @@ use crds::{Phase, Reason, Report};
 
 use crate::attempt::{Attempt, Letter, attempts};
 use crate::decision::{
-    Decision, End, Ended, Flow, Look, Pause, Start, Step, Validity, is_in_doubt, refused,
+    Blocked, Decision, End, Ended, Flow, ReadRequest, Start, Step, Validity, is_in_doubt, refused,
 };
 use crate::due::{Answer, answer};
 use crate::mirror::{mirrored, place};
@@ -17,18 +17,18 @@ use crate::valid::valid;
 use crate::{deleting, recovering, running, starting};
 
 /// Decides about one object.
-pub fn decide(seen: &Observed) -> Step {
-    let mut decision = match consider(seen) {
+pub fn decide(observed: &Observed) -> Step {
+    let mut decision = match consider(observed) {
         Ok(decision) => decision,
-        Err(Pause::Look(look)) => return Step::Look(look),
-        Err(Pause::Unreadable(report)) => unreadable(seen, &report),
-        Err(Pause::Newer) => newer(seen),
+        Err(Blocked::Read(request)) => return Step::Read(request),
+        Err(Blocked::TrackingUnavailable(report)) => unreadable(observed, &report),
+        Err(Blocked::NewerRelease) => newer(observed),
     };
-    match &seen.tracking {
-        Tracking::Read(read) => decision.status = mirrored(decision.status, seen.uid(), read),
-        Tracking::NotRead if seen.watermark_changed => {
-            if let Some(at) = place(&seen.job, &seen.settings.tracking) {
-                return Step::Look(Look::Tracking(at));
+    match &observed.tracking {
+        Tracking::Read(read) => decision.status = mirrored(decision.status, observed.uid(), read),
+        Tracking::NotRead if observed.watermark_changed => {
+            if let Some(at) = place(&observed.job, &observed.settings.tracking) {
+                return Step::Read(ReadRequest::Tracking(at));
             }
         }
         Tracking::NotRead | Tracking::Unreadable(_) => {}
@@ -37,18 +37,18 @@ pub fn decide(seen: &Observed) -> Step {
 }
 
 /// What to say when a Job of another owner has the name of one of ours.
-pub fn foreign_job(seen: &Observed, name: &str) -> Decision {
+pub fn foreign_job(observed: &Observed, name: &str) -> Decision {
     let report = Report::new(
         Reason::ForeignJob,
         format!("Job {name} belongs to another owner"),
         format!("Find out who created the Job, then run `kubectl delete job {name}`."),
     );
-    Decision::say(seen, seen.status(), Phase::Pending, Mood::Stalled, &report)
-        .after(seen.settings.timing.retry_most)
+    Decision::say(observed, observed.status(), Phase::Pending, Mood::Stalled, &report)
+        .after(observed.settings.timing.retry_most)
 }
 
 /// What to say when the API server refuses to make a Job.
-pub fn refused_job(seen: &Observed, name: &str, told: &str) -> Decision {
+pub fn refused_job(observed: &Observed, name: &str, told: &str) -> Decision {
     let report = Report::new(
         Reason::PodNotStarted,
         format!(
@@ -57,46 +57,47 @@ pub fn refused_job(seen: &Observed, name: &str, told: &str) -> Decision {
         ),
         "Raise the quota of the namespace, or fix what the message names. The operator tries again by itself.",
     );
-    Decision::say(seen, seen.status(), present_phase(seen), Mood::Reconciling, &report)
-        .after(seen.settings.timing.busy_retry)
+    Decision::say(observed, observed.status(), present_phase(observed), Mood::Reconciling, &report)
+        .after(observed.settings.timing.busy_retry)
 }
 
-fn consider(seen: &Observed) -> Result<Decision, Pause> {
-    let attempts = attempts(&seen.jobs, seen.uid());
+fn consider(observed: &Observed) -> Result<Decision, Blocked> {
+    let attempts = attempts(&observed.jobs, observed.uid());
     let latest = attempts.last();
     if latest.is_some_and(Attempt::is_newer) {
-        return Err(Pause::Newer);
+        return Err(Blocked::NewerRelease);
     }
-    let open = latest.filter(|attempt| !is_resolved(seen, attempt));
-    if seen.job.metadata.deletion_timestamp.is_some() {
-        return deleting::deleting(seen, open);
+    let open = latest.filter(|attempt| !is_resolved(observed, attempt));
+    if observed.job.metadata.deletion_timestamp.is_some() {
+        return deleting::deleting(observed, open);
     }
-    let valid = valid(&seen.job, seen.settings).and_then(|valid| requested(seen, valid, latest));
+    let valid = valid(&observed.job, observed.settings)
+        .and_then(|valid| requested(observed, valid, latest));
     let flow = match (open, &valid) {
-        (Some(attempt), valid) => running::drive(seen, valid.as_ref(), attempt)?,
-        (None, Ok(valid)) => starting::start_or_rest(seen, valid, latest)?,
-        (None, Err(report)) => return Ok(refused(seen, report)),
+        (Some(attempt), valid) => running::drive(observed, valid.as_ref(), attempt)?,
+        (None, Ok(valid)) => starting::start_or_rest(observed, valid, latest)?,
+        (None, Err(report)) => return Ok(refused(observed, report)),
     };
-    follow(seen, valid.as_ref(), flow)
+    follow(observed, valid.as_ref(), flow)
 }
 
 /// Goes on where a phase leaves the decision to another one.
-fn follow(seen: &Observed, valid: Validity, flow: Flow) -> Result<Decision, Pause> {
+fn follow(observed: &Observed, valid: Validity, flow: Flow) -> Result<Decision, Blocked> {
     let end: Box<End> = match flow {
         Flow::Decided(decision) => return Ok(*decision),
         Flow::End(end) => end,
     };
-    let Start { valid, retry, effects, pause } = match recovering::end(seen, valid, &end)? {
+    let Start { valid, retry, effects, pause } = match recovering::end(observed, valid, &end)? {
         Ended::Decided(decision) => return Ok(*decision),
         Ended::Start(start) => start,
     };
-    let next = starting::next(seen, valid, retry)?;
-    Ok(follow(seen, Ok(valid), next)?.following(effects, pause))
+    let next = starting::next(observed, valid, retry)?;
+    Ok(follow(observed, Ok(valid), next)?.following(effects, pause))
 }
 
 /// Whether status already holds what became of the attempt.
-fn is_resolved(seen: &Observed, attempt: &Attempt) -> bool {
-    let status = seen.status();
+fn is_resolved(observed: &Observed, attempt: &Attempt) -> bool {
+    let status = observed.status();
     let Some(Letter { task, .. }) = attempt.letter() else {
         return false;
     };
@@ -109,11 +110,11 @@ fn is_resolved(seen: &Observed, attempt: &Attempt) -> bool {
 }
 
 /// The phase to show while a decision cannot be reached.
-fn present_phase(seen: &Observed) -> Phase {
-    if seen.job.metadata.deletion_timestamp.is_some() {
+fn present_phase(observed: &Observed) -> Phase {
+    if observed.job.metadata.deletion_timestamp.is_some() {
         return Phase::Deleting;
     }
-    match seen.status().phase {
+    match observed.status().phase {
         Some(phase @ (Phase::Waiting | Phase::Planning | Phase::Running | Phase::Committing)) => {
             phase
         }
@@ -124,23 +125,23 @@ fn present_phase(seen: &Observed) -> Phase {
     }
 }
 
-fn unreadable(seen: &Observed, report: &Report) -> Decision {
+fn unreadable(observed: &Observed, report: &Report) -> Decision {
     let mood = match report.reason {
         Reason::TrackingUnreachable => Mood::Reconciling,
         _ => Mood::Stalled,
     };
-    let timing = &seen.settings.timing;
-    let pause = backoff(seen.unreadable, timing.retry_first, timing.retry_most);
+    let timing = &observed.settings.timing;
+    let pause = backoff(observed.unreadable, timing.retry_first, timing.retry_most);
     // an outage is met by all objects at once; they must not come back all at once
-    let pause = spread(pause, seen.uid(), seen.unreadable);
-    Decision::say(seen, seen.status(), present_phase(seen), mood, report).after(pause)
+    let pause = spread(pause, observed.uid(), observed.unreadable);
+    Decision::say(observed, observed.status(), present_phase(observed), mood, report).after(pause)
 }
 
-fn newer(seen: &Observed) -> Decision {
+fn newer(observed: &Observed) -> Decision {
     let report = Report::new(
         Reason::NewerRelease,
         "a newer release of Tidemark wrote the task or the tracking items of this object",
         "Upgrade the operator to that release.",
     );
-    Decision::say(seen, seen.status(), present_phase(seen), Mood::Stalled, &report)
+    Decision::say(observed, observed.status(), present_phase(observed), Mood::Stalled, &report)
 }

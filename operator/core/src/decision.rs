@@ -31,7 +31,7 @@ pub struct Decision {
 
 /// Something that costs a request, so it is read only when a decision turns on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Look {
+pub enum ReadRequest {
     /// The items of this source in this table.
     Tracking(TaskTracking),
     /// The ServiceAccount of this name.
@@ -46,19 +46,19 @@ pub enum Look {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Step {
     /// Read this, then decide again.
-    Look(Look),
+    Read(ReadRequest),
     /// Do this.
     Act(Box<Decision>),
 }
 
 /// Why a decision is not reached on the usual way.
-pub(crate) enum Pause {
+pub(crate) enum Blocked {
     /// Something must be read first.
-    Look(Look),
+    Read(ReadRequest),
     /// The tracking table cannot be read.
-    Unreadable(Report),
+    TrackingUnavailable(Report),
     /// A newer release wrote what is there: nothing is touched.
-    Newer,
+    NewerRelease,
 }
 
 /// What follows in a phase: a decision, or what another phase decides.
@@ -141,37 +141,37 @@ pub(crate) fn is_in_doubt(status: &ExtractJobStatus) -> bool {
 
 /// The items at `at`, if they can be read and understood.
 pub(crate) fn tracking<'a>(
-    seen: &'a Observed,
+    observed: &'a Observed,
     at: &TaskTracking,
-) -> Result<&'a TrackingRead, Pause> {
-    match &seen.tracking {
-        Tracking::NotRead => Err(Pause::Look(Look::Tracking(at.clone()))),
-        Tracking::Unreadable(report) => Err(Pause::Unreadable(report.clone())),
-        Tracking::Read(read) if read.is_newer() => Err(Pause::Newer),
+) -> Result<&'a TrackingRead, Blocked> {
+    match &observed.tracking {
+        Tracking::NotRead => Err(Blocked::Read(ReadRequest::Tracking(at.clone()))),
+        Tracking::Unreadable(report) => Err(Blocked::TrackingUnavailable(report.clone())),
+        Tracking::Read(read) if read.is_newer() => Err(Blocked::NewerRelease),
         Tracking::Read(read) => Ok(read),
     }
 }
 
 /// Nothing may be started until somebody changes manifest or settings.
-pub(crate) fn refused(seen: &Observed, report: &Report) -> Decision {
-    Decision::say(seen, seen.status(), Phase::Pending, Mood::Stalled, report)
-        .after(seen.settings.timing.retry_most)
+pub(crate) fn refused(observed: &Observed, report: &Report) -> Decision {
+    Decision::say(observed, observed.status(), Phase::Pending, Mood::Stalled, report)
+        .after(observed.settings.timing.retry_most)
 }
 
 /// Nothing is started. The count of retries begins anew, since to resume is a change of the object.
-pub(crate) fn suspended(seen: &Observed) -> Decision {
+pub(crate) fn suspended(observed: &Observed) -> Decision {
     let report = Report::new(
         Reason::Suspended,
         "spec.suspend is true: no run starts, and the window stays the same",
         "",
     );
-    let base = ExtractJobStatus { retry: None, not_before: None, ..seen.status() };
-    Decision::say(seen, base, Phase::Suspended, Mood::Done, &report)
+    let base = ExtractJobStatus { retry: None, not_before: None, ..observed.status() };
+    Decision::say(observed, base, Phase::Suspended, Mood::Done, &report)
 }
 
 /// The letter of an attempt, given its number and how many failed before it.
 pub(crate) fn letter(
-    seen: &Observed,
+    observed: &Observed,
     valid: &ValidExtractJob,
     owner: Owner,
     (attempt, retry): (u32, u32),
@@ -183,7 +183,7 @@ pub(crate) fn letter(
         owner,
         attempt,
         retry,
-        name: format!("{}/{}", seen.namespace(), seen.name()),
+        name: format!("{}/{}", observed.namespace(), observed.name()),
     })
 }
 
@@ -199,19 +199,19 @@ pub(crate) fn has_moved_on(valid: Validity, letter: &Letter) -> bool {
 impl Decision {
     /// A decision that changes nothing but the status.
     pub(crate) fn say(
-        seen: &Observed,
+        observed: &Observed,
         base: ExtractJobStatus,
         phase: Phase,
         mood: Mood,
         report: &Report,
     ) -> Self {
-        let status = speak(seen, base, phase, mood, report);
-        Self::of(seen, status, report)
+        let status = speak(observed, base, phase, mood, report);
+        Self::of(observed, status, report)
     }
 
     /// A decision with this status, in which `report` speaks.
-    pub(crate) fn of(seen: &Observed, status: ExtractJobStatus, report: &Report) -> Self {
-        let old = seen.job.status.as_ref();
+    pub(crate) fn of(observed: &Observed, status: ExtractJobStatus, report: &Report) -> Self {
+        let old = observed.job.status.as_ref();
         let reason_before = old
             .and_then(|old| find(old, ConditionType::Reconciling))
             .map(|old| old.reason.as_str());
@@ -223,7 +223,7 @@ impl Decision {
             effects: Vec::new(),
             status,
             notes: if is_new { vec![note] } else { Vec::new() },
-            requeue: seen.settings.timing.resync,
+            requeue: observed.settings.timing.resync,
         }
     }
 
@@ -251,14 +251,14 @@ impl Decision {
 }
 
 /// How long until `at`; nothing once it has passed.
-pub(crate) fn until(seen: &Observed, at: Timestamp) -> Option<Duration> {
-    let left = at.duration_since(seen.now);
+pub(crate) fn until(observed: &Observed, at: Timestamp) -> Option<Duration> {
+    let left = at.duration_since(observed.now);
     Duration::try_from(left).ok().filter(|left| !left.is_zero())
 }
 
 /// How long until `pause` has passed since `since`; nothing once it has.
-pub(crate) fn left(seen: &Observed, since: Timestamp, pause: Duration) -> Option<Duration> {
-    until(seen, later(since, pause))
+pub(crate) fn left(observed: &Observed, since: Timestamp, pause: Duration) -> Option<Duration> {
+    until(observed, later(since, pause))
 }
 
 /// `pause` after `since`, or the end of time.

@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 
 use crate::attempt::{Attempt, Letter, attempts, is_deleted, is_finished, name, uid};
-use crate::decision::{Decision, Look, Pause, is_in_doubt, left, letter, tracking};
+use crate::decision::{Blocked, Decision, ReadRequest, is_in_doubt, left, letter, tracking};
 use crate::effects::{Effect, Note};
 use crate::observed::{Observed, Tracking, TrackingRead};
 use crate::put_off;
@@ -19,36 +19,37 @@ use crate::valid::{may_read, valid};
 use crate::workload::Maker;
 
 /// Settles what is open, then lets the object go.
-pub(crate) fn deleting(seen: &Observed, open: Option<&Attempt>) -> Result<Decision, Pause> {
+pub(crate) fn deleting(observed: &Observed, open: Option<&Attempt>) -> Result<Decision, Blocked> {
     let report = Report::new(Reason::Deleting, "the object is being deleted", "");
-    if !seen.has_finalizer() {
-        return Ok(quiet(seen));
+    if !observed.has_finalizer() {
+        return Ok(quiet(observed));
     }
-    match seen.namespace_terminating {
-        None => return Err(Pause::Look(Look::Namespace)),
-        Some(true) => return Ok(quiet(seen).doing(vec![Effect::DropFinalizer])),
+    match observed.namespace_terminating {
+        None => return Err(Blocked::Read(ReadRequest::Namespace)),
+        Some(true) => return Ok(quiet(observed).doing(vec![Effect::DropFinalizer])),
         Some(false) => {}
     }
-    let since = seen.job.metadata.deletion_timestamp.as_ref().map_or(Timestamp::MIN, |time| time.0);
-    let Some(patience) = left(seen, since, seen.settings.timing.deletion_bound) else {
-        return Ok(give_up(seen));
+    let since =
+        observed.job.metadata.deletion_timestamp.as_ref().map_or(Timestamp::MIN, |time| time.0);
+    let Some(patience) = left(observed, since, observed.settings.timing.deletion_bound) else {
+        return Ok(give_up(observed));
     };
-    let Some((attempt, letter)) = what_is_open(seen, open)? else {
-        return leave(seen, open);
+    let Some((attempt, letter)) = what_is_open(observed, open)? else {
+        return leave(observed, open);
     };
     let order = RecoverOrder { last: true, aborted: true, report: report.clone() };
-    let (mut effects, mut progress) = steps(seen, &attempt, &letter, since, &order);
+    let (mut effects, mut progress) = steps(observed, &attempt, &letter, since, &order);
     if let Progress::Done(_) = progress
-        && let Some((attempt, letter)) = open_later(seen, &attempt, &letter)?
+        && let Some((attempt, letter)) = open_later(observed, &attempt, &letter)?
     {
-        (effects, progress) = steps(seen, &attempt, &letter, since, &order);
+        (effects, progress) = steps(observed, &attempt, &letter, since, &order);
     }
     match progress {
-        Progress::Done(_) => leave(seen, open),
-        Progress::Exhausted(_) => Ok(give_up(seen)),
+        Progress::Done(_) => leave(observed, open),
+        Progress::Exhausted(_) => Ok(give_up(observed)),
         Progress::Waiting(pause) => {
-            let status = seen.status();
-            Ok(Decision::say(seen, status, Phase::Deleting, Mood::Reconciling, &report)
+            let status = observed.status();
+            Ok(Decision::say(observed, status, Phase::Deleting, Mood::Reconciling, &report)
                 .doing(effects)
                 .after(pause.min(patience)))
         }
@@ -57,56 +58,58 @@ pub(crate) fn deleting(seen: &Observed, open: Option<&Attempt>) -> Result<Decisi
 
 /// The attempt whose run may be open: nothing else holds the object.
 fn what_is_open<'a>(
-    seen: &'a Observed,
+    observed: &'a Observed,
     open: Option<&Attempt<'a>>,
-) -> Result<Option<(Attempt<'a>, Letter)>, Pause> {
-    let status = seen.status();
+) -> Result<Option<(Attempt<'a>, Letter)>, Blocked> {
+    let status = observed.status();
     let ended =
         matches!(status.phase, Some(Phase::Complete | Phase::Failed)) && !is_in_doubt(&status);
     if open.is_none() && (ended || status.attempt.is_none()) {
         return Ok(None);
     }
-    let Some(letter) = letter_of(seen, open) else {
+    let Some(letter) = letter_of(observed, open) else {
         return Ok(None);
     };
     let attempt = open.cloned().unwrap_or_else(|| Attempt::without_jobs(letter.task.attempt));
-    let live = attempt.jobs().any(|job| !is_finished(job)) || has_live_pods(seen, attempt.number);
+    let live =
+        attempt.jobs().any(|job| !is_finished(job)) || has_live_pods(observed, attempt.number);
     if live {
         return Ok(Some((attempt, letter)));
     }
-    if let Err(report) = may_read(&seen.job, &letter.task.tracking, &seen.settings.tracking) {
+    if let Err(report) = may_read(&observed.job, &letter.task.tracking, &observed.settings.tracking)
+    {
         // a forged Job has no run of ours behind it; one of earlier settings is recovered unseen
         return Ok((report.reason == Reason::TrackingChanged).then_some((attempt, letter)));
     }
-    if let Tracking::Unreadable(_) = seen.tracking {
+    if let Tracking::Unreadable(_) = observed.tracking {
         return Ok(Some((attempt, letter)));
     }
-    let read = tracking(seen, &letter.task.tracking)?;
-    Ok(has_left_something(seen, read).then_some((attempt, letter)))
+    let read = tracking(observed, &letter.task.tracking)?;
+    Ok(has_left_something(observed, read).then_some((attempt, letter)))
 }
 
 /// The letter of the attempt, or one as it must have been.
-fn letter_of(seen: &Observed, attempt: Option<&Attempt>) -> Option<Letter> {
+fn letter_of(observed: &Observed, attempt: Option<&Attempt>) -> Option<Letter> {
     let made = || {
-        let valid = valid(&seen.job, seen.settings).ok()?;
-        let number = attempt.map(|attempt| attempt.number).or(seen.status().attempt)?;
-        Some(letter(seen, &valid, valid.owner.clone(), (number, 0)))
+        let valid = valid(&observed.job, observed.settings).ok()?;
+        let number = attempt.map(|attempt| attempt.number).or(observed.status().attempt)?;
+        Some(letter(observed, &valid, valid.owner.clone(), (number, 0)))
     };
     attempt.and_then(Attempt::letter).or_else(made)
 }
 
 /// The attempt after a recovered one, whose run is open and whose Jobs somebody deleted.
 fn open_later<'a>(
-    seen: &Observed,
+    observed: &Observed,
     recovered: &Attempt,
     letter: &Letter,
-) -> Result<Option<(Attempt<'a>, Letter)>, Pause> {
+) -> Result<Option<(Attempt<'a>, Letter)>, Blocked> {
     let at = &letter.task.tracking;
-    let readable = may_read(&seen.job, at, &seen.settings.tracking).is_ok();
-    if !readable || matches!(seen.tracking, Tracking::Unreadable(_)) {
+    let readable = may_read(&observed.job, at, &observed.settings.tracking).is_ok();
+    if !readable || matches!(observed.tracking, Tracking::Unreadable(_)) {
         return Ok(None);
     }
-    let run = tracking(seen, at)?.run_of(seen.uid());
+    let run = tracking(observed, at)?.run_of(observed.uid());
     let run = run.filter(|run| run.state.is_open() && run.attempt > recovered.number);
     Ok(run.map(|run| {
         let task = Task { owner: run.owner.clone(), attempt: run.attempt, ..letter.task.clone() };
@@ -117,8 +120,8 @@ fn open_later<'a>(
 /// Whether there may be something of ours to end: a run that is open, or one that was failed by its
 /// own coordinator. That one swept once, but a pod that was killed without a word, or woke up late,
 /// may have left an upload after it; recovery lists again. Complete runs have nothing to abort.
-fn has_left_something(seen: &Observed, read: &TrackingRead) -> bool {
-    if let Some(run) = read.run_of(seen.uid()) {
+fn has_left_something(observed: &Observed, read: &TrackingRead) -> bool {
+    if let Some(run) = read.run_of(observed.uid()) {
         return run.state != RunState::Published || run.pending_cleanup.is_some();
     }
     read.o.as_ref().is_some_and(|outcome| {
@@ -128,20 +131,21 @@ fn has_left_something(seen: &Observed, read: &TrackingRead) -> bool {
     })
 }
 
-fn quiet(seen: &Observed) -> Decision {
+fn quiet(observed: &Observed) -> Decision {
     let report = Report::new(Reason::Deleting, "the object is being deleted", "");
-    let mut decision = Decision::of(seen, seen.status(), &report);
+    let mut decision = Decision::of(observed, observed.status(), &report);
     decision.notes.clear();
     decision
 }
 
 /// Lets the object go. Files that it replaced and that are to be removed later are left to a Job of
 /// their own: nobody waits for days, and nothing is removed before its time.
-fn leave(seen: &Observed, open: Option<&Attempt>) -> Result<Decision, Pause> {
-    let mut decision = let_go(seen);
-    if let Some((letter, at)) = removal_left(seen, open)? {
-        let image = &seen.settings.worker_image;
-        let maker = Maker { object: &seen.job, letter: &letter, image, settings: seen.settings };
+fn leave(observed: &Observed, open: Option<&Attempt>) -> Result<Decision, Blocked> {
+    let mut decision = let_go(observed);
+    if let Some((letter, at)) = removal_left(observed, open)? {
+        let image = &observed.settings.worker_image;
+        let maker =
+            Maker { object: &observed.job, letter: &letter, image, settings: observed.settings };
         let report = Report::new(
             Reason::Deleting,
             "the ExtractJob was deleted before its replaced files were due for removal",
@@ -161,41 +165,41 @@ fn leave(seen: &Observed, open: Option<&Attempt>) -> Result<Decision, Pause> {
 /// When files that the object replaced are to be removed, and the letter of the Job for it. Where
 /// the tracking table cannot be read, status says when.
 fn removal_left(
-    seen: &Observed,
+    observed: &Observed,
     open: Option<&Attempt>,
-) -> Result<Option<(Letter, Timestamp)>, Pause> {
-    let said = seen.status().removal_due.map(|at| at.0);
-    if said.is_none() && !matches!(seen.tracking, Tracking::Read(_)) {
+) -> Result<Option<(Letter, Timestamp)>, Blocked> {
+    let said = observed.status().removal_due.map(|at| at.0);
+    if said.is_none() && !matches!(observed.tracking, Tracking::Read(_)) {
         return Ok(None);
     }
-    let attempts = attempts(&seen.jobs, seen.uid());
-    let Some(letter) = letter_of(seen, open.or(attempts.last())) else {
+    let attempts = attempts(&observed.jobs, observed.uid());
+    let Some(letter) = letter_of(observed, open.or(attempts.last())) else {
         return Ok(None);
     };
     let table = &letter.task.tracking;
-    if may_read(&seen.job, table, &seen.settings.tracking).is_err() {
+    if may_read(&observed.job, table, &observed.settings.tracking).is_err() {
         return Ok(None);
     }
-    let at = match &seen.tracking {
+    let at = match &observed.tracking {
         Tracking::Unreadable(_) => said,
         Tracking::NotRead | Tracking::Read(_) => {
-            put_off::removal(tracking(seen, table)?, seen.uid())
+            put_off::removal(tracking(observed, table)?, observed.uid())
         }
     };
     Ok(at.map(|at| (letter, at)))
 }
 
 /// Jobs go first, pods before them: an orphaning deletion would leave them behind.
-fn let_go(seen: &Observed) -> Decision {
-    let attempts = attempts(&seen.jobs, seen.uid());
+fn let_go(observed: &Observed) -> Decision {
+    let attempts = attempts(&observed.jobs, observed.uid());
     let delete = |job: &Job| Effect::DeleteJob { job: name(job), uid: uid(job) };
     let jobs = attempts.iter().flat_map(Attempt::jobs).filter(|job| !is_deleted(job));
     let effects = jobs.map(delete).chain([Effect::DropFinalizer]).collect();
-    quiet(seen).doing(effects)
+    quiet(observed).doing(effects)
 }
 
-fn give_up(seen: &Observed) -> Decision {
-    let mut decision = let_go(seen);
+fn give_up(observed: &Observed) -> Decision {
+    let mut decision = let_go(observed);
     decision.notes.push(Note {
         warning: true,
         reason: Reason::RecoveryFailed,

@@ -35,8 +35,8 @@ pub struct Ending {
 
 impl Ending {
     /// One seen now.
-    pub fn new(seen: &Observed, kind: EndingKind, report: Report) -> Self {
-        Self { at: seen.now, kind, report }
+    pub fn new(observed: &Observed, kind: EndingKind, report: Report) -> Self {
+        Self { at: observed.now, kind, report }
     }
 }
 
@@ -49,10 +49,10 @@ pub fn recorded(attempt: &Attempt) -> Option<Ending> {
 }
 
 /// The ending that Jobs and pods show; `None` while the attempt is alive.
-pub fn shown(seen: &Observed, attempt: &Attempt) -> Option<Ending> {
+pub fn shown(observed: &Observed, attempt: &Attempt) -> Option<Ending> {
     let gone = |what: &str| {
         let message = format!("the {what} Job of attempt {} was deleted", attempt.number);
-        Some(Ending::new(seen, EndingKind::Failed, Report::new(Reason::PodLost, message, "")))
+        Some(Ending::new(observed, EndingKind::Failed, Report::new(Reason::PodLost, message, "")))
     };
     let Some(coordinator) = attempt.coordinator else {
         return gone("coordinator");
@@ -66,22 +66,22 @@ pub fn shown(seen: &Observed, attempt: &Attempt) -> Option<Ending> {
         };
     }
     let mut ends: Vec<PodEnd> =
-        attempt.workers().flat_map(|job| pods_of(&seen.pods, job).filter_map(end)).collect();
+        attempt.workers().flat_map(|job| pods_of(&observed.pods, job).filter_map(end)).collect();
     ends.sort_by_key(|end| (rank(end.exit), end.at));
     let deadline = failures().any(|failure| failure.deadline);
     Some(match ends.into_iter().next() {
         Some(PodEnd { exit: Exit::Permanent, report, .. }) => {
-            Ending::new(seen, EndingKind::Permanent, report)
+            Ending::new(observed, EndingKind::Permanent, report)
         }
         Some(PodEnd { exit: Exit::Fenced, report, .. }) => {
-            Ending::new(seen, EndingKind::Yielded, report)
+            Ending::new(observed, EndingKind::Yielded, report)
         }
         Some(PodEnd { exit: Exit::PartitionPermanent, report, .. }) => {
-            Ending::new(seen, EndingKind::Failed, report)
+            Ending::new(observed, EndingKind::Failed, report)
         }
-        _ if deadline => Ending::new(seen, EndingKind::Failed, deadline_report(seen)),
-        Some(end) => Ending::new(seen, EndingKind::Failed, end.report),
-        None => Ending::new(seen, EndingKind::Failed, lost_report(&name(coordinator))),
+        _ if deadline => Ending::new(observed, EndingKind::Failed, deadline_report(observed)),
+        Some(end) => Ending::new(observed, EndingKind::Failed, end.report),
+        None => Ending::new(observed, EndingKind::Failed, lost_report(&name(coordinator))),
     })
 }
 
@@ -97,9 +97,9 @@ const fn rank(exit: Exit) -> u8 {
     }
 }
 
-fn deadline_report(seen: &Observed) -> Report {
+fn deadline_report(observed: &Observed) -> Report {
     let seconds =
-        seen.job.spec.active_deadline_seconds.unwrap_or(crate::workload::DEADLINE_SECONDS);
+        observed.job.spec.active_deadline_seconds.unwrap_or(crate::workload::DEADLINE_SECONDS);
     Report::new(
         Reason::DeadlineExceeded,
         format!("the run took longer than {seconds} seconds"),

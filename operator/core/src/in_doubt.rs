@@ -9,21 +9,21 @@ use crate::observed::Observed;
 use crate::pods::{end, pods_of};
 
 /// What recovery pods said, the newest first.
-fn said<'a>(seen: &'a Observed, attempt: &'a Attempt) -> impl Iterator<Item = Report> + 'a {
+fn said<'a>(observed: &'a Observed, attempt: &'a Attempt) -> impl Iterator<Item = Report> + 'a {
     let jobs = attempt.recoveries.iter().rev();
-    jobs.filter_map(|(_, job)| Some(pods_of(&seen.pods, job).find_map(end)?.report))
+    jobs.filter_map(|(_, job)| Some(pods_of(&observed.pods, job).find_map(end)?.report))
 }
 
 /// Whether a decided run cannot be completed: only a human can go on.
-pub(crate) fn is_stuck(seen: &Observed, attempt: &Attempt) -> bool {
+pub(crate) fn is_stuck(observed: &Observed, attempt: &Attempt) -> bool {
     let stuck = [Reason::CommitStuck, Reason::ManifestMissing];
-    said(seen, attempt).any(|report| stuck.contains(&report.reason))
+    said(observed, attempt).any(|report| stuck.contains(&report.reason))
 }
 
 /// Why the cleanup of a published run does not end; `published` says what was published.
-pub(crate) fn cleanup_report(seen: &Observed, attempt: &Attempt, published: &str) -> Report {
+pub(crate) fn cleanup_report(observed: &Observed, attempt: &Attempt, published: &str) -> Report {
     let recover = attempt.recoveries.last().map(|(_, job)| name(job)).unwrap_or_default();
-    let (cause, remedy) = match said(seen, attempt).next() {
+    let (cause, remedy) = match said(observed, attempt).next() {
         Some(Report { reason, message, remedy }) => (format!("{reason}: {message}"), remedy),
         None => (format!("Job {recover} ended without a termination message"), String::new()),
     };
@@ -37,11 +37,11 @@ pub(crate) fn cleanup_report(seen: &Observed, attempt: &Attempt, published: &str
 
 /// Why the run of an attempt that ended so could not be recovered, in recovery's own words where it had
 /// any.
-pub(crate) fn report(seen: &Observed, attempt: &Attempt, ending: &Ending) -> Report {
+pub(crate) fn report(observed: &Observed, attempt: &Attempt, ending: &Ending) -> Report {
     let recover = attempt.recoveries.last().map(|(_, job)| name(job)).unwrap_or_default();
     let number = attempt.number;
     let ended = format!("the attempt ended with: {}", ending.report.message);
-    let (reason, message, mend) = match said(seen, attempt).next() {
+    let (reason, message, mend) = match said(observed, attempt).next() {
         Some(Report { reason: Reason::CommitStuck, message, remedy }) => {
             (Reason::CommitStuck, format!("attempt {number}: {message}"), remedy)
         }

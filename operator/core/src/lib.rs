@@ -34,7 +34,7 @@ mod deleting;
 pub mod decide;
 
 pub use decide::decide;
-pub use decision::{Decision, Look, Step};
+pub use decision::{Decision, ReadRequest, Step};
 pub use effects::Effect;
 pub use observed::Observed;
 pub use settings::Settings;

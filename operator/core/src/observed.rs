@@ -24,7 +24,7 @@ pub struct Observed<'a> {
     /// Whether the slow resync found another watermark item than status repeats.
     pub watermark_changed: bool,
     /// The ServiceAccount that pods would run under.
-    pub service_account: ServiceAccountSeen,
+    pub service_account: ServiceAccountState,
     /// Warnings that the cluster gave about pods or Jobs that do not start.
     pub warnings: Option<Vec<ClusterWarning>>,
     /// Whether the namespace is being deleted.
@@ -74,7 +74,7 @@ impl TrackingRead {
 
 /// What is known of the ServiceAccount.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ServiceAccountSeen {
+pub enum ServiceAccountState {
     /// Not asked for.
     NotRead,
     /// There is none of that name.

@@ -34,7 +34,7 @@ pub(crate) enum Progress {
 
 /// Stops the Jobs of an attempt, waits for its pods up to a bound, then recovers its run.
 pub(crate) fn steps(
-    seen: &Observed,
+    observed: &Observed,
     attempt: &Attempt,
     letter: &Letter,
     since: Timestamp,
@@ -42,19 +42,19 @@ pub(crate) fn steps(
 ) -> (Vec<Effect>, Progress) {
     let unfinished = || attempt.workers().filter(|job| !is_finished(job));
     let mut effects: Vec<Effect> = unfinished().filter(|job| !is_stopped(job)).map(stop).collect();
-    let busy = unfinished().next().is_some() || has_live_pods(seen, attempt.number);
-    let wait = left(seen, since, seen.settings.timing.pod_stop_wait);
+    let busy = unfinished().next().is_some() || has_live_pods(observed, attempt.number);
+    let wait = left(observed, since, observed.settings.timing.pod_stop_wait);
     if let Some(wait) = wait.filter(|_| busy && attempt.anchor().is_some()) {
         return (effects, Progress::Waiting(wait));
     }
-    let progress = recover(seen, attempt, letter, order, &mut effects);
+    let progress = recover(observed, attempt, letter, order, &mut effects);
     (effects, progress)
 }
 
 /// Whether a process of the attempt may still be at work.
-pub(crate) fn has_live_pods(seen: &Observed, number: u32) -> bool {
+pub(crate) fn has_live_pods(observed: &Observed, number: u32) -> bool {
     let number = number.to_string();
-    seen.pods.iter().filter(|pod| is_live(pod)).any(|pod| {
+    observed.pods.iter().filter(|pod| is_live(pod)).any(|pod| {
         let labels = pod.metadata.labels.as_ref();
         let is = |key: &str, value: &str| {
             labels.and_then(|labels| labels.get(key)).is_some_and(|found| found == value)
@@ -64,22 +64,22 @@ pub(crate) fn has_live_pods(seen: &Observed, number: u32) -> bool {
 }
 
 fn recover(
-    seen: &Observed,
+    observed: &Observed,
     attempt: &Attempt,
     letter: &Letter,
     order: &RecoverOrder,
     effects: &mut Vec<Effect>,
 ) -> Progress {
-    let timing = &seen.settings.timing;
+    let timing = &observed.settings.timing;
     let earlier = attempt.recovered_earlier;
     let last = attempt.recoveries.last().copied().filter(|(k, _)| *k > earlier);
     if let Some((_, job)) = last.filter(|(_, job)| is_complete(job)) {
-        return Progress::Done(completed_at(job).unwrap_or(seen.now));
+        return Progress::Done(completed_at(job).unwrap_or(observed.now));
     }
     let newest = last.map_or(earlier, |(k, _)| k);
     let tries = newest - earlier;
     // what only a human can mend is not tried five times in a row
-    let exhausted = tries >= timing.recover_tries || in_doubt::is_stuck(seen, attempt);
+    let exhausted = tries >= timing.recover_tries || in_doubt::is_stuck(observed, attempt);
     let at_work = |pause| {
         if exhausted { Progress::Exhausted(pause) } else { Progress::Waiting(pause) }
     };
@@ -98,8 +98,8 @@ fn recover(
         } else {
             backoff(tries, timing.recover_retry, timing.recover_deadline)
         };
-        let failed_at = failure(job).and_then(|failure| failure.at).unwrap_or(seen.now);
-        if let Some(pause) = left(seen, failed_at, pause) {
+        let failed_at = failure(job).and_then(|failure| failure.at).unwrap_or(observed.now);
+        if let Some(pause) = left(observed, failed_at, pause) {
             return at_work(pause);
         }
     }
@@ -112,8 +112,8 @@ fn recover(
             })
             .map(|(_, job)| Effect::SetTtl { job: name(job), seconds: FAILED_RECOVER_TTL }),
     );
-    let image = attempt.image().unwrap_or(&seen.settings.worker_image);
-    let maker = Maker { object: &seen.job, letter, image, settings: seen.settings };
+    let image = attempt.image().unwrap_or(&observed.settings.worker_image);
+    let maker = Maker { object: &observed.job, letter, image, settings: observed.settings };
     effects.push(Effect::CreateJob(Box::new(maker.recover(newest + 1, order))));
     at_work(timing.recover_deadline)
 }

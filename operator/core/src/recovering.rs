@@ -11,7 +11,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
 use crate::attempt::{Attempt, Letter, name};
 use crate::decision::{
-    Decision, End, Ended, Pause, Validity, has_moved_on, later, refused, suspended, tracking, until,
+    Blocked, Decision, End, Ended, Validity, has_moved_on, later, refused, suspended, tracking,
+    until,
 };
 use crate::due::{Answer, answer, status_outcome};
 use crate::effects::Effect;
@@ -26,69 +27,69 @@ use crate::{concluding, in_doubt};
 const RUNS: u32 = 3;
 /// Ends an attempt and says what follows.
 pub(crate) fn end<'v>(
-    seen: &Observed,
+    observed: &Observed,
     valid: Validity<'v>,
     End { attempt, letter, ending }: &End,
-) -> Result<Ended<'v>, Pause> {
+) -> Result<Ended<'v>, Blocked> {
     let mut effects = Vec::new();
     if let Some(anchor) = attempt.anchor().filter(|_| recorded(attempt).is_none()) {
         effects.push(Effect::RecordEnding { job: name(anchor), ending: ending.clone() });
     }
-    let last = is_last(seen, letter, ending);
+    let last = is_last(observed, letter, ending);
     let aborted = ending.report.reason == Reason::Suspended;
     let order = RecoverOrder { last, aborted, report: ending.report.clone() };
-    let (steps, progress) = steps(seen, attempt, letter, ending.at, &order);
+    let (steps, progress) = steps(observed, attempt, letter, ending.at, &order);
     effects.extend(steps);
     match progress {
         Progress::Waiting(pause) => {
-            let base = ExtractJobStatus { attempt: Some(attempt.number), ..seen.status() };
+            let base = ExtractJobStatus { attempt: Some(attempt.number), ..observed.status() };
             let phase = match base.phase {
                 Some(phase @ (Phase::Planning | Phase::Running | Phase::Committing)) => phase,
                 _ => Phase::Planning,
             };
-            let decision = Decision::say(seen, base, phase, Mood::Reconciling, &ending.report);
+            let decision = Decision::say(observed, base, phase, Mood::Reconciling, &ending.report);
             Ok(Ended::of(decision.doing(effects).after(pause)))
         }
         Progress::Exhausted(pause) => {
-            let next = exhausted(seen, valid, (attempt, letter), ending)?;
+            let next = exhausted(observed, valid, (attempt, letter), ending)?;
             Ok(next.following(effects, Some(pause)))
         }
         Progress::Done(at) => {
-            let next = recovered(seen, valid, (attempt, letter), ending, at)?;
+            let next = recovered(observed, valid, (attempt, letter), ending, at)?;
             Ok(next.following(effects, None))
         }
     }
 }
 
-fn budget(seen: &Observed) -> u32 {
-    seen.job.spec.retry.as_ref().and_then(|retry| retry.runs).unwrap_or(RUNS)
+fn budget(observed: &Observed) -> u32 {
+    observed.job.spec.retry.as_ref().and_then(|retry| retry.runs).unwrap_or(RUNS)
 }
 
 /// Whether no attempt follows by itself.
-fn is_last(seen: &Observed, letter: &Letter, ending: &Ending) -> bool {
+fn is_last(observed: &Observed, letter: &Letter, ending: &Ending) -> bool {
     match ending.kind {
         EndingKind::Permanent => true,
         EndingKind::Yielded => false,
-        EndingKind::Failed => letter.task.retry + 1 >= budget(seen),
+        EndingKind::Failed => letter.task.retry + 1 >= budget(observed),
     }
 }
 
 /// Recovery failed for good. A human's change of the object starts the next attempt all the same: it
 /// takes the run over.
 fn exhausted<'v>(
-    seen: &Observed,
+    observed: &Observed,
     valid: Validity<'v>,
     (attempt, letter): (&Attempt, &Letter),
     ending: &Ending,
-) -> Result<Ended<'v>, Pause> {
+) -> Result<Ended<'v>, Blocked> {
     if let Ok(valid) = valid
         && has_moved_on(Ok(valid), letter)
-        && !seen.is_suspended()
+        && !observed.is_suspended()
     {
         return Ok(Ended::start(valid, 0));
     }
     let task = &letter.task;
-    let read = tracking(seen, &task.tracking)?;
+    let read = tracking(observed, &task.tracking)?;
     let result = read.o.as_ref().and_then(|outcome| outcome.result.as_ref());
     let published = result.filter(|result| {
         result.outcome == TrackedOutcome::Complete
@@ -96,85 +97,87 @@ fn exhausted<'v>(
     });
     // the run may have been published all the same, and only what follows `published` be left
     if let Some(result) = published {
-        return Ok(Ended::of(concluding::conclude(seen, attempt, letter, (read, result))));
+        return Ok(Ended::of(concluding::conclude(observed, attempt, letter, (read, result))));
     }
-    let report = in_doubt::report(seen, attempt, ending);
-    let status = failed(seen, &letter.task.owner, attempt.number, &report);
-    Ok(Ended::of(Decision::of(seen, status, &report)))
+    let report = in_doubt::report(observed, attempt, ending);
+    let status = failed(observed, &letter.task.owner, attempt.number, &report);
+    Ok(Ended::of(Decision::of(observed, status, &report)))
 }
 
 /// The run is recovered: what the tracking table says comes first.
 fn recovered<'v>(
-    seen: &Observed,
+    observed: &Observed,
     valid: Validity<'v>,
     (attempt, letter): (&Attempt, &Letter),
     ending: &Ending,
     at: Timestamp,
-) -> Result<Ended<'v>, Pause> {
-    let status = seen.status();
+) -> Result<Ended<'v>, Blocked> {
+    let status = observed.status();
     let moved_on = has_moved_on(valid, letter);
     let rests = status.phase == Some(Phase::Suspended)
-        && status.observed_generation == Some(seen.generation());
-    if seen.is_suspended() && rests {
-        return Ok(Ended::of(suspended(seen)));
+        && status.observed_generation == Some(observed.generation());
+    if observed.is_suspended() && rests {
+        return Ok(Ended::of(suspended(observed)));
     }
     let planned = status.not_before.as_ref().filter(|_| status.attempt == Some(attempt.number));
-    let pause = planned.and_then(|planned| until(seen, planned.0)).filter(|_| !moved_on);
+    let pause = planned.and_then(|planned| until(observed, planned.0)).filter(|_| !moved_on);
     if let Some(pause) = pause {
-        return Ok(Ended::of(waiting(seen, (attempt.number, status.retry), ending, at, pause)));
+        return Ok(Ended::of(waiting(observed, (attempt.number, status.retry), ending, at, pause)));
     }
     let task = &letter.task;
-    let read = tracking(seen, &task.tracking)?;
+    let read = tracking(observed, &task.tracking)?;
     let result = read.o.as_ref().and_then(|outcome| outcome.result.as_ref());
     let answered = result.filter(|result| {
         answer(&task.spec, &task.owner, &status_outcome(result)) == Answer::Answered
     });
     if let Some(result) = answered.filter(|result| result.outcome == TrackedOutcome::Complete) {
-        return Ok(Ended::of(concluding::conclude(seen, attempt, letter, (read, result))));
+        return Ok(Ended::of(concluding::conclude(observed, attempt, letter, (read, result))));
     }
     let valid = match valid {
         Ok(valid) if moved_on => return Ok(Ended::start(valid, 0)),
         Ok(valid) => valid,
-        Err(report) => return Ok(Ended::of(refused(seen, report))),
+        Err(report) => return Ok(Ended::of(refused(observed, report))),
     };
-    if answered.is_some() || is_last(seen, letter, ending) {
+    if answered.is_some() || is_last(observed, letter, ending) {
         let report = match ending.report.reason {
             // recovered all the same: a human undid it, if the run was ours
-            Reason::CommitStuck if was_undone(read, seen.uid(), attempt.number) => Report::new(
+            Reason::CommitStuck if was_undone(read, observed.uid(), attempt.number) => Report::new(
                 Reason::Reverted,
                 "the stuck run was undone manually, and nothing of it is published",
                 "Set a new annotation tidemark.dev/requested-at on the object to read its window again.",
             ),
             _ => ending.report.clone(),
         };
-        let status = failed(seen, &task.owner, attempt.number, &report);
-        return Ok(Ended::of(Decision::of(seen, status, &report)));
+        let status = failed(observed, &task.owner, attempt.number, &report);
+        return Ok(Ended::of(Decision::of(observed, status, &report)));
     }
-    let timing = &seen.settings.timing;
+    let timing = &observed.settings.timing;
     let (retry, pause) = match ending.kind {
-        EndingKind::Yielded => (task.retry, spread(timing.busy_retry, seen.uid(), attempt.number)),
+        EndingKind::Yielded => {
+            (task.retry, spread(timing.busy_retry, observed.uid(), attempt.number))
+        }
         EndingKind::Failed | EndingKind::Permanent => {
             (task.retry + 1, backoff(task.retry + 1, timing.retry_first, timing.retry_most))
         }
     };
     let not_before = later(at, pause);
-    match until(seen, not_before) {
+    match until(observed, not_before) {
         Some(pause) => {
             let retry = (retry > 0).then_some(retry);
-            Ok(Ended::of(waiting(seen, (attempt.number, retry), ending, not_before, pause)))
+            Ok(Ended::of(waiting(observed, (attempt.number, retry), ending, not_before, pause)))
         }
         None => Ok(Ended::start(valid, retry)),
     }
 }
 
 fn waiting(
-    seen: &Observed,
+    observed: &Observed,
     (attempt, retry): (u32, Option<u32>),
     ending: &Ending,
     not_before: Timestamp,
     pause: Duration,
 ) -> Decision {
-    let old = seen.status();
+    let old = observed.status();
     let kept = old.not_before.clone().filter(|_| old.attempt == Some(attempt));
     let base = ExtractJobStatus {
         attempt: Some(attempt),
@@ -194,7 +197,7 @@ fn waiting(
             ending.report.remedy.clone(),
         ),
     };
-    Decision::say(seen, base, Phase::Waiting, Mood::Reconciling, &report).after(pause)
+    Decision::say(observed, base, Phase::Waiting, Mood::Reconciling, &report).after(pause)
 }
 
 /// Whether the run of that attempt is the one that failed after it had been decided.

@@ -15,13 +15,13 @@ use crate::valid::{ValidExtractJob, requested_at};
 /// # Errors
 /// `InvalidRequest`.
 pub(crate) fn requested(
-    seen: &Observed,
+    observed: &Observed,
     mut valid: ValidExtractJob,
     attempt: Option<&Attempt>,
 ) -> Result<ValidExtractJob, Report> {
-    let annotation = requested_at(&seen.job);
+    let annotation = requested_at(&observed.job);
     if let Some(text) = annotation {
-        check(text, seen.now)?;
+        check(text, observed.now)?;
     }
     let in_flight = attempt.and_then(Attempt::letter).and_then(|it| it.task.owner.requested_at);
     valid.owner.requested_at = latest([annotation, in_flight.as_deref()]).map(ToOwned::to_owned);
@@ -30,10 +30,10 @@ pub(crate) fn requested(
 
 /// The owner of the next attempt. It repeats the latest value that was ever honoured, since a run for an
 /// edited spec must not make an older value count again.
-pub(crate) fn honouring(seen: &Observed, owner: &Owner, read: &TrackingRead) -> Owner {
-    let status = seen.status().outcome.and_then(|outcome| outcome.requested_at);
+pub(crate) fn honouring(observed: &Observed, owner: &Owner, read: &TrackingRead) -> Owner {
+    let status = observed.status().outcome.and_then(|outcome| outcome.requested_at);
     let result = read.o.as_ref().and_then(|outcome| outcome.result.as_ref());
-    let run = read.run_of(seen.uid());
+    let run = read.run_of(observed.uid());
     let known = [
         owner.requested_at.as_deref(),
         status.as_deref(),

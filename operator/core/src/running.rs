@@ -17,7 +17,7 @@ use crate::attempt::{
 };
 use crate::concluding;
 use crate::decision::{
-    Decision, Flow, Look, Pause, Validity, has_moved_on, left, letter, refused, tracking,
+    Blocked, Decision, Flow, ReadRequest, Validity, has_moved_on, left, letter, refused, tracking,
 };
 use crate::due::{Answer, answer, status_outcome};
 use crate::effects::Effect;
@@ -35,42 +35,43 @@ const SOON: Duration = Duration::from_secs(3);
 
 /// Drives an attempt whose outcome does not stand in status yet.
 pub(crate) fn drive<'a>(
-    seen: &Observed,
+    observed: &Observed,
     valid: Validity,
     attempt: &Attempt<'a>,
-) -> Result<Flow<'a>, Pause> {
+) -> Result<Flow<'a>, Blocked> {
     let letter = match (attempt.letter(), valid) {
         (Some(letter), _) => letter,
-        (None, Ok(valid)) => letter(seen, valid, valid.owner.clone(), (attempt.number, 0)),
-        (None, Err(report)) => return Ok(Flow::of(refused(seen, report))),
+        (None, Ok(valid)) => letter(observed, valid, valid.owner.clone(), (attempt.number, 0)),
+        (None, Err(report)) => return Ok(Flow::of(refused(observed, report))),
     };
-    if let Err(report) = may_read(&seen.job, &letter.task.tracking, &seen.settings.tracking) {
-        return Ok(Flow::of(refused(seen, &report)));
+    if let Err(report) = may_read(&observed.job, &letter.task.tracking, &observed.settings.tracking)
+    {
+        return Ok(Flow::of(refused(observed, &report)));
     }
     if let Some(ending) = recorded(attempt) {
         return Ok(Flow::end(attempt, &letter, ending));
     }
-    if let Some(coordinator) = never_started(seen, attempt)
+    if let Some(coordinator) = never_started(observed, attempt)
         && has_moved_on(valid, &letter)
     {
-        return Ok(Flow::of(superseded(seen, attempt, coordinator)));
+        return Ok(Flow::of(superseded(observed, attempt, coordinator)));
     }
     if attempt.coordinator.is_some_and(is_complete) {
-        return completed(seen, attempt, &letter);
+        return completed(observed, attempt, &letter);
     }
-    if let Some(ending) = shown(seen, attempt) {
+    if let Some(ending) = shown(observed, attempt) {
         return Ok(Flow::end(attempt, &letter, ending));
     }
-    if seen.is_suspended() {
+    if observed.is_suspended() {
         let report = Report::new(
             Reason::Suspended,
             "the run is being stopped because spec.suspend is true",
             "",
         );
-        let ending = Ending::new(seen, EndingKind::Yielded, report);
+        let ending = Ending::new(observed, EndingKind::Yielded, report);
         return Ok(Flow::end(attempt, &letter, ending));
     }
-    match watch(seen, attempt, &letter)? {
+    match watch(observed, attempt, &letter)? {
         Watched::Alive(decision) => Ok(Flow::of(mention_what_waits(valid, &letter, *decision))),
         Watched::Ended(ending) => Ok(Flow::end(attempt, &letter, ending)),
     }
@@ -106,12 +107,13 @@ fn what_waits(now: &Owner, then: &Owner) -> Option<String> {
 
 /// The coordinator Job of an attempt of which no process has ever run, though it had its time: a pod
 /// that is not Running yet may have claimed all the same, since its status comes later.
-fn never_started<'a>(seen: &Observed, attempt: &Attempt<'a>) -> Option<&'a Job> {
+fn never_started<'a>(observed: &Observed, attempt: &Attempt<'a>) -> Option<&'a Job> {
     let coordinator = attempt.coordinator?;
     let untouched = attempt.extract.is_none() && attempt.recoveries.is_empty();
-    let ran = is_finished(coordinator) || pods_of(&seen.pods, coordinator).any(has_started);
-    let created = coordinator.metadata.creation_timestamp.as_ref().map_or(seen.now, |time| time.0);
-    let may_come = left(seen, created, seen.settings.timing.pod_start_wait).is_some();
+    let ran = is_finished(coordinator) || pods_of(&observed.pods, coordinator).any(has_started);
+    let created =
+        coordinator.metadata.creation_timestamp.as_ref().map_or(observed.now, |time| time.0);
+    let may_come = left(observed, created, observed.settings.timing.pod_start_wait).is_some();
     (untouched && !ran && !may_come).then_some(coordinator)
 }
 
@@ -119,7 +121,7 @@ fn never_started<'a>(seen: &Observed, attempt: &Attempt<'a>) -> Option<&'a Job> 
 /// not recovered, since nothing was claimed, and a recovery pod would miss what the coordinator missed.
 /// Should its process have come up this very moment, the next attempt takes its claim over, or finds
 /// its run without Jobs and has that recovered.
-fn superseded(seen: &Observed, attempt: &Attempt, coordinator: &Job) -> Decision {
+fn superseded(observed: &Observed, attempt: &Attempt, coordinator: &Job) -> Decision {
     let report = Report::new(
         Reason::Planning,
         format!(
@@ -128,39 +130,39 @@ fn superseded(seen: &Observed, attempt: &Attempt, coordinator: &Job) -> Decision
         ),
         "",
     );
-    let base = ExtractJobStatus { retry: None, not_before: None, ..seen.status() };
+    let base = ExtractJobStatus { retry: None, not_before: None, ..observed.status() };
     let effects = if is_deleted(coordinator) {
         Vec::new()
     } else {
         vec![Effect::DeleteJob { job: name(coordinator), uid: uid(coordinator) }]
     };
-    Decision::say(seen, base, Phase::Planning, Mood::Reconciling, &report)
+    Decision::say(observed, base, Phase::Planning, Mood::Reconciling, &report)
         .doing(effects)
         .after(SOON)
 }
 
 /// The coordinator says that it is done; the tracking table must say so too.
 fn completed<'a>(
-    seen: &Observed,
+    observed: &Observed,
     attempt: &Attempt<'a>,
     letter: &Letter,
-) -> Result<Flow<'a>, Pause> {
+) -> Result<Flow<'a>, Blocked> {
     let task = &letter.task;
-    let read = tracking(seen, &letter.task.tracking)?;
+    let read = tracking(observed, &letter.task.tracking)?;
     let result = read.o.as_ref().and_then(|outcome| outcome.result.as_ref());
     let answered = result.filter(|result| {
         result.outcome == TrackedOutcome::Complete
             && answer(&task.spec, &task.owner, &status_outcome(result)) == Answer::Answered
     });
     if let Some(result) = answered {
-        return Ok(Flow::of(concluding::conclude(seen, attempt, letter, (read, result))));
+        return Ok(Flow::of(concluding::conclude(observed, attempt, letter, (read, result))));
     }
     let report = Report::new(
         Reason::Internal,
         "the coordinator Job succeeded, but the tracking table has no outcome for this request",
         "",
     );
-    let ending = Ending::new(seen, EndingKind::Failed, report);
+    let ending = Ending::new(observed, EndingKind::Failed, report);
     Ok(Flow::end(attempt, letter, ending))
 }
 
@@ -176,47 +178,47 @@ impl Watched {
 }
 
 /// An attempt whose Jobs neither failed nor completed.
-fn watch(seen: &Observed, attempt: &Attempt, letter: &Letter) -> Result<Watched, Pause> {
+fn watch(observed: &Observed, attempt: &Attempt, letter: &Letter) -> Result<Watched, Blocked> {
     let Some(coordinator) = attempt.coordinator else {
-        return Ok(Watched::alive(planning(seen, attempt, None)));
+        return Ok(Watched::alive(planning(observed, attempt, None)));
     };
     if let Some(extract) = attempt.extract {
-        return extracting(seen, attempt, letter, extract);
+        return extracting(observed, attempt, letter, extract);
     }
-    let Some(ready) = pods_of(&seen.pods, coordinator).find_map(ready_since) else {
-        let told = not_started(seen, coordinator)?;
-        return Ok(Watched::alive(planning(seen, attempt, told)));
+    let Some(ready) = pods_of(&observed.pods, coordinator).find_map(ready_since) else {
+        let told = not_started(observed, coordinator)?;
+        return Ok(Watched::alive(planning(observed, attempt, told)));
     };
-    let status = seen.status();
+    let status = observed.status();
     let known = status.partitions.clone().filter(|_| status.attempt == Some(attempt.number));
     if let Some(partitions) = known {
         if partitions.total > 1 {
             let report = Report::new(Reason::PodLost, "the extract Job was deleted", "");
-            return Ok(Watched::Ended(Ending::new(seen, EndingKind::Failed, report)));
+            return Ok(Watched::Ended(Ending::new(observed, EndingKind::Failed, report)));
         }
-        return Ok(Watched::alive(running(seen, status, partitions, Phase::Running)));
+        return Ok(Watched::alive(running(observed, status, partitions, Phase::Running)));
     }
-    let read = tracking(seen, &letter.task.tracking)?;
-    let mine = read.run_of(seen.uid()).filter(|run| run.attempt == attempt.number);
+    let read = tracking(observed, &letter.task.tracking)?;
+    let mine = read.run_of(observed.uid()).filter(|run| run.attempt == attempt.number);
     let Some((run, n)) = mine.and_then(|run| Some((run, run.n?))) else {
-        return Ok(Watched::alive(planning(seen, attempt, None).after(SOON)));
+        return Ok(Watched::alive(planning(observed, attempt, None).after(SOON)));
     };
     // a quota or an admission webhook may refuse the Job itself: the source is not held for ever
-    let patience = seen.settings.timing.extract_start_wait;
-    if n > 1 && left(seen, ready, patience).is_none() {
+    let patience = observed.settings.timing.extract_start_wait;
+    if n > 1 && left(observed, ready, patience).is_none() {
         let report = Report::new(
             Reason::ExtractNotStarted,
             "the extract Job could not be created while the coordinator waited",
             "Check the events of the namespace for a quota on Jobs or an admission webhook.",
         );
-        return Ok(Watched::Ended(Ending::new(seen, EndingKind::Yielded, report)));
+        return Ok(Watched::Ended(Ending::new(observed, EndingKind::Yielded, report)));
     }
-    Ok(Watched::alive(planned(seen, attempt, letter, (run, n))))
+    Ok(Watched::alive(planned(observed, attempt, letter, (run, n))))
 }
 
 /// The coordinator holds its snapshot: the partitions can be read.
 fn planned(
-    seen: &Observed,
+    observed: &Observed,
     attempt: &Attempt,
     letter: &Letter,
     (run, n): (&RunItem, u32),
@@ -231,31 +233,31 @@ fn planned(
             guard: window.guard,
         }),
         extract_successful: Some("N".to_owned()),
-        ..seen.status()
+        ..observed.status()
     };
     if n <= 1 {
-        return running(seen, base, partitions, Phase::Running);
+        return running(observed, base, partitions, Phase::Running);
     }
     if run.state != RunState::Running {
-        return planning(seen, attempt, None).after(SOON);
+        return planning(observed, attempt, None).after(SOON);
     }
-    let image = attempt.image().unwrap_or(&seen.settings.worker_image);
-    let maker = Maker { object: &seen.job, letter, image, settings: seen.settings };
+    let image = attempt.image().unwrap_or(&observed.settings.worker_image);
+    let maker = Maker { object: &observed.job, letter, image, settings: observed.settings };
     let job = maker.extract(run.run, n);
-    running(seen, base, partitions, Phase::Running)
+    running(observed, base, partitions, Phase::Running)
         .doing(vec![Effect::CreateJob(Box::new(job))])
-        .after(seen.settings.timing.pod_start_wait)
+        .after(observed.settings.timing.pod_start_wait)
 }
 
-fn planning(seen: &Observed, attempt: &Attempt, trouble: Option<Report>) -> Decision {
-    let base = ExtractJobStatus { attempt: Some(attempt.number), ..seen.status() };
-    let pause = seen.settings.timing.pod_start_wait;
+fn planning(observed: &Observed, attempt: &Attempt, trouble: Option<Report>) -> Decision {
+    let base = ExtractJobStatus { attempt: Some(attempt.number), ..observed.status() };
+    let pause = observed.settings.timing.pod_start_wait;
     let report = trouble.unwrap_or_else(|| planning_report(attempt.number));
-    Decision::say(seen, base, Phase::Planning, Mood::Reconciling, &report).after(pause)
+    Decision::say(observed, base, Phase::Planning, Mood::Reconciling, &report).after(pause)
 }
 
 fn running(
-    seen: &Observed,
+    observed: &Observed,
     base: ExtractJobStatus,
     partitions: Partitions,
     phase: Phase,
@@ -272,31 +274,32 @@ fn running(
             "",
         )
     } else {
-        reading_report(&seen.job.spec)
+        reading_report(&observed.job.spec)
     };
-    Decision::say(seen, base, phase, Mood::Reconciling, &report)
+    Decision::say(observed, base, phase, Mood::Reconciling, &report)
 }
 
 /// The extract Job exists.
 fn extracting(
-    seen: &Observed,
+    observed: &Observed,
     attempt: &Attempt,
     letter: &Letter,
     extract: &Job,
-) -> Result<Watched, Pause> {
+) -> Result<Watched, Blocked> {
     let partitions = partitions(extract);
-    let mut base = ExtractJobStatus { attempt: Some(attempt.number), ..seen.status() };
+    let mut base = ExtractJobStatus { attempt: Some(attempt.number), ..observed.status() };
     let run = extract.metadata.labels.as_ref().and_then(|labels| labels.get(crate::labels::RUN));
     base.run_id = run.and_then(|run| run.parse().ok()).or(base.run_id);
     if is_complete(extract) {
-        return committing(seen, attempt, letter, (extract, base, partitions));
+        return committing(observed, attempt, letter, (extract, base, partitions));
     }
-    let pods: Vec<&Pod> = pods_of(&seen.pods, extract).collect();
-    let ready = attempt.coordinator.and_then(|job| pods_of(&seen.pods, job).find_map(ready_since));
+    let pods: Vec<&Pod> = pods_of(&observed.pods, extract).collect();
+    let ready =
+        attempt.coordinator.and_then(|job| pods_of(&observed.pods, job).find_map(ready_since));
     let any_started = partitions.succeeded > 0 || pods.iter().any(|pod| has_started(pod));
-    let patience = seen.settings.timing.extract_start_wait;
-    if !any_started && ready.is_some_and(|since| left(seen, since, patience).is_none()) {
-        let told = not_started(seen, extract)?
+    let patience = observed.settings.timing.extract_start_wait;
+    if !any_started && ready.is_some_and(|since| left(observed, since, patience).is_none()) {
+        let told = not_started(observed, extract)?
             .map(|report| format!(": {}", report.message))
             .unwrap_or_default();
         let report = Report::new(
@@ -304,45 +307,45 @@ fn extracting(
             format!("no extract pod started while the coordinator waited{told}"),
             "Raise the quota, add nodes, or lower spec.worker.parallelism.",
         );
-        return Ok(Watched::Ended(Ending::new(seen, EndingKind::Yielded, report)));
+        return Ok(Watched::Ended(Ending::new(observed, EndingKind::Yielded, report)));
     }
-    let decision = running(seen, base, partitions, Phase::Running);
+    let decision = running(observed, base, partitions, Phase::Running);
     if any_started {
         return Ok(Watched::alive(decision));
     }
-    let pause = seen.settings.timing.pod_start_wait;
-    let Some(report) = not_started(seen, extract)? else {
+    let pause = observed.settings.timing.pod_start_wait;
+    let Some(report) = not_started(observed, extract)? else {
         return Ok(Watched::alive(decision.after(pause)));
     };
     let status = decision.status;
     Ok(Watched::alive(
-        Decision::say(seen, status, Phase::Running, Mood::Reconciling, &report).after(pause),
+        Decision::say(observed, status, Phase::Running, Mood::Reconciling, &report).after(pause),
     ))
 }
 
 /// All partitions ended: the coordinator must soon have seen all their records.
 fn committing(
-    seen: &Observed,
+    observed: &Observed,
     attempt: &Attempt,
     letter: &Letter,
     (extract, base, partitions): (&Job, ExtractJobStatus, Partitions),
-) -> Result<Watched, Pause> {
-    let read = tracking(seen, &letter.task.tracking)?;
+) -> Result<Watched, Blocked> {
+    let read = tracking(observed, &letter.task.tracking)?;
     let total = partitions.total;
-    let decision = running(seen, base, partitions, Phase::Committing);
-    let mine = read.run_of(seen.uid()).filter(|run| run.attempt == attempt.number);
+    let decision = running(observed, base, partitions, Phase::Committing);
+    let mine = read.run_of(observed.uid()).filter(|run| run.attempt == attempt.number);
     let Some(run) = mine.filter(|run| run.state == RunState::Running) else {
-        return Ok(Watched::alive(decision.after(seen.settings.timing.record_look)));
+        return Ok(Watched::alive(decision.after(observed.settings.timing.record_look)));
     };
     let notes = extract.metadata.annotations.as_ref();
     let noted = notes.and_then(|notes| notes.get(REV)).and_then(|rev| rev.parse::<u64>().ok());
     let Some(rev) = noted else {
         let effect = Effect::RecordRev { job: name(extract), rev: run.rev };
-        let look = seen.settings.timing.record_look;
-        return Ok(Watched::alive(decision.doing(vec![effect]).after(look)));
+        let request = observed.settings.timing.record_look;
+        return Ok(Watched::alive(decision.doing(vec![effect]).after(request)));
     };
     let ended = completed_at(extract).unwrap_or(Timestamp::UNIX_EPOCH);
-    let too_late = left(seen, ended, seen.settings.timing.record_wait).is_none();
+    let too_late = left(observed, ended, observed.settings.timing.record_wait).is_none();
     // The first renewal after `rev` may carry a count that was listed before the last partition ended: the
     // coordinator lists, then writes. It lists for the second one only after it wrote the first, and
     // so after `rev` was read here, when all partitions had ended.
@@ -357,9 +360,9 @@ fn committing(
             ),
             "",
         );
-        return Ok(Watched::Ended(Ending::new(seen, EndingKind::Failed, report)));
+        return Ok(Watched::Ended(Ending::new(observed, EndingKind::Failed, report)));
     }
-    Ok(Watched::alive(decision.after(seen.settings.timing.record_look)))
+    Ok(Watched::alive(decision.after(observed.settings.timing.record_look)))
 }
 
 /// Progress as the Job controller counts it.
@@ -388,18 +391,20 @@ fn indexes(text: Option<&str>) -> u32 {
 }
 
 /// Why the Job's pods do not start, once they have had their time.
-fn not_started(seen: &Observed, job: &Job) -> Result<Option<Report>, Pause> {
-    let pods: Vec<&Pod> = pods_of(&seen.pods, job).collect();
+fn not_started(observed: &Observed, job: &Job) -> Result<Option<Report>, Blocked> {
+    let pods: Vec<&Pod> = pods_of(&observed.pods, job).collect();
     if pods.iter().any(|pod| has_started(pod)) {
         return Ok(None);
     }
-    let created = job.metadata.creation_timestamp.as_ref().map_or(seen.now, |time| time.0);
-    if left(seen, created, seen.settings.timing.pod_start_wait).is_some() {
+    let created = job.metadata.creation_timestamp.as_ref().map_or(observed.now, |time| time.0);
+    if left(observed, created, observed.settings.timing.pod_start_wait).is_some() {
         return Ok(None);
     }
-    let Some(warnings) = &seen.warnings else {
+    let Some(warnings) = &observed.warnings else {
         let pods = pods.iter().filter_map(|pod| pod.metadata.uid.clone());
-        return Err(Pause::Look(Look::Warnings(std::iter::once(uid(job)).chain(pods).collect())));
+        return Err(Blocked::Read(ReadRequest::Warnings(
+            std::iter::once(uid(job)).chain(pods).collect(),
+        )));
     };
     Ok(trouble(&pods, warnings))
 }

@@ -9,12 +9,12 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use crate::attempt::{Attempt, Letter, attempts, is_finished, is_stopped, name};
 use crate::concluding;
 use crate::decision::{
-    Decision, Flow, Look, Pause, left, letter, refused, suspended, tracking, until,
+    Blocked, Decision, Flow, ReadRequest, left, letter, refused, suspended, tracking, until,
 };
 use crate::due::{Answer, answer, status_outcome};
 use crate::effects::Effect;
 use crate::ending::{Ending, EndingKind};
-use crate::observed::{Observed, ServiceAccountSeen, TrackingRead};
+use crate::observed::{Observed, ServiceAccountState, TrackingRead};
 use crate::recover_jobs::stop;
 use crate::reports::planning_report;
 use crate::request::honouring;
@@ -27,95 +27,103 @@ const TTL_SECONDS: i32 = 3600;
 
 /// Starts what is due, or leaves the object as it is.
 pub(crate) fn start_or_rest(
-    seen: &Observed,
+    observed: &Observed,
     valid: &ValidExtractJob,
     latest: Option<&Attempt>,
-) -> Result<Flow<'static>, Pause> {
-    let status = seen.status();
+) -> Result<Flow<'static>, Blocked> {
+    let status = observed.status();
     if let Some(outcome) = &status.outcome {
-        match answer(&seen.job.spec, &valid.owner, outcome) {
-            Answer::Answered => return answered_before(seen, valid, outcome.result).map(Flow::of),
-            Answer::Newer => return Err(Pause::Newer),
+        match answer(&observed.job.spec, &valid.owner, outcome) {
+            Answer::Answered => {
+                return answered_before(observed, valid, outcome.result).map(Flow::of);
+            }
+            Answer::Newer => return Err(Blocked::NewerRelease),
             Answer::Due => {}
         }
     }
     // only what is due meets the other table: what was answered stays as it is
     if status.tracking_table.as_ref().is_some_and(|table| *table != valid.tracking.table) {
-        return Ok(Flow::of(refused(seen, &moved_report(&status, valid))));
+        return Ok(Flow::of(refused(observed, &moved_report(&status, valid))));
     }
-    let same = status.observed_generation == Some(seen.generation());
-    if seen.is_suspended() && same && status.phase == Some(Phase::Suspended) {
-        return Ok(Flow::of(suspended(seen)));
+    let same = status.observed_generation == Some(observed.generation());
+    if observed.is_suspended() && same && status.phase == Some(Phase::Suspended) {
+        return Ok(Flow::of(suspended(observed)));
     }
-    let pause = status.not_before.as_ref().and_then(|at| until(seen, at.0)).filter(|_| same);
+    let pause = status.not_before.as_ref().and_then(|at| until(observed, at.0)).filter(|_| same);
     if let Some(pause) = pause {
         let report = present_report(&status);
-        let decision = Decision::say(seen, status, Phase::Waiting, Mood::Reconciling, &report);
+        let decision = Decision::say(observed, status, Phase::Waiting, Mood::Reconciling, &report);
         return Ok(Flow::of(decision.after(pause)));
     }
     // A count of an earlier request is not ours, and one of this request is never lost.
     let counts = !matches!(status.phase, Some(Phase::Complete | Phase::Failed) | None);
     let retry = if same && counts { status.retry.unwrap_or_default() } else { 0 };
-    let read = tracking(seen, &valid.tracking)?;
-    if let Some(run) = read.run_of(seen.uid()).filter(|run| run.state.is_open())
+    let read = tracking(observed, &valid.tracking)?;
+    if let Some(run) = read.run_of(observed.uid()).filter(|run| run.state.is_open())
         && latest.is_none_or(|attempt| attempt.number < run.attempt)
     {
-        return Ok(orphan(seen, valid, run, retry));
+        return Ok(orphan(observed, valid, run, retry));
     }
-    next(seen, valid, retry)
+    next(observed, valid, retry)
 }
 
 /// Makes the next coordinator Job, if nothing speaks against it.
 pub(crate) fn next(
-    seen: &Observed,
+    observed: &Observed,
     valid: &ValidExtractJob,
     retry: u32,
-) -> Result<Flow<'static>, Pause> {
-    let read = tracking(seen, &valid.tracking)?;
-    if let Some(decision) = answered(seen, valid, read)? {
+) -> Result<Flow<'static>, Blocked> {
+    let read = tracking(observed, &valid.tracking)?;
+    if let Some(decision) = answered(observed, valid, read)? {
         return Ok(Flow::of(decision));
     }
-    if seen.is_suspended() {
+    if observed.is_suspended() {
         // no next attempt comes to take over what one left whose Jobs are gone
-        let latest = attempts(&seen.jobs, seen.uid()).last().map_or(0, |latest| latest.number);
+        let latest =
+            attempts(&observed.jobs, observed.uid()).last().map_or(0, |latest| latest.number);
         let left = |run: &&RunItem| run.state.is_open() && run.attempt > latest;
-        return match read.run_of(seen.uid()).filter(left) {
-            Some(run) => Ok(orphan(seen, valid, run, retry)),
-            None => Ok(Flow::of(suspended(seen))),
+        return match read.run_of(observed.uid()).filter(left) {
+            Some(run) => Ok(orphan(observed, valid, run, retry)),
+            None => Ok(Flow::of(suspended(observed))),
         };
     }
     if let Some(run) = &read.r
-        && is_busy(run, seen)
+        && is_busy(run, observed)
     {
         let report = busy_report(run);
         let base = ExtractJobStatus {
             retry: (retry > 0).then_some(retry),
             not_before: None,
             tracking_table: Some(valid.tracking.table.clone()),
-            ..seen.status()
+            ..observed.status()
         };
-        let decision = Decision::say(seen, base, Phase::Waiting, Mood::Reconciling, &report);
-        return Ok(Flow::of(decision.after(seen.settings.timing.busy_retry)));
+        let decision = Decision::say(observed, base, Phase::Waiting, Mood::Reconciling, &report);
+        return Ok(Flow::of(decision.after(observed.settings.timing.busy_retry)));
     }
-    match seen.service_account {
-        ServiceAccountSeen::NotRead => {
-            return Err(Pause::Look(Look::ServiceAccount(valid.service_account.clone())));
+    match observed.service_account {
+        ServiceAccountState::NotRead => {
+            return Err(Blocked::Read(ReadRequest::ServiceAccount(valid.service_account.clone())));
         }
-        ServiceAccountSeen::Absent | ServiceAccountSeen::Unlabelled => {
-            let decision = refused(seen, &service_account_report(seen, valid));
-            return Ok(Flow::of(decision.after(seen.settings.timing.busy_retry)));
+        ServiceAccountState::Absent | ServiceAccountState::Unlabelled => {
+            let decision = refused(observed, &service_account_report(observed, valid));
+            return Ok(Flow::of(decision.after(observed.settings.timing.busy_retry)));
         }
-        ServiceAccountSeen::Allowed => {}
+        ServiceAccountState::Allowed => {}
     }
-    let number = 1 + highest_attempt(seen, read);
-    let owner = honouring(seen, &valid.owner, read);
-    let letter = letter(seen, valid, owner, (number, retry));
-    Ok(Flow::of(start(seen, valid, &letter)))
+    let number = 1 + highest_attempt(observed, read);
+    let owner = honouring(observed, &valid.owner, read);
+    let letter = letter(observed, valid, owner, (number, retry));
+    Ok(Flow::of(start(observed, valid, &letter)))
 }
 
 /// A run of ours is open and none of its Jobs is left: it is recovered by the letter it must have had.
-fn orphan(seen: &Observed, valid: &ValidExtractJob, run: &RunItem, retry: u32) -> Flow<'static> {
-    let letter = letter(seen, valid, run.owner.clone(), (run.attempt, retry));
+fn orphan(
+    observed: &Observed,
+    valid: &ValidExtractJob,
+    run: &RunItem,
+    retry: u32,
+) -> Flow<'static> {
+    let letter = letter(observed, valid, run.owner.clone(), (run.attempt, retry));
     let attempt = Attempt::without_jobs(run.attempt);
     let report = Report::new(
         Reason::PodLost,
@@ -123,58 +131,60 @@ fn orphan(seen: &Observed, valid: &ValidExtractJob, run: &RunItem, retry: u32) -
         "",
     );
     // to suspend is no failure, whatever became of the Jobs
-    let ending = if seen.is_suspended() {
+    let ending = if observed.is_suspended() {
         let report = Report::new(Reason::Suspended, report.message, "");
-        Ending::new(seen, EndingKind::Yielded, report)
+        Ending::new(observed, EndingKind::Yielded, report)
     } else {
-        Ending::new(seen, EndingKind::Failed, report)
+        Ending::new(observed, EndingKind::Failed, report)
     };
     Flow::end(&attempt, &letter, ending)
 }
 
 /// Status holds the outcome: nothing is read, unless files are to be removed by now.
 fn answered_before(
-    seen: &Observed,
+    observed: &Observed,
     valid: &ValidExtractJob,
     result: TrackedOutcome,
-) -> Result<Decision, Pause> {
-    let status = seen.status();
+) -> Result<Decision, Blocked> {
+    let status = observed.status();
     let put_off = status.removal_due.as_ref().filter(|_| result == TrackedOutcome::Complete);
-    let Some(due) = put_off else { return Ok(rest(seen, result)) };
-    if let Some(pause) = until(seen, due.0) {
-        return Ok(rest(seen, result).after(pause));
+    let Some(due) = put_off else { return Ok(rest(observed, result)) };
+    if let Some(pause) = until(observed, due.0) {
+        return Ok(rest(observed, result).after(pause));
     }
     let same_table = status.tracking_table.as_ref() == Some(&valid.tracking.table);
-    if same_table && let Some(decision) = answered(seen, valid, tracking(seen, &valid.tracking)?)? {
+    if same_table
+        && let Some(decision) = answered(observed, valid, tracking(observed, &valid.tracking)?)?
+    {
         return Ok(decision);
     }
     // the outcome is gone, or lies where nobody looks any more: so does what there was to do
-    let mut decision = rest(seen, result);
+    let mut decision = rest(observed, result);
     decision.status.removal_due = None;
     Ok(decision)
 }
 
 /// What the tracking table already says about the request, if anything.
 fn answered(
-    seen: &Observed,
+    observed: &Observed,
     valid: &ValidExtractJob,
     read: &TrackingRead,
-) -> Result<Option<Decision>, Pause> {
+) -> Result<Option<Decision>, Blocked> {
     let Some(OutcomeItem { result: Some(result), attempt, .. }) = &read.o else {
         return Ok(None);
     };
-    match answer(&seen.job.spec, &valid.owner, &status_outcome(result)) {
+    match answer(&observed.job.spec, &valid.owner, &status_outcome(result)) {
         Answer::Due => Ok(None),
-        Answer::Newer => Err(Pause::Newer),
+        Answer::Newer => Err(Blocked::NewerRelease),
         Answer::Answered => match result.outcome {
             TrackedOutcome::Complete => {
-                let attempts = attempts(&seen.jobs, seen.uid());
+                let attempts = attempts(&observed.jobs, observed.uid());
                 let of_jobs = attempts.into_iter().rfind(|known| known.number == *attempt);
                 let known = of_jobs.unwrap_or(Attempt::without_jobs(*attempt));
-                let letter = known
-                    .letter()
-                    .unwrap_or_else(|| letter(seen, valid, result.owner.clone(), (*attempt, 0)));
-                Ok(Some(concluding::conclude(seen, &known, &letter, (read, result))))
+                let letter = known.letter().unwrap_or_else(|| {
+                    letter(observed, valid, result.owner.clone(), (*attempt, 0))
+                });
+                Ok(Some(concluding::conclude(observed, &known, &letter, (read, result))))
             }
             TrackedOutcome::Failed => {
                 let report = result.report.clone().unwrap_or_else(|| {
@@ -184,39 +194,45 @@ fn answered(
                         "",
                     )
                 });
-                let status = failed(seen, &result.owner, *attempt, &report);
-                Ok(Some(Decision::of(seen, status, &report)))
+                let status = failed(observed, &result.owner, *attempt, &report);
+                Ok(Some(Decision::of(observed, status, &report)))
             }
         },
     }
 }
 
 /// Whether somebody else may be at work on the source.
-fn is_busy(run: &RunItem, seen: &Observed) -> bool {
-    run.owner.uid != seen.uid() && run.state.is_live() && run.deadline > seen.now.as_second()
+fn is_busy(run: &RunItem, observed: &Observed) -> bool {
+    run.owner.uid != observed.uid()
+        && run.state.is_live()
+        && run.deadline > observed.now.as_second()
 }
 
 /// The highest attempt that anything shows.
-fn highest_attempt(seen: &Observed, read: &TrackingRead) -> u32 {
-    let of_jobs = attempts(&seen.jobs, seen.uid()).last().map(|attempt| attempt.number);
+fn highest_attempt(observed: &Observed, read: &TrackingRead) -> u32 {
+    let of_jobs = attempts(&observed.jobs, observed.uid()).last().map(|attempt| attempt.number);
     let of_outcome = read.o.as_ref().map(|outcome| outcome.attempt);
-    let of_run = read.run_of(seen.uid()).map(|run| run.attempt);
-    [of_jobs, of_outcome, of_run, seen.status().attempt].into_iter().flatten().max().unwrap_or(0)
+    let of_run = read.run_of(observed.uid()).map(|run| run.attempt);
+    [of_jobs, of_outcome, of_run, observed.status().attempt]
+        .into_iter()
+        .flatten()
+        .max()
+        .unwrap_or(0)
 }
 
 /// The finalizer comes first: from the Job on, something may have to be recovered. Then the status takes
 /// the attempt's number, which an old copy of the object cannot: no number is used twice.
-fn start(seen: &Observed, valid: &ValidExtractJob, letter: &Letter) -> Decision {
-    let image = &seen.settings.worker_image;
-    let maker = Maker { object: &seen.job, letter, image, settings: seen.settings };
+fn start(observed: &Observed, valid: &ValidExtractJob, letter: &Letter) -> Decision {
+    let image = &observed.settings.worker_image;
+    let maker = Maker { object: &observed.job, letter, image, settings: observed.settings };
     let mut effects = Vec::new();
-    if !seen.has_finalizer() {
+    if !observed.has_finalizer() {
         effects.push(Effect::AddFinalizer);
     }
     effects.push(Effect::PutStatus);
     effects.push(Effect::CreateJob(Box::new(maker.coordinator())));
     let task = &letter.task;
-    let old = seen.status();
+    let old = observed.status();
     let base = ExtractJobStatus {
         tracking_table: Some(valid.tracking.table.clone()),
         tracking_endpoint: valid.tracking.endpoint.clone(),
@@ -227,27 +243,27 @@ fn start(seen: &Observed, valid: &ValidExtractJob, letter: &Letter) -> Decision 
         partitions: None,
         progress: None,
         window: None,
-        start_time: old.start_time.clone().filter(|_| task.retry > 0).or(Some(Time(seen.now))),
+        start_time: old.start_time.clone().filter(|_| task.retry > 0).or(Some(Time(observed.now))),
         completion_time: None,
         ..old
     };
     let report = planning_report(task.attempt);
-    Decision::say(seen, base, Phase::Planning, Mood::Reconciling, &report)
+    Decision::say(observed, base, Phase::Planning, Mood::Reconciling, &report)
         .doing(effects)
-        .after(seen.settings.timing.pod_start_wait)
+        .after(observed.settings.timing.pod_start_wait)
 }
 
 /// The outcome stands: Jobs may go in time, and nothing holds the object any more.
-fn rest(seen: &Observed, result: TrackedOutcome) -> Decision {
-    let status = seen.status();
-    let worker = seen.job.spec.worker.as_ref();
+fn rest(observed: &Observed, result: TrackedOutcome) -> Decision {
+    let status = observed.status();
+    let worker = observed.job.spec.worker.as_ref();
     let seconds =
         worker.and_then(|worker| worker.ttl_seconds_after_finished).unwrap_or(TTL_SECONDS);
     let ended = status.completion_time.as_ref().map_or(Timestamp::UNIX_EPOCH, |time| time.0);
-    let linger = left(seen, ended, seen.settings.timing.pod_stop_wait);
+    let linger = left(observed, ended, observed.settings.timing.pod_stop_wait);
     let mut effects = Vec::new();
     let mut all_finished = true;
-    for attempt in attempts(&seen.jobs, seen.uid()) {
+    for attempt in attempts(&observed.jobs, observed.uid()) {
         for job in attempt.jobs() {
             let ttl = job.spec.as_ref().and_then(|spec| spec.ttl_seconds_after_finished);
             if is_finished(job) {
@@ -263,7 +279,7 @@ fn rest(seen: &Observed, result: TrackedOutcome) -> Decision {
         }
     }
     // where files are still to be removed, the object must not go without leaving that to somebody
-    if all_finished && seen.has_finalizer() && status.removal_due.is_none() {
+    if all_finished && observed.has_finalizer() && status.removal_due.is_none() {
         effects.push(Effect::DropFinalizer);
     }
     let (phase, mood) = match result {
@@ -272,13 +288,14 @@ fn rest(seen: &Observed, result: TrackedOutcome) -> Decision {
     };
     let report =
         if status.phase == Some(phase) { present_report(&status) } else { outcome_report(result) };
-    let status =
-        if status.phase == Some(phase) && status.observed_generation == Some(seen.generation()) {
-            status
-        } else {
-            speak(seen, status, phase, mood, &report)
-        };
-    let mut decision = Decision::of(seen, status, &report).doing(effects);
+    let status = if status.phase == Some(phase)
+        && status.observed_generation == Some(observed.generation())
+    {
+        status
+    } else {
+        speak(observed, status, phase, mood, &report)
+    };
+    let mut decision = Decision::of(observed, status, &report).doing(effects);
     decision.notes.clear();
     match linger.filter(|_| !all_finished) {
         Some(pause) => decision.after(pause),
@@ -333,15 +350,15 @@ fn moved_report(status: &ExtractJobStatus, valid: &ValidExtractJob) -> Report {
     )
 }
 
-fn service_account_report(seen: &Observed, valid: &ValidExtractJob) -> Report {
+fn service_account_report(observed: &Observed, valid: &ValidExtractJob) -> Report {
     let name = &valid.service_account;
-    let message = match seen.service_account {
-        ServiceAccountSeen::Absent => {
+    let message = match observed.service_account {
+        ServiceAccountState::Absent => {
             format!("ServiceAccount {name} does not exist in this namespace")
         }
-        ServiceAccountSeen::NotRead
-        | ServiceAccountSeen::Unlabelled
-        | ServiceAccountSeen::Allowed => format!(
+        ServiceAccountState::NotRead
+        | ServiceAccountState::Unlabelled
+        | ServiceAccountState::Allowed => format!(
             "ServiceAccount {name} lacks the label {}={}",
             crds::task::EXTRACT_LABEL,
             crds::task::EXTRACT_ALLOWED

@@ -17,7 +17,7 @@ use crate::valid::owner;
 
 /// `base` with phase and conditions that say `report`.
 pub fn speak(
-    seen: &Observed,
+    observed: &Observed,
     base: ExtractJobStatus,
     phase: Phase,
     mood: Mood,
@@ -25,30 +25,30 @@ pub fn speak(
 ) -> ExtractJobStatus {
     // an earlier attempt that is recovered once more, its Jobs deleted by hand, must not make
     // the number of a later one free again
-    let base = ExtractJobStatus { attempt: base.attempt.max(seen.status().attempt), ..base };
-    let state = state(seen, &base, phase, mood, report);
+    let base = ExtractJobStatus { attempt: base.attempt.max(observed.status().attempt), ..base };
+    let state = state(observed, &base, phase, mood, report);
     let conditions = ConditionType::ALL
         .iter()
-        .map(|kind| condition(seen, &state, *kind, state.holds(*kind)))
+        .map(|kind| condition(observed, &state, *kind, state.holds(*kind)))
         .collect();
-    let observed_generation = Some(seen.generation());
+    let observed_generation = Some(observed.generation());
     ExtractJobStatus { phase: Some(phase), conditions, observed_generation, ..base }
 }
 
 fn state<'a>(
-    seen: &Observed,
+    observed: &Observed,
     base: &ExtractJobStatus,
     phase: Phase,
     mood: Mood,
     report: &'a Report,
 ) -> State<'a> {
     let (attempt, run) = (base.attempt, base.run_id);
-    State { phase, mood, attempt, run, suspend: seen.is_suspended(), report }
+    State { phase, mood, attempt, run, suspend: observed.is_suspended(), report }
 }
 
-fn condition(seen: &Observed, state: &State, kind: ConditionType, holds: bool) -> Condition {
+fn condition(observed: &Observed, state: &State, kind: ConditionType, holds: bool) -> Condition {
     let status = if holds { "True" } else { "False" };
-    let before = seen.job.status.as_ref().and_then(|old| find(old, kind));
+    let before = observed.job.status.as_ref().and_then(|old| find(old, kind));
     let since =
         before.filter(|old| old.status == status).map(|old| old.last_transition_time.clone());
     let (reason, message) = state.explain(kind, holds);
@@ -57,8 +57,8 @@ fn condition(seen: &Observed, state: &State, kind: ConditionType, holds: bool) -
         status: status.to_owned(),
         reason: reason.to_owned(),
         message,
-        observed_generation: Some(seen.generation()),
-        last_transition_time: since.unwrap_or(Time(seen.now)),
+        observed_generation: Some(observed.generation()),
+        last_transition_time: since.unwrap_or(Time(observed.now)),
     }
 }
 
@@ -69,16 +69,16 @@ pub fn find(status: &ExtractJobStatus, kind: ConditionType) -> Option<&Condition
 
 /// The status of a run that is published, and whose cleanup is not done.
 pub fn cleaning(
-    seen: &Observed,
+    observed: &Observed,
     result: &OutcomeResult,
     attempt: u32,
     (mood, report): (Mood, &Report),
 ) -> ExtractJobStatus {
-    let base = published(seen, result, attempt);
-    let mut status = speak(seen, base, Phase::Committing, mood, report);
+    let base = published(observed, result, attempt);
+    let mut status = speak(observed, base, Phase::Committing, mood, report);
     let kind = ConditionType::Committed;
     let committed =
-        condition(seen, &state(seen, &status, Phase::Committing, mood, report), kind, true);
+        condition(observed, &state(observed, &status, Phase::Committing, mood, report), kind, true);
     if let Some(found) = status.conditions.iter_mut().find(|one| one.type_ == kind.name()) {
         *found = committed;
     }
@@ -87,13 +87,13 @@ pub fn cleaning(
 
 /// The numbers of a published run. The outcome is left as it was, unless it says that this very
 /// request was given up: it would be believed, and what is left to do after `published` never be done.
-pub fn published(seen: &Observed, result: &OutcomeResult, attempt: u32) -> ExtractJobStatus {
-    let base = seen.status();
+pub fn published(observed: &Observed, result: &OutcomeResult, attempt: u32) -> ExtractJobStatus {
+    let base = observed.status();
     let number = |count: u64| Some(i64::try_from(count).unwrap_or(i64::MAX));
     let success = result.run.map(|run_id| {
         base.last_success.clone().filter(|old| old.run_id == run_id).unwrap_or(LastSuccess {
             run_id,
-            time: Time(seen.now),
+            time: Time(observed.now),
             rows: i64::try_from(result.rows).unwrap_or(i64::MAX),
         })
     });
@@ -122,10 +122,10 @@ pub fn published(seen: &Observed, result: &OutcomeResult, attempt: u32) -> Extra
         bytes: number(result.bytes),
         files: number(result.files),
         table_lock_milliseconds: table_lock(result),
-        consistency: Some(consistency(seen.job.spec.source.engine, result).name().to_owned()),
+        consistency: Some(consistency(observed.job.spec.source.engine, result).name().to_owned()),
         fidelity: result.fidelity,
         last_success: success.or(base.last_success.clone()),
-        start_time: base.start_time.clone().or(Some(Time(seen.now))),
+        start_time: base.start_time.clone().or(Some(Time(observed.now))),
         ..base
     }
 }
@@ -159,10 +159,11 @@ fn consistency(engine: Engine, result: &OutcomeResult) -> Consistency {
 
 /// The generation that an outcome speaks of: the object's, unless the object asks for more by now, so
 /// that nobody takes an older request's end for the present one's.
-fn about(seen: &Observed, mut status: ExtractJobStatus, spoken_of: i64) -> ExtractJobStatus {
-    let answers = status.outcome.as_ref().zip(owner(&seen.job)).is_some_and(|(outcome, owner)| {
-        answer(&seen.job.spec, &owner, outcome) == Answer::Answered
-    });
+fn about(observed: &Observed, mut status: ExtractJobStatus, spoken_of: i64) -> ExtractJobStatus {
+    let answers =
+        status.outcome.as_ref().zip(owner(&observed.job)).is_some_and(|(outcome, owner)| {
+            answer(&observed.job.spec, &owner, outcome) == Answer::Answered
+        });
     if !answers {
         status.observed_generation = Some(spoken_of);
         for condition in &mut status.conditions {
@@ -173,15 +174,15 @@ fn about(seen: &Observed, mut status: ExtractJobStatus, spoken_of: i64) -> Extra
 }
 
 /// The status of an answered request.
-pub fn complete(seen: &Observed, result: &OutcomeResult, attempt: u32) -> ExtractJobStatus {
-    let base = published(seen, result, attempt);
+pub fn complete(observed: &Observed, result: &OutcomeResult, attempt: u32) -> ExtractJobStatus {
+    let base = published(observed, result, attempt);
     let outcome = Some(status_outcome(result));
     let since = base.completion_time.clone().filter(|_| base.outcome == outcome);
     let base =
-        ExtractJobStatus { completion_time: since.or(Some(Time(seen.now))), outcome, ..base };
+        ExtractJobStatus { completion_time: since.or(Some(Time(observed.now))), outcome, ..base };
     let report = success_report(result);
-    let status = speak(seen, base, Phase::Complete, Mood::Done, &report);
-    about(seen, status, result.owner.generation)
+    let status = speak(observed, base, Phase::Complete, Mood::Done, &report);
+    about(observed, status, result.owner.generation)
 }
 
 /// What is said of a published run.
@@ -205,20 +206,25 @@ pub fn success_report(result: &OutcomeResult) -> Report {
 }
 
 /// The status of a request that is given up for `owner`.
-pub fn failed(seen: &Observed, owner: &Owner, attempt: u32, report: &Report) -> ExtractJobStatus {
-    let base = seen.status();
+pub fn failed(
+    observed: &Observed,
+    owner: &Owner,
+    attempt: u32,
+    report: &Report,
+) -> ExtractJobStatus {
+    let base = observed.status();
     let outcome = Some(outcome_of(owner, TrackedOutcome::Failed));
     let since = base.completion_time.clone().filter(|_| base.outcome == outcome);
     let base = ExtractJobStatus {
-        completion_time: since.or(Some(Time(seen.now))),
+        completion_time: since.or(Some(Time(observed.now))),
         outcome,
         attempt: Some(attempt),
         not_before: None,
         extract_successful: Some("N".to_owned()),
         ..base
     };
-    let status = speak(seen, base, Phase::Failed, Mood::Stalled, report);
-    about(seen, status, owner.generation)
+    let status = speak(observed, base, Phase::Failed, Mood::Stalled, report);
+    about(observed, status, owner.generation)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use crds::condition::Exit;
 use crds::{ConditionReason, ConditionType, ExtractJobStatus, Phase, Reason, Report};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
-use operator_core::observed::ServiceAccountSeen;
+use operator_core::observed::ServiceAccountState;
 use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
@@ -168,8 +168,8 @@ fn ended() -> [fn(&mut World); 8] {
             let extract = world.last(1).expect("extract");
             world.finish(&extract, "Complete", "CompletionsReached");
         },
-        |world| world.account = ServiceAccountSeen::Absent,
-        |world| world.account = ServiceAccountSeen::Unlabelled,
+        |world| world.account = ServiceAccountState::Absent,
+        |world| world.account = ServiceAccountState::Unlabelled,
         |world| world.settings.tracking.table = None,
         |world| {
             let report = Report::new(Reason::TrackingUnreachable, "no answer in time", "wait");

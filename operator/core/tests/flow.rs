@@ -4,7 +4,7 @@ use crds::condition::{Exit, Reason};
 use crds::extract_job::ExtractType;
 use crds::tracking::RunState;
 use crds::{Phase, Report};
-use operator_core::observed::ServiceAccountSeen;
+use operator_core::observed::ServiceAccountState;
 use operator_core::{Decision, Effect};
 
 use crate::world::{World, order, run_item, task};
@@ -159,7 +159,7 @@ fn nothing_starts_without_tracking_account_or_permission() {
     );
 
     let mut world = World::new();
-    world.account = ServiceAccountSeen::Unlabelled;
+    world.account = ServiceAccountState::Unlabelled;
     assert!(world.rest().effects.is_empty());
     assert_eq!(world.condition("Stalled").1, "ServiceAccountNotAllowed");
 

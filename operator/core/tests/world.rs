@@ -17,11 +17,11 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobStatus};
 use k8s_openapi::api::core::v1::{Pod, ResourceRequirements};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
-use operator_core::Look;
+use operator_core::ReadRequest;
 use operator_core::attempt::{attempts, is_finished};
 use operator_core::decide::refused_job;
 use operator_core::labels::{ENDING, FINALIZER, REV};
-use operator_core::observed::{ClusterWarning, ServiceAccountSeen, Tracking, TrackingRead};
+use operator_core::observed::{ClusterWarning, ServiceAccountState, Tracking, TrackingRead};
 use operator_core::settings::{Timing, TrackingSettings};
 use operator_core::{Decision, Effect, Observed, Settings, Step, decide};
 use serde_json::json;
@@ -40,7 +40,7 @@ pub(crate) struct World {
     pub(crate) tracking: TrackingRead,
     pub(crate) unreadable: Option<Report>,
     pub(crate) watermark_changed: bool,
-    pub(crate) account: ServiceAccountSeen,
+    pub(crate) account: ServiceAccountState,
     pub(crate) warnings: Vec<ClusterWarning>,
     pub(crate) terminating: bool,
     pub(crate) now: Timestamp,
@@ -113,7 +113,7 @@ impl World {
             tracking: TrackingRead::default(),
             unreadable: None,
             watermark_changed: false,
-            account: ServiceAccountSeen::Allowed,
+            account: ServiceAccountState::Allowed,
             warnings: Vec::new(),
             terminating: false,
             now: "2026-01-01T00:00:00Z".parse().expect("time"),
@@ -141,7 +141,7 @@ impl World {
             pods: self.pods.clone(),
             tracking: Tracking::NotRead,
             watermark_changed: self.watermark_changed,
-            service_account: ServiceAccountSeen::NotRead,
+            service_account: ServiceAccountState::NotRead,
             warnings: None,
             namespace_terminating: None,
             unreadable: 0,
@@ -153,24 +153,30 @@ impl World {
     /// What is decided about this copy of the object.
     pub(crate) fn decide(&mut self, copy: &ExtractJob) -> Decision {
         let settings = self.settings.clone();
-        let mut seen = self.observe(copy, &settings);
+        let mut observed = self.observe(copy, &settings);
         for _ in 0..5 {
-            match decide(&seen) {
+            match decide(&observed) {
                 Step::Act(decision) => {
                     conditions::check(&decision.status);
                     return *decision;
                 }
-                Step::Look(Look::Tracking(_)) => {
+                Step::Read(ReadRequest::Tracking(_)) => {
                     self.reads += 1;
-                    seen.unreadable = 1;
-                    seen.tracking = self.unreadable.clone().map_or_else(
+                    observed.unreadable = 1;
+                    observed.tracking = self.unreadable.clone().map_or_else(
                         || Tracking::Read(Box::new(self.tracking.clone())),
                         Tracking::Unreadable,
                     );
                 }
-                Step::Look(Look::ServiceAccount(_)) => seen.service_account = self.account,
-                Step::Look(Look::Warnings(_)) => seen.warnings = Some(self.warnings.clone()),
-                Step::Look(Look::Namespace) => seen.namespace_terminating = Some(self.terminating),
+                Step::Read(ReadRequest::ServiceAccount(_)) => {
+                    observed.service_account = self.account;
+                }
+                Step::Read(ReadRequest::Warnings(_)) => {
+                    observed.warnings = Some(self.warnings.clone());
+                }
+                Step::Read(ReadRequest::Namespace) => {
+                    observed.namespace_terminating = Some(self.terminating);
+                }
             }
         }
         unreachable!("undecided");

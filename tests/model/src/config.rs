@@ -13,7 +13,7 @@ pub struct Row {
     /// The epoch in which its transaction began.
     pub begun: u8,
     /// The epoch from which it can be seen.
-    pub seen: u8,
+    pub observed: u8,
 }
 
 /// Values of `requested-at`, from the earliest instant to the latest. As texts they are in the opposite
@@ -262,7 +262,7 @@ pub struct Config {
 
 /// Rows that all can be seen, at these watermarks.
 pub fn rows(marks: &[i64]) -> Vec<Row> {
-    marks.iter().map(|mark| Row { mark: *mark, begun: 0, seen: 0 }).collect()
+    marks.iter().map(|mark| Row { mark: *mark, begun: 0, observed: 0 }).collect()
 }
 
 impl Config {

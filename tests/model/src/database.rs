@@ -22,7 +22,7 @@ fn guard(config: &Config, epoch: u8) -> GuardBound {
         return GuardBound::NOTHING;
     }
     let begun = config.rows.iter().filter(|row| row.begun <= epoch);
-    let open = begun.clone().filter(|row| row.seen > epoch).map(|row| row.mark - 1).min();
+    let open = begun.clone().filter(|row| row.observed > epoch).map(|row| row.mark - 1).min();
     let bound = open.or_else(|| begun.map(|row| row.mark).max());
     GuardBound { kind: Guard::Exact, bound: bound.map(Value::Int), below_max: None }
 }
@@ -34,8 +34,8 @@ pub(crate) fn plan(
     guarded: u8,
     epoch: u8,
 ) -> Result<Plan, Failure> {
-    let seen = || config.rows.iter().filter(|row| row.seen <= epoch);
-    let max = seen().map(|row| Value::Int(row.mark)).max_by(Value::cmp);
+    let observed = || config.rows.iter().filter(|row| row.observed <= epoch);
+    let max = observed().map(|row| Value::Int(row.mark)).max_by(Value::cmp);
     let observed = Observed { max, null_rows: false };
     let mut window = match order.mode {
         Mode::PE | Mode::Reingest => {
@@ -93,7 +93,7 @@ pub(crate) fn rows_of(config: &Config, plan: &Plan) -> Vec<u8> {
     let high = bound(plan.window.high.as_ref());
     (0..)
         .zip(&config.rows)
-        .filter(|(_, row)| row.seen <= epoch)
+        .filter(|(_, row)| row.observed <= epoch)
         .filter(|(_, row)| {
             low.is_none_or(|low| row.mark > low || (plan.mode == Mode::FE && row.mark == low))
                 && high.is_none_or(|high| row.mark <= high)

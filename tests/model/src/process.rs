@@ -149,7 +149,7 @@ impl Shop {
         });
         let items = [run, part(Part::MARK)[0], part(Part::OUTCOME)[0], coordinator];
         let fresh = self.fresh(at, state.procs[at].claims);
-        self.tell(state, at, Told::Seen(items, part(Part::PREFIX), state.clock, fresh));
+        self.tell(state, at, Told::ObservedItems(items, part(Part::PREFIX), state.clock, fresh));
     }
 
     fn look(&self, state: &State, at: usize, part: u8) -> [u32; 2] {

@@ -6,7 +6,7 @@ use crds::{Reason, RunId};
 use worker_core::errors::failure::Failure;
 use worker_core::layout::manifests::{ManifestHead, Pointer};
 use worker_core::layout::records::{PartitionRecord, tally};
-use worker_core::protocol::{Act, Cleanup, Event, Item, Reply, Seen};
+use worker_core::protocol::{Act, Cleanup, Event, Item, ObservedItems, Reply};
 
 use crate::bodies::Parsed;
 use crate::config::Sweeping;
@@ -18,7 +18,7 @@ use crate::shop::{Next, Shop, TICK, identity, run_id};
 pub(crate) enum Told {
     Begin,
     /// `R`, `L`, `O`, `O` of the coordinator; pointer, identity; clock, fresh run.
-    Seen([u32; 4], [u32; 2], u8, u8),
+    ObservedItems([u32; 4], [u32; 2], u8, u8),
     /// Epoch of the guard, epoch of the snapshot, clock.
     Planned(u8, u8, u8),
     Recorded(Vec<u32>),
@@ -85,9 +85,9 @@ impl Shop {
     fn event(&self, ask: u32, told: &Told) -> Event {
         match told {
             Told::Begin => Event::Begin,
-            Told::Seen(items, objects, clock, fresh) => {
-                let (seen, fresh) = self.seen(*items, *objects, *clock, *fresh);
-                Event::Seen(Box::new(seen), fresh)
+            Told::ObservedItems(items, objects, clock, fresh) => {
+                let (observed, fresh) = self.observed(*items, *objects, *clock, *fresh);
+                Event::Observed(Box::new(observed), fresh)
             }
             Told::Planned(guard, snapshot, clock) => {
                 let ask = self.asks.get(ask);
@@ -149,14 +149,20 @@ impl Shop {
         }
     }
 
-    fn seen(&self, items: [u32; 4], objects: [u32; 2], clock: u8, fresh: u8) -> (Seen, RunId) {
+    fn observed(
+        &self,
+        items: [u32; 4],
+        objects: [u32; 2],
+        clock: u8,
+        fresh: u8,
+    ) -> (ObservedItems, RunId) {
         let [run, legacy, outcome, coordinator] = items;
         let [pointer, source] = objects;
         let identity_found = self.bodies.find(source).and_then(|body| match &body.parsed {
             Parsed::Identity(found) => Some(found.clone()),
             _ => None,
         });
-        let seen = Seen {
+        let observed = ObservedItems {
             now: seconds(clock),
             run: self.run_item(run),
             legacy: self.legacy_item(legacy),
@@ -166,7 +172,7 @@ impl Shop {
             identity: identity_found,
             own_identity: identity(),
         };
-        (seen, run_id(fresh))
+        (observed, run_id(fresh))
     }
 
     pub(crate) fn run_item(&self, id: u32) -> Option<RunItem> {

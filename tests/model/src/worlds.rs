@@ -14,10 +14,10 @@ const NONE: Budget = Budget::NONE;
 /// Rows of which one is late: it began early, is seen late, and lies below one that is seen.
 fn late() -> Vec<Row> {
     vec![
-        Row { mark: 3, begun: 0, seen: 0 },
-        Row { mark: 5, begun: 0, seen: 1 },
-        Row { mark: 7, begun: 0, seen: 0 },
-        Row { mark: 8, begun: 1, seen: 1 },
+        Row { mark: 3, begun: 0, observed: 0 },
+        Row { mark: 5, begun: 0, observed: 1 },
+        Row { mark: 7, begun: 0, observed: 0 },
+        Row { mark: 8, begun: 1, observed: 1 },
     ]
 }
 
@@ -163,7 +163,8 @@ fn together() -> Vec<Config> {
 
 /// Full extracts and reingests, lost items, pending windows.
 fn replacing() -> Vec<Config> {
-    let grows = vec![Row { mark: 5, begun: 0, seen: 0 }, Row { mark: 6, begun: 1, seen: 1 }];
+    let grows =
+        vec![Row { mark: 5, begun: 0, observed: 0 }, Row { mark: 6, begun: 1, observed: 1 }];
     let two_full = || {
         vec![
             start("a", 1).mode(FE),

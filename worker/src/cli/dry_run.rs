@@ -9,7 +9,7 @@ use worker_core::errors::failure::{Failure, REPORT};
 use worker_core::layout::manifests::{Pointer, SourceIdentity};
 use worker_core::layout::shown;
 use worker_core::planning::plan::{CONTROL_VERSION, Plan};
-use worker_core::protocol::Seen;
+use worker_core::protocol::ObservedItems;
 use worker_core::protocol::claim_rules::{Claim, claim};
 use worker_core::sql::rows::read_statement;
 
@@ -37,7 +37,7 @@ pub async fn plan(wanted: &settings::Plan, durations: Durations) -> Result<Strin
     let key = &task.tracking.key;
     let identity: Option<(SourceIdentity, String)> = control.read(&control.prefix.source()).await?;
     let pointer: Option<(Pointer, String)> = control.read(&control.prefix.pointer()).await?;
-    let seen = Seen {
+    let observed = ObservedItems {
         now: jiff::Timestamp::now().as_second(),
         run: table.read(&run_key(key)).await?,
         legacy: table.read(key).await?,
@@ -52,7 +52,7 @@ pub async fn plan(wanted: &settings::Plan, durations: Durations) -> Result<Strin
         },
         identity: identity.map(|(identity, _)| identity),
     };
-    let order = match claim(&task, &seen, RunId(Uuid::now_v7()), 0) {
+    let order = match claim(&task, &observed, RunId(Uuid::now_v7()), 0) {
         Claim::Write(claimed) => claimed.order,
         Claim::Refused(failure) => return Err(failure.into()),
         Claim::Answered | Claim::FinishFirst | Claim::CleanupFirst => {

@@ -24,7 +24,7 @@ use crate::planning::published::Published;
 use crate::source::mysql::aligned::Aligned;
 
 /// How long one look for records may take: a renewal may be due meanwhile.
-const LOOK_TIMEOUT: Duration = Duration::from_secs(30);
+const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long planning may take to end once it is stopped: its statement is cancelled meanwhile.
 const PLANNING_END_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time between checks whether partitions that this process reads have ended.
@@ -144,16 +144,16 @@ impl World {
                 self.underway.renew_at = None;
                 return Ok(Event::RenewDue(now(), records));
             }
-            let look = if mine { self.ended().await } else { self.recorded(active).await };
-            let wait = match look {
-                Ok(Looked::All) => match self.tally(active).await {
+            let count = if mine { self.ended().await } else { self.recorded(active).await };
+            let wait = match count {
+                Ok(RecordCount::All) => match self.tally(active).await {
                     Ok(Some(tally)) => return Ok(Event::Recorded(Box::new(tally))),
                     // a renewal is due
                     Ok(None) => continue,
                     Err(failure) if may_pass(&failure) => backoff.next(&failure),
                     Err(failure) => return Err(failure),
                 },
-                Ok(Looked::Some(found)) => {
+                Ok(RecordCount::Some(found)) => {
                     (records, backoff) = (found, Backoff::new(pause));
                     if mine { HERE_POLL } else { self.durations.poll }
                 }
@@ -181,30 +181,32 @@ impl World {
     }
 
     /// What partitions that are read here have come to.
-    async fn ended(&mut self) -> Result<Looked, Failure> {
-        let Some(extraction) = &mut self.underway.extraction else { return Ok(Looked::Some(0)) };
-        let Some((run, kept)) = extraction.ended().await? else { return Ok(Looked::Some(0)) };
+    async fn ended(&mut self) -> Result<RecordCount, Failure> {
+        let Some(extraction) = &mut self.underway.extraction else {
+            return Ok(RecordCount::Some(0));
+        };
+        let Some((run, kept)) = extraction.ended().await? else { return Ok(RecordCount::Some(0)) };
         if let Some(kept) = kept {
             self.underway.reading = Some(Reading::of(run, kept));
         }
-        Ok(Looked::All)
+        Ok(RecordCount::All)
     }
 
     /// What the pods have left.
-    async fn recorded(&mut self, active: &CoordinatedRun) -> Result<Looked, Failure> {
+    async fn recorded(&mut self, active: &CoordinatedRun) -> Result<RecordCount, Failure> {
         let control = self.control(&active.run.uri)?;
-        let look = async { control.recorded_so_far(active.run.run).await };
-        let looked = tokio::time::timeout(LOOK_TIMEOUT, look).await.unwrap_or_else(|_| {
+        let count = async { control.recorded_so_far(active.run.run).await };
+        let counted = tokio::time::timeout(READ_TIMEOUT, count).await.unwrap_or_else(|_| {
             let message = "list partition records: no response from the object store";
             Err(Failure::transient(Reason::StorageUnreachable, message, ""))
         });
-        let (found, largest) = looked?;
+        let (found, largest) = counted?;
         if (found as usize) < active.plan.partitions.len() {
-            return Ok(Looked::Some(found));
+            return Ok(RecordCount::Some(found));
         }
         // a reading that a renewal interrupted goes on where it was
         self.underway.reading.get_or_insert_with(|| Reading::of_size(active.run.run, largest));
-        Ok(Looked::All)
+        Ok(RecordCount::All)
     }
 
     pub(super) async fn still_there(&mut self) -> Result<(), Failure> {
@@ -216,7 +218,7 @@ impl World {
 }
 
 /// How far the records are.
-enum Looked {
+enum RecordCount {
     /// So many of them.
     Some(u32),
     /// All.

@@ -12,7 +12,9 @@ use uuid::Uuid;
 use worker_core::errors::failure::Failure;
 use worker_core::layout::manifests::{Pointer, SourceIdentity};
 use worker_core::planning::plan::CONTROL_VERSION;
-use worker_core::protocol::{Act, Cleanup, Effect, Ending, Event, Process, Reply, Seen, step};
+use worker_core::protocol::{
+    Act, Cleanup, Effect, Ending, Event, ObservedItems, Process, Reply, step,
+};
 
 use super::world::{AT_ONCE, WRITES_AT_ONCE, World, now};
 use crate::stores::control::{Control, Only};
@@ -124,7 +126,7 @@ impl World {
         let (key, uid) = (&self.task.tracking.key, &self.task.owner.uid);
         let table = self.table();
         self.pause.at("before-read").await;
-        // what follows from `R` is read after it, what `R` follows from before it: see `Seen`
+        // what follows from `R` is read after it, what `R` follows from before it: see `ObservedItems`
         let (pointer, identity) = self.prefix_says().await?;
         let outcome = table.read(&outcome_key(key, uid)).await?;
         let run: Option<RunItem> = table.read(&run_key(key)).await?;
@@ -135,7 +137,7 @@ impl World {
             }
             Some(_) | None => None,
         };
-        let seen = Seen {
+        let observed = ObservedItems {
             now: now(),
             run,
             legacy,
@@ -145,7 +147,7 @@ impl World {
             identity,
             own_identity: self.identity(self.login.is_some()).await?,
         };
-        Ok(Event::Seen(Box::new(seen), RunId(Uuid::now_v7())))
+        Ok(Event::Observed(Box::new(observed), RunId(Uuid::now_v7())))
     }
 
     /// What a claim turns on. Recovery claims nothing, and must end what never had a bucket or the

@@ -17,47 +17,47 @@ pub(super) fn claim_by_id_only(process: Process, event: Event) -> (Process, Act)
 }
 
 pub(super) fn takeover_in_committing(process: Process, event: Event) -> (Process, Act) {
-    let seen = claim_sees(process, event, |_, seen| {
-        if let Some(run) = seen.run.as_mut().filter(|run| run.state == RunState::Committing) {
+    let observed = claim_sees(process, event, |_, observed| {
+        if let Some(run) = observed.run.as_mut().filter(|run| run.state == RunState::Committing) {
             run.state = RunState::Running;
         }
     });
-    with(seen, Step::Claim, |_, claim| id_only(claim))
+    with(observed, Step::Claim, |_, claim| id_only(claim))
 }
 
 pub(super) fn claim_ignores_outcome(process: Process, event: Event) -> (Process, Act) {
-    let seen = claim_sees(process, event, |_, seen| seen.outcome = None);
-    with(seen, Step::Claim, |_, claim| run_only(claim))
+    let observed = claim_sees(process, event, |_, observed| observed.outcome = None);
+    with(observed, Step::Claim, |_, claim| run_only(claim))
 }
 
 /// Whatever differs from the request that was honoured last asks for a run.
 pub(crate) fn claim_takes_older_requests(process: Process, event: Event) -> (Process, Act) {
-    let seen = claim_sees(process, event, |process, seen| {
+    let observed = claim_sees(process, event, |process, observed| {
         let asked = &process.role.task().owner.requested_at;
-        if let Some(result) = seen.outcome.as_mut().and_then(|outcome| outcome.result.as_mut())
+        if let Some(result) = observed.outcome.as_mut().and_then(|outcome| outcome.result.as_mut())
             && result.owner.requested_at != *asked
         {
             result.owner.requested_at = None;
         }
     });
-    with(seen, Step::Claim, |_, claim| run_only(claim))
+    with(observed, Step::Claim, |_, claim| run_only(claim))
 }
 
 pub(super) fn claim_ignores_attempt(process: Process, event: Event) -> (Process, Act) {
-    let seen = claim_sees(process, event, |_, seen| {
-        if let Some(outcome) = &mut seen.outcome {
+    let observed = claim_sees(process, event, |_, observed| {
+        if let Some(outcome) = &mut observed.outcome {
             outcome.attempt = 0;
         }
-        if let Some(run) = &mut seen.run {
+        if let Some(run) = &mut observed.run {
             run.attempt = 0;
         }
     });
-    with(seen, Step::Claim, |_, claim| run_only(claim))
+    with(observed, Step::Claim, |_, claim| run_only(claim))
 }
 
 pub(super) fn claim_skips_pending_cleanup(process: Process, event: Event) -> (Process, Act) {
-    let (process, event) = claim_sees(process, event, |_, seen| {
-        if let Some(run) = &mut seen.run {
+    let (process, event) = claim_sees(process, event, |_, observed| {
+        if let Some(run) = &mut observed.run {
             run.pending_cleanup = None;
         }
     });
@@ -65,17 +65,17 @@ pub(super) fn claim_skips_pending_cleanup(process: Process, event: Event) -> (Pr
 }
 
 pub(super) fn lost_run_is_first(process: Process, event: Event) -> (Process, Act) {
-    let (process, event) = claim_sees(process, event, |_, seen| {
-        if seen.run.is_none() {
-            seen.identity = None;
+    let (process, event) = claim_sees(process, event, |_, observed| {
+        if observed.run.is_none() {
+            observed.identity = None;
         }
     });
     product(process, event)
 }
 
 pub(super) fn lost_mark_is_first(process: Process, event: Event) -> (Process, Act) {
-    let seen = claim_sees(process, event, |_, seen| {
-        seen.legacy.get_or_insert_with(|| LegacyItem {
+    let observed = claim_sees(process, event, |_, observed| {
+        observed.legacy.get_or_insert_with(|| LegacyItem {
             source: KEY.to_owned(),
             lwm_value: Some(WatermarkType::Int.minimum_text().to_owned()),
             hwm_value: Some("-1".to_owned()),
@@ -84,12 +84,12 @@ pub(super) fn lost_mark_is_first(process: Process, event: Event) -> (Process, Ac
             ..LegacyItem::default()
         });
     });
-    with(seen, Step::Claim, |_, claim| run_only(claim))
+    with(observed, Step::Claim, |_, claim| run_only(claim))
 }
 
 pub(super) fn copy_forgotten(process: Process, event: Event) -> (Process, Act) {
-    let (process, event) = claim_sees(process, event, |_, seen| {
-        if let Some(run) = &mut seen.run {
+    let (process, event) = claim_sees(process, event, |_, observed| {
+        if let Some(run) = &mut observed.run {
             run.legacy = None;
         }
     });
@@ -97,9 +97,9 @@ pub(super) fn copy_forgotten(process: Process, event: Event) -> (Process, Act) {
 }
 
 pub(super) fn pending_window_over_legacy(process: Process, event: Event) -> (Process, Act) {
-    let (process, event) = claim_sees(process, event, |_, seen| {
-        if let Some(run) = &mut seen.run {
-            run.legacy.clone_from(&seen.legacy);
+    let (process, event) = claim_sees(process, event, |_, observed| {
+        if let Some(run) = &mut observed.run {
+            run.legacy.clone_from(&observed.legacy);
         }
     });
     product(process, event)
@@ -108,9 +108,9 @@ pub(super) fn pending_window_over_legacy(process: Process, event: Event) -> (Pro
 /// The next attempt goes on with the run of the one before.
 pub(super) fn resume_the_same_run(process: Process, event: Event) -> (Process, Act) {
     let event = match event {
-        Event::Seen(seen, fresh) => {
-            let held = seen.run.as_ref().filter(|run| run.state.is_live()).map(|run| run.run);
-            Event::Seen(seen, held.unwrap_or(fresh))
+        Event::Observed(observed, fresh) => {
+            let held = observed.run.as_ref().filter(|run| run.state.is_live()).map(|run| run.run);
+            Event::Observed(observed, held.unwrap_or(fresh))
         }
         event => event,
     };
@@ -120,7 +120,9 @@ pub(super) fn resume_the_same_run(process: Process, event: Event) -> (Process, A
 /// No window is pending for a run that is about to claim.
 pub(super) fn pending_window_dropped_on_takeover(process: Process, event: Event) -> (Process, Act) {
     let live = match &event {
-        Event::Seen(seen, _) => seen.run.as_ref().is_some_and(|run| run.state.is_live()),
+        Event::Observed(observed, _) => {
+            observed.run.as_ref().is_some_and(|run| run.state.is_live())
+        }
         _ => false,
     };
     with((process, event), Step::Claim, |process, claim| {
@@ -221,22 +223,23 @@ pub(super) fn claim_without_mark(process: Process, event: Event) -> (Process, Ac
 
 /// Attempts begin anew with every request.
 pub(super) fn attempts_per_request(process: Process, event: Event) -> (Process, Act) {
-    let seen = claim_sees(process, event, |process, seen| {
+    let observed = claim_sees(process, event, |process, observed| {
         let wish = &process.role.task().owner.requested_at;
-        if let Some(run) = seen.run.as_mut().filter(|run| run.owner.requested_at != *wish) {
+        if let Some(run) = observed.run.as_mut().filter(|run| run.owner.requested_at != *wish) {
             run.attempt = 0;
-            if let Some(outcome) = &mut seen.outcome {
+            if let Some(outcome) = &mut observed.outcome {
                 outcome.attempt = 0;
             }
         }
     });
-    with(seen, Step::Claim, |_, claim| run_only(claim))
+    with(observed, Step::Claim, |_, claim| run_only(claim))
 }
 
 /// A request that failed is refused, whatever was mended since.
 pub(super) fn failed_for_ever(process: Process, event: Event) -> (Process, Act) {
-    let (process, event) = claim_sees(process, event, |_, seen| {
-        if let Some(result) = seen.outcome.as_mut().and_then(|outcome| outcome.result.as_mut()) {
+    let (process, event) = claim_sees(process, event, |_, observed| {
+        if let Some(result) = observed.outcome.as_mut().and_then(|outcome| outcome.result.as_mut())
+        {
             result.owner.generation = i64::MAX;
         }
     });

@@ -61,12 +61,12 @@ fn next_request() -> Config {
 
 /// The table gains a row in epoch 1.
 fn grows() -> Vec<Row> {
-    vec![Row { mark: 5, begun: 0, seen: 0 }, Row { mark: 6, begun: 1, seen: 1 }]
+    vec![Row { mark: 5, begun: 0, observed: 0 }, Row { mark: 6, begun: 1, observed: 1 }]
 }
 
 /// A row of epoch 0 that is seen in epoch 1 only, below one that is seen at once.
 fn late() -> Vec<Row> {
-    vec![Row { mark: 5, begun: 0, seen: 1 }, Row { mark: 7, begun: 0, seen: 0 }]
+    vec![Row { mark: 5, begun: 0, observed: 1 }, Row { mark: 7, begun: 0, observed: 0 }]
 }
 
 /// All of them.

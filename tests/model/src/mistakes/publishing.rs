@@ -76,10 +76,10 @@ pub(super) fn commit_without_condition(process: Process, event: Event) -> (Proce
 
 /// The watermark is written over whatever is there.
 pub(super) fn mark_unchecked(process: Process, event: Event) -> (Process, Act) {
-    let looks = matches!(process.phase, Phase::Look(Why::Publish(..)));
-    let (process, event) = sees(looks, process, event, |_, seen| {
-        let stored = seen.legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone());
-        if let Some(window) = seen.run.as_mut().and_then(|run| run.window.as_mut()) {
+    let looks = matches!(process.phase, Phase::Reading(Why::Publish(..)));
+    let (process, event) = sees(looks, process, event, |_, observed| {
+        let stored = observed.legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone());
+        if let Some(window) = observed.run.as_mut().and_then(|run| run.window.as_mut()) {
             window.low_text = stored;
         }
     });
@@ -200,9 +200,10 @@ pub(super) fn removal_of_all_others(process: Process, event: Event) -> (Process,
 
 /// A DECIDE that was refused is taken for one that held, whatever state the run is in.
 pub(super) fn fenced_taken_for_decided(process: Process, event: Event) -> (Process, Act) {
-    let looks = matches!(process.phase, Phase::Look(Why::Decided(..)));
-    let (process, event) = sees(looks, process, event, |process, seen| {
-        if let (Phase::Look(Why::Decided(held, ..)), Some(run)) = (&process.phase, &mut seen.run)
+    let looks = matches!(process.phase, Phase::Reading(Why::Decided(..)));
+    let (process, event) = sees(looks, process, event, |process, observed| {
+        if let (Phase::Reading(Why::Decided(held, ..)), Some(run)) =
+            (&process.phase, &mut observed.run)
             && run.run == held.run.run
             && run.state == RunState::Failed
         {
@@ -278,7 +279,9 @@ pub(super) fn empty_run_resets_mark(process: Process, event: Event) -> (Process,
 
 pub(super) fn pending_window_kept_after_full(process: Process, event: Event) -> (Process, Act) {
     let pending_window = match &event {
-        Event::Seen(seen, _) => seen.run.as_ref().and_then(|run| run.pending_window.clone()),
+        Event::Observed(observed, _) => {
+            observed.run.as_ref().and_then(|run| run.pending_window.clone())
+        }
         _ => None,
     };
     with((process, event), Step::Publish, |_, publish| {

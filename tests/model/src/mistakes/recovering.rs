@@ -8,16 +8,16 @@ use worker_core::protocol::{Act, AfterSweep, Event, Phase, Process, Role, Step, 
 use super::tools::{id_only, no_conditions, product, put_run, recover_sees, with};
 
 fn committing_becomes(state: RunState, process: Process, event: Event) -> (Process, Event) {
-    recover_sees(process, event, |_, seen| {
-        if let Some(run) = seen.run.as_mut().filter(|run| run.state == RunState::Committing) {
+    recover_sees(process, event, |_, observed| {
+        if let Some(run) = observed.run.as_mut().filter(|run| run.state == RunState::Committing) {
             run.state = state;
         }
     })
 }
 
 pub(super) fn recover_fails_committing(process: Process, event: Event) -> (Process, Act) {
-    let seen = committing_becomes(RunState::Running, process, event);
-    with(seen, Step::Fail, |_, fail| id_only(fail))
+    let observed = committing_becomes(RunState::Running, process, event);
+    with(observed, Step::Fail, |_, fail| id_only(fail))
 }
 
 pub(super) fn recover_aborts_committing(process: Process, event: Event) -> (Process, Act) {
@@ -26,9 +26,9 @@ pub(super) fn recover_aborts_committing(process: Process, event: Event) -> (Proc
 }
 
 pub(super) fn abort_before_fence(process: Process, event: Event) -> (Process, Act) {
-    let first = matches!(process.phase, Phase::Look(Why::Recover { swept: false, .. }));
+    let first = matches!(process.phase, Phase::Reading(Why::Recover { swept: false, .. }));
     let run = match &event {
-        Event::Seen(seen, _) => seen.run.clone(),
+        Event::Observed(observed, _) => observed.run.clone(),
         _ => None,
     };
     let (process, act) = product(process, event);
@@ -44,8 +44,8 @@ pub(super) fn abort_before_fence(process: Process, event: Event) -> (Process, Ac
 }
 
 pub(super) fn recover_without_owner(process: Process, event: Event) -> (Process, Act) {
-    let (process, event) = recover_sees(process, event, |process, seen| {
-        if let Some(run) = &mut seen.run {
+    let (process, event) = recover_sees(process, event, |process, observed| {
+        if let Some(run) = &mut observed.run {
             run.owner.uid.clone_from(&process.role.task().owner.uid);
             run.attempt = run.attempt.min(process.role.task().attempt);
         }
@@ -54,8 +54,8 @@ pub(super) fn recover_without_owner(process: Process, event: Event) -> (Process,
 }
 
 pub(super) fn recover_without_attempt(process: Process, event: Event) -> (Process, Act) {
-    let (process, event) = recover_sees(process, event, |process, seen| {
-        if let Some(run) = &mut seen.run {
+    let (process, event) = recover_sees(process, event, |process, observed| {
+        if let Some(run) = &mut observed.run {
             run.attempt = run.attempt.min(process.role.task().attempt);
         }
     });

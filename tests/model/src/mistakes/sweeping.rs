@@ -15,7 +15,9 @@ use crate::shop::TICK;
 /// Everything that is listed may go where there is no `R` to say what is alive.
 pub(super) fn sweep_without_run(process: Process, event: Event) -> (Process, Act) {
     match (&process.phase, &event) {
-        (Phase::Look(Why::Orphans(runs, after)), Event::Seen(seen, _)) if seen.run.is_none() => {
+        (Phase::Reading(Why::Orphans(runs, after)), Event::Observed(observed, _))
+            if observed.run.is_none() =>
+        {
             let uri = process.role.task().spec.output.uri.clone();
             let phase = Phase::Keeping(runs.clone(), *after);
             (Process { phase, ..process }, Act::ReadKept { uri, head: None, pending: None })
@@ -27,7 +29,7 @@ pub(super) fn sweep_without_run(process: Process, event: Event) -> (Process, Act
 /// The run that `R` shows is not kept.
 pub(super) fn sweep_of_the_present_run(process: Process, event: Event) -> (Process, Act) {
     let listed = match &process.phase {
-        Phase::Look(Why::Orphans(runs, _)) => runs.clone(),
+        Phase::Reading(Why::Orphans(runs, _)) => runs.clone(),
         _ => Vec::new(),
     };
     let (mut process, act) = product(process, event);
@@ -48,8 +50,8 @@ fn clean(process: Process, run: &RunItem, then: AfterSweep) -> (Process, Act) {
 }
 
 fn stuck(event: &Event) -> Option<RunItem> {
-    let Event::Seen(seen, _) = event else { return None };
-    seen.run.clone().filter(|run| run.state == RunState::Committing)
+    let Event::Observed(observed, _) = event else { return None };
+    observed.run.clone().filter(|run| run.state == RunState::Committing)
 }
 
 /// The undo begins at once: `R` says `committing` until it is over.
@@ -71,7 +73,7 @@ pub(super) fn force_without_state(process: Process, event: Event) -> (Process, A
 
 /// The open uploads go first, and then FORCE is written.
 pub(super) fn force_cleans_first(process: Process, event: Event) -> (Process, Act) {
-    let first = matches!(process.phase, Phase::Look(Why::Force(0)));
+    let first = matches!(process.phase, Phase::Reading(Why::Force(0)));
     let run = stuck(&event);
     let (process, act) = product(process, event);
     match (&process.phase, act, run) {
@@ -81,7 +83,7 @@ pub(super) fn force_cleans_first(process: Process, event: Event) -> (Process, Ac
             clean(process, &run, AfterSweep::Fail(failure))
         }
         (_, Act::End(Ending::Failed(failure)), _) if human(&failure.report) => {
-            (Process { phase: Phase::Look(Why::Force(1)), ..process }, Act::Read)
+            (Process { phase: Phase::Reading(Why::Force(1)), ..process }, Act::Read)
         }
         (_, act, _) => (process, act),
     }
@@ -109,9 +111,10 @@ pub(super) fn force_deletes_first(process: Process, event: Event) -> (Process, A
 
 /// A committer whose PUBLISH is refused, for whatever reason, takes the run for published.
 pub(super) fn fenced_taken_for_published(process: Process, event: Event) -> (Process, Act) {
-    let looks = matches!(process.phase, Phase::Look(Why::Publish(..)));
-    let (process, event) = sees(looks, process, event, |process, seen| {
-        if let (Phase::Look(Why::Publish(decided, _)), Some(run)) = (&process.phase, &mut seen.run)
+    let looks = matches!(process.phase, Phase::Reading(Why::Publish(..)));
+    let (process, event) = sees(looks, process, event, |process, observed| {
+        if let (Phase::Reading(Why::Publish(decided, _)), Some(run)) =
+            (&process.phase, &mut observed.run)
             && run.run == decided.run.run
             && run.state != RunState::Committing
         {

@@ -3,7 +3,7 @@
 
 use crds::tracking::RunItem;
 use worker_core::protocol::{
-    Act, Effect, Event, Expect, Item, Phase, Process, Seen, Step, Transaction, Why, step,
+    Act, Effect, Event, Expect, Item, ObservedItems, Phase, Process, Step, Transaction, Why, step,
 };
 
 use crate::stores::{ANY, ANY_REV};
@@ -81,9 +81,9 @@ pub(super) fn put_run(transaction: &mut Transaction) -> Option<&mut RunItem> {
 pub(super) fn claim_sees(
     process: Process,
     event: Event,
-    change: impl Fn(&Process, &mut Seen),
+    change: impl Fn(&Process, &mut ObservedItems),
 ) -> (Process, Event) {
-    let looks = matches!(process.phase, Phase::Look(Why::Claim(_) | Why::Claimed(..)));
+    let looks = matches!(process.phase, Phase::Reading(Why::Claim(_) | Why::Claimed(..)));
     sees(looks, process, event, change)
 }
 
@@ -91,9 +91,9 @@ pub(super) fn claim_sees(
 pub(super) fn recover_sees(
     process: Process,
     event: Event,
-    change: impl Fn(&Process, &mut Seen),
+    change: impl Fn(&Process, &mut ObservedItems),
 ) -> (Process, Event) {
-    let looks = matches!(process.phase, Phase::Look(Why::Recover { .. }));
+    let looks = matches!(process.phase, Phase::Reading(Why::Recover { .. }));
     sees(looks, process, event, change)
 }
 
@@ -102,12 +102,12 @@ pub(super) fn sees(
     looks: bool,
     process: Process,
     event: Event,
-    change: impl Fn(&Process, &mut Seen),
+    change: impl Fn(&Process, &mut ObservedItems),
 ) -> (Process, Event) {
     match event {
-        Event::Seen(mut seen, fresh) if looks => {
-            change(&process, &mut seen);
-            (process, Event::Seen(seen, fresh))
+        Event::Observed(mut observed, fresh) if looks => {
+            change(&process, &mut observed);
+            (process, Event::Observed(observed, fresh))
         }
         event => (process, event),
     }

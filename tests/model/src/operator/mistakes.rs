@@ -197,33 +197,33 @@ fn changed(step: Step, change: impl Fn(&mut Decision)) -> Step {
             change(&mut decision);
             Step::Act(decision)
         }
-        look @ Step::Look(_) => look,
+        look @ Step::Read(_) => look,
     }
 }
 
-fn due_from_run(seen: &Observed) -> Step {
-    let mut seen = seen.clone();
-    if let Tracking::Read(read) = &mut seen.tracking {
+fn due_from_run(observed: &Observed) -> Step {
+    let mut observed = observed.clone();
+    if let Tracking::Read(read) = &mut observed.tracking {
         let other = read
             .r
             .as_ref()
-            .is_some_and(|run| Some(&run.owner.uid) != seen.job.metadata.uid.as_ref());
+            .is_some_and(|run| Some(&run.owner.uid) != observed.job.metadata.uid.as_ref());
         if let Some(outcome) = read.o.as_mut().filter(|_| other) {
             outcome.result = None;
         }
     }
-    if let Some(status) = &mut seen.job.status {
+    if let Some(status) = &mut observed.job.status {
         status.outcome = None;
     }
-    decide(&seen)
+    decide(&observed)
 }
 
-fn outcome_not_read(seen: &Observed) -> Step {
-    let mut seen = seen.clone();
-    if let Tracking::Read(read) = &mut seen.tracking {
+fn outcome_not_read(observed: &Observed) -> Step {
+    let mut observed = observed.clone();
+    if let Tracking::Read(read) = &mut observed.tracking {
         read.o = None;
     }
-    decide(&seen)
+    decide(&observed)
 }
 
 fn makes_coordinator(step: &Step) -> bool {
@@ -235,12 +235,12 @@ fn makes_coordinator(step: &Step) -> bool {
     })
 }
 
-fn attempt_from_tracking(seen: &Observed) -> Step {
-    let step = decide(seen);
+fn attempt_from_tracking(observed: &Observed) -> Step {
+    let step = decide(observed);
     if !makes_coordinator(&step) {
         return step;
     }
-    let mut blind = seen.clone();
+    let mut blind = observed.clone();
     blind.jobs.clear();
     if let Some(status) = &mut blind.job.status {
         status.attempt = None;
@@ -256,9 +256,9 @@ fn set_env(job: &mut Job, task: &Task) {
     }
 }
 
-fn generation_from_now(seen: &Observed) -> Step {
-    let generation = seen.generation();
-    changed(decide(seen), |decision| {
+fn generation_from_now(observed: &Observed) -> Step {
+    let generation = observed.generation();
+    changed(decide(observed), |decision| {
         for effect in &mut decision.effects {
             let Effect::CreateJob(job) = effect else { continue };
             if env::<crds::task::RecoverOrder>(job, crds::task::RECOVER_ENV).is_none() {
@@ -273,9 +273,9 @@ fn generation_from_now(seen: &Observed) -> Step {
 }
 
 /// What tracking would say if the request of the last attempt had been published.
-fn believed(seen: &Observed) -> Option<Tracking> {
-    let Tracking::Read(read) = &seen.tracking else { return None };
-    let all = attempts(&seen.jobs, seen.uid());
+fn believed(observed: &Observed) -> Option<Tracking> {
+    let Tracking::Read(read) = &observed.tracking else { return None };
+    let all = attempts(&observed.jobs, observed.uid());
     let last = all.last()?;
     let task = last.letter()?.task;
     let result = OutcomeResult {
@@ -307,35 +307,36 @@ fn believed(seen: &Observed) -> Option<Tracking> {
     Some(Tracking::Read(read))
 }
 
-fn job_complete_is_commit(seen: &Observed) -> Step {
-    let mut seen = seen.clone();
-    let complete = attempts(&seen.jobs, seen.uid())
+fn job_complete_is_commit(observed: &Observed) -> Step {
+    let mut observed = observed.clone();
+    let complete = attempts(&observed.jobs, observed.uid())
         .last()
         .and_then(|last| last.coordinator)
         .is_some_and(is_complete);
-    if complete && let Some(tracking) = believed(&seen) {
-        seen.tracking = tracking;
+    if complete && let Some(tracking) = believed(&observed) {
+        observed.tracking = tracking;
     }
-    decide(&seen)
+    decide(&observed)
 }
 
 /// A recovery Job that is Complete says that all is well.
-fn status_from_job(seen: &Observed) -> Step {
-    let mut seen = seen.clone();
-    let complete =
-        attempts(&seen.jobs, seen.uid()).last().is_some_and(|last| last.jobs().any(is_complete));
-    if complete && let Some(tracking) = believed(&seen) {
-        seen.tracking = tracking;
+fn status_from_job(observed: &Observed) -> Step {
+    let mut observed = observed.clone();
+    let complete = attempts(&observed.jobs, observed.uid())
+        .last()
+        .is_some_and(|last| last.jobs().any(is_complete));
+    if complete && let Some(tracking) = believed(&observed) {
+        observed.tracking = tracking;
     }
-    decide(&seen)
+    decide(&observed)
 }
 
 /// To suspend is to fail: the next attempt counts it.
-fn suspend_spends_a_retry(seen: &Observed) -> Step {
-    let all = attempts(&seen.jobs, seen.uid());
+fn suspend_spends_a_retry(observed: &Observed) -> Step {
+    let all = attempts(&observed.jobs, observed.uid());
     let endings = all.iter().filter_map(recorded);
     let stopped = endings.filter(|ending| ending.report.reason == Reason::Suspended).count();
-    changed(decide(seen), |decision| {
+    changed(decide(observed), |decision| {
         for effect in &mut decision.effects {
             let Effect::CreateJob(job) = effect else { continue };
             if let Some(mut task) = env::<Task>(job, TASK_ENV) {
@@ -347,10 +348,10 @@ fn suspend_spends_a_retry(seen: &Observed) -> Step {
 }
 
 /// To suspend is to do nothing more.
-fn suspend_recovers_nothing(seen: &Observed) -> Step {
-    let suspended = seen.is_suspended();
-    changed(decide(seen), |decision| {
-        if suspended && seen.status().outcome.is_none() {
+fn suspend_recovers_nothing(observed: &Observed) -> Step {
+    let suspended = observed.is_suspended();
+    changed(decide(observed), |decision| {
+        if suspended && observed.status().outcome.is_none() {
             decision.effects.clear();
             decision.status.phase = Some(Phase::Suspended);
         }
@@ -370,9 +371,9 @@ fn refused_for_good(process: Process, event: Event) -> (Process, Act) {
 }
 
 /// The outcome in status stays, whatever was published since.
-fn failed_for_good(seen: &Observed) -> Step {
-    let old = seen.status().outcome.filter(|old| old.result == TrackedOutcome::Failed);
-    changed(decide(seen), |decision| {
+fn failed_for_good(observed: &Observed) -> Step {
+    let old = observed.status().outcome.filter(|old| old.result == TrackedOutcome::Failed);
+    changed(decide(observed), |decision| {
         if decision.status.outcome.is_none() {
             decision.status.outcome.clone_from(&old);
         }
@@ -380,21 +381,21 @@ fn failed_for_good(seen: &Observed) -> Step {
 }
 
 /// A completed recovery Job of the last attempt that has Jobs is the end of it.
-fn recovers_what_has_jobs(seen: &Observed) -> Step {
-    let all = attempts(&seen.jobs, seen.uid());
+fn recovers_what_has_jobs(observed: &Observed) -> Step {
+    let all = attempts(&observed.jobs, observed.uid());
     let recovered = all
         .last()
         .is_some_and(|last| last.recoveries.last().is_some_and(|(_, job)| is_complete(job)));
-    if seen.job.metadata.deletion_timestamp.is_some() && recovered {
-        return let_go_at_once(seen);
+    if observed.job.metadata.deletion_timestamp.is_some() && recovered {
+        return let_go_at_once(observed);
     }
-    decide(seen)
+    decide(observed)
 }
 
-fn let_go_at_once(seen: &Observed) -> Step {
-    let deleted = seen.job.metadata.deletion_timestamp.is_some();
-    changed(decide(seen), |decision| {
-        if deleted && seen.has_finalizer() {
+fn let_go_at_once(observed: &Observed) -> Step {
+    let deleted = observed.job.metadata.deletion_timestamp.is_some();
+    changed(decide(observed), |decision| {
+        if deleted && observed.has_finalizer() {
             decision.effects = vec![Effect::DropFinalizer];
         }
     })

@@ -7,8 +7,8 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
-use operator_core::Look;
-use operator_core::observed::{Observed, ServiceAccountSeen, Tracking, TrackingRead};
+use operator_core::ReadRequest;
+use operator_core::observed::{Observed, ServiceAccountState, Tracking, TrackingRead};
 use operator_core::{Decision, Step};
 use serde_json::json;
 
@@ -61,13 +61,13 @@ impl Operator {
         let lives = jobs.iter().map(|(_, life)| *life);
         let pods = found.iter().zip(lives).filter_map(|(job, life)| pod(job, life)).collect();
         let object: ExtractJob = (*self.objects.get(*copy)).clone();
-        let mut seen = Observed {
+        let mut observed = Observed {
             job: object,
             jobs: found,
             pods,
             tracking: Tracking::NotRead,
             watermark_changed: false,
-            service_account: ServiceAccountSeen::NotRead,
+            service_account: ServiceAccountState::NotRead,
             warnings: None,
             namespace_terminating: None,
             unreadable: 0,
@@ -75,16 +75,16 @@ impl Operator {
             settings: &self.settings,
         };
         for _ in 0..5 {
-            match (self.decide)(&seen) {
+            match (self.decide)(&observed) {
                 Step::Act(decision) => return *decision,
-                Step::Look(Look::Tracking(_)) => {
-                    seen.tracking = Tracking::Read(Box::new(read.clone()));
+                Step::Read(ReadRequest::Tracking(_)) => {
+                    observed.tracking = Tracking::Read(Box::new(read.clone()));
                 }
-                Step::Look(Look::ServiceAccount(_)) => {
-                    seen.service_account = ServiceAccountSeen::Allowed;
+                Step::Read(ReadRequest::ServiceAccount(_)) => {
+                    observed.service_account = ServiceAccountState::Allowed;
                 }
-                Step::Look(Look::Warnings(_)) => seen.warnings = Some(Vec::new()),
-                Step::Look(Look::Namespace) => seen.namespace_terminating = Some(false),
+                Step::Read(ReadRequest::Warnings(_)) => observed.warnings = Some(Vec::new()),
+                Step::Read(ReadRequest::Namespace) => observed.namespace_terminating = Some(false),
             }
         }
         unreachable!("four looks are enough")

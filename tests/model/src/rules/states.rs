@@ -123,11 +123,11 @@ fn rows_once(shop: &Shop, state: &State) -> bool {
     if state.past.tampered {
         return true;
     }
-    let mut seen = Vec::new();
+    let mut observed = Vec::new();
     chain_rows(shop, state).into_iter().filter(|(mode, _)| *mode != Mode::FE).all(|(_, rows)| {
         rows.into_iter().all(|row| {
-            let new = !seen.contains(&row);
-            seen.push(row);
+            let new = !observed.contains(&row);
+            observed.push(row);
             new
         })
     })
@@ -146,7 +146,7 @@ fn rows_all(shop: &Shop, state: &State) -> bool {
     };
     let mut expected = (0_u8..)
         .zip(&shop.config.rows)
-        .filter(|(_, row)| row.seen <= state.epoch && row.mark <= low)
+        .filter(|(_, row)| row.observed <= state.epoch && row.mark <= low)
         .peekable();
     if expected.peek().is_none() {
         return true;

@@ -6,8 +6,8 @@ use crds::RunId;
 use crds::tracking::ObjectStore;
 
 use super::effects::{Effect, Reply};
+use super::observed::ObservedItems;
 use super::phases::{Cleanup, CoordinatedRun};
-use super::seen::Seen;
 use crate::errors::failure::Failure;
 use crate::layout::manifests::{Earlier, ManifestHead};
 use crate::layout::records::Tally;
@@ -16,7 +16,7 @@ use crate::planning::plan::{Plan, PlanOrder};
 /// What the process must do next, and answer with an [`Event`].
 #[derive(Debug, Clone, PartialEq)]
 pub enum Act {
-    /// Read the stores: [`Event::Seen`].
+    /// Read the stores: [`Event::Observed`].
     Read,
     /// Write; the order does not matter: [`Event::Replied`], a reply each.
     Write(Vec<Effect>),
@@ -125,7 +125,7 @@ pub enum Event {
     /// The process began.
     Begin,
     /// The stores were read; a fresh run id comes along.
-    Seen(Box<Seen>, RunId),
+    Observed(Box<ObservedItems>, RunId),
     /// Effects were carried out, a reply each.
     Replied(Vec<Reply>),
     /// The plan stands, the snapshot is held.
@@ -162,7 +162,7 @@ impl Event {
     /// The time that came along, seconds since 1970, UTC.
     pub fn now(&self) -> Option<i64> {
         match self {
-            Self::Seen(seen, _) => Some(seen.now),
+            Self::Observed(observed, _) => Some(observed.now),
             Self::Planned(_, now) | Self::RenewDue(now, _) | Self::Assured(now) => Some(*now),
             Self::Begin
             | Self::Replied(_)

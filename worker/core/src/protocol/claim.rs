@@ -5,11 +5,16 @@ use crds::{Reason, RunId};
 
 use super::acts::{Act, Ending};
 use super::claim_rules::{Claim, claim as decide};
+use super::observed::{ObservedItems, fenced};
 use super::phases::{Claimed, Phase, Process, TRIES_MAX, Then};
-use super::seen::{Seen, fenced};
 use crate::errors::failure::Failure;
 
-pub(super) fn claim(process: Process, seen: &Seen, fresh: RunId, tries: u32) -> (Process, Act) {
+pub(super) fn claim(
+    process: Process,
+    observed: &ObservedItems,
+    fresh: RunId,
+    tries: u32,
+) -> (Process, Act) {
     if tries > TRIES_MAX {
         let failure = Failure::fenced(
             Reason::SourceBusy,
@@ -17,8 +22,8 @@ pub(super) fn claim(process: Process, seen: &Seen, fresh: RunId, tries: u32) -> 
         );
         return process.end(Ending::Failed(failure));
     }
-    let run = seen.run.clone();
-    match (decide(process.task(), seen, fresh, process.lease_seconds), run) {
+    let run = observed.run.clone();
+    match (decide(process.task(), observed, fresh, process.lease_seconds), run) {
         (Claim::Answered, _) => process.end(Ending::Answered),
         (Claim::Refused(failure), _) => process.end(Ending::Failed(failure)),
         (Claim::FinishFirst, Some(run)) if run.state == RunState::Reverting => {
@@ -38,14 +43,14 @@ pub(super) fn claim(process: Process, seen: &Seen, fresh: RunId, tries: u32) -> 
 pub(super) fn claimed(
     process: Process,
     claimed: Claimed,
-    seen: &Seen,
+    observed: &ObservedItems,
     fresh: RunId,
     tries: u32,
 ) -> (Process, Act) {
-    match &seen.run {
+    match &observed.run {
         Some(run) if run.run == claimed.item.run && run.state == RunState::Claimed => {
             process.plan(Claimed { item: run.clone(), ..claimed })
         }
-        Some(_) | None => claim(process, seen, fresh, tries),
+        Some(_) | None => claim(process, observed, fresh, tries),
     }
 }

@@ -10,10 +10,10 @@ use crds::tracking::{
 use crds::{Reason, RunId, Task};
 
 use super::effects::{Expect, Item, ItemWrite, Step, Transaction};
+use super::observed::{ObservedItems, fenced};
 use super::phases::Claimed;
 use super::provisional::{has_no_column, is_of_another, provisional, replaced, stored};
 use super::removals::has_pending_cleanup;
-use super::seen::{Seen, fenced};
 use super::transitions::pending_window_after;
 use super::transitions::{metadata, utc_text};
 use crate::errors::failure::Failure;
@@ -43,20 +43,20 @@ pub fn mode(task: &Task) -> Mode {
     }
 }
 
-/// Decides on a claim of `task` by what was `seen`; `fresh` is the id of the run to be.
-pub fn claim(task: &Task, seen: &Seen, fresh: RunId, lease_seconds: i64) -> Claim {
-    if let Some(refusal) = answered(task, seen) {
+/// Decides on a claim of `task` by what was `observed`; `fresh` is the id of the run to be.
+pub fn claim(task: &Task, observed: &ObservedItems, fresh: RunId, lease_seconds: i64) -> Claim {
+    if let Some(refusal) = answered(task, observed) {
         return refusal;
     }
-    if let Some(run) = &seen.run {
+    if let Some(run) = &observed.run {
         match run.state {
             RunState::Committing | RunState::Reverting => return Claim::FinishFirst,
             RunState::Published | RunState::Failed | RunState::Aborted
-                if has_pending_cleanup(run, seen.now) =>
+                if has_pending_cleanup(run, observed.now) =>
             {
                 return Claim::CleanupFirst;
             }
-            RunState::Claimed | RunState::Running if !may_take_over(task, run, seen.now) => {
+            RunState::Claimed | RunState::Running if !may_take_over(task, run, observed.now) => {
                 return Claim::Refused(busy(run));
             }
             RunState::Claimed
@@ -66,15 +66,15 @@ pub fn claim(task: &Task, seen: &Seen, fresh: RunId, lease_seconds: i64) -> Clai
             | RunState::Aborted => {}
         }
     }
-    match for_a_human(task, seen) {
+    match for_a_human(task, observed) {
         Some(failure) => Claim::Refused(failure),
-        None => Claim::Write(Box::new(write(task, seen, fresh, lease_seconds))),
+        None => Claim::Write(Box::new(write(task, observed, fresh, lease_seconds))),
     }
 }
 
 /// Refusals that come before anything else: an outcome that answers, a later attempt.
-fn answered(task: &Task, seen: &Seen) -> Option<Claim> {
-    if let Some(result) = seen.outcome.as_ref().and_then(|outcome| outcome.result.as_ref()) {
+fn answered(task: &Task, observed: &ObservedItems) -> Option<Claim> {
+    if let Some(result) = observed.outcome.as_ref().and_then(|outcome| outcome.result.as_ref()) {
         let asked = task.owner.requested_at.as_deref();
         let asks = is_later(asked, result.owner.requested_at.as_deref());
         match result.outcome {
@@ -93,8 +93,8 @@ fn answered(task: &Task, seen: &Seen) -> Option<Claim> {
             TrackedOutcome::Complete | TrackedOutcome::Failed => {}
         }
     }
-    let shown = seen.outcome.as_ref().map_or(0, |outcome| outcome.attempt);
-    let active = seen.run.as_ref().filter(|run| run.owner.uid == task.owner.uid);
+    let shown = observed.outcome.as_ref().map_or(0, |outcome| outcome.attempt);
+    let active = observed.run.as_ref().filter(|run| run.owner.uid == task.owner.uid);
     if shown.max(active.map_or(0, |run| run.attempt)) >= task.attempt {
         return Some(Claim::Refused(Failure::fenced(
             Reason::Fenced,
@@ -117,16 +117,16 @@ fn busy(run: &RunItem) -> Failure {
 }
 
 /// Refusals that need a change by a person.
-fn for_a_human(task: &Task, seen: &Seen) -> Option<Failure> {
+fn for_a_human(task: &Task, observed: &ObservedItems) -> Option<Failure> {
     let mode = mode(task);
-    if seen.identity.as_ref().is_some_and(|found| *found != seen.own_identity) {
+    if observed.identity.as_ref().is_some_and(|found| *found != observed.own_identity) {
         return Some(prefix_taken());
     }
     if mode != Mode::PE {
         return None;
     }
     let uri = &task.spec.output.uri;
-    let head = seen.run.as_ref().and_then(|run| run.head.as_ref());
+    let head = observed.run.as_ref().and_then(|run| run.head.as_ref());
     if head.is_some_and(|head| head.uri != *uri) {
         return Some(Failure::permanent(
             Reason::UriChanged,
@@ -134,16 +134,16 @@ fn for_a_human(task: &Task, seen: &Seen) -> Option<Failure> {
             "Set output.uri to the URI of the published extract (in a cluster: in another ExtractJob, because output.uri is immutable), or run an FE or a reingest at the new URI first.",
         ));
     }
-    if seen.run.is_some() && seen.legacy.is_none() {
+    if observed.run.is_some() && observed.legacy.is_none() {
         return Some(lost("the watermark item of the source is missing, but its run item exists"));
     }
-    if seen.run.is_none() && seen.identity.is_some() {
+    if observed.run.is_none() && observed.identity.is_some() {
         return Some(lost(
             "the run item of the source is missing, but output.uri contains an extract of it",
         ));
     }
-    let legacy = seen.legacy.as_ref()?;
-    (is_of_another(task, legacy) && replaced(task, seen).is_none()).then(|| {
+    let legacy = observed.legacy.as_ref()?;
+    (is_of_another(task, legacy) && replaced(task, observed).is_none()).then(|| {
         Failure::permanent(
             Reason::WatermarkColumnChanged,
             "the stored watermark belongs to another watermark column or type",
@@ -169,14 +169,14 @@ fn lost(message: &str) -> Failure {
     )
 }
 
-fn write(task: &Task, seen: &Seen, fresh: RunId, lease_seconds: i64) -> Claimed {
+fn write(task: &Task, observed: &ObservedItems, fresh: RunId, lease_seconds: i64) -> Claimed {
     let mode = mode(task);
-    let legacy = legacy_at_claim(task, seen, mode);
-    let old = seen.run.as_ref();
+    let legacy = legacy_at_claim(task, observed, mode);
+    let old = observed.run.as_ref();
     // a window begins at the watermark that is replaced
-    let kept = old.filter(|_| replaced(task, seen).is_none());
-    let pending_window = kept.and_then(|run| pending_window_after(run, seen.legacy.as_ref()));
-    let commit = 1 + old.map_or(0, |run| run.commit).max(seen.pointer_commit());
+    let kept = old.filter(|_| replaced(task, observed).is_none());
+    let pending_window = kept.and_then(|run| pending_window_after(run, observed.legacy.as_ref()));
+    let commit = 1 + old.map_or(0, |run| run.commit).max(observed.pointer_commit());
     let item = RunItem {
         source: run_key(&task.tracking.key),
         schema: ITEM_VERSION,
@@ -187,7 +187,7 @@ fn write(task: &Task, seen: &Seen, fresh: RunId, lease_seconds: i64) -> Claimed 
         head: old.and_then(|run| run.head.clone()),
         owner: task.owner.clone(),
         attempt: task.attempt,
-        deadline: seen.now + lease_seconds,
+        deadline: observed.now + lease_seconds,
         records: 0,
         commit,
         mode,
@@ -200,7 +200,7 @@ fn write(task: &Task, seen: &Seen, fresh: RunId, lease_seconds: i64) -> Claimed 
         retain_seconds: task.spec.output.retain_replaced_seconds,
         set: old.and_then(|run| run.set.clone()),
         legacy: Some(legacy.clone()),
-        provisional: provisional(seen),
+        provisional: provisional(observed),
         note: None,
     };
     let outcome = OutcomeItem {
@@ -208,10 +208,10 @@ fn write(task: &Task, seen: &Seen, fresh: RunId, lease_seconds: i64) -> Claimed 
         schema: ITEM_VERSION,
         attempt: task.attempt,
         run: Some(fresh),
-        result: seen.outcome.as_ref().and_then(|outcome| outcome.result.clone()),
-        expires_at: seen.now + OUTCOME_DAYS * 86_400,
+        result: observed.outcome.as_ref().and_then(|outcome| outcome.result.clone()),
+        expires_at: observed.now + OUTCOME_DAYS * 86_400,
     };
-    let order = order(task, seen, fresh, pending_window.filter(|_| mode == Mode::PE));
+    let order = order(task, observed, fresh, pending_window.filter(|_| mode == Mode::PE));
     let writes = vec![
         ItemWrite {
             key: item.source.clone(),
@@ -220,12 +220,12 @@ fn write(task: &Task, seen: &Seen, fresh: RunId, lease_seconds: i64) -> Claimed 
         },
         ItemWrite {
             key: legacy.source.clone(),
-            expect: seen.legacy.clone().map_or(Expect::Absent, Expect::Legacy),
+            expect: observed.legacy.clone().map_or(Expect::Absent, Expect::Legacy),
             put: Some(Item::Legacy(Box::new(legacy))),
         },
         ItemWrite {
             key: outcome.source.clone(),
-            expect: seen.expect_outcome(),
+            expect: observed.expect_outcome(),
             put: Some(Item::Outcome(Box::new(outcome))),
         },
     ];
@@ -233,7 +233,7 @@ fn write(task: &Task, seen: &Seen, fresh: RunId, lease_seconds: i64) -> Claimed 
         item,
         transaction: Transaction { step: Step::Claim, writes },
         order,
-        identity: seen.own_identity.clone(),
+        identity: observed.own_identity.clone(),
     }
 }
 
@@ -242,10 +242,10 @@ fn given(text: Option<&String>) -> Option<String> {
 }
 
 /// `L` with the marks of a run under way; made from its copy, or new, where there is none.
-fn legacy_at_claim(task: &Task, seen: &Seen, mode: Mode) -> LegacyItem {
+fn legacy_at_claim(task: &Task, observed: &ObservedItems, mode: Mode) -> LegacyItem {
     let watermark = task.spec.extract.watermark.as_ref();
-    let replaced = replaced(task, seen);
-    let mut item = stored(seen)
+    let replaced = replaced(task, observed);
+    let mut item = stored(observed)
         .filter(|_| replaced != Some(Provisional::Item))
         .cloned()
         .unwrap_or_else(|| first_legacy(task, watermark, mode));
@@ -258,7 +258,7 @@ fn legacy_at_claim(task: &Task, seen: &Seen, mode: Mode) -> LegacyItem {
     item.extract_type = Some(task.spec.extract.extract_type.name().to_owned());
     item.extract_successful = Some("N".to_owned());
     item.extract_metadata = Some(metadata(-1));
-    item.updated_at = Some(utc_text(seen.now));
+    item.updated_at = Some(utc_text(observed.now));
     item
 }
 
@@ -285,7 +285,12 @@ fn first_legacy(task: &Task, watermark: Option<&Watermark>, mode: Mode) -> Legac
 }
 
 /// What to plan: PE starts where `L` says, FE and reingest where the manifest says.
-fn order(task: &Task, seen: &Seen, run: RunId, pending_window: Option<Window>) -> PlanOrder {
+fn order(
+    task: &Task,
+    observed: &ObservedItems,
+    run: RunId,
+    pending_window: Option<Window>,
+) -> PlanOrder {
     let mode = mode(task);
     let watermark = task.spec.extract.watermark.as_ref();
     let base = PlanOrder {
@@ -297,7 +302,7 @@ fn order(task: &Task, seen: &Seen, run: RunId, pending_window: Option<Window>) -
         high: None,
         lookback: watermark.and_then(Watermark::lookback).filter(|_| mode == Mode::PE),
         pending_window,
-        head: seen.run.as_ref().and_then(|run| run.head.clone()),
+        head: observed.run.as_ref().and_then(|run| run.head.clone()),
     };
     let Some(watermark) = watermark else { return base };
     match mode {
@@ -308,9 +313,9 @@ fn order(task: &Task, seen: &Seen, run: RunId, pending_window: Option<Window>) -
             ..base
         },
         Mode::PE => {
-            let legacy = legacy_at_claim(task, seen, mode);
-            let adopted = seen.legacy.as_ref().is_some_and(has_no_column)
-                || replaced(task, seen) == Some(Provisional::Column);
+            let legacy = legacy_at_claim(task, observed, mode);
+            let adopted = observed.legacy.as_ref().is_some_and(has_no_column)
+                || replaced(task, observed) == Some(Provisional::Column);
             let low = if adopted { watermark.low.clone() } else { legacy.lwm_value.clone() };
             PlanOrder {
                 low: low.filter(|low| !watermark.value_type.is_beginning(low)),
@@ -324,8 +329,8 @@ fn order(task: &Task, seen: &Seen, run: RunId, pending_window: Option<Window>) -
 
 /// The failure of a coordinator whose write was refused because the run item is no longer its own. If the item
 /// is missing, it was deleted, and an incremental run must not start again without it.
-pub(super) fn not_ours(task: &Task, seen: &Seen) -> Failure {
-    if seen.run.is_none() && mode(task) == Mode::PE {
+pub(super) fn not_ours(task: &Task, observed: &ObservedItems) -> Failure {
+    if observed.run.is_none() && mode(task) == Mode::PE {
         return Failure::permanent(
             Reason::TrackingLost,
             "the run item of the source was deleted during the run",

@@ -69,8 +69,8 @@ impl Process {
         self.go(Phase::Ended, Act::End(ending))
     }
 
-    pub(super) fn look(self, why: Why) -> (Self, Act) {
-        self.go(Phase::Look(why), Act::Read)
+    pub(super) fn read(self, why: Why) -> (Self, Act) {
+        self.go(Phase::Reading(why), Act::Read)
     }
 
     pub(super) fn track(self, phase: Phase, transaction: Transaction) -> (Self, Act) {
@@ -86,7 +86,7 @@ impl Process {
     /// Completes the uploads of a decided run.
     pub(super) fn complete(self, decided: DecidedRun) -> (Self, Act) {
         if decided.manifest.files.0 == 0 {
-            return self.look(Why::Publish(Box::new(decided), 0));
+            return self.read(Why::Publish(Box::new(decided), 0));
         }
         let effect = Effect::CompleteAll { uri: decided.run.uri.clone(), run: decided.run.run };
         self.go(Phase::Completing(Box::new(decided)), Act::Write(vec![effect]))
@@ -150,8 +150,8 @@ impl Process {
                 }
                 None => self.end(Ending::FinishedByAnother),
             },
-            Then::Claim => self.look(Why::Claim(1)),
-            Then::Recover => self.look(Why::Recover { swept: false, tries: 1 }),
+            Then::Claim => self.read(Why::Claim(1)),
+            Then::Recover => self.read(Why::Recover { swept: false, tries: 1 }),
         }
     }
 

@@ -4,20 +4,24 @@ use crds::tracking::{Head, RunState};
 
 use super::acts::{Act, Ending};
 use super::claim_rules::not_ours;
+use super::observed::ObservedItems;
 use super::phases::{CoordinatedRun, Phase, Process};
-use super::seen::Seen;
 use super::transitions;
 use crate::layout::manifests::{Before, lists_all};
 use crate::layout::records::Tally;
 
-pub(super) fn pinned(process: Process, active: CoordinatedRun, seen: &Seen) -> (Process, Act) {
-    match &seen.run {
+pub(super) fn pinned(
+    process: Process,
+    active: CoordinatedRun,
+    observed: &ObservedItems,
+) -> (Process, Act) {
+    match &observed.run {
         Some(run) if run.run == active.run.run && run.state == RunState::Running => {
             let run = run.clone();
             process.run(CoordinatedRun { run, ..active })
         }
         Some(_) | None => {
-            let failure = not_ours(process.task(), seen);
+            let failure = not_ours(process.task(), observed);
             process.end(Ending::Failed(failure))
         }
     }
@@ -33,8 +37,12 @@ pub(super) fn renew(
     process.track(Phase::Renewing(Box::new(active), Box::new(change.item)), change.transaction)
 }
 
-pub(super) fn renewed(process: Process, active: CoordinatedRun, seen: &Seen) -> (Process, Act) {
-    pinned(process, active, seen)
+pub(super) fn renewed(
+    process: Process,
+    active: CoordinatedRun,
+    observed: &ObservedItems,
+) -> (Process, Act) {
+    pinned(process, active, observed)
 }
 
 pub(super) fn recorded(

@@ -4,8 +4,8 @@ use crds::task::RecoverOrder;
 use crds::tracking::{RunItem, RunState};
 
 use super::acts::{Act, Ending};
+use super::observed::ObservedItems;
 use super::phases::{AfterSweep, Phase, Process, Role, Sweep, TRIES_MAX, Why};
-use super::seen::Seen;
 use super::transitions;
 use crate::errors::failure::Failure;
 
@@ -14,10 +14,10 @@ pub(super) fn fail(
     process: Process,
     failure: Failure,
     run: &RunItem,
-    seen: &Seen,
+    observed: &ObservedItems,
     tries: u32,
 ) -> (Process, Act) {
-    let own = seen.run.as_ref().filter(|found| found.run == run.run);
+    let own = observed.run.as_ref().filter(|found| found.run == run.run);
     if own.is_some_and(|found| matches!(found.state, RunState::Failed | RunState::Aborted)) {
         // our own FAIL, its reply lost
         return abandon(process, failure, run);
@@ -31,7 +31,7 @@ pub(super) fn fail(
         Role::Recover { .. } | Role::Force { .. } => false,
     };
     let order = RecoverOrder { last, aborted: false, report: failure.report.clone() };
-    let change = transitions::fail(found, seen, process.task(), &order);
+    let change = transitions::fail(found, observed, process.task(), &order);
     let phase = Phase::Failing(Box::new(failure), Box::new(change.item), tries);
     process.track(phase, change.transaction)
 }
@@ -39,7 +39,7 @@ pub(super) fn fail(
 /// FAIL holds: now the open uploads of the run may go.
 pub(super) fn abandon(process: Process, failure: Failure, run: &RunItem) -> (Process, Act) {
     if let Role::Recover { .. } = process.role {
-        return process.look(Why::Recover { swept: false, tries: 0 });
+        return process.read(Why::Recover { swept: false, tries: 0 });
     }
     let sweep = Sweep::new(run.uri.clone(), run.run, 2, AfterSweep::Fail(failure));
     process.sweep(sweep)

@@ -6,8 +6,8 @@
 //!
 //! | state ([`Phase`]) | event | effect | next state | stage |
 //! |---|---|---|---|---|
-//! | `Start` | `Begin` | read items and prefix | `Look(Claim)` | |
-//! | `Look(Claim)` | `Seen` | CLAIM: `R` claimed | `Claiming` | `claim` |
+//! | `Start` | `Begin` | read items and prefix | `Reading(Claim)` | |
+//! | `Reading(Claim)` | `Observed` | CLAIM: `R` claimed | `Claiming` | `claim` |
 //! | `Claiming` | `Replied` | ask the database | `Planning` | `plan` |
 //! | `Planning` | `Planned` | put `source.json` | `Identifying` | |
 //! | `Identifying` | `Replied` | put `plan.json` | `PuttingPlan` | |
@@ -19,8 +19,8 @@
 //! | `Chaining` (`Assuring`, if nothing is to be read) | `Chain`, `All` | put `manifest.json` | `PuttingManifest` | `publish` |
 //! | `PuttingManifest` | `Replied` | DECIDE: `R` committing | `Deciding` | |
 //! | `Deciding` | `Replied` | complete all uploads | `Completing` | |
-//! | `Completing` | `Replied` | read the items | `Look(Publish)` | |
-//! | `Look(Publish)` | `Seen` | PUBLISH: `R` published, `O` complete, `L` moved | `Publishing` | |
+//! | `Completing` | `Replied` | read the items | `Reading(Publish)` | |
+//! | `Reading(Publish)` | `Observed` | PUBLISH: `R` published, `O` complete, `L` moved | `Publishing` | |
 //! | `Publishing` | `Replied` | read pointer and replaced files | `ReadingCleanup` | `cleanup` |
 //! | `ReadingCleanup` | `CleanupRead` | put `current.json` | `Pointing` | |
 //! | `Pointing` | `Replied` | delete replaced files | `Removing` | |
@@ -30,7 +30,7 @@
 //! | `Aborting` | `Replied` | list old runs | `ListingRuns` | `orphans` |
 //! | `ListingRuns` and what follows | | remove what dead runs left | `Ended` | |
 //!
-//! A refused write is followed by a read that tells whether it was our own (`Look`). A failure before DECIDE
+//! A refused write is followed by a read that tells whether it was our own (`Reading`). A failure before DECIDE
 //! gives the run up (`fail`); after it, whoever comes next finishes the run (`publish`), unless a person
 //! undoes it (`revert`). `recover` is for runs whose coordinator is gone. A state without an effect of its own
 //! (nothing to replace, no file) is passed over.
@@ -39,7 +39,7 @@
 //! stage that failed.
 
 pub mod effects;
-pub mod seen;
+pub mod observed;
 pub mod claim_rules;
 mod claim;
 pub mod transitions;
@@ -62,11 +62,11 @@ pub mod watermark;
 pub use acts::{Act, Ending, Event, Orphan};
 pub use effects::{Effect, Expect, Item, ItemWrite, NewManifest, Reply, Step, Transaction};
 pub use enter::GRACE_SECONDS;
+pub use observed::ObservedItems;
 pub use phases::{
     After, AfterSweep, Cleanup, CoordinatedRun, DecidedRun, Phase, Process, Role, Sweep, TRIES_MAX,
     Then, Why,
 };
-pub use seen::Seen;
 
 use crds::RunId;
 
@@ -87,7 +87,7 @@ impl Process {
         let before = matches!(
             self.phase,
             Phase::Start
-                | Phase::Look(Why::Claim(_) | Why::Recover { .. } | Why::Orphans(..))
+                | Phase::Reading(Why::Claim(_) | Why::Recover { .. } | Why::Orphans(..))
                 | Phase::Fetching(_, Then::Claim | Then::Recover)
                 | Phase::ReadingCleanup(_, Then::Claim | Then::Recover, _)
                 | Phase::ListingFiles(..)
@@ -116,7 +116,7 @@ impl Process {
             | Phase::Running(_)
             | Phase::Renewing(..)
             | Phase::Assuring(..) => true,
-            Phase::Look(why) => matches!(
+            Phase::Reading(why) => matches!(
                 why,
                 Why::Identified(_) | Why::RenewedClaim(_) | Why::Pinned(_) | Why::Renewed(_)
             ),
@@ -156,7 +156,7 @@ pub fn step(process: Process, event: Event) -> (Process, Act) {
     let process = Process { now: event.now().unwrap_or(process.now), ..process };
     match event {
         Event::Failed(failure) => failed(process, failure),
-        Event::Seen(seen, fresh) => looked(process, &seen, fresh),
+        Event::Observed(observed, fresh) => after_read(process, &observed, fresh),
         Event::Replied(replies) => replied(process, &replies),
         Event::Begin
         | Event::Planned(..)
@@ -179,9 +179,9 @@ fn answered(process: Process, event: Event) -> (Process, Act) {
     let phase = process.phase.clone();
     match (phase, event) {
         (Phase::Start, Event::Begin) => match process.role {
-            Role::Coordinate { .. } => process.look(Why::Claim(0)),
-            Role::Recover { .. } => process.look(Why::Recover { swept: false, tries: 0 }),
-            Role::Force { .. } => process.look(Why::Force(0)),
+            Role::Coordinate { .. } => process.read(Why::Claim(0)),
+            Role::Recover { .. } => process.read(Why::Recover { swept: false, tries: 0 }),
+            Role::Force { .. } => process.read(Why::Force(0)),
         },
         (Phase::Planning(claimed), Event::Planned(plan, now)) => {
             plan::planned(process, *claimed, *plan, now)
@@ -228,28 +228,28 @@ fn answered(process: Process, event: Event) -> (Process, Act) {
     }
 }
 
-fn looked(process: Process, seen: &Seen, fresh: RunId) -> (Process, Act) {
+fn after_read(process: Process, observed: &ObservedItems, fresh: RunId) -> (Process, Act) {
     let phase = process.phase.clone();
-    let Phase::Look(why) = phase else { return defect(process, &phase, "Seen") };
-    if let Some(failure) = seen::newer(seen) {
+    let Phase::Reading(why) = phase else { return defect(process, &phase, "Seen") };
+    if let Some(failure) = observed::newer(observed) {
         return process.end(Ending::Failed(failure));
     }
     match why {
-        Why::Claim(tries) => claim::claim(process, seen, fresh, tries),
-        Why::Claimed(claimed, tries) => claim::claimed(process, *claimed, seen, fresh, tries),
-        Why::Identified(active) => plan::identified(process, *active, seen),
-        Why::RenewedClaim(claimed) => plan::renewed_claim(process, *claimed, seen),
-        Why::Pinned(active) => extract::pinned(process, *active, seen),
-        Why::Renewed(active) => extract::renewed(process, *active, seen),
+        Why::Claim(tries) => claim::claim(process, observed, fresh, tries),
+        Why::Claimed(claimed, tries) => claim::claimed(process, *claimed, observed, fresh, tries),
+        Why::Identified(active) => plan::identified(process, *active, observed),
+        Why::RenewedClaim(claimed) => plan::renewed_claim(process, *claimed, observed),
+        Why::Pinned(active) => extract::pinned(process, *active, observed),
+        Why::Renewed(active) => extract::renewed(process, *active, observed),
         Why::Decided(active, manifest, tries) => {
-            publish::decided(process, *active, *manifest, seen, tries)
+            publish::decided(process, *active, *manifest, observed, tries)
         }
-        Why::Gone(decided) => publish::gone(process, &decided, seen),
-        Why::Publish(decided, tries) => publish::publish(process, *decided, seen, tries),
-        Why::Fail(failure, run, tries) => fail::fail(process, *failure, &run, seen, tries),
-        Why::Orphans(runs, after) => orphans::seen(process, seen, runs, after),
-        Why::Force(tries) => revert::force(process, seen, tries),
-        Why::Recover { swept, tries } => recover::recover(process, seen, swept, tries),
+        Why::Gone(decided) => publish::gone(process, &decided, observed),
+        Why::Publish(decided, tries) => publish::publish(process, *decided, observed, tries),
+        Why::Fail(failure, run, tries) => fail::fail(process, *failure, &run, observed, tries),
+        Why::Orphans(runs, after) => orphans::observed(process, observed, runs, after),
+        Why::Force(tries) => revert::force(process, observed, tries),
+        Why::Recover { swept, tries } => recover::recover(process, observed, swept, tries),
     }
 }
 
@@ -258,34 +258,34 @@ fn replied(process: Process, replies: &[Reply]) -> (Process, Act) {
     let done = replies.iter().all(|reply| *reply == Reply::Done);
     match phase {
         Phase::Claiming(claimed, _) if done => process.plan(*claimed),
-        Phase::Claiming(claimed, tries) => process.look(Why::Claimed(claimed, tries + 1)),
+        Phase::Claiming(claimed, tries) => process.read(Why::Claimed(claimed, tries + 1)),
         Phase::Identifying(active) if done => plan::put_plan(process, *active),
-        Phase::Identifying(active) => process.look(Why::Identified(active)),
+        Phase::Identifying(active) => process.read(Why::Identified(active)),
         Phase::RenewingClaim(claimed, run) if done => {
             process.plan(Claimed { item: *run, ..*claimed })
         }
-        Phase::RenewingClaim(claimed, _) => process.look(Why::RenewedClaim(claimed)),
+        Phase::RenewingClaim(claimed, _) => process.read(Why::RenewedClaim(claimed)),
         Phase::PuttingPlan(active) => plan::pin(process, *active),
         Phase::Pinning(active, run) if done => process.run(CoordinatedRun { run: *run, ..*active }),
-        Phase::Pinning(active, _) => process.look(Why::Pinned(active)),
+        Phase::Pinning(active, _) => process.read(Why::Pinned(active)),
         Phase::Renewing(active, run) if done => {
             process.run(CoordinatedRun { run: *run, ..*active })
         }
-        Phase::Renewing(active, _) => process.look(Why::Renewed(active)),
+        Phase::Renewing(active, _) => process.read(Why::Renewed(active)),
         Phase::PuttingManifest(active, manifest) => publish::decide(process, *active, *manifest, 0),
         Phase::Deciding(_, manifest, run, _) if done => {
             let decided = DecidedRun { run: *run, manifest: *manifest, then: Then::Finish };
             process.complete(decided)
         }
         Phase::Deciding(active, manifest, _, tries) => {
-            process.look(Why::Decided(active, manifest, tries + 1))
+            process.read(Why::Decided(active, manifest, tries + 1))
         }
-        Phase::Completing(decided) if done => process.look(Why::Publish(decided, 0)),
-        Phase::Completing(decided) => process.look(Why::Gone(decided)),
+        Phase::Completing(decided) if done => process.read(Why::Publish(decided, 0)),
+        Phase::Completing(decided) => process.read(Why::Gone(decided)),
         Phase::Publishing(decided, run, _) if done => {
             process.cleanup(*run, decided.then, Some(decided.manifest), 0)
         }
-        Phase::Publishing(decided, _, tries) => process.look(Why::Publish(decided, tries + 1)),
+        Phase::Publishing(decided, _, tries) => process.read(Why::Publish(decided, tries + 1)),
         Phase::Pointing(run, cleanup, then, _) if done => {
             cleanup::remove(process, *run, &cleanup, then)
         }
@@ -295,7 +295,7 @@ fn replied(process: Process, replies: &[Reply]) -> (Process, Act) {
         Phase::RecordingCleanup(run, then) if done => process.cleanup(*run, then, None, 0),
         Phase::RecordingCleanup(_, then) => process.finish(then),
         Phase::Failing(failure, run, _) if done => fail::abandon(process, *failure, &run),
-        Phase::Failing(failure, run, tries) => process.look(Why::Fail(failure, run, tries + 1)),
+        Phase::Failing(failure, run, tries) => process.read(Why::Fail(failure, run, tries + 1)),
         Phase::Aborting(sweep) => sweep::aborted(process, *sweep),
         // a run whose files are locked keeps its plan, so that a later process comes back to it
         Phase::Sweeping(_, rest, after) if Reply::locked(replies).is_some() => {
@@ -303,7 +303,7 @@ fn replied(process: Process, replies: &[Reply]) -> (Process, Act) {
         }
         Phase::Sweeping(plans, rest, after) => orphans::forget(process, plans, rest, after),
         Phase::Forgetting(rest, after) => orphans::next(process, rest, after),
-        Phase::Forcing(tries) => process.look(Why::Force(tries + 1)),
+        Phase::Forcing(tries) => process.read(Why::Force(tries + 1)),
         Phase::Undoing(..) if Reply::locked(replies).is_some() => {
             process.end(Ending::Failed(revert::locked()))
         }
@@ -311,7 +311,7 @@ fn replied(process: Process, replies: &[Reply]) -> (Process, Act) {
         Phase::Undoing(run, then, again, after) => process.list_files(*run, (then, again), after),
         Phase::Reverting(then) => revert::ended(process, then),
         Phase::Raising(tries) if done || tries > TRIES_MAX => process.list_orphans(After::Recover),
-        Phase::Raising(tries) => process.look(Why::Recover { swept: false, tries: tries + 1 }),
+        Phase::Raising(tries) => process.read(Why::Recover { swept: false, tries: tries + 1 }),
         phase => defect(process, &phase, "Replied"),
     }
 }
@@ -322,7 +322,7 @@ fn failed(process: Process, failure: Failure) -> (Process, Act) {
     let run = match &process.phase {
         Phase::Planning(claimed)
         | Phase::RenewingClaim(claimed, _)
-        | Phase::Look(Why::RenewedClaim(claimed)) => &claimed.item,
+        | Phase::Reading(Why::RenewedClaim(claimed)) => &claimed.item,
         Phase::Identifying(active)
         | Phase::PuttingPlan(active)
         | Phase::Pinning(active, _)
@@ -331,7 +331,7 @@ fn failed(process: Process, failure: Failure) -> (Process, Act) {
         | Phase::Assuring(active, _)
         | Phase::Chaining(active, _)
         | Phase::PuttingManifest(active, _)
-        | Phase::Look(Why::Identified(active) | Why::Pinned(active) | Why::Renewed(active)) => {
+        | Phase::Reading(Why::Identified(active) | Why::Pinned(active) | Why::Renewed(active)) => {
             &active.run
         }
         Phase::ReadingCleanup(run, then, _) | Phase::Removing(run, then, _)
@@ -340,7 +340,7 @@ fn failed(process: Process, failure: Failure) -> (Process, Act) {
             let (run, then) = (run.clone(), *then);
             return cleanup::put_off(process, &run, then, &failure);
         }
-        Phase::Failing(earlier, ..) | Phase::Look(Why::Fail(earlier, ..)) => {
+        Phase::Failing(earlier, ..) | Phase::Reading(Why::Fail(earlier, ..)) => {
             let earlier = (**earlier).clone();
             return process.end(Ending::Failed(earlier));
         }
@@ -349,7 +349,7 @@ fn failed(process: Process, failure: Failure) -> (Process, Act) {
                 AfterSweep::Fail(earlier) => process.end(Ending::Failed(earlier)),
                 // a published run needs no sweep to be recovered
                 AfterSweep::Recover { must: false } => {
-                    process.look(Why::Recover { swept: true, tries: 1 })
+                    process.read(Why::Recover { swept: true, tries: 1 })
                 }
                 AfterSweep::Recover { must: true } | AfterSweep::Revert(..) => {
                     process.end(Ending::Failed(failure))
@@ -363,9 +363,9 @@ fn failed(process: Process, failure: Failure) -> (Process, Act) {
         | Phase::Finding(_, after)
         | Phase::Sweeping(_, _, after)
         | Phase::Forgetting(_, after)
-        | Phase::Look(Why::Orphans(_, after)) => return orphans::end(process.clone(), *after),
+        | Phase::Reading(Why::Orphans(_, after)) => return orphans::end(process.clone(), *after),
         Phase::Start
-        | Phase::Look(_)
+        | Phase::Reading(_)
         | Phase::Claiming(..)
         | Phase::Deciding(..)
         | Phase::Fetching(..)
@@ -383,7 +383,7 @@ fn failed(process: Process, failure: Failure) -> (Process, Act) {
         | Phase::Ended => return process.end(Ending::Failed(failure)),
     };
     let run = Box::new(run.clone());
-    process.look(Why::Fail(Box::new(failure), run, 0))
+    process.read(Why::Fail(Box::new(failure), run, 0))
 }
 
 fn defect(process: Process, phase: &Phase, event: &str) -> (Process, Act) {

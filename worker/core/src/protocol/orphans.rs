@@ -11,25 +11,25 @@ use crds::RunId;
 use super::acts::Orphan;
 use super::acts::{Act, Ending};
 use super::effects::Effect;
+use super::observed::ObservedItems;
 use super::phases::After;
 use super::phases::{Phase, Process, Why};
-use super::seen::Seen;
 
 /// Runs that one process removes at most: the rest is the next one's.
 const RUNS_MAX: usize = 100;
 
 pub(super) fn listed(process: Process, runs: Vec<RunId>, after: After) -> (Process, Act) {
-    if runs.is_empty() { end(process, after) } else { process.look(Why::Orphans(runs, after)) }
+    if runs.is_empty() { end(process, after) } else { process.read(Why::Orphans(runs, after)) }
 }
 
 /// Without `R` everything is kept: it cannot be told what is alive.
-pub(super) fn seen(
+pub(super) fn observed(
     process: Process,
-    seen: &Seen,
+    observed: &ObservedItems,
     runs: Vec<RunId>,
     after: After,
 ) -> (Process, Act) {
-    let Some(run) = &seen.run else { return end(process, after) };
+    let Some(run) = &observed.run else { return end(process, after) };
     let uri = process.task().spec.output.uri.clone();
     let head = run.head.as_ref().filter(|head| head.uri == uri).map(|head| head.run);
     let pending_cleanup = run.pending_cleanup.as_ref();

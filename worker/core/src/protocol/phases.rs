@@ -117,7 +117,7 @@ pub enum Phase {
     /// Nothing done yet.
     Start,
     /// Reading, and why.
-    Look(Why),
+    Reading(Why),
     /// CLAIM is being written.
     Claiming(Box<Claimed>, u32),
     /// The database is being asked.

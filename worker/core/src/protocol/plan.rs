@@ -6,8 +6,8 @@ use crds::tracking::{RunItem, RunState};
 use super::acts::{Act, Ending};
 use super::claim_rules::{not_ours, prefix_taken};
 use super::effects::Effect;
+use super::observed::ObservedItems;
 use super::phases::{Claimed, CoordinatedRun, Phase, Process, Why};
-use super::seen::Seen;
 use super::transitions;
 use crate::errors::failure::Failure;
 use crate::layout::body::to_body;
@@ -21,13 +21,17 @@ pub(super) fn renew_claim(process: Process, claimed: Claimed, now: i64) -> (Proc
     process.track(phase, change.transaction)
 }
 
-pub(super) fn renewed_claim(process: Process, claimed: Claimed, seen: &Seen) -> (Process, Act) {
-    match &seen.run {
+pub(super) fn renewed_claim(
+    process: Process,
+    claimed: Claimed,
+    observed: &ObservedItems,
+) -> (Process, Act) {
+    match &observed.run {
         Some(run) if run.run == claimed.item.run && run.state == RunState::Claimed => {
             process.plan(Claimed { item: run.clone(), ..claimed })
         }
         Some(_) | None => {
-            let failure = not_ours(process.task(), seen);
+            let failure = not_ours(process.task(), observed);
             process.end(Ending::Failed(failure))
         }
     }
@@ -51,16 +55,20 @@ pub(super) fn planned(process: Process, claimed: Claimed, plan: Plan, now: i64) 
         Err(bad) => {
             let failure =
                 Failure::permanent(Reason::InvalidSpec, bad.to_string(), "Correct output.uri.");
-            process.look(Why::Fail(Box::new(failure), Box::new(run), 0))
+            process.read(Why::Fail(Box::new(failure), Box::new(run), 0))
         }
     }
 }
 
-pub(super) fn identified(process: Process, active: CoordinatedRun, seen: &Seen) -> (Process, Act) {
-    if seen.identity.as_ref() == Some(&seen.own_identity) {
+pub(super) fn identified(
+    process: Process,
+    active: CoordinatedRun,
+    observed: &ObservedItems,
+) -> (Process, Act) {
+    if observed.identity.as_ref() == Some(&observed.own_identity) {
         return put_plan(process, active);
     }
-    process.look(Why::Fail(Box::new(prefix_taken()), Box::new(active.run), 0))
+    process.read(Why::Fail(Box::new(prefix_taken()), Box::new(active.run), 0))
 }
 
 pub(super) fn put_plan(process: Process, active: CoordinatedRun) -> (Process, Act) {

@@ -5,7 +5,7 @@ use crds::Task;
 use crds::extract_job::WatermarkType;
 use crds::tracking::{LegacyItem, Provisional};
 
-use super::seen::Seen;
+use super::observed::ObservedItems;
 use super::transitions::pending_window_after;
 
 /// Whether the stored watermark is not of the column and type that the task names.
@@ -20,16 +20,16 @@ pub(super) fn is_of_another(task: &Task, legacy: &LegacyItem) -> bool {
 
 /// What of `L` the task's own words replace: what CLAIM made of earlier tasks' words with nothing published,
 /// unless somebody else wrote since, or a window of this very column is pending.
-pub(super) fn replaced(task: &Task, seen: &Seen) -> Option<Provisional> {
-    let (run, legacy) = (seen.run.as_ref()?, seen.legacy.as_ref()?);
-    let made = made(seen, legacy)?;
+pub(super) fn replaced(task: &Task, observed: &ObservedItems) -> Option<Provisional> {
+    let (run, legacy) = (observed.run.as_ref()?, observed.legacy.as_ref()?);
+    let made = made(observed, legacy)?;
     let pending_window = pending_window_after(run, Some(legacy)).is_some();
     (!pending_window || is_of_another(task, legacy)).then_some(made)
 }
 
 /// `L`, or where it is gone the copy of it.
-pub(super) fn stored(seen: &Seen) -> Option<&LegacyItem> {
-    seen.legacy.as_ref().or_else(|| seen.run.as_ref()?.legacy.as_ref())
+pub(super) fn stored(observed: &ObservedItems) -> Option<&LegacyItem> {
+    observed.legacy.as_ref().or_else(|| observed.run.as_ref()?.legacy.as_ref())
 }
 
 pub(super) fn has_no_column(legacy: &LegacyItem) -> bool {
@@ -37,13 +37,13 @@ pub(super) fn has_no_column(legacy: &LegacyItem) -> bool {
 }
 
 /// What CLAIM makes of `L`, or made of it before.
-pub(super) fn provisional(seen: &Seen) -> Option<Provisional> {
-    let Some(legacy) = stored(seen) else { return Some(Provisional::Item) };
-    made(seen, legacy).or_else(|| has_no_column(legacy).then_some(Provisional::Column))
+pub(super) fn provisional(observed: &ObservedItems) -> Option<Provisional> {
+    let Some(legacy) = stored(observed) else { return Some(Provisional::Item) };
+    made(observed, legacy).or_else(|| has_no_column(legacy).then_some(Provisional::Column))
 }
 
 /// What CLAIM made of `L` before; nothing where somebody else wrote since.
-fn made(seen: &Seen, legacy: &LegacyItem) -> Option<Provisional> {
-    let run = seen.run.as_ref()?;
+fn made(observed: &ObservedItems, legacy: &LegacyItem) -> Option<Provisional> {
+    let run = observed.run.as_ref()?;
     run.provisional.filter(|_| run.legacy.as_ref() == Some(legacy))
 }

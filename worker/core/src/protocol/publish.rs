@@ -5,8 +5,8 @@ use crds::{Reason, Report};
 
 use super::acts::{Act, Ending};
 use super::claim_rules::not_ours;
+use super::observed::{ObservedItems, fenced};
 use super::phases::{CoordinatedRun, DecidedRun, Phase, Process, TRIES_MAX, Then, Why};
-use super::seen::{Seen, fenced};
 use super::transitions;
 use crate::errors::failure::Failure;
 use crate::layout::manifests::ManifestHead;
@@ -27,12 +27,12 @@ pub(super) fn decided(
     process: Process,
     active: CoordinatedRun,
     manifest: ManifestHead,
-    seen: &Seen,
+    observed: &ObservedItems,
     tries: u32,
 ) -> (Process, Act) {
-    let Some(run) = seen.run.as_ref().filter(|run| run.run == active.run.run) else {
-        if seen.run.is_none() {
-            let failure = not_ours(process.task(), seen);
+    let Some(run) = observed.run.as_ref().filter(|run| run.run == active.run.run) else {
+        if observed.run.is_none() {
+            let failure = not_ours(process.task(), observed);
             return process.end(Ending::Failed(failure));
         }
         // another claimant may have carried the run to its end: the outcome says so
@@ -46,11 +46,11 @@ pub(super) fn decided(
         RunState::Published => process.cleanup(run.clone(), Then::Finish, Some(manifest), 0),
         RunState::Running => {
             let low = run.window.as_ref().and_then(|window| window.low_text.clone());
-            let stored = seen.legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone());
-            if seen.legacy.is_none() || stored != low || tries > TRIES_MAX {
-                let failure = moved_while_running(seen);
+            let stored = observed.legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone());
+            if observed.legacy.is_none() || stored != low || tries > TRIES_MAX {
+                let failure = moved_while_running(observed);
                 let run = Box::new(run.clone());
-                return process.look(Why::Fail(Box::new(failure), run, 0));
+                return process.read(Why::Fail(Box::new(failure), run, 0));
             }
             let active = CoordinatedRun { run: run.clone(), ..active };
             decide(process, active, manifest, tries)
@@ -61,8 +61,8 @@ pub(super) fn decided(
     }
 }
 
-fn moved_while_running(seen: &Seen) -> Failure {
-    if seen.legacy.is_none() {
+fn moved_while_running(observed: &ObservedItems) -> Failure {
+    if observed.legacy.is_none() {
         return Failure::permanent(
             Reason::TrackingLost,
             "the watermark item of the source was deleted during the run",
@@ -87,8 +87,12 @@ fn stuck(run: &RunItem, what: &str) -> Failure {
 }
 
 /// An upload is missing. This is fine if another process has finished the run in the meantime.
-pub(super) fn gone(process: Process, decided: &DecidedRun, seen: &Seen) -> (Process, Act) {
-    match &seen.run {
+pub(super) fn gone(
+    process: Process,
+    decided: &DecidedRun,
+    observed: &ObservedItems,
+) -> (Process, Act) {
+    match &observed.run {
         Some(run) if run.run == decided.run.run && run.state == RunState::Committing => process
             .end(Ending::Failed(stuck(
                 run,
@@ -102,24 +106,24 @@ pub(super) fn gone(process: Process, decided: &DecidedRun, seen: &Seen) -> (Proc
 fn passed(process: Process, then: Then) -> (Process, Act) {
     match then {
         Then::Finish => process.end(Ending::FinishedByAnother),
-        Then::Claim => process.look(Why::Claim(1)),
-        Then::Recover => process.look(Why::Recover { swept: false, tries: 1 }),
+        Then::Claim => process.read(Why::Claim(1)),
+        Then::Recover => process.read(Why::Recover { swept: false, tries: 1 }),
     }
 }
 
 pub(super) fn publish(
     process: Process,
     decided: DecidedRun,
-    seen: &Seen,
+    observed: &ObservedItems,
     tries: u32,
 ) -> (Process, Act) {
-    let Some(run) = seen.run.as_ref().filter(|run| run.run == decided.run.run) else {
+    let Some(run) = observed.run.as_ref().filter(|run| run.run == decided.run.run) else {
         return passed(process, decided.then);
     };
     match run.state {
         RunState::Committing if tries <= TRIES_MAX => {
             let change =
-                transitions::publish(run, &decided.manifest, seen, process.task(), &moved());
+                transitions::publish(run, &decided.manifest, observed, process.task(), &moved());
             let phase = Phase::Publishing(Box::new(decided), Box::new(change.item), tries);
             process.track(phase, change.transaction)
         }

@@ -3,14 +3,19 @@
 use crds::tracking::{RunItem, RunState};
 
 use super::acts::{Act, Ending};
+use super::observed::ObservedItems;
 use super::phases::After;
 use super::phases::{AfterSweep, Phase, Process, Role, Sweep, TRIES_MAX, Then};
 use super::removals;
-use super::seen::Seen;
 use super::transitions;
 use crate::errors::failure::Failure;
 
-pub(super) fn recover(process: Process, seen: &Seen, swept: bool, tries: u32) -> (Process, Act) {
+pub(super) fn recover(
+    process: Process,
+    observed: &ObservedItems,
+    swept: bool,
+    tries: u32,
+) -> (Process, Act) {
     let Role::Recover { task, order } = process.role.clone() else {
         return process.end(Ending::Recovered);
     };
@@ -22,22 +27,24 @@ pub(super) fn recover(process: Process, seen: &Seen, swept: bool, tries: u32) ->
         );
         return process.end(Ending::Failed(failure));
     }
-    let Some(run) = seen.run.clone() else { return raise(process, seen, tries) };
-    if !run.state.is_open() && removals::has_pending_cleanup(&run, seen.now) {
+    let Some(run) = observed.run.clone() else { return raise(process, observed, tries) };
+    if !run.state.is_open() && removals::has_pending_cleanup(&run, observed.now) {
         return process.cleanup(run, Then::Recover, None, 0);
     }
     if run.owner.uid != task.owner.uid || run.attempt > task.attempt {
-        return of_another(process, seen, &run, swept, tries);
+        return of_another(process, observed, &run, swept, tries);
     }
     match run.state {
         // the fence comes first: only a run that is failed can lose its uploads
-        RunState::Claimed | RunState::Running => fail(process, &run, seen, tries),
+        RunState::Claimed | RunState::Running => fail(process, &run, observed, tries),
         // a coordinator that was told to stop does not know why, and wrote `failed`
-        RunState::Failed if order.aborted && was_stopped(&run) => fail(process, &run, seen, tries),
+        RunState::Failed if order.aborted && was_stopped(&run) => {
+            fail(process, &run, observed, tries)
+        }
         RunState::Committing => process.fetch_manifest(run, Then::Recover),
         RunState::Reverting => process.revert(&run, Then::Recover),
         RunState::Published | RunState::Failed | RunState::Aborted if swept => {
-            raise(process, seen, tries)
+            raise(process, observed, tries)
         }
         // of a published run, what is still open belongs to pods that died or came second
         RunState::Published | RunState::Failed | RunState::Aborted => process.sweep(Sweep::new(
@@ -53,11 +60,11 @@ fn was_stopped(run: &RunItem) -> bool {
     run.note.as_ref().is_some_and(|note| note.reason == crds::Reason::Stopped)
 }
 
-fn fail(process: Process, run: &RunItem, seen: &Seen, tries: u32) -> (Process, Act) {
+fn fail(process: Process, run: &RunItem, observed: &ObservedItems, tries: u32) -> (Process, Act) {
     let Role::Recover { task, order } = process.role.clone() else {
         return process.end(Ending::Recovered);
     };
-    let change = transitions::fail(run, seen, &task, &order);
+    let change = transitions::fail(run, observed, &task, &order);
     let failure = Failure { exit: crds::condition::Exit::Done, report: order.report };
     let phase = Phase::Failing(Box::new(failure), Box::new(change.item), tries);
     process.track(phase, change.transaction)
@@ -66,30 +73,30 @@ fn fail(process: Process, run: &RunItem, seen: &Seen, tries: u32) -> (Process, A
 /// `R` is another's: the run of ours that it followed may have left uploads.
 fn of_another(
     process: Process,
-    seen: &Seen,
+    observed: &ObservedItems,
     run: &RunItem,
     swept: bool,
     tries: u32,
 ) -> (Process, Act) {
-    let ours = seen.outcome.as_ref().and_then(|outcome| outcome.run);
+    let ours = observed.outcome.as_ref().and_then(|outcome| outcome.run);
     let complete =
-        seen.outcome.as_ref().and_then(|outcome| outcome.result.as_ref()).is_some_and(|result| {
-            result.run == ours && transitions::answers_complete(result, process.task())
-        });
+        observed.outcome.as_ref().and_then(|outcome| outcome.result.as_ref()).is_some_and(
+            |result| result.run == ours && transitions::answers_complete(result, process.task()),
+        );
     match ours.filter(|ours| *ours != run.run && !swept && !complete) {
         Some(ours) => {
             let uri = process.task().spec.output.uri.clone();
             process.sweep(Sweep::new(uri, ours, 2, AfterSweep::Recover { must: true }))
         }
-        None => raise(process, seen, tries),
+        None => raise(process, observed, tries),
     }
 }
 
-fn raise(process: Process, seen: &Seen, tries: u32) -> (Process, Act) {
+fn raise(process: Process, observed: &ObservedItems, tries: u32) -> (Process, Act) {
     let Role::Recover { task, order } = &process.role else {
         return process.end(Ending::Recovered);
     };
-    match transitions::raise(task, seen, order) {
+    match transitions::raise(task, observed, order) {
         Some(transaction) => process.track(Phase::Raising(tries), transaction),
         None => process.list_orphans(After::Recover),
     }

@@ -6,17 +6,18 @@ use crds::{Reason, Report};
 
 use super::acts::{Act, Ending};
 use super::effects::Effect;
+use super::observed::ObservedItems;
 use super::phases::{Phase, Process, Role, TRIES_MAX, Then, Why};
-use super::seen::Seen;
 use super::transitions;
 use crate::errors::failure::Failure;
 
 /// FORCE, if the run is the one that the person named, and is still decided.
-pub(super) fn force(process: Process, seen: &Seen, tries: u32) -> (Process, Act) {
+pub(super) fn force(process: Process, observed: &ObservedItems, tries: u32) -> (Process, Act) {
     let Role::Force { run: named, by, .. } = process.role.clone() else {
         return process.end(Ending::Recovered);
     };
-    let Some(run) = seen.run.clone().filter(|run| run.run == named && tries <= TRIES_MAX) else {
+    let Some(run) = observed.run.clone().filter(|run| run.run == named && tries <= TRIES_MAX)
+    else {
         return process.end(Ending::Failed(not_stuck("does not claim the source")));
     };
     match run.state {
@@ -88,7 +89,7 @@ pub(super) fn reverted(process: Process, run: &RunItem, then: Then) -> (Process,
 /// The undo holds, or another committer of it was faster.
 pub(super) fn ended(process: Process, then: Then) -> (Process, Act) {
     match then {
-        Then::Finish => process.look(Why::Force(1)),
+        Then::Finish => process.read(Why::Force(1)),
         Then::Claim | Then::Recover => process.finish(then),
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn aborted(process: Process, sweep: Sweep) -> (Process, Act) {
     }
     match sweep.then {
         AfterSweep::Fail(failure) => process.end(Ending::Failed(failure)),
-        AfterSweep::Recover { .. } => process.look(Why::Recover { swept: true, tries: 1 }),
+        AfterSweep::Recover { .. } => process.read(Why::Recover { swept: true, tries: 1 }),
         AfterSweep::Publish => process.list_orphans(After::Publish),
         AfterSweep::Revert(run, then, again) => process.list_files(*run, (then, again), None),
     }

@@ -11,8 +11,8 @@ use crds::{Report, Task};
 use jiff::Timestamp;
 
 use super::effects::{Expect, Item, ItemWrite, Step, Transaction};
+use super::observed::ObservedItems;
 use super::removals;
-use super::seen::Seen;
 use crate::layout::manifests::ManifestHead;
 use crate::planning::fidelity;
 use crate::planning::plan::Plan;
@@ -105,33 +105,34 @@ fn low_check(run: &RunItem) -> Option<ItemWrite> {
 pub fn publish(
     run: &RunItem,
     manifest: &ManifestHead,
-    seen: &Seen,
+    observed: &ObservedItems,
     task: &Task,
     moved: &Report,
 ) -> Change {
     let low = run.window.as_ref().and_then(|window| window.low_text.clone());
-    let stored = seen.legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone());
-    let ours = run.mode != Mode::PE || (seen.legacy.is_some() && stored == low);
-    let base = seen.legacy.clone().or_else(|| run.legacy.clone());
-    let legacy = base.filter(|_| ours).map(|base| legacy_at_publish(run, manifest, base, seen.now));
+    let stored = observed.legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone());
+    let ours = run.mode != Mode::PE || (observed.legacy.is_some() && stored == low);
+    let base = observed.legacy.clone().or_else(|| run.legacy.clone());
+    let legacy =
+        base.filter(|_| ours).map(|base| legacy_at_publish(run, manifest, base, observed.now));
     let parent = run.head.as_ref().filter(|_| !run.mode.replaces());
     let depth = parent.map_or(0, |head| head.depth + 1);
     let head = Head { run: run.run, uri: run.uri.clone(), commit: run.commit, depth };
     let pending_cleanup =
-        removals::published(run, manifest, seen.now, &ObjectStore::of(&task.spec.output));
+        removals::published(run, manifest, observed.now, &ObjectStore::of(&task.spec.output));
     let item = RunItem {
         rev: run.rev + 1,
         state: RunState::Published,
         head: Some(head),
         pending_window: None,
         pending_cleanup: Some(pending_cleanup),
-        legacy: legacy.clone().or_else(|| seen.legacy.clone()),
+        legacy: legacy.clone().or_else(|| observed.legacy.clone()),
         provisional: None,
         note: (!ours).then(|| moved.clone()),
         ..run.clone()
     };
     let watermark = legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone()).or(stored);
-    let read = seen.outcome_of_owner(&task.owner.uid);
+    let read = observed.outcome_of_owner(&task.owner.uid);
     let result = OutcomeResult {
         outcome: TrackedOutcome::Complete,
         owner: honoured(&run.owner, read),
@@ -149,11 +150,11 @@ pub fn publish(
         fidelity: Some(fidelity::counts(&manifest.columns)),
         partitioning: manifest.partitioning.clone(),
     };
-    let mut others = vec![put_outcome(run, read, Some(result), run.attempt, seen.now)];
+    let mut others = vec![put_outcome(run, read, Some(result), run.attempt, observed.now)];
     if let Some(legacy) = legacy {
         others.push(ItemWrite {
             key: legacy.source.clone(),
-            expect: seen.legacy.clone().map_or(Expect::Absent, Expect::Legacy),
+            expect: observed.legacy.clone().map_or(Expect::Absent, Expect::Legacy),
             put: Some(Item::Legacy(Box::new(legacy))),
         });
     }
@@ -246,17 +247,17 @@ pub fn put_off(published: &RunItem, now: i64, until: i64, store: &ObjectStore) -
 
 /// FAIL: a live run, as read, is given up. Its incremental window stays pending. With `last`, the
 /// outcome is Failed.
-pub fn fail(run: &RunItem, seen: &Seen, task: &Task, order: &RecoverOrder) -> Change {
+pub fn fail(run: &RunItem, observed: &ObservedItems, task: &Task, order: &RecoverOrder) -> Change {
     let item = RunItem {
         rev: run.rev + 1,
         state: if order.aborted { RunState::Aborted } else { RunState::Failed },
-        pending_window: pending_window_after(run, seen.legacy.as_ref()),
+        pending_window: pending_window_after(run, observed.legacy.as_ref()),
         note: Some(order.report.clone()),
         ..run.clone()
     };
-    let read = seen.outcome_of_owner(&task.owner.uid);
+    let read = observed.outcome_of_owner(&task.owner.uid);
     let result = order.last.then(|| failed(task, order, Some(run), read));
-    let others = vec![put_outcome(run, read, result, task.attempt, seen.now)];
+    let others = vec![put_outcome(run, read, result, task.attempt, observed.now)];
     change(Step::Fail, run, item, others)
 }
 
@@ -321,8 +322,8 @@ pub fn answers_complete(result: &OutcomeResult, task: &Task) -> bool {
 
 /// RAISE: an attempt that has not claimed is fenced for good, and with `last` its outcome written.
 /// `None` where there is nothing to write.
-pub fn raise(task: &Task, seen: &Seen, order: &RecoverOrder) -> Option<Transaction> {
-    let read = seen.outcome.as_ref();
+pub fn raise(task: &Task, observed: &ObservedItems, order: &RecoverOrder) -> Option<Transaction> {
+    let read = observed.outcome.as_ref();
     let result = read.and_then(|read| read.result.clone());
     let complete = result.as_ref().is_some_and(|result| answers_complete(result, task));
     let failure = (order.last && !complete).then(|| failed(task, order, None, read));
@@ -340,10 +341,13 @@ pub fn raise(task: &Task, seen: &Seen, order: &RecoverOrder) -> Option<Transacti
         attempt: read.map_or(0, |read| read.attempt).max(task.attempt),
         run: read.and_then(|read| read.run),
         result: failure.or(result),
-        expires_at: seen.now + OUTCOME_DAYS * 86_400,
+        expires_at: observed.now + OUTCOME_DAYS * 86_400,
     };
-    let write =
-        ItemWrite { key, expect: seen.expect_outcome(), put: Some(Item::Outcome(Box::new(item))) };
+    let write = ItemWrite {
+        key,
+        expect: observed.expect_outcome(),
+        put: Some(Item::Outcome(Box::new(item))),
+    };
     Some(Transaction { step: Step::Raise, writes: vec![write] })
 }
 

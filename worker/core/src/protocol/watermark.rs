@@ -6,7 +6,7 @@ use crds::tracking::{ITEM_VERSION, LegacyItem, Mode, RunItem, WatermarkSet, run_
 use crds::{Reason, RunId};
 
 use super::effects::{Expect, Item, ItemWrite, Step, Transaction};
-use super::seen::newer_release;
+use super::observed::newer_release;
 use super::transitions::utc_text;
 use crate::errors::failure::Failure;
 use crate::planning::watermark::Value;

@@ -9,7 +9,7 @@ use worker_core::layout::manifests::{Earlier, Manifest, SourceIdentity};
 use worker_core::layout::records::tally;
 use worker_core::planning::plan::Plan;
 use worker_core::protocol::Orphan;
-use worker_core::protocol::{Act, Cleanup, Event, Seen};
+use worker_core::protocol::{Act, Cleanup, Event, ObservedItems};
 
 use super::{KEY, Stores, root};
 
@@ -20,8 +20,8 @@ impl Stores {
     fn look(&mut self, task: &Task) -> Event {
         self.runs += 1;
         let coordinator = self.run().filter(|run| run.owner.uid != task.owner.uid);
-        Event::Seen(
-            Box::new(Seen {
+        Event::Observed(
+            Box::new(ObservedItems {
                 now: self.now,
                 run: self.run(),
                 legacy: self.legacy(),
@@ -61,8 +61,8 @@ impl Stores {
             }
             Act::ReadAll { run, .. } => Event::All(Box::new(self.all(run))),
             Act::ListRuns { uri, before } => {
-                let seen = self.runs_at(root(&uri));
-                let old = seen.into_iter().filter(|_| before > self.began);
+                let observed = self.runs_at(root(&uri));
+                let old = observed.into_iter().filter(|_| before > self.began);
                 Event::Runs(old.collect())
             }
             Act::ReadKept { uri, head, pending } => {

@@ -84,9 +84,9 @@ pub(super) fn deciding() -> Vec<Mistake> {
 pub(super) fn publishing() -> Vec<Mistake> {
     let legacy = Budget { legacy: 1, ..NONE };
     let gap = vec![
-        Row { mark: 3, begun: 0, seen: 0 },
-        Row { mark: 8, begun: 0, seen: 1 },
-        Row { mark: 9, begun: 0, seen: 0 },
+        Row { mark: 3, begun: 0, observed: 0 },
+        Row { mark: 8, begun: 0, observed: 1 },
+        Row { mark: 9, begun: 0, observed: 0 },
     ];
     vec![
         mistake(

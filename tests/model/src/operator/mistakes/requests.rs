@@ -9,20 +9,20 @@ use super::{changed, set_env};
 use crate::operator::apply::env;
 
 /// Whatever differs from the request that was honoured last asks for a run.
-pub(super) fn older_requests_count(seen: &Observed) -> Step {
-    let mut seen = seen.clone();
-    let known = known_request(&seen);
-    let notes = seen.job.metadata.annotations.as_ref();
+pub(super) fn older_requests_count(observed: &Observed) -> Step {
+    let mut observed = observed.clone();
+    let known = known_request(&observed);
+    let notes = observed.job.metadata.annotations.as_ref();
     let asked = notes.and_then(|notes| notes.get(REQUESTED_AT)).cloned();
     let forget = |known: &mut Option<String>| {
         if *known != asked {
             *known = None;
         }
     };
-    if let Some(outcome) = seen.job.status.as_mut().and_then(|status| status.outcome.as_mut()) {
+    if let Some(outcome) = observed.job.status.as_mut().and_then(|status| status.outcome.as_mut()) {
         forget(&mut outcome.requested_at);
     }
-    if let Tracking::Read(read) = &mut seen.tracking {
+    if let Tracking::Read(read) = &mut observed.tracking {
         if let Some(run) = &mut read.r {
             forget(&mut run.owner.requested_at);
         }
@@ -30,13 +30,13 @@ pub(super) fn older_requests_count(seen: &Observed) -> Step {
             forget(&mut result.owner.requested_at);
         }
     }
-    for job in &mut seen.jobs {
+    for job in &mut observed.jobs {
         if let Some(mut task) = env::<Task>(job, TASK_ENV) {
             forget(&mut task.owner.requested_at);
             set_env(job, &task);
         }
     }
-    changed(decide(&seen), |decision| {
+    changed(decide(&observed), |decision| {
         // what is forgotten to decide is still said
         if let Some(outcome) = &mut decision.status.outcome {
             outcome.requested_at = outcome.requested_at.take().or_else(|| known.clone());
@@ -45,11 +45,11 @@ pub(super) fn older_requests_count(seen: &Observed) -> Step {
 }
 
 /// The request that was honoured last, as tracking has it, else status.
-fn known_request(seen: &Observed) -> Option<String> {
-    let tracked = match &seen.tracking {
+fn known_request(observed: &Observed) -> Option<String> {
+    let tracked = match &observed.tracking {
         Tracking::Read(read) => read.o.as_ref().and_then(|outcome| outcome.result.as_ref()),
         Tracking::NotRead | Tracking::Unreadable(_) => None,
     };
     let tracked = tracked.and_then(|result| result.owner.requested_at.clone());
-    tracked.or_else(|| seen.status().outcome.and_then(|outcome| outcome.requested_at))
+    tracked.or_else(|| observed.status().outcome.and_then(|outcome| outcome.requested_at))
 }

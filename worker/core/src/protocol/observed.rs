@@ -15,7 +15,7 @@ use crate::layout::manifests::{Pointer, SourceIdentity};
 /// - a marked prefix, and no `R` read later: `R` was deleted;
 /// - `R`, and no `L` read later: `L` was deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub struct ObservedItems {
     /// Seconds since 1970, UTC.
     pub now: i64,
     /// `R`.
@@ -34,7 +34,7 @@ pub struct Seen {
     pub own_identity: SourceIdentity,
 }
 
-impl Seen {
+impl ObservedItems {
     /// The commit number under the task's uri, 0 where nothing is published.
     pub fn pointer_commit(&self) -> u64 {
         self.pointer.as_ref().map_or(0, |pointer| pointer.commit)
@@ -56,9 +56,9 @@ impl Seen {
 
 /// Items of a newer release are left alone, whatever was to be done: an older one would drop what
 /// it does not know.
-pub(super) fn newer(seen: &Seen) -> Option<Failure> {
-    let newer = seen.run.as_ref().is_some_and(|run| run.schema > ITEM_VERSION)
-        || seen.outcome.as_ref().is_some_and(|outcome| outcome.schema > ITEM_VERSION);
+pub(super) fn newer(observed: &ObservedItems) -> Option<Failure> {
+    let newer = observed.run.as_ref().is_some_and(|run| run.schema > ITEM_VERSION)
+        || observed.outcome.as_ref().is_some_and(|outcome| outcome.schema > ITEM_VERSION);
     newer.then(newer_release)
 }
 
