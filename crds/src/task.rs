@@ -39,7 +39,7 @@ pub const EXTRACT_LABEL: &str = "tidemark.dev/extract";
 /// The value of that label.
 pub const EXTRACT_ALLOWED: &str = "allowed";
 
-/// The letter to coordinator, extract and recovery pods.
+/// The task to coordinator, extract and recovery pods.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Task {

@@ -75,7 +75,7 @@ pub(crate) async fn apply(
     if !put && (changed || written) && !(released && deleted) {
         put_status(context, observed, &decision.status, version.as_deref()).await?;
     }
-    report::notes(context, observed, &decision.notes).await;
+    report::events(context, observed, &decision.events).await;
     Ok(decision.requeue.max(Duration::from_millis(50)))
 }
 

@@ -9,7 +9,7 @@ use kube::Resource;
 use kube::runtime::controller::Action;
 use kube::runtime::events::{Event, EventType};
 use kube::runtime::reflector::ObjectRef;
-use operator_core::effects::Note;
+use operator_core::effects::NewEvent;
 use operator_core::retry::{backoff, spread};
 use operator_core::{Effect, Observed};
 
@@ -18,7 +18,7 @@ use crate::error::Error;
 use crate::metrics::{CategoryLabel, Metrics};
 
 /// Letters that an Event may have.
-const NOTE_MAX: usize = 900;
+const EVENT_TEXT_MAX: usize = 900;
 /// Until an object that somebody changed meanwhile is looked at again; it doubles, since a watch may
 /// lag for long.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(200);
@@ -69,20 +69,20 @@ pub(crate) fn effect(context: &Context, observed: &Observed<'_>, effect: &Effect
 }
 
 /// Tells people what changed.
-pub(crate) async fn notes(context: &Context, observed: &Observed<'_>, notes: &[Note]) {
-    for note in notes {
-        let reason = note.reason.name();
+pub(crate) async fn events(context: &Context, observed: &Observed<'_>, events: &[NewEvent]) {
+    for event in events {
+        let reason = event.reason.name();
         let (namespace, name) = (observed.namespace(), observed.name());
-        if note.warning {
+        if event.warning {
             context.metrics.warnings.get_or_create(&CategoryLabel { category: reason }).inc();
-            tracing::warn!(namespace, name, reason, "{}", note.message);
+            tracing::warn!(namespace, name, reason, "{}", event.message);
         } else {
-            tracing::info!(namespace, name, reason, "{}", note.message);
+            tracing::info!(namespace, name, reason, "{}", event.message);
         }
         let event = Event {
-            type_: if note.warning { EventType::Warning } else { EventType::Normal },
+            type_: if event.warning { EventType::Warning } else { EventType::Normal },
             reason: reason.to_owned(),
-            note: Some(note.message.chars().take(NOTE_MAX).collect()),
+            note: Some(event.message.chars().take(EVENT_TEXT_MAX).collect()),
             action: "Reconcile".to_owned(),
             secondary: None,
         };

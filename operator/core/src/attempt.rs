@@ -10,14 +10,14 @@ use crate::labels::{ATTEMPT, PUT_OFF, RECOVER, ROLE, Role, UID};
 
 /// The task of an attempt: as a pod got it, and as it reads.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Letter {
+pub struct TaskText {
     /// The text of the environment variable, copied unchanged from Job to Job.
     pub text: String,
     /// What it says.
     pub task: Task,
 }
 
-impl Letter {
+impl TaskText {
     /// Writes a task.
     pub fn new(task: Task) -> Self {
         Self { text: serde_json::to_string(&task).unwrap_or_default(), task }
@@ -67,13 +67,13 @@ impl<'a> Attempt<'a> {
     }
 
     /// The task, from whichever Job still holds it.
-    pub fn letter(&self) -> Option<Letter> {
-        self.jobs().find_map(letter)
+    pub fn task_text(&self) -> Option<TaskText> {
+        self.jobs().find_map(task_text)
     }
 
     /// Whether a newer release wrote the task.
     pub fn is_newer(&self) -> bool {
-        self.jobs().filter_map(task_text).any(|text| {
+        self.jobs().filter_map(task_json).any(|text| {
             serde_json::from_str::<serde_json::Value>(text)
                 .ok()
                 .and_then(|task| task.get("version")?.as_u64())
@@ -89,14 +89,14 @@ impl<'a> Attempt<'a> {
     }
 }
 
-fn task_text(job: &Job) -> Option<&str> {
+fn task_json(job: &Job) -> Option<&str> {
     let container = job.spec.as_ref()?.template.spec.as_ref()?.containers.first()?;
     container.env.iter().flatten().find(|env| env.name == TASK_ENV)?.value.as_deref()
 }
 
-fn letter(job: &Job) -> Option<Letter> {
-    let text = task_text(job)?;
-    Some(Letter { text: text.to_owned(), task: serde_json::from_str(text).ok()? })
+fn task_text(job: &Job) -> Option<TaskText> {
+    let text = task_json(job)?;
+    Some(TaskText { text: text.to_owned(), task: serde_json::from_str(text).ok()? })
 }
 
 /// The attempts of the object `uid`, ascending.

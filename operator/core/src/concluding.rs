@@ -9,19 +9,19 @@ use crds::{ExtractJobStatus, Reason, Report};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::attempt::{Attempt, Letter, completed_at, is_complete};
+use crate::attempt::{Attempt, TaskText, completed_at, is_complete};
 use crate::decision::{Decision, until};
 use crate::in_doubt;
 use crate::observed::{Observed, TrackingRead};
 use crate::put_off;
 use crate::recover_jobs::{Progress, steps};
-use crate::status::{Mood, cleaning, complete, success_report};
+use crate::status::{Health, cleaning, complete, success_report};
 
 /// The request is published. What is still to do about it, a recovery Job does.
 pub(crate) fn conclude(
     observed: &Observed,
     attempt: &Attempt,
-    letter: &Letter,
+    task_text: &TaskText,
     (read, result): (&TrackingRead, &OutcomeResult),
 ) -> Decision {
     // a removal that is put off may wait beside a later run, of whomever, at whatever URI
@@ -52,24 +52,24 @@ pub(crate) fn conclude(
         };
     }
     let order = RecoverOrder { last: false, aborted: false, report: report.clone() };
-    let (effects, progress) = steps(observed, &attempt, letter, observed.now, &order);
-    let (mood, pause) = match progress {
-        Progress::Waiting(pause) => (Mood::Reconciling, pause),
-        Progress::Done(_) => (Mood::Reconciling, Duration::ZERO),
-        Progress::Exhausted(pause) => (Mood::Stalled, pause),
+    let (effects, progress) = steps(observed, &attempt, task_text, observed.now, &order);
+    let (health, pause) = match progress {
+        Progress::Waiting(pause) => (Health::Reconciling, pause),
+        Progress::Done(_) => (Health::Reconciling, Duration::ZERO),
+        Progress::Exhausted(pause) => (Health::Stalled, pause),
     };
     if observed.status().outcome == done.outcome {
         // it was Complete before, so it was put off
         return Decision::of(observed, done, &report).doing(effects).after(pause);
     }
-    let report = match mood {
-        Mood::Stalled => in_doubt::cleanup_report(observed, &attempt, &report.message),
-        Mood::Reconciling | Mood::Done => {
+    let report = match health {
+        Health::Stalled => in_doubt::cleanup_report(observed, &attempt, &report.message),
+        Health::Reconciling | Health::Done => {
             let message = format!("{}; its cleanup is pending", report.message);
             Report::new(Reason::Committing, message, "")
         }
     };
-    let status = cleaning(observed, result, attempt.number, (mood, &report));
+    let status = cleaning(observed, result, attempt.number, (health, &report));
     Decision::of(observed, status, &report).doing(effects).after(pause)
 }
 

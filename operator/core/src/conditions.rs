@@ -8,7 +8,7 @@ use crds::{ConditionReason, ConditionType, Phase, Reason, Report, RunId};
 
 /// Whether the operator is busy with the object, is done with it, or needs a manual change.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mood {
+pub enum Health {
     /// The operator continues by itself.
     Reconciling,
     /// A manual change is needed.
@@ -21,7 +21,7 @@ pub enum Mood {
 #[derive(Debug)]
 pub(crate) struct State<'a> {
     pub(crate) phase: Phase,
-    pub(crate) mood: Mood,
+    pub(crate) health: Health,
     pub(crate) attempt: Option<u32>,
     pub(crate) run: Option<RunId>,
     /// Whether `spec.suspend` is true.
@@ -44,8 +44,8 @@ impl State<'_> {
             ConditionType::Committed | ConditionType::Complete => phase == Phase::Complete,
             ConditionType::Failed => phase == Phase::Failed,
             ConditionType::Suspended => phase == Phase::Suspended,
-            ConditionType::Reconciling => self.mood == Mood::Reconciling,
-            ConditionType::Stalled => self.mood == Mood::Stalled,
+            ConditionType::Reconciling => self.health == Health::Reconciling,
+            ConditionType::Stalled => self.health == Health::Stalled,
         }
     }
 

@@ -3,7 +3,7 @@
 
 use crds::{Phase, Reason, Report};
 
-use crate::attempt::{Attempt, Letter, attempts};
+use crate::attempt::{Attempt, TaskText, attempts};
 use crate::decision::{
     Blocked, Decision, End, Ended, Flow, ReadRequest, Start, Step, Validity, is_in_doubt, refused,
 };
@@ -12,7 +12,7 @@ use crate::mirror::{mirrored, place};
 use crate::observed::{Observed, Tracking};
 use crate::request::requested;
 use crate::retry::{backoff, spread};
-use crate::status::Mood;
+use crate::status::Health;
 use crate::valid::valid;
 use crate::{deleting, recovering, running, starting};
 
@@ -43,7 +43,7 @@ pub fn foreign_job(observed: &Observed, name: &str) -> Decision {
         format!("Job {name} belongs to another owner"),
         format!("Find out who created the Job, then run `kubectl delete job {name}`."),
     );
-    Decision::say(observed, observed.status(), Phase::Pending, Mood::Stalled, &report)
+    Decision::report(observed, observed.status(), Phase::Pending, Health::Stalled, &report)
         .after(observed.settings.timing.retry_most)
 }
 
@@ -57,8 +57,14 @@ pub fn refused_job(observed: &Observed, name: &str, told: &str) -> Decision {
         ),
         "Raise the quota of the namespace, or fix what the message names. The operator tries again by itself.",
     );
-    Decision::say(observed, observed.status(), present_phase(observed), Mood::Reconciling, &report)
-        .after(observed.settings.timing.busy_retry)
+    Decision::report(
+        observed,
+        observed.status(),
+        present_phase(observed),
+        Health::Reconciling,
+        &report,
+    )
+    .after(observed.settings.timing.busy_retry)
 }
 
 fn consider(observed: &Observed) -> Result<Decision, Blocked> {
@@ -98,7 +104,7 @@ fn follow(observed: &Observed, valid: Validity, flow: Flow) -> Result<Decision, 
 /// Whether status already holds what became of the attempt.
 fn is_resolved(observed: &Observed, attempt: &Attempt) -> bool {
     let status = observed.status();
-    let Some(Letter { task, .. }) = attempt.letter() else {
+    let Some(TaskText { task, .. }) = attempt.task_text() else {
         return false;
     };
     let known = status.attempt.is_some_and(|number| number >= attempt.number);
@@ -126,15 +132,16 @@ fn present_phase(observed: &Observed) -> Phase {
 }
 
 fn unreadable(observed: &Observed, report: &Report) -> Decision {
-    let mood = match report.reason {
-        Reason::TrackingUnreachable => Mood::Reconciling,
-        _ => Mood::Stalled,
+    let health = match report.reason {
+        Reason::TrackingUnreachable => Health::Reconciling,
+        _ => Health::Stalled,
     };
     let timing = &observed.settings.timing;
     let pause = backoff(observed.unreadable, timing.retry_first, timing.retry_most);
     // an outage is met by all objects at once; they must not come back all at once
     let pause = spread(pause, observed.uid(), observed.unreadable);
-    Decision::say(observed, observed.status(), present_phase(observed), mood, report).after(pause)
+    Decision::report(observed, observed.status(), present_phase(observed), health, report)
+        .after(pause)
 }
 
 fn newer(observed: &Observed) -> Decision {
@@ -143,5 +150,5 @@ fn newer(observed: &Observed) -> Decision {
         "a newer release of Tidemark wrote the task or the tracking items of this object",
         "Upgrade the operator to that release.",
     );
-    Decision::say(observed, observed.status(), present_phase(observed), Mood::Stalled, &report)
+    Decision::report(observed, observed.status(), present_phase(observed), Health::Stalled, &report)
 }

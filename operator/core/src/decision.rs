@@ -9,11 +9,11 @@ use crds::tracking::Owner;
 use crds::{ConditionType, ExtractJobStatus, Phase, Reason, Report, Task};
 use jiff::Timestamp;
 
-use crate::attempt::{Attempt, Letter};
-use crate::effects::{Effect, Note};
+use crate::attempt::{Attempt, TaskText};
+use crate::effects::{Effect, NewEvent};
 use crate::ending::Ending;
 use crate::observed::{Observed, Tracking, TrackingRead};
-use crate::status::{Mood, find, speak};
+use crate::status::{Health, find, with_conditions};
 use crate::valid::ValidExtractJob;
 
 /// What to do about one object.
@@ -24,7 +24,7 @@ pub struct Decision {
     /// The status after them.
     pub status: ExtractJobStatus,
     /// What to tell people.
-    pub notes: Vec<Note>,
+    pub events: Vec<NewEvent>,
     /// When to look again if nothing happens.
     pub requeue: Duration,
 }
@@ -74,7 +74,7 @@ pub(crate) struct End<'a> {
     /// The attempt.
     pub(crate) attempt: Attempt<'a>,
     /// Its task.
-    pub(crate) letter: Letter,
+    pub(crate) task_text: TaskText,
     /// Why it ends.
     pub(crate) ending: Ending,
 }
@@ -86,8 +86,8 @@ impl<'a> Flow<'a> {
     }
 
     /// The end of an attempt.
-    pub(crate) fn end(attempt: &Attempt<'a>, letter: &Letter, ending: Ending) -> Self {
-        Self::End(Box::new(End { attempt: attempt.clone(), letter: letter.clone(), ending }))
+    pub(crate) fn end(attempt: &Attempt<'a>, task_text: &TaskText, ending: Ending) -> Self {
+        Self::End(Box::new(End { attempt: attempt.clone(), task_text: task_text.clone(), ending }))
     }
 }
 
@@ -154,7 +154,7 @@ pub(crate) fn tracking<'a>(
 
 /// Nothing may be started until somebody changes manifest or settings.
 pub(crate) fn refused(observed: &Observed, report: &Report) -> Decision {
-    Decision::say(observed, observed.status(), Phase::Pending, Mood::Stalled, report)
+    Decision::report(observed, observed.status(), Phase::Pending, Health::Stalled, report)
         .after(observed.settings.timing.retry_most)
 }
 
@@ -166,17 +166,17 @@ pub(crate) fn suspended(observed: &Observed) -> Decision {
         "",
     );
     let base = ExtractJobStatus { retry: None, not_before: None, ..observed.status() };
-    Decision::say(observed, base, Phase::Suspended, Mood::Done, &report)
+    Decision::report(observed, base, Phase::Suspended, Health::Done, &report)
 }
 
-/// The letter of an attempt, given its number and how many failed before it.
-pub(crate) fn letter(
+/// The task of an attempt, given its number and how many failed before it.
+pub(crate) fn task_text(
     observed: &Observed,
     valid: &ValidExtractJob,
     owner: Owner,
     (attempt, retry): (u32, u32),
-) -> Letter {
-    Letter::new(Task {
+) -> TaskText {
+    TaskText::new(Task {
         version: TASK_VERSION,
         spec: valid.spec.clone(),
         tracking: valid.tracking.clone(),
@@ -188,9 +188,9 @@ pub(crate) fn letter(
 }
 
 /// Whether the object asks for something else than the attempt did.
-pub(crate) fn has_moved_on(valid: Validity, letter: &Letter) -> bool {
+pub(crate) fn has_moved_on(valid: Validity, task_text: &TaskText) -> bool {
     valid.is_ok_and(|valid| {
-        let (now, then) = (&valid.owner, &letter.task.owner);
+        let (now, then) = (&valid.owner, &task_text.task.owner);
         now.generation != then.generation
             || is_later(now.requested_at.as_deref(), then.requested_at.as_deref())
     })
@@ -198,14 +198,14 @@ pub(crate) fn has_moved_on(valid: Validity, letter: &Letter) -> bool {
 
 impl Decision {
     /// A decision that changes nothing but the status.
-    pub(crate) fn say(
+    pub(crate) fn report(
         observed: &Observed,
         base: ExtractJobStatus,
         phase: Phase,
-        mood: Mood,
+        health: Health,
         report: &Report,
     ) -> Self {
-        let status = speak(observed, base, phase, mood, report);
+        let status = with_conditions(observed, base, phase, health, report);
         Self::of(observed, status, report)
     }
 
@@ -218,11 +218,11 @@ impl Decision {
         let is_new = old.and_then(|old| old.phase) != status.phase
             || reason_before != Some(report.reason.name());
         let warning = !report.remedy.is_empty() || status.phase == Some(Phase::Failed);
-        let note = Note { warning, reason: report.reason, message: report.to_string() };
+        let event = NewEvent { warning, reason: report.reason, message: report.to_string() };
         Self {
             effects: Vec::new(),
             status,
-            notes: if is_new { vec![note] } else { Vec::new() },
+            events: if is_new { vec![event] } else { Vec::new() },
             requeue: observed.settings.timing.resync,
         }
     }

@@ -8,13 +8,13 @@ use crds::{Phase, Reason, Report, Task};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 
-use crate::attempt::{Attempt, Letter, attempts, is_deleted, is_finished, name, uid};
-use crate::decision::{Blocked, Decision, ReadRequest, is_in_doubt, left, letter, tracking};
-use crate::effects::{Effect, Note};
+use crate::attempt::{Attempt, TaskText, attempts, is_deleted, is_finished, name, uid};
+use crate::decision::{Blocked, Decision, ReadRequest, is_in_doubt, left, task_text, tracking};
+use crate::effects::{Effect, NewEvent};
 use crate::observed::{Observed, Tracking, TrackingRead};
 use crate::put_off;
 use crate::recover_jobs::{Progress, has_live_pods, steps};
-use crate::status::Mood;
+use crate::status::Health;
 use crate::valid::{may_read, valid};
 use crate::workload::Maker;
 
@@ -34,22 +34,22 @@ pub(crate) fn deleting(observed: &Observed, open: Option<&Attempt>) -> Result<De
     let Some(patience) = left(observed, since, observed.settings.timing.deletion_bound) else {
         return Ok(give_up(observed));
     };
-    let Some((attempt, letter)) = what_is_open(observed, open)? else {
+    let Some((attempt, task_text)) = what_is_open(observed, open)? else {
         return leave(observed, open);
     };
     let order = RecoverOrder { last: true, aborted: true, report: report.clone() };
-    let (mut effects, mut progress) = steps(observed, &attempt, &letter, since, &order);
+    let (mut effects, mut progress) = steps(observed, &attempt, &task_text, since, &order);
     if let Progress::Done(_) = progress
-        && let Some((attempt, letter)) = open_later(observed, &attempt, &letter)?
+        && let Some((attempt, task_text)) = open_later(observed, &attempt, &task_text)?
     {
-        (effects, progress) = steps(observed, &attempt, &letter, since, &order);
+        (effects, progress) = steps(observed, &attempt, &task_text, since, &order);
     }
     match progress {
         Progress::Done(_) => leave(observed, open),
         Progress::Exhausted(_) => Ok(give_up(observed)),
         Progress::Waiting(pause) => {
             let status = observed.status();
-            Ok(Decision::say(observed, status, Phase::Deleting, Mood::Reconciling, &report)
+            Ok(Decision::report(observed, status, Phase::Deleting, Health::Reconciling, &report)
                 .doing(effects)
                 .after(pause.min(patience)))
         }
@@ -60,51 +60,52 @@ pub(crate) fn deleting(observed: &Observed, open: Option<&Attempt>) -> Result<De
 fn what_is_open<'a>(
     observed: &'a Observed,
     open: Option<&Attempt<'a>>,
-) -> Result<Option<(Attempt<'a>, Letter)>, Blocked> {
+) -> Result<Option<(Attempt<'a>, TaskText)>, Blocked> {
     let status = observed.status();
     let ended =
         matches!(status.phase, Some(Phase::Complete | Phase::Failed)) && !is_in_doubt(&status);
     if open.is_none() && (ended || status.attempt.is_none()) {
         return Ok(None);
     }
-    let Some(letter) = letter_of(observed, open) else {
+    let Some(task_text) = task_text_of(observed, open) else {
         return Ok(None);
     };
-    let attempt = open.cloned().unwrap_or_else(|| Attempt::without_jobs(letter.task.attempt));
+    let attempt = open.cloned().unwrap_or_else(|| Attempt::without_jobs(task_text.task.attempt));
     let live =
         attempt.jobs().any(|job| !is_finished(job)) || has_live_pods(observed, attempt.number);
     if live {
-        return Ok(Some((attempt, letter)));
+        return Ok(Some((attempt, task_text)));
     }
-    if let Err(report) = may_read(&observed.job, &letter.task.tracking, &observed.settings.tracking)
+    if let Err(report) =
+        may_read(&observed.job, &task_text.task.tracking, &observed.settings.tracking)
     {
         // a forged Job has no run of ours behind it; one of earlier settings is recovered unseen
-        return Ok((report.reason == Reason::TrackingChanged).then_some((attempt, letter)));
+        return Ok((report.reason == Reason::TrackingChanged).then_some((attempt, task_text)));
     }
     if let Tracking::Unreadable(_) = observed.tracking {
-        return Ok(Some((attempt, letter)));
+        return Ok(Some((attempt, task_text)));
     }
-    let read = tracking(observed, &letter.task.tracking)?;
-    Ok(has_left_something(observed, read).then_some((attempt, letter)))
+    let read = tracking(observed, &task_text.task.tracking)?;
+    Ok(has_left_something(observed, read).then_some((attempt, task_text)))
 }
 
-/// The letter of the attempt, or one as it must have been.
-fn letter_of(observed: &Observed, attempt: Option<&Attempt>) -> Option<Letter> {
+/// The task of the attempt, or one as it must have been.
+fn task_text_of(observed: &Observed, attempt: Option<&Attempt>) -> Option<TaskText> {
     let made = || {
         let valid = valid(&observed.job, observed.settings).ok()?;
         let number = attempt.map(|attempt| attempt.number).or(observed.status().attempt)?;
-        Some(letter(observed, &valid, valid.owner.clone(), (number, 0)))
+        Some(task_text(observed, &valid, valid.owner.clone(), (number, 0)))
     };
-    attempt.and_then(Attempt::letter).or_else(made)
+    attempt.and_then(Attempt::task_text).or_else(made)
 }
 
 /// The attempt after a recovered one, whose run is open and whose Jobs somebody deleted.
 fn open_later<'a>(
     observed: &Observed,
     recovered: &Attempt,
-    letter: &Letter,
-) -> Result<Option<(Attempt<'a>, Letter)>, Blocked> {
-    let at = &letter.task.tracking;
+    task_text: &TaskText,
+) -> Result<Option<(Attempt<'a>, TaskText)>, Blocked> {
+    let at = &task_text.task.tracking;
     let readable = may_read(&observed.job, at, &observed.settings.tracking).is_ok();
     if !readable || matches!(observed.tracking, Tracking::Unreadable(_)) {
         return Ok(None);
@@ -112,8 +113,9 @@ fn open_later<'a>(
     let run = tracking(observed, at)?.run_of(observed.uid());
     let run = run.filter(|run| run.state.is_open() && run.attempt > recovered.number);
     Ok(run.map(|run| {
-        let task = Task { owner: run.owner.clone(), attempt: run.attempt, ..letter.task.clone() };
-        (Attempt::without_jobs(run.attempt), Letter::new(task))
+        let task =
+            Task { owner: run.owner.clone(), attempt: run.attempt, ..task_text.task.clone() };
+        (Attempt::without_jobs(run.attempt), TaskText::new(task))
     }))
 }
 
@@ -134,7 +136,7 @@ fn has_left_something(observed: &Observed, read: &TrackingRead) -> bool {
 fn quiet(observed: &Observed) -> Decision {
     let report = Report::new(Reason::Deleting, "the object is being deleted", "");
     let mut decision = Decision::of(observed, observed.status(), &report);
-    decision.notes.clear();
+    decision.events.clear();
     decision
 }
 
@@ -142,17 +144,21 @@ fn quiet(observed: &Observed) -> Decision {
 /// their own: nobody waits for days, and nothing is removed before its time.
 fn leave(observed: &Observed, open: Option<&Attempt>) -> Result<Decision, Blocked> {
     let mut decision = let_go(observed);
-    if let Some((letter, at)) = removal_left(observed, open)? {
+    if let Some((task_text, at)) = removal_left(observed, open)? {
         let image = &observed.settings.worker_image;
-        let maker =
-            Maker { object: &observed.job, letter: &letter, image, settings: observed.settings };
+        let maker = Maker {
+            object: &observed.job,
+            task_text: &task_text,
+            image,
+            settings: observed.settings,
+        };
         let report = Report::new(
             Reason::Deleting,
             "the ExtractJob was deleted before its replaced files were due for removal",
             "",
         );
         let job = maker.put_off(at, &RecoverOrder { last: false, aborted: false, report });
-        decision.notes.push(Note {
+        decision.events.push(NewEvent {
             warning: false,
             reason: Reason::Deleting,
             message: format!("Job {} removes the replaced files after {at}", name(&job)),
@@ -162,21 +168,21 @@ fn leave(observed: &Observed, open: Option<&Attempt>) -> Result<Decision, Blocke
     Ok(decision)
 }
 
-/// When files that the object replaced are to be removed, and the letter of the Job for it. Where
+/// When files that the object replaced are to be removed, and the task of the Job for it. Where
 /// the tracking table cannot be read, status says when.
 fn removal_left(
     observed: &Observed,
     open: Option<&Attempt>,
-) -> Result<Option<(Letter, Timestamp)>, Blocked> {
+) -> Result<Option<(TaskText, Timestamp)>, Blocked> {
     let said = observed.status().removal_due.map(|at| at.0);
     if said.is_none() && !matches!(observed.tracking, Tracking::Read(_)) {
         return Ok(None);
     }
     let attempts = attempts(&observed.jobs, observed.uid());
-    let Some(letter) = letter_of(observed, open.or(attempts.last())) else {
+    let Some(task_text) = task_text_of(observed, open.or(attempts.last())) else {
         return Ok(None);
     };
-    let table = &letter.task.tracking;
+    let table = &task_text.task.tracking;
     if may_read(&observed.job, table, &observed.settings.tracking).is_err() {
         return Ok(None);
     }
@@ -186,7 +192,7 @@ fn removal_left(
             put_off::removal(tracking(observed, table)?, observed.uid())
         }
     };
-    Ok(at.map(|at| (letter, at)))
+    Ok(at.map(|at| (task_text, at)))
 }
 
 /// Jobs go first, pods before them: an orphaning deletion would leave them behind.
@@ -200,7 +206,7 @@ fn let_go(observed: &Observed) -> Decision {
 
 fn give_up(observed: &Observed) -> Decision {
     let mut decision = let_go(observed);
-    decision.notes.push(Note {
+    decision.events.push(NewEvent {
         warning: true,
         reason: Reason::RecoveryFailed,
         message:

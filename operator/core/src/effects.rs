@@ -54,7 +54,7 @@ pub enum Effect {
 
 /// Something to tell people, as an Event.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Note {
+pub struct NewEvent {
     /// Whether it is odd.
     pub warning: bool,
     /// Why.

@@ -43,8 +43,8 @@ impl Ending {
 /// The ending that was recorded on the attempt's Job.
 pub fn recorded(attempt: &Attempt) -> Option<Ending> {
     attempt.workers().find_map(|job| {
-        let notes = job.metadata.annotations.as_ref()?;
-        serde_json::from_str(notes.get(ENDING)?).ok()
+        let annotations = job.metadata.annotations.as_ref()?;
+        serde_json::from_str(annotations.get(ENDING)?).ok()
     })
 }
 

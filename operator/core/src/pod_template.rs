@@ -17,7 +17,7 @@ use k8s_openapi::api::core::v1::{
 use k8s_openapi::apimachinery::pkg::api::resource::Quantity;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
 
-use crate::attempt::Letter;
+use crate::attempt::TaskText;
 use crate::labels::{CONTAINER, Role};
 use crate::settings::Settings;
 
@@ -32,7 +32,7 @@ const BINARY: &str = "/usr/local/bin/tidemark";
 #[derive(Debug)]
 pub(crate) struct PodPlan<'a> {
     pub(crate) role: Role,
-    pub(crate) letter: &'a Letter,
+    pub(crate) task_text: &'a TaskText,
     pub(crate) image: &'a str,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) env: Vec<(&'static str, String)>,
@@ -40,7 +40,7 @@ pub(crate) struct PodPlan<'a> {
 
 /// The pod template.
 pub(crate) fn pod_template(plan: PodPlan, settings: &Settings) -> PodTemplateSpec {
-    let spec = &plan.letter.task.spec;
+    let spec = &plan.task_text.task.spec;
     let worker = spec.worker.clone().unwrap_or_default();
     let mut annotations = worker.annotations.unwrap_or_default();
     if plan.role == Role::Coordinator {
@@ -95,7 +95,7 @@ pub(crate) fn pod_template(plan: PodPlan, settings: &Settings) -> PodTemplateSpe
 fn container(plan: &PodPlan, settings: &Settings, mounts: &[Mount]) -> Container {
     let further = settings.worker_env.iter().map(|(name, value)| (name.as_str(), value.clone()));
     let env = further
-        .chain(std::iter::once((TASK_ENV, plan.letter.text.clone())))
+        .chain(std::iter::once((TASK_ENV, plan.task_text.text.clone())))
         .chain(plan.env.iter().cloned())
         .map(|(name, value)| EnvVar {
             name: name.to_owned(),
@@ -150,7 +150,7 @@ fn resources(plan: &PodPlan, settings: &Settings) -> ResourceRequirements {
     if plan.role == Role::Recover {
         return settings.recover_resources.clone();
     }
-    let worker = plan.letter.task.spec.worker.as_ref();
+    let worker = plan.task_text.task.spec.worker.as_ref();
     worker.and_then(|worker| worker.resources.clone()).unwrap_or_else(|| settings.resources.clone())
 }
 

@@ -37,7 +37,7 @@ pub(crate) fn removal(read: &TrackingRead, uid: &str) -> Option<Timestamp> {
 /// Decides about a Job by its annotation.
 pub fn start(job: &Job, now: Timestamp) -> Start {
     let suspended = job.spec.as_ref().and_then(|spec| spec.suspend) == Some(true);
-    let at = job.metadata.annotations.as_ref().and_then(|notes| notes.get(START_AT));
+    let at = job.metadata.annotations.as_ref().and_then(|annotations| annotations.get(START_AT));
     let at = at.and_then(|at| at.parse::<Timestamp>().ok());
     let (true, Some(at)) = (suspended && !is_finished(job) && !is_deleted(job), at) else {
         return Start::Never;

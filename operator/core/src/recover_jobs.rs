@@ -7,8 +7,8 @@ use crds::task::RecoverOrder;
 use jiff::Timestamp;
 
 use crate::attempt::{
-    Attempt, Letter, completed_at, failure, is_complete, is_finished, is_started, is_stopped, name,
-    uid,
+    Attempt, TaskText, completed_at, failure, is_complete, is_finished, is_started, is_stopped,
+    name, uid,
 };
 use crate::decision::left;
 use crate::effects::Effect;
@@ -36,7 +36,7 @@ pub(crate) enum Progress {
 pub(crate) fn steps(
     observed: &Observed,
     attempt: &Attempt,
-    letter: &Letter,
+    task_text: &TaskText,
     since: Timestamp,
     order: &RecoverOrder,
 ) -> (Vec<Effect>, Progress) {
@@ -47,7 +47,7 @@ pub(crate) fn steps(
     if let Some(wait) = wait.filter(|_| busy && attempt.anchor().is_some()) {
         return (effects, Progress::Waiting(wait));
     }
-    let progress = recover(observed, attempt, letter, order, &mut effects);
+    let progress = recover(observed, attempt, task_text, order, &mut effects);
     (effects, progress)
 }
 
@@ -66,7 +66,7 @@ pub(crate) fn has_live_pods(observed: &Observed, number: u32) -> bool {
 fn recover(
     observed: &Observed,
     attempt: &Attempt,
-    letter: &Letter,
+    task_text: &TaskText,
     order: &RecoverOrder,
     effects: &mut Vec<Effect>,
 ) -> Progress {
@@ -113,7 +113,7 @@ fn recover(
             .map(|(_, job)| Effect::SetTtl { job: name(job), seconds: FAILED_RECOVER_TTL }),
     );
     let image = attempt.image().unwrap_or(&observed.settings.worker_image);
-    let maker = Maker { object: &observed.job, letter, image, settings: observed.settings };
+    let maker = Maker { object: &observed.job, task_text, image, settings: observed.settings };
     effects.push(Effect::CreateJob(Box::new(maker.recover(newest + 1, order))));
     at_work(timing.recover_deadline)
 }

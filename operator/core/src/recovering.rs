@@ -9,7 +9,7 @@ use crds::{ExtractJobStatus, Phase, Reason, Report};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::attempt::{Attempt, Letter, name};
+use crate::attempt::{Attempt, TaskText, name};
 use crate::decision::{
     Blocked, Decision, End, Ended, Validity, has_moved_on, later, refused, suspended, tracking,
     until,
@@ -20,7 +20,7 @@ use crate::ending::{Ending, EndingKind, recorded};
 use crate::observed::{Observed, TrackingRead};
 use crate::recover_jobs::{Progress, steps};
 use crate::retry::{backoff, spread};
-use crate::status::{Mood, failed};
+use crate::status::{Health, failed};
 use crate::{concluding, in_doubt};
 
 /// Attempts each time an object becomes due, where it names no number.
@@ -29,16 +29,16 @@ const RUNS: u32 = 3;
 pub(crate) fn end<'v>(
     observed: &Observed,
     valid: Validity<'v>,
-    End { attempt, letter, ending }: &End,
+    End { attempt, task_text, ending }: &End,
 ) -> Result<Ended<'v>, Blocked> {
     let mut effects = Vec::new();
     if let Some(anchor) = attempt.anchor().filter(|_| recorded(attempt).is_none()) {
         effects.push(Effect::RecordEnding { job: name(anchor), ending: ending.clone() });
     }
-    let last = is_last(observed, letter, ending);
+    let last = is_last(observed, task_text, ending);
     let aborted = ending.report.reason == Reason::Suspended;
     let order = RecoverOrder { last, aborted, report: ending.report.clone() };
-    let (steps, progress) = steps(observed, attempt, letter, ending.at, &order);
+    let (steps, progress) = steps(observed, attempt, task_text, ending.at, &order);
     effects.extend(steps);
     match progress {
         Progress::Waiting(pause) => {
@@ -47,15 +47,16 @@ pub(crate) fn end<'v>(
                 Some(phase @ (Phase::Planning | Phase::Running | Phase::Committing)) => phase,
                 _ => Phase::Planning,
             };
-            let decision = Decision::say(observed, base, phase, Mood::Reconciling, &ending.report);
+            let decision =
+                Decision::report(observed, base, phase, Health::Reconciling, &ending.report);
             Ok(Ended::of(decision.doing(effects).after(pause)))
         }
         Progress::Exhausted(pause) => {
-            let next = exhausted(observed, valid, (attempt, letter), ending)?;
+            let next = exhausted(observed, valid, (attempt, task_text), ending)?;
             Ok(next.following(effects, Some(pause)))
         }
         Progress::Done(at) => {
-            let next = recovered(observed, valid, (attempt, letter), ending, at)?;
+            let next = recovered(observed, valid, (attempt, task_text), ending, at)?;
             Ok(next.following(effects, None))
         }
     }
@@ -66,11 +67,11 @@ fn budget(observed: &Observed) -> u32 {
 }
 
 /// Whether no attempt follows by itself.
-fn is_last(observed: &Observed, letter: &Letter, ending: &Ending) -> bool {
+fn is_last(observed: &Observed, task_text: &TaskText, ending: &Ending) -> bool {
     match ending.kind {
         EndingKind::Permanent => true,
         EndingKind::Yielded => false,
-        EndingKind::Failed => letter.task.retry + 1 >= budget(observed),
+        EndingKind::Failed => task_text.task.retry + 1 >= budget(observed),
     }
 }
 
@@ -79,16 +80,16 @@ fn is_last(observed: &Observed, letter: &Letter, ending: &Ending) -> bool {
 fn exhausted<'v>(
     observed: &Observed,
     valid: Validity<'v>,
-    (attempt, letter): (&Attempt, &Letter),
+    (attempt, task_text): (&Attempt, &TaskText),
     ending: &Ending,
 ) -> Result<Ended<'v>, Blocked> {
     if let Ok(valid) = valid
-        && has_moved_on(Ok(valid), letter)
+        && has_moved_on(Ok(valid), task_text)
         && !observed.is_suspended()
     {
         return Ok(Ended::start(valid, 0));
     }
-    let task = &letter.task;
+    let task = &task_text.task;
     let read = tracking(observed, &task.tracking)?;
     let result = read.o.as_ref().and_then(|outcome| outcome.result.as_ref());
     let published = result.filter(|result| {
@@ -97,10 +98,10 @@ fn exhausted<'v>(
     });
     // the run may have been published all the same, and only what follows `published` be left
     if let Some(result) = published {
-        return Ok(Ended::of(concluding::conclude(observed, attempt, letter, (read, result))));
+        return Ok(Ended::of(concluding::conclude(observed, attempt, task_text, (read, result))));
     }
     let report = in_doubt::report(observed, attempt, ending);
-    let status = failed(observed, &letter.task.owner, attempt.number, &report);
+    let status = failed(observed, &task_text.task.owner, attempt.number, &report);
     Ok(Ended::of(Decision::of(observed, status, &report)))
 }
 
@@ -108,12 +109,12 @@ fn exhausted<'v>(
 fn recovered<'v>(
     observed: &Observed,
     valid: Validity<'v>,
-    (attempt, letter): (&Attempt, &Letter),
+    (attempt, task_text): (&Attempt, &TaskText),
     ending: &Ending,
     at: Timestamp,
 ) -> Result<Ended<'v>, Blocked> {
     let status = observed.status();
-    let moved_on = has_moved_on(valid, letter);
+    let moved_on = has_moved_on(valid, task_text);
     let rests = status.phase == Some(Phase::Suspended)
         && status.observed_generation == Some(observed.generation());
     if observed.is_suspended() && rests {
@@ -124,21 +125,21 @@ fn recovered<'v>(
     if let Some(pause) = pause {
         return Ok(Ended::of(waiting(observed, (attempt.number, status.retry), ending, at, pause)));
     }
-    let task = &letter.task;
+    let task = &task_text.task;
     let read = tracking(observed, &task.tracking)?;
     let result = read.o.as_ref().and_then(|outcome| outcome.result.as_ref());
     let answered = result.filter(|result| {
         answer(&task.spec, &task.owner, &status_outcome(result)) == Answer::Answered
     });
     if let Some(result) = answered.filter(|result| result.outcome == TrackedOutcome::Complete) {
-        return Ok(Ended::of(concluding::conclude(observed, attempt, letter, (read, result))));
+        return Ok(Ended::of(concluding::conclude(observed, attempt, task_text, (read, result))));
     }
     let valid = match valid {
         Ok(valid) if moved_on => return Ok(Ended::start(valid, 0)),
         Ok(valid) => valid,
         Err(report) => return Ok(Ended::of(refused(observed, report))),
     };
-    if answered.is_some() || is_last(observed, letter, ending) {
+    if answered.is_some() || is_last(observed, task_text, ending) {
         let report = match ending.report.reason {
             // recovered all the same: a human undid it, if the run was ours
             Reason::CommitStuck if was_undone(read, observed.uid(), attempt.number) => Report::new(
@@ -197,7 +198,7 @@ fn waiting(
             ending.report.remedy.clone(),
         ),
     };
-    Decision::say(observed, base, Phase::Waiting, Mood::Reconciling, &report).after(pause)
+    Decision::report(observed, base, Phase::Waiting, Health::Reconciling, &report).after(pause)
 }
 
 /// Whether the run of that attempt is the one that failed after it had been decided.

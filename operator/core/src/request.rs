@@ -23,7 +23,7 @@ pub(crate) fn requested(
     if let Some(text) = annotation {
         check(text, observed.now)?;
     }
-    let in_flight = attempt.and_then(Attempt::letter).and_then(|it| it.task.owner.requested_at);
+    let in_flight = attempt.and_then(Attempt::task_text).and_then(|it| it.task.owner.requested_at);
     valid.owner.requested_at = latest([annotation, in_flight.as_deref()]).map(ToOwned::to_owned);
     Ok(valid)
 }

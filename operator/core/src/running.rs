@@ -13,11 +13,12 @@ use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::attempt::{
-    Attempt, Letter, completed_at, is_complete, is_deleted, is_finished, name, uid,
+    Attempt, TaskText, completed_at, is_complete, is_deleted, is_finished, name, uid,
 };
 use crate::concluding;
 use crate::decision::{
-    Blocked, Decision, Flow, ReadRequest, Validity, has_moved_on, left, letter, refused, tracking,
+    Blocked, Decision, Flow, ReadRequest, Validity, has_moved_on, left, refused, task_text,
+    tracking,
 };
 use crate::due::{Answer, answer, status_outcome};
 use crate::effects::Effect;
@@ -26,7 +27,7 @@ use crate::labels::REV;
 use crate::observed::Observed;
 use crate::pods::{has_started, pods_of, ready_since, trouble};
 use crate::reports::{planning_report, reading_report};
-use crate::status::Mood;
+use crate::status::Health;
 use crate::valid::may_read;
 use crate::workload::Maker;
 
@@ -39,28 +40,29 @@ pub(crate) fn drive<'a>(
     valid: Validity,
     attempt: &Attempt<'a>,
 ) -> Result<Flow<'a>, Blocked> {
-    let letter = match (attempt.letter(), valid) {
-        (Some(letter), _) => letter,
-        (None, Ok(valid)) => letter(observed, valid, valid.owner.clone(), (attempt.number, 0)),
+    let task_text = match (attempt.task_text(), valid) {
+        (Some(task_text), _) => task_text,
+        (None, Ok(valid)) => task_text(observed, valid, valid.owner.clone(), (attempt.number, 0)),
         (None, Err(report)) => return Ok(Flow::of(refused(observed, report))),
     };
-    if let Err(report) = may_read(&observed.job, &letter.task.tracking, &observed.settings.tracking)
+    if let Err(report) =
+        may_read(&observed.job, &task_text.task.tracking, &observed.settings.tracking)
     {
         return Ok(Flow::of(refused(observed, &report)));
     }
     if let Some(ending) = recorded(attempt) {
-        return Ok(Flow::end(attempt, &letter, ending));
+        return Ok(Flow::end(attempt, &task_text, ending));
     }
     if let Some(coordinator) = never_started(observed, attempt)
-        && has_moved_on(valid, &letter)
+        && has_moved_on(valid, &task_text)
     {
         return Ok(Flow::of(superseded(observed, attempt, coordinator)));
     }
     if attempt.coordinator.is_some_and(is_complete) {
-        return completed(observed, attempt, &letter);
+        return completed(observed, attempt, &task_text);
     }
     if let Some(ending) = shown(observed, attempt) {
-        return Ok(Flow::end(attempt, &letter, ending));
+        return Ok(Flow::end(attempt, &task_text, ending));
     }
     if observed.is_suspended() {
         let report = Report::new(
@@ -69,18 +71,18 @@ pub(crate) fn drive<'a>(
             "",
         );
         let ending = Ending::new(observed, EndingKind::Yielded, report);
-        return Ok(Flow::end(attempt, &letter, ending));
+        return Ok(Flow::end(attempt, &task_text, ending));
     }
-    match watch(observed, attempt, &letter)? {
-        Watched::Alive(decision) => Ok(Flow::of(mention_what_waits(valid, &letter, *decision))),
-        Watched::Ended(ending) => Ok(Flow::end(attempt, &letter, ending)),
+    match watch(observed, attempt, &task_text)? {
+        Watched::Alive(decision) => Ok(Flow::of(mention_what_waits(valid, &task_text, *decision))),
+        Watched::Ended(ending) => Ok(Flow::end(attempt, &task_text, ending)),
     }
 }
 
 /// A run goes on as it was begun; what the object asks for since then follows it, and is said so.
-fn mention_what_waits(valid: Validity, letter: &Letter, mut decision: Decision) -> Decision {
+fn mention_what_waits(valid: Validity, task_text: &TaskText, mut decision: Decision) -> Decision {
     let waits = match valid {
-        Ok(valid) => what_waits(&valid.owner, &letter.task.owner),
+        Ok(valid) => what_waits(&valid.owner, &task_text.task.owner),
         Err(report) if report.reason == Reason::InvalidRequest => Some(report.message.clone()),
         Err(_) => None,
     };
@@ -136,7 +138,7 @@ fn superseded(observed: &Observed, attempt: &Attempt, coordinator: &Job) -> Deci
     } else {
         vec![Effect::DeleteJob { job: name(coordinator), uid: uid(coordinator) }]
     };
-    Decision::say(observed, base, Phase::Planning, Mood::Reconciling, &report)
+    Decision::report(observed, base, Phase::Planning, Health::Reconciling, &report)
         .doing(effects)
         .after(SOON)
 }
@@ -145,17 +147,17 @@ fn superseded(observed: &Observed, attempt: &Attempt, coordinator: &Job) -> Deci
 fn completed<'a>(
     observed: &Observed,
     attempt: &Attempt<'a>,
-    letter: &Letter,
+    task_text: &TaskText,
 ) -> Result<Flow<'a>, Blocked> {
-    let task = &letter.task;
-    let read = tracking(observed, &letter.task.tracking)?;
+    let task = &task_text.task;
+    let read = tracking(observed, &task_text.task.tracking)?;
     let result = read.o.as_ref().and_then(|outcome| outcome.result.as_ref());
     let answered = result.filter(|result| {
         result.outcome == TrackedOutcome::Complete
             && answer(&task.spec, &task.owner, &status_outcome(result)) == Answer::Answered
     });
     if let Some(result) = answered {
-        return Ok(Flow::of(concluding::conclude(observed, attempt, letter, (read, result))));
+        return Ok(Flow::of(concluding::conclude(observed, attempt, task_text, (read, result))));
     }
     let report = Report::new(
         Reason::Internal,
@@ -163,7 +165,7 @@ fn completed<'a>(
         "",
     );
     let ending = Ending::new(observed, EndingKind::Failed, report);
-    Ok(Flow::end(attempt, letter, ending))
+    Ok(Flow::end(attempt, task_text, ending))
 }
 
 enum Watched {
@@ -178,12 +180,12 @@ impl Watched {
 }
 
 /// An attempt whose Jobs neither failed nor completed.
-fn watch(observed: &Observed, attempt: &Attempt, letter: &Letter) -> Result<Watched, Blocked> {
+fn watch(observed: &Observed, attempt: &Attempt, task_text: &TaskText) -> Result<Watched, Blocked> {
     let Some(coordinator) = attempt.coordinator else {
         return Ok(Watched::alive(planning(observed, attempt, None)));
     };
     if let Some(extract) = attempt.extract {
-        return extracting(observed, attempt, letter, extract);
+        return extracting(observed, attempt, task_text, extract);
     }
     let Some(ready) = pods_of(&observed.pods, coordinator).find_map(ready_since) else {
         let told = not_started(observed, coordinator)?;
@@ -198,7 +200,7 @@ fn watch(observed: &Observed, attempt: &Attempt, letter: &Letter) -> Result<Watc
         }
         return Ok(Watched::alive(running(observed, status, partitions, Phase::Running)));
     }
-    let read = tracking(observed, &letter.task.tracking)?;
+    let read = tracking(observed, &task_text.task.tracking)?;
     let mine = read.run_of(observed.uid()).filter(|run| run.attempt == attempt.number);
     let Some((run, n)) = mine.and_then(|run| Some((run, run.n?))) else {
         return Ok(Watched::alive(planning(observed, attempt, None).after(SOON)));
@@ -213,14 +215,14 @@ fn watch(observed: &Observed, attempt: &Attempt, letter: &Letter) -> Result<Watc
         );
         return Ok(Watched::Ended(Ending::new(observed, EndingKind::Yielded, report)));
     }
-    Ok(Watched::alive(planned(observed, attempt, letter, (run, n))))
+    Ok(Watched::alive(planned(observed, attempt, task_text, (run, n))))
 }
 
 /// The coordinator holds its snapshot: the partitions can be read.
 fn planned(
     observed: &Observed,
     attempt: &Attempt,
-    letter: &Letter,
+    task_text: &TaskText,
     (run, n): (&RunItem, u32),
 ) -> Decision {
     let partitions = Partitions { total: n, ..Partitions::default() };
@@ -242,7 +244,7 @@ fn planned(
         return planning(observed, attempt, None).after(SOON);
     }
     let image = attempt.image().unwrap_or(&observed.settings.worker_image);
-    let maker = Maker { object: &observed.job, letter, image, settings: observed.settings };
+    let maker = Maker { object: &observed.job, task_text, image, settings: observed.settings };
     let job = maker.extract(run.run, n);
     running(observed, base, partitions, Phase::Running)
         .doing(vec![Effect::CreateJob(Box::new(job))])
@@ -253,7 +255,7 @@ fn planning(observed: &Observed, attempt: &Attempt, trouble: Option<Report>) -> 
     let base = ExtractJobStatus { attempt: Some(attempt.number), ..observed.status() };
     let pause = observed.settings.timing.pod_start_wait;
     let report = trouble.unwrap_or_else(|| planning_report(attempt.number));
-    Decision::say(observed, base, Phase::Planning, Mood::Reconciling, &report).after(pause)
+    Decision::report(observed, base, Phase::Planning, Health::Reconciling, &report).after(pause)
 }
 
 fn running(
@@ -276,14 +278,14 @@ fn running(
     } else {
         reading_report(&observed.job.spec)
     };
-    Decision::say(observed, base, phase, Mood::Reconciling, &report)
+    Decision::report(observed, base, phase, Health::Reconciling, &report)
 }
 
 /// The extract Job exists.
 fn extracting(
     observed: &Observed,
     attempt: &Attempt,
-    letter: &Letter,
+    task_text: &TaskText,
     extract: &Job,
 ) -> Result<Watched, Blocked> {
     let partitions = partitions(extract);
@@ -291,7 +293,7 @@ fn extracting(
     let run = extract.metadata.labels.as_ref().and_then(|labels| labels.get(crate::labels::RUN));
     base.run_id = run.and_then(|run| run.parse().ok()).or(base.run_id);
     if is_complete(extract) {
-        return committing(observed, attempt, letter, (extract, base, partitions));
+        return committing(observed, attempt, task_text, (extract, base, partitions));
     }
     let pods: Vec<&Pod> = pods_of(&observed.pods, extract).collect();
     let ready =
@@ -319,7 +321,8 @@ fn extracting(
     };
     let status = decision.status;
     Ok(Watched::alive(
-        Decision::say(observed, status, Phase::Running, Mood::Reconciling, &report).after(pause),
+        Decision::report(observed, status, Phase::Running, Health::Reconciling, &report)
+            .after(pause),
     ))
 }
 
@@ -327,19 +330,21 @@ fn extracting(
 fn committing(
     observed: &Observed,
     attempt: &Attempt,
-    letter: &Letter,
+    task_text: &TaskText,
     (extract, base, partitions): (&Job, ExtractJobStatus, Partitions),
 ) -> Result<Watched, Blocked> {
-    let read = tracking(observed, &letter.task.tracking)?;
+    let read = tracking(observed, &task_text.task.tracking)?;
     let total = partitions.total;
     let decision = running(observed, base, partitions, Phase::Committing);
     let mine = read.run_of(observed.uid()).filter(|run| run.attempt == attempt.number);
     let Some(run) = mine.filter(|run| run.state == RunState::Running) else {
         return Ok(Watched::alive(decision.after(observed.settings.timing.record_look)));
     };
-    let notes = extract.metadata.annotations.as_ref();
-    let noted = notes.and_then(|notes| notes.get(REV)).and_then(|rev| rev.parse::<u64>().ok());
-    let Some(rev) = noted else {
+    let annotations = extract.metadata.annotations.as_ref();
+    let recorded_at = annotations
+        .and_then(|annotations| annotations.get(REV))
+        .and_then(|rev| rev.parse::<u64>().ok());
+    let Some(rev) = recorded_at else {
         let effect = Effect::RecordRev { job: name(extract), rev: run.rev };
         let request = observed.settings.timing.record_look;
         return Ok(Watched::alive(decision.doing(vec![effect]).after(request)));

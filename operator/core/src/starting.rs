@@ -6,10 +6,10 @@ use crds::{ConditionType, ExtractJobStatus, Phase, Reason, Report};
 use jiff::Timestamp;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 
-use crate::attempt::{Attempt, Letter, attempts, is_finished, is_stopped, name};
+use crate::attempt::{Attempt, TaskText, attempts, is_finished, is_stopped, name};
 use crate::concluding;
 use crate::decision::{
-    Blocked, Decision, Flow, ReadRequest, left, letter, refused, suspended, tracking, until,
+    Blocked, Decision, Flow, ReadRequest, left, refused, suspended, task_text, tracking, until,
 };
 use crate::due::{Answer, answer, status_outcome};
 use crate::effects::Effect;
@@ -18,7 +18,7 @@ use crate::observed::{Observed, ServiceAccountState, TrackingRead};
 use crate::recover_jobs::stop;
 use crate::reports::planning_report;
 use crate::request::honouring;
-use crate::status::{Mood, failed, find, speak};
+use crate::status::{Health, failed, find, with_conditions};
 use crate::valid::ValidExtractJob;
 use crate::workload::Maker;
 
@@ -52,7 +52,8 @@ pub(crate) fn start_or_rest(
     let pause = status.not_before.as_ref().and_then(|at| until(observed, at.0)).filter(|_| same);
     if let Some(pause) = pause {
         let report = present_report(&status);
-        let decision = Decision::say(observed, status, Phase::Waiting, Mood::Reconciling, &report);
+        let decision =
+            Decision::report(observed, status, Phase::Waiting, Health::Reconciling, &report);
         return Ok(Flow::of(decision.after(pause)));
     }
     // A count of an earlier request is not ours, and one of this request is never lost.
@@ -97,7 +98,8 @@ pub(crate) fn next(
             tracking_table: Some(valid.tracking.table.clone()),
             ..observed.status()
         };
-        let decision = Decision::say(observed, base, Phase::Waiting, Mood::Reconciling, &report);
+        let decision =
+            Decision::report(observed, base, Phase::Waiting, Health::Reconciling, &report);
         return Ok(Flow::of(decision.after(observed.settings.timing.busy_retry)));
     }
     match observed.service_account {
@@ -112,18 +114,18 @@ pub(crate) fn next(
     }
     let number = 1 + highest_attempt(observed, read);
     let owner = honouring(observed, &valid.owner, read);
-    let letter = letter(observed, valid, owner, (number, retry));
-    Ok(Flow::of(start(observed, valid, &letter)))
+    let task_text = task_text(observed, valid, owner, (number, retry));
+    Ok(Flow::of(start(observed, valid, &task_text)))
 }
 
-/// A run of ours is open and none of its Jobs is left: it is recovered by the letter it must have had.
+/// A run of ours is open and none of its Jobs is left: it is recovered by the task it must have had.
 fn orphan(
     observed: &Observed,
     valid: &ValidExtractJob,
     run: &RunItem,
     retry: u32,
 ) -> Flow<'static> {
-    let letter = letter(observed, valid, run.owner.clone(), (run.attempt, retry));
+    let task_text = task_text(observed, valid, run.owner.clone(), (run.attempt, retry));
     let attempt = Attempt::without_jobs(run.attempt);
     let report = Report::new(
         Reason::PodLost,
@@ -137,7 +139,7 @@ fn orphan(
     } else {
         Ending::new(observed, EndingKind::Failed, report)
     };
-    Flow::end(&attempt, &letter, ending)
+    Flow::end(&attempt, &task_text, ending)
 }
 
 /// Status holds the outcome: nothing is read, unless files are to be removed by now.
@@ -181,10 +183,10 @@ fn answered(
                 let attempts = attempts(&observed.jobs, observed.uid());
                 let of_jobs = attempts.into_iter().rfind(|known| known.number == *attempt);
                 let known = of_jobs.unwrap_or(Attempt::without_jobs(*attempt));
-                let letter = known.letter().unwrap_or_else(|| {
-                    letter(observed, valid, result.owner.clone(), (*attempt, 0))
+                let task_text = known.task_text().unwrap_or_else(|| {
+                    task_text(observed, valid, result.owner.clone(), (*attempt, 0))
                 });
-                Ok(Some(concluding::conclude(observed, &known, &letter, (read, result))))
+                Ok(Some(concluding::conclude(observed, &known, &task_text, (read, result))))
             }
             TrackedOutcome::Failed => {
                 let report = result.report.clone().unwrap_or_else(|| {
@@ -222,16 +224,16 @@ fn highest_attempt(observed: &Observed, read: &TrackingRead) -> u32 {
 
 /// The finalizer comes first: from the Job on, something may have to be recovered. Then the status takes
 /// the attempt's number, which an old copy of the object cannot: no number is used twice.
-fn start(observed: &Observed, valid: &ValidExtractJob, letter: &Letter) -> Decision {
+fn start(observed: &Observed, valid: &ValidExtractJob, task_text: &TaskText) -> Decision {
     let image = &observed.settings.worker_image;
-    let maker = Maker { object: &observed.job, letter, image, settings: observed.settings };
+    let maker = Maker { object: &observed.job, task_text, image, settings: observed.settings };
     let mut effects = Vec::new();
     if !observed.has_finalizer() {
         effects.push(Effect::AddFinalizer);
     }
     effects.push(Effect::PutStatus);
     effects.push(Effect::CreateJob(Box::new(maker.coordinator())));
-    let task = &letter.task;
+    let task = &task_text.task;
     let old = observed.status();
     let base = ExtractJobStatus {
         tracking_table: Some(valid.tracking.table.clone()),
@@ -248,7 +250,7 @@ fn start(observed: &Observed, valid: &ValidExtractJob, letter: &Letter) -> Decis
         ..old
     };
     let report = planning_report(task.attempt);
-    Decision::say(observed, base, Phase::Planning, Mood::Reconciling, &report)
+    Decision::report(observed, base, Phase::Planning, Health::Reconciling, &report)
         .doing(effects)
         .after(observed.settings.timing.pod_start_wait)
 }
@@ -282,9 +284,9 @@ fn rest(observed: &Observed, result: TrackedOutcome) -> Decision {
     if all_finished && observed.has_finalizer() && status.removal_due.is_none() {
         effects.push(Effect::DropFinalizer);
     }
-    let (phase, mood) = match result {
-        TrackedOutcome::Complete => (Phase::Complete, Mood::Done),
-        TrackedOutcome::Failed => (Phase::Failed, Mood::Stalled),
+    let (phase, health) = match result {
+        TrackedOutcome::Complete => (Phase::Complete, Health::Done),
+        TrackedOutcome::Failed => (Phase::Failed, Health::Stalled),
     };
     let report =
         if status.phase == Some(phase) { present_report(&status) } else { outcome_report(result) };
@@ -293,10 +295,10 @@ fn rest(observed: &Observed, result: TrackedOutcome) -> Decision {
     {
         status
     } else {
-        speak(observed, status, phase, mood, &report)
+        with_conditions(observed, status, phase, health, &report)
     };
     let mut decision = Decision::of(observed, status, &report).doing(effects);
-    decision.notes.clear();
+    decision.events.clear();
     match linger.filter(|_| !all_finished) {
         Some(pause) => decision.after(pause),
         None => decision,

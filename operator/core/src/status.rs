@@ -9,24 +9,24 @@ use crds::tracking::{Guard, OutcomeResult, Owner, TrackedOutcome};
 use crds::{ConditionType, ExtractJobStatus, Phase, Reason, Report};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{Condition, Time};
 
-pub use crate::conditions::Mood;
+pub use crate::conditions::Health;
 use crate::conditions::State;
 use crate::due::{Answer, answer, outcome_of, status_outcome};
 use crate::observed::Observed;
 use crate::valid::owner;
 
 /// `base` with phase and conditions that say `report`.
-pub fn speak(
+pub fn with_conditions(
     observed: &Observed,
     base: ExtractJobStatus,
     phase: Phase,
-    mood: Mood,
+    health: Health,
     report: &Report,
 ) -> ExtractJobStatus {
     // an earlier attempt that is recovered once more, its Jobs deleted by hand, must not make
     // the number of a later one free again
     let base = ExtractJobStatus { attempt: base.attempt.max(observed.status().attempt), ..base };
-    let state = state(observed, &base, phase, mood, report);
+    let state = state(observed, &base, phase, health, report);
     let conditions = ConditionType::ALL
         .iter()
         .map(|kind| condition(observed, &state, *kind, state.holds(*kind)))
@@ -39,11 +39,11 @@ fn state<'a>(
     observed: &Observed,
     base: &ExtractJobStatus,
     phase: Phase,
-    mood: Mood,
+    health: Health,
     report: &'a Report,
 ) -> State<'a> {
     let (attempt, run) = (base.attempt, base.run_id);
-    State { phase, mood, attempt, run, suspend: observed.is_suspended(), report }
+    State { phase, health, attempt, run, suspend: observed.is_suspended(), report }
 }
 
 fn condition(observed: &Observed, state: &State, kind: ConditionType, holds: bool) -> Condition {
@@ -72,13 +72,17 @@ pub fn cleaning(
     observed: &Observed,
     result: &OutcomeResult,
     attempt: u32,
-    (mood, report): (Mood, &Report),
+    (health, report): (Health, &Report),
 ) -> ExtractJobStatus {
     let base = published(observed, result, attempt);
-    let mut status = speak(observed, base, Phase::Committing, mood, report);
+    let mut status = with_conditions(observed, base, Phase::Committing, health, report);
     let kind = ConditionType::Committed;
-    let committed =
-        condition(observed, &state(observed, &status, Phase::Committing, mood, report), kind, true);
+    let committed = condition(
+        observed,
+        &state(observed, &status, Phase::Committing, health, report),
+        kind,
+        true,
+    );
     if let Some(found) = status.conditions.iter_mut().find(|one| one.type_ == kind.name()) {
         *found = committed;
     }
@@ -181,7 +185,7 @@ pub fn complete(observed: &Observed, result: &OutcomeResult, attempt: u32) -> Ex
     let base =
         ExtractJobStatus { completion_time: since.or(Some(Time(observed.now))), outcome, ..base };
     let report = success_report(result);
-    let status = speak(observed, base, Phase::Complete, Mood::Done, &report);
+    let status = with_conditions(observed, base, Phase::Complete, Health::Done, &report);
     about(observed, status, result.owner.generation)
 }
 
@@ -223,7 +227,7 @@ pub fn failed(
         extract_successful: Some("N".to_owned()),
         ..base
     };
-    let status = speak(observed, base, Phase::Failed, Mood::Stalled, report);
+    let status = with_conditions(observed, base, Phase::Failed, Health::Stalled, report);
     about(observed, status, owner.generation)
 }
 

@@ -170,13 +170,13 @@ pub fn may_read(
             "Find out who created the coordinator Job of the attempt, and delete the Job.",
         ));
     }
-    let noted = |what: fn(&ExtractJobStatus) -> &Option<String>| {
+    let recorded_at = |what: fn(&ExtractJobStatus) -> &Option<String>| {
         job.status.as_ref().and_then(|status| what(status).as_ref())
     };
     let table = &named.table;
     if !is_table_allowed(table, settings) {
-        return Err(match noted(|status| &status.tracking_table) {
-            Some(noted) if noted == table => Report::new(
+        return Err(match recorded_at(|status| &status.tracking_table) {
+            Some(recorded_at) if recorded_at == table => Report::new(
                 Reason::TrackingChanged,
                 format!("the current run uses tracking table {table}, which is no longer allowed"),
                 "Restore the operator's default tracking table, or allow this table (--tracking-allowed-tables) until the run has ended.",
@@ -187,7 +187,7 @@ pub fn may_read(
     match &named.endpoint {
         Some(endpoint)
             if !is_endpoint_allowed(endpoint, settings)
-                && noted(|status| &status.tracking_endpoint) != Some(endpoint) =>
+                && recorded_at(|status| &status.tracking_endpoint) != Some(endpoint) =>
         {
             Err(endpoint_report(endpoint))
         }

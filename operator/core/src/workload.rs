@@ -13,7 +13,7 @@ use k8s_openapi::api::batch::v1::{
 };
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 
-use crate::attempt::Letter;
+use crate::attempt::TaskText;
 use crate::labels::{
     ATTEMPT, CONTAINER, NAME, PUT_OFF, QUEUE, RECOVER, ROLE, RUN, Role, START_AT, UID,
     coordinator_name, extract_name, put_off_name, recover_name,
@@ -39,7 +39,7 @@ pub struct Maker<'a> {
     /// The object.
     pub object: &'a ExtractJob,
     /// The task of the attempt.
-    pub letter: &'a Letter,
+    pub task_text: &'a TaskText,
     /// The image; later Jobs of an attempt copy the coordinator's.
     pub image: &'a str,
     /// What the operator was told.
@@ -58,7 +58,7 @@ impl Maker<'_> {
         let env = vec![(RUN_ENV, run.to_string())];
         let name = extract_name(&self.stem());
         let mut job = self.job(Role::Extract, &name, &labels, env);
-        let task = &self.letter.task.spec;
+        let task = &self.task_text.task.spec;
         let wanted = task.worker.as_ref().and_then(|worker| worker.parallelism);
         let tries = task.retry.as_ref().and_then(|retry| retry.backoff_limit_per_index);
         let completions = i32::try_from(n).unwrap_or(i32::MAX);
@@ -106,7 +106,7 @@ impl Maker<'_> {
         coordinator_name(
             metadata.name.as_deref().unwrap_or_default(),
             metadata.uid.as_deref().unwrap_or_default(),
-            self.letter.task.attempt,
+            self.task_text.task.attempt,
         )
     }
 
@@ -115,7 +115,7 @@ impl Maker<'_> {
             let seconds = self.settings.timing.recover_deadline.as_secs();
             return i64::try_from(seconds).unwrap_or(i64::MAX);
         }
-        self.letter.task.spec.active_deadline_seconds.unwrap_or(DEADLINE_SECONDS)
+        self.task_text.task.spec.active_deadline_seconds.unwrap_or(DEADLINE_SECONDS)
     }
 
     fn job(
@@ -127,8 +127,13 @@ impl Maker<'_> {
     ) -> Job {
         let mut labels = self.labels(role);
         labels.extend(extra.iter().map(|(key, value)| ((*key).to_owned(), value.clone())));
-        let plan =
-            PodPlan { role, letter: self.letter, image: self.image, labels: labels.clone(), env };
+        let plan = PodPlan {
+            role,
+            task_text: self.task_text,
+            image: self.image,
+            labels: labels.clone(),
+            env,
+        };
         Job {
             metadata: ObjectMeta {
                 name: Some(name.to_owned()),
@@ -148,7 +153,7 @@ impl Maker<'_> {
     }
 
     fn labels(&self, role: Role) -> BTreeMap<String, String> {
-        let task = &self.letter.task;
+        let task = &self.task_text.task;
         let mut labels =
             task.spec.worker.as_ref().and_then(|worker| worker.labels.clone()).unwrap_or_default();
         // a coordinator would hold the source while it waits, and a recovery Job must not wait

@@ -286,7 +286,7 @@ fn deletion_does_not_wait_where_nothing_can_be_recovered() {
     let decision = world.step();
     assert!(world.gone);
     assert!(
-        decision.notes.iter().any(|note| note.warning && note.reason == Reason::RecoveryFailed)
+        decision.events.iter().any(|event| event.warning && event.reason == Reason::RecoveryFailed)
     );
 
     let mut world = started();

@@ -30,7 +30,7 @@ fn at_the_last_try(delete: bool) -> World {
 fn an_object_is_not_let_go_while_the_last_try_is_at_work() {
     let mut world = at_the_last_try(true);
     let decision = world.step();
-    assert!(!world.gone && decision.notes.is_empty(), "{decision:?}");
+    assert!(!world.gone && decision.events.is_empty(), "{decision:?}");
     assert!(world.recoveries());
     world.step();
     assert!(world.gone);

@@ -69,10 +69,14 @@ fn queue_labels_reach_extract_jobs_only_and_other_labels_all_jobs() {
     } });
     world.job.spec.worker = serde_json::from_value(labels).expect("worker");
     world.step();
-    let letter = attempts(&world.jobs, UID)[0].letter().expect("a task");
+    let task_text = attempts(&world.jobs, UID)[0].task_text().expect("a task");
     let settings = crate::world::settings();
-    let maker =
-        Maker { object: &world.job, letter: &letter, image: "tidemark:1", settings: &settings };
+    let maker = Maker {
+        object: &world.job,
+        task_text: &task_text,
+        image: "tidemark:1",
+        settings: &settings,
+    };
     let report = Report::new(Reason::DatabaseFailed, "the database went away", "");
     let order = RecoverOrder { last: false, aborted: false, report };
     let run = "01890a5d-ac96-774b-bcce-b302099a8057".parse().expect("a run id");

@@ -50,8 +50,8 @@ fn deletion_before_a_removal_is_due_is_at_once_and_leaves_a_job_that_waits_for_i
     let decision = world.step();
     assert!(world.gone, "nobody waits for the removal");
     let told =
-        decision.notes.iter().any(|note| note.message.contains("removes the replaced files"));
-    assert!(told, "{:?}", decision.notes);
+        decision.events.iter().any(|event| event.message.contains("removes the replaced files"));
+    assert!(told, "{:?}", decision.events);
     let left = left_behind(&world);
     assert_eq!(left.len(), 1, "{:?}", world.made);
     let job = &left[0];

@@ -158,11 +158,11 @@ fn invalid_value_is_told_and_runs_once_it_is_corrected() {
         assert_eq!(created(&decision), 0, "{value}");
         assert_eq!(world.condition("Stalled"), ("True".to_owned(), "InvalidRequest".to_owned()));
         assert_eq!(world.condition("Complete").0, "False");
-        let [note] = decision.notes.as_slice() else { unreachable!("{:?}", decision.notes) };
-        assert!(note.warning && note.message.contains("remedy: Set it to the present time"));
-        assert!(note.message.contains(value), "{}", note.message);
+        let [event] = decision.events.as_slice() else { unreachable!("{:?}", decision.events) };
+        assert!(event.warning && event.message.contains("remedy: Set it to the present time"));
+        assert!(event.message.contains(value), "{}", event.message);
         let again = world.step();
-        assert!(again.notes.is_empty() && again.effects.is_empty(), "told once");
+        assert!(again.events.is_empty() && again.effects.is_empty(), "told once");
         world.request(Some(NIGHT));
         assert_eq!(created(&world.step()), 1, "{value}");
         completes(&mut world);

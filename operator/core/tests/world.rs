@@ -267,9 +267,9 @@ impl World {
             }
             Effect::CreateJob(job) => self.create(job),
             Effect::RecordEnding { job, ending } => {
-                self.note(job, ENDING, serde_json::to_string(ending).expect("ending"));
+                self.annotate(job, ENDING, serde_json::to_string(ending).expect("ending"));
             }
-            Effect::RecordRev { job, rev } => self.note(job, REV, rev.to_string()),
+            Effect::RecordRev { job, rev } => self.annotate(job, REV, rev.to_string()),
             Effect::StopJob { job } => {
                 let spec = self.named(job).and_then(|job| job.spec.as_mut());
                 spec.expect("a Job to stop").active_deadline_seconds = Some(1);
@@ -289,10 +289,10 @@ impl World {
     }
 
     pub(crate) fn request(&mut self, at: Option<&str>) {
-        let notes = self.job.metadata.annotations.get_or_insert_default();
+        let annotations = self.job.metadata.annotations.get_or_insert_default();
         match at {
-            Some(at) => notes.insert(crds::task::REQUESTED_AT.to_owned(), at.to_owned()),
-            None => notes.remove(crds::task::REQUESTED_AT),
+            Some(at) => annotations.insert(crds::task::REQUESTED_AT.to_owned(), at.to_owned()),
+            None => annotations.remove(crds::task::REQUESTED_AT),
         };
         self.bump();
     }

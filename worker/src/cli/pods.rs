@@ -29,7 +29,7 @@ fn invalid(message: &str) -> Failure {
     Failure::permanent(Reason::Internal, message, REPORT)
 }
 
-fn letter(text: &str) -> Result<Task, Failure> {
+fn parse_task(text: &str) -> Result<Task, Failure> {
     let version = serde_json::from_str::<serde_json::Value>(text)
         .ok()
         .and_then(|value| value.get("version").and_then(serde_json::Value::as_u64));
@@ -59,7 +59,7 @@ async fn pod_login(task: &Task, durations: Durations) -> Result<Login, Failure> 
 }
 
 pub(super) async fn coordinate(pod: &Pod, durations: Durations) -> Result<String, Failure> {
-    let task = letter(&pod.task)?;
+    let task = parse_task(&pod.task)?;
     let stores = pod_stores(&task, durations).await?;
     // a missing Secret key must not keep the protocol from saying N
     let login = pod_login(&task, durations).await?;
@@ -86,7 +86,7 @@ fn say_ready() -> Result<(), Failure> {
 }
 
 pub(super) async fn extract(pod: &ExtractPod, durations: Durations) -> Result<String, Failure> {
-    let task = letter(&pod.pod.task)?;
+    let task = parse_task(&pod.pod.task)?;
     let run: RunId = pod.run.parse().map_err(|_| invalid("run id is invalid"))?;
     let stores = pod_stores(&task, durations).await?;
     let control = Control::new(stores.s3.clone(), &task.spec.output.uri)?;
@@ -120,7 +120,7 @@ pub(super) async fn recover(pod: &Recover, durations: Durations) -> Result<Strin
     let (role, stores) = match (pod.force, &pod.task, &pod.order) {
         (Some(run), ..) => forced(pod, run, durations).await?,
         (None, Some(task), Some(order)) => {
-            let task = letter(task)?;
+            let task = parse_task(task)?;
             let order: RecoverOrder =
                 serde_json::from_str(order).map_err(|_| invalid("settle order JSON is invalid"))?;
             let stores = pod_stores(&task, durations).await?;

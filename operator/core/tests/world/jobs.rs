@@ -28,7 +28,7 @@ impl World {
         self.jobs.iter_mut().find(|job| named(job, name))
     }
 
-    pub(super) fn note(&mut self, name: &str, key: &str, text: String) {
+    pub(super) fn annotate(&mut self, name: &str, key: &str, text: String) {
         if let Some(job) = self.named(name) {
             job.metadata.annotations.get_or_insert_default().insert(key.to_owned(), text);
         }

@@ -156,9 +156,9 @@ impl Operator {
             Effect::CreateJob(job) => self.create(cluster, object, job),
             Effect::RecordEnding { job, ending } => {
                 let text = serde_json::to_string(ending).unwrap_or_default();
-                self.note(cluster, job, (ENDING, text));
+                self.annotate(cluster, job, (ENDING, text));
             }
-            Effect::RecordRev { job, rev } => self.note(cluster, job, (REV, rev.to_string())),
+            Effect::RecordRev { job, rev } => self.annotate(cluster, job, (REV, rev.to_string())),
             Effect::StopJob { job } => self.patch(cluster, job, |job| {
                 if let Some(spec) = &mut job.spec {
                     spec.active_deadline_seconds = Some(1);
@@ -201,7 +201,7 @@ impl Operator {
         cluster.set_job(slot, Some(self.jobs.put(job)));
     }
 
-    fn note(&self, cluster: &mut Cluster, name: &str, (key, text): (&str, String)) {
+    fn annotate(&self, cluster: &mut Cluster, name: &str, (key, text): (&str, String)) {
         self.patch(cluster, name, |job| {
             job.metadata.annotations.get_or_insert_default().insert(key.to_owned(), text);
         });

@@ -277,7 +277,7 @@ fn believed(observed: &Observed) -> Option<Tracking> {
     let Tracking::Read(read) = &observed.tracking else { return None };
     let all = attempts(&observed.jobs, observed.uid());
     let last = all.last()?;
-    let task = last.letter()?.task;
+    let task = last.task_text()?.task;
     let result = OutcomeResult {
         outcome: TrackedOutcome::Complete,
         owner: task.owner,

@@ -289,8 +289,8 @@ impl Model for Operator {
         let made = |uid: &&str| {
             let mut object = object(uid, self.scene.runs);
             if self.scene.luck.restores > 0 {
-                let notes = object.metadata.annotations.get_or_insert_default();
-                notes.insert(REQUESTED_AT.to_owned(), REQUESTS[0].to_owned());
+                let annotations = object.metadata.annotations.get_or_insert_default();
+                annotations.insert(REQUESTED_AT.to_owned(), REQUESTS[0].to_owned());
             }
             Object { now: self.objects.put(object), before: 0 }
         };

@@ -54,8 +54,8 @@ impl Operator {
 
     fn request(&self, cluster: &mut Cluster, object: usize, value: &str) {
         self.change(cluster, object, |job| {
-            let notes = job.metadata.annotations.get_or_insert_default();
-            notes.insert(REQUESTED_AT.to_owned(), value.to_owned());
+            let annotations = job.metadata.annotations.get_or_insert_default();
+            annotations.insert(REQUESTED_AT.to_owned(), value.to_owned());
         });
     }
 

@@ -12,8 +12,8 @@ use crate::operator::apply::env;
 pub(super) fn older_requests_count(observed: &Observed) -> Step {
     let mut observed = observed.clone();
     let known = known_request(&observed);
-    let notes = observed.job.metadata.annotations.as_ref();
-    let asked = notes.and_then(|notes| notes.get(REQUESTED_AT)).cloned();
+    let annotations = observed.job.metadata.annotations.as_ref();
+    let asked = annotations.and_then(|annotations| annotations.get(REQUESTED_AT)).cloned();
     let forget = |known: &mut Option<String>| {
         if *known != asked {
             *known = None;
