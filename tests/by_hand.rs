@@ -107,7 +107,7 @@ fn a_watermark_is_moved_under_the_revision_that_was_looked_at() -> Result<()> {
 }
 
 #[test]
-fn a_decided_run_whose_upload_is_gone_waits_for_a_humans_word() -> Result<()> {
+fn a_decided_run_whose_upload_is_gone_waits_for_a_person() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "stuck").await?;

@@ -195,7 +195,7 @@ fn an_empty_table_is_published_as_no_files() -> Result<()> {
 }
 
 #[test]
-fn what_only_a_human_can_mend_is_said_with_a_remedy() -> Result<()> {
+fn errors_that_only_a_person_can_fix_have_a_remedy() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "bad").await?;

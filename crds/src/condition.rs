@@ -48,7 +48,7 @@ words! {
         Suspended,
         /// Something is under way.
         Reconciling,
-        /// A human is needed.
+        /// A person is needed.
         Stalled,
     }
 }

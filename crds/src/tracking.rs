@@ -164,7 +164,7 @@ pub enum RunState {
     /// Set by FAIL on suspend and deletion.
     #[serde(rename = "aborted")]
     Aborted,
-    /// Set by FORCE: a human undid DECIDE; whoever finds it finishes the undo.
+    /// Set by FORCE: a person undid DECIDE; whoever finds it finishes the undo.
     #[serde(rename = "reverting")]
     Reverting,
 }
@@ -268,7 +268,7 @@ pub struct Window {
     pub guard: Option<Guard>,
 }
 
-/// A watermark that a human moved.
+/// A watermark that a person moved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WatermarkSet {
     /// Who, in their own words.

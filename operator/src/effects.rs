@@ -43,7 +43,7 @@ pub(crate) async fn apply(
     let mut version = observed.job.metadata.resource_version.clone();
     let mut released = false;
     let mut decision = decision;
-    // before a word of it is written: an object that waits for a human is not to be rewritten each time
+    // before a word of it is written: an object that waits for a person is not to be rewritten each time
     let foreign = foreign(context, observed, decision).await?;
     if let Some(foreign) = &foreign {
         decision = foreign;

@@ -52,7 +52,7 @@ fn what_a_manifest_chooses_is_what_is_published_and_status_says_how() -> Result<
         let all = json!({ "n": 59_999, "d": 59_999, "u": 20_000, "kind": "10.0.0.1" });
         ensure!(rows[0] == all, "{}", rows[0]);
 
-        // the table changes, and the policy has it wait for a human
+        // the table changes, and the policy has it wait for a person
         env.psql(&source.database, "alter table events add column note text").await?;
         release.request("public-events").await?;
         let object = wait_until("the refusal", STEP, async || {

@@ -157,7 +157,7 @@ fn printed(output: &Output) -> Result<Value> {
     serde_json::from_str(output.stdout.trim()).context("parse what it printed")
 }
 
-/// The run ended with that code and reason, and said what to do where only a human can.
+/// The run ended with that code and reason, and said what to do where only a person can.
 fn refused(output: &Output, code: i32, reason: &str) -> Result<()> {
     ensure!(output.code == Some(code), "exit {:?}, not {code}: {}", output.code, output.stderr);
     let last = output.stderr.lines().last().context("no last word")?;

@@ -206,7 +206,7 @@ fn t36_an_upload_that_is_gone_or_holds_other_bytes_is_not_committed() -> Result<
 }
 
 #[test]
-fn t40_a_refusal_that_only_a_human_can_lift_is_named_at_the_first_attempt() -> Result<()> {
+fn t40_a_refusal_that_only_a_person_can_lift_is_reported_at_the_first_attempt() -> Result<()> {
     in_env(async {
         let bench = Bench::new("t40", "FE", 1000, 1).await?;
         let cases = [

@@ -246,7 +246,7 @@ fn t47_an_item_that_is_deleted_during_a_run_fails_it_and_is_no_first_run() -> Re
                 bench.env.item(&bench.source.table, &key).await?.is_none(),
                 "{key} was made anew"
             );
-            // a human puts the item back
+            // a person puts the item back
             put(&bench, old_item(&bench, text(&kept))).await?;
         }
         // without its run item the source goes on by a reingest

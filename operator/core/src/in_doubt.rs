@@ -14,7 +14,7 @@ fn said<'a>(observed: &'a Observed, attempt: &'a Attempt) -> impl Iterator<Item 
     jobs.filter_map(|(_, job)| Some(pods_of(&observed.pods, job).find_map(end)?.report))
 }
 
-/// Whether a decided run cannot be completed: only a human can go on.
+/// Whether a decided run cannot be completed: only a person can go on.
 pub(crate) fn is_stuck(observed: &Observed, attempt: &Attempt) -> bool {
     let stuck = [Reason::CommitStuck, Reason::ManifestMissing];
     said(observed, attempt).any(|report| stuck.contains(&report.reason))

@@ -1,5 +1,5 @@
 //! In: an attempt that ended. Out: its Jobs stopped, its run recovered, and what follows.
-//! Bound: one recovery Job at a time, a few in a row. Fails: `RecoveryFailed`, which a human mends.
+//! Bound: one recovery Job at a time, a few in a row. Fails: `RecoveryFailed`, which a person mends.
 
 use std::time::Duration;
 
@@ -75,7 +75,7 @@ fn is_last(observed: &Observed, task_text: &TaskText, ending: &Ending) -> bool {
     }
 }
 
-/// Recovery failed for good. A human's change of the object starts the next attempt all the same: it
+/// Recovery failed for good. A person's change of the object starts the next attempt all the same: it
 /// takes the run over.
 fn exhausted<'v>(
     observed: &Observed,
@@ -141,7 +141,7 @@ fn recovered<'v>(
     };
     if answered.is_some() || is_last(observed, task_text, ending) {
         let report = match ending.report.reason {
-            // recovered all the same: a human undid it, if the run was ours
+            // recovered all the same: a person undid it, if the run was ours
             Reason::CommitStuck if was_undone(read, observed.uid(), attempt.number) => Report::new(
                 Reason::Reverted,
                 "the stuck run was undone manually, and nothing of it is published",

@@ -215,7 +215,7 @@ fn change_of_what_defines_data_makes_a_run_due_and_other_changes_do_not() {
 }
 
 #[test]
-fn recovery_that_keeps_failing_stalls_and_a_request_starts_anew() {
+fn recovery_that_keeps_failing_stalls_and_a_request_starts_a_new_attempt() {
     let mut world = started();
     world.plans(1);
     world.step();

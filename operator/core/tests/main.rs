@@ -11,4 +11,4 @@ mod removals;
 mod conditions;
 mod requests;
 mod watermarks;
-mod wishes;
+mod spec_changes;

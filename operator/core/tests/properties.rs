@@ -105,7 +105,7 @@ pub(crate) fn happen(world: &mut World, event: Event) {
             world.delete(&name.unwrap_or_default());
         }
         Event::Edit => world.edit(|job| job.spec.retry = None),
-        Event::Suspend(wish) => world.edit(|job| job.spec.suspend = Some(wish)),
+        Event::Suspend(requested) => world.edit(|job| job.spec.suspend = Some(requested)),
         Event::Request => {
             world.request_now();
         }

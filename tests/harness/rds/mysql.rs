@@ -44,8 +44,8 @@ impl Client {
         let mut far = UnixStream::connect(socket).await.context("the server's socket")?;
         let (_, words) = packet(&mut far).await?;
         put(&mut near, 0, &greeting(words)).await?;
-        let (_, wish) = packet(&mut near).await?;
-        ensure!(wish.len() == HEAD_BYTES, "a client without TLS");
+        let (_, tls_request) = packet(&mut near).await?;
+        ensure!(tls_request.len() == HEAD_BYTES, "a client without TLS");
         let mut near = acceptor.accept(near).await?;
         let (number, mut response) = packet(&mut near).await?;
         response[1] &= !SPEAKS_TLS;

@@ -3,7 +3,7 @@
 
 use crds::tracking::{LegacyItem, RunItem};
 use worker_core::errors::failure::Failure;
-use worker_core::protocol::watermark::{Wish, set};
+use worker_core::protocol::watermark::{WatermarkRequest, set};
 use worker_core::protocol::{Act, Event, Process, Transaction, step};
 
 /// What a mistake changes; the default changes nothing.
@@ -13,15 +13,19 @@ pub struct Alter {
     pub step: fn(Process, Event) -> (Process, Act),
     /// The name that a pod gives its files.
     pub token: fn(u8) -> String,
-    /// How a human's wish becomes a transaction.
+    /// How a person's wish becomes a transaction.
     pub set: SetFn,
     /// How the stores lie.
     pub lie: Lie,
 }
 
 /// A move of the stored watermark: `R`, `L`, the wish, now.
-pub(crate) type SetFn =
-    fn(Option<&RunItem>, Option<&LegacyItem>, &Wish, i64) -> Result<Transaction, Failure>;
+pub(crate) type SetFn = fn(
+    Option<&RunItem>,
+    Option<&LegacyItem>,
+    &WatermarkRequest,
+    i64,
+) -> Result<Transaction, Failure>;
 
 /// How the stores, or the edges that write to them, lie.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -39,7 +39,7 @@ pub enum Part {
     Recover(bool),
     /// The same, on suspend or deletion.
     Abort,
-    /// A human's word: undo the run that the process of this slot claimed first.
+    /// A person's request: undo the run that the process of this slot claimed first.
     Force(usize),
 }
 
@@ -51,7 +51,7 @@ pub struct Slot {
     /// The attempt.
     pub attempt: u32,
     /// The request: which of [`REQUESTS`], counted from 1; 0 for none.
-    pub wish: u8,
+    pub request: u8,
     /// Generation of the object.
     pub generation: i64,
     /// What it does.
@@ -77,7 +77,7 @@ pub fn start(uid: &'static str, attempt: u32) -> Slot {
     Slot {
         uid,
         attempt,
-        wish: 0,
+        request: 0,
         generation: 1,
         part: Part::Coordinate(false),
         mode: Mode::PE,
@@ -95,7 +95,7 @@ pub fn recover(uid: &'static str, attempt: u32) -> Slot {
     Slot { part: Part::Recover(false), ..start(uid, attempt) }
 }
 
-/// A human who undoes the run of slot `of`.
+/// A person who undoes the run of slot `of`.
 pub fn force(of: usize) -> Slot {
     Slot { part: Part::Force(of), ..start("a", 9) }
 }
@@ -109,8 +109,8 @@ impl Slot {
 
     /// The same, asking by another `requested-at`.
     #[must_use]
-    pub fn wish(self, wish: u8) -> Self {
-        Self { wish, ..self }
+    pub fn request(self, request: u8) -> Self {
+        Self { request, ..self }
     }
 
     /// The same, of another kind.
@@ -192,7 +192,7 @@ pub struct Budget {
     pub zombies: u8,
     /// A rule of the bucket aborts an upload of a decided run.
     pub lapses: u8,
-    /// A human moves the stored watermark.
+    /// A person moves the stored watermark.
     pub sets: u8,
 }
 

@@ -13,7 +13,7 @@ mod shop;
 mod state;
 mod stores;
 mod sweeping;
-mod human;
+mod person;
 mod told;
 pub mod bounded;
 pub mod config;

@@ -13,7 +13,7 @@ use crate::pool::NONE;
 use crate::process::{How, can_go_on};
 use crate::rules::{Rules, properties};
 use crate::shop::Shop;
-use crate::state::{Human, Life, Past, Proc, State, set};
+use crate::state::{Life, Past, Person, Proc, State, set};
 
 /// What may happen next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -44,7 +44,7 @@ pub enum Action {
     LoseMark,
     /// A rule of the bucket aborts an upload of the decided run.
     Lapse,
-    /// A human looks at the watermark.
+    /// A person looks at the watermark.
     Looks,
     /// The command that is to move it reads the items.
     ReadsItems,
@@ -80,7 +80,7 @@ impl Protocol {
             clock: 0,
             epoch: 0,
             left: config.budget,
-            human: Human::default(),
+            person: Person::default(),
             past: Past::default(),
             broken: Rules::default(),
         }
@@ -193,7 +193,7 @@ impl Protocol {
             (left.lapses > 0 && self.lapsing(state).is_some(), Action::Lapse),
         ];
         actions.extend(all.into_iter().filter(|(may, _)| *may).map(|(_, action)| action));
-        Self::human_actions(state, actions);
+        Self::person_actions(state, actions);
     }
 
     fn may_lose_run(&self, state: &State) -> bool {
@@ -211,8 +211,8 @@ impl Protocol {
         // slots that are alike begin in their order
         let alike = (0..at).rev().find(|other| {
             let other = self.shop.slot(*other);
-            (other.uid, other.attempt, other.wish, other.part)
-                == (slot.uid, slot.attempt, slot.wish, slot.part)
+            (other.uid, other.attempt, other.request, other.part)
+                == (slot.uid, slot.attempt, slot.request, slot.part)
         });
         state.procs[at].life == Life::Idle
             && slot.after.iter().all(over)
@@ -280,7 +280,7 @@ impl Protocol {
                 let upload = self.lapsing(state)?;
                 state.close(upload);
             }
-            Action::Looks | Action::ReadsItems | Action::Sets => self.human(state),
+            Action::Looks | Action::ReadsItems | Action::Sets => self.person(state),
         }
         Some(())
     }

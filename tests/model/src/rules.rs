@@ -110,7 +110,7 @@ rules! {
     /// `retainReplacedSeconds`.
     Retained = "replaced files stay until their time has passed",
     /// `watermark set`.
-    Asked = "a human moves only the watermark that they looked at, and of a source that nobody holds",
+    Asked = "a person moves only the watermark that they looked at, and of a source that nobody holds",
     /// No event is out of place.
     Total = "no event is out of place",
 }

@@ -176,13 +176,13 @@ fn task(slot: &Slot) -> Task {
             watermark[name] = json!(bound.to_string());
         }
     }
-    let wish = usize::from(slot.wish).checked_sub(1).map(|at| REQUESTS[at]);
+    let request = usize::from(slot.request).checked_sub(1).map(|at| REQUESTS[at]);
     let value = json!({
         "version": 1, "attempt": slot.attempt, "retry": 0, "name": "orders",
         "tracking": { "table": "tracking", "key": KEY },
         "owner": {
             "uid": slot.uid, "request": kind.name(), "hash_version": 1,
-            "generation": slot.generation, "requested_at": wish,
+            "generation": slot.generation, "requested_at": request,
         },
         "spec": {
             "source": { "engine": "postgres", "database": "shop", "credentials": {} },

@@ -93,9 +93,9 @@ pub(crate) enum Stage {
     Over,
 }
 
-/// What a human who moves the watermark has seen so far.
+/// What a person who moves the watermark has seen so far.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
-pub(crate) enum Human {
+pub(crate) enum Person {
     /// Nothing.
     #[default]
     Away,
@@ -137,7 +137,7 @@ pub struct State {
     pub(crate) clock: u8,
     pub(crate) epoch: u8,
     pub(crate) left: Budget,
-    pub(crate) human: Human,
+    pub(crate) person: Person,
     pub(crate) past: Past,
     pub(crate) broken: Rules,
 }

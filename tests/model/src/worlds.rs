@@ -26,13 +26,13 @@ pub fn push() -> Vec<Config> {
     [alone(), together(), replacing(), later()].concat()
 }
 
-/// A coordinator, its recovery, a human who undoes its run, and the next attempt.
+/// A coordinator, its recovery, a person who undoes its run, and the next attempt.
 fn undone() -> Vec<Slot> {
     vec![start("a", 1), recover("a", 1), force(0), start("a", 2)]
 }
 
-fn full(attempt: u32, wish: u8) -> Slot {
-    start("a", attempt).wish(wish).mode(FE)
+fn full(attempt: u32, request: u8) -> Slot {
+    start("a", attempt).request(request).mode(FE)
 }
 
 /// A full run, one that keeps what it replaces for a while, and one after it.
@@ -43,7 +43,7 @@ fn put_off(name: &'static str, third: Slot) -> Config {
 
 /// The same, and another object goes to another prefix; then it and the first one's recovery go on.
 fn moves(name: &'static str) -> Config {
-    let elsewhere = |attempt, wish| start("b", attempt).wish(wish).mode(FE).prefix(1);
+    let elsewhere = |attempt, request| start("b", attempt).request(request).mode(FE).prefix(1);
     let first = vec![full(1, 0), full(2, 1).retains(), elsewhere(1, 0)];
     let then = vec![recover("a", 2).mode(FE), elsewhere(2, 1)];
     Config::new(name, [first, then].concat())
@@ -72,14 +72,14 @@ fn later() -> Vec<Config> {
         Config::new("undo of a stuck run", undone())
             .seeds(&decided)
             .budget(Budget { lapses: 1, ..crash }),
-        put_off("removal put off", start("a", 3).wish(2)).seeds(&published),
+        put_off("removal put off", start("a", 3).request(2)).seeds(&published),
         put_off("removal put off, full after it", full(3, 2)).seeds(&published),
         moves("removal put off, moved"),
         moves("removal put off, moved, a fault")
             .seeds(&[Seed::Ends(0), Seed::Ends(1), Seed::Ends(2), Seed::Tick])
             .budget(Budget { faults: 1, ..NONE }),
         comes_back(),
-        Config::new("sweeper", vec![start("a", 1), recover("a", 1), start("a", 2).wish(1)])
+        Config::new("sweeper", vec![start("a", 1), recover("a", 1), start("a", 2).request(1)])
             .sweeps()
             .seeds(&[Seed::Until(0, Step::Pin)])
             .budget(crash),
@@ -103,16 +103,16 @@ fn retry() -> Vec<Slot> {
 /// A request, an older one and an equal one, which start nothing, and a later one.
 fn older() -> Vec<Slot> {
     vec![
-        start("a", 1).wish(2),
-        start("a", 2).wish(1),
-        start("a", 2).wish(2),
-        start("a", 2).wish(3),
-        recover("a", 2).wish(3),
+        start("a", 1).request(2),
+        start("a", 2).request(1),
+        start("a", 2).request(2),
+        start("a", 2).request(3),
+        recover("a", 2).request(3),
     ]
 }
 
 fn next() -> Vec<Slot> {
-    vec![start("a", 1), recover("a", 1).again(), start("a", 2).wish(1)]
+    vec![start("a", 1), recover("a", 1).again(), start("a", 2).request(1)]
 }
 
 /// One object, one misfortune each.
@@ -125,7 +125,7 @@ fn alone() -> Vec<Config> {
         Config::new("retry, lost reply", retry()).budget(Budget { echoes: 1, ..NONE }),
         Config::new("retry, fault", retry()).budget(Budget { faults: 1, ..NONE }),
         Config::new("retry, session dies", retry()).budget(Budget { sessions: 1, ..NONE }),
-        Config::new("late rows", vec![start("a", 1), start("a", 2).wish(1)])
+        Config::new("late rows", vec![start("a", 1), start("a", 2).request(1)])
             .rows(late())
             .budget(Budget { epochs: 1, crashes: 1, ..NONE }),
         after_one(Config::new("two pods of a range", retry())).budget(Budget {
@@ -168,15 +168,15 @@ fn replacing() -> Vec<Config> {
     let two_full = || {
         vec![
             start("a", 1).mode(FE),
-            start("a", 2).wish(1).mode(FE),
-            recover("a", 2).wish(1).mode(FE),
-            start("a", 3).wish(2).mode(FE),
+            start("a", 2).request(1).mode(FE),
+            recover("a", 2).request(1).mode(FE),
+            start("a", 3).request(2).mode(FE),
         ]
     };
     vec![
         Config::new(
             "lost items",
-            vec![start("a", 1), start("a", 2).wish(1), start("a", 3).wish(2).mode(FE)],
+            vec![start("a", 1), start("a", 2).request(1), start("a", 3).request(2).mode(FE)],
         )
         .seeds(&[Seed::Ends(0)])
         .budget(Budget { lost_runs: 1, lost_marks: 1, ..NONE }),
@@ -187,9 +187,9 @@ fn replacing() -> Vec<Config> {
             "owed over full and reingest",
             vec![
                 start("a", 1),
-                start("a", 2).wish(1).mode(FE),
-                start("a", 3).wish(2).mode(Reingest),
-                start("a", 4).wish(3),
+                start("a", 2).request(1).mode(FE),
+                start("a", 3).request(2).mode(Reingest),
+                start("a", 4).request(3),
             ],
         )
         .rows(grows)
@@ -213,7 +213,7 @@ pub fn large() -> Vec<Config> {
             vec![start("a", 1), recover("a", 1), start("b", 1)],
         )
         .torn(),
-        put_off("removal put off, from the first step", start("a", 3).wish(2))
+        put_off("removal put off, from the first step", start("a", 3).request(2))
             .seeds(&[Seed::Ends(0)]),
         put_off("removal put off, full after it, from the first step", full(3, 2))
             .seeds(&[Seed::Ends(0)]),
@@ -243,7 +243,7 @@ pub fn beyond() -> Vec<Config> {
     let twins = || vec![start("a", 1), start("a", 1), recover("a", 1).again(), start("a", 2)];
     let crash = Budget { crashes: 1, ..NONE };
     let requests =
-        || vec![start("a", 1), start("a", 1), recover("a", 1).again(), start("a", 2).wish(1)];
+        || vec![start("a", 1), start("a", 1), recover("a", 1).again(), start("a", 2).request(1)];
     vec![
         Config::new("late duplicate, retry, crash", twins()).budget(crash),
         Config::new("late duplicate, two pods", twins())
@@ -268,7 +268,7 @@ pub fn beyond() -> Vec<Config> {
 /// Worlds in which a promise is known to break, and which one: what a deletion of `R` by hand, in
 /// the moment between `published` and the pointer, may do.
 pub fn known() -> Vec<(Config, &'static str)> {
-    let slots = vec![start("a", 1), start("a", 2).wish(1), start("a", 3).wish(2).mode(FE)];
+    let slots = vec![start("a", 1), start("a", 2).request(1), start("a", 3).request(2).mode(FE)];
     let config = Config::new("R deleted between Y and the pointer", slots)
         .seeds(&[Seed::Ends(0), Seed::Until(1, Step::Publish)])
         .budget(Budget { lost_runs: 1, ..NONE })
@@ -290,7 +290,7 @@ pub fn ending() -> Vec<Config> {
             vec![
                 start("a", 1).mode(FE),
                 recover("a", 1).mode(FE).again(),
-                start("a", 2).wish(1).mode(FE).after(&[0]).safe(),
+                start("a", 2).request(1).mode(FE).after(&[0]).safe(),
             ],
         )
         .budget(crash),
@@ -298,7 +298,7 @@ pub fn ending() -> Vec<Config> {
     ]
 }
 
-/// Decided, stuck, and undone by a human.
+/// Decided, stuck, and undone by a person.
 fn stuck() -> Config {
     let slots = vec![
         start("a", 1),

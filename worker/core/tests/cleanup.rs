@@ -9,7 +9,7 @@ use crds::extract_job::ExtractType;
 use crds::tracking::RunState;
 use crds::{Reason, Task};
 use stores::{Stores, order, task};
-use worker_core::protocol::watermark::{Wish, set};
+use worker_core::protocol::watermark::{WatermarkRequest, set};
 use worker_core::protocol::{Effect, Ending, GRACE_SECONDS, Process, Role};
 
 const LEASE: i64 = 600;
@@ -44,7 +44,7 @@ fn force(stores: &Stores) -> Process {
 }
 
 #[test]
-fn a_stuck_run_is_undone_on_a_humans_word_and_its_window_taken_again() {
+fn a_stuck_run_is_undone_by_a_person_and_its_window_is_pending() {
     let mut stores = stuck();
     let window = stores.run().unwrap().window;
     assert_eq!(stores.drive(force(&stores), usize::MAX).unwrap(), Ending::Recovered);
@@ -239,17 +239,17 @@ fn every_twentieth_manifest_of_a_chain_lists_all_before_it() {
 fn a_watermark_moved_by_a_person_voids_the_pending_window() {
     let mut stores = Stores::new();
     stores.drive(coordinate(task("a", 1, ExtractType::PE)), 4);
-    let wish = |stores: &Stores| Wish {
+    let request = |stores: &Stores| WatermarkRequest {
         rev: stores.run().unwrap().rev,
         to: "5".to_owned(),
         by: "ann".to_owned(),
         rewind: false,
     };
-    let live = set(stores.run().as_ref(), stores.legacy().as_ref(), &wish(&stores), 0);
+    let live = set(stores.run().as_ref(), stores.legacy().as_ref(), &request(&stores), 0);
     assert_eq!(live.unwrap_err().report.reason, Reason::SourceBusy);
     stores.drive(recover(1), usize::MAX).unwrap();
     assert!(stores.run().unwrap().pending_window.is_some());
-    let moved = set(stores.run().as_ref(), stores.legacy().as_ref(), &wish(&stores), 0).unwrap();
+    let moved = set(stores.run().as_ref(), stores.legacy().as_ref(), &request(&stores), 0).unwrap();
     assert!(stores.track(Effect::Track(moved)));
     let run = stores.run().unwrap();
     assert_eq!((run.pending_window, run.set.unwrap().by), (None, "ann".to_owned()));

@@ -9,7 +9,7 @@ use crds::tracking::{LegacyItem, Provisional, RunState};
 use crds::{Reason, Task};
 use serde_json::{from_value, json};
 use stores::{Stores, task};
-use worker_core::protocol::watermark::{Wish, set};
+use worker_core::protocol::watermark::{WatermarkRequest, set};
 use worker_core::protocol::{Effect, Ending, Item, Process, Role};
 
 const LEASE: i64 = 600;
@@ -118,8 +118,9 @@ fn what_others_left_in_the_watermark_holds() {
     let mut run = stores.run().unwrap();
     run.state = RunState::Failed;
     stores.items.insert(run.source.clone(), Item::Run(Box::new(run.clone())));
-    let wish = Wish { rev: run.rev, to: "7".to_owned(), by: "ann".to_owned(), rewind: false };
-    let transaction = set(Some(&run), Some(&legacy(&stores)), &wish, stores.now).unwrap();
+    let request =
+        WatermarkRequest { rev: run.rev, to: "7".to_owned(), by: "ann".to_owned(), rewind: false };
+    let transaction = set(Some(&run), Some(&legacy(&stores)), &request, stores.now).unwrap();
     assert!(stores.track(Effect::Track(transaction)));
     is_refused(&mut stores, by(2, "other", "int", None));
 }

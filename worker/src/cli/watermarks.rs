@@ -6,7 +6,7 @@ use crds::tracking::{LegacyItem, RunItem, run_key};
 use serde_json::json;
 use worker_core::errors::failure::Failure;
 use worker_core::protocol::Reply;
-use worker_core::protocol::watermark::{Wish, set};
+use worker_core::protocol::watermark::{WatermarkRequest, set};
 
 use crate::cli::errors::CommandError;
 use crate::cli::local::local_stores;
@@ -63,9 +63,10 @@ async fn move_to(
 ) -> Result<(), Failure> {
     let run: Option<RunItem> = table.read(&run_key(key)).await?;
     let legacy: Option<LegacyItem> = table.read(key).await?;
-    let wish = Wish { rev: moved.rev, to: moved.value.clone(), by: moved.by.clone(), rewind };
+    let request =
+        WatermarkRequest { rev: moved.rev, to: moved.value.clone(), by: moved.by.clone(), rewind };
     let now = jiff::Timestamp::now().as_second();
-    match table.write(&set(run.as_ref(), legacy.as_ref(), &wish, now)?).await? {
+    match table.write(&set(run.as_ref(), legacy.as_ref(), &request, now)?).await? {
         Reply::Done => Ok(()),
         Reply::Refused | Reply::Gone | Reply::Kept(_) => Err(Failure::permanent(
             Reason::RevisionChanged,

@@ -224,8 +224,8 @@ pub(super) fn claim_without_mark(process: Process, event: Event) -> (Process, Ac
 /// Attempts begin anew with every request.
 pub(super) fn attempts_per_request(process: Process, event: Event) -> (Process, Act) {
     let observed = claim_sees(process, event, |process, observed| {
-        let wish = &process.role.task().owner.requested_at;
-        if let Some(run) = observed.run.as_mut().filter(|run| run.owner.requested_at != *wish) {
+        let request = &process.role.task().owner.requested_at;
+        if let Some(run) = observed.run.as_mut().filter(|run| run.owner.requested_at != *request) {
             run.attempt = 0;
             if let Some(outcome) = &mut observed.outcome {
                 outcome.attempt = 0;

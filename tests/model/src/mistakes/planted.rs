@@ -56,7 +56,7 @@ fn followed() -> Config {
 
 /// A coordinator, its recovery, and the next request.
 fn next_request() -> Config {
-    world(vec![start("a", 1), recover("a", 1), start("a", 2).wish(1)])
+    world(vec![start("a", 1), recover("a", 1), start("a", 2).request(1)])
 }
 
 /// The table gains a row in epoch 1.
@@ -156,7 +156,7 @@ fn claiming() -> Vec<Mistake> {
             ("CLAIM takes an older request", "new"),
             Rule::Answered.text(),
             c::claim_takes_older_requests,
-            world(vec![start("a", 1).wish(2), start("a", 2).wish(1)]).seeds(&[Seed::Ends(0)]),
+            world(vec![start("a", 1).request(2), start("a", 2).request(1)]).seeds(&[Seed::Ends(0)]),
         ),
         mistake(
             ("CLAIM ignores owner and attempt", "8.8"),
@@ -258,7 +258,7 @@ fn windows() -> Vec<Mistake> {
             ("mode of the owed window forgotten", "8.7"),
             text::ROWS_ALL,
             c::pending_window_mode_forgotten,
-            world(vec![start("a", 1), start("a", 2).wish(1), start("a", 3).wish(2).mode(FE)])
+            world(vec![start("a", 1), start("a", 2).request(1), start("a", 3).request(2).mode(FE)])
                 .rows([rows(&[4]), grows()].concat())
                 .seeds(&[Seed::Ends(0), Seed::Epoch, Seed::Until(1, Step::Pin), Seed::Dies(1)]),
         ),
@@ -314,9 +314,9 @@ fn twice_given_up() -> Config {
 fn full_between() -> Config {
     world(vec![
         start("a", 1),
-        start("a", 2).wish(1).mode(FE),
-        recover("a", 2).wish(1).mode(FE),
-        start("a", 3).wish(2),
+        start("a", 2).request(1).mode(FE),
+        recover("a", 2).request(1).mode(FE),
+        start("a", 3).request(2),
     ])
 }
 
@@ -341,7 +341,7 @@ fn lost() -> Vec<Mistake> {
             ("FE makes a lost L from the minimum", "8.8 (wording)"),
             Rule::Copy.text(),
             c::copy_forgotten,
-            world(vec![start("a", 1), start("a", 2).wish(1).mode(FE)])
+            world(vec![start("a", 1), start("a", 2).request(1).mode(FE)])
                 .seeds(&[Seed::Ends(0)])
                 .budget(lost_mark),
         ),

@@ -3,7 +3,7 @@
 use crds::tracking::{LegacyItem, RunItem, RunState};
 use crds::{Reason, Report};
 use worker_core::errors::failure::Failure;
-use worker_core::protocol::watermark::{Wish, set};
+use worker_core::protocol::watermark::{WatermarkRequest, set};
 use worker_core::protocol::{
     Act, AfterSweep, Ending, Event, Expect, Item, Phase, Process, Step, Sweep, Transaction, Why,
     transitions,
@@ -39,7 +39,7 @@ pub(super) fn sweep_of_the_present_run(process: Process, event: Event) -> (Proce
     (process, act)
 }
 
-fn human(report: &Report) -> bool {
+fn person(report: &Report) -> bool {
     report.message == "cleaned"
 }
 
@@ -82,7 +82,7 @@ pub(super) fn force_cleans_first(process: Process, event: Event) -> (Process, Ac
             let failure = Failure { exit: crds::condition::Exit::Done, report: cleaned };
             clean(process, &run, AfterSweep::Fail(failure))
         }
-        (_, Act::End(Ending::Failed(failure)), _) if human(&failure.report) => {
+        (_, Act::End(Ending::Failed(failure)), _) if person(&failure.report) => {
             (Process { phase: Phase::Reading(Why::Force(1)), ..process }, Act::Read)
         }
         (_, act, _) => (process, act),
@@ -195,26 +195,26 @@ pub(super) fn pending_not_replaced(process: Process, event: Event) -> (Process, 
 
 type Moved = Result<Transaction, Failure>;
 
-/// Whatever revision the human looked at.
+/// Whatever revision the person looked at.
 pub(super) fn set_ignores_rev(
     run: Option<&RunItem>,
     legacy: Option<&LegacyItem>,
-    wish: &Wish,
+    request: &WatermarkRequest,
     now: i64,
 ) -> Moved {
     let rev = run.map_or(0, |run| run.rev);
-    set(run, legacy, &Wish { rev, ..wish.clone() }, now)
+    set(run, legacy, &WatermarkRequest { rev, ..request.clone() }, now)
 }
 
 /// Whether or not a run is under way.
 pub(super) fn set_while_live(
     run: Option<&RunItem>,
     legacy: Option<&LegacyItem>,
-    wish: &Wish,
+    request: &WatermarkRequest,
     now: i64,
 ) -> Moved {
     let ended = run.map(|run| RunItem { state: RunState::Failed, ..run.clone() });
-    let mut moved = set(ended.as_ref(), legacy, wish, now)?;
+    let mut moved = set(ended.as_ref(), legacy, request, now)?;
     for write in &mut moved.writes {
         if let (Expect::Run { state, .. }, Some(run)) = (&mut write.expect, run) {
             *state = run.state;
@@ -230,10 +230,10 @@ pub(super) fn set_while_live(
 pub(super) fn set_keeps_pending_window(
     run: Option<&RunItem>,
     legacy: Option<&LegacyItem>,
-    wish: &Wish,
+    request: &WatermarkRequest,
     now: i64,
 ) -> Moved {
-    let mut moved = set(run, legacy, wish, now)?;
+    let mut moved = set(run, legacy, request, now)?;
     if let (Some(put), Some(run)) = (put_run(&mut moved), run) {
         put.pending_window.clone_from(&run.pending_window);
     }
@@ -244,10 +244,10 @@ pub(super) fn set_keeps_pending_window(
 pub(super) fn set_keeps_window(
     run: Option<&RunItem>,
     legacy: Option<&LegacyItem>,
-    wish: &Wish,
+    request: &WatermarkRequest,
     now: i64,
 ) -> Moved {
-    let mut moved = set(run, legacy, wish, now)?;
+    let mut moved = set(run, legacy, request, now)?;
     if let (Some(put), Some(run)) = (put_run(&mut moved), run) {
         put.window.clone_from(&run.window);
     }
@@ -258,10 +258,10 @@ pub(super) fn set_keeps_window(
 pub(super) fn set_without_condition(
     run: Option<&RunItem>,
     legacy: Option<&LegacyItem>,
-    wish: &Wish,
+    request: &WatermarkRequest,
     now: i64,
 ) -> Moved {
-    let mut moved = set(run, legacy, wish, now)?;
+    let mut moved = set(run, legacy, request, now)?;
     super::tools::run_any(&mut moved);
     Ok(moved)
 }

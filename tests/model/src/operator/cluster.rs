@@ -19,7 +19,7 @@ pub struct Luck {
     /// Another operator has decided, and acts later.
     pub thoughts: u8,
     /// Somebody asks for another run.
-    pub wishes: u8,
+    pub requests: u8,
     /// A tool restores the first request, which the object had when it was made.
     pub restores: u8,
     /// Somebody edits the object.

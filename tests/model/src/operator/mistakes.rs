@@ -178,7 +178,7 @@ fn of_outcomes() -> Vec<Mistake> {
                 "new",
                 worlds::OLDER,
                 older_requests_count,
-                one("wish, restored", 4, Luck { wishes: 1, restores: 1, ..none }),
+                one("wish, restored", 4, Luck { requests: 1, restores: 1, ..none }),
             )
         },
         mistake(
@@ -358,7 +358,7 @@ fn suspend_recovers_nothing(observed: &Observed) -> Step {
     })
 }
 
-/// A process that has to make way says that only a human can help.
+/// A process that has to make way says that only a person can help.
 fn refused_for_good(process: Process, event: Event) -> (Process, Act) {
     let (process, act) = worker_core::protocol::step(process, event);
     match act {

@@ -45,7 +45,7 @@ pub enum Action {
     /// A process that nobody wants any more is stopped.
     Stops(usize),
     /// Somebody asks for another run.
-    Wishes(usize),
+    Requests(usize),
     /// A tool restores the first request.
     Restores(usize),
     /// Somebody edits the object.
@@ -183,15 +183,15 @@ impl Operator {
             actions.push(Action::Thinks(object));
         }
         let deleted = self.objects.get(now).metadata.deletion_timestamp.is_some();
-        let wishes = [
-            (luck.wishes > 0, Action::Wishes(object)),
+        let requests = [
+            (luck.requests > 0, Action::Requests(object)),
             (luck.restores > 0, Action::Restores(object)),
             (luck.edits > 0, Action::Edits(object)),
             (luck.deletions > 0, Action::Deletes(object)),
             (luck.suspends > 0, Action::Suspends(object)),
         ];
-        let wishes = wishes.into_iter().filter(|(may, _)| *may && !deleted);
-        actions.extend(wishes.map(|(_, action)| action));
+        let requests = requests.into_iter().filter(|(may, _)| *may && !deleted);
+        actions.extend(requests.map(|(_, action)| action));
     }
 
     fn take(&self, cluster: &mut Cluster, action: Action) {

@@ -13,9 +13,9 @@ use crate::config::REQUESTS;
 impl Operator {
     pub(super) fn somebody(&self, cluster: &mut Cluster, action: Action) {
         match action {
-            Action::Wishes(object) => {
-                cluster.luck.wishes -= 1;
-                let before = self.scene.luck.wishes - cluster.luck.wishes;
+            Action::Requests(object) => {
+                cluster.luck.requests -= 1;
+                let before = self.scene.luck.requests - cluster.luck.requests;
                 let at = usize::from(before) - usize::from(self.scene.luck.restores == 0);
                 self.request(cluster, object, REQUESTS[at]);
             }

@@ -28,7 +28,7 @@ pub(crate) const NONE: Luck = Luck {
     cuts: 0,
     stale: 0,
     thoughts: 0,
-    wishes: 0,
+    requests: 0,
     restores: 0,
     edits: 0,
     deletions: 0,
@@ -53,15 +53,15 @@ pub fn push() -> Vec<Scene> {
     vec![
         one("operator: crash, fault, cut", 4, Luck { faults: 1, cuts: 1, ..died }),
         one("operator: late duplicate", 4, Luck { twins: 1, ..died }),
-        one("operator: stale copy, wish", 5, Luck { stale: 1, wishes: 1, cuts: 1, ..died }),
-        one("operator: two operators", 5, Luck { thoughts: 1, wishes: 1, ..died }),
+        one("operator: stale copy, wish", 5, Luck { stale: 1, requests: 1, cuts: 1, ..died }),
+        one("operator: two operators", 5, Luck { thoughts: 1, requests: 1, ..died }),
         one("operator: deletion", 4, Luck { deletions: 1, twins: 1, ..NONE }),
         one("operator: edit, faults", 5, Luck { edits: 1, faults: 2, ..NONE }),
         one("operator: a Job is lost", 4, Luck { lost_jobs: 1, ..NONE }),
         two("operator: two objects", 3, NONE),
         one("operator: suspend", 5, Luck { suspends: 2, cuts: 1, ..NONE }),
         one("operator: wish, older request restored", 5, {
-            Luck { wishes: 1, restores: 1, stale: 1, ..died }
+            Luck { requests: 1, restores: 1, stale: 1, ..died }
         }),
     ]
 }
@@ -90,7 +90,7 @@ pub fn large() -> Vec<Scene> {
         // beside them it does not close in time
         two("operator: two objects, duplicate, cut", 5, Luck { twins: 1, cuts: 1, ..NONE }),
         two("operator: two objects, crash, cut", 5, Luck { cuts: 1, ..died }),
-        two("operator: two objects, wish, stale", 5, Luck { wishes: 1, stale: 1, ..died }),
+        two("operator: two objects, wish, stale", 5, Luck { requests: 1, stale: 1, ..died }),
     ]
 }
 
@@ -102,10 +102,10 @@ pub fn beyond() -> Vec<Scene> {
             Luck { suspends: 2, stale: 1, twins: 1, ..died }
         }),
         one("operator: all but a stale copy at once", 7, {
-            Luck { twins: 1, cuts: 1, wishes: 1, faults: 1, ..died }
+            Luck { twins: 1, cuts: 1, requests: 1, faults: 1, ..died }
         }),
         one("operator: all but a cut at once", 7, {
-            Luck { twins: 1, stale: 1, wishes: 1, faults: 1, ..died }
+            Luck { twins: 1, stale: 1, requests: 1, faults: 1, ..died }
         }),
     ]
 }

@@ -1,4 +1,4 @@
-//! What may be done by a human's word: FORCE, and a moved watermark.
+//! What may be done by a person's request: FORCE, and a moved watermark.
 
 use crds::tracking::{Mode, RunItem, RunState};
 
@@ -22,7 +22,7 @@ pub(crate) fn undone(shop: &Shop, state: &mut State, run: &RunItem) {
     }
 }
 
-/// A human has moved the watermark, who had looked at revision `rev`.
+/// A person has moved the watermark, who had looked at revision `rev`.
 pub(crate) fn moved(shop: &Shop, before: &State, after: &mut State, rev: u64) {
     let run = shop.run_item(before.item(shop.run_key));
     let fits = run.is_none_or(|run| {

@@ -62,7 +62,7 @@ fn follows(shop: &Shop, state: &State, pointer: u32, (run, old): (u8, u8)) -> bo
 /// A file of `run` was completed anew.
 pub(crate) fn shown(shop: &Shop, state: &mut State, run: u8) {
     let held = shop.run_item(state.item(shop.run_key));
-    // a committer may be in the middle of it when a human says undo: what it completes goes again
+    // a committer may be in the middle of it when a person says undo: what it completes goes again
     let decided = held.is_some_and(|held| {
         number(held.run) == run && matches!(held.state, RunState::Committing | RunState::Reverting)
     });

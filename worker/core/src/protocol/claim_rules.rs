@@ -66,7 +66,7 @@ pub fn claim(task: &Task, observed: &ObservedItems, fresh: RunId, lease_seconds:
             | RunState::Aborted => {}
         }
     }
-    match for_a_human(task, observed) {
+    match needs_a_person(task, observed) {
         Some(failure) => Claim::Refused(failure),
         None => Claim::Write(Box::new(write(task, observed, fresh, lease_seconds))),
     }
@@ -117,7 +117,7 @@ fn busy(run: &RunItem) -> Failure {
 }
 
 /// Refusals that need a change by a person.
-fn for_a_human(task: &Task, observed: &ObservedItems) -> Option<Failure> {
+fn needs_a_person(task: &Task, observed: &ObservedItems) -> Option<Failure> {
     let mode = mode(task);
     if observed.identity.as_ref().is_some_and(|found| *found != observed.own_identity) {
         return Some(prefix_taken());

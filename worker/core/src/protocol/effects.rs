@@ -127,11 +127,11 @@ pub enum Step {
     Fail,
     /// Fence an attempt that has not claimed, or write its outcome.
     Raise,
-    /// A human undoes DECIDE.
+    /// A person undoes DECIDE.
     Force,
     /// The undo is done.
     Reverted,
-    /// A human moves the watermark.
+    /// A person moves the watermark.
     Set,
 }
 

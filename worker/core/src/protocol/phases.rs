@@ -30,11 +30,11 @@ pub enum Role {
         /// How and why.
         order: Box<RecoverOrder>,
     },
-    /// Undo a decided run that cannot be completed: a human's word.
+    /// Undo a decided run that cannot be completed: a person's request.
     Force {
         /// The source, and how to reach it.
         task: Box<Task>,
-        /// The run that the human named.
+        /// The run that the person named.
         run: RunId,
         /// Who.
         by: String,

@@ -13,7 +13,7 @@ use crate::planning::watermark::Value;
 
 /// The request of a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wish {
+pub struct WatermarkRequest {
     /// The revision of the run item that the person read; 0 if there is no run item.
     pub rev: u64,
     /// The value, as text of the watermark's type.
@@ -33,10 +33,10 @@ pub struct Wish {
 pub fn set(
     run: Option<&RunItem>,
     legacy: Option<&LegacyItem>,
-    wish: &Wish,
+    request: &WatermarkRequest,
     now: i64,
 ) -> Result<Transaction, Failure> {
-    if run.map_or(0, |run| run.rev) != wish.rev {
+    if run.map_or(0, |run| run.rev) != request.rev {
         return Err(Failure::permanent(
             Reason::RevisionChanged,
             "the run item has another revision than the given one",
@@ -60,7 +60,7 @@ pub fn set(
             "Run an extract of the source once, or restore the item from a backup of the tracking table.",
         ));
     };
-    let to = checked(legacy, wish)?;
+    let to = checked(legacy, request)?;
     let moved = LegacyItem {
         lwm_value: Some(to.clone()),
         updated_at: Some(utc_text(now)),
@@ -73,8 +73,12 @@ pub fn set(
     }];
     writes.push(match run {
         Some(run) => {
-            let set =
-                WatermarkSet { by: wish.by.clone(), at: now, from: legacy.lwm_value.clone(), to };
+            let set = WatermarkSet {
+                by: request.by.clone(),
+                at: now,
+                from: legacy.lwm_value.clone(),
+                to,
+            };
             let item = RunItem {
                 rev: run.rev + 1,
                 pending_window: None,
@@ -106,7 +110,7 @@ fn busy(run: RunId) -> Failure {
 }
 
 /// The value in the text that the table holds.
-fn checked(legacy: &LegacyItem, wish: &Wish) -> Result<String, Failure> {
+fn checked(legacy: &LegacyItem, request: &WatermarkRequest) -> Result<String, Failure> {
     let name = legacy.hwm_column_type.as_deref().unwrap_or_default();
     let Some(value_type) = WatermarkType::parse(name) else {
         return Err(Failure::permanent(
@@ -122,10 +126,10 @@ fn checked(legacy: &LegacyItem, wish: &Wish) -> Result<String, Failure> {
             "Give a value of the watermark column's type.",
         )
     };
-    let value = Value::parse(value_type, &wish.to)
+    let value = Value::parse(value_type, &request.to)
         .map_err(|_| invalid(format!("the value is not of type {}", value_type.name())))?;
     let stored = legacy.lwm_value.as_deref().and_then(|text| Value::parse(value_type, text).ok());
-    if wish.rewind && stored.is_some_and(|stored| value >= stored) {
+    if request.rewind && stored.is_some_and(|stored| value >= stored) {
         return Err(invalid("a rewind needs a value below the stored watermark".to_owned()));
     }
     Ok(value.to_text())
@@ -144,8 +148,8 @@ mod tests {
         }
     }
 
-    fn wish(to: &str, rewind: bool) -> Wish {
-        Wish { rev: 0, to: to.to_owned(), by: "ann".to_owned(), rewind }
+    fn request(to: &str, rewind: bool) -> WatermarkRequest {
+        WatermarkRequest { rev: 0, to: to.to_owned(), by: "ann".to_owned(), rewind }
     }
 
     fn reason(result: Result<Transaction, Failure>) -> Option<Reason> {
@@ -155,10 +159,10 @@ mod tests {
     #[test]
     fn a_rewind_goes_down_and_a_set_anywhere() {
         let item = legacy();
-        let up = set(None, Some(&item), &wish("30", true), 0);
+        let up = set(None, Some(&item), &request("30", true), 0);
         assert_eq!(reason(up), Some(Reason::InvalidSpec));
-        assert!(set(None, Some(&item), &wish("10", true), 0).is_ok());
-        let moved = set(None, Some(&item), &wish("+030", false), 0).map(|moved| moved.writes);
+        assert!(set(None, Some(&item), &request("10", true), 0).is_ok());
+        let moved = set(None, Some(&item), &request("+030", false), 0).map(|moved| moved.writes);
         let put = moved.ok().and_then(|writes| writes[0].put.clone());
         let Some(Item::Legacy(put)) = put else { unreachable!("L is put") };
         assert_eq!(put.lwm_value.as_deref(), Some("30"));
@@ -167,10 +171,10 @@ mod tests {
     #[test]
     fn another_revision_and_another_type_are_refused() {
         let item = legacy();
-        let late = set(None, Some(&item), &Wish { rev: 3, ..wish("30", false) }, 0);
+        let late = set(None, Some(&item), &WatermarkRequest { rev: 3, ..request("30", false) }, 0);
         assert_eq!(reason(late), Some(Reason::RevisionChanged));
-        let text = set(None, Some(&item), &wish("2024-01-01", false), 0);
+        let text = set(None, Some(&item), &request("2024-01-01", false), 0);
         assert_eq!(reason(text), Some(Reason::InvalidSpec));
-        assert_eq!(reason(set(None, None, &wish("1", false), 0)), Some(Reason::TrackingLost));
+        assert_eq!(reason(set(None, None, &request("1", false), 0)), Some(Reason::TrackingLost));
     }
 }

@@ -138,7 +138,7 @@ pub(super) fn publishing() -> Vec<Mistake> {
             world(vec![
                 start("a", 1).mode(FE),
                 recover("a", 1).mode(FE),
-                start("a", 2).wish(1).mode(Reingest),
+                start("a", 2).request(1).mode(Reingest),
             ])
             .seeds(&[Seed::Until(0, Step::Decide), Seed::Ends(1)]),
         ),
@@ -147,7 +147,7 @@ pub(super) fn publishing() -> Vec<Mistake> {
 
 pub(super) fn pointing() -> Vec<Mistake> {
     let pointer = Rule::Pointer.text();
-    let two_full = || world(vec![start("a", 1).mode(FE), start("a", 2).wish(1).mode(FE)]);
+    let two_full = || world(vec![start("a", 1).mode(FE), start("a", 2).request(1).mode(FE)]);
     vec![
         mistake(
             ("pointer before Y (PointerFirst)", "8.4, 8.7"),
@@ -179,9 +179,9 @@ pub(super) fn pointing() -> Vec<Mistake> {
             p::removal_of_all_others,
             world(vec![
                 start("a", 1).mode(FE),
-                start("a", 2).wish(1).mode(FE),
-                recover("a", 2).wish(1).mode(FE),
-                start("a", 3).wish(2),
+                start("a", 2).request(1).mode(FE),
+                recover("a", 2).request(1).mode(FE),
+                start("a", 3).request(2),
             ])
             .seeds(&[Seed::Ends(0), Seed::Until(1, Step::Publish)]),
         ),

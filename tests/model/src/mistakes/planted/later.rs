@@ -14,7 +14,7 @@ use crate::rules::Rule;
 pub(super) fn sweeping() -> Vec<Mistake> {
     let removal = Rule::Removal.text();
     let retained = Rule::Retained.text();
-    let two_full = || vec![start("a", 1).mode(FE), start("a", 2).wish(1).mode(FE).retains()];
+    let two_full = || vec![start("a", 1).mode(FE), start("a", 2).request(1).mode(FE).retains()];
     let and_recover = || [two_full(), vec![recover("a", 1).mode(FE)]].concat();
     vec![
         lie(
@@ -36,7 +36,7 @@ pub(super) fn sweeping() -> Vec<Mistake> {
             ("sweep reads before it lists", "8.7"),
             removal,
             Alter::lie(Lie::ListsLast),
-            world(vec![start("a", 1), recover("a", 1), start("a", 2).wish(1)])
+            world(vec![start("a", 1), recover("a", 1), start("a", 2).request(1)])
                 .sweeps()
                 .seeds(&[Seed::Ends(0)]),
         ),
@@ -44,7 +44,7 @@ pub(super) fn sweeping() -> Vec<Mistake> {
             ("sweep without R", "8.7"),
             removal,
             w::sweep_without_run,
-            world(vec![start("a", 1), start("a", 2).wish(1), recover("a", 1)])
+            world(vec![start("a", 1), start("a", 2).request(1), recover("a", 1)])
                 .sweeps()
                 .rows(grows())
                 .seeds(&[Seed::Ends(0), Seed::Epoch, Seed::Until(1, Step::Publish)])
@@ -55,7 +55,7 @@ pub(super) fn sweeping() -> Vec<Mistake> {
             ("sweep of the run in R", "new"),
             Rule::Abort.text(),
             w::sweep_of_the_present_run,
-            world(vec![start("a", 1), start("a", 2).wish(1), recover("a", 1)])
+            world(vec![start("a", 1), start("a", 2).request(1), recover("a", 1)])
                 .sweeps()
                 .rows(grows())
                 .seeds(&[Seed::Ends(0), Seed::Epoch, Seed::Before(1, Step::Decide)]),
@@ -97,7 +97,7 @@ pub(super) fn undoing() -> Vec<Mistake> {
 
 pub(super) fn putting_off() -> Vec<Mistake> {
     let pending_cleanup = Rule::PendingCleanup.text();
-    let full = |attempt: u32, wish| start("a", attempt).wish(wish).mode(FE);
+    let full = |attempt: u32, request| start("a", attempt).request(request).mode(FE);
     let elsewhere = || start("b", 1).mode(FE).prefix(1);
     let tick = Budget { ticks: 1, ..NONE };
     let two = [Seed::Ends(0), Seed::Ends(1)];
@@ -106,7 +106,7 @@ pub(super) fn putting_off() -> Vec<Mistake> {
             ("a removal that is put off is forgotten", "new"),
             pending_cleanup,
             w::put_off_is_forgotten,
-            world(vec![full(1, 0), full(2, 1).retains(), start("a", 3).wish(2)]).seeds(&two),
+            world(vec![full(1, 0), full(2, 1).retains(), start("a", 3).request(2)]).seeds(&two),
         ),
         mistake(
             ("a removal that is put off is done at once", "new"),
@@ -118,9 +118,14 @@ pub(super) fn putting_off() -> Vec<Mistake> {
             ("removal by head only where claimants skip it", "8.7"),
             pending_cleanup,
             w::removal_by_head,
-            world(vec![full(1, 0), full(2, 1).retains(), start("a", 3).wish(2), recover("a", 1)])
-                .seeds(&[Seed::Ends(0), Seed::Ends(1), Seed::Ends(2)])
-                .budget(tick),
+            world(vec![
+                full(1, 0),
+                full(2, 1).retains(),
+                start("a", 3).request(2),
+                recover("a", 1),
+            ])
+            .seeds(&[Seed::Ends(0), Seed::Ends(1), Seed::Ends(2)])
+            .budget(tick),
         ),
         mistake(
             ("the next full run forgets what is still to be removed", "new"),
@@ -159,9 +164,9 @@ pub(super) fn putting_off() -> Vec<Mistake> {
 fn owes() -> Config {
     world(vec![
         start("a", 1),
-        start("a", 2).wish(1),
-        recover("a", 2).wish(1),
-        start("a", 3).wish(1),
+        start("a", 2).request(1),
+        recover("a", 2).request(1),
+        start("a", 3).request(1),
     ])
     .rows(grows())
 }
@@ -173,7 +178,7 @@ pub(super) fn moving() -> Vec<Mistake> {
         lie((name, "new"), caught_by, Alter::set(set), config.budget(sets))
     };
     let after = || {
-        world(vec![start("a", 1), start("a", 2).wish(1)])
+        world(vec![start("a", 1), start("a", 2).request(1)])
             .rows(rows(&[5, 15]))
             .seeds(&[Seed::Ends(0)])
     };
@@ -189,7 +194,7 @@ pub(super) fn moving() -> Vec<Mistake> {
         one("watermark set keeps an owed window", stable, w::set_keeps_pending_window, {
             // the window is pending from two runs: the run that took it failed before it pinned
             let mut config = owes();
-            config.slots.extend([recover("a", 3).wish(1), start("a", 4).wish(1)]);
+            config.slots.extend([recover("a", 3).request(1), start("a", 4).request(1)]);
             let again = [Seed::Until(3, Step::Claim), Seed::Dies(3), Seed::Ends(4)];
             config.seeds(&[failed.as_slice(), &again].concat())
         }),
@@ -204,7 +209,7 @@ pub(super) fn wordings() -> Vec<Mistake> {
             ("attempts counted per request", "8.8 (wording)"),
             Rule::Attempt.text(),
             super::c::attempts_per_request,
-            world(vec![start("a", 1), start("a", 1).wish(1)]).seeds(&[Seed::Ends(0)]),
+            world(vec![start("a", 1), start("a", 1).request(1)]).seeds(&[Seed::Ends(0)]),
         ),
         mistake(
             ("an outcome Failed refuses the edited object", "8.8 (wording)"),

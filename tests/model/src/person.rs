@@ -3,24 +3,24 @@
 
 use crds::tracking::{LegacyItem, RunState};
 use worker_core::protocol::Item;
-use worker_core::protocol::watermark::Wish;
+use worker_core::protocol::watermark::WatermarkRequest;
 
 use crate::pool::NONE;
 use crate::protocol::{Action, Protocol};
 use crate::rules;
-use crate::state::{Human, State, set};
+use crate::state::{Person, State, set};
 use crate::told::seconds;
 
-/// Where a human moves the watermark to: below every row, so that it shows.
+/// Where a person moves the watermark to: below every row, so that it shows.
 const TO: &str = "3";
 
 impl Protocol {
-    pub(crate) fn human_actions(state: &State, actions: &mut Vec<Action>) {
-        match state.human {
-            Human::Away if state.left.sets > 0 => actions.push(Action::Looks),
-            Human::Away => {}
-            Human::Looked(_) => actions.push(Action::ReadsItems),
-            Human::Read(..) => actions.push(Action::Sets),
+    pub(crate) fn person_actions(state: &State, actions: &mut Vec<Action>) {
+        match state.person {
+            Person::Away if state.left.sets > 0 => actions.push(Action::Looks),
+            Person::Away => {}
+            Person::Looked(_) => actions.push(Action::ReadsItems),
+            Person::Read(..) => actions.push(Action::Sets),
         }
     }
 
@@ -29,29 +29,32 @@ impl Protocol {
     }
 
     /// `watermark get`, and later `watermark set` with the revision that it printed.
-    pub(crate) fn human(&self, state: &mut State) {
-        state.human = match state.human {
-            Human::Away => {
+    pub(crate) fn person(&self, state: &mut State) {
+        state.person = match state.person {
+            Person::Away => {
                 state.left.sets -= 1;
-                Human::Looked(self.rev(state))
+                Person::Looked(self.rev(state))
             }
-            Human::Looked(rev) => {
+            Person::Looked(rev) => {
                 let items = [state.item(self.shop.run_key), state.item(self.shop.legacy_key)];
-                Human::Read(rev, items)
+                Person::Read(rev, items)
             }
-            Human::Read(rev, items) => {
+            Person::Read(rev, items) => {
                 self.sets(state, rev, items);
-                Human::Away
+                Person::Away
             }
         };
     }
 
     fn sets(&self, state: &mut State, rev: u64, [run, legacy]: [u32; 2]) {
         let shop = &self.shop;
-        let wish = Wish { rev, to: TO.to_owned(), by: "ann".to_owned(), rewind: false };
+        let request =
+            WatermarkRequest { rev, to: TO.to_owned(), by: "ann".to_owned(), rewind: false };
         let (run, legacy) = (shop.run_item(run), shop.legacy_item(legacy));
         let now = seconds(state.clock);
-        let Ok(moved) = (shop.alter.set)(run.as_ref(), legacy.as_ref(), &wish, now) else { return };
+        let Ok(moved) = (shop.alter.set)(run.as_ref(), legacy.as_ref(), &request, now) else {
+            return;
+        };
         let before = state.clone();
         if shop.transact(state, &moved) {
             rules::moved(shop, &before, state, rev);

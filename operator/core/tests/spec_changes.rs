@@ -23,8 +23,8 @@ fn started() -> World {
     world
 }
 
-fn suspend(world: &mut World, wish: bool) {
-    world.edit(|job| job.spec.suspend = Some(wish));
+fn suspend(world: &mut World, requested: bool) {
+    world.edit(|job| job.spec.suspend = Some(requested));
 }
 
 fn message(world: &World, kind: &str) -> String {
@@ -183,7 +183,7 @@ fn an_edit_in_mid_run_is_said_and_follows() {
 }
 
 #[test]
-fn a_wish_in_mid_run_is_said_and_follows_and_an_edit_that_asks_for_nothing_is_not_said() {
+fn a_request_during_a_run_is_reported_and_follows_and_an_edit_without_effect_is_not_reported() {
     let mut world = started();
     world.plans(1);
     world.step();

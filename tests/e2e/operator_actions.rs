@@ -1,4 +1,4 @@
-//! What waits for a human, or for a time, on the real cluster: a decided run that cannot be completed, files
+//! What waits for a person, or for a time, on the real cluster: a decided run that cannot be completed, files
 //! that are kept for readers, credentials that AWS keeps.
 
 use std::time::Duration;
@@ -17,7 +17,7 @@ const NAME: &str = "events";
 const GATE: &str = "/tmp/gate";
 
 #[test]
-fn a_decided_run_whose_upload_is_gone_says_so_and_is_undone_on_a_humans_word() -> Result<()> {
+fn a_decided_run_whose_upload_is_gone_is_reported_and_undone_by_a_person() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let pause = format!("--worker-env=TIDEMARK_TEST_PAUSE=after-decide@1={GATE}");
