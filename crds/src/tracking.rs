@@ -369,8 +369,8 @@ pub struct TrackedPartitioning {
     pub columns: Vec<String>,
     /// Why.
     pub reason: String,
-    /// Most rows of a partition by the median of all, such as `1.04`, as foretold before the rows were
-    /// read; absent where nothing foretold it.
+    /// Most rows of a partition by the median of all, such as `1.04`, as predicted before the rows were
+    /// read; absent where nothing predicted it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted_skew: Option<String>,
     /// The same of the rows that were read.

@@ -44,9 +44,9 @@ fn a_full_extract_in_four_partitions_holds_the_whole_table() -> Result<()> {
         let status = &object["status"];
         ensure!(status["rows"] == 1_100_000 && status["files"] == 4, "{status}");
         let mut partitions = status["partitions"].clone();
-        // foretold only where the server has analyzed the table by then
-        let foretold = partitions.as_object_mut().and_then(|partitions| partitions.remove("predictedSkew"));
-        ensure!(foretold.is_none_or(|skew| skew.as_str() < Some("1.10")), "{status}");
+        // predicted only where the server has analyzed the table by then
+        let predicted = partitions.as_object_mut().and_then(|partitions| partitions.remove("predictedSkew"));
+        ensure!(predicted.is_none_or(|skew| skew.as_str() < Some("1.10")), "{status}");
         let expected = json!({
             "total": 4, "succeeded": 4, "failed": 0,
             "strategy": "range", "reason": "the manifest requests it", "actualSkew": "1.00",

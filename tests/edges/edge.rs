@@ -207,7 +207,7 @@ impl Edge {
             port: ask.port,
             database: self.database.clone(),
             username: self.user(ask.who),
-            minter: None,
+            token_signer: None,
             password: Secret::new("secret".to_owned()),
             tls: Tls::Mode(TlsMode::VerifyFull),
             ca: Some(self.env.ca()),

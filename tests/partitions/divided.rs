@@ -52,8 +52,8 @@ impl Divided {
         Skew::of(&self.rows)
     }
 
-    /// The foretold skew, in hundredths.
-    pub(crate) fn foretold(&self) -> Result<Skew> {
+    /// The predicted skew, in hundredths.
+    pub(crate) fn predicted(&self) -> Result<Skew> {
         let text = self.how()?.predicted_skew.as_deref().context("a foretold skew")?;
         Ok(Skew::hundredths(text.replace('.', "").parse()?))
     }
@@ -95,7 +95,7 @@ impl Shelf {
             port,
             database: self.database.clone(),
             username: self.user.0.clone(),
-            minter: None,
+            token_signer: None,
             password: Secret::new(self.user.1.clone()),
             tls: Tls::Mode(self.tls()),
             ca: Some(self.env.ca()),

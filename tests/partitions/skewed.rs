@@ -60,7 +60,7 @@ fn quantile_and_ctid_are_even_on_a_skewed_key_of_postgres() -> Result<()> {
             let quantile = shelf.divide("t", &by("quantile")).await?;
             even(&quantile)?;
             ensure!(quantile.how()?.reason.contains(seen), "{:?}", quantile.how()?);
-            ensure!(quantile.foretold()? <= EVEN, "{:?}", quantile.how()?);
+            ensure!(quantile.predicted()? <= EVEN, "{:?}", quantile.how()?);
             even(&shelf.divide("t", &by("ctid")).await?)?;
             let auto = shelf.divide("t", &json!({ "strategy": "auto", "count": 8 })).await?;
             even(&auto)?;
@@ -70,7 +70,7 @@ fn quantile_and_ctid_are_even_on_a_skewed_key_of_postgres() -> Result<()> {
         window(&shelf).await?;
         let strides = shelf.divide("t", &by("range")).await?;
         ensure!(strides.skew() > Skew::hundredths(10_000), "{:?}", strides.rows);
-        ensure!(strides.foretold()? > Skew::hundredths(10_000), "{:?}", strides.how()?);
+        ensure!(strides.predicted()? > Skew::hundredths(10_000), "{:?}", strides.how()?);
         Ok(())
     })
 }
@@ -95,7 +95,7 @@ fn quantile_is_even_on_a_skewed_key_of_mariadb() -> Result<()> {
         even(&quantile)?;
         let seen = "the server's index estimates";
         ensure!(quantile.how()?.reason.contains(seen), "{:?}", quantile.how()?);
-        ensure!(quantile.foretold()? <= EVEN, "{:?}", quantile.how()?);
+        ensure!(quantile.predicted()? <= EVEN, "{:?}", quantile.how()?);
         even(&shelf.divide("t", &by("hash")).await?)?;
         let auto = shelf.divide("t", &json!({ "strategy": "auto", "count": 8 })).await?;
         even(&auto)?;

@@ -185,7 +185,7 @@ fn login(env: &TestEnv, engine: Engine, port: u16, database: &str, user: &str) -
         port,
         database: database.to_owned(),
         username: user.to_owned(),
-        minter: None,
+        token_signer: None,
         password: Secret::new("secret".to_owned()),
         tls: Tls::Mode(TlsMode::VerifyFull),
         ca: Some(env.ca()),

@@ -100,8 +100,12 @@ async fn login_of(moved: &Moved, database: &DatabaseFlags) -> Result<Login, Fail
     let mut found = match &moved.login {
         Some(given) => {
             let password = Secret::new(given.password.clone());
-            let credentials =
-                Credentials { username: given.user.clone(), password, minter: None, host: None };
+            let credentials = Credentials {
+                username: given.user.clone(),
+                password,
+                token_signer: None,
+                host: None,
+            };
             log_in(source, credentials, moved.tls, ca)?
         }
         None => login(source, &database.credentials, ca).await?,

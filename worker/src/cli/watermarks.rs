@@ -68,7 +68,7 @@ async fn move_to(
     let now = jiff::Timestamp::now().as_second();
     match table.write(&set(run.as_ref(), legacy.as_ref(), &request, now)?).await? {
         Reply::Done => Ok(()),
-        Reply::Refused | Reply::Gone | Reply::Kept(_) => Err(Failure::permanent(
+        Reply::Refused | Reply::Gone | Reply::Locked(_) => Err(Failure::permanent(
             Reason::RevisionChanged,
             "the tracking items changed since they were read",
             "Run `tidemark watermark get` again, and use the revision that it prints.",

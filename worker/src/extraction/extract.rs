@@ -18,7 +18,7 @@ use worker_core::protocol::Reply;
 use crate::base::pause::Pause;
 use crate::extraction::counters::Counters;
 use crate::extraction::flow::{Extract, extract_partition};
-use crate::extraction::kept::Kept;
+use crate::extraction::kept_records::KeptRecords;
 use crate::source::backend::Progress;
 use crate::source::login::Login;
 use crate::source::mysql::aligned::{self, Aligned};
@@ -136,7 +136,7 @@ impl PartitionReader {
         let put = self.control.put(&key, &to_body(&record), &Only::IfAbsent).await;
         match put {
             Ok(Reply::Done) => Ok(record),
-            Ok(Reply::Refused | Reply::Gone | Reply::Kept(_)) => self.refused(&key, record).await,
+            Ok(Reply::Refused | Reply::Gone | Reply::Locked(_)) => self.refused(&key, record).await,
             // the record may be there all the same, its reply lost: then its uploads count, and
             // whoever publishes or recovers the run aborts them if it is not
             Err(failure) => Err(failure),
@@ -174,7 +174,7 @@ impl PartitionReader {
 pub struct Extraction {
     run: RunId,
     over: bool,
-    reading: Option<JoinHandle<Result<Kept, Failure>>>,
+    reading: Option<JoinHandle<Result<KeptRecords, Failure>>>,
     stop: Arc<signal::Sender<bool>>,
 }
 
@@ -184,7 +184,7 @@ impl Extraction {
     ///
     /// # Errors
     /// The first failure of a partition.
-    pub(crate) async fn ended(&mut self) -> Result<Option<(RunId, Option<Kept>)>, Failure> {
+    pub(crate) async fn ended(&mut self) -> Result<Option<(RunId, Option<KeptRecords>)>, Failure> {
         if self.over {
             return Ok(Some((self.run, None)));
         }
@@ -193,10 +193,10 @@ impl Extraction {
         }
         let Some(reading) = self.reading.take() else { return Ok(None) };
         match reading.await {
-            Ok(kept) => {
-                let kept = kept?;
+            Ok(kept_records) => {
+                let kept_records = kept_records?;
                 self.over = true;
-                Ok(Some((self.run, Some(kept))))
+                Ok(Some((self.run, Some(kept_records))))
             }
             Err(_) => Err(Failure::transient(
                 Reason::Internal,
@@ -254,7 +254,7 @@ async fn all(
     count: u32,
     parallel: usize,
     stop: Arc<signal::Sender<bool>>,
-) -> Result<Kept, Failure> {
+) -> Result<KeptRecords, Failure> {
     let (reader, stop) = (&reader, &*stop);
     let mut reading = stream::iter(0..count)
         .map(|index| async move {
@@ -265,10 +265,10 @@ async fn all(
             }
         })
         .buffer_unordered(parallel);
-    let (mut kept, mut first) = (Kept::default(), None);
+    let (mut kept_records, mut first) = (KeptRecords::default(), None);
     while let Some(read) = reading.next().await {
         match read {
-            Ok(record) => kept.add(record),
+            Ok(record) => kept_records.add(record),
             Err(failure) => {
                 // what stopped the others says more than that they were stopped
                 if first.as_ref().is_none_or(|first: &Failure| first.exit == Exit::Stopped) {
@@ -281,5 +281,5 @@ async fn all(
     if let Some(aligned) = &reader.aligned {
         aligned.close().await;
     }
-    first.map_or_else(|| Ok(kept.sorted()), Err)
+    first.map_or_else(|| Ok(kept_records.sorted()), Err)
 }

@@ -2,7 +2,7 @@
 
 pub mod counters;
 pub mod extract;
-pub(crate) mod kept;
+pub(crate) mod kept_records;
 pub mod flow;
 pub mod batches;
 pub mod files;

@@ -13,19 +13,19 @@ use worker_core::planning::plan::Plan;
 use super::partitions::{Divided, Divider, SMALL};
 use super::snapshot_session;
 use crate::source::database::Database;
-use crate::source::table::Subject;
+use crate::source::table::SourceTable;
 
 /// Divides the table as `strategy: auto` does, where that weakens nothing. Warns if a large table is one partition.
 pub(super) async fn divide(
     database: &mut Database,
     plan: &mut Plan,
-    subject: &Subject,
+    source_table: &SourceTable,
     (extract, table_bytes): (&Extract, i64),
 ) -> Result<Divided, Failure> {
     let (partition, consistency) = (implied::partition(), Consistency::Snapshot);
     let divider =
-        Divider { subject, partition: &partition, consistency, table_bytes, may_hash: false };
-    let why = implied::why_one(extract, &subject.unproven);
+        Divider { source_table, partition: &partition, consistency, table_bytes, may_hash: false };
+    let why = implied::why_one(extract, &source_table.unproven);
     // views of MySQL: the user may lack the right to have a statement on them explained
     let unseen = why.is_some() && plan.engine == Engine::Mysql && plan.mode == Mode::PE;
     let count = if unseen { 1 } else { divider.count(database, plan).await? };

@@ -6,17 +6,18 @@ use crds::tracking::Mode;
 use worker_core::decoding::columns::Column;
 use worker_core::errors::failure::Failure;
 use worker_core::planning::partitioning::{
-    self, Choice, Foretold, Key, Partitioning, Table, TableFacts, TableKind, Way, hashed,
+    self, Choice, Key, Partitioning, PlannedStrategy, PredictedSkews, Table, TableFacts, TableKind,
+    hashed,
 };
 use worker_core::planning::partitions::{self, PARTITIONS_MAX, PlannedPartition, Sample, Skew};
 use worker_core::planning::plan::Plan;
 use worker_core::planning::watermark::Value;
 use worker_core::planning::window;
-use worker_core::sql::rows::{self, Draw};
+use worker_core::sql::rows::{self, SampleMethod};
 
 use crate::source::database::Database;
 use crate::source::filtering;
-use crate::source::table::Subject;
+use crate::source::table::SourceTable;
 
 /// Blocks that are sampled for each partition: the rows of a block often have neighbouring keys, so
 /// that its rows tell hardly more than one.
@@ -37,7 +38,7 @@ pub(super) const SMALL: &str = "the table's estimated size needs only one partit
 
 /// What the partitions are cut from.
 pub(super) struct Divider<'a> {
-    pub(super) subject: &'a Subject,
+    pub(super) source_table: &'a SourceTable,
     pub(super) partition: &'a Partition,
     /// Whether all partitions are read from one consistent snapshot.
     pub(super) consistency: Consistency,
@@ -67,31 +68,33 @@ impl Divider<'_> {
         plan: &Plan,
         count: u32,
     ) -> Result<Divided, Failure> {
-        let facts = database.shape(self.subject).await?;
+        let facts = database.shape(self.source_table).await?;
         let table = Table {
             engine: plan.engine,
-            columns: &self.subject.columns,
+            columns: &self.source_table.columns,
             facts: &facts,
             consistency: self.consistency,
             may_hash: self.may_hash,
         };
-        let way = partitioning::way(self.partition, table)?;
+        let planned_strategy = partitioning::planned_strategy(self.partition, table)?;
         if count < 2 {
-            let reason = match (way, self.partition.count) {
-                (Way::One, _) | (_, Some(_)) => "the manifest requests one partition",
+            let reason = match (planned_strategy, self.partition.count) {
+                (PlannedStrategy::One, _) | (_, Some(_)) => "the manifest requests one partition",
                 (_, None) => SMALL,
             };
             return Ok((vec![PlannedPartition::whole()], told(Strategy::None, &[], reason, None)));
         }
         let asked = "the manifest requests it".to_owned();
-        match way {
-            Way::Auto(Some(key)) => self.auto(database, plan, (key, count), table).await,
-            Way::Auto(None) => {
+        match planned_strategy {
+            PlannedStrategy::Auto(Some(key)) => {
+                self.auto(database, plan, (key, count), table).await
+            }
+            PlannedStrategy::Auto(None) => {
                 let choice = partitioning::choose_without_key(self.partition, table);
                 self.by(database, plan, count, (choice, table)).await
             }
-            way => {
-                let choice = Choice { way, reason: asked };
+            planned_strategy => {
+                let choice = Choice { planned_strategy, reason: asked };
                 self.by(database, plan, count, (choice, table)).await
             }
         }
@@ -119,9 +122,9 @@ impl Divider<'_> {
         count: u32,
         (choice, table): (Choice<'_>, Table<'_>),
     ) -> Result<Divided, Failure> {
-        let Choice { way, reason } = choice;
-        Ok(match way {
-            Way::Range(key) => {
+        let Choice { planned_strategy, reason } = choice;
+        Ok(match planned_strategy {
+            PlannedStrategy::Range(key) => {
                 let cuts = self.strides(database, plan, key, count).await?;
                 let reason = if cuts.is_empty() {
                     let name = &key.column.name;
@@ -131,31 +134,31 @@ impl Divider<'_> {
                 } else {
                     reason
                 };
-                let foretold = database
-                    .statistics(self.subject, plan, key, count)
+                let predicted = database
+                    .statistics(self.source_table, plan, key, count)
                     .await?
                     .map(|sample| sample.skew_of(key.key_type, &cuts));
-                (spans(&cuts), told(Strategy::Range, &[key.column], &reason, foretold))
+                (spans(&cuts), told(Strategy::Range, &[key.column], &reason, predicted))
             }
-            Way::Quantile(key) => {
+            PlannedStrategy::Quantile(key) => {
                 let (sample, seen) = self.sample(database, plan, (key, count), table.facts).await?;
                 let cuts = sample.quantiles(count);
                 let reason = format!("{reason}; key ranges from {seen}");
                 let how = told(Strategy::Quantile, &[key.column], &reason, Some(cuts.skew));
                 (cuts.partitions, how)
             }
-            Way::Blocks => {
+            PlannedStrategy::Blocks => {
                 let blocks = table.facts.blocks;
                 let whole = !rows::has_window(plan)?;
                 let (partitions, even) = (partitions::block_spans(blocks, count), Skew::EVEN);
                 let reason = format!("{reason}; the table has {blocks} blocks");
                 (partitions, told(Strategy::Ctid, &[], &reason, whole.then_some(even)))
             }
-            Way::Hash => {
+            PlannedStrategy::Hash => {
                 let columns = hashed(self.partition, table)?;
                 (partitions::hash_classes(count), told(Strategy::Hash, &columns, &reason, None))
             }
-            Way::One | Way::Auto(_) => {
+            PlannedStrategy::One | PlannedStrategy::Auto(_) => {
                 (vec![PlannedPartition::whole()], told(Strategy::None, &[], &reason, None))
             }
         })
@@ -176,22 +179,23 @@ impl Divider<'_> {
         };
         let quantiles = sample.quantiles(count);
         let of_strides = strides.as_ref().map(|cuts| sample.skew_of(key.key_type, cuts));
-        let foretold = Foretold {
+        let predicted = PredictedSkews {
             strides: of_strides.zip(strides.as_ref().map(|cuts| cuts.len() + 1)),
             quantiles: (quantiles.skew, quantiles.partitions.len()),
         };
-        let Choice { way, reason } = partitioning::choose(key, foretold, count, table);
+        let Choice { planned_strategy, reason } =
+            partitioning::choose(key, predicted, count, table);
         let reason = format!("{reason}, according to {seen}");
-        Ok(match (way, strides) {
-            (Way::Range(_), Some(cuts)) => {
+        Ok(match (planned_strategy, strides) {
+            (PlannedStrategy::Range(_), Some(cuts)) => {
                 (spans(&cuts), told(Strategy::Range, &[key.column], &reason, of_strides))
             }
-            (Way::Quantile(_), _) => {
+            (PlannedStrategy::Quantile(_), _) => {
                 let skew = Some(quantiles.skew);
                 (quantiles.partitions, told(Strategy::Quantile, &[key.column], &reason, skew))
             }
-            (way, _) => {
-                let choice = Choice { way, reason };
+            (planned_strategy, _) => {
+                let choice = Choice { planned_strategy, reason };
                 self.by(database, plan, count, (choice, table)).await?
             }
         })
@@ -240,38 +244,38 @@ impl Divider<'_> {
         (key, count): (Key<'_>, u32),
         facts: &TableFacts,
     ) -> Result<(Sample, &'static str), Failure> {
-        if let Some(sample) = database.statistics(self.subject, plan, key, count).await? {
+        if let Some(sample) = database.statistics(self.source_table, plan, key, count).await? {
             return Ok((sample, "the server's statistics"));
         }
-        let draw = self.draw(database, plan, count, facts).await?;
+        let sample_method = self.sample_method(database, plan, count, facts).await?;
         // a small table is sooner read than asked about
-        if matches!(draw, Draw::Rows(_))
+        if matches!(sample_method, SampleMethod::Rows(_))
             && let Some(sample) = database.estimates(plan, key, count).await?
         {
             return Ok((sample, "the server's index estimates"));
         }
         let points = (POINTS.0 * count).min(POINTS.1);
-        let sample = database.sample(plan, key, draw, points).await?;
-        let seen = match draw {
-            Draw::All => "all rows",
-            Draw::Blocks(_) => "a sample of the table's blocks",
-            Draw::Rows(_) => "a sample of the table's rows",
+        let sample = database.sample(plan, key, sample_method, points).await?;
+        let seen = match sample_method {
+            SampleMethod::All => "all rows",
+            SampleMethod::Blocks(_) => "a sample of the table's blocks",
+            SampleMethod::Rows(_) => "a sample of the table's rows",
         };
-        if sample.is_empty() && draw != Draw::All {
+        if sample.is_empty() && sample_method != SampleMethod::All {
             // the window's rows lie in few blocks, and none of them was drawn
-            return Ok((database.sample(plan, key, Draw::All, points).await?, "all rows"));
+            return Ok((database.sample(plan, key, SampleMethod::All, points).await?, "all rows"));
         }
         Ok((sample, seen))
     }
 
     /// How much to sample, so that the predicted skew is near the actual one.
-    async fn draw(
+    async fn sample_method(
         &self,
         database: &mut Database,
         plan: &Plan,
         count: u32,
         facts: &TableFacts,
-    ) -> Result<Draw, Failure> {
+    ) -> Result<SampleMethod, Failure> {
         let rows = database.estimate(plan).await?;
         // a part of the table lies in a part of its blocks
         let thinned = match (u64::try_from(plan.estimated_rows), u64::try_from(rows)) {
@@ -288,11 +292,12 @@ impl Divider<'_> {
         if blocks > 0 {
             let wanted = (BLOCKS_PER_PARTITION * u64::from(count)).max(BLOCKS.0);
             let wanted = wanted.saturating_mul(thinned).min(BLOCKS.1);
-            return Ok(share(wanted, blocks).map_or(Draw::All, |part| Draw::Blocks(part * 100.0)));
+            return Ok(share(wanted, blocks)
+                .map_or(SampleMethod::All, |part| SampleMethod::Blocks(part * 100.0)));
         }
         let wanted = (ROWS_PER_PARTITION * u64::from(count)).max(ROWS_MIN);
         let rows = u64::try_from(rows).unwrap_or_default();
-        Ok(share(wanted, rows).map_or(Draw::All, Draw::Rows))
+        Ok(share(wanted, rows).map_or(SampleMethod::All, SampleMethod::Rows))
     }
 }
 

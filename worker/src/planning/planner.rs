@@ -1,6 +1,6 @@
 //! In: credentials, what to extract, what CLAIM ordered. Out: [`SnapshotSession`]: the plan, and the session
 //! that exported its snapshot. Bound: one session. Fails: all that
-//! [`worker_core::planning::bounds`], [`worker_core::planning::window`] and [`crate::source::errors`] name,
+//! [`worker_core::planning::tables`], [`worker_core::planning::window`] and [`crate::source::errors`] name,
 //! `NullWatermarkRows`, `SnapshotLost`.
 
 use std::pin::pin;
@@ -13,13 +13,13 @@ use crds::tracking::Mode;
 use worker_core::encoding::folders;
 use worker_core::errors::failure::Failure;
 use worker_core::layout::names;
-use worker_core::planning::bounds::{TableRef, check_same_table, find_column, watermark_extreme};
 use worker_core::planning::consistency;
 use worker_core::planning::drift;
 use worker_core::planning::fidelity;
 use worker_core::planning::filtering::Settings;
 use worker_core::planning::partitioning::named_key;
 use worker_core::planning::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, Shape};
+use worker_core::planning::tables::{TableRef, check_same_table, find_column, watermark_extreme};
 use worker_core::planning::virtual_columns;
 use worker_core::planning::window::{self, GuardBound, Observed};
 use worker_core::sql::rows;
@@ -37,7 +37,7 @@ use crate::source::ending::Session;
 use crate::source::filtering;
 use crate::source::login::Login;
 use crate::source::postgres::pooler;
-use crate::source::table::{Found, Guarded, Subject};
+use crate::source::table::{Found, Guarded, SourceTable};
 use crate::source::watch;
 
 /// Guards, takes the snapshot, and plans inside it. `published`: what the last manifest
@@ -126,43 +126,44 @@ async fn open_on(
     };
     let mut shape = Shape::of(&spec.output);
     let wanted = TableRef::parse(database.engine(), &extract.table)?;
-    let subject = database.look_up(&wanted, extract).await?;
+    let source_table = database.look_up(&wanted, extract).await?;
     if let Some(filter) = &extract.filter {
         settings = worker_core::planning::filtering::beside(
             settings,
-            (&subject.columns, &subject.within),
+            (&source_table.columns, &source_table.within),
             filter,
         )?;
     }
     let asked = consistency::asked(extract, database.engine());
-    consistency::check_asked(extract, &subject.unproven)?;
+    consistency::check_asked(extract, &source_table.unproven)?;
     extract.watermark.as_ref().map_or(Ok(()), window::check_units)?;
-    check_same_table(published.table.as_ref(), &subject.identity(), &wanted, order.mode)?;
+    check_same_table(published.table.as_ref(), &source_table.identity(), &wanted, order.mode)?;
     if let Some(partition) = &extract.partition {
-        named_key(&subject.columns, partition)?;
+        named_key(&source_table.columns, partition)?;
         if let Some(name) = &partition.column {
-            let column = find_column(&subject.columns, name, "extract.partition.column")?;
-            virtual_columns::check_stored("partition", &column.name, &subject.recomputed)?;
+            let column = find_column(&source_table.columns, name, "extract.partition.column")?;
+            virtual_columns::check_stored("partition", &column.name, &source_table.recomputed)?;
         }
     }
-    shape.partition_by = folders::check(&subject.columns, &shape.partition_by)?;
-    names::check(&subject.columns, &shape)?;
-    fidelity::check(&subject.columns, extract.fidelity.unwrap_or_default())?;
+    shape.partition_by = folders::check(&source_table.columns, &shape.partition_by)?;
+    names::check(&source_table.columns, &shape)?;
+    fidelity::check(&source_table.columns, extract.fidelity.unwrap_or_default())?;
     let (columns, changed) = match &published.columns {
         Some(columns) => {
             let policy = extract.schema_policy.unwrap_or_default();
-            drift::follow(columns, subject.columns.clone(), policy)?
+            drift::follow(columns, source_table.columns.clone(), policy)?
         }
-        None => (subject.columns.clone(), None),
+        None => (source_table.columns.clone(), None),
     };
-    let found = seek_guard(database, &subject, extract, order, pause).await?;
+    let found = seek_guard(database, &source_table, extract, order, pause).await?;
     pause("after-guard").await;
-    database.take_snapshot(&subject).await?;
-    if database.look_up_again(&subject, extract).await? != subject {
+    database.take_snapshot(&source_table).await?;
+    if database.look_up_again(&source_table, extract).await? != source_table {
         return Err(altered());
     }
-    let filtered = filter(database, &subject, extract, &settings).await?;
-    let mut plan = plan(database, &subject, (extract, settings, filtered), order, found).await?;
+    let filtered = filter(database, &source_table, extract, &settings).await?;
+    let mut plan =
+        plan(database, &source_table, (extract, settings, filtered), order, found).await?;
     plan.shape = shape;
     sort(database, &mut plan, spec.output.partition_sort.unwrap_or_default()).await?;
     plan.columns = columns;
@@ -184,7 +185,7 @@ async fn open_on(
 /// A full extract has no guard, and a pending window has had its own.
 async fn seek_guard(
     database: &mut Database,
-    subject: &Subject,
+    source_table: &SourceTable,
     extract: &Extract,
     order: &PlanOrder,
     pause: PausePoints<'_>,
@@ -200,38 +201,38 @@ async fn seek_guard(
             )),
         };
     };
-    let column = subject.watermark(watermark)?;
+    let column = source_table.watermark(watermark)?;
     if order.mode == Mode::FE || order.pending_window.is_some() {
         return Ok(nothing);
     }
-    database.guard(Guarded { subject, column, watermark }, pause).await
+    database.guard(Guarded { source_table, column, watermark }, pause).await
 }
 
 /// Tries the condition. How many rows the planner thinks that it leaves.
 async fn filter(
     database: &mut Database,
-    subject: &Subject,
+    source_table: &SourceTable,
     extract: &Extract,
     settings: &Settings,
 ) -> Result<Option<i64>, Failure> {
     let Some(filter) = &extract.filter else { return Ok(None) };
     filtering::enter(database, settings).await?;
-    filtering::check(database, subject.table(), (filter, settings)).await?;
-    let rows = filtering::estimate(database, subject.table(), filter).await?;
+    filtering::check(database, source_table.table(), (filter, settings)).await?;
+    let rows = filtering::estimate(database, source_table.table(), filter).await?;
     filtering::leave(database, settings).await?;
     Ok(Some(rows))
 }
 
 async fn plan(
     database: &mut Database,
-    subject: &Subject,
+    source_table: &SourceTable,
     (extract, filter_settings, filtered_rows): (&Extract, Settings, Option<i64>),
     order: &PlanOrder,
     found: Found,
 ) -> Result<Plan, Failure> {
     let watermark = extract.watermark.as_ref();
     filtering::enter(database, &filter_settings).await?;
-    let observed = observe(database, subject, extract, order).await?;
+    let observed = observe(database, source_table, extract, order).await?;
     filtering::leave(database, &filter_settings).await?;
     let window = match (order.mode, watermark) {
         (Mode::PE | Mode::Reingest, Some(watermark)) => {
@@ -239,10 +240,10 @@ async fn plan(
         }
         _ => window::full(order, watermark.map(|watermark| watermark.value_type), true)?,
     };
-    let (estimated_rows, table_bytes) = database.size(subject).await?;
+    let (estimated_rows, table_bytes) = database.size(source_table).await?;
     let planned = |watermark: &Watermark| -> Result<PlannedWatermark, Failure> {
         Ok(PlannedWatermark {
-            column: subject.watermark(watermark)?.name.clone(),
+            column: source_table.watermark(watermark)?.name.clone(),
             value_type: watermark.value_type,
             null_policy: watermark.null_policy.unwrap_or_default(),
         })
@@ -253,22 +254,22 @@ async fn plan(
         source: order.source.clone(),
         engine: database.engine(),
         mode: order.mode,
-        table: subject.table().clone(),
-        database: subject.database.clone(),
-        columns: subject.columns.clone(),
+        table: source_table.table().clone(),
+        database: source_table.database.clone(),
+        columns: source_table.columns.clone(),
         watermark: watermark.map(planned).transpose()?,
         filter: extract.filter.clone(),
         filter_settings,
         filtered_rows,
-        warnings: warnings(subject, order, &window, found.warnings),
+        warnings: warnings(source_table, order, &window, found.warnings),
         window,
         partition_column: None,
         partitioning: None,
         partitions: Vec::new(),
         snapshot: None,
         table_lock_milliseconds: None,
-        unproven: subject.unproven.snapshot.clone(),
-        unenforced: subject.unproven.not_null,
+        unproven: source_table.unproven.snapshot.clone(),
+        unenforced: source_table.unproven.not_null,
         estimated_rows,
         shape: Shape::default(),
     };
@@ -279,7 +280,7 @@ async fn plan(
         filtering::leave(database, &plan.filter_settings).await?;
     }
     if !plan.window.empty {
-        divide(database, &mut plan, subject, (extract, table_bytes)).await?;
+        divide(database, &mut plan, source_table, (extract, table_bytes)).await?;
     }
     Ok(plan)
 }
@@ -287,16 +288,17 @@ async fn plan(
 async fn divide(
     database: &mut Database,
     plan: &mut Plan,
-    subject: &Subject,
+    source_table: &SourceTable,
     (extract, table_bytes): (&Extract, i64),
 ) -> Result<(), Failure> {
     let (partitions, how) = match &extract.partition {
         Some(partition) => {
             let consistency = consistency::asked(extract, plan.engine);
-            let divider = Divider { subject, partition, consistency, table_bytes, may_hash: true };
+            let divider =
+                Divider { source_table, partition, consistency, table_bytes, may_hash: true };
             divider.divide(database, plan).await?
         }
-        None => implied::divide(database, plan, subject, (extract, table_bytes)).await?,
+        None => implied::divide(database, plan, source_table, (extract, table_bytes)).await?,
     };
     plan.partition_column = match how.columns.as_slice() {
         [column] => Some(column.name.clone()),
@@ -326,7 +328,7 @@ async fn sort(
 /// The watermark's extremes and NULLs, as far as the run has to know them.
 async fn observe(
     database: &mut Database,
-    subject: &Subject,
+    source_table: &SourceTable,
     extract: &Extract,
     order: &PlanOrder,
 ) -> Result<Observed, Failure> {
@@ -335,14 +337,15 @@ async fn observe(
     let Some(watermark) = &extract.watermark else {
         return Ok(observed);
     };
-    let column = subject.watermark(watermark)?;
+    let column = source_table.watermark(watermark)?;
     let policy = watermark.null_policy.unwrap_or_default();
     let bounded = order.mode != Mode::FE || order.low.is_some() || order.high.is_some();
     let engine = database.engine();
     let may_lack = column.nullable || rows::has_zero_dates(engine, column);
-    let unenforced = subject.unproven.not_null;
+    let unenforced = source_table.unproven.not_null;
     if bounded && may_lack && policy != NullPolicy::Exclude {
-        let statement = rows::null_statement(engine, subject.table(), column, filter, unenforced);
+        let statement =
+            rows::null_statement(engine, source_table.table(), column, filter, unenforced);
         observed.null_rows =
             database.exists(statement, "check for rows without a watermark").await?;
     }
@@ -360,7 +363,7 @@ async fn observe(
         ));
     }
     if order.mode != Mode::FE {
-        let (max, min) = database.extremes(subject.table(), column, filter).await?;
+        let (max, min) = database.extremes(source_table.table(), column, filter).await?;
         let read = |text: &String| watermark_extreme(watermark.value_type, &column.name, text);
         // NaN and the infinities, which only Postgres has
         if database.engine() == Engine::Postgres {

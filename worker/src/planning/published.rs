@@ -7,7 +7,7 @@ use crds::tracking::Head;
 use worker_core::decoding::columns::Column;
 use worker_core::errors::failure::Failure;
 use worker_core::layout::manifests::ManifestHead;
-use worker_core::planning::bounds::TableIdentity;
+use worker_core::planning::tables::TableIdentity;
 
 use crate::stores::control::Control;
 

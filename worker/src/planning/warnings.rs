@@ -6,19 +6,19 @@ use worker_core::layout::shown;
 use worker_core::planning::plan::PlanOrder;
 use worker_core::sql::rows;
 
-use crate::source::table::Subject;
+use crate::source::table::SourceTable;
 
 /// The warnings of a plan, after those of its guard.
 pub(super) fn warnings(
-    subject: &Subject,
+    source_table: &SourceTable,
     order: &PlanOrder,
     window: &Window,
     mut warnings: Vec<String>,
 ) -> Vec<String> {
-    let as_text = subject.columns.iter().filter(|column| column.target == Target::AsText);
+    let as_text = source_table.columns.iter().filter(|column| column.target == Target::AsText);
     let as_text: Vec<_> =
         as_text.map(|column| format!("{} ({})", column.name, column.type_name)).collect();
-    if let Some(why) = &subject.unproven.snapshot {
+    if let Some(why) = &source_table.unproven.snapshot {
         warnings.push(format!("the partitions are not read from one consistent snapshot: {why}"));
     }
     if !as_text.is_empty() {
@@ -27,7 +27,7 @@ pub(super) fn warnings(
             shown::few(&as_text)
         ));
     }
-    let alike = differ_by_case(&subject.columns);
+    let alike = differ_by_case(&source_table.columns);
     if !alike.is_empty() {
         warnings.push(format!(
             "many readers treat these columns as one because their names differ only in case: {}",

@@ -185,9 +185,11 @@ impl World {
         let Some(extraction) = &mut self.underway.extraction else {
             return Ok(RecordCount::Some(0));
         };
-        let Some((run, kept)) = extraction.ended().await? else { return Ok(RecordCount::Some(0)) };
-        if let Some(kept) = kept {
-            self.underway.reading = Some(Reading::of(run, kept));
+        let Some((run, kept_records)) = extraction.ended().await? else {
+            return Ok(RecordCount::Some(0));
+        };
+        if let Some(kept_records) = kept_records {
+            self.underway.reading = Some(Reading::of(run, kept_records));
         }
         Ok(RecordCount::All)
     }

@@ -190,7 +190,7 @@ impl World {
             .buffered(WRITES_AT_ONCE)
             .try_collect()
             .await?;
-        let kept = replies.iter().filter(|reply| matches!(reply, Reply::Kept(_))).count();
+        let kept = replies.iter().filter(|reply| matches!(reply, Reply::Locked(_))).count();
         if kept > 0 {
             tracing::warn!(
                 files = kept,

@@ -12,7 +12,7 @@ use worker_core::protocol::{CoordinatedRun, Event, NewManifest, Reply};
 
 use super::world::Reading;
 use super::world::{WRITES_AT_ONCE, World, now};
-use crate::extraction::kept::Kept;
+use crate::extraction::kept_records::KeptRecords;
 use crate::stores::control::{Control, WholeObject, not_as_recorded};
 
 impl World {
@@ -26,12 +26,12 @@ impl World {
         let renew_at = self.renew_at();
         let reading = match self.underway.reading.take() {
             Some(reading) if reading.run == run => reading,
-            Some(_) | None => Reading::of(run, Kept::default()),
+            Some(_) | None => Reading::of(run, KeptRecords::default()),
         };
         let reading = self.underway.reading.insert(reading);
-        if let Some(kept) = reading.kept.all(count) {
+        if let Some(kept_records) = reading.kept_records.all(count) {
             let mut tallying = Tallying::default();
-            for record in kept {
+            for record in kept_records {
                 tallying.add(&active.plan, &active.plan_hash, record)?;
             }
             return tallying.finish(&active.plan).map(Some);
@@ -48,7 +48,7 @@ impl World {
             while let Some(record) = records.next().await {
                 let record = record?;
                 reading.tallying.add(&active.plan, &active.plan_hash, &record)?;
-                reading.kept.add(record);
+                reading.kept_records.add(record);
             }
         }
         reading.tallying.clone().finish(&active.plan).map(Some)
@@ -62,8 +62,8 @@ impl World {
         count: u32,
     ) -> BoxStream<'a, Result<PartitionRecord, Failure>> {
         let reading = self.underway.reading.as_ref().filter(|reading| reading.run == run);
-        if let Some(kept) = reading.and_then(|reading| reading.kept.all(count)) {
-            return stream::iter(kept.iter().cloned().map(Ok)).boxed();
+        if let Some(kept_records) = reading.and_then(|reading| reading.kept_records.all(count)) {
+            return stream::iter(kept_records.iter().cloned().map(Ok)).boxed();
         }
         let at_once = reading.map_or(1, |reading| reading.at_once);
         stream::iter(0..count)

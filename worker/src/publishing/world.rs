@@ -15,7 +15,7 @@ use crate::base::pause::Pause;
 use crate::base::shutdown::Stop;
 use crate::extraction::counters::Counters;
 use crate::extraction::extract::Extraction;
-use crate::extraction::kept::Kept;
+use crate::extraction::kept_records::KeptRecords;
 use crate::planning::snapshot_session::SnapshotSession;
 use crate::publishing::durations::Durations;
 use crate::source::login::Login;
@@ -101,20 +101,20 @@ pub(super) struct Planning {
 pub(super) struct Reading {
     pub(super) run: RunId,
     pub(super) tallying: Tallying,
-    pub(super) kept: Kept,
+    pub(super) kept_records: KeptRecords,
     /// Records to be read at a time.
     pub(super) at_once: usize,
 }
 
 impl Reading {
     /// Of a run whose records were kept as they were made.
-    pub(super) fn of(run: RunId, kept: Kept) -> Self {
-        Self { run, tallying: Tallying::default(), kept, at_once: 4 }
+    pub(super) fn of(run: RunId, kept_records: KeptRecords) -> Self {
+        Self { run, tallying: Tallying::default(), kept_records, at_once: 4 }
     }
 
     /// Of a run whose largest record has so many bytes.
     pub(super) fn of_size(run: RunId, largest: u64) -> Self {
-        Self { at_once: at_once(largest), ..Self::of(run, Kept::default()) }
+        Self { at_once: at_once(largest), ..Self::of(run, KeptRecords::default()) }
     }
 }
 

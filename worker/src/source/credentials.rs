@@ -13,7 +13,7 @@ use worker_core::migration::Tls;
 use crate::base::aws::{self, Requests};
 use crate::source::login::{Login, SILENCE};
 use crate::source::secret::Secret;
-use crate::source::tokens::Minter;
+use crate::source::tokens::TokenSigner;
 
 /// How often the SDK asks for a secret: nothing is held yet, and the run is tried again as a whole.
 const ATTEMPTS_MAX: u32 = 4;
@@ -26,7 +26,7 @@ pub struct Credentials {
     /// Password; empty where each connection mints one.
     pub password: Secret,
     /// Mints passwords.
-    pub minter: Option<Minter>,
+    pub token_signer: Option<TokenSigner>,
     /// Host, where the credentials name one.
     pub host: Option<String>,
 }
@@ -50,7 +50,7 @@ pub async fn login(source: &Source, folder: &Path, ca: Option<PathBuf>) -> Resul
         (None, Some(wanted)) => Credentials {
             username: wanted.username.clone(),
             password: Secret::new(String::new()),
-            minter: Some(Minter::new(wanted).await?),
+            token_signer: Some(TokenSigner::new(wanted).await?),
             host: None,
         },
         (None, None) => from_folder(folder)?,
@@ -87,7 +87,7 @@ pub fn log_in(
         database: source.database.clone(),
         username: found.username,
         password: found.password,
-        minter: found.minter,
+        token_signer: found.token_signer,
         tls,
         ca,
         silence: SILENCE,
@@ -115,7 +115,7 @@ pub fn from_folder(folder: &Path) -> Result<Credentials, Failure> {
     Ok(Credentials {
         username: needed("username")?,
         password: Secret::new(needed("password")?),
-        minter: None,
+        token_signer: None,
         host: read_key(folder, "host")?.filter(|host| !host.is_empty()),
     })
 }
@@ -181,7 +181,7 @@ fn parse(text: &str) -> Result<Credentials, Failure> {
     Ok(Credentials {
         username: needed(["db_user", "username"])?,
         password: Secret::new(needed(["db_password", "password"])?),
-        minter: None,
+        token_signer: None,
         host: key(["db_host", "host"]).filter(|host| !host.is_empty()),
     })
 }

@@ -11,7 +11,7 @@ use crate::source::goodbye::Opened;
 use crate::source::login::Login;
 use crate::source::mysql;
 use crate::source::postgres;
-use crate::source::table::Subject;
+use crate::source::table::SourceTable;
 
 /// One session.
 #[derive(Debug)]
@@ -48,13 +48,18 @@ impl Database {
     }
 
     /// Begins the transaction that everything after it is read in.
-    pub(crate) async fn take_snapshot(&mut self, subject: &Subject) -> Result<(), Failure> {
+    pub(crate) async fn take_snapshot(
+        &mut self,
+        source_table: &SourceTable,
+    ) -> Result<(), Failure> {
         match self {
             Self::Postgres(connection) => {
-                let (table, columns) = (subject.table(), &subject.columns);
+                let (table, columns) = (source_table.table(), &source_table.columns);
                 postgres::sessions::take_snapshot(connection, table, columns).await
             }
-            Self::Mysql(connection) => mysql::sessions::take_snapshot(connection, subject).await,
+            Self::Mysql(connection) => {
+                mysql::sessions::take_snapshot(connection, source_table).await
+            }
         }
     }
 

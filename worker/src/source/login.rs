@@ -9,7 +9,7 @@ use worker_core::errors::failure::Failure;
 use worker_core::migration::Tls;
 
 use crate::source::secret::Secret;
-use crate::source::tokens::Minter;
+use crate::source::tokens::TokenSigner;
 
 /// How long a session may be silent, unless told otherwise.
 pub const SILENCE: Duration = Duration::from_mins(1);
@@ -30,7 +30,7 @@ pub struct Login {
     /// Password; empty where the server asks for none.
     pub password: Secret,
     /// Mints the password of each connection, where it is a token of RDS.
-    pub minter: Option<Minter>,
+    pub token_signer: Option<TokenSigner>,
     /// How the connection is protected.
     pub tls: Tls,
     /// File with certificate authorities to trust beside the public ones.
@@ -52,10 +52,10 @@ impl Login {
     /// The password of the next connection.
     ///
     /// # Errors
-    /// As [`Minter::mint`].
+    /// As [`TokenSigner::sign`].
     pub(crate) async fn password(&self) -> Result<Secret, Failure> {
-        match &self.minter {
-            Some(minter) => minter.mint(&self.host, self.port).await,
+        match &self.token_signer {
+            Some(token_signer) => token_signer.sign(&self.host, self.port).await,
             None => Ok(self.password.clone()),
         }
     }
@@ -63,7 +63,7 @@ impl Login {
     /// Whether the password may be shown to a server that asks for it as it is: a token that is good for
     /// one log-in, to a server whose certificate is verified. Never another password.
     pub(crate) const fn shows_password(&self) -> bool {
-        self.minter.is_some()
+        self.token_signer.is_some()
             && matches!(self.tls, Tls::Mode(TlsMode::VerifyFull | TlsMode::VerifyCa))
     }
 }
@@ -80,7 +80,7 @@ pub(crate) mod tests {
             database: "shop".to_owned(),
             username: "canary-user".to_owned(),
             password: Secret::new("canary-password".to_owned()),
-            minter: None,
+            token_signer: None,
             tls: Tls::Mode(TlsMode::VerifyFull),
             ca: None,
             silence: SILENCE,
@@ -95,13 +95,13 @@ pub(crate) mod tests {
 
     #[test]
     fn only_a_token_is_shown_and_only_to_a_server_that_is_verified() {
-        let shows = |minter, tls| Login { minter, tls, ..login() }.shows_password();
-        let minter = || Some(Minter::of_tests());
+        let shows = |token_signer, tls| Login { token_signer, tls, ..login() }.shows_password();
+        let token_signer = || Some(TokenSigner::of_tests());
         for tls in [TlsMode::VerifyFull, TlsMode::VerifyCa].map(Tls::Mode) {
-            assert!(shows(minter(), tls) && !shows(None, tls), "{tls:?}");
+            assert!(shows(token_signer(), tls) && !shows(None, tls), "{tls:?}");
         }
         for tls in [Tls::Mode(TlsMode::InsecurePlaintext), Tls::Prefer] {
-            assert!(!shows(minter(), tls) && !shows(None, tls), "{tls:?}");
+            assert!(!shows(token_signer(), tls) && !shows(None, tls), "{tls:?}");
         }
     }
 }

@@ -3,14 +3,14 @@
 use crds::extract_job::Extract;
 use worker_core::decoding::columns::{Column, Target};
 use worker_core::errors::failure::Failure;
-use worker_core::planning::bounds::TableRef;
 use worker_core::planning::partitioning::{Key, TableFacts};
 use worker_core::planning::partitions::Sample;
 use worker_core::planning::plan::{Plan, TableName};
 use worker_core::planning::selection;
+use worker_core::planning::tables::TableRef;
 use worker_core::planning::types;
 use worker_core::planning::virtual_columns;
-use worker_core::sql::rows::{self, Draw};
+use worker_core::sql::rows::{self, SampleMethod};
 
 use crate::base::pause::PausePoints;
 use crate::source::doubts;
@@ -18,7 +18,7 @@ use crate::source::errors::{database_failure, made};
 use crate::source::filtering;
 use crate::source::mysql;
 use crate::source::postgres;
-use crate::source::table::{Found, Guarded, Subject};
+use crate::source::table::{Found, Guarded, SourceTable};
 
 use crate::source::database::Database;
 
@@ -35,26 +35,26 @@ impl Database {
         &mut self,
         wanted: &TableRef,
         extract: &Extract,
-    ) -> Result<Subject, Failure> {
+    ) -> Result<SourceTable, Failure> {
         let mut searched = Vec::new();
         if let Self::Postgres(connection) = self {
             searched = postgres::catalog::searched(connection).await?;
             postgres::sessions::begin(connection).await?;
         }
-        let subject = self.look_up_in(wanted, &searched, extract).await?;
+        let source_table = self.look_up_in(wanted, &searched, extract).await?;
         if let Self::Postgres(connection) = self {
             postgres::sessions::commit(connection).await?;
         }
-        Ok(subject)
+        Ok(source_table)
     }
 
     /// The same inside the snapshot, by its full name.
     pub(crate) async fn look_up_again(
         &mut self,
-        subject: &Subject,
+        source_table: &SourceTable,
         extract: &Extract,
-    ) -> Result<Subject, Failure> {
-        self.look_up_in(&TableRef::from(subject.table()), &[], extract).await
+    ) -> Result<SourceTable, Failure> {
+        self.look_up_in(&TableRef::from(source_table.table()), &[], extract).await
     }
 
     async fn look_up_in(
@@ -62,7 +62,7 @@ impl Database {
         wanted: &TableRef,
         searched: &[String],
         extract: &Extract,
-    ) -> Result<Subject, Failure> {
+    ) -> Result<SourceTable, Failure> {
         let found = match self {
             Self::Postgres(connection) => {
                 postgres::catalog::look_up(connection, wanted, searched).await?
@@ -91,7 +91,7 @@ impl Database {
         if let Some(column) = virtual_columns::read_of(&found.recomputed, &columns, extract) {
             unproven = unproven.with_column(column);
         }
-        Ok(Subject { columns, unproven, named: extract.columns.is_some(), ..found })
+        Ok(SourceTable { columns, unproven, named: extract.columns.is_some(), ..found })
     }
 
     /// Seeks the best guard there is.
@@ -182,18 +182,21 @@ impl Database {
     }
 
     /// Rows (-1: unknown) and bytes of the table.
-    pub(crate) async fn size(&mut self, subject: &Subject) -> Result<(i64, i64), Failure> {
+    pub(crate) async fn size(&mut self, source_table: &SourceTable) -> Result<(i64, i64), Failure> {
         match self {
-            Self::Postgres(connection) => postgres::catalog::size(connection, subject).await,
-            Self::Mysql(connection) => mysql::catalog::size(connection, subject).await,
+            Self::Postgres(connection) => postgres::catalog::size(connection, source_table).await,
+            Self::Mysql(connection) => mysql::catalog::size(connection, source_table).await,
         }
     }
 
     /// What the table is, and its primary key.
-    pub(crate) async fn shape(&mut self, subject: &Subject) -> Result<TableFacts, Failure> {
+    pub(crate) async fn shape(
+        &mut self,
+        source_table: &SourceTable,
+    ) -> Result<TableFacts, Failure> {
         match self {
-            Self::Postgres(connection) => postgres::catalog::shape(connection, subject).await,
-            Self::Mysql(connection) => mysql::catalog::shape(connection, subject).await,
+            Self::Postgres(connection) => postgres::catalog::shape(connection, source_table).await,
+            Self::Mysql(connection) => mysql::catalog::shape(connection, source_table).await,
         }
     }
 
@@ -201,7 +204,7 @@ impl Database {
     /// too little, old, or of more rows than the window has.
     pub(crate) async fn statistics(
         &mut self,
-        subject: &Subject,
+        source_table: &SourceTable,
         plan: &Plan,
         key: Key<'_>,
         count: u32,
@@ -210,7 +213,7 @@ impl Database {
         if rows::has_window(plan)? {
             return Ok(None);
         }
-        let said = postgres::catalog::statistics(connection, subject, key.column).await?;
+        let said = postgres::catalog::statistics(connection, source_table, key.column).await?;
         Ok(said.and_then(|said| Sample::of_statistics(key.key_type, &said, count)))
     }
 
@@ -249,11 +252,11 @@ impl Database {
         &mut self,
         plan: &Plan,
         key: Key<'_>,
-        draw: Draw,
+        sample_method: SampleMethod,
         points: u32,
     ) -> Result<Sample, Failure> {
         filtering::enter(self, &plan.filter_settings).await?;
-        let query = made(rows::sample_statement(plan, key.column, draw, points)?);
+        let query = made(rows::sample_statement(plan, key.column, sample_method, points)?);
         let answer: Result<Vec<Sampled>, _> = match self {
             Self::Postgres(connection) => sqlx::query_as(query).fetch_all(&mut **connection).await,
             Self::Mysql(connection) => {

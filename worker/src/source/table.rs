@@ -4,15 +4,15 @@
 use crds::extract_job::Watermark;
 use worker_core::decoding::columns::Column;
 use worker_core::errors::failure::Failure;
-use worker_core::planning::bounds::{Relation, TableIdentity, check_watermark, find_column};
 use worker_core::planning::plan::TableName;
 use worker_core::planning::relations::Unproven;
+use worker_core::planning::tables::{Relation, TableIdentity, check_watermark, find_column};
 use worker_core::planning::virtual_columns::{Recomputed, check_stored};
 use worker_core::planning::window::GuardBound;
 
 /// The table as the catalog has it.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Subject {
+pub(crate) struct SourceTable {
     pub(crate) relation: Relation,
     /// Of Postgres: the database.
     pub(crate) database: Option<String>,
@@ -29,7 +29,7 @@ pub(crate) struct Subject {
     pub(crate) recomputed: Vec<Recomputed>,
 }
 
-impl Subject {
+impl SourceTable {
     pub(crate) fn table(&self) -> &TableName {
         &self.relation.name
     }
@@ -52,7 +52,7 @@ impl Subject {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Guarded<'a> {
     /// The table.
-    pub(crate) subject: &'a Subject,
+    pub(crate) source_table: &'a SourceTable,
     /// The watermark column.
     pub(crate) column: &'a Column,
     /// What the manifest says about it.

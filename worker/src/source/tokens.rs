@@ -22,19 +22,19 @@ const LIFE: Duration = Duration::from_mins(15);
 
 /// Makes tokens for one database user.
 #[derive(Clone)]
-pub struct Minter {
+pub struct TokenSigner {
     identity: SharedCredentialsProvider,
     region: String,
     username: String,
 }
 
-impl fmt::Debug for Minter {
+impl fmt::Debug for TokenSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Minter").field("region", &self.region).finish_non_exhaustive()
     }
 }
 
-impl Minter {
+impl TokenSigner {
     /// With this process' own identity, by the SDK's chain: IRSA, Pod Identity, environment, instance.
     ///
     /// # Errors
@@ -64,7 +64,7 @@ impl Minter {
     ///
     /// # Errors
     /// `CredentialsUnreachable` where the identity cannot be had now.
-    pub async fn mint(&self, host: &str, port: u16) -> Result<Secret, Failure> {
+    pub async fn sign(&self, host: &str, port: u16) -> Result<Secret, Failure> {
         let identity = self.identity.provide_credentials().await.map_err(|_| no_identity())?;
         self.signed(&identity.into(), host, port, SystemTime::now()).ok_or_else(|| {
             Failure::permanent(

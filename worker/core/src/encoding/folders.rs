@@ -21,7 +21,7 @@ use crds::output::{PartitionSort, RunFolder};
 
 use crate::decoding::columns::{Column, Target};
 use crate::errors::failure::{Failure, REPORT};
-use crate::planning::bounds::find_column;
+use crate::planning::tables::find_column;
 use crate::planning::watermark::Value;
 
 /// The folder of NULL.

@@ -10,7 +10,7 @@ use super::legacy::{Argument, LegacyJob, invalid};
 use super::partition;
 use crate::errors::failure::Failure;
 use crate::layout::objects::Prefix;
-use crate::planning::bounds::TableRef;
+use crate::planning::tables::TableRef;
 use crate::planning::watermark::Value;
 
 /// The column of the row's hash, as the legacy job named it.

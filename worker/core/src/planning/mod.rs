@@ -6,7 +6,7 @@ pub mod watermark;
 pub mod window;
 pub mod server;
 pub mod consistency;
-pub mod bounds;
+pub mod tables;
 pub mod relations;
 pub mod selection;
 pub mod filtering;

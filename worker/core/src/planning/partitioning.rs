@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::decoding::columns::Column;
 use crate::errors::failure::Failure;
-use crate::planning::bounds::{find_column, key_type};
 use crate::planning::partitions::{KeyType, Skew};
+use crate::planning::tables::{find_column, key_type};
 
 /// Skew up to which `auto` keeps equal key ranges. Above it, the slowest partition delays the run.
 pub const SKEW_FELT: Skew = Skew::hundredths(130);
@@ -27,7 +27,7 @@ pub struct Partitioning {
     pub columns: Vec<Column>,
     /// Why, for people; no value of a row.
     pub reason: String,
-    /// Most rows of a partition by the median of all, such as `1.04`, as foretold; absent where nothing
+    /// Most rows of a partition by the median of all, such as `1.04`, as predicted; absent where nothing
     /// foretells it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub predicted_skew: Option<String>,
@@ -64,7 +64,7 @@ pub struct TableFacts {
 
 /// The way that a manifest asks for, checked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way<'a> {
+pub enum PlannedStrategy<'a> {
     /// One partition.
     One,
     /// Equal strides.
@@ -168,7 +168,10 @@ pub fn strategy(partition: &Partition) -> Strategy {
 ///
 /// # Errors
 /// See the head of this file.
-pub fn way<'a>(partition: &Partition, table: Table<'a>) -> Result<Way<'a>, Failure> {
+pub fn planned_strategy<'a>(
+    partition: &Partition,
+    table: Table<'a>,
+) -> Result<PlannedStrategy<'a>, Failure> {
     let named = named_key(table.columns, partition)?;
     let missing = || {
         invalid(
@@ -177,19 +180,19 @@ pub fn way<'a>(partition: &Partition, table: Table<'a>) -> Result<Way<'a>, Failu
         )
     };
     match strategy(partition) {
-        Strategy::None => Ok(Way::One),
-        Strategy::Range => named.map(Way::Range).ok_or_else(missing),
-        Strategy::Quantile => named.map(Way::Quantile).ok_or_else(missing),
+        Strategy::None => Ok(PlannedStrategy::One),
+        Strategy::Range => named.map(PlannedStrategy::Range).ok_or_else(missing),
+        Strategy::Quantile => named.map(PlannedStrategy::Quantile).ok_or_else(missing),
         Strategy::Ctid => match table.no_blocks() {
-            None => Ok(Way::Blocks),
+            None => Ok(PlannedStrategy::Blocks),
             Some(why) => Err(invalid(
                 &format!("strategy ctid is not possible: {why}"),
                 "Set extract.partition.strategy: auto, or set quantile and extract.partition.column.",
             )),
         },
-        Strategy::Hash => hashed(partition, table).map(|_| Way::Hash),
-        Strategy::Auto if partition.column.is_some() => Ok(Way::Auto(named)),
-        Strategy::Auto => Ok(Way::Auto(first_of_primary_key(table))),
+        Strategy::Hash => hashed(partition, table).map(|_| PlannedStrategy::Hash),
+        Strategy::Auto if partition.column.is_some() => Ok(PlannedStrategy::Auto(named)),
+        Strategy::Auto => Ok(PlannedStrategy::Auto(first_of_primary_key(table))),
     }
 }
 
@@ -230,7 +233,7 @@ fn first_of_primary_key(table: Table<'_>) -> Option<Key<'_>> {
 
 /// What a sample shows about a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Foretold {
+pub struct PredictedSkews {
     /// Of equal strides, where they can be measured: their skew, and how many there are.
     pub strides: Option<(Skew, usize)>,
     /// The same of partitions of equal row count.
@@ -240,49 +243,55 @@ pub struct Foretold {
 /// The choice of `auto`, and its reason.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Choice<'a> {
-    /// Never [`Way::Auto`].
-    pub way: Way<'a>,
+    /// Never [`PlannedStrategy::Auto`].
+    pub planned_strategy: PlannedStrategy<'a>,
     /// For people.
     pub reason: String,
 }
 
 /// The choice of `auto` for a table whose key was sampled.
-pub fn choose<'a>(key: Key<'a>, foretold: Foretold, wanted: u32, table: Table<'a>) -> Choice<'a> {
+pub fn choose<'a>(
+    key: Key<'a>,
+    predicted: PredictedSkews,
+    wanted: u32,
+    table: Table<'a>,
+) -> Choice<'a> {
     let name = &key.column.name;
     // a key with one value makes one partition
     let few_partitions = |partitions: usize| partitions < 2 || partitions * 2 < wanted as usize;
     let even =
         |(skew, partitions): &(Skew, usize)| *skew <= SKEW_FELT && !few_partitions(*partitions);
-    if let Some((skew, _)) = foretold.strides.filter(even) {
+    if let Some((skew, _)) = predicted.strides.filter(even) {
         let reason = format!("the values of {name:?} are spread evenly");
         return Choice {
-            way: Way::Range(key),
+            planned_strategy: PlannedStrategy::Range(key),
             reason: format!("{reason}: equal strides have skew {skew}"),
         };
     }
-    let strides = foretold.strides.map_or_else(
+    let strides = predicted.strides.map_or_else(
         || format!("the values of {name:?} cannot be divided into equal strides"),
         |(skew, partitions)| {
             format!("{partitions} equal strides of {name:?} would have skew {skew}")
         },
     );
-    let (skew, partitions) = foretold.quantiles;
+    let (skew, partitions) = predicted.quantiles;
     if skew <= SKEW_TOO_MUCH && !few_partitions(partitions) {
-        return Choice { way: Way::Quantile(key), reason: strides };
+        return Choice { planned_strategy: PlannedStrategy::Quantile(key), reason: strides };
     }
     let few = format!("single values of {name:?} have too many rows for even partitions");
     let blocks = table.no_blocks();
     match blocks {
-        None => Choice { way: Way::Blocks, reason: few },
+        None => Choice { planned_strategy: PlannedStrategy::Blocks, reason: few },
         // what has one value has one hash too: only other columns part its rows
         Some(why)
             if table.may_hash && primary_key(table).iter().any(|column| column.name != *name) =>
         {
-            Choice { way: Way::Hash, reason: format!("{few}, and {why}") }
+            Choice { planned_strategy: PlannedStrategy::Hash, reason: format!("{few}, and {why}") }
         }
-        Some(why) => {
-            Choice { way: Way::Quantile(key), reason: format!("{strides}; {few}, and {why}") }
-        }
+        Some(why) => Choice {
+            planned_strategy: PlannedStrategy::Quantile(key),
+            reason: format!("{strides}; {few}, and {why}"),
+        },
     }
 }
 
@@ -294,12 +303,12 @@ pub fn choose_without_key<'a>(partition: &Partition, table: Table<'a>) -> Choice
         None => "the primary key cannot be divided into key ranges, or is not among the extracted columns".to_owned(),
     };
     let Some(why) = table.no_blocks() else {
-        return Choice { way: Way::Blocks, reason: no_key };
+        return Choice { planned_strategy: PlannedStrategy::Blocks, reason: no_key };
     };
     let reason = format!("{no_key}, and {why}");
     let hash = table.may_hash && !primary_key(table).is_empty();
-    let way = if hash { Way::Hash } else { Way::One };
-    Choice { way, reason }
+    let planned_strategy = if hash { PlannedStrategy::Hash } else { PlannedStrategy::One };
+    Choice { planned_strategy, reason }
 }
 
 fn no_strides(column: &Column) -> Failure {

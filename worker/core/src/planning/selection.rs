@@ -6,7 +6,7 @@ use crds::extract_job::{Extract, Strategy};
 
 use crate::decoding::columns::Column;
 use crate::errors::failure::Failure;
-use crate::planning::bounds::find_column;
+use crate::planning::tables::find_column;
 
 mod reads;
 

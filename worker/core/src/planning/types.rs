@@ -7,7 +7,7 @@ use crds::source::Engine;
 
 use crate::decoding::columns::{Column, Fidelity, Target, mysql};
 use crate::errors::failure::Failure;
-use crate::planning::bounds::find_column;
+use crate::planning::tables::find_column;
 
 /// Why a column is text.
 const ASKED: &str = "extract.types sets it to string";

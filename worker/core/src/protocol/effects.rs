@@ -57,7 +57,7 @@ pub enum Effect {
         /// The upload.
         upload_id: String,
     },
-    /// Deletes a completed file of a replaced run; one that is not there counts as done. `Kept` where
+    /// Deletes a completed file of a replaced run; one that is not there counts as done. `Locked` where
     /// the store locks it.
     Delete {
         /// Where.
@@ -94,14 +94,14 @@ pub enum Reply {
     /// The upload to complete is gone, and the object is not ours.
     Gone,
     /// The store locks the object to be deleted, until then at least: seconds since 1970, UTC.
-    Kept(i64),
+    Locked(i64),
 }
 
 impl Reply {
     /// The latest known end of the locks that protected a file, if any.
     pub(super) fn locked(replies: &[Self]) -> Option<i64> {
         let until = |reply: &Self| match reply {
-            Self::Kept(until) => Some(*until),
+            Self::Locked(until) => Some(*until),
             Self::Done | Self::Refused | Self::Gone => None,
         };
         replies.iter().filter_map(until).max()
@@ -222,7 +222,7 @@ mod tests {
 
     #[test]
     fn removal_is_retried_when_the_last_known_lock_ends() {
-        let replies = [Reply::Done, Reply::Kept(7), Reply::Kept(9), Reply::Kept(8)];
+        let replies = [Reply::Done, Reply::Locked(7), Reply::Locked(9), Reply::Locked(8)];
         assert_eq!(Reply::locked(&replies), Some(9));
         assert_eq!(Reply::locked(&[Reply::Done, Reply::Gone, Reply::Refused]), None);
     }

@@ -20,7 +20,7 @@ use crate::planning::partitions::PlannedPartition;
 use crate::planning::plan::{Plan, TableName};
 
 use self::partitions::partition_predicate;
-pub use self::partitions::{Draw, estimate_span_statement, sample_statement};
+pub use self::partitions::{SampleMethod, estimate_span_statement, sample_statement};
 pub use self::parts::{bounds_rows, has_zero_dates, literal, quote, quote_table};
 use self::parts::{
     column, condition, own_prefix, select, where_clause, window_predicates, without_watermark,

@@ -205,7 +205,7 @@ impl Stores {
                 self.deleted.push(store);
                 let lock = self.locked.iter().find(|(part, _)| key.contains(*part));
                 if let Some((_, until)) = lock.filter(|(_, until)| **until > self.now) {
-                    return Reply::Kept(*until);
+                    return Reply::Locked(*until);
                 }
                 self.files.remove(&key);
                 self.objects.remove(&key);

@@ -9,18 +9,18 @@ use worker_core::decoding::columns::Column;
 use worker_core::decoding::columns::mysql::{SourceType, column_for, json_columns};
 use worker_core::errors::failure::Failure;
 use worker_core::errors::mysql::REPAIR_VIEW;
-use worker_core::planning::bounds::{NamePart, Relation, TableRef, pick_table};
 use worker_core::planning::consistency::unproven_storage;
 use worker_core::planning::partitioning::{Key, TableFacts, TableKind};
 use worker_core::planning::partitions::{Estimates, PlannedPartition, Sample};
 use worker_core::planning::plan::{Plan, TableName};
 use worker_core::planning::relations::Unproven;
+use worker_core::planning::tables::{NamePart, Relation, TableRef, pick_table};
 use worker_core::planning::virtual_columns::{self, Described, Recomputed};
 use worker_core::planning::watermark::Value;
 use worker_core::sql::rows::{self, mysql_statements as statements};
 
 use crate::source::errors::{database_failure, made};
-use crate::source::table::Subject;
+use crate::source::table::SourceTable;
 
 /// Name, data type, column type, precision, scale, digits after the second, `YES` if nullable, how it is
 /// generated, and by which expression.
@@ -41,7 +41,7 @@ pub(crate) async fn look_up(
     connection: &mut MySqlConnection,
     wanted: &TableRef,
     extract: &Extract,
-) -> Result<Subject, Failure> {
+) -> Result<SourceTable, Failure> {
     let wanted = with_schema(connection, wanted).await?;
     let found = tables(connection, &wanted).await?;
     let candidates: Vec<_> = found
@@ -97,7 +97,16 @@ pub(crate) async fn look_up(
     }
     let unproven = Unproven { guard: snapshot.clone(), snapshot, ..Unproven::default() };
     let (database, reads, within) = (None, Vec::new(), Vec::new());
-    Ok(Subject { relation, database, columns, named: false, unproven, reads, within, recomputed })
+    Ok(SourceTable {
+        relation,
+        database,
+        columns,
+        named: false,
+        unproven,
+        reads,
+        within,
+        recomputed,
+    })
 }
 
 /// The server shows a user only tables that it has a right on.
@@ -202,18 +211,18 @@ async fn definition(
 /// Rows (-1: unknown) and bytes of the table, by the statistics.
 pub(crate) async fn size(
     connection: &mut MySqlConnection,
-    subject: &Subject,
+    source_table: &SourceTable,
 ) -> Result<(i64, i64), Failure> {
-    let found = tables(connection, &TableRef::from(subject.table())).await?;
+    let found = tables(connection, &TableRef::from(source_table.table())).await?;
     Ok(found.first().map_or((-1, 0), |(_, _, _, rows, bytes, _)| (*rows, *bytes)))
 }
 
 /// What the table is, and its primary key.
 pub(crate) async fn shape(
     connection: &mut MySqlConnection,
-    subject: &Subject,
+    source_table: &SourceTable,
 ) -> Result<TableFacts, Failure> {
-    let TableName { schema, table } = subject.table();
+    let TableName { schema, table } = source_table.table();
     let query = sqlx::query_scalar(statements::PRIMARY_KEY).bind(schema).bind(table);
     let primary_key = query
         .fetch_all(&mut *connection)

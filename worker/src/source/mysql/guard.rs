@@ -7,7 +7,7 @@ use crds::tracking::Guard;
 use sqlx::MySqlConnection;
 use worker_core::decoding::columns::Target;
 use worker_core::errors::failure::Failure;
-use worker_core::planning::bounds::watermark_extreme;
+use worker_core::planning::tables::watermark_extreme;
 use worker_core::planning::watermark::Value;
 use worker_core::planning::window::{ServerFacts, guard_order, hold};
 use worker_core::sql::rows::mysql_statements as statements;
@@ -43,7 +43,7 @@ pub(crate) async fn seek(
         replica: true,
         sees_starts: false,
         own_sequence: false,
-        own_rows: guarded.subject.unproven.guard.is_none(),
+        own_rows: guarded.source_table.unproven.guard.is_none(),
     };
     let order = guard_order(guarded.watermark, nothing);
     let mut warnings = Vec::new();
@@ -89,7 +89,7 @@ pub(crate) async fn seek(
                 .to_owned()
         }
     });
-    warnings.extend(guarded.subject.unproven.guard.as_ref().map(|why| {
+    warnings.extend(guarded.source_table.unproven.guard.as_ref().map(|why| {
         format!(
             "the guard uses this server's clock, which may differ from the clock that wrote these rows: \
              {why}"

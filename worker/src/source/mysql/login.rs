@@ -220,7 +220,7 @@ pub(super) mod tests {
 
     use super::*;
     use crate::source::login::tests::login;
-    use crate::source::tokens::Minter;
+    use crate::source::tokens::TokenSigner;
 
     /// MariaDB 10.11, with the name of a way to log in at its end.
     const GREETING: &[u8] =
@@ -283,13 +283,13 @@ pub(super) mod tests {
 
     #[test]
     fn a_password_is_never_sent_as_it_is_to_a_server_that_asks_for_it_so() {
-        for minter in [None, Some(Minter::of_tests())] {
+        for token_signer in [None, Some(TokenSigner::of_tests())] {
             for way in [NATIVE, CLEAR] {
                 let (port, serving) = hostile(way);
                 let login = Login {
                     host: "127.0.0.1".to_owned(),
                     port,
-                    minter: minter.clone(),
+                    token_signer: token_signer.clone(),
                     tls: Tls::Mode(TlsMode::InsecurePlaintext),
                     ..login()
                 };

@@ -17,7 +17,7 @@ use super::relay;
 use crate::source::errors::{database_failure, made, unreachable};
 use crate::source::goodbye::{self, Opened};
 use crate::source::login::Login;
-use crate::source::table::Subject;
+use crate::source::table::SourceTable;
 use crate::source::timeouts::CONNECT_TIMEOUT;
 use crate::source::tls::check_authorities;
 
@@ -149,11 +149,15 @@ pub(super) async fn run(
 /// As [`database_failure`].
 pub(crate) async fn take_snapshot(
     connection: &mut MySqlConnection,
-    subject: &Subject,
+    source_table: &SourceTable,
 ) -> Result<(), Failure> {
     begin_snapshot(connection).await?;
-    let hold =
-        rows::hold_statement(Engine::Mysql, &subject.columns, subject.table(), subject.named);
+    let hold = rows::hold_statement(
+        Engine::Mysql,
+        &source_table.columns,
+        source_table.table(),
+        source_table.named,
+    );
     let opened = sqlx::query(made(hold)).fetch_optional(&mut *connection).await;
     opened.map(|_| ()).map_err(|error| database_failure("open the table", &error))
 }
@@ -192,7 +196,7 @@ mod tests {
     use super::*;
     use crate::source::login::tests::login;
     use crate::source::mysql::login::tests::{CLEAR, NATIVE, hostile};
-    use crate::source::tokens::Minter;
+    use crate::source::tokens::TokenSigner;
 
     #[test]
     fn every_tls_mode_is_one_that_the_driver_verifies_or_none() {
@@ -226,7 +230,7 @@ mod tests {
         let shows = |login: &Login| {
             format!("{:?}", options(login)).contains("enable_cleartext_plugin: true")
         };
-        let token = Login { minter: Some(Minter::of_tests()), ..login() };
+        let token = Login { token_signer: Some(TokenSigner::of_tests()), ..login() };
         assert!(shows(&token) && !shows(&login()));
         assert!(!shows(&Login { tls: Tls::Mode(TlsMode::InsecurePlaintext), ..token }));
     }

@@ -6,17 +6,17 @@ use sqlx::{PgConnection, Row as _};
 use worker_core::decoding::columns::postgres::{Family, SourceType, column_for};
 use worker_core::decoding::columns::{Column, Target, oids};
 use worker_core::errors::failure::Failure;
-use worker_core::planning::bounds::{NamePart, Relation, TableRef, pick_table};
 use worker_core::planning::filtering;
 use worker_core::planning::partitioning::{TableFacts, TableKind};
 use worker_core::planning::partitions::Statistics;
 use worker_core::planning::plan::{Plan, TableName};
 use worker_core::planning::relations::{ReadRelation, RelationKind, Unproven};
+use worker_core::planning::tables::{NamePart, Relation, TableRef, pick_table};
 use worker_core::settings::postgres as settings;
 use worker_core::sql::rows::{self, relation_statements, statements};
 
 use crate::source::errors::{database_failure, made};
-use crate::source::table::Subject;
+use crate::source::table::SourceTable;
 
 /// Name; oid and modifier of the type; whether it must not be NULL; the type as it is printed, its
 /// own name, its family's word, and its extension.
@@ -41,7 +41,7 @@ pub(crate) async fn look_up(
     connection: &mut PgConnection,
     wanted: &TableRef,
     searched: &[String],
-) -> Result<Subject, Failure> {
+) -> Result<SourceTable, Failure> {
     let found: Vec<(Oid, String, String, String)> = sqlx::query_as(statements::RELATIONS)
         .bind(wanted.schema.as_ref().map(NamePart::spellings))
         .bind(wanted.table.spellings())
@@ -84,7 +84,16 @@ pub(crate) async fn look_up(
     let unproven = Unproven::of(&read);
     let within = types_within(connection, &columns).await?;
     let recomputed = Vec::new();
-    Ok(Subject { relation, database, columns, named: false, unproven, reads, within, recomputed })
+    Ok(SourceTable {
+        relation,
+        database,
+        columns,
+        named: false,
+        unproven,
+        reads,
+        within,
+        recomputed,
+    })
 }
 
 /// The types of columns that contain a type whose text depends on a setting: all such are written as text.
@@ -164,9 +173,9 @@ pub(crate) async fn check_money(
 /// Rows (-1: unknown) and bytes of the table.
 pub(crate) async fn size(
     connection: &mut PgConnection,
-    subject: &Subject,
+    source_table: &SourceTable,
 ) -> Result<(i64, i64), Failure> {
-    let query = sqlx::query_as(statements::SIZE).bind(Oid(subject.relation.oid));
+    let query = sqlx::query_as(statements::SIZE).bind(Oid(source_table.relation.oid));
     let answer = query.fetch_one(&mut *connection).await;
     answer.map_err(|error| database_failure("read the table's size", &error))
 }
@@ -180,9 +189,9 @@ const BLOCK_SPANS_SINCE: i32 = 140_000;
 /// What the table is, and its primary key.
 pub(crate) async fn shape(
     connection: &mut PgConnection,
-    subject: &Subject,
+    source_table: &SourceTable,
 ) -> Result<TableFacts, Failure> {
-    let query = sqlx::query_as(statements::SHAPE).bind(Oid(subject.relation.oid));
+    let query = sqlx::query_as(statements::SHAPE).bind(Oid(source_table.relation.oid));
     let answer: Result<ShapeRow, _> = query.fetch_one(&mut *connection).await;
     let (kind, heap, children, blocks, version, readable, primary_key) =
         answer.map_err(|error| database_failure("read the table's statistics", &error))?;
@@ -210,11 +219,11 @@ type StatisticsRow = (i64, Vec<Option<String>>, Vec<i64>, Vec<Option<String>>);
 /// What the server knows about a column's values, where that is fresh.
 pub(crate) async fn statistics(
     connection: &mut PgConnection,
-    subject: &Subject,
+    source_table: &SourceTable,
     column: &Column,
 ) -> Result<Option<Statistics>, Failure> {
     let found: Option<StatisticsRow> = sqlx::query_as(statements::STATISTICS)
-        .bind(Oid(subject.relation.oid))
+        .bind(Oid(source_table.relation.oid))
         .bind(&column.name)
         .fetch_optional(&mut *connection)
         .await

@@ -14,7 +14,7 @@ use sqlx::PgConnection;
 use sqlx::postgres::types::Oid;
 use worker_core::decoding::columns::oids;
 use worker_core::errors::failure::Failure;
-use worker_core::planning::bounds::fraction_digits;
+use worker_core::planning::tables::fraction_digits;
 use worker_core::planning::watermark::Value;
 use worker_core::planning::window::{GuardBound, GuardOrder, ServerFacts, Step, guard_order, hold};
 use worker_core::sql::rows::{relation_statements, statements};
@@ -80,7 +80,7 @@ async fn server_facts(
     guarded: Guarded<'_>,
 ) -> Result<Facts, Failure> {
     let failed = |error| database_failure("read the facts for the guard of the window", &error);
-    let (oid, column) = (Oid(guarded.subject.relation.oid), &guarded.column.name);
+    let (oid, column) = (Oid(guarded.source_table.relation.oid), &guarded.column.name);
     begin(connection).await?;
     let (replica, sees_starts) = sqlx::query_as(statements::GUARD_FACTS)
         .fetch_one(&mut *connection)
@@ -103,7 +103,7 @@ async fn server_facts(
         let why = format!("the view does not show column {column:?} unchanged from one table");
         (plain != Some(true)).then_some(why)
     };
-    let why = guarded.subject.unproven.guard.clone().or_else(computed);
+    let why = guarded.source_table.unproven.guard.clone().or_else(computed);
     let (own_sequence, own_rows) = (sequence.is_some(), why.is_none());
     let server = ServerFacts { replica, sees_starts, own_sequence, own_rows };
     Ok(Facts { server, sequence, why })

@@ -6,9 +6,9 @@ use sqlx::postgres::PgConnection;
 use tokio::task::JoinHandle;
 use worker_core::decoding::columns::Column;
 use worker_core::errors::failure::{Failure, REPORT};
-use worker_core::planning::bounds::TableRef;
 use worker_core::planning::filtering::Settings;
 use worker_core::planning::plan::Plan;
+use worker_core::planning::tables::TableRef;
 use worker_core::sql::rows::{quote_table, statements};
 
 use super::second::Second;

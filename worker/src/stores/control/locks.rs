@@ -71,9 +71,9 @@ impl Control {
             return Err(storage_failure("delete a file", error));
         }
         let missing = match self.lock(key).await? {
-            Lock::Until(until) => return Ok(Reply::Kept(until)),
+            Lock::Until(until) => return Ok(Reply::Locked(until)),
             Lock::Open | Lock::Versioned | Lock::Unknown if named => {
-                return Ok(Reply::Kept(now().saturating_add(UNKNOWN_SECONDS)));
+                return Ok(Reply::Locked(now().saturating_add(UNKNOWN_SECONDS)));
             }
             Lock::Absent => return Ok(Reply::Done),
             Lock::Open if matches!(refusal, "InvalidRequest" | "MethodNotAllowed") => {

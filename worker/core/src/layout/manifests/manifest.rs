@@ -258,7 +258,7 @@ pub fn head(
     }
 }
 
-/// What was foretold, beside what the records say.
+/// What was predicted, beside what the records say.
 fn partitioning(plan: &Plan, rows: &[u64]) -> Option<TrackedPartitioning> {
     let how = plan.partitioning.as_ref()?;
     Some(TrackedPartitioning {

@@ -43,21 +43,25 @@ fn table<'a>(engine: Engine, columns: &'a [Column], facts: &'a TableFacts) -> Ta
     Table { engine, columns, facts, consistency: Consistency::Snapshot, may_hash: true }
 }
 
-fn way_of(partition: &Partition, facts: &TableFacts, engine: Engine) -> Result<String, Reason> {
+fn planned_strategy_of(
+    partition: &Partition,
+    facts: &TableFacts,
+    engine: Engine,
+) -> Result<String, Reason> {
     let columns = columns();
     let table = table(engine, &columns, facts);
-    way(partition, table).map(named).map_err(|failure| failure.report.reason)
+    planned_strategy(partition, table).map(named).map_err(|failure| failure.report.reason)
 }
 
-fn named(way: Way<'_>) -> String {
+fn named(planned_strategy: PlannedStrategy<'_>) -> String {
     let of = |key: Key<'_>| key.column.name.clone();
-    match way {
-        Way::One => "one".to_owned(),
-        Way::Range(key) => format!("range {}", of(key)),
-        Way::Quantile(key) => format!("quantile {}", of(key)),
-        Way::Blocks => "blocks".to_owned(),
-        Way::Hash => "hash".to_owned(),
-        Way::Auto(key) => format!("auto {}", key.map_or_else(|| "-".to_owned(), of)),
+    match planned_strategy {
+        PlannedStrategy::One => "one".to_owned(),
+        PlannedStrategy::Range(key) => format!("range {}", of(key)),
+        PlannedStrategy::Quantile(key) => format!("quantile {}", of(key)),
+        PlannedStrategy::Blocks => "blocks".to_owned(),
+        PlannedStrategy::Hash => "hash".to_owned(),
+        PlannedStrategy::Auto(key) => format!("auto {}", key.map_or_else(|| "-".to_owned(), of)),
     }
 }
 
@@ -95,7 +99,7 @@ fn what_is_asked_for_is_taken_or_refused() {
         (Strategy::Auto, None, &facts(TableKind::Plain, &["label", "id"]), ok("auto -")),
     ] {
         let asked = asked(Some(strategy), column);
-        assert_eq!(way_of(&asked, facts, Engine::Postgres), expected, "{asked:?}");
+        assert_eq!(planned_strategy_of(&asked, facts, Engine::Postgres), expected, "{asked:?}");
     }
 }
 
@@ -104,11 +108,18 @@ fn blocks_are_those_of_a_plain_table_of_postgres() {
     let ctid = asked(Some(Strategy::Ctid), None);
     let refused = Err(Reason::InvalidSpec);
     for kind in [TableKind::Partitioned, TableKind::Inherited, TableKind::View, TableKind::Other] {
-        assert_eq!(way_of(&ctid, &facts(kind, &["id"]), Engine::Postgres), refused, "{kind:?}");
+        assert_eq!(
+            planned_strategy_of(&ctid, &facts(kind, &["id"]), Engine::Postgres),
+            refused,
+            "{kind:?}"
+        );
     }
-    assert_eq!(way_of(&ctid, &facts(TableKind::Plain, &["id"]), Engine::Mysql), refused);
+    assert_eq!(
+        planned_strategy_of(&ctid, &facts(TableKind::Plain, &["id"]), Engine::Mysql),
+        refused
+    );
     let old = TableFacts { reads_blocks: Err("the server is old"), ..facts(TableKind::Plain, &[]) };
-    assert_eq!(way_of(&ctid, &old, Engine::Postgres), refused);
+    assert_eq!(planned_strategy_of(&ctid, &old, Engine::Postgres), refused);
 }
 
 #[test]
@@ -131,9 +142,9 @@ fn auto_leaves_even_strides_and_goes_by_rows_or_blocks_otherwise() {
     ] {
         let table = table(Engine::Postgres, &columns, facts);
         let of = |(hundredths, partitions)| (skew(hundredths), partitions);
-        let foretold = Foretold { strides: strides.map(of), quantiles: of(quantiles) };
-        let choice = choose(key, foretold, 8, table);
-        assert_eq!(named(choice.way), expected, "{foretold:?}");
+        let predicted = PredictedSkews { strides: strides.map(of), quantiles: of(quantiles) };
+        let choice = choose(key, predicted, 8, table);
+        assert_eq!(named(choice.planned_strategy), expected, "{predicted:?}");
         assert!(choice.reason.contains("\"id\""), "{}", choice.reason);
     }
 }
@@ -157,7 +168,12 @@ fn auto_without_a_key_takes_blocks_or_a_hash_or_one_partition() {
     ] {
         let facts = facts(kind, key);
         let choice = choose_without_key(&auto, table(engine, &columns, &facts));
-        assert_eq!(named(choice.way), expected, "{engine:?} {kind:?} {key:?}: {}", choice.reason);
+        assert_eq!(
+            named(choice.planned_strategy),
+            expected,
+            "{engine:?} {kind:?} {key:?}: {}",
+            choice.reason
+        );
     }
 }
 
@@ -184,8 +200,10 @@ fn auto_that_the_manifest_does_not_ask_for_never_takes_a_hash() {
                 let facts = TableFacts { reads_blocks, ..facts(kind, primary_key) };
                 let asked_for = table(engine, &columns, &facts);
                 let implied = Table { may_hash: false, ..asked_for };
-                let without = |table| named(choose_without_key(&auto, table).way);
-                let of_one = |way: String| if way == "hash" { "one".to_owned() } else { way };
+                let without = |table| named(choose_without_key(&auto, table).planned_strategy);
+                let of_one = |planned_strategy: String| {
+                    if planned_strategy == "hash" { "one".to_owned() } else { planned_strategy }
+                };
                 assert_eq!(without(implied), of_one(without(asked_for)));
                 for (skew, partitions) in
                     skews.into_iter().flat_map(|skew| [1, 3, 8].map(|n| (skew, n)))
@@ -193,18 +211,23 @@ fn auto_that_the_manifest_does_not_ask_for_never_takes_a_hash() {
                     for strides in
                         [None, Some((skew, partitions)), Some((Skew::hundredths(9000), 8))]
                     {
-                        let foretold = Foretold { strides, quantiles: (skew, partitions) };
-                        let way = |table| named(choose(key, foretold, 8, table).way);
+                        let predicted = PredictedSkews { strides, quantiles: (skew, partitions) };
+                        let planned_strategy =
+                            |table| named(choose(key, predicted, 8, table).planned_strategy);
                         // rows of equal keys stay together
-                        let even = |way: String| {
-                            if way == "hash" { "quantile id".to_owned() } else { way }
+                        let even = |planned_strategy: String| {
+                            if planned_strategy == "hash" {
+                                "quantile id".to_owned()
+                            } else {
+                                planned_strategy
+                            }
                         };
                         assert_eq!(
-                            way(implied),
-                            even(way(asked_for)),
-                            "{engine:?} {facts:?} {foretold:?}"
+                            planned_strategy(implied),
+                            even(planned_strategy(asked_for)),
+                            "{engine:?} {facts:?} {predicted:?}"
                         );
-                        ways.insert(way(asked_for));
+                        ways.insert(planned_strategy(asked_for));
                     }
                 }
             }
@@ -221,13 +244,13 @@ fn partitions_without_a_common_snapshot_are_not_cut_by_block() {
         ..table(engine, &columns, &no_key)
     };
     let ctid = asked(Some(Strategy::Ctid), None);
-    let refused = way(&ctid, apart(Engine::Postgres)).expect_err("ctid");
+    let refused = planned_strategy(&ctid, apart(Engine::Postgres)).expect_err("ctid");
     assert!(refused.report.message.contains("its own snapshot"), "{refused}");
     let auto = asked(Some(Strategy::Auto), None);
     let choice = choose_without_key(&auto, apart(Engine::Postgres));
-    assert_eq!(choice.way, Way::One);
+    assert_eq!(choice.planned_strategy, PlannedStrategy::One);
     assert_eq!(
-        choose_without_key(&auto, table(Engine::Postgres, &columns, &no_key)).way,
-        Way::Blocks
+        choose_without_key(&auto, table(Engine::Postgres, &columns, &no_key)).planned_strategy,
+        PlannedStrategy::Blocks
     );
 }

@@ -14,7 +14,7 @@ use crate::planning::plan::Plan;
 
 /// How many of a table's rows are looked at before it is cut.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Draw {
+pub enum SampleMethod {
     /// All.
     All,
     /// Those of so many percent of its blocks: the others are not even read.
@@ -183,23 +183,25 @@ pub fn estimate_span_statement(
 pub fn sample_statement(
     plan: &Plan,
     column: &Column,
-    draw: Draw,
+    sample_method: SampleMethod,
     points: u32,
 ) -> Result<String, Failure> {
     let engine = plan.engine;
     let (key, _) = key_expression(engine, column)?;
     let mut from = quote_table(engine, &plan.table);
     let mut predicates = window_predicates(plan)?;
-    match (draw, engine) {
-        (Draw::All, _) => {}
-        (Draw::Blocks(percent), _) => {
+    match (sample_method, engine) {
+        (SampleMethod::All, _) => {}
+        (SampleMethod::Blocks(percent), _) => {
             from = format!("{from} TABLESAMPLE pg_catalog.system ({percent:.6})");
         }
-        (Draw::Rows(share), Engine::Postgres) => {
+        (SampleMethod::Rows(share), Engine::Postgres) => {
             let below = postgres::operator("<");
             predicates.push(format!("pg_catalog.random() {below} {share:.9}"));
         }
-        (Draw::Rows(share), Engine::Mysql) => predicates.push(format!("RAND() < {share:.9}")),
+        (SampleMethod::Rows(share), Engine::Mysql) => {
+            predicates.push(format!("RAND() < {share:.9}"));
+        }
     }
     let filter = where_clause(&predicates);
     let (divide, int, text) = match engine {

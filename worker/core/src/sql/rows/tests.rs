@@ -248,7 +248,8 @@ fn the_last_blocks_have_no_end() {
 fn a_sample_is_of_the_window() {
     let plan = plan(Mode::PE, None, Some(LOW), NullPolicy::Fail);
     let id = &plan.columns[0];
-    let statement = sample_statement(&plan, id, Draw::Blocks(2.5), 64).expect("a statement");
+    let statement =
+        sample_statement(&plan, id, SampleMethod::Blocks(2.5), 64).expect("a statement");
     assert!(
         statement.contains(
             "FROM (SELECT \"id\" AS k FROM \"public\".\"odd \"\" name\" TABLESAMPLE pg_catalog.system (2.500000) \
@@ -256,7 +257,7 @@ fn a_sample_is_of_the_window() {
         ),
         "{statement}"
     );
-    let statement = sample_statement(&plan, id, Draw::Rows(0.25), 64).expect("a statement");
+    let statement = sample_statement(&plan, id, SampleMethod::Rows(0.25), 64).expect("a statement");
     assert!(statement.contains("'::pg_catalog.timestamptz) AND pg_catalog.random() OPERATOR(pg_catalog.<) 0.250000000) s"), "{statement}");
 }
 
@@ -301,7 +302,7 @@ fn a_filter_holds_wherever_rows_are_asked_for() {
         count_statement(&plan).expect("count"),
         estimate_statement(&plan).expect("estimate"),
         any_row_statement(&plan).expect("any"),
-        sample_statement(&plan, &plan.columns[0], Draw::Rows(0.5), 9).expect("sample"),
+        sample_statement(&plan, &plan.columns[0], SampleMethod::Rows(0.5), 9).expect("sample"),
         null_statement(
             Engine::Postgres,
             &plan.table,

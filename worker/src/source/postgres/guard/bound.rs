@@ -3,7 +3,7 @@
 use sqlx::PgConnection;
 use sqlx::postgres::types::Oid;
 use worker_core::errors::failure::Failure;
-use worker_core::planning::bounds::watermark_extreme;
+use worker_core::planning::tables::watermark_extreme;
 use worker_core::planning::watermark::Value;
 use worker_core::planning::window::ServerFacts;
 use worker_core::sql::rows::statements;

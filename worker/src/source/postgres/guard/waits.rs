@@ -6,7 +6,7 @@ use crds::source::Engine;
 use sqlx::PgConnection;
 use sqlx::postgres::types::Oid;
 use worker_core::errors::failure::Failure;
-use worker_core::planning::bounds::watermark_extreme;
+use worker_core::planning::tables::watermark_extreme;
 use worker_core::planning::watermark::Value;
 use worker_core::planning::window::GuardOrder;
 use worker_core::sql::rows::{self, relation_statements, statements};
@@ -128,8 +128,12 @@ async fn stands_below(
 /// comes meanwhile is left to the next run.
 async fn maximum(connection: &mut PgConnection, guarded: Guarded<'_>) -> Result<Value, Failure> {
     begin(connection).await?;
-    let statement =
-        rows::extremes_statement(Engine::Postgres, guarded.subject.table(), guarded.column, None);
+    let statement = rows::extremes_statement(
+        Engine::Postgres,
+        guarded.source_table.table(),
+        guarded.column,
+        None,
+    );
     let (max, _): (Option<String>, Option<String>) = sqlx::query_as(made(statement))
         .fetch_one(&mut *connection)
         .await
@@ -170,7 +174,7 @@ pub(super) async fn prepared(
 ) -> Result<Vec<i64>, Failure> {
     begin(connection).await?;
     let found = sqlx::query_scalar(relation_statements::PREPARED)
-        .bind(&guarded.subject.reads)
+        .bind(&guarded.source_table.reads)
         .fetch_all(&mut *connection)
         .await
         .map_err(|error| database_failure("list prepared transactions", &error))?;

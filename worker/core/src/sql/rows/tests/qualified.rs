@@ -338,8 +338,8 @@ fn of_plan(plan: &Plan, column: &Column, literal: &str) -> Vec<String> {
             }
         }
     }
-    for draw in [Draw::All, Draw::Blocks(1.0), Draw::Rows(0.5)] {
-        statements.push(sample_statement(plan, column, draw, 9));
+    for sample_method in [SampleMethod::All, SampleMethod::Blocks(1.0), SampleMethod::Rows(0.5)] {
+        statements.push(sample_statement(plan, column, sample_method, 9));
     }
     let filter = plan.filter.as_deref();
     let mut statements: Vec<_> =

@@ -7,12 +7,12 @@ pub(crate) const FILES_KEPT: usize = 4_000;
 
 /// Records in the order of their partitions, as long as they name few files.
 #[derive(Debug, Default)]
-pub(crate) struct Kept {
+pub(crate) struct KeptRecords {
     records: Vec<PartitionRecord>,
     files: usize,
 }
 
-impl Kept {
+impl KeptRecords {
     /// Takes one more; beyond the bound all are given up.
     pub(crate) fn add(&mut self, record: PartitionRecord) {
         self.files = self.files.saturating_add(record.files.len());
