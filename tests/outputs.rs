@@ -124,7 +124,7 @@ fn every_object_is_encrypted_with_the_key_that_was_asked_for_or_none_is_publishe
 }
 
 #[test]
-fn rows_go_into_folders_by_their_values() -> Result<()> {
+fn rows_go_into_directories_by_their_values() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "folders").await?;
@@ -182,7 +182,7 @@ fn rows_go_into_folders_by_their_values() -> Result<()> {
 }
 
 #[test]
-fn thousands_of_folders_are_written_within_the_memory_that_there_is() -> Result<()> {
+fn thousands_of_directories_are_written_within_the_memory_limit() -> Result<()> {
     const LIMIT: u64 = 128 << 20;
     let env = TestEnv::shared()?;
     env.run(async {
@@ -201,7 +201,7 @@ fn thousands_of_folders_are_written_within_the_memory_that_there_is() -> Result<
             let files = said["files"].as_u64().context("files")?;
             ensure!((early == 0) == sorted, "{early} closed early");
             ensure!(files == 5000 + early, "{early} of {files} closed early");
-            ensure!(manifest["shape"]["sorted"] == json!(sorted.then_some(true)), "{manifest}");
+            ensure!(manifest["layout"]["sorted"] == json!(sorted.then_some(true)), "{manifest}");
             let sql = "select count(*) n, count(distinct id) d, count(distinct k) k, sum(case when \
                 k = id * 7919 % 5000 and v = repeat(md5(id::varchar), 7) then 1 else 0 end) whole from h";
             let read = env.read_parquet(&source.bucket, "public.t", sql).await?;
@@ -213,7 +213,7 @@ fn thousands_of_folders_are_written_within_the_memory_that_there_is() -> Result<
 }
 
 #[test]
-fn rows_in_no_order_are_sorted_by_the_database_whatever_names_their_folders() -> Result<()> {
+fn unordered_rows_are_sorted_by_the_database_for_each_partition_column_type() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let columns = "id int primary key, name varchar(20), day date, flag boolean, n numeric(6, 2)";
@@ -253,7 +253,7 @@ fn rows_in_no_order_are_sorted_by_the_database_whatever_names_their_folders() ->
 }
 
 #[test]
-fn files_in_folders_are_as_large_as_asked() -> Result<()> {
+fn files_in_directories_have_the_requested_size() -> Result<()> {
     const TARGET: u64 = 2 << 20;
     let env = TestEnv::shared()?;
     env.run(async {
@@ -283,8 +283,7 @@ fn files_in_folders_are_as_large_as_asked() -> Result<()> {
 }
 
 #[test]
-fn narrow_rows_in_the_order_of_their_folders_take_no_more_memory_the_more_there_are() -> Result<()>
-{
+fn memory_does_not_grow_with_narrow_rows_in_directory_order() -> Result<()> {
     const LIMIT: u64 = 128 << 20;
     let env = TestEnv::shared()?;
     env.run(async {

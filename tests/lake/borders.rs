@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 use worker::extraction::files::{FileWriter, Piece};
 use worker_core::decoding::columns::{DecodeError, Decoder};
 use worker_core::encoding::batches::MemoryBudget;
-use worker_core::planning::plan::Shape;
+use worker_core::planning::plan::OutputLayout;
 
 use self::kinds::{Kind, kinds};
 use crate::wire::{Dice, copy, packets};
@@ -42,7 +42,8 @@ fn write(kind: &Kind, values: &[Vec<u8>], path: &Path) -> Result<()> {
     let columns = vec![kind.column.clone()];
     let schema = std::sync::Arc::clone(decoder.schema());
     let encoder = std::thread::spawn(move || -> Result<()> {
-        let mut writer = FileWriter::new(&columns, schema, split, &Shape::default(), pieces)?;
+        let mut writer =
+            FileWriter::new(&columns, schema, split, &OutputLayout::default(), pieces)?;
         writer.write(&batch)?;
         Ok(writer.close()?)
     });

@@ -183,7 +183,7 @@ fn a_full_extract_writes_given_bounds_back_and_else_leaves_the_item() -> Result<
 
 /// An upload that a dead process of the run left is found in a folder of its time too.
 #[test]
-fn what_a_dead_process_left_in_a_time_folder_is_aborted() -> Result<()> {
+fn uploads_that_a_dead_process_left_in_a_time_directory_are_aborted() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "orphan").await?;

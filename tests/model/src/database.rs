@@ -8,7 +8,7 @@ use worker_core::errors::failure::Failure;
 use worker_core::layout::objects::{Part, Prefix};
 use worker_core::layout::records::{PartitionRecord, PendingFile};
 use worker_core::planning::partitions::PlannedPartition;
-use worker_core::planning::plan::{Plan, PlanOrder, PlannedWatermark, Shape, TableName};
+use worker_core::planning::plan::{OutputLayout, Plan, PlanOrder, PlannedWatermark, TableName};
 use worker_core::planning::watermark::Value;
 use worker_core::planning::window::{self, GuardBound, Observed};
 
@@ -57,7 +57,7 @@ pub(crate) fn plan(
             null_policy: NullPolicy::Fail,
         }),
         filter: None,
-        shape: Shape::default(),
+        layout: OutputLayout::default(),
         window: window.clone(),
         partition_column: Some("id".to_owned()),
         partitioning: None,

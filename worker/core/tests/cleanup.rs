@@ -189,7 +189,7 @@ fn dead_runs_beyond_one_act_are_swept_by_the_next() {
 }
 
 #[test]
-fn folders_without_a_plan_stay_and_hold_nothing_up() {
+fn directories_without_a_plan_stay_and_delay_nothing() {
     let mut stores = Stores::new();
     for number in 0..150_u128 {
         let run = uuid::Uuid::from_u128(number);

@@ -1,7 +1,7 @@
 //! In: [`RecordBatch`](arrow_array::RecordBatch)es. Out: Parquet files as parts of one size. Bound:
 //! one row group and one part being filled for each open file. Fails: [`EncodeError`].
 
-mod folders;
+mod hive_directories;
 mod open;
 mod properties;
 
@@ -12,10 +12,10 @@ use arrow_schema::SchemaRef;
 use tokio::sync::mpsc;
 use worker_core::decoding::columns::Column;
 use worker_core::encoding::batches::MemorySplit;
-use worker_core::encoding::folders::Folders;
-use worker_core::planning::plan::Shape;
+use worker_core::encoding::hive_directories::HiveDirectories;
+use worker_core::planning::plan::OutputLayout;
 
-use self::folders::FolderWriter;
+use self::hive_directories::HiveDirectoryWriter;
 pub use self::open::{EncodeError, FileEnd, Files, OpenFile, Piece};
 
 /// Writes batches into files: one after the other, or into folders by the values of columns.
@@ -23,7 +23,7 @@ pub enum FileWriter {
     /// One file after the other: what all have in common, and the one being written.
     Plain(Box<(Files, Option<OpenFile>)>),
     /// Folders.
-    Folders(Box<FolderWriter>),
+    HiveDirectories(Box<HiveDirectoryWriter>),
 }
 
 impl FileWriter {
@@ -35,28 +35,33 @@ impl FileWriter {
         columns: &[Column],
         schema: SchemaRef,
         split: MemorySplit,
-        shape: &Shape,
+        layout: &OutputLayout,
         pieces: mpsc::Sender<Piece>,
     ) -> Result<Self, EncodeError> {
-        if shape.partition_by.is_empty() {
-            let files = Files::new(columns, schema, split, shape, pieces)?;
+        if layout.partition_by.is_empty() {
+            let files = Files::new(columns, schema, split, layout, pieces)?;
             return Ok(Self::Plain(Box::new((files, None))));
         }
-        let folders = Folders::new(&schema, &shape.partition_by)?;
+        let hive_directories = HiveDirectories::new(&schema, &layout.partition_by)?;
         let left: Vec<Column> = columns
             .iter()
-            .filter(|column| !shape.partition_by.contains(&column.name))
+            .filter(|column| !layout.partition_by.contains(&column.name))
             .cloned()
             .collect();
-        let files = Files::new(&left, Arc::clone(folders.schema()), split, shape, pieces)?;
-        Ok(Self::Folders(Box::new(FolderWriter::new(files, folders, &split))))
+        let files =
+            Files::new(&left, Arc::clone(hive_directories.schema()), split, layout, pieces)?;
+        Ok(Self::HiveDirectories(Box::new(HiveDirectoryWriter::new(
+            files,
+            hive_directories,
+            &split,
+        ))))
     }
 
     /// Rows in the footers of the files closed so far.
     pub fn rows(&self) -> u64 {
         match self {
             Self::Plain(plain) => plain.0.rows,
-            Self::Folders(folders) => folders.rows(),
+            Self::HiveDirectories(hive_directories) => hive_directories.rows(),
         }
     }
 
@@ -64,7 +69,7 @@ impl FileWriter {
     pub fn closed_early(&self) -> u64 {
         match self {
             Self::Plain(_) => 0,
-            Self::Folders(folders) => folders.closed_early(),
+            Self::HiveDirectories(hive_directories) => hive_directories.closed_early(),
         }
     }
 
@@ -74,7 +79,7 @@ impl FileWriter {
     /// [`EncodeError`].
     pub fn write(&mut self, batch: &RecordBatch) -> Result<(), EncodeError> {
         match self {
-            Self::Folders(folders) => folders.write(batch),
+            Self::HiveDirectories(hive_directories) => hive_directories.write(batch),
             Self::Plain(plain) => {
                 let (files, open) = &mut **plain;
                 let mut file = match open.take() {
@@ -97,7 +102,7 @@ impl FileWriter {
     /// [`EncodeError`].
     pub fn close(&mut self) -> Result<(), EncodeError> {
         match self {
-            Self::Folders(folders) => folders.close(),
+            Self::HiveDirectories(hive_directories) => hive_directories.close(),
             Self::Plain(plain) => {
                 let (files, open) = &mut **plain;
                 open.take().map_or(Ok(()), |file| files.close(file))

@@ -99,7 +99,7 @@ pub async fn extract_partition(
     lost: impl Future<Output = Failure>,
 ) -> Result<PartitionRecord, Failure> {
     let plan = extract.plan;
-    let split = fitting(extract.budget.split_of(Width::of(plan)), &plan.shape);
+    let split = fitting(extract.budget.split_of(Width::of(plan)), &plan.layout);
     let Extract { s3, prefix, token, .. } = extract;
     let mut uploads = Uploads::new(s3, &prefix.bucket, token, &split);
     let mut stop = extract.stop.clone();
@@ -151,7 +151,7 @@ async fn run(
     let sent = async {
         let key = |number, values: &str| {
             let part = Part { index, token, number, values };
-            prefix.data_file(plan.run, plan.shape.run_folder, part)
+            prefix.data_file(plan.run, plan.layout.run_folder, part)
         };
         let sent = uploads.take(&mut pieces, key).await;
         // the encoder must see that nobody waits for more
@@ -205,7 +205,7 @@ fn ended(encoded: Result<Result<Encoded, StageEnd>, JoinError>) -> Result<Encode
 
 fn decoder(plan: &Plan) -> Result<Decoder, DecodeError> {
     let watermark = plan.watermark.as_ref().map(|watermark| watermark.column.as_str());
-    Ok(Decoder::of(plan.engine, &plan.columns, watermark)?.adding(&plan.shape.columns, plan.run))
+    Ok(Decoder::of(plan.engine, &plan.columns, watermark)?.adding(&plan.layout.columns, plan.run))
 }
 
 /// Decodes and encodes until the reader has no more. Runs on a thread of its own.
@@ -217,7 +217,7 @@ fn encode(
     (pieces, counters): (mpsc::Sender<Piece>, &Counters),
 ) -> Result<Encoded, StageEnd> {
     let mut files =
-        FileWriter::new(&plan.columns, Arc::clone(decoder.schema()), split, &plan.shape, pieces)?;
+        FileWriter::new(&plan.columns, Arc::clone(decoder.schema()), split, &plan.layout, pieces)?;
     while let Some(chunk) = chunks.blocking_recv() {
         decoder.feed(&chunk.bytes)?;
         counters.received(chunk.bytes.len());
@@ -259,7 +259,7 @@ impl From<EncodeError> for StageEnd {
     fn from(error: EncodeError) -> Self {
         match error {
             EncodeError::HandOver => Self::Unwanted,
-            EncodeError::Folder(bad) => Self::Failed(Failure::permanent(
+            EncodeError::HiveDirectory(bad) => Self::Failed(Failure::permanent(
                 Reason::DecodeFailed,
                 bad.to_string(),
                 bad.remedy(),

@@ -6,7 +6,7 @@ use crds::tracking::Mode;
 use worker_core::decoding::columns::Column;
 use worker_core::errors::failure::Failure;
 use worker_core::planning::partitioning::{
-    self, Choice, Key, Partitioning, PlannedStrategy, PredictedSkews, Table, TableFacts, TableKind,
+    self, Choice, Key, Partitioning, PlannedStrategy, PredictedSkews, Table, TableKind, TableStats,
     hashed,
 };
 use worker_core::planning::partitions::{self, PARTITIONS_MAX, PlannedPartition, Sample, Skew};
@@ -68,7 +68,7 @@ impl Divider<'_> {
         plan: &Plan,
         count: u32,
     ) -> Result<Divided, Failure> {
-        let facts = database.shape(self.source_table).await?;
+        let facts = database.table_stats(self.source_table).await?;
         let table = Table {
             engine: plan.engine,
             columns: &self.source_table.columns,
@@ -242,7 +242,7 @@ impl Divider<'_> {
         database: &mut Database,
         plan: &Plan,
         (key, count): (Key<'_>, u32),
-        facts: &TableFacts,
+        facts: &TableStats,
     ) -> Result<(Sample, &'static str), Failure> {
         if let Some(sample) = database.statistics(self.source_table, plan, key, count).await? {
             return Ok((sample, "the server's statistics"));
@@ -274,7 +274,7 @@ impl Divider<'_> {
         database: &mut Database,
         plan: &Plan,
         count: u32,
-        facts: &TableFacts,
+        facts: &TableStats,
     ) -> Result<SampleMethod, Failure> {
         let rows = database.estimate(plan).await?;
         // a part of the table lies in a part of its blocks

@@ -10,7 +10,7 @@ use crds::extract_job::{Consistency, Extract, ExtractJobSpec, NullPolicy, Waterm
 use crds::output::PartitionSort;
 use crds::source::Engine;
 use crds::tracking::Mode;
-use worker_core::encoding::folders;
+use worker_core::encoding::hive_directories;
 use worker_core::errors::failure::Failure;
 use worker_core::layout::names;
 use worker_core::planning::consistency;
@@ -18,7 +18,9 @@ use worker_core::planning::drift;
 use worker_core::planning::fidelity;
 use worker_core::planning::filtering::Settings;
 use worker_core::planning::partitioning::named_key;
-use worker_core::planning::plan::{CONTROL_VERSION, Plan, PlanOrder, PlannedWatermark, Shape};
+use worker_core::planning::plan::{
+    CONTROL_VERSION, OutputLayout, Plan, PlanOrder, PlannedWatermark,
+};
 use worker_core::planning::tables::{TableRef, check_same_table, find_column, watermark_extreme};
 use worker_core::planning::virtual_columns;
 use worker_core::planning::window::{self, GuardBound, Observed};
@@ -124,7 +126,7 @@ async fn open_on(
         Some(_) => filtering::settings(login, &format!("tidemark/{}/plain", order.run)).await?,
         None => Settings::new(),
     };
-    let mut shape = Shape::of(&spec.output);
+    let mut layout = OutputLayout::of(&spec.output);
     let wanted = TableRef::parse(database.engine(), &extract.table)?;
     let source_table = database.look_up(&wanted, extract).await?;
     if let Some(filter) = &extract.filter {
@@ -145,8 +147,8 @@ async fn open_on(
             virtual_columns::check_stored("partition", &column.name, &source_table.recomputed)?;
         }
     }
-    shape.partition_by = folders::check(&source_table.columns, &shape.partition_by)?;
-    names::check(&source_table.columns, &shape)?;
+    layout.partition_by = hive_directories::check(&source_table.columns, &layout.partition_by)?;
+    names::check(&source_table.columns, &layout)?;
     fidelity::check(&source_table.columns, extract.fidelity.unwrap_or_default())?;
     let (columns, changed) = match &published.columns {
         Some(columns) => {
@@ -164,7 +166,7 @@ async fn open_on(
     let filtered = filter(database, &source_table, extract, &settings).await?;
     let mut plan =
         plan(database, &source_table, (extract, settings, filtered), order, found).await?;
-    plan.shape = shape;
+    plan.layout = layout;
     sort(database, &mut plan, spec.output.partition_sort.unwrap_or_default()).await?;
     plan.columns = columns;
     plan.warnings.extend(changed);
@@ -271,7 +273,7 @@ async fn plan(
         unproven: source_table.unproven.snapshot.clone(),
         unenforced: source_table.unproven.not_null,
         estimated_rows,
-        shape: Shape::default(),
+        layout: OutputLayout::default(),
     };
     if plan.mode == Mode::FE {
         let statement = rows::any_row_statement(&plan)?;
@@ -314,14 +316,16 @@ async fn sort(
     plan: &mut Plan,
     asked: PartitionSort,
 ) -> Result<(), Failure> {
-    if plan.shape.partition_by.is_empty() || plan.partitions.is_empty() {
+    if plan.layout.partition_by.is_empty() || plan.partitions.is_empty() {
         return Ok(());
     }
-    let (folders, rows) = match asked {
-        PartitionSort::Auto => database.folders(plan, folders::LOOKED_AT).await?,
+    let (hive_directories, rows) = match asked {
+        PartitionSort::Auto => {
+            database.hive_directories(plan, hive_directories::ROWS_SAMPLED).await?
+        }
         PartitionSort::Always | PartitionSort::Never => (0, 0),
     };
-    plan.shape.sorted = folders::sorts(asked, folders, rows);
+    plan.layout.sorted = hive_directories::sorts(asked, hive_directories, rows);
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 use crds::extract_job::Extract;
 use worker_core::decoding::columns::{Column, Target};
 use worker_core::errors::failure::Failure;
-use worker_core::planning::partitioning::{Key, TableFacts};
+use worker_core::planning::partitioning::{Key, TableStats};
 use worker_core::planning::partitions::Sample;
 use worker_core::planning::plan::{Plan, TableName};
 use worker_core::planning::selection;
@@ -163,9 +163,13 @@ impl Database {
     }
 
     /// In how many folders the first rows of the window lie, and how many rows these are.
-    pub(crate) async fn folders(&mut self, plan: &Plan, rows: u64) -> Result<(u64, u64), Failure> {
+    pub(crate) async fn hive_directories(
+        &mut self,
+        plan: &Plan,
+        rows: u64,
+    ) -> Result<(u64, u64), Failure> {
         filtering::enter(self, &plan.filter_settings).await?;
-        let query = made(rows::folders_statement(plan, rows)?);
+        let query = made(rows::hive_directories_statement(plan, rows)?);
         let found: Result<(i64, i64), _> = match self {
             Self::Postgres(connection) => {
                 // nor does this look move the place where the readers' scans begin
@@ -174,11 +178,11 @@ impl Database {
             }
             Self::Mysql(connection) => sqlx::query_as(query).fetch_one(&mut **connection).await,
         };
-        let (folders, rows) = found
+        let (hive_directories, rows) = found
             .map_err(|error| database_failure("read the values of output.partitionBy", &error))?;
         filtering::leave(self, &plan.filter_settings).await?;
         let number = |number: i64| u64::try_from(number).unwrap_or_default();
-        Ok((number(folders), number(rows)))
+        Ok((number(hive_directories), number(rows)))
     }
 
     /// Rows (-1: unknown) and bytes of the table.
@@ -190,13 +194,15 @@ impl Database {
     }
 
     /// What the table is, and its primary key.
-    pub(crate) async fn shape(
+    pub(crate) async fn table_stats(
         &mut self,
         source_table: &SourceTable,
-    ) -> Result<TableFacts, Failure> {
+    ) -> Result<TableStats, Failure> {
         match self {
-            Self::Postgres(connection) => postgres::catalog::shape(connection, source_table).await,
-            Self::Mysql(connection) => mysql::catalog::shape(connection, source_table).await,
+            Self::Postgres(connection) => {
+                postgres::catalog::table_stats(connection, source_table).await
+            }
+            Self::Mysql(connection) => mysql::catalog::table_stats(connection, source_table).await,
         }
     }
 

@@ -36,7 +36,7 @@ impl Reader {
                     }
                     None => postgres::rows::begin(&mut connection, plan).await?,
                 }
-                if !plan.shape.partition_by.is_empty() {
+                if !plan.layout.partition_by.is_empty() {
                     postgres::sessions::keep_order(&mut connection).await?;
                 }
                 Ok(Self::Postgres(postgres::rows::Connection::new(connection)))

@@ -2,7 +2,7 @@
 //! encoder's memory, and [`FileSizes`]. Fails: nothing.
 
 use crate::encoding::batches::MemorySplit;
-use crate::planning::plan::Shape;
+use crate::planning::plan::OutputLayout;
 
 /// Size at which the next file begins: what query engines read best, and far below 10,000 parts of
 /// the smallest size.
@@ -21,17 +21,17 @@ pub struct FileSizes {
 /// The split with batches that are no larger than a row group: it is asked after each batch whether
 /// the row group is full.
 #[must_use]
-pub fn fitting(split: MemorySplit, shape: &Shape) -> MemorySplit {
-    let row_group = FileSizes::new(&split, shape).row_group_bytes;
+pub fn fitting(split: MemorySplit, layout: &OutputLayout) -> MemorySplit {
+    let row_group = FileSizes::new(&split, layout).row_group_bytes;
     let row_group = usize::try_from(row_group).unwrap_or(usize::MAX);
     MemorySplit { batch_bytes: split.batch_bytes.min(row_group), ..split }
 }
 
 impl FileSizes {
     /// What the manifest asks for, within what memory allows.
-    pub fn new(split: &MemorySplit, shape: &Shape) -> Self {
-        let file_bytes = shape.target_file_bytes.unwrap_or(FILE_BYTES_TARGET);
-        let wanted = shape.row_group_bytes.unwrap_or(u64::MAX);
+    pub fn new(split: &MemorySplit, layout: &OutputLayout) -> Self {
+        let file_bytes = layout.target_file_bytes.unwrap_or(FILE_BYTES_TARGET);
+        let wanted = layout.row_group_bytes.unwrap_or(u64::MAX);
         let held = u64::try_from(split.row_group_bytes).unwrap_or(u64::MAX);
         Self { row_group_bytes: wanted.min(held).min(file_bytes / ROW_GROUPS_OF_FILE), file_bytes }
     }
@@ -56,8 +56,8 @@ mod tests {
     use crate::encoding::batches::MemoryBudget;
 
     fn sizes(row_group_bytes: Option<u64>, target_file_bytes: Option<u64>) -> FileSizes {
-        let shape = Shape { row_group_bytes, target_file_bytes, ..Shape::default() };
-        FileSizes::new(&MemoryBudget::new(None).split(1), &shape)
+        let layout = OutputLayout { row_group_bytes, target_file_bytes, ..OutputLayout::default() };
+        FileSizes::new(&MemoryBudget::new(None).split(1), &layout)
     }
 
     #[test]
@@ -70,9 +70,9 @@ mod tests {
     #[test]
     fn a_batch_is_no_larger_than_a_row_group() {
         let split = MemoryBudget::new(None).split(4);
-        let small = Shape { target_file_bytes: Some(5 << 20), ..Shape::default() };
+        let small = OutputLayout { target_file_bytes: Some(5 << 20), ..OutputLayout::default() };
         assert_eq!(fitting(split, &small).batch_bytes, 1 << 20);
-        assert_eq!(fitting(split, &Shape::default()), split);
+        assert_eq!(fitting(split, &OutputLayout::default()), split);
     }
 
     #[test]

@@ -11,9 +11,9 @@ use crds::Reason;
 use crds::output::{OutputColumns, RunFolder};
 
 use crate::decoding::columns::Column;
-use crate::encoding::folders::is_escaped;
+use crate::encoding::hive_directories::is_escaped;
 use crate::errors::failure::Failure;
-use crate::planning::plan::Shape;
+use crate::planning::plan::OutputLayout;
 
 /// How a user leaves a column out.
 const LEAVE_OUT: &str = "exclude the column with extract.columns or extract.excludeColumns";
@@ -21,14 +21,14 @@ const LEAVE_OUT: &str = "exclude the column with extract.columns or extract.excl
 const HIDDEN: [char; 2] = ['_', '.'];
 
 /// Whether each name that is added to `columns`, those that the run reads, is a reader's only one.
-/// `shape.partition_by` has the names as the table has them.
+/// `layout.partition_by` has the names as the table has them.
 ///
 /// # Errors
 /// `InvalidSpec`.
-pub fn check(columns: &[Column], shape: &Shape) -> Result<(), Failure> {
-    check_run_folder(columns, shape.run_folder)?;
-    check_added(columns, shape)?;
-    check_partitions(columns, &shape.partition_by)
+pub fn check(columns: &[Column], layout: &OutputLayout) -> Result<(), Failure> {
+    check_run_folder(columns, layout.run_folder)?;
+    check_added(columns, layout)?;
+    check_partitions(columns, &layout.partition_by)
 }
 
 /// The directories of `uri` that a reader takes for columns of the table, in words.
@@ -63,13 +63,13 @@ fn check_run_folder(columns: &[Column], folder: RunFolder) -> Result<(), Failure
     ))
 }
 
-fn check_added(columns: &[Column], shape: &Shape) -> Result<(), Failure> {
-    let added: Vec<_> = fields(&shape.columns).collect();
+fn check_added(columns: &[Column], layout: &OutputLayout) -> Result<(), Failure> {
+    let added: Vec<_> = fields(&layout.columns).collect();
     for (index, (field, name)) in added.iter().enumerate() {
         let taken = if let Some(column) = find(columns, name) {
             format!("the table already has a column {:?}", column.name)
-        } else if same(name, shape.run_folder.column()) {
-            format!("the name of the run's directory is {}=", shape.run_folder.column())
+        } else if same(name, layout.run_folder.column()) {
+            format!("the name of the run's directory is {}=", layout.run_folder.column())
         } else if let Some((other, _)) = added[..index].iter().find(|(_, other)| same(name, other))
         {
             format!("output.columns.{other} already has that name")

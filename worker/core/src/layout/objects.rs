@@ -65,11 +65,11 @@ impl Prefix {
     /// The run that a data file or control object belongs to, by its key.
     pub fn run_of(&self, key: &str) -> Option<RunId> {
         let rest = key.strip_prefix(&self.root())?;
-        let by_folder = rest.split('/').find_map(|part| part.strip_prefix("extract_run="));
+        let by_directory = rest.split('/').find_map(|part| part.strip_prefix("extract_run="));
         let by_control = || rest.strip_prefix("_tidemark/")?.split('/').next();
         // in a folder of a time, runs of one second are told apart by the file's name
         let by_name = || rest.rsplit('/').next()?.strip_prefix("part-")?.get(..36);
-        by_folder.or_else(by_control).or_else(by_name)?.parse().ok()
+        by_directory.or_else(by_control).or_else(by_name)?.parse().ok()
     }
 
     /// Below it lie the control objects of all runs, a folder each.
@@ -167,7 +167,7 @@ mod tests {
 
     /// Defect 8 of the legacy job: 01:00 and 13:00 gave the same folder.
     #[test]
-    fn legacy_job_8_the_time_folder_tells_morning_from_afternoon() {
+    fn legacy_job_8_the_time_directory_distinguishes_morning_from_afternoon() {
         let prefix = Prefix::parse("s3://lake/orders").expect("good uri");
         let part = Part { index: 0, token: "t", number: 0, values: "" };
         let folder = |hour| prefix.data_file(run_at(hour, 1), RunFolder::Time, part);
@@ -184,7 +184,7 @@ mod tests {
     }
 
     #[test]
-    fn runs_of_one_second_share_a_time_folder_and_no_file() {
+    fn runs_of_one_second_share_a_time_directory_and_no_file() {
         let prefix = Prefix::parse("s3://lake/orders").expect("good uri");
         let (one, other) = (run_at(1, 1), run_at(1, 2));
         for folder in [RunFolder::Run, RunFolder::Time] {

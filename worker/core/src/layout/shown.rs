@@ -68,13 +68,13 @@ pub fn lines(plan: &Plan) -> Result<Vec<String>, Failure> {
     let kept = format!("{exact} exact, {widened} widened, {string} string, {lossy} lossy");
     lines.push(format!("columns    {}: {kept}", plan.columns.len()));
     columns(&plan.columns, &mut lines);
-    for name in plan.shape.columns.names() {
+    for name in plan.layout.columns.names() {
         lines.push(format!("  {name:<30} {:<30} added", ""));
     }
-    if !plan.shape.partition_by.is_empty() {
+    if !plan.layout.partition_by.is_empty() {
         let sorted =
-            if plan.shape.sorted { "; the database sorts the rows by these columns" } else { "" };
-        lines.push(format!("hive dirs  by {}{sorted}", few(&plan.shape.partition_by)));
+            if plan.layout.sorted { "; the database sorts the rows by these columns" } else { "" };
+        lines.push(format!("hive dirs  by {}{sorted}", few(&plan.layout.partition_by)));
     }
     partitions(plan, &mut lines);
     if let Some(partition) = plan.partitions.first() {

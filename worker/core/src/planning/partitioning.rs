@@ -50,7 +50,7 @@ pub enum TableKind {
 
 /// What the catalog says about a table's shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TableFacts {
+pub struct TableStats {
     /// What it is.
     pub kind: TableKind,
     /// Columns of its primary key, in the key's order.
@@ -96,7 +96,7 @@ pub struct Table<'a> {
     /// All of its columns.
     pub columns: &'a [Column],
     /// What the catalog says.
-    pub facts: &'a TableFacts,
+    pub facts: &'a TableStats,
     /// Whether all partitions are read from one consistent snapshot.
     pub consistency: Consistency,
     /// Whether each partition may read the whole table, which a manifest must ask for.

@@ -79,8 +79,8 @@ pub struct Plan {
     /// What people should know: a weak guard, columns written as text.
     pub warnings: Vec<String>,
     /// What the manifest asks of the files.
-    #[serde(default, skip_serializing_if = "Shape::is_plain")]
-    pub shape: Shape,
+    #[serde(default, skip_serializing_if = "OutputLayout::is_plain")]
+    pub layout: OutputLayout,
 }
 
 impl Plan {
@@ -105,7 +105,7 @@ const fn is_postgres(engine: &Engine) -> bool {
 
 /// What the manifest asks of the files beyond the table's own columns.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct Shape {
+pub struct OutputLayout {
     /// How the run's folder is named.
     pub run_folder: RunFolder,
     /// Columns that are added.
@@ -127,7 +127,7 @@ pub struct Shape {
     pub target_file_bytes: Option<u64>,
 }
 
-impl Shape {
+impl OutputLayout {
     /// Of an output.
     pub fn of(output: &Output) -> Self {
         Self {

@@ -34,8 +34,8 @@ pub fn read_statement(plan: &Plan, partition: &PlannedPartition) -> Result<Strin
     let mut predicates = window_predicates(plan)?;
     predicates.extend(partition_predicate(plan, partition)?);
     let mut select = select(plan.engine, &plan.columns, &plan.table, &predicates);
-    if plan.shape.sorted {
-        select = format!("{select} ORDER BY {}", folder_columns(plan)?.join(", "));
+    if plan.layout.sorted {
+        select = format!("{select} ORDER BY {}", hive_directory_columns(plan)?.join(", "));
     }
     Ok(match plan.engine {
         Engine::Postgres => format!("COPY ({select}) TO STDOUT (FORMAT BINARY)"),
@@ -47,8 +47,8 @@ pub fn read_statement(plan: &Plan, partition: &PlannedPartition) -> Result<Strin
 ///
 /// # Errors
 /// As [`read_statement`].
-pub fn folders_statement(plan: &Plan, rows: u64) -> Result<String, Failure> {
-    let columns = folder_columns(plan)?;
+pub fn hive_directories_statement(plan: &Plan, rows: u64) -> Result<String, Failure> {
+    let columns = hive_directory_columns(plan)?;
     let names: Vec<_> = (0..columns.len()).map(|number| format!("c{number}")).collect();
     let named: Vec<_> =
         columns.iter().zip(&names).map(|(column, name)| format!("{column} AS {name}")).collect();
@@ -68,7 +68,7 @@ pub fn folders_statement(plan: &Plan, rows: u64) -> Result<String, Failure> {
 }
 
 /// The columns that name folders, each as something that has an order.
-fn folder_columns(plan: &Plan) -> Result<Vec<String>, Failure> {
+fn hive_directory_columns(plan: &Plan) -> Result<Vec<String>, Failure> {
     let ordered = |name: &String| {
         let column = column(plan, name)?;
         let name = quote(plan.engine, &column.name);
@@ -81,7 +81,7 @@ fn folder_columns(plan: &Plan) -> Result<Vec<String>, Failure> {
             (Engine::Postgres | Engine::Mysql, _) => name,
         })
     };
-    plan.shape.partition_by.iter().map(ordered).collect()
+    plan.layout.partition_by.iter().map(ordered).collect()
 }
 
 /// A query of all columns that gives no row: it takes the lock that the snapshot is held with,

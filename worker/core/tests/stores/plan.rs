@@ -6,7 +6,7 @@ use crds::extract_job::{NullPolicy, WatermarkType};
 use crds::tracking::Window;
 use worker_core::layout::records::{PartitionRecord, PendingFile};
 use worker_core::planning::partitions::PlannedPartition;
-use worker_core::planning::plan::{Plan, PlanOrder, PlannedWatermark, Shape, TableName};
+use worker_core::planning::plan::{OutputLayout, Plan, PlanOrder, PlannedWatermark, TableName};
 use worker_core::protocol::CoordinatedRun;
 
 use super::{Stores, root};
@@ -54,7 +54,7 @@ impl Stores {
             filter_settings: BTreeMap::new(),
             filtered_rows: None,
             warnings: Vec::new(),
-            shape: Shape::default(),
+            layout: OutputLayout::default(),
         }
     }
     pub(super) fn extract(&mut self, active: &CoordinatedRun) -> Vec<PartitionRecord> {

@@ -13,8 +13,8 @@ use tokio::sync::mpsc;
 use worker_core::decoding::columns::Column;
 use worker_core::encoding::batches::MemorySplit;
 use worker_core::encoding::files::FileSizes;
-use worker_core::encoding::folders::FolderError;
-use worker_core::planning::plan::Shape;
+use worker_core::encoding::hive_directories::HiveDirectoryError;
+use worker_core::planning::plan::OutputLayout;
 
 use super::properties::{parquet_schema, properties};
 
@@ -65,7 +65,7 @@ pub enum EncodeError {
     },
     /// A row has no folder.
     #[error(transparent)]
-    Folder(#[from] FolderError),
+    HiveDirectory(#[from] HiveDirectoryError),
 }
 
 /// What all files of one partition have in common.
@@ -89,14 +89,14 @@ impl Files {
         columns: &[Column],
         schema: SchemaRef,
         split: MemorySplit,
-        shape: &Shape,
+        layout: &OutputLayout,
         pieces: mpsc::Sender<Piece>,
     ) -> Result<Self, EncodeError> {
         let prepare = |source| EncodeError::PrepareSchema { source };
         let options = ArrowWriterOptions::new()
-            .with_properties(properties(&split, shape.compression, &schema).map_err(prepare)?)
+            .with_properties(properties(&split, layout.compression, &schema).map_err(prepare)?)
             .with_parquet_schema(parquet_schema(columns, &schema).map_err(prepare)?);
-        let sizes = FileSizes::new(&split, shape);
+        let sizes = FileSizes::new(&split, layout);
         let part_bytes = split.part_bytes;
         Ok(Self { schema, options, part_bytes, sizes, pieces, opened: 0, rows: 0 })
     }

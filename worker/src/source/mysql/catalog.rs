@@ -10,7 +10,7 @@ use worker_core::decoding::columns::mysql::{SourceType, column_for, json_columns
 use worker_core::errors::failure::Failure;
 use worker_core::errors::mysql::REPAIR_VIEW;
 use worker_core::planning::consistency::unproven_storage;
-use worker_core::planning::partitioning::{Key, TableFacts, TableKind};
+use worker_core::planning::partitioning::{Key, TableKind, TableStats};
 use worker_core::planning::partitions::{Estimates, PlannedPartition, Sample};
 use worker_core::planning::plan::{Plan, TableName};
 use worker_core::planning::relations::Unproven;
@@ -218,10 +218,10 @@ pub(crate) async fn size(
 }
 
 /// What the table is, and its primary key.
-pub(crate) async fn shape(
+pub(crate) async fn table_stats(
     connection: &mut MySqlConnection,
     source_table: &SourceTable,
-) -> Result<TableFacts, Failure> {
+) -> Result<TableStats, Failure> {
     let TableName { schema, table } = source_table.table();
     let query = sqlx::query_scalar(statements::PRIMARY_KEY).bind(schema).bind(table);
     let primary_key = query
@@ -230,7 +230,7 @@ pub(crate) async fn shape(
         .map_err(|error| database_failure("read the table's statistics", &error))?;
     // nothing is cut by its blocks, and nothing drawn by them
     let kind = TableKind::Other;
-    Ok(TableFacts { kind, primary_key, blocks: 0, reads_blocks: Ok(()) })
+    Ok(TableStats { kind, primary_key, blocks: 0, reads_blocks: Ok(()) })
 }
 
 /// Whether the table has an index that begins with the column.

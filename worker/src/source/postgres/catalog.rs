@@ -7,7 +7,7 @@ use worker_core::decoding::columns::postgres::{Family, SourceType, column_for};
 use worker_core::decoding::columns::{Column, Target, oids};
 use worker_core::errors::failure::Failure;
 use worker_core::planning::filtering;
-use worker_core::planning::partitioning::{TableFacts, TableKind};
+use worker_core::planning::partitioning::{TableKind, TableStats};
 use worker_core::planning::partitions::Statistics;
 use worker_core::planning::plan::{Plan, TableName};
 use worker_core::planning::relations::{ReadRelation, RelationKind, Unproven};
@@ -181,18 +181,18 @@ pub(crate) async fn size(
 }
 
 /// Kind, own storage, children, blocks, version, whether all may be read, primary key.
-type ShapeRow = (String, bool, bool, i64, i32, bool, Vec<String>);
+type TableStatsRow = (String, bool, bool, i64, i32, bool, Vec<String>);
 
 /// The first release that finds rows by a span of blocks without reading all others.
 const BLOCK_SPANS_SINCE: i32 = 140_000;
 
 /// What the table is, and its primary key.
-pub(crate) async fn shape(
+pub(crate) async fn table_stats(
     connection: &mut PgConnection,
     source_table: &SourceTable,
-) -> Result<TableFacts, Failure> {
+) -> Result<TableStats, Failure> {
     let query = sqlx::query_as(statements::SHAPE).bind(Oid(source_table.relation.oid));
-    let answer: Result<ShapeRow, _> = query.fetch_one(&mut *connection).await;
+    let answer: Result<TableStatsRow, _> = query.fetch_one(&mut *connection).await;
     let (kind, heap, children, blocks, version, readable, primary_key) =
         answer.map_err(|error| database_failure("read the table's statistics", &error))?;
     let kind = match (kind.as_str(), children, heap) {
@@ -210,7 +210,7 @@ pub(crate) async fn shape(
         Err("the database user may read only single columns, not the position of a row")
     };
     let blocks = u32::try_from(blocks).unwrap_or(u32::MAX);
-    Ok(TableFacts { kind, primary_key, blocks, reads_blocks })
+    Ok(TableStats { kind, primary_key, blocks, reads_blocks })
 }
 
 /// Share of NULLs, the commonest values, their shares, bounds of the others.

@@ -95,7 +95,7 @@ impl MemoryBudget {
 
     /// Its split where rows go into folders by their values: as many files are open as fit, and a
     /// third of what is left holds rows until they are sorted.
-    pub fn split_for_folders(self, columns: usize) -> MemorySplit {
+    pub fn split_for_hive_directories(self, columns: usize) -> MemorySplit {
         let fits = |split: &MemorySplit| {
             let context = zstd_bytes(split.zstd_level, split.page_bytes as u64);
             let file = columns as u64 * context + split.row_group_bytes as u64;
@@ -220,9 +220,9 @@ mod tests {
     }
 
     #[test]
-    fn folders_take_no_more_than_is_planned_and_most_files_where_there_is_room() {
+    fn hive_directories_stay_within_the_planned_memory_and_use_it_for_files() {
         for (limit, columns, open_files) in [(128, 8, 1), (256, 8, 2), (512, 8, 4), (1024, 8, 8)] {
-            let split = MemoryBudget::new(Some(limit * MIB)).split_for_folders(columns);
+            let split = MemoryBudget::new(Some(limit * MIB)).split_for_hive_directories(columns);
             let planned = (limit * MIB - PROCESS_BYTES) / 100 * PLANNED_PERCENT;
             assert!(held(split, columns) <= planned, "{limit} MiB: {split:?}");
             assert!(split.open_files >= open_files, "{limit} MiB: {split:?}");

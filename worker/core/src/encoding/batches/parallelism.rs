@@ -28,15 +28,15 @@ pub struct Width {
     /// Columns, with those that are added.
     pub columns: usize,
     /// Whether rows go into folders by their values.
-    pub folders: bool,
+    pub hive_directories: bool,
 }
 
 impl Width {
     /// Of a plan's rows.
     pub fn of(plan: &Plan) -> Self {
         Self {
-            columns: plan.columns.len() + plan.shape.columns.names().count(),
-            folders: !plan.shape.partition_by.is_empty(),
+            columns: plan.columns.len() + plan.layout.columns.names().count(),
+            hive_directories: !plan.layout.partition_by.is_empty(),
         }
     }
 }
@@ -75,8 +75,8 @@ impl MemoryBudget {
 
     /// Its split for a table.
     pub fn split_of(self, table: Width) -> MemorySplit {
-        if table.folders {
-            self.split_for_folders(table.columns)
+        if table.hive_directories {
+            self.split_for_hive_directories(table.columns)
         } else {
             self.split(table.columns)
         }
@@ -91,12 +91,13 @@ mod tests {
     fn readers_together_stay_within_what_is_planned_and_keep_compressing() {
         for limit in [0, 32, 64, 96, 128, 192, 256, 512, 1024, 4096] {
             for columns in [1, 4, 16, 100, 400, 1600] {
-                for folders in [false, true] {
+                for hive_directories in [false, true] {
                     let (budget, table) =
-                        (MemoryBudget::new(Some(limit * MIB)), Width { columns, folders });
+                        (MemoryBudget::new(Some(limit * MIB)), Width { columns, hive_directories });
                     let asked = Asked { readers: 32, by_manifest: true };
                     let Parallelism { readers, reason } = budget.parallelism(asked, 32, table);
-                    let told = format!("{limit} MiB, {columns} columns, {folders}: {readers}");
+                    let told =
+                        format!("{limit} MiB, {columns} columns, {hive_directories}: {readers}");
                     assert!((1..=32).contains(&readers), "{told}");
                     if readers == 1 {
                         continue;
@@ -113,7 +114,7 @@ mod tests {
 
     #[test]
     fn the_reason_names_what_decides_the_number_of_readers() {
-        let table = Width { columns: 4, folders: false };
+        let table = Width { columns: 4, hive_directories: false };
         let of = |limit: u64, asked, by_manifest, partitions| {
             let asked = Asked { readers: asked, by_manifest };
             MemoryBudget::new(Some(limit * MIB)).parallelism(asked, partitions, table)
@@ -138,7 +139,7 @@ mod tests {
     #[test]
     fn more_memory_never_means_fewer_readers() {
         for columns in [1, 40, 400] {
-            let table = Width { columns, folders: false };
+            let table = Width { columns, hive_directories: false };
             let asked = Asked { readers: 64, by_manifest: true };
             let readers = |limit: u64| {
                 MemoryBudget::new(Some(limit * MIB)).parallelism(asked, 64, table).readers

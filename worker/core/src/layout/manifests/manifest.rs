@@ -11,7 +11,7 @@ use crate::layout::records::{PartitionRecord, Tally};
 use crate::planning::consistency;
 use crate::planning::fidelity;
 use crate::planning::partitions::Skew;
-use crate::planning::plan::{CONTROL_VERSION, Plan, PlannedWatermark, Shape, TableName};
+use crate::planning::plan::{CONTROL_VERSION, OutputLayout, Plan, PlannedWatermark, TableName};
 
 /// `_tidemark/<run>/manifest.json`: one published (or decided) run. `Files` and `Earlier` are its lists,
 /// or what is known of them: see [`ManifestHead`].
@@ -44,8 +44,8 @@ pub struct Manifest<Files = Vec<ManifestFile>, Earlier = Listing> {
     /// The columns.
     pub columns: Vec<Column>,
     /// Columns that were added to these, and the naming of the folder.
-    #[serde(default, skip_serializing_if = "Shape::is_plain")]
-    pub shape: Shape,
+    #[serde(default, skip_serializing_if = "OutputLayout::is_plain")]
+    pub layout: OutputLayout,
     /// How much of their values' meaning the columns keep.
     #[serde(default)]
     pub fidelity: FidelityCounts,
@@ -242,7 +242,7 @@ pub fn head(
         watermark: plan.watermark.clone(),
         columns: plan.columns.clone(),
         fidelity: fidelity::counts(&plan.columns),
-        shape: plan.shape.clone(),
+        layout: plan.layout.clone(),
         plan_hash: plan_hash.to_owned(),
         snapshot: plan.snapshot.clone(),
         table_lock_milliseconds: plan.table_lock_milliseconds,

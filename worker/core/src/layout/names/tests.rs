@@ -19,7 +19,7 @@ fn columns(names: &[&str]) -> Vec<Column> {
     names.iter().map(column).collect()
 }
 
-fn shape(run_folder: RunFolder, added: &[(&str, &str)], partition_by: &[&str]) -> Shape {
+fn layout(run_folder: RunFolder, added: &[(&str, &str)], partition_by: &[&str]) -> OutputLayout {
     let name = |field: &str| {
         added.iter().find(|(other, _)| *other == field).map(|(_, name)| (*name).to_owned())
     };
@@ -29,11 +29,11 @@ fn shape(run_folder: RunFolder, added: &[(&str, &str)], partition_by: &[&str]) -
         run_id: name("runId"),
     };
     let partition_by = partition_by.iter().map(|name| (*name).to_owned()).collect();
-    Shape { run_folder, columns, partition_by, ..Shape::default() }
+    OutputLayout { run_folder, columns, partition_by, ..OutputLayout::default() }
 }
 
-fn refused(columns: &[Column], shape: &Shape) -> (String, String) {
-    let failure = check(columns, shape).expect_err("a name that is taken");
+fn refused(columns: &[Column], layout: &OutputLayout) -> (String, String) {
+    let failure = check(columns, layout).expect_err("a name that is taken");
     assert_eq!(failure.report.reason, Reason::InvalidSpec);
     (failure.report.message, failure.report.remedy)
 }
@@ -53,15 +53,15 @@ fn spellings(name: &str) -> Vec<String> {
 fn the_runs_directory_takes_no_columns_name_in_any_case() {
     for folder in FOLDERS {
         for name in spellings(folder.column()) {
-            let (message, remedy) = refused(&columns(&["id", &name]), &shape(folder, &[], &[]));
+            let (message, remedy) = refused(&columns(&["id", &name]), &layout(folder, &[], &[]));
             assert!(message.contains(&format!("{name:?}")), "{message}");
             // following the remedy works
             assert!(remedy.contains(&format!("runFolder: {}", folder.other().name())), "{remedy}");
-            let other = shape(folder.other(), &[], &[]);
+            let other = layout(folder.other(), &[], &[]);
             assert_eq!(check(&columns(&["id", &name]), &other), Ok(()));
-            assert_eq!(check(&columns(&["id"]), &shape(folder, &[], &[])), Ok(()));
+            assert_eq!(check(&columns(&["id"]), &layout(folder, &[], &[])), Ok(()));
             let both = columns(&[&name, folder.other().column()]);
-            let (_, remedy) = refused(&both, &shape(folder, &[], &[]));
+            let (_, remedy) = refused(&both, &layout(folder, &[], &[]));
             assert!(!remedy.contains("runFolder"), "{remedy}");
         }
     }
@@ -73,27 +73,27 @@ fn an_added_column_takes_no_name_of_the_table_the_directory_or_another_added_one
         for field in FIELDS {
             for name in spellings("at") {
                 let (message, remedy) =
-                    refused(&columns(&["id", "at"]), &shape(folder, &[(field, &name)], &[]));
+                    refused(&columns(&["id", "at"]), &layout(folder, &[(field, &name)], &[]));
                 assert!(message.contains(field) && message.contains("\"at\""), "{message}");
                 assert!(remedy.contains(field), "{remedy}");
                 // directories are columns too
                 let (message, _) =
-                    refused(&columns(&["id", "at"]), &shape(folder, &[(field, &name)], &["at"]));
+                    refused(&columns(&["id", "at"]), &layout(folder, &[(field, &name)], &["at"]));
                 assert!(message.contains(field), "{message}");
             }
             for name in spellings(folder.column()) {
                 let (message, _) =
-                    refused(&columns(&["id"]), &shape(folder, &[(field, &name)], &[]));
+                    refused(&columns(&["id"]), &layout(folder, &[(field, &name)], &[]));
                 assert!(message.contains("the run's directory"), "{message}");
             }
             for other in FIELDS.into_iter().filter(|other| *other != field) {
                 for name in spellings("mark") {
                     let added = [(field, "mark"), (other, name.as_str())];
-                    let (message, _) = refused(&columns(&["id"]), &shape(folder, &added, &[]));
+                    let (message, _) = refused(&columns(&["id"]), &layout(folder, &added, &[]));
                     assert!(message.contains(field) && message.contains(other), "{message}");
                 }
             }
-            let free = shape(folder, &[(field, "mark")], &["at"]);
+            let free = layout(folder, &[(field, "mark")], &["at"]);
             assert_eq!(check(&columns(&["id", "at"]), &free), Ok(()));
         }
     }
@@ -104,21 +104,21 @@ fn a_directory_takes_no_other_columns_name_and_none_that_readers_skip_or_spell_o
     for name in spellings("region").into_iter().filter(|name| name != "region") {
         let table = columns(&["id", "region", &name]);
         for by in ["region", &name] {
-            let (message, _) = refused(&table, &shape(RunFolder::Run, &[], &[by]));
+            let (message, _) = refused(&table, &layout(RunFolder::Run, &[], &[by]));
             assert!(message.contains(&format!("{name:?}")), "{message}");
         }
         // without directories readers have the file's own columns
-        assert_eq!(check(&table, &shape(RunFolder::Run, &[], &[])), Ok(()));
+        assert_eq!(check(&table, &layout(RunFolder::Run, &[], &[])), Ok(()));
     }
     for name in ["_day", ".day", "_", "a=b", "a/b", "a%b", "a:b", "a\"b", "a\nb"] {
         let table = columns(&["id", name]);
-        let (message, remedy) = refused(&table, &shape(RunFolder::Run, &[], &[name]));
+        let (message, remedy) = refused(&table, &layout(RunFolder::Run, &[], &[name]));
         assert!(message.contains(&format!("{name:?}")), "{message}");
         assert!(remedy.contains("output.partitionBy"), "{remedy}");
-        assert_eq!(check(&table, &shape(RunFolder::Run, &[], &[])), Ok(()));
+        assert_eq!(check(&table, &layout(RunFolder::Run, &[], &[])), Ok(()));
     }
     for name in ["day_", "d.ay", "file name", "tag é"] {
-        assert_eq!(check(&columns(&["id", name]), &shape(RunFolder::Run, &[], &[name])), Ok(()));
+        assert_eq!(check(&columns(&["id", name]), &layout(RunFolder::Run, &[], &[name])), Ok(()));
     }
 }
 
@@ -126,7 +126,7 @@ fn a_directory_takes_no_other_columns_name_and_none_that_readers_skip_or_spell_o
 fn letters_with_several_lower_cases_are_one_name() {
     let table = columns(&["id", "kelvin", "straße"]);
     for name in ["\u{212A}elvin", "STRASSE"] {
-        refused(&table, &shape(RunFolder::Run, &[("rowHash", name)], &[]));
+        refused(&table, &layout(RunFolder::Run, &[("rowHash", name)], &[]));
     }
 }
 

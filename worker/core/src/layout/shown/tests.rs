@@ -5,7 +5,7 @@ use crds::tracking::{Mode, Window};
 use super::*;
 use crate::decoding::columns::samples::copy::column;
 use crate::decoding::columns::{Target, oids};
-use crate::planning::plan::{CONTROL_VERSION, Shape, TableName};
+use crate::planning::plan::{CONTROL_VERSION, OutputLayout, TableName};
 
 /// A screen has some 50 lines; a plan may take two of them.
 const LINES_MAX: usize = 100;
@@ -36,7 +36,7 @@ fn plan(columns: Vec<Column>, partitions: Vec<PlannedPartition>) -> Plan {
         filter_settings: std::collections::BTreeMap::new(),
         filtered_rows: None,
         warnings: Vec::new(),
-        shape: Shape::default(),
+        layout: OutputLayout::default(),
     }
 }
 

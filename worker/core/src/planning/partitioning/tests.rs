@@ -23,9 +23,9 @@ fn columns() -> Vec<Column> {
     ]
 }
 
-fn facts(kind: TableKind, primary_key: &[&str]) -> TableFacts {
+fn facts(kind: TableKind, primary_key: &[&str]) -> TableStats {
     let primary_key = primary_key.iter().map(|name| (*name).to_owned()).collect();
-    TableFacts { kind, primary_key, blocks: 1000, reads_blocks: Ok(()) }
+    TableStats { kind, primary_key, blocks: 1000, reads_blocks: Ok(()) }
 }
 
 fn asked(strategy: Option<Strategy>, column: Option<&str>) -> Partition {
@@ -39,13 +39,13 @@ fn asked(strategy: Option<Strategy>, column: Option<&str>) -> Partition {
     }
 }
 
-fn table<'a>(engine: Engine, columns: &'a [Column], facts: &'a TableFacts) -> Table<'a> {
+fn table<'a>(engine: Engine, columns: &'a [Column], facts: &'a TableStats) -> Table<'a> {
     Table { engine, columns, facts, consistency: Consistency::Snapshot, may_hash: true }
 }
 
 fn planned_strategy_of(
     partition: &Partition,
-    facts: &TableFacts,
+    facts: &TableStats,
     engine: Engine,
 ) -> Result<String, Reason> {
     let columns = columns();
@@ -118,7 +118,7 @@ fn blocks_are_those_of_a_plain_table_of_postgres() {
         planned_strategy_of(&ctid, &facts(TableKind::Plain, &["id"]), Engine::Mysql),
         refused
     );
-    let old = TableFacts { reads_blocks: Err("the server is old"), ..facts(TableKind::Plain, &[]) };
+    let old = TableStats { reads_blocks: Err("the server is old"), ..facts(TableKind::Plain, &[]) };
     assert_eq!(planned_strategy_of(&ctid, &old, Engine::Postgres), refused);
 }
 
@@ -197,7 +197,7 @@ fn auto_that_the_manifest_does_not_ask_for_never_takes_a_hash() {
     {
         for primary_key in [&[][..], &["id"], &["id", "name"], &["ratio"], &["name", "ratio"]] {
             for reads_blocks in [Ok(()), Err("the server is old")] {
-                let facts = TableFacts { reads_blocks, ..facts(kind, primary_key) };
+                let facts = TableStats { reads_blocks, ..facts(kind, primary_key) };
                 let asked_for = table(engine, &columns, &facts);
                 let implied = Table { may_hash: false, ..asked_for };
                 let without = |table| named(choose_without_key(&auto, table).planned_strategy);

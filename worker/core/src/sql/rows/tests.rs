@@ -10,7 +10,7 @@ use crds::extract_job::Strategy;
 
 use crate::planning::partitioning::Partitioning;
 use crate::planning::partitions::Part;
-use crate::planning::plan::{CONTROL_VERSION, PlannedWatermark, Shape};
+use crate::planning::plan::{CONTROL_VERSION, OutputLayout, PlannedWatermark};
 
 fn column(name: &str, type_oid: u32, target: Target) -> Column {
     let type_name = "t".to_owned();
@@ -65,7 +65,7 @@ fn plan(mode: Mode, low: Option<&str>, high: Option<&str>, null_policy: NullPoli
         filter_settings: std::collections::BTreeMap::new(),
         filtered_rows: None,
         warnings: Vec::new(),
-        shape: Shape::default(),
+        layout: OutputLayout::default(),
     }
 }
 

@@ -302,9 +302,9 @@ fn with_condition() -> Vec<String> {
                         table: table.clone(),
                         ..plan(mode, low, Some(HIGH), nulls)
                     };
-                    plan.shape.partition_by =
+                    plan.layout.partition_by =
                         columns.iter().map(|column| column.name.clone()).collect();
-                    plan.shape.sorted = unenforced;
+                    plan.layout.sorted = unenforced;
                     statements.extend(of_plan(&plan, column, literal));
                 }
             }
@@ -319,7 +319,7 @@ fn of_plan(plan: &Plan, column: &Column, literal: &str) -> Vec<String> {
         count_statement(plan),
         any_row_statement(plan),
         estimate_statement(plan),
-        folders_statement(plan, 9),
+        hive_directories_statement(plan, 9),
     ];
     for part in [
         Some(Part::Nulls),

@@ -17,20 +17,20 @@ fn texts(values: &[Option<&str>]) -> ArrayRef {
     Arc::new(StringArray::from(values.to_vec()))
 }
 
-fn folders(batch: &RecordBatch, by: &[&str]) -> Result<Vec<String>, FolderError> {
+fn hive_directories(batch: &RecordBatch, by: &[&str]) -> Result<Vec<String>, HiveDirectoryError> {
     let by: Vec<String> = by.iter().map(|name| (*name).to_owned()).collect();
-    let mut ready = Folders::new(&batch.schema(), &by)?;
+    let mut ready = HiveDirectories::new(&batch.schema(), &by)?;
     let (numbers, _) = ready.assign(batch)?;
     Ok(numbers.into_iter().map(|number| ready.folder(number).to_string()).collect())
 }
 
 #[test]
-fn rows_of_one_value_have_one_folder_and_the_files_go_without_the_column() {
+fn rows_of_one_value_have_one_directory_and_the_files_lack_the_column() {
     let batch = batch(vec![
         ("id", Arc::new(Int32Array::from(vec![1, 2, 3]))),
         ("region", texts(&[Some("EU"), None, Some("EU")])),
     ]);
-    let mut ready = Folders::new(&batch.schema(), &["region".to_owned()]).expect("ready");
+    let mut ready = HiveDirectories::new(&batch.schema(), &["region".to_owned()]).expect("ready");
     let (numbers, rest) = ready.assign(&batch).expect("folders");
     assert_eq!(numbers, [0, 1, 0]);
     assert_eq!(&*ready.folder(1), "region=__HIVE_DEFAULT_PARTITION__/");
@@ -51,24 +51,24 @@ fn each_type_has_its_text() {
         ("at", time),
         ("odd=name", texts(&[Some("a/b %=ü")])),
     ]);
-    let found = folders(&batch, &["n", "day", "at", "odd=name"]).expect("folders");
+    let found = hive_directories(&batch, &["n", "day", "at", "odd=name"]).expect("folders");
     let expected = "n=-12.50/day=2023-01-31/at=2023-01-31 10%3A00%3A00.5/odd%3Dname=a%2Fb %25%3Dü/";
     assert_eq!(found, [expected.replace(".5/", ".500000/")]);
 }
 
 #[test]
-fn values_that_name_no_folder_are_refused_and_not_said() {
+fn values_that_name_no_directory_are_refused_and_not_shown() {
     let long = "canary".repeat(100);
-    for (value, kind) in [("", "empty"), (NULL_FOLDER, "NULL"), (&long, "too long")] {
+    for (value, kind) in [("", "empty"), (NULL_DIRECTORY, "NULL"), (&long, "too long")] {
         let batch = batch(vec![("v", texts(&[Some(value)])), ("id", texts(&[None]))]);
-        let said = folders(&batch, &["v"]).expect_err(kind);
+        let said = hive_directories(&batch, &["v"]).expect_err(kind);
         assert!(said.to_string().contains(kind), "{said}");
         assert!(!said.to_string().contains("canary") && !said.remedy().is_empty());
     }
 }
 
 #[test]
-fn columns_that_name_folders_are_checked_when_planned() {
+fn columns_that_name_directories_are_checked_by_the_planner() {
     let column = |name: &str, oid| Column {
         name: name.to_owned(),
         type_oid: oid,
@@ -98,10 +98,10 @@ fn columns_that_name_folders_are_checked_when_planned() {
 proptest! {
     /// Different values have different folders, whatever is in them.
     #[test]
-    fn no_two_values_share_a_folder(values in prop::collection::hash_set("\\PC{1,20}", 1..30)) {
+    fn no_two_values_share_a_directory(values in prop::collection::hash_set("\\PC{1,20}", 1..30)) {
         let values: Vec<String> = values.into_iter().collect();
         let array: ArrayRef = Arc::new(StringArray::from(values.clone()));
-        let found = folders(&batch(vec![("v", array), ("id", texts(&vec![None; values.len()]))]), &["v"]);
+        let found = hive_directories(&batch(vec![("v", array), ("id", texts(&vec![None; values.len()]))]), &["v"]);
         let found = found.expect("folders");
         let distinct: std::collections::BTreeSet<_> = found.iter().collect();
         prop_assert_eq!(distinct.len(), values.len());
@@ -116,6 +116,6 @@ fn a_field_of_the_batch_keeps_its_metadata() {
     let field = Field::new("id", DataType::Int32, true)
         .with_metadata(HashMap::from([("k".to_owned(), "v".to_owned())]));
     let schema = Schema::new(vec![Field::new("v", DataType::Utf8, true), field]);
-    let ready = Folders::new(&schema, &["v".to_owned()]).expect("ready");
+    let ready = HiveDirectories::new(&schema, &["v".to_owned()]).expect("ready");
     assert_eq!(ready.schema().field(0).metadata().get("k").map(String::as_str), Some("v"));
 }

@@ -1,9 +1,9 @@
 //! In: [`RecordBatch`]es, the columns of `output.partitionBy`. Out: for each row the folder that its values
-//! name, and the batch without those columns. Bound: [`FOLDERS_MAX`] folders. Fails: `ColumnNotFound`,
-//! `ColumnTypeUnsupported`, `InvalidSpec` when planned; [`FolderError`] by a value.
+//! name, and the batch without those columns. Bound: [`HIVE_DIRECTORIES_MAX`] folders. Fails: `ColumnNotFound`,
+//! `ColumnTypeUnsupported`, `InvalidSpec` when planned; [`HiveDirectoryError`] by a value.
 //!
 //! A folder is named as Hive and Spark name it: `column=value`, what a path cannot hold as `%` and two
-//! hexadecimal digits, NULL as [`NULL_FOLDER`].
+//! hexadecimal digits, NULL as [`NULL_DIRECTORY`].
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
@@ -25,17 +25,17 @@ use crate::planning::tables::find_column;
 use crate::planning::watermark::Value;
 
 /// The folder of NULL.
-pub const NULL_FOLDER: &str = "__HIVE_DEFAULT_PARTITION__";
+pub const NULL_DIRECTORY: &str = "__HIVE_DEFAULT_PARTITION__";
 /// Most Hive partition directories of one partition: each has at least one file, and one manifest lists all files.
-pub const FOLDERS_MAX: usize = 10_000;
+pub const HIVE_DIRECTORIES_MAX: usize = 10_000;
 /// Longest name of a row's folders: a key on S3 has 1,024 bytes, the prefix and the file's name included.
-const FOLDER_BYTES_MAX: usize = 400;
+const HIVE_DIRECTORY_BYTES_MAX: usize = 400;
 /// Folders that mean something else.
 const RESERVED: [&str; 3] = [RunFolder::Run.column(), RunFolder::Time.column(), "_tidemark"];
 
 /// A value that no folder can be named after.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum FolderError {
+pub enum HiveDirectoryError {
     /// The empty text: Spark cannot read a folder without a value, and Hive takes it for NULL.
     #[error("column {column} of output.partitionBy contains an empty text")]
     NameEmpty {
@@ -69,19 +69,19 @@ pub enum FolderError {
     },
     /// Too many folders.
     #[error(
-        "output.partitionBy makes more than {FOLDERS_MAX} Hive partition directories in one partition"
+        "output.partitionBy makes more than {HIVE_DIRECTORIES_MAX} Hive partition directories in one partition"
     )]
-    CountFolders,
+    CountDirectories,
     /// Arrow refused what the decoder built.
     #[error("cannot assign rows to Hive partition directories")]
     Convert,
 }
 
-impl FolderError {
+impl HiveDirectoryError {
     /// What to do about it.
     pub const fn remedy(&self) -> &'static str {
         match self {
-            Self::CountFolders => {
+            Self::CountDirectories => {
                 "Choose columns with fewer values for output.partitionBy, such as a date \
                  instead of a timestamp."
             }
@@ -106,7 +106,7 @@ pub fn check(columns: &[Column], wanted: &[String]) -> Result<Vec<String>, Failu
     let mut names = Vec::new();
     for name in wanted {
         let column = find_column(columns, name, "output.partitionBy")?;
-        if !names_folders(column.target) {
+        if !names_hive_directories(column.target) {
             let message = format!(
                 "column {:?} of output.partitionBy has type {}, which cannot name directories",
                 column.name, column.type_name
@@ -140,23 +140,23 @@ pub fn check(columns: &[Column], wanted: &[String]) -> Result<Vec<String>, Failu
 }
 
 /// First rows of a window that are looked at for the folders they lie in.
-pub const LOOKED_AT: u64 = 20_000;
+pub const ROWS_SAMPLED: u64 = 20_000;
 /// Folders of so many rows from which on the database sorts: each of them would get a small file again
 /// and again.
 const SORTED_FROM: u64 = 64;
 
 /// Whether the database sorts, by the folders that so many first rows lie in. Fewer rows than were asked
 /// for are all there are: they are sorted in memory.
-pub fn sorts(asked: PartitionSort, folders: u64, rows: u64) -> bool {
+pub fn sorts(asked: PartitionSort, hive_directories: u64, rows: u64) -> bool {
     match asked {
         PartitionSort::Always => true,
         PartitionSort::Never => false,
-        PartitionSort::Auto => rows >= LOOKED_AT && folders >= SORTED_FROM,
+        PartitionSort::Auto => rows >= ROWS_SAMPLED && hive_directories >= SORTED_FROM,
     }
 }
 
 /// Whether each value has one text of its own.
-const fn names_folders(target: Target) -> bool {
+const fn names_hive_directories(target: Target) -> bool {
     matches!(
         target,
         Target::Boolean
@@ -175,7 +175,7 @@ const fn names_folders(target: Target) -> bool {
 
 /// Tells rows apart by the values of some columns.
 #[derive(Debug)]
-pub struct Folders {
+pub struct HiveDirectories {
     by: Vec<(usize, String)>,
     kept: Vec<usize>,
     schema: SchemaRef,
@@ -184,22 +184,26 @@ pub struct Folders {
     names: Vec<Arc<str>>,
 }
 
-impl Folders {
+impl HiveDirectories {
     /// For batches of this schema; `by` names columns of it.
     ///
     /// # Errors
-    /// [`FolderError::Convert`].
-    pub fn new(schema: &Schema, by: &[String]) -> Result<Self, FolderError> {
+    /// [`HiveDirectoryError::Convert`].
+    pub fn new(schema: &Schema, by: &[String]) -> Result<Self, HiveDirectoryError> {
         let place = |name: &String| {
-            schema.index_of(name).map(|at| (at, name.clone())).map_err(|_| FolderError::Convert)
+            schema
+                .index_of(name)
+                .map(|at| (at, name.clone()))
+                .map_err(|_| HiveDirectoryError::Convert)
         };
         let by = by.iter().map(place).collect::<Result<Vec<_>, _>>()?;
         let kept: Vec<usize> = (0..schema.fields().len())
             .filter(|at| by.iter().all(|(other, _)| other != at))
             .collect();
         let fields = by.iter().map(|(at, _)| SortField::new(schema.field(*at).data_type().clone()));
-        let converter = RowConverter::new(fields.collect()).map_err(|_| FolderError::Convert)?;
-        let schema = Arc::new(schema.project(&kept).map_err(|_| FolderError::Convert)?);
+        let converter =
+            RowConverter::new(fields.collect()).map_err(|_| HiveDirectoryError::Convert)?;
+        let schema = Arc::new(schema.project(&kept).map_err(|_| HiveDirectoryError::Convert)?);
         Ok(Self { by, kept, schema, converter, known: HashMap::new(), names: Vec::new() })
     }
 
@@ -222,11 +226,15 @@ impl Folders {
     /// For each row the number of its folder, and the batch without the columns that name it.
     ///
     /// # Errors
-    /// [`FolderError`].
-    pub fn assign(&mut self, batch: &RecordBatch) -> Result<(Vec<u32>, RecordBatch), FolderError> {
+    /// [`HiveDirectoryError`].
+    pub fn assign(
+        &mut self,
+        batch: &RecordBatch,
+    ) -> Result<(Vec<u32>, RecordBatch), HiveDirectoryError> {
         let arrays: Vec<ArrayRef> =
             self.by.iter().map(|(at, _)| Arc::clone(batch.column(*at))).collect();
-        let rows = self.converter.convert_columns(&arrays).map_err(|_| FolderError::Convert)?;
+        let rows =
+            self.converter.convert_columns(&arrays).map_err(|_| HiveDirectoryError::Convert)?;
         let mut numbers = Vec::with_capacity(rows.num_rows());
         for (index, row) in rows.iter().enumerate() {
             let number = match self.known.get(row.as_ref()) {
@@ -235,40 +243,45 @@ impl Folders {
             };
             numbers.push(number);
         }
-        let rest = batch.project(&self.kept).map_err(|_| FolderError::Convert)?;
+        let rest = batch.project(&self.kept).map_err(|_| HiveDirectoryError::Convert)?;
         Ok((numbers, rest))
     }
 
     /// Values that no row had before.
-    fn meet(&mut self, key: &[u8], arrays: &[ArrayRef], row: usize) -> Result<u32, FolderError> {
+    fn meet(
+        &mut self,
+        key: &[u8],
+        arrays: &[ArrayRef],
+        row: usize,
+    ) -> Result<u32, HiveDirectoryError> {
         let number = self.names.len();
-        if number >= FOLDERS_MAX {
-            return Err(FolderError::CountFolders);
+        if number >= HIVE_DIRECTORIES_MAX {
+            return Err(HiveDirectoryError::CountDirectories);
         }
         let mut folder = String::new();
         for ((_, column), array) in self.by.iter().zip(arrays) {
             escape(column, &mut folder);
             folder.push('=');
             if array.is_null(row) {
-                folder.push_str(NULL_FOLDER);
+                folder.push_str(NULL_DIRECTORY);
             } else {
-                let odd = || FolderError::NameOdd { column: column.clone() };
+                let odd = || HiveDirectoryError::NameOdd { column: column.clone() };
                 let text = text(array, row).ok_or_else(odd)?;
                 if text.is_empty() {
-                    return Err(FolderError::NameEmpty { column: column.clone() });
+                    return Err(HiveDirectoryError::NameEmpty { column: column.clone() });
                 }
-                if text == NULL_FOLDER {
-                    return Err(FolderError::NameNull { column: column.clone() });
+                if text == NULL_DIRECTORY {
+                    return Err(HiveDirectoryError::NameNull { column: column.clone() });
                 }
                 escape(&text, &mut folder);
             }
             folder.push('/');
-            if folder.len() > FOLDER_BYTES_MAX {
-                return Err(FolderError::NameLong { column: column.clone() });
+            if folder.len() > HIVE_DIRECTORY_BYTES_MAX {
+                return Err(HiveDirectoryError::NameLong { column: column.clone() });
             }
         }
         self.names.push(folder.into());
-        let number = u32::try_from(number).map_err(|_| FolderError::CountFolders)?;
+        let number = u32::try_from(number).map_err(|_| HiveDirectoryError::CountDirectories)?;
         self.known.insert(key.into(), number);
         Ok(number)
     }

@@ -11,7 +11,7 @@ use arrow_array::{Array, RecordBatch};
 use arrow_schema::ArrowError;
 use arrow_select::interleave::interleave_record_batch;
 use worker_core::encoding::batches::MemorySplit;
-use worker_core::encoding::folders::Folders;
+use worker_core::encoding::hive_directories::HiveDirectories;
 
 use super::open::{EncodeError, Files, OpenFile};
 
@@ -25,9 +25,9 @@ const PLACE_BYTES: usize = 2 * size_of::<Place>();
 type Place = (u32, u32);
 
 /// Writes batches into the files of folders.
-pub struct FolderWriter {
+pub struct HiveDirectoryWriter {
     files: Files,
-    folders: Folders,
+    hive_directories: HiveDirectories,
     sorted_bytes: usize,
     batch_bytes: usize,
     open_files: usize,
@@ -44,11 +44,15 @@ pub struct FolderWriter {
     closed_early: u64,
 }
 
-impl FolderWriter {
-    pub(super) fn new(files: Files, folders: Folders, split: &MemorySplit) -> Self {
+impl HiveDirectoryWriter {
+    pub(super) fn new(
+        files: Files,
+        hive_directories: HiveDirectories,
+        split: &MemorySplit,
+    ) -> Self {
         Self {
             files,
-            folders,
+            hive_directories,
             sorted_bytes: split.sorted_bytes,
             batch_bytes: split.batch_bytes,
             open_files: split.open_files.max(1),
@@ -71,7 +75,7 @@ impl FolderWriter {
     }
 
     pub(super) fn write(&mut self, batch: &RecordBatch) -> Result<(), EncodeError> {
-        let (numbers, rest) = self.folders.assign(batch)?;
+        let (numbers, rest) = self.hive_directories.assign(batch)?;
         let at = u32::try_from(self.held.len()).unwrap_or(u32::MAX);
         for (row, number) in (0_u32..).zip(numbers) {
             let number = index(number);
@@ -134,7 +138,7 @@ impl FolderWriter {
                 }
                 // too early only where more rows came for it
                 self.closed_early += u64::from(self.made_room.remove(&number));
-                self.files.open(self.folders.folder(number))?
+                self.files.open(self.hive_directories.folder(number))?
             }
         };
         if self.files.write(&mut file, &rows)? {
