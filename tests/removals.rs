@@ -26,7 +26,7 @@ async fn removals(source: &SourceFixture) -> Result<Value> {
 }
 
 #[test]
-fn removal_that_is_put_off_survives_a_move_of_the_uri() -> Result<()> {
+fn a_postponed_removal_survives_a_change_of_the_uri() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "removal").await?;
@@ -36,13 +36,13 @@ fn removal_that_is_put_off_survives_a_move_of_the_uri() -> Result<()> {
         job["spec"]["output"]["retainReplacedSeconds"] = json!(RETAINED);
         source.run(&job).await?;
         source.run(&job).await?;
-        let put_off = removals(&source).await?;
-        let due = put_off[0]["due"].as_i64().context("due")?;
+        let postponed = removals(&source).await?;
+        let due = postponed[0]["due"].as_i64().context("due")?;
 
         let mut moved = source.job("public.t", "FE");
         moved["spec"]["output"]["uri"] = json!(format!("s3://{}/moved", source.bucket));
         source.run(&moved).await?;
-        ensure!(removals(&source).await? == put_off, "forgotten: {put_off}");
+        ensure!(removals(&source).await? == postponed, "forgotten: {postponed}");
         wait_until("the removal", Duration::from_mins(1), async || {
             // each run takes the source anew
             source.run(&moved).await?;
@@ -64,7 +64,7 @@ fn removal_that_is_put_off_survives_a_move_of_the_uri() -> Result<()> {
     })
 }
 
-/// The first of two stores with an earlier extract whose removal is put off, and a job that goes to the
+/// The first of two stores with an earlier extract whose removal is postponed, and a job that goes to the
 /// second one. `moved`: to another URI there.
 async fn two_stores(source: &SourceFixture, moved: &str) -> Result<(Proxy, Proxy, Value)> {
     let (first, second) = (Proxy::start(Speaks::S3).await?, Proxy::start(Speaks::S3).await?);

@@ -1,4 +1,4 @@
-//! What item `R` keeps of what is still to do after `published`: the pointer, and removals that are put off.
+//! What item `R` keeps of what is still to do after `published`: the pointer, and removals that are postponed.
 
 use serde::{Deserialize, Serialize};
 
@@ -28,7 +28,7 @@ impl PendingCleanup {
         self.removal_at(uri, store).or_else(anywhere)
     }
 
-    /// The removal that the object `uid` put off and that is due first.
+    /// The removal that the object `uid` postponed and that is due first.
     pub fn removal_by(&self, uid: &str) -> Option<&Removal> {
         self.removals.iter().filter(|removal| removal.uid == uid).min_by_key(|removal| removal.at())
     }

@@ -4,7 +4,7 @@ mod context;
 mod run;
 mod leader;
 mod watches;
-mod put_off;
+mod postponed;
 mod settings;
 mod error;
 mod reconcile;

@@ -145,7 +145,7 @@ mod tests {
         let shows = |line: &str| metrics.text().lines().any(|shown| shown == line);
         metrics.queue.asked(&object("a"));
         metrics.queue.asked(&object("b"));
-        metrics.queue.put_off(&object("c"), Duration::from_hours(1));
+        metrics.queue.postponed(&object("c"), Duration::from_hours(1));
         assert!(shows("tidemark_operator_queue 2"), "{}", metrics.text());
         assert!(shows("tidemark_operator_scheduled 1"), "{}", metrics.text());
         metrics.queue.begun(&object("a"));

@@ -1,4 +1,4 @@
-//! In: what is asked for, begun, put off and forgotten. Out: how many objects wait to be looked at.
+//! In: what is asked for, begun, postponed and forgotten. Out: how many objects wait to be looked at.
 //! Bound: one entry for each object. Fails: never.
 //!
 //! The runtime keeps its own queue and shows nothing of it. This one is told of the same events and
@@ -45,7 +45,7 @@ impl Queue {
     }
 
     /// Its reconcile ended: it is due again after `pause`, unless a change asks for it earlier.
-    pub(crate) fn put_off(&self, object: &ObjectRef<ExtractJob>, pause: Duration) {
+    pub(crate) fn postponed(&self, object: &ObjectRef<ExtractJob>, pause: Duration) {
         let now = Instant::now();
         self.put(key(object), now.checked_add(pause).unwrap_or(now));
     }
@@ -106,14 +106,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_put_off_waits_once_its_pause_is_over_or_something_changed() {
+    fn what_is_postponed_waits_once_its_pause_is_over_or_something_changed() {
         let queue = Queue::default();
-        queue.put_off(&object("a"), Duration::from_hours(1));
-        queue.put_off(&object("b"), Duration::ZERO);
+        queue.postponed(&object("a"), Duration::from_hours(1));
+        queue.postponed(&object("b"), Duration::ZERO);
         assert_eq!(counts(&queue), (1, 1));
         // a change while the reconcile was at work is not lost by its end
         queue.asked(&object("a"));
-        queue.put_off(&object("a"), Duration::from_hours(1));
+        queue.postponed(&object("a"), Duration::from_hours(1));
         assert_eq!(counts(&queue), (2, 0));
     }
 }

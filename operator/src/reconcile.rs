@@ -28,7 +28,7 @@ pub(crate) async fn reconcile(
     let mut observed = observed::observe(&context, &job).await?;
     let decision = Box::pin(decided(&context, &mut observed)).await?;
     let pause = effects::apply(&context, &observed, &decision).await?;
-    context.metrics.queue.put_off(&object, pause);
+    context.metrics.queue.postponed(&object, pause);
     Ok(Action::requeue(pause))
 }
 

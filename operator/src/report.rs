@@ -98,7 +98,7 @@ pub(crate) async fn events(context: &Context, observed: &Observed<'_>, events: &
 #[expect(clippy::needless_pass_by_value, reason = "the signature is kube-runtime's")]
 pub(crate) fn failure(job: Arc<ExtractJob>, error: &Error, context: Arc<Context>) -> Action {
     let pause = failed(&job, error, &context);
-    context.metrics.queue.put_off(&ObjectRef::from_obj(&*job), pause);
+    context.metrics.queue.postponed(&ObjectRef::from_obj(&*job), pause);
     Action::requeue(pause)
 }
 

@@ -16,7 +16,7 @@ use crate::help::{CONNECT, SERVE};
 use crate::leader::Candidate;
 use crate::metrics::Metrics;
 use crate::pause::Pause;
-use crate::put_off;
+use crate::postponed;
 use crate::readiness::Readiness;
 use crate::settings::Flags;
 use crate::tracking::TrackingTables;
@@ -86,7 +86,7 @@ async fn work(context: &Arc<Context>, flags: &Flags, stopped: Receiver<bool>) {
         let stop = || told(stopped.clone());
         [
             watch(context, scope.as_deref(), flags.concurrency, stop()),
-            put_off::watch(context, scope.as_deref(), stop()),
+            postponed::watch(context, scope.as_deref(), stop()),
         ]
     });
     stream::select_all(controllers).for_each(|()| std::future::ready(())).await;

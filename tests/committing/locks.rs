@@ -156,7 +156,7 @@ async fn removals(bench: &Bench) -> Result<Value> {
 }
 
 #[test]
-fn removal_of_a_locked_object_is_put_off_until_its_retention_ends_and_a_later_run_does_it()
+fn removal_of_a_locked_object_is_postponed_until_its_retention_ends_and_a_later_run_does_it()
 -> Result<()> {
     in_env(async {
         for code in ["ObjectLocked", "ObjectUnderActiveHold"] {

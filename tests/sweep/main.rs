@@ -167,7 +167,7 @@ impl Growing {
         );
         let rows = read.await?;
         let (all, distinct) = (rows[0]["n"].as_u64(), rows[0]["d"].as_u64());
-        // where removal is put off, the files of one earlier run may be there too
+        // where removal is postponed, the files of one earlier run may be there too
         let most = if self.retains() { 2 * self.rows } else { self.rows };
         ensure!(distinct == Some(self.rows) && all <= Some(most), "{point}: {}", rows[0]);
         Ok(writeln!(std::io::stderr(), "{point}: {} rows, each once", self.rows)?)

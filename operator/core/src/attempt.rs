@@ -6,7 +6,7 @@ use crds::task::{TASK_ENV, TASK_VERSION};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobCondition};
 
-use crate::labels::{ATTEMPT, PUT_OFF, RECOVER, ROLE, Role, UID};
+use crate::labels::{ATTEMPT, POSTPONED, RECOVER, ROLE, Role, UID};
 
 /// The task of an attempt: as a pod got it, and as it reads.
 #[derive(Debug, Clone, PartialEq)]
@@ -142,7 +142,7 @@ pub fn is_owned_by(job: &Job, uid: &str) -> bool {
 
 /// Whether the Job was made for the object `uid`: it controls it, or leaves it behind.
 pub fn is_made_for(job: &Job, uid: &str) -> bool {
-    let left = label(job, PUT_OFF).is_some() && label(job, UID) == Some(uid);
+    let left = label(job, POSTPONED).is_some() && label(job, UID) == Some(uid);
     is_owned_by(job, uid) || (left && job.metadata.owner_references.is_none())
 }
 

@@ -13,7 +13,7 @@ use crate::attempt::{Attempt, TaskText, completed_at, is_complete};
 use crate::decision::{Decision, until};
 use crate::in_doubt;
 use crate::observed::{Observed, TrackingRead};
-use crate::put_off;
+use crate::postponed;
 use crate::recover_jobs::{Progress, steps};
 use crate::status::{Health, cleaning, complete, success_report};
 
@@ -24,8 +24,8 @@ pub(crate) fn conclude(
     task_text: &TaskText,
     (read, result): (&TrackingRead, &OutcomeResult),
 ) -> Decision {
-    // a removal that is put off may wait beside a later run, of whomever, at whatever URI
-    let removal = put_off::removal(read, observed.uid());
+    // a removal that is postponed may wait beside a later run, of whomever, at whatever URI
+    let removal = postponed::removal(read, observed.uid());
     let ours = |run: &&RunItem| Some(run.run) == result.run || removal.is_some();
     let run = read.r.as_ref().filter(ours);
     let open = run.is_some_and(|run| run.state.is_open());
@@ -34,7 +34,7 @@ pub(crate) fn conclude(
     let due = !open
         && (pending_cleanup.is_some_and(|pending_cleanup| pending_cleanup.pointer) || overdue);
     let report = success_report(result);
-    // a removal that is put off does not hold Complete back; it is seen to when it is due
+    // a removal that is postponed does not hold Complete back; it is seen to when it is due
     let done = ExtractJobStatus {
         removal_due: removal.map(Time),
         ..complete(observed, result, attempt.number)
@@ -59,7 +59,7 @@ pub(crate) fn conclude(
         Progress::Exhausted(pause) => (Health::Stalled, pause),
     };
     if observed.status().outcome == done.outcome {
-        // it was Complete before, so it was put off
+        // it was Complete before, so it was postponed
         return Decision::of(observed, done, &report).doing(effects).after(pause);
     }
     let report = match health {

@@ -12,7 +12,7 @@ use crate::attempt::{Attempt, TaskText, attempts, is_deleted, is_finished, name,
 use crate::decision::{Blocked, Decision, ReadRequest, is_in_doubt, left, task_text, tracking};
 use crate::effects::{Effect, NewEvent};
 use crate::observed::{Observed, Tracking, TrackingRead};
-use crate::put_off;
+use crate::postponed;
 use crate::recover_jobs::{Progress, has_live_pods, steps};
 use crate::status::Health;
 use crate::valid::{may_read, valid};
@@ -157,7 +157,7 @@ fn leave(observed: &Observed, open: Option<&Attempt>) -> Result<Decision, Blocke
             "the ExtractJob was deleted before its replaced files were due for removal",
             "",
         );
-        let job = maker.put_off(at, &RecoverOrder { last: false, aborted: false, report });
+        let job = maker.postponed(at, &RecoverOrder { last: false, aborted: false, report });
         decision.events.push(NewEvent {
             warning: false,
             reason: Reason::Deleting,
@@ -189,7 +189,7 @@ fn removal_left(
     let at = match &observed.tracking {
         Tracking::Unreadable(_) => said,
         Tracking::NotRead | Tracking::Read(_) => {
-            put_off::removal(tracking(observed, table)?, observed.uid())
+            postponed::removal(tracking(observed, table)?, observed.uid())
         }
     };
     Ok(at.map(|at| (task_text, at)))

@@ -15,7 +15,7 @@ pub const RECOVER: &str = "tidemark.dev/recover";
 /// Label: name of the `ExtractJob`, for people.
 pub const NAME: &str = "tidemark.dev/extract-job";
 /// Label of a Job that waits for its time beside no object, with the value `true`.
-pub const PUT_OFF: &str = "tidemark.dev/put-off";
+pub const POSTPONED: &str = "tidemark.dev/postponed";
 /// Annotation on such a Job: the time from which it may be started.
 pub const START_AT: &str = "tidemark.dev/start-at";
 /// Annotation on a coordinator Job: the [`crate::ending::Ending`] of its attempt, in JSON.
@@ -79,8 +79,8 @@ pub fn recover_name(coordinator: &str, k: u32) -> String {
 }
 
 /// Name of the Job that a deleted object leaves behind.
-pub fn put_off_name(coordinator: &str) -> String {
-    format!("{coordinator}-put-off")
+pub fn postponed_name(coordinator: &str) -> String {
+    format!("{coordinator}-postponed")
 }
 
 /// Eight hexadecimal digits that tell attempts of all objects apart.

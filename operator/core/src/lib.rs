@@ -17,7 +17,7 @@ pub mod pods;
 pub mod ending;
 pub mod pod_template;
 pub mod workload;
-pub mod put_off;
+pub mod postponed;
 pub mod effects;
 mod conditions;
 pub mod status;

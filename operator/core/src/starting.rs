@@ -149,8 +149,8 @@ fn answered_before(
     result: TrackedOutcome,
 ) -> Result<Decision, Blocked> {
     let status = observed.status();
-    let put_off = status.removal_due.as_ref().filter(|_| result == TrackedOutcome::Complete);
-    let Some(due) = put_off else { return Ok(rest(observed, result)) };
+    let postponed = status.removal_due.as_ref().filter(|_| result == TrackedOutcome::Complete);
+    let Some(due) = postponed else { return Ok(rest(observed, result)) };
     if let Some(pause) = until(observed, due.0) {
         return Ok(rest(observed, result).after(pause));
     }

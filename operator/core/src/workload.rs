@@ -15,8 +15,8 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference}
 
 use crate::attempt::TaskText;
 use crate::labels::{
-    ATTEMPT, CONTAINER, NAME, PUT_OFF, QUEUE, RECOVER, ROLE, RUN, Role, START_AT, UID,
-    coordinator_name, extract_name, put_off_name, recover_name,
+    ATTEMPT, CONTAINER, NAME, POSTPONED, QUEUE, RECOVER, ROLE, RUN, Role, START_AT, UID,
+    coordinator_name, extract_name, postponed_name, recover_name,
 };
 use crate::pod_template::{PodPlan, pod_template};
 use crate::settings::Settings;
@@ -29,9 +29,9 @@ const PARALLELISM: i32 = 8;
 const BACKOFF_LIMIT_PER_INDEX: i32 = 3;
 
 /// Further pods of a Job that a deleted object leaves behind: no operator decides on the next one.
-const PUT_OFF_RETRIES: i32 = 6;
+const POSTPONED_RETRIES: i32 = 6;
 /// Seconds that such a Job is kept once it is over: no object lets it go.
-const PUT_OFF_TTL: i32 = 86_400;
+const POSTPONED_TTL: i32 = 86_400;
 
 /// For whom a Job is made, and from what.
 #[derive(Debug, Clone, Copy)]
@@ -84,18 +84,18 @@ impl Maker<'_> {
 
     /// The Job that a deleted object leaves behind, since files that it replaced are to be removed
     /// from `at` on. Nobody owns it, so it outlives the object; until it is started it takes no pod.
-    pub fn put_off(&self, at: Timestamp, order: &RecoverOrder) -> Job {
-        let labels = [(PUT_OFF, "true".to_owned())];
+    pub fn postponed(&self, at: Timestamp, order: &RecoverOrder) -> Job {
+        let labels = [(POSTPONED, "true".to_owned())];
         let env = vec![(RECOVER_ENV, serde_json::to_string(order).unwrap_or_default())];
-        let mut job = self.job(Role::Recover, &put_off_name(&self.stem()), &labels, env);
+        let mut job = self.job(Role::Recover, &postponed_name(&self.stem()), &labels, env);
         job.metadata.owner_references = None;
         let note = (START_AT.to_owned(), at.strftime("%Y-%m-%dT%H:%M:%SZ").to_string());
         job.metadata.annotations = Some([note].into());
         if let Some(spec) = &mut job.spec {
             spec.suspend = Some(true);
-            spec.backoff_limit = Some(PUT_OFF_RETRIES);
-            spec.ttl_seconds_after_finished = Some(PUT_OFF_TTL);
-            let tries = i64::from(PUT_OFF_RETRIES) + 1;
+            spec.backoff_limit = Some(POSTPONED_RETRIES);
+            spec.ttl_seconds_after_finished = Some(POSTPONED_TTL);
+            let tries = i64::from(POSTPONED_RETRIES) + 1;
             spec.active_deadline_seconds = Some(self.deadline(Role::Recover).saturating_mul(tries));
         }
         job

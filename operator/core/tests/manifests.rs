@@ -85,7 +85,7 @@ fn queue_labels_reach_extract_jobs_only_and_other_labels_all_jobs() {
         (maker.extract(run, 3), true),
         (maker.recover(1, &order), false),
         (maker.recover(4, &order), false),
-        (maker.put_off(world.now, &order), false),
+        (maker.postponed(world.now, &order), false),
     ];
     for (job, queued) in jobs {
         let name = job.metadata.name.clone().expect("name");

@@ -8,7 +8,7 @@ use k8s_openapi::api::batch::v1::Job;
 use operator_core::Effect;
 use operator_core::attempt::{is_made_for, is_owned_by};
 use operator_core::labels::{START_AT, UID as UID_LABEL};
-use operator_core::put_off::{Start, start};
+use operator_core::postponed::{Start, start};
 
 use crate::world::{UID, World, order, removal, run_item, task};
 
@@ -21,13 +21,13 @@ fn complete() -> World {
     world.plans(1);
     world.publishes();
     let due = world.now.as_second() + 3600;
-    put_off(&mut world, vec![removal(due)]);
+    postponed(&mut world, vec![removal(due)]);
     world.rest();
     assert_eq!(world.status().phase, Some(Phase::Complete));
     world
 }
 
-fn put_off(world: &mut World, removals: Vec<Removal>) {
+fn postponed(world: &mut World, removals: Vec<Removal>) {
     world.tracking.r.as_mut().expect("run").pending_cleanup =
         Some(PendingCleanup { pointer: false, removals });
 }
@@ -109,7 +109,7 @@ fn removal_at_another_uri_beside_a_run_of_another_object_is_left_to_a_job_too() 
 fn removal_of_another_object_is_not_this_ones_to_leave() {
     let mut world = complete();
     let due = world.now.as_second() + 3600;
-    put_off(&mut world, vec![Removal { uid: "of-another".to_owned(), ..removal(due) }]);
+    postponed(&mut world, vec![Removal { uid: "of-another".to_owned(), ..removal(due) }]);
     world.delete_object();
     world.step();
     assert!(world.gone && left_behind(&world).is_empty());
@@ -143,7 +143,7 @@ fn removal_outlives_a_failed_run_after_it_and_the_deletion_of_the_object() {
     world.step();
     world.plans(1);
     let due = world.now.as_second() + 3600;
-    put_off(&mut world, vec![removal(due)]);
+    postponed(&mut world, vec![removal(due)]);
     let job = world.last(0).expect("coordinator");
     world.fails(&job, Exit::Permanent, None);
     world.step();
@@ -162,7 +162,7 @@ fn deletion_in_mid_run_recovers_it_and_leaves_the_earlier_removal_to_a_job() {
     world.step();
     world.plans(1);
     let due = world.now.as_second() + 3600;
-    put_off(&mut world, vec![removal(due)]);
+    postponed(&mut world, vec![removal(due)]);
     world.delete_object();
     world.step();
     world.job_controller();

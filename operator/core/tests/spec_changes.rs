@@ -200,7 +200,7 @@ fn a_request_during_a_run_is_reported_and_follows_and_an_edit_without_effect_is_
 }
 
 #[test]
-fn removal_that_is_put_off_is_made_when_it_is_due_and_complete_does_not_wait_for_it() {
+fn a_postponed_removal_is_done_when_due_and_complete_does_not_wait_for_it() {
     let mut world = started();
     world.plans(1);
     world.publishes();

@@ -36,7 +36,7 @@ fn full(attempt: u32, request: u8) -> Slot {
 }
 
 /// A full run, one that keeps what it replaces for a while, and one after it.
-fn put_off(name: &'static str, third: Slot) -> Config {
+fn postponed(name: &'static str, third: Slot) -> Config {
     let slots = vec![full(1, 0), full(2, 1).retains(), third, recover("a", 2).mode(FE)];
     Config::new(name, slots).budget(Budget { ticks: 1, ..NONE })
 }
@@ -61,7 +61,7 @@ fn comes_back() -> Config {
         .budget(Budget { ticks: 1, ..NONE })
 }
 
-/// Runs that are undone, removals that are put off, dead runs that are swept, watermarks that are
+/// Runs that are undone, removals that are postponed, dead runs that are swept, watermarks that are
 /// moved by hand.
 fn later() -> Vec<Config> {
     let crash = Budget { crashes: 1, ..NONE };
@@ -72,8 +72,8 @@ fn later() -> Vec<Config> {
         Config::new("undo of a stuck run", undone())
             .seeds(&decided)
             .budget(Budget { lapses: 1, ..crash }),
-        put_off("removal put off", start("a", 3).request(2)).seeds(&published),
-        put_off("removal put off, full after it", full(3, 2)).seeds(&published),
+        postponed("removal put off", start("a", 3).request(2)).seeds(&published),
+        postponed("removal put off, full after it", full(3, 2)).seeds(&published),
         moves("removal put off, moved"),
         moves("removal put off, moved, a fault")
             .seeds(&[Seed::Ends(0), Seed::Ends(1), Seed::Ends(2), Seed::Tick])
@@ -213,9 +213,9 @@ pub fn large() -> Vec<Config> {
             vec![start("a", 1), recover("a", 1), start("b", 1)],
         )
         .torn(),
-        put_off("removal put off, from the first step", start("a", 3).request(2))
+        postponed("removal put off, from the first step", start("a", 3).request(2))
             .seeds(&[Seed::Ends(0)]),
-        put_off("removal put off, full after it, from the first step", full(3, 2))
+        postponed("removal put off, full after it, from the first step", full(3, 2))
             .seeds(&[Seed::Ends(0)]),
         Config::new("sweeper, three full runs", {
             vec![full(1, 0), full(2, 1).retains(), recover("a", 1).mode(FE), full(3, 2)]

@@ -1,5 +1,5 @@
 //! What is done after DECIDE by other hands and at other times: the undo of a run that is stuck,
-//! the removal that is put off.
+//! the removal that is postponed.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by failing")]
 
 #[allow(dead_code, reason = "each test file uses a part of it")]
@@ -132,7 +132,7 @@ fn replaced_files_stay_until_their_time_is_over() {
 }
 
 #[test]
-fn a_removal_that_is_put_off_outlives_the_incremental_runs_in_between() {
+fn a_postponed_removal_survives_incremental_runs() {
     let mut stores = Stores::new();
     stores.drive(coordinate(full(1, "1", 100)), usize::MAX).unwrap();
     stores.drive(coordinate(full(2, "2", 100)), usize::MAX).unwrap();

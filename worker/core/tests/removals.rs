@@ -1,4 +1,4 @@
-//! Removals that are put off while the source moves to another URI.
+//! Removals that are postponed while the source moves to another URI.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by failing")]
 
 #[allow(dead_code, reason = "each test file uses a part of it")]
@@ -51,7 +51,7 @@ fn removals(stores: &Stores) -> Vec<Removal> {
         .unwrap_or_default()
 }
 
-/// Two full extracts at `orders`, the removal of the first put off; then one of another object at
+/// Two full extracts at `orders`, the removal of the first postponed; then one of another object at
 /// `moved`.
 fn moved() -> Stores {
     let mut stores = Stores::new();
@@ -155,7 +155,7 @@ fn source_of_the_object_itself_goes_on_where_its_earlier_bucket_cannot_be_read()
 }
 
 #[test]
-fn removal_of_a_locked_file_is_put_off_until_the_lock_ends_and_the_rest_is_removed() {
+fn removal_of_a_locked_file_is_postponed_until_the_lock_ends_and_the_rest_is_removed() {
     let earlier = |stores: &Stores| stores.pointer_at("orders").unwrap().run.to_string();
     for (part, left) in [("part-0", 3), ("part-1", 3), ("part-", 4)] {
         let mut stores = Stores::new();

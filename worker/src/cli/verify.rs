@@ -208,7 +208,7 @@ async fn count(
     Ok(recounts)
 }
 
-/// Adds the files of runs that `of` replaces and whose removal is put off.
+/// Adds the files of runs that `of` replaces and whose removal is postponed.
 async fn retained(control: &Control, verifier: &mut Verifier, of: RunId) -> Result<(), Failure> {
     let pending = control.head_of(of).await?;
     for run in pending.into_iter().flat_map(|pending| pending.replaces) {

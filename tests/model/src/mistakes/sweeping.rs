@@ -1,4 +1,4 @@
-//! Mistakes in the sweeper, in FORCE, in what is put off, and in `watermark set`.
+//! Mistakes in the sweeper, in FORCE, in what is postponed, and in `watermark set`.
 
 use crds::tracking::{LegacyItem, RunItem, RunState};
 use crds::{Reason, Report};
@@ -124,8 +124,8 @@ pub(super) fn fenced_taken_for_published(process: Process, event: Event) -> (Pro
     product(process, event)
 }
 
-/// CLAIM does not hand on a removal that is put off.
-pub(super) fn put_off_is_forgotten(process: Process, event: Event) -> (Process, Act) {
+/// CLAIM does not hand on a removal that is postponed.
+pub(super) fn postponed_is_forgotten(process: Process, event: Event) -> (Process, Act) {
     with((process, event), Step::Claim, |process, claim| {
         if let Some(run) = put_run(claim) {
             run.pending_cleanup = None;
@@ -136,14 +136,14 @@ pub(super) fn put_off_is_forgotten(process: Process, event: Event) -> (Process, 
     })
 }
 
-/// What is put off is done at once.
-pub(super) fn put_off_is_done_at_once(process: Process, event: Event) -> (Process, Act) {
+/// What is postponed is done at once.
+pub(super) fn postponed_is_done_at_once(process: Process, event: Event) -> (Process, Act) {
     let late = matches!(process.phase, Phase::Publishing(..));
     let process = Process { now: process.now + if late { TICK } else { 0 }, ..process };
     product(process, event)
 }
 
-/// What is removed is what the head replaces, though it was put off by a run before it.
+/// What is removed is what the head replaces, though it was postponed by a run before it.
 pub(super) fn removal_by_head(process: Process, event: Event) -> (Process, Act) {
     let (process, act) = product(process, event);
     match (&process.phase, act) {
@@ -155,8 +155,8 @@ pub(super) fn removal_by_head(process: Process, event: Event) -> (Process, Act) 
     }
 }
 
-/// A run at another URI leaves nothing of what was put off at the earlier one.
-pub(super) fn put_off_stays_behind(process: Process, event: Event) -> (Process, Act) {
+/// A run at another URI leaves nothing of what was postponed at the earlier one.
+pub(super) fn postponed_stays_behind(process: Process, event: Event) -> (Process, Act) {
     let forget = |run: &mut RunItem| {
         let uri = run.uri.clone();
         if let Some(pending_cleanup) = &mut run.pending_cleanup {
@@ -173,7 +173,7 @@ pub(super) fn put_off_stays_behind(process: Process, event: Event) -> (Process, 
     })
 }
 
-/// What is put off is looked for under the head's URI only.
+/// What is postponed is looked for under the head's URI only.
 pub(super) fn sweep_keeps_at_head_only(process: Process, event: Event) -> (Process, Act) {
     let (process, act) = product(process, event);
     match act {

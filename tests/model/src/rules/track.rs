@@ -161,7 +161,7 @@ fn claimed(shop: &Shop, before: &State, change: &Change, after: &mut State) {
             after.broken.broke(Rule::Takeover);
         }
         after.past.overtaken |= old.state.is_live();
-        // a removal that was put off is handed on; whether it is due, the next one sees
+        // a removal that was postponed is handed on; whether it is due, the next one sees
         let pointer =
             old.pending_cleanup.as_ref().is_some_and(|pending_cleanup| pending_cleanup.pointer);
         if pointer || old.pending_cleanup != change.new.pending_cleanup {
@@ -349,7 +349,7 @@ fn cleared(shop: &Shop, change: &Change, after: &mut State) {
     }
 }
 
-/// A removal that is put off stays in `pending_cleanup`; else only the chain of its pointer lies under a prefix,
+/// A removal that is postponed stays in `pending_cleanup`; else only the chain of its pointer lies under a prefix,
 /// wherever the head is.
 fn has_more_than_its_chain(shop: &Shop, state: &State, prefix: u8) -> bool {
     let Some(keys) = shop.prefixes.get(usize::from(prefix)) else { return false };

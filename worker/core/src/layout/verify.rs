@@ -157,7 +157,7 @@ impl Verifier {
         self.owned(key, run, &file.key);
     }
 
-    /// A file of a run whose removal is put off: it may still lie there.
+    /// A file of a run whose removal is postponed: it may still lie there.
     pub fn retained(&mut self, run: RunId, key: &str) {
         self.owned(hash(key), run, key);
     }

@@ -109,7 +109,7 @@ pub(super) fn removed(
 /// Completes a removal. If a lock protects a file, the removal is retried when the last known lock ends.
 pub(super) fn record_cleanup(process: Process, run: &RunItem, then: Then) -> (Process, Act) {
     let change = match process.locked {
-        Some(until) => transitions::put_off(run, process.now, until, &process.store()),
+        Some(until) => transitions::postponed(run, process.now, until, &process.store()),
         None => transitions::record_cleanup(run, process.now, &process.store()),
     };
     let process = Process { locked: None, ..process };
@@ -127,7 +127,7 @@ pub(super) fn may_wait(process: &Process, run: &RunItem, then: Then) -> bool {
 
 /// A removal at an earlier URI cannot be done now. Without the manifest it can never be: nobody can
 /// tell any more what was replaced.
-pub(super) fn put_off(
+pub(super) fn postponed(
     process: Process,
     run: &RunItem,
     then: Then,
@@ -137,6 +137,6 @@ pub(super) fn put_off(
     if failure.report.reason == Reason::ManifestMissing {
         return record_cleanup(process, run, then);
     }
-    let change = transitions::put_off(run, process.now, process.now, &process.store());
+    let change = transitions::postponed(run, process.now, process.now, &process.store());
     process.track(Phase::RecordingCleanup(Box::new(change.item), then), change.transaction)
 }

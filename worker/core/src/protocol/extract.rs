@@ -75,7 +75,7 @@ pub(super) fn assured(
     // the head may lie under another uri by now, and an earlier chain of ours still under this one
     let (uri, head) = (active.run.uri.clone(), active.run.head.as_ref());
     let run = head.filter(|head| head.uri == uri).map(|head| head.run);
-    // what that chain replaced may still lie there, its removal put off
+    // what that chain replaced may still lie there, its removal postponed
     let pending_cleanup = active.run.pending_cleanup.as_ref();
     let pending = pending_cleanup
         .and_then(|pending_cleanup| pending_cleanup.removal_at(&uri, &process.store()))

@@ -76,7 +76,7 @@ use crate::layout::manifests::Before;
 
 impl Process {
     /// Whether the process holds, or may hold, a run that is lost to it if it ends now: then an
-    /// outage of a store is to be waited out. What may be put off is not waited for.
+    /// outage of a store is to be waited out. What may be postponed is not waited for.
     pub fn holds(&self) -> bool {
         let coordinator = matches!(self.role, Role::Coordinate { .. });
         if let Phase::ReadingCleanup(run, then, _) | Phase::Removing(run, then, _) = &self.phase
@@ -338,7 +338,7 @@ fn failed(process: Process, failure: Failure) -> (Process, Act) {
             if cleanup::may_wait(&process, run, *then) =>
         {
             let (run, then) = (run.clone(), *then);
-            return cleanup::put_off(process, &run, then, &failure);
+            return cleanup::postponed(process, &run, then, &failure);
         }
         Phase::Failing(earlier, ..) | Phase::Reading(Why::Fail(earlier, ..)) => {
             let earlier = (**earlier).clone();

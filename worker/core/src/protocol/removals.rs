@@ -48,7 +48,12 @@ pub fn done(run: &RunItem, now: i64, store: &ObjectStore) -> Option<PendingClean
 }
 
 /// What is left where the removal that is next cannot be done before `until`, and the pointer is done.
-pub fn put_off(run: &RunItem, now: i64, until: i64, store: &ObjectStore) -> Option<PendingCleanup> {
+pub fn postponed(
+    run: &RunItem,
+    now: i64,
+    until: i64,
+    store: &ObjectStore,
+) -> Option<PendingCleanup> {
     let removal = due(run, now, store).and_then(|due| due.removal);
     let mut pending_cleanup = run.pending_cleanup.clone()?;
     pending_cleanup.pointer = false;

@@ -238,9 +238,9 @@ pub fn record_cleanup(published: &RunItem, now: i64, store: &ObjectStore) -> Cha
     change(Step::Cleanup, published, item, Vec::new())
 }
 
-/// CLEANUP where that piece cannot be done before `until`: it is put off, so that nothing waits for it.
-pub fn put_off(published: &RunItem, now: i64, until: i64, store: &ObjectStore) -> Change {
-    let pending_cleanup = removals::put_off(published, now, until, store);
+/// CLEANUP where that piece cannot be done before `until`: it is postponed, so that nothing waits for it.
+pub fn postponed(published: &RunItem, now: i64, until: i64, store: &ObjectStore) -> Change {
+    let pending_cleanup = removals::postponed(published, now, until, store);
     let item = RunItem { rev: published.rev + 1, pending_cleanup, ..published.clone() };
     change(Step::Cleanup, published, item, Vec::new())
 }

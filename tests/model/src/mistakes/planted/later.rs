@@ -1,5 +1,5 @@
 //! The planted mistakes of what came after the first protocol: the sweeper, FORCE, removals that are
-//! put off, `watermark set` and `rewind`.
+//! postponed, `watermark set` and `rewind`.
 
 use crds::tracking::Mode::FE;
 use worker_core::protocol::Step;
@@ -105,13 +105,13 @@ pub(super) fn putting_off() -> Vec<Mistake> {
         mistake(
             ("a removal that is put off is forgotten", "new"),
             pending_cleanup,
-            w::put_off_is_forgotten,
+            w::postponed_is_forgotten,
             world(vec![full(1, 0), full(2, 1).retains(), start("a", 3).request(2)]).seeds(&two),
         ),
         mistake(
             ("a removal that is put off is done at once", "new"),
             Rule::Retained.text(),
-            w::put_off_is_done_at_once,
+            w::postponed_is_done_at_once,
             world(vec![full(1, 0), full(2, 1).retains()]).seeds(&[Seed::Ends(0)]),
         ),
         mistake(
@@ -136,7 +136,7 @@ pub(super) fn putting_off() -> Vec<Mistake> {
         mistake(
             ("a full run at another URI forgets what is still to be removed", "new"),
             pending_cleanup,
-            w::put_off_stays_behind,
+            w::postponed_stays_behind,
             world(vec![full(1, 0), full(2, 1).retains(), elsewhere()]).seeds(&two),
         ),
         mistake(

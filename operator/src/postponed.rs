@@ -11,8 +11,8 @@ use kube::api::{Patch, PatchParams};
 use kube::runtime::controller::Action;
 use kube::runtime::{Controller, watcher};
 use kube::{Api, ResourceExt};
-use operator_core::labels::PUT_OFF;
-use operator_core::put_off::{Start, start};
+use operator_core::labels::POSTPONED;
+use operator_core::postponed::{Start, start};
 use serde_json::json;
 
 use crate::context::Context;
@@ -30,7 +30,7 @@ pub(crate) fn watch(
     scope: Option<&str>,
     stop: impl Future<Output = ()> + Send + Sync + 'static,
 ) -> Work {
-    let left = watcher::Config::default().labels(&format!("{PUT_OFF}=true"));
+    let left = watcher::Config::default().labels(&format!("{POSTPONED}=true"));
     Controller::new(api::<Job>(context, scope), left)
         .graceful_shutdown_on(stop)
         .run(reconcile, failure, Arc::clone(context))

@@ -1,4 +1,4 @@
-//! `output.retainReplacedSeconds` on the cluster: what is put off is done in time, whatever became of the object.
+//! `output.retainReplacedSeconds` on the cluster: what is postponed is done in time, whatever became of the object.
 
 use std::time::Duration;
 
