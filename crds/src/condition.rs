@@ -46,7 +46,7 @@ words! {
         Failed,
         /// Nothing is started, by the wish of the manifest.
         Suspended,
-        /// Something is under way.
+        /// Something is in flight.
         Reconciling,
         /// A person is needed.
         Stalled,

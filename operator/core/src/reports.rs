@@ -1,4 +1,4 @@
-//! What an object says while a run is under way.
+//! What an object says while a run is in flight.
 
 use crds::extract_job::Consistency;
 use crds::source::Engine;

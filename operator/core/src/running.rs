@@ -1,4 +1,4 @@
-//! In: an attempt that is under way. Out: its extract Job when it is time, its progress, its end.
+//! In: an attempt that is in flight. Out: its extract Job when it is time, its progress, its end.
 //! Bound: one extract Job for each run. Fails: by an [`Ending`].
 
 use std::fmt::Write as _;

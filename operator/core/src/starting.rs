@@ -1,4 +1,4 @@
-//! In: an object without an attempt under way. Out: rest, a pause, or the next coordinator Job.
+//! In: an object without an attempt in flight. Out: rest, a pause, or the next coordinator Job.
 //! Bound: one Job. Fails: never.
 
 use crds::tracking::{OutcomeItem, RunItem, TrackedOutcome};

@@ -10,7 +10,7 @@ use proptest::strategy::{Strategy as _, ValueTree as _};
 use proptest::test_runner::{Config, RngAlgorithm, TestRng, TestRunner};
 
 use crate::properties::{event, happen};
-use crate::world::World;
+use crate::simulation::Simulation;
 
 /// Reasons of a published run.
 const PUBLISHED: [Reason; 2] = [Reason::Succeeded, Reason::Unguarded];
@@ -104,13 +104,13 @@ pub(crate) fn check(status: &ExtractJobStatus) {
     }
 }
 
-/// Every status that these worlds and random histories reach is checked when it is decided (`World::decide`); this
+/// Every status that these worlds and random histories reach is checked when it is decided (`Simulation::decide`); this
 /// test shows that they reach every phase, and each condition in both statuses.
 #[test]
 fn every_phase_and_both_statuses_of_each_condition_are_reached_and_fit() {
     let mut reached = BTreeSet::new();
-    let mut collect = |world: &World| {
-        let status = world.status();
+    let mut collect = |simulation: &Simulation| {
+        let status = simulation.status();
         check(&status);
         let phase = status.phase.map(|phase| format!("{phase:?}"));
         reached.extend(status.conditions.iter().map(|one| format!("{}={}", one.type_, one.status)));
@@ -119,21 +119,21 @@ fn every_phase_and_both_statuses_of_each_condition_are_reached_and_fit() {
     let rng = TestRng::from_seed(RngAlgorithm::ChaCha, &[7; 32]);
     let mut runner = TestRunner::new_with_rng(Config::default(), rng);
     for _ in 0..300 {
-        let mut world = World::new();
+        let mut simulation = Simulation::new();
         for _ in 0..40 {
             let event = event().new_tree(&mut runner).expect("an event").current();
-            happen(&mut world, event);
-            collect(&world);
+            happen(&mut simulation, event);
+            collect(&simulation);
         }
-        world.delete_object();
-        world.step();
-        collect(&world);
+        simulation.delete_object();
+        simulation.step();
+        collect(&simulation);
     }
     for change in ended() {
-        let mut world = World::new();
-        change(&mut world);
-        world.step();
-        collect(&world);
+        let mut simulation = Simulation::new();
+        change(&mut simulation);
+        simulation.step();
+        collect(&simulation);
     }
     let phases = [
         Phase::Pending,
@@ -158,59 +158,59 @@ fn every_phase_and_both_statuses_of_each_condition_are_reached_and_fit() {
 
 /// Objects that random events seldom show: nothing can start, all partitions are read, the request failed, or its
 /// recovery did.
-fn ended() -> [fn(&mut World); 8] {
+fn ended() -> [fn(&mut Simulation); 8] {
     [
-        |world| world.request(Some("again")),
-        |world| {
-            world.step();
-            world.plans(2);
-            world.step();
-            let extract = world.last(1).expect("extract");
-            world.finish(&extract, "Complete", "CompletionsReached");
+        |simulation| simulation.request(Some("again")),
+        |simulation| {
+            simulation.step();
+            simulation.plans(2);
+            simulation.step();
+            let extract = simulation.last(1).expect("extract");
+            simulation.finish(&extract, "Complete", "CompletionsReached");
         },
-        |world| world.account = ServiceAccountState::Absent,
-        |world| world.account = ServiceAccountState::Unlabelled,
-        |world| world.settings.tracking.table = None,
-        |world| {
+        |simulation| simulation.account = ServiceAccountState::Absent,
+        |simulation| simulation.account = ServiceAccountState::Unlabelled,
+        |simulation| simulation.settings.tracking.table = None,
+        |simulation| {
             let report = Report::new(Reason::TrackingUnreachable, "no answer in time", "wait");
-            world.unreadable = Some(report);
+            simulation.unreadable = Some(report);
         },
-        |world| {
-            fails(world);
-            world.recoveries();
-            world.rest();
+        |simulation| {
+            fails(simulation);
+            simulation.recoveries();
+            simulation.rest();
         },
-        |world| {
-            fails(world);
+        |simulation| {
+            fails(simulation);
             for _ in 1..=5 {
-                let recover = world.last(2).expect("recovery");
-                world.fails(&recover, Exit::Transient, None);
-                world.pass(120);
-                world.step();
+                let recover = simulation.last(2).expect("recovery");
+                simulation.fails(&recover, Exit::Transient, None);
+                simulation.pass(120);
+                simulation.step();
             }
-            world.edit(|job| job.spec.suspend = Some(true));
+            simulation.edit(|job| job.spec.suspend = Some(true));
         },
     ]
 }
 
-fn fails(world: &mut World) {
-    world.step();
-    let job = world.last(0).expect("coordinator");
+fn fails(simulation: &mut Simulation) {
+    simulation.step();
+    let job = simulation.last(0).expect("coordinator");
     let why = Report::new(Reason::TableNotFound, "table orders does not exist", "create it");
-    world.fails(&job, Exit::Permanent, Some(&why));
-    world.step();
+    simulation.fails(&job, Exit::Permanent, Some(&why));
+    simulation.step();
 }
 
 #[test]
 fn published_run_is_not_reported_as_the_reason_of_other_conditions() {
-    let mut world = World::new();
-    world.step();
-    world.plans(1);
-    world.step();
-    world.publishes();
-    world.rest();
-    let succeeded = |kind: &str| world.condition(kind).1 == "Succeeded";
+    let mut simulation = Simulation::new();
+    simulation.step();
+    simulation.plans(1);
+    simulation.step();
+    simulation.publishes();
+    simulation.rest();
+    let succeeded = |kind: &str| simulation.condition(kind).1 == "Succeeded";
     assert!(["Committed", "Complete", "Reconciling"].into_iter().all(succeeded));
     assert!(!["Planned", "Running", "Failed", "Suspended", "Stalled"].into_iter().any(succeeded));
-    assert_eq!(world.condition("Failed"), ("False".to_owned(), "RequestComplete".to_owned()));
+    assert_eq!(simulation.condition("Failed"), ("False".to_owned(), "RequestComplete".to_owned()));
 }

@@ -3,46 +3,46 @@
 use crds::Phase;
 use crds::condition::Exit;
 
-use crate::world::World;
+use crate::simulation::Simulation;
 
 /// A coordinator has failed, and all recovery Jobs but the last, which is at work.
-fn at_the_last_try(delete: bool) -> World {
-    let mut world = World::new();
-    world.step();
-    world.plans(1);
-    let job = world.last(0).expect("coordinator");
-    world.fails(&job, Exit::Transient, None);
+fn at_the_last_try(delete: bool) -> Simulation {
+    let mut simulation = Simulation::new();
+    simulation.step();
+    simulation.plans(1);
+    let job = simulation.last(0).expect("coordinator");
+    simulation.fails(&job, Exit::Transient, None);
     if delete {
-        world.delete_object();
+        simulation.delete_object();
     }
-    for _ in 1..world.settings.timing.recover_tries {
-        world.pass(65);
-        world.step();
-        let recover = world.last(2).expect("recover");
-        world.fails(&recover, Exit::Transient, None);
+    for _ in 1..simulation.settings.timing.recover_tries {
+        simulation.pass(65);
+        simulation.step();
+        let recover = simulation.last(2).expect("recover");
+        simulation.fails(&recover, Exit::Transient, None);
     }
-    world.pass(65);
-    world.step();
-    world
+    simulation.pass(65);
+    simulation.step();
+    simulation
 }
 
 #[test]
 fn an_object_is_not_let_go_while_the_last_try_is_at_work() {
-    let mut world = at_the_last_try(true);
-    let decision = world.step();
-    assert!(!world.gone && decision.events.is_empty(), "{decision:?}");
-    assert!(world.recoveries());
-    world.step();
-    assert!(world.gone);
-    assert!(world.tracking.r.is_some_and(|run| !run.state.is_open()));
+    let mut simulation = at_the_last_try(true);
+    let decision = simulation.step();
+    assert!(!simulation.gone && decision.events.is_empty(), "{decision:?}");
+    assert!(simulation.recoveries());
+    simulation.step();
+    assert!(simulation.gone);
+    assert!(simulation.tracking.r.is_some_and(|run| !run.state.is_open()));
 }
 
 #[test]
 fn a_request_is_not_given_up_while_the_last_try_is_at_work() {
-    let mut world = at_the_last_try(false);
-    world.step();
-    assert_ne!(world.status().phase, Some(Phase::Failed));
-    assert!(world.recoveries());
-    world.step();
-    assert_ne!(world.status().phase, Some(Phase::Failed), "the next attempt follows");
+    let mut simulation = at_the_last_try(false);
+    simulation.step();
+    assert_ne!(simulation.status().phase, Some(Phase::Failed));
+    assert!(simulation.recoveries());
+    simulation.step();
+    assert_ne!(simulation.status().phase, Some(Phase::Failed), "the next attempt follows");
 }

@@ -1,6 +1,6 @@
 //! Decisions about a world that obeys them.
 
-mod world;
+mod simulation;
 mod flow;
 mod pods;
 mod life;

@@ -6,22 +6,22 @@ use crds::task::RecoverOrder;
 use operator_core::attempt::attempts;
 use operator_core::workload::Maker;
 
-use crate::world::{UID, World};
+use crate::simulation::{Simulation, UID};
 
 #[test]
 fn manifests_of_coordinator_extract_and_recover() {
-    let mut world = World::new();
-    world.step();
-    let coordinator = world.last(0).expect("coordinator");
-    world.plans(3);
-    world.step();
-    let extract = world.last(1).expect("extract");
+    let mut simulation = Simulation::new();
+    simulation.step();
+    let coordinator = simulation.last(0).expect("coordinator");
+    simulation.plans(3);
+    simulation.step();
+    let extract = simulation.last(1).expect("extract");
     let why = Report::new(Reason::DatabaseFailed, "the database went away", "");
-    world.fails(&coordinator, Exit::Transient, Some(&why));
-    world.step();
-    world.job_controller();
-    world.step();
-    let recover = world.last(2).expect("recover");
+    simulation.fails(&coordinator, Exit::Transient, Some(&why));
+    simulation.step();
+    simulation.job_controller();
+    simulation.step();
+    let recover = simulation.last(2).expect("recover");
     insta::assert_yaml_snapshot!("coordinator", coordinator);
     insta::assert_yaml_snapshot!("extract", extract);
     insta::assert_yaml_snapshot!("recover", recover);
@@ -29,7 +29,7 @@ fn manifests_of_coordinator_extract_and_recover() {
 
 #[test]
 fn every_job_of_a_run_has_the_scheduling_of_the_manifest() {
-    let mut world = World::new();
+    let mut simulation = Simulation::new();
     let worker = serde_json::json!({
         "nodeSelector": { "pool": "extract" },
         "priorityClassName": "batch",
@@ -39,17 +39,17 @@ fn every_job_of_a_run_has_the_scheduling_of_the_manifest() {
         "topologySpreadConstraints":
             [{ "maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "ScheduleAnyway" }],
     });
-    world.job.spec.worker = serde_json::from_value(worker.clone()).expect("worker");
-    world.step();
-    let coordinator = world.last(0).expect("coordinator");
-    world.plans(3);
-    world.step();
-    let extract = world.last(1).expect("extract");
-    world.fails(&coordinator, Exit::Transient, None);
-    world.step();
-    world.job_controller();
-    world.step();
-    let recover = world.last(2).expect("recover");
+    simulation.job.spec.worker = serde_json::from_value(worker.clone()).expect("worker");
+    simulation.step();
+    let coordinator = simulation.last(0).expect("coordinator");
+    simulation.plans(3);
+    simulation.step();
+    let extract = simulation.last(1).expect("extract");
+    simulation.fails(&coordinator, Exit::Transient, None);
+    simulation.step();
+    simulation.job_controller();
+    simulation.step();
+    let recover = simulation.last(2).expect("recover");
     for job in [coordinator, extract, recover] {
         let pod = serde_json::to_value(job.spec.expect("spec").template.spec).expect("pod");
         for (field, value) in worker.as_object().expect("fields") {
@@ -60,19 +60,19 @@ fn every_job_of_a_run_has_the_scheduling_of_the_manifest() {
 
 #[test]
 fn queue_labels_reach_extract_jobs_only_and_other_labels_all_jobs() {
-    let mut world = World::new();
+    let mut simulation = Simulation::new();
     let labels = serde_json::json!({ "labels": {
         "kueue.x-k8s.io/queue-name": "nightly",
         "kueue.x-k8s.io/priority-class": "low",
         "kueue.x-k8s.io.example.com/queue-name": "own",
         "team": "shop",
     } });
-    world.job.spec.worker = serde_json::from_value(labels).expect("worker");
-    world.step();
-    let task_text = attempts(&world.jobs, UID)[0].task_text().expect("a task");
-    let settings = crate::world::settings();
+    simulation.job.spec.worker = serde_json::from_value(labels).expect("worker");
+    simulation.step();
+    let task_text = attempts(&simulation.jobs, UID)[0].task_text().expect("a task");
+    let settings = crate::simulation::settings();
     let maker = Maker {
-        object: &world.job,
+        object: &simulation.job,
         task_text: &task_text,
         image: "tidemark:1",
         settings: &settings,
@@ -85,7 +85,7 @@ fn queue_labels_reach_extract_jobs_only_and_other_labels_all_jobs() {
         (maker.extract(run, 3), true),
         (maker.recover(1, &order), false),
         (maker.recover(4, &order), false),
-        (maker.postponed(world.now, &order), false),
+        (maker.postponed(simulation.now, &order), false),
     ];
     for (job, queued) in jobs {
         let name = job.metadata.name.clone().expect("name");
@@ -104,22 +104,22 @@ fn queue_labels_reach_extract_jobs_only_and_other_labels_all_jobs() {
 
 #[test]
 fn statuses_of_a_published_and_a_refused_request() {
-    let mut world = World::new();
-    world.step();
-    world.plans(1);
-    world.step();
-    insta::assert_yaml_snapshot!("running", world.status());
-    world.publishes();
-    world.rest();
-    insta::assert_yaml_snapshot!("complete", world.status());
+    let mut simulation = Simulation::new();
+    simulation.step();
+    simulation.plans(1);
+    simulation.step();
+    insta::assert_yaml_snapshot!("running", simulation.status());
+    simulation.publishes();
+    simulation.rest();
+    insta::assert_yaml_snapshot!("complete", simulation.status());
 
-    let mut world = World::new();
-    world.step();
-    let coordinator = world.last(0).expect("coordinator");
+    let mut simulation = Simulation::new();
+    simulation.step();
+    let coordinator = simulation.last(0).expect("coordinator");
     let why = Report::new(Reason::TableNotFound, "there is no table orders", "name another table");
-    world.fails(&coordinator, Exit::Permanent, Some(&why));
-    world.step();
-    world.recoveries();
-    world.rest();
-    insta::assert_yaml_snapshot!("failed", world.status());
+    simulation.fails(&coordinator, Exit::Permanent, Some(&why));
+    simulation.step();
+    simulation.recoveries();
+    simulation.rest();
+    insta::assert_yaml_snapshot!("failed", simulation.status());
 }

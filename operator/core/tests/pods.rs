@@ -9,78 +9,81 @@ use crate::flow::{phase, started};
 
 #[test]
 fn missing_record_is_found_after_the_second_renewal() {
-    let mut world = started();
-    world.plans(2);
-    world.step();
-    let extract = world.last(1).expect("extract");
-    world.finish(&extract, "Complete", "CompletionsReached");
-    let decision = world.step();
+    let mut simulation = started();
+    simulation.plans(2);
+    simulation.step();
+    let extract = simulation.last(1).expect("extract");
+    simulation.finish(&extract, "Complete", "CompletionsReached");
+    let decision = simulation.step();
     assert!(matches!(decision.effects.as_slice(), [Effect::RecordRev { rev: 1, .. }]));
-    assert_eq!(phase(&world), Phase::Committing);
-    assert!(world.step().effects.is_empty());
-    let run = world.tracking.r.as_mut().expect("run");
+    assert_eq!(phase(&simulation), Phase::Committing);
+    assert!(simulation.step().effects.is_empty());
+    let run = simulation.tracking.r.as_mut().expect("run");
     (run.rev, run.records) = (2, 1);
-    world.step();
+    simulation.step();
     // its count may be from before the last partition ended
-    assert_eq!(world.condition("Reconciling").1, "Committing");
-    let run = world.tracking.r.as_mut().expect("run");
+    assert_eq!(simulation.condition("Reconciling").1, "Committing");
+    let run = simulation.tracking.r.as_mut().expect("run");
     (run.rev, run.records) = (3, 1);
-    world.step();
-    assert_eq!(world.condition("Reconciling").1, "RecordMissing");
+    simulation.step();
+    assert_eq!(simulation.condition("Reconciling").1, "RecordMissing");
 }
 
 #[test]
 fn renewals_that_stop_are_a_missing_record_too() {
-    let mut world = started();
-    world.plans(2);
-    world.step();
-    let extract = world.last(1).expect("extract");
-    world.finish(&extract, "Complete", "CompletionsReached");
-    world.rest();
-    world.pass(599);
-    assert!(world.step().effects.is_empty());
-    world.pass(2);
-    assert!(!world.step().effects.is_empty());
+    let mut simulation = started();
+    simulation.plans(2);
+    simulation.step();
+    let extract = simulation.last(1).expect("extract");
+    simulation.finish(&extract, "Complete", "CompletionsReached");
+    simulation.rest();
+    simulation.pass(599);
+    assert!(simulation.step().effects.is_empty());
+    simulation.pass(2);
+    assert!(!simulation.step().effects.is_empty());
 }
 
 #[test]
 fn coordinator_that_starves_its_own_pods_makes_way() {
-    let mut world = started();
-    world.plans(2);
-    world.step();
-    world.pass(899);
-    assert!(world.step().effects.is_empty());
-    world.pass(2);
-    world.step();
-    assert_eq!(world.condition("Reconciling").1, "ExtractNotStarted");
-    world.job_controller();
-    world.step();
-    world.recoveries();
-    world.rest();
-    assert_eq!((phase(&world), world.status().retry), (Phase::Waiting, None));
+    let mut simulation = started();
+    simulation.plans(2);
+    simulation.step();
+    simulation.pass(899);
+    assert!(simulation.step().effects.is_empty());
+    simulation.pass(2);
+    simulation.step();
+    assert_eq!(simulation.condition("Reconciling").1, "ExtractNotStarted");
+    simulation.job_controller();
+    simulation.step();
+    simulation.recoveries();
+    simulation.rest();
+    assert_eq!((phase(&simulation), simulation.status().retry), (Phase::Waiting, None));
 }
 
 #[test]
 fn pods_that_do_not_start_say_why() {
-    let mut world = started();
-    let job = world.last(0).expect("coordinator");
-    world.pod(&job, json!({ "phase": "Pending" }));
-    world.warnings = vec![ClusterWarning {
+    let mut simulation = started();
+    let job = simulation.last(0).expect("coordinator");
+    simulation.pod(&job, json!({ "phase": "Pending" }));
+    simulation.warnings = vec![ClusterWarning {
         reason: "FailedMount".to_owned(),
         message:
             "MountVolume.SetUp failed for volume \"credentials\": secret \"shop-db\" not found"
                 .to_owned(),
     }];
-    world.step();
-    assert_eq!(world.condition("Planned").1, "Planning");
-    world.pass(31);
-    world.step();
-    assert_eq!(world.condition("Planned"), ("False".to_owned(), "CredentialsMissing".to_owned()));
+    simulation.step();
+    assert_eq!(simulation.condition("Planned").1, "Planning");
+    simulation.pass(31);
+    simulation.step();
+    assert_eq!(
+        simulation.condition("Planned"),
+        ("False".to_owned(), "CredentialsMissing".to_owned())
+    );
     let waiting = json!({ "phase": "Pending", "containerStatuses": [{
         "name": "tidemark", "image": "", "imageID": "", "ready": false, "restartCount": 0,
         "state": { "waiting": { "reason": "ImagePullBackOff", "message": "no such image" } },
     }] });
-    world.pod(&job, waiting);
-    world.step();
-    assert_eq!(world.condition("Planned").1, "PodNotStarted");
+    simulation.pod(&job, waiting);
+    simulation.step();
+    assert_eq!(simulation.condition("Planned").1, "PodNotStarted");
 }

@@ -10,7 +10,7 @@ use operator_core::Effect;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 
-use crate::world::World;
+use crate::simulation::Simulation;
 
 /// One thing that happens.
 #[derive(Debug, Clone, Copy)]
@@ -55,83 +55,87 @@ pub(crate) fn event() -> impl Strategy<Value = Event> {
     ]
 }
 
-pub(crate) fn happen(world: &mut World, event: Event) {
+pub(crate) fn happen(simulation: &mut Simulation, event: Event) {
     match event {
         Event::Step => {
-            world.step();
+            simulation.step();
         }
         Event::Crash(most) => {
-            let copy = world.job.clone();
-            let decision = world.decide(&copy);
-            world.apply(&copy, &decision, most);
+            let copy = simulation.job.clone();
+            let decision = simulation.decide(&copy);
+            simulation.apply(&copy, &decision, most);
         }
         Event::Old(back) => {
-            let at = world.history.len().saturating_sub(1 + back);
-            let copy = world.history[at].clone();
-            let decision = world.decide(&copy);
-            world.apply(&copy, &decision, usize::MAX);
+            let at = simulation.history.len().saturating_sub(1 + back);
+            let copy = simulation.history[at].clone();
+            let decision = simulation.decide(&copy);
+            simulation.apply(&copy, &decision, usize::MAX);
         }
-        Event::Plan(n) => live(world, |world| world.plans(n)),
-        Event::Publish => live(world, World::publishes),
-        Event::Fail(code) => live(world, |world| {
+        Event::Plan(n) => live(simulation, |simulation| simulation.plans(n)),
+        Event::Publish => live(simulation, Simulation::publishes),
+        Event::Fail(code) => live(simulation, |simulation| {
             let report = Report::new(Reason::DatabaseFailed, "so it went", "");
-            if let Some(job) = world.last(0) {
-                world.fails(&job, Exit::from_code(i32::from(code)), Some(&report));
+            if let Some(job) = simulation.last(0) {
+                simulation.fails(&job, Exit::from_code(i32::from(code)), Some(&report));
             }
         }),
         Event::ExtractEnds(well) => {
-            if let Some(job) = world.last(1).filter(|job| !operator_core::attempt::is_finished(job))
+            if let Some(job) =
+                simulation.last(1).filter(|job| !operator_core::attempt::is_finished(job))
             {
                 if well {
-                    world.finish(&job, "Complete", "CompletionsReached");
+                    simulation.finish(&job, "Complete", "CompletionsReached");
                 } else {
-                    world.fails(&job, Exit::Transient, None);
+                    simulation.fails(&job, Exit::Transient, None);
                 }
             }
         }
-        Event::JobController => world.job_controller(),
+        Event::JobController => simulation.job_controller(),
         Event::Recover(true) => {
-            world.recoveries();
+            simulation.recoveries();
         }
         Event::Recover(false) => {
-            if let Some(job) = world.last(2).filter(|job| !operator_core::attempt::is_finished(job))
+            if let Some(job) =
+                simulation.last(2).filter(|job| !operator_core::attempt::is_finished(job))
             {
-                world.fails(&job, Exit::Transient, None);
+                simulation.fails(&job, Exit::Transient, None);
             }
         }
-        Event::Pass(seconds) => world.pass(seconds),
+        Event::Pass(seconds) => simulation.pass(seconds),
         Event::DeleteJob(at) => {
-            let name = world.jobs.get(at).and_then(|job| job.metadata.name.clone());
-            world.delete(&name.unwrap_or_default());
+            let name = simulation.jobs.get(at).and_then(|job| job.metadata.name.clone());
+            simulation.delete(&name.unwrap_or_default());
         }
-        Event::Edit => world.edit(|job| job.spec.retry = None),
-        Event::Suspend(requested) => world.edit(|job| job.spec.suspend = Some(requested)),
+        Event::Edit => simulation.edit(|job| job.spec.retry = None),
+        Event::Suspend(requested) => simulation.edit(|job| job.spec.suspend = Some(requested)),
         Event::Request => {
-            world.request_now();
+            simulation.request_now();
         }
         Event::Restore(back) => {
-            let at = world.history.len().saturating_sub(1 + back);
-            let old = requested_at_of(&world.history[at]).cloned();
-            world.request(old.as_deref());
+            let at = simulation.history.len().saturating_sub(1 + back);
+            let old = requested_at_of(&simulation.history[at]).cloned();
+            simulation.request(old.as_deref());
         }
     }
 }
 
 /// Only a coordinator that still runs does anything.
-fn live(world: &mut World, act: impl FnOnce(&mut World)) {
-    if world.last(0).is_some_and(|job| !operator_core::attempt::is_finished(&job)) {
-        act(world);
+fn live(simulation: &mut Simulation, act: impl FnOnce(&mut Simulation)) {
+    if simulation.last(0).is_some_and(|job| !operator_core::attempt::is_finished(&job)) {
+        act(simulation);
     }
 }
 
-fn completes(world: &World) -> bool {
-    world.tracking.o.as_ref().and_then(|outcome| outcome.result.as_ref()).is_some_and(|result| {
-        result.outcome == TrackedOutcome::Complete
-            && !is_later(
-                requested_at_of(&world.job).map(String::as_str),
-                result.owner.requested_at.as_deref(),
-            )
-    })
+fn completes(simulation: &Simulation) -> bool {
+    simulation.tracking.o.as_ref().and_then(|outcome| outcome.result.as_ref()).is_some_and(
+        |result| {
+            result.outcome == TrackedOutcome::Complete
+                && !is_later(
+                    requested_at_of(&simulation.job).map(String::as_str),
+                    result.owner.requested_at.as_deref(),
+                )
+        },
+    )
 }
 
 fn requested_at_of(job: &ExtractJob) -> Option<&String> {
@@ -164,31 +168,31 @@ proptest! {
     /// And no name is used twice: there are never two coordinators of one attempt.
     #[test]
     fn decisions_reach_a_fixed_point_and_attempts_are_never_repeated(events in prop::collection::vec(event(), 1..60)) {
-        let mut world = World::new();
+        let mut simulation = Simulation::new();
         for event in events {
-            happen(&mut world, event);
+            happen(&mut simulation, event);
             let names: BTreeSet<&String> =
-                world.made.iter().filter(|name| !name.contains("-recover-") && !name.ends_with("-extract")).collect();
-            let count = world.made.iter().filter(|name| !name.contains("-recover-") && !name.ends_with("-extract")).count();
-            prop_assert_eq!(names.len(), count, "coordinators made twice: {:?}", world.made);
+                simulation.made.iter().filter(|name| !name.contains("-recover-") && !name.ends_with("-extract")).collect();
+            let count = simulation.made.iter().filter(|name| !name.contains("-recover-") && !name.ends_with("-extract")).count();
+            prop_assert_eq!(names.len(), count, "coordinators made twice: {:?}", simulation.made);
         }
-        world.rest();
+        simulation.rest();
     }
 
     /// (5) *Stale-safe*: while the tracking table answers the object, no copy of it, however old,
     /// makes a coordinator that could be for this request.
     #[test]
     fn complete_request_is_never_due_again(events in prop::collection::vec(event(), 1..60), back in 0_usize..20) {
-        let mut world = World::new();
+        let mut simulation = Simulation::new();
         for event in events {
-            happen(&mut world, event);
-            if !completes(&world) {
+            happen(&mut simulation, event);
+            if !completes(&simulation) {
                 continue;
             }
-            let at = world.history.len().saturating_sub(1 + back);
-            let copy = world.history[at].clone();
-            let same = copy.metadata.annotations == world.job.metadata.annotations;
-            let decision = world.decide(&copy);
+            let at = simulation.history.len().saturating_sub(1 + back);
+            let copy = simulation.history[at].clone();
+            let same = copy.metadata.annotations == simulation.job.metadata.annotations;
+            let decision = simulation.decide(&copy);
             prop_assert!(!same || !decision.effects.iter().any(is_coordinator), "{:?}", decision);
         }
     }
@@ -196,28 +200,28 @@ proptest! {
     /// Whatever happened before, an object whose Jobs then go well is published.
     #[test]
     fn every_history_can_end_well(events in prop::collection::vec(event(), 1..40)) {
-        let mut world = World::new();
+        let mut simulation = Simulation::new();
         for event in events {
-            happen(&mut world, event);
+            happen(&mut simulation, event);
         }
-        world.edit(|job| job.spec.suspend = None);
-        world.request_now();
+        simulation.edit(|job| job.spec.suspend = None);
+        simulation.request_now();
         for _ in 0..40 {
-            world.pass(700);
-            world.step();
-            world.job_controller();
-            world.recoveries();
-            world.step();
-            if world.status().phase == Some(Phase::Complete) && completes(&world) {
+            simulation.pass(700);
+            simulation.step();
+            simulation.job_controller();
+            simulation.recoveries();
+            simulation.step();
+            if simulation.status().phase == Some(Phase::Complete) && completes(&simulation) {
                 break;
             }
-            live(&mut world, |world| world.plans(1));
-            world.step();
-            live(&mut world, World::publishes);
-            world.step();
+            live(&mut simulation, |simulation| simulation.plans(1));
+            simulation.step();
+            live(&mut simulation, Simulation::publishes);
+            simulation.step();
         }
-        prop_assert_eq!(world.status().phase, Some(Phase::Complete));
-        prop_assert!(completes(&world));
+        prop_assert_eq!(simulation.status().phase, Some(Phase::Complete));
+        prop_assert!(completes(&simulation));
     }
 }
 
@@ -225,21 +229,21 @@ proptest! {
 /// each look.
 #[test]
 fn an_edit_after_recovery_failed_starts_one_attempt() {
-    let mut world = World::new();
-    happen(&mut world, Event::Step);
-    happen(&mut world, Event::Fail(10));
+    let mut simulation = Simulation::new();
+    happen(&mut simulation, Event::Step);
+    happen(&mut simulation, Event::Fail(10));
     for _ in 0..7 {
-        happen(&mut world, Event::Step);
-        happen(&mut world, Event::Recover(false));
-        happen(&mut world, Event::Pass(15));
+        happen(&mut simulation, Event::Step);
+        happen(&mut simulation, Event::Recover(false));
+        happen(&mut simulation, Event::Pass(15));
     }
-    happen(&mut world, Event::Edit);
-    world.rest();
-    let status = world.status();
+    happen(&mut simulation, Event::Edit);
+    simulation.rest();
+    let status = simulation.status();
     assert_eq!((status.phase, status.attempt), (Some(Phase::Planning), Some(2)));
     assert!(
-        world.made.iter().filter(|name| !name.contains("-recover-")).count() == 2,
+        simulation.made.iter().filter(|name| !name.contains("-recover-")).count() == 2,
         "{:?}",
-        world.made
+        simulation.made
     );
 }

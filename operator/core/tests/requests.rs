@@ -8,7 +8,7 @@ use jiff::tz::Offset;
 use operator_core::{Decision, Effect};
 use proptest::prelude::*;
 
-use crate::world::{World, run_item, task};
+use crate::simulation::{Simulation, run_item, task};
 
 /// The time of a new world is midnight.
 const EVENING: &str = "2025-12-31T20:00:00Z";
@@ -22,30 +22,30 @@ fn created(decision: &Decision) -> usize {
     decision.effects.iter().filter(|effect| matches!(effect, Effect::CreateJob(_))).count()
 }
 
-fn honoured(world: &World) -> Option<String> {
-    world.status().outcome.and_then(|outcome| outcome.requested_at)
+fn honoured(simulation: &Simulation) -> Option<String> {
+    simulation.status().outcome.and_then(|outcome| outcome.requested_at)
 }
 
 /// The value that the last coordinator was given.
-fn given(world: &World) -> Option<String> {
-    task(&world.last(0).expect("coordinator")).owner.requested_at
+fn given(simulation: &Simulation) -> Option<String> {
+    task(&simulation.last(0).expect("coordinator")).owner.requested_at
 }
 
 /// The run of the world's coordinator is published.
-fn completes(world: &mut World) {
-    world.plans(1);
-    world.publishes();
-    world.rest();
-    assert_eq!(world.status().phase, Some(Phase::Complete));
+fn completes(simulation: &mut Simulation) {
+    simulation.plans(1);
+    simulation.publishes();
+    simulation.rest();
+    assert_eq!(simulation.status().phase, Some(Phase::Complete));
 }
 
 /// An object whose request of this value is published.
-fn answered(value: Option<&str>) -> World {
-    let mut world = World::new();
-    world.request(value);
-    world.step();
-    completes(&mut world);
-    world
+fn answered(value: Option<&str>) -> Simulation {
+    let mut simulation = Simulation::new();
+    simulation.request(value);
+    simulation.step();
+    completes(&mut simulation);
+    simulation
 }
 
 #[test]
@@ -68,169 +68,175 @@ fn decision_by_last_honoured_value_and_annotation() {
         (Some(NIGHT), Some("2026-01-02T00:00:01Z"), false),
     ];
     for (before, asked, expected) in starts {
-        let mut world = answered(before);
-        world.request(asked);
-        let made = created(&world.step());
+        let mut simulation = answered(before);
+        simulation.request(asked);
+        let made = created(&simulation.step());
         assert_eq!(made, usize::from(expected), "{before:?}, then {asked:?}");
         if !expected {
-            assert_eq!(created(&world.rest()), 0);
-            assert_eq!(honoured(&world).as_deref(), before);
+            assert_eq!(created(&simulation.rest()), 0);
+            assert_eq!(honoured(&simulation).as_deref(), before);
             continue;
         }
-        completes(&mut world);
-        assert_eq!(honoured(&world).as_deref(), asked);
-        assert_eq!(world.status().attempt, Some(2), "one run");
+        completes(&mut simulation);
+        assert_eq!(honoured(&simulation).as_deref(), asked);
+        assert_eq!(simulation.status().attempt, Some(2), "one run");
     }
 }
 
 #[test]
 fn older_value_that_is_restored_starts_nothing_even_after_an_edit_without_it() {
-    let mut world = answered(Some(NIGHT));
-    world.request(None);
-    world.edit(|job| job.spec.extract.extract_type = ExtractType::FE);
-    assert_eq!(created(&world.step()), 1);
-    assert_eq!(given(&world).as_deref(), Some(NIGHT), "it is not forgotten");
-    completes(&mut world);
+    let mut simulation = answered(Some(NIGHT));
+    simulation.request(None);
+    simulation.edit(|job| job.spec.extract.extract_type = ExtractType::FE);
+    assert_eq!(created(&simulation.step()), 1);
+    assert_eq!(given(&simulation).as_deref(), Some(NIGHT), "it is not forgotten");
+    completes(&mut simulation);
     for value in [EVENING, NIGHT] {
-        world.request(Some(value));
-        assert_eq!(created(&world.rest()), 0, "{value}");
+        simulation.request(Some(value));
+        assert_eq!(created(&simulation.rest()), 0, "{value}");
     }
-    assert_eq!(honoured(&world).as_deref(), Some(NIGHT));
+    assert_eq!(honoured(&simulation).as_deref(), Some(NIGHT));
 }
 
 #[test]
 fn value_is_known_from_tracking_if_status_is_lost() {
-    let mut world = answered(Some(NIGHT));
-    world.jobs.clear();
-    world.pods.clear();
-    world.edit(|job| {
+    let mut simulation = answered(Some(NIGHT));
+    simulation.jobs.clear();
+    simulation.pods.clear();
+    simulation.edit(|job| {
         job.status = None;
         job.spec.extract.extract_type = ExtractType::FE;
     });
-    world.request(Some(EVENING));
-    assert_eq!(created(&world.step()), 1);
-    assert_eq!(given(&world).as_deref(), Some(NIGHT));
+    simulation.request(Some(EVENING));
+    assert_eq!(created(&simulation.step()), 1);
+    assert_eq!(given(&simulation).as_deref(), Some(NIGHT));
 }
 
 #[test]
 fn run_in_flight_is_not_replaced_if_an_older_value_is_restored() {
-    let mut world = answered(Some(EVENING));
-    world.request(Some(NIGHT));
-    world.step();
-    world.plans(1);
-    world.step();
+    let mut simulation = answered(Some(EVENING));
+    simulation.request(Some(NIGHT));
+    simulation.step();
+    simulation.plans(1);
+    simulation.step();
     for value in [Some(EVENING), None, Some(NIGHT_AGAIN)] {
-        world.request(value);
-        assert!(world.step().effects.is_empty(), "{value:?}");
-        let status = world.status();
+        simulation.request(value);
+        assert!(simulation.step().effects.is_empty(), "{value:?}");
+        let status = simulation.status();
         assert!(status.conditions.iter().all(|one| !one.message.contains("follows")), "{value:?}");
     }
-    world.publishes();
-    world.rest();
-    assert_eq!(honoured(&world).as_deref(), Some(NIGHT));
-    assert_eq!(world.status().attempt, Some(2));
+    simulation.publishes();
+    simulation.rest();
+    assert_eq!(honoured(&simulation).as_deref(), Some(NIGHT));
+    assert_eq!(simulation.status().attempt, Some(2));
 }
 
 #[test]
 fn retry_keeps_the_value_of_the_attempt_that_failed() {
-    let mut world = answered(Some(EVENING));
-    world.request(Some(NIGHT));
-    world.step();
-    let job = world.last(0).expect("coordinator");
-    world.fails(&job, Exit::Transient, None);
-    world.request(Some(EVENING));
-    world.step();
-    world.recoveries();
-    world.rest();
-    world.pass(20);
-    assert_eq!(created(&world.step()), 1);
-    assert_eq!(given(&world).as_deref(), Some(NIGHT));
-    completes(&mut world);
-    assert_eq!((honoured(&world).as_deref(), world.status().attempt), (Some(NIGHT), Some(3)));
+    let mut simulation = answered(Some(EVENING));
+    simulation.request(Some(NIGHT));
+    simulation.step();
+    let job = simulation.last(0).expect("coordinator");
+    simulation.fails(&job, Exit::Transient, None);
+    simulation.request(Some(EVENING));
+    simulation.step();
+    simulation.recoveries();
+    simulation.rest();
+    simulation.pass(20);
+    assert_eq!(created(&simulation.step()), 1);
+    assert_eq!(given(&simulation).as_deref(), Some(NIGHT));
+    completes(&mut simulation);
+    assert_eq!(
+        (honoured(&simulation).as_deref(), simulation.status().attempt),
+        (Some(NIGHT), Some(3))
+    );
 }
 
 #[test]
 fn invalid_value_is_told_and_runs_once_it_is_corrected() {
     for value in ["again", "2026-01-01", "2026-01-03T00:00:00Z"] {
-        let mut world = answered(Some(EVENING));
-        world.request(Some(value));
-        let decision = world.step();
+        let mut simulation = answered(Some(EVENING));
+        simulation.request(Some(value));
+        let decision = simulation.step();
         assert_eq!(created(&decision), 0, "{value}");
-        assert_eq!(world.condition("Stalled"), ("True".to_owned(), "InvalidRequest".to_owned()));
-        assert_eq!(world.condition("Complete").0, "False");
+        assert_eq!(
+            simulation.condition("Stalled"),
+            ("True".to_owned(), "InvalidRequest".to_owned())
+        );
+        assert_eq!(simulation.condition("Complete").0, "False");
         let [event] = decision.events.as_slice() else { unreachable!("{:?}", decision.events) };
         assert!(event.warning && event.message.contains("remedy: Set it to the present time"));
         assert!(event.message.contains(value), "{}", event.message);
-        let again = world.step();
+        let again = simulation.step();
         assert!(again.events.is_empty() && again.effects.is_empty(), "told once");
-        world.request(Some(NIGHT));
-        assert_eq!(created(&world.step()), 1, "{value}");
-        completes(&mut world);
-        assert_eq!(world.status().attempt, Some(2));
+        simulation.request(Some(NIGHT));
+        assert_eq!(created(&simulation.step()), 1, "{value}");
+        completes(&mut simulation);
+        assert_eq!(simulation.status().attempt, Some(2));
     }
 }
 
 #[test]
 fn invalid_value_that_is_removed_leaves_the_object_complete() {
-    let mut world = answered(Some(EVENING));
-    world.request(Some("again"));
-    world.rest();
-    world.request(None);
-    assert_eq!(created(&world.rest()), 0);
-    assert_eq!(world.status().phase, Some(Phase::Complete));
+    let mut simulation = answered(Some(EVENING));
+    simulation.request(Some("again"));
+    simulation.rest();
+    simulation.request(None);
+    assert_eq!(created(&simulation.rest()), 0);
+    assert_eq!(simulation.status().phase, Some(Phase::Complete));
 }
 
 #[test]
 fn invalid_value_does_not_stop_a_run_and_is_told_beside_it() {
-    let mut world = World::new();
-    world.step();
-    world.plans(1);
-    world.request(Some("again"));
-    world.step();
-    let status = world.status();
+    let mut simulation = Simulation::new();
+    simulation.step();
+    simulation.plans(1);
+    simulation.request(Some("again"));
+    simulation.step();
+    let status = simulation.status();
     assert_eq!(status.phase, Some(Phase::Running));
     let told = "requested-at is not an RFC 3339 time";
     for kind in ["Running", "Reconciling"] {
         let one = status.conditions.iter().find(|one| one.type_ == kind).expect("condition");
         assert!(one.status == "True" && one.message.contains(told), "{one:?}");
     }
-    world.publishes();
-    world.step();
-    assert_eq!(world.status().outcome.map(|outcome| outcome.generation), Some(1));
-    world.rest();
-    assert_eq!(world.condition("Stalled").1, "InvalidRequest");
+    simulation.publishes();
+    simulation.step();
+    assert_eq!(simulation.status().outcome.map(|outcome| outcome.generation), Some(1));
+    simulation.rest();
+    assert_eq!(simulation.condition("Stalled").1, "InvalidRequest");
 }
 
 #[test]
 fn invalid_value_does_not_hold_a_deleted_object() {
-    let mut world = World::new();
-    world.step();
-    let coordinator = world.last(0).expect("coordinator");
+    let mut simulation = Simulation::new();
+    simulation.step();
+    let coordinator = simulation.last(0).expect("coordinator");
     let run = run_item(&task(&coordinator), crds::tracking::RunState::Running, Some(1));
-    world.plans(1);
-    world.step();
-    world.jobs.clear();
-    world.pods.clear();
-    world.tracking.r = Some(run);
-    world.request(Some("again"));
-    world.delete_object();
-    assert_eq!(created(&world.step()), 1, "its run is open");
-    world.recoveries();
-    world.step();
-    assert!(world.gone);
+    simulation.plans(1);
+    simulation.step();
+    simulation.jobs.clear();
+    simulation.pods.clear();
+    simulation.tracking.r = Some(run);
+    simulation.request(Some("again"));
+    simulation.delete_object();
+    assert_eq!(created(&simulation.step()), 1, "its run is open");
+    simulation.recoveries();
+    simulation.step();
+    assert!(simulation.gone);
 }
 
 #[test]
 fn status_starts_no_run() {
-    let mut world = answered(Some(NIGHT));
-    world.edit(|job| {
+    let mut simulation = answered(Some(NIGHT));
+    simulation.edit(|job| {
         let outcome = job.status.as_mut().and_then(|status| status.outcome.as_mut());
         outcome.expect("outcome").requested_at = None;
     });
-    world.jobs.clear();
-    world.pods.clear();
-    assert_eq!(created(&world.rest()), 0, "tracking has the value");
-    assert_eq!(honoured(&world).as_deref(), Some(NIGHT));
+    simulation.jobs.clear();
+    simulation.pods.clear();
+    assert_eq!(created(&simulation.rest()), 0, "tracking has the value");
+    assert_eq!(honoured(&simulation).as_deref(), Some(NIGHT));
 }
 
 /// Writes an instant in a zone, with a fraction of this many digits.
@@ -273,15 +279,15 @@ proptest! {
     /// An object that is answered starts a run for a later value, once, and for no other.
     #[test]
     fn only_a_later_value_starts_one_run((one, first) in moment(), (two, second) in moment()) {
-        let mut world = answered(Some(&first));
-        world.request(Some(&second));
-        prop_assert_eq!(created(&world.step()), usize::from(two > one));
+        let mut simulation = answered(Some(&first));
+        simulation.request(Some(&second));
+        prop_assert_eq!(created(&simulation.step()), usize::from(two > one));
         if two > one {
-            completes(&mut world);
+            completes(&mut simulation);
         }
         for value in [Some(first.as_str()), None, Some(second.as_str())] {
-            world.request(value);
-            prop_assert_eq!(created(&world.rest()), 0);
+            simulation.request(value);
+            prop_assert_eq!(created(&simulation.rest()), 0);
         }
     }
 }

@@ -6,41 +6,41 @@ use crds::{ExtractJob, Phase};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use operator_core::mirror::{KEYS_MAX, batches, differs};
 
-use crate::world::{World, object, settings, watermark_item as item};
+use crate::simulation::{Simulation, object, settings, watermark_item as item};
 
 /// A published run, and its watermark item.
-fn published() -> World {
-    let mut world = World::new();
-    world.step();
-    world.plans(1);
-    world.publishes();
-    writes(&mut world, item("5"));
-    world.rest();
-    assert_eq!(world.status().phase, Some(Phase::Complete));
-    world
+fn published() -> Simulation {
+    let mut simulation = Simulation::new();
+    simulation.step();
+    simulation.plans(1);
+    simulation.publishes();
+    writes(&mut simulation, item("5"));
+    simulation.rest();
+    assert_eq!(simulation.status().phase, Some(Phase::Complete));
+    simulation
 }
 
 /// Tidemark writes the item and its copy.
-fn writes(world: &mut World, item: LegacyItem) {
-    world.tracking.r.as_mut().expect("run").legacy = Some(item.clone());
-    world.tracking.l = Some(item);
+fn writes(simulation: &mut Simulation, item: LegacyItem) {
+    simulation.tracking.r.as_mut().expect("run").legacy = Some(item.clone());
+    simulation.tracking.l = Some(item);
 }
 
 /// The slow resync finds what it finds.
-fn resync(world: &mut World) {
-    world.watermark_changed = differs(&world.status(), world.tracking.l.as_ref());
-    world.step();
-    world.watermark_changed = false;
+fn resync(simulation: &mut Simulation) {
+    simulation.watermark_changed = differs(&simulation.status(), simulation.tracking.l.as_ref());
+    simulation.step();
+    simulation.watermark_changed = false;
 }
 
-fn shown(world: &World) -> (Option<String>, Option<TrackingWriter>) {
-    let status = world.status();
+fn shown(simulation: &Simulation) -> (Option<String>, Option<TrackingWriter>) {
+    let status = simulation.status();
     (status.watermark, status.tracking.map(|tracking| tracking.written_by))
 }
 
 #[test]
 fn published_run_shows_the_item() {
-    let world = published();
+    let simulation = published();
     let text = |text: &str| Some(text.to_owned());
     let tracking = StatusTracking {
         low_watermark: text("5"),
@@ -50,23 +50,23 @@ fn published_run_shows_the_item() {
         updated_at: Some(Time("2026-01-01T10:11:12Z".parse().expect("time"))),
         written_by: TrackingWriter::ThisExtractJob,
     };
-    assert_eq!(world.status().tracking, Some(tracking));
-    assert_eq!(world.status().watermark.as_deref(), Some("5"));
+    assert_eq!(simulation.status().tracking, Some(tracking));
+    assert_eq!(simulation.status().watermark.as_deref(), Some("5"));
 }
 
 #[test]
 fn item_that_another_writer_wrote_is_shown_at_the_next_resync_and_starts_nothing() {
-    let mut world = published();
-    let (made, reads) = (world.made.len(), world.reads);
-    resync(&mut world);
-    assert_eq!(world.reads, reads, "nothing changed, so nothing is read");
+    let mut simulation = published();
+    let (made, reads) = (simulation.made.len(), simulation.reads);
+    resync(&mut simulation);
+    assert_eq!(simulation.reads, reads, "nothing changed, so nothing is read");
 
-    world.tracking.l = Some(item("3"));
-    world.rest();
-    assert_eq!(shown(&world).0.as_deref(), Some("5"), "nobody has looked");
-    resync(&mut world);
-    assert_eq!(world.reads, reads + 1);
-    assert_eq!(shown(&world), (Some("3".to_owned()), Some(TrackingWriter::Other)));
+    simulation.tracking.l = Some(item("3"));
+    simulation.rest();
+    assert_eq!(shown(&simulation).0.as_deref(), Some("5"), "nobody has looked");
+    resync(&mut simulation);
+    assert_eq!(simulation.reads, reads + 1);
+    assert_eq!(shown(&simulation), (Some("3".to_owned()), Some(TrackingWriter::Other)));
 
     let rewound = item("2");
     let set = WatermarkSet {
@@ -75,10 +75,10 @@ fn item_that_another_writer_wrote_is_shown_at_the_next_resync_and_starts_nothing
         from: Some("3".to_owned()),
         to: "2".to_owned(),
     };
-    writes(&mut world, rewound);
-    world.tracking.r.as_mut().expect("run").set = Some(set);
-    resync(&mut world);
-    assert_eq!(shown(&world), (Some("2".to_owned()), Some(TrackingWriter::WatermarkCommand)));
+    writes(&mut simulation, rewound);
+    simulation.tracking.r.as_mut().expect("run").set = Some(set);
+    resync(&mut simulation);
+    assert_eq!(shown(&simulation), (Some("2".to_owned()), Some(TrackingWriter::WatermarkCommand)));
 
     for (uid, writer) in
         [("another", TrackingWriter::AnotherExtractJob), ("cli/1", TrackingWriter::RunCommand)]
@@ -86,55 +86,55 @@ fn item_that_another_writer_wrote_is_shown_at_the_next_resync_and_starts_nothing
         // the number of rows tells it from what the command wrote
         let mut next = item("9");
         next.extract_metadata = Some(format!("{{\"row_count\": {}}}", uid.len()));
-        writes(&mut world, next);
-        world.tracking.r.as_mut().expect("run").owner.uid = uid.to_owned();
-        resync(&mut world);
-        assert_eq!(shown(&world), (Some("9".to_owned()), Some(writer)));
+        writes(&mut simulation, next);
+        simulation.tracking.r.as_mut().expect("run").owner.uid = uid.to_owned();
+        resync(&mut simulation);
+        assert_eq!(shown(&simulation), (Some("9".to_owned()), Some(writer)));
     }
 
-    world.tracking.l = None;
-    resync(&mut world);
-    assert_eq!(shown(&world), (None, None));
-    assert_eq!((world.made.len(), world.status().phase), (made, Some(Phase::Complete)));
+    simulation.tracking.l = None;
+    resync(&mut simulation);
+    assert_eq!(shown(&simulation), (None, None));
+    assert_eq!((simulation.made.len(), simulation.status().phase), (made, Some(Phase::Complete)));
 }
 
 #[test]
 fn item_without_a_column_has_no_watermark() {
-    let mut world = published();
+    let mut simulation = published();
     let full = LegacyItem { hwm_col_name: Some(String::new()), ..item("-1") };
-    writes(&mut world, full);
-    resync(&mut world);
-    assert_eq!(shown(&world), (None, Some(TrackingWriter::ThisExtractJob)));
-    assert_eq!(world.status().tracking.and_then(|it| it.low_watermark).as_deref(), Some("-1"));
+    writes(&mut simulation, full);
+    resync(&mut simulation);
+    assert_eq!(shown(&simulation), (None, Some(TrackingWriter::ThisExtractJob)));
+    assert_eq!(simulation.status().tracking.and_then(|it| it.low_watermark).as_deref(), Some("-1"));
 }
 
 #[test]
 fn item_that_another_program_spoiled_is_shown_as_far_as_it_can_be_read() {
-    let mut world = published();
-    world.tracking.l = Some(LegacyItem {
+    let mut simulation = published();
+    simulation.tracking.l = Some(LegacyItem {
         updated_at: Some("yesterday".to_owned()),
         extract_metadata: Some("7 rows".to_owned()),
         ..item("5")
     });
-    resync(&mut world);
-    let tracking = world.status().tracking.expect("tracking");
+    resync(&mut simulation);
+    let tracking = simulation.status().tracking.expect("tracking");
     assert_eq!((tracking.updated_at, tracking.row_count), (None, None));
     assert_eq!(tracking.written_by, TrackingWriter::Other);
-    resync(&mut world);
-    let again = world.status().tracking.expect("tracking");
+    resync(&mut simulation);
+    let again = simulation.status().tracking.expect("tracking");
     assert_eq!((again.updated_at, again.row_count), (None, None), "stable");
-    assert!(!differs(&world.status(), world.tracking.l.as_ref()));
+    assert!(!differs(&simulation.status(), simulation.tracking.l.as_ref()));
 }
 
 #[test]
 fn tracking_table_that_cannot_be_read_leaves_status_as_it_is() {
-    let mut world = published();
-    let before = world.status();
-    world.watermark_changed = true;
-    world.unreadable =
+    let mut simulation = published();
+    let before = simulation.status();
+    simulation.watermark_changed = true;
+    simulation.unreadable =
         Some(crds::Report::new(crds::Reason::TrackingUnreachable, "no answer", "look"));
-    world.step();
-    assert_eq!(world.status(), before);
+    simulation.step();
+    assert_eq!(simulation.status(), before);
 }
 
 #[test]

@@ -15,7 +15,7 @@ use worker_core::sql::rows::read_statement;
 
 use crate::base::pause::Pause;
 use crate::cli::errors::CommandError;
-use crate::cli::local::{listen, local_world, memory};
+use crate::cli::local::{listen, local_context, memory};
 use crate::cli::manifest::task_in;
 use crate::cli::settings;
 use crate::cli::terminal::print;
@@ -31,7 +31,7 @@ use crate::stores::tracking::TrackingTable;
 /// As CLAIM and PLAN of a run.
 pub async fn plan(wanted: &settings::Plan, durations: Durations) -> Result<String, CommandError> {
     let task = task_in(&wanted.manifest)?;
-    let (stores, login) = local_world(&wanted.database, &task, durations).await?;
+    let (stores, login) = local_context(&wanted.database, &task, durations).await?;
     let table = TrackingTable::new(stores.dynamodb.clone(), task.tracking.table.clone());
     let control = Control::new(stores.s3.clone(), &task.spec.output.uri)?;
     let key = &task.tracking.key;

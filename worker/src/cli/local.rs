@@ -20,9 +20,9 @@ use crate::cli::summary;
 use crate::extraction::batches::budget_from_cgroup;
 use crate::extraction::counters::Counters;
 use crate::extraction::extract::readers_asked;
+use crate::publishing::context::{Context, InFlight, Readers};
 use crate::publishing::drive::drive;
 use crate::publishing::durations::Durations;
-use crate::publishing::world::{Readers, Underway, World};
 use crate::source::credentials::login;
 use crate::source::login::Login;
 use crate::stores::clients::{SecretDirs, Stores, connect};
@@ -56,7 +56,7 @@ pub async fn local_stores(task: &Task, durations: Durations) -> Result<Stores, F
 ///
 /// # Errors
 /// `CredentialsMissing`.
-pub async fn local_world(
+pub async fn local_context(
     database: &DatabaseFlags,
     task: &Task,
     durations: Durations,
@@ -103,7 +103,7 @@ pub async fn here(
     let (budget, began) = (memory(memory_flags), Instant::now());
     let counters = Arc::new(Counters::default());
     let shown = Shown::start(Arc::clone(&counters));
-    let mut world = World {
+    let mut context = Context {
         stores,
         login: Some(login),
         readers: Readers::Here { asked: readers_asked(&task.spec), budget },
@@ -111,13 +111,13 @@ pub async fn here(
         stop: listen(&task)?,
         pause: Pause::parse(flags.pause.as_deref(), task.attempt),
         ready: Arc::new(|| Ok(())),
-        underway: Underway::default(),
+        in_flight: InFlight::default(),
         counters,
         task: task.clone(),
     };
     loop {
         let role = Role::Coordinate { task: Box::new(task.clone()), last: true };
-        let ending = drive(durations.process(role), &mut world).await;
+        let ending = drive(durations.process(role), &mut context).await;
         let busy = matches!(&ending, Ending::Failed(failure)
             if failure.exit == Exit::Fenced && failure.report.reason == Reason::SourceBusy);
         if let (Ending::Published(manifest), false) = (&ending, busy) {
@@ -128,20 +128,20 @@ pub async fn here(
             }
         }
         if !busy || flags.no_wait {
-            return ended(ending, &world).await;
+            return ended(ending, &context).await;
         }
         if let Ending::Failed(failure) = &ending {
             tracing::warn!(message = %failure.report, "waiting for the source");
         }
         tokio::select! {
             () = tokio::time::sleep(Duration::from_secs(2)) => {}
-            () = world.stop.stopped() => return Err(world.stop.failure()),
+            () = context.stop.stopped() => return Err(context.stop.failure()),
         }
     }
 }
 
 /// Exit 0 only if the outcome answers the task as Complete.
-pub(super) async fn ended(ending: Ending, world: &World) -> Result<String, Failure> {
+pub(super) async fn ended(ending: Ending, context: &Context) -> Result<String, Failure> {
     match ending {
         Ending::Published(manifest) => Ok(format!(
             "run {} is published: {} rows, {} files",
@@ -151,12 +151,12 @@ pub(super) async fn ended(ending: Ending, world: &World) -> Result<String, Failu
         Ending::Recovered => Ok("the run is recovered".to_owned()),
         Ending::Failed(failure) => Err(failure),
         Ending::FinishedByAnother => {
-            let tracking = &world.task.tracking;
-            let table = TrackingTable::new(world.stores.dynamodb.clone(), tracking.table.clone());
-            let key = outcome_key(&tracking.key, &world.task.owner.uid);
+            let tracking = &context.task.tracking;
+            let table = TrackingTable::new(context.stores.dynamodb.clone(), tracking.table.clone());
+            let key = outcome_key(&tracking.key, &context.task.owner.uid);
             let outcome: Option<OutcomeItem> = table.read(&key).await?;
             let result = outcome.and_then(|outcome| outcome.result);
-            if result.is_some_and(|result| answers_complete(&result, &world.task)) {
+            if result.is_some_and(|result| answers_complete(&result, &context.task)) {
                 return Ok("another process published the run".to_owned());
             }
             Err(Failure::fenced(Reason::Fenced, "another process has claimed the source"))

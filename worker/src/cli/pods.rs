@@ -17,9 +17,9 @@ use crate::cli::settings::{ExtractPod, Pod, Recover};
 use crate::extraction::batches::budget_from_cgroup;
 use crate::extraction::counters::Counters;
 use crate::extraction::extract::PartitionReader;
+use crate::publishing::context::{Context, InFlight, Readers};
 use crate::publishing::drive::drive;
 use crate::publishing::durations::Durations;
-use crate::publishing::world::{Readers, Underway, World};
 use crate::source::credentials::login;
 use crate::source::login::Login;
 use crate::stores::clients::{SecretDirs, Stores, connect};
@@ -63,7 +63,7 @@ pub(super) async fn coordinate(pod: &Pod, durations: Durations) -> Result<String
     let stores = pod_stores(&task, durations).await?;
     // a missing Secret key must not keep the protocol from saying N
     let login = pod_login(&task, durations).await?;
-    let mut world = World {
+    let mut context = Context {
         stores,
         login: Some(login),
         readers: Readers::Pods,
@@ -71,13 +71,13 @@ pub(super) async fn coordinate(pod: &Pod, durations: Durations) -> Result<String
         stop: listen(&task)?,
         pause: Pause::parse(pod.pause.as_deref(), task.attempt),
         ready: Arc::new(say_ready),
-        underway: Underway::default(),
+        in_flight: InFlight::default(),
         counters: Arc::default(),
         task: task.clone(),
     };
     let role = Role::Coordinate { task: Box::new(task), last: false };
-    let ending = drive(durations.process(role), &mut world).await;
-    ended(ending, &world).await
+    let ending = drive(durations.process(role), &mut context).await;
+    ended(ending, &context).await
 }
 
 fn say_ready() -> Result<(), Failure> {
@@ -129,7 +129,7 @@ pub(super) async fn recover(pod: &Recover, durations: Durations) -> Result<Strin
         (None, ..) => return Err(invalid("settle order JSON is invalid").into()),
     };
     let task = role.task().clone();
-    let mut world = World {
+    let mut context = Context {
         stores,
         login: None,
         readers: Readers::Pods,
@@ -137,12 +137,12 @@ pub(super) async fn recover(pod: &Recover, durations: Durations) -> Result<Strin
         stop: listen(&task)?,
         pause: Pause::parse(pod.pause.as_deref(), task.attempt),
         ready: Arc::new(|| Ok(())),
-        underway: Underway::default(),
+        in_flight: InFlight::default(),
         counters: Arc::default(),
         task,
     };
-    let ending = drive(durations.process(role), &mut world).await;
-    Ok(ended(ending, &world).await?)
+    let ending = drive(durations.process(role), &mut context).await;
+    Ok(ended(ending, &context).await?)
 }
 
 /// The run that a person undoes, its source, and the name of the person.

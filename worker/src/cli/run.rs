@@ -7,7 +7,7 @@ use crds::task::{self};
 
 use crate::cli::errors::{CommandError, UsageError};
 use crate::cli::flags::DurationFlags;
-use crate::cli::local::{here, local_world};
+use crate::cli::local::{here, local_context};
 use crate::cli::manifest::task_in;
 use crate::cli::pods::{coordinate, extract, recover};
 use crate::cli::report;
@@ -89,6 +89,6 @@ fn ready() -> ExitCode {
 /// Everything in this process. Where another run holds the source, waits until its deadline.
 async fn local_run(wanted: &Run, durations: Durations) -> Result<String, CommandError> {
     let task = task_in(&wanted.manifest)?;
-    let (stores, login) = local_world(&wanted.database, &task, durations).await?;
+    let (stores, login) = local_context(&wanted.database, &task, durations).await?;
     Ok(here(task, stores, login, (&wanted.memory, &wanted.run), durations).await?)
 }

@@ -19,7 +19,7 @@ use worker_core::planning::plan::{self, Plan};
 use worker_core::sql::rows::mysql_statements::planning_seconds;
 
 use crate::cli::errors::CommandError;
-use crate::cli::local::{listen, local_stores, local_world};
+use crate::cli::local::{listen, local_context, local_stores};
 use crate::cli::manifest::task_in;
 use crate::cli::settings::Verify;
 use crate::cli::terminal::print;
@@ -45,7 +45,7 @@ pub async fn verify(wanted: &Verify, durations: Durations) -> Result<String, Com
     let (task, recount) = (task_in(&wanted.manifest)?, wanted.recount);
     // without --recount, no credentials are needed and no connection is opened
     let (stores, login) = if recount {
-        let (stores, login) = local_world(&wanted.database, &task, durations).await?;
+        let (stores, login) = local_context(&wanted.database, &task, durations).await?;
         (stores, Some(login))
     } else {
         (local_stores(&task, durations).await?, None)

@@ -18,7 +18,7 @@ use crate::stores::errors::storage_failure;
 /// Most parts of an upload, by S3's rules.
 const PARTS_MAX: usize = 10_000;
 
-/// One multipart upload under way.
+/// One multipart upload in flight.
 #[derive(Debug, Clone)]
 pub struct Multipart {
     bucket: String,

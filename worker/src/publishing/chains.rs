@@ -10,10 +10,10 @@ use worker_core::planning::plan::Plan;
 use worker_core::protocol::Event;
 use worker_core::protocol::Orphan;
 
-use super::world::{AT_ONCE, World};
+use super::context::{AT_ONCE, Context};
 use crate::stores::control::Control;
 
-impl World {
+impl Context {
     /// A manifest but for its lists.
     pub(super) async fn manifest(&self, uri: &str, run: RunId) -> Result<ManifestHead, Failure> {
         let found = self.control(uri)?.head_of(run).await?;

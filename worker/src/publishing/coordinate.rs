@@ -12,10 +12,10 @@ use worker_core::errors::failure::{Failure, REPORT};
 use worker_core::planning::plan::PlanOrder;
 use worker_core::protocol::{CoordinatedRun, Event};
 
+use super::context::Planning;
+use super::context::Reading;
+use super::context::{Context, Readers, now};
 use super::patience::{Backoff, may_pass};
-use super::world::Planning;
-use super::world::Reading;
-use super::world::{Readers, World, now};
 use crate::base::pause::PausePoints;
 use crate::extraction::batches::budget_from_cgroup;
 use crate::extraction::extract::{Extraction, PartitionReader, parallelism, readers_asked};
@@ -30,18 +30,18 @@ const PLANNING_END_TIMEOUT: Duration = Duration::from_secs(15);
 /// Time between checks whether partitions that this process reads have ended.
 const HERE_POLL: Duration = Duration::from_millis(20);
 
-impl World {
+impl Context {
     /// Asks the database; where that takes long, the claim is renewed meanwhile.
     pub(super) async fn plan(&mut self, order: &PlanOrder) -> Result<Event, Failure> {
         let renew = tokio::time::sleep_until(self.renew_at());
-        let planning = match self.underway.planning.take() {
+        let planning = match self.in_flight.planning.take() {
             Some(planning) => planning,
             None => self.begin_planning(order)?,
         };
-        let planning = self.underway.planning.insert(planning);
+        let planning = self.in_flight.planning.insert(planning);
         let snapshot_session = tokio::select! {
             ended = &mut planning.task => {
-                self.underway.planning = None;
+                self.in_flight.planning = None;
                 match ended {
                     Ok(snapshot_session) => snapshot_session?,
                     Err(_) => {
@@ -51,7 +51,7 @@ impl World {
                 }
             },
             () = renew => {
-                self.underway.renew_at = None;
+                self.in_flight.renew_at = None;
                 return Ok(Event::RenewDue(now(), 0));
             }
             () = self.stop.stopped() => {
@@ -63,13 +63,13 @@ impl World {
         for warning in &plan.warnings {
             tracing::warn!(warning, "plan warning");
         }
-        self.underway.snapshot_session = Some(snapshot_session);
+        self.in_flight.snapshot_session = Some(snapshot_session);
         Ok(Event::Planned(Box::new(plan), now()))
     }
 
     /// When the next renewal is due, whatever act was begun anew meanwhile.
     pub(super) fn renew_at(&mut self) -> Instant {
-        *self.underway.renew_at.get_or_insert_with(|| Instant::now() + self.durations.renew)
+        *self.in_flight.renew_at.get_or_insert_with(|| Instant::now() + self.durations.renew)
     }
 
     fn begin_planning(&self, order: &PlanOrder) -> Result<Planning, Failure> {
@@ -101,19 +101,19 @@ impl World {
 
     /// Ends what is being asked of the database, on the server too.
     pub(super) async fn stop_planning(&mut self) {
-        let Some(planning) = &mut self.underway.planning else { return };
+        let Some(planning) = &mut self.in_flight.planning else { return };
         let _ = planning.stop.send(true);
         match tokio::time::timeout(PLANNING_END_TIMEOUT, &mut planning.task).await {
             Ok(Ok(Ok(snapshot_session))) => snapshot_session.release().await,
             Ok(_) => {}
             Err(_) => planning.task.abort(),
         }
-        self.underway.planning = None;
+        self.in_flight.planning = None;
     }
 
     /// Nothing is read under the snapshot any more: its session ends, whatever is left to do.
     pub(super) async fn release_snapshot(&mut self) {
-        if let Some(snapshot_session) = self.underway.snapshot_session.take() {
+        if let Some(snapshot_session) = self.in_flight.snapshot_session.take() {
             snapshot_session.release().await;
         }
     }
@@ -122,26 +122,26 @@ impl World {
     pub(super) async fn extract(&mut self, active: &CoordinatedRun) -> Result<Event, Failure> {
         (self.ready)()?;
         // a renewal comes back here, and is no second time
-        if !std::mem::replace(&mut self.underway.is_ready, true) {
+        if !std::mem::replace(&mut self.in_flight.is_ready, true) {
             self.pause.at("ready").await;
         }
         let mine = active.plan.pods() <= 1 || self.readers != Readers::Pods;
-        if mine && self.underway.extraction.is_none() {
+        if mine && self.in_flight.extraction.is_none() {
             let aligned = self
-                .underway
+                .in_flight
                 .snapshot_session
                 .as_mut()
                 .and_then(|snapshot_session| snapshot_session.aligned.take());
             let (asked, budget) = self.capacity();
             let readers = (parallelism(&active.plan, asked, budget), budget);
-            self.underway.extraction = Some(here(self, active, readers, aligned)?);
+            self.in_flight.extraction = Some(here(self, active, readers, aligned)?);
         }
         let pause = self.durations.requests.pause;
         let mut beat = Instant::now() + self.durations.heartbeat;
         let (mut records, mut backoff) = (active.run.records, Backoff::new(pause));
         loop {
             if Instant::now() >= self.renew_at() {
-                self.underway.renew_at = None;
+                self.in_flight.renew_at = None;
                 return Ok(Event::RenewDue(now(), records));
             }
             let count = if mine { self.ended().await } else { self.recorded(active).await };
@@ -182,14 +182,14 @@ impl World {
 
     /// What partitions that are read here have come to.
     async fn ended(&mut self) -> Result<RecordCount, Failure> {
-        let Some(extraction) = &mut self.underway.extraction else {
+        let Some(extraction) = &mut self.in_flight.extraction else {
             return Ok(RecordCount::Some(0));
         };
         let Some((run, kept_records)) = extraction.ended().await? else {
             return Ok(RecordCount::Some(0));
         };
         if let Some(kept_records) = kept_records {
-            self.underway.reading = Some(Reading::of(run, kept_records));
+            self.in_flight.reading = Some(Reading::of(run, kept_records));
         }
         Ok(RecordCount::All)
     }
@@ -207,12 +207,12 @@ impl World {
             return Ok(RecordCount::Some(found));
         }
         // a reading that a renewal interrupted goes on where it was
-        self.underway.reading.get_or_insert_with(|| Reading::of_size(active.run.run, largest));
+        self.in_flight.reading.get_or_insert_with(|| Reading::of_size(active.run.run, largest));
         Ok(RecordCount::All)
     }
 
     pub(super) async fn still_there(&mut self) -> Result<(), Failure> {
-        match &mut self.underway.snapshot_session {
+        match &mut self.in_flight.snapshot_session {
             Some(snapshot_session) => snapshot_session.still_there().await,
             None => Ok(()),
         }
@@ -229,12 +229,12 @@ enum RecordCount {
 
 /// Begins to read all partitions of the plan in this process.
 fn here(
-    world: &World,
+    context: &Context,
     active: &CoordinatedRun,
     (parallelism, budget): (Parallelism, MemoryBudget),
     aligned: Option<Aligned>,
 ) -> Result<Extraction, Failure> {
-    let Some(login) = world.login.clone() else { return Err(Failure::stopped()) };
+    let Some(login) = context.login.clone() else { return Err(Failure::stopped()) };
     let parallel = aligned.as_ref().map_or(parallelism.readers, |aligned| aligned.count);
     let (partitions, reason) = (active.plan.partitions.len(), parallelism.reason);
     tracing::info!(partitions, readers = parallel, reason, "reading partitions in this process");
@@ -245,13 +245,13 @@ fn here(
         plan_hash: active.plan_hash.clone(),
         login,
         aligned,
-        s3: world.stores.s3.clone(),
-        control: world.control(&active.run.uri)?,
+        s3: context.stores.s3.clone(),
+        control: context.control(&active.run.uri)?,
         budget: budget.shared(parallel),
         stop: receiver,
         others: Some(Arc::clone(&stop)),
-        counters: Arc::clone(&world.counters),
-        pause: world.pause.clone(),
+        counters: Arc::clone(&context.counters),
+        pause: context.pause.clone(),
     };
     Ok(Extraction::begin(reader, parallel, stop))
 }

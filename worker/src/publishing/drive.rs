@@ -16,30 +16,30 @@ use worker_core::protocol::{
     Act, Cleanup, Effect, Ending, Event, ObservedItems, Process, Reply, step,
 };
 
-use super::world::{AT_ONCE, WRITES_AT_ONCE, World, now};
+use super::context::{AT_ONCE, Context, WRITES_AT_ONCE, now};
 use crate::stores::control::{Control, Only};
 
 /// How long what goes on besides may take to end, once the process has nothing else to do.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Drives `process` to its end.
-pub async fn drive(mut process: Process, world: &mut World) -> Ending {
+pub async fn drive(mut process: Process, context: &mut Context) -> Ending {
     let mut event = Event::Begin;
     loop {
         let (next, act) = step(process, event);
         process = next;
         if !process.needs_snapshot() {
-            world.release_snapshot().await;
+            context.release_snapshot().await;
         }
         tracing::debug!(act = act_name(&act), "next action");
         event = match act {
             Act::End(ending) => {
-                let _ = tokio::time::timeout(END_TIMEOUT, world.stop_reading()).await;
+                let _ = tokio::time::timeout(END_TIMEOUT, context.stop_reading()).await;
                 return ending;
             }
             act => {
                 let patient = process.holds();
-                Box::pin(world.patiently(patient, act)).await.unwrap_or_else(Event::Failed)
+                Box::pin(context.patiently(patient, act)).await.unwrap_or_else(Event::Failed)
             }
         };
     }
@@ -65,7 +65,7 @@ fn act_name(act: &Act) -> &'static str {
     }
 }
 
-impl World {
+impl Context {
     pub(super) async fn perform(&mut self, act: Act) -> Result<Event, Failure> {
         match act {
             Act::Read => self.look().await,
@@ -116,10 +116,10 @@ impl World {
 
     async fn stop_reading(&mut self) {
         self.stop_planning().await;
-        if let Some(extraction) = &mut self.underway.extraction {
+        if let Some(extraction) = &mut self.in_flight.extraction {
             extraction.stop().await;
         }
-        self.underway.extraction = None;
+        self.in_flight.extraction = None;
     }
 
     async fn look(&self) -> Result<Event, Failure> {
@@ -168,7 +168,7 @@ impl World {
         let tracking = &self.task.tracking;
         // a look of recovery compares no identities, and must not need the right to describe
         let place = if located {
-            self.underway.place.get_or_try_init(|| async { self.table().place().await }).await?
+            self.in_flight.place.get_or_try_init(|| async { self.table().place().await }).await?
         } else {
             ""
         };

@@ -1,7 +1,7 @@
 //! Runs of the protocol: what `worker-core` decides is done here, on the database, S3 and the tracking table.
 
 pub mod durations;
-pub mod world;
+pub mod context;
 mod coordinate;
 mod chains;
 mod patience;

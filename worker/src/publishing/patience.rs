@@ -9,7 +9,7 @@ use tokio::time::Instant;
 use worker_core::errors::failure::Failure;
 use worker_core::protocol::{Act, Event};
 
-use super::world::World;
+use super::context::Context;
 
 /// How long an act may go on, at most, once the process was asked to stop: a store that does not
 /// answer must not keep it alive until it is killed.
@@ -48,7 +48,7 @@ impl Backoff {
     }
 }
 
-impl World {
+impl Context {
     /// Performs an act. With `patient`, an outage of a store is waited out: until SIGTERM, or until
     /// the process's own deadline.
     pub(super) async fn patiently(&mut self, patient: bool, act: Act) -> Result<Event, Failure> {
@@ -59,7 +59,7 @@ impl World {
                 ended => return ended,
             };
             // a deadline that was computed before the outage may be over: renew at the next chance
-            self.underway.renew_at = Some(Instant::now());
+            self.in_flight.renew_at = Some(Instant::now());
             let wait = backoff.next(&failure);
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}

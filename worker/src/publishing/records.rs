@@ -10,12 +10,12 @@ use worker_core::layout::manifests::{Earlier, ListedFile, Lists, ManifestFile};
 use worker_core::layout::records::{PartitionRecord, RecordsHash, Tally, Tallying};
 use worker_core::protocol::{CoordinatedRun, Event, NewManifest, Reply};
 
-use super::world::Reading;
-use super::world::{WRITES_AT_ONCE, World, now};
+use super::context::Reading;
+use super::context::{Context, WRITES_AT_ONCE, now};
 use crate::extraction::kept_records::KeptRecords;
 use crate::stores::control::{Control, WholeObject, not_as_recorded};
 
-impl World {
+impl Context {
     /// Adds up the records, all of which are there. `None`: a renewal is due before that is done.
     pub(super) async fn tally(
         &mut self,
@@ -24,11 +24,11 @@ impl World {
         let (run, control) = (active.run.run, self.control(&active.run.uri)?);
         let count = u32::try_from(active.plan.partitions.len()).unwrap_or(u32::MAX);
         let renew_at = self.renew_at();
-        let reading = match self.underway.reading.take() {
+        let reading = match self.in_flight.reading.take() {
             Some(reading) if reading.run == run => reading,
             Some(_) | None => Reading::of(run, KeptRecords::default()),
         };
-        let reading = self.underway.reading.insert(reading);
+        let reading = self.in_flight.reading.insert(reading);
         if let Some(kept_records) = reading.kept_records.all(count) {
             let mut tallying = Tallying::default();
             for record in kept_records {
@@ -61,7 +61,7 @@ impl World {
         run: RunId,
         count: u32,
     ) -> BoxStream<'a, Result<PartitionRecord, Failure>> {
-        let reading = self.underway.reading.as_ref().filter(|reading| reading.run == run);
+        let reading = self.in_flight.reading.as_ref().filter(|reading| reading.run == run);
         if let Some(kept_records) = reading.and_then(|reading| reading.kept_records.all(count)) {
             return stream::iter(kept_records.iter().cloned().map(Ok)).boxed();
         }

@@ -22,21 +22,21 @@ const ALL_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a log-in may go on that nobody waits for any more.
 const LOG_IN_TIMEOUT: Duration = CONNECT_TIMEOUT.saturating_add(GOODBYE_TIMEOUT);
 /// Goodbyes that are being said, and what has to be waited for before they can be.
-static UNDER_WAY: LazyLock<watch::Sender<usize>> = LazyLock::new(|| watch::Sender::new(0));
+static IN_FLIGHT: LazyLock<watch::Sender<usize>> = LazyLock::new(|| watch::Sender::new(0));
 
 /// One of them.
 struct Counted;
 
 impl Counted {
     fn new() -> Self {
-        UNDER_WAY.send_modify(|count| *count += 1);
+        IN_FLIGHT.send_modify(|count| *count += 1);
         Self
     }
 }
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        UNDER_WAY.send_modify(|count| *count = count.saturating_sub(1));
+        IN_FLIGHT.send_modify(|count| *count = count.saturating_sub(1));
     }
 }
 
@@ -64,8 +64,8 @@ pub(crate) fn spawn_blocking<T: Send + 'static>(
 
 /// Returns once all goodbyes are sent, so that the process may end.
 pub async fn all_said() {
-    let mut under_way = UNDER_WAY.subscribe();
-    if tokio::time::timeout(ALL_TIMEOUT, under_way.wait_for(|count| *count == 0)).await.is_err() {
+    let mut in_flight = IN_FLIGHT.subscribe();
+    if tokio::time::timeout(ALL_TIMEOUT, in_flight.wait_for(|count| *count == 0)).await.is_err() {
         tracing::warn!("a session was not closed in time; the server ends it");
     }
 }

@@ -27,7 +27,7 @@ pub struct Answer<'a> {
     pub code: &'a str,
     /// The message.
     pub message: &'a str,
-    /// Which functions were under way.
+    /// Which functions were in flight.
     pub context: Option<&'a str>,
     /// Where in a statement.
     pub position: Position,

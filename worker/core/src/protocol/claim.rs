@@ -1,4 +1,4 @@
-//! Claims the source: `R` names the run, `O` the attempt, `L` that a run is under way.
+//! Claims the source: `R` names the run, `O` the attempt, `L` that a run is in flight.
 
 use crds::tracking::RunState;
 use crds::{Reason, RunId};

@@ -241,7 +241,7 @@ fn given(text: Option<&String>) -> Option<String> {
     text.filter(|text| !matches!(text.as_str(), "" | "-1" | "None")).cloned()
 }
 
-/// `L` with the marks of a run under way; made from its copy, or new, where there is none.
+/// `L` with the marks of a run in flight; made from its copy, or new, where there is none.
 fn legacy_at_claim(task: &Task, observed: &ObservedItems, mode: Mode) -> LegacyItem {
     let watermark = task.spec.extract.watermark.as_ref();
     let replaced = replaced(task, observed);

@@ -67,7 +67,7 @@ pub struct Process {
     pub phase: Phase,
     /// The manifest of our own run, once published.
     pub kept: Option<Box<ManifestHead>>,
-    /// Until when a lock protects a file of the removal that is under way, seconds since 1970, UTC.
+    /// Until when a lock protects a file of the removal that is in flight, seconds since 1970, UTC.
     pub locked: Option<i64>,
 }
 

@@ -275,7 +275,7 @@ impl Stores {
         self.heads.len()
     }
 
-    /// What must hold whenever nothing is under way: the pointer names the head, and exactly the
+    /// What must hold whenever nothing is in flight: the pointer names the head, and exactly the
     /// files of its chain can be seen.
     pub(crate) fn check(&self) {
         let pointer = self.pointer().unwrap();

@@ -15,7 +15,7 @@ pub struct Finding {
     pub what: String,
 }
 
-/// What must hold whenever nothing is under way.
+/// What must hold whenever nothing is in flight.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Rule {

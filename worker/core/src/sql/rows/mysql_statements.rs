@@ -140,7 +140,7 @@ pub const NOW: &str = "SELECT CAST(UNIX_TIMESTAMP() AS SIGNED)";
 /// machine's clock.
 pub const SET_MACHINE_ZONE: &str = "SET time_zone = 'SYSTEM'";
 /// Seconds since 1970 before which nothing was written that is not committed yet, as far as the server
-/// shows it: the oldest of the statements under way that may be about to, and of the transactions that
+/// shows it: the oldest of the statements in flight that may be about to, and of the transactions that
 /// have written (asked last: a statement that ends in between has one). NULL: there are none. Needs
 /// PROCESS. Threads of the server itself idle as `Query` in MySQL 8, without a statement. Where the zone's
 /// clock has gone back, a start is taken for the earlier of the moments that read so.

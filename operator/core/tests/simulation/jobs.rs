@@ -2,7 +2,7 @@
 
 use super::*;
 
-impl World {
+impl Simulation {
     pub(super) fn create(&mut self, job: &Job) {
         let name = job.metadata.name.clone().expect("name");
         if self.named(&name).is_some() {

@@ -4,7 +4,7 @@ use crds::fidelity::FidelityCounts;
 
 use super::*;
 
-impl World {
+impl Simulation {
     /// The coordinator claims and pins a plan of `n` partitions, and is Ready.
     pub(crate) fn plans(&mut self, n: u32) {
         let Some(job) = self.last(0) else { return };

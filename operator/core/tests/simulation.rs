@@ -33,7 +33,7 @@ pub(crate) use tracking::{removal, run_item, watermark_item};
 pub(crate) const KEY: &str = "shop.orders";
 pub(crate) const UID: &str = "11111111-1111-1111-1111-111111111111";
 
-pub(crate) struct World {
+pub(crate) struct Simulation {
     pub(crate) job: ExtractJob,
     pub(crate) jobs: Vec<Job>,
     pub(crate) pods: Vec<Pod>,
@@ -102,7 +102,7 @@ pub(crate) fn run_id(number: u32) -> RunId {
     RunId(uuid::Uuid::from_u128(u128::from(number)))
 }
 
-impl World {
+impl Simulation {
     pub(crate) fn new() -> Self {
         let job = object();
         Self {

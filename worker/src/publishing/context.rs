@@ -1,4 +1,4 @@
-//! What the acts of one process need, and what is under way meanwhile.
+//! What the acts of one process need, and what is in flight meanwhile.
 
 use std::sync::Arc;
 
@@ -23,7 +23,7 @@ use crate::stores::clients::Stores;
 use crate::stores::control::{Control, at_once};
 use crate::stores::tracking::TrackingTable;
 
-/// Writes of one act that are under way at a time.
+/// Writes of one act that are in flight at a time.
 pub(super) const WRITES_AT_ONCE: usize = 16;
 /// Files and uploads of one act, about: the next ones are listed once these are done with.
 pub(super) const AT_ONCE: usize = 5_000;
@@ -48,7 +48,7 @@ pub enum Readers {
 }
 
 /// Everything that the acts of one process need.
-pub struct World {
+pub struct Context {
     /// For whom.
     pub task: Task,
     /// S3 and DynamoDB.
@@ -66,14 +66,14 @@ pub struct World {
     /// Called once the run is pinned and the snapshot held.
     pub ready: Arc<dyn Fn() -> Result<(), Failure> + Send + Sync>,
     /// What goes on meanwhile.
-    pub underway: Underway,
+    pub in_flight: InFlight,
     /// What this process has read.
     pub counters: Arc<Counters>,
 }
 
 /// What a process has going on besides the act it performs.
 #[derive(Default)]
-pub struct Underway {
+pub struct InFlight {
     /// The database is being asked.
     pub(super) planning: Option<Planning>,
     /// Whether the process has become Ready.
@@ -118,7 +118,7 @@ impl Reading {
     }
 }
 
-impl World {
+impl Context {
     /// The control objects under `uri`.
     pub(super) fn control(&self, uri: &str) -> Result<Control, Failure> {
         Control::new(self.stores.s3.clone(), uri)
