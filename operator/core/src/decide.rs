@@ -48,12 +48,12 @@ pub fn foreign_job(observed: &Observed, name: &str) -> Decision {
 }
 
 /// What to say when the API server refuses to make a Job.
-pub fn refused_job(observed: &Observed, name: &str, told: &str) -> Decision {
+pub fn refused_job(observed: &Observed, name: &str, answer: &str) -> Decision {
     let report = Report::new(
         Reason::PodNotStarted,
         format!(
             "the API server refuses Job {name}: {}",
-            told.chars().take(500).collect::<String>()
+            answer.chars().take(500).collect::<String>()
         ),
         "Raise the quota of the namespace, or fix what the message names. The operator tries again by itself.",
     );

@@ -17,9 +17,9 @@ const TO: &str = "3";
 impl Protocol {
     pub(crate) fn person_actions(state: &State, actions: &mut Vec<Action>) {
         match state.person {
-            Person::Away if state.left.sets > 0 => actions.push(Action::Looks),
+            Person::Away if state.left.sets > 0 => actions.push(Action::ReadsRevision),
             Person::Away => {}
-            Person::Looked(_) => actions.push(Action::ReadsItems),
+            Person::ReadRevision(_) => actions.push(Action::ReadsItems),
             Person::Read(..) => actions.push(Action::Sets),
         }
     }
@@ -33,9 +33,9 @@ impl Protocol {
         state.person = match state.person {
             Person::Away => {
                 state.left.sets -= 1;
-                Person::Looked(self.rev(state))
+                Person::ReadRevision(self.rev(state))
             }
-            Person::Looked(rev) => {
+            Person::ReadRevision(rev) => {
                 let items = [state.item(self.shop.run_key), state.item(self.shop.legacy_key)];
                 Person::Read(rev, items)
             }

@@ -45,7 +45,7 @@ pub enum Action {
     /// A rule of the bucket aborts an upload of the decided run.
     Lapse,
     /// A person looks at the watermark.
-    Looks,
+    ReadsRevision,
     /// The command that is to move it reads the items.
     ReadsItems,
     /// It moves the watermark.
@@ -280,7 +280,7 @@ impl Protocol {
                 let upload = self.lapsing(state)?;
                 state.close(upload);
             }
-            Action::Looks | Action::ReadsItems | Action::Sets => self.person(state),
+            Action::ReadsRevision | Action::ReadsItems | Action::Sets => self.person(state),
         }
         Some(())
     }

@@ -100,7 +100,7 @@ pub(crate) enum Person {
     #[default]
     Away,
     /// The revision.
-    Looked(u64),
+    ReadRevision(u64),
     /// The command was given that revision, and has read `R` and `L`.
     Read(u64, [u32; 2]),
 }

@@ -82,7 +82,10 @@ impl Divider<'_> {
                 (PlannedStrategy::One, _) | (_, Some(_)) => "the manifest requests one partition",
                 (_, None) => SMALL,
             };
-            return Ok((vec![PlannedPartition::whole()], told(Strategy::None, &[], reason, None)));
+            return Ok((
+                vec![PlannedPartition::whole()],
+                described(Strategy::None, &[], reason, None),
+            ));
         }
         let asked = "the manifest requests it".to_owned();
         match planned_strategy {
@@ -138,13 +141,13 @@ impl Divider<'_> {
                     .statistics(self.source_table, plan, key, count)
                     .await?
                     .map(|sample| sample.skew_of(key.key_type, &cuts));
-                (spans(&cuts), told(Strategy::Range, &[key.column], &reason, predicted))
+                (spans(&cuts), described(Strategy::Range, &[key.column], &reason, predicted))
             }
             PlannedStrategy::Quantile(key) => {
                 let (sample, seen) = self.sample(database, plan, (key, count), table.facts).await?;
                 let cuts = sample.quantiles(count);
                 let reason = format!("{reason}; key ranges from {seen}");
-                let how = told(Strategy::Quantile, &[key.column], &reason, Some(cuts.skew));
+                let how = described(Strategy::Quantile, &[key.column], &reason, Some(cuts.skew));
                 (cuts.partitions, how)
             }
             PlannedStrategy::Blocks => {
@@ -152,14 +155,17 @@ impl Divider<'_> {
                 let whole = !rows::has_window(plan)?;
                 let (partitions, even) = (partitions::block_spans(blocks, count), Skew::EVEN);
                 let reason = format!("{reason}; the table has {blocks} blocks");
-                (partitions, told(Strategy::Ctid, &[], &reason, whole.then_some(even)))
+                (partitions, described(Strategy::Ctid, &[], &reason, whole.then_some(even)))
             }
             PlannedStrategy::Hash => {
                 let columns = hashed(self.partition, table)?;
-                (partitions::hash_classes(count), told(Strategy::Hash, &columns, &reason, None))
+                (
+                    partitions::hash_classes(count),
+                    described(Strategy::Hash, &columns, &reason, None),
+                )
             }
             PlannedStrategy::One | PlannedStrategy::Auto(_) => {
-                (vec![PlannedPartition::whole()], told(Strategy::None, &[], &reason, None))
+                (vec![PlannedPartition::whole()], described(Strategy::None, &[], &reason, None))
             }
         })
     }
@@ -188,11 +194,11 @@ impl Divider<'_> {
         let reason = format!("{reason}, according to {seen}");
         Ok(match (planned_strategy, strides) {
             (PlannedStrategy::Range(_), Some(cuts)) => {
-                (spans(&cuts), told(Strategy::Range, &[key.column], &reason, of_strides))
+                (spans(&cuts), described(Strategy::Range, &[key.column], &reason, of_strides))
             }
             (PlannedStrategy::Quantile(_), _) => {
                 let skew = Some(quantiles.skew);
-                (quantiles.partitions, told(Strategy::Quantile, &[key.column], &reason, skew))
+                (quantiles.partitions, described(Strategy::Quantile, &[key.column], &reason, skew))
             }
             (planned_strategy, _) => {
                 let choice = Choice { planned_strategy, reason };
@@ -311,7 +317,12 @@ fn spans(cuts: &[Value]) -> Vec<PlannedPartition> {
     partitions::spans(cuts.iter().map(Value::to_text).collect(), false)
 }
 
-fn told(strategy: Strategy, columns: &[&Column], reason: &str, skew: Option<Skew>) -> Partitioning {
+fn described(
+    strategy: Strategy,
+    columns: &[&Column],
+    reason: &str,
+    skew: Option<Skew>,
+) -> Partitioning {
     Partitioning {
         strategy,
         columns: columns.iter().map(|column| (*column).clone()).collect(),

@@ -89,9 +89,9 @@ impl Context {
                 published = Published::of(&s3, &spec.output.uri, order.head.as_ref()) => published?,
                 () = &mut stopped => return Err(Failure::stopped()),
             };
-            let told = (&published, &pause as PausePoints<'_>);
+            let observers = (&published, &pause as PausePoints<'_>);
             let snapshot_session =
-                planner::open_until(&login, &spec, &order, told, stopped.as_mut());
+                planner::open_until(&login, &spec, &order, observers, stopped.as_mut());
             let snapshot_session = Box::pin(snapshot_session).await?;
             let readers = parallelism(&snapshot_session.plan, asked, budget).readers;
             snapshot_session.align((&login, &spec.extract), readers, stopped).await

@@ -9,13 +9,13 @@ use crate::source::errors::{Answer, asks_for_password, mysql_failure, wants_tls}
 
 /// What a way to authenticate may ask for.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Told<'a> {
+pub(super) struct ExchangeInput<'a> {
     pub(super) password: &'a [u8],
     pub(super) nonce: &'a [u8],
     pub(super) secured: bool,
 }
 
-impl Context for Told<'_> {
+impl Context for ExchangeInput<'_> {
     fn pass(&self) -> &[u8] {
         self.password
     }
@@ -43,9 +43,9 @@ const KEY_REQUESTS: [&[u8]; 2] = [&[1], &[2]];
 
 /// A way that is being gone.
 #[derive(Debug)]
-pub(super) struct Way(AuthProc);
+pub(super) struct Exchange(AuthProc);
 
-impl Way {
+impl Exchange {
     /// The one to begin with, and its name: what the server offers if that is a digest, which has few
     /// bytes and tells nothing; a server that wants another asks for it.
     ///
@@ -85,10 +85,10 @@ impl Way {
     /// `DatabaseFailed` where the challenge makes no sense.
     pub(super) fn run(
         &mut self,
-        told: Told<'_>,
+        input: ExchangeInput<'_>,
         challenge: &[u8],
     ) -> Result<Option<Vec<u8>>, Failure> {
-        let response = self.0.run(told, challenge).map_err(|_| {
+        let response = self.0.run(input, challenge).map_err(|_| {
             not_understood(
                 "the authentication packet of the \
                  database",
@@ -96,7 +96,8 @@ impl Way {
         })?;
         let answer = response.data().map(<[u8]>::to_vec);
         // whoever answers could send a key of its own, and read the password with it
-        if !told.secured && answer.as_deref().is_some_and(|answer| KEY_REQUESTS.contains(&answer)) {
+        if !input.secured && answer.as_deref().is_some_and(|answer| KEY_REQUESTS.contains(&answer))
+        {
             return Err(wants_tls());
         }
         Ok(answer)
@@ -117,9 +118,9 @@ mod tests {
     #[test]
     fn a_token_of_any_length_is_shown_whole_where_it_may_be() {
         let token = "t".repeat(5000);
-        let told = Told { password: token.as_bytes(), nonce: &[], secured: true };
-        let mut way = Way::asked(&AuthPlugin::MysqlClearPassword, true).expect("it may");
-        let sent = way.run(told, &[]).expect("an answer").expect("a packet");
+        let input = ExchangeInput { password: token.as_bytes(), nonce: &[], secured: true };
+        let mut exchange = Exchange::asked(&AuthPlugin::MysqlClearPassword, true).expect("it may");
+        let sent = exchange.run(input, &[]).expect("an answer").expect("a packet");
         assert_eq!(sent, [token.as_bytes(), &[0]].concat());
         for (refused, shows) in [
             (AuthPlugin::MysqlClearPassword, false),
@@ -128,7 +129,7 @@ mod tests {
             (AuthPlugin::Parsec, true),
             (AuthPlugin::Other(b"auth_gssapi_client".as_slice().into()), true),
         ] {
-            let failure = Way::asked(&refused, shows).expect_err("refused");
+            let failure = Exchange::asked(&refused, shows).expect_err("refused");
             assert_eq!(failure.report.reason, Reason::CredentialsRejected, "{failure}");
             assert!(!failure.report.remedy.is_empty(), "{failure}");
         }
@@ -138,12 +139,13 @@ mod tests {
     fn no_password_is_sent_under_a_key_that_the_server_names() {
         let nonce = [b'n'; 20];
         for secured in [false, true] {
-            let told = Told { password: b"canary", nonce: &nonce, secured };
-            let mut way = Way::asked(&AuthPlugin::CachingSha2Password, false).expect("a way");
-            way.run(told, &nonce).expect("a digest");
-            let full = way.run(told, &[4]);
-            let mut way = Way::asked(&AuthPlugin::Sha256Password, false).expect("a way");
-            for answer in [full, way.run(told, &nonce)] {
+            let input = ExchangeInput { password: b"canary", nonce: &nonce, secured };
+            let mut exchange =
+                Exchange::asked(&AuthPlugin::CachingSha2Password, false).expect("a way");
+            exchange.run(input, &nonce).expect("a digest");
+            let full = exchange.run(input, &[4]);
+            let mut exchange = Exchange::asked(&AuthPlugin::Sha256Password, false).expect("a way");
+            for answer in [full, exchange.run(input, &nonce)] {
                 if secured {
                     assert_eq!(answer.expect("under TLS"), Some(b"canary\0".to_vec()));
                 } else {
@@ -154,10 +156,10 @@ mod tests {
             }
         }
         // the server knows the password from an earlier log-in
-        let told = Told { password: b"canary", nonce: &nonce, secured: false };
-        let mut way = Way::asked(&AuthPlugin::CachingSha2Password, false).expect("a way");
-        way.run(told, &nonce).expect("a digest");
-        assert_eq!(way.run(told, &[3]).expect("let in"), None);
+        let input = ExchangeInput { password: b"canary", nonce: &nonce, secured: false };
+        let mut exchange = Exchange::asked(&AuthPlugin::CachingSha2Password, false).expect("a way");
+        exchange.run(input, &nonce).expect("a digest");
+        assert_eq!(exchange.run(input, &[3]).expect("let in"), None);
     }
 
     #[test]
@@ -168,11 +170,11 @@ mod tests {
             AuthPlugin::MysqlOldPassword,
             AuthPlugin::Ed25519,
         ] {
-            let (mut way, plugin) = Way::first(Some(offered)).expect("another");
+            let (mut exchange, plugin) = Exchange::first(Some(offered)).expect("another");
             assert_eq!(plugin, AuthPlugin::MysqlNativePassword);
-            let told = Told { password: &[b't'; 5000], nonce: &[1; 20], secured: true };
+            let input = ExchangeInput { password: &[b't'; 5000], nonce: &[1; 20], secured: true };
             assert_eq!(
-                way.run(told, &[1; 20]).expect("an answer").map(|bytes| bytes.len()),
+                exchange.run(input, &[1; 20]).expect("an answer").map(|bytes| bytes.len()),
                 Some(20)
             );
         }

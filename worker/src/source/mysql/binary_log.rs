@@ -33,8 +33,8 @@ const LOCK_TIMEOUT: Duration = Duration::from_secs(45);
 pub(crate) async fn check(connection: &mut MySqlConnection) -> Result<(), Failure> {
     let mut says = named(connection, statements::LOG_VARIABLES, ASK).await?;
     says.extend(named(connection, statements::LOG_APPLIERS, ASK).await?);
-    let told = named(connection, statements::SNAPSHOT_POINT, ASK).await?;
-    let tells = told.values().any(|value| !value.is_empty());
+    let values = named(connection, statements::SNAPSHOT_POINT, ASK).await?;
+    let tells = values.values().any(|value| !value.is_empty());
     let filters = if tells { filters(connection).await? } else { None };
     BinaryLog { says, tells, filters }.check()
 }
@@ -120,15 +120,15 @@ pub(super) fn together(
 
 /// Where the session's snapshot began.
 fn point(session: &mut Session) -> Result<Option<String>, Failure> {
-    let mut told = BTreeMap::new();
+    let mut values = BTreeMap::new();
     for row in
         texts(session, "read the binary log position of the snapshot", statements::SNAPSHOT_POINT)?
     {
         if let [Some(name), Some(value)] = row.as_slice() {
-            told.insert(name.to_lowercase(), value.clone());
+            values.insert(name.to_lowercase(), value.clone());
         }
     }
-    let value = |name| told.get(name).filter(|value: &&String| !value.is_empty());
+    let value = |name| values.get(name).filter(|value: &&String| !value.is_empty());
     let (file, position) = (value("binlog_snapshot_file"), value("binlog_snapshot_position"));
     Ok(file.zip(position).map(|(file, position)| format!("{file}:{position}")))
 }

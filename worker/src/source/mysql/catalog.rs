@@ -258,7 +258,7 @@ pub(crate) async fn estimates(
         // not prepared, which would be three round trips for hundreds of questions, and one of them a
         // wait for a delayed acknowledgement; it holds no word of the manifest
         let answer = sqlx::raw_sql(made(statement)).fetch_all(&mut *connection).await;
-        let Some(answer) = told("read the index of the key", answer)? else { return Ok(0) };
+        let Some(answer) = answered("read the index of the key", answer)? else { return Ok(0) };
         // where no row can be, the answer has no number
         Ok(u64::try_from(opinion(&answer)).unwrap_or_default())
     };
@@ -282,12 +282,12 @@ pub(crate) async fn estimate(
 ) -> Result<i64, Failure> {
     let answer =
         sqlx::query(made(rows::estimate_statement(plan)?)).fetch_all(&mut *connection).await;
-    let answer = told("estimate the window's rows", answer)?;
+    let answer = answered("estimate the window's rows", answer)?;
     Ok(answer.map_or(-1, |answer| opinion(&answer)))
 }
 
 /// What EXPLAIN says; nothing of a view whose tables the user may not see, though it may read the view.
-fn told(
+fn answered(
     action: &str,
     answer: Result<Vec<MySqlRow>, sqlx::Error>,
 ) -> Result<Option<Vec<MySqlRow>>, Failure> {
@@ -323,7 +323,7 @@ pub(crate) async fn filtered_rows(
         "EXPLAIN"
     };
     let statement = made(format!("{explain} {query}"));
-    let answer = told(ACTION, sqlx::query(statement).fetch_all(&mut *connection).await)?;
+    let answer = answered(ACTION, sqlx::query(statement).fetch_all(&mut *connection).await)?;
     let Some(answer) = answer else { return Ok(-1) };
     let percent = answer.first().and_then(|row| row.try_get::<Option<f64>, _>("filtered").ok());
     let percent = percent.flatten().unwrap_or(100.0);

@@ -13,7 +13,7 @@ use worker_core::migration::Tls;
 use worker_core::settings::mysql as settings;
 use worker_core::sql::rows::{mysql_statements as statements, quote};
 
-use super::authentication::{Told, Way};
+use super::authentication::{Exchange, ExchangeInput};
 use super::keepalive::keep_alive;
 use super::session::{
     CONNECT, ERROR, OK, QUERY, Session, Stream, Wire, broken, failed, not_understood,
@@ -134,9 +134,13 @@ impl Wire {
         let password = login.password.reveal().as_bytes();
         let secured = matches!(self.stream, Stream::Secured(_));
         let shows = secured && login.shows_password();
-        let (mut way, plugin) = Way::first(greeting.auth_plugin())?;
+        let (mut exchange, plugin) = Exchange::first(greeting.auth_plugin())?;
         let response = HandshakeResponse::new(
-            Some(way.run(Told { password, nonce: &nonce, secured }, &nonce)?.unwrap_or_default()),
+            Some(
+                exchange
+                    .run(ExchangeInput { password, nonce: &nonce, secured }, &nonce)?
+                    .unwrap_or_default(),
+            ),
             greeting.server_version_parsed().unwrap_or((8, 0, 0)),
             Some(login.username.as_bytes()),
             Some(login.database.as_bytes()),
@@ -156,15 +160,16 @@ impl Wire {
             failed(CONNECT, &answer)?;
             let reply = match answer.first() {
                 Some(&OK) => return Ok(()),
-                Some(&MORE) => way.run(Told { password, nonce: &nonce, secured }, &answer[1..])?,
+                Some(&MORE) => exchange
+                    .run(ExchangeInput { password, nonce: &nonce, secured }, &answer[1..])?,
                 Some(&SWITCH) => {
                     let request: AuthSwitchRequest<'_> = ParseBuf(&answer)
                         .parse(())
                         .map_err(|_| not_understood("the authentication packet of the database"))?;
-                    way = Way::asked(&request.auth_plugin(), shows)?;
+                    exchange = Exchange::asked(&request.auth_plugin(), shows)?;
                     nonce = request.plugin_data().to_vec();
-                    let told = Told { password, nonce: &nonce, secured };
-                    Some(way.run(told, &nonce)?.unwrap_or_default())
+                    let input = ExchangeInput { password, nonce: &nonce, secured };
+                    Some(exchange.run(input, &nonce)?.unwrap_or_default())
                 }
                 _ => return Err(not_understood("the authentication packet of the database")),
             };
@@ -231,13 +236,13 @@ pub(super) mod tests {
 
     /// A server in plaintext, whose greeting names a way, and which then asks for the password as it is:
     /// its port, and what the client has sent.
-    pub(in crate::source::mysql) fn hostile(way: &'static [u8]) -> (u16, JoinHandle<Vec<u8>>) {
+    pub(in crate::source::mysql) fn hostile(exchange: &'static [u8]) -> (u16, JoinHandle<Vec<u8>>) {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let port = listener.local_addr().expect("an address").port();
         let serving = thread::spawn(move || {
             let (stream, _) = listener.accept().expect("a client");
             let mut session = Wire { stream: Stream::Plain(stream), number: 0, doing: CONNECT };
-            session.send(&[GREETING, way].concat()).expect("greet");
+            session.send(&[GREETING, exchange].concat()).expect("greet");
             // a client may have left by then
             let mut said = session.receive().unwrap_or_default();
             if session.send(&[&[SWITCH], CLEAR].concat()).is_ok() {
@@ -284,8 +289,8 @@ pub(super) mod tests {
     #[test]
     fn a_password_is_never_sent_as_it_is_to_a_server_that_asks_for_it_so() {
         for token_signer in [None, Some(TokenSigner::of_tests())] {
-            for way in [NATIVE, CLEAR] {
-                let (port, serving) = hostile(way);
+            for exchange in [NATIVE, CLEAR] {
+                let (port, serving) = hostile(exchange);
                 let login = Login {
                     host: "127.0.0.1".to_owned(),
                     port,

@@ -47,8 +47,8 @@ pub(super) enum Begins {
 }
 
 /// The way to the server, under TLS or not.
-trait Way: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> Way for T {}
+trait ServerStream: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> ServerStream for T {}
 
 /// Connects, and names the folder of the socket (in no file system) on which the driver goes on from there, once.
 ///
@@ -76,7 +76,7 @@ pub(super) async fn to(
 }
 
 /// The server: over the network, or on a socket of this machine, where no TLS is asked for.
-async fn server(login: &Login) -> Result<Box<dyn Way>, Failure> {
+async fn server(login: &Login) -> Result<Box<dyn ServerStream>, Failure> {
     let failed = |error| database_failure("connect", &sqlx::Error::Io(error));
     if login.host.starts_with('/') {
         let socket = format!("{}/.s.PGSQL.{}", login.host, login.port);
@@ -104,7 +104,7 @@ fn without_own(startup: &[u8]) -> Option<Vec<u8>> {
     Some(plain)
 }
 
-async fn secured(mut far: TcpStream, login: &Login) -> Result<Box<dyn Way>, Failure> {
+async fn secured(mut far: TcpStream, login: &Login) -> Result<Box<dyn ServerStream>, Failure> {
     let failed = |error| database_failure("connect", &sqlx::Error::Io(error));
     if login.tls == Tls::Mode(TlsMode::InsecurePlaintext) {
         return Ok(Box::new(far));
@@ -122,7 +122,7 @@ async fn secured(mut far: TcpStream, login: &Login) -> Result<Box<dyn Way>, Fail
 
 async fn relay(
     mut near: UnixStream,
-    mut far: Box<dyn Way>,
+    mut far: Box<dyn ServerStream>,
     (username, password): (&str, &Secret),
     begins: Begins,
 ) -> io::Result<()> {
