@@ -82,7 +82,7 @@ fn verify_tells_rows_that_the_source_has_and_no_window_took() -> Result<()> {
 }
 
 #[test]
-fn a_watermark_is_moved_under_the_revision_that_was_looked_at() -> Result<()> {
+fn a_watermark_is_moved_only_at_the_given_revision() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "moved").await?;

@@ -184,7 +184,7 @@ fn postgres_speaks_verified_tls_only() -> Result<()> {
 
 /// A wait that fails says what it waited for and what it saw last.
 #[test]
-fn a_wait_reports_the_last_look() -> Result<()> {
+fn a_wait_reports_the_last_observation() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let mut looks = 0;

@@ -31,7 +31,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 }
 
 #[test]
-fn a_full_extract_holds_every_row_with_its_type() -> Result<()> {
+fn a_full_extract_has_every_row_with_its_type() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "types").await?;
@@ -106,7 +106,7 @@ fn incremental_runs_lose_no_row_and_double_none() -> Result<()> {
 }
 
 #[test]
-fn a_row_that_commits_between_guard_and_snapshot_comes_with_the_next_run() -> Result<()> {
+fn a_row_committed_between_guard_and_snapshot_is_in_the_next_run() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "guard").await?;
@@ -232,7 +232,7 @@ async fn refused(source: &SourceFixture, job: &Value, reason: &str) -> Result<()
 }
 
 #[test]
-fn a_killed_run_is_taken_over_after_its_deadline_with_the_same_window() -> Result<()> {
+fn a_killed_run_is_replaced_after_its_deadline_with_the_same_window() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "killed").await?;
@@ -300,7 +300,7 @@ async fn window_after_kill(
 }
 
 #[test]
-fn a_plan_says_what_a_run_would_read_and_writes_nothing() -> Result<()> {
+fn a_dry_run_reports_what_a_run_would_read_and_writes_nothing() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "plan").await?;
@@ -323,7 +323,7 @@ fn a_plan_says_what_a_run_would_read_and_writes_nothing() -> Result<()> {
 }
 
 #[test]
-fn a_full_extract_that_comes_back_to_an_earlier_uri_replaces_what_lies_there() -> Result<()> {
+fn a_full_extract_that_returns_to_an_earlier_uri_replaces_its_files() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "uris").await?;
@@ -347,7 +347,7 @@ fn a_full_extract_that_comes_back_to_an_earlier_uri_replaces_what_lies_there() -
 }
 
 #[test]
-fn a_number_that_was_drawn_earlier_and_commits_later_is_waited_for() -> Result<()> {
+fn a_number_assigned_earlier_and_committed_later_is_waited_for() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "waited").await?;

@@ -40,7 +40,7 @@ async fn refused(source: &SourceFixture, job: &Value, words: &[&str]) -> Result<
 }
 
 #[test]
-fn columns_and_rows_are_taken_as_asked() -> Result<()> {
+fn selected_columns_and_rows_are_read() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         for (source, table) in both(env, "chosen").await? {
@@ -181,7 +181,7 @@ fn json_of_mariadb_is_known_to_one_with_a_grant_on_the_table_alone() -> Result<(
 }
 
 #[test]
-fn a_view_of_mariadb_is_read_whole_by_one_who_may_not_look_into_it() -> Result<()> {
+fn a_view_of_mariadb_is_read_by_a_user_without_show_view() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::mariadb(env, "views").await?;
@@ -235,7 +235,7 @@ fn a_policy_that_hides_rows_is_an_error_and_not_a_smaller_table() -> Result<()> 
 }
 
 #[test]
-fn a_changed_table_is_taken_as_the_policy_says_before_a_row_is_read() -> Result<()> {
+fn a_changed_table_is_handled_by_the_policy_before_a_row_is_read() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         for (source, table) in both(env, "drift").await? {

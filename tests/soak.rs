@@ -268,7 +268,7 @@ fn setting(name: &str, default: u64) -> Result<u64> {
 }
 
 #[test]
-fn what_many_runs_publish_beside_writers_is_the_source_once() -> Result<()> {
+fn many_runs_during_writes_publish_each_row_once() -> Result<()> {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs();
     let seed = setting("TIDEMARK_SOAK_SEED", clock)?;
     let runs = setting("TIDEMARK_SOAK_RUNS", RUNS)?;

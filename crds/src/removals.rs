@@ -113,7 +113,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_retained_whatever_the_store_is_called() {
+    fn files_of_a_removal_are_found_under_another_endpoint_of_the_store() {
         let removal = |uri: &str, endpoint: &str, run: u128| Removal {
             uri: uri.to_owned(),
             store: Some(store(Some(endpoint), None)),

@@ -54,7 +54,7 @@ fn with_texts(mut spec: Value) -> Value {
 }
 
 #[test]
-fn refused_examples_say_why_in_their_first_line() {
+fn refused_examples_name_their_error_in_the_first_line() {
     let paths = yaml_files("refused");
     assert!(paths.len() >= 50, "{} files", paths.len());
     for path in paths {

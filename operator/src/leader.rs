@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lease_is_taken_if_it_is_free_ours_or_unchanged_for_too_long() {
+    fn lease_is_acquired_if_free_own_or_expired() {
         let takes = |holder, seconds| {
             may_take(&held_by(holder), "me", Duration::from_secs(seconds), PATIENCE)
         };

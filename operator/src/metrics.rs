@@ -139,7 +139,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_queue_is_shown_as_it_is_when_asked() {
+    fn queue_metric_shows_the_length_at_scrape_time() {
         let metrics = Metrics::new();
         let object = |name: &str| ObjectRef::new(name).within("shop");
         let shows = |line: &str| metrics.text().lines().any(|shown| shown == line);

@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_postponed_waits_once_its_pause_is_over_or_something_changed() {
+    fn postponed_objects_are_due_after_their_pause_or_a_change() {
         let queue = Queue::default();
         queue.postponed(&object("a"), Duration::from_hours(1));
         queue.postponed(&object("b"), Duration::ZERO);

@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn ready_is_said_once_every_watch_has_listed() {
+    async fn operator_is_ready_once_every_watch_has_listed() {
         let readiness = Arc::new(Readiness::new());
         assert!(!readiness.is_ready());
         readiness.begin(2);

@@ -271,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_take_lists_fractions_and_bare_switches() {
+    fn flags_accept_lists_fractions_and_bare_switches() {
         let flags = Flags::parse_from([
             "tidemark-operator",
             "--worker-image=image",

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use crate::{Bench, TABLE, in_env, printed, refused};
 
 #[test]
-fn bucket_that_demands_checksums_takes_every_object_of_a_run() -> Result<()> {
+fn bucket_that_requires_checksums_accepts_every_object_of_a_run() -> Result<()> {
     in_env(async {
         for checksum in ["crc64nvme", "sha256"] {
             let mut bench = Bench::new("checked", "PE", 5000).await?;
@@ -59,7 +59,7 @@ fn run_without_checksums_is_refused_for_good_with_a_remedy() -> Result<()> {
 }
 
 #[test]
-fn code_that_says_the_request_is_wrong_is_permanent_for_every_operation() -> Result<()> {
+fn error_code_for_an_invalid_request_is_permanent_for_every_operation() -> Result<()> {
     in_env(async {
         let mut bench = Bench::new("wrong", "FE", 10).await?;
         let s3 = Proxy::start(Speaks::S3).await?;
@@ -211,7 +211,7 @@ fn removal_refused_for_an_object_without_a_lock_fails_the_run_and_names_the_miss
 }
 
 #[test]
-fn removal_of_an_object_under_a_legal_hold_is_tried_again_a_day_later() -> Result<()> {
+fn removal_of_an_object_under_a_legal_hold_is_retried_a_day_later() -> Result<()> {
     in_env(async {
         let mut bench = Bench::new("held", "FE", 100).await?;
         locking(&mut bench, false).await?;

@@ -170,7 +170,7 @@ async fn peak(files: u64) -> Result<u64> {
 }
 
 #[test]
-fn many_files_take_the_memory_of_few() -> Result<()> {
+fn memory_does_not_grow_with_the_number_of_files() -> Result<()> {
     if std::env::var_os("TIDEMARK_MANY_FILES").is_some() {
         return Ok(());
     }

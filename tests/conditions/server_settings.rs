@@ -59,7 +59,7 @@ fn job(source: &SourceFixture, condition: &str) -> Value {
 }
 
 #[test]
-fn setting_of_the_server_is_taken_over_for_a_condition_or_refused_by_its_name() -> Result<()> {
+fn server_setting_is_applied_to_a_condition_or_refused_by_name() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         server(env).await?;

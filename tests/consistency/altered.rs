@@ -11,7 +11,7 @@ use crate::{Accounts, ROWS, RUN, SUM, in_env};
 const STEP: Duration = Duration::from_secs(30);
 
 #[test]
-fn a_table_that_is_filled_anew_while_a_partition_waits_for_it_is_not_empty() -> Result<()> {
+fn a_table_refilled_while_a_partition_waits_is_not_read_as_empty() -> Result<()> {
     in_env(async {
         let accounts = Accounts::new("postgres", Some("perPartition"), 1).await?;
         let mut run = accounts.source.start(accounts.command()?, Some("ready"))?;
@@ -41,7 +41,7 @@ fn a_table_that_is_filled_anew_while_a_partition_waits_for_it_is_not_empty() -> 
 }
 
 #[test]
-fn bytes_of_another_type_are_not_taken_for_those_of_the_plan() -> Result<()> {
+fn column_type_changed_after_the_plan_is_detected() -> Result<()> {
     in_env(async {
         for change in [
             "alter table accounts alter column balance type double precision",
@@ -77,7 +77,7 @@ fn bytes_of_another_type_are_not_taken_for_those_of_the_plan() -> Result<()> {
 }
 
 #[test]
-fn no_other_table_takes_the_place_of_one_that_is_read_at_one_instant() -> Result<()> {
+fn a_table_replaced_during_a_consistent_snapshot_is_detected() -> Result<()> {
     if Mysql::of_env().lacks("a snapshot whose point in the binary log is known") {
         return Ok(());
     }

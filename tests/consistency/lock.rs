@@ -175,7 +175,7 @@ fn snapshot_of_mysql_without_a_lock_is_refused_and_the_message_names_the_lock() 
 }
 
 #[test]
-fn user_without_the_privilege_is_told_the_grant() -> Result<()> {
+fn user_without_the_privilege_gets_the_missing_grant() -> Result<()> {
     on_mysql(async |locked| {
         let user = &locked.source.database;
         let release = locked.identified();

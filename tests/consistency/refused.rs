@@ -41,7 +41,7 @@ fn tables_that_keep_no_snapshot_and_views_are_refused() -> Result<()> {
 }
 
 #[test]
-fn a_user_who_may_not_see_what_is_logged_is_told_which_grant_is_missing() -> Result<()> {
+fn a_user_without_rights_on_the_binary_log_gets_the_missing_grant() -> Result<()> {
     if Mysql::of_env().lacks("a snapshot whose point in the binary log is known") {
         return Ok(());
     }
@@ -70,7 +70,7 @@ fn a_user_who_may_not_see_what_is_logged_is_told_which_grant_is_missing() -> Res
 }
 
 #[test]
-fn blocks_need_one_instant() -> Result<()> {
+fn ctid_partitions_need_a_consistent_snapshot() -> Result<()> {
     in_env(async {
         let mut accounts = Accounts::new("postgres", Some("perPartition"), 1).await?;
         accounts.job["spec"]["extract"]["partition"] = json!({ "strategy": "ctid", "count": 3 });

@@ -29,7 +29,7 @@ fn refused(output: &Output, reason: Reason) -> Result<()> {
 }
 
 #[test]
-fn a_foreign_table_is_never_called_one_snapshot() -> Result<()> {
+fn a_foreign_table_is_never_reported_as_a_consistent_snapshot() -> Result<()> {
     in_env(async {
         for change in [
             "select",
@@ -75,7 +75,7 @@ fn a_foreign_table_of_which_a_snapshot_is_asked_is_refused() -> Result<()> {
 }
 
 #[test]
-fn tables_of_mariadb_without_snapshots_say_so_in_one_partition_too() -> Result<()> {
+fn tables_of_mariadb_without_snapshots_are_reported_for_one_partition_too() -> Result<()> {
     if Mysql::of_env().lacks("the storage engine Aria") {
         return Ok(());
     }
@@ -121,7 +121,7 @@ async fn searches(source: &harness::SourceFixture, path: &str) -> Result<()> {
 }
 
 #[test]
-fn a_run_that_comes_to_another_table_is_refused_with_both_names() -> Result<()> {
+fn a_run_that_resolves_to_another_table_is_refused_with_both_names() -> Result<()> {
     in_env(async {
         let env = TestEnv::shared()?;
         for kind in ["PE", "FE"] {

@@ -130,7 +130,7 @@ fn an_api_server_that_refuses_and_goes_away_is_waited_for_without_haste() -> Res
 }
 
 #[test]
-fn a_status_whose_writes_conflict_is_written_in_the_end_beside_foreign_fields() -> Result<()> {
+fn a_status_with_conflicting_writes_is_written_in_the_end_and_keeps_foreign_fields() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let away = Away::new(env, "conflict", &[]).await?;
@@ -150,7 +150,7 @@ fn a_status_whose_writes_conflict_is_written_in_the_end_beside_foreign_fields() 
 }
 
 #[test]
-fn a_run_of_whose_jobs_no_event_arrives_is_followed_all_the_same() -> Result<()> {
+fn a_run_completes_without_any_event_of_its_jobs() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let away = Away::new(env, "noevents", &["--resync=5"]).await?;

@@ -15,7 +15,7 @@ const GATE: &str = "/tmp/gate";
 const AT_GATE: &str = "--worker-env=TIDEMARK_TEST_PAUSE=before-record@1=/tmp/gate";
 
 #[test]
-fn what_a_manifest_chooses_is_what_is_published_and_status_says_how() -> Result<()> {
+fn choices_of_the_manifest_are_published_and_reported_in_status() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::with(env, "choices", &[], json!({ "allowWhere": true })).await?;

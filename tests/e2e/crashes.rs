@@ -20,7 +20,7 @@ const MANY: u64 = 2_000_000;
 const KILLED: i32 = 128 + 9;
 
 #[test]
-fn a_worker_killed_in_mid_stream_repeats_only_its_partition() -> Result<()> {
+fn worker_killed_while_reading_repeats_only_its_partition() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::new(env, "killworker", &[]).await?;
@@ -62,17 +62,17 @@ fn a_worker_killed_in_mid_stream_repeats_only_its_partition() -> Result<()> {
 }
 
 #[test]
-fn a_coordinator_killed_before_claim_is_followed_by_one_that_publishes_once() -> Result<()> {
+fn coordinator_killed_before_claim_is_retried_and_publishes_once() -> Result<()> {
     killed_coordinator("before-claim", None, 2)
 }
 
 #[test]
-fn a_coordinator_killed_after_pin_is_followed_by_one_that_publishes_once() -> Result<()> {
+fn coordinator_killed_after_pin_is_retried_and_publishes_once() -> Result<()> {
     killed_coordinator("after-pin", Some("running"), 2)
 }
 
 #[test]
-fn a_run_whose_coordinator_is_killed_after_decide_is_finished_and_published_once() -> Result<()> {
+fn coordinator_killed_after_decide_is_recovered_and_publishes_once() -> Result<()> {
     killed_coordinator("after-decide", Some("committing"), 1)
 }
 

@@ -20,7 +20,7 @@ const FEW: u64 = 2_000_000;
 const MANY: u64 = 4 * FEW;
 
 #[test]
-fn a_full_extract_in_four_partitions_holds_the_whole_table() -> Result<()> {
+fn a_full_extract_in_four_partitions_has_the_whole_table() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::new(env, "full", &[]).await?;
@@ -90,7 +90,7 @@ async fn two_sizes(source: &SourceFixture) -> Result<()> {
 }
 
 #[test]
-fn a_table_of_any_size_takes_the_same_memory_within_128_mebibytes() -> Result<()> {
+fn memory_stays_within_128_mebibytes_for_a_table_of_any_size() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::new(env, "memory", &[]).await?;
@@ -255,8 +255,7 @@ fn incremental_runs_of_the_operator_lose_no_row_and_double_none() -> Result<()> 
 }
 
 #[test]
-fn a_row_that_commits_between_guard_and_snapshot_of_a_coordinator_comes_with_the_next_run()
--> Result<()> {
+fn a_row_committed_between_guard_and_snapshot_of_a_coordinator_is_in_the_next_run() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let gate = "/run/tidemark/gate";
@@ -336,7 +335,7 @@ async fn older_than_a_second(env: &TestEnv, database: &str) -> Result<()> {
 }
 
 #[test]
-fn a_run_without_a_cluster_takes_the_same_rows_beside_the_operator() -> Result<()> {
+fn a_local_run_reads_the_same_rows_as_the_operator() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::new(env, "beside", &[]).await?;

@@ -127,7 +127,7 @@ async fn numbers(release: &Release, table: &str, from: u32, to: u32) -> Result<(
 }
 
 #[test]
-fn a_wrong_password_is_told_and_mended_by_the_secret() -> Result<()> {
+fn a_wrong_password_is_reported_and_fixed_by_the_secret() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::new(env, "password", &[]).await?;
@@ -145,7 +145,7 @@ fn a_wrong_password_is_told_and_mended_by_the_secret() -> Result<()> {
 }
 
 #[test]
-fn a_missing_table_is_told_and_mended_by_making_it() -> Result<()> {
+fn a_missing_table_is_reported_and_creating_it_is_the_remedy() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::new(env, "no-table", &[]).await?;
@@ -160,7 +160,7 @@ fn a_missing_table_is_told_and_mended_by_making_it() -> Result<()> {
 }
 
 #[test]
-fn a_missing_bucket_is_told_and_mended_by_making_it() -> Result<()> {
+fn a_missing_bucket_is_reported_and_creating_it_is_the_remedy() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let mut release = Release::new(env, "no-bucket", &[]).await?;
@@ -178,7 +178,7 @@ fn a_missing_bucket_is_told_and_mended_by_making_it() -> Result<()> {
 }
 
 #[test]
-fn a_wrong_storage_key_is_told_and_mended_by_the_secret() -> Result<()> {
+fn a_wrong_storage_key_is_reported_and_fixed_by_the_secret() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::new(env, "no-key", &[]).await?;
@@ -217,7 +217,7 @@ async fn tracking_fails(
 }
 
 #[test]
-fn a_missing_tracking_table_is_told_and_mended_by_making_it() -> Result<()> {
+fn a_missing_tracking_table_is_reported_and_creating_it_is_the_remedy() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let mut release = Release::new(env, "no-tracking", &[]).await?;
@@ -248,7 +248,7 @@ async fn forward(listener: TcpListener) -> Result<()> {
 }
 
 #[test]
-fn an_unreachable_tracking_endpoint_is_told_and_waited_for() -> Result<()> {
+fn an_unreachable_tracking_endpoint_is_reported_and_retried() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let closed = TcpListener::bind((TestEnv::IP, 0)).await?.local_addr()?;
@@ -269,7 +269,7 @@ fn an_unreachable_tracking_endpoint_is_told_and_waited_for() -> Result<()> {
 }
 
 #[test]
-fn a_tracking_endpoint_off_the_allow_list_is_told() -> Result<()> {
+fn a_tracking_endpoint_that_is_not_allowed_is_reported() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::new(env, "off-list", &[]).await?;
@@ -305,7 +305,7 @@ async fn run_window(release: &Release, table: &str) -> Result<Value> {
 }
 
 #[test]
-fn writes_refused_once_ready_fail_the_run_and_its_window_is_taken_again() -> Result<()> {
+fn writes_refused_once_ready_fail_the_run_and_leave_its_window_pending() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::new(env, "denied", &[]).await?;

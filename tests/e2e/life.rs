@@ -57,7 +57,7 @@ fn deleting_a_committing_object_publishes_all_of_it_and_leaves_nothing() -> Resu
 }
 
 #[test]
-fn an_object_without_its_secrets_is_let_go_within_the_bound_with_a_warning() -> Result<()> {
+fn an_object_without_its_secrets_loses_its_finalizer_in_time_with_a_warning() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         // This coordinator cannot end its own run when it is told to stop.

@@ -57,7 +57,7 @@ async fn refusal(env: &TestEnv, namespace: &str, path: &Path) -> Result<()> {
 }
 
 #[test]
-fn apply_refuses_what_cannot_run_and_says_why() -> Result<()> {
+fn apply_refuses_invalid_manifests_with_a_message() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         Release::crds(env).await?;

@@ -19,12 +19,12 @@ const GATE: &str = "/tmp/gate";
 const AT_GATE: &str = "--worker-env=TIDEMARK_TEST_PAUSE=before-record@1=/tmp/gate";
 
 #[test]
-fn a_coordinator_job_deleted_by_hand_is_followed_by_a_run_of_the_same_window() -> Result<()> {
+fn coordinator_job_deleted_by_a_person_is_retried_with_the_same_window() -> Result<()> {
     deleted_by_hand("coordinator")
 }
 
 #[test]
-fn an_extract_job_deleted_by_hand_is_followed_by_a_run_of_the_same_window() -> Result<()> {
+fn extract_job_deleted_by_a_person_is_retried_with_the_same_window() -> Result<()> {
     deleted_by_hand("extract")
 }
 
@@ -46,7 +46,7 @@ fn deleted_by_hand(role: &str) -> Result<()> {
 }
 
 #[test]
-fn an_object_made_again_under_its_name_adopts_nothing_of_the_old_one() -> Result<()> {
+fn an_object_recreated_under_its_name_adopts_nothing_of_the_old_one() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::new(env, "again", &[AT_GATE]).await?;
@@ -119,7 +119,7 @@ fn a_run_that_ended_while_the_operator_was_away_is_complete_without_its_jobs() -
 }
 
 #[test]
-fn a_job_of_somebody_else_under_our_name_is_left_alone_and_told() -> Result<()> {
+fn a_foreign_job_with_our_name_is_reported_and_left_alone() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::new(env, "foreign", &[]).await?;
@@ -254,8 +254,7 @@ fn a_pod_whose_index_was_changed_by_hand_skips_no_partition() -> Result<()> {
 }
 
 #[test]
-fn a_pod_reported_as_succeeded_without_its_record_fails_the_run_and_its_window_is_taken_again()
--> Result<()> {
+fn a_succeeded_pod_without_its_record_fails_the_run_and_leaves_its_window_pending() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::new(env, "lying", &[AT_GATE, "--record-wait=5"]).await?;

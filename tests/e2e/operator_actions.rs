@@ -130,7 +130,7 @@ fn pods_log_in_with_what_aws_secrets_manager_keeps() -> Result<()> {
 }
 
 #[test]
-fn a_pod_that_used_up_its_memory_says_so() -> Result<()> {
+fn a_pod_that_exceeds_its_memory_is_reported() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::new(env, "memory", &[]).await?;

@@ -13,8 +13,7 @@ const STEP: Duration = Duration::from_secs(90);
 const NAME: &str = "events";
 
 #[test]
-fn a_suspended_run_is_stopped_and_recovered_and_takes_the_same_window_when_it_is_resumed()
--> Result<()> {
+fn a_suspended_run_is_stopped_and_recovered_and_resumes_with_the_same_window() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let pause = "--worker-env=TIDEMARK_TEST_PAUSE=before-record@1";
@@ -57,7 +56,7 @@ fn a_suspended_run_is_stopped_and_recovered_and_takes_the_same_window_when_it_is
 }
 
 #[test]
-fn an_edit_in_mid_run_is_said_and_run_afterwards() -> Result<()> {
+fn an_edit_during_a_run_is_reported_and_run_afterwards() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::new(env, "edit", &[]).await?;
@@ -82,7 +81,7 @@ fn an_edit_in_mid_run_is_said_and_run_afterwards() -> Result<()> {
 }
 
 #[test]
-fn a_coordinator_that_never_started_makes_room_once_the_manifest_is_mended() -> Result<()> {
+fn a_coordinator_that_never_started_is_deleted_once_the_manifest_is_corrected() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::new(env, "mended", &["--pod-start-wait=2"]).await?;
@@ -108,7 +107,7 @@ fn a_coordinator_that_never_started_makes_room_once_the_manifest_is_mended() -> 
 }
 
 #[test]
-fn an_extract_job_that_a_quota_refuses_makes_way_and_comes_back() -> Result<()> {
+fn an_extract_job_refused_by_a_quota_yields_and_is_retried() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::new(env, "refused", &["--extract-start-wait=5"]).await?;
@@ -198,7 +197,7 @@ fn finished_jobs_expire_and_what_is_complete_stays_so() -> Result<()> {
 }
 
 #[test]
-fn a_run_that_takes_too_long_is_stopped_and_told() -> Result<()> {
+fn a_run_beyond_its_deadline_is_stopped_and_reported() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::new(env, "deadline", &[]).await?;
@@ -219,7 +218,7 @@ fn a_run_that_takes_too_long_is_stopped_and_told() -> Result<()> {
 }
 
 #[test]
-fn of_two_operators_the_other_goes_on_when_the_leader_dies() -> Result<()> {
+fn second_operator_takes_over_when_the_leader_dies() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let args = ["--lease-duration=3", "--resync=1"];

@@ -119,7 +119,7 @@ async fn disturbed(
 }
 
 #[test]
-fn statement_or_session_that_an_administrator_ends_is_retried_and_says_so() -> Result<()> {
+fn statement_or_session_ended_by_an_administrator_is_reported_and_retried() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "ended").await?;

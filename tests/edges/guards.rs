@@ -80,7 +80,7 @@ fn the_guard_is_named_for_what_server_user_column_and_writer_allow() -> Result<(
 }
 
 #[test]
-fn other_databases_and_our_own_sessions_hold_no_window_back() -> Result<()> {
+fn other_databases_and_own_sessions_do_not_lower_the_window() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let (edge, other) = (Edge::new(env, "apart").await?, Edge::new(env, "elsewhere").await?);
@@ -256,7 +256,7 @@ fn between_two_transactions_of_one_message_the_exact_guard_still_sees_its_start(
 }
 
 #[test]
-fn a_waited_bound_leaves_a_second_for_starts_that_cannot_be_seen_yet() -> Result<()> {
+fn a_waited_bound_leaves_a_second_for_transaction_starts_not_yet_visible() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let edge = Edge::new(env, "second").await?;
@@ -284,7 +284,7 @@ fn a_waited_bound_leaves_a_second_for_starts_that_cannot_be_seen_yet() -> Result
 }
 
 #[test]
-fn beside_a_prepared_transaction_the_lag_stays_below_whoever_is_open_longer() -> Result<()> {
+fn with_a_prepared_transaction_the_lag_stays_below_older_open_transactions() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let edge = Edge::new(env, "both").await?;
@@ -310,7 +310,7 @@ fn beside_a_prepared_transaction_the_lag_stays_below_whoever_is_open_longer() ->
 }
 
 #[test]
-fn a_run_says_which_guard_held_in_what_it_prints_and_in_the_outcome() -> Result<()> {
+fn a_run_reports_its_guard_in_its_output_and_in_the_outcome() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "says").await?;

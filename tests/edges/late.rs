@@ -179,7 +179,7 @@ fn no_late_commit_is_lost_by_one_who_sees_no_starts() -> Result<()> {
 }
 
 #[test]
-fn on_a_standby_the_guard_is_called_lag_or_unguarded() -> Result<()> {
+fn on_a_standby_the_guard_is_lag_or_unguarded() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let port = env.standby().await?;

@@ -102,7 +102,7 @@ async fn prepared(edge: &Edge, into: &str) -> Result<()> {
 }
 
 #[test]
-fn a_prepared_transaction_that_holds_numbers_holds_the_window_back() -> Result<()> {
+fn a_prepared_transaction_with_assigned_numbers_lowers_the_window() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         for (table, into) in [("t", "t"), ("parted", "parted"), ("parted", "parted_one"), ("parted_one", "parted")] {

@@ -188,7 +188,7 @@ const FILTERS: [(&str, bool); 12] = [
 ];
 
 #[test]
-fn a_condition_that_reads_more_than_its_row_takes_the_claims_away() -> Result<()> {
+fn a_condition_that_reads_more_than_its_row_voids_the_guarantees() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let edge = Edge::new(env, "filters").await?;

@@ -46,7 +46,7 @@ fn ask(port: u16) -> Ask {
 }
 
 #[test]
-fn a_standby_is_read_with_a_lag_that_says_why() -> Result<()> {
+fn a_standby_is_read_with_a_lag_and_the_reason() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let (edge, port) = prepare(env, "standby").await?;

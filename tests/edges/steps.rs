@@ -108,8 +108,7 @@ async fn every_pair(who: Who, watermark: Value, column: &str, end: End) -> Resul
 }
 
 #[test]
-fn whatever_commits_or_is_prepared_between_two_steps_is_lost_by_no_guard_that_proves() -> Result<()>
-{
+fn proving_guards_lose_nothing_committed_or_prepared_between_two_steps() -> Result<()> {
     let time =
         json!({ "column": "at", "type": "timestamp", "stampedBy": "database", "waitSeconds": 0 });
     let number =

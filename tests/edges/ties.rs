@@ -36,7 +36,7 @@ fn insert(from: usize, to: usize) -> String {
 }
 
 #[test]
-fn no_tie_around_the_plan_is_lost_or_comes_twice() -> Result<()> {
+fn ties_around_the_plan_are_read_exactly_once() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let edge = Edge::new(env, "ties").await?;

@@ -114,7 +114,7 @@ async fn table(edge: &Edge, name: &str, column: &str, rows: &[(i32, &str)]) -> R
 }
 
 #[test]
-fn rows_without_watermark_are_refused_taken_each_time_or_left_out() -> Result<()> {
+fn rows_without_watermark_are_refused_always_read_or_skipped() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let edge = Edge::new(env, "nulls").await?;
@@ -214,7 +214,7 @@ fn a_date_of_the_far_future_does_not_become_the_watermark() -> Result<()> {
 }
 
 #[test]
-fn a_year_before_christ_is_refused_by_name_and_the_run_goes_on_once_it_is_mended() -> Result<()> {
+fn a_year_before_christ_is_refused_by_name_and_correcting_it_is_the_remedy() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "christ").await?;
@@ -271,7 +271,7 @@ fn a_table_that_fell_below_its_watermark_is_refused_and_an_empty_one_changes_not
 }
 
 #[test]
-fn a_look_back_takes_late_rows_and_never_moves_the_stored_watermark_back() -> Result<()> {
+fn lookback_reads_late_rows_and_never_lowers_the_stored_watermark() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "back").await?;
@@ -306,7 +306,7 @@ fn a_look_back_takes_late_rows_and_never_moves_the_stored_watermark_back() -> Re
 }
 
 #[test]
-fn equal_values_at_the_boundary_come_once() -> Result<()> {
+fn equal_values_at_the_boundary_are_read_once() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let edge = Edge::new(env, "equal").await?;

@@ -25,8 +25,7 @@ fn at_instant(statement: &str) -> String {
 }
 
 #[test]
-fn on_the_night_the_clock_goes_back_no_bound_lies_above_a_reading_that_will_come_again()
--> Result<()> {
+fn when_clocks_go_back_no_bound_lies_above_a_repeated_local_time() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let edge = Edge::new(env, "night").await?;

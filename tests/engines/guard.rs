@@ -79,7 +79,7 @@ async fn planned(source: &SourceFixture, job: &Value) -> Result<String> {
 }
 
 #[test]
-fn a_transaction_of_mariadb_that_is_older_than_the_lag_holds_the_window_back() -> Result<()> {
+fn a_transaction_of_mariadb_older_than_the_lag_lowers_the_window() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let (source, job) = moments("held-back").await?;
@@ -125,7 +125,7 @@ fn a_transaction_of_mariadb_that_is_older_than_the_lag_holds_the_window_back() -
 }
 
 #[test]
-fn what_a_statement_waited_for_is_not_shown_so_that_nothing_is_called_exact() -> Result<()> {
+fn mysql_does_not_show_what_a_statement_waited_for_so_the_guard_is_never_exact() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let (source, job) = moments("waited-for").await?;

@@ -14,7 +14,7 @@ fn text<'a>(value: &'a Value, key: &str) -> &'a str {
 }
 
 #[test]
-fn a_full_extract_of_several_partitions_holds_every_row() -> Result<()> {
+fn a_full_extract_of_several_partitions_has_every_row() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::mariadb(env, "maria").await?;
@@ -91,7 +91,7 @@ fn incremental_runs_lose_no_row_and_double_none() -> Result<()> {
 }
 
 #[test]
-fn a_watermark_of_each_kind_goes_on_where_it_stopped() -> Result<()> {
+fn a_watermark_of_each_type_continues_where_it_stopped() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::mariadb(env, "maria-kinds").await?;
@@ -208,7 +208,7 @@ fn dates_of_the_year_0_in_a_watermark_follow_the_policy_for_null() -> Result<()>
 }
 
 #[test]
-fn sessions_are_pinned_whatever_the_server_would_have() -> Result<()> {
+fn session_settings_override_those_of_the_server() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::mariadb(env, "maria-pins").await?;

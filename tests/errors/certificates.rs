@@ -192,7 +192,7 @@ async fn methods(env: &'static TestEnv, source: &SourceFixture) -> Result<()> {
 }
 
 #[test]
-fn a_certificate_or_method_that_the_clients_take_is_taken_or_refused_with_its_cause() -> Result<()>
+fn a_certificate_or_method_that_clients_accept_is_accepted_or_refused_with_its_cause() -> Result<()>
 {
     let env = TestEnv::shared()?;
     env.run(async {

@@ -76,7 +76,7 @@ fn what_a_function_signals_is_not_shown() -> Result<()> {
 }
 
 #[test]
-fn each_limit_of_connections_and_each_missing_right_has_words_of_its_own() -> Result<()> {
+fn each_connection_limit_and_each_missing_right_has_its_own_message() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::mariadb(env, "limits").await?;

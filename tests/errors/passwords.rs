@@ -78,7 +78,7 @@ pub(crate) fn psql(env: &TestEnv, connection: &str, user: &str, password: &str) 
 }
 
 #[test]
-fn postgres_takes_the_passwords_and_users_that_psql_logs_in_with() -> Result<()> {
+fn postgres_accepts_the_passwords_and_users_that_psql_accepts() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "passwords").await?;
@@ -114,7 +114,7 @@ fn postgres_takes_the_passwords_and_users_that_psql_logs_in_with() -> Result<()>
 }
 
 #[test]
-fn mariadb_takes_the_passwords_that_its_client_logs_in_with() -> Result<()> {
+fn mariadb_accepts_the_passwords_that_its_client_accepts() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::mariadb(env, "passwords").await?;

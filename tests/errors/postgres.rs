@@ -84,7 +84,7 @@ fn an_error_below_a_view_names_its_object_and_no_value() -> Result<()> {
 }
 
 #[test]
-fn an_error_that_a_function_raises_is_never_taken_for_one_of_the_server() -> Result<()> {
+fn an_error_raised_by_a_function_is_never_attributed_to_the_server() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "raised").await?;
@@ -151,7 +151,7 @@ fn a_right_that_is_missing_below_a_view_names_the_object() -> Result<()> {
 }
 
 #[test]
-fn each_limit_of_connections_has_words_of_its_own() -> Result<()> {
+fn each_connection_limit_has_its_own_message() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "limits").await?;
@@ -184,7 +184,7 @@ fn each_limit_of_connections_has_words_of_its_own() -> Result<()> {
 }
 
 #[test]
-fn a_foreign_server_is_not_taken_for_the_source() -> Result<()> {
+fn an_error_of_a_foreign_server_is_not_attributed_to_the_source() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "foreign").await?;

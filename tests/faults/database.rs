@@ -38,8 +38,7 @@ async fn goes_on(bench: &mut Bench) -> Result<()> {
 }
 
 #[test]
-fn t57_a_connection_that_is_cut_in_mid_stream_fails_the_run_and_the_next_takes_its_window()
--> Result<()> {
+fn t57_a_connection_cut_while_reading_fails_the_run_and_leaves_its_window_pending() -> Result<()> {
     in_env(async {
         let (mut bench, wire) = wired("t57-cut", 50_000).await?;
         let mut run = bench.paused("partition-start").await?;
@@ -51,7 +50,7 @@ fn t57_a_connection_that_is_cut_in_mid_stream_fails_the_run_and_the_next_takes_i
 }
 
 #[test]
-fn t57_a_connection_that_falls_silent_in_mid_stream_is_given_up() -> Result<()> {
+fn t57_a_connection_that_falls_silent_while_reading_times_out() -> Result<()> {
     in_env(async {
         let (mut bench, wire) = wired("t57-stall", 50_000).await?;
         let mut run = bench.paused("partition-start").await?;
@@ -103,7 +102,7 @@ fn t57_verify_with_silent_connection_fails_as_unreachable() -> Result<()> {
 }
 
 #[test]
-fn t57_a_server_that_works_for_long_without_a_word_is_waited_for() -> Result<()> {
+fn t57_a_server_that_works_silently_is_waited_for() -> Result<()> {
     in_env(async {
         let (mut bench, wire) = wired("t57-slow", 100).await?;
         // longer than two looks at a session that says nothing for a second
@@ -118,7 +117,7 @@ fn t57_a_server_that_works_for_long_without_a_word_is_waited_for() -> Result<()>
 }
 
 #[test]
-fn t28_a_process_that_is_cut_off_from_everything_ends_by_its_own_time_outs() -> Result<()> {
+fn t28_process_cut_off_from_all_services_ends_by_its_own_timeouts() -> Result<()> {
     in_env(async {
         let (mut bench, wire) = wired("t28", 50_000).await?;
         bench.job["spec"]["activeDeadlineSeconds"] = json!(6);

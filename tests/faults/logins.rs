@@ -134,7 +134,7 @@ fn t60_a_password_that_has_expired_is_refused_by_name() -> Result<()> {
 }
 
 #[test]
-fn t60_a_password_is_never_shown_to_a_server_of_mysql_that_asks_for_it_as_it_is() -> Result<()> {
+fn t60_a_password_is_never_sent_in_clear_text_to_a_server_of_mysql() -> Result<()> {
     in_env(async {
         let env = TestEnv::shared()?;
         let source = SourceFixture::mariadb(env, "impostor").await?;

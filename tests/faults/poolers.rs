@@ -98,7 +98,7 @@ fn t53_a_pool_of_transactions_or_statements_is_refused_before_a_row_is_read() ->
 }
 
 #[test]
-fn t53_a_pool_of_transactions_is_refused_beside_busy_neighbours_too() -> Result<()> {
+fn t53_a_transaction_pool_is_refused_under_load_too() -> Result<()> {
     in_env(async {
         let bench = Bench::new("t53-busy", "FE", 100, 2).await?;
         for more in ["server_round_robin = 0", "server_round_robin = 1"] {

@@ -73,7 +73,7 @@ async fn ends(process: &mut Process, code: i32) -> Result<()> {
 }
 
 #[test]
-fn t19_a_worker_that_is_killed_anywhere_is_followed_by_one_with_the_same_rows() -> Result<()> {
+fn t19_worker_killed_at_any_point_is_retried_with_the_same_rows() -> Result<()> {
     in_env(async {
         let mut run = Run::new("t19", 5000, 5).await?;
         // nothing read; rows read and a part under way; all parts there; the record on its way; the record there
@@ -179,7 +179,7 @@ async fn everything(bench: &Bench) -> Result<(Vec<String>, Vec<String>)> {
 }
 
 #[test]
-fn t22_a_worker_that_is_told_to_end_says_143_and_leaves_no_upload() -> Result<()> {
+fn t22_worker_stopped_by_a_signal_exits_with_143_and_leaves_no_upload() -> Result<()> {
     in_env(async {
         let mut run = Run::new("t22", 4000, 4).await?;
         let mut process = run.extract(0, Some("partition-start"))?;
@@ -217,7 +217,7 @@ fn t22_a_worker_that_is_told_to_end_says_143_and_leaves_no_upload() -> Result<()
 }
 
 #[test]
-fn t22_a_run_that_is_told_to_end_gives_up_before_the_decision_and_goes_on_after_it() -> Result<()> {
+fn t22_run_stopped_by_a_signal_fails_before_decide_and_finishes_after_it() -> Result<()> {
     in_env(async {
         let mut bench = Bench::new("t22-run", "PE", 100, 2).await?;
         for point in [
@@ -291,7 +291,7 @@ fn t07_a_committer_that_wakes_up_when_another_has_committed_changes_nothing() ->
 }
 
 #[test]
-fn t28_a_worker_that_is_cut_off_but_alive_ends_by_its_own_time_outs() -> Result<()> {
+fn t28_worker_cut_off_but_alive_ends_by_its_own_timeouts() -> Result<()> {
     in_env(async {
         let mut run = Run::new("t28-pods", 50_000, 2).await?;
         // from S3, while it sends a part; from the database, in mid stream

@@ -59,7 +59,7 @@ async fn is_given_up(name: &str, rows: u64, point: &str, bytes: u64) -> Result<(
 }
 
 #[test]
-fn t57_a_connection_of_mysql_that_falls_silent_amid_the_rows_is_given_up() -> Result<()> {
+fn t57_a_connection_of_mysql_that_falls_silent_while_reading_times_out() -> Result<()> {
     in_env(is_given_up("t57-rows", 50_000, "partition-start", MIDDLE))
 }
 
@@ -74,7 +74,7 @@ fn t57_a_connection_of_mysql_that_falls_silent_while_planning_is_given_up() -> R
 }
 
 #[test]
-fn t57_a_server_of_mysql_that_works_for_long_without_a_word_is_waited_for() -> Result<()> {
+fn t57_a_server_of_mysql_that_works_silently_is_waited_for() -> Result<()> {
     in_env(async {
         let (source, wire, mut job) = wired("t57-slow", 50).await?;
         // the rows are few: the server sends none before it has all. Longer than four looks at a session that says

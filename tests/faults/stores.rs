@@ -137,7 +137,7 @@ fn t32_an_error_in_the_body_of_a_200_is_a_failure() -> Result<()> {
 }
 
 #[test]
-fn t33_a_409_is_tried_again_and_not_taken_for_there_already() -> Result<()> {
+fn t33_status_409_is_retried_and_does_not_count_as_existing() -> Result<()> {
     in_env(async {
         let bench = Bench::new("t33", "FE", 1000, 2).await?;
         let conflict = || Fault::Answer(409, "ConditionalRequestConflict");
@@ -160,7 +160,7 @@ fn t33_a_409_is_tried_again_and_not_taken_for_there_already() -> Result<()> {
 }
 
 #[test]
-fn t36_an_upload_that_is_gone_or_holds_other_bytes_is_not_committed() -> Result<()> {
+fn t36_upload_that_is_gone_or_has_other_bytes_is_not_committed() -> Result<()> {
     in_env(async {
         let mut bench = Bench::new("t36", "PE", 1000, 1).await?;
         for tamper in ["abort", "shorten", "flip"] {

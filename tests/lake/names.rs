@@ -17,8 +17,7 @@ async fn shown(source: &SourceFixture, prefix: &str, column: &str) -> Result<Vec
 }
 
 #[test]
-fn a_column_that_the_runs_directory_would_shadow_is_refused_until_the_remedy_is_followed()
--> Result<()> {
+fn a_column_shadowed_by_the_run_directory_is_refused_and_the_remedy_works() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         for (source, table) in both(env, "shadow").await? {
@@ -57,7 +56,7 @@ fn a_column_that_the_runs_directory_would_shadow_is_refused_until_the_remedy_is_
 }
 
 #[test]
-fn an_added_name_that_is_taken_is_refused_until_the_remedy_is_followed() -> Result<()> {
+fn an_added_name_in_use_is_refused_and_the_remedy_works() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         for (source, table) in both(env, "added").await? {

@@ -111,7 +111,7 @@ const OF_THE_CLUSTER: [&str; 7] = [
 ];
 
 #[test]
-fn every_documented_reason_says_where_its_remedy_is_followed() {
+fn every_documented_reason_names_the_test_of_its_remedy() {
     let documented: BTreeSet<&str> = include_str!("../../docs/failures.md")
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split_once("` |").map(|(reason, _)| reason))
@@ -234,7 +234,7 @@ async fn follow_all(source: &SourceFixture, engine: Engines) -> Result<()> {
 }
 
 #[test]
-fn a_remedy_that_is_followed_works_with_postgres() -> Result<()> {
+fn documented_remedies_work_with_postgres() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "remedy").await?;
@@ -253,7 +253,7 @@ fn a_remedy_that_is_followed_works_with_postgres() -> Result<()> {
 }
 
 #[test]
-fn a_remedy_that_is_followed_works_with_mariadb() -> Result<()> {
+fn documented_remedies_work_with_mariadb() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         follow_all(&SourceFixture::mariadb(env, "remedy").await?, Engines::Mariadb).await

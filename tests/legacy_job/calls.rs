@@ -113,7 +113,7 @@ fn a_call_for_mysql_runs_in_each_form() -> Result<()> {
 }
 
 #[test]
-fn a_call_that_cannot_be_meant_says_why_and_what_to_do() -> Result<()> {
+fn a_contradictory_call_is_refused_with_a_remedy() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "unmeant").await?;

@@ -29,7 +29,7 @@ fn legacy_job_1_the_watermark_is_the_maximum_of_its_own_column() -> Result<()> {
 
 /// Rows that came while the job read could be covered by the watermark and be in no file.
 #[test]
-fn legacy_job_2_rows_that_come_during_a_run_are_left_to_the_next() -> Result<()> {
+fn legacy_job_2_rows_committed_during_a_run_are_left_to_the_next() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "defect2").await?;
@@ -208,7 +208,7 @@ fn legacy_job_6_types_come_from_the_catalog() -> Result<()> {
 
 /// Nothing verified the server, and values went into statements as they came.
 #[test]
-fn legacy_job_8_manifests_verify_the_server_and_no_argument_reaches_sql_as_it_is() -> Result<()> {
+fn legacy_job_8_manifests_verify_the_server_and_arguments_are_escaped_in_sql() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "defect8").await?;
@@ -276,7 +276,7 @@ fn legacy_job_9_rows_without_watermark_are_never_left_out_in_silence() -> Result
 
 /// A row tied with the watermark that came later was lost.
 #[test]
-fn legacy_job_9_a_row_tied_with_the_watermark_is_taken() -> Result<()> {
+fn legacy_job_9_a_row_tied_with_the_watermark_is_read() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "ties").await?;

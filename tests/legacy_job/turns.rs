@@ -110,7 +110,7 @@ struct Expected {
 }
 
 #[test]
-fn fifty_turns_of_both_lose_no_row_and_double_none() -> Result<()> {
+fn fifty_alternating_runs_of_both_jobs_lose_and_repeat_no_row() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "turns").await?;

@@ -41,7 +41,7 @@ async fn many(shelf: &Shelf) -> Result<()> {
 }
 
 #[test]
-fn whatever_the_key_and_the_strategy_every_row_is_in_one_partition() -> Result<()> {
+fn every_row_is_in_exactly_one_partition_for_each_key_and_strategy() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let shelf = Shelf::mariadb(env, "maria-ranges").await?;
@@ -91,7 +91,7 @@ fn whatever_the_key_and_the_strategy_every_row_is_in_one_partition() -> Result<(
 }
 
 #[test]
-fn tables_of_every_shape_are_cut_or_refused_with_a_remedy() -> Result<()> {
+fn tables_of_every_kind_are_partitioned_or_refused_with_a_remedy() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let shelf = Shelf::mariadb(env, "maria-shapes").await?;

@@ -47,7 +47,7 @@ async fn many(shelf: &Shelf) -> Result<()> {
 }
 
 #[test]
-fn whatever_the_key_and_the_strategy_every_row_is_in_one_partition() -> Result<()> {
+fn every_row_is_in_exactly_one_partition_for_each_key_and_strategy() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let shelf = Shelf::postgres(env, "partitions").await?;
@@ -103,7 +103,7 @@ fn whatever_the_key_and_the_strategy_every_row_is_in_one_partition() -> Result<(
 }
 
 #[test]
-fn tables_of_every_shape_are_cut_or_refused_with_a_remedy() -> Result<()> {
+fn tables_of_every_kind_are_partitioned_or_refused_with_a_remedy() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let shelf = Shelf::postgres(env, "shapes").await?;
@@ -166,7 +166,7 @@ fn tables_of_every_shape_are_cut_or_refused_with_a_remedy() -> Result<()> {
 }
 
 #[test]
-fn a_user_with_a_grant_on_columns_is_told_why_there_are_no_blocks() -> Result<()> {
+fn a_user_with_column_grants_gets_the_reason_why_ctid_is_not_used() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let shelf = Shelf::postgres(env, "grants").await?;

@@ -10,7 +10,7 @@ async fn control(source: &SourceFixture, run: &str, name: &str) -> Result<Value>
 }
 
 #[test]
-fn what_auto_took_is_said_in_plan_manifest_and_outcome() -> Result<()> {
+fn strategy_chosen_by_auto_is_in_plan_manifest_and_outcome() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "told").await?;

@@ -224,7 +224,7 @@ fn a_planning_statement_of_a_killed_run_ends_on_mariadb_by_its_limit() -> Result
 }
 
 #[test]
-fn a_planning_statement_that_takes_too_long_on_mariadb_is_named() -> Result<()> {
+fn a_slow_planning_statement_on_mariadb_is_named() -> Result<()> {
     in_env(async {
         let mut slow = Slow::new("mysql").await?;
         slow.job["spec"]["activeDeadlineSeconds"] = json!(8);

@@ -85,7 +85,7 @@ fn a_run_with_many_partitions_stays_within_its_memory_on_mariadb() -> Result<()>
 }
 
 #[test]
-fn a_dry_run_says_how_many_partitions_one_process_reads_at_a_time() -> Result<()> {
+fn a_dry_run_reports_how_many_partitions_one_process_reads_at_a_time() -> Result<()> {
     in_env(async {
         let source = SourceFixture::new(TestEnv::shared()?, "readers").await?;
         let sql =

@@ -82,7 +82,7 @@ fn numbers_arrive_to_the_last_digit() -> Result<()> {
 }
 
 #[test]
-fn texts_and_bytes_arrive_letter_by_letter() -> Result<()> {
+fn texts_and_bytes_arrive_unchanged() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let columns = [

@@ -9,7 +9,7 @@ use serde_json::json;
 use super::manifest;
 
 #[test]
-fn plan_manifest_and_outcome_say_what_is_kept_of_each_column() -> Result<()> {
+fn plan_manifest_and_outcome_report_the_fidelity_of_each_column() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "kept").await?;

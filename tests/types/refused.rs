@@ -56,7 +56,7 @@ fn a_value_that_does_not_fit_is_refused_by_column_type_and_row() -> Result<()> {
 }
 
 #[test]
-fn text_that_is_not_utf_8_is_refused_once_and_its_bytes_are_not_told() -> Result<()> {
+fn text_that_is_not_utf_8_is_refused_without_showing_its_bytes() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "ascii").await?;

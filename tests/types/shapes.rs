@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 const COLUMNS_MAX: usize = 1600;
 
 #[test]
-fn names_arrive_letter_by_letter() -> Result<()> {
+fn names_arrive_unchanged() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "names").await?;

@@ -9,7 +9,7 @@ use super::Show::{Ewkb, Plain};
 use super::compare;
 
 #[test]
-fn shapes_arrive_as_ewkb_with_their_reference_system() -> Result<()> {
+fn spatial_values_arrive_as_ewkb_with_their_reference_system() -> Result<()> {
     let env = TestEnv::shared()?;
     if env.lacks_postgis()? {
         return Ok(());

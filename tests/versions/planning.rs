@@ -61,7 +61,7 @@ const EXPLAINS: &[&str] = &[
 ];
 
 #[test]
-fn plan_is_the_same_whatever_form_mysql_explains_in() -> Result<()> {
+fn plan_is_the_same_for_each_explain_format_of_mysql() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let server = Server::start(env, SupportedRelease::Mysql(Mysql::Mysql97))?;

@@ -326,7 +326,7 @@ fn all_good(tried: Vec<Result<()>>) -> Result<()> {
 }
 
 #[test]
-fn run_that_mysql_refuses_says_why_and_what_to_do() -> Result<()> {
+fn run_refused_by_mysql_is_reported_with_a_remedy() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let mut all = Vec::new();

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn status_says_how_the_table_was_cut() {
+    fn status_reports_how_the_table_was_partitioned() {
         let mut result = published();
         let bare = Partitions { total: 2, succeeded: 2, ..Partitions::default() };
         assert_eq!(partitions(&result), bare);
@@ -289,7 +289,7 @@ mod tests {
     }
 
     #[test]
-    fn status_calls_one_instant_what_was_one() {
+    fn status_reports_a_consistent_snapshot_only_for_one() {
         let two = published();
         assert_eq!(consistency(Engine::Mysql, &two), Consistency::PerPartition);
         assert_eq!(consistency(Engine::Postgres, &two), Consistency::Snapshot);
@@ -303,7 +303,7 @@ mod tests {
     }
 
     #[test]
-    fn status_says_for_how_long_the_table_was_locked() {
+    fn status_reports_how_long_the_table_was_locked() {
         for time in [None, Some(12)] {
             let result = OutcomeResult { table_lock_milliseconds: time, ..published() };
             let shown = table_lock(&result);

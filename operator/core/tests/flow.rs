@@ -64,7 +64,7 @@ fn one_partition_goes_from_due_to_complete() {
 }
 
 #[test]
-fn extract_job_is_made_once_and_its_loss_fails_the_run() {
+fn extract_job_is_created_once_and_its_deletion_fails_the_run() {
     let mut simulation = started();
     simulation.plans(3);
     assert_eq!(created(&simulation.step()), 1);
@@ -341,7 +341,7 @@ fn newer_release_is_left_alone() {
 }
 
 #[test]
-fn end_of_an_older_request_is_not_taken_for_the_present_one() {
+fn outcome_of_an_older_request_does_not_answer_the_current_one() {
     let mut simulation = started();
     simulation.plans(1);
     simulation.step();

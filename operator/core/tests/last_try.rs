@@ -27,7 +27,7 @@ fn at_the_last_try(delete: bool) -> Simulation {
 }
 
 #[test]
-fn an_object_is_not_let_go_while_the_last_try_is_at_work() {
+fn finalizer_stays_while_the_last_recover_job_runs() {
     let mut simulation = at_the_last_try(true);
     let decision = simulation.step();
     assert!(!simulation.gone && decision.events.is_empty(), "{decision:?}");

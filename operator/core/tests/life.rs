@@ -53,7 +53,7 @@ fn deletion_recovers_a_run_that_its_own_coordinator_failed() {
 }
 
 #[test]
-fn deletion_recovers_a_run_of_which_only_the_outcome_still_tells() {
+fn deletion_recovers_a_run_that_only_the_outcome_item_shows() {
     let mut simulation = failed_by_itself();
     let mut other = task(&simulation.last(0).expect("coordinator"));
     other.owner.uid = "another".to_owned();
@@ -112,12 +112,12 @@ fn deletion_recovers_the_run_of_a_later_attempt_whose_jobs_were_deleted() {
 }
 
 #[test]
-fn published_run_whose_recovery_keeps_failing_is_not_called_failed() {
+fn published_run_whose_recovery_keeps_failing_is_not_reported_as_failed() {
     recover_keeps_failing(|_| {});
 }
 
 #[test]
-fn published_run_of_a_coordinator_that_failed_after_it_is_not_called_failed() {
+fn published_run_whose_coordinator_failed_later_is_not_reported_as_failed() {
     recover_keeps_failing(|simulation| {
         let job = simulation.last(0).expect("coordinator");
         let job = simulation.named(&job.metadata.name.expect("name")).expect("coordinator");
@@ -189,7 +189,7 @@ fn recover_keeps_failing(change: impl FnOnce(&mut Simulation)) {
 }
 
 #[test]
-fn refused_extract_job_makes_way_and_comes_back() {
+fn refused_extract_job_yields_and_is_retried() {
     let mut simulation = started();
     simulation.plans(2);
     simulation.step_refused("exceeded quota: jobs");
@@ -232,7 +232,7 @@ fn endpoint_changed_by_an_upgrade_does_not_stall_a_run() {
 }
 
 #[test]
-fn endpoint_that_nobody_allowed_is_not_read_for_a_job() {
+fn endpoint_that_is_not_allowed_is_not_read_for_a_job() {
     let mut simulation = Simulation::new();
     simulation.settings.tracking.endpoint = Some("http://forged:8000".to_owned());
     simulation.step();
@@ -246,7 +246,7 @@ fn endpoint_that_nobody_allowed_is_not_read_for_a_job() {
 }
 
 #[test]
-fn table_changed_by_an_upgrade_is_said_and_the_old_one_is_read_where_it_is_allowed() {
+fn tracking_table_changed_by_an_upgrade_is_reported_and_the_old_one_read_where_allowed() {
     let mut simulation = started();
     simulation.settings.tracking.table = Some("other".to_owned());
     simulation.plans(1);
@@ -262,7 +262,7 @@ fn table_changed_by_an_upgrade_is_said_and_the_old_one_is_read_where_it_is_allow
 }
 
 #[test]
-fn coordinator_that_never_started_makes_room_once_the_object_is_mended() {
+fn coordinator_that_never_started_is_deleted_once_the_object_is_corrected() {
     for mend in [
         |simulation: &mut Simulation| simulation.edit(|job| job.spec.retry = None),
         |simulation: &mut Simulation| drop(simulation.request_now()),
@@ -282,7 +282,7 @@ fn coordinator_that_never_started_makes_room_once_the_object_is_mended() {
 
 /// The kubelet reports a pod that is deleted before it started as Failed, while its Job goes.
 #[test]
-fn coordinator_that_made_room_is_not_taken_for_lost_while_it_goes() {
+fn coordinator_that_yields_does_not_count_as_lost_while_it_is_deleted() {
     let mut simulation = started();
     simulation.edit(|job| job.spec.retry = None);
     simulation.pass(31);
@@ -339,7 +339,7 @@ fn recovery_that_failed_reports_its_own_error() {
 }
 
 #[test]
-fn objects_that_meet_an_outage_together_do_not_come_back_together() {
+fn objects_that_fail_together_retry_at_different_times() {
     let pause = |uid: &str| {
         let mut simulation = Simulation::new();
         simulation.job.metadata.uid = Some(uid.to_owned());

@@ -61,7 +61,7 @@ fn coordinator_that_starves_its_own_pods_makes_way() {
 }
 
 #[test]
-fn pods_that_do_not_start_say_why() {
+fn pods_that_do_not_start_are_reported_with_the_cause() {
     let mut simulation = started();
     let job = simulation.last(0).expect("coordinator");
     simulation.pod(&job, json!({ "phase": "Pending" }));

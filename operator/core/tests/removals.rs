@@ -38,7 +38,7 @@ fn left_behind(simulation: &Simulation) -> Vec<Job> {
 }
 
 #[test]
-fn deletion_before_a_removal_is_due_is_at_once_and_leaves_a_job_that_waits_for_it() {
+fn deletion_before_a_removal_is_due_is_immediate_and_leaves_a_postponed_job() {
     let mut simulation = complete();
     let due = simulation.status().removal_due.expect("it is said").0;
     // the Jobs of the run have expired long ago
@@ -92,7 +92,7 @@ fn job_left_behind_is_known_again_and_belongs_to_no_attempt() {
 }
 
 #[test]
-fn removal_at_another_uri_beside_a_run_of_another_object_is_left_to_a_job_too() {
+fn removal_at_another_uri_during_a_run_of_another_object_is_left_to_a_job() {
     let mut simulation = complete();
     let mut other = task(&simulation.last(0).expect("coordinator"));
     other.owner.uid = "of-another".to_owned();
@@ -125,7 +125,7 @@ fn removal_that_a_later_claim_has_done_leaves_no_job() {
 }
 
 #[test]
-fn status_says_when_a_removal_is_due_where_the_tracking_table_cannot_be_read() {
+fn status_reports_when_a_removal_is_due_while_the_tracking_table_is_unreadable() {
     let mut simulation = complete();
     let due = simulation.status().removal_due.expect("it is said").0;
     simulation.unreadable = Some(Report::new(Reason::TrackingUnreachable, "no answer", ""));
@@ -156,7 +156,7 @@ fn removal_outlives_a_failed_run_after_it_and_the_deletion_of_the_object() {
 }
 
 #[test]
-fn deletion_in_mid_run_recovers_it_and_leaves_the_earlier_removal_to_a_job() {
+fn deletion_during_a_run_recovers_it_and_leaves_the_earlier_removal_to_a_job() {
     let mut simulation = complete();
     simulation.request_now();
     simulation.step();

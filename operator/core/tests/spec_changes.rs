@@ -34,7 +34,7 @@ fn message(simulation: &Simulation, kind: &str) -> String {
 }
 
 #[test]
-fn suspended_run_is_stopped_and_recovered_and_its_window_taken_again_for_free() {
+fn suspended_run_is_stopped_and_recovered_and_its_window_spends_no_retry() {
     let mut simulation = started();
     simulation.plans(2);
     simulation.step();
@@ -168,7 +168,7 @@ fn suspended_object_is_deleted_at_once() {
 }
 
 #[test]
-fn an_edit_in_mid_run_is_said_and_follows() {
+fn an_edit_during_a_run_is_reported_and_applied_afterwards() {
     let mut simulation = started();
     simulation.plans(2);
     simulation.step();
@@ -274,7 +274,7 @@ fn recover_job_done_before_a_removal_is_due_does_not_count_for_it() {
 }
 
 #[test]
-fn stuck_commit_is_said_with_its_remedy_and_does_not_loop() {
+fn stuck_commit_is_reported_with_its_remedy_and_not_retried_in_a_loop() {
     let stuck = || Report::new(Reason::CommitStuck, "an upload is gone", "look at lifecycle rules");
     let mut simulation = started();
     simulation.plans(1);
@@ -306,7 +306,7 @@ fn stuck_commit_is_said_with_its_remedy_and_does_not_loop() {
 }
 
 #[test]
-fn one_run_is_all_where_retry_runs_says_so() {
+fn one_attempt_is_made_where_retry_runs_is_1() {
     let mut simulation = Simulation::new();
     simulation.job.spec.retry = Some(Retry { runs: Some(1), ..Retry::default() });
     simulation.step();
@@ -320,7 +320,7 @@ fn one_run_is_all_where_retry_runs_says_so() {
 }
 
 #[test]
-fn deadline_of_a_run_is_told_and_spends_a_retry() {
+fn exceeded_deadline_of_a_run_is_reported_and_spends_a_retry() {
     let mut simulation = Simulation::new();
     simulation.job.spec.active_deadline_seconds = Some(60);
     simulation.step();
@@ -341,7 +341,7 @@ fn deadline_of_a_run_is_told_and_spends_a_retry() {
 }
 
 #[test]
-fn jobs_expire_only_once_the_outcome_stands_in_status() {
+fn jobs_expire_only_once_status_has_the_outcome() {
     let mut simulation = Simulation::new();
     simulation.job.spec.worker =
         Some(Worker { ttl_seconds_after_finished: Some(5), ..Worker::default() });
@@ -357,7 +357,7 @@ fn jobs_expire_only_once_the_outcome_stands_in_status() {
 }
 
 #[test]
-fn suspended_run_that_cannot_be_recovered_says_so() {
+fn suspended_run_that_cannot_be_recovered_is_reported() {
     let mut simulation = started();
     simulation.plans(1);
     simulation.step();

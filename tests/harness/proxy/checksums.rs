@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_check_value_of_the_specification_comes_out() {
+    fn the_check_value_of_the_specification_is_computed() {
         assert_eq!(crc64_nvme(b"123456789"), 0xae8b_1486_0a79_9888);
         assert_eq!(base64(b"Ma"), "TWE=");
         assert_eq!(base64(b"Man"), "TWFu");

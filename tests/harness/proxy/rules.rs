@@ -147,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_seed_fits_about_as_many_as_it_says_and_the_same_ones_each_time() {
+    fn a_seed_selects_the_given_share_and_the_same_calls_each_time() {
         let fits = |seed| (1..=1000).filter(|count| Calls::Percent(10, seed).fits(*count)).count();
         assert!((60..140).contains(&fits(7)), "{}", fits(7));
         assert_eq!(fits(7), fits(7));

@@ -15,7 +15,7 @@ use operator_core::decide;
 const LIMIT: Duration = Duration::from_mins(5);
 
 #[test]
-fn the_product_keeps_its_promises_in_small_worlds() {
+fn the_product_keeps_its_promises_in_small_configurations() {
     for config in worlds::push() {
         let name = config.name;
         let found = explore(Protocol::new(config, Alter::default()), 2, LIMIT);
@@ -64,7 +64,7 @@ fn each_listed_mistake_is_planted() {
 }
 
 #[test]
-fn the_operator_keeps_its_promises_and_always_has_a_way_to_rest() {
+fn the_operator_keeps_its_promises_and_can_always_reach_a_fixed_point() {
     for scene in operator::worlds::push() {
         let name = scene.name;
         let found = explore(Operator::new(scene.clone(), decide, Alter::default()), 2, LIMIT);
@@ -89,7 +89,7 @@ fn each_planted_mistake_of_the_operator_is_caught() {
 }
 
 #[test]
-fn what_is_known_to_have_no_way_to_rest_has_none() {
+fn known_livelocks_are_still_there() {
     for scene in operator::worlds::known() {
         let name = scene.name;
         let model = Operator::new(scene, decide, Alter::default());

@@ -50,7 +50,7 @@ async fn changed(server: &Server, (sql, ends): (&str, Ends)) -> Result<()> {
 }
 
 #[test]
-fn run_that_mysql_ends_in_its_middle_says_why_and_what_to_do() -> Result<()> {
+fn run_ended_by_mysql_while_reading_is_reported_with_a_remedy() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let mut all = Vec::new();

@@ -112,7 +112,7 @@ async fn shut_down(server: &Server) -> Result<()> {
 }
 
 #[test]
-fn run_that_the_whole_server_refuses_says_why_and_what_to_do() -> Result<()> {
+fn run_refused_by_a_server_setting_is_reported_with_a_remedy() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let mut all = Vec::new();

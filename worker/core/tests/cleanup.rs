@@ -78,7 +78,7 @@ fn undo_of_a_run_fails_while_a_lock_protects_one_of_its_files() {
 }
 
 #[test]
-fn whoever_finds_a_run_that_is_being_undone_carries_the_undo() {
+fn a_run_being_reverted_is_finished_by_the_next_process() {
     for dies_after in 1..5 {
         for by_claim in [false, true] {
             let mut stores = stuck();
@@ -156,7 +156,7 @@ fn a_full_extract_removes_what_its_parent_had_not_removed_yet() {
 }
 
 #[test]
-fn what_a_dead_run_left_goes_once_it_is_older_than_the_grace() {
+fn objects_of_a_dead_run_are_removed_after_the_grace_period() {
     let mut stores = Stores::new();
     // claim, source.json, plan, PIN: it is recovered, and nobody publishes it
     stores.drive(coordinate(task("a", 1, ExtractType::PE)), 4);

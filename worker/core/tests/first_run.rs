@@ -74,7 +74,7 @@ fn a_run_that_could_not_be_planned_leaves_no_column_no_type_no_start_and_no_mark
 }
 
 #[test]
-fn a_window_that_was_begun_is_taken_again_unless_it_is_of_another_column() {
+fn a_pending_window_is_taken_unless_it_is_of_another_column() {
     for (column, kept) in [("id", true), ("other", false)] {
         let mut stores = Stores::new();
         // CLAIM, source.json, plan, PIN
@@ -90,7 +90,7 @@ fn a_window_that_was_begun_is_taken_again_unless_it_is_of_another_column() {
 }
 
 #[test]
-fn what_others_left_in_the_watermark_holds() {
+fn a_watermark_written_by_others_is_used() {
     // a legacy job's item
     let mut stores = Stores::new();
     let item = LegacyItem {
@@ -126,7 +126,7 @@ fn what_others_left_in_the_watermark_holds() {
 }
 
 #[test]
-fn a_column_that_was_filled_in_beside_a_full_extract_is_corrected_too() {
+fn a_watermark_column_filled_in_during_a_full_extract_is_corrected() {
     let mut stores = Stores::new();
     let ending = stores.drive(coordinate(task("a", 1, ExtractType::FE)), usize::MAX).unwrap();
     assert!(matches!(ending, Ending::Published(_)), "{ending:?}");

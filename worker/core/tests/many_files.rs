@@ -19,7 +19,7 @@ use generated::{
 };
 
 #[test]
-fn two_hundred_thousand_files_take_no_more_memory_than_one_record() {
+fn memory_for_two_hundred_thousand_files_is_that_of_one_record() {
     let plan = plan(PARTITIONS);
     let before = peak_bytes();
     let (mut tallying, mut again) = (Tallying::default(), RecordsHash::default());
@@ -122,7 +122,7 @@ proptest! {
 }
 
 #[test]
-fn records_that_do_not_fit_are_told_apart() {
+fn records_that_do_not_fit_the_plan_are_refused() {
     let (plan, whole) = (plan(2), [record(0, 1), record(1, 1)]);
     assert!(tally(&plan, "h", &whole).is_ok());
     let reason =

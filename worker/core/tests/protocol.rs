@@ -24,7 +24,7 @@ fn recover(attempt: u32, kind: ExtractType, order: RecoverOrder) -> Process {
 }
 
 #[test]
-fn an_incremental_run_moves_the_watermark_to_the_maximum_seen() {
+fn an_incremental_run_moves_the_watermark_to_the_maximum_read() {
     let mut stores = Stores::new();
     let ending = stores.drive(coordinate(1, ExtractType::PE), usize::MAX).unwrap();
     assert!(matches!(ending, Ending::Published(_)), "{ending:?}");
@@ -74,7 +74,7 @@ fn dies_after(kind: ExtractType, writes: usize, recover_dies: usize) -> bool {
 }
 
 #[test]
-fn whatever_dies_after_whichever_write_one_run_is_published() {
+fn one_run_is_published_after_a_death_at_any_write() {
     for kind in [ExtractType::PE, ExtractType::FE] {
         let mut writes = 0;
         while !dies_after(kind, writes, usize::MAX) {
@@ -157,7 +157,7 @@ fn somebody_elses_write_of_the_watermark_wins() {
 }
 
 #[test]
-fn a_lost_item_is_never_taken_for_a_first_run() {
+fn a_lost_item_is_never_treated_as_a_first_run() {
     for lost in ["L", "R"] {
         let mut stores = Stores::new();
         stores.drive(coordinate(1, ExtractType::PE), usize::MAX).unwrap();

@@ -99,7 +99,7 @@ fn removals_at_several_uris_are_done_by_one_process() {
 }
 
 #[test]
-fn full_extract_that_comes_back_takes_over_what_is_still_to_be_removed() {
+fn full_extract_that_returns_to_a_uri_takes_over_its_pending_removal() {
     let mut stores = moved();
     runs(&mut stores, full("a", 3, "orders", 0));
     assert_eq!(files(&stores, "orders"), 2, "only the last one is left");
@@ -122,7 +122,7 @@ fn sweeper_at_the_earlier_uri_keeps_what_is_retained() {
 }
 
 #[test]
-fn source_goes_on_where_the_earlier_bucket_cannot_be_read() {
+fn source_is_extracted_while_its_earlier_bucket_is_unreadable() {
     let mut stores = moved();
     stores.now += 100;
     stores.unreachable = Some("orders".to_owned());
@@ -139,7 +139,7 @@ fn source_goes_on_where_the_earlier_bucket_cannot_be_read() {
 }
 
 #[test]
-fn source_of_the_object_itself_goes_on_where_its_earlier_bucket_cannot_be_read() {
+fn source_of_the_same_object_is_extracted_while_its_earlier_bucket_is_unreadable() {
     let mut stores = Stores::new();
     runs(&mut stores, full("a", 1, "orders", 100));
     runs(&mut stores, full("a", 2, "orders", 100));
@@ -215,7 +215,7 @@ fn removal_that_is_due_while_another_run_is_open_is_left_to_that_run() {
 }
 
 #[test]
-fn removal_at_an_earlier_uri_that_stops_between_two_listings_goes_on_later() {
+fn removal_at_an_earlier_uri_stopped_between_two_listings_is_resumed() {
     let mut stores = moved();
     stores.now += 100;
     (stores.unreachable, stores.midway) = (Some("orders".to_owned()), true);
@@ -228,7 +228,7 @@ fn removal_at_an_earlier_uri_that_stops_between_two_listings_goes_on_later() {
 }
 
 #[test]
-fn coordinator_killed_after_each_removed_file_is_followed_by_one_that_removes_the_rest() {
+fn coordinator_killed_after_each_removed_file_is_retried_and_removes_the_rest() {
     for writes in 1..60 {
         let mut stores = moved();
         stores.now += 100;
@@ -262,7 +262,7 @@ fn outage_of_an_earlier_bucket_is_not_waited_out() {
 }
 
 #[test]
-fn source_goes_on_where_the_earlier_prefix_is_gone() {
+fn source_is_extracted_when_its_earlier_prefix_is_gone() {
     let mut stores = moved();
     stores.now += 100;
     stores.objects.retain(|key, _| !key.starts_with("orders/"));

@@ -167,7 +167,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_fault_of_a_certificate_has_words_and_a_remedy_of_its_own() {
+    fn each_certificate_error_has_its_own_message_and_remedy() {
         use webpki::Error as Cause;
         let other = |cause: Cause| Bad::Other(rustls::OtherError(Arc::new(cause)));
         let faults = [
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn a_certificate_without_names_is_told_from_one_with_others() {
+    fn a_certificate_without_names_is_distinguished_from_one_with_other_names() {
         assert!(another_name(&[]).0.contains("subject alternative name"));
         let names = ["DnsName(\"elsewhere.test\")".to_owned(), "IpAddress(10.0.0.1)".to_owned()];
         assert!(another_name(&names).0.contains("(elsewhere.test, 10.0.0.1)"));

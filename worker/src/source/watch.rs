@@ -138,7 +138,7 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_takes_its_time_with_the_rows_does_not_wait() {
+    fn a_session_that_sends_rows_slowly_does_not_count_as_waiting() {
         let progress = Progress::default();
         assert_eq!(progress.waits(), None);
         progress.asks();

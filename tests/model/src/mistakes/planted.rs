@@ -353,7 +353,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names_are_told_apart() {
+    fn names_of_planted_mistakes_are_distinct() {
         let mistakes = planted();
         let known: std::collections::BTreeSet<_> =
             mistakes.iter().map(|mistake| (mistake.name, mistake.note)).collect();

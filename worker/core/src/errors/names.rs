@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn a_shape_takes_any_text_where_it_says_so_and_nothing_else() {
+    fn a_message_pattern_matches_any_text_only_at_its_placeholders() {
         assert!(has_shape("Table 'a.b' doesn't exist", "Table '%' doesn't exist"));
         assert!(has_shape("Too many connections", "Too many connections"));
         assert!(has_shape(

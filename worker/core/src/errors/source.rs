@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn a_statement_that_may_be_built_is_not_taken_for_source() {
+    fn a_statement_that_may_be_built_is_not_shown_as_source() {
         for kind in [
             "EXECUTE",
             "FOR over EXECUTE statement",

@@ -73,7 +73,7 @@ fn no_row_hides_behind_an_earlier_one() {
 }
 
 #[test]
-fn every_meaning_says_what_happened_and_what_to_do() {
+fn every_meaning_has_a_message_and_a_remedy() {
     let postgres = postgres::TABLE.iter().map(|row| row.meaning);
     let mysql = mysql::TABLE.iter().map(|row| row.meaning);
     let states = mysql::STATES.iter().map(|state| state.meaning);
@@ -248,7 +248,7 @@ fn an_error_in_a_function_never_blames_the_table_of_the_manifest() {
 }
 
 #[test]
-fn a_foreign_server_is_not_taken_for_ours() {
+fn a_foreign_server_is_not_mistaken_for_the_source() {
     for code in ["28P01", "3D000", "42P01", "53300", "08001"] {
         let answer = postgres::Answer {
             file: Some("connection.c"),
@@ -268,7 +268,7 @@ fn a_foreign_server_is_not_taken_for_ours() {
 }
 
 #[test]
-fn limits_of_connections_standbys_and_read_only_servers_have_words_of_their_own() {
+fn connection_limits_standbys_and_read_only_servers_have_their_own_messages() {
     let postgres = |code, routine| {
         let answer = postgres::Answer { routine: Some(routine), ..said(code, "") };
         postgres::meaning(&answer).what
@@ -311,7 +311,7 @@ fn limits_of_connections_standbys_and_read_only_servers_have_words_of_their_own(
 }
 
 #[test]
-fn numbers_with_two_meanings_are_told_apart_by_the_message() {
+fn error_numbers_with_two_meanings_are_distinguished_by_the_message() {
     let class = |number, state, message| {
         mysql::meaning("read", &mysql::Answer { number, state, message }).class
     };

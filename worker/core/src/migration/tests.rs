@@ -79,7 +79,7 @@ fn three_forms_of_one_call_are_one_job() {
 }
 
 #[test]
-fn our_own_commands_are_not_taken_for_the_legacy_job() {
+fn own_commands_are_not_parsed_as_legacy_calls() {
     let none = BTreeMap::new();
     for line in ["run -f job.yaml", "--lease-seconds 3 run -f job.yaml", "--help", "coordinate"] {
         let words: Vec<String> = line.split(' ').map(str::to_owned).collect();
@@ -115,7 +115,7 @@ fn the_environment_may_name_the_script_but_not_another_pipeline() {
 }
 
 #[test]
-fn all_that_is_missing_is_said_at_once() {
+fn all_missing_arguments_are_reported_together() {
     let job = call(&["--DB_ENGINE".to_owned(), "postgres".to_owned()], &BTreeMap::new());
     let job = job.expect("good").expect("old");
     let failure = job.into_moved().expect_err("nearly all is missing");
@@ -209,7 +209,7 @@ fn the_legacy_names_of_types_are_read() {
 }
 
 #[test]
-fn a_full_extract_is_bounded_as_documented_and_says_so() {
+fn a_bounded_full_extract_is_converted_with_a_warning() {
     let bounded =
         [("extract_type", "FE"), ("lwm_value", "2023-01-01"), ("hwm_value", "2023-01-31 10:00:00")];
     let watermark = moved(&bounded).spec.extract.watermark.expect("a watermark");
@@ -224,7 +224,7 @@ fn a_full_extract_is_bounded_as_documented_and_says_so() {
 }
 
 #[test]
-fn reingest_is_what_the_job_took_for_true() {
+fn reingest_accepts_the_values_that_the_legacy_job_accepted() {
     for (text, meant) in
         [("true", true), ("Y", true), ("1", true), ("false", false), ("yes", false)]
     {

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn one_relation_that_is_not_proved_takes_the_claim_of_all_that_are_read_with_it() {
+    fn one_unproven_relation_makes_all_relations_of_the_statement_unproven() {
         for (one, ..) in kinds() {
             for (other, ..) in kinds() {
                 let alone = [&one, &other].map(|it| Unproven::of(std::slice::from_ref(it)));

@@ -156,7 +156,7 @@ mod tests {
     }
 
     #[test]
-    fn files_have_the_types_that_the_mapping_tables_say() {
+    fn files_have_the_types_of_the_mapping_tables() {
         let decimal = |precision, scale| Target::Decimal { precision, scale };
         for target in [
             Target::Boolean,

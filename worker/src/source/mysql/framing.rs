@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_found_however_the_bytes_are_cut() {
+    fn the_end_is_found_for_each_split_of_the_bytes() {
         let mut rows = packet(&[0, 0, 0xFE, 0xFF, 3]);
         // a row's second part may begin like an end or an error
         rows.extend(packet(&vec![0; PAYLOAD_BYTES_MAX]));
@@ -148,7 +148,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_in_the_middle_is_kept() {
+    fn an_error_in_the_middle_of_the_rows_is_returned() {
         let mut bytes = packet(&[0, 0, 1]);
         bytes.extend(packet(b"\xFF\x25\x05#70100stopped"));
         for size in 1..bytes.len() {

@@ -270,7 +270,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn each_error_says_what_was_being_done() {
+    fn each_error_names_the_failed_step() {
         let mut session = refusing(3);
         let says = |failure: Failure, doing: &str| {
             let message = failure.report.message;
@@ -287,7 +287,7 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn a_password_is_never_sent_as_it_is_to_a_server_that_asks_for_it_so() {
+    fn a_password_is_never_sent_in_clear_text() {
         for token_signer in [None, Some(TokenSigner::of_tests())] {
             for exchange in [NATIVE, CLEAR] {
                 let (port, serving) = hostile(exchange);

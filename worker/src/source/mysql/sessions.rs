@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn the_driver_never_sends_a_password_as_it_is_to_a_server_that_asks_for_it_so() {
+    async fn the_driver_never_sends_a_password_in_clear_text() {
         for way in [NATIVE, CLEAR] {
             let (port, serving) = hostile(way);
             let tls = Tls::Mode(TlsMode::InsecurePlaintext);

@@ -128,7 +128,7 @@ fn every_type_reads_its_wire_form() {
 }
 
 #[test]
-fn values_that_a_target_cannot_hold_are_refused() {
+fn values_that_a_target_cannot_represent_are_refused() {
     let decimal = numeric(5, 2);
     let sign = |sign: u16| {
         let mut wire = vec![0; 8];
@@ -279,7 +279,7 @@ fn nulls_are_no_watermarks() {
 }
 
 #[test]
-fn bytes_held_count_what_is_not_taken() {
+fn bytes_held_count_rows_not_yet_flushed() {
     let mut decoder = Decoder::new(&[column("x", oids::TEXT, -1)], None).expect("no watermark");
     let bytes = stream(&[vec![Some(vec![b'a'; 1000])], vec![Some(vec![b'b'; 500])]]);
     decoder.feed(&bytes[..1300]).expect("good rows");

@@ -3,7 +3,7 @@ use super::*;
 /// Every kind of statement whose text is not known to be source: a static one may call a server function
 /// that runs dynamic SQL.
 #[test]
-fn message_about_a_statement_that_a_function_ran_is_withheld() {
+fn message_about_a_statement_run_by_a_function_is_withheld() {
     const KINDS: [&str; 24] = [
         "statement block",
         "assignment",

@@ -50,7 +50,7 @@ fn spellings(name: &str) -> Vec<String> {
 }
 
 #[test]
-fn the_runs_directory_takes_no_columns_name_in_any_case() {
+fn the_run_directory_with_the_name_of_a_column_is_refused_in_any_case() {
     for folder in FOLDERS {
         for name in spellings(folder.column()) {
             let (message, remedy) = refused(&columns(&["id", &name]), &layout(folder, &[], &[]));
@@ -68,7 +68,7 @@ fn the_runs_directory_takes_no_columns_name_in_any_case() {
 }
 
 #[test]
-fn an_added_column_takes_no_name_of_the_table_the_directory_or_another_added_one() {
+fn an_added_column_with_a_name_in_use_is_refused() {
     for folder in FOLDERS {
         for field in FIELDS {
             for name in spellings("at") {
@@ -100,7 +100,7 @@ fn an_added_column_takes_no_name_of_the_table_the_directory_or_another_added_one
 }
 
 #[test]
-fn a_directory_takes_no_other_columns_name_and_none_that_readers_skip_or_spell_otherwise() {
+fn a_directory_name_of_another_column_or_one_that_readers_skip_is_refused() {
     for name in spellings("region").into_iter().filter(|name| name != "region") {
         let table = columns(&["id", "region", &name]);
         for by in ["region", &name] {
@@ -123,7 +123,7 @@ fn a_directory_takes_no_other_columns_name_and_none_that_readers_skip_or_spell_o
 }
 
 #[test]
-fn letters_with_several_lower_cases_are_one_name() {
+fn letters_with_several_lower_cases_are_the_same_name() {
     let table = columns(&["id", "kelvin", "straße"]);
     for name in ["\u{212A}elvin", "STRASSE"] {
         refused(&table, &layout(RunFolder::Run, &[("rowHash", name)], &[]));

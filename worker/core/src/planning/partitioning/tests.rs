@@ -74,7 +74,7 @@ fn a_column_alone_means_strides_and_rebalance_equal_counts() {
 }
 
 #[test]
-fn what_is_asked_for_is_taken_or_refused() {
+fn an_explicit_strategy_is_used_or_refused() {
     let plain = facts(TableKind::Plain, &["id"]);
     let keyless = facts(TableKind::Plain, &[]);
     let (text, unknown) = (Err(Reason::ColumnTypeUnsupported), Err(Reason::ColumnNotFound));

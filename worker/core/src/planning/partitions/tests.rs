@@ -112,7 +112,7 @@ fn the_count_follows_rows_and_bytes() {
 }
 
 #[test]
-fn partitions_of_an_older_plan_are_read_and_spans_written_as_it_did() {
+fn partitions_are_read_back_from_their_json() {
     let old = r#"{"from":"1","to":null,"nulls":false}"#;
     let partition: PlannedPartition = serde_json::from_str(old).expect("an older range");
     assert_eq!(

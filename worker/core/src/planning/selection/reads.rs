@@ -213,7 +213,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_condition_is_known_by_what_it_reads_besides_its_row() {
+    fn a_condition_is_classified_by_what_it_reads_besides_its_row() {
         for (filter, doubt, calls) in [
             ("a = 1 and note = 'select f(x)'", None, ""),
             ("\"select\" = 1 or \"F\" (a) > 2", None, "F"),

@@ -137,7 +137,7 @@ proptest! {
     }
 
     #[test]
-    fn whole_numbers_that_one_float_stands_for_are_told_apart(number in (1_i64 << 53)..i64::MAX) {
+    fn whole_numbers_with_the_same_float_are_distinguished(number in (1_i64 << 53)..i64::MAX) {
         let next = parse(WatermarkType::Int, &(number + 1).to_string());
         prop_assert!(parse(WatermarkType::Int, &number.to_string()) < next);
     }

@@ -238,7 +238,7 @@ proptest! {
 }
 
 #[test]
-fn a_look_back_starts_lower_and_stores_what_it_started_from() {
+fn lookback_starts_lower_and_stores_its_start() {
     let order = PlanOrder { lookback: Some(5), ..order(Mode::PE, Some("20"), None) };
     let seen = |max| Observed { max: Some(Value::Int(max)), null_rows: false };
     let window =

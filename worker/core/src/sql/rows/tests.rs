@@ -85,7 +85,7 @@ const LOW: &str = "2023-01-31 10:00:00";
 const HIGH: &str = "2023-02-28 10:00:00.5";
 
 #[test]
-fn an_incremental_window_leaves_its_start_out_and_takes_its_end() {
+fn an_incremental_window_excludes_its_start_and_includes_its_end() {
     let both = plan(Mode::PE, Some(LOW), Some(HIGH), NullPolicy::Fail);
     assert_eq!(
         predicate(&both, &PlannedPartition::whole()),
@@ -108,7 +108,7 @@ fn an_incremental_window_without_end_has_no_value_in_it() {
 }
 
 #[test]
-fn a_full_extract_takes_both_ends_or_everything() {
+fn a_full_extract_includes_both_ends_or_everything() {
     let both = plan(Mode::FE, Some(LOW), Some(LOW), NullPolicy::Fail);
     assert_eq!(
         predicate(&both, &PlannedPartition::whole()),
@@ -122,7 +122,7 @@ fn a_full_extract_takes_both_ends_or_everything() {
 }
 
 #[test]
-fn partitions_take_their_start_and_one_of_them_the_nulls() {
+fn partitions_include_their_start_and_one_of_them_the_nulls() {
     let all = plan(Mode::FE, None, None, NullPolicy::Fail);
     let partition = |from: Option<&str>, to: Option<&str>, nulls| PlannedPartition {
         from: from.map(str::to_owned),
@@ -293,7 +293,7 @@ fn a_snapshot_id_is_hexadecimal() {
 }
 
 #[test]
-fn a_filter_holds_wherever_rows_are_asked_for() {
+fn a_filter_is_in_every_statement_that_reads_rows() {
     let mut plan = plan(Mode::PE, Some(LOW), Some(HIGH), NullPolicy::Fail);
     plan.filter = Some("a = 1 or b = ';'".to_owned());
     let filter = "WHERE (a = 1 or b = ';') AND ";
@@ -345,7 +345,7 @@ fn of_mysql(mut plan: Plan) -> Plan {
 }
 
 #[test]
-fn mysql_is_asked_in_its_own_words() {
+fn statements_for_mysql_use_its_dialect() {
     let plan = of_mysql(plan(Mode::PE, Some(LOW), Some(HIGH), NullPolicy::Include));
     let partition =
         PlannedPartition { from: Some("-5".to_owned()), to: None, nulls: true, part: None };

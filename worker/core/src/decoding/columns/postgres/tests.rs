@@ -62,7 +62,7 @@ fn every_type_finds_its_row() {
 }
 
 #[test]
-fn a_type_is_an_extensions_only_where_the_catalog_says_so() {
+fn a_type_belongs_to_an_extension_only_by_the_catalog() {
     let named = |extension, name| row_of(&source(16_390, Family::Plain, extension, name));
     assert_eq!(named(Some("citext"), "citext"), "citext");
     assert_eq!(named(Some("ltree"), "lquery"), "ltree, lquery, ltxtquery");
@@ -75,7 +75,7 @@ fn a_type_is_an_extensions_only_where_the_catalog_says_so() {
 }
 
 #[test]
-fn a_column_says_what_its_mapping_keeps() {
+fn a_column_reports_the_fidelity_of_its_mapping() {
     let column = column_for("x".to_owned(), source(oids::OID, Family::Plain, None, "oid"), true);
     assert_eq!((column.fidelity(), column.target), (Fidelity::Widened, Target::Int64));
     assert!(column.reason.contains("unsigned"));

@@ -122,7 +122,7 @@ proptest! {
     }
 
     #[test]
-    fn chunks_may_be_cut_anywhere(rows in rows(), cuts in proptest::collection::vec(1_usize..90, 1..30)) {
+    fn chunks_may_be_split_anywhere(rows in rows(), cuts in proptest::collection::vec(1_usize..90, 1..30)) {
         let fields: Vec<_> = rows.iter().map(wire).collect();
         let bytes = stream(&fields);
         let whole = decode(&all_columns(), &bytes).expect("good rows");
@@ -145,7 +145,7 @@ proptest! {
     }
 
     #[test]
-    fn batches_taken_on_the_way_lose_nothing(rows in rows(), cut in 1_usize..200) {
+    fn batches_flushed_early_lose_nothing(rows in rows(), cut in 1_usize..200) {
         let fields: Vec<_> = rows.iter().map(wire).collect();
         let mut decoder = Decoder::new(&all_columns(), None).expect("no watermark");
         let mut taken = 0;
