@@ -68,10 +68,13 @@ fn call_that_is_wrong_ends_with_exit_2_and_the_usage() -> Result<()> {
         (&["run", "-f", example, "--lease-seconds", "ten"], &["--lease-seconds"]),
         (&["run", "-f", example, "--log-format", "xml"], &["auto, text, json"]),
         (&["run", "-f", example, "-f", example], &["cannot be used multiple times"]),
-        (&["watermark", "set", "-f", example, "--rev", "1", "--by", "ann"], &["--value <VALUE>"]),
         (
-            &["watermark", "rewind", "-f", example, "--value", "1", "--rev", "x", "--by", "a"],
-            &["--rev"],
+            &["watermark", "set", "-f", example, "--revision", "1", "--by", "ann"],
+            &["--value <VALUE>"],
+        ),
+        (
+            &["watermark", "rewind", "-f", example, "--value", "1", "--revision", "x", "--by", "a"],
+            &["--revision"],
         ),
         (&["recover"], &["--force <RUN>"]),
         (&["recover", "--force", run], &["--manifest <FILE>"]),

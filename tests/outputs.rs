@@ -197,7 +197,7 @@ fn thousands_of_directories_are_written_within_the_memory_limit() -> Result<()> 
             }
             let said = source.run_within(&job, LIMIT).await?;
             let manifest = manifest(&source, said["run"].as_str().context("run")?).await?;
-            let early = manifest["closed_early"].as_u64().unwrap_or_default();
+            let early = manifest["closedEarly"].as_u64().unwrap_or_default();
             let files = said["files"].as_u64().context("files")?;
             ensure!((early == 0) == sorted, "{early} closed early");
             ensure!(files == 5000 + early, "{early} of {files} closed early");

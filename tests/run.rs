@@ -177,7 +177,7 @@ fn a_full_extract_replaces_the_earlier_one() -> Result<()> {
         )?;
         ensure!(pointer["commit"] == 2, "{pointer}");
         let item = source.run_item("public.t").await?.context("item R")?;
-        ensure!(item["state"] == "Y" && item.get("pendingCleanup").is_none(), "{item}");
+        ensure!(item["state"] == "published" && item.get("pendingCleanup").is_none(), "{item}");
         Ok(())
     })
 }

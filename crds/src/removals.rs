@@ -7,6 +7,7 @@ use crate::units::RunId;
 
 /// What is still to do after `published`.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PendingCleanup {
     /// Whether `current.json` has yet to be moved up to the head.
     pub pointer: bool,
@@ -37,6 +38,7 @@ impl PendingCleanup {
 /// Replaced files that are to be removed once their retention has passed, wherever later runs of the
 /// source go.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Removal {
     /// Where they are.
     pub uri: String,
@@ -56,6 +58,7 @@ pub struct Removal {
 
 /// Endpoint, region and addressing of an object store, without credentials.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ObjectStore {
     /// Endpoint; absent: the SDK's own choice.
     #[serde(default, skip_serializing_if = "Option::is_none")]

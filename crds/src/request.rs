@@ -11,7 +11,7 @@ pub const HASH_VERSION: u32 = 1;
 
 /// Hash and version.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "camelCase")]
 pub struct RequestHash {
     /// Lower-case hexadecimal SHA-256.
     pub request: String,

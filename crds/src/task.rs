@@ -89,6 +89,7 @@ pub struct RecoverOrder {
 
 /// What an extract pod is told beside the task: the run to belong to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ExtractOrder {
     /// The run.
     pub run: RunId,

@@ -82,13 +82,14 @@ impl LegacyItem {
 
 /// `R`: the run that holds the source, or held it last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct RunItem {
     /// Hash key, [`run_key`].
     pub source: String,
     /// [`ITEM_VERSION`] of the release that wrote it.
     pub schema: u32,
     /// Counts the writes of this item.
-    pub rev: u64,
+    pub revision: u64,
     /// Where the run stands.
     pub state: RunState,
     /// The run.
@@ -118,7 +119,7 @@ pub struct RunItem {
     pub plan_hash: Option<String>,
     /// Number of partitions that are pods' work, from PIN on; 1 where the coordinator reads all.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub n: Option<u32>,
+    pub partitions: Option<u32>,
     /// The window that the next incremental run must take, since a run that pinned it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending_window: Option<Window>,
@@ -129,17 +130,17 @@ pub struct RunItem {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retain_seconds: Option<u64>,
     /// Who moved the watermark by hand last.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "watermarkSet", default, skip_serializing_if = "Option::is_none")]
     pub set: Option<WatermarkSet>,
     /// `L` as we last wrote it. Where the table's differs, somebody else wrote.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "watermarkItem", default, skip_serializing_if = "Option::is_none")]
     pub legacy: Option<LegacyItem>,
     /// What of it no published run stands for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provisional: Option<Provisional>,
-    /// Said to people: why the run failed, or what was odd about it.
+    /// Why the run failed, or what a person should know about it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub note: Option<Report>,
+    pub report: Option<Report>,
 }
 
 /// States of a run. `claimed` and `running` may fail; `committing` only goes forward; `published`,
@@ -156,7 +157,7 @@ pub enum RunState {
     #[serde(rename = "committing")]
     Committing,
     /// Set by PUBLISH: published.
-    #[serde(rename = "Y")]
+    #[serde(rename = "published")]
     Published,
     /// Set by FAIL.
     #[serde(rename = "failed")]
@@ -176,7 +177,7 @@ impl RunState {
             Self::Claimed => "claimed",
             Self::Running => "running",
             Self::Committing => "committing",
-            Self::Published => "Y",
+            Self::Published => "published",
             Self::Failed => "failed",
             Self::Aborted => "aborted",
             Self::Reverting => "reverting",
@@ -220,6 +221,7 @@ impl Mode {
 
 /// For whom a run is.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Owner {
     /// Uid of the `ExtractJob`, or `cli/<uuid>`.
     pub uid: String,
@@ -237,6 +239,7 @@ pub struct Owner {
 
 /// A published run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Head {
     /// Its id.
     pub run: RunId,
@@ -251,6 +254,7 @@ pub struct Head {
 
 /// A pinned window: rows with `low < watermark <= high`, in text of the watermark's type.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Window {
     /// Start; absent: from the beginning. Included for FE, not included for PE.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -270,6 +274,7 @@ pub struct Window {
 
 /// A watermark that a person moved.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct WatermarkSet {
     /// Who, in their own words.
     pub by: String,
@@ -293,6 +298,7 @@ pub enum TrackedOutcome {
 
 /// `O`: the outcome for one `ExtractJob`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct OutcomeItem {
     /// Hash key, [`outcome_key`].
     pub source: String,
@@ -312,6 +318,7 @@ pub struct OutcomeItem {
 
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct OutcomeResult {
     /// Complete or Failed.
     pub outcome: TrackedOutcome,
@@ -361,6 +368,7 @@ pub struct OutcomeResult {
 
 /// How a table was cut into partitions, and how even they turned out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct TrackedPartitioning {
     /// The way that was taken, never `auto`.
     pub strategy: Strategy,

@@ -9,7 +9,7 @@ use kube::Api;
 use kube::api::{DeleteParams, Patch, PatchParams, PostParams, Preconditions};
 use operator_core::attempt::is_made_for;
 use operator_core::decide::{foreign_job, refused_job};
-use operator_core::labels::{ENDING, FINALIZER, REV};
+use operator_core::labels::{ENDING, FINALIZER, REVISION};
 use operator_core::{Decision, Effect, Observed};
 use serde_json::{Value, json};
 
@@ -101,8 +101,9 @@ async fn one(
             let patch = json!({ "metadata": { "annotations": { ENDING: text } } });
             change(&jobs, job, &patch, "record the end of the attempt").await
         }
-        Effect::RecordRev { job, rev } => {
-            let patch = json!({ "metadata": { "annotations": { REV: rev.to_string() } } });
+        Effect::RecordRevision { job, revision } => {
+            let patch =
+                json!({ "metadata": { "annotations": { REVISION: revision.to_string() } } });
             change(&jobs, job, &patch, "record the revision").await
         }
         Effect::StopJob { job } => {

@@ -52,7 +52,7 @@ pub(crate) fn effect(context: &Context, observed: &Observed<'_>, effect: &Effect
         Effect::PutStatus => ("put_status", ""),
         Effect::CreateJob(job) => ("create_job", job.metadata.name.as_deref().unwrap_or_default()),
         Effect::RecordEnding { job, .. } => ("record_ending", job.as_str()),
-        Effect::RecordRev { job, .. } => ("record_rev", job.as_str()),
+        Effect::RecordRevision { job, .. } => ("record_rev", job.as_str()),
         Effect::StopJob { job } => ("stop_job", job.as_str()),
         Effect::DeleteJob { job, .. } => ("delete_job", job.as_str()),
         Effect::SetTtl { job, .. } => ("set_ttl", job.as_str()),

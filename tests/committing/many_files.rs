@@ -56,12 +56,12 @@ impl Planned {
     /// The record of a partition, with these uploads and ETags.
     fn record(&self, index: u64, uploads: &[(String, String)]) -> Value {
         let files = (0..).zip(uploads).map(|(number, (upload, etag))| {
-            json!({ "key": self.key(index, number), "upload_id": upload, "parts": [etag],
+            json!({ "key": self.key(index, number), "uploadId": upload, "parts": [etag],
                 "bytes": 4, "rows": 1 })
         });
         json!({ "version": 1, "run": self.run, "index": index, "token": format!("{index:032x}"),
-            "plan_hash": self.hash, "snapshot": self.snapshot, "schema": "of the test",
-            "rows": uploads.len(), "watermark_max": null, "watermark_min": null,
+            "planHash": self.hash, "snapshot": self.snapshot, "schema": "of the test",
+            "rows": uploads.len(), "watermarkMax": null, "watermarkMin": null,
             "files": files.collect::<Vec<_>>() })
     }
 }

@@ -74,7 +74,7 @@ impl Locked {
         let pointer = self.object("accounts/_tidemark/current.json").await?;
         let manifest = self.object(pointer["manifest"].as_str().context("manifest")?).await?;
         ensure!(manifest["consistency"] == "snapshot" && manifest["partitions"] != 1, "{manifest}");
-        ensure!(manifest["table_lock_milliseconds"].is_u64(), "{manifest}");
+        ensure!(manifest["tableLockMilliseconds"].is_u64(), "{manifest}");
         // a time such as 2026-01-31 12:00:00.000000
         ensure!(manifest["snapshot"].as_str().is_some_and(|at| at.len() == 26), "{manifest}");
         Ok(())
@@ -90,7 +90,7 @@ impl Locked {
         let pointer = self.object("accounts/_tidemark/current.json").await?;
         let manifest = self.object(pointer["manifest"].as_str().context("manifest")?).await?;
         ensure!(manifest["consistency"] == "snapshot" && manifest["partitions"] == 1, "{manifest}");
-        ensure!(manifest["table_lock_milliseconds"].is_null(), "{manifest}");
+        ensure!(manifest["tableLockMilliseconds"].is_null(), "{manifest}");
         Ok(())
     }
 
@@ -324,7 +324,7 @@ fn mariadb_is_never_locked() -> Result<()> {
         accounts.job["spec"]["extract"]["consistencyLock"] = json!("brief");
         accounts.source.run(&accounts.job).await?;
         let manifest = accounts.manifest().await?;
-        ensure!(manifest["table_lock_milliseconds"].is_null(), "{manifest}");
+        ensure!(manifest["tableLockMilliseconds"].is_null(), "{manifest}");
         ensure!(manifest["snapshot"].as_str().is_some_and(|at| at.contains(':')), "{manifest}");
         Ok(())
     })

@@ -204,7 +204,7 @@ fn t59_a_partition_of_mysql_that_breaks_off_ends_the_run_and_the_next_reads_all_
         ensure!(output.code == Some(75), "exit {:?}: {}", output.code, output.stderr);
         ensure!(output.stderr.contains("the whole run restarts"), "{}", output.stderr);
         let item = accounts.source.run_item("accounts").await?.context("run item")?;
-        ensure!(item["state"] == "failed" && item["n"] == 1, "{item}");
+        ensure!(item["state"] == "failed" && item["partitions"] == 1, "{item}");
         ensure!(accounts.source.open_uploads().await? == 0, "an upload is open");
         accounts.source.run(&accounts.job).await?;
         ensure!(accounts.published().await? == (ROWS, SUM), "{:?}", accounts.published().await?);

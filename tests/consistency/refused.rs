@@ -14,7 +14,7 @@ async fn unavailable(accounts: &Accounts, words: &str) -> Result<()> {
     ensure!(output.stderr.contains(words), "{words}: {}", output.stderr);
     ensure!(output.stderr.contains("extract.consistency: perPartition"), "{}", output.stderr);
     let item = accounts.source.run_item("accounts").await?.context("run item")?;
-    ensure!(item["state"] == "failed" && item["n"].is_null(), "{item}");
+    ensure!(item["state"] == "failed" && item["partitions"].is_null(), "{item}");
     Ok(())
 }
 

@@ -115,7 +115,7 @@ fn an_api_server_that_refuses_and_goes_away_is_waited_for_without_haste() -> Res
         let before = away.proxy.asked("*").len();
         away.proxy.on("*", Calls::Every, Fault::Refuse);
         // the pods go on without the operator
-        away.release.run_reaches(NAME, "Y", STEP).await?;
+        away.release.run_reaches(NAME, "published", STEP).await?;
         let gone = away.proxy.asked("*");
         let gone = &gone[before..];
         let (first, last) = (gone.first().map(|one| one.at), gone.last().map(|one| one.at));

@@ -220,7 +220,7 @@ async fn ends_in(release: &Release, rows: u64, attempts: u64, coordinators: u64)
     let want = json!({ "n": rows, "ids": rows, "total": total, "whole": rows });
     ensure!(read == [want.clone()], "{read:?}, not {want}");
     let run = source.run_item(NAME).await?.context("run item")?;
-    ensure!(run["state"] == "Y", "{run}");
+    ensure!(run["state"] == "published", "{run}");
     let legacy = source.legacy_item(NAME).await?.context("old item")?;
     ensure!(legacy["extract_successful"] == "Y", "{legacy}");
 

@@ -49,7 +49,7 @@ fn deleting_a_committing_object_publishes_all_of_it_and_leaves_nothing() -> Resu
         ensure!(rows == [json!({ "n": 1000, "ids": 1000 })], "{rows:?}");
         no_upload_is_open(&release).await?;
         let run = source.run_item("events").await?.context("run item")?;
-        ensure!(run["state"] == "Y", "{run}");
+        ensure!(run["state"] == "published", "{run}");
         let legacy = source.legacy_item("events").await?.context("old item")?;
         ensure!(legacy["extract_successful"] == "Y", "{legacy}");
         Ok(())
@@ -346,7 +346,7 @@ async fn published(release: &Release, name: &str, runs: usize) -> Result<()> {
     let run = source.run_item(name).await?.context("run item")?;
     let keys = env.keys(&source.bucket, &format!("{name}/_tidemark/")).await?;
     let manifests = keys.iter().filter(|key| key.ends_with("/manifest.json")).count();
-    ensure!(manifests == runs && run["state"] == "Y", "want {runs} runs: {keys:?} {run}");
+    ensure!(manifests == runs && run["state"] == "published", "want {runs} runs: {keys:?} {run}");
     wait_until(&format!("run {runs} in current.json of {name}"), STEP, async || {
         let key = format!("{name}/_tidemark/current.json");
         let pointer: Value = serde_json::from_slice(&env.object(&source.bucket, &key).await?)?;

@@ -99,7 +99,7 @@ fn a_run_that_ended_while_the_operator_was_away_is_complete_without_its_jobs() -
         for pod in pods {
             release_pause(&pod, GATE)?;
         }
-        release.run_reaches(NAME, "Y", STEP).await?;
+        release.run_reaches(NAME, "published", STEP).await?;
         wait_until("the end of the Job", STEP, async || {
             let jobs = release.get(&["jobs", "-l", &all_labels()]).await?;
             ensure!(items(&jobs)?.iter().all(|job| job["status"]["succeeded"] == 1), "{jobs}");

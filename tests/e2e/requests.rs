@@ -149,7 +149,7 @@ fn what_follows_publication_is_done_though_the_object_is_deleted() -> Result<()>
         let release = Release::new(env, "deltodo", &[pause]).await?;
         rows(&release, 1, 1000).await?;
         release.apply(&release.source.job(NAME, "FE")).await?;
-        release.run_reaches(NAME, "Y", STEP).await?;
+        release.run_reaches(NAME, "published", STEP).await?;
         let run = release.source.run_item(NAME).await?.context("run item")?;
         ensure!(run["pendingCleanup"]["pointer"] == true, "{run}");
         release.kubectl(&["delete", "extractjob", NAME, "--wait=false"]).await?;

@@ -237,7 +237,7 @@ fn t22_run_stopped_by_a_signal_fails_before_decide_and_finishes_after_it() -> Re
             let item = bench.item().await?;
             let open = bench.source.open_uploads().await?;
             let decided = ["after-put-manifest", "after-decide", "after-publish"].contains(&point);
-            let (wanted, state) = if decided { (0, "Y") } else { (143, "failed") };
+            let (wanted, state) = if decided { (0, "published") } else { (143, "failed") };
             ensure!(
                 code == Some(wanted) && item["state"] == state,
                 "{point}: exit {code:?}, {item}"

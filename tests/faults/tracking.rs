@@ -48,7 +48,7 @@ fn t42_of_32_processes_that_claim_at_once_one_wins() -> Result<()> {
         winner.open();
         printed(&holds.context("nobody won")?.ended(RUN).await?)?;
         let item = bench.item().await?;
-        ensure!(item["commit"] == 1 && item["rev"] == WRITES, "{item}");
+        ensure!(item["commit"] == 1 && item["revision"] == WRITES, "{item}");
         let scan = bench.env.dynamodb().scan().table_name(&bench.source.table).send().await?;
         ensure!(
             scan.count() == 3,
@@ -84,7 +84,7 @@ fn t43_a_table_that_throttles_nine_of_ten_writes_loses_none() -> Result<()> {
         let done = writes.iter().filter(|write| write.status == Some(200)).count();
         ensure!(writes.len() > 4 * done, "{done} of {} held", writes.len());
         let item = bench.item().await?;
-        ensure!(item["rev"] == done && item["commit"] == 2, "{done} writes held: {item}");
+        ensure!(item["revision"] == done && item["commit"] == 2, "{done} writes held: {item}");
         bench.dynamodb.heal();
         bench.whole().await
     })
@@ -110,7 +110,7 @@ fn t44_a_write_whose_reply_was_lost_is_known_as_our_own_after_its_token_expired(
             let refused = sent.iter().filter(|sent| sent.status == Some(400)).count();
             ensure!(refused == 1, "write {write}: {refused} were refused of {}", sent.len());
             let item = bench.item().await?;
-            ensure!(item["rev"] == write * WRITES, "write {write}: {item}");
+            ensure!(item["revision"] == write * WRITES, "write {write}: {item}");
         }
         bench.whole().await
     })
@@ -214,7 +214,7 @@ fn t46_an_item_is_continued_or_refused_and_never_overwritten_blindly() -> Result
         let key = format!("{}#tidemark", bench.source.key(TABLE));
         let update = bench.env.dynamodb().update_item().table_name(&bench.source.table);
         let update = update.key("source", text(&key)).update_expression("SET #rev = :rev");
-        let update = update.expression_attribute_names("#rev", "rev");
+        let update = update.expression_attribute_names("#rev", "revision");
         update.expression_attribute_values(":rev", text("five")).send().await?;
         let before = bench.item().await?;
         refused(&bench.run().await?, 10, "TrackingUnreadable")?;
@@ -279,7 +279,7 @@ fn t48_a_write_of_the_legacy_job_during_a_run_is_noticed_and_its_watermark_wins(
         printed(&run.ended(RUN).await?)?;
         ensure!(bench.legacy().await?["lwm_value"] == "118", "{}", bench.legacy().await?);
         let item = bench.item().await?;
-        ensure!(item["note"]["reason"] == "WatermarkMoved", "{item}");
+        ensure!(item["report"]["reason"] == "WatermarkMoved", "{item}");
         let said = bench.publishes().await?;
         ensure!(said["rows"] == 2 && said["window"]["low"] == "118", "{said}");
         // what the legacy job writes over is found where the text is the same too

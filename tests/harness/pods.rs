@@ -28,7 +28,7 @@ impl SourceFixture {
                 "endpoint": tracking["endpoint"],
                 "key": self.key(table),
             },
-            "owner": { "uid": uid, "request": "request", "hash_version": 1, "generation": 1 },
+            "owner": { "uid": uid, "request": "request", "hashVersion": 1, "generation": 1 },
             "attempt": attempt,
             "retry": 0,
             "name": "local/pod",

@@ -64,8 +64,8 @@ fn every_type_of_postgres_is_written_as_its_own_text() -> Result<()> {
         for column in
             columns.as_array().into_iter().flatten().filter(|column| column["name"] != "id")
         {
-            ensure!(column["target"] == "text" || column["target"] == "as_text", "{column}");
-            let text = column["type_name"] == "text" || column["type_name"] == "character(5)";
+            ensure!(column["target"] == "text" || column["target"] == "asText", "{column}");
+            let text = column["typeName"] == "text" || column["typeName"] == "character(5)";
             ensure!((column["fidelity"] == "exact") == text, "{column}");
         }
         // char(5) stays the padded text that it was without

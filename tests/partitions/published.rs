@@ -32,8 +32,8 @@ fn strategy_chosen_by_auto_is_in_plan_manifest_and_outcome() -> Result<()> {
         ensure!(plan["partitioning"]["strategy"] == "ctid", "{}", plan["partitioning"]);
         let manifest = control(&source, run, "manifest").await?;
         let how = &manifest["partitioning"];
-        ensure!(how["strategy"] == "ctid" && how["predicted_skew"] == "1.00", "{how}");
-        let actual: f64 = how["actual_skew"].as_str().context("skew")?.parse()?;
+        ensure!(how["strategy"] == "ctid" && how["predictedSkew"] == "1.00", "{how}");
+        let actual: f64 = how["actualSkew"].as_str().context("skew")?.parse()?;
         ensure!((1.0..1.3).contains(&actual), "{how}");
         let read = env
             .read_parquet(&source.bucket, "public.t", "select count(*) c, count(distinct n) d from t")

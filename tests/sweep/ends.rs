@@ -170,8 +170,8 @@ fn a_watermark_that_is_moved_survives_every_death_and_every_lost_reply() -> Resu
             let mut growing = Growing::new(TestEnv::shared()?, "moved", "PE").await?;
             growing.grow().await?;
             growing.runs("nothing").await?;
-            let before = growing.run_item().await?["rev"].as_u64().context("rev")?;
-            let words = format!("watermark rewind --value 5 --by ann --rev {before}");
+            let before = growing.run_item().await?["revision"].as_u64().context("revision")?;
+            let words = format!("watermark rewind --value 5 --by ann --revision {before}");
             let (gate, proxy) = (Gate::shut(), Proxy::start(Speaks::DynamoDb).await?);
             let fault = match strike {
                 Strike::Before => Fault::Hold(gate.clone()),
@@ -191,14 +191,14 @@ fn a_watermark_that_is_moved_survives_every_death_and_every_lost_reply() -> Resu
                 process.die().await?;
             }
             // the gate stays shut: what it holds never arrives
-            let after = growing.run_item().await?["rev"].as_u64().context("rev")?;
+            let after = growing.run_item().await?["revision"].as_u64().context("revision")?;
             // it holds once, or not at all; asked again it is made, or refused as made already
             let again = growing.tool(&words).await?;
-            let (rev, code) = match strike {
+            let (revision, code) = match strike {
                 Strike::Before => (before, 0),
                 Strike::After | Strike::Lost => (before + 1, 10),
             };
-            ensure!(after == rev, "{strike:?}: rev {after}, not {rev}");
+            ensure!(after == revision, "{strike:?}: revision {after}, not {revision}");
             ensure!(again.code == Some(code), "{strike:?}: {:?} {}", again.code, again.stderr);
             let taken = growing.source.run(&growing.job).await?;
             ensure!(taken["rows"] == 5 && taken["watermark"] == "10", "{strike:?}: {taken}");

@@ -71,7 +71,7 @@ fn nested_types_arrive_as_text_and_domains_as_what_is_below_them() -> Result<()>
                 .collect()
         };
         for (index, target) in [
-            (0, serde_json::json!(["as_text"])),
+            (0, serde_json::json!(["asText"])),
             (7, serde_json::json!(["text"])),
             (13, serde_json::json!([{ "decimal": { "precision": 10, "scale": 2 } }])),
             (16, serde_json::json!(["text"])),

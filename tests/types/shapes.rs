@@ -158,7 +158,7 @@ async fn planned_in_short(source: &SourceFixture, job: &Value) -> Result<()> {
     ensure!(output.code == Some(0), "{}", output.stderr);
     let said: Value = serde_json::from_str(&output.stdout)?;
     let columns = said["columns"].as_array().map_or(0, Vec::len);
-    ensure!(columns == COLUMNS_MAX && said["columns"][1599]["type_name"] == "date", "{columns}");
+    ensure!(columns == COLUMNS_MAX && said["columns"][1599]["typeName"] == "date", "{columns}");
     let statement = said["statement"].as_str().unwrap_or_default();
     ensure!(statement.contains("\"c0\"") && statement.contains("\"c1599\""), "{statement}");
     Ok(())

@@ -69,7 +69,7 @@ fn spatial_values_arrive_as_ewkb_with_their_reference_system() -> Result<()> {
             let name = column["name"].as_str().unwrap_or_default();
             let wanted = match name {
                 "id" => "int32",
-                "c6" | "c7" | "c8" | "c9" => "as_text",
+                "c6" | "c7" | "c8" | "c9" => "asText",
                 _ => "binary",
             };
             ensure!(column["target"] == wanted, "{column}");

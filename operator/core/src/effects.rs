@@ -23,11 +23,11 @@ pub enum Effect {
         ending: Ending,
     },
     /// Write on the extract Job where the run stood when all partitions had ended.
-    RecordRev {
+    RecordRevision {
         /// The Job.
         job: String,
-        /// `rev` of the run.
-        rev: u64,
+        /// `revision` of the run.
+        revision: u64,
     },
     /// End the pods of a started Job and keep their logs.
     StopJob {

@@ -20,8 +20,8 @@ pub const POSTPONED: &str = "tidemark.dev/postponed";
 pub const START_AT: &str = "tidemark.dev/start-at";
 /// Annotation on a coordinator Job: the [`crate::ending::Ending`] of its attempt, in JSON.
 pub const ENDING: &str = "tidemark.dev/ending";
-/// Annotation on an extract Job: `rev` of the run when all partitions had ended.
-pub const REV: &str = "tidemark.dev/rev";
+/// Annotation on an extract Job: `revision` of the run when all partitions had ended.
+pub const REVISION: &str = "tidemark.dev/revision";
 /// Start of the labels by which Kueue queues a Job. A queued Job does not start until Kueue admits it.
 pub const QUEUE: &str = "kueue.x-k8s.io/";
 /// The finalizer that waits for recovery.

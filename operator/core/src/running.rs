@@ -23,7 +23,7 @@ use crate::decision::{
 use crate::due::{Answer, answer, status_outcome};
 use crate::effects::Effect;
 use crate::ending::{Ending, EndingKind, recorded, shown};
-use crate::labels::REV;
+use crate::labels::REVISION;
 use crate::observed::Observed;
 use crate::pods::{has_started, pods_of, ready_since, trouble};
 use crate::reports::{planning_report, reading_report};
@@ -202,7 +202,7 @@ fn watch(observed: &Observed, attempt: &Attempt, task_text: &TaskText) -> Result
     }
     let read = tracking(observed, &task_text.task.tracking)?;
     let mine = read.run_of(observed.uid()).filter(|run| run.attempt == attempt.number);
-    let Some((run, n)) = mine.and_then(|run| Some((run, run.n?))) else {
+    let Some((run, n)) = mine.and_then(|run| Some((run, run.partitions?))) else {
         return Ok(Watched::alive(planning(observed, attempt, None).after(SOON)));
     };
     // a quota or an admission webhook may refuse the Job itself: the source is not held for ever
@@ -342,21 +342,21 @@ fn committing(
     };
     let annotations = extract.metadata.annotations.as_ref();
     let recorded_at = annotations
-        .and_then(|annotations| annotations.get(REV))
-        .and_then(|rev| rev.parse::<u64>().ok());
-    let Some(rev) = recorded_at else {
-        let effect = Effect::RecordRev { job: name(extract), rev: run.rev };
+        .and_then(|annotations| annotations.get(REVISION))
+        .and_then(|revision| revision.parse::<u64>().ok());
+    let Some(revision) = recorded_at else {
+        let effect = Effect::RecordRevision { job: name(extract), revision: run.revision };
         let request = observed.settings.timing.record_look;
         return Ok(Watched::alive(decision.doing(vec![effect]).after(request)));
     };
     let ended = completed_at(extract).unwrap_or(Timestamp::UNIX_EPOCH);
     let too_late = left(observed, ended, observed.settings.timing.record_wait).is_none();
-    // The first renewal after `rev` may carry a count that was listed before the last partition ended: the
+    // The first renewal after `revision` may carry a count that was listed before the last partition ended: the
     // coordinator lists, then writes. It lists for the second one only after it wrote the first, and
-    // so after `rev` was read here, when all partitions had ended.
-    let counted = run.rev >= rev.saturating_add(2);
+    // so after `revision` was read here, when all partitions had ended.
+    let counted = run.revision >= revision.saturating_add(2);
     let short = run.records < total;
-    if (short && (counted || too_late)) || (run.rev == rev && too_late) {
+    if (short && (counted || too_late)) || (run.revision == revision && too_late) {
         let report = Report::new(
             Reason::RecordMissing,
             format!(

@@ -20,7 +20,7 @@ use k8s_openapi::apimachinery::pkg::apis::meta::v1::{OwnerReference, Time};
 use operator_core::ReadRequest;
 use operator_core::attempt::{attempts, is_finished};
 use operator_core::decide::refused_job;
-use operator_core::labels::{ENDING, FINALIZER, REV};
+use operator_core::labels::{ENDING, FINALIZER, REVISION};
 use operator_core::observed::{ClusterWarning, ServiceAccountState, Tracking, TrackingRead};
 use operator_core::settings::{Timing, TrackingSettings};
 use operator_core::{Decision, Effect, Observed, Settings, Step, decide};
@@ -269,7 +269,9 @@ impl Simulation {
             Effect::RecordEnding { job, ending } => {
                 self.annotate(job, ENDING, serde_json::to_string(ending).expect("ending"));
             }
-            Effect::RecordRev { job, rev } => self.annotate(job, REV, rev.to_string()),
+            Effect::RecordRevision { job, revision } => {
+                self.annotate(job, REVISION, revision.to_string());
+            }
             Effect::StopJob { job } => {
                 let spec = self.named(job).and_then(|job| job.spec.as_mut());
                 spec.expect("a Job to stop").active_deadline_seconds = Some(1);

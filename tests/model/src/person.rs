@@ -25,7 +25,7 @@ impl Protocol {
     }
 
     fn rev(&self, state: &State) -> u64 {
-        self.shop.run_item(state.item(self.shop.run_key)).map_or(0, |run| run.rev)
+        self.shop.run_item(state.item(self.shop.run_key)).map_or(0, |run| run.revision)
     }
 
     /// `watermark get`, and later `watermark set` with the revision that it printed.
@@ -35,21 +35,21 @@ impl Protocol {
                 state.left.sets -= 1;
                 Person::ReadRevision(self.rev(state))
             }
-            Person::ReadRevision(rev) => {
+            Person::ReadRevision(revision) => {
                 let items = [state.item(self.shop.run_key), state.item(self.shop.legacy_key)];
-                Person::Read(rev, items)
+                Person::Read(revision, items)
             }
-            Person::Read(rev, items) => {
-                self.sets(state, rev, items);
+            Person::Read(revision, items) => {
+                self.sets(state, revision, items);
                 Person::Away
             }
         };
     }
 
-    fn sets(&self, state: &mut State, rev: u64, [run, legacy]: [u32; 2]) {
+    fn sets(&self, state: &mut State, revision: u64, [run, legacy]: [u32; 2]) {
         let shop = &self.shop;
         let request =
-            WatermarkRequest { rev, to: TO.to_owned(), by: "ann".to_owned(), rewind: false };
+            WatermarkRequest { revision, to: TO.to_owned(), by: "ann".to_owned(), rewind: false };
         let (run, legacy) = (shop.run_item(run), shop.legacy_item(legacy));
         let now = seconds(state.clock);
         let Ok(moved) = (shop.alter.set)(run.as_ref(), legacy.as_ref(), &request, now) else {
@@ -57,7 +57,7 @@ impl Protocol {
         };
         let before = state.clone();
         if shop.transact(state, &moved) {
-            rules::moved(shop, &before, state, rev);
+            rules::moved(shop, &before, state, revision);
         }
     }
 

@@ -181,8 +181,8 @@ fn task(slot: &Slot) -> Task {
         "version": 1, "attempt": slot.attempt, "retry": 0, "name": "orders",
         "tracking": { "table": "tracking", "key": KEY },
         "owner": {
-            "uid": slot.uid, "request": kind.name(), "hash_version": 1,
-            "generation": slot.generation, "requested_at": request,
+            "uid": slot.uid, "request": kind.name(), "hashVersion": 1,
+            "generation": slot.generation, "requestedAt": request,
         },
         "spec": {
             "source": { "engine": "postgres", "database": "shop", "credentials": {} },

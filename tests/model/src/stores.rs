@@ -19,7 +19,7 @@ use crate::told::{DONE, GONE, REFUSED, etag};
 /// A condition that always holds: only planted mistakes write it.
 pub(crate) const ANY: &str = "*";
 /// A revision that stands for any, state included: only planted mistakes write it.
-pub(crate) const ANY_REV: u64 = u64::MAX;
+pub(crate) const ANY_REVISION: u64 = u64::MAX;
 /// A key that stands for the files of all runs but one: only planted mistakes write it.
 pub(crate) const OTHERS: &str = "all but run ";
 
@@ -27,7 +27,9 @@ pub(crate) const OTHERS: &str = "all but run ";
 fn holds(expect: &Expect, there: Option<&Item>) -> bool {
     match (expect, there) {
         (Expect::LegacyLow(low), _) if low == ANY => true,
-        (Expect::Run { run, rev: ANY_REV, .. }, Some(Item::Run(item))) => item.run == *run,
+        (Expect::Run { run, revision: ANY_REVISION, .. }, Some(Item::Run(item))) => {
+            item.run == *run
+        }
         _ => expect.holds(there),
     }
 }

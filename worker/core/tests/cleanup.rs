@@ -240,7 +240,7 @@ fn a_watermark_moved_by_a_person_voids_the_pending_window() {
     let mut stores = Stores::new();
     stores.drive(coordinate(task("a", 1, ExtractType::PE)), 4);
     let request = |stores: &Stores| WatermarkRequest {
-        rev: stores.run().unwrap().rev,
+        revision: stores.run().unwrap().revision,
         to: "5".to_owned(),
         by: "ann".to_owned(),
         rewind: false,

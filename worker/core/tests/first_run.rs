@@ -118,8 +118,12 @@ fn a_watermark_written_by_others_is_used() {
     let mut run = stores.run().unwrap();
     run.state = RunState::Failed;
     stores.items.insert(run.source.clone(), Item::Run(Box::new(run.clone())));
-    let request =
-        WatermarkRequest { rev: run.rev, to: "7".to_owned(), by: "ann".to_owned(), rewind: false };
+    let request = WatermarkRequest {
+        revision: run.revision,
+        to: "7".to_owned(),
+        by: "ann".to_owned(),
+        rewind: false,
+    };
     let transaction = set(Some(&run), Some(&legacy(&stores)), &request, stores.now).unwrap();
     assert!(stores.track(Effect::Track(transaction)));
     is_refused(&mut stores, by(2, "other", "int", None));

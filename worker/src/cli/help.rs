@@ -64,7 +64,7 @@ Examples:
   tidemark watermark get -f orders.yaml
 
   # Read the rows since January again
-  tidemark watermark rewind -f orders.yaml --value 2024-01-01 --rev 7 --by ann";
+  tidemark watermark rewind -f orders.yaml --value 2024-01-01 --revision 7 --by ann";
 
 const RECOVER: &str = "\
 A decided run is stuck if one of its uploads was aborted by another program. Its window is read again by the next run.

@@ -122,7 +122,7 @@ pub struct WatermarkMove {
     pub value: String,
     /// The revision that `watermark get` printed. The command fails if the items have changed since.
     #[arg(long, value_name = "REVISION", help_heading = "Change")]
-    pub rev: u64,
+    pub revision: u64,
     /// Your name. It is stored in the tracking item.
     #[arg(long, env = "USER", value_name = "NAME", help_heading = "Change")]
     pub by: String,

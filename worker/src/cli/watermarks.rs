@@ -40,7 +40,7 @@ pub async fn watermark(
     let legacy: Option<LegacyItem> = table.read(key).await?;
     let shown = json!({
         "source": key,
-        "rev": run.as_ref().map_or(0, |run| run.rev),
+        "revision": run.as_ref().map_or(0, |run| run.revision),
         "watermark": legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone()),
         "high": legacy.as_ref().and_then(|legacy| legacy.hwm_value.clone()),
         "column": legacy.as_ref().and_then(|legacy| legacy.hwm_col_name.clone()),
@@ -63,8 +63,12 @@ async fn move_to(
 ) -> Result<(), Failure> {
     let run: Option<RunItem> = table.read(&run_key(key)).await?;
     let legacy: Option<LegacyItem> = table.read(key).await?;
-    let request =
-        WatermarkRequest { rev: moved.rev, to: moved.value.clone(), by: moved.by.clone(), rewind };
+    let request = WatermarkRequest {
+        revision: moved.revision,
+        to: moved.value.clone(),
+        by: moved.by.clone(),
+        rewind,
+    };
     let now = jiff::Timestamp::now().as_second();
     match table.write(&set(run.as_ref(), legacy.as_ref(), &request, now)?).await? {
         Reply::Done => Ok(()),

@@ -221,10 +221,10 @@ fn render(expect: &Expect) -> Result<Condition, Failure> {
     let mut terms: Vec<(&str, Option<AttributeValue>)> = Vec::new();
     match expect {
         Expect::Absent => terms.push(("source", None)),
-        Expect::Run { run, state, rev } => {
+        Expect::Run { run, state, revision } => {
             terms.push(("run", Some(value(run)?)));
             terms.push(("state", Some(value(state)?)));
-            terms.push(("rev", Some(value(rev)?)));
+            terms.push(("revision", Some(value(revision)?)));
         }
         Expect::Legacy(read) => {
             terms.push(("source", Some(AttributeValue::S(read.source.clone()))));

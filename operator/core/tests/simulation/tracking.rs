@@ -18,7 +18,7 @@ impl Simulation {
     pub(crate) fn publishes(&mut self) {
         let Some(job) = self.last(0) else { return };
         let task = task(&job);
-        let n = self.tracking.r.as_ref().and_then(|run| run.n);
+        let n = self.tracking.r.as_ref().and_then(|run| run.partitions);
         let item = watermark_item("2026-01-01 00:00:00");
         let run = run_item(&task, RunState::Published, n);
         self.tracking.r = Some(RunItem { legacy: Some(item.clone()), ..run });
@@ -116,7 +116,7 @@ pub(crate) fn run_item(task: &Task, state: RunState, n: Option<u32>) -> RunItem 
     RunItem {
         source: run_key(KEY),
         schema: ITEM_VERSION,
-        rev: 1,
+        revision: 1,
         state,
         run: run_id(task.attempt),
         uri: "s3://lake/orders".to_owned(),
@@ -129,14 +129,14 @@ pub(crate) fn run_item(task: &Task, state: RunState, n: Option<u32>) -> RunItem 
         mode: Mode::PE,
         window: None,
         plan_hash: None,
-        n,
+        partitions: n,
         pending_window: None,
         retain_seconds: None,
         set: None,
         pending_cleanup: None,
         legacy: None,
         provisional: None,
-        note: None,
+        report: None,
     }
 }
 

@@ -9,7 +9,7 @@ pub type Listed = (&'static str, &'static str, &'static str);
 const FIRST: [Listed; 12] = [
     ("8.4", "RecordOverwrite", "record overwrite"),
     ("8.4", "SameFileName", "attempts share a file name"),
-    ("8.4", "CommitNoCas", "commit without run and rev (CommitNoCas)"),
+    ("8.4", "CommitNoCas", "commit without run and revision (CommitNoCas)"),
     ("8.4", "PointerFirst", "pointer before Y (PointerFirst)"),
     ("8.4", "PlanNoCas", "pin without condition (PlanNoCas)"),
     ("8.4", "NewWindowOnRetry", "new window on retry"),

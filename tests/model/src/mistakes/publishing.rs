@@ -268,7 +268,7 @@ pub(super) fn mark_is_high(process: Process, event: Event) -> (Process, Act) {
 
 pub(super) fn empty_run_resets_mark(process: Process, event: Event) -> (Process, Act) {
     with((process, event), Step::Publish, |_, publish| {
-        let empty = put_run(publish).is_some_and(|run| run.n == Some(0));
+        let empty = put_run(publish).is_some_and(|run| run.partitions == Some(0));
         mark(publish, |legacy| {
             if empty {
                 legacy.lwm_value = Some("0".to_owned());

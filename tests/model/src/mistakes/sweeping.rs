@@ -202,8 +202,8 @@ pub(super) fn set_ignores_rev(
     request: &WatermarkRequest,
     now: i64,
 ) -> Moved {
-    let rev = run.map_or(0, |run| run.rev);
-    set(run, legacy, &WatermarkRequest { rev, ..request.clone() }, now)
+    let revision = run.map_or(0, |run| run.revision);
+    set(run, legacy, &WatermarkRequest { revision, ..request.clone() }, now)
 }
 
 /// Whether or not a run is under way.

@@ -6,7 +6,7 @@ use worker_core::protocol::{
     Act, Effect, Event, Expect, Item, ObservedItems, Phase, Process, Step, Transaction, Why, step,
 };
 
-use crate::stores::{ANY, ANY_REV};
+use crate::stores::{ANY, ANY_REVISION};
 
 /// The product's step.
 pub(super) fn product(process: Process, event: Event) -> (Process, Act) {
@@ -45,8 +45,8 @@ pub(super) fn no_conditions(transaction: &mut Transaction) {
 /// A transaction whose condition on `R` is the run's id alone.
 pub(super) fn id_only(transaction: &mut Transaction) {
     for write in &mut transaction.writes {
-        if let Expect::Run { rev, .. } = &mut write.expect {
-            *rev = ANY_REV;
+        if let Expect::Run { revision, .. } = &mut write.expect {
+            *revision = ANY_REVISION;
         }
     }
 }

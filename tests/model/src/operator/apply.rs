@@ -8,7 +8,7 @@ use crds::{ExtractJob, Phase};
 use k8s_openapi::api::batch::v1::{Job, JobCondition, JobStatus};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use operator_core::due::{Answer, answer};
-use operator_core::labels::{ATTEMPT, ENDING, FINALIZER, RECOVER, REV, ROLE};
+use operator_core::labels::{ATTEMPT, ENDING, FINALIZER, RECOVER, REVISION, ROLE};
 use operator_core::{Decision, Effect};
 
 use super::cluster::{Cluster, Promise};
@@ -158,7 +158,9 @@ impl Operator {
                 let text = serde_json::to_string(ending).unwrap_or_default();
                 self.annotate(cluster, job, (ENDING, text));
             }
-            Effect::RecordRev { job, rev } => self.annotate(cluster, job, (REV, rev.to_string())),
+            Effect::RecordRevision { job, revision } => {
+                self.annotate(cluster, job, (REVISION, revision.to_string()));
+            }
             Effect::StopJob { job } => self.patch(cluster, job, |job| {
                 if let Some(spec) = &mut job.spec {
                     spec.active_deadline_seconds = Some(1);

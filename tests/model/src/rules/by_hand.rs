@@ -22,13 +22,13 @@ pub(crate) fn undone(shop: &Shop, state: &mut State, run: &RunItem) {
     }
 }
 
-/// A person has moved the watermark, who had looked at revision `rev`.
-pub(crate) fn moved(shop: &Shop, before: &State, after: &mut State, rev: u64) {
+/// A person has moved the watermark, who had looked at revision `revision`.
+pub(crate) fn moved(shop: &Shop, before: &State, after: &mut State, revision: u64) {
     let run = shop.run_item(before.item(shop.run_key));
     let fits = run.is_none_or(|run| {
         let gone =
             run.state.is_live() && run.mode == Mode::PE && run.deadline < seconds(before.clock);
-        run.rev == rev && (!run.state.is_open() || gone)
+        run.revision == revision && (!run.state.is_open() || gone)
     });
     if !fits {
         after.broken.broke(Rule::Asked);

@@ -272,7 +272,7 @@ fn decided(shop: &Shop, change: &Change, after: &mut State) {
         return;
     };
     let prefix = worker_core::layout::objects::Prefix::parse(&run.uri).expect("a uri");
-    let partitions = run.n.unwrap_or(0);
+    let partitions = run.partitions.unwrap_or(0);
     let mut files = Vec::new();
     for index in 0..partitions {
         let key = shop.keys.put(prefix.record(run.run, index));

@@ -13,6 +13,7 @@ use crate::planning::watermark::Value;
 
 /// The record of one partition.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PartitionRecord {
     /// [`crate::planning::plan::CONTROL_VERSION`] of the release that wrote it.
     pub version: u32,
@@ -49,6 +50,7 @@ pub(crate) const fn is_zero(number: &u64) -> bool {
 
 /// A Parquet file whose parts lie on S3 and which nobody can see yet.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PendingFile {
     /// Key in the bucket.
     pub key: String,

@@ -19,6 +19,7 @@ const SKEW_TOO_MUCH: Skew = Skew::hundredths(200);
 
 /// How the table was cut, and why: for `plan.json`, the manifest and status.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Partitioning {
     /// The way that was taken, never `auto`.
     pub strategy: Strategy,

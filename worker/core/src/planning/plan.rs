@@ -19,6 +19,7 @@ pub const CONTROL_VERSION: u32 = 1;
 
 /// The plan of one run. Written once, under `If-None-Match`; its hash is pinned in `R`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Plan {
     /// [`CONTROL_VERSION`] of the release that wrote it.
     pub version: u32,
@@ -105,6 +106,7 @@ const fn is_postgres(engine: &Engine) -> bool {
 
 /// What the manifest asks of the files beyond the table's own columns.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct OutputLayout {
     /// How the run's folder is named.
     pub run_folder: RunFolder,
@@ -149,6 +151,7 @@ impl OutputLayout {
 
 /// The watermark column of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PlannedWatermark {
     /// The column.
     pub column: String,

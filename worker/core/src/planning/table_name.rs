@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// A table, its two names as the catalog has them.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct TableName {
     /// Schema.
     pub schema: String,

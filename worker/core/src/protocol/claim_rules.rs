@@ -180,7 +180,7 @@ fn write(task: &Task, observed: &ObservedItems, fresh: RunId, lease_seconds: i64
     let item = RunItem {
         source: run_key(&task.tracking.key),
         schema: ITEM_VERSION,
-        rev: old.map_or(1, |run| run.rev + 1),
+        revision: old.map_or(1, |run| run.revision + 1),
         state: RunState::Claimed,
         run: fresh,
         uri: task.spec.output.uri.clone(),
@@ -193,7 +193,7 @@ fn write(task: &Task, observed: &ObservedItems, fresh: RunId, lease_seconds: i64
         mode,
         window: None,
         plan_hash: None,
-        n: None,
+        partitions: None,
         pending_window: pending_window.clone(),
         // a removal that is postponed outlives the runs in between
         pending_cleanup: old.and_then(|run| run.pending_cleanup.clone()),
@@ -201,7 +201,7 @@ fn write(task: &Task, observed: &ObservedItems, fresh: RunId, lease_seconds: i64
         set: old.and_then(|run| run.set.clone()),
         legacy: Some(legacy.clone()),
         provisional: provisional(observed),
-        note: None,
+        report: None,
     };
     let outcome = OutcomeItem {
         source: outcome_key(&task.tracking.key, &task.owner.uid),

@@ -178,7 +178,7 @@ pub enum Expect {
         /// Its state; the run id alone would let a woken process act twice.
         state: RunState,
         /// The revision, so that a coordinator who has just renewed is not overtaken.
-        rev: u64,
+        revision: u64,
     },
     /// `L` is as read, attribute by attribute.
     Legacy(LegacyItem),
@@ -191,15 +191,15 @@ pub enum Expect {
 impl Expect {
     /// `R` as read.
     pub fn run(item: &RunItem) -> Self {
-        Self::Run { run: item.run, state: item.state, rev: item.rev }
+        Self::Run { run: item.run, state: item.state, revision: item.revision }
     }
 
     /// Whether the condition holds for what is there: the meaning that every store must give it.
     pub fn holds(&self, there: Option<&Item>) -> bool {
         match (self, there) {
             (Self::Absent, there) => there.is_none(),
-            (Self::Run { run, state, rev }, Some(Item::Run(item))) => {
-                item.run == *run && item.state == *state && item.rev == *rev
+            (Self::Run { run, state, revision }, Some(Item::Run(item))) => {
+                item.run == *run && item.state == *state && item.revision == *revision
             }
             (Self::Legacy(read), Some(Item::Legacy(item))) => **item == *read,
             (Self::LegacyLow(low), Some(Item::Legacy(item))) => {

@@ -57,7 +57,7 @@ pub(super) fn recover(
 }
 
 fn was_stopped(run: &RunItem) -> bool {
-    run.note.as_ref().is_some_and(|note| note.reason == crds::Reason::Stopped)
+    run.report.as_ref().is_some_and(|report| report.reason == crds::Reason::Stopped)
 }
 
 fn fail(process: Process, run: &RunItem, observed: &ObservedItems, tries: u32) -> (Process, Act) {

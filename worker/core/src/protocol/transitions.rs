@@ -55,11 +55,11 @@ fn change(step: Step, old: &RunItem, item: RunItem, others: Vec<ItemWrite>) -> C
 /// PIN: mine and `claimed` -> `running`, with window, plan, and the number of pods that read.
 pub fn pin(claimed: &RunItem, plan: &Plan, plan_hash: &str, deadline: i64) -> Change {
     let item = RunItem {
-        rev: claimed.rev + 1,
+        revision: claimed.revision + 1,
         state: RunState::Running,
         window: Some(plan.window.clone()),
         plan_hash: Some(plan_hash.to_owned()),
-        n: Some(u32::try_from(plan.pods()).unwrap_or(u32::MAX)),
+        partitions: Some(u32::try_from(plan.pods()).unwrap_or(u32::MAX)),
         deadline,
         ..claimed.clone()
     };
@@ -68,7 +68,7 @@ pub fn pin(claimed: &RunItem, plan: &Plan, plan_hash: &str, deadline: i64) -> Ch
 
 /// RENEW: mine and live -> a later deadline, and how many records have been seen.
 pub fn renew(active: &RunItem, deadline: i64, records: u32) -> Change {
-    let item = RunItem { rev: active.rev + 1, deadline, records, ..active.clone() };
+    let item = RunItem { revision: active.revision + 1, deadline, records, ..active.clone() };
     change(Step::Renew, active, item, Vec::new())
 }
 
@@ -76,7 +76,7 @@ pub fn renew(active: &RunItem, deadline: i64, records: u32) -> Change {
 /// byte for byte the text that its window starts from.
 pub fn decide(running: &RunItem, deadline: i64, records: u32) -> Change {
     let item = RunItem {
-        rev: running.rev + 1,
+        revision: running.revision + 1,
         state: RunState::Committing,
         deadline,
         records,
@@ -121,14 +121,14 @@ pub fn publish(
     let pending_cleanup =
         removals::published(run, manifest, observed.now, &ObjectStore::of(&task.spec.output));
     let item = RunItem {
-        rev: run.rev + 1,
+        revision: run.revision + 1,
         state: RunState::Published,
         head: Some(head),
         pending_window: None,
         pending_cleanup: Some(pending_cleanup),
         legacy: legacy.clone().or_else(|| observed.legacy.clone()),
         provisional: None,
-        note: (!ours).then(|| moved.clone()),
+        report: (!ours).then(|| moved.clone()),
         ..run.clone()
     };
     let watermark = legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone()).or(stored);
@@ -137,7 +137,7 @@ pub fn publish(
         outcome: TrackedOutcome::Complete,
         owner: honoured(&run.owner, read),
         run: Some(run.run),
-        report: item.note.clone(),
+        report: item.report.clone(),
         window: run.window.clone(),
         watermark: watermark.filter(|_| manifest.watermark_max.is_some() || run.mode == Mode::PE),
         table: manifest.table.as_ref().map(ToString::to_string),
@@ -234,14 +234,14 @@ fn put_outcome(
 /// CLEANUP: the next piece of what `pending_cleanup` asks for is done.
 pub fn record_cleanup(published: &RunItem, now: i64, store: &ObjectStore) -> Change {
     let pending_cleanup = removals::done(published, now, store);
-    let item = RunItem { rev: published.rev + 1, pending_cleanup, ..published.clone() };
+    let item = RunItem { revision: published.revision + 1, pending_cleanup, ..published.clone() };
     change(Step::Cleanup, published, item, Vec::new())
 }
 
 /// CLEANUP where that piece cannot be done before `until`: it is postponed, so that nothing waits for it.
 pub fn postponed(published: &RunItem, now: i64, until: i64, store: &ObjectStore) -> Change {
     let pending_cleanup = removals::postponed(published, now, until, store);
-    let item = RunItem { rev: published.rev + 1, pending_cleanup, ..published.clone() };
+    let item = RunItem { revision: published.revision + 1, pending_cleanup, ..published.clone() };
     change(Step::Cleanup, published, item, Vec::new())
 }
 
@@ -249,10 +249,10 @@ pub fn postponed(published: &RunItem, now: i64, until: i64, store: &ObjectStore)
 /// outcome is Failed.
 pub fn fail(run: &RunItem, observed: &ObservedItems, task: &Task, order: &RecoverOrder) -> Change {
     let item = RunItem {
-        rev: run.rev + 1,
+        revision: run.revision + 1,
         state: if order.aborted { RunState::Aborted } else { RunState::Failed },
         pending_window: pending_window_after(run, observed.legacy.as_ref()),
-        note: Some(order.report.clone()),
+        report: Some(order.report.clone()),
         ..run.clone()
     };
     let read = observed.outcome_of_owner(&task.owner.uid);
@@ -262,12 +262,12 @@ pub fn fail(run: &RunItem, observed: &ObservedItems, task: &Task, order: &Recove
 }
 
 /// FORCE: `committing` -> `reverting`. Its incremental window stays pending.
-pub fn force(run: &RunItem, note: Report) -> Change {
+pub fn force(run: &RunItem, report: Report) -> Change {
     let item = RunItem {
-        rev: run.rev + 1,
+        revision: run.revision + 1,
         state: RunState::Reverting,
         pending_window: pending_window_after(run, run.legacy.as_ref()),
-        note: Some(note),
+        report: Some(report),
         ..run.clone()
     };
     change(Step::Force, run, item, Vec::new())
@@ -275,7 +275,7 @@ pub fn force(run: &RunItem, note: Report) -> Change {
 
 /// REVERTED: nothing of the run is left; it has failed.
 pub fn reverted(run: &RunItem) -> Change {
-    let item = RunItem { rev: run.rev + 1, state: RunState::Failed, ..run.clone() };
+    let item = RunItem { revision: run.revision + 1, state: RunState::Failed, ..run.clone() };
     change(Step::Reverted, run, item, Vec::new())
 }
 

@@ -15,7 +15,7 @@ use crate::planning::watermark::Value;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WatermarkRequest {
     /// The revision of the run item that the person read; 0 if there is no run item.
-    pub rev: u64,
+    pub revision: u64,
     /// The value, as text of the watermark's type.
     pub to: String,
     /// Who they are.
@@ -36,7 +36,7 @@ pub fn set(
     request: &WatermarkRequest,
     now: i64,
 ) -> Result<Transaction, Failure> {
-    if run.map_or(0, |run| run.rev) != request.rev {
+    if run.map_or(0, |run| run.revision) != request.revision {
         return Err(Failure::permanent(
             Reason::RevisionChanged,
             "the run item has another revision than the given one",
@@ -80,7 +80,7 @@ pub fn set(
                 to,
             };
             let item = RunItem {
-                rev: run.rev + 1,
+                revision: run.revision + 1,
                 pending_window: None,
                 // a pinned window that failed would be pending again
                 window: None,
@@ -149,7 +149,7 @@ mod tests {
     }
 
     fn request(to: &str, rewind: bool) -> WatermarkRequest {
-        WatermarkRequest { rev: 0, to: to.to_owned(), by: "ann".to_owned(), rewind }
+        WatermarkRequest { revision: 0, to: to.to_owned(), by: "ann".to_owned(), rewind }
     }
 
     fn reason(result: Result<Transaction, Failure>) -> Option<Reason> {
@@ -171,7 +171,8 @@ mod tests {
     #[test]
     fn another_revision_and_another_type_are_refused() {
         let item = legacy();
-        let late = set(None, Some(&item), &WatermarkRequest { rev: 3, ..request("30", false) }, 0);
+        let late =
+            set(None, Some(&item), &WatermarkRequest { revision: 3, ..request("30", false) }, 0);
         assert_eq!(reason(late), Some(Reason::RevisionChanged));
         let text = set(None, Some(&item), &request("2024-01-01", false), 0);
         assert_eq!(reason(text), Some(Reason::InvalidSpec));

@@ -27,20 +27,20 @@ pub fn plan(partitions: u32) -> Plan {
     from_value(json!({
         "version": 1, "run": run_id(7), "source": "shop.orders", "mode": "PE",
         "table": { "schema": "public", "table": "orders" }, "columns": [],
-        "watermark": { "column": "id", "value_type": "int", "null_policy": "fail" },
-        "window": { "low": null, "low_text": null, "high": "20", "empty": false, "guard": null },
-        "partition_column": "id", "partitions": vec![partition; partitions as usize], "snapshot": "s",
-        "estimated_rows": 1, "warnings": [],
+        "watermark": { "column": "id", "valueType": "int", "nullPolicy": "fail" },
+        "window": { "low": null, "lowText": null, "high": "20", "empty": false, "guard": null },
+        "partitionColumn": "id", "partitions": vec![partition; partitions as usize], "snapshot": "s",
+        "estimatedRows": 1, "warnings": [],
     }))
     .unwrap()
 }
 
 pub fn run_item() -> RunItem {
     from_value(json!({
-        "source": "shop.orders#tidemark", "schema": 1, "rev": 1, "state": "running",
+        "source": "shop.orders#tidemark", "schema": 1, "revision": 1, "state": "running",
         "run": run_id(7), "uri": "s3://lake/orders", "attempt": 1, "deadline": 0, "records": 0,
         "commit": 3, "mode": Mode::PE,
-        "owner": { "uid": "a", "request": "r", "hash_version": 1, "generation": 1 },
+        "owner": { "uid": "a", "request": "r", "hashVersion": 1, "generation": 1 },
     }))
     .unwrap()
 }

@@ -53,7 +53,7 @@ pub(crate) fn task(uid: &str, attempt: u32, kind: ExtractType) -> Task {
     let value = json!({
         "version": 1, "attempt": attempt, "retry": 0, "name": "orders",
         "tracking": { "table": "tracking", "key": KEY },
-        "owner": { "uid": uid, "request": "r", "hash_version": 1, "generation": 1 },
+        "owner": { "uid": uid, "request": "r", "hashVersion": 1, "generation": 1 },
         "spec": {
             "source": { "engine": "postgres", "database": "shop", "credentials": {} },
             "extract": { "table": "orders", "type": kind.name(),

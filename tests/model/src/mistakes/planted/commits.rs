@@ -67,7 +67,7 @@ pub(super) fn deciding() -> Vec<Mistake> {
             before(),
         ),
         mistake(
-            ("commit without run and rev (CommitNoCas)", "8.4"),
+            ("commit without run and revision (CommitNoCas)", "8.4"),
             Rule::Fenced.text(),
             p::commit_without_condition,
             followed().seeds(&[Seed::Before(0, Step::Decide)]),

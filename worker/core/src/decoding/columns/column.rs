@@ -8,6 +8,7 @@ use super::target::{Fidelity, Target};
 
 /// One column of the extract.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Column {
     /// Its name, as the catalog has it.
     pub name: String,

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 
 /// How a column is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "camelCase")]
 pub enum Target {
     /// Parquet BOOLEAN.
     Boolean,
@@ -47,7 +47,7 @@ pub enum Target {
 
 /// How much of a value's meaning the mapping keeps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "camelCase")]
 pub enum Fidelity {
     /// The same value in a type of the same meaning.
     Exact,

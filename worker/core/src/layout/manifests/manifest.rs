@@ -16,6 +16,7 @@ use crate::planning::plan::{CONTROL_VERSION, OutputLayout, Plan, PlannedWatermar
 /// `_tidemark/<run>/manifest.json`: one published (or decided) run. `Files` and `Earlier` are its lists,
 /// or what is known of them: see [`ManifestHead`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Manifest<Files = Vec<ManifestFile>, Earlier = Listing> {
     /// [`crate::planning::plan::CONTROL_VERSION`].
     pub version: u32,
@@ -97,6 +98,7 @@ pub struct FileCount(pub u64);
 
 /// All runs and files of a chain up to some run, oldest first.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Listing<Files = Vec<ListedFile>> {
     /// The runs.
     pub runs: Vec<RunId>,
@@ -106,6 +108,7 @@ pub struct Listing<Files = Vec<ListedFile>> {
 
 /// A file of an earlier run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ListedFile {
     /// Key in the bucket.
     pub key: String,
@@ -141,6 +144,7 @@ pub const fn lists_all(depth: u32) -> bool {
 
 /// One file of a manifest.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct ManifestFile {
     /// Key in the bucket.
     pub key: String,
@@ -162,6 +166,7 @@ pub struct ManifestFile {
 /// `_tidemark/current.json`: the published end of the chain. The only object ever overwritten,
 /// under `If-Match`, and only to a higher commit number.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Pointer {
     /// [`crate::planning::plan::CONTROL_VERSION`].
     pub version: u32,
@@ -177,6 +182,7 @@ pub struct Pointer {
 
 /// `_tidemark/source.json`: whose prefix this is, written once.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct SourceIdentity {
     /// [`crate::planning::plan::CONTROL_VERSION`].
     pub version: u32,

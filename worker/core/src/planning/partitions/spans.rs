@@ -18,6 +18,7 @@ const BYTES_PER_PARTITION: i64 = 256 << 20;
 /// are canonical text of the partition column's type; `from` is included, `to` is not. All bounds
 /// of a plan ascend by the database's own comparison.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct PlannedPartition {
     /// Start, included; absent: from the least value.
     pub from: Option<String>,
@@ -33,7 +34,7 @@ pub struct PlannedPartition {
 
 /// A partition that is no span of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "camelCase")]
 pub enum Part {
     /// The rows whose key is NULL.
     Nulls,

@@ -82,7 +82,7 @@ fn a_column_reports_the_fidelity_of_its_mapping() {
     let json = serde_json::to_value(&column).expect("a column");
     assert_eq!(json["fidelity"], "widened");
     // as an older release wrote it
-    let text = r#"{"name":"a","type_oid":869,"type_name":"inet","type_modifier":-1,"nullable":true,"target":"as_text"}"#;
+    let text = r#"{"name":"a","typeOid":869,"typeName":"inet","typeModifier":-1,"nullable":true,"target":"asText"}"#;
     let older: Column = serde_json::from_str(text).expect("a column");
     assert_eq!(older.fidelity(), Fidelity::String);
 }
