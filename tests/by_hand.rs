@@ -139,10 +139,10 @@ fn a_decided_run_whose_upload_is_gone_waits_for_a_person() -> Result<()> {
         ensure!(stuck.code == Some(10) && stuck.stderr.contains("CommitStuck"), "{}", stuck.stderr);
         ensure!(stuck.stderr.contains("recover --force"), "no remedy: {}", stuck.stderr);
 
-        let before = source.run_item("public.t").await?.context("item R")?;
+        let before = source.run_item("public.t").await?.context("run item")?;
         let run = before["run"].as_str().context("run")?;
         tool(&source, &format!("recover --by ann --force {run}"), &job, 0).await?;
-        let after = source.run_item("public.t").await?.context("item R")?;
+        let after = source.run_item("public.t").await?.context("run item")?;
         ensure!(
             after["state"] == "failed" && after["pendingWindow"] == before["window"],
             "{after}"

@@ -92,7 +92,7 @@ fn incremental_runs_lose_no_row_and_double_none() -> Result<()> {
         ensure!(second["rows"] == 110, "{second}");
         let third = source.run(&job).await?;
         ensure!(third["rows"] == 0, "{third}");
-        let legacy = source.legacy_item("public.orders").await?.context("item L")?;
+        let legacy = source.watermark_item("public.orders").await?.context("watermark item")?;
         ensure!(text(&legacy, "extract_successful") == "Y" && text(&legacy, "hwm_value") == "-1", "{legacy}");
         let max = env.psql(db, "select to_char(max(at), 'YYYY-MM-DD HH24:MI:SS.US') from orders").await?;
         ensure!(text(&legacy, "lwm_value") == max.trim(), "{legacy} {max}");
@@ -176,7 +176,7 @@ fn a_full_extract_replaces_the_earlier_one() -> Result<()> {
             &env.object(&source.bucket, "public.t/_tidemark/current.json").await?,
         )?;
         ensure!(pointer["commit"] == 2, "{pointer}");
-        let item = source.run_item("public.t").await?.context("item R")?;
+        let item = source.run_item("public.t").await?.context("run item")?;
         ensure!(item["state"] == "published" && item.get("pendingCleanup").is_none(), "{item}");
         Ok(())
     })
@@ -202,7 +202,7 @@ fn errors_that_only_a_person_can_fix_have_a_remedy() -> Result<()> {
         env.psql(&source.database, "create table t (id int primary key)").await?;
         source.password(CANARY)?;
         refused(&source, &source.job("public.t", "FE"), "CredentialsRejected").await?;
-        let legacy = source.legacy_item("public.t").await?.context("item L")?;
+        let legacy = source.watermark_item("public.t").await?.context("watermark item")?;
         ensure!(text(&legacy, "extract_successful") == "N", "{legacy}");
         source.password(TestEnv::POSTGRES_PASSWORD)?;
         refused(&source, &source.job("public.missing", "FE"), "TableNotFound").await?;
@@ -295,7 +295,7 @@ async fn window_after_kill(
     .await?;
     child.kill().await?;
     std::fs::remove_file(&gate)?;
-    let item = source.run_item("public.t").await?.context("item R")?;
+    let item = source.run_item("public.t").await?.context("run item")?;
     Ok(item.get("window").cloned())
 }
 

@@ -1,4 +1,4 @@
-//! What item `R` keeps of what is still to do after `published`: the pointer, and removals that are postponed.
+//! What the run item keeps of what is still to do after `published`: the pointer, and removals that are postponed.
 
 use serde::{Deserialize, Serialize};
 

@@ -71,7 +71,7 @@ pub struct TaskTracking {
     /// Endpoint of a server other than AWS.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub endpoint: Option<String>,
-    /// Key of the source: the hash key of item `L`.
+    /// Key of the source: the hash key of the watermark item.
     pub key: String,
 }
 

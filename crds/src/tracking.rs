@@ -1,4 +1,4 @@
-//! The items of the DynamoDB tracking table: `L` (the legacy job's), `R` (the run), `O` (the outcome
+//! The items of the DynamoDB tracking table: the watermark item (the legacy job's), the run item (the run), the outcome item (the outcome
 //! for one object). Both binaries read them; only coordinator, recovery and `run` write them.
 
 use schemars::JsonSchema;
@@ -14,26 +14,26 @@ pub use crate::watermark::Provisional;
 
 pub use crate::removals::{ObjectStore, PendingCleanup, Removal};
 
-/// Schema version of `R` and `O`; a higher one is left alone (`NewerRelease`).
+/// Schema version of the run item and the outcome item; a higher one is left alone (`NewerRelease`).
 pub const ITEM_VERSION: u32 = 1;
 
 /// Days that an outcome is kept, by the table's time to live on `expires_at`.
 pub const OUTCOME_DAYS: i64 = 90;
 
-/// Key of item `R` of the source `key`.
+/// Key of the run item of the source `key`.
 pub fn run_key(key: &str) -> String {
     format!("{key}#tidemark")
 }
 
-/// Key of item `O` of the source `key` for the object `uid`.
+/// Key of the outcome item of the source `key` for the object `uid`.
 pub fn outcome_key(key: &str, uid: &str) -> String {
     format!("{key}#tidemark#{uid}")
 }
 
-/// `L`: the item of the legacy job, exactly its attributes, all of them text. People and the
+/// The watermark item: the item of the legacy job, exactly its attributes, all of them text. People and the
 /// legacy job read it and may write it.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
-pub struct LegacyItem {
+pub struct WatermarkItem {
     /// Hash key `<database>.<table>`.
     pub source: String,
     /// End of the next window; `-1`: everything.
@@ -62,7 +62,7 @@ pub struct LegacyItem {
     pub extract_metadata: Option<String>,
 }
 
-impl LegacyItem {
+impl WatermarkItem {
     /// Every attribute but the key, by its name in the table.
     pub fn attributes(&self) -> impl Iterator<Item = (&'static str, Option<&str>)> {
         [
@@ -80,7 +80,7 @@ impl LegacyItem {
     }
 }
 
-/// `R`: the run that holds the source, or held it last.
+/// The run item: the run that holds the source, or held it last.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunItem {
@@ -132,9 +132,9 @@ pub struct RunItem {
     /// Who moved the watermark by hand last.
     #[serde(rename = "watermarkSet", default, skip_serializing_if = "Option::is_none")]
     pub set: Option<WatermarkSet>,
-    /// `L` as we last wrote it. Where the table's differs, somebody else wrote.
-    #[serde(rename = "watermarkItem", default, skip_serializing_if = "Option::is_none")]
-    pub legacy: Option<LegacyItem>,
+    /// The watermark item as we last wrote it. Where the table's differs, somebody else wrote.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub watermark_item: Option<WatermarkItem>,
     /// What of it no published run stands for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub provisional: Option<Provisional>,
@@ -259,7 +259,7 @@ pub struct Window {
     /// Start; absent: from the beginning. Included for FE, not included for PE.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub low: Option<String>,
-    /// `L.lwm_value` byte for byte as CLAIM read it; absent where there was none.
+    /// `lwm_value` of the watermark item byte for byte as CLAIM read it; absent where there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub low_text: Option<String>,
     /// End, included; absent: no bound (FE), or nothing to take (an empty PE window).
@@ -280,10 +280,10 @@ pub struct WatermarkSet {
     pub by: String,
     /// Seconds since 1970, UTC.
     pub at: i64,
-    /// `L.lwm_value` before.
+    /// `lwm_value` of the watermark item before.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
-    /// `L.lwm_value` since.
+    /// `lwm_value` of the watermark item since.
     pub to: String,
 }
 
@@ -296,7 +296,7 @@ pub enum TrackedOutcome {
     Failed,
 }
 
-/// `O`: the outcome for one `ExtractJob`.
+/// The outcome item: the outcome for one `ExtractJob`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct OutcomeItem {
@@ -306,7 +306,7 @@ pub struct OutcomeItem {
     pub schema: u32,
     /// The highest attempt that claimed or was recovered.
     pub attempt: u32,
-    /// The run that this attempt claimed; recovery aborts its uploads even when `R` is another's.
+    /// The run that this attempt claimed; recovery aborts its uploads even when the run item is another's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunId>,
     /// The outcome; absent while the first attempt runs.

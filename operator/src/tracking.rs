@@ -11,7 +11,7 @@ use aws_sdk_dynamodb::types::{AttributeValue, KeysAndAttributes};
 use aws_smithy_http_client::tls::rustls_provider::CryptoMode;
 use aws_smithy_http_client::{Builder, tls};
 use crds::task::TaskTracking;
-use crds::tracking::{ITEM_VERSION, LegacyItem, outcome_key, run_key};
+use crds::tracking::{ITEM_VERSION, WatermarkItem, outcome_key, run_key};
 use crds::{Reason, Report};
 use operator_core::mirror::Batch;
 use operator_core::observed::TrackingRead;
@@ -63,12 +63,16 @@ impl TrackingTables {
     /// A report with a remedy.
     pub(crate) async fn read(&self, at: &TaskTracking, uid: &str) -> Result<TrackingRead, Report> {
         let client = self.client(at).await;
-        let (r, l, o) = futures::try_join!(
+        let (run, item, outcome) = futures::try_join!(
             get(&client, at, run_key(&at.key)),
             get(&client, at, at.key.clone()),
             get(&client, at, outcome_key(&at.key, uid)),
         )?;
-        Ok(TrackingRead { r: parse(r)?, l: l.as_ref().map(watermark_item), o: parse(o)? })
+        Ok(TrackingRead {
+            run: parse(run)?,
+            watermark_item: item.as_ref().map(watermark_item),
+            outcome: parse(outcome)?,
+        })
     }
 
     /// The watermark items of a batch, by key; eventually consistent. A key that DynamoDB does not answer
@@ -79,7 +83,7 @@ impl TrackingTables {
     pub(crate) async fn watermarks(
         &self,
         batch: &Batch,
-    ) -> Result<HashMap<String, Option<LegacyItem>>, Report> {
+    ) -> Result<HashMap<String, Option<WatermarkItem>>, Report> {
         let client = self.client(&batch.at).await;
         let table = &batch.at.table;
         let mut read: HashMap<_, _> = batch.keys.iter().map(|key| (key.clone(), None)).collect();
@@ -142,9 +146,9 @@ fn unanswered(table: &str) -> Report {
 }
 
 /// The watermark item. Other programs write it too: what is not a text is left out.
-fn watermark_item(item: &Item) -> LegacyItem {
+fn watermark_item(item: &Item) -> WatermarkItem {
     let text = |name: &str| item.get(name).and_then(|value| value.as_s().ok()).cloned();
-    LegacyItem {
+    WatermarkItem {
         source: text(KEY).unwrap_or_default(),
         hwm_value: text("hwm_value"),
         lwm_value: text("lwm_value"),

@@ -62,7 +62,7 @@ fn run_against_another_database_is_refused_with_both_names() -> Result<()> {
             ensure!(source.run(&job).await?["rows"] == 2, "rows of the old database");
             job["spec"]["source"]["database"] = json!(other);
             refused(&source, &job, &[&source.database, &other]).await?;
-            let item = source.legacy_item("orders").await?.context("item L")?;
+            let item = source.watermark_item("orders").await?.context("watermark item")?;
             ensure!(kind == "FE" || item["lwm_value"] == "20", "{item}");
             // each remedy: the database set back, a source of its own, a new beginning
             job["spec"]["source"]["database"] = json!(source.database);

@@ -139,7 +139,7 @@ fn a_run_that_resolves_to_another_table_is_refused_with_both_names() -> Result<(
                     ensure!(output.stderr.contains(name), "{kind} {name}: {}", output.stderr);
                 }
             }
-            let item = source.legacy_item("orders").await?.context("item L")?;
+            let item = source.watermark_item("orders").await?.context("watermark item")?;
             ensure!(kind == "FE" || item["lwm_value"] == "20", "{item}");
             // each remedy: the path set back, the table named, or a new beginning
             searches(&source, "a, b").await?;

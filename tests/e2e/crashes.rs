@@ -221,7 +221,7 @@ async fn ends_in(release: &Release, rows: u64, attempts: u64, coordinators: u64)
     ensure!(read == [want.clone()], "{read:?}, not {want}");
     let run = source.run_item(NAME).await?.context("run item")?;
     ensure!(run["state"] == "published", "{run}");
-    let legacy = source.legacy_item(NAME).await?.context("old item")?;
+    let legacy = source.watermark_item(NAME).await?.context("old item")?;
     ensure!(legacy["extract_successful"] == "Y", "{legacy}");
 
     looks_again(release).await?;

@@ -97,7 +97,7 @@ async fn is_told(release: &Release, name: &str, reason: &str, remedy: &str) -> R
 
 /// `extract_successful` of the legacy job's item; null where there is none.
 async fn successful(release: &Release, table: &str) -> Result<Value> {
-    let item = release.source.legacy_item(table).await?;
+    let item = release.source.watermark_item(table).await?;
     Ok(item.map_or(Value::Null, |item| item["extract_successful"].clone()))
 }
 

@@ -50,7 +50,7 @@ fn deleting_a_committing_object_publishes_all_of_it_and_leaves_nothing() -> Resu
         no_upload_is_open(&release).await?;
         let run = source.run_item("events").await?.context("run item")?;
         ensure!(run["state"] == "published", "{run}");
-        let legacy = source.legacy_item("events").await?.context("old item")?;
+        let legacy = source.watermark_item("events").await?.context("old item")?;
         ensure!(legacy["extract_successful"] == "Y", "{legacy}");
         Ok(())
     })

@@ -383,7 +383,7 @@ async fn ends_clean(release: &Release, runs: u64) -> Result<()> {
     let sql = "select count(*) n, count(distinct id) ids, sum(id)::bigint total from t";
     let read = source.env.read_parquet(&source.bucket, NAME, sql).await?;
     ensure!(read == [json!({ "n": 1000, "ids": 1000, "total": 500_500 })], "{read:?}");
-    let item = source.legacy_item(NAME).await?.context("old item")?;
+    let item = source.watermark_item(NAME).await?.context("old item")?;
     ensure!(item["extract_successful"] == "Y", "{item}");
     // a loser's own end may still be under way
     wait_until("the end of all uploads", STEP, async || {

@@ -334,7 +334,7 @@ fn a_run_reports_its_guard_in_its_output_and_in_the_outcome() -> Result<()> {
                 json!({ "column": "at", "type": "timestamp", "stampedBy": stamped_by, "lagSeconds": lag });
             let said = source.run(&job).await?;
             ensure!(said["window"]["guard"] == guard, "{said}");
-            let item = source.run_item("public.t").await?.context("item R")?;
+            let item = source.run_item("public.t").await?.context("run item")?;
             ensure!(item["window"]["guard"] == guard, "{item}");
         }
         Ok(())

@@ -31,7 +31,7 @@
 //! | year 9999 as "never ends" | nothing above the clock is taken | `hold` | `values::a_date_of_the_far_future...` |
 //! | years before Christ | refused by name; the window stays pending | `columns::temporal` | `values::a_year_before_christ...` |
 //! | the table fell below its watermark | `WatermarkRegressed` | `window::choose` | `values::a_table_that_fell...` |
-//! | no rows | the watermark stays | `window::choose`, `legacy_at_publish` | `values::a_table_that_fell...` |
+//! | no rows | the watermark stays | `window::choose`, `watermark_item_at_publish` | `values::a_table_that_fell...` |
 
 mod edge;
 mod ended;

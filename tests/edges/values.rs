@@ -98,7 +98,8 @@ async fn three_runs(source: &SourceFixture, index: usize) -> Result<()> {
         }
         let said = source.run(&job).await?;
         ensure!(said["rows"] == rows, "not {rows} rows: {said}");
-        let item = source.legacy_item(&format!("public.{table}")).await?.context("item L")?;
+        let item =
+            source.watermark_item(&format!("public.{table}")).await?.context("watermark item")?;
         ensure!(item["lwm_value"] == reached, "not {reached}: {item}");
     }
     Ok(())
@@ -232,7 +233,7 @@ fn a_year_before_christ_is_refused_by_name_and_correcting_it_is_the_remedy() -> 
         env.psql(db, "update t set at = '2001-03-15 12:00:00'").await?;
         source.run(&job).await?;
         source.run(&job).await?;
-        let item = source.legacy_item("public.t").await?.context("item L")?;
+        let item = source.watermark_item("public.t").await?.context("watermark item")?;
         ensure!(item["lwm_value"] == "2001-03-15 12:00:00", "{item}");
         Ok(())
     })
@@ -251,7 +252,7 @@ fn a_table_that_fell_below_its_watermark_is_refused_and_an_empty_one_changes_not
         job["spec"]["extract"]["watermark"] = json!({ "column": "at", "type": "int" });
         source.run(&job).await?;
         let stored = async |when: &str| {
-            let item = source.legacy_item("public.t").await?.context("item L")?;
+            let item = source.watermark_item("public.t").await?.context("watermark item")?;
             ensure!(item["lwm_value"] == "100", "{when}: {item}");
             Ok::<_, anyhow::Error>(())
         };
@@ -288,7 +289,7 @@ fn lookback_reads_late_rows_and_never_lowers_the_stored_watermark() -> Result<()
             json!({ "column": "at", "type": "timestamp", "lookbackSeconds": 36_000 });
         ensure!(source.run(&job).await?["rows"] == 2);
         let lwm = async || {
-            let item = source.legacy_item("public.t").await?.context("item L")?;
+            let item = source.watermark_item("public.t").await?.context("watermark item")?;
             Ok::<_, anyhow::Error>(item["lwm_value"].clone())
         };
         let before = lwm().await?;

@@ -71,7 +71,7 @@ fn incremental_runs_lose_no_row_and_double_none() -> Result<()> {
         ensure!(second["rows"] == 110, "the row of this moment waits for its lag: {second}");
         let third = source.run(&job).await?;
         ensure!(third["rows"] == 0, "{third}");
-        let legacy = source.legacy_item("orders").await?.context("item L")?;
+        let legacy = source.watermark_item("orders").await?.context("watermark item")?;
         ensure!(text(&legacy, "extract_successful") == "Y" && text(&legacy, "hwm_value") == "-1", "{legacy}");
         let max = env
             .mariadb(db, "set time_zone='+00:00'; select date_format(max(at), '%Y-%m-%d %H:%i:%s.%f') from orders where id <> 9999")

@@ -114,7 +114,7 @@ impl Bench {
 
     /// The legacy job's item.
     async fn legacy(&self) -> Result<Value> {
-        self.source.legacy_item(TABLE).await?.context("no item of the source")
+        self.source.watermark_item(TABLE).await?.context("no item of the source")
     }
 
     /// A client of S3 that no proxy disturbs.

@@ -48,7 +48,7 @@ impl LegacyJob<'_> {
     /// # Errors
     /// With the database's words where it refuses the watermark, as it would refuse the job's.
     pub async fn run(&self, call: Call<'_>) -> Result<Took> {
-        let item = self.source.legacy_item(self.table).await?;
+        let item = self.source.watermark_item(self.table).await?;
         let stored = |name: &str| -> Result<String> {
             let item = item.as_ref().context("the job broke off here on a first run")?;
             Ok(item[name].as_str().context("a text")?.to_owned())

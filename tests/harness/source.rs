@@ -261,7 +261,7 @@ impl SourceFixture {
     ///
     /// # Errors
     /// If it cannot be read.
-    pub async fn legacy_item(&self, table: &str) -> Result<Option<Value>> {
+    pub async fn watermark_item(&self, table: &str) -> Result<Option<Value>> {
         self.env.item(&self.table, &self.key(table)).await
     }
 

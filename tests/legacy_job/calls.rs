@@ -27,7 +27,7 @@ fn a_call_in_each_form_runs_unchanged() -> Result<()> {
             for part in ["TLS_MODE", "fetchsize is not used", "not used by a PE"] {
                 ensure!(output.stderr.contains(part), "{form:?}: no warning of {part}: {}", output.stderr);
             }
-            let item = source.legacy_item("public.t").await?.context("item L")?;
+            let item = source.watermark_item("public.t").await?.context("watermark item")?;
             LegacyJob::knows(&item)?;
             ensure!(item["hwm_value"] == "-1" && item["extract_successful"] == "Y", "{item}");
         }
@@ -137,7 +137,7 @@ fn a_contradictory_call_is_refused_with_a_remedy() -> Result<()> {
             );
             ensure!(!output.stderr.contains("canary"), "a value was shown: {}", output.stderr);
         }
-        ensure!(source.legacy_item("public.t").await?.is_none(), "an item was written");
+        ensure!(source.watermark_item("public.t").await?.is_none(), "an item was written");
         Ok(())
     })
 }
@@ -155,17 +155,17 @@ fn a_full_extract_writes_given_bounds_back_and_else_leaves_the_item() -> Result<
         let full =
             with(arguments(&source, "public.t"), &[("extract_type", "FE"), ("lwm_value", "-1")]);
         let said = call(&source, Form::Script, &full).await?;
-        let item = source.legacy_item("public.t").await?.context("item L")?;
+        let item = source.watermark_item("public.t").await?.context("watermark item")?;
         ensure!(said["rows"] == 100 && item["hwm_value"] == "-1", "{said} {item}");
         let bounded = with(full.clone(), &[("lwm_value", "10"), ("hwm_value", "20")]);
         let said = call(&source, Form::Glue, &bounded).await?;
-        let item = source.legacy_item("public.t").await?.context("item L")?;
+        let item = source.watermark_item("public.t").await?.context("watermark item")?;
         ensure!(
             said["rows"] == 11 && item["lwm_value"] == "10" && item["hwm_value"] == "20",
             "{said} {item}"
         );
         let said = call(&source, Form::Script, &full).await?;
-        let item = source.legacy_item("public.t").await?.context("item L")?;
+        let item = source.watermark_item("public.t").await?.context("watermark item")?;
         ensure!(
             said["rows"] == 100 && item["lwm_value"] == "10" && item["hwm_value"] == "20",
             "{said} {item}"
@@ -174,7 +174,7 @@ fn a_full_extract_writes_given_bounds_back_and_else_leaves_the_item() -> Result<
         let incremental = arguments(&source, "public.t");
         for (rows, low) in [(10, "20"), (80, "100"), (0, "100")] {
             let said = call(&source, Form::Environment, &incremental).await?;
-            let item = source.legacy_item("public.t").await?.context("item L")?;
+            let item = source.watermark_item("public.t").await?.context("watermark item")?;
             ensure!(said["rows"] == rows && item["lwm_value"] == low, "{said} {item}");
         }
         Ok(())

@@ -21,7 +21,7 @@ fn legacy_job_1_the_watermark_is_the_maximum_of_its_own_column() -> Result<()> {
         let arguments = with(arguments(&source, "public.t"), &[("hwm_col_name", "mark")]);
         let said = call(&source, Form::Glue, &arguments).await?;
         ensure!(said["rows"] == 900 && said["watermark"] == "999", "{said}");
-        let item = source.legacy_item("public.t").await?.context("item L")?;
+        let item = source.watermark_item("public.t").await?.context("watermark item")?;
         ensure!(item["lwm_value"] == "999", "{item}");
         Ok(())
     })
@@ -161,7 +161,7 @@ fn legacy_job_5_a_first_run_without_rows_succeeds() -> Result<()> {
         let arguments = with(arguments(&source, "public.t"), &[("lwm_value", "None")]);
         let said = call(&source, Form::Environment, &arguments).await?;
         ensure!(said["rows"] == 0 && said["files"] == 0, "{said}");
-        let item = source.legacy_item("public.t").await?.context("item L")?;
+        let item = source.watermark_item("public.t").await?.context("watermark item")?;
         LegacyJob::knows(&item)?;
         ensure!(item["lwm_value"] == "-2147483648" && item["hwm_value"] == "-1", "{item}");
         ensure!(

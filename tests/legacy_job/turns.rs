@@ -147,7 +147,7 @@ async fn take(
         OursKilled => return killed(source, number, expected).await,
         OursIncremental | OursFull | OursReingest => ours(source, turn, number, expected).await?,
     }
-    let item = source.legacy_item(TABLE).await?.context("item L")?;
+    let item = source.watermark_item(TABLE).await?.context("watermark item")?;
     LegacyJob::knows(&item)?;
     let done = if turn == LegacyDies { "N" } else { "Y" };
     ensure!(
@@ -231,7 +231,7 @@ async fn killed(source: &SourceFixture, number: usize, expected: &mut Expected) 
     // a window that was pending before stays as it was
     let end = expected.pending_window.unwrap_or(expected.last);
     expected.pending_window = (end > expected.low).then_some(end);
-    let item = source.legacy_item(TABLE).await?.context("item L")?;
+    let item = source.watermark_item(TABLE).await?.context("watermark item")?;
     ensure!(
         item["extract_successful"] == "N" && item["lwm_value"] == json!(expected.low.to_string()),
         "{item}"
@@ -304,7 +304,7 @@ fn times_are_handed_to_and_fro_as_python_writes_them() -> Result<()> {
             ("partition_column", "None"),
         ];
         let arguments = with(arguments(&source, TABLE), &changes);
-        let item = async || source.legacy_item(TABLE).await?.context("item L");
+        let item = async || source.watermark_item(TABLE).await?.context("watermark item");
         // first run: from the type's minimum; the running tick and five minutes are left out
         for (turn, (fraction, text)) in [
             ("", ""),
@@ -389,7 +389,7 @@ fn what_python_wrote_for_nothing_is_the_beginning() -> Result<()> {
             LegacyJob { source: &source, table: TABLE, column: "id", column_type: "IntegerType" };
         let took = old.run(Call { full: true, ..Call::default() }).await?;
         ensure!(took.ids.len() == 10, "{took:?}");
-        let item = source.legacy_item(TABLE).await?.context("item L")?;
+        let item = source.watermark_item(TABLE).await?.context("watermark item")?;
         ensure!(item["lwm_value"] == "None" && item["hwm_value"] == "None", "{item}");
         let said = super::call(&source, Form::Glue, &arguments(&source, TABLE)).await?;
         ensure!(said["rows"] == 10 && said["watermark"] == "10", "{said}");

@@ -48,7 +48,7 @@ impl Growing {
         self.sql(&format!("create or replace view t as select id, {value} v from base")).await
     }
 
-    /// `R`.
+    /// The run item.
     async fn run_item(&self) -> Result<Value> {
         self.source.run_item("public.t").await?.context("no run item")
     }

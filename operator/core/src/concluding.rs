@@ -27,7 +27,7 @@ pub(crate) fn conclude(
     // a removal that is postponed may wait beside a later run, of whomever, at whatever URI
     let removal = postponed::removal(read, observed.uid());
     let ours = |run: &&RunItem| Some(run.run) == result.run || removal.is_some();
-    let run = read.r.as_ref().filter(ours);
+    let run = read.run.as_ref().filter(ours);
     let open = run.is_some_and(|run| run.state.is_open());
     let pending_cleanup = run.and_then(|run| run.pending_cleanup.as_ref());
     let overdue = removal.is_some_and(|at| at <= observed.now);

@@ -126,7 +126,7 @@ fn has_left_something(observed: &Observed, read: &TrackingRead) -> bool {
     if let Some(run) = read.run_of(observed.uid()) {
         return run.state != RunState::Published || run.pending_cleanup.is_some();
     }
-    read.o.as_ref().is_some_and(|outcome| {
+    read.outcome.as_ref().is_some_and(|outcome| {
         let result = outcome.result.as_ref();
         let published = result.filter(|result| result.outcome == TrackedOutcome::Complete);
         outcome.run.is_some() && published.and_then(|result| result.run) != outcome.run

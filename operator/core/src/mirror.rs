@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::status::{StatusTracking, TrackingWriter};
 use crds::task::TaskTracking;
-use crds::tracking::{LegacyItem, RunItem};
+use crds::tracking::{RunItem, WatermarkItem};
 use crds::{ExtractJob, ExtractJobStatus};
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -63,7 +63,7 @@ pub fn place(job: &ExtractJob, settings: &TrackingSettings) -> Option<TaskTracki
 
 /// Whether status repeats another item than this one. Who wrote it is not compared: every write changes
 /// the item itself.
-pub fn differs(status: &ExtractJobStatus, item: Option<&LegacyItem>) -> bool {
+pub fn differs(status: &ExtractJobStatus, item: Option<&WatermarkItem>) -> bool {
     let writer = status.tracking.as_ref().map(|shown| shown.written_by);
     let shown = item.map(|item| repeated(item, writer.unwrap_or(TrackingWriter::Other)));
     (&status.watermark, &status.tracking) != (&item.and_then(watermark), &shown)
@@ -75,21 +75,21 @@ pub(crate) fn mirrored(
     uid: &str,
     read: &TrackingRead,
 ) -> ExtractJobStatus {
-    let item = read.l.as_ref();
+    let item = read.watermark_item.as_ref();
     ExtractJobStatus {
         watermark: item.and_then(watermark),
-        tracking: item.map(|item| repeated(item, writer(uid, item, read.r.as_ref()))),
+        tracking: item.map(|item| repeated(item, writer(uid, item, read.run.as_ref()))),
         ..status
     }
 }
 
 /// Where the next incremental run starts. An item without a column stores no watermark yet.
-fn watermark(item: &LegacyItem) -> Option<String> {
+fn watermark(item: &WatermarkItem) -> Option<String> {
     let has_column = item.hwm_col_name.as_deref().is_some_and(|column| !column.is_empty());
     item.lwm_value.clone().filter(|low| has_column && !low.is_empty())
 }
 
-fn repeated(item: &LegacyItem, written_by: TrackingWriter) -> StatusTracking {
+fn repeated(item: &WatermarkItem, written_by: TrackingWriter) -> StatusTracking {
     StatusTracking {
         low_watermark: item.lwm_value.clone(),
         high_watermark: item.hwm_value.clone(),
@@ -112,8 +112,8 @@ fn instant(text: &str) -> Option<Timestamp> {
 }
 
 /// Who wrote the item: the run item has a copy of what Tidemark wrote.
-fn writer(uid: &str, item: &LegacyItem, run: Option<&RunItem>) -> TrackingWriter {
-    let Some(run) = run.filter(|run| run.legacy.as_ref() == Some(item)) else {
+fn writer(uid: &str, item: &WatermarkItem, run: Option<&RunItem>) -> TrackingWriter {
+    let Some(run) = run.filter(|run| run.watermark_item.as_ref() == Some(item)) else {
         return TrackingWriter::Other;
     };
     let set = run.set.as_ref().is_some_and(|set| {

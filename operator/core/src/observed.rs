@@ -2,7 +2,7 @@
 //! Out: [`Observed`], one snapshot of the world around one `ExtractJob`.
 //! Bound: the Jobs and pods of one uid. Fails: never; what could not be read says so itself.
 
-use crds::tracking::{ITEM_VERSION, LegacyItem, OutcomeItem, RunItem};
+use crds::tracking::{ITEM_VERSION, OutcomeItem, RunItem, WatermarkItem};
 use crds::{ExtractJob, ExtractJobStatus, Report};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
@@ -52,23 +52,23 @@ pub enum Tracking {
 #[derive(Debug, Clone, Default)]
 pub struct TrackingRead {
     /// The run.
-    pub r: Option<RunItem>,
+    pub run: Option<RunItem>,
     /// The legacy job's item.
-    pub l: Option<LegacyItem>,
+    pub watermark_item: Option<WatermarkItem>,
     /// The outcome for this object.
-    pub o: Option<OutcomeItem>,
+    pub outcome: Option<OutcomeItem>,
 }
 
 impl TrackingRead {
     /// Whether a newer release wrote one of the items.
     pub fn is_newer(&self) -> bool {
-        self.r.as_ref().is_some_and(|item| item.schema > ITEM_VERSION)
-            || self.o.as_ref().is_some_and(|item| item.schema > ITEM_VERSION)
+        self.run.as_ref().is_some_and(|item| item.schema > ITEM_VERSION)
+            || self.outcome.as_ref().is_some_and(|item| item.schema > ITEM_VERSION)
     }
 
     /// The run, if it is one of `uid`.
     pub fn run_of(&self, uid: &str) -> Option<&RunItem> {
-        self.r.as_ref().filter(|run| run.owner.uid == uid)
+        self.run.as_ref().filter(|run| run.owner.uid == uid)
     }
 }
 

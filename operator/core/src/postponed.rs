@@ -30,7 +30,7 @@ pub enum Start {
 
 /// When files that the object `uid` replaced are to be removed, wherever they are.
 pub(crate) fn removal(read: &TrackingRead, uid: &str) -> Option<Timestamp> {
-    let pending_cleanup = read.r.as_ref()?.pending_cleanup.as_ref()?;
+    let pending_cleanup = read.run.as_ref()?.pending_cleanup.as_ref()?;
     Timestamp::from_second(pending_cleanup.removal_by(uid)?.at()).ok()
 }
 

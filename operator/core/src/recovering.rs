@@ -91,7 +91,7 @@ fn exhausted<'v>(
     }
     let task = &task_text.task;
     let read = tracking(observed, &task.tracking)?;
-    let result = read.o.as_ref().and_then(|outcome| outcome.result.as_ref());
+    let result = read.outcome.as_ref().and_then(|outcome| outcome.result.as_ref());
     let published = result.filter(|result| {
         result.outcome == TrackedOutcome::Complete
             && answer(&task.spec, &task.owner, &status_outcome(result)) == Answer::Answered
@@ -127,7 +127,7 @@ fn recovered<'v>(
     }
     let task = &task_text.task;
     let read = tracking(observed, &task.tracking)?;
-    let result = read.o.as_ref().and_then(|outcome| outcome.result.as_ref());
+    let result = read.outcome.as_ref().and_then(|outcome| outcome.result.as_ref());
     let answered = result.filter(|result| {
         answer(&task.spec, &task.owner, &status_outcome(result)) == Answer::Answered
     });
@@ -203,7 +203,7 @@ fn waiting(
 
 /// Whether the run of that attempt is the one that failed after it had been decided.
 fn was_undone(read: &TrackingRead, uid: &str, attempt: u32) -> bool {
-    read.r.as_ref().is_some_and(|run| {
+    read.run.as_ref().is_some_and(|run| {
         run.owner.uid == uid && run.attempt == attempt && run.state == RunState::Failed
     })
 }

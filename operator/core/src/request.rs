@@ -32,7 +32,7 @@ pub(crate) fn requested(
 /// edited spec must not make an older value count again.
 pub(crate) fn honouring(observed: &Observed, owner: &Owner, read: &TrackingRead) -> Owner {
     let status = observed.status().outcome.and_then(|outcome| outcome.requested_at);
-    let result = read.o.as_ref().and_then(|outcome| outcome.result.as_ref());
+    let result = read.outcome.as_ref().and_then(|outcome| outcome.result.as_ref());
     let run = read.run_of(observed.uid());
     let known = [
         owner.requested_at.as_deref(),

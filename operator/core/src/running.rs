@@ -151,7 +151,7 @@ fn completed<'a>(
 ) -> Result<Flow<'a>, Blocked> {
     let task = &task_text.task;
     let read = tracking(observed, &task_text.task.tracking)?;
-    let result = read.o.as_ref().and_then(|outcome| outcome.result.as_ref());
+    let result = read.outcome.as_ref().and_then(|outcome| outcome.result.as_ref());
     let answered = result.filter(|result| {
         result.outcome == TrackedOutcome::Complete
             && answer(&task.spec, &task.owner, &status_outcome(result)) == Answer::Answered

@@ -88,7 +88,7 @@ pub(crate) fn next(
             None => Ok(Flow::of(suspended(observed))),
         };
     }
-    if let Some(run) = &read.r
+    if let Some(run) = &read.run
         && is_busy(run, observed)
     {
         let report = busy_report(run);
@@ -172,7 +172,7 @@ fn answered(
     valid: &ValidExtractJob,
     read: &TrackingRead,
 ) -> Result<Option<Decision>, Blocked> {
-    let Some(OutcomeItem { result: Some(result), attempt, .. }) = &read.o else {
+    let Some(OutcomeItem { result: Some(result), attempt, .. }) = &read.outcome else {
         return Ok(None);
     };
     match answer(&observed.job.spec, &valid.owner, &status_outcome(result)) {
@@ -213,7 +213,7 @@ fn is_busy(run: &RunItem, observed: &Observed) -> bool {
 /// The highest attempt that anything shows.
 fn highest_attempt(observed: &Observed, read: &TrackingRead) -> u32 {
     let of_jobs = attempts(&observed.jobs, observed.uid()).last().map(|attempt| attempt.number);
-    let of_outcome = read.o.as_ref().map(|outcome| outcome.attempt);
+    let of_outcome = read.outcome.as_ref().map(|outcome| outcome.attempt);
     let of_run = read.run_of(observed.uid()).map(|run| run.attempt);
     [of_jobs, of_outcome, of_run, observed.status().attempt]
         .into_iter()

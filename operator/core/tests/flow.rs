@@ -127,7 +127,7 @@ fn recovery_that_publishes_completes_a_failed_attempt() {
     simulation.plans(1);
     simulation.step();
     let task = task(&simulation.last(0).expect("coordinator"));
-    simulation.tracking.r = Some(run_item(&task, RunState::Committing, Some(1)));
+    simulation.tracking.run = Some(run_item(&task, RunState::Committing, Some(1)));
     fails(&mut simulation, Exit::Stopped, Reason::Stopped);
     assert_eq!(phase(&simulation), Phase::Complete);
 }
@@ -138,12 +138,12 @@ fn busy_source_is_waited_for() {
     let mut task = task(&simulation.last(0).expect("coordinator"));
     task.owner.uid = "another".to_owned();
     let mut simulation = Simulation::new();
-    simulation.tracking.r = Some(run_item(&task, RunState::Running, Some(1)));
+    simulation.tracking.run = Some(run_item(&task, RunState::Running, Some(1)));
     let decision = simulation.rest();
     assert_eq!(created(&decision), 0);
     assert_eq!(decision.requeue.as_secs(), 30);
     assert_eq!(simulation.condition("Reconciling").1, "SourceBusy");
-    let run = simulation.tracking.r.as_mut().expect("run");
+    let run = simulation.tracking.run.as_mut().expect("run");
     run.deadline = simulation.now.as_second() - 1;
     assert_eq!(created(&simulation.step()), 1, "its holder let the deadline pass");
 }
@@ -335,7 +335,7 @@ fn newer_release_is_left_alone() {
     let mut simulation = Simulation::new();
     let mut run = run_item(&task, RunState::Running, Some(1));
     run.schema += 1;
-    simulation.tracking.r = Some(run);
+    simulation.tracking.run = Some(run);
     assert!(simulation.rest().effects.is_empty());
     assert_eq!(simulation.condition("Stalled").1, "NewerRelease");
 }

@@ -34,7 +34,7 @@ fn finalizer_stays_while_the_last_recover_job_runs() {
     assert!(simulation.recoveries());
     simulation.step();
     assert!(simulation.gone);
-    assert!(simulation.tracking.r.is_some_and(|run| !run.state.is_open()));
+    assert!(simulation.tracking.run.is_some_and(|run| !run.state.is_open()));
 }
 
 #[test]

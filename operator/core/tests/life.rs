@@ -36,7 +36,7 @@ fn failed_by_itself() -> Simulation {
         let job = simulation.last(role).expect("Job");
         simulation.fails(&job, Exit::Transient, None);
     }
-    simulation.tracking.r.as_mut().expect("run").state = RunState::Failed;
+    simulation.tracking.run.as_mut().expect("run").state = RunState::Failed;
     simulation
 }
 
@@ -57,7 +57,7 @@ fn deletion_recovers_a_run_that_only_the_outcome_item_shows() {
     let mut simulation = failed_by_itself();
     let mut other = task(&simulation.last(0).expect("coordinator"));
     other.owner.uid = "another".to_owned();
-    simulation.tracking.r = Some(run_item(&other, RunState::Running, Some(1)));
+    simulation.tracking.run = Some(run_item(&other, RunState::Running, Some(1)));
     simulation.delete_object();
     assert_eq!(created(&simulation.step()).len(), 1);
 }
@@ -77,12 +77,12 @@ fn deletion_does_what_is_left_to_do_after_publication() {
     let mut simulation = started();
     simulation.plans(1);
     simulation.publishes();
-    let run = simulation.tracking.r.as_mut().expect("run");
+    let run = simulation.tracking.run.as_mut().expect("run");
     run.pending_cleanup = Some(PendingCleanup { pointer: true, removals: Vec::new() });
     simulation.delete_object();
     assert_eq!(created(&simulation.step()).len(), 1);
     assert!(simulation.recoveries());
-    assert_eq!(simulation.tracking.r.as_ref().expect("run").pending_cleanup, None);
+    assert_eq!(simulation.tracking.run.as_ref().expect("run").pending_cleanup, None);
     simulation.step();
     assert!(simulation.gone);
 }
@@ -108,7 +108,7 @@ fn deletion_recovers_the_run_of_a_later_attempt_whose_jobs_were_deleted() {
     assert!(simulation.recoveries());
     simulation.step();
     assert!(simulation.gone);
-    assert!(simulation.tracking.r.is_some_and(|run| run.state == RunState::Aborted));
+    assert!(simulation.tracking.run.is_some_and(|run| run.state == RunState::Aborted));
 }
 
 #[test]
@@ -148,7 +148,7 @@ fn request_that_was_given_up_and_published_late_is_not_failed_any_more() {
     let (jobs, pods) = (simulation.jobs.clone(), simulation.pods.clone());
     simulation.publishes();
     (simulation.jobs, simulation.pods) = (jobs, pods);
-    simulation.tracking.r.as_mut().expect("run").pending_cleanup =
+    simulation.tracking.run.as_mut().expect("run").pending_cleanup =
         Some(PendingCleanup { pointer: true, removals: Vec::new() });
     simulation.rest();
     assert_eq!(phase(&simulation), Phase::Committing);
@@ -166,7 +166,7 @@ fn recover_keeps_failing(change: impl FnOnce(&mut Simulation)) {
     simulation.plans(1);
     simulation.publishes();
     change(&mut simulation);
-    simulation.tracking.r.as_mut().expect("run").pending_cleanup =
+    simulation.tracking.run.as_mut().expect("run").pending_cleanup =
         Some(PendingCleanup { pointer: true, removals: Vec::new() });
     for _ in 1..=5 {
         simulation.pass(120);

@@ -18,12 +18,12 @@ fn missing_record_is_found_after_the_second_renewal() {
     assert!(matches!(decision.effects.as_slice(), [Effect::RecordRevision { revision: 1, .. }]));
     assert_eq!(phase(&simulation), Phase::Committing);
     assert!(simulation.step().effects.is_empty());
-    let run = simulation.tracking.r.as_mut().expect("run");
+    let run = simulation.tracking.run.as_mut().expect("run");
     (run.revision, run.records) = (2, 1);
     simulation.step();
     // its count may be from before the last partition ended
     assert_eq!(simulation.condition("Reconciling").1, "Committing");
-    let run = simulation.tracking.r.as_mut().expect("run");
+    let run = simulation.tracking.run.as_mut().expect("run");
     (run.revision, run.records) = (3, 1);
     simulation.step();
     assert_eq!(simulation.condition("Reconciling").1, "RecordMissing");

@@ -127,7 +127,7 @@ fn live(simulation: &mut Simulation, act: impl FnOnce(&mut Simulation)) {
 }
 
 fn completes(simulation: &Simulation) -> bool {
-    simulation.tracking.o.as_ref().and_then(|outcome| outcome.result.as_ref()).is_some_and(
+    simulation.tracking.outcome.as_ref().and_then(|outcome| outcome.result.as_ref()).is_some_and(
         |result| {
             result.outcome == TrackedOutcome::Complete
                 && !is_later(

@@ -28,7 +28,7 @@ fn complete() -> Simulation {
 }
 
 fn postponed(simulation: &mut Simulation, removals: Vec<Removal>) {
-    simulation.tracking.r.as_mut().expect("run").pending_cleanup =
+    simulation.tracking.run.as_mut().expect("run").pending_cleanup =
         Some(PendingCleanup { pointer: false, removals });
 }
 
@@ -96,10 +96,10 @@ fn removal_at_another_uri_during_a_run_of_another_object_is_left_to_a_job() {
     let mut simulation = complete();
     let mut other = task(&simulation.last(0).expect("coordinator"));
     other.owner.uid = "of-another".to_owned();
-    let kept = simulation.tracking.r.as_ref().and_then(|run| run.pending_cleanup.clone());
+    let kept = simulation.tracking.run.as_ref().and_then(|run| run.pending_cleanup.clone());
     let mut run = run_item(&other, RunState::Running, Some(1));
     (run.uri, run.pending_cleanup) = ("s3://lake/elsewhere".to_owned(), kept);
-    simulation.tracking.r = Some(run);
+    simulation.tracking.run = Some(run);
     simulation.delete_object();
     simulation.step();
     assert!(simulation.gone && left_behind(&simulation).len() == 1);
@@ -118,7 +118,7 @@ fn removal_of_another_object_is_not_this_ones_to_leave() {
 #[test]
 fn removal_that_a_later_claim_has_done_leaves_no_job() {
     let mut simulation = complete();
-    simulation.tracking.r.as_mut().expect("run").pending_cleanup = None;
+    simulation.tracking.run.as_mut().expect("run").pending_cleanup = None;
     simulation.delete_object();
     simulation.step();
     assert!(simulation.gone && left_behind(&simulation).is_empty());

@@ -217,7 +217,7 @@ fn invalid_value_does_not_hold_a_deleted_object() {
     simulation.step();
     simulation.jobs.clear();
     simulation.pods.clear();
-    simulation.tracking.r = Some(run);
+    simulation.tracking.run = Some(run);
     simulation.request(Some("again"));
     simulation.delete_object();
     assert_eq!(created(&simulation.step()), 1, "its run is open");

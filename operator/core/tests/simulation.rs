@@ -9,8 +9,8 @@ use std::time::Duration;
 use crds::condition::Exit;
 use crds::task::{RECOVER_ENV, RecoverOrder, Task};
 use crds::tracking::{
-    ITEM_VERSION, LegacyItem, Mode, OutcomeItem, OutcomeResult, PendingCleanup, Removal, RunItem,
-    RunState, TrackedOutcome, outcome_key, run_key,
+    ITEM_VERSION, Mode, OutcomeItem, OutcomeResult, PendingCleanup, Removal, RunItem, RunState,
+    TrackedOutcome, WatermarkItem, outcome_key, run_key,
 };
 use crds::{ExtractJob, ExtractJobStatus, Report, RunId};
 use jiff::Timestamp;

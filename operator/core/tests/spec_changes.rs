@@ -48,7 +48,7 @@ fn suspended_run_is_stopped_and_recovered_and_its_window_spends_no_retry() {
     assert!(given.aborted && !given.last, "{given:?}");
     simulation.recoveries();
     simulation.rest();
-    assert_eq!(simulation.tracking.r.as_ref().expect("run").state, RunState::Aborted);
+    assert_eq!(simulation.tracking.run.as_ref().expect("run").state, RunState::Aborted);
     assert_eq!(phase(&simulation), Phase::Suspended);
     assert_eq!(simulation.condition("Suspended"), ("True".to_owned(), "Suspended".to_owned()));
     assert_eq!(
@@ -91,7 +91,7 @@ fn suspended_run_that_was_decided_is_published() {
     simulation.plans(1);
     simulation.step();
     let task = task(&simulation.last(0).expect("coordinator"));
-    simulation.tracking.r = Some(run_item(&task, RunState::Committing, Some(1)));
+    simulation.tracking.run = Some(run_item(&task, RunState::Committing, Some(1)));
     suspend(&mut simulation, true);
     simulation.step();
     simulation.job_controller();
@@ -148,7 +148,7 @@ fn suspended_object_has_the_run_of_an_attempt_recovered_whose_jobs_were_deleted(
     assert!(simulation.recoveries());
     simulation.rest();
     assert_eq!(phase(&simulation), Phase::Suspended);
-    assert!(simulation.tracking.r.as_ref().is_some_and(|run| !run.state.is_open()));
+    assert!(simulation.tracking.run.as_ref().is_some_and(|run| !run.state.is_open()));
 }
 
 #[test]
@@ -213,7 +213,7 @@ fn a_postponed_removal_is_done_when_due_and_complete_does_not_wait_for_it() {
     simulation.publishes();
     let due = simulation.now.as_second() + 7200;
     let pending_cleanup = PendingCleanup { pointer: false, removals: vec![removal(due)] };
-    simulation.tracking.r.as_mut().expect("run").pending_cleanup = Some(pending_cleanup);
+    simulation.tracking.run.as_mut().expect("run").pending_cleanup = Some(pending_cleanup);
     simulation.rest();
     assert_eq!(
         (phase(&simulation), simulation.condition("Complete").0),
@@ -239,7 +239,7 @@ fn a_postponed_removal_is_done_when_due_and_complete_does_not_wait_for_it() {
     assert_eq!(
         (
             simulation.status().removal_due,
-            simulation.tracking.r.as_ref().expect("run").pending_cleanup.clone()
+            simulation.tracking.run.as_ref().expect("run").pending_cleanup.clone()
         ),
         (None, None)
     );
@@ -254,14 +254,14 @@ fn recover_job_done_before_a_removal_is_due_does_not_count_for_it() {
     simulation.plans(1);
     simulation.step();
     let run_task = task(&simulation.last(0).expect("coordinator"));
-    simulation.tracking.r = Some(run_item(&run_task, RunState::Committing, Some(1)));
+    simulation.tracking.run = Some(run_item(&run_task, RunState::Committing, Some(1)));
     let job = simulation.last(0).expect("coordinator");
     simulation.fails(&job, Exit::Stopped, None);
     simulation.step();
     simulation.recoveries();
     let due = simulation.now.as_second() + 600;
     let pending_cleanup = PendingCleanup { pointer: false, removals: vec![removal(due)] };
-    simulation.tracking.r.as_mut().expect("run").pending_cleanup = Some(pending_cleanup);
+    simulation.tracking.run.as_mut().expect("run").pending_cleanup = Some(pending_cleanup);
     simulation.rest();
     assert_eq!(phase(&simulation), Phase::Complete);
     simulation.pass(601);
@@ -280,7 +280,7 @@ fn stuck_commit_is_reported_with_its_remedy_and_not_retried_in_a_loop() {
     simulation.plans(1);
     simulation.step();
     let run_task = task(&simulation.last(0).expect("coordinator"));
-    simulation.tracking.r = Some(run_item(&run_task, RunState::Committing, Some(1)));
+    simulation.tracking.run = Some(run_item(&run_task, RunState::Committing, Some(1)));
     let job = simulation.last(0).expect("coordinator");
     simulation.fails(&job, Exit::Permanent, Some(&stuck()));
     simulation.step();
@@ -296,7 +296,7 @@ fn stuck_commit_is_reported_with_its_remedy_and_not_retried_in_a_loop() {
     simulation.pass(101);
     assert_eq!(created(&simulation.step()), 1, "a look each half hour, whether a human went on");
     assert_eq!(simulation.condition("Stalled"), ("True".to_owned(), "CommitStuck".to_owned()));
-    simulation.tracking.r.as_mut().expect("run").state = RunState::Failed;
+    simulation.tracking.run.as_mut().expect("run").state = RunState::Failed;
     simulation.recoveries();
     simulation.rest();
     assert_eq!(simulation.condition("Stalled"), ("True".to_owned(), "Reverted".to_owned()));

@@ -1,7 +1,7 @@
 //! `status.watermark` and `status.tracking` repeat the watermark item, whoever wrote it.
 
 use crds::status::{StatusTracking, TrackingWriter};
-use crds::tracking::{LegacyItem, WatermarkSet};
+use crds::tracking::{WatermarkItem, WatermarkSet};
 use crds::{ExtractJob, Phase};
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Time;
 use operator_core::mirror::{KEYS_MAX, batches, differs};
@@ -21,14 +21,15 @@ fn published() -> Simulation {
 }
 
 /// Tidemark writes the item and its copy.
-fn writes(simulation: &mut Simulation, item: LegacyItem) {
-    simulation.tracking.r.as_mut().expect("run").legacy = Some(item.clone());
-    simulation.tracking.l = Some(item);
+fn writes(simulation: &mut Simulation, item: WatermarkItem) {
+    simulation.tracking.run.as_mut().expect("run").watermark_item = Some(item.clone());
+    simulation.tracking.watermark_item = Some(item);
 }
 
 /// The slow resync finds what it finds.
 fn resync(simulation: &mut Simulation) {
-    simulation.watermark_changed = differs(&simulation.status(), simulation.tracking.l.as_ref());
+    simulation.watermark_changed =
+        differs(&simulation.status(), simulation.tracking.watermark_item.as_ref());
     simulation.step();
     simulation.watermark_changed = false;
 }
@@ -61,7 +62,7 @@ fn item_that_another_writer_wrote_is_shown_at_the_next_resync_and_starts_nothing
     resync(&mut simulation);
     assert_eq!(simulation.reads, reads, "nothing changed, so nothing is read");
 
-    simulation.tracking.l = Some(item("3"));
+    simulation.tracking.watermark_item = Some(item("3"));
     simulation.rest();
     assert_eq!(shown(&simulation).0.as_deref(), Some("5"), "nobody has looked");
     resync(&mut simulation);
@@ -76,7 +77,7 @@ fn item_that_another_writer_wrote_is_shown_at_the_next_resync_and_starts_nothing
         to: "2".to_owned(),
     };
     writes(&mut simulation, rewound);
-    simulation.tracking.r.as_mut().expect("run").set = Some(set);
+    simulation.tracking.run.as_mut().expect("run").set = Some(set);
     resync(&mut simulation);
     assert_eq!(shown(&simulation), (Some("2".to_owned()), Some(TrackingWriter::WatermarkCommand)));
 
@@ -87,12 +88,12 @@ fn item_that_another_writer_wrote_is_shown_at_the_next_resync_and_starts_nothing
         let mut next = item("9");
         next.extract_metadata = Some(format!("{{\"row_count\": {}}}", uid.len()));
         writes(&mut simulation, next);
-        simulation.tracking.r.as_mut().expect("run").owner.uid = uid.to_owned();
+        simulation.tracking.run.as_mut().expect("run").owner.uid = uid.to_owned();
         resync(&mut simulation);
         assert_eq!(shown(&simulation), (Some("9".to_owned()), Some(writer)));
     }
 
-    simulation.tracking.l = None;
+    simulation.tracking.watermark_item = None;
     resync(&mut simulation);
     assert_eq!(shown(&simulation), (None, None));
     assert_eq!((simulation.made.len(), simulation.status().phase), (made, Some(Phase::Complete)));
@@ -101,7 +102,7 @@ fn item_that_another_writer_wrote_is_shown_at_the_next_resync_and_starts_nothing
 #[test]
 fn item_without_a_column_has_no_watermark() {
     let mut simulation = published();
-    let full = LegacyItem { hwm_col_name: Some(String::new()), ..item("-1") };
+    let full = WatermarkItem { hwm_col_name: Some(String::new()), ..item("-1") };
     writes(&mut simulation, full);
     resync(&mut simulation);
     assert_eq!(shown(&simulation), (None, Some(TrackingWriter::ThisExtractJob)));
@@ -111,7 +112,7 @@ fn item_without_a_column_has_no_watermark() {
 #[test]
 fn item_that_another_program_spoiled_is_shown_as_far_as_it_can_be_read() {
     let mut simulation = published();
-    simulation.tracking.l = Some(LegacyItem {
+    simulation.tracking.watermark_item = Some(WatermarkItem {
         updated_at: Some("yesterday".to_owned()),
         extract_metadata: Some("7 rows".to_owned()),
         ..item("5")
@@ -123,7 +124,7 @@ fn item_that_another_program_spoiled_is_shown_as_far_as_it_can_be_read() {
     resync(&mut simulation);
     let again = simulation.status().tracking.expect("tracking");
     assert_eq!((again.updated_at, again.row_count), (None, None), "stable");
-    assert!(!differs(&simulation.status(), simulation.tracking.l.as_ref()));
+    assert!(!differs(&simulation.status(), simulation.tracking.watermark_item.as_ref()));
 }
 
 #[test]

@@ -18,7 +18,7 @@ pub(super) enum Engines {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Between {
     Sql(&'static str),
-    /// The legacy item is deleted.
+    /// The watermark item is deleted.
     LegacyItemLost,
     /// An object of the run is deleted whose key holds this.
     ObjectLost(&'static str),

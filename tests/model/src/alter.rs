@@ -1,7 +1,7 @@
 //! In: nothing. Out: [`Alter`]: how a planted mistake differs from the product.
 //! Bound: one mistake. Fails: never.
 
-use crds::tracking::{LegacyItem, RunItem};
+use crds::tracking::{RunItem, WatermarkItem};
 use worker_core::errors::failure::Failure;
 use worker_core::protocol::watermark::{WatermarkRequest, set};
 use worker_core::protocol::{Act, Event, Process, Transaction, step};
@@ -19,10 +19,10 @@ pub struct Alter {
     pub lie: Lie,
 }
 
-/// A move of the stored watermark: `R`, `L`, the wish, now.
+/// A move of the stored watermark: the run item, the watermark item, the wish, now.
 pub(crate) type SetFn = fn(
     Option<&RunItem>,
-    Option<&LegacyItem>,
+    Option<&WatermarkItem>,
     &WatermarkRequest,
     i64,
 ) -> Result<Transaction, Failure>;
@@ -38,9 +38,9 @@ pub enum Lie {
     CompletesAgain,
     /// The guard is read after the snapshot, and not before.
     GuardLate,
-    /// A look reads `R` first, and not after `O` and `source.json`.
+    /// A look reads the run item first, and not after the outcome item and `source.json`.
     RunReadFirst,
-    /// A look reads `L` before `R`.
+    /// A look reads the watermark item before the run item.
     MarkReadFirst,
     /// The session is not asked before DECIDE.
     NeverAssures,

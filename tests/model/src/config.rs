@@ -181,12 +181,12 @@ pub struct Budget {
     pub ticks: u8,
     /// The database goes on by one epoch.
     pub epochs: u8,
-    /// The legacy job writes `L`: its watermark is moved up, by `put_item`.
+    /// The legacy job writes the watermark item: its watermark is moved up, by `put_item`.
     pub legacy: u8,
-    /// Somebody deletes `R`; at any time where the configuration is `rash`, else while nothing of
+    /// Somebody deletes the run item; at any time where the configuration is `rash`, else while nothing of
     /// its run is under way.
     pub lost_runs: u8,
-    /// Somebody deletes `L`.
+    /// Somebody deletes the watermark item.
     pub lost_marks: u8,
     /// A pod of a run that is not held any more begins to read.
     pub zombies: u8,
@@ -250,9 +250,9 @@ pub struct Config {
     pub budget: Budget,
     /// Whether writes of one act are tried in every order.
     pub any_order: bool,
-    /// Whether a look at the tracking items may be torn by a write between `R` and the others.
+    /// Whether a look at the tracking items may be torn by a write between the run item and the others.
     pub torn: bool,
-    /// Whether `R` may be deleted while its run is under way.
+    /// Whether the run item may be deleted while its run is under way.
     pub rash: bool,
     /// When dead runs are swept.
     pub sweeping: Sweeping,
@@ -319,7 +319,7 @@ impl Config {
         Self { any_order: true, ..self }
     }
 
-    /// The same, where `R` may be deleted at any time.
+    /// The same, where the run item may be deleted at any time.
     #[must_use]
     pub fn rash(self) -> Self {
         Self { rash: true, ..self }

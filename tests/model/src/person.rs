@@ -1,7 +1,7 @@
 //! In: a state. Out: the state after somebody has done something by hand, or by the legacy job.
 //! Bound: one read or one write. Fails: never; what the product refuses changes nothing.
 
-use crds::tracking::{LegacyItem, RunState};
+use crds::tracking::{RunState, WatermarkItem};
 use worker_core::protocol::Item;
 use worker_core::protocol::watermark::WatermarkRequest;
 
@@ -36,7 +36,7 @@ impl Protocol {
                 Person::ReadRevision(self.rev(state))
             }
             Person::ReadRevision(revision) => {
-                let items = [state.item(self.shop.run_key), state.item(self.shop.legacy_key)];
+                let items = [state.item(self.shop.run_key), state.item(self.shop.watermark_key)];
                 Person::Read(revision, items)
             }
             Person::Read(revision, items) => {
@@ -50,7 +50,7 @@ impl Protocol {
         let shop = &self.shop;
         let request =
             WatermarkRequest { revision, to: TO.to_owned(), by: "ann".to_owned(), rewind: false };
-        let (run, legacy) = (shop.run_item(run), shop.legacy_item(legacy));
+        let (run, legacy) = (shop.run_item(run), shop.watermark_item(legacy));
         let now = seconds(state.clock);
         let Ok(moved) = (shop.alter.set)(run.as_ref(), legacy.as_ref(), &request, now) else {
             return;
@@ -61,18 +61,20 @@ impl Protocol {
         }
     }
 
-    /// The legacy job reads `L` and puts it whole, its watermark moved up.
+    /// The legacy job reads the watermark item and puts it whole, its watermark moved up.
     pub(crate) fn legacy(&self, state: &mut State) {
-        let Some(item) = self.shop.legacy_item(state.item(self.shop.legacy_key)) else { return };
+        let Some(item) = self.shop.watermark_item(state.item(self.shop.watermark_key)) else {
+            return;
+        };
         let low = item.lwm_value.as_deref().and_then(|low| low.parse::<i64>().ok());
         let low = low.filter(|low| *low > i64::MIN).unwrap_or(0) + 10;
-        let item = LegacyItem {
+        let item = WatermarkItem {
             lwm_value: Some(low.to_string()),
             updated_at: Some("by the old job".to_owned()),
             ..item
         };
-        let id = self.shop.items.put(Item::Legacy(Box::new(item)));
-        set(&mut state.items, self.shop.legacy_key, id);
+        let id = self.shop.items.put(Item::Watermark(Box::new(item)));
+        set(&mut state.items, self.shop.watermark_key, id);
         state.past.tampered = true;
         state.past.pending_window = NONE;
     }

@@ -16,7 +16,7 @@ impl Protocol {
             Item::Run(held) => {
                 crate::shop::number(held.run) == run && held.state == RunState::Running
             }
-            Item::Legacy(_) | Item::Outcome(_) => false,
+            Item::Watermark(_) | Item::Outcome(_) => false,
         })
     }
 

@@ -156,7 +156,7 @@ impl Shop {
         let slot = self.slot(at);
         match part {
             Part::RUN => [state.item(self.run_key), NONE],
-            Part::MARK => [state.item(self.legacy_key), NONE],
+            Part::MARK => [state.item(self.watermark_key), NONE],
             Part::OUTCOME => [state.item(self.outcome_keys[at]), NONE],
             // recovery does not look into the bucket
             _ if !matches!(slot.part, Part::Coordinate(_)) => [NONE, NONE],

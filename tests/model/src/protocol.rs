@@ -38,9 +38,9 @@ pub enum Action {
     Epoch,
     /// The legacy job moves the watermark.
     Legacy,
-    /// Somebody deletes `R`.
+    /// Somebody deletes the run item.
     LoseRun,
-    /// Somebody deletes `L`.
+    /// Somebody deletes the watermark item.
     LoseMark,
     /// A rule of the bucket aborts an upload of the decided run.
     Lapse,
@@ -183,7 +183,7 @@ impl Protocol {
     fn world_actions(&self, state: &State, actions: &mut Vec<Action>) {
         let left = &state.left;
         let there = |key| state.item(key) != NONE;
-        let legacy = there(self.shop.legacy_key);
+        let legacy = there(self.shop.watermark_key);
         let all = [
             (left.ticks > 0, Action::Tick),
             (left.epochs > 0, Action::Epoch),
@@ -201,7 +201,7 @@ impl Protocol {
             Item::Run(run) => {
                 self.shop.config.rash || !(run.state.is_open() || run.pending_cleanup.is_some())
             }
-            Item::Legacy(_) | Item::Outcome(_) => false,
+            Item::Watermark(_) | Item::Outcome(_) => false,
         })
     }
 
@@ -273,7 +273,7 @@ impl Protocol {
             }
             Action::LoseMark => {
                 state.left.lost_marks -= 1;
-                Self::lose(state, self.shop.legacy_key);
+                Self::lose(state, self.shop.watermark_key);
             }
             Action::Lapse => {
                 state.left.lapses -= 1;

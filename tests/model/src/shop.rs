@@ -58,7 +58,7 @@ pub(crate) struct Shop {
     pub(crate) nexts: Memo<(u32, u32, Told), Next>,
     pub(crate) records: Memo<(u8, u8, u8, u32), (u32, u32)>,
     pub(crate) run_key: u32,
-    pub(crate) legacy_key: u32,
+    pub(crate) watermark_key: u32,
     pub(crate) outcome_keys: Vec<u32>,
     pub(crate) prefixes: Vec<Keys>,
     pub(crate) tasks: Vec<Task>,
@@ -96,7 +96,7 @@ impl Shop {
         let tasks = config.slots.iter().map(task).collect();
         Self {
             run_key: keys.put(run_key(KEY)),
-            legacy_key: keys.put(KEY.to_owned()),
+            watermark_key: keys.put(KEY.to_owned()),
             outcome_keys,
             prefixes: (0..2).map(|number| prefix_keys(&keys, number)).collect(),
             tasks,

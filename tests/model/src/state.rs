@@ -101,7 +101,7 @@ pub(crate) enum Person {
     Away,
     /// The revision.
     ReadRevision(u64),
-    /// The command was given that revision, and has read `R` and `L`.
+    /// The command was given that revision, and has read the run item and the watermark item.
     Read(u64, [u32; 2]),
 }
 
@@ -118,7 +118,7 @@ pub(crate) struct Past {
     pub(crate) pending_window: u32,
     /// Somebody else wrote the watermark.
     pub(crate) tampered: bool,
-    /// `R` or `L` is gone, and nothing has started a new chain since.
+    /// The run item or the watermark item is gone, and nothing has started a new chain since.
     pub(crate) missing: bool,
     /// A run took the source over from a live one.
     pub(crate) overtaken: bool,

@@ -26,7 +26,7 @@ pub(crate) const OTHERS: &str = "all but run ";
 /// The product's meaning of a condition, and that of the marks above.
 fn holds(expect: &Expect, there: Option<&Item>) -> bool {
     match (expect, there) {
-        (Expect::LegacyLow(low), _) if low == ANY => true,
+        (Expect::WatermarkLow(low), _) if low == ANY => true,
         (Expect::Run { run, revision: ANY_REVISION, .. }, Some(Item::Run(item))) => {
             item.run == *run
         }

@@ -1,7 +1,7 @@
 //! In: numbers of what a process was told. Out: the [`Event`] that the product's `step` takes.
 //! Bound: one event. Fails: never.
 
-use crds::tracking::{LegacyItem, OutcomeItem, RunItem};
+use crds::tracking::{OutcomeItem, RunItem, WatermarkItem};
 use crds::{Reason, RunId};
 use worker_core::errors::failure::Failure;
 use worker_core::layout::manifests::{ManifestHead, Pointer};
@@ -17,7 +17,7 @@ use crate::shop::{Next, Shop, TICK, identity, run_id};
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Told {
     Begin,
-    /// `R`, `L`, `O`, `O` of the coordinator; pointer, identity; clock, fresh run.
+    /// The run item, the watermark item, the outcome item, the outcome item of the coordinator; pointer, identity; clock, fresh run.
     ObservedItems([u32; 4], [u32; 2], u8, u8),
     /// Epoch of the guard, epoch of the snapshot, clock.
     Planned(u8, u8, u8),
@@ -156,7 +156,7 @@ impl Shop {
         clock: u8,
         fresh: u8,
     ) -> (ObservedItems, RunId) {
-        let [run, legacy, outcome, coordinator] = items;
+        let [run, watermark_item, outcome, coordinator] = items;
         let [pointer, source] = objects;
         let identity_found = self.bodies.find(source).and_then(|body| match &body.parsed {
             Parsed::Identity(found) => Some(found.clone()),
@@ -165,7 +165,7 @@ impl Shop {
         let observed = ObservedItems {
             now: seconds(clock),
             run: self.run_item(run),
-            legacy: self.legacy_item(legacy),
+            watermark_item: self.watermark_item(watermark_item),
             outcome: self.outcome_item(outcome),
             owner_outcome: self.outcome_item(coordinator),
             pointer: self.pointer_of(pointer),
@@ -178,13 +178,13 @@ impl Shop {
     pub(crate) fn run_item(&self, id: u32) -> Option<RunItem> {
         self.items.find(id).and_then(|item| match &*item {
             Item::Run(run) => Some((**run).clone()),
-            Item::Legacy(_) | Item::Outcome(_) => None,
+            Item::Watermark(_) | Item::Outcome(_) => None,
         })
     }
 
-    pub(crate) fn legacy_item(&self, id: u32) -> Option<LegacyItem> {
+    pub(crate) fn watermark_item(&self, id: u32) -> Option<WatermarkItem> {
         self.items.find(id).and_then(|item| match &*item {
-            Item::Legacy(legacy) => Some((**legacy).clone()),
+            Item::Watermark(watermark_item) => Some((**watermark_item).clone()),
             Item::Run(_) | Item::Outcome(_) => None,
         })
     }
@@ -192,7 +192,7 @@ impl Shop {
     pub(crate) fn outcome_item(&self, id: u32) -> Option<OutcomeItem> {
         self.items.find(id).and_then(|item| match &*item {
             Item::Outcome(outcome) => Some((**outcome).clone()),
-            Item::Run(_) | Item::Legacy(_) => None,
+            Item::Run(_) | Item::Watermark(_) => None,
         })
     }
 

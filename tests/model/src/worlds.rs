@@ -265,7 +265,7 @@ pub fn beyond() -> Vec<Config> {
     ]
 }
 
-/// Worlds in which a promise is known to break, and which one: what a deletion of `R` by hand, in
+/// Worlds in which a promise is known to break, and which one: what a deletion of the run item by hand, in
 /// the moment between `published` and the pointer, may do.
 pub fn known() -> Vec<(Config, &'static str)> {
     let slots = vec![start("a", 1), start("a", 2).request(1), start("a", 3).request(2).mode(FE)];

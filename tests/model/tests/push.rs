@@ -98,7 +98,7 @@ fn known_livelocks_are_still_there() {
     }
 }
 
-/// What a deletion of `R` by hand may do in mid-run is known, and not cured.
+/// What a deletion of the run item by hand may do in mid-run is known, and not cured.
 #[test]
 fn what_is_known_to_break_breaks() {
     for (config, promise) in worlds::known() {

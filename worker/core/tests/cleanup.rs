@@ -245,11 +245,12 @@ fn a_watermark_moved_by_a_person_voids_the_pending_window() {
         by: "ann".to_owned(),
         rewind: false,
     };
-    let live = set(stores.run().as_ref(), stores.legacy().as_ref(), &request(&stores), 0);
+    let live = set(stores.run().as_ref(), stores.watermark_item().as_ref(), &request(&stores), 0);
     assert_eq!(live.unwrap_err().report.reason, Reason::SourceBusy);
     stores.drive(recover(1), usize::MAX).unwrap();
     assert!(stores.run().unwrap().pending_window.is_some());
-    let moved = set(stores.run().as_ref(), stores.legacy().as_ref(), &request(&stores), 0).unwrap();
+    let moved =
+        set(stores.run().as_ref(), stores.watermark_item().as_ref(), &request(&stores), 0).unwrap();
     assert!(stores.track(Effect::Track(moved)));
     let run = stores.run().unwrap();
     assert_eq!((run.pending_window, run.set.unwrap().by), (None, "ann".to_owned()));

@@ -5,7 +5,7 @@
 mod stores;
 
 use crds::extract_job::{ExtractType, Watermark};
-use crds::tracking::{LegacyItem, Provisional, RunState};
+use crds::tracking::{Provisional, RunState, WatermarkItem};
 use crds::{Reason, Task};
 use serde_json::{from_value, json};
 use stores::{Stores, task};
@@ -29,14 +29,16 @@ fn by(attempt: u32, column: &str, value_type: &str, low: Option<&str>) -> Task {
     task
 }
 
-fn legacy(stores: &Stores) -> LegacyItem {
-    let Some(Item::Legacy(legacy)) = stores.items.get(KEY) else { panic!("no L") };
-    (**legacy).clone()
+fn watermark_item(stores: &Stores) -> WatermarkItem {
+    let Some(Item::Watermark(watermark_item)) = stores.items.get(KEY) else {
+        panic!("no watermark item")
+    };
+    (**watermark_item).clone()
 }
 
 fn column(stores: &Stores) -> (String, String) {
-    let legacy = legacy(stores);
-    (legacy.hwm_col_name.unwrap(), legacy.hwm_column_type.unwrap())
+    let watermark_item = watermark_item(stores);
+    (watermark_item.hwm_col_name.unwrap(), watermark_item.hwm_column_type.unwrap())
 }
 
 fn publishes(stores: &mut Stores, task: Task) {
@@ -64,7 +66,7 @@ fn a_run_that_could_not_be_planned_leaves_no_column_no_type_no_start_and_no_mark
     assert!(stores.objects.is_empty(), "the prefix is marked");
     assert!(stores.drive(coordinate(by(2, "day", "date", Some("2020-01-01"))), 1).is_none());
     assert_eq!(column(&stores), ("day".to_owned(), "date".to_owned()));
-    assert_eq!(legacy(&stores).lwm_value.as_deref(), Some("2020-01-01"));
+    assert_eq!(watermark_item(&stores).lwm_value.as_deref(), Some("2020-01-01"));
     publishes(&mut stores, by(3, "id", "int", Some("3")));
     assert_eq!(column(&stores), ("id".to_owned(), "int".to_owned()));
     assert_eq!(stores.run().unwrap().window.unwrap().low.as_deref(), Some("3"));
@@ -93,15 +95,15 @@ fn a_pending_window_is_taken_unless_it_is_of_another_column() {
 fn a_watermark_written_by_others_is_used() {
     // a legacy job's item
     let mut stores = Stores::new();
-    let item = LegacyItem {
+    let item = WatermarkItem {
         source: KEY.to_owned(),
         lwm_value: Some("5".to_owned()),
         hwm_value: Some("-1".to_owned()),
         hwm_col_name: Some("id".to_owned()),
         hwm_column_type: Some("LongType".to_owned()),
-        ..LegacyItem::default()
+        ..WatermarkItem::default()
     };
-    stores.items.insert(KEY.to_owned(), Item::Legacy(Box::new(item.clone())));
+    stores.items.insert(KEY.to_owned(), Item::Watermark(Box::new(item.clone())));
     is_refused(&mut stores, by(1, "other", "int", None));
     assert!(stores.drive(coordinate(by(1, "id", "int", None)), 1).is_none());
     is_refused(&mut stores, by(2, "other", "int", None));
@@ -109,7 +111,7 @@ fn a_watermark_written_by_others_is_used() {
     // a legacy job came in between
     let mut stores = Stores::new();
     assert!(stores.drive(coordinate(by(1, "id", "int", None)), 1).is_none());
-    stores.items.insert(KEY.to_owned(), Item::Legacy(Box::new(item)));
+    stores.items.insert(KEY.to_owned(), Item::Watermark(Box::new(item)));
     is_refused(&mut stores, by(2, "other", "int", None));
 
     // a person set it
@@ -124,7 +126,8 @@ fn a_watermark_written_by_others_is_used() {
         by: "ann".to_owned(),
         rewind: false,
     };
-    let transaction = set(Some(&run), Some(&legacy(&stores)), &request, stores.now).unwrap();
+    let transaction =
+        set(Some(&run), Some(&watermark_item(&stores)), &request, stores.now).unwrap();
     assert!(stores.track(Effect::Track(transaction)));
     is_refused(&mut stores, by(2, "other", "int", None));
 }

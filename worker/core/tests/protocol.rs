@@ -28,10 +28,10 @@ fn an_incremental_run_moves_the_watermark_to_the_maximum_read() {
     let mut stores = Stores::new();
     let ending = stores.drive(coordinate(1, ExtractType::PE), usize::MAX).unwrap();
     assert!(matches!(ending, Ending::Published(_)), "{ending:?}");
-    let legacy = stores.legacy().unwrap();
-    assert_eq!(legacy.lwm_value.as_deref(), Some("20"));
-    assert_eq!(legacy.hwm_value.as_deref(), Some("-1"));
-    assert_eq!(legacy.extract_successful.as_deref(), Some("Y"));
+    let watermark_item = stores.watermark_item().unwrap();
+    assert_eq!(watermark_item.lwm_value.as_deref(), Some("20"));
+    assert_eq!(watermark_item.hwm_value.as_deref(), Some("-1"));
+    assert_eq!(watermark_item.extract_successful.as_deref(), Some("Y"));
     assert_eq!(stores.pointer().unwrap().commit, 1);
     assert!(stores.uploads.is_empty(), "a killed pod's upload stays open");
     stores.check();
@@ -67,7 +67,7 @@ fn dies_after(kind: ExtractType, writes: usize, recover_dies: usize) -> bool {
     let ending = stores.drive(coordinate(2, kind), usize::MAX).unwrap();
     assert!(matches!(ending, Ending::Published(_) | Ending::Answered), "{writes}: {ending:?}");
     assert_eq!(stores.published(), 1, "runs published after {writes} writes");
-    assert_eq!(stores.legacy().unwrap().extract_successful.as_deref(), Some("Y"));
+    assert_eq!(stores.watermark_item().unwrap().extract_successful.as_deref(), Some("Y"));
     assert!(stores.uploads.is_empty(), "open uploads after {writes} writes");
     stores.check();
     whole
@@ -145,9 +145,9 @@ fn a_live_run_of_another_is_left_alone_until_its_deadline() {
 fn somebody_elses_write_of_the_watermark_wins() {
     let mut stores = Stores::new();
     stores.drive(coordinate(1, ExtractType::PE), 5);
-    let mut legacy = stores.legacy().unwrap();
-    legacy.lwm_value = Some("7".to_owned());
-    stores.put_legacy(legacy);
+    let mut watermark_item = stores.watermark_item().unwrap();
+    watermark_item.lwm_value = Some("7".to_owned());
+    stores.put_watermark_item(watermark_item);
     stores.drive(recover(1, ExtractType::PE, order(false, false)), usize::MAX).unwrap();
     assert_eq!(stores.run().unwrap().pending_window, None, "an owed window is void");
     stores.drive(coordinate(2, ExtractType::PE), usize::MAX).unwrap();

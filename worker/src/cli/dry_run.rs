@@ -40,7 +40,7 @@ pub async fn plan(wanted: &settings::Plan, durations: Durations) -> Result<Strin
     let observed = ObservedItems {
         now: jiff::Timestamp::now().as_second(),
         run: table.read(&run_key(key)).await?,
-        legacy: table.read(key).await?,
+        watermark_item: table.read(key).await?,
         outcome: table.read(&outcome_key(key, &task.owner.uid)).await?,
         owner_outcome: None,
         pointer: pointer.map(|(pointer, _)| pointer),

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::pin::pin;
 
 use bytes::Bytes;
-use crds::tracking::{LegacyItem, ObjectStore, RunItem, run_key};
+use crds::tracking::{ObjectStore, RunItem, WatermarkItem, run_key};
 use crds::{Reason, RunId, Task};
 use futures::{StreamExt as _, TryStreamExt as _};
 use parquet::errors::ParquetError;
@@ -53,11 +53,12 @@ pub async fn verify(wanted: &Verify, durations: Durations) -> Result<String, Com
     let table = TrackingTable::new(stores.dynamodb, task.tracking.table.clone());
     let control = Control::new(stores.s3, &task.spec.output.uri)?;
     let run: Option<RunItem> = table.read(&run_key(&task.tracking.key)).await?;
-    let legacy: Option<LegacyItem> = table.read(&task.tracking.key).await?;
-    let watermark = legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone());
+    let watermark_item: Option<WatermarkItem> = table.read(&task.tracking.key).await?;
+    let watermark =
+        watermark_item.as_ref().and_then(|watermark_item| watermark_item.lwm_value.clone());
     let state = run.as_ref().map(|run| run.state);
     let store = ObjectStore::of(&task.spec.output);
-    let (verifier, mut beside) = look(&control, &store, run, legacy).await?;
+    let (verifier, mut beside) = look(&control, &store, run, watermark_item).await?;
     // uploads of a run that was killed a moment ago are not a contradiction yet
     let before = jiff::Timestamp::now().as_second() - durations.grace_seconds;
     beside.uploading.retain(|run| run.began().is_none_or(|began| began < before));
@@ -95,7 +96,7 @@ async fn look(
     control: &Control,
     store: &ObjectStore,
     run: Option<RunItem>,
-    legacy: Option<LegacyItem>,
+    watermark_item: Option<WatermarkItem>,
 ) -> Result<(Verifier, Beside), Failure> {
     let pointer: Option<(Pointer, String)> = control.read(&control.prefix.pointer()).await?;
     let pointer = pointer.map(|(pointer, _)| pointer);
@@ -106,7 +107,7 @@ async fn look(
     let removal = pending_cleanup
         .and_then(|pending_cleanup| pending_cleanup.retained_at(&uri, store))
         .map(|removal| removal.run);
-    let mut verifier = Verifier::new(run, legacy, pointer);
+    let mut verifier = Verifier::new(run, watermark_item, pointer);
     let mut walked = BTreeSet::new();
     while let Some(id) = next.filter(|id| walked.insert(*id)) {
         next = one_run(control, &mut verifier, id).await?;

@@ -2,7 +2,7 @@
 //! changed. Bound: two reads, one transaction. Fails: as [`worker_core::protocol::watermark::set`].
 
 use crds::Reason;
-use crds::tracking::{LegacyItem, RunItem, run_key};
+use crds::tracking::{RunItem, WatermarkItem, run_key};
 use serde_json::json;
 use worker_core::errors::failure::Failure;
 use worker_core::protocol::Reply;
@@ -37,15 +37,15 @@ pub async fn watermark(
         move_to(&table, key, moved, rewind).await?;
     }
     let run: Option<RunItem> = table.read(&run_key(key)).await?;
-    let legacy: Option<LegacyItem> = table.read(key).await?;
+    let watermark_item: Option<WatermarkItem> = table.read(key).await?;
     let shown = json!({
         "source": key,
         "revision": run.as_ref().map_or(0, |run| run.revision),
-        "watermark": legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone()),
-        "high": legacy.as_ref().and_then(|legacy| legacy.hwm_value.clone()),
-        "column": legacy.as_ref().and_then(|legacy| legacy.hwm_col_name.clone()),
-        "type": legacy.as_ref().and_then(|legacy| legacy.hwm_column_type.clone()),
-        "successful": legacy.as_ref().and_then(|legacy| legacy.extract_successful.clone()),
+        "watermark": watermark_item.as_ref().and_then(|watermark_item| watermark_item.lwm_value.clone()),
+        "high": watermark_item.as_ref().and_then(|watermark_item| watermark_item.hwm_value.clone()),
+        "column": watermark_item.as_ref().and_then(|watermark_item| watermark_item.hwm_col_name.clone()),
+        "type": watermark_item.as_ref().and_then(|watermark_item| watermark_item.hwm_column_type.clone()),
+        "successful": watermark_item.as_ref().and_then(|watermark_item| watermark_item.extract_successful.clone()),
         "state": run.as_ref().map(|run| run.state),
         "run": run.as_ref().map(|run| run.run),
         "pendingWindow": run.as_ref().and_then(|run| run.pending_window.clone()),
@@ -62,7 +62,7 @@ async fn move_to(
     rewind: bool,
 ) -> Result<(), Failure> {
     let run: Option<RunItem> = table.read(&run_key(key)).await?;
-    let legacy: Option<LegacyItem> = table.read(key).await?;
+    let watermark_item: Option<WatermarkItem> = table.read(key).await?;
     let request = WatermarkRequest {
         revision: moved.revision,
         to: moved.value.clone(),
@@ -70,7 +70,7 @@ async fn move_to(
         rewind,
     };
     let now = jiff::Timestamp::now().as_second();
-    match table.write(&set(run.as_ref(), legacy.as_ref(), &request, now)?).await? {
+    match table.write(&set(run.as_ref(), watermark_item.as_ref(), &request, now)?).await? {
         Reply::Done => Ok(()),
         Reply::Refused | Reply::Gone | Reply::Locked(_) => Err(Failure::permanent(
             Reason::RevisionChanged,

@@ -21,7 +21,7 @@ impl Context {
     }
 
     /// The runs that `run` replaces, and whose files it has yet to remove. A committer that woke up
-    /// late finds its manifest swept: then another has removed them, and `R` does not ask for it
+    /// late finds its manifest swept: then another has removed them, and the run item does not ask for it
     /// any more.
     pub(super) async fn replaced(
         &self,

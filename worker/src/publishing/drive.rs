@@ -126,11 +126,11 @@ impl Context {
         let (key, uid) = (&self.task.tracking.key, &self.task.owner.uid);
         let table = self.table();
         self.pause.at("before-read").await;
-        // what follows from `R` is read after it, what `R` follows from before it: see `ObservedItems`
+        // what follows from the run item is read after it, what the run item follows from before it: see `ObservedItems`
         let (pointer, identity) = self.prefix_says().await?;
         let outcome = table.read(&outcome_key(key, uid)).await?;
         let run: Option<RunItem> = table.read(&run_key(key)).await?;
-        let legacy = table.read(key).await?;
+        let watermark_item = table.read(key).await?;
         let owner_outcome: Option<OutcomeItem> = match &run {
             Some(run) if run.owner.uid != *uid => {
                 table.read(&outcome_key(key, &run.owner.uid)).await?
@@ -140,7 +140,7 @@ impl Context {
         let observed = ObservedItems {
             now: now(),
             run,
-            legacy,
+            watermark_item,
             outcome,
             owner_outcome,
             pointer,

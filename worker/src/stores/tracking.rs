@@ -7,7 +7,7 @@ use aws_sdk_dynamodb::error::{ProvideErrorMetadata, SdkError};
 use aws_sdk_dynamodb::operation::transact_write_items::TransactWriteItemsError;
 use aws_sdk_dynamodb::types::{AttributeValue, ConditionCheck, Put, TransactWriteItem, Update};
 use crds::Reason;
-use crds::tracking::LegacyItem;
+use crds::tracking::WatermarkItem;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use worker_core::errors::failure::{Failure, REPORT};
@@ -108,10 +108,10 @@ impl TrackingTable {
         ))
     }
 
-    fn legacy(
+    fn watermark_item(
         &self,
         key: &str,
-        item: &LegacyItem,
+        item: &WatermarkItem,
         condition: Condition,
     ) -> Result<TransactWriteItem, Failure> {
         let assignments = Assignments::of(item);
@@ -133,8 +133,8 @@ impl TrackingTable {
     fn item(&self, write: &ItemWrite) -> Result<TransactWriteItem, Failure> {
         let condition = render(&write.expect)?;
         let built = match &write.put {
-            Some(Item::Legacy(item)) => {
-                return self.legacy(&write.key, item, condition);
+            Some(Item::Watermark(item)) => {
+                return self.watermark_item(&write.key, item, condition);
             }
             Some(item) => Put::builder()
                 .table_name(&self.table)
@@ -157,7 +157,7 @@ impl TrackingTable {
     }
 }
 
-/// Sets the attributes of the legacy item and no others: what people added to it stays.
+/// Sets the attributes of the watermark item and no others: what people added to it stays.
 struct Assignments {
     expression: String,
     names: HashMap<String, String>,
@@ -165,7 +165,7 @@ struct Assignments {
 }
 
 impl Assignments {
-    fn of(item: &LegacyItem) -> Self {
+    fn of(item: &WatermarkItem) -> Self {
         let mut made =
             Self { expression: String::new(), names: HashMap::new(), values: HashMap::new() };
         let (mut set, mut remove) = (Vec::new(), Vec::new());
@@ -198,7 +198,7 @@ fn defect(error: &dyn std::fmt::Display) -> Failure {
 
 fn attributes(item: &Item) -> Result<HashMap<String, AttributeValue>, Failure> {
     let made = match item {
-        Item::Legacy(item) => serde_dynamo::to_item(&**item),
+        Item::Watermark(item) => serde_dynamo::to_item(&**item),
         Item::Run(item) => serde_dynamo::to_item(&**item),
         Item::Outcome(item) => serde_dynamo::to_item(&**item),
     };
@@ -226,12 +226,14 @@ fn render(expect: &Expect) -> Result<Condition, Failure> {
             terms.push(("state", Some(value(state)?)));
             terms.push(("revision", Some(value(revision)?)));
         }
-        Expect::Legacy(read) => {
+        Expect::Watermark(read) => {
             terms.push(("source", Some(AttributeValue::S(read.source.clone()))));
             let text = |text: &str| AttributeValue::S(text.to_owned());
             terms.extend(read.attributes().map(|(name, value)| (name, value.map(text))));
         }
-        Expect::LegacyLow(low) => terms.push(("lwm_value", Some(AttributeValue::S(low.clone())))),
+        Expect::WatermarkLow(low) => {
+            terms.push(("lwm_value", Some(AttributeValue::S(low.clone()))));
+        }
         Expect::Outcome(read) => {
             terms.push(("attempt", Some(value(&read.attempt)?)));
             terms.push(("result", read.result.as_ref().map(value).transpose()?));

@@ -9,7 +9,7 @@ impl Simulation {
     pub(crate) fn plans(&mut self, n: u32) {
         let Some(job) = self.last(0) else { return };
         let task = task(&job);
-        self.tracking.r = Some(run_item(&task, RunState::Running, Some(n)));
+        self.tracking.run = Some(run_item(&task, RunState::Running, Some(n)));
         self.outcome(&task, None);
         self.ready_pod(&job);
     }
@@ -18,11 +18,11 @@ impl Simulation {
     pub(crate) fn publishes(&mut self) {
         let Some(job) = self.last(0) else { return };
         let task = task(&job);
-        let n = self.tracking.r.as_ref().and_then(|run| run.partitions);
+        let n = self.tracking.run.as_ref().and_then(|run| run.partitions);
         let item = watermark_item("2026-01-01 00:00:00");
         let run = run_item(&task, RunState::Published, n);
-        self.tracking.r = Some(RunItem { legacy: Some(item.clone()), ..run });
-        self.tracking.l = Some(item);
+        self.tracking.run = Some(RunItem { watermark_item: Some(item.clone()), ..run });
+        self.tracking.watermark_item = Some(item);
         self.outcome(&task, Some(result(&task, TrackedOutcome::Complete, None)));
         self.pod(&job, json!({ "phase": "Succeeded" }));
         self.finish(&job, "Complete", "CompletionsReached");
@@ -36,12 +36,12 @@ impl Simulation {
         let (task, order) = (task(&job), order(&job));
         let mine = self
             .tracking
-            .r
+            .run
             .clone()
             .filter(|run| run.owner.uid == UID && run.attempt <= task.attempt);
         let answered = self
             .tracking
-            .o
+            .outcome
             .as_ref()
             .and_then(|outcome| outcome.result.as_ref())
             .is_some_and(|result| result.owner == task.owner);
@@ -65,11 +65,11 @@ impl Simulation {
             removals.retain(|removal| removal.at() > now);
             run.pending_cleanup =
                 (!removals.is_empty()).then_some(PendingCleanup { pointer: false, removals });
-            self.tracking.r = Some(run);
+            self.tracking.run = Some(run);
         }
         let published = self
             .tracking
-            .r
+            .run
             .as_ref()
             .is_some_and(|run| run.state == RunState::Published && run.owner == task.owner);
         if order.last && !published && !answered {
@@ -83,9 +83,9 @@ impl Simulation {
     }
 
     fn outcome(&mut self, task: &Task, result: Option<OutcomeResult>) {
-        let old = self.tracking.o.take();
+        let old = self.tracking.outcome.take();
         let attempt = old.as_ref().map_or(0, |old| old.attempt).max(task.attempt);
-        self.tracking.o = Some(OutcomeItem {
+        self.tracking.outcome = Some(OutcomeItem {
             source: outcome_key(KEY, UID),
             schema: ITEM_VERSION,
             attempt,
@@ -97,9 +97,9 @@ impl Simulation {
 }
 
 /// The watermark item after a published run.
-pub(crate) fn watermark_item(low: &str) -> LegacyItem {
+pub(crate) fn watermark_item(low: &str) -> WatermarkItem {
     let text = |text: &str| Some(text.to_owned());
-    LegacyItem {
+    WatermarkItem {
         source: KEY.to_owned(),
         hwm_value: text("-1"),
         lwm_value: text(low),
@@ -134,7 +134,7 @@ pub(crate) fn run_item(task: &Task, state: RunState, n: Option<u32>) -> RunItem 
         retain_seconds: None,
         set: None,
         pending_cleanup: None,
-        legacy: None,
+        watermark_item: None,
         provisional: None,
         report: None,
     }

@@ -1,7 +1,7 @@
 //! Mistakes in CLAIM and PIN.
 
 use crds::extract_job::WatermarkType;
-use crds::tracking::{LegacyItem, Mode, RunState, Window};
+use crds::tracking::{Mode, RunState, WatermarkItem, Window};
 use worker_core::protocol::{Act, Event, Expect, Phase, Process, Step};
 
 use super::tools::{claim_sees, id_only, no_conditions, product, put_run, run_only, with};
@@ -75,13 +75,13 @@ pub(super) fn lost_run_is_first(process: Process, event: Event) -> (Process, Act
 
 pub(super) fn lost_mark_is_first(process: Process, event: Event) -> (Process, Act) {
     let observed = claim_sees(process, event, |_, observed| {
-        observed.legacy.get_or_insert_with(|| LegacyItem {
+        observed.watermark_item.get_or_insert_with(|| WatermarkItem {
             source: KEY.to_owned(),
             lwm_value: Some(WatermarkType::Int.minimum_text().to_owned()),
             hwm_value: Some("-1".to_owned()),
             hwm_col_name: Some("id".to_owned()),
             hwm_column_type: Some("int".to_owned()),
-            ..LegacyItem::default()
+            ..WatermarkItem::default()
         });
     });
     with(observed, Step::Claim, |_, claim| run_only(claim))
@@ -90,16 +90,16 @@ pub(super) fn lost_mark_is_first(process: Process, event: Event) -> (Process, Ac
 pub(super) fn copy_forgotten(process: Process, event: Event) -> (Process, Act) {
     let (process, event) = claim_sees(process, event, |_, observed| {
         if let Some(run) = &mut observed.run {
-            run.legacy = None;
+            run.watermark_item = None;
         }
     });
     product(process, event)
 }
 
-pub(super) fn pending_window_over_legacy(process: Process, event: Event) -> (Process, Act) {
+pub(super) fn pending_window_over_watermark_item(process: Process, event: Event) -> (Process, Act) {
     let (process, event) = claim_sees(process, event, |_, observed| {
         if let Some(run) = &mut observed.run {
-            run.legacy.clone_from(&observed.legacy);
+            run.watermark_item.clone_from(&observed.watermark_item);
         }
     });
     product(process, event)
@@ -152,7 +152,10 @@ pub(super) fn pin_at_claim(process: Process, event: Event) -> (Process, Act) {
             run.state = RunState::Running;
             run.window = Some(Window {
                 low: None,
-                low_text: run.legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone()),
+                low_text: run
+                    .watermark_item
+                    .as_ref()
+                    .and_then(|watermark_item| watermark_item.lwm_value.clone()),
                 high: Some("9".to_owned()),
                 empty: false,
                 guard: None,
@@ -210,12 +213,12 @@ pub(super) fn renew_without_condition(process: Process, event: Event) -> (Proces
     with((process, event), Step::Renew, |_, renew| no_conditions(renew))
 }
 
-/// CLAIM does not mind that `L` was written after it was read.
+/// CLAIM does not mind that the watermark item was written after it was read.
 pub(super) fn claim_without_mark(process: Process, event: Event) -> (Process, Act) {
     with((process, event), Step::Claim, |_, claim| {
         for write in &mut claim.writes {
-            if matches!(write.expect, Expect::Legacy(_)) {
-                write.expect = Expect::LegacyLow(ANY.to_owned());
+            if matches!(write.expect, Expect::Watermark(_)) {
+                write.expect = Expect::WatermarkLow(ANY.to_owned());
             }
         }
     })

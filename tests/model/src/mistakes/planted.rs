@@ -231,7 +231,7 @@ fn windows() -> Vec<Mistake> {
         mistake(
             ("owed kept over a legacy write", "8.8"),
             stable,
-            c::pending_window_over_legacy,
+            c::pending_window_over_watermark_item,
             followed()
                 .rows(rows(&[5, 15]))
                 .seeds(&[Seed::Until(0, Step::Pin), Seed::Dies(0)])

@@ -78,7 +78,10 @@ pub(super) fn commit_without_condition(process: Process, event: Event) -> (Proce
 pub(super) fn mark_unchecked(process: Process, event: Event) -> (Process, Act) {
     let looks = matches!(process.phase, Phase::Reading(Why::Publish(..)));
     let (process, event) = sees(looks, process, event, |_, observed| {
-        let stored = observed.legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone());
+        let stored = observed
+            .watermark_item
+            .as_ref()
+            .and_then(|watermark_item| watermark_item.lwm_value.clone());
         if let Some(window) = observed.run.as_mut().and_then(|run| run.window.as_mut()) {
             window.low_text = stored;
         }
@@ -89,14 +92,14 @@ pub(super) fn mark_unchecked(process: Process, event: Event) -> (Process, Act) {
 pub(super) fn yes_without_mark_condition(process: Process, event: Event) -> (Process, Act) {
     with((process, event), Step::Publish, |_, publish| {
         for write in &mut publish.writes {
-            if matches!(write.expect, Expect::Legacy(_)) {
-                write.expect = Expect::LegacyLow(ANY.to_owned());
+            if matches!(write.expect, Expect::Watermark(_)) {
+                write.expect = Expect::WatermarkLow(ANY.to_owned());
             }
         }
     })
 }
 
-/// `O` is written after `R` and `L`, by a transaction of its own.
+/// The outcome item is written after the run item and the watermark item, by a transaction of its own.
 pub(super) fn outcome_apart(process: Process, event: Event) -> (Process, Act) {
     let event = match process.phase {
         Phase::Publishing(..) => only_reply(event, 0),
@@ -245,11 +248,11 @@ pub(super) fn cleanup_without_condition(process: Process, event: Event) -> (Proc
     with((process, event), Step::Cleanup, |_, clear| no_conditions(clear))
 }
 
-/// `L` as it is after a success, changed.
-fn mark(publish: &mut Transaction, change: impl Fn(&mut crds::tracking::LegacyItem)) {
+/// The watermark item as it is after a success, changed.
+fn mark(publish: &mut Transaction, change: impl Fn(&mut crds::tracking::WatermarkItem)) {
     for write in &mut publish.writes {
-        if let Some(Item::Legacy(legacy)) = &mut write.put {
-            change(legacy);
+        if let Some(Item::Watermark(watermark_item)) = &mut write.put {
+            change(watermark_item);
         }
     }
 }
@@ -258,9 +261,9 @@ pub(super) fn mark_is_high(process: Process, event: Event) -> (Process, Act) {
     with((process, event), Step::Publish, |_, publish| {
         let window = put_run(publish).and_then(|run| run.window.clone());
         let high = window.and_then(|window| window.high);
-        mark(publish, |legacy| {
+        mark(publish, |watermark_item| {
             if high.is_some() {
-                legacy.lwm_value.clone_from(&high);
+                watermark_item.lwm_value.clone_from(&high);
             }
         });
     })
@@ -269,9 +272,9 @@ pub(super) fn mark_is_high(process: Process, event: Event) -> (Process, Act) {
 pub(super) fn empty_run_resets_mark(process: Process, event: Event) -> (Process, Act) {
     with((process, event), Step::Publish, |_, publish| {
         let empty = put_run(publish).is_some_and(|run| run.partitions == Some(0));
-        mark(publish, |legacy| {
+        mark(publish, |watermark_item| {
             if empty {
-                legacy.lwm_value = Some("0".to_owned());
+                watermark_item.lwm_value = Some("0".to_owned());
             }
         });
     })

@@ -1,6 +1,6 @@
 //! Mistakes in the sweeper, in FORCE, in what is postponed, and in `watermark set`.
 
-use crds::tracking::{LegacyItem, RunItem, RunState};
+use crds::tracking::{RunItem, RunState, WatermarkItem};
 use crds::{Reason, Report};
 use worker_core::errors::failure::Failure;
 use worker_core::protocol::watermark::{WatermarkRequest, set};
@@ -12,7 +12,7 @@ use worker_core::protocol::{
 use super::tools::{product, put_run, sees, with};
 use crate::shop::TICK;
 
-/// Everything that is listed may go where there is no `R` to say what is alive.
+/// Everything that is listed may go where there is no run item to say what is alive.
 pub(super) fn sweep_without_run(process: Process, event: Event) -> (Process, Act) {
     match (&process.phase, &event) {
         (Phase::Reading(Why::Orphans(runs, after)), Event::Observed(observed, _))
@@ -26,7 +26,7 @@ pub(super) fn sweep_without_run(process: Process, event: Event) -> (Process, Act
     }
 }
 
-/// The run that `R` shows is not kept.
+/// The run that the run item shows is not kept.
 pub(super) fn sweep_of_the_present_run(process: Process, event: Event) -> (Process, Act) {
     let listed = match &process.phase {
         Phase::Reading(Why::Orphans(runs, _)) => runs.clone(),
@@ -54,7 +54,7 @@ fn stuck(event: &Event) -> Option<RunItem> {
     observed.run.clone().filter(|run| run.state == RunState::Committing)
 }
 
-/// The undo begins at once: `R` says `committing` until it is over.
+/// The undo begins at once: the run item says `committing` until it is over.
 pub(super) fn force_without_state(process: Process, event: Event) -> (Process, Act) {
     let run = stuck(&event);
     let (process, act) = product(process, event);
@@ -198,23 +198,23 @@ type Moved = Result<Transaction, Failure>;
 /// Whatever revision the person looked at.
 pub(super) fn set_ignores_rev(
     run: Option<&RunItem>,
-    legacy: Option<&LegacyItem>,
+    watermark_item: Option<&WatermarkItem>,
     request: &WatermarkRequest,
     now: i64,
 ) -> Moved {
     let revision = run.map_or(0, |run| run.revision);
-    set(run, legacy, &WatermarkRequest { revision, ..request.clone() }, now)
+    set(run, watermark_item, &WatermarkRequest { revision, ..request.clone() }, now)
 }
 
 /// Whether or not a run is under way.
 pub(super) fn set_while_live(
     run: Option<&RunItem>,
-    legacy: Option<&LegacyItem>,
+    watermark_item: Option<&WatermarkItem>,
     request: &WatermarkRequest,
     now: i64,
 ) -> Moved {
     let ended = run.map(|run| RunItem { state: RunState::Failed, ..run.clone() });
-    let mut moved = set(ended.as_ref(), legacy, request, now)?;
+    let mut moved = set(ended.as_ref(), watermark_item, request, now)?;
     for write in &mut moved.writes {
         if let (Expect::Run { state, .. }, Some(run)) = (&mut write.expect, run) {
             *state = run.state;
@@ -229,11 +229,11 @@ pub(super) fn set_while_live(
 /// The window that was pending stays so.
 pub(super) fn set_keeps_pending_window(
     run: Option<&RunItem>,
-    legacy: Option<&LegacyItem>,
+    watermark_item: Option<&WatermarkItem>,
     request: &WatermarkRequest,
     now: i64,
 ) -> Moved {
-    let mut moved = set(run, legacy, request, now)?;
+    let mut moved = set(run, watermark_item, request, now)?;
     if let (Some(put), Some(run)) = (put_run(&mut moved), run) {
         put.pending_window.clone_from(&run.pending_window);
     }
@@ -243,25 +243,25 @@ pub(super) fn set_keeps_pending_window(
 /// The window of the failed run itself stays, and with it is pending.
 pub(super) fn set_keeps_window(
     run: Option<&RunItem>,
-    legacy: Option<&LegacyItem>,
+    watermark_item: Option<&WatermarkItem>,
     request: &WatermarkRequest,
     now: i64,
 ) -> Moved {
-    let mut moved = set(run, legacy, request, now)?;
+    let mut moved = set(run, watermark_item, request, now)?;
     if let (Some(put), Some(run)) = (put_run(&mut moved), run) {
         put.window.clone_from(&run.window);
     }
     Ok(moved)
 }
 
-/// `R` may be another by now.
+/// The run item may be another by now.
 pub(super) fn set_without_condition(
     run: Option<&RunItem>,
-    legacy: Option<&LegacyItem>,
+    watermark_item: Option<&WatermarkItem>,
     request: &WatermarkRequest,
     now: i64,
 ) -> Moved {
-    let mut moved = set(run, legacy, request, now)?;
+    let mut moved = set(run, watermark_item, request, now)?;
     super::tools::run_any(&mut moved);
     Ok(moved)
 }

@@ -38,11 +38,11 @@ pub(super) fn with(
 /// A transaction that asks for nothing.
 pub(super) fn no_conditions(transaction: &mut Transaction) {
     for write in &mut transaction.writes {
-        write.expect = Expect::LegacyLow(ANY.to_owned());
+        write.expect = Expect::WatermarkLow(ANY.to_owned());
     }
 }
 
-/// A transaction whose condition on `R` is the run's id alone.
+/// A transaction whose condition on the run item is the run's id alone.
 pub(super) fn id_only(transaction: &mut Transaction) {
     for write in &mut transaction.writes {
         if let Expect::Run { revision, .. } = &mut write.expect {
@@ -51,20 +51,20 @@ pub(super) fn id_only(transaction: &mut Transaction) {
     }
 }
 
-/// A transaction that asks nothing of the items that are not `R`.
+/// A transaction that asks nothing of the items that are not the run item.
 pub(super) fn run_only(transaction: &mut Transaction) {
     for write in &mut transaction.writes {
         if !matches!(write.expect, Expect::Run { .. }) && !matches!(write.put, Some(Item::Run(_))) {
-            write.expect = Expect::LegacyLow(ANY.to_owned());
+            write.expect = Expect::WatermarkLow(ANY.to_owned());
         }
     }
 }
 
-/// A transaction that asks nothing of `R`.
+/// A transaction that asks nothing of the run item.
 pub(super) fn run_any(transaction: &mut Transaction) {
     for write in &mut transaction.writes {
         if let Expect::Run { .. } = write.expect {
-            write.expect = Expect::LegacyLow(ANY.to_owned());
+            write.expect = Expect::WatermarkLow(ANY.to_owned());
         }
     }
 }

@@ -98,7 +98,7 @@ impl Operator {
         }
     }
 
-    /// Whether `R` shows an open run of the object.
+    /// Whether the run item shows an open run of the object.
     pub(super) fn is_open(&self, cluster: &Cluster, object: usize) -> bool {
         let shop = self.protocol.shop();
         let held = shop.run_item(cluster.base.item(shop.run_key));

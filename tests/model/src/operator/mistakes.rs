@@ -205,10 +205,10 @@ fn due_from_run(observed: &Observed) -> Step {
     let mut observed = observed.clone();
     if let Tracking::Read(read) = &mut observed.tracking {
         let other = read
-            .r
+            .run
             .as_ref()
             .is_some_and(|run| Some(&run.owner.uid) != observed.job.metadata.uid.as_ref());
-        if let Some(outcome) = read.o.as_mut().filter(|_| other) {
+        if let Some(outcome) = read.outcome.as_mut().filter(|_| other) {
             outcome.result = None;
         }
     }
@@ -221,7 +221,7 @@ fn due_from_run(observed: &Observed) -> Step {
 fn outcome_not_read(observed: &Observed) -> Step {
     let mut observed = observed.clone();
     if let Tracking::Read(read) = &mut observed.tracking {
-        read.o = None;
+        read.outcome = None;
     }
     decide(&observed)
 }
@@ -281,7 +281,7 @@ fn believed(observed: &Observed) -> Option<Tracking> {
     let result = OutcomeResult {
         outcome: TrackedOutcome::Complete,
         owner: task.owner,
-        run: read.r.as_ref().map(|run| run.run),
+        run: read.run.as_ref().map(|run| run.run),
         report: None,
         window: None,
         watermark: None,
@@ -296,7 +296,7 @@ fn believed(observed: &Observed) -> Option<Tracking> {
         partitioning: None,
     };
     let mut read = read.clone();
-    read.o = Some(OutcomeItem {
+    read.outcome = Some(OutcomeItem {
         source: String::new(),
         schema: 1,
         attempt: task.attempt,

@@ -42,7 +42,7 @@ impl Operator {
         let slot = self.first_slot(object);
         let items = [
             cluster.base.item(shop.run_key),
-            cluster.base.item(shop.legacy_key),
+            cluster.base.item(shop.watermark_key),
             cluster.base.item(shop.outcome_keys[slot]),
         ];
         let view = (copy, jobs, items, cluster.base.clock);
@@ -52,10 +52,10 @@ impl Operator {
     fn decide(&self, (copy, jobs, items, clock): &View) -> Decision {
         let shop = self.protocol.shop();
         let read = TrackingRead {
-            r: shop.run_item(items[0]),
+            run: shop.run_item(items[0]),
             // status repeats it, and no decision depends on it
-            l: None,
-            o: shop.outcome_item(items[2]),
+            watermark_item: None,
+            outcome: shop.outcome_item(items[2]),
         };
         let found: Vec<Job> = jobs.iter().map(|(job, _)| (*self.jobs.get(*job)).clone()).collect();
         let lives = jobs.iter().map(|(_, life)| *life);

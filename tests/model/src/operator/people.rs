@@ -59,7 +59,7 @@ impl Operator {
         });
     }
 
-    /// Whether `R` shows an open run of the object, or a Job of it is at work.
+    /// Whether the run item shows an open run of the object, or a Job of it is at work.
     pub(super) fn shows_open(&self, cluster: &Cluster, object: usize) -> bool {
         let shop = self.protocol.shop();
         let uid = self.uids[object];

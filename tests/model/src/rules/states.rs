@@ -139,9 +139,10 @@ fn rows_all(shop: &Shop, state: &State) -> bool {
     if missing || shop.config.guard == Guarding::Nothing {
         return true;
     }
-    let Some(item) = shop.items.find(state.item(shop.legacy_key)) else { return true };
-    let worker_core::protocol::Item::Legacy(legacy) = &*item else { return true };
-    let Some(low) = legacy.lwm_value.as_deref().and_then(|low| low.parse::<i64>().ok()) else {
+    let Some(item) = shop.items.find(state.item(shop.watermark_key)) else { return true };
+    let worker_core::protocol::Item::Watermark(watermark_item) = &*item else { return true };
+    let Some(low) = watermark_item.lwm_value.as_deref().and_then(|low| low.parse::<i64>().ok())
+    else {
         return true;
     };
     let mut expected = (0_u8..)
@@ -215,7 +216,7 @@ pub(crate) fn ended(shop: &Shop, state: &mut State, at: usize, end: End) {
     }
 }
 
-/// Whether an upload is open of the run that this recovery has to end: the one that `R` or `O` shows.
+/// Whether an upload is open of the run that this recovery has to end: the one that the run item or the outcome item shows.
 /// Pods that began to read after their run was given up are not its business, nor is a run that a
 /// later attempt has taken over.
 fn left_behind(shop: &Shop, state: &State, at: usize) -> bool {

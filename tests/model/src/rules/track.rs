@@ -1,6 +1,6 @@
 //! What a transaction on the tracking table may change.
 
-use crds::tracking::{LegacyItem, Mode, OutcomeItem, Owner, RunItem, RunState, TrackedOutcome};
+use crds::tracking::{Mode, OutcomeItem, Owner, RunItem, RunState, TrackedOutcome, WatermarkItem};
 use worker_core::protocol::Step;
 
 use super::Rule;
@@ -17,8 +17,8 @@ struct Change<'a> {
     slot: &'a Slot,
     old: Option<RunItem>,
     new: RunItem,
-    old_legacy: Option<LegacyItem>,
-    new_legacy: Option<LegacyItem>,
+    old_watermark_item: Option<WatermarkItem>,
+    new_watermark_item: Option<WatermarkItem>,
 }
 
 /// Checks what a process of slot `at` has written, and remembers it.
@@ -31,8 +31,8 @@ pub(crate) fn tracked(shop: &Shop, before: &State, after: &mut State, at: usize,
         slot,
         old: shop.run_item(before.item(shop.run_key)),
         new,
-        old_legacy: shop.legacy_item(before.item(shop.legacy_key)),
-        new_legacy: shop.legacy_item(after.item(shop.legacy_key)),
+        old_watermark_item: shop.watermark_item(before.item(shop.watermark_key)),
+        new_watermark_item: shop.watermark_item(after.item(shop.watermark_key)),
     };
     if step == Step::Raise {
         return;
@@ -139,15 +139,17 @@ fn order_of_states(change: &Change, after: &mut State) {
     }
 }
 
-fn low(legacy: Option<&LegacyItem>) -> Option<i64> {
-    legacy?.lwm_value.as_deref()?.parse().ok()
+fn low(watermark_item: Option<&WatermarkItem>) -> Option<i64> {
+    watermark_item?.lwm_value.as_deref()?.parse().ok()
 }
 
 fn watermark(shop: &Shop, change: &Change, after: &mut State) {
     let run = shop.slot(shop.slot_of(number(change.new.run)));
     let reset = run.mode == Mode::Reingest || run.bounds != (None, None);
-    let (old, new) = (low(change.old_legacy.as_ref()), low(change.new_legacy.as_ref()));
-    if change.old_legacy.is_some() && new < old && !(reset && change.step == Step::Publish) {
+    let (old, new) =
+        (low(change.old_watermark_item.as_ref()), low(change.new_watermark_item.as_ref()));
+    if change.old_watermark_item.is_some() && new < old && !(reset && change.step == Step::Publish)
+    {
         after.broken.broke(Rule::Monotonic);
     }
 }
@@ -198,20 +200,20 @@ fn claimed(shop: &Shop, before: &State, change: &Change, after: &mut State) {
     lost(shop, before, change, after);
 }
 
-/// `R` beside no `L`, or a marked prefix without `R`: not a first run.
+/// The run item beside no watermark item, or a marked prefix without the run item: not a first run.
 fn lost(shop: &Shop, before: &State, change: &Change, after: &mut State) {
     let keys = shop.prefixes.get(usize::from(change.slot.prefix)).expect("a prefix");
     let marked = before.object(keys.identity) != NONE;
-    let lost =
-        (change.old.is_some() && change.old_legacy.is_none()) || (change.old.is_none() && marked);
+    let lost = (change.old.is_some() && change.old_watermark_item.is_none())
+        || (change.old.is_none() && marked);
     if !lost {
         return;
     }
     if change.slot.mode == Mode::PE {
         after.broken.broke(Rule::LostItem);
     }
-    let copy = change.old.as_ref().and_then(|old| old.legacy.as_ref());
-    if copy.is_some() && low(copy) != low(change.new_legacy.as_ref()) {
+    let copy = change.old.as_ref().and_then(|old| old.watermark_item.as_ref());
+    if copy.is_some() && low(copy) != low(change.new_watermark_item.as_ref()) {
         after.broken.broke(Rule::Copy);
     }
 }
@@ -227,14 +229,18 @@ fn pinned(shop: &Shop, change: &Change, after: &mut State) {
     } else {
         shop.windows.put((window.low.clone(), window.high.clone()))
     };
-    let low = change.new.legacy.as_ref().and_then(|legacy| legacy.lwm_value.as_ref());
+    let low = change
+        .new
+        .watermark_item
+        .as_ref()
+        .and_then(|watermark_item| watermark_item.lwm_value.as_ref());
     if window.low_text.as_ref() != low
         || (after.past.pending_window != NONE && after.past.pending_window != id)
     {
         after.broken.broke(Rule::WindowStable);
     }
     // a window that starts from a watermark that is not stored any more is not pending any more
-    if id != NONE && change.new.legacy == change.new_legacy {
+    if id != NONE && change.new.watermark_item == change.new_watermark_item {
         after.past.pending_window = id;
     }
 }
@@ -261,7 +267,10 @@ fn decided(shop: &Shop, change: &Change, after: &mut State) {
     if after.past.lost & bit(id) != 0 {
         after.broken.broke(Rule::Session);
     }
-    let low = change.new_legacy.as_ref().and_then(|legacy| legacy.lwm_value.as_ref());
+    let low = change
+        .new_watermark_item
+        .as_ref()
+        .and_then(|watermark_item| watermark_item.lwm_value.as_ref());
     let begin = run.window.as_ref().and_then(|window| window.low_text.as_ref());
     if run.mode == Mode::PE && low != begin {
         after.broken.broke(Rule::Contiguous);
@@ -316,11 +325,11 @@ fn published(shop: &Shop, change: &Change, after: &mut State) {
     }
     let mut held = None;
     let Some(facts) = manifest(shop, after, run, &mut held) else { return };
-    let written = change.old_legacy != change.new_legacy;
+    let written = change.old_watermark_item != change.new_watermark_item;
     if !written {
         return;
     }
-    let old = low(change.old_legacy.as_ref());
+    let old = low(change.old_watermark_item.as_ref());
     if run.mode == Mode::PE && !after.past.tampered {
         let begin = facts.manifest.window.low.as_ref().and_then(|text| text.parse().ok());
         if begin.unwrap_or(i64::MIN) != old.unwrap_or(i64::MIN) {
@@ -330,7 +339,7 @@ fn published(shop: &Shop, change: &Change, after: &mut State) {
     if run.mode.moves_watermark() {
         let marks = facts.rows.iter().filter_map(|row| shop.config.rows.get(usize::from(*row)));
         let max = marks.map(|row| row.mark).max();
-        if low(change.new_legacy.as_ref()) != max.or(old) {
+        if low(change.new_watermark_item.as_ref()) != max.or(old) {
             after.broken.broke(Rule::MaxSeen);
         }
     }

@@ -8,7 +8,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use crds::RunId;
 use crds::extract_job::WatermarkType;
-use crds::tracking::{LegacyItem, Mode, RunItem};
+use crds::tracking::{Mode, RunItem, WatermarkItem};
 use serde::Serialize;
 use sha2::{Digest, Sha256};
 
@@ -74,7 +74,7 @@ struct Current {
 #[derive(Debug, Default)]
 pub struct Verifier {
     run: Option<RunItem>,
-    legacy: Option<LegacyItem>,
+    watermark_item: Option<WatermarkItem>,
     pointer: Option<Pointer>,
     chain: Vec<(RunId, Option<Published>)>,
     current: Option<Current>,
@@ -97,9 +97,13 @@ pub struct Beside {
 }
 
 impl Verifier {
-    /// Of the items `R` and `L`, and of `current.json`.
-    pub fn new(run: Option<RunItem>, legacy: Option<LegacyItem>, pointer: Option<Pointer>) -> Self {
-        Self { run, legacy, pointer, ..Self::default() }
+    /// Of run item and watermark item, and of `current.json`.
+    pub fn new(
+        run: Option<RunItem>,
+        watermark_item: Option<WatermarkItem>,
+        pointer: Option<Pointer>,
+    ) -> Self {
+        Self { run, watermark_item, pointer, ..Self::default() }
     }
 
     /// The next run of the chain: its manifest but for the lists, and the SHA-256 of its plan. Its
@@ -251,7 +255,7 @@ impl Verifier {
             }
             return;
         };
-        if self.legacy.is_none() {
+        if self.watermark_item.is_none() {
             findings.say(Rule::Tracking, None, "the watermark item of the source is missing");
         }
         let current = run.state.is_open().then_some(run.run);
@@ -320,8 +324,11 @@ impl Verifier {
             }
             end = reached(published, end).or_else(|| low.cloned());
         }
-        let moved = self.run.as_ref().is_some_and(|run| run.legacy != self.legacy);
-        let stored = self.legacy.as_ref().and_then(|legacy| legacy.lwm_value.as_ref());
+        let moved = self.run.as_ref().is_some_and(|run| run.watermark_item != self.watermark_item);
+        let stored = self
+            .watermark_item
+            .as_ref()
+            .and_then(|watermark_item| watermark_item.lwm_value.as_ref());
         if !moved && end.is_some() && end.as_ref() != stored {
             let what = "the stored watermark differs from the end of the last window";
             findings.say(Rule::Contiguous, last, what);

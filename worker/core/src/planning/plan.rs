@@ -17,7 +17,7 @@ pub use crate::planning::table_name::TableName;
 /// Schema version of plan, task record, manifest and pointer.
 pub const CONTROL_VERSION: u32 = 1;
 
-/// The plan of one run. Written once, under `If-None-Match`; its hash is pinned in `R`.
+/// The plan of one run. Written once, under `If-None-Match`; its hash is pinned in the run item.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
@@ -172,7 +172,7 @@ pub struct PlanOrder {
     pub source: String,
     /// Start as text; absent: from the beginning.
     pub low: Option<String>,
-    /// `L.lwm_value` as read; goes into the window unchanged.
+    /// `lwm_value` of the watermark item as read; goes into the window unchanged.
     pub low_text: Option<String>,
     /// A given end; absent: everything there is.
     pub high: Option<String>,

@@ -1,4 +1,4 @@
-//! Claims the source: `R` names the run, `O` the attempt, `L` that a run is in flight.
+//! Claims the source: the run item names the run, the outcome item the attempt, the watermark item that a run is in flight.
 
 use crds::tracking::RunState;
 use crds::{Reason, RunId};

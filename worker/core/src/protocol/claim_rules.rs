@@ -4,8 +4,8 @@ use crds::condition::Exit;
 use crds::extract_job::{ExtractType, Watermark};
 use crds::requested::is_later;
 use crds::tracking::{
-    ITEM_VERSION, LegacyItem, Mode, OUTCOME_DAYS, OutcomeItem, Provisional, RunItem, RunState,
-    TrackedOutcome, Window, outcome_key, run_key,
+    ITEM_VERSION, Mode, OUTCOME_DAYS, OutcomeItem, Provisional, RunItem, RunState, TrackedOutcome,
+    WatermarkItem, Window, outcome_key, run_key,
 };
 use crds::{Reason, RunId, Task};
 
@@ -134,7 +134,7 @@ fn needs_a_person(task: &Task, observed: &ObservedItems) -> Option<Failure> {
             "Set output.uri to the URI of the published extract (in a cluster: in another ExtractJob, because output.uri is immutable), or run an FE or a reingest at the new URI first.",
         ));
     }
-    if observed.run.is_some() && observed.legacy.is_none() {
+    if observed.run.is_some() && observed.watermark_item.is_none() {
         return Some(lost("the watermark item of the source is missing, but its run item exists"));
     }
     if observed.run.is_none() && observed.identity.is_some() {
@@ -142,8 +142,8 @@ fn needs_a_person(task: &Task, observed: &ObservedItems) -> Option<Failure> {
             "the run item of the source is missing, but output.uri contains an extract of it",
         ));
     }
-    let legacy = observed.legacy.as_ref()?;
-    (is_of_another(task, legacy) && replaced(task, observed).is_none()).then(|| {
+    let watermark_item = observed.watermark_item.as_ref()?;
+    (is_of_another(task, watermark_item) && replaced(task, observed).is_none()).then(|| {
         Failure::permanent(
             Reason::WatermarkColumnChanged,
             "the stored watermark belongs to another watermark column or type",
@@ -171,11 +171,12 @@ fn lost(message: &str) -> Failure {
 
 fn write(task: &Task, observed: &ObservedItems, fresh: RunId, lease_seconds: i64) -> Claimed {
     let mode = mode(task);
-    let legacy = legacy_at_claim(task, observed, mode);
+    let watermark_item = watermark_item_at_claim(task, observed, mode);
     let old = observed.run.as_ref();
     // a window begins at the watermark that is replaced
     let kept = old.filter(|_| replaced(task, observed).is_none());
-    let pending_window = kept.and_then(|run| pending_window_after(run, observed.legacy.as_ref()));
+    let pending_window =
+        kept.and_then(|run| pending_window_after(run, observed.watermark_item.as_ref()));
     let commit = 1 + old.map_or(0, |run| run.commit).max(observed.pointer_commit());
     let item = RunItem {
         source: run_key(&task.tracking.key),
@@ -199,7 +200,7 @@ fn write(task: &Task, observed: &ObservedItems, fresh: RunId, lease_seconds: i64
         pending_cleanup: old.and_then(|run| run.pending_cleanup.clone()),
         retain_seconds: task.spec.output.retain_replaced_seconds,
         set: old.and_then(|run| run.set.clone()),
-        legacy: Some(legacy.clone()),
+        watermark_item: Some(watermark_item.clone()),
         provisional: provisional(observed),
         report: None,
     };
@@ -219,9 +220,9 @@ fn write(task: &Task, observed: &ObservedItems, fresh: RunId, lease_seconds: i64
             put: Some(Item::Run(Box::new(item.clone()))),
         },
         ItemWrite {
-            key: legacy.source.clone(),
-            expect: observed.legacy.clone().map_or(Expect::Absent, Expect::Legacy),
-            put: Some(Item::Legacy(Box::new(legacy))),
+            key: watermark_item.source.clone(),
+            expect: observed.watermark_item.clone().map_or(Expect::Absent, Expect::Watermark),
+            put: Some(Item::Watermark(Box::new(watermark_item))),
         },
         ItemWrite {
             key: outcome.source.clone(),
@@ -241,14 +242,14 @@ fn given(text: Option<&String>) -> Option<String> {
     text.filter(|text| !matches!(text.as_str(), "" | "-1" | "None")).cloned()
 }
 
-/// `L` with the marks of a run in flight; made from its copy, or new, where there is none.
-fn legacy_at_claim(task: &Task, observed: &ObservedItems, mode: Mode) -> LegacyItem {
+/// The watermark item with the marks of a run in flight; made from its copy, or new, where there is none.
+fn watermark_item_at_claim(task: &Task, observed: &ObservedItems, mode: Mode) -> WatermarkItem {
     let watermark = task.spec.extract.watermark.as_ref();
     let replaced = replaced(task, observed);
     let mut item = stored(observed)
         .filter(|_| replaced != Some(Provisional::Item))
         .cloned()
-        .unwrap_or_else(|| first_legacy(task, watermark, mode));
+        .unwrap_or_else(|| first_watermark_item(task, watermark, mode));
     if (has_no_column(&item) || replaced == Some(Provisional::Column))
         && let Some(watermark) = watermark
     {
@@ -262,7 +263,7 @@ fn legacy_at_claim(task: &Task, observed: &ObservedItems, mode: Mode) -> LegacyI
     item
 }
 
-fn first_legacy(task: &Task, watermark: Option<&Watermark>, mode: Mode) -> LegacyItem {
+fn first_watermark_item(task: &Task, watermark: Option<&Watermark>, mode: Mode) -> WatermarkItem {
     let low = watermark.and_then(|watermark| match mode {
         Mode::PE => watermark.low.clone(),
         Mode::FE | Mode::Reingest => None,
@@ -272,7 +273,7 @@ fn first_legacy(task: &Task, watermark: Option<&Watermark>, mode: Mode) -> Legac
         Mode::FE | Mode::Reingest => None,
     });
     let minimum = watermark.map_or("-1", |watermark| watermark.value_type.minimum_text());
-    LegacyItem {
+    WatermarkItem {
         source: task.tracking.key.clone(),
         lwm_value: Some(low.unwrap_or_else(|| minimum.to_owned())),
         hwm_value: Some(high.unwrap_or_else(|| "-1".to_owned())),
@@ -280,11 +281,11 @@ fn first_legacy(task: &Task, watermark: Option<&Watermark>, mode: Mode) -> Legac
         hwm_column_type: Some(
             watermark.map(|watermark| watermark.value_type.name().to_owned()).unwrap_or_default(),
         ),
-        ..LegacyItem::default()
+        ..WatermarkItem::default()
     }
 }
 
-/// What to plan: PE starts where `L` says, FE and reingest where the manifest says.
+/// What to plan: PE starts where the watermark item says, FE and reingest where the manifest says.
 fn order(
     task: &Task,
     observed: &ObservedItems,
@@ -313,14 +314,15 @@ fn order(
             ..base
         },
         Mode::PE => {
-            let legacy = legacy_at_claim(task, observed, mode);
-            let adopted = observed.legacy.as_ref().is_some_and(has_no_column)
+            let watermark_item = watermark_item_at_claim(task, observed, mode);
+            let adopted = observed.watermark_item.as_ref().is_some_and(has_no_column)
                 || replaced(task, observed) == Some(Provisional::Column);
-            let low = if adopted { watermark.low.clone() } else { legacy.lwm_value.clone() };
+            let low =
+                if adopted { watermark.low.clone() } else { watermark_item.lwm_value.clone() };
             PlanOrder {
                 low: low.filter(|low| !watermark.value_type.is_beginning(low)),
-                low_text: legacy.lwm_value,
-                high: given(legacy.hwm_value.as_ref()),
+                low_text: watermark_item.lwm_value,
+                high: given(watermark_item.hwm_value.as_ref()),
                 ..base
             }
         }

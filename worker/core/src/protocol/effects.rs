@@ -1,7 +1,7 @@
 //! The external writes of the protocol, one effect each: what fault tests and the model enumerate.
 
 use crds::RunId;
-use crds::tracking::{LegacyItem, ObjectStore, OutcomeItem, RunItem, RunState};
+use crds::tracking::{ObjectStore, OutcomeItem, RunItem, RunState, WatermarkItem};
 
 use crate::layout::manifests::{Earlier, ManifestFile, ManifestHead};
 
@@ -158,11 +158,11 @@ pub struct ItemWrite {
 /// An item of the tracking table.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Item {
-    /// `L`.
-    Legacy(Box<LegacyItem>),
-    /// `R`.
+    /// The watermark item.
+    Watermark(Box<WatermarkItem>),
+    /// The run item.
     Run(Box<RunItem>),
-    /// `O`.
+    /// The outcome item.
     Outcome(Box<OutcomeItem>),
 }
 
@@ -171,7 +171,7 @@ pub enum Item {
 pub enum Expect {
     /// There is none.
     Absent,
-    /// `R` is at exactly this run, state and revision.
+    /// The run item is at exactly this run, state and revision.
     Run {
         /// The run.
         run: RunId,
@@ -180,16 +180,16 @@ pub enum Expect {
         /// The revision, so that a coordinator who has just renewed is not overtaken.
         revision: u64,
     },
-    /// `L` is as read, attribute by attribute.
-    Legacy(LegacyItem),
-    /// `L.lwm_value` is this text, byte for byte.
-    LegacyLow(String),
-    /// `O` is as read: attempt and result.
+    /// The watermark item is as read, attribute by attribute.
+    Watermark(WatermarkItem),
+    /// `lwm_value` of the watermark item is this text, byte for byte.
+    WatermarkLow(String),
+    /// The outcome item is as read: attempt and result.
     Outcome(Box<OutcomeItem>),
 }
 
 impl Expect {
-    /// `R` as read.
+    /// The run item as read.
     pub fn run(item: &RunItem) -> Self {
         Self::Run { run: item.run, state: item.state, revision: item.revision }
     }
@@ -201,16 +201,16 @@ impl Expect {
             (Self::Run { run, state, revision }, Some(Item::Run(item))) => {
                 item.run == *run && item.state == *state && item.revision == *revision
             }
-            (Self::Legacy(read), Some(Item::Legacy(item))) => **item == *read,
-            (Self::LegacyLow(low), Some(Item::Legacy(item))) => {
+            (Self::Watermark(read), Some(Item::Watermark(item))) => **item == *read,
+            (Self::WatermarkLow(low), Some(Item::Watermark(item))) => {
                 item.lwm_value.as_deref() == Some(low)
             }
             (Self::Outcome(read), Some(Item::Outcome(item))) => {
                 item.attempt == read.attempt && item.result == read.result
             }
             (
-                Self::Run { .. } | Self::Legacy(_) | Self::LegacyLow(_) | Self::Outcome(_),
-                Some(Item::Legacy(_) | Item::Run(_) | Item::Outcome(_)) | None,
+                Self::Run { .. } | Self::Watermark(_) | Self::WatermarkLow(_) | Self::Outcome(_),
+                Some(Item::Watermark(_) | Item::Run(_) | Item::Outcome(_)) | None,
             ) => false,
         }
     }

@@ -7,20 +7,20 @@
 //! | state ([`Phase`]) | event | effect | next state | stage |
 //! |---|---|---|---|---|
 //! | `Start` | `Begin` | read items and prefix | `Reading(Claim)` | |
-//! | `Reading(Claim)` | `Observed` | CLAIM: `R` claimed | `Claiming` | `claim` |
+//! | `Reading(Claim)` | `Observed` | CLAIM: run item claimed | `Claiming` | `claim` |
 //! | `Claiming` | `Replied` | ask the database | `Planning` | `plan` |
 //! | `Planning` | `Planned` | put `source.json` | `Identifying` | |
 //! | `Identifying` | `Replied` | put `plan.json` | `PuttingPlan` | |
-//! | `PuttingPlan` | `Replied` | PIN: `R` running | `Pinning` | |
+//! | `PuttingPlan` | `Replied` | PIN: run item running | `Pinning` | |
 //! | `Pinning` | `Replied` | read the partitions | `Running` | `extract` |
 //! | `Running` | `RenewDue` | RENEW: a later deadline | `Renewing`, then `Running` | |
 //! | `Running` | `Recorded` | ask snapshot session and uploads | `Assuring` | |
 //! | `Assuring` | `Assured` | read the chain that is replaced or listed | `Chaining` | |
 //! | `Chaining` (`Assuring`, if nothing is to be read) | `Chain`, `All` | put `manifest.json` | `PuttingManifest` | `publish` |
-//! | `PuttingManifest` | `Replied` | DECIDE: `R` committing | `Deciding` | |
+//! | `PuttingManifest` | `Replied` | DECIDE: run item committing | `Deciding` | |
 //! | `Deciding` | `Replied` | complete all uploads | `Completing` | |
 //! | `Completing` | `Replied` | read the items | `Reading(Publish)` | |
-//! | `Reading(Publish)` | `Observed` | PUBLISH: `R` published, `O` complete, `L` moved | `Publishing` | |
+//! | `Reading(Publish)` | `Observed` | PUBLISH: run item published, outcome item complete, watermark item moved | `Publishing` | |
 //! | `Publishing` | `Replied` | read pointer and replaced files | `ReadingCleanup` | `cleanup` |
 //! | `ReadingCleanup` | `CleanupRead` | put `current.json` | `Pointing` | |
 //! | `Pointing` | `Replied` | delete replaced files | `Removing` | |

@@ -1,30 +1,30 @@
 //! What a committer has read: one consistent read of the tracking items and the control objects.
 
 use crds::Reason;
-use crds::tracking::{ITEM_VERSION, LegacyItem, OutcomeItem, RunItem};
+use crds::tracking::{ITEM_VERSION, OutcomeItem, RunItem, WatermarkItem};
 
 use super::effects::Expect;
 use crate::errors::failure::Failure;
 use crate::layout::manifests::{Pointer, SourceIdentity};
 
-/// One look, by consistent reads in this order: `source.json` and `current.json`, `O`, `R`, `L`,
-/// `O` of the coordinator. Others write in between, and some conclusions are checked by no later write:
+/// One look, by consistent reads in this order: `source.json` and `current.json`, the outcome item, the run item, the watermark item,
+/// the outcome item of the coordinator. Others write in between, and some conclusions are checked by no later write:
 ///
-/// - `O` shows an attempt as claimed: then `R`, read later, shows its run or what came after it, and
+/// - the outcome item shows an attempt as claimed: then the run item, read later, shows its run or what came after it, and
 ///   recovery does not end beside a run that has just been claimed;
-/// - a marked prefix, and no `R` read later: `R` was deleted;
-/// - `R`, and no `L` read later: `L` was deleted.
+/// - a marked prefix, and no run item read later: the run item was deleted;
+/// - the run item, and no watermark item read later: the watermark item was deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ObservedItems {
     /// Seconds since 1970, UTC.
     pub now: i64,
-    /// `R`.
+    /// The run item.
     pub run: Option<RunItem>,
-    /// `L`.
-    pub legacy: Option<LegacyItem>,
-    /// `O` of the task's own uid.
+    /// The watermark item.
+    pub watermark_item: Option<WatermarkItem>,
+    /// The outcome item of the task's own uid.
     pub outcome: Option<OutcomeItem>,
-    /// `O` of the uid that owns `R`, where that is another.
+    /// The outcome item of the uid that owns the run item, where that is another.
     pub owner_outcome: Option<OutcomeItem>,
     /// `current.json` under the task's uri.
     pub pointer: Option<Pointer>,
@@ -40,12 +40,12 @@ impl ObservedItems {
         self.pointer.as_ref().map_or(0, |pointer| pointer.commit)
     }
 
-    /// The condition "`O` of the task's own uid as read".
+    /// The condition "the outcome item of the task's own uid as read".
     pub fn expect_outcome(&self) -> Expect {
         self.outcome.clone().map_or(Expect::Absent, |outcome| Expect::Outcome(Box::new(outcome)))
     }
 
-    /// `O` of the uid that owns `R`.
+    /// The outcome item of the uid that owns the run item.
     pub fn outcome_of_owner(&self, task_uid: &str) -> Option<&OutcomeItem> {
         match &self.run {
             Some(run) if run.owner.uid != task_uid => self.owner_outcome.as_ref(),

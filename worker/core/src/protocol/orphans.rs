@@ -1,6 +1,6 @@
 //! The sweeper: what dead runs left is removed once it is older than the grace.
 //!
-//! Runs are listed first, `R` and the pointer read after that: a run that is listed and not kept
+//! Runs are listed first, the run item and the pointer read after that: a run that is listed and not kept
 //! by what is read later can never come to life again. Runs keep their plan to the last, since it
 //! says whose they are.
 
@@ -22,7 +22,7 @@ pub(super) fn listed(process: Process, runs: Vec<RunId>, after: After) -> (Proce
     if runs.is_empty() { end(process, after) } else { process.read(Why::Orphans(runs, after)) }
 }
 
-/// Without `R` everything is kept: it cannot be told what is alive.
+/// Without the run item everything is kept: it cannot be told what is alive.
 pub(super) fn observed(
     process: Process,
     observed: &ObservedItems,

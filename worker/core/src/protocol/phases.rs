@@ -81,7 +81,7 @@ impl Process {
 /// A decided run on its way to `published`.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecidedRun {
-    /// `R` as last read or written.
+    /// The run item as last read or written.
     pub run: RunItem,
     /// Its manifest.
     pub manifest: ManifestHead,
@@ -103,7 +103,7 @@ pub enum Then {
 /// A run that is held, with what has been found out about it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct CoordinatedRun {
-    /// `R` as last read or written.
+    /// The run item as last read or written.
     pub run: RunItem,
     /// The plan.
     pub plan: Plan,
@@ -274,7 +274,7 @@ pub struct Cleanup {
 /// A claim to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Claimed {
-    /// `R` once the transaction holds.
+    /// The run item once the transaction holds.
     pub item: RunItem,
     /// The transaction.
     pub transaction: Transaction,

@@ -46,8 +46,11 @@ pub(super) fn decided(
         RunState::Published => process.cleanup(run.clone(), Then::Finish, Some(manifest), 0),
         RunState::Running => {
             let low = run.window.as_ref().and_then(|window| window.low_text.clone());
-            let stored = observed.legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone());
-            if observed.legacy.is_none() || stored != low || tries > TRIES_MAX {
+            let stored = observed
+                .watermark_item
+                .as_ref()
+                .and_then(|watermark_item| watermark_item.lwm_value.clone());
+            if observed.watermark_item.is_none() || stored != low || tries > TRIES_MAX {
                 let failure = moved_while_running(observed);
                 let run = Box::new(run.clone());
                 return process.read(Why::Fail(Box::new(failure), run, 0));
@@ -62,7 +65,7 @@ pub(super) fn decided(
 }
 
 fn moved_while_running(observed: &ObservedItems) -> Failure {
-    if observed.legacy.is_none() {
+    if observed.watermark_item.is_none() {
         return Failure::permanent(
             Reason::TrackingLost,
             "the watermark item of the source was deleted during the run",

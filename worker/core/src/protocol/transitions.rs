@@ -4,8 +4,8 @@
 use crds::requested::{is_later, latest};
 use crds::task::RecoverOrder;
 use crds::tracking::{
-    Head, ITEM_VERSION, LegacyItem, Mode, OUTCOME_DAYS, ObjectStore, OutcomeItem, OutcomeResult,
-    Owner, RunItem, RunState, TrackedOutcome, Window, outcome_key,
+    Head, ITEM_VERSION, Mode, OUTCOME_DAYS, ObjectStore, OutcomeItem, OutcomeResult, Owner,
+    RunItem, RunState, TrackedOutcome, WatermarkItem, Window, outcome_key,
 };
 use crds::{Report, Task};
 use jiff::Timestamp;
@@ -24,7 +24,7 @@ pub fn utc_text(seconds: i64) -> String {
         .map_or_else(|_| seconds.to_string(), |at| at.strftime("%Y-%m-%d %H:%M:%S").to_string())
 }
 
-/// `extract_metadata` of the legacy item.
+/// `extract_metadata` of the watermark item.
 pub fn metadata(rows: i64) -> String {
     format!("{{\"row_count\": {rows}}}")
 }
@@ -37,10 +37,10 @@ fn put_run(old: &RunItem, new: &RunItem) -> ItemWrite {
     }
 }
 
-/// A change of `R` and what it becomes.
+/// A change of the run item and what it becomes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Change {
-    /// `R` once the transaction holds.
+    /// The run item once the transaction holds.
     pub item: RunItem,
     /// The transaction.
     pub transaction: Transaction,
@@ -85,23 +85,23 @@ pub fn decide(running: &RunItem, deadline: i64, records: u32) -> Change {
     change(Step::Decide, running, item, low_check(running).into_iter().collect())
 }
 
-fn legacy_key(run: &RunItem) -> String {
+fn watermark_key(run: &RunItem) -> String {
     run.source.trim_end_matches("#tidemark").to_owned()
 }
 
 fn low_check(run: &RunItem) -> Option<ItemWrite> {
     let low = run.window.as_ref().and_then(|window| window.low_text.clone());
     low.filter(|_| run.mode == Mode::PE).map(|low| ItemWrite {
-        key: legacy_key(run),
-        expect: Expect::LegacyLow(low),
+        key: watermark_key(run),
+        expect: Expect::WatermarkLow(low),
         put: None,
     })
 }
 
-/// PUBLISH: `committing` -> published, with the outcome and the legacy item in the same transaction.
+/// PUBLISH: `committing` -> published, with the outcome and the watermark item in the same transaction.
 ///
-/// Where the stored watermark is not the run's low text any more, somebody else wrote: `R` and `O`
-/// are written without `L`.
+/// Where the stored watermark is not the run's low text any more, somebody else wrote: the run item and the outcome item
+/// are written without the watermark item.
 pub fn publish(
     run: &RunItem,
     manifest: &ManifestHead,
@@ -110,11 +110,15 @@ pub fn publish(
     moved: &Report,
 ) -> Change {
     let low = run.window.as_ref().and_then(|window| window.low_text.clone());
-    let stored = observed.legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone());
-    let ours = run.mode != Mode::PE || (observed.legacy.is_some() && stored == low);
-    let base = observed.legacy.clone().or_else(|| run.legacy.clone());
-    let legacy =
-        base.filter(|_| ours).map(|base| legacy_at_publish(run, manifest, base, observed.now));
+    let stored = observed
+        .watermark_item
+        .as_ref()
+        .and_then(|watermark_item| watermark_item.lwm_value.clone());
+    let ours = run.mode != Mode::PE || (observed.watermark_item.is_some() && stored == low);
+    let base = observed.watermark_item.clone().or_else(|| run.watermark_item.clone());
+    let watermark_item = base
+        .filter(|_| ours)
+        .map(|base| watermark_item_at_publish(run, manifest, base, observed.now));
     let parent = run.head.as_ref().filter(|_| !run.mode.replaces());
     let depth = parent.map_or(0, |head| head.depth + 1);
     let head = Head { run: run.run, uri: run.uri.clone(), commit: run.commit, depth };
@@ -126,12 +130,15 @@ pub fn publish(
         head: Some(head),
         pending_window: None,
         pending_cleanup: Some(pending_cleanup),
-        legacy: legacy.clone().or_else(|| observed.legacy.clone()),
+        watermark_item: watermark_item.clone().or_else(|| observed.watermark_item.clone()),
         provisional: None,
         report: (!ours).then(|| moved.clone()),
         ..run.clone()
     };
-    let watermark = legacy.as_ref().and_then(|legacy| legacy.lwm_value.clone()).or(stored);
+    let watermark = watermark_item
+        .as_ref()
+        .and_then(|watermark_item| watermark_item.lwm_value.clone())
+        .or(stored);
     let read = observed.outcome_of_owner(&task.owner.uid);
     let result = OutcomeResult {
         outcome: TrackedOutcome::Complete,
@@ -151,23 +158,23 @@ pub fn publish(
         partitioning: manifest.partitioning.clone(),
     };
     let mut others = vec![put_outcome(run, read, Some(result), run.attempt, observed.now)];
-    if let Some(legacy) = legacy {
+    if let Some(watermark_item) = watermark_item {
         others.push(ItemWrite {
-            key: legacy.source.clone(),
-            expect: observed.legacy.clone().map_or(Expect::Absent, Expect::Legacy),
-            put: Some(Item::Legacy(Box::new(legacy))),
+            key: watermark_item.source.clone(),
+            expect: observed.watermark_item.clone().map_or(Expect::Absent, Expect::Watermark),
+            put: Some(Item::Watermark(Box::new(watermark_item))),
         });
     }
     change(Step::Publish, run, item, others)
 }
 
-/// `L` after a success: FE writes the given bounds back, PE and reingest the maximum seen.
-fn legacy_at_publish(
+/// The watermark item after a success: FE writes the given bounds back, PE and reingest the maximum seen.
+fn watermark_item_at_publish(
     run: &RunItem,
     manifest: &ManifestHead,
-    base: LegacyItem,
+    base: WatermarkItem,
     now: i64,
-) -> LegacyItem {
+) -> WatermarkItem {
     let mut item = base;
     let window = run.window.as_ref();
     if run.mode.moves_watermark() {
@@ -215,7 +222,7 @@ fn put_outcome(
     attempt: u32,
     now: i64,
 ) -> ItemWrite {
-    let key = outcome_key(&legacy_key(run), &run.owner.uid);
+    let key = outcome_key(&watermark_key(run), &run.owner.uid);
     let item = OutcomeItem {
         source: key.clone(),
         schema: ITEM_VERSION,
@@ -251,7 +258,7 @@ pub fn fail(run: &RunItem, observed: &ObservedItems, task: &Task, order: &Recove
     let item = RunItem {
         revision: run.revision + 1,
         state: if order.aborted { RunState::Aborted } else { RunState::Failed },
-        pending_window: pending_window_after(run, observed.legacy.as_ref()),
+        pending_window: pending_window_after(run, observed.watermark_item.as_ref()),
         report: Some(order.report.clone()),
         ..run.clone()
     };
@@ -266,7 +273,7 @@ pub fn force(run: &RunItem, report: Report) -> Change {
     let item = RunItem {
         revision: run.revision + 1,
         state: RunState::Reverting,
-        pending_window: pending_window_after(run, run.legacy.as_ref()),
+        pending_window: pending_window_after(run, run.watermark_item.as_ref()),
         report: Some(report),
         ..run.clone()
     };
@@ -354,8 +361,11 @@ pub fn raise(task: &Task, observed: &ObservedItems, order: &RecoverOrder) -> Opt
 /// The window that is pending once `run` is over: its own, if it is an incremental one that pinned
 /// and did not publish, else the one it found. Void where somebody else wrote the item: theirs
 /// wins.
-pub fn pending_window_after(run: &RunItem, legacy: Option<&LegacyItem>) -> Option<Window> {
-    if run.legacy.as_ref() != legacy {
+pub fn pending_window_after(
+    run: &RunItem,
+    watermark_item: Option<&WatermarkItem>,
+) -> Option<Window> {
+    if run.watermark_item.as_ref() != watermark_item {
         return None;
     }
     let own = run

@@ -2,7 +2,7 @@
 //! person read, and never while a run is live or decided.
 
 use crds::extract_job::WatermarkType;
-use crds::tracking::{ITEM_VERSION, LegacyItem, Mode, RunItem, WatermarkSet, run_key};
+use crds::tracking::{ITEM_VERSION, Mode, RunItem, WatermarkItem, WatermarkSet, run_key};
 use crds::{Reason, RunId};
 
 use super::effects::{Expect, Item, ItemWrite, Step, Transaction};
@@ -32,7 +32,7 @@ pub struct WatermarkRequest {
 /// of the stored type, or for a rewind that goes up.
 pub fn set(
     run: Option<&RunItem>,
-    legacy: Option<&LegacyItem>,
+    watermark_item: Option<&WatermarkItem>,
     request: &WatermarkRequest,
     now: i64,
 ) -> Result<Transaction, Failure> {
@@ -53,30 +53,30 @@ pub fn set(
     if let Some(run) = run.filter(alive) {
         return Err(busy(run.run));
     }
-    let Some(legacy) = legacy else {
+    let Some(watermark_item) = watermark_item else {
         return Err(Failure::permanent(
             Reason::TrackingLost,
             "the source has no watermark item",
             "Run an extract of the source once, or restore the item from a backup of the tracking table.",
         ));
     };
-    let to = checked(legacy, request)?;
-    let moved = LegacyItem {
+    let to = checked(watermark_item, request)?;
+    let moved = WatermarkItem {
         lwm_value: Some(to.clone()),
         updated_at: Some(utc_text(now)),
-        ..legacy.clone()
+        ..watermark_item.clone()
     };
     let mut writes = vec![ItemWrite {
-        key: legacy.source.clone(),
-        expect: Expect::Legacy(legacy.clone()),
-        put: Some(Item::Legacy(Box::new(moved.clone()))),
+        key: watermark_item.source.clone(),
+        expect: Expect::Watermark(watermark_item.clone()),
+        put: Some(Item::Watermark(Box::new(moved.clone()))),
     }];
     writes.push(match run {
         Some(run) => {
             let set = WatermarkSet {
                 by: request.by.clone(),
                 at: now,
-                from: legacy.lwm_value.clone(),
+                from: watermark_item.lwm_value.clone(),
                 to,
             };
             let item = RunItem {
@@ -85,7 +85,7 @@ pub fn set(
                 // a pinned window that failed would be pending again
                 window: None,
                 set: Some(set),
-                legacy: Some(moved),
+                watermark_item: Some(moved),
                 // somebody stands for it now
                 provisional: None,
                 ..run.clone()
@@ -96,7 +96,9 @@ pub fn set(
                 put: Some(Item::Run(Box::new(item))),
             }
         }
-        None => ItemWrite { key: run_key(&legacy.source), expect: Expect::Absent, put: None },
+        None => {
+            ItemWrite { key: run_key(&watermark_item.source), expect: Expect::Absent, put: None }
+        }
     });
     Ok(Transaction { step: Step::Set, writes })
 }
@@ -110,8 +112,8 @@ fn busy(run: RunId) -> Failure {
 }
 
 /// The value in the text that the table holds.
-fn checked(legacy: &LegacyItem, request: &WatermarkRequest) -> Result<String, Failure> {
-    let name = legacy.hwm_column_type.as_deref().unwrap_or_default();
+fn checked(watermark_item: &WatermarkItem, request: &WatermarkRequest) -> Result<String, Failure> {
+    let name = watermark_item.hwm_column_type.as_deref().unwrap_or_default();
     let Some(value_type) = WatermarkType::parse(name) else {
         return Err(Failure::permanent(
             Reason::TrackingUnreadable,
@@ -128,7 +130,8 @@ fn checked(legacy: &LegacyItem, request: &WatermarkRequest) -> Result<String, Fa
     };
     let value = Value::parse(value_type, &request.to)
         .map_err(|_| invalid(format!("the value is not of type {}", value_type.name())))?;
-    let stored = legacy.lwm_value.as_deref().and_then(|text| Value::parse(value_type, text).ok());
+    let stored =
+        watermark_item.lwm_value.as_deref().and_then(|text| Value::parse(value_type, text).ok());
     if request.rewind && stored.is_some_and(|stored| value >= stored) {
         return Err(invalid("a rewind needs a value below the stored watermark".to_owned()));
     }
@@ -139,12 +142,12 @@ fn checked(legacy: &LegacyItem, request: &WatermarkRequest) -> Result<String, Fa
 mod tests {
     use super::*;
 
-    fn legacy() -> LegacyItem {
-        LegacyItem {
+    fn watermark_item() -> WatermarkItem {
+        WatermarkItem {
             source: "shop.orders".to_owned(),
             lwm_value: Some("20".to_owned()),
             hwm_column_type: Some("int".to_owned()),
-            ..LegacyItem::default()
+            ..WatermarkItem::default()
         }
     }
 
@@ -158,19 +161,19 @@ mod tests {
 
     #[test]
     fn a_rewind_goes_down_and_a_set_anywhere() {
-        let item = legacy();
+        let item = watermark_item();
         let up = set(None, Some(&item), &request("30", true), 0);
         assert_eq!(reason(up), Some(Reason::InvalidSpec));
         assert!(set(None, Some(&item), &request("10", true), 0).is_ok());
         let moved = set(None, Some(&item), &request("+030", false), 0).map(|moved| moved.writes);
         let put = moved.ok().and_then(|writes| writes[0].put.clone());
-        let Some(Item::Legacy(put)) = put else { unreachable!("L is put") };
+        let Some(Item::Watermark(put)) = put else { unreachable!("the watermark item is put") };
         assert_eq!(put.lwm_value.as_deref(), Some("30"));
     }
 
     #[test]
     fn another_revision_and_another_type_are_refused() {
-        let item = legacy();
+        let item = watermark_item();
         let late =
             set(None, Some(&item), &WatermarkRequest { revision: 3, ..request("30", false) }, 0);
         assert_eq!(reason(late), Some(Reason::RevisionChanged));

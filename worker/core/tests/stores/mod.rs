@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crds::extract_job::ExtractType;
 use crds::task::RecoverOrder;
-use crds::tracking::{LegacyItem, ObjectStore, OutcomeItem, RunItem, outcome_key, run_key};
+use crds::tracking::{ObjectStore, OutcomeItem, RunItem, WatermarkItem, outcome_key, run_key};
 use crds::{Reason, Report, RunId, Task};
 use serde_json::{from_slice, from_value, json};
 use worker_core::layout::manifests::{
@@ -247,15 +247,15 @@ impl Stores {
         }
     }
 
-    pub(crate) fn legacy(&self) -> Option<LegacyItem> {
+    pub(crate) fn watermark_item(&self) -> Option<WatermarkItem> {
         match self.items.get(KEY) {
-            Some(Item::Legacy(item)) => Some((**item).clone()),
+            Some(Item::Watermark(item)) => Some((**item).clone()),
             _ => None,
         }
     }
 
-    pub(crate) fn put_legacy(&mut self, item: LegacyItem) {
-        self.items.insert(KEY.to_owned(), Item::Legacy(Box::new(item)));
+    pub(crate) fn put_watermark_item(&mut self, item: WatermarkItem) {
+        self.items.insert(KEY.to_owned(), Item::Watermark(Box::new(item)));
     }
 
     pub(crate) fn outcome(&self, uid: &str) -> Option<OutcomeItem> {

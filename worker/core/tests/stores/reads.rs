@@ -24,7 +24,7 @@ impl Stores {
             Box::new(ObservedItems {
                 now: self.now,
                 run: self.run(),
-                legacy: self.legacy(),
+                watermark_item: self.watermark_item(),
                 outcome: self.outcome(&task.owner.uid),
                 owner_outcome: coordinator.and_then(|run| self.outcome(&run.owner.uid)),
                 pointer: self.pointer_at(root(&task.spec.output.uri)),

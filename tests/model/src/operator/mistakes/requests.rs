@@ -23,10 +23,10 @@ pub(super) fn older_requests_count(observed: &Observed) -> Step {
         forget(&mut outcome.requested_at);
     }
     if let Tracking::Read(read) = &mut observed.tracking {
-        if let Some(run) = &mut read.r {
+        if let Some(run) = &mut read.run {
             forget(&mut run.owner.requested_at);
         }
-        if let Some(result) = read.o.as_mut().and_then(|outcome| outcome.result.as_mut()) {
+        if let Some(result) = read.outcome.as_mut().and_then(|outcome| outcome.result.as_mut()) {
             forget(&mut result.owner.requested_at);
         }
     }
@@ -47,7 +47,7 @@ pub(super) fn older_requests_count(observed: &Observed) -> Step {
 /// The request that was honoured last, as tracking has it, else status.
 fn known_request(observed: &Observed) -> Option<String> {
     let tracked = match &observed.tracking {
-        Tracking::Read(read) => read.o.as_ref().and_then(|outcome| outcome.result.as_ref()),
+        Tracking::Read(read) => read.outcome.as_ref().and_then(|outcome| outcome.result.as_ref()),
         Tracking::NotRead | Tracking::Unreadable(_) => None,
     };
     let tracked = tracked.and_then(|result| result.owner.requested_at.clone());
