@@ -26,7 +26,7 @@ async fn tool(source: &SourceFixture, sub_command: &str, job: &Value, code: i32)
 }
 
 #[test]
-fn verify_finds_what_is_not_as_it_was_recorded() -> Result<()> {
+fn verify_finds_files_that_differ_from_their_record() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "verify").await?;
@@ -52,7 +52,7 @@ fn verify_finds_what_is_not_as_it_was_recorded() -> Result<()> {
 }
 
 #[test]
-fn verify_tells_rows_that_the_source_has_and_no_window_took() -> Result<()> {
+fn verify_reports_source_rows_that_no_window_read() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "recount").await?;

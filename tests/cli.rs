@@ -238,7 +238,7 @@ fn operator_refuses_wrong_flags_with_exit_2_and_the_usage() -> Result<()> {
 }
 
 #[test]
-fn operator_that_cannot_start_says_why_and_what_to_do() -> Result<()> {
+fn operator_that_cannot_start_prints_cause_and_remedy() -> Result<()> {
     let alone = ["--worker-image", "w", "--log-format"];
     let text = program("tidemark-operator", &[&alone[..], &["text"]].concat(), &[])?;
     let said = stderr(&text);

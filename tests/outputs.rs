@@ -85,7 +85,7 @@ fn files_and_row_groups_are_as_large_as_asked() -> Result<()> {
 }
 
 #[test]
-fn every_object_is_encrypted_with_the_key_that_was_asked_for_or_none_is_published() -> Result<()> {
+fn every_object_is_encrypted_with_the_requested_key_or_none_is_published() -> Result<()> {
     const KEY: &str = "arn:aws:kms:us-east-1:123456789012:key/6b3a9c1e-0000-4000-8000-000000000001";
     let env = TestEnv::shared()?;
     env.run(async {
@@ -93,7 +93,7 @@ fn every_object_is_encrypted_with_the_key_that_was_asked_for_or_none_is_publishe
         table(&source, 1000).await?;
         let mut job = source.job("public.t", "FE");
         job["spec"]["output"]["kmsKeyId"] = json!(KEY);
-        // a store that does not know the wish takes the object and says nothing of a key
+        // a store that ignores the setting takes the object and says nothing of a key
         let proxy = Proxy::start(Speaks::S3).await?;
         proxy.on("PutObject", Calls::Nth(1), Fault::Answer(200, "Ignored"));
         job["spec"]["output"]["endpoint"] = json!(proxy.url());

@@ -74,7 +74,7 @@ fn a_full_extract_has_every_row_with_its_type() -> Result<()> {
 }
 
 #[test]
-fn incremental_runs_lose_no_row_and_double_none() -> Result<()> {
+fn incremental_runs_lose_and_repeat_no_row() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "incr").await?;

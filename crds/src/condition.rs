@@ -44,7 +44,7 @@ words! {
         Complete,
         /// The object will not be tried again by itself.
         Failed,
-        /// Nothing is started, by the wish of the manifest.
+        /// Nothing is started, by the request of the manifest.
         Suspended,
         /// Something is in flight.
         Reconciling,

@@ -81,7 +81,7 @@ pub struct TaskTracking {
 pub struct RecoverOrder {
     /// Whether no further attempt follows: the outcome is written as Failed.
     pub last: bool,
-    /// Whether the run is ended by a wish (deletion, suspend) and not by a failure.
+    /// Whether the run is ended by a request (deletion, suspend) and not by a failure.
     pub aborted: bool,
     /// Why the run is ended.
     pub report: Report,

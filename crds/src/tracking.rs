@@ -17,7 +17,7 @@ pub use crate::removals::{ObjectStore, PendingCleanup, Removal};
 /// Schema version of the run item and the outcome item; a higher one is left alone (`NewerRelease`).
 pub const ITEM_VERSION: u32 = 1;
 
-/// Days that an outcome is kept, by the table's time to live on `expires_at`.
+/// Days that an outcome is kept, by the table's time to live on `expiresAt`.
 pub const OUTCOME_DAYS: i64 = 90;
 
 /// Key of the run item of the source `key`.
@@ -352,7 +352,7 @@ pub struct OutcomeResult {
     /// Partitions.
     #[serde(default)]
     pub partitions: u32,
-    /// Whether they were of one instant; absent in older items.
+    /// Whether they were from one consistent snapshot; absent in older items.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency: Option<Consistency>,
     /// How long the table was locked, in milliseconds; absent if it was not.

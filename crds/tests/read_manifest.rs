@@ -86,7 +86,7 @@ fn misspelt_field_is_refused_with_the_nearest_name() {
 }
 
 #[test]
-fn what_is_not_one_extract_job_is_refused() {
+fn input_other_than_one_extract_job_is_refused() {
     let one = with("\nspec:", "\nspec:");
     for (text, said) in [
         (String::new(), "0 YAML documents, but exactly one ExtractJob is needed"),

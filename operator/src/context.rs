@@ -39,7 +39,7 @@ pub(crate) struct Context {
 
 impl Context {
     /// Notes that the watermark item of the object `uid` is another one than its status repeats.
-    pub(crate) fn note_changed(&self, uid: &str) {
+    pub(crate) fn mark_changed(&self, uid: &str) {
         let mut changed = self.changed.lock().unwrap_or_else(PoisonError::into_inner);
         changed.insert(uid.to_owned());
     }

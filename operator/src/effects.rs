@@ -1,5 +1,5 @@
 //! In: a decision. Out: the cluster changed, one effect at a time, then the status, then events.
-//! Bound: the decision. Fails: at the first effect that fails; deciding again mends that.
+//! Bound: the decision. Fails: at the first effect that fails; deciding again corrects that.
 
 use std::time::Duration;
 

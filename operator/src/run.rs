@@ -68,7 +68,7 @@ async fn lead(context: &Arc<Context>, flags: &Flags, stopped: Receiver<bool>) {
         context.metrics.leads.set(1);
         tokio::select! {
             () = work(context, flags, stopped.clone()) => return candidate.step_down().await,
-            // what is at work is cut off, as a crash would: deciding again mends that
+            // what is at work is cut off, as a crash would: deciding again corrects that
             () = candidate.lost() => tracing::warn!("this replica no longer leads"),
         }
         context.metrics.leads.set(0);

@@ -144,8 +144,8 @@ pub(crate) struct TimingFlags {
     #[arg(long, env = "RECORD_WAIT", value_name = "SECONDS", default_value = "600", value_parser = seconds, hide_short_help = true)]
     pub(crate) record_wait: Duration,
     /// Number of seconds between two reads of the tracking table meanwhile.
-    #[arg(long, env = "RECORD_LOOK", value_name = "SECONDS", default_value = "60", value_parser = seconds, hide_short_help = true)]
-    pub(crate) record_look: Duration,
+    #[arg(long, env = "RECORD_POLL", value_name = "SECONDS", default_value = "60", value_parser = seconds, hide_short_help = true)]
+    pub(crate) record_poll: Duration,
     /// Number of recovery Jobs that are tried in a row.
     #[arg(
         long,
@@ -246,7 +246,7 @@ impl TimingFlags {
             pod_stop_wait: self.pod_stop_wait,
             extract_start_wait: self.extract_start_wait,
             record_wait: self.record_wait,
-            record_look: self.record_look,
+            record_poll: self.record_poll,
             recover_tries: self.recover_tries,
             recover_deadline: self.recover_deadline,
             recover_retry: self.recover_retry,

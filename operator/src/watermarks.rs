@@ -55,7 +55,7 @@ async fn read(context: &Context, store: &Store<ExtractJob>) -> Vec<ObjectRef<Ext
             let at = TaskTracking { key: key.clone(), ..batch.at.clone() };
             for object in sources.get(&at).into_iter().flatten() {
                 if differs(&object.status.clone().unwrap_or_default(), item.as_ref()) {
-                    let object = note(context, object);
+                    let object = mark_due(context, object);
                     found.extend(object);
                 }
             }
@@ -64,9 +64,9 @@ async fn read(context: &Context, store: &Store<ExtractJob>) -> Vec<ObjectRef<Ext
     found
 }
 
-/// Notes that the object is due.
-fn note(context: &Context, object: &ExtractJob) -> Option<ObjectRef<ExtractJob>> {
-    context.note_changed(object.metadata.uid.as_deref()?);
+/// Records that the object is due.
+fn mark_due(context: &Context, object: &ExtractJob) -> Option<ObjectRef<ExtractJob>> {
+    context.mark_changed(object.metadata.uid.as_deref()?);
     let object = ObjectRef::from_obj(object);
     context.metrics.queue.asked(&object);
     Some(object)

@@ -114,7 +114,7 @@ async fn locking(bench: &mut Bench, retain: bool) -> Result<()> {
 }
 
 #[test]
-fn bucket_that_locks_its_objects_is_published_to_and_what_is_replaced_is_hidden() -> Result<()> {
+fn bucket_with_object_lock_is_published_to_and_replaced_files_are_hidden() -> Result<()> {
     in_env(async {
         let mut bench = Bench::new("locks", "FE", 100).await?;
         locking(&mut bench, true).await?;
@@ -167,7 +167,7 @@ fn removal_of_a_locked_object_is_postponed_until_its_retention_ends_and_a_later_
             ensure!(output.stderr.contains("Object Lock"), "{}", output.stderr);
             // the tracking item says that both files stand, and when the earlier one goes
             let left = removals(&bench).await?;
-            let retry = left[0]["retry"].as_i64().context("nothing is put off")?;
+            let retry = left[0]["retry"].as_i64().context("nothing is postponed")?;
             let days =
                 retry - SystemTime::now().duration_since(UNIX_EPOCH)?.as_secs().cast_signed();
             ensure!((80_000..=86_400).contains(&days), "{code}: tried again in {days} s");

@@ -73,8 +73,7 @@ const OBJECTS: &str = "create table t (id int primary key, name text, at timesta
     create function honest(int) returns int language internal immutable as 'int4abs'";
 
 #[test]
-fn condition_that_calls_what_a_user_defined_is_claimed_no_snapshot_and_no_guard_that_proves()
--> Result<()> {
+fn condition_with_a_user_defined_function_has_no_snapshot_and_no_proving_guard() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = with_role(env, "volatile", OBJECTS).await?;

@@ -162,7 +162,7 @@ async fn reader(accounts: &Accounts, more: &str) -> Result<String> {
 }
 
 #[test]
-fn user_of_mariadb_without_the_right_to_see_what_is_logged_has_one_partition() -> Result<()> {
+fn user_of_mariadb_without_rights_on_the_binary_log_has_one_partition() -> Result<()> {
     if Mysql::of_env().lacks("a snapshot whose point in the binary log is known") {
         return Ok(());
     }
@@ -201,7 +201,7 @@ fn user_of_mariadb_with_too_few_connections_has_one_partition() -> Result<()> {
 }
 
 #[test]
-fn table_altered_while_sessions_are_prepared_is_planned_anew() -> Result<()> {
+fn table_altered_while_sessions_are_prepared_is_planned_again() -> Result<()> {
     if Mysql::of_env().lacks("a snapshot whose point in the binary log is known") {
         return Ok(());
     }

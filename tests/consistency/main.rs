@@ -1,4 +1,4 @@
-//! `extract.consistency`: whether all partitions are of one instant, which is said, and refused where it
+//! `extract.consistency`: whether all partitions are from one consistent snapshot, which is said, and refused where it
 //! cannot be proved.
 
 mod absent;
@@ -182,7 +182,7 @@ fn sessions_of_mariadb_begin_together_while_commits_keep_coming() -> Result<()> 
 }
 
 #[test]
-fn t59_a_partition_of_mysql_that_breaks_off_ends_the_run_and_the_next_reads_all_anew() -> Result<()>
+fn t59_a_partition_of_mysql_that_breaks_off_ends_the_run_and_the_next_reads_all_again() -> Result<()>
 {
     if Mysql::of_env().lacks("a snapshot whose point in the binary log is known") {
         return Ok(());

@@ -57,7 +57,7 @@ fn a_foreign_table_is_never_reported_as_a_consistent_snapshot() -> Result<()> {
 }
 
 #[test]
-fn a_foreign_table_of_which_a_snapshot_is_asked_is_refused() -> Result<()> {
+fn a_snapshot_of_a_foreign_table_is_refused() -> Result<()> {
     in_env(async {
         let mut accounts = foreign(Some("snapshot")).await?;
         for count in [3, 1] {

@@ -96,7 +96,7 @@ fn a_write_of_the_operator_whose_reply_is_lost_is_not_made_twice() -> Result<()>
 }
 
 #[test]
-fn an_api_server_that_refuses_and_goes_away_is_waited_for_without_haste() -> Result<()> {
+fn an_unavailable_api_server_is_retried_with_backoff() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let away = Away::new(env, "refusals", &[]).await?;

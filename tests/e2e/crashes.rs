@@ -50,7 +50,7 @@ fn worker_killed_while_reading_repeats_only_its_partition() -> Result<()> {
             .collect();
         seen.sort_unstable();
         ensure!(seen == [("0", 0), ("1", 0), ("1", KILLED.into()), ("2", 0)], "{seen:?}");
-        ensure!(jobs(&release, "recover").await? == 0, "a settled run");
+        ensure!(jobs(&release, "recover").await? == 0, "a recovered run");
         let keys = env.keys(&release.source.bucket, NAME).await?;
         let files = keys.iter().filter(|key| key.contains("/part-")).count();
         ensure!(files == 3 && !keys.contains(&dead), "{dead} was published: {keys:?}");
@@ -90,7 +90,7 @@ fn killed_coordinator(point: &str, state: Option<&str>, attempts: u64) -> Result
         ensure!(found == state, "{run:?}");
         kill_now(process_of(&pod)?)?;
         ends_once(&release, FEW, attempts).await?;
-        ensure!(jobs(&release, "recover").await? == 1, "settled once");
+        ensure!(jobs(&release, "recover").await? == 1, "recovered once");
         let left = open(&release, "").await?;
         ensure!(left.is_empty(), "open: {left:?}");
         Ok(())

@@ -193,7 +193,7 @@ fn process_in(uid: &str) -> Result<Option<u32>> {
 }
 
 #[test]
-fn incremental_runs_of_the_operator_lose_no_row_and_double_none() -> Result<()> {
+fn incremental_runs_of_the_operator_lose_and_repeat_no_row() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::new(env, "incr", &[]).await?;

@@ -1,4 +1,4 @@
-//! Promise 3 on the real cluster: what goes wrong is said clearly, and once it is mended the run succeeds.
+//! Promise 3 on the real cluster: what goes wrong is said clearly, and once it is corrected the run succeeds.
 
 use std::time::Duration;
 
@@ -138,7 +138,7 @@ fn a_wrong_password_is_reported_and_fixed_by_the_secret() -> Result<()> {
         let object =
             fails(&release, &job, "CredentialsRejected", "source.credentials.secretRef").await?;
         ensure!(object["status"]["extractSuccessful"] == "N", "{}", object["status"]);
-        ensure!(successful(&release, table).await? == "N", "the old job's item");
+        ensure!(successful(&release, table).await? == "N", "the legacy job's item");
         release.secret("database", &[("username", "postgres"), ("password", "secret")]).await?;
         succeeds_after(&release, name, table, 100).await
     })
@@ -153,7 +153,7 @@ fn a_missing_table_is_reported_and_creating_it_is_the_remedy() -> Result<()> {
         let job = release.source.job(table, "FE");
         let object = fails(&release, &job, "TableNotFound", "Check extract.table").await?;
         ensure!(object["status"]["extractSuccessful"] == "N", "{}", object["status"]);
-        ensure!(successful(&release, table).await? == "N", "the old job's item");
+        ensure!(successful(&release, table).await? == "N", "the legacy job's item");
         numbers(&release, "one", 1, 100).await?;
         succeeds_after(&release, name, table, 100).await
     })
@@ -171,7 +171,7 @@ fn a_missing_bucket_is_reported_and_creating_it_is_the_remedy() -> Result<()> {
         let object = fails(&release, &job, "BucketNotFound", "Create the bucket").await?;
         ensure!(object["status"]["extractSuccessful"] == "N", "{}", object["status"]);
         // the prefix is looked at before the source is claimed, so the item is as it was: absent
-        ensure!(successful(&release, table).await? == Value::Null, "the old job's item");
+        ensure!(successful(&release, table).await? == Value::Null, "the legacy job's item");
         env.s3(Access::Admin).create_bucket().bucket(&release.source.bucket).send().await?;
         succeeds_after(&release, name, table, 100).await
     })
@@ -188,7 +188,7 @@ fn a_wrong_storage_key_is_reported_and_fixed_by_the_secret() -> Result<()> {
         let mut job = release.source.job(table, "FE");
         job["spec"]["output"]["secretRef"]["name"] = json!("lake");
         fails(&release, &job, "StorageDenied", "output.secretRef").await?;
-        ensure!(successful(&release, table).await? == Value::Null, "the old job's item");
+        ensure!(successful(&release, table).await? == Value::Null, "the legacy job's item");
         lake(&release, Access::Admin).await?;
         succeeds_after(&release, name, table, 100).await
     })
@@ -198,15 +198,17 @@ fn a_wrong_storage_key_is_reported_and_fixed_by_the_secret() -> Result<()> {
 async fn tracking_fails(
     release: &Release,
     job: &Value,
-    mood: &str,
+    condition_type: &str,
     (reason, remedy): (&str, &str),
 ) -> Result<()> {
     let name = job["metadata"]["name"].as_str().context("name")?;
     release.apply(job).await?;
-    let object = release.condition(name, mood, FAILURE_DEADLINE).await?;
-    says_one_thing(&object, &[mood], reason, remedy)?;
-    let (from, to) =
-        (&object["metadata"]["creationTimestamp"], &condition(&object, mood)["lastTransitionTime"]);
+    let object = release.condition(name, condition_type, FAILURE_DEADLINE).await?;
+    says_one_thing(&object, &[condition_type], reason, remedy)?;
+    let (from, to) = (
+        &object["metadata"]["creationTimestamp"],
+        &condition(&object, condition_type)["lastTransitionTime"],
+    );
     let took = seconds(release, from, to).await?;
     ensure!((0.0..=TOLD_WITHIN).contains(&took), "{took} s from {from} to {to}");
     an_event_says(release, name, reason, remedy).await?;
@@ -340,7 +342,7 @@ fn writes_refused_once_ready_fail_the_run_and_leave_its_window_pending() -> Resu
         release.kubectl(&["delete", "quota", "hold"]).await?;
         let object = is_told(&release, name, "StorageDenied", "s3:PutObject").await?;
         ensure!(object["status"]["extractSuccessful"] == "N", "{}", object["status"]);
-        ensure!(successful(&release, table).await? == "N", "the old job's item");
+        ensure!(successful(&release, table).await? == "N", "the legacy job's item");
         ensure!(release.published(table).await? == 1, "nothing may be published");
 
         numbers(&release, "one", 301, 400).await?;

@@ -64,7 +64,7 @@ fn a_decided_run_whose_upload_is_gone_is_reported_and_undone_by_a_person() -> Re
 }
 
 #[test]
-fn replaced_files_stay_as_long_as_readers_were_promised_and_go_without_another_run() -> Result<()> {
+fn replaced_files_are_removed_after_the_promised_time_without_another_run() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::new(env, "retained", &[]).await?;
@@ -102,7 +102,7 @@ fn replaced_files_stay_as_long_as_readers_were_promised_and_go_without_another_r
 }
 
 #[test]
-fn pods_log_in_with_what_aws_secrets_manager_keeps() -> Result<()> {
+fn pods_connect_with_credentials_of_aws_secrets_manager() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let keys = ["--worker-env=AWS_ACCESS_KEY_ID=a", "--worker-env=AWS_SECRET_ACCESS_KEY=b"];

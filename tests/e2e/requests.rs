@@ -1,4 +1,4 @@
-//! Life of a run on the real cluster: what a manifest wishes is kept, what is mended goes on at once, and
+//! Life of a run on the real cluster: what a manifest requests is kept, what is corrected goes on at once, and
 //! of two operators one is enough.
 
 use std::time::Duration;
@@ -101,7 +101,7 @@ fn a_coordinator_that_never_started_is_deleted_once_the_manifest_is_corrected() 
         let object = release.condition(NAME, "Complete", STEP).await?;
         let status = &object["status"];
         ensure!(status["attempt"] == 2 && status["retry"] == Value::Null, "{status}");
-        ensure!(jobs(&release, "recover").await? == 0, "a settled run");
+        ensure!(jobs(&release, "recover").await? == 0, "a recovered run");
         published(&release, 1).await
     })
 }
@@ -142,7 +142,7 @@ fn an_extract_job_refused_by_a_quota_yields_and_is_retried() -> Result<()> {
 }
 
 #[test]
-fn what_follows_publication_is_done_though_the_object_is_deleted() -> Result<()> {
+fn cleanup_after_publication_is_done_although_the_object_is_deleted() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let pause = "--worker-env=TIDEMARK_TEST_PAUSE=after-publish@1";
@@ -161,7 +161,7 @@ fn what_follows_publication_is_done_though_the_object_is_deleted() -> Result<()>
 }
 
 #[test]
-fn finished_jobs_expire_and_what_is_complete_stays_so() -> Result<()> {
+fn finished_jobs_expire_and_complete_objects_stay_complete() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let release = Release::new(env, "ttl", &["--resync=1"]).await?;
@@ -240,7 +240,7 @@ fn second_operator_takes_over_when_the_leader_dies() -> Result<()> {
         ensure!(first != second, "{first} leads");
         ensure!(jobs(&release, "coordinator").await? == 1, "coordinators");
         ensure!(jobs(&release, "extract").await? == 1, "extract Jobs");
-        ensure!(jobs(&release, "recover").await? == 0, "a settled run");
+        ensure!(jobs(&release, "recover").await? == 0, "a recovered run");
         published(&release, 1).await?;
 
         // one that is told to stop gives the lease back: the next one need not wait for its end

@@ -13,7 +13,7 @@ const STEP: Duration = Duration::from_mins(1);
 const NAME: &str = "events";
 
 #[test]
-fn what_other_writers_store_shows_up_in_status_within_the_resync_time() -> Result<()> {
+fn writes_of_others_appear_in_status_within_the_resync_time() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let values = json!({ "tracking": { "resyncSeconds": 2 } });

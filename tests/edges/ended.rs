@@ -165,7 +165,7 @@ async fn on_standby(source: &SourceFixture, relation: &str) -> Result<Value> {
 }
 
 #[test]
-fn what_a_standby_cannot_read_is_refused_by_name() -> Result<()> {
+fn relations_unreadable_on_a_standby_are_refused_by_name() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "unreadable").await?;

@@ -29,7 +29,7 @@ async fn stamped_table(edge: &Edge) -> Result<()> {
 }
 
 #[test]
-fn the_guard_is_named_for_what_server_user_column_and_writer_allow() -> Result<()> {
+fn the_guard_depends_on_server_user_column_and_writer() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let edge = Edge::new(env, "kinds").await?;

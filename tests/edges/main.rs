@@ -12,7 +12,7 @@
 //! | two transactions in one message share `now()` | the message's start; sessions are waited for | `EXACT_CLOCK`, `STILL_OPEN` | `guards::all_transactions...`, `guards::between_two...` |
 //! | a standby does not show the primary's transactions | `lag`, and says so | `guard_order` | `late` (standby), `standby` |
 //! | a snapshot belongs to one node | `SnapshotLost` | `sessions::import` | `standby::a_snapshot...` |
-//! | the standby's replay cancels readers | the holder is asked again: `SnapshotLost` | `SnapshotSession::still_there` | `standby::a_replay...`, `ended::read_that...` |
+//! | the standby's replay cancels readers | the snapshot session is asked again: `SnapshotLost` | `SnapshotSession::still_there` | `standby::a_replay...`, `ended::read_that...` |
 //! | a time-out of the user ends a long read | each transaction turns it off | `settings::postgres::PINS` | `ended::read_longer...` |
 //! | prepared transactions are in no list of starts | read last; any that wrote here: `lag` (times), waited for (numbers) | `PREPARED`, `guard::seek` | `late`, `steps` (Prepare), `guards::beside...` |
 //! | the maximum and the rows from two snapshots | one snapshot for bounds and rows | `bounds::open` | `steps`, `ties` |

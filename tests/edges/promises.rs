@@ -93,7 +93,7 @@ async fn nulls_are_found(edge: &Edge, port: u16, tables: &[(&'static str, &str)]
 }
 
 #[test]
-fn a_not_null_that_nobody_enforces_hides_no_row() -> Result<()> {
+fn an_unenforced_not_null_hides_no_row() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let edge = Edge::new(env, "promises").await?;

@@ -216,7 +216,7 @@ fn a_condition_that_reads_more_than_its_row_voids_the_guarantees() -> Result<()>
 }
 
 #[test]
-fn each_kind_of_relation_is_claimed_for_what_is_proved_of_it() -> Result<()> {
+fn each_kind_of_relation_is_claimed_only_as_far_as_proved() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let edge = Edge::new(env, "kinds_of_relations").await?;

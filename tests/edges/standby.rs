@@ -62,7 +62,7 @@ fn a_standby_is_read_with_a_lag_and_the_reason() -> Result<()> {
 }
 
 #[test]
-fn a_snapshot_of_one_node_is_none_on_another() -> Result<()> {
+fn a_snapshot_of_one_node_is_unknown_on_another() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let (edge, port) = prepare(env, "nodes").await?;

@@ -67,7 +67,7 @@ const TYPES: [(&str, &str, [&str; 3], [&str; 2]); 12] = [
 ];
 
 #[test]
-fn values_of_every_type_are_stored_as_they_are_and_compared_as_values() -> Result<()> {
+fn values_of_every_type_are_stored_unchanged_and_compared_as_values() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "types").await?;

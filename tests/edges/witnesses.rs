@@ -112,7 +112,7 @@ fn a_database_with_a_subscriber_is_read_up_to_its_open_transactions() -> Result<
 }
 
 #[test]
-fn what_is_written_over_a_walsender_counts() -> Result<()> {
+fn writes_over_a_walsender_count() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         for who in [Who::Sees, Who::Blind] {

@@ -53,7 +53,7 @@ fn a_full_extract_of_several_partitions_has_every_row() -> Result<()> {
 }
 
 #[test]
-fn incremental_runs_lose_no_row_and_double_none() -> Result<()> {
+fn incremental_runs_lose_and_repeat_no_row() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::mariadb(env, "maria-incr").await?;

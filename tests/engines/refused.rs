@@ -1,4 +1,4 @@
-//! What only a person can mend, each with its reason and remedy.
+//! What only a person can correct, each with its reason and remedy.
 
 use anyhow::{Result, ensure};
 use harness::{SourceFixture, TestEnv};

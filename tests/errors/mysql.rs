@@ -45,7 +45,7 @@ fn an_error_below_a_view_names_its_object_and_no_value() -> Result<()> {
 }
 
 #[test]
-fn what_a_function_signals_is_not_shown() -> Result<()> {
+fn signals_of_a_function_are_not_shown() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::mariadb(env, "signals").await?;

@@ -1,4 +1,4 @@
-//! Log-ins that cannot go well: T60. Servers of their own, whose certificates are wrong or which offer no TLS.
+//! Connections that cannot go well: T60. Servers of their own, whose certificates are wrong or which offer no TLS.
 
 use std::time::Duration;
 
@@ -42,7 +42,7 @@ pub(crate) async fn ends(
 }
 
 #[test]
-fn t60_a_log_in_that_cannot_go_well_is_refused_by_name_and_never_in_plaintext() -> Result<()> {
+fn t60_a_connection_that_must_fail_is_refused_by_name_and_never_in_plaintext() -> Result<()> {
     in_env(async {
         let env = TestEnv::shared()?;
         let postgres = SourceFixture::new(env, "logins").await?;

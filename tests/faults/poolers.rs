@@ -195,7 +195,7 @@ fn t53_a_pooler_that_ends_idle_transactions_loses_the_snapshot_and_no_row() -> R
         job["spec"]["extract"] = json!({ "table": "public.slow", "type": "FE" });
         let mut command = bench.source.command("run", &job)?;
         short(&mut command);
-        // the holder is asked only when the run is renewed, and that is far off
+        // the snapshot session is asked only when the run is renewed, and that is far off
         crate::unrenewed(&mut command);
         let output = bench.source.start(command, None)?.ended(Duration::from_mins(1)).await?;
         refused(&output, 75, "SnapshotLost")?;

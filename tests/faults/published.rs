@@ -147,7 +147,7 @@ fn t35_readers_of_a_replaced_extract_read_it_to_the_end() -> Result<()> {
 }
 
 #[test]
-fn t37_verify_finds_a_published_file_that_is_gone_or_not_as_it_was() -> Result<()> {
+fn t37_verify_finds_a_published_file_that_is_missing_or_changed() -> Result<()> {
     in_env(async {
         let bench = Bench::new("t37", "FE", 2000, 4).await?;
         bench.publishes().await?;
@@ -227,7 +227,7 @@ fn t38_a_sweep_with_a_clock_that_is_a_day_wrong_removes_nothing_that_lives() -> 
 }
 
 #[test]
-fn t39_of_a_thousand_abandoned_uploads_only_those_of_dead_runs_of_ours_are_aborted() -> Result<()> {
+fn t39_only_abandoned_uploads_of_own_dead_runs_are_aborted() -> Result<()> {
     in_env(async {
         let mut bench = Bench::new("t39", "PE", 100, 1).await?;
         bench.publishes().await?;
@@ -275,7 +275,7 @@ fn t39_of_a_thousand_abandoned_uploads_only_those_of_dead_runs_of_ours_are_abort
 }
 
 #[test]
-fn t41_a_pointer_that_was_put_back_by_hand_is_repaired_upwards_only() -> Result<()> {
+fn t41_a_pointer_set_back_by_a_person_is_repaired_upwards_only() -> Result<()> {
     in_env(async {
         let mut bench = Bench::new("t41", "PE", 100, 1).await?;
         bench.publishes().await?;

@@ -105,7 +105,7 @@ fn t57_a_server_of_mysql_that_works_silently_is_waited_for() -> Result<()> {
 }
 
 #[test]
-fn t57_verify_of_mysql_ends_the_count_that_takes_too_long() -> Result<()> {
+fn t57_verify_of_mysql_ends_a_slow_count() -> Result<()> {
     in_env(async {
         let (source, _wire, mut job) = wired("t57-verify", 100).await?;
         printed(&started(&source, &job, None)?.ended(RUN).await?)?;

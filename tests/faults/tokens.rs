@@ -93,14 +93,12 @@ async fn each_connection_has_its_own(engine: &'static str) -> Result<()> {
 }
 
 #[test]
-fn each_connection_of_postgres_has_a_token_of_its_own_and_an_expired_one_is_never_used()
--> Result<()> {
+fn each_connection_of_postgres_has_its_own_token_and_an_expired_one_is_never_used() -> Result<()> {
     in_env(each_connection_has_its_own("postgres"))
 }
 
 #[test]
-fn each_connection_of_mysql_has_a_token_of_its_own_and_an_expired_one_is_never_used() -> Result<()>
-{
+fn each_connection_of_mysql_has_its_own_token_and_an_expired_one_is_never_used() -> Result<()> {
     in_env(each_connection_has_its_own("mysql"))
 }
 

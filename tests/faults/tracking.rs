@@ -91,7 +91,7 @@ fn t43_a_table_that_throttles_nine_of_ten_writes_loses_none() -> Result<()> {
 }
 
 #[test]
-fn t44_a_write_whose_reply_was_lost_is_known_as_our_own_after_its_token_expired() -> Result<()> {
+fn t44_a_write_with_a_lost_reply_is_recognized_after_its_token_expired() -> Result<()> {
     in_env(async {
         let mut bench = Bench::new("t44", "PE", 100, 1).await?;
         for write in 1..=WRITES {

@@ -117,7 +117,7 @@ impl Release {
             "--pod-start-wait=10",
             "--pod-stop-wait=15",
             "--record-wait=30",
-            "--record-look=2",
+            "--record-poll=2",
             "--recover-retry=1",
             "--recover-deadline=30",
             "--deletion-bound=60",

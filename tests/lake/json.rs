@@ -71,7 +71,7 @@ fn json_that_a_reader_refuses_fails_with_column_and_row_and_is_text_on_request()
 }
 
 #[test]
-fn a_longtext_is_json_by_its_own_check_alone() -> Result<()> {
+fn a_longtext_is_json_only_by_its_own_check() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::mariadb(env, "checks").await?;
@@ -118,7 +118,7 @@ async fn column_of(source: &SourceFixture, table: &str, run: &Value) -> Result<V
 }
 
 #[test]
-fn what_mariadb_calls_json_is_checked_before_it_is_published() -> Result<()> {
+fn json_of_mariadb_is_checked_before_publication() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::mariadb(env, "loose").await?;

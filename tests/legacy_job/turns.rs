@@ -379,7 +379,7 @@ fn a_first_run_without_rows_is_continued_by_the_legacy_job() -> Result<()> {
 /// A full extract of the legacy job without bounds leaves `None`, which its own next incremental run
 /// could not read.
 #[test]
-fn what_python_wrote_for_nothing_is_the_beginning() -> Result<()> {
+fn the_none_text_of_the_legacy_job_means_the_beginning() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::new(env, "none").await?;

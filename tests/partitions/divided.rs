@@ -54,7 +54,7 @@ impl Divided {
 
     /// The predicted skew, in hundredths.
     pub(crate) fn predicted(&self) -> Result<Skew> {
-        let text = self.how()?.predicted_skew.as_deref().context("a foretold skew")?;
+        let text = self.how()?.predicted_skew.as_deref().context("a predicted skew")?;
         Ok(Skew::hundredths(text.replace('.', "").parse()?))
     }
 }

@@ -134,7 +134,7 @@ fn tables_of_every_kind_are_partitioned_or_refused_with_a_remedy() -> Result<()>
 }
 
 #[test]
-fn what_is_written_after_the_plan_is_in_a_partition_too() -> Result<()> {
+fn rows_written_after_the_plan_are_in_a_partition_too() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let shelf = Shelf::mariadb(env, "maria-late").await?;

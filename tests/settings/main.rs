@@ -43,7 +43,7 @@ const LOW: &str = "2";
 
 /// What is extracted again and again: the relations, and the incremental one.
 #[derive(Debug, Clone)]
-struct Subject {
+struct SettingTest {
     engine: Engine,
     login: Login,
     /// Tables and views that are read whole.
@@ -55,7 +55,7 @@ struct Subject {
 /// What one extract gives: its plan, and the rows' bytes as they came from the server.
 type Taken = Vec<(Value, Vec<u8>)>;
 
-impl Subject {
+impl SettingTest {
     /// All extracts: whole ones, then the incremental one.
     async fn take(&self) -> Result<Result<Taken, Failure>> {
         let mut taken = Taken::new();

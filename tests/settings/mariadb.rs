@@ -10,7 +10,7 @@ use worker_core::settings::mysql::table;
 
 use super::candidates::{Described, Kind};
 use super::server::{admin, say};
-use super::{PARTS, Subject, Tried, all_have_a_rule, login, pinned};
+use super::{PARTS, SettingTest, Tried, all_have_a_rule, login, pinned};
 
 /// Its database there.
 const DATABASE: &str = "shop";
@@ -133,7 +133,7 @@ const LEFT_OUT: &[&str] =
 
 struct Made {
     server: MariaDb,
-    subject: Subject,
+    subject: SettingTest,
     admin: MySqlConnection,
 }
 
@@ -148,7 +148,7 @@ async fn make(env: &'static TestEnv) -> Result<Made> {
         told.join(", ")
     );
     say(&mut admin, &sql).await?;
-    let subject = Subject {
+    let subject = SettingTest {
         engine: Engine::Mysql,
         login: login(env, Engine::Mysql, server.port, DATABASE, "app"),
         whole: &["t", "v", "pins", "history"],

@@ -9,7 +9,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions, PgConnection};
 use worker_core::settings::postgres::{PINS, table};
 
 use super::candidates::{Described, Kind};
-use super::{PARTS, Subject, Taken, Tried, all_have_a_rule, login, pinned};
+use super::{PARTS, SettingTest, Taken, Tried, all_have_a_rule, login, pinned};
 
 /// A table with every type, a view whose values depend on settings, and one that tells the session that reads it.
 const TABLES: &str = r#"
@@ -88,7 +88,7 @@ const LANES: usize = 4;
 struct Made {
     source: SourceFixture,
     role: String,
-    subject: Subject,
+    subject: SettingTest,
     admin: PgConnection,
 }
 
@@ -108,7 +108,7 @@ async fn make(env: &'static TestEnv, prefix: &str) -> Result<Made> {
     say(&mut admin, &sql).await?;
     // great costs would have each statement compiled, which takes seconds
     say(&mut admin, &format!("alter database {} set jit = off", source.database)).await?;
-    let subject = Subject {
+    let subject = SettingTest {
         engine: Engine::Postgres,
         login: login(env, Engine::Postgres, TestEnv::POSTGRES_PORT, &source.database, &role),
         whole: &["public.t", "public.v", "public.pins"],
@@ -186,7 +186,7 @@ async fn some(
     say(&mut admin, &format!("create role {role} login password 'secret' in role {}", made.role))
         .await?;
     let login = login(env, Engine::Postgres, TestEnv::POSTGRES_PORT, database, &role);
-    let subject = Subject { login, ..made.subject.clone() };
+    let subject = SettingTest { login, ..made.subject.clone() };
     let (mut tried, mut wrong) = (Tried::new(), Vec::new());
     for setting in all.iter().skip(lane).step_by(LANES) {
         let name = &setting.name;

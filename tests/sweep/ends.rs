@@ -28,7 +28,7 @@ impl Growing {
                  perform pg_sleep(5); return 1; end $$",
             )
             .await?;
-        growing.mend().await?;
+        growing.correct().await?;
         Ok(growing)
     }
 
@@ -40,7 +40,7 @@ impl Growing {
         self.view(&format!("case id when {} then public.late(id) else 1 end", self.rows)).await
     }
 
-    async fn mend(&self) -> Result<()> {
+    async fn correct(&self) -> Result<()> {
         self.view("1").await
     }
 
@@ -95,7 +95,7 @@ fn a_run_that_fails_survives_every_death_and_every_lost_reply() -> Result<()> {
                     growing.grow().await?;
                     growing.breaks().await?;
                     strike.at(&growing.source, growing.command()?, write, 75).await?;
-                    growing.mend().await?;
+                    growing.correct().await?;
                     growing.goes_on(&format!("{kind} {}", strike.point(write))).await?;
                 }
             }

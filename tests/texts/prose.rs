@@ -55,7 +55,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn sentences_are_told_from_statements_and_names() {
+    fn sentences_are_distinguished_from_statements_and_names() {
         for text in ["the table has no columns", "check {field}, or leave it out", "list uploads"] {
             assert!(is_prose(text), "{text}");
         }

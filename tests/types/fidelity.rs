@@ -40,7 +40,7 @@ fn plan_manifest_and_outcome_report_the_fidelity_of_each_column() -> Result<()> 
 }
 
 #[test]
-fn strict_refuses_what_would_be_lost_before_a_row_is_read() -> Result<()> {
+fn strict_refuses_lossy_columns_before_a_row_is_read() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let source = SourceFixture::mariadb(env, "lossy").await?;

@@ -20,7 +20,7 @@ const SETUP: &str = "create extension hstore; create extension ltree; create ext
     create type span as range (subtype = float8)";
 
 #[test]
-fn nested_types_arrive_as_text_and_domains_as_what_is_below_them() -> Result<()> {
+fn nested_types_arrive_as_text_and_domains_as_their_base_type() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
         let columns = [

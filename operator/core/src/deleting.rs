@@ -18,7 +18,7 @@ use crate::status::Health;
 use crate::valid::{may_read, valid};
 use crate::workload::Maker;
 
-/// Settles what is open, then lets the object go.
+/// Recovers what is open, then lets the object go.
 pub(crate) fn deleting(observed: &Observed, open: Option<&Attempt>) -> Result<Decision, Blocked> {
     let report = Report::new(Reason::Deleting, "the object is being deleted", "");
     if !observed.has_finalizer() {

@@ -1,4 +1,4 @@
-//! In: a decision. Out: [`Effect`]s in the only safe order: a crash after any of them is mended by
+//! In: a decision. Out: [`Effect`]s in the only safe order: a crash after any of them is corrected by
 //! deciding again. Bound: a few for each Job of one object. Fails: when applied, elsewhere.
 
 use crds::Reason;

@@ -14,7 +14,7 @@ use crate::pods::{PodEnd, end, pods_of};
 /// What follows from an ending.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EndingKind {
-    /// A person must mend something: no further attempt.
+    /// A person must correct something: no further attempt.
     Permanent,
     /// The attempt made way for others: the next one costs nothing.
     Yielded,

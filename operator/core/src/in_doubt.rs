@@ -41,7 +41,7 @@ pub(crate) fn report(observed: &Observed, attempt: &Attempt, ending: &Ending) ->
     let recover = attempt.recoveries.last().map(|(_, job)| name(job)).unwrap_or_default();
     let number = attempt.number;
     let ended = format!("the attempt ended with: {}", ending.report.message);
-    let (reason, message, mend) = match said(observed, attempt).next() {
+    let (reason, message, hint) = match said(observed, attempt).next() {
         Some(Report { reason: Reason::CommitStuck, message, remedy }) => {
             (Reason::CommitStuck, format!("attempt {number}: {message}"), remedy)
         }
@@ -62,8 +62,8 @@ pub(crate) fn report(observed: &Observed, attempt: &Attempt, ending: &Ending) ->
             ),
         ),
     };
-    let mend = if mend.is_empty() { format!("Read the log of Job {recover}.") } else { mend };
+    let hint = if hint.is_empty() { format!("Read the log of Job {recover}.") } else { hint };
     let remedy =
-        format!("{mend} Then set a new annotation tidemark.dev/requested-at on the object.");
+        format!("{hint} Then set a new annotation tidemark.dev/requested-at on the object.");
     Report::new(reason, message, remedy)
 }

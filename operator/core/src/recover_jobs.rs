@@ -78,7 +78,7 @@ fn recover(
     }
     let newest = last.map_or(earlier, |(k, _)| k);
     let tries = newest - earlier;
-    // what only a person can mend is not tried five times in a row
+    // what only a person can correct is not tried five times in a row
     let exhausted = tries >= timing.recover_tries || in_doubt::is_stuck(observed, attempt);
     let at_work = |pause| {
         if exhausted { Progress::Exhausted(pause) } else { Progress::Waiting(pause) }

@@ -1,5 +1,5 @@
 //! In: an attempt that ended. Out: its Jobs stopped, its run recovered, and what follows.
-//! Bound: one recovery Job at a time, a few in a row. Fails: `RecoveryFailed`, which a person mends.
+//! Bound: one recovery Job at a time, a few in a row. Fails: `RecoveryFailed`, which a person corrects.
 
 use std::time::Duration;
 

@@ -119,7 +119,7 @@ fn never_started<'a>(observed: &Observed, attempt: &Attempt<'a>) -> Option<&'a J
     (untouched && !ran && !may_come).then_some(coordinator)
 }
 
-/// The object was mended before the coordinator came to run: the attempt makes room at once and is
+/// The object was corrected before the coordinator came to run: the attempt makes room at once and is
 /// not recovered, since nothing was claimed, and a recovery pod would miss what the coordinator missed.
 /// Should its process have come up this very moment, the next attempt takes its claim over, or finds
 /// its run without Jobs and has that recovered.
@@ -338,7 +338,7 @@ fn committing(
     let decision = running(observed, base, partitions, Phase::Committing);
     let mine = read.run_of(observed.uid()).filter(|run| run.attempt == attempt.number);
     let Some(run) = mine.filter(|run| run.state == RunState::Running) else {
-        return Ok(Watched::alive(decision.after(observed.settings.timing.record_look)));
+        return Ok(Watched::alive(decision.after(observed.settings.timing.record_poll)));
     };
     let annotations = extract.metadata.annotations.as_ref();
     let recorded_at = annotations
@@ -346,7 +346,7 @@ fn committing(
         .and_then(|revision| revision.parse::<u64>().ok());
     let Some(revision) = recorded_at else {
         let effect = Effect::RecordRevision { job: name(extract), revision: run.revision };
-        let request = observed.settings.timing.record_look;
+        let request = observed.settings.timing.record_poll;
         return Ok(Watched::alive(decision.doing(vec![effect]).after(request)));
     };
     let ended = completed_at(extract).unwrap_or(Timestamp::UNIX_EPOCH);
@@ -367,7 +367,7 @@ fn committing(
         );
         return Ok(Watched::Ended(Ending::new(observed, EndingKind::Failed, report)));
     }
-    Ok(Watched::alive(decision.after(observed.settings.timing.record_look)))
+    Ok(Watched::alive(decision.after(observed.settings.timing.record_poll)))
 }
 
 /// Progress as the Job controller counts it.

@@ -67,7 +67,7 @@ pub struct Timing {
     /// How long after the last partition's end the coordinator may take to see all records.
     pub record_wait: Duration,
     /// How often tracking is read while the above is open.
-    pub record_look: Duration,
+    pub record_poll: Duration,
     /// How many recovery Jobs are tried in a row.
     pub recover_tries: u32,
     /// How long each may take.
@@ -95,7 +95,7 @@ impl Default for Timing {
             pod_stop_wait: minutes(1),
             extract_start_wait: minutes(15),
             record_wait: minutes(10),
-            record_look: minutes(1),
+            record_poll: minutes(1),
             recover_tries: 5,
             recover_deadline: Duration::from_secs(110),
             recover_retry: Duration::from_secs(2),

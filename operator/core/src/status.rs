@@ -153,7 +153,7 @@ fn table_lock(result: &OutcomeResult) -> Option<i64> {
     result.table_lock_milliseconds.map(|time| i64::try_from(time).unwrap_or(i64::MAX))
 }
 
-/// What the run had; older items do not say, and then only partitions of MySQL had no common instant.
+/// What the run had; older items do not say, and then only partitions of MySQL had no common snapshot.
 fn consistency(engine: Engine, result: &OutcomeResult) -> Consistency {
     result.consistency.unwrap_or(match engine {
         Engine::Mysql if result.partitions > 1 => Consistency::PerPartition,

@@ -111,7 +111,7 @@ fn transient_errors_are_tried_again_while_the_budget_lasts() {
 }
 
 #[test]
-fn fenced_attempt_makes_way_and_spends_no_retry() {
+fn fenced_attempt_yields_and_spends_no_retry() {
     let mut simulation = started();
     fails(&mut simulation, Exit::Fenced, Reason::Fenced);
     assert_eq!((phase(&simulation), simulation.status().retry), (Phase::Waiting, None));
@@ -202,7 +202,7 @@ fn lost_status_is_made_again_from_tracking() {
 }
 
 #[test]
-fn change_of_what_defines_data_makes_a_run_due_and_other_changes_do_not() {
+fn only_changes_of_data_fields_make_a_run_due() {
     let mut simulation = started();
     simulation.plans(1);
     simulation.publishes();
@@ -298,7 +298,7 @@ fn deletion_does_not_wait_where_nothing_can_be_recovered() {
 }
 
 #[test]
-fn job_of_somebody_else_is_no_attempt() {
+fn foreign_job_is_not_an_attempt() {
     let mut simulation = started();
     simulation.jobs[0].metadata.owner_references.as_mut().expect("owners")[0].uid =
         "other".to_owned();

@@ -1,4 +1,4 @@
-//! Objects that are deleted, mended and upgraded while something of theirs is in flight.
+//! Objects that are deleted, corrected and upgraded while something of theirs is in flight.
 
 use crds::condition::{Exit, Reason};
 use crds::tracking::{PendingCleanup, RunState, TrackedOutcome};
@@ -73,7 +73,7 @@ fn deletion_of_an_attempt_that_claimed_nothing_is_at_once() {
 }
 
 #[test]
-fn deletion_does_what_is_left_to_do_after_publication() {
+fn deletion_finishes_the_cleanup_of_a_published_run() {
     let mut simulation = started();
     simulation.plans(1);
     simulation.publishes();
@@ -263,13 +263,13 @@ fn tracking_table_changed_by_an_upgrade_is_reported_and_the_old_one_read_where_a
 
 #[test]
 fn coordinator_that_never_started_is_deleted_once_the_object_is_corrected() {
-    for mend in [
+    for correct in [
         |simulation: &mut Simulation| simulation.edit(|job| job.spec.retry = None),
         |simulation: &mut Simulation| drop(simulation.request_now()),
     ] {
         let mut simulation = started();
         assert!(simulation.step().effects.is_empty());
-        mend(&mut simulation);
+        correct(&mut simulation);
         assert!(simulation.step().effects.is_empty(), "it may still start");
         simulation.pass(31);
         let decision = simulation.step();

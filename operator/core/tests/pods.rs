@@ -44,7 +44,7 @@ fn renewals_that_stop_are_a_missing_record_too() {
 }
 
 #[test]
-fn coordinator_that_starves_its_own_pods_makes_way() {
+fn coordinator_that_starves_its_own_pods_yields() {
     let mut simulation = started();
     simulation.plans(2);
     simulation.step();

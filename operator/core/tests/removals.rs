@@ -187,7 +187,7 @@ fn finalizer_stays_until_nothing_is_left_to_remove() {
 }
 
 #[test]
-fn in_a_namespace_that_goes_nothing_is_left_behind() {
+fn deletion_in_a_terminating_namespace_leaves_no_job() {
     let mut simulation = complete();
     simulation.terminating = true;
     simulation.delete_object();

@@ -31,7 +31,7 @@ fn given(simulation: &Simulation) -> Option<String> {
     task(&simulation.last(0).expect("coordinator")).owner.requested_at
 }
 
-/// The run of the world's coordinator is published.
+/// The run of the simulation's coordinator is published.
 fn completes(simulation: &mut Simulation) {
     simulation.plans(1);
     simulation.publishes();
@@ -153,7 +153,7 @@ fn retry_keeps_the_value_of_the_attempt_that_failed() {
 }
 
 #[test]
-fn invalid_value_is_told_and_runs_once_it_is_corrected() {
+fn invalid_value_is_reported_and_runs_once_it_is_corrected() {
     for value in ["again", "2026-01-01", "2026-01-03T00:00:00Z"] {
         let mut simulation = answered(Some(EVENING));
         simulation.request(Some(value));
@@ -187,7 +187,7 @@ fn invalid_value_that_is_removed_leaves_the_object_complete() {
 }
 
 #[test]
-fn invalid_value_does_not_stop_a_run_and_is_told_beside_it() {
+fn invalid_value_is_reported_and_does_not_stop_a_run() {
     let mut simulation = Simulation::new();
     simulation.step();
     simulation.plans(1);

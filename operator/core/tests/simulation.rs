@@ -133,7 +133,7 @@ impl Simulation {
         self.now += Duration::from_secs(seconds);
     }
 
-    /// What costs little of the world around this copy of the object.
+    /// What costs little of the simulation around this copy of the object.
     fn observe<'a>(&self, copy: &ExtractJob, settings: &'a Settings) -> Observed<'a> {
         Observed {
             job: copy.clone(),
@@ -299,7 +299,7 @@ impl Simulation {
         self.bump();
     }
 
-    /// Asks for another run by the clock of the world; the value is returned.
+    /// Asks for another run by the clock of the simulation; the value is returned.
     pub(crate) fn request_now(&mut self) -> String {
         // later than any value before: each of them changed the object
         let at = (self.now + Duration::from_secs(self.version)).to_string();

@@ -1,4 +1,4 @@
-//! What a manifest wishes of a run: to be suspended, to be edited, to keep files for a while, to end
+//! What a manifest requests for a run: to be suspended, to be edited, to keep files for a while, to end
 //! in time; and what a stuck run says.
 
 use crds::condition::{Exit, Reason};

@@ -128,7 +128,7 @@ fn item_that_another_program_spoiled_is_shown_as_far_as_it_can_be_read() {
 }
 
 #[test]
-fn tracking_table_that_cannot_be_read_leaves_status_as_it_is() {
+fn unreadable_tracking_table_leaves_status_unchanged() {
     let mut simulation = published();
     let before = simulation.status();
     simulation.watermark_changed = true;

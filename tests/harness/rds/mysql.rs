@@ -8,7 +8,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 
-/// What a client's wish for TLS has, and the head of its response.
+/// What a client's request for TLS has, and the head of its response.
 const HEAD_BYTES: usize = 32;
 /// The capability to speak TLS: the second byte's.
 const SPEAKS_TLS: u8 = 0x08;

@@ -13,13 +13,13 @@ pub struct Alter {
     pub step: fn(Process, Event) -> (Process, Act),
     /// The name that a pod gives its files.
     pub token: fn(u8) -> String,
-    /// How a person's wish becomes a transaction.
+    /// How a person's request becomes a transaction.
     pub set: SetFn,
     /// How the stores lie.
     pub lie: Lie,
 }
 
-/// A move of the stored watermark: the run item, the watermark item, the wish, now.
+/// A move of the stored watermark: the run item, the watermark item, the request, now.
 pub(crate) type SetFn = fn(
     Option<&RunItem>,
     Option<&WatermarkItem>,

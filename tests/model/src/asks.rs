@@ -184,7 +184,7 @@ impl Shop {
                 Kind::Orphans(prefix_number(uri), runs.iter().map(|run| number(*run)).collect())
             }
             Act::ListFiles { uri, run, .. } => Kind::Files(prefix_number(uri), number(*run)),
-            // no world has a chain of twenty
+            // no case has a chain of twenty
             Act::ReadAll { .. } => Kind::End(End::Defect),
             Act::Write(effects) => Kind::Write(effects.iter().map(|one| self.op(one)).collect()),
             Act::End(end) => Kind::End(ending(end)),

@@ -1,4 +1,4 @@
-//! In: nothing. Out: [`Config`], one small world: who may run, what the table holds, what may go
+//! In: nothing. Out: [`Config`], one small case: who may run, what the table holds, what may go
 //! wrong and how often. Bound: the budget of each misfortune. Fails: never.
 
 use crds::tracking::Mode;
@@ -227,13 +227,13 @@ pub enum Guarding {
 /// When dead runs are old enough to be swept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sweeping {
-    /// No run of the world is ever older than the grace.
-    AfterTheWorld,
+    /// No run of the case is ever older than the grace.
+    AfterOutside,
     /// There is no grace.
     AtOnce,
 }
 
-/// One small world.
+/// One small case.
 #[derive(Debug, Clone)]
 pub struct Config {
     /// Its name.
@@ -266,7 +266,7 @@ pub fn rows(marks: &[i64]) -> Vec<Row> {
 }
 
 impl Config {
-    /// A world of these processes, in which nothing goes wrong, with one row in one partition.
+    /// A case of these processes, in which nothing goes wrong, with one row in one partition.
     pub fn new(name: &'static str, slots: Vec<Slot>) -> Self {
         Self {
             name,
@@ -278,7 +278,7 @@ impl Config {
             any_order: false,
             torn: false,
             rash: false,
-            sweeping: Sweeping::AfterTheWorld,
+            sweeping: Sweeping::AfterOutside,
             seeds: Vec::new(),
         }
     }

@@ -15,7 +15,7 @@ use model::explore::{Found, dead_ends, explore};
 use model::mistakes::planted;
 use model::operator::{self, Operator, Scene};
 use model::protocol::Protocol;
-use model::{Alter, worlds};
+use model::{Alter, cases};
 use operator_core::decide;
 
 /// Longer than any of them takes.
@@ -48,7 +48,7 @@ impl Report {
         Some(Instant::now())
     }
 
-    fn world(&mut self, name: &str, found: &Found, began: Instant) {
+    fn case(&mut self, name: &str, found: &Found, began: Instant) {
         let pinned = written(name);
         let well = found.broken.is_empty() && found.unreached.is_empty() && found.whole;
         let same = pinned == found.states;
@@ -76,7 +76,7 @@ impl Report {
             let name = config.name;
             let Some(began) = self.begins(name) else { continue };
             let found = explore(Protocol::new(config, Alter::default()), 2, LIMIT);
-            self.world(name, &found, began);
+            self.case(name, &found, began);
         }
     }
 
@@ -85,10 +85,10 @@ impl Report {
             let name = config.name;
             let Some(began) = self.begins(name) else { continue };
             let model = Protocol::new(config, Alter::default());
-            let (states, dead, steps) = dead_ends(&model, |state| worlds::is_done(&model, state));
+            let (states, dead, steps) = dead_ends(&model, |state| cases::is_done(&model, state));
             let broken = if dead == 0 { Vec::new() } else { vec![("no dead end", steps)] };
             let found = Found { states, made: states, broken, unreached: Vec::new(), whole: true };
-            self.world(name, &found, began);
+            self.case(name, &found, began);
         }
     }
 
@@ -97,14 +97,14 @@ impl Report {
             let name = scene.name;
             let Some(began) = self.begins(name) else { continue };
             let found = explore(Operator::new(scene, decide, Alter::default()), 2, LIMIT);
-            self.world(name, &found, began);
+            self.case(name, &found, began);
         }
     }
 
     /// Each in a process of its own, so that its memory is not what others left.
     fn beyond(&mut self, bound: Bound) {
-        let scenes = operator::worlds::beyond().into_iter().map(|scene| scene.name);
-        for name in scenes.chain(worlds::beyond().into_iter().map(|config| config.name)) {
+        let scenes = operator::cases::beyond().into_iter().map(|scene| scene.name);
+        for name in scenes.chain(cases::beyond().into_iter().map(|config| config.name)) {
             if self.begins(name).is_none() {
                 continue;
             }
@@ -124,11 +124,11 @@ impl Report {
     /// One of them, which may be of either model.
     fn one(&mut self, name: &str, bound: Bound) {
         let began = Instant::now();
-        for config in worlds::beyond().into_iter().filter(|config| config.name == name) {
+        for config in cases::beyond().into_iter().filter(|config| config.name == name) {
             let found = explore_within(&Protocol::new(config, Alter::default()), bound);
             self.reached(name, &found, bound, began);
         }
-        for scene in operator::worlds::beyond().into_iter().filter(|scene| scene.name == name) {
+        for scene in operator::cases::beyond().into_iter().filter(|scene| scene.name == name) {
             let found = explore_within(&Operator::new(scene, decide, Alter::default()), bound);
             self.reached(name, &found, bound, began);
         }
@@ -257,14 +257,14 @@ fn main() -> ExitCode {
         report.beyond(bound);
         return report.ends();
     }
-    report.explore(worlds::push());
-    report.endings(worlds::ending());
-    report.scenes(operator::worlds::push());
+    report.explore(cases::push());
+    report.endings(cases::ending());
+    report.scenes(operator::cases::push());
     report.mistakes();
     if word != "push" {
-        report.scenes(operator::worlds::large());
-        report.endings(worlds::ending_large());
-        report.explore(worlds::large());
+        report.scenes(operator::cases::large());
+        report.endings(cases::ending_large());
+        report.explore(cases::large());
         report.beyond(bound);
     }
     if word == "write" {

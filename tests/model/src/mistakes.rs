@@ -1,4 +1,4 @@
-//! In: nothing. Out: [`Mistake`]s, each with the smallest world that shows it and the promise that
+//! In: nothing. Out: [`Mistake`]s, each with the smallest case that shows it and the promise that
 //! it breaks. Bound: some hundred. Fails: never.
 
 mod claims;
@@ -12,10 +12,10 @@ mod tools;
 use std::time::Duration;
 
 use crate::alter::Alter;
+use crate::cases;
 use crate::config::Config;
 use crate::explore::{Found, dead_ends, explore};
 use crate::protocol::Protocol;
-use crate::worlds;
 
 pub(crate) use claims::claim_takes_older_requests;
 pub use planted::planted;
@@ -48,7 +48,7 @@ impl Mistake {
         if self.caught_by != NO_DEAD_END {
             return explore(model, 1, Duration::from_mins(2));
         }
-        let (states, dead, steps) = dead_ends(&model, |state| worlds::is_done(&model, state));
+        let (states, dead, steps) = dead_ends(&model, |state| cases::is_done(&model, state));
         let broken = if dead == 0 { Vec::new() } else { vec![(NO_DEAD_END, steps)] };
         Found { states, made: states, broken, unreached: Vec::new(), whole: true }
     }

@@ -8,7 +8,7 @@ mod observe;
 mod people;
 mod processes;
 pub mod mistakes;
-pub mod worlds;
+pub mod cases;
 
 pub use cluster::{Cluster, Luck};
 pub use model::{Action, Operator, Scene};

@@ -5,11 +5,11 @@ use crds::tracking::{RunState, WatermarkItem};
 use worker_core::protocol::Item;
 use worker_core::protocol::watermark::WatermarkRequest;
 
+use crate::inputs::seconds;
 use crate::pool::NONE;
 use crate::protocol::{Action, Protocol};
 use crate::rules;
 use crate::state::{Person, State, set};
-use crate::told::seconds;
 
 /// Where a person moves the watermark to: below every row, so that it shows.
 const TO: &str = "3";
@@ -70,7 +70,7 @@ impl Protocol {
         let low = low.filter(|low| *low > i64::MIN).unwrap_or(0) + 10;
         let item = WatermarkItem {
             lwm_value: Some(low.to_string()),
-            updated_at: Some("by the old job".to_owned()),
+            updated_at: Some("by the legacy job".to_owned()),
             ..item
         };
         let id = self.shop.items.put(Item::Watermark(Box::new(item)));

@@ -7,11 +7,11 @@ use crate::alter::Lie;
 use crate::asks::{Ask, Kind, Op};
 use crate::bodies::Parsed;
 use crate::config::Part;
+use crate::inputs::{DONE, Input, REFUSED};
 use crate::pool::NONE;
 use crate::rules;
 use crate::shop::Shop;
 use crate::state::{Life, Proc, State, bit};
-use crate::told::{DONE, REFUSED, Told};
 
 /// How a step goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -47,13 +47,13 @@ impl Shop {
     pub(crate) fn start(&self, state: &mut State, at: usize) {
         let process = self.processes.put(self.process(at));
         state.procs[at] = Proc { life: Life::Live, process, ..Proc::IDLE };
-        self.tell(state, at, Told::Begin);
+        self.tell(state, at, Input::Begin);
     }
 
     /// A process is told something, and asks for the next thing.
-    pub(crate) fn tell(&self, state: &mut State, at: usize, told: Told) {
+    pub(crate) fn tell(&self, state: &mut State, at: usize, input: Input) {
         let proc = &state.procs[at];
-        let next = self.next(proc.process, proc.ask, told);
+        let next = self.next(proc.process, proc.ask, input);
         let ask = self.asks.get(next.ask);
         if let Kind::End(end) = ask.kind {
             rules::ended(self, state, at, end);
@@ -76,7 +76,7 @@ impl Shop {
     pub(crate) fn perform(&self, state: &mut State, at: usize, (how, which): (How, usize)) {
         let ask = self.asks.get(state.procs[at].ask);
         if how == How::Fails {
-            return self.tell(state, at, Told::Transient);
+            return self.tell(state, at, Input::Transient);
         }
         match &ask.kind {
             Kind::Write(ops) => {
@@ -86,7 +86,7 @@ impl Shop {
                     _ => false,
                 };
                 if ops.get(which).is_some_and(unreadable) {
-                    return self.tell(state, at, Told::Lost);
+                    return self.tell(state, at, Input::Lost);
                 }
                 self.write(state, at, &ops, (how, which));
             }
@@ -96,8 +96,8 @@ impl Shop {
                 state.procs[at].found.push(u32::from(state.epoch));
             }
             _ => {
-                let told = self.answer(state, at, &ask.kind);
-                self.tell(state, at, told);
+                let input = self.answer(state, at, &ask.kind);
+                self.tell(state, at, input);
             }
         }
     }
@@ -106,7 +106,7 @@ impl Shop {
         let Some(op) = ops.get(which) else { return };
         let mut reply = self.apply(state, at, op);
         if how == How::FailsLate {
-            return self.tell(state, at, Told::Transient);
+            return self.tell(state, at, Input::Transient);
         }
         if how == How::Echo && reply == DONE {
             reply = REFUSED;
@@ -117,7 +117,7 @@ impl Shop {
         proc.replies[which] = reply;
         if usize::try_from(proc.tried.count_ones()) == Ok(ops.len()) {
             let replies = std::mem::take(&mut proc.replies);
-            self.tell(state, at, Told::Replied(replies));
+            self.tell(state, at, Input::Replied(replies));
         }
     }
 
@@ -149,7 +149,7 @@ impl Shop {
         });
         let items = [run, part(Part::MARK)[0], part(Part::OUTCOME)[0], coordinator];
         let fresh = self.fresh(at, state.procs[at].claims);
-        self.tell(state, at, Told::ObservedItems(items, part(Part::PREFIX), state.clock, fresh));
+        self.tell(state, at, Input::ObservedItems(items, part(Part::PREFIX), state.clock, fresh));
     }
 
     fn look(&self, state: &State, at: usize, part: u8) -> [u32; 2] {
@@ -167,11 +167,11 @@ impl Shop {
         }
     }
 
-    fn answer(&self, state: &mut State, at: usize, kind: &Kind) -> Told {
+    fn answer(&self, state: &mut State, at: usize, kind: &Kind) -> Input {
         match kind {
             Kind::Plan => self.plan(state, at),
             Kind::Extract(_, records) => {
-                Told::Recorded(records.iter().map(|key| state.object(*key)).collect())
+                Input::Recorded(records.iter().map(|key| state.object(*key)).collect())
             }
             Kind::Assure(keys, hash) => {
                 let proc = &state.procs[at];
@@ -187,34 +187,34 @@ impl Shop {
                 let there = there && hashed.finish() == *hash;
                 let lost = proc.lost || !there;
                 if lost && self.alter.lie != Lie::NeverAssures {
-                    Told::Lost
+                    Input::Lost
                 } else {
-                    Told::Assured(state.clock)
+                    Input::Assured(state.clock)
                 }
             }
             Kind::Chain(run, pending, prefix) => {
-                self.chain(state, *run, *pending, *prefix).map_or(Told::Lost, Told::Chain)
+                self.chain(state, *run, *pending, *prefix).map_or(Input::Lost, Input::Chain)
             }
             Kind::Runs(prefix) => self.runs(state, *prefix),
             Kind::Kept(prefix, head, pending) => self.kept(state, *prefix, *head, *pending),
             Kind::Orphans(prefix, runs) => self.orphans(state, *prefix, runs),
-            Kind::Files(prefix, run) => Told::Files(self.files_of(state, *prefix, *run)),
+            Kind::Files(prefix, run) => Input::Files(self.files_of(state, *prefix, *run)),
             Kind::Fetch(key) => match state.object(*key) {
-                NONE => Told::Lost,
-                body => Told::Fetched(body),
+                NONE => Input::Lost,
+                body => Input::Fetched(body),
             },
             Kind::Cleanup(pointer, manifest, removal, prefix) => {
                 self.cleanup(state, (*pointer, *manifest), *removal, *prefix)
             }
             Kind::List(folder) => {
                 let under = |upload: &&u32| self.uploads.get(**upload).key.starts_with(folder);
-                Told::Uploads(state.uploads.iter().filter(under).copied().collect())
+                Input::Uploads(state.uploads.iter().filter(under).copied().collect())
             }
-            Kind::Read | Kind::Write(_) | Kind::End(_) => Told::Transient,
+            Kind::Read | Kind::Write(_) | Kind::End(_) => Input::Transient,
         }
     }
 
-    fn plan(&self, state: &State, at: usize) -> Told {
+    fn plan(&self, state: &State, at: usize) -> Input {
         let first = state.procs[at]
             .found
             .first()
@@ -224,15 +224,15 @@ impl Shop {
         } else {
             (first, state.epoch)
         };
-        Told::Planned(guard, snapshot, state.clock)
+        Input::Planned(guard, snapshot, state.clock)
     }
 
-    fn cleanup(&self, state: &State, keys: (u32, u32), removal: bool, prefix: u8) -> Told {
+    fn cleanup(&self, state: &State, keys: (u32, u32), removal: bool, prefix: u8) -> Input {
         let (pointer, manifest) = keys;
         let mut replaced = Vec::new();
         if removal {
-            let Some(body) = self.bodies.find(state.object(manifest)) else { return Told::Lost };
-            let Parsed::Manifest(facts) = &body.parsed else { return Told::Lost };
+            let Some(body) = self.bodies.find(state.object(manifest)) else { return Input::Lost };
+            let Parsed::Manifest(facts) = &body.parsed else { return Input::Lost };
             let mut runs = facts.replaces.clone();
             runs.sort_unstable();
             for run in runs {
@@ -240,7 +240,7 @@ impl Shop {
                 replaced.extend(keys.into_iter().map(|key| (run, key)));
             }
         }
-        Told::CleanupRead(state.object(pointer), replaced)
+        Input::CleanupRead(state.object(pointer), replaced)
     }
 
     /// The session that holds the snapshot of a process dies.

@@ -59,7 +59,7 @@ pub struct Protocol {
 }
 
 impl Protocol {
-    /// The product in this world, or a planted mistake.
+    /// The product in this case, or a planted mistake.
     pub fn new(config: Config, alter: Alter) -> Self {
         Self { shop: Arc::new(Shop::new(config, alter)) }
     }
@@ -180,7 +180,7 @@ impl Protocol {
         }
     }
 
-    fn world_actions(&self, state: &State, actions: &mut Vec<Action>) {
+    fn outside_actions(&self, state: &State, actions: &mut Vec<Action>) {
         let left = &state.left;
         let there = |key| state.item(key) != NONE;
         let legacy = there(self.shop.watermark_key);
@@ -246,7 +246,7 @@ impl Protocol {
             }
             Action::Renews(at) => {
                 state.left.renews = state.left.renews.saturating_sub(1);
-                self.shop.tell(state, at, crate::told::Told::RenewDue(state.clock, 0));
+                self.shop.tell(state, at, crate::inputs::Input::RenewDue(state.clock, 0));
             }
             Action::Reads(run, index, token) => {
                 let alive = self.is_running(state, run);
@@ -307,7 +307,7 @@ impl Model for Protocol {
             }
         }
         self.pod_actions(state, actions);
-        self.world_actions(state, actions);
+        self.outside_actions(state, actions);
     }
 
     fn next_state(&self, last: &State, action: Action) -> Option<State> {

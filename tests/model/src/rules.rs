@@ -64,7 +64,7 @@ rules! {
     /// I3.
     Pointer = "I3 the pointer names a published run and moves up only, along one chain",
     /// I4.
-    WindowStable = "I4 an owed window is taken as it is",
+    WindowStable = "I4 an pending window is taken as it is",
     /// I5.
     Contiguous = "I5 a published window begins where the stored watermark stands",
     /// I6.

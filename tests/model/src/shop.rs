@@ -16,8 +16,8 @@ use crate::alter::Alter;
 use crate::asks::Ask;
 use crate::bodies::{Body, Upload};
 use crate::config::{Config, Part, REQUESTS, Slot};
+use crate::inputs::Input;
 use crate::pool::{Memo, Pool};
-use crate::told::Told;
 
 /// Key of the source.
 pub(crate) const KEY: &str = "shop.orders";
@@ -55,7 +55,7 @@ pub(crate) struct Shop {
     pub(crate) bodies: Pool<Body>,
     pub(crate) uploads: Pool<Upload>,
     pub(crate) windows: Pool<(Option<String>, Option<String>)>,
-    pub(crate) nexts: Memo<(u32, u32, Told), Next>,
+    pub(crate) nexts: Memo<(u32, u32, Input), Next>,
     pub(crate) records: Memo<(u8, u8, u8, u32), (u32, u32)>,
     pub(crate) run_key: u32,
     pub(crate) watermark_key: u32,

@@ -10,11 +10,11 @@ use worker_core::protocol::{Expect, Item, NewManifest, Transaction};
 use crate::alter::Lie;
 use crate::asks::Op;
 use crate::bodies::Parsed;
+use crate::inputs::{DONE, GONE, REFUSED, etag};
 use crate::pool::NONE;
 use crate::rules::{self, Touched};
 use crate::shop::Shop;
 use crate::state::{State, get, set};
-use crate::told::{DONE, GONE, REFUSED, etag};
 
 /// A condition that always holds: only planted mistakes write it.
 pub(crate) const ANY: &str = "*";

@@ -6,10 +6,10 @@ use worker_core::protocol::Orphan;
 
 use crate::alter::Lie;
 use crate::bodies::Parsed;
+use crate::inputs::{Input, Left};
 use crate::pool::NONE;
 use crate::shop::{KEY, RUNS, Shop, number, run_id, uri};
 use crate::state::State;
-use crate::told::{Left, Told};
 
 impl Shop {
     /// Parent and replaced runs of a run, if its manifest is there.
@@ -59,10 +59,10 @@ impl Shop {
         state.object(self.prefixes[usize::from(prefix)].plans[usize::from(run)]) != NONE
     }
 
-    pub(crate) fn runs(&self, state: &State, prefix: u8) -> Told {
+    pub(crate) fn runs(&self, state: &State, prefix: u8) -> Input {
         // runs that are not there yet, for one that looks which are there when it needs them
         let all = self.alter.lie == Lie::ListsLast;
-        Told::Runs((1..RUNS).filter(|run| all || self.is_planned(state, prefix, *run)).collect())
+        Input::Runs((1..RUNS).filter(|run| all || self.is_planned(state, prefix, *run)).collect())
     }
 
     pub(crate) fn kept(
@@ -71,9 +71,9 @@ impl Shop {
         prefix: u8,
         head: Option<u8>,
         pending: Option<u8>,
-    ) -> Told {
+    ) -> Input {
         if state.object(self.prefixes[usize::from(prefix)].identity) == NONE {
-            return Told::Kept(None);
+            return Input::Kept(None);
         }
         let lie = self.alter.lie;
         let pointed = self.pointed(state, prefix).filter(|_| lie != Lie::KeepsByHead);
@@ -82,18 +82,18 @@ impl Shop {
         let mut kept = Vec::new();
         for end in [pointed, head] {
             if self.walk(state, prefix, end, &mut kept).is_none() {
-                return Told::Lost;
+                return Input::Lost;
             }
         }
         if let Some(pending) = pending {
             let Some((_, replaces)) = self.before(state, prefix, pending) else {
-                return Told::Lost;
+                return Input::Lost;
             };
             kept.extend(replaces);
         }
         kept.sort_unstable();
         kept.dedup();
-        Told::Kept(Some(kept))
+        Input::Kept(Some(kept))
     }
 
     fn records_of(&self, prefix: u8, run: u8) -> Vec<u32> {
@@ -109,7 +109,7 @@ impl Shop {
         own.map(|(key, _)| *key).filter(|key| self.keys.get(*key).starts_with(&root)).collect()
     }
 
-    pub(crate) fn orphans(&self, state: &State, prefix: u8, runs: &[u8]) -> Told {
+    pub(crate) fn orphans(&self, state: &State, prefix: u8, runs: &[u8]) -> Input {
         let left = |run: u8| {
             let manifest = self.prefixes[usize::from(prefix)].manifests[usize::from(run)];
             let control = self.records_of(prefix, run).into_iter().chain([manifest]);
@@ -119,7 +119,7 @@ impl Shop {
             Left { run, prefix, uploads: state.uploads.iter().filter(of).copied().collect(), keys }
         };
         let there = runs.iter().filter(|run| self.is_planned(state, prefix, **run));
-        Told::Orphans(there.map(|run| left(*run)).collect())
+        Input::Orphans(there.map(|run| left(*run)).collect())
     }
 
     pub(crate) fn orphan(&self, left: &Left) -> Orphan {

@@ -1,4 +1,4 @@
-//! The model at the size of each push: the product keeps its promises in small worlds, and each
+//! The model at the size of each push: the product keeps its promises in small cases, and each
 //! planted mistake breaks the one that is to catch it.
 
 use std::time::Duration;
@@ -9,14 +9,14 @@ use model::mistakes::lists::listed;
 use model::mistakes::planted;
 use model::operator::{self, Operator};
 use model::protocol::Protocol;
-use model::{Alter, worlds};
+use model::{Alter, cases};
 use operator_core::decide;
 
 const LIMIT: Duration = Duration::from_mins(5);
 
 #[test]
 fn the_product_keeps_its_promises_in_small_configurations() {
-    for config in worlds::push() {
+    for config in cases::push() {
         let name = config.name;
         let found = explore(Protocol::new(config, Alter::default()), 2, LIMIT);
         assert!(found.broken.is_empty(), "{name}: {:#?}", found.broken);
@@ -28,10 +28,10 @@ fn the_product_keeps_its_promises_in_small_configurations() {
 
 #[test]
 fn the_last_attempt_can_always_publish() {
-    for config in worlds::ending() {
+    for config in cases::ending() {
         let name = config.name;
         let model = Protocol::new(config, Alter::default());
-        let (states, dead, steps) = dead_ends(&model, |state| worlds::is_done(&model, state));
+        let (states, dead, steps) = dead_ends(&model, |state| cases::is_done(&model, state));
         assert_eq!(dead, 0, "{name}: no way on after {steps:#?}");
         assert_eq!(states, written(name), "states of {name}: see states.txt");
     }
@@ -65,7 +65,7 @@ fn each_listed_mistake_is_planted() {
 
 #[test]
 fn the_operator_keeps_its_promises_and_can_always_reach_a_fixed_point() {
-    for scene in operator::worlds::push() {
+    for scene in operator::cases::push() {
         let name = scene.name;
         let found = explore(Operator::new(scene.clone(), decide, Alter::default()), 2, LIMIT);
         assert!(found.broken.is_empty(), "{name}: {:#?}", found.broken);
@@ -90,18 +90,18 @@ fn each_planted_mistake_of_the_operator_is_caught() {
 
 #[test]
 fn known_livelocks_are_still_there() {
-    for scene in operator::worlds::known() {
+    for scene in operator::cases::known() {
         let name = scene.name;
         let model = Operator::new(scene, decide, Alter::default());
         let (_, dead, _) = dead_ends(&model, |state| model.is_at_rest(state));
-        assert!(dead > 0, "{name}: mended? then it belongs among the others");
+        assert!(dead > 0, "{name}: corrected? then it belongs among the others");
     }
 }
 
 /// What a deletion of the run item by hand may do in mid-run is known, and not cured.
 #[test]
-fn what_is_known_to_break_breaks() {
-    for (config, promise) in worlds::known() {
+fn known_violations_are_still_there() {
+    for (config, promise) in cases::known() {
         let name = config.name;
         let found = explore(Protocol::new(config, Alter::default()), 1, LIMIT);
         assert!(found.broken.iter().any(|(broken, _)| *broken == promise), "{name}");

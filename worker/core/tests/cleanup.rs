@@ -124,7 +124,7 @@ fn replaced_files_stay_until_their_time_is_over() {
     let due: Vec<i64> = pending_cleanup.removals.iter().map(|removal| removal.due).collect();
     assert_eq!((pending_cleanup.pointer, due), (false, vec![stores.now + 100]));
     stores.drive(recover(2), usize::MAX).unwrap();
-    assert_eq!(stores.files.len(), 4, "settle came too early to remove");
+    assert_eq!(stores.files.len(), 4, "recovery came too early to remove");
     stores.now += 100;
     stores.drive(recover(2), usize::MAX).unwrap();
     assert_eq!(stores.run().unwrap().pending_cleanup, None);
@@ -146,7 +146,7 @@ fn a_postponed_removal_survives_incremental_runs() {
 }
 
 #[test]
-fn a_full_extract_removes_what_its_parent_had_not_removed_yet() {
+fn a_full_extract_finishes_the_removal_of_its_parent() {
     let mut stores = Stores::new();
     stores.drive(coordinate(full(1, "1", 100)), usize::MAX).unwrap();
     stores.drive(coordinate(full(2, "2", 100)), usize::MAX).unwrap();
@@ -209,7 +209,7 @@ fn directories_without_a_plan_stay_and_delay_nothing() {
 }
 
 #[test]
-fn a_sweep_keeps_the_chain_and_what_is_still_to_be_removed() {
+fn a_sweep_keeps_the_chain_and_pending_removals() {
     let mut stores = Stores::new();
     let long = u64::try_from(10 * GRACE_SECONDS).unwrap();
     stores.drive(coordinate(full(1, "1", long)), usize::MAX).unwrap();

@@ -142,14 +142,14 @@ fn a_live_run_of_another_is_left_alone_until_its_deadline() {
 }
 
 #[test]
-fn somebody_elses_write_of_the_watermark_wins() {
+fn a_foreign_write_of_the_watermark_wins() {
     let mut stores = Stores::new();
     stores.drive(coordinate(1, ExtractType::PE), 5);
     let mut watermark_item = stores.watermark_item().unwrap();
     watermark_item.lwm_value = Some("7".to_owned());
     stores.put_watermark_item(watermark_item);
     stores.drive(recover(1, ExtractType::PE, order(false, false)), usize::MAX).unwrap();
-    assert_eq!(stores.run().unwrap().pending_window, None, "an owed window is void");
+    assert_eq!(stores.run().unwrap().pending_window, None, "a pending window is void");
     stores.drive(coordinate(2, ExtractType::PE), usize::MAX).unwrap();
     let run = stores.run().unwrap();
     assert_eq!(run.mode, Mode::PE);
@@ -172,7 +172,7 @@ fn a_lost_item_is_never_treated_as_a_first_run() {
 }
 
 #[test]
-fn a_full_extract_removes_what_it_replaces_only_once_the_pointer_is_there() {
+fn a_full_extract_removes_replaced_files_only_after_the_pointer_moved() {
     let mut stores = Stores::new();
     stores.drive(coordinate(1, ExtractType::FE), usize::MAX).unwrap();
     let mut again = coordinate(2, ExtractType::FE);

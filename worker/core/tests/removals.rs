@@ -107,7 +107,7 @@ fn full_extract_that_returns_to_a_uri_takes_over_its_pending_removal() {
 }
 
 #[test]
-fn sweeper_at_the_earlier_uri_keeps_what_is_retained() {
+fn sweeper_at_the_earlier_uri_keeps_retained_files() {
     let mut stores = Stores::new();
     let long = u64::try_from(10 * GRACE_SECONDS).unwrap();
     runs(&mut stores, full("a", 1, "orders", long));
@@ -176,7 +176,7 @@ fn removal_of_a_locked_file_is_postponed_until_the_lock_ends_and_the_rest_is_rem
 }
 
 #[test]
-fn removals_at_one_uri_of_two_stores_are_two_and_each_is_done_in_its_own() {
+fn removals_at_one_uri_in_two_stores_are_separate() {
     let at = |number: u32, endpoint: &str, to: &str| {
         let mut task = full("a", number, to, 100);
         task.spec.output.endpoint = Some(format!("http://{endpoint}"));

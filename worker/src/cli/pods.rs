@@ -121,12 +121,12 @@ pub(super) async fn recover(pod: &Recover, durations: Durations) -> Result<Strin
         (Some(run), ..) => forced(pod, run, durations).await?,
         (None, Some(task), Some(order)) => {
             let task = parse_task(task)?;
-            let order: RecoverOrder =
-                serde_json::from_str(order).map_err(|_| invalid("settle order JSON is invalid"))?;
+            let order: RecoverOrder = serde_json::from_str(order)
+                .map_err(|_| invalid("recover order JSON is invalid"))?;
             let stores = pod_stores(&task, durations).await?;
             (Role::Recover { task: Box::new(task), order: Box::new(order) }, stores)
         }
-        (None, ..) => return Err(invalid("settle order JSON is invalid").into()),
+        (None, ..) => return Err(invalid("recover order JSON is invalid").into()),
     };
     let task = role.task().clone();
     let mut context = Context {

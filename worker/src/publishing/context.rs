@@ -53,7 +53,7 @@ pub struct Context {
     pub task: Task,
     /// S3 and DynamoDB.
     pub stores: Stores,
-    /// How to log in to the database; absent in recovery.
+    /// How to connect to the database; absent in recovery.
     pub login: Option<Login>,
     /// Who reads the partitions.
     pub readers: Readers,

@@ -14,7 +14,7 @@ use crate::source::tokens::TokenSigner;
 /// How long a session may be silent, unless told otherwise.
 pub const SILENCE: Duration = Duration::from_mins(1);
 
-/// Where the database is and how to log in.
+/// Where the database is and how to connect.
 #[derive(Clone)]
 pub struct Login {
     /// The kind of database.
@@ -88,7 +88,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn a_login_prints_nothing_secret() {
+    fn a_login_prints_no_secret() {
         assert!(!format!("{:?}", login()).contains("canary"));
         assert_eq!(format!("{:?}", login().password), "Secret(..)");
     }

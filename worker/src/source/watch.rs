@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn a_server_that_is_gone_or_cannot_be_asked_has_stopped() {
+    fn an_unreachable_server_counts_as_stopped() {
         assert_eq!(looks(&[Said::Nothing, Said::Gone]), 2);
     }
 

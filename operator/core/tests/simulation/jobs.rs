@@ -1,4 +1,4 @@
-//! Jobs and pods of the world: what makes them, and how they end.
+//! Jobs and pods of the simulation: what makes them, and how they end.
 
 use super::*;
 

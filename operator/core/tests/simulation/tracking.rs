@@ -1,4 +1,4 @@
-//! The tracking table of the world: what coordinators and recovery write.
+//! The tracking table of the simulation: what coordinators and recovery write.
 
 use crds::fidelity::FidelityCounts;
 

@@ -238,7 +238,7 @@ pub(super) fn attempts_per_request(process: Process, event: Event) -> (Process, 
     with(observed, Step::Claim, |_, claim| run_only(claim))
 }
 
-/// A request that failed is refused, whatever was mended since.
+/// A request that failed is refused, whatever was corrected since.
 pub(super) fn failed_for_ever(process: Process, event: Event) -> (Process, Act) {
     let (process, event) = claim_sees(process, event, |_, observed| {
         if let Some(result) = observed.outcome.as_mut().and_then(|outcome| outcome.result.as_mut())

@@ -35,28 +35,28 @@ fn lie(
     Mistake { name, source, caught_by, note: "", alter, config }
 }
 
-fn world(slots: Vec<crate::config::Slot>) -> Config {
+fn case(slots: Vec<crate::config::Slot>) -> Config {
     Config::new("mistake", slots)
 }
 
 /// One coordinator.
 fn alone() -> Config {
-    world(vec![start("a", 1)])
+    case(vec![start("a", 1)])
 }
 
 /// A coordinator and its recovery.
 fn recovered() -> Config {
-    world(vec![start("a", 1), recover("a", 1)])
+    case(vec![start("a", 1), recover("a", 1)])
 }
 
 /// A coordinator and its next attempt.
 fn followed() -> Config {
-    world(vec![start("a", 1), start("a", 2)])
+    case(vec![start("a", 1), start("a", 2)])
 }
 
 /// A coordinator, its recovery, and the next request.
 fn next_request() -> Config {
-    world(vec![start("a", 1), recover("a", 1), start("a", 2).request(1)])
+    case(vec![start("a", 1), recover("a", 1), start("a", 2).request(1)])
 }
 
 /// The table gains a row in epoch 1.
@@ -91,7 +91,7 @@ pub fn planted() -> Vec<Mistake> {
 }
 
 fn looking() -> Vec<Mistake> {
-    let two = || world(vec![start("a", 1), start("b", 1)]);
+    let two = || case(vec![start("a", 1), start("b", 1)]);
     vec![
         lie(
             ("R is read before O and source.json", "new"),
@@ -109,7 +109,7 @@ fn looking() -> Vec<Mistake> {
             ("R is read before O: uploads of a run just claimed", "new"),
             Rule::Abort.text(),
             Alter::lie(Lie::RunReadFirst),
-            world(vec![start("b", 1), start("a", 1), recover("a", 1)])
+            case(vec![start("b", 1), start("a", 1), recover("a", 1)])
                 .rows(grows())
                 .seeds(&[Seed::Ends(0), Seed::Epoch])
                 .torn(),
@@ -124,8 +124,8 @@ fn looking() -> Vec<Mistake> {
 }
 
 fn claiming() -> Vec<Mistake> {
-    let two = || world(vec![start("a", 1), start("b", 1)]);
-    let twins = || world(vec![start("a", 1), start("a", 1)]);
+    let two = || case(vec![start("a", 1), start("b", 1)]);
+    let twins = || case(vec![start("a", 1), start("a", 1)]);
     vec![
         mistake(
             ("claim without condition", "8.7"),
@@ -149,14 +149,14 @@ fn claiming() -> Vec<Mistake> {
             ("CLAIM ignores O", "8.8"),
             Rule::Answered.text(),
             c::claim_ignores_outcome,
-            world(vec![start("a", 1), start("a", 1), start("b", 1)])
+            case(vec![start("a", 1), start("a", 1), start("b", 1)])
                 .seeds(&[Seed::Ends(0), Seed::Ends(2)]),
         ),
         mistake(
             ("CLAIM takes an older request", "new"),
             Rule::Answered.text(),
             c::claim_takes_older_requests,
-            world(vec![start("a", 1).request(2), start("a", 2).request(1)]).seeds(&[Seed::Ends(0)]),
+            case(vec![start("a", 1).request(2), start("a", 2).request(1)]).seeds(&[Seed::Ends(0)]),
         ),
         mistake(
             ("CLAIM ignores owner and attempt", "8.8"),
@@ -196,14 +196,13 @@ fn claiming() -> Vec<Mistake> {
 
 fn windows() -> Vec<Mistake> {
     let given_up = [Seed::Until(0, Step::Pin), Seed::Dies(0), Seed::Ends(1), Seed::Epoch];
-    let again = || {
-        world(vec![start("a", 1), recover("a", 1), start("a", 2)]).rows(grows()).seeds(&given_up)
-    };
+    let again =
+        || case(vec![start("a", 1), recover("a", 1), start("a", 2)]).rows(grows()).seeds(&given_up);
     let stable = Rule::WindowStable.text();
     vec![
         mistake(("new window on retry", "8.4"), stable, c::new_window_on_retry, again()),
         mistake(
-            ("owed dropped on FAIL", "8.8"),
+            ("pending window dropped on FAIL", "8.8"),
             stable,
             s::pending_window_dropped_on_fail,
             again(),
@@ -212,14 +211,14 @@ fn windows() -> Vec<Mistake> {
             note: "a failed run that pinned still shows its window: it takes a second failure \
                    before PIN",
             ..mistake(
-                ("only the owed field dropped on FAIL", "8.8"),
+                ("only the pending window field dropped on FAIL", "8.8"),
                 stable,
                 s::pending_window_field_dropped_on_fail,
                 twice_given_up(),
             )
         },
         mistake(
-            ("owed dropped on takeover", "8.8"),
+            ("pending window dropped on takeover", "8.8"),
             stable,
             c::pending_window_dropped_on_takeover,
             followed().rows(grows()).seeds(&[
@@ -229,7 +228,7 @@ fn windows() -> Vec<Mistake> {
             ]),
         ),
         mistake(
-            ("owed kept over a legacy write", "8.8"),
+            ("pending window kept over a legacy write", "8.8"),
             stable,
             c::pending_window_over_watermark_item,
             followed()
@@ -238,13 +237,13 @@ fn windows() -> Vec<Mistake> {
                 .budget(Budget { legacy: 1, ..NONE }),
         ),
         mistake(
-            ("owed window kept after FE", "8.8"),
+            ("pending window kept after FE", "8.8"),
             stable,
             p::pending_window_kept_after_full,
-            world(vec![start("a", 1), recover("a", 1), start("a", 2).mode(FE)]).seeds(&given_up),
+            case(vec![start("a", 1), recover("a", 1), start("a", 2).mode(FE)]).seeds(&given_up),
         ),
         mistake(
-            ("FE leaves a window owed", "8.8"),
+            ("FE leaves a pending window", "8.8"),
             stable,
             s::full_leaves_pending_window,
             full_between().seeds(&[
@@ -255,10 +254,10 @@ fn windows() -> Vec<Mistake> {
             ]),
         ),
         mistake(
-            ("mode of the owed window forgotten", "8.7"),
+            ("mode of the pending window forgotten", "8.7"),
             text::ROWS_ALL,
             c::pending_window_mode_forgotten,
-            world(vec![start("a", 1), start("a", 2).request(1), start("a", 3).request(2).mode(FE)])
+            case(vec![start("a", 1), start("a", 2).request(1), start("a", 3).request(2).mode(FE)])
                 .rows([rows(&[4]), grows()].concat())
                 .seeds(&[Seed::Ends(0), Seed::Epoch, Seed::Until(1, Step::Pin), Seed::Dies(1)]),
         ),
@@ -297,7 +296,7 @@ fn pinning() -> Vec<Mistake> {
 }
 
 fn twice_given_up() -> Config {
-    world(vec![start("a", 1), recover("a", 1), start("a", 2), recover("a", 2), start("a", 3)])
+    case(vec![start("a", 1), recover("a", 1), start("a", 2), recover("a", 2), start("a", 3)])
         .rows(grows())
         .seeds(&[
             Seed::Until(0, Step::Pin),
@@ -312,7 +311,7 @@ fn twice_given_up() -> Config {
 
 /// An incremental run, a full one that is given up, and another incremental one.
 fn full_between() -> Config {
-    world(vec![
+    case(vec![
         start("a", 1),
         start("a", 2).request(1).mode(FE),
         recover("a", 2).request(1).mode(FE),
@@ -341,7 +340,7 @@ fn lost() -> Vec<Mistake> {
             ("FE makes a lost L from the minimum", "8.8 (wording)"),
             Rule::Copy.text(),
             c::copy_forgotten,
-            world(vec![start("a", 1), start("a", 2).request(1).mode(FE)])
+            case(vec![start("a", 1), start("a", 2).request(1).mode(FE)])
                 .seeds(&[Seed::Ends(0)])
                 .budget(lost_mark),
         ),

@@ -3,7 +3,7 @@
 
 use crate::state::State;
 
-/// How often each misfortune, or wish, may still happen.
+/// How often each misfortune, or request, may still happen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
 pub struct Luck {
     /// A process dies.

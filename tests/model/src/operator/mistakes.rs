@@ -20,7 +20,7 @@ use worker_core::protocol::{Act, Ending, Event, Process};
 
 use self::requests::older_requests_count;
 use super::apply::env;
-use super::worlds::{self, one};
+use super::cases::{self, one};
 use super::{Luck, Operator, Scene};
 use crate::alter::Alter;
 use crate::explore::{Found, dead_ends, explore};
@@ -83,20 +83,20 @@ pub fn planted() -> Vec<Mistake> {
 
 /// Suspend, deletion, processes that give way.
 fn of_ends() -> Vec<Mistake> {
-    let none = worlds::NONE;
+    let none = cases::NONE;
     let suspends = |luck| one("suspend", 3, luck);
     vec![
         mistake(
             "suspend spends a retry",
             "8.8",
-            worlds::GIVEN_UP,
+            cases::GIVEN_UP,
             suspend_spends_a_retry,
             suspends(Luck { suspends: 2, ..none }),
         ),
         mistake(
             "suspend leaves a run open",
             "new",
-            worlds::SUSPENDED,
+            cases::SUSPENDED,
             suspend_recovers_nothing,
             suspends(Luck { suspends: 1, ..none }),
         ),
@@ -105,7 +105,7 @@ fn of_ends() -> Vec<Mistake> {
             ..mistake(
                 "a refused CLAIM fails the object",
                 "8.8 (wording)",
-                worlds::GIVEN_UP,
+                cases::GIVEN_UP,
                 decide,
                 Scene { objects: 2, ..one("two", 3, none) },
             )
@@ -113,14 +113,14 @@ fn of_ends() -> Vec<Mistake> {
         mistake(
             "an older Failed is believed beside a publication",
             "new",
-            worlds::STATUS,
+            cases::STATUS,
             failed_for_good,
             one("late duplicate, fault", 4, Luck { crashes: 1, twins: 1, faults: 1, ..none }),
         ),
         mistake(
             "deletion recovers the last attempt with Jobs only",
             "new",
-            worlds::LET_GO,
+            cases::LET_GO,
             recovers_what_has_jobs,
             one("deletion", 4, Luck { deletions: 1, lost_jobs: 1, crashes: 1, ..none }),
         ),
@@ -129,10 +129,10 @@ fn of_ends() -> Vec<Mistake> {
 
 /// What is read from tracking, Jobs and status.
 fn of_outcomes() -> Vec<Mistake> {
-    let none = worlds::NONE;
+    let none = cases::NONE;
     let two = Scene { objects: 2, ..one("two", 2, none) };
     vec![
-        mistake("due decided from R's owner", "8.8", worlds::GIVEN_UP, due_from_run, two),
+        mistake("due decided from R's owner", "8.8", cases::GIVEN_UP, due_from_run, two),
         mistake(
             "attempt from tracking only",
             "8.8",
@@ -143,14 +143,14 @@ fn of_outcomes() -> Vec<Mistake> {
         mistake(
             "O's generation from now instead of the task's",
             "8.8",
-            worlds::UNTRIED,
+            cases::UNTRIED,
             generation_from_now,
             one("edit", 4, Luck { edits: 1, faults: 2, ..none }),
         ),
         mistake(
             "status from the Job (StatusFromJob)",
             "8.4",
-            worlds::STATUS,
+            cases::STATUS,
             status_from_job,
             one("crash", 4, Luck { crashes: 1, ..none }),
         ),
@@ -159,7 +159,7 @@ fn of_outcomes() -> Vec<Mistake> {
             ..mistake(
                 "Job Complete is a commit, and exit 0 on SIGTERM (JobCompleteIsCommit)",
                 "8.4",
-                worlds::STATUS,
+                cases::STATUS,
                 job_complete_is_commit,
                 one("fault", 4, Luck { faults: 1, ..none }),
             )
@@ -167,7 +167,7 @@ fn of_outcomes() -> Vec<Mistake> {
         mistake(
             "the object is let go without recovery",
             "new",
-            worlds::LET_GO,
+            cases::LET_GO,
             let_go_at_once,
             one("deletion", 4, Luck { deletions: 1, ..none }),
         ),
@@ -176,15 +176,15 @@ fn of_outcomes() -> Vec<Mistake> {
             ..mistake(
                 "an older request counts",
                 "new",
-                worlds::OLDER,
+                cases::OLDER,
                 older_requests_count,
-                one("wish, restored", 4, Luck { requests: 1, restores: 1, ..none }),
+                one("request, restored", 4, Luck { requests: 1, restores: 1, ..none }),
             )
         },
         mistake(
             "an outcome in O is not asked for",
             "new",
-            worlds::GIVEN_UP,
+            cases::GIVEN_UP,
             outcome_not_read,
             one("stale", 3, Luck { cuts: 1, stale: 1, ..none }),
         ),

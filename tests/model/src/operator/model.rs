@@ -9,9 +9,9 @@ use operator_core::{Decision, Observed, Step};
 use serde_json::{from_value, json};
 use stateright::{Model, Property};
 
+use super::cases::settings;
 use super::cluster::{Cluster, Luck, Object, Promise, Thought};
 use super::observe::View;
-use super::worlds::settings;
 use crate::alter::Alter;
 use crate::config::{Config, REQUESTS, Slot, recover, start};
 use crate::pool::{Memo, Pool};
@@ -342,15 +342,15 @@ impl Model for Operator {
             };
         }
         let mut all = own! {
-            Twice = super::worlds::TWICE,
-            Status = super::worlds::STATUS,
-            Endless = super::worlds::ENDLESS,
-            LetGo = super::worlds::LET_GO,
-            MadeTwice = super::worlds::MADE_TWICE,
-            Untried = super::worlds::UNTRIED,
-            GivenUp = super::worlds::GIVEN_UP,
-            Suspended = super::worlds::SUSPENDED,
-            Older = super::worlds::OLDER,
+            Twice = super::cases::TWICE,
+            Status = super::cases::STATUS,
+            Endless = super::cases::ENDLESS,
+            LetGo = super::cases::LET_GO,
+            MadeTwice = super::cases::MADE_TWICE,
+            Untried = super::cases::UNTRIED,
+            GivenUp = super::cases::GIVEN_UP,
+            Suspended = super::cases::SUSPENDED,
+            Older = super::cases::OLDER,
         };
         all.push(Property::always("the promises of the protocol", |_, cluster: &Cluster| {
             cluster.base.broken.is_none()

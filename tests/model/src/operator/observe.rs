@@ -15,8 +15,8 @@ use serde_json::json;
 use super::cluster::Cluster;
 use super::model::Operator;
 use crate::asks::End;
+use crate::inputs::seconds;
 use crate::state::Life;
-use crate::told::seconds;
 
 /// What one decision is a function of: copy, Jobs with the life of their pods, items, clock.
 pub(super) type View = (u32, Vec<(u32, Life)>, [u32; 3], u8);

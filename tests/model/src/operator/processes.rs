@@ -12,10 +12,10 @@ use super::model::{Action, Operator};
 use super::observe::exit;
 use crate::asks::{End, Kind};
 use crate::config::rank;
+use crate::inputs::Input;
 use crate::process::{How, can_go_on};
 use crate::shop::LEASE;
 use crate::state::{Life, Proc};
-use crate::told::Told;
 
 impl Operator {
     pub(super) fn start(&self, cluster: &mut Cluster, slot: usize, job: u32) {
@@ -30,7 +30,7 @@ impl Operator {
             shop.processes.put(Process::new(role, LEASE))
         });
         cluster.base.procs[slot] = Proc { life: Life::Live, process, ..Proc::IDLE };
-        shop.tell(&mut cluster.base, slot, Told::Begin);
+        shop.tell(&mut cluster.base, slot, Input::Begin);
     }
 
     /// On to the next write of the tracking table, and no further.
@@ -84,7 +84,7 @@ impl Operator {
     }
 
     pub(super) fn fail(&self, cluster: &mut Cluster, slot: usize) {
-        self.protocol.shop().tell(&mut cluster.base, slot, Told::Transient);
+        self.protocol.shop().tell(&mut cluster.base, slot, Input::Transient);
         self.ended(cluster, slot);
     }
 

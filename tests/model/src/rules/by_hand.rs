@@ -4,10 +4,10 @@ use crds::tracking::{Mode, RunItem, RunState};
 
 use super::Rule;
 use super::track::manifest;
+use crate::inputs::seconds;
 use crate::pool::NONE;
 use crate::shop::{Shop, number};
 use crate::state::State;
-use crate::told::seconds;
 
 /// The undo of `run` is written down: nothing of it is in view, and nobody can complete it any more.
 pub(crate) fn undone(shop: &Shop, state: &mut State, run: &RunItem) {

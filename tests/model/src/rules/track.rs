@@ -7,10 +7,10 @@ use super::Rule;
 use crate::asks::End;
 use crate::bodies::{Facts, Parsed};
 use crate::config::{Part, Slot, rank};
+use crate::inputs::seconds;
 use crate::pool::NONE;
 use crate::shop::{Shop, number};
 use crate::state::{Life, State, bit};
-use crate::told::seconds;
 
 struct Change<'a> {
     step: Step,

@@ -1,5 +1,5 @@
 //! In: [`RecordBatch`]es, the columns of `output.partitionBy`. Out: for each row the folder that its values
-//! name, and the batch without those columns. Bound: [`HIVE_DIRECTORIES_MAX`] folders. Fails: `ColumnNotFound`,
+//! name, and the batch without those columns. Bound: [`HIVE_DIRECTORIES_MAX`] directories. Fails: `ColumnNotFound`,
 //! `ColumnTypeUnsupported`, `InvalidSpec` when planned; [`HiveDirectoryError`] by a value.
 //!
 //! A folder is named as Hive and Spark name it: `column=value`, what a path cannot hold as `%` and two
@@ -28,9 +28,9 @@ use crate::planning::watermark::Value;
 pub const NULL_DIRECTORY: &str = "__HIVE_DEFAULT_PARTITION__";
 /// Most Hive partition directories of one partition: each has at least one file, and one manifest lists all files.
 pub const HIVE_DIRECTORIES_MAX: usize = 10_000;
-/// Longest name of a row's folders: a key on S3 has 1,024 bytes, the prefix and the file's name included.
+/// Longest name of a row's directories: a key on S3 has 1,024 bytes, the prefix and the file's name included.
 const HIVE_DIRECTORY_BYTES_MAX: usize = 400;
-/// Folders that mean something else.
+/// Directories that mean something else.
 const RESERVED: [&str; 3] = [RunFolder::Run.column(), RunFolder::Time.column(), "_tidemark"];
 
 /// A value that no folder can be named after.
@@ -67,7 +67,7 @@ pub enum HiveDirectoryError {
         /// Which.
         column: String,
     },
-    /// Too many folders.
+    /// Too many directories.
     #[error(
         "output.partitionBy makes more than {HIVE_DIRECTORIES_MAX} Hive partition directories in one partition"
     )]
@@ -97,7 +97,7 @@ impl HiveDirectoryError {
     }
 }
 
-/// The columns that name folders, by the names that the table has for them.
+/// The columns that name directories, by the names that the table has for them.
 ///
 /// # Errors
 /// `ColumnNotFound`; `ColumnTypeUnsupported` where different values may have one text, or one value
@@ -139,13 +139,13 @@ pub fn check(columns: &[Column], wanted: &[String]) -> Result<Vec<String>, Failu
     Ok(names)
 }
 
-/// First rows of a window that are looked at for the folders they lie in.
+/// First rows of a window that are looked at for the directories they lie in.
 pub const ROWS_SAMPLED: u64 = 20_000;
-/// Folders of so many rows from which on the database sorts: each of them would get a small file again
+/// Directories of so many rows from which on the database sorts: each of them would get a small file again
 /// and again.
 const SORTED_FROM: u64 = 64;
 
-/// Whether the database sorts, by the folders that so many first rows lie in. Fewer rows than were asked
+/// Whether the database sorts, by the directories that so many first rows lie in. Fewer rows than were asked
 /// for are all there are: they are sorted in memory.
 pub fn sorts(asked: PartitionSort, hive_directories: u64, rows: u64) -> bool {
     match asked {

@@ -35,7 +35,7 @@ pub struct PartitionRecord {
     pub watermark_max: Option<String>,
     /// Least watermark seen.
     pub watermark_min: Option<String>,
-    /// Files that were closed before they had their size, since those of other folders needed the
+    /// Files that were closed before they had their size, since those of other directories needed the
     /// memory.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub closed_early: u64,

@@ -35,11 +35,11 @@ fn by_environment(arguments: &BTreeMap<&str, &str>) -> LegacyJob {
     let variables =
         arguments.iter().map(|(name, value)| (name.to_uppercase(), (*value).to_owned()));
     let variables = variables.chain([("EDL_TYPE".to_owned(), "extract".to_owned())]).collect();
-    call(&[], &variables).expect("a good call").expect("a call of the old job")
+    call(&[], &variables).expect("a good call").expect("a call of the legacy job")
 }
 
 fn by_words(words: &[String]) -> LegacyJob {
-    call(words, &BTreeMap::new()).expect("a good call").expect("a call of the old job")
+    call(words, &BTreeMap::new()).expect("a good call").expect("a call of the legacy job")
 }
 
 fn moved(changes: &[(&str, &str)]) -> Moved {
@@ -92,7 +92,7 @@ fn own_commands_are_not_parsed_as_legacy_calls() {
 }
 
 #[test]
-fn what_glue_adds_is_ignored_and_what_nobody_knows_is_named() {
+fn arguments_of_glue_are_ignored_and_unknown_ones_are_named() {
     let words =
         "--JOB_NAME x --enable-metrics --TempDir s3://a/b --hwm_colum_name id --DB_ENGINE postgres";
     let job = by_words(&words.split(' ').map(str::to_owned).collect::<Vec<_>>());
@@ -127,7 +127,7 @@ fn all_missing_arguments_are_reported_together() {
 }
 
 #[test]
-fn what_is_wrong_is_named_and_never_its_value() {
+fn invalid_arguments_are_named_without_their_values() {
     for (argument, value) in [
         ("db_engine", CANARY),
         ("extract_type", CANARY),
@@ -298,7 +298,7 @@ fn call_without_partition_column_has_no_partition_unless_it_asks_for_one() {
 }
 
 #[test]
-fn what_is_not_done_is_never_passed_over_in_silence() {
+fn unsupported_arguments_are_never_ignored_silently() {
     for (changes, part) in [
         (&[("fetchsize", "1000")][..], "fetchsize is not used"),
         (&[("repartition_dataframe", "true")], "ignored without partition_column"),
@@ -399,7 +399,7 @@ fn a_yaml_of_a_source_is_one_call_for_each_table() {
 }
 
 #[test]
-fn names_of_objects_are_made_of_what_kubernetes_takes() {
+fn object_names_are_valid_in_kubernetes() {
     assert_eq!(object_name("public.Order_Items"), "public-order-items");
     assert_eq!(object_name("\"Ä\""), "extract");
     assert_eq!(object_name(&"x.".repeat(60)).len(), 63);

@@ -27,7 +27,7 @@ pub fn asked(extract: &Extract, engine: Engine) -> Consistency {
     })
 }
 
-/// What a plan has: one partition is one statement, which sees one instant in both databases; but only of
+/// What a plan has: one partition is one statement, which sees one consistent snapshot in both databases; but only of
 /// tables that keep snapshots, whatever lies between.
 pub fn reached(plan: &Plan) -> Consistency {
     if plan.unproven.is_none() && (plan.partitions.len() <= 1 || plan.snapshot.is_some()) {
@@ -85,7 +85,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_mysql_only_a_table_of_innodb_has_snapshots() {
+    fn only_innodb_tables_of_mysql_have_snapshots() {
         assert_eq!(unproven_storage("BASE TABLE", "InnoDB"), None);
         assert_eq!(unproven_storage("SYSTEM VERSIONED", "InnoDB"), None);
         for (kind, storage, word) in [

@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_gone_or_of_another_type_is_for_evolve_alone() {
+    fn only_evolve_accepts_removed_or_retyped_columns() {
         for (now, words) in [
             (&["id integer", "a text"][..], "b (text) was removed"),
             (&["id text", "a text", "b text"], "id changed from integer to text"),

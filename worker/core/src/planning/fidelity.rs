@@ -85,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn strict_refuses_what_is_lossy_and_nothing_else() {
+    fn strict_refuses_only_lossy_columns() {
         let lossy = |name: &str| column(name, Some(Fidelity::Lossy), Target::Binary);
         let kept = [
             column("a", Some(Fidelity::String), Target::AsText),

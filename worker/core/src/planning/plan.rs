@@ -112,7 +112,7 @@ pub struct OutputLayout {
     pub run_folder: RunFolder,
     /// Columns that are added.
     pub columns: OutputColumns,
-    /// The columns whose values name folders; the files go without them.
+    /// The columns whose values name directories; the files go without them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub partition_by: Vec<String>,
     /// Whether the database sorts each partition's rows by these.

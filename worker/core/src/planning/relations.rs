@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn each_kind_of_relation_is_claimed_for_what_is_proved_of_it() {
+    fn each_kind_of_relation_is_claimed_only_as_far_as_proved() {
         for (it, snapshot, guard) in kinds() {
             let unproven = Unproven::of(std::slice::from_ref(&it));
             assert_eq!(unproven.snapshot.is_none(), snapshot, "{it:?}");

@@ -230,7 +230,7 @@ fn answered(process: Process, event: Event) -> (Process, Act) {
 
 fn after_read(process: Process, observed: &ObservedItems, fresh: RunId) -> (Process, Act) {
     let phase = process.phase.clone();
-    let Phase::Reading(why) = phase else { return defect(process, &phase, "Seen") };
+    let Phase::Reading(why) = phase else { return defect(process, &phase, "Observed") };
     if let Some(failure) = observed::newer(observed) {
         return process.end(Ending::Failed(failure));
     }

@@ -36,7 +36,7 @@ fn one_pin_can_be_left_out() {
 }
 
 #[test]
-fn what_the_user_may_not_set_is_refused_by_name() {
+fn settings_the_user_may_not_set_are_refused_by_name() {
     for (name, bad) in [
         ("zero_damaged_pages", "on"),
         ("ignore_checksum_failure", "on"),
@@ -66,7 +66,7 @@ fn what_the_user_may_not_set_is_refused_by_name() {
 }
 
 #[test]
-fn what_a_server_does_not_know_is_not_set() {
+fn settings_unknown_to_the_server_are_not_set() {
     let known = ["sql_safe_updates", "old_mode"].map(|name| (name.to_owned(), "1".to_owned()));
     let text = mysql::then(&known.into()).expect("good");
     let wanted = "SET SESSION old_mode = '', SESSION sql_safe_updates = 0";

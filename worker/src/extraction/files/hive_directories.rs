@@ -1,8 +1,8 @@
-//! Rows into folders by the values of columns, within memory.
+//! Rows into directories by the values of columns, within memory.
 //!
 //! Rows are held until a sort is full, then each folder's rows go into its file in one stroke. A few
 //! files stay open, those that were written to last; the others are closed early, so that a folder may
-//! have more files than its size asks for. Where rows come in the order of their folders, as those of a
+//! have more files than its size asks for. Where rows come in the order of their directories, as those of a
 //! day do, none is.
 
 use std::collections::BTreeSet;
@@ -24,7 +24,7 @@ const PLACE_BYTES: usize = 2 * size_of::<Place>();
 /// Where a row lies: batch and row.
 type Place = (u32, u32);
 
-/// Writes batches into the files of folders.
+/// Writes batches into the files of directories.
 pub struct HiveDirectoryWriter {
     files: Files,
     hive_directories: HiveDirectories,
@@ -35,11 +35,11 @@ pub struct HiveDirectoryWriter {
     held_rows: usize,
     held_bytes: usize,
     /// For each folder, where its rows lie in `held`. Given back after each sort: a partition has many
-    /// folders, most of which never come again.
+    /// directories, most of which never come again.
     places: Vec<Vec<Place>>,
     /// Folder and file, the one that was written to last at the end.
     open: Vec<(u32, OpenFile)>,
-    /// Folders whose last file was closed to make room for another's.
+    /// Directories whose last file was closed to make room for another's.
     made_room: BTreeSet<u32>,
     closed_early: u64,
 }
@@ -99,7 +99,7 @@ impl HiveDirectoryWriter {
 
     /// Gives all rows that are held to their files: those that are open first, since the next one may
     /// cost them their place; the folder that came last at the end, so that it is open when rows in the
-    /// order of their folders go on.
+    /// order of their directories go on.
     fn sort(&mut self) -> Result<(), EncodeError> {
         let mut places = std::mem::take(&mut self.places);
         let open: Vec<u32> = self.open.iter().map(|(number, _)| *number).collect();
@@ -154,7 +154,7 @@ const fn sort_error(source: ArrowError) -> EncodeError {
     EncodeError::SortRows { source }
 }
 
-/// Numbers of folders, batches and rows are far below this.
+/// Numbers of directories, batches and rows are far below this.
 fn index(number: u32) -> usize {
     usize::try_from(number).unwrap_or(usize::MAX)
 }

@@ -30,7 +30,7 @@ use crate::source::timeouts::CANCEL_TIMEOUT;
 
 /// Between two tries to cancel what sessions wait for.
 const AGAIN: Duration = Duration::from_millis(100);
-/// Log-ins that are in flight at a time.
+/// Connections that are in flight at a time.
 const LOGINS_AT_ONCE: usize = 4;
 
 /// Sessions that see one snapshot, for whichever partition comes next.

@@ -29,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_connection_asks_whether_the_other_end_is_there() {
+    fn a_connection_uses_keepalive() {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
         let socket = TcpStream::connect(listener.local_addr().expect("address")).expect("connect");
         assert!(!SockRef::from(&socket).keepalive().expect("asked"));

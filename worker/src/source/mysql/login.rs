@@ -29,7 +29,7 @@ use crate::source::tls::secure;
 
 /// First byte of more to authenticate with.
 const MORE: u8 = 1;
-/// First byte of the wish for another way to authenticate, and of the end of a list.
+/// First byte of the request for another way to authenticate, and of the end of a list.
 const SWITCH: u8 = 0xFE;
 /// `utf8mb4_general_ci`, until the session is pinned.
 const CHARSET: u8 = 45;

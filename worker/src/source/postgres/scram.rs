@@ -106,7 +106,7 @@ mod tests {
 
     /// RFC 7677, whose user is in the message.
     #[test]
-    fn the_proof_is_that_of_the_standard_and_another_servers_is_not_taken() {
+    fn the_proof_follows_the_standard_and_that_of_another_server_is_refused() {
         let mut exchange = Exchange::new("pencil", "rOprNGfwEbeRWgbNEkqO".to_owned());
         let server = "r=rOprNGfwEbeRWgbNEkqO%hvYDpWUa2RaTCAfuxFIlj)hNlF$k0,s=W22ZaJ0SNY7soEsUEjb6gQ==,i=4096";
         let salt = base64::decode("W22ZaJ0SNY7soEsUEjb6gQ==").expect("base64");

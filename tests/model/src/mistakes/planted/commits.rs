@@ -4,7 +4,7 @@ use crds::tracking::Mode::{FE, Reingest};
 use worker_core::protocol::Step;
 
 use super::super::{publishing as p, recovering as s};
-use super::{NONE, alone, followed, lie, mistake, next_request, recovered, text, world};
+use super::{NONE, alone, case, followed, lie, mistake, next_request, recovered, text};
 use crate::alter::{Alter, Lie};
 use crate::config::{Budget, Row, Seed, recover, start};
 use crate::mistakes::Mistake;
@@ -135,7 +135,7 @@ pub(super) fn publishing() -> Vec<Mistake> {
             ("a complete that re-creates", "8.7"),
             Rule::Hidden.text(),
             Alter::lie(Lie::CompletesAgain),
-            world(vec![
+            case(vec![
                 start("a", 1).mode(FE),
                 recover("a", 1).mode(FE),
                 start("a", 2).request(1).mode(Reingest),
@@ -147,7 +147,7 @@ pub(super) fn publishing() -> Vec<Mistake> {
 
 pub(super) fn pointing() -> Vec<Mistake> {
     let pointer = Rule::Pointer.text();
-    let two_full = || world(vec![start("a", 1).mode(FE), start("a", 2).request(1).mode(FE)]);
+    let two_full = || case(vec![start("a", 1).mode(FE), start("a", 2).request(1).mode(FE)]);
     vec![
         mistake(
             ("pointer before Y (PointerFirst)", "8.4, 8.7"),
@@ -177,7 +177,7 @@ pub(super) fn pointing() -> Vec<Mistake> {
             ("removal of everything not mine", "8.7"),
             Rule::Removal.text(),
             p::removal_of_all_others,
-            world(vec![
+            case(vec![
                 start("a", 1).mode(FE),
                 start("a", 2).request(1).mode(FE),
                 recover("a", 2).request(1).mode(FE),
@@ -226,19 +226,19 @@ pub(super) fn recovering() -> Vec<Mistake> {
             ("recovery without owner", "8.8"),
             fenced,
             s::recover_without_owner,
-            world(vec![start("b", 1), recover("a", 1)]).seeds(&[Seed::Until(0, Step::Pin)]),
+            case(vec![start("b", 1), recover("a", 1)]).seeds(&[Seed::Until(0, Step::Pin)]),
         ),
         mistake(
             ("recovery without attempt", "8.8"),
             fenced,
             s::recover_without_attempt,
-            world(vec![start("a", 2), recover("a", 1)]).seeds(&[Seed::Until(0, Step::Pin)]),
+            case(vec![start("a", 2), recover("a", 1)]).seeds(&[Seed::Until(0, Step::Pin)]),
         ),
         mistake(
             ("recovery reads, then lists", "8.8"),
             Rule::Abort.text(),
             s::recover_reads_then_lists,
-            world(vec![start("a", 1), recover("a", 1), start("b", 1)])
+            case(vec![start("a", 1), recover("a", 1), start("b", 1)])
                 .seeds(&[Seed::Until(0, Step::Pin), Seed::Dies(0)]),
         ),
         mistake(("FAIL without condition", "new"), fenced, s::fail_without_condition, recovered()),

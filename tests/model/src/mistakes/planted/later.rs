@@ -5,7 +5,7 @@ use crds::tracking::Mode::FE;
 use worker_core::protocol::Step;
 
 use super::super::sweeping as w;
-use super::{NONE, grows, lie, mistake, text, world};
+use super::{NONE, case, grows, lie, mistake, text};
 use crate::alter::{Alter, Lie};
 use crate::config::{Budget, Config, Seed, force, recover, rows, start};
 use crate::mistakes::{Mistake, NO_DEAD_END};
@@ -22,7 +22,7 @@ pub(super) fn sweeping() -> Vec<Mistake> {
             text::WHOLE,
             Alter::lie(Lie::KeepsByHead),
             // the head has moved to another prefix, and this one stays
-            world(vec![start("a", 1), start("b", 1).mode(FE).prefix(1), recover("a", 1)])
+            case(vec![start("a", 1), start("b", 1).mode(FE).prefix(1), recover("a", 1)])
                 .sweeps()
                 .seeds(&[Seed::Ends(0), Seed::Ends(1)]),
         ),
@@ -30,13 +30,13 @@ pub(super) fn sweeping() -> Vec<Mistake> {
             ("sweep by pointer only (GcByPointer)", "8.4, 8.7"),
             retained,
             Alter::lie(Lie::KeepsByPointer),
-            world(and_recover()).sweeps().seeds(&[Seed::Ends(0), Seed::Until(1, Step::Decide)]),
+            case(and_recover()).sweeps().seeds(&[Seed::Ends(0), Seed::Until(1, Step::Decide)]),
         ),
         lie(
             ("sweep reads before it lists", "8.7"),
             removal,
             Alter::lie(Lie::ListsLast),
-            world(vec![start("a", 1), recover("a", 1), start("a", 2).request(1)])
+            case(vec![start("a", 1), recover("a", 1), start("a", 2).request(1)])
                 .sweeps()
                 .seeds(&[Seed::Ends(0)]),
         ),
@@ -44,7 +44,7 @@ pub(super) fn sweeping() -> Vec<Mistake> {
             ("sweep without R", "8.7"),
             removal,
             w::sweep_without_run,
-            world(vec![start("a", 1), start("a", 2).request(1), recover("a", 1)])
+            case(vec![start("a", 1), start("a", 2).request(1), recover("a", 1)])
                 .sweeps()
                 .rows(grows())
                 .seeds(&[Seed::Ends(0), Seed::Epoch, Seed::Until(1, Step::Publish)])
@@ -55,7 +55,7 @@ pub(super) fn sweeping() -> Vec<Mistake> {
             ("sweep of the run in R", "new"),
             Rule::Abort.text(),
             w::sweep_of_the_present_run,
-            world(vec![start("a", 1), start("a", 2).request(1), recover("a", 1)])
+            case(vec![start("a", 1), start("a", 2).request(1), recover("a", 1)])
                 .sweeps()
                 .rows(grows())
                 .seeds(&[Seed::Ends(0), Seed::Epoch, Seed::Before(1, Step::Decide)]),
@@ -64,13 +64,13 @@ pub(super) fn sweeping() -> Vec<Mistake> {
             ("sweep forgets what is replaced and retained", "new"),
             retained,
             Alter::lie(Lie::KeepsNoReplaced),
-            world(and_recover()).sweeps().seeds(&[Seed::Ends(0), Seed::Ends(1)]),
+            case(and_recover()).sweeps().seeds(&[Seed::Ends(0), Seed::Ends(1)]),
         ),
     ]
 }
 
 pub(super) fn undoing() -> Vec<Mistake> {
-    let decided = || world(vec![start("a", 1), force(0)]).seeds(&[Seed::Until(0, Step::Decide)]);
+    let decided = || case(vec![start("a", 1), force(0)]).seeds(&[Seed::Until(0, Step::Decide)]);
     let abort = Rule::Abort.text();
     vec![
         mistake(("force without a state", "8.7"), abort, w::force_without_state, decided()),
@@ -103,47 +103,42 @@ pub(super) fn putting_off() -> Vec<Mistake> {
     let two = [Seed::Ends(0), Seed::Ends(1)];
     vec![
         mistake(
-            ("a removal that is put off is forgotten", "new"),
+            ("a removal that is postponed is forgotten", "new"),
             pending_cleanup,
             w::postponed_is_forgotten,
-            world(vec![full(1, 0), full(2, 1).retains(), start("a", 3).request(2)]).seeds(&two),
+            case(vec![full(1, 0), full(2, 1).retains(), start("a", 3).request(2)]).seeds(&two),
         ),
         mistake(
-            ("a removal that is put off is done at once", "new"),
+            ("a removal that is postponed is done at once", "new"),
             Rule::Retained.text(),
             w::postponed_is_done_at_once,
-            world(vec![full(1, 0), full(2, 1).retains()]).seeds(&[Seed::Ends(0)]),
+            case(vec![full(1, 0), full(2, 1).retains()]).seeds(&[Seed::Ends(0)]),
         ),
         mistake(
             ("removal by head only where claimants skip it", "8.7"),
             pending_cleanup,
             w::removal_by_head,
-            world(vec![
-                full(1, 0),
-                full(2, 1).retains(),
-                start("a", 3).request(2),
-                recover("a", 1),
-            ])
-            .seeds(&[Seed::Ends(0), Seed::Ends(1), Seed::Ends(2)])
-            .budget(tick),
+            case(vec![full(1, 0), full(2, 1).retains(), start("a", 3).request(2), recover("a", 1)])
+                .seeds(&[Seed::Ends(0), Seed::Ends(1), Seed::Ends(2)])
+                .budget(tick),
         ),
         mistake(
             ("the next full run forgets what is still to be removed", "new"),
             pending_cleanup,
             w::pending_not_replaced,
-            world(vec![full(1, 0), full(2, 1).retains(), full(3, 2)]).seeds(&two),
+            case(vec![full(1, 0), full(2, 1).retains(), full(3, 2)]).seeds(&two),
         ),
         mistake(
             ("a full run at another URI forgets what is still to be removed", "new"),
             pending_cleanup,
             w::postponed_stays_behind,
-            world(vec![full(1, 0), full(2, 1).retains(), elsewhere()]).seeds(&two),
+            case(vec![full(1, 0), full(2, 1).retains(), elsewhere()]).seeds(&two),
         ),
         mistake(
             ("a full run that comes back forgets what is still to be removed", "new"),
             pending_cleanup,
             w::pending_not_replaced,
-            world(vec![full(1, 0), full(2, 1).retains(), elsewhere(), full(3, 2)]).seeds(&[
+            case(vec![full(1, 0), full(2, 1).retains(), elsewhere(), full(3, 2)]).seeds(&[
                 Seed::Ends(0),
                 Seed::Ends(1),
                 Seed::Ends(2),
@@ -153,7 +148,7 @@ pub(super) fn putting_off() -> Vec<Mistake> {
             ("sweep forgets what is retained where the head is not", "new"),
             Rule::Retained.text(),
             w::sweep_keeps_at_head_only,
-            world(vec![full(1, 0), full(2, 1).retains(), elsewhere(), recover("a", 2).mode(FE)])
+            case(vec![full(1, 0), full(2, 1).retains(), elsewhere(), recover("a", 2).mode(FE)])
                 .sweeps()
                 .seeds(&[Seed::Ends(0), Seed::Ends(1), Seed::Ends(2)]),
         ),
@@ -162,7 +157,7 @@ pub(super) fn putting_off() -> Vec<Mistake> {
 
 /// A run that pinned and failed: its window is pending.
 fn owes() -> Config {
-    world(vec![
+    case(vec![
         start("a", 1),
         start("a", 2).request(1),
         recover("a", 2).request(1),
@@ -178,7 +173,7 @@ pub(super) fn moving() -> Vec<Mistake> {
         lie((name, "new"), caught_by, Alter::set(set), config.budget(sets))
     };
     let after = || {
-        world(vec![start("a", 1), start("a", 2).request(1)])
+        case(vec![start("a", 1), start("a", 2).request(1)])
             .rows(rows(&[5, 15]))
             .seeds(&[Seed::Ends(0)])
     };
@@ -191,7 +186,7 @@ pub(super) fn moving() -> Vec<Mistake> {
         one("watermark set keeps the window of a failed run", stable, w::set_keeps_window, {
             owes().seeds(&failed)
         }),
-        one("watermark set keeps an owed window", stable, w::set_keeps_pending_window, {
+        one("watermark set keeps an pending window", stable, w::set_keeps_pending_window, {
             // the window is pending from two runs: the run that took it failed before it pinned
             let mut config = owes();
             config.slots.extend([recover("a", 3).request(1), start("a", 4).request(1)]);
@@ -209,7 +204,7 @@ pub(super) fn wordings() -> Vec<Mistake> {
             ("attempts counted per request", "8.8 (wording)"),
             Rule::Attempt.text(),
             super::c::attempts_per_request,
-            world(vec![start("a", 1), start("a", 1).request(1)]).seeds(&[Seed::Ends(0)]),
+            case(vec![start("a", 1), start("a", 1).request(1)]).seeds(&[Seed::Ends(0)]),
         ),
         mistake(
             ("an outcome Failed refuses the edited object", "8.8 (wording)"),
@@ -217,7 +212,7 @@ pub(super) fn wordings() -> Vec<Mistake> {
             super::c::failed_for_ever,
             {
                 let last = recover("a", 1).part(crate::config::Part::Recover(true));
-                world(vec![start("a", 1), last, start("a", 2).generation(2).after(&[0, 1]).safe()])
+                case(vec![start("a", 1), last, start("a", 2).generation(2).after(&[0, 1]).safe()])
                     .seeds(&[Seed::Until(0, Step::Pin), Seed::Dies(0), Seed::Ends(1)])
             },
         ),

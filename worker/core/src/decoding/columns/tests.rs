@@ -68,7 +68,7 @@ fn numeric_is_a_decimal_where_its_digits_fit() {
 }
 
 #[test]
-fn the_fingerprint_tells_name_type_and_order_apart() {
+fn the_fingerprint_depends_on_name_type_and_order() {
     let (a, b) = (column("a", oids::INT4, -1), column("b", oids::TEXT, -1));
     let print = fingerprint(&[a.clone(), b.clone()]);
     assert_eq!(print.len(), 64);

@@ -58,7 +58,7 @@ pub struct Manifest<Files = Vec<ManifestFile>, Earlier = Listing> {
     /// How long the table was locked, in milliseconds; absent if it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table_lock_milliseconds: Option<u64>,
-    /// Whether all partitions are of one instant; absent in older manifests.
+    /// Whether all partitions are from one consistent snapshot; absent in older manifests.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency: Option<Consistency>,
     /// Rows of all files.
@@ -67,7 +67,7 @@ pub struct Manifest<Files = Vec<ManifestFile>, Earlier = Listing> {
     pub bytes: u64,
     /// Partitions.
     pub partitions: u32,
-    /// Files that were closed before they had their size, since those of other folders
+    /// Files that were closed before they had their size, since those of other directories
     /// (`output.partitionBy`) needed the memory.
     #[serde(default, skip_serializing_if = "crate::layout::records::is_zero")]
     pub closed_early: u64,

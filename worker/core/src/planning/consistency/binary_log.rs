@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn percona_server_must_log_what_it_may_apply_in_the_order_of_its_commits() {
+    fn percona_server_must_log_in_commit_order() {
         let percona = ("version", "8.0.36-28");
         assert!(refused(&log(&[percona], Some(""))).contains("replica"));
         let logs = ("log_replica_updates", "ON");
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn sessions_are_together_where_all_tell_one_point() {
+    fn sessions_are_aligned_where_all_report_one_point() {
         let points = |points: &[&str]| {
             points.iter().map(|point| Some((*point).to_owned())).collect::<Vec<_>>()
         };

@@ -98,7 +98,7 @@ const MEANINGLESS: [(&str, &[&str]); 5] = [
 ];
 
 #[test]
-fn each_pinned_setting_is_taken_over_refused_or_means_nothing_to_a_condition() {
+fn each_pinned_setting_is_adopted_refused_or_irrelevant_to_a_condition() {
     use crate::settings::mysql::{ALWAYS, MARIADB, WHERE_KNOWN};
     let mysql = ALWAYS.iter().chain(MARIADB).chain(WHERE_KNOWN).map(|(name, _)| *name);
     for (engine, pinned) in [
@@ -114,7 +114,7 @@ fn each_pinned_setting_is_taken_over_refused_or_means_nothing_to_a_condition() {
 }
 
 #[test]
-fn the_order_of_a_date_is_taken_over_and_another_style_refused() {
+fn the_order_of_a_date_is_adopted_and_another_style_refused() {
     let adopted = |style: &str| adopt(Engine::Postgres, &settings(&[("DateStyle", style)]));
     for style in ["ISO, MDY", "ISO, DMY", "ISO, YMD"] {
         assert_eq!(adopted(style).expect(style)["DateStyle"], style);

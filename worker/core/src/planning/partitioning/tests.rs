@@ -123,7 +123,7 @@ fn blocks_are_those_of_a_plain_table_of_postgres() {
 }
 
 #[test]
-fn auto_leaves_even_strides_and_goes_by_rows_or_blocks_otherwise() {
+fn auto_uses_rows_or_blocks_where_strides_are_uneven() {
     let columns = columns();
     let (plain, view) = (facts(TableKind::Plain, &["id"]), facts(TableKind::View, &[]));
     let two = facts(TableKind::Partitioned, &["id", "name"]);
@@ -178,7 +178,7 @@ fn auto_without_a_key_takes_blocks_or_a_hash_or_one_partition() {
 }
 
 #[test]
-fn auto_that_the_manifest_does_not_ask_for_never_takes_a_hash() {
+fn implied_auto_never_uses_hash() {
     let columns = columns();
     let auto = crate::planning::implied::partition();
     let key = Key { column: &columns[0], key_type: KeyType::Int };

@@ -174,7 +174,7 @@ fn many_rows_without_key_are_a_partition_of_their_own() {
 }
 
 #[test]
-fn what_contradicts_the_order_is_no_cut() {
+fn values_that_contradict_the_order_are_no_boundary() {
     let row = |key: &str, below, ascends| (Some(key.to_owned()), below, ascends);
     let rows = [row("a", 0, true), row("c", 10, true), row("b", 20, false), row("d", 30, true)];
     let cuts = Sample::of_sorted(KeyType::Text, rows, 40, 0).quantiles(4);

@@ -73,7 +73,7 @@ fn a_table_that_is_not_found_is_named_as_the_manifest_names_it() {
 }
 
 #[test]
-fn another_table_is_no_continuation_of_what_is_published() {
+fn another_table_does_not_continue_the_published_chain() {
     let name = |schema: &str| identity(None, schema);
     let check = |text: &str, mode| {
         let wanted = TableRef::parse(Engine::Postgres, text).expect(text);

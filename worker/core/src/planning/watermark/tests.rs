@@ -59,7 +59,7 @@ fn other_spellings_are_read() {
 }
 
 #[test]
-fn what_is_no_value_is_refused() {
+fn invalid_values_are_refused() {
     for text in ["infinity", "-Infinity", "NaN", "-inf"] {
         assert_eq!(Value::parse(WatermarkType::Double, text), Err(BadValue::NotFinite), "{text}");
         assert_eq!(Value::parse(WatermarkType::Timestamp, text), Err(BadValue::NotFinite));

@@ -151,7 +151,7 @@ const ALL_FACTS: ServerFacts =
     ServerFacts { replica: false, sees_starts: true, own_sequence: true, own_rows: true };
 
 #[test]
-fn the_best_step_that_can_be_had_is_taken() {
+fn the_strongest_available_guard_step_is_used() {
     let database = Some(StampedBy::Database);
     let blind = ServerFacts { sees_starts: false, ..ALL_FACTS };
     let replica = ServerFacts { replica: true, ..ALL_FACTS };
@@ -187,7 +187,7 @@ fn rows_of_another_server_are_guarded_by_a_lag_at_most() {
 }
 
 #[test]
-fn what_an_application_stamps_is_only_lowered() {
+fn bound_for_application_timestamps_is_only_lowered() {
     let order = guard_order(&watermark(WatermarkType::Timestamp, None, None), ALL_FACTS);
     let (early, late) = (Value::Timestamp(1_000_000), Value::Timestamp(9_000_000));
     for (found, clock) in [(early, late), (late, early)] {

@@ -9,7 +9,7 @@ fn nested(open: &str, close: &str, depth: u32) -> String {
 }
 
 #[test]
-fn what_every_reader_takes_is_taken() {
+fn json_valid_for_every_reader_is_accepted() {
     let longest = format!("0.{}", "1".repeat(NUMBER_BYTES_MAX - 2));
     let many = "9".repeat(308);
     for text in [
@@ -49,7 +49,7 @@ fn what_every_reader_takes_is_taken() {
 
 #[test]
 #[expect(clippy::too_many_lines, reason = "a list of texts, one a line")]
-fn what_a_reader_refuses_is_refused() {
+fn json_refused_by_a_reader_is_refused() {
     let long = format!("0.{}", "1".repeat(NUMBER_BYTES_MAX - 1));
     let many = "9".repeat(310);
     for text in [
@@ -154,7 +154,7 @@ fn values() -> impl Strategy<Value = Value> {
 
 proptest! {
     #[test]
-    fn what_a_library_writes_is_taken(value in values(), pretty in any::<bool>()) {
+    fn json_written_by_a_library_is_accepted(value in values(), pretty in any::<bool>()) {
         let text = if pretty { serde_json::to_string_pretty(&value) } else { serde_json::to_string(&value) };
         let text = text.expect("a text");
         prop_assert!(is_portable(text.as_bytes()), "{text}");
@@ -162,7 +162,7 @@ proptest! {
 
     /// Words of the grammar in any order: what is taken, a library reads too.
     #[test]
-    fn what_is_taken_a_library_reads(words in proptest::collection::vec(
+    fn accepted_json_is_readable_by_a_library(words in proptest::collection::vec(
         prop_oneof![Just("{"), Just("}"), Just("["), Just("]"), Just(","), Just(":"), Just("\"a\""), Just("\"\\u00e9\""),
             Just("\"\\ud83d\""), Just("\\ude00"), Just("1"), Just("-0.5e3"), Just("1e999"), Just("0"), Just("null"), Just(" "),
             Just("\""), Just("\n")], 0..12)) {

@@ -177,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn a_columns_own_check_of_itself_alone_makes_it_json() {
+    fn only_a_columns_check_of_itself_makes_it_json() {
         for item in [
             "`b` longtext CHARACTER SET utf8mb4 COLLATE utf8mb4_bin DEFAULT NULL CHECK (json_valid(`b`))",
             "`b` longtext DEFAULT '{\"it''s\": \"(\"}' COMMENT 'a, \\'b\\'' CHECK (json_valid(`b`))",
@@ -217,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn odd_names_are_read_as_they_are() {
+    fn odd_names_are_read_unchanged() {
         for (printed, name) in
             [("`a``b`", "a`b"), ("`a,(b`", "a,(b"), ("`check`", "check"), ("`a\\`", "a\\")]
         {
@@ -227,7 +227,7 @@ mod tests {
     }
 
     #[test]
-    fn a_view_and_anything_else_have_none() {
+    fn views_have_no_check() {
         for text in [
             "",
             "(",

@@ -176,7 +176,7 @@ fn a_broken_stream_is_tried_again_and_a_broken_value_is_not() {
 }
 
 #[test]
-fn the_watermark_is_kept_while_the_rows_go_by() {
+fn the_watermark_maximum_is_tracked_while_rows_are_decoded() {
     let seen = |column: Column, values: &[Vec<u8>]| {
         let mut decoder = Decoder::of(Engine::Mysql, &[column], Some("x")).expect("a watermark");
         for value in values {
@@ -244,7 +244,7 @@ proptest! {
     }
 
     #[test]
-    fn pieces_give_what_the_whole_gives(
+    fn pieces_decode_to_the_same_rows_as_the_whole(
         values in proptest::collection::vec((any::<Option<i64>>(), any::<Option<String>>()), 0..20),
         size in 1_usize..50,
     ) {

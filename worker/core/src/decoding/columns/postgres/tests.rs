@@ -20,7 +20,7 @@ fn row_of(source: &SourceType) -> &'static str {
 }
 
 #[test]
-fn what_is_not_exact_has_a_reason() {
+fn mappings_that_are_not_exact_have_a_reason() {
     for mapping in MAPPINGS {
         assert_eq!(mapping.fidelity == Fidelity::Exact, mapping.reason.is_empty(), "{mapping:?}");
         assert_ne!(mapping.fidelity, Fidelity::Lossy, "{mapping:?}");

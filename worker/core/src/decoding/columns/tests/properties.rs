@@ -111,7 +111,7 @@ fn unwire(batch: &RecordBatch, at: usize) -> Row {
 
 proptest! {
     #[test]
-    fn what_was_encoded_is_decoded(rows in rows()) {
+    fn encoded_values_are_decoded(rows in rows()) {
         let fields: Vec<_> = rows.iter().map(wire).collect();
         let batch = decode(&all_columns(), &stream(&fields)).expect("good rows");
         prop_assert_eq!(batch.num_rows(), rows.len());

@@ -260,7 +260,7 @@ fn literals(source: &str) -> Vec<String> {
 }
 
 #[test]
-fn every_fixed_statement_names_the_schema_of_what_it_uses() {
+fn every_fixed_statement_qualifies_its_names() {
     let mut statements = 0;
     for literal in SOURCES.iter().flat_map(|source| literals(source)) {
         let found = unqualified(&literal);
@@ -361,7 +361,7 @@ fn every_statement_with_a_condition_names_the_schema_of_its_operators_too() {
 }
 
 #[test]
-fn what_the_path_decides_is_found_in_a_statement() {
+fn names_resolved_by_the_search_path_are_found_in_a_statement() {
     for bad in [
         "SELECT lower(a) FROM pg_catalog.pg_class",
         "SELECT a::text FROM pg_catalog.pg_class",

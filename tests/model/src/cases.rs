@@ -1,4 +1,4 @@
-//! In: nothing. Out: the product's protocol in small worlds. Bound: minutes. Fails: never.
+//! In: nothing. Out: the product's protocol in small cases. Bound: minutes. Fails: never.
 
 use crds::tracking::Mode::{FE, Reingest};
 use crds::tracking::RunState;
@@ -56,7 +56,7 @@ fn comes_back() -> Config {
     let elsewhere = start("b", 1).mode(FE).prefix(1);
     let slots =
         vec![full(1, 0), full(2, 1).retains(), elsewhere, full(3, 2), recover("a", 3).mode(FE)];
-    Config::new("removal put off, moved and back", slots)
+    Config::new("removal postponed, moved and back", slots)
         .seeds(&[Seed::Ends(0), Seed::Ends(1), Seed::Ends(2)])
         .budget(Budget { ticks: 1, ..NONE })
 }
@@ -72,10 +72,10 @@ fn later() -> Vec<Config> {
         Config::new("undo of a stuck run", undone())
             .seeds(&decided)
             .budget(Budget { lapses: 1, ..crash }),
-        postponed("removal put off", start("a", 3).request(2)).seeds(&published),
-        postponed("removal put off, full after it", full(3, 2)).seeds(&published),
-        moves("removal put off, moved"),
-        moves("removal put off, moved, a fault")
+        postponed("removal postponed", start("a", 3).request(2)).seeds(&published),
+        postponed("removal postponed, full after it", full(3, 2)).seeds(&published),
+        moves("removal postponed, moved"),
+        moves("removal postponed, moved, a fault")
             .seeds(&[Seed::Ends(0), Seed::Ends(1), Seed::Ends(2), Seed::Tick])
             .budget(Budget { faults: 1, ..NONE }),
         comes_back(),
@@ -118,7 +118,7 @@ fn next() -> Vec<Slot> {
 /// One object, one misfortune each.
 fn alone() -> Vec<Config> {
     let crash = Budget { crashes: 1, ..NONE };
-    let after_one = |world: Config| world.seeds(&[Seed::Until(0, Step::Pin)]);
+    let after_one = |case: Config| case.seeds(&[Seed::Until(0, Step::Pin)]);
     vec![
         Config::new("one coordinator", vec![start("a", 1)]),
         Config::new("retry, crash", retry()).budget(crash).partitions(2).rows(rows(&[5, 6])),
@@ -184,7 +184,7 @@ fn replacing() -> Vec<Config> {
             .seeds(&[Seed::Ends(0)])
             .budget(Budget { crashes: 1, ..NONE }),
         Config::new(
-            "owed over full and reingest",
+            "pending window over full and reingest",
             vec![
                 start("a", 1),
                 start("a", 2).request(1).mode(FE),
@@ -213,9 +213,9 @@ pub fn large() -> Vec<Config> {
             vec![start("a", 1), recover("a", 1), start("b", 1)],
         )
         .torn(),
-        postponed("removal put off, from the first step", start("a", 3).request(2))
+        postponed("removal postponed, from the first step", start("a", 3).request(2))
             .seeds(&[Seed::Ends(0)]),
-        postponed("removal put off, full after it, from the first step", full(3, 2))
+        postponed("removal postponed, full after it, from the first step", full(3, 2))
             .seeds(&[Seed::Ends(0)]),
         Config::new("sweeper, three full runs", {
             vec![full(1, 0), full(2, 1).retains(), recover("a", 1).mode(FE), full(3, 2)]
@@ -265,7 +265,7 @@ pub fn beyond() -> Vec<Config> {
     ]
 }
 
-/// Worlds in which a promise is known to break, and which one: what a deletion of the run item by hand, in
+/// Cases in which a promise is known to break, and which one: what a deletion of the run item by hand, in
 /// the moment between `published` and the pointer, may do.
 pub fn known() -> Vec<(Config, &'static str)> {
     let slots = vec![start("a", 1), start("a", 2).request(1), start("a", 3).request(2).mode(FE)];
@@ -276,7 +276,7 @@ pub fn known() -> Vec<(Config, &'static str)> {
     vec![(config, crate::rules::states_text::WHOLE)]
 }
 
-/// Worlds in which the last process must always be able to publish, whatever happened before.
+/// Cases in which the last process must always be able to publish, whatever happened before.
 pub fn ending() -> Vec<Config> {
     let crash = Budget { crashes: 1, ..NONE };
     vec![

@@ -53,14 +53,14 @@ pub fn push() -> Vec<Scene> {
     vec![
         one("operator: crash, fault, cut", 4, Luck { faults: 1, cuts: 1, ..died }),
         one("operator: late duplicate", 4, Luck { twins: 1, ..died }),
-        one("operator: stale copy, wish", 5, Luck { stale: 1, requests: 1, cuts: 1, ..died }),
+        one("operator: stale copy, request", 5, Luck { stale: 1, requests: 1, cuts: 1, ..died }),
         one("operator: two operators", 5, Luck { thoughts: 1, requests: 1, ..died }),
         one("operator: deletion", 4, Luck { deletions: 1, twins: 1, ..NONE }),
         one("operator: edit, faults", 5, Luck { edits: 1, faults: 2, ..NONE }),
         one("operator: a Job is lost", 4, Luck { lost_jobs: 1, ..NONE }),
         two("operator: two objects", 3, NONE),
         one("operator: suspend", 5, Luck { suspends: 2, cuts: 1, ..NONE }),
-        one("operator: wish, older request restored", 5, {
+        one("operator: request, older request restored", 5, {
             Luck { requests: 1, restores: 1, stale: 1, ..died }
         }),
     ]
@@ -90,11 +90,11 @@ pub fn large() -> Vec<Scene> {
         // beside them it does not close in time
         two("operator: two objects, duplicate, cut", 5, Luck { twins: 1, cuts: 1, ..NONE }),
         two("operator: two objects, crash, cut", 5, Luck { cuts: 1, ..died }),
-        two("operator: two objects, wish, stale", 5, Luck { requests: 1, stale: 1, ..died }),
+        two("operator: two objects, request, stale", 5, Luck { requests: 1, stale: 1, ..died }),
     ]
 }
 
-/// Larger still, as [`crate::worlds::beyond`].
+/// Larger still, as [`crate::cases::beyond`].
 pub fn beyond() -> Vec<Scene> {
     let died = Luck { crashes: 1, ..NONE };
     vec![

@@ -15,7 +15,7 @@ use crate::shop::{Next, Shop, TICK, identity, run_id};
 
 /// What a process was told, in numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) enum Told {
+pub(crate) enum Input {
     Begin,
     /// The run item, the watermark item, the outcome item, the outcome item of the coordinator; pointer, identity; clock, fresh run.
     ObservedItems([u32; 4], [u32; 2], u8, u8),
@@ -67,14 +67,14 @@ pub(crate) fn etag(body: u32) -> String {
 }
 
 impl Shop {
-    /// What a process comes to that is at `process`, was asked `ask` and is told `told`.
-    pub(crate) fn next(&self, process: u32, ask: u32, told: Told) -> Next {
-        self.nexts.of((process, ask, told), |(process, ask, told)| {
+    /// What a process comes to that is at `process`, was asked `ask` and is told `input`.
+    pub(crate) fn next(&self, process: u32, ask: u32, input: Input) -> Next {
+        self.nexts.of((process, ask, input), |(process, ask, input)| {
             let before = (*self.processes.get(*process)).clone();
-            let event = self.event(*ask, told);
+            let event = self.event(*ask, input);
             let (mut after, mut act) = self.step(before, event);
             // where no run is older than the grace, a sweep finds nothing
-            let young = self.config.sweeping == Sweeping::AfterTheWorld;
+            let young = self.config.sweeping == Sweeping::AfterOutside;
             while let (Act::ListRuns { .. }, true) = (&act, young) {
                 (after, act) = self.step(after, Event::Runs(Vec::new()));
             }
@@ -82,14 +82,14 @@ impl Shop {
         })
     }
 
-    fn event(&self, ask: u32, told: &Told) -> Event {
-        match told {
-            Told::Begin => Event::Begin,
-            Told::ObservedItems(items, objects, clock, fresh) => {
+    fn event(&self, ask: u32, input: &Input) -> Event {
+        match input {
+            Input::Begin => Event::Begin,
+            Input::ObservedItems(items, objects, clock, fresh) => {
                 let (observed, fresh) = self.observed(*items, *objects, *clock, *fresh);
                 Event::Observed(Box::new(observed), fresh)
             }
-            Told::Planned(guard, snapshot, clock) => {
+            Input::Planned(guard, snapshot, clock) => {
                 let ask = self.asks.get(ask);
                 let Act::Plan(order) = &ask.act else { return lost() };
                 match database::plan(&self.config, order, *guard, *snapshot) {
@@ -97,7 +97,7 @@ impl Shop {
                     Err(failure) => Event::Failed(failure),
                 }
             }
-            Told::Recorded(bodies) => {
+            Input::Recorded(bodies) => {
                 let record = |body: &u32| match &self.bodies.get(*body).parsed {
                     Parsed::Record(record) => Some((**record).clone()),
                     _ => None,
@@ -110,42 +110,42 @@ impl Shop {
                     Err(failure) => Event::Failed(failure),
                 }
             }
-            Told::RenewDue(clock, records) => Event::RenewDue(seconds(*clock), *records),
-            Told::Assured(clock) => Event::Assured(seconds(*clock)),
-            Told::Chain(runs) => Event::Chain(runs.iter().map(|run| run_id(*run)).collect()),
-            Told::Fetched(body) => match self.head_of(*body) {
+            Input::RenewDue(clock, records) => Event::RenewDue(seconds(*clock), *records),
+            Input::Assured(clock) => Event::Assured(seconds(*clock)),
+            Input::Chain(runs) => Event::Chain(runs.iter().map(|run| run_id(*run)).collect()),
+            Input::Fetched(body) => match self.head_of(*body) {
                 Some(head) => Event::Fetched(Box::new(head)),
                 None => lost(),
             },
-            Told::CleanupRead(pointer, replaced) => {
+            Input::CleanupRead(pointer, replaced) => {
                 let pointer = self.pointer_of(*pointer).map(|found| (found, etag(*pointer)));
                 let file = |(run, key): &(u8, u32)| (run_id(*run), (*self.keys.get(*key)).clone());
                 let replaced = replaced.iter().map(file).collect();
                 Event::CleanupRead(Box::new(Cleanup { pointer, replaced, more: false }))
             }
-            Told::Uploads(found) => {
+            Input::Uploads(found) => {
                 let pair = |upload: &u32| {
                     let upload = self.uploads.get(*upload);
                     (upload.key.clone(), upload.id.clone())
                 };
                 Event::Uploads(found.iter().map(pair).collect(), false)
             }
-            Told::Runs(runs) => Event::Runs(runs.iter().map(|run| run_id(*run)).collect()),
-            Told::Kept(kept) => {
+            Input::Runs(runs) => Event::Runs(runs.iter().map(|run| run_id(*run)).collect()),
+            Input::Kept(kept) => {
                 Event::Kept(kept.as_ref().map(|kept| kept.iter().map(|run| run_id(*run)).collect()))
             }
-            Told::Orphans(found) => {
+            Input::Orphans(found) => {
                 Event::Orphans(found.iter().map(|left| self.orphan(left)).collect())
             }
-            Told::Files(keys) => {
+            Input::Files(keys) => {
                 let keys = keys.iter().map(|key| (*self.keys.get(*key)).clone());
                 Event::Files(keys.collect(), false)
             }
-            Told::Replied(replies) => Event::Replied(replies.iter().copied().map(reply).collect()),
-            Told::Transient => {
+            Input::Replied(replies) => Event::Replied(replies.iter().copied().map(reply).collect()),
+            Input::Transient => {
                 Event::Failed(Failure::transient(Reason::DatabaseFailed, "a fault", ""))
             }
-            Told::Lost => lost(),
+            Input::Lost => lost(),
         }
     }
 
