@@ -33,7 +33,7 @@ fn is_usage_error(what: &str, output: &Output, words: &[&str]) -> Result<()> {
     ensure!(output.status.code() == Some(2), "{what}: exit {:?}: {said}", output.status.code());
     ensure!(said.starts_with("error: ") && said.contains("\nhint: "), "{what}: {said}");
     ensure!(said.contains("Usage: tidemark"), "{what}: no usage: {said}");
-    ensure!(!said.to_lowercase().contains("report this"), "{what}: {said}");
+    ensure!(!said.to_lowercase().contains("as a bug of tidemark"), "{what}: {said}");
     ensure!(!said.contains(CANARY), "{what}: a text of the manifest: {said}");
     ensure!(output.stdout.is_empty(), "{what}: {}", String::from_utf8_lossy(&output.stdout));
     for word in words {

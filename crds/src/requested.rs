@@ -75,7 +75,7 @@ pub fn check(text: &str, now: Timestamp) -> Result<(), Report> {
         return Err(Report::new(
             Reason::InvalidRequest,
             format!("annotation {REQUESTED_AT} is not an RFC 3339 time: {shown:?}"),
-            format!("Set it to the present time: {REQUESTED_AT}=\"$(date -Is)\""),
+            format!("Set it to the present time, {REQUESTED_AT}=\"$(date -Is)\"."),
         ));
     };
     if now.checked_add(AHEAD_MAX).is_ok_and(|most| at > most) {
@@ -85,8 +85,8 @@ pub fn check(text: &str, now: Timestamp) -> Result<(), Report> {
                 "annotation {REQUESTED_AT} is more than one day ahead of the operator: {shown}"
             ),
             format!(
-                "Set it to the present time: {REQUESTED_AT}=\"$(date -Is)\". If it is the present \
-                 time, correct the clock of the operator's node"
+                "Set it to the present time, {REQUESTED_AT}=\"$(date -Is)\". If it is the present \
+                 time, correct the clock of the operator's node."
             ),
         ));
     }

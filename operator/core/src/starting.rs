@@ -192,7 +192,7 @@ fn answered(
                 let report = result.report.clone().unwrap_or_else(|| {
                     Report::new(
                         Reason::Internal,
-                        "the tracking table says Failed without a reason",
+                        "the outcome in the tracking table is Failed but has no reason",
                         "",
                     )
                 });

@@ -55,7 +55,7 @@ fn read(wanted: &Convert) -> Result<(String, Vec<LegacyJob>), CommandError> {
     let job = call(&wanted.arguments, &std::collections::BTreeMap::new())?.ok_or_else(|| {
         UsageError::new(
             "the arguments after -- are not a call of the legacy job",
-            "Write them as the legacy job takes them: --db_engine postgres, or --DB_ENGINE=postgres.",
+            "Use the form --db_engine postgres or --DB_ENGINE=postgres.",
         )
     })?;
     Ok((String::new(), vec![job]))

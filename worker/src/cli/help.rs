@@ -11,7 +11,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   0    The command succeeded
   2    Usage error: a flag, an environment variable or the path of a file is wrong
-  10   Failed, for example because of an invalid manifest or a missing right. Fix the cause first
+  10   Failed, for example an invalid manifest or a missing permission. Fix the cause first
   20   Another run or process has claimed the source
   75   Failed, for example because of a network error. Another attempt may succeed
   143  Stopped by a signal";

@@ -54,7 +54,7 @@ async fn run_call(
 ) -> Result<String, Failure> {
     let mut moved = call?.into_moved()?;
     for warning in &moved.warnings {
-        tracing::warn!(warning, "call of the legacy job");
+        tracing::warn!(warning, "warning about the call of the legacy job");
     }
     name_endpoints(&mut moved, &told().1);
     let name = object_name(&moved.spec.extract.table);

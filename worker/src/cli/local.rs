@@ -124,7 +124,7 @@ pub async fn here(
             shown.stop();
             // the run is published, even if standard output is closed
             if let Err(failure) = summary::print(manifest, began.elapsed()) {
-                tracing::warn!(%failure, "published");
+                tracing::warn!(%failure, "the run is published, but its summary cannot be printed");
             }
         }
         if !busy || flags.no_wait {

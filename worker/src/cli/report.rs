@@ -38,12 +38,12 @@ fn log(exit: Exit, report: &Report) {
     // `message` is the log line's own key
     let (reason, said, remedy) = (report.reason, &report.message, &report.remedy);
     match exit {
-        Exit::Done => tracing::info!(%reason, said, "ended"),
+        Exit::Done => tracing::info!(%reason, said, "the command succeeded"),
         Exit::Permanent | Exit::PartitionPermanent => {
-            tracing::error!(%reason, said, remedy, exit = exit.code(), "failed");
+            tracing::error!(%reason, said, remedy, exit = exit.code(), "the command failed");
         }
         Exit::Fenced | Exit::Transient | Exit::Stopped => {
-            tracing::warn!(%reason, said, remedy, exit = exit.code(), "failed");
+            tracing::warn!(%reason, said, remedy, exit = exit.code(), "the command failed");
         }
     }
 }

@@ -7,7 +7,7 @@ use crds::{Reason, Report};
 
 /// The remedy of a failure that only a new release of Tidemark can fix.
 pub const REPORT: &str =
-    "Report this as a bug of Tidemark, with this message and the log of the pod.";
+    "Report it as a bug of Tidemark, with this message and the log of the pod.";
 
 /// A failed step: what users read, and what the operator does about it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -26,7 +26,7 @@ pub fn source_file(file: &Value) -> Result<(String, Vec<LegacyJob>), Failure> {
     let extract = file.get("extract").and_then(Value::as_object).ok_or_else(|| {
         invalid(
             "the file has no section extract",
-            "Give a YAML file of a source of the legacy job.",
+            "Pass the YAML file of a source of the legacy job.",
         )
     })?;
     let kind = extract.get("source_type").or_else(|| file.get("source_type"));

@@ -40,7 +40,7 @@ pub fn set(
         return Err(Failure::permanent(
             Reason::RevisionChanged,
             "the run item has another revision than the given one",
-            "Read the revision with `tidemark watermark get`, and give it to this command.",
+            "Read the revision with `tidemark watermark get`, and pass it as --revision.",
         ));
     }
     if run.is_some_and(|run| run.schema > ITEM_VERSION) {
@@ -125,7 +125,7 @@ fn checked(watermark_item: &WatermarkItem, request: &WatermarkRequest) -> Result
         Failure::permanent(
             Reason::InvalidSpec,
             message,
-            "Give a value of the watermark column's type.",
+            "Pass a value of the watermark column's type.",
         )
     };
     let value = Value::parse(value_type, &request.to)

@@ -159,7 +159,7 @@ pub fn filter_meaning_statement(table: &TableName, filter: &str) -> String {
 /// Whether the window of a plan has a row.
 ///
 /// # Errors
-/// As [`copy_statement`].
+/// As [`read_statement`].
 pub fn any_row_statement(plan: &Plan) -> Result<String, Failure> {
     Ok(format!("SELECT EXISTS ({})", window_rows(plan)?))
 }
@@ -167,7 +167,7 @@ pub fn any_row_statement(plan: &Plan) -> Result<String, Failure> {
 /// How many rows the window of a plan has.
 ///
 /// # Errors
-/// As [`copy_statement`].
+/// As [`read_statement`].
 pub fn count_statement(plan: &Plan) -> Result<String, Failure> {
     Ok(format!("SELECT {}count(*) FROM ({}) w", own_prefix(plan.engine), window_rows(plan)?))
 }
@@ -175,7 +175,7 @@ pub fn count_statement(plan: &Plan) -> Result<String, Failure> {
 /// The planner's opinion of how many rows the window has: the first line of its answer.
 ///
 /// # Errors
-/// As [`copy_statement`].
+/// As [`read_statement`].
 pub fn estimate_statement(plan: &Plan) -> Result<String, Failure> {
     Ok(format!("EXPLAIN {}", window_rows(plan)?))
 }

@@ -2,7 +2,7 @@
 //! when. Bound: four requests for each refused object. Fails: [`Failure`] with a storage reason.
 //!
 //! On a bucket with versions, a lock does not refuse a DELETE that names no version: the store hides the
-//! object behind a delete marker. A refusal there is nearly always a missing right. So the object itself
+//! object behind a delete marker. A refusal there is nearly always a missing permission. So the object itself
 //! must be known to be locked; that its bucket may lock objects proves nothing.
 
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
