@@ -104,7 +104,7 @@ pub(crate) const TRACKING_IS_SAME: &str = concat!(
     ")"
 );
 
-/// Of added columns: no two have one name. Readers tell names apart without regard to case.
+/// Of added columns: no two have one name. Readers ignore the case of names.
 pub(crate) const COLUMNS_DIFFER: &str = concat!(
     added!("self"),
     ".all(name, ",

@@ -60,7 +60,7 @@ impl Engine {
         }
     }
 
-    /// The port that the engine listens on unless told otherwise.
+    /// The default port of the engine.
     pub const fn default_port(self) -> u16 {
         match self {
             Self::Postgres => 5432,

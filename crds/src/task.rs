@@ -34,7 +34,7 @@ pub const TERMINATION_FILE: &str = "/dev/termination-log";
 
 /// The annotation that asks for another run of an object that has an outcome.
 pub const REQUESTED_AT: &str = "tidemark.dev/requested-at";
-/// The label that a ServiceAccount must carry, with [`EXTRACT_ALLOWED`].
+/// The label that a ServiceAccount must have, with the value [`EXTRACT_ALLOWED`].
 pub const EXTRACT_LABEL: &str = "tidemark.dev/extract";
 /// The value of that label.
 pub const EXTRACT_ALLOWED: &str = "allowed";
@@ -75,7 +75,7 @@ pub struct TaskTracking {
     pub key: String,
 }
 
-/// What a recovery pod is told beside the task of the coordinator that was stopped.
+/// What a recovery pod gets in addition to the task of the stopped coordinator.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RecoverOrder {
@@ -87,7 +87,7 @@ pub struct RecoverOrder {
     pub report: Report,
 }
 
-/// What an extract pod is told beside the task: the run to belong to.
+/// What an extract pod gets in addition to the task: the run that it belongs to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ExtractOrder {

@@ -129,7 +129,7 @@ pub struct RunItem {
     /// Seconds that files replaced by this run are kept; absent: 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retain_seconds: Option<u64>,
-    /// Who moved the watermark by hand last.
+    /// Who last moved the watermark manually.
     #[serde(rename = "watermarkSet", default, skip_serializing_if = "Option::is_none")]
     pub set: Option<WatermarkSet>,
     /// The watermark item as we last wrote it. Where the table's differs, somebody else wrote.
@@ -153,7 +153,7 @@ pub enum RunState {
     /// Set by PIN: window and plan stand.
     #[serde(rename = "running")]
     Running,
-    /// Set by DECIDE: whoever finds it finishes it.
+    /// Set by DECIDE: any process that finds the run finishes it.
     #[serde(rename = "committing")]
     Committing,
     /// Set by PUBLISH: published.
@@ -165,7 +165,7 @@ pub enum RunState {
     /// Set by FAIL on suspend and deletion.
     #[serde(rename = "aborted")]
     Aborted,
-    /// Set by FORCE: a person undid DECIDE; whoever finds it finishes the undo.
+    /// Set by FORCE: a person undid DECIDE. Any process that finds the run finishes the undo.
     #[serde(rename = "reverting")]
     Reverting,
 }

@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 /// The id of one run: a `UUIDv7`, so that ids sort by the time a run was claimed.
 ///
-/// Made outside the decision packages (they have no clock and no randomness) and handed in.
+/// Created outside the core packages, which have no clock and no random numbers.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, JsonSchema,
 )]

@@ -19,7 +19,7 @@ const FAILURES_MAX: usize = 10_000;
 pub(crate) struct Context {
     /// The API server.
     pub(crate) client: Client,
-    /// What the operator was told.
+    /// The settings of the operator.
     pub(crate) settings: Settings,
     /// The tracking tables.
     pub(crate) tables: TrackingTables,

@@ -27,11 +27,11 @@ enum Applied {
     Done,
     /// The object has this version now.
     Version(Option<String>),
-    /// The decision cannot be carried out: this one stands instead.
+    /// The decision cannot be applied: this one replaces it.
     Instead(Box<Decision>),
 }
 
-/// Carries out a decision, and says when to look again.
+/// Applies a decision, and returns when to decide again.
 ///
 /// # Errors
 /// The API server's.

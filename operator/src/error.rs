@@ -28,7 +28,7 @@ impl Error {
         move |source| Self::Cluster { action, source: Box::new(source) }
     }
 
-    /// Whether somebody changed the object meanwhile: nothing is wrong, look again.
+    /// Whether the object changed meanwhile. This is not an error: decide again.
     pub(crate) fn is_conflict(&self) -> bool {
         matches!(self, Self::Cluster { source, .. } if code(source) == Some(409))
     }

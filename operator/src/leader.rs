@@ -1,9 +1,9 @@
 //! In: the Lease of this release. Out: whether this replica leads.
-//! Bound: one request every few seconds. Fails: never; whoever cannot renew stands back.
+//! Bound: one request every few seconds. Fails: never; a replica that cannot renew stops leading.
 //!
-//! A convenience, so that two replicas do not do everything twice. Nothing is right only because there
-//! is one leader: what is published rests on conditional writes, and two leaders at once, after a long
-//! pause of one of them, do no harm.
+//! The lease saves work: without it, two replicas would do everything twice. Correctness does not depend
+//! on one leader, because conditional writes decide what is published. Two leaders at the same time, after
+//! a long pause of one of them, do no harm.
 
 use std::time::{Duration, Instant};
 

@@ -21,7 +21,7 @@ use crate::watches::{Work, api};
 
 /// Until a request that failed is made again.
 const RETRY: Duration = Duration::from_secs(30);
-/// The longest that nobody looks at the clock.
+/// Longest time between two checks of the clock.
 const REQUEUE_MAX: Duration = Duration::from_hours(1);
 
 /// Starts such Jobs of one namespace, or of all, until `stop` ends.

@@ -1,8 +1,8 @@
-//! In: what is asked for, begun, postponed and forgotten. Out: how many objects wait to be looked at.
+//! In: reconciles that are requested, started, postponed and dropped. Out: how many objects are queued.
 //! Bound: one entry for each object. Fails: never.
 //!
-//! The runtime keeps its own queue and shows nothing of it. This one is told of the same events and
-//! follows the same rule: an object is in it once, at the earliest time that anything asked for.
+//! The runtime does not expose its own queue. This one gets the same events and follows the same
+//! rule: each object is in it once, at the earliest requested time.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -14,7 +14,7 @@ use kube::runtime::reflector::ObjectRef;
 /// Namespace and name.
 type Key = (String, String);
 
-/// When each object is to be looked at next.
+/// When each object is reconciled next.
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     due: Mutex<HashMap<Key, Instant>>,

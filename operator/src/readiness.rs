@@ -41,7 +41,7 @@ impl Readiness {
     }
 }
 
-/// The same events; the end of the first list is told.
+/// The same events; also reports the end of the first list.
 pub(crate) fn telling<K>(
     events: impl Stream<Item = Result<Event<K>>> + Send + 'static,
     readiness: std::sync::Arc<Readiness>,

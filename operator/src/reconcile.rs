@@ -17,7 +17,7 @@ const READS_MAX: usize = 8;
 /// Brings one object a step further.
 ///
 /// # Errors
-/// The API server's; the object is then looked at again.
+/// The API server's; the object is then reconciled again.
 pub(crate) async fn reconcile(
     job: Arc<ExtractJob>,
     context: Arc<Context>,

@@ -19,8 +19,8 @@ use crate::metrics::{CategoryLabel, Metrics};
 
 /// Letters that an Event may have.
 const EVENT_TEXT_MAX: usize = 900;
-/// Until an object that somebody changed meanwhile is looked at again; it doubles, since a watch may
-/// lag for long.
+/// Delay until an object that changed meanwhile is reconciled again. It doubles, because a watch may
+/// lag for a long time.
 const CONFLICT_PAUSE: Duration = Duration::from_millis(200);
 /// Conflicts in a row after which somebody should know.
 const CONFLICTS_TOLD: u32 = 5;

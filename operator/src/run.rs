@@ -50,7 +50,7 @@ pub(crate) async fn run(flags: Flags) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Works as long as this replica leads, until told to stop.
+/// Runs as long as this replica leads, until a stop is requested.
 async fn lead(context: &Arc<Context>, flags: &Flags, stopped: Receiver<bool>) {
     let Some(name) = flags.lease() else {
         context.metrics.leads.set(1);
@@ -76,7 +76,7 @@ async fn lead(context: &Arc<Context>, flags: &Flags, stopped: Receiver<bool>) {
     }
 }
 
-/// Watches and reconciles until told to stop; what is at work then comes to its end.
+/// Watches and reconciles until a stop is requested. Reconciles in progress then finish.
 async fn work(context: &Arc<Context>, flags: &Flags, stopped: Receiver<bool>) {
     let namespaces = flags.namespaces();
     let scopes: Vec<Option<String>> =
@@ -111,7 +111,7 @@ async fn came(signal: &mut Signal) {
     let _ = signal.recv().await;
 }
 
-/// Ends once the operator was told to stop.
+/// Completes when a stop is requested.
 async fn told(mut stopped: Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }

@@ -72,7 +72,7 @@ impl Rules {
     }
 }
 
-/// Whole numbers are CEL's `int`, whatever their sign.
+/// Whole numbers are CEL's `int`, with or without a sign.
 fn cel_value(value: &Value) -> cel::Value {
     match value {
         Value::Null => cel::Value::Null,

@@ -25,7 +25,7 @@ const METADATA: &[&str] = &[
     "selfLink",
     "uid",
 ];
-/// Fields of every object beside those that the CRD describes.
+/// Fields that every object has in addition to those of the CRD.
 const OBJECT: &[&str] = &["apiVersion", "kind", "metadata"];
 /// How alike two names must be, from 0 to 1, for one to be a misspelling of the other.
 const ALIKE: f64 = 0.8;

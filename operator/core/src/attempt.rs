@@ -1,4 +1,4 @@
-//! In: the Jobs labelled with an object's uid. Out: [`Attempt`]s, each with its Jobs and its letter.
+//! In: the Jobs labelled with an object's uid. Out: [`Attempt`]s, each with its Jobs and its task text.
 //! Bound: the Jobs of one object. Fails: never; a Job that is not the object's own is left out.
 
 use crds::Task;
@@ -61,7 +61,7 @@ impl<'a> Attempt<'a> {
         self.workers().chain(self.recoveries.iter().map(|(_, job)| *job))
     }
 
-    /// The Job that carries notes about the attempt.
+    /// The Job whose annotations describe the attempt.
     pub fn anchor(&self) -> Option<&'a Job> {
         self.workers().next()
     }
@@ -211,7 +211,7 @@ pub fn is_started(job: &Job) -> bool {
     job.status.as_ref().is_some_and(|status| status.start_time.is_some())
 }
 
-/// Whether it was told to stop by us.
+/// Whether the operator stopped the Job.
 pub fn is_stopped(job: &Job) -> bool {
     job.spec.as_ref().is_some_and(|spec| spec.active_deadline_seconds == Some(1))
 }

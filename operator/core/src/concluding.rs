@@ -24,7 +24,7 @@ pub(crate) fn conclude(
     task_text: &TaskText,
     (read, result): (&TrackingRead, &OutcomeResult),
 ) -> Decision {
-    // a removal that is postponed may wait beside a later run, of whomever, at whatever URI
+    // a postponed removal may be pending during a later run of any ExtractJob at any URI
     let removal = postponed::removal(read, observed.uid());
     let ours = |run: &&RunItem| Some(run.run) == result.run || removal.is_some();
     let run = read.run.as_ref().filter(ours);

@@ -23,9 +23,9 @@ pub struct Decision {
     pub effects: Vec<Effect>,
     /// The status after them.
     pub status: ExtractJobStatus,
-    /// What to tell people.
+    /// Events to publish.
     pub events: Vec<NewEvent>,
-    /// When to look again if nothing happens.
+    /// When to decide again if no event arrives.
     pub requeue: Duration,
 }
 
@@ -107,7 +107,7 @@ pub(crate) struct Start<'v> {
     pub(crate) retry: u32,
     /// Changes that come first.
     pub(crate) effects: Vec<Effect>,
-    /// When to look again at the latest.
+    /// When to decide again at the latest.
     pub(crate) pause: Option<Duration>,
 }
 
@@ -122,7 +122,7 @@ impl<'v> Ended<'v> {
         Self::Start(Start { valid, retry, effects: Vec::new(), pause: None })
     }
 
-    /// The same after these changes, looking again after `pause` at the latest.
+    /// The same after these changes; decides again after `pause` at the latest.
     pub(crate) fn following(self, effects: Vec<Effect>, pause: Option<Duration>) -> Self {
         match self {
             Self::Decided(decision) => Self::of(decision.following(effects, pause)),
@@ -233,7 +233,7 @@ impl Decision {
         self
     }
 
-    /// The same after these changes, looking again after `pause` at the latest.
+    /// The same after these changes; decides again after `pause` at the latest.
     pub(crate) fn following(mut self, mut effects: Vec<Effect>, pause: Option<Duration>) -> Self {
         effects.append(&mut self.effects);
         let decision = self.doing(effects);
@@ -243,7 +243,7 @@ impl Decision {
         }
     }
 
-    /// The same, looking again after `pause` at the latest.
+    /// The same; decides again after `pause` at the latest.
     pub(crate) fn after(mut self, pause: Duration) -> Self {
         self.requeue = pause.min(self.requeue).max(Duration::from_millis(100));
         self

@@ -1,6 +1,6 @@
-//! In: an object that is being deleted. Out: its run recovered, its Jobs deleted, the object let go, and
+//! In: an object that is being deleted. Out: its run recovered, its Jobs deleted, its finalizer removed, and
 //! a Job that waits where files that it replaced are to be removed later.
-//! Bound: the deletion bound, after which it is let go with a warning. Fails: never.
+//! Bound: the deletion bound, after which the finalizer is removed with a warning. Fails: never.
 
 use crds::task::RecoverOrder;
 use crds::tracking::{RunState, TrackedOutcome};

@@ -1,5 +1,5 @@
 //! In: an object and an outcome. Out: whether the outcome answers it; where it does not, a run is due.
-//! Bound: none. Fails: never; an outcome of a newer release is told apart.
+//! Bound: none. Fails: never; an outcome of a newer release is a case of its own.
 
 use crds::extract_job::ExtractJobSpec;
 use crds::request::{HASH_VERSION, request_hash};

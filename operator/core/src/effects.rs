@@ -52,7 +52,7 @@ pub enum Effect {
     DropFinalizer,
 }
 
-/// Something to tell people, as an Event.
+/// A Kubernetes Event to publish.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewEvent {
     /// Whether it is odd.

@@ -14,7 +14,7 @@ pub const RUN: &str = "tidemark.dev/run";
 pub const RECOVER: &str = "tidemark.dev/recover";
 /// Label: name of the `ExtractJob`, for people.
 pub const NAME: &str = "tidemark.dev/extract-job";
-/// Label of a Job that waits for its time beside no object, with the value `true`.
+/// Label of a Job that waits for its time without an object, with the value `true`.
 pub const POSTPONED: &str = "tidemark.dev/postponed";
 /// Annotation on such a Job: the time from which it may be started.
 pub const START_AT: &str = "tidemark.dev/start-at";
@@ -83,7 +83,7 @@ pub fn postponed_name(coordinator: &str) -> String {
     format!("{coordinator}-postponed")
 }
 
-/// Eight hexadecimal digits that tell attempts of all objects apart.
+/// Eight hexadecimal digits that distinguish the attempts of all objects.
 fn hash8(uid: &str, attempt: u32) -> String {
     let digest = Sha256::digest(format!("{uid}/{attempt}").as_bytes());
     let number = digest.iter().take(4).fold(0_u32, |number, byte| (number << 8) | u32::from(*byte));

@@ -1,9 +1,9 @@
 //! What the operator decides, as pure functions: no client, no clock, no environment.
 //!
 //! In reading order: what was observed, which settings hold, the manifest checked, whether a run is
-//! due, what the Jobs of an attempt look like from outside, how an attempt ended, the Jobs to make,
+//! due, which state the Jobs of an attempt have, how an attempt ended, the Jobs to create,
 //! and the decision itself: [`decide::decide`] turns one [`Observed`] into effects, status, events and
-//! the time of the next look. Deciding again right after applying yields no effects.
+//! the time of the next decision. Deciding again directly after applying yields no effects.
 
 pub mod settings;
 pub mod observed;

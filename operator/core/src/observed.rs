@@ -10,7 +10,7 @@ use k8s_openapi::api::core::v1::Pod;
 
 use crate::settings::Settings;
 
-/// What one decision may look at. Parts that cost a request are read when a decision asks for them.
+/// What one decision may use. Parts that cost a request are read when a decision asks for them.
 #[derive(Debug, Clone)]
 pub struct Observed<'a> {
     /// The object; a copy from a cache may be old.
@@ -33,7 +33,7 @@ pub struct Observed<'a> {
     pub unreadable: u32,
     /// The time.
     pub now: Timestamp,
-    /// What the operator was told.
+    /// The settings of the operator.
     pub settings: &'a Settings,
 }
 

@@ -22,7 +22,7 @@ const MARGIN: Duration = Duration::from_secs(10);
 pub enum Start {
     /// Start it.
     Now,
-    /// Look again then.
+    /// Decide again after this time.
     In(Duration),
     /// It is started, over, or somebody else's.
     Never,

@@ -24,7 +24,7 @@ const FAILED_RECOVER_TTL: i32 = 3600;
 
 /// How far the end of a run has come.
 pub(crate) enum Progress {
-    /// Pods are ending or a recovery Job is at work; look again then.
+    /// Pods are ending or a recovery Job is active; decide again after this time.
     Waiting(Duration),
     /// A recovery Job did it.
     Done(Timestamp),

@@ -75,8 +75,8 @@ fn is_last(observed: &Observed, task_text: &TaskText, ending: &Ending) -> bool {
     }
 }
 
-/// Recovery failed for good. A person's change of the object starts the next attempt all the same: it
-/// takes the run over.
+/// Recovery failed for good. If a person changes the object, the next attempt still
+/// starts, and takes the run over.
 fn exhausted<'v>(
     observed: &Observed,
     valid: Validity<'v>,
@@ -96,7 +96,7 @@ fn exhausted<'v>(
         result.outcome == TrackedOutcome::Complete
             && answer(&task.spec, &task.owner, &status_outcome(result)) == Answer::Answered
     });
-    // the run may have been published all the same, and only what follows `published` be left
+    // the run may be published anyway, and only its cleanup be pending
     if let Some(result) = published {
         return Ok(Ended::of(concluding::conclude(observed, attempt, task_text, (read, result))));
     }
@@ -141,7 +141,7 @@ fn recovered<'v>(
     };
     if answered.is_some() || is_last(observed, task_text, ending) {
         let report = match ending.report.reason {
-            // recovered all the same: a person undid it, if the run was ours
+            // recovered in any case: a person undid it, if the run belongs to this object
             Reason::CommitStuck if was_undone(read, observed.uid(), attempt.number) => Report::new(
                 Reason::Reverted,
                 "the stuck run was undone manually, and nothing of it is published",

@@ -31,7 +31,7 @@ use crate::status::Health;
 use crate::valid::may_read;
 use crate::workload::Maker;
 
-/// How soon to look again when tracking and pods do not agree yet.
+/// How soon to decide again while tracking items and pods do not agree yet.
 const SOON: Duration = Duration::from_secs(3);
 
 /// Drives an attempt whose outcome does not stand in status yet.
@@ -107,8 +107,8 @@ fn what_waits(now: &Owner, then: &Owner) -> Option<String> {
     Some(format!("{run} follows when this one has ended"))
 }
 
-/// The coordinator Job of an attempt of which no process has ever run, though it had its time: a pod
-/// that is not Running yet may have claimed all the same, since its status comes later.
+/// The coordinator Job of an attempt whose process never ran within its time. A pod that is not
+/// Running yet may still have claimed, because its status arrives later.
 fn never_started<'a>(observed: &Observed, attempt: &Attempt<'a>) -> Option<&'a Job> {
     let coordinator = attempt.coordinator?;
     let untouched = attempt.extract.is_none() && attempt.recoveries.is_empty();
@@ -351,7 +351,7 @@ fn committing(
     };
     let ended = completed_at(extract).unwrap_or(Timestamp::UNIX_EPOCH);
     let too_late = left(observed, ended, observed.settings.timing.record_wait).is_none();
-    // The first renewal after `revision` may carry a count that was listed before the last partition ended: the
+    // The first renewal after `revision` may have a count that was listed before the last partition ended: the
     // coordinator lists, then writes. It lists for the second one only after it wrote the first, and
     // so after `revision` was read here, when all partitions had ended.
     let counted = run.revision >= revision.saturating_add(2);

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use k8s_openapi::api::core::v1::ResourceRequirements;
 
-/// What the operator was told at its start.
+/// The settings with which the operator was started.
 #[derive(Debug, Clone)]
 pub struct Settings {
     /// Image of coordinator, extract and recovery pods.
@@ -52,7 +52,7 @@ pub struct TrackingSettings {
 /// Every duration of the operator; tests shorten them.
 #[derive(Debug, Clone)]
 pub struct Timing {
-    /// Until a busy source is looked at again.
+    /// Time until a busy source is read again.
     pub busy_retry: Duration,
     /// Pause before the second attempt; it doubles from there.
     pub retry_first: Duration,
@@ -76,9 +76,9 @@ pub struct Timing {
     pub recover_retry: Duration,
     /// Pause between recovery Jobs once the tries in a row are used up.
     pub recover_rest: Duration,
-    /// After this long a deleted object is let go, recovered or not.
+    /// Time after which the finalizer of a deleted object is removed, even if its run is in doubt.
     pub deletion_bound: Duration,
-    /// When everything is looked at again, whatever happened.
+    /// Time after which each object is decided again, even without an event.
     pub resync: Duration,
     /// Pause between two reads of the watermark items, which show what other writers did.
     pub tracking_resync: Duration,

@@ -132,7 +132,7 @@ fn orphan(
         format!("the Jobs of attempt {} were deleted while its run was open", run.attempt),
         "",
     );
-    // to suspend is no failure, whatever became of the Jobs
+    // a suspended run is not a failure, even if its Jobs failed
     let ending = if observed.is_suspended() {
         let report = Report::new(Reason::Suspended, report.message, "");
         Ending::new(observed, EndingKind::Yielded, report)
@@ -160,7 +160,7 @@ fn answered_before(
     {
         return Ok(decision);
     }
-    // the outcome is gone, or lies where nobody looks any more: so does what there was to do
+    // the outcome is gone or in another tracking table, and so is its pending cleanup
     let mut decision = rest(observed, result);
     decision.status.removal_due = None;
     Ok(decision)

@@ -23,7 +23,7 @@ pub fn with_conditions(
     health: Health,
     report: &Report,
 ) -> ExtractJobStatus {
-    // an earlier attempt that is recovered once more, its Jobs deleted by hand, must not make
+    // an earlier attempt that is recovered again, because its Jobs were deleted manually, must not make
     // the number of a later one free again
     let base = ExtractJobStatus { attempt: base.attempt.max(observed.status().attempt), ..base };
     let state = state(observed, &base, phase, health, report);

@@ -1,5 +1,5 @@
 //! In: the spec as the API server accepted it. Out: [`ValidExtractJob`].
-//! Bound: none. Fails: a [`Report`] for what only the operator's settings can tell.
+//! Bound: none. Fails: a [`Report`] for mistakes that only the operator's settings show.
 
 use crds::extract_job::ExtractJobSpec;
 use crds::output::Tracking;
@@ -151,9 +151,9 @@ fn endpoint_report(endpoint: &str) -> Report {
     )
 }
 
-/// Whether the operator may read the table that a letter names: a Job can be forged by whoever may
-/// make Jobs in the namespace. A run in flight is read where its letter says, though the settings
-/// changed since: an endpoint that is not allowed any more must be the one that the operator noted in
+/// Whether the operator may read the table that a task names: anyone who may create Jobs in the
+/// namespace can forge a Job. A run in flight is read in the table of its task, even if the settings
+/// changed since. An endpoint that is no longer allowed must be the one that the operator wrote to
 /// status when the attempt began. A table must still be allowed.
 ///
 /// # Errors

@@ -1,4 +1,4 @@
-//! In: an object, a letter, a run. Out: the three kinds of Jobs.
+//! In: an object, a task, a run. Out: the three kinds of Jobs.
 //! Bound: one Job each. Fails: never.
 
 use std::collections::BTreeMap;
@@ -42,7 +42,7 @@ pub struct Maker<'a> {
     pub task_text: &'a TaskText,
     /// The image; later Jobs of an attempt copy the coordinator's.
     pub image: &'a str,
-    /// What the operator was told.
+    /// The settings of the operator.
     pub settings: &'a Settings,
 }
 
@@ -186,7 +186,7 @@ impl Maker<'_> {
     }
 }
 
-/// The first rule that fits counts: a disturbed pod is made again whatever its code.
+/// The first matching rule applies: a disrupted pod is created again, with any exit code.
 fn pod_failure_policy() -> PodFailurePolicy {
     let code = |action: &str, exit: Exit| PodFailurePolicyRule {
         action: action.to_owned(),

@@ -1,4 +1,4 @@
-//! Decisions about a world that obeys them.
+//! Decisions in a simulation that applies them.
 
 mod simulation;
 mod flow;

@@ -1,4 +1,4 @@
-//! What the three kinds of Jobs look like.
+//! Manifests of the three kinds of Jobs.
 
 use crds::Report;
 use crds::condition::{Exit, Reason};

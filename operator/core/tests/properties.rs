@@ -197,7 +197,7 @@ proptest! {
         }
     }
 
-    /// Whatever happened before, an object whose Jobs then go well is published.
+    /// After any history, an object whose Jobs then succeed is published.
     #[test]
     fn every_history_can_end_well(events in prop::collection::vec(event(), 1..40)) {
         let mut simulation = Simulation::new();
@@ -225,8 +225,8 @@ proptest! {
     }
 }
 
-/// Found by the property above: the next attempt's Job was forgotten, and its number taken again at
-/// each look.
+/// Found by the property above: the next attempt's Job was forgotten, and its number used again in
+/// each decision.
 #[test]
 fn an_edit_after_recovery_failed_starts_one_attempt() {
     let mut simulation = Simulation::new();

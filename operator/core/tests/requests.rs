@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use crate::simulation::{Simulation, run_item, task};
 
-/// The time of a new world is midnight.
+/// A new simulation starts at midnight.
 const EVENING: &str = "2025-12-31T20:00:00Z";
 const NIGHT: &str = "2025-12-31T23:00:00Z";
 /// [`NIGHT`], in another zone.

@@ -1,4 +1,4 @@
-//! `status.watermark` and `status.tracking` repeat the watermark item, whoever wrote it.
+//! `status.watermark` and `status.tracking` show the watermark item, including changes of other writers.
 
 use crds::status::{StatusTracking, TrackingWriter};
 use crds::tracking::{WatermarkItem, WatermarkSet};

@@ -1,5 +1,5 @@
-//! What is done after DECIDE by other hands and at other times: the undo of a run that is stuck,
-//! the removal that is postponed.
+//! What other processes do after DECIDE at a later time: the undo of a stuck run, and the
+//! postponed removal.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by failing")]
 
 #[allow(dead_code, reason = "each test file uses a part of it")]
@@ -23,7 +23,7 @@ fn recover(attempt: u32) -> Process {
     Process::new(Role::Recover { task, order: Box::new(order(false, false)) }, LEASE)
 }
 
-/// Decided, one upload completed, the other lost: nobody can carry it.
+/// Decided, one upload completed, the other lost: no process can finish it.
 fn stuck() -> Stores {
     let mut stores = Stores::new();
     // claim, source.json, plan, PIN, manifest, DECIDE, the first completion

@@ -55,7 +55,7 @@ fn a_late_duplicate_of_an_attempt_is_fenced() {
     assert_eq!(failure.exit, Exit::Fenced);
 }
 
-/// Dies after `writes` writes, is recovered, and tried again: whatever the number, the end is the same.
+/// Dies after `writes` writes, is recovered, and tried again: for any number, the end is the same.
 fn dies_after(kind: ExtractType, writes: usize, recover_dies: usize) -> bool {
     let mut stores = Stores::new();
     let whole = stores.drive(coordinate(1, kind), writes).is_some();

@@ -129,7 +129,7 @@ fn source_is_extracted_while_its_earlier_bucket_is_unreadable() {
     runs(&mut stores, full("b", 2, "moved", 0));
     let next: Vec<i64> = removals(&stores).iter().map(Removal::at).collect();
     assert_eq!(next, [stores.now + RETRY_SECONDS], "it is tried again later");
-    // the object that put it off is told
+    // the object that postponed it reports it
     stores.now += RETRY_SECONDS;
     let ending = stores.drive(recover(full("a", 2, "orders", 100)), usize::MAX).unwrap();
     assert!(matches!(ending, Ending::Failed(_)), "{ending:?}");
@@ -297,8 +297,8 @@ fn removals_are_bounded_and_the_one_that_is_due_first_is_given_up() {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(64))]
 
-    /// Whatever uris full extracts of whatever retention go to, and whoever is killed in between: once
-    /// all retentions are over, one recovery leaves the chain of each pointer and nothing else.
+    /// For full extracts at any URIs with any retention, and any process killed in between: after all
+    /// retentions are over, one recovery leaves the chain of each pointer and nothing else.
     #[test]
     fn all_that_was_replaced_is_removed_in_the_end(
         steps in proptest::collection::vec((0_u8..3, 0_u64..3, 0_i64..3, 1_usize..40), 1..8),

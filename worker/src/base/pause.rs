@@ -1,4 +1,4 @@
-//! Pause points: tests stop the process at a named point, look or kill, and let it go on.
+//! Pause points: tests stop the process at a named point, check or kill it, and let it continue.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -49,7 +49,7 @@ impl Pause {
         }
     }
 
-    /// Whether the reply of a write that was carried out is to be lost: once, at the point
+    /// Whether the reply of a successful write is to be lost: once, at the point
     /// `lose-<effect>`.
     pub fn loses(&self, point: &str) -> bool {
         let loses =

@@ -1,4 +1,4 @@
-//! What a process has read so far, for whoever shows it.
+//! What a process has read so far, for progress output.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 

@@ -45,7 +45,7 @@ pub struct PartitionReader {
     pub budget: MemoryBudget,
     /// Becomes true when reading must end.
     pub stop: signal::Receiver<bool>,
-    /// Told at once when a partition fails, before its own session and uploads are cleaned up; none where
+    /// Notified at once when a partition fails, before its own session and uploads are cleaned up; none where
     /// the process reads one partition.
     pub others: Option<Arc<signal::Sender<bool>>>,
     /// What this process has read.
@@ -137,8 +137,8 @@ impl PartitionReader {
         match put {
             Ok(Reply::Done) => Ok(record),
             Ok(Reply::Refused | Reply::Gone | Reply::Locked(_)) => self.refused(&key, record).await,
-            // the record may be there all the same, its reply lost: then its uploads count, and
-            // whoever publishes or recovers the run aborts them if it is not
+            // the record may exist although its reply was lost: then its uploads count, and
+            // otherwise the process that publishes or recovers the run aborts them
             Err(failure) => Err(failure),
         }
     }
@@ -247,7 +247,7 @@ impl Extraction {
     }
 }
 
-/// Reads all partitions. At the first failure the others are told to stop, and waited for: FAIL lists
+/// Reads all partitions. At the first failure the others are stopped and awaited: FAIL lists
 /// the open uploads, and none may be begun after that.
 async fn all(
     reader: PartitionReader,

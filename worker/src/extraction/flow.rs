@@ -56,7 +56,7 @@ pub struct Extract<'a> {
     pub budget: MemoryBudget,
     /// Becomes true when a signal came.
     pub stop: watch::Receiver<bool>,
-    /// Stops the partitions that are read beside this one.
+    /// Stops the other partitions that this process reads.
     pub others: Option<&'a watch::Sender<bool>>,
     /// How far the session is.
     pub progress: &'a Progress,
@@ -82,13 +82,13 @@ struct Encoded {
     watermarks: Option<(String, String)>,
 }
 
-/// Takes one partition from the table to parts on S3, and says what lies there.
+/// Reads one partition of the table into parts on S3, and returns their record.
 ///
 /// *Guarantees*: on success every file's parts are stored and nothing is completed. On failure, and
 /// when stopped, the uploads begun here have been aborted, and the statement was cancelled. It must not be dropped instead of being
 /// stopped: open uploads would stay until recovery.
 ///
-/// *Memory*: the budget's split, whatever the size of the table.
+/// *Memory*: the budget's split, independent of the size of the table.
 ///
 /// `lost` ends once the session's server has stopped answering.
 ///
@@ -123,7 +123,7 @@ pub async fn extract_partition(
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     if stop.wait_for(|stop| *stop).await.is_err() {
-        // whoever could say "stop" is gone
+        // the sender of the stop signal is gone
         std::future::pending::<()>().await;
     }
 }

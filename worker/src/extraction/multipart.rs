@@ -38,7 +38,7 @@ pub struct StoredPart {
 }
 
 impl Multipart {
-    /// Begins an upload that carries the token of this process.
+    /// Begins an upload with the token of this process.
     ///
     /// # Errors
     /// A storage reason.

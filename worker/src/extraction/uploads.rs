@@ -66,7 +66,7 @@ impl Uploads {
         }
     }
 
-    /// Whether one more part may be sent, of whatever size. Many small files are sent at once.
+    /// Whether one more part of any size may be sent. Many small files are sent at the same time.
     fn has_room(&self) -> bool {
         self.sending_bytes + self.part_bytes <= self.bytes_in_flight
             && self.sending.len() < REQUESTS_AT_ONCE

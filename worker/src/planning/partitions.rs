@@ -20,7 +20,7 @@ use crate::source::filtering;
 use crate::source::table::SourceTable;
 
 /// Blocks that are sampled for each partition: the rows of a block often have neighbouring keys, so
-/// that its rows tell hardly more than one.
+/// all of them say hardly more than one row.
 const BLOCKS_PER_PARTITION: u64 = 300;
 /// Least and most blocks that are sampled.
 const BLOCKS: (u64, u64) = (1000, 100_000);
@@ -170,7 +170,7 @@ impl Divider<'_> {
         })
     }
 
-    /// Looks at the key, and takes what suits.
+    /// Reads the key, and chooses a suitable strategy.
     async fn auto(
         &self,
         database: &mut Database,

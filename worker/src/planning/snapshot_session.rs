@@ -163,7 +163,7 @@ fn milliseconds(time: Duration) -> u64 {
     u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
-/// The table changed while it was being looked at.
+/// The table changed during planning.
 pub(super) fn altered() -> Failure {
     Failure::transient(
         Reason::DatabaseFailed,

@@ -107,7 +107,7 @@ impl Context {
             }
             let (earlier, ring) = self.walk(uri, end).await?;
             if let Some(ring) = ring {
-                // what the ring has cut off is published, and cannot be told from what is dead
+                // what the ring has cut off is published, and cannot be distinguished from abandoned runs
                 tracing::warn!(failure = %is_a_ring(ring), "the cleanup of abandoned runs removes no objects");
                 return Ok(Event::Kept(None));
             }

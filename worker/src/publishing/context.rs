@@ -43,7 +43,7 @@ pub enum Readers {
         /// Memory for all of them.
         budget: MemoryBudget,
     },
-    /// Pods of an extract Job; a plan of at most one partition is read here all the same.
+    /// Pods of an extract Job; this process still reads a plan of at most one partition.
     Pods,
 }
 

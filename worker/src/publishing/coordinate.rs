@@ -23,7 +23,7 @@ use crate::planning::planner;
 use crate::planning::published::Published;
 use crate::source::mysql::aligned::Aligned;
 
-/// How long one look for records may take: a renewal may be due meanwhile.
+/// How long one read of records may take: a renewal may be due meanwhile.
 const READ_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long planning may take to end once it is stopped: its statement is cancelled meanwhile.
 const PLANNING_END_TIMEOUT: Duration = Duration::from_secs(15);
@@ -67,7 +67,7 @@ impl Context {
         Ok(Event::Planned(Box::new(plan), now()))
     }
 
-    /// When the next renewal is due, whatever act was begun anew meanwhile.
+    /// When the next renewal is due, even if an act was started again meanwhile.
     pub(super) fn renew_at(&mut self) -> Instant {
         *self.in_flight.renew_at.get_or_insert_with(|| Instant::now() + self.durations.renew)
     }
@@ -111,7 +111,7 @@ impl Context {
         self.in_flight.planning = None;
     }
 
-    /// Nothing is read under the snapshot any more: its session ends, whatever is left to do.
+    /// Nothing is read under the snapshot any more: its session ends, even if work is left.
     pub(super) async fn release_snapshot(&mut self) {
         if let Some(snapshot_session) = self.in_flight.snapshot_session.take() {
             snapshot_session.release().await;
@@ -157,7 +157,7 @@ impl Context {
                     (records, backoff) = (found, Backoff::new(pause));
                     if mine { HERE_POLL } else { self.durations.poll }
                 }
-                // the pods read on: nothing is lost by looking again
+                // the pods continue to read: nothing is lost by reading again
                 Err(failure) if !mine && may_pass(&failure) => backoff.next(&failure),
                 Err(failure) => return Err(failure),
             };

@@ -109,7 +109,7 @@ impl Context {
                 let (uploads, more) = self.control(&uri)?.uploads(run, AT_ONCE).await?;
                 Ok(Event::Uploads(uploads, more))
             }
-            // `drive` never hands it here
+            // `drive` never passes it here
             Act::End(_) => Err(Failure::stopped()),
         }
     }
@@ -150,8 +150,8 @@ impl Context {
         Ok(Event::Observed(Box::new(observed), RunId(Uuid::now_v7())))
     }
 
-    /// What a claim turns on. Recovery claims nothing, and must end what never had a bucket or the
-    /// right to look into it: it does not look.
+    /// What a claim depends on. Recovery claims nothing, and must end runs that never had a bucket or the
+    /// permission to read it. So it does not read it.
     async fn prefix_says(&self) -> Result<(Option<Pointer>, Option<SourceIdentity>), Failure> {
         if self.login.is_none() {
             return Ok((None, None));
@@ -166,7 +166,7 @@ impl Context {
     /// Whose prefix this task writes to: the table by account and region, however it is reached.
     pub(super) async fn identity(&self, located: bool) -> Result<SourceIdentity, Failure> {
         let tracking = &self.task.tracking;
-        // a look of recovery compares no identities, and must not need the right to describe
+        // recovery compares no identities, and must not need the permission to describe the table
         let place = if located {
             self.in_flight.place.get_or_try_init(|| async { self.table().place().await }).await?
         } else {

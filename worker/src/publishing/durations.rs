@@ -18,7 +18,7 @@ pub struct Durations {
     pub renew: Duration,
     /// Between queries on the snapshot's session.
     pub heartbeat: Duration,
-    /// Between looks for records.
+    /// Delay between two reads of records.
     pub poll: Duration,
     /// Of requests to the stores.
     pub requests: Requests,

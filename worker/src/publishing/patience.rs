@@ -69,7 +69,7 @@ impl Context {
     }
 
     /// Performs an act, but not for long once the process was asked to stop. What was sent and not
-    /// answered may have been done: whoever looks next finds out.
+    /// answered may have been done: the next reader finds out.
     async fn perform_unless_stopped(&mut self, act: Act) -> Result<Event, Failure> {
         let stop = self.stop.clone();
         let stopping = self.durations.requests.attempt.min(STOPPING);

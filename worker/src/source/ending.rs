@@ -66,7 +66,7 @@ impl Database {
     /// a client that is gone.
     pub(crate) async fn limit(&mut self, seconds: i64) -> Result<(), Failure> {
         match self {
-            // it looks for its client: see `statements::CHECK_CLIENT`
+            // it checks for its client: see `statements::CHECK_CLIENT`
             Self::Postgres(_) => Ok(()),
             Self::Mysql(connection) => mysql::sessions::limit(connection, seconds).await,
         }

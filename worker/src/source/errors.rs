@@ -203,7 +203,7 @@ mod tests {
         }
     }
 
-    /// The tests of `worker_core::sql::rows` look at each text of Postgres there is: there must be none here.
+    /// The tests of `worker_core::sql::rows` check every SQL text for Postgres: there must be none here.
     #[test]
     fn no_statement_of_postgres_is_written_here() {
         let mut files = Vec::new();

@@ -11,7 +11,7 @@ use worker_core::migration::Tls;
 use crate::source::secret::Secret;
 use crate::source::tokens::TokenSigner;
 
-/// How long a session may be silent, unless told otherwise.
+/// Default time that a session may be silent.
 pub const SILENCE: Duration = Duration::from_mins(1);
 
 /// Where the database is and how to connect.
@@ -33,7 +33,7 @@ pub struct Login {
     pub token_signer: Option<TokenSigner>,
     /// How the connection is protected.
     pub tls: Tls,
-    /// File with certificate authorities to trust beside the public ones.
+    /// File with certificate authorities to trust in addition to the public ones.
     pub ca: Option<PathBuf>,
     /// How long a session may be silent before the server is asked what it does.
     pub silence: Duration,

@@ -172,7 +172,7 @@ impl Database {
         let query = made(rows::hive_directories_statement(plan, rows)?);
         let found: Result<(i64, i64), _> = match self {
             Self::Postgres(connection) => {
-                // nor does this look move the place where the readers' scans begin
+                // nor does this scan move the place where the readers' scans begin
                 postgres::sessions::keep_order(connection).await?;
                 sqlx::query_as(query).fetch_one(&mut **connection).await
             }
@@ -253,7 +253,7 @@ impl Database {
         }
     }
 
-    /// Looks where the window's rows lie.
+    /// Finds where the window's rows lie.
     pub(crate) async fn sample(
         &mut self,
         plan: &Plan,

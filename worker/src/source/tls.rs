@@ -33,7 +33,7 @@ enum Unchecked {
     Everything(Arc<CryptoProvider>),
 }
 
-/// Shakes hands.
+/// Performs the TLS handshake.
 ///
 /// # Errors
 /// `TlsFailed`, `DatabaseUnreachable`.
@@ -68,7 +68,7 @@ pub(crate) fn name(login: &Login) -> Result<ServerName<'static>, Failure> {
     })
 }
 
-/// How to shake hands.
+/// The configuration of the TLS handshake.
 ///
 /// # Errors
 /// `InvalidSpec`, `TlsFailed`.

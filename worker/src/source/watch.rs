@@ -61,7 +61,7 @@ pub async fn lost(login: &Login, backend: Backend, progress: &Progress) -> Failu
     }
 }
 
-/// Looks in a row that make no sense for a session that waits: the server waits too, all the time.
+/// Consecutive checks that make no sense for a session that waits: the server waits too.
 fn judged(mut bad: Vec<Said>, said: Said) -> Vec<Said> {
     let other_pause = matches!((bad.last(), &said), (Some(Said::Waits(earlier)), Said::Waits(now)) if earlier != now);
     let works = matches!(said, Said::Works | Said::Elsewhere);

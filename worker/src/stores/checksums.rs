@@ -1,8 +1,8 @@
-//! In: the checksum that `--checksum` names. Out: every request that sends bytes of an object carries
+//! In: the checksum that `--checksum` names. Out: every request that sends bytes of an object has
 //! it. Bound: one request. Fails: never.
 //!
-//! S3 takes no bytes without one into a bucket that locks its objects. A part's checksum stands in the
-//! record beside its `ETag`, since the upload is completed by another process, which must repeat it.
+//! S3 takes no bytes without one into a bucket that locks its objects. A part's checksum is in the
+//! record next to its `ETag`, because the upload is completed by another process, which must repeat it.
 
 use aws_sdk_s3::config::interceptors::BeforeSerializationInterceptorContextMut;
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};

@@ -19,7 +19,7 @@ const KMS: &str = "aws:kms";
 #[error("not encrypted as requested")]
 pub struct NotEncrypted;
 
-/// Asks for SSE-KMS. The two requests that make an object carry the setting; of an upload the later
+/// Asks for SSE-KMS. The two requests that create an object have the setting; of an upload the later
 /// parts inherit it.
 pub(crate) struct Encryption {
     key: String,
@@ -59,7 +59,7 @@ fn makes_object(method: &str, uri: &str) -> bool {
     }
 }
 
-/// The request has the setting, so its answer is looked at.
+/// The request has the setting, so its response is checked.
 #[derive(Debug)]
 struct Asked;
 

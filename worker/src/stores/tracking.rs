@@ -56,7 +56,7 @@ impl TrackingTable {
         })
     }
 
-    /// Account and region of the table, by its ARN: the same whatever endpoint leads to it.
+    /// Account and region of the table, by its ARN: the same with every endpoint.
     ///
     /// # Errors
     /// As [`tracking_failure`].
@@ -79,7 +79,7 @@ impl TrackingTable {
     }
 
     /// Writes all of a transaction or nothing. A lost reply is repeated under the same token by
-    /// the SDK; what it cannot tell comes back as `Refused`, and the caller reads.
+    /// the SDK; an unclear result is returned as `Refused`, and the caller reads.
     ///
     /// # Errors
     /// As [`tracking_failure`].

@@ -139,7 +139,7 @@ pub fn check(columns: &[Column], wanted: &[String]) -> Result<Vec<String>, Failu
     Ok(names)
 }
 
-/// First rows of a window that are looked at for the directories they lie in.
+/// First rows of a window, which are read to find their directories.
 pub const ROWS_SAMPLED: u64 = 20_000;
 /// Directories of so many rows from which on the database sorts: each of them would get a small file again
 /// and again.

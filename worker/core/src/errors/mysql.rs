@@ -1,8 +1,8 @@
 //! Errors of MySQL and MariaDB, by number, else by SQLSTATE.
 //!
-//! A function may raise any number with any message (`SIGNAL`), and the protocol does not tell such a message
-//! from one of the server's own. So a message is shown only where it has the form of the server's own message,
-//! with names of objects in its gaps.
+//! A function may raise any number with any message (`SIGNAL`), and the protocol does not distinguish such
+//! a message from one of the server's own. So a message is shown only where it has the form of the
+//! server's own message, with names of objects in its gaps.
 
 use super::names::has_shape;
 use super::{Meaning, short};

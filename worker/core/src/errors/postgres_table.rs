@@ -21,7 +21,7 @@ const SPACE: &str = "If plan.json shows that the server sorts the rows (output.p
 const LIMITS: &str = "Raise the limit, or lower worker.parallelism.";
 const POOL: &str = "Set source.host and source.port to the server itself, or to a pool with pool_mode = \
      session and at least worker.parallelism + 2 connections.";
-/// The routines that tell a session of a standby that it is in the way of recovery.
+/// The routines that report to a session of a standby that it blocks recovery.
 const RECOVERY: When = When::By(&[
     "ProcessRecoveryConflictInterrupt",
     "ProcessRecoveryConflictInterrupts",

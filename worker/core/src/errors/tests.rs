@@ -142,7 +142,7 @@ fn the_page_of_the_docs_is_printed_from_the_tables() {
     );
 }
 
-/// Whatever a function raises, with whatever code, and wherever the value of a row stands.
+/// A function raises any error with any code, with the value of a row anywhere in it.
 #[test]
 fn no_text_that_a_function_chose_is_shown() {
     let canary = "relation \"canary\" does not exist";

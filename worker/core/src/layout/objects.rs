@@ -67,7 +67,7 @@ impl Prefix {
         let rest = key.strip_prefix(&self.root())?;
         let by_directory = rest.split('/').find_map(|part| part.strip_prefix("extract_run="));
         let by_control = || rest.strip_prefix("_tidemark/")?.split('/').next();
-        // in a folder of a time, runs of one second are told apart by the file's name
+        // runs of the same second share a time directory, and the file names have the run id
         let by_name = || rest.rsplit('/').next()?.strip_prefix("part-")?.get(..36);
         by_directory.or_else(by_control).or_else(by_name)?.parse().ok()
     }

@@ -87,7 +87,7 @@ impl PartitionRecord {
     }
 }
 
-/// What all records of a run come to, whatever number of files they name.
+/// The sums of all records of a run, independent of the number of their files.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Tally {
     /// Rows of each partition, in order.
@@ -217,7 +217,7 @@ impl Tallying {
     }
 }
 
-/// The sums of records that are at hand, whatever order they are in.
+/// The sums of records in any order.
 ///
 /// # Errors
 /// As [`Tallying`].

@@ -42,7 +42,7 @@ fn hash(key: &str) -> KeyHash {
     hash
 }
 
-/// What is known of a manifest once its files are looked at.
+/// What is known of a manifest after its files were checked.
 #[derive(Debug)]
 struct Published {
     commit: u64,
@@ -69,8 +69,8 @@ struct Current {
     listed: Vec<KeyHash>,
 }
 
-/// Looks at a source piece by piece: per run of the chain, from the head down, its manifest, its records
-/// and its files; then every key under the prefix. Holds at most about 150 bytes for each file.
+/// Checks a source piece by piece: for each run of the chain, from the head down, its manifest, its
+/// records and its files; then every key under the prefix. Holds at most about 150 bytes for each file.
 #[derive(Debug, Default)]
 pub struct Verifier {
     run: Option<RunItem>,
@@ -85,7 +85,7 @@ pub struct Verifier {
     keys: u64,
 }
 
-/// What is read beside the runs.
+/// What is read in addition to the runs.
 #[derive(Debug, Clone, Default)]
 pub struct Beside {
     /// The run of the chain that its last run names as parent: the parents form a ring.
@@ -174,7 +174,7 @@ impl Verifier {
         }
     }
 
-    /// A data file under the prefix, once all manifests were looked at. A reader that lists the prefix
+    /// A data file under the prefix, after all manifests were checked. A reader that lists the prefix
     /// must see the files of the chain and no others.
     pub fn listed(&mut self, key: &str) {
         self.end();
@@ -352,7 +352,7 @@ impl Verifier {
     }
 }
 
-/// Where the watermark stands after a run: at the maximum seen, unless a look back found less.
+/// Where the watermark stands after a run: at the maximum that was read, unless the lookback found less.
 fn reached(published: &Published, before: Option<String>) -> Option<String> {
     let Some(max) = published.watermark_max.clone() else { return before };
     let value = |text: &str| published.value_type.and_then(|known| Value::parse(known, text).ok());

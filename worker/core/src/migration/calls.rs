@@ -10,8 +10,8 @@ const PIPELINE: &str = "EDL_TYPE";
 /// Environment variable with the name of the old script.
 const SCRIPT: &str = "SCRIPT_NAME";
 
-/// Arguments that the legacy job, Glue or `spark-submit` were given beside the job's own, and that
-/// mean nothing here. Others are said to be unknown.
+/// Arguments of the legacy job, Glue or `spark-submit` that have no meaning here. A warning lists
+/// other unknown arguments.
 const WITHOUT_MEANING: &[&str] = &[
     "job_name",
     "jars",

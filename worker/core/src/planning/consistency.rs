@@ -27,8 +27,8 @@ pub fn asked(extract: &Extract, engine: Engine) -> Consistency {
     })
 }
 
-/// What a plan has: one partition is one statement, which sees one consistent snapshot in both databases; but only of
-/// tables that keep snapshots, whatever lies between.
+/// The consistency of a plan. One partition is one statement, which sees a consistent snapshot in both databases, but
+/// only of tables that keep snapshots, also through views.
 pub fn reached(plan: &Plan) -> Consistency {
     if plan.unproven.is_none() && (plan.partitions.len() <= 1 || plan.snapshot.is_some()) {
         Consistency::Snapshot

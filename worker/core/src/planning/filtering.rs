@@ -157,7 +157,7 @@ pub fn holds(column: &Column, types: &[u32], within: &TypesWithin) -> bool {
 }
 
 /// The adopted settings under which these columns can be read too: the text of some names depends on
-/// `search_path`, and that of money on `lc_monetary`, which is pinned beside such a column.
+/// `search_path`, and that of money on `lc_monetary`, which is pinned together with such a column.
 ///
 /// # Errors
 /// `InvalidSpec`, with the column.
@@ -183,7 +183,7 @@ pub fn beside(
     Ok(adopted)
 }
 
-/// Whether a condition may read or print money for each row. Its literals are looked at elsewhere.
+/// Whether a condition may read or print money for each row. Its literals are checked elsewhere.
 fn may_read_money(filter: &str, has_money: bool) -> bool {
     let reads = selection::reads(Engine::Postgres, filter);
     let named = ["money", "to_char", "to_number"];

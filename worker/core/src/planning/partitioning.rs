@@ -14,7 +14,7 @@ use crate::planning::tables::{find_column, key_type};
 
 /// Skew up to which `auto` keeps equal key ranges. Above it, the slowest partition delays the run.
 pub const SKEW_FELT: Skew = Skew::hundredths(130);
-/// Skew of a quantile beyond which `auto` looks for another way: single values have too many rows.
+/// Skew of a quantile above which `auto` chooses another strategy: single values have too many rows.
 const SKEW_TOO_MUCH: Skew = Skew::hundredths(200);
 
 /// How the table was cut, and why: for `plan.json`, the manifest and status.

@@ -161,7 +161,7 @@ pub struct PlannedWatermark {
     pub null_policy: NullPolicy,
 }
 
-/// What CLAIM hands to the planner: where the window starts, and what may bound its end.
+/// What CLAIM passes to the planner: where the window starts, and what may limit its end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlanOrder {
     /// The run.

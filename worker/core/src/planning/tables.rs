@@ -39,7 +39,7 @@ impl NamePart {
         !self.quoted && self.text.to_lowercase() == name
     }
 
-    /// The spellings to look for in the catalog.
+    /// The spellings to search for in the catalog.
     pub fn spellings(&self) -> Vec<String> {
         let folded = self.text.to_lowercase();
         if self.quoted || folded == self.text {
@@ -152,7 +152,7 @@ pub struct Relation {
 }
 
 /// Picks the table that is meant: the very name before its lower-case form; without a schema, the one
-/// that a session of the user finds, which looks into the schemas `searched` one after another.
+/// that a session of the user finds, which searches the schemas `searched` one after another.
 ///
 /// # Errors
 /// `TableNotFound`.

@@ -168,7 +168,7 @@ impl Ord for Value {
             (Self::Decimal(a), Self::Decimal(b)) => a.cmp(b),
             (Self::Double(a), Self::Double(b)) => a.total_cmp(b),
             (Self::Date(a), Self::Date(b)) => a.cmp(b),
-            // never within one column; an order all the same, so that sorting cannot fail
+            // never within one column; the order exists so that sorting cannot fail
             _ => rank(self).cmp(&rank(other)),
         }
     }

@@ -9,9 +9,9 @@ use crate::errors::failure::Failure;
 use crate::planning::plan::PlanOrder;
 use crate::planning::watermark::Value;
 
-/// Seconds that a time column stays behind the clock unless told otherwise.
+/// Default number of seconds that a time column stays behind the clock.
 const LAG_S_TIME: i64 = 300;
-/// Seconds to wait for open transactions unless told otherwise.
+/// Default number of seconds to wait for open transactions.
 const WAIT_S: i64 = 60;
 
 /// What keeps the end of a window below rows that are not committed yet.

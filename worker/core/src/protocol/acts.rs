@@ -1,4 +1,4 @@
-//! What the protocol may ask for, what it may be told, how it ends.
+//! What the protocol may request, which events it gets, and how it ends.
 
 use std::collections::BTreeSet;
 
@@ -126,7 +126,7 @@ pub enum Event {
     Begin,
     /// The stores were read; a fresh run id comes along.
     Observed(Box<ObservedItems>, RunId),
-    /// Effects were carried out, a reply each.
+    /// Effects were applied, with a reply for each.
     Replied(Vec<Reply>),
     /// The plan stands, the snapshot is held.
     Planned(Box<Plan>, i64),

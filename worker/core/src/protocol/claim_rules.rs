@@ -30,7 +30,7 @@ pub enum Claim {
     FinishFirst,
     /// The last published run has something left to do first.
     CleanupFirst,
-    /// Write this; the run and what to plan for it stand beside.
+    /// Write this transaction; also the run and what to plan for it.
     Write(Box<Claimed>),
 }
 

@@ -116,17 +116,17 @@ pub(super) fn record_cleanup(process: Process, run: &RunItem, then: Then) -> (Pr
     process.track(Phase::RecordingCleanup(Box::new(change.item), then), change.transaction)
 }
 
-/// Whether the process may go on without the removal that is next: it is at an earlier URI or store, whose
-/// bucket or rights may be gone by now. Only recovery of the object that put it off may not: nobody else
-/// is told.
+/// Whether the process may continue without the next removal: it is at an earlier URI or store, whose
+/// bucket or permissions may be gone by now. Only recovery of the object that postponed it may not,
+/// because no other process reports it.
 pub(super) fn may_wait(process: &Process, run: &RunItem, then: Then) -> bool {
     let due = removals::due(run, process.now, &process.store()).filter(|due| due.elsewhere);
     let own = |removal: &Removal| removal.uid == process.task().owner.uid;
     due.and_then(|due| due.removal).is_some_and(|removal| then != Then::Recover || !own(&removal))
 }
 
-/// A removal at an earlier URI cannot be done now. Without the manifest it can never be: nobody can
-/// tell any more what was replaced.
+/// A removal at an earlier URI cannot be done now. Without the manifest it can never be
+/// done, because only the manifest lists the replaced files.
 pub(super) fn postponed(
     process: Process,
     run: &RunItem,

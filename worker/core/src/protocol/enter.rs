@@ -15,7 +15,7 @@ use crate::layout::manifests::{self, Before, ManifestHead};
 use crate::layout::objects::Prefix;
 use crate::layout::records::Tally;
 
-/// How long what a dead run left is kept, unless told otherwise.
+/// Default number of seconds for which the uploads and files of an ended run are kept.
 pub const GRACE_SECONDS: i64 = 86_400;
 
 /// The store of a removal, where it is not the process's own.
@@ -92,7 +92,7 @@ impl Process {
         self.go(Phase::Completing(Box::new(decided)), Act::Write(vec![effect]))
     }
 
-    /// After `published`: pointer and removal, whoever's run it was.
+    /// After `published`: pointer and removal, for a run of any ExtractJob.
     pub(super) fn cleanup(
         self,
         run: RunItem,

@@ -1,4 +1,4 @@
-//! Has the partitions read, renews the claim meanwhile, and looks once more at snapshot and uploads.
+//! Has the partitions read, renews the claim meanwhile, and then checks snapshot and uploads again.
 
 use crds::tracking::{Head, RunState};
 

@@ -30,8 +30,8 @@
 //! | `Aborting` | `Replied` | list old runs | `ListingRuns` | `orphans` |
 //! | `ListingRuns` and what follows | | remove what dead runs left | `Ended` | |
 //!
-//! A refused write is followed by a read that tells whether it was our own (`Reading`). A failure before DECIDE
-//! gives the run up (`fail`); after it, whoever comes next finishes the run (`publish`), unless a person
+//! After a refused write, a read shows whether an earlier try had succeeded (`Reading`). A failure before DECIDE
+//! ends the run (`fail`). After DECIDE, the next process finishes the run (`publish`), unless a person
 //! undoes it (`revert`). `recover` is for runs whose coordinator is gone. A state without an effect of its own
 //! (nothing to replace, no file) is passed over.
 //!
@@ -354,7 +354,7 @@ fn failed(process: Process, failure: Failure) -> (Process, Act) {
                 AfterSweep::Recover { must: true } | AfterSweep::Revert(..) => {
                     process.end(Ending::Failed(failure))
                 }
-                // the run stands; whoever runs next may sweep
+                // the run is published; the next process may remove abandoned runs
                 AfterSweep::Publish => process.published(),
             };
         }

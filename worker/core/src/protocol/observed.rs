@@ -7,11 +7,12 @@ use super::effects::Expect;
 use crate::errors::failure::Failure;
 use crate::layout::manifests::{Pointer, SourceIdentity};
 
-/// One look, by consistent reads in this order: `source.json` and `current.json`, the outcome item, the run item, the watermark item,
-/// the outcome item of the coordinator. Others write in between, and some conclusions are checked by no later write:
+/// One observation, by consistent reads in this order: `source.json` and `current.json`, the outcome item, the
+/// run item, the watermark item, the outcome item of the coordinator. Others write in between, and no later
+/// write checks some of the conclusions:
 ///
 /// - the outcome item shows an attempt as claimed: then the run item, read later, shows its run or what came after it, and
-///   recovery does not end beside a run that has just been claimed;
+///   recovery does not end during a run that has just been claimed;
 /// - a marked prefix, and no run item read later: the run item was deleted;
 /// - the run item, and no watermark item read later: the watermark item was deleted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,8 +55,8 @@ impl ObservedItems {
     }
 }
 
-/// Items of a newer release are left alone, whatever was to be done: an older one would drop what
-/// it does not know.
+/// Items of a newer release are never changed: an older release would drop what it does not
+/// know.
 pub(super) fn newer(observed: &ObservedItems) -> Option<Failure> {
     let newer = observed.run.as_ref().is_some_and(|run| run.schema > ITEM_VERSION)
         || observed.outcome.as_ref().is_some_and(|outcome| outcome.schema > ITEM_VERSION);

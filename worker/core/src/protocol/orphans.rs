@@ -22,7 +22,7 @@ pub(super) fn listed(process: Process, runs: Vec<RunId>, after: After) -> (Proce
     if runs.is_empty() { end(process, after) } else { process.read(Why::Orphans(runs, after)) }
 }
 
-/// Without the run item everything is kept: it cannot be told what is alive.
+/// Without the run item nothing is removed, because it is unknown which runs are in flight.
 pub(super) fn observed(
     process: Process,
     observed: &ObservedItems,

@@ -61,7 +61,7 @@ pub struct Process {
     pub lease_seconds: i64,
     /// Seconds that must have passed since a dead run began before what it left is removed.
     pub grace_seconds: i64,
-    /// Seconds since 1970, UTC, as last told.
+    /// Seconds since 1970, UTC, of the last event.
     pub now: i64,
     /// Where it stands. Lost with the process; all that must survive is in the stores.
     pub phase: Phase,
@@ -203,7 +203,7 @@ pub enum Why {
     Renewed(Box<CoordinatedRun>),
     /// Whether a refused DECIDE was our own.
     Decided(Box<CoordinatedRun>, Box<ManifestHead>, u32),
-    /// An upload was gone: whether somebody else carried the run.
+    /// An upload was missing: reads whether another process finished the run.
     Gone(Box<DecidedRun>),
     /// What PUBLISH must find.
     Publish(Box<DecidedRun>, u32),
@@ -256,7 +256,7 @@ pub enum AfterSweep {
     },
     /// The coordinator's run is published: what was left belonged to pods that lost their partition.
     Publish,
-    /// The run is undone: its completed files are next; whether it was looked at before.
+    /// The run is undone: its completed files are next; whether they were checked before.
     Revert(Box<RunItem>, Then, bool),
 }
 

@@ -1,4 +1,4 @@
-//! Decides the run, completes its uploads, and publishes it (`published`). Whoever finds a decided run finishes it.
+//! Decides the run, completes its uploads, and publishes it (`published`). Any process that finds a decided run finishes it.
 
 use crds::tracking::{RunItem, RunState};
 use crds::{Reason, Report};
@@ -35,7 +35,7 @@ pub(super) fn decided(
             let failure = not_ours(process.task(), observed);
             return process.end(Ending::Failed(failure));
         }
-        // another claimant may have carried the run to its end: the outcome says so
+        // another process may have finished the run: then the outcome says so
         return process.end(Ending::FinishedByAnother);
     };
     match run.state {

@@ -37,7 +37,7 @@ pub(super) fn recover(
     match run.state {
         // the fence comes first: only a run that is failed can lose its uploads
         RunState::Claimed | RunState::Running => fail(process, &run, observed, tries),
-        // a coordinator that was told to stop does not know why, and wrote `failed`
+        // a coordinator that was asked to stop does not know why, and wrote `failed`
         RunState::Failed if order.aborted && was_stopped(&run) => {
             fail(process, &run, observed, tries)
         }

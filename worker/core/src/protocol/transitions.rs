@@ -1,4 +1,4 @@
-//! PIN, RENEW, DECIDE, PUBLISH, FAIL and their kin: the transactions on the tracking table after CLAIM.
+//! PIN, RENEW, DECIDE, PUBLISH, FAIL and others: the transactions on the tracking table after CLAIM.
 //! Each is a function from what was read to the transaction; none of them reads a clock.
 
 use crds::requested::{is_later, latest};
@@ -201,7 +201,7 @@ fn watermark_item_at_publish(
     item
 }
 
-/// The maximum seen; after a look back that found nothing new it may lie below the stored
+/// The maximum that was read. After a lookback without new rows it may lie below the stored
 /// watermark, which never moves back.
 fn reached(run: &RunItem, manifest: &ManifestHead, max: &str) -> String {
     let stored = run.window.as_ref().and_then(|window| window.low_text.as_ref());

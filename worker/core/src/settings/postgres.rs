@@ -26,7 +26,7 @@ const fn pin(name: &'static str, value: &'static str) -> Pin {
     Pin { name, value, since: &[] }
 }
 
-/// The name of the pin that says where names without a schema are looked up.
+/// The name of the pinned setting that resolves names without a schema.
 pub const SEARCH_PATH: &str = "search_path";
 
 /// What each transaction sets, with `SET LOCAL`. The values are those of a server that nobody has

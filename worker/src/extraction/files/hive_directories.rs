@@ -15,7 +15,7 @@ use worker_core::encoding::hive_directories::HiveDirectories;
 
 use super::open::{EncodeError, Files, OpenFile};
 
-/// Rows that are handed to a file at a time, and no more than a batch has bytes: a copy of them is made,
+/// Rows that are written to a file at a time, and no more than a batch has bytes: a copy of them is made,
 /// and a file is asked for its size after each.
 const ROWS_AT_ONCE: usize = 16_384;
 /// What one row costs until it is sorted: its place, in a vector that grows by doubling.

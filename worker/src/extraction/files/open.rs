@@ -129,7 +129,7 @@ impl Files {
         let footer = file.writer.finish().map_err(encode_error)?;
         let rows = u64::try_from(footer.file_metadata().num_rows()).unwrap_or(0);
         self.rows += rows;
-        // the sink is emptied by hand: `finish` flushes, but the last part waits for its end
+        // the sink is emptied explicitly: `finish` flushes, but the last part waits for its end
         file.writer.inner_mut().end(rows).map_err(|_| EncodeError::HandOver)
     }
 }
@@ -141,7 +141,7 @@ fn encode_error(source: ParquetError) -> EncodeError {
     }
 }
 
-/// Cuts what is written into parts of one size and hands them on; waits while the queue is full.
+/// Splits what is written into parts of one size and queues them; waits while the queue is full.
 struct PartSink {
     file: usize,
     part_bytes: usize,

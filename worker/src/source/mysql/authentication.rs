@@ -1,4 +1,4 @@
-//! Ways to authenticate: which a server may ask for, and what it is told then.
+//! Authentication methods: which ones a server may request, and what the client then sends.
 
 use mysql_common::auth::plugins::{AuthProc, ChallengeResponsePlugin as _, Context};
 use mysql_common::packets::AuthPlugin;
@@ -95,7 +95,7 @@ impl Exchange {
             )
         })?;
         let answer = response.data().map(<[u8]>::to_vec);
-        // whoever answers could send a key of its own, and read the password with it
+        // another server could send a key of its own, and decrypt the password with it
         if !input.secured && answer.as_deref().is_some_and(|answer| KEY_REQUESTS.contains(&answer))
         {
             return Err(wants_tls());

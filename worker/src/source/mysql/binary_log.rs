@@ -62,7 +62,7 @@ pub(super) async fn named(
     rows.iter().map(|row| Ok((text(row, 0)?.to_lowercase(), text(row, 1)?))).collect()
 }
 
-/// A text whatever the server calls its type; empty for NULL.
+/// A text for any type that the server reports; empty for NULL.
 fn text(row: &MySqlRow, index: usize) -> Result<String, Failure> {
     let found = row.try_get_unchecked::<Option<String>, _>(index);
     found.map(Option::unwrap_or_default).map_err(|error| database_failure(ASK, &error))

@@ -50,7 +50,7 @@ pub(crate) async fn seek(
     pause("before-bound").await;
     let (mut bound, mut open) = (None, Open::None);
     if guarded.watermark.value_type.is_time() {
-        // before the look: what begins after it stamps later
+        // before the list is read: what begins after it stamps later
         let now: i64 = sqlx::query_scalar(statements::NOW)
             .fetch_one(&mut *connection)
             .await

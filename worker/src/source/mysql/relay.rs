@@ -21,12 +21,12 @@ use crate::source::login::Login;
 use crate::source::own_socket::ours;
 use crate::source::timeouts::CONNECT_TIMEOUT;
 
-/// What no greeting may hold, wherever the driver would look for it.
+/// What no greeting may contain, at any place where the driver would search for it.
 const SHOWS: &[u8] = b"mysql_clear_password";
 /// A greeting, or an error in its place, has a few hundred bytes; one of several packets is none.
 const GREETING_BYTES_MAX: usize = 4096;
 
-/// Connects, looks at the greeting, and names the socket (in no file system) on which this process, and
+/// Connects, checks the greeting, and returns the socket (in no file system) on which this process, and
 /// no other, goes on from there, once.
 ///
 /// # Errors

@@ -1,5 +1,5 @@
-//! A partition as binary rows, read by a blocking thread of its own: the bytes go on as they came, only
-//! the packets' headers are looked at.
+//! A partition as binary rows, read by a blocking thread of its own: the bytes are passed on
+//! unchanged, and only the packets' headers are parsed.
 
 use std::io::Read as _;
 use std::net::{Shutdown, TcpStream};
@@ -39,7 +39,7 @@ const EXECUTE: u8 = 0x17;
 /// Command: forget it; there is no answer.
 const CLOSE: u8 = 0x19;
 
-/// A connection that reads one partition after another. However it is let go, its session says goodbye.
+/// A connection that reads one partition after another. Its session is closed properly in every case.
 #[derive(Debug)]
 pub struct Connection {
     state: State,

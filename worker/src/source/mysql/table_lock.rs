@@ -24,7 +24,7 @@ use crate::source::timeouts::CONNECT_TIMEOUT;
 const ASK: &str = "check whether all writes wait for a table lock";
 /// How long a transaction without a session may take to end.
 const DETACHED_WAIT: Duration = Duration::from_secs(5);
-/// Between two looks at it.
+/// Delay between two checks of it.
 const DETACHED_POLL: Duration = Duration::from_millis(250);
 /// What is done before the table is locked.
 const PREPARE: &str = "set the session's settings";

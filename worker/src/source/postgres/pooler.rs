@@ -4,7 +4,7 @@
 //! [`crate::source::errors::database_failure`].
 //!
 //! A pooler answers as the server would. One that pools sessions is as good as the server; one that
-//! pools transactions or statements hands what we prepared on to others, and theirs to us. So two
+//! pools transactions or statements mixes the prepared statements of its clients. So two
 //! sessions are asked in turn which of the server's they are. Between two statements such a pooler
 //! has a session free again: it gives both clients the one that was used last (so PgBouncer, unless
 //! told otherwise), or each another one every time. Sessions of our own are two, and stay what they are.

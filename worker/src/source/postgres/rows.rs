@@ -24,7 +24,7 @@ use crate::source::second::{self, Second as _};
 use crate::source::timeouts::DRAIN_TIMEOUT;
 use crate::source::timeouts::{GOODBYE_TIMEOUT, IDLE_TIMEOUT};
 
-/// A session that reads one partition after another. However it is let go, it says goodbye.
+/// A session that reads one partition after another. It is closed properly in every case.
 #[derive(Debug)]
 pub struct Connection {
     state: State,
@@ -192,8 +192,8 @@ async fn copy(
     Ok(chunks.send(filling).await)
 }
 
-/// Begins a transaction of a partition's own. Nobody has held the table since the plan: its columns are
-/// looked at again, for COPY sends bytes without their types.
+/// Begins a transaction of a partition's own. The table was not locked since the plan, so its columns
+/// are checked again: COPY sends bytes without their types.
 ///
 /// # Errors
 /// A database reason.

@@ -183,7 +183,7 @@ async fn check_client(connection: &mut PgConnection) -> Result<(), Failure> {
         return Ok(());
     }
     match sqlx::raw_sql(statements::CHECK_CLIENT).execute(&mut *connection).await {
-        // the platform cannot tell, or the setting is not for this user
+        // the platform does not support it, or this user may not set it
         Err(sqlx::Error::Database(_)) => run(connection, PIN, statements::UNCHECKED_CLIENT).await,
         done => done.map(|_| ()).map_err(|error| database_failure(PIN, &error)),
     }

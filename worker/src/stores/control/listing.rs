@@ -75,7 +75,7 @@ impl Control {
         Ok(keys)
     }
 
-    /// Hands every key below a folder to `each`, in their order.
+    /// Calls `each` with every key below a prefix, in their order.
     ///
     /// # Errors
     /// As [`storage_failure`].

@@ -81,10 +81,10 @@ impl Read for Chunks {
 
 /// A file of a manifest's list.
 pub trait Listed: Send + Sized + 'static {
-    /// Hands each of them to `each`, until that returns false.
+    /// Calls `each` with each of them, until it returns false.
     ///
     /// # Errors
-    /// For what is no manifest.
+    /// If the text is not a manifest.
     fn each(
         reader: &mut dyn Read,
         each: &mut dyn FnMut(Self) -> bool,

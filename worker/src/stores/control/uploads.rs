@@ -43,7 +43,7 @@ impl Control {
         Ok((found, false))
     }
 
-    /// Hands key and id of the open uploads to `each`, until that wants no more: then true.
+    /// Calls `each` with key and id of the open uploads until it stops; then returns true.
     async fn uploads_below(
         &self,
         beginning: &str,

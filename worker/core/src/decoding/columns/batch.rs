@@ -1,4 +1,4 @@
-//! The batch that is being built, whatever the wire: builders, what is added, the watermark.
+//! The batch that is being built, for all wire formats: builders, what is added, the watermark.
 
 use std::sync::Arc;
 

@@ -48,7 +48,7 @@ pub(crate) fn is_unsigned(column: &Column) -> bool {
     column.type_oid == Form::U64.code()
 }
 
-/// Whether a column is MySQL's: its types are told apart by how they come.
+/// Whether a column is MySQL's: its types are recognised by their wire format.
 pub(crate) fn of_mysql(column: &Column) -> bool {
     Form::ALL.iter().any(|form| form.code() == column.type_oid)
 }

@@ -34,7 +34,7 @@ enum Step {
 #[derive(Debug)]
 pub(super) struct CopyStream {
     state: State,
-    /// Start and end of each field of the row at hand; reused.
+    /// Start and end of each field of the current row; reused.
     fields: Vec<Option<(usize, usize)>>,
 }
 

@@ -8,7 +8,7 @@ use crate::decoding::columns::target::Target;
 
 /// Most digits of a 128-bit decimal.
 const PRECISION_MAX: u8 = 38;
-/// Type modifiers carry this offset (`VARHDRSZ`).
+/// Type modifiers include this offset (`VARHDRSZ`).
 const MODIFIER_OFFSET: i32 = 4;
 /// The sign word of a negative number; 0 is positive, all others are NaN and the infinities.
 const NEGATIVE: u16 = 0x4000;

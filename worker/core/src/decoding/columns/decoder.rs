@@ -1,4 +1,4 @@
-//! Wire bytes to Arrow, push style: whoever has bytes feeds them, whoever wants a batch takes it.
+//! Wire bytes to Arrow, push style: one caller feeds bytes, another one takes batches.
 
 use arrow_array::RecordBatch;
 use arrow_schema::SchemaRef;

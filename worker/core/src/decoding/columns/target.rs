@@ -75,7 +75,7 @@ impl Fidelity {
 }
 
 impl Target {
-    /// What a mapping to this target keeps, as far as the target alone can tell.
+    /// Fidelity of a mapping to this target, as far as it depends on the target alone.
     pub(super) const fn fidelity(self) -> Fidelity {
         match self {
             Self::AsText => Fidelity::String,

@@ -24,7 +24,7 @@ const PAGE_BYTES_MAX: u64 = MIB;
 const PAGE_BYTES_MIN: u64 = 8 * 1024;
 /// zstd's buffers for one block, five times its size, are for blocks of at most this.
 const ZSTD_BLOCK_BYTES_MAX: u64 = 128 * 1024;
-/// What a pair of zstd contexts takes whatever the page: entropy tables, the decompressor that
+/// Memory of a pair of zstd contexts for any page: entropy tables, the decompressor that
 /// comes with each compressor.
 const ZSTD_FIXED_BYTES: u64 = 128 * 1024;
 

@@ -96,7 +96,7 @@ fn columns_that_name_directories_are_checked_by_the_planner() {
 }
 
 proptest! {
-    /// Different values have different directories, whatever is in them.
+    /// Different values have different directories, with any content.
     #[test]
     fn no_two_values_share_a_directory(values in prop::collection::hash_set("\\PC{1,20}", 1..30)) {
         let values: Vec<String> = values.into_iter().collect();

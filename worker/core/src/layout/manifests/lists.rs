@@ -35,15 +35,15 @@ impl<'de> Deserialize<'de> for FileCount {
 /// Reads a manifest but for its lists.
 ///
 /// # Errors
-/// For what is no manifest.
+/// If the text is not a manifest.
 pub fn read_head(reader: &mut dyn Read) -> Result<ManifestHead, serde_json::Error> {
     serde_json::from_reader(reader)
 }
 
-/// Hands every file of a manifest to `each`, one at a time as it is read, until that returns false.
+/// Calls `each` with every file of a manifest as it is read, until it returns false.
 ///
 /// # Errors
-/// For what is no manifest, or where `each` has returned false.
+/// If the text is not a manifest, or `each` has returned false.
 pub fn each_file(
     reader: &mut dyn Read,
     each: &mut dyn FnMut(ManifestFile) -> bool,
@@ -51,7 +51,7 @@ pub fn each_file(
     each_at(reader, &["files"], each)
 }
 
-/// Hands every file of the runs before a manifest's own to `each`, as [`each_file`] does.
+/// Calls `each` with every file of the earlier runs of a manifest, as [`each_file`] does.
 ///
 /// # Errors
 /// As [`each_file`].

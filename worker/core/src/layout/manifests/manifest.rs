@@ -152,9 +152,9 @@ pub struct ManifestFile {
     pub rows: u64,
     /// Bytes.
     pub bytes: u64,
-    /// Token of the process that wrote it; the object carries it as metadata.
+    /// Token of the process that wrote it; also in the metadata of the object.
     pub token: String,
-    /// The upload, to be completed by whoever carries the run.
+    /// The upload, which the committer of the run completes.
     pub upload_id: String,
     /// ETags of its parts.
     pub parts: Vec<String>,
@@ -194,7 +194,7 @@ pub struct SourceIdentity {
     pub source: String,
 }
 
-/// Metadata key under which a data object carries its process token.
+/// Metadata key of the process token of a data object.
 pub const TOKEN_METADATA: &str = "tidemark-token";
 
 /// What a run follows: the runs that it replaces, or, in every 20th of a chain, all before it.
@@ -264,7 +264,7 @@ pub fn head(
     }
 }
 
-/// What was predicted, beside what the records say.
+/// The prediction, together with the numbers of the records.
 fn partitioning(plan: &Plan, rows: &[u64]) -> Option<TrackedPartitioning> {
     let how = plan.partitioning.as_ref()?;
     Some(TrackedPartitioning {

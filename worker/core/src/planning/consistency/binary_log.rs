@@ -88,10 +88,10 @@ impl BinaryLog {
     }
 }
 
-/// The point of the log at which all sessions began; `None` where commits came in between.
+/// The position of the log at which all sessions began; `None` if commits came in between.
 ///
 /// # Errors
-/// `SnapshotUnavailable` where a session does not tell its point.
+/// `SnapshotUnavailable` if a session does not show its position.
 pub fn one_point(points: &[Option<String>]) -> Result<Option<&str>, Failure> {
     let told: Option<Vec<&str>> = points.iter().map(Option::as_deref).collect();
     let told = told.filter(|told| !told.is_empty()).ok_or_else(silent)?;

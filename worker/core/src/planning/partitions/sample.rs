@@ -8,7 +8,7 @@ use super::keys::KeyType;
 use super::spans::{PARTITIONS_MAX, PlannedPartition, spans};
 use crate::planning::watermark::Value;
 
-/// Rows that statistics speak of, whatever the table has: they are in millionths.
+/// Number of rows to which statistics are scaled, for any table: they are in millionths.
 const MILLION: u64 = 1_000_000;
 
 /// A key, and how many rows of the sample have a lesser one.

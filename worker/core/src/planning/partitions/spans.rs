@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use super::keys::KeyType;
 use crate::planning::watermark::{Decimal, Value};
 
-/// Most partitions of one plan, whatever the user asks for: the CRD's own limit.
+/// Maximum number of partitions of one plan: the limit of the CRD.
 pub const PARTITIONS_MAX: u32 = 1000;
 /// Most partitions when nobody gave a count.
 pub const PARTITIONS_MAX_ESTIMATED: u32 = 64;

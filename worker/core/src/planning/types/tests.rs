@@ -70,7 +70,7 @@ fn a_name_that_is_no_column_and_a_column_that_runs_compare_are_refused() {
     assert!(applied(&json!({ "types": { "id": "string" }, "partition": none })).is_ok());
 }
 
-/// Each type of MySQL comes as text then, whatever its form was.
+/// Each type of MySQL then arrives as text.
 #[test]
 fn every_type_of_mysql_has_a_text() {
     let types = [

@@ -29,7 +29,7 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     (year, month, day)
 }
 
-/// `2023-01-31`; years before 1 carry ` BC` as in Postgres, which `suffix` returns apart.
+/// `2023-01-31`; years before 1 have ` BC` as in Postgres, which `suffix` returns apart.
 fn date_parts(days: i64) -> (String, &'static str) {
     let (year, month, day) = civil_from_days(days);
     let (shown, suffix) = if year < 1 { (1 - year, " BC") } else { (year, "") };

@@ -39,7 +39,7 @@ pub const WORKS: &str = "SELECT CAST(COMMAND NOT IN ('Sleep', 'Killed') AND COAL
 /// Starts a transaction that sees one snapshot, from now on.
 pub const BEGIN_SNAPSHOT: &str = "START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 /// At which point of the binary log the session's snapshot began: name and value, `file` before
-/// `position`. Without a row, or empty, where the server does not tell.
+/// `position`. No row, or empty, if the server does not show it.
 pub const SNAPSHOT_POINT: &str = "SHOW SESSION STATUS WHERE Variable_name IN \
     ('Binlog_snapshot_file', 'Binlog_snapshot_position')";
 /// What the server says about its log: name and value.

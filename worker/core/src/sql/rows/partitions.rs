@@ -12,7 +12,7 @@ use crate::errors::failure::Failure;
 use crate::planning::partitions::{CUT_BYTES_MAX, KeyType, Part, PlannedPartition};
 use crate::planning::plan::Plan;
 
-/// How many of a table's rows are looked at before it is cut.
+/// How many rows of a table are sampled before it is divided.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum SampleMethod {
     /// All.
@@ -103,7 +103,7 @@ fn key_literal(
         (Engine::Postgres, KeyType::Uuid) => Ok(format!("'{text}'::pg_catalog.uuid")),
         (Engine::Mysql, KeyType::Uuid) => Ok(format!("'{text}'")),
         (Engine::Postgres, _) if text.contains('\0') => Err(bad()),
-        // says the same whatever standard_conforming_strings is
+        // means the same with any value of standard_conforming_strings
         (Engine::Postgres, _) => {
             Ok(format!("E'{}'", text.replace('\\', "\\\\").replace('\'', "''")))
         }

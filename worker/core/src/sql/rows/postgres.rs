@@ -1,5 +1,5 @@
-//! What is said otherwise in Postgres' SQL: names of the server's own objects go with their schema, so
-//! that no object of a user with the same name is taken, whatever `search_path` is.
+//! SQL that is specific to Postgres. Names of the server's own objects include their schema, so that no
+//! object of a user with the same name is used, with any `search_path`.
 
 /// An operator of the server's own. It binds more tightly than the usual comparisons do: what stands at
 /// its sides needs parentheses where it is not a name, a literal or a call.

@@ -179,7 +179,7 @@ pub const STABLE_FUNCTIONS: &[&str] = &[
     "xml_is_well_formed",
 ];
 
-/// Every relation that a query of relation `$1` reads, whatever lies between: children of tables
+/// Every relation that a query of relation `$1` reads, also indirectly: children of tables
 /// (inheritance, table partitions), and the relations of a view's query. Of each its oid, schema, name,
 /// `relkind`, and whether it is a heap; whether a subscription writes it or a partitioned table above
 /// it; whether each row of a view is a row of one relation (no other relation, subquery or rule);

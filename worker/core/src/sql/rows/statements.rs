@@ -11,7 +11,7 @@ pub const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONL
 pub const COMMIT: &str = "COMMIT";
 
 /// Pins what changes the rows, the text of a value or the meaning of a statement, inside the transaction
-/// only: a pooler would hand session settings on to the next client. None of these takes a snapshot. One
+/// only: a pooler would pass session settings to the next client. None of these takes a snapshot. One
 /// row for each of [`settings::shown`]. `begin` is what begins it.
 pub fn pinned(version: u32, begin: &str) -> String {
     format!("{begin}; {}", settings::statements(version, &[]))
@@ -68,7 +68,7 @@ pub const STILL_THERE: &str = "SELECT 1";
 /// The first server that has the setting of [`CHECK_CLIENT`], as `server_version_num`.
 pub const CHECKS_CLIENT_FROM: u32 = 140_000;
 
-/// Lets the server look during a statement whether its client is still there, so that the statement of a
+/// Makes the server check during a statement whether its client is still connected, so that the statement of a
 /// killed worker ends. A server on a platform that cannot do that refuses it, so it has a savepoint of
 /// its own: then [`UNCHECKED_CLIENT`] follows. For this transaction; takes no snapshot.
 pub const CHECK_CLIENT: &str = "SAVEPOINT client_check; \
@@ -120,8 +120,8 @@ pub const SESSION: &str = "SELECT pg_catalog.concat(pid, ' ', pg_catalog.date_pa
     FROM pg_catalog.pg_stat_activity WHERE pid = pg_catalog.pg_backend_pid()";
 
 /// Whether the server works for the session that [`BACKEND`] names so, and when that began or ended. It
-/// does not where it waits for the client: for a statement, or for it to take what was sent. Who
-/// may not see that is told that it works, also where the session shows nothing (`track_activities`).
+/// does not where it waits for the client: for a statement, or for it to take what was sent. A
+/// user who may not see that gets the answer that it works, also if the session shows nothing (`track_activities`).
 pub fn works(session: &str) -> String {
     format!(
         "SELECT coalesce(state = 'disabled' OR state = 'active' \
@@ -133,7 +133,7 @@ pub fn works(session: &str) -> String {
 
 /// Whether a relation that this transaction has locked was rewritten between its snapshot and
 /// the lock. `pg_class` is read under the snapshot, `pg_relation_filenode` as of now; a rewritten
-/// table looks empty under an older snapshot.
+/// table appears empty under an older snapshot.
 pub const REWRITTEN: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_locks l \
     LEFT JOIN pg_catalog.pg_class c ON c.oid = l.relation \
     WHERE l.locktype = 'relation' AND l.pid = pg_catalog.pg_backend_pid() AND l.granted \
@@ -141,8 +141,8 @@ pub const REWRITTEN: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_locks l 
     AND (c.oid IS NULL OR (c.relkind NOT IN ('i', 'I') AND c.relfilenode <> 0 \
         AND c.relfilenode <> coalesce(pg_catalog.pg_relation_filenode(c.oid), 0))))";
 
-/// Tables beside `$1` (quoted) that this transaction has locked and that were no child under its
-/// snapshot: `pg_inherits` is read under it, and which children a query reads is looked up as of now. A
+/// Tables other than `$1` (quoted) that this transaction has locked and that were not a child under its
+/// snapshot: `pg_inherits` is read under it, and which children a query reads as of now. A
 /// table that is younger than the snapshot shows no row, and is none of these.
 pub const OTHERS: &str = "SELECT coalesce(pg_catalog.array_agg(l.relation::pg_catalog.int8), '{}') \
     FROM pg_catalog.pg_locks l \

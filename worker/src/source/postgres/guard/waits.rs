@@ -17,7 +17,7 @@ use crate::source::errors::{database_failure, made};
 use crate::source::postgres::sessions::{begin, commit};
 use crate::source::table::Guarded;
 
-/// How often a wait looks again.
+/// Delay between two checks of a wait.
 const POLL: Duration = Duration::from_millis(100);
 
 /// An open transaction: process, and virtual id.

@@ -140,7 +140,7 @@ fn is_word(letter: char) -> bool {
 }
 
 /// What stands in the quotes at the start, and its length with them. A doubled quote is one; in texts a
-/// backslash keeps the letter behind it from ending them.
+/// backslash escapes the character after it.
 fn quoted(text: &str, quote: char) -> Option<(String, usize)> {
     let mut inside = String::new();
     let mut letters = text.char_indices().skip(1).peekable();

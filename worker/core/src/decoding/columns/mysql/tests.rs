@@ -273,7 +273,7 @@ proptest! {
     }
 }
 
-/// Types of the protocol that carry whole numbers, with or without sign, and their bytes.
+/// Types of the protocol for whole numbers, with or without sign, and their bytes.
 const WHOLE: [(u8, bool, usize); 10] = [
     (1, false, 1),
     (1, true, 1),

@@ -11,7 +11,7 @@ pub enum Family {
     /// None of the others.
     #[default]
     Plain,
-    /// Arrays, of whatever.
+    /// Arrays of any element type.
     Array,
     /// Enumerations.
     Enum,

@@ -55,7 +55,7 @@ fn every_type_finds_its_row() {
         (Family::Range, "range"),
         (Family::Multirange, "multirange"),
     ] {
-        // whatever its elements are
+        // for any type of its elements
         assert_eq!(row_of(&source(1007, family, None, "_int4")), row);
         assert_eq!(row_of(&source(16_390, family, Some("citext"), "citext")), row);
     }

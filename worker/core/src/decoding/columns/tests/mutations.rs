@@ -1,6 +1,6 @@
-//! Streams that a server could have sent, and what becomes of them on a bad way: flipped, cut,
-//! repeated, with other lengths. Whatever comes, the decoders give rows or an error that names
-//! column, type and row, and no value. `PROPTEST_CASES=1000000` makes a long search of it.
+//! Streams that a server could have sent, and their corrupted forms: bits flipped, bytes cut
+//! or repeated, other lengths. For any input, the decoders return rows, or an error that names
+//! column, type and row, but no value. `PROPTEST_CASES=1000000` makes the search longer.
 
 use std::collections::BTreeSet;
 use std::mem::discriminant;
@@ -102,7 +102,7 @@ fn survive(
     let mut decoder = Decoder::of(engine, &columns, None)?;
     let outcome = bytes.chunks(piece).try_for_each(|chunk| decoder.feed(chunk));
     if outcome.is_ok() {
-        // whatever stands in the builders is whole rows
+        // the builders contain whole rows only
         assert_eq!(decoder.take_batch()?.num_rows() as u64, decoder.rows());
     }
     outcome.and_then(|()| decoder.finish()).map(|()| decoder.rows())

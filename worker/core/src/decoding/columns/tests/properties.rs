@@ -174,7 +174,7 @@ proptest! {
         let columns = all_columns();
         let mut row = vec![None; columns.len()];
         row[index] = Some(value);
-        // the only promise: no panic, and whatever is taken is of the right number of rows
+        // the only promise: no panic, and each batch has the right number of rows
         if let Ok(batch) = decode(&columns, &stream(&[row])) {
             prop_assert_eq!(batch.num_rows(), 1);
         }
