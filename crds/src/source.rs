@@ -141,7 +141,7 @@ pub struct Tls {
     /// Which parts of the TLS connection are verified. Defaults to `verifyFull`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<TlsMode>,
-    /// Certificate authorities to trust, in PEM. Defaults to the public ones.
+    /// Certificate authorities to trust in addition to the public ones, in PEM. Defaults to none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ca_ref: Option<CaRef>,
 }

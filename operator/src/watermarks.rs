@@ -46,7 +46,12 @@ async fn read(context: &Context, store: &Store<ExtractJob>) -> Vec<ObjectRef<Ext
             Ok(items) => items,
             Err(report) => {
                 let table = &batch.at.table;
-                tracing::warn!(table, reason = report.reason.name(), %report, "cannot read the watermarks");
+                tracing::warn!(
+                    table,
+                    reason = report.reason.name(),
+                    %report,
+                    "cannot read the watermarks"
+                );
                 continue;
             }
         };

@@ -36,7 +36,7 @@ pub struct DatabaseFlags {
         default_value = task::CREDENTIALS_DIR
     )]
     pub credentials: PathBuf,
-    /// Trust the certificate authorities in this PEM file. Defaults to the public authorities.
+    /// Trust the certificate authorities in this PEM file, in addition to the public ones.
     #[arg(long, env = "TIDEMARK_CA_FILE", value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
 }
