@@ -65,7 +65,7 @@ model: build ## model-checks the protocol in all configurations, and prints thei
 	@$(CARGO_TARGET_DIR)/debug/model $(ARGS)
 
 .PHONY: soak
-soak: install build ## 50 incremental runs of two tables beside busy writers, with counts (RUNS=n SEED=n)
+soak: install build ## 50 incremental runs of two tables during many writes, with counts (RUNS=n SEED=n)
 	@trap '$(TEST_ENV)/down.sh test' EXIT; \
 	  TIDEMARK_SOAK_RUNS=$(or $(RUNS),50) TIDEMARK_SOAK_SEED=$(SEED) cargo test --locked --workspace --test soak
 

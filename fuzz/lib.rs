@@ -129,7 +129,7 @@ fn decode(engine: Engine, case: &Case<'_>, piece: usize) -> Option<End> {
     Some((decoder.rows(), end))
 }
 
-/// Whatever the bytes are, they become rows or an error that says nothing of them, and are the same
+/// Any bytes become rows or an error that does not contain them, and are the same
 /// however they are cut.
 pub fn survive(engine: Engine, samples: &[Sample], input: &[u8]) {
     let Some(case) = Case::read(engine, samples, input) else { return };

@@ -1,4 +1,4 @@
-//! What people do by hand: look whether all is well, move the watermark, undo a run that is stuck.
+//! Operator actions: verify a source, move the watermark, undo a stuck run.
 
 use std::time::Duration;
 

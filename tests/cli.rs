@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 /// A text of a manifest that must not be seen anywhere.
 const CANARY: &str = "canary-7f3a91";
 
-/// `tidemark` without the environment of whoever runs the tests.
+/// `tidemark` without the environment of the person who runs the tests.
 fn tidemark(arguments: &[&str], variables: &[(&str, &str)]) -> Result<Output> {
     program("tidemark", arguments, variables)
 }

@@ -38,7 +38,7 @@ words! {
         Planned,
         /// Rows are being read.
         Running,
-        /// The run is published: tracking says `published`.
+        /// The run is published: the run item says `published`.
         Committed,
         /// Pointer and removal are done too.
         Complete,

@@ -1,11 +1,11 @@
-//! What the run item keeps of what is still to do after `published`: the pointer, and removals that are postponed.
+//! What the run item keeps of what is still to do after PUBLISH: the pointer, and postponed removals.
 
 use serde::{Deserialize, Serialize};
 
 use crate::output::Output;
 use crate::units::RunId;
 
-/// What is still to do after `published`.
+/// What is still to do after PUBLISH.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PendingCleanup {
@@ -29,7 +29,7 @@ impl PendingCleanup {
         self.removal_at(uri, store).or_else(anywhere)
     }
 
-    /// The removal that the object `uid` postponed and that is due first.
+    /// The first due removal among those that the object `uid` postponed.
     pub fn removal_by(&self, uid: &str) -> Option<&Removal> {
         self.removals.iter().filter(|removal| removal.uid == uid).min_by_key(|removal| removal.at())
     }

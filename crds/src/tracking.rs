@@ -1,5 +1,5 @@
-//! The items of the DynamoDB tracking table: the watermark item (the legacy job's), the run item (the run), the outcome item (the outcome
-//! for one object). Both binaries read them; only coordinator, recovery and `run` write them.
+//! The items of the DynamoDB tracking table: the watermark item (shared with the legacy job), the run item and the
+//! outcome item (for one object). Both binaries read them; only coordinator, recovery and `run` write them.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -123,7 +123,7 @@ pub struct RunItem {
     /// The window that the next incremental run must take, since a run that pinned it failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending_window: Option<Window>,
-    /// What is still to do after `published`.
+    /// What is still to do after PUBLISH.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pending_cleanup: Option<PendingCleanup>,
     /// Seconds that files replaced by this run are kept; absent: 0.

@@ -1,4 +1,4 @@
-//! Binary rows of MySQL, whatever comes.
+//! Binary rows of MySQL, with any input.
 #![no_main]
 
 use crds::source::Engine;

@@ -1,4 +1,4 @@
-//! COPY BINARY of Postgres, whatever comes.
+//! COPY BINARY of Postgres, with any input.
 #![no_main]
 
 use crds::source::Engine;

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use crate::{Bench, in_env, printed};
 
-/// Whatever the first call of each kind is, it is given up and sent again while the claim lasts.
+/// The first call of each kind times out and is sent again while the claim lasts.
 async fn stalled(operation: &str) -> Result<()> {
     let mut bench = Bench::new("stall", "PE", 10).await?;
     let dynamodb = Proxy::start(Speaks::DynamoDb).await?;

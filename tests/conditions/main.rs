@@ -29,7 +29,7 @@ async fn with_role(env: &'static TestEnv, prefix: &str, sql: &str) -> Result<Sou
     Ok(source)
 }
 
-/// What the role itself is told, in a plain session but for the time zone.
+/// What the role itself reads in a plain session, apart from the time zone.
 async fn as_role(source: &SourceFixture, sql: &str) -> Result<String> {
     let mut command = source.env.command("psql");
     let role = format!("postgres://{}:", source.database);

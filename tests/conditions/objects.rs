@@ -68,7 +68,7 @@ fn text_of_a_value_comes_from_the_output_function_of_its_type() -> Result<()> {
             let said = source.run(&job).await?;
             ensure!(said["rows"] == 3, "{strategy} {column}: {said}");
         }
-        // each session looks at the table for itself: how a column is written is no change of it
+        // each session reads the table by itself: the spelling of a column is not a change of it
         let mut job = source.job("public.t", "FE");
         job["spec"]["extract"]["types"] = json!({ "i": "string", "n": "string" });
         job["spec"]["extract"]["consistency"] = json!("perPartition");

@@ -1,4 +1,4 @@
-//! Each condition beside each setting, compared with what the user's own session says.
+//! Each condition with each setting, compared with the result of the user's own session.
 
 use super::*;
 

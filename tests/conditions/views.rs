@@ -16,8 +16,8 @@ const VIEW: &str = "create table b (id int primary key, at timestamp); \
     create view u as select id, public.lookup(id) as found from b; \
     grant usage on schema tools to public; grant select on tools.allowed to public";
 
-/// A view's function has one world with a condition, that of the user's own session; and one without, the
-/// pinned one.
+/// The function of a view runs under the settings of the user's own session with a condition, and under
+/// the pinned settings without one.
 #[test]
 fn function_below_a_view_sees_the_plain_session_with_a_condition_and_pinned_settings_without()
 -> Result<()> {

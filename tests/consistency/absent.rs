@@ -191,7 +191,7 @@ fn user_of_mariadb_with_too_few_connections_has_one_partition() -> Result<()> {
         let user = reader(&accounts, "with max_user_connections 3").await?;
         accounts.sql(&format!("grant binlog monitor on *.* to {user}@'%'")).await?;
         is_one(&accounts, &["MAX_USER_CONNECTIONS"]).await?;
-        // who asks for the partitions is told what is missing
+        // a manifest that requests partitions gets the missing privilege in the message
         accounts.job["spec"]["extract"]["consistency"] = json!("snapshot");
         accounts.job["spec"]["extract"]["partition"] = json!({ "strategy": "auto" });
         let output = accounts.source.try_run(&accounts.job).await?;

@@ -99,7 +99,7 @@ impl Locked {
         Ok(serde_json::from_slice(&bytes)?)
     }
 
-    /// How this release is told the password of a user.
+    /// How a password is set in this release.
     fn identified(&self) -> &'static str {
         match self.server.release {
             SupportedRelease::Mysql(Mysql::Mysql80) => {

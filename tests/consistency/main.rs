@@ -1,4 +1,4 @@
-//! `extract.consistency`: whether all partitions are from one consistent snapshot, which is said, and refused where it
+//! `extract.consistency`: whether all partitions are from one consistent snapshot, which is reported, and refused where it
 //! cannot be proved.
 
 mod absent;
@@ -21,7 +21,7 @@ const RUN: Duration = Duration::from_mins(2);
 const ROWS: i64 = 9000;
 /// What all accounts have together.
 const SUM: i64 = ROWS * 100;
-/// Moves 40 from the first account to the last: partitions of two instants have it twice, or not at all.
+/// Moves 40 from the first account to the last: partitions of two snapshots have it twice, or not at all.
 const TRANSFER: &str = "begin; update accounts set balance = balance - 40 where id = 1; \
     update accounts set balance = balance + 40 where id = 9000; commit";
 

@@ -87,7 +87,7 @@ fn a_write_of_the_operator_whose_reply_is_lost_is_not_made_twice() -> Result<()>
         let mut operator = away.operator().await?;
         away.release.apply(&extract_of(&away.release).await?).await?;
         away.ends_once(&mut operator).await?;
-        // who tells people may be cut off each time: what is told is no part of the promise
+        // the process that writes events may be killed each time: events are no part of the promise
         for write in &WRITES[..4] {
             ensure!(!away.proxy.asked(write).is_empty(), "{write} was not tried");
         }

@@ -1,5 +1,5 @@
-//! Promise 4 on the real cluster: whoever is killed, and whenever, the end is the same as without:
-//! one published run, all rows once, and no attempt for ever.
+//! Promise 4 on the real cluster: whichever process is killed at whichever time, the end is the same:
+//! one published run, all rows once, and no endless attempt.
 
 use std::time::Duration;
 
@@ -237,7 +237,7 @@ async fn ends_in(release: &Release, rows: u64, attempts: u64, coordinators: u64)
     .await
 }
 
-/// Waits until the operator has looked at the object once more.
+/// Waits until the operator has reconciled the object once more.
 async fn looks_again(release: &Release) -> Result<()> {
     wait_until("a further look", STEP, async || {
         let before = release.reconciles().await?;

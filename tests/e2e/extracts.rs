@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use harness::{Release, Session, SourceFixture, TestEnv, condition, wait_until};
 use serde_json::{Value, json};
 
-/// The memory that worker pods are promised to need, whatever the table.
+/// The memory limit that is enough for worker pods with any table.
 const LIMIT_BYTES: u64 = 128 << 20;
 /// The same in Kubernetes' words.
 const LIMIT: &str = "128Mi";

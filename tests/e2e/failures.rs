@@ -7,11 +7,11 @@ use harness::{Access, Release, TestEnv, condition, unique, wait_until};
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
 
-/// How soon a failure must be told.
+/// How soon a failure must be reported.
 const TOLD_WITHIN: f64 = 30.0;
 /// How long what leads to the failure may take, and the telling of it.
 const FAILURE_DEADLINE: Duration = Duration::from_secs(90);
-/// How long a look at something that is there already may take.
+/// How long a read of something that exists already may take.
 const LOOK_DEADLINE: Duration = Duration::from_secs(15);
 
 fn items(list: &Value) -> impl Iterator<Item = &Value> {
@@ -74,14 +74,14 @@ async fn last_failure(release: &Release, job: &str) -> Result<Value> {
     Ok(json!(last))
 }
 
-/// Applies a job of which a pod will fail, and sees that the failure is told.
+/// Applies a job of which a pod will fail, and checks that the failure is reported.
 async fn fails(release: &Release, job: &Value, reason: &str, remedy: &str) -> Result<Value> {
     let name = job["metadata"]["name"].as_str().context("name")?;
     release.apply(job).await?;
     is_told(release, name, reason, remedy).await
 }
 
-/// Sees that a pod's failure is told: by one thing said, by an Event, and soon.
+/// Checks that the failure of a pod is reported soon: in a condition and by an Event.
 async fn is_told(release: &Release, name: &str, reason: &str, remedy: &str) -> Result<Value> {
     let object = release.condition(name, "Failed", FAILURE_DEADLINE).await?;
     says_one_thing(&object, &["Failed", "Stalled"], reason, remedy)?;
@@ -170,7 +170,7 @@ fn a_missing_bucket_is_reported_and_creating_it_is_the_remedy() -> Result<()> {
         let job = release.source.job(table, "FE");
         let object = fails(&release, &job, "BucketNotFound", "Create the bucket").await?;
         ensure!(object["status"]["extractSuccessful"] == "N", "{}", object["status"]);
-        // the prefix is looked at before the source is claimed, so the item is as it was: absent
+        // the prefix is read before the source is claimed, so the item is still absent
         ensure!(successful(&release, table).await? == Value::Null, "the legacy job's item");
         env.s3(Access::Admin).create_bucket().bucket(&release.source.bucket).send().await?;
         succeeds_after(&release, name, table, 100).await
@@ -194,7 +194,7 @@ fn a_wrong_storage_key_is_reported_and_fixed_by_the_secret() -> Result<()> {
     })
 }
 
-/// Applies a job whose tracking table cannot be read, and sees that this is told, without a pod.
+/// Applies a job whose tracking table cannot be read, and checks that this is reported without a pod.
 async fn tracking_fails(
     release: &Release,
     job: &Value,
@@ -237,7 +237,7 @@ fn a_missing_tracking_table_is_reported_and_creating_it_is_the_remedy() -> Resul
     })
 }
 
-/// Hands every connection on to DynamoDB.
+/// Forwards every connection to DynamoDB.
 async fn forward(listener: TcpListener) -> Result<()> {
     let to = TestEnv::DYNAMODB.trim_start_matches("http://");
     loop {

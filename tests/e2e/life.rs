@@ -25,7 +25,7 @@ fn deleting_a_running_object_publishes_nothing_and_leaves_nothing() -> Result<()
         nothing_is_published(&release).await?;
         no_upload_is_open(&release).await?;
         let run = release.source.run_item("events").await?.context("run item")?;
-        // by the coordinator, which was told to stop, or by recovery
+        // by the coordinator, which was asked to stop, or by recovery
         ensure!(run["state"] == "failed" || run["state"] == "aborted", "{run}");
         Ok(())
     })
@@ -60,7 +60,7 @@ fn deleting_a_committing_object_publishes_all_of_it_and_leaves_nothing() -> Resu
 fn an_object_without_its_secrets_loses_its_finalizer_in_time_with_a_warning() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
-        // This coordinator cannot end its own run when it is told to stop.
+        // This coordinator cannot end its own run when it is asked to stop.
         let pause = "--worker-env=TIDEMARK_TEST_PAUSE=after-pin@1";
         let release = Release::new(env, "delsecret", &[pause]).await?;
         start_partitions(&release).await?;
@@ -264,8 +264,8 @@ async fn trace(release: &Release) -> Result<Value> {
     Ok(Value::Object(all))
 }
 
-/// Waits until the operator has looked at every object of the release again, more than once: with
-/// `--resync=1` each is looked at every second.
+/// Waits until the operator has reconciled every object of the release again, more than once: with
+/// `--resync=1` each is reconciled every second.
 async fn looked_at(release: &Release) -> Result<()> {
     let before = release.reconciles().await?;
     wait_until("looks at the objects", STEP, async || {

@@ -66,7 +66,7 @@ fn an_object_recreated_under_its_name_adopts_nothing_of_the_old_one() -> Result<
         let new = release.get(&["extractjob", NAME]).await?["metadata"]["uid"].clone();
         let coordinator = coordinator_name(NAME, new.as_str().context("uid")?, 1);
         // its attempts begin anew, so its pods stand at the gate as well; some of the old ones may still
-        // do so, for they take no notice of being told to stop
+        // do so, because they ignore the request to stop
         let own = format!("batch.kubernetes.io/job-name={}", extract_name(&coordinator));
         for pod in at(&release, &own, 2).await? {
             release_pause(&pod, GATE)?;
@@ -144,7 +144,7 @@ fn a_foreign_job_with_our_name_is_reported_and_left_alone() -> Result<()> {
             Ok(())
         })
         .await?;
-        // looked at again it says the same, and tries no other name
+        // the next reconcile reports the same, and tries no other name
         let complaint = release.get(&["extractjob", NAME]).await?["status"]["conditions"].clone();
         for label in ["look=1", "look=2", "look=3"] {
             let looks = release.reconciles().await?;
@@ -231,7 +231,7 @@ fn a_pod_whose_index_was_changed_by_hand_skips_no_partition() -> Result<()> {
         release.apply(&window_of(&release, 1000).await?).await?;
         let pods = at_gate(&release, 2).await?;
         let name = pods[1]["metadata"]["name"].as_str().context("name")?;
-        // the Job controller counts by the annotation: partition 1 looks as if nobody had read it
+        // the Job controller counts by the annotation: partition 1 appears as not read
         let lie = "batch.kubernetes.io/job-completion-index=0";
         release.kubectl(&["annotate", "--overwrite", "pod", name, lie]).await?;
         for pod in &pods {

@@ -1,4 +1,4 @@
-//! `output.retainReplacedSeconds` on the cluster: what is postponed is done in time, whatever became of the object.
+//! `output.retainReplacedSeconds` on the cluster: a postponed removal is done in time, even if the object was deleted.
 
 use std::time::Duration;
 

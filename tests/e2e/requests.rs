@@ -185,7 +185,7 @@ fn finished_jobs_expire_and_complete_objects_stay_complete() -> Result<()> {
         let object = release.get(&["extractjob", NAME]).await?;
         let status = &object["status"];
         ensure!(status["phase"] == "Complete" && status["attempt"] == 1, "{status}");
-        // one object: between its looks it is scheduled, and nothing waits
+        // one object: between its reconciles it is scheduled, and nothing waits
         wait_until("an empty queue", STEP, async || {
             let queue = (release.metric("queue").await?, release.metric("scheduled").await?);
             ensure!(queue == (0, 1), "{queue:?}");
@@ -243,7 +243,7 @@ fn second_operator_takes_over_when_the_leader_dies() -> Result<()> {
         ensure!(jobs(&release, "recover").await? == 0, "a recovered run");
         published(&release, 1).await?;
 
-        // one that is told to stop gives the lease back: the next one need not wait for its end
+        // a replica that is stopped releases the lease: the next one does not wait for its end
         release.kubectl(&["delete", "pod", &second]).await?;
         let at = release.request(NAME).await?;
         release.honoured(NAME, &at).await?;

@@ -11,7 +11,7 @@ use worker_core::planning::consistency::reached;
 
 use crate::edge::{Ask, Edge, Who};
 
-/// Relations that are looked at at a time.
+/// Relations that are read at the same time.
 const AT_ONCE: usize = 13;
 
 pub(crate) fn stamped() -> Value {
@@ -140,7 +140,7 @@ const CLAIMS: [Claim; 39] = [
 ];
 
 async fn claims(edge: &Edge, (relation, snapshot, guard, blocks): Claim) -> Result<()> {
-    // who sees no starts is told of another guard only where one proves something
+    // a user who sees no starts gets another guard only where one proves something
     for who in [Who::Sees, Who::Blind].into_iter().take(if guard == Exact { 2 } else { 1 }) {
         let cut = json!({ "partition": { "column": "k", "strategy": "range", "count": 2 } });
         let ask = Ask::new(who, relation, stamped()).with(cut);

@@ -293,7 +293,7 @@ fn lookback_reads_late_rows_and_never_lowers_the_stored_watermark() -> Result<()
             Ok::<_, anyhow::Error>(item["lwm_value"].clone())
         };
         let before = lwm().await?;
-        // one that came late inside the look back, and one outside
+        // one late row inside the lookback, and one outside
         env.psql(db, &format!("{} {}", hours(3, 5), hours(4, 20))).await?;
         ensure!(source.run(&job).await?["rows"] == 2, "rows 2 and 3");
         ensure!(lwm().await? == before);

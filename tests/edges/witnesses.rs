@@ -1,4 +1,4 @@
-//! What the guards of times look at: processes of every kind, replication out of and into the database.
+//! What the guards of times read: processes of every kind, replication out of and into the database.
 
 use std::time::Duration;
 

@@ -107,7 +107,7 @@ fn a_transaction_of_mariadb_older_than_the_lag_lowers_the_window() -> Result<()>
         let (read, taken) = tokio::join!(reading, taking);
         read.and(taken)?;
 
-        // who may not see it has the lag alone, and is told
+        // a user who may not see it gets the lag alone, and a warning
         let user = &source.database;
         let sql = format!(
             "create user {user}@'%' identified by 'secret' require ssl; grant select on {user}.* to {user}@'%'"

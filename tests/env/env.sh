@@ -38,7 +38,7 @@ await() {
   done
 }
 
-# One start or stop of a test environment at a time, on file descriptor 9. The file goes with its test environment, so look whether it is still the one.
+# One start or stop of a test environment at a time, on file descriptor 9. The file goes with its test environment, so check whether it is still the same file.
 lock_env() {
   local file=$STATE_ROOT/$1.lock
   while true; do

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# A Postgres (port 5434) and a MariaDB (port 3307) of the test environment NAME whose log-in goes wrong in one way; those of an
+# A Postgres (port 5434) and a MariaDB (port 3307) of the test environment NAME to which connecting fails in one way; those of an
 # earlier call end. They end with the test environment. Usage: login_server.sh NAME KIND
 #   expired  their certificates have expired       stranger  signed by an authority that nobody trusts
 #   renamed  they are for another host             plain     they offer no TLS

@@ -105,7 +105,7 @@ fn t57_verify_with_silent_connection_fails_as_unreachable() -> Result<()> {
 fn t57_a_server_that_works_silently_is_waited_for() -> Result<()> {
     in_env(async {
         let (mut bench, wire) = wired("t57-slow", 100).await?;
-        // longer than two looks at a session that says nothing for a second
+        // longer than two checks of a session that is silent for a second
         let view = "create view slow as select t.* from t, pg_sleep(3) where id is not null";
         bench.env.psql(&bench.source.database, view).await?;
         bench.job["spec"]["extract"] = json!({ "table": "public.slow", "type": "FE" });

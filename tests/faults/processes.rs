@@ -95,7 +95,7 @@ fn t19_worker_killed_at_any_point_is_retried_with_the_same_rows() -> Result<()> 
             process.die().await?;
             gate.open();
         }
-        // the request of partition 3 may still arrive: whoever comes first, there is one record
+        // the request of partition 3 may still arrive: in any order, there is one record
         for index in 0..5 {
             ends(&mut run.extract(index, None)?, 0)
                 .await
@@ -268,7 +268,7 @@ fn t07_a_committer_that_wakes_up_when_another_has_committed_changes_nothing() ->
                 let mut asleep = bench.paused(point).await?;
                 asleep.signal(Signal::SIGSTOP)?;
                 asleep.go_on()?;
-                // it waits for the deadline of the sleeper, or carries its run on
+                // it waits for the deadline of the sleeper, or finishes its run
                 bench.publishes().await?;
                 bench.grow(10).await?;
                 bench.publishes().await?;

@@ -1,4 +1,4 @@
-//! What is published, and what lies beside it: T34, T35, T37 to T39, T41.
+//! Published extracts, and other objects under the prefix: T34, T35, T37 to T39, T41.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -56,7 +56,7 @@ impl Reader {
         Ok(())
     }
 
-    /// Looks until told that it is over.
+    /// Reads until `over` is set.
     async fn until(&self, over: &AtomicBool) -> Result<()> {
         while !over.load(Ordering::Relaxed) {
             self.look().await?;

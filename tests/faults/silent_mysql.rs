@@ -77,7 +77,7 @@ fn t57_a_connection_of_mysql_that_falls_silent_while_planning_is_given_up() -> R
 fn t57_a_server_of_mysql_that_works_silently_is_waited_for() -> Result<()> {
     in_env(async {
         let (source, wire, mut job) = wired("t57-slow", 50).await?;
-        // the rows are few: the server sends none before it has all. Longer than four looks at a session that says
+        // the rows are few: the server sends none before it has all. Longer than four checks of a session that sends
         // nothing for a second, both where it sleeps and where it computes, on this machine for 10 seconds
         let microseconds = "set @began = sysdate(6); do benchmark(1000000, sha2(1, 512)); \
                             select timestampdiff(microsecond, @began, sysdate(6))";

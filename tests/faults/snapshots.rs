@@ -97,7 +97,7 @@ fn t49_a_table_partition_attached_after_the_plan_is_in_no_partition() -> Result<
             let (task, coordinator, run) = planned(&bench, "t49-attach", 1).await?;
             let output = extract(&bench, &task, &run, 0)?.ended(RUN).await?;
             ensure!(output.code == Some(0), "{}", output.stderr);
-            // nobody's lock keeps that back, and a query under the snapshot reads it all the same
+            // no lock prevents that, and a query under the snapshot still reads it
             bench.env.psql(&bench.source.database, attached).await?;
             let output = extract(&bench, &task, &run, 1)?.ended(RUN).await?;
             refused(&output, 75, "DatabaseFailed").context(attached)?;

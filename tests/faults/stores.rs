@@ -195,7 +195,7 @@ fn t36_upload_that_is_gone_or_has_other_bytes_is_not_committed() -> Result<()> {
         bench.publishes().await?;
         bench.whole().await?;
 
-        // the same after the decision, where nobody looks any more but the store
+        // the same after the decision, where only the store still checks
         bench.grow(10).await?;
         bench.s3.on("CompleteMultipartUpload", Calls::Every, Fault::Answer(400, "InvalidPart"));
         refused(&bench.run().await?, 10, "CommitStuck")?;

@@ -107,7 +107,7 @@ impl Process {
         Ok(())
     }
 
-    /// Waits for its end, whatever that is.
+    /// Waits for its end, successful or not.
     ///
     /// # Errors
     /// If it does not end within `deadline`.

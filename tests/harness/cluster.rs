@@ -60,7 +60,7 @@ impl TestEnv {
     }
 
     /// A new namespace in which only pods of the `restricted` security standard start. It is deleted by a later test
-    /// program once this one has ended, however it ended, so that what failed can be looked at for a while.
+    /// program after this one has ended in any way, so that failures can be examined for a while.
     ///
     /// # Errors
     /// If the cluster refuses it.
@@ -86,7 +86,7 @@ impl TestEnv {
         Ok(name)
     }
 
-    /// Builds the product's images from the binaries beside this test program, where they changed, and imports them:
+    /// Builds the product's images from the binaries next to this test program, if they changed, and imports them:
     /// `localhost/tidemark-operator:dev` and `localhost/tidemark:dev`, with `imagePullPolicy: Never`.
     /// The binaries are taken as `cargo build` left them.
     ///

@@ -37,7 +37,7 @@ impl TestEnv {
         command
     }
 
-    /// Runs a command to its end, whatever that is.
+    /// Runs a command to its end, successful or not.
     ///
     /// # Errors
     /// If it cannot be started, or runs longer than `deadline`; it is killed then.

@@ -22,8 +22,8 @@ pub struct TestEnv {
     pub pid: i32,
 }
 
-/// A part of the test environment that a test may disturb. Tests that run beside it suffer too: let such a test have its own test environment,
-/// or be one that runs alone.
+/// A part of the test environment that a test may stop. This affects tests that run at the same time, so give
+/// such a test its own test environment, or let it run alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Part {
     /// The database server (its first process).
@@ -47,7 +47,7 @@ pub enum Signal {
     Stop,
     /// Go on.
     Continue,
-    /// Die. Nothing starts it again but a new test environment.
+    /// Kills it. Only a new test environment starts it again.
     Kill,
 }
 

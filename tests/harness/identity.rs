@@ -44,7 +44,7 @@ impl Identity {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// How often it has handed the key out.
+    /// How often it has returned the key.
     pub fn handed_out(&self) -> u32 {
         self.handed_out.load(Ordering::Relaxed)
     }

@@ -15,7 +15,7 @@ use crate::{Access, Release, binary, unique, wait_until};
 /// How long a program may take to start on a busy machine.
 const START: Duration = Duration::from_secs(30);
 
-/// The API server without TLS and log-in, on a loopback port of the test environment. It ends when dropped.
+/// The API server without TLS and authentication, on a loopback port of the test environment. It ends when dropped.
 #[derive(Debug)]
 pub struct PlainApi {
     /// Where it listens.

@@ -1,5 +1,5 @@
 //! A Postgres or MariaDB that takes tokens for passwords, as RDS does: it checks the signature with code of its own, and
-//! how old the token is; what is logged in goes on to the test environment's server.
+//! how old the token is; authenticated connections go on to the test environment's server.
 
 pub(crate) mod mysql;
 mod postgres;

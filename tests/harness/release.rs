@@ -288,7 +288,7 @@ impl Release {
         self.kubectl(&["delete", "pod", pod, "--grace-period=0", "--force"]).await.map(|_| ())
     }
 
-    /// How often the operator has begun to look at an object, since it started.
+    /// How many reconciles the operator has started since its own start.
     ///
     /// # Errors
     /// If its metrics cannot be read.

@@ -60,7 +60,7 @@ impl Mysql {
     }
 
     /// SQL of MariaDB as this release takes it: MySQL has no tables of numbers (`seq_1_to_9`), and refuses dates that
-    /// no calendar has unless it is told otherwise. An account that must use TLS could not connect to a release without.
+    /// no calendar has, unless sql_mode allows them. An account that must use TLS could not connect to a release without.
     pub fn spelled(self, sql: &str) -> Cow<'_, str> {
         if self.is_mariadb() {
             return Cow::Borrowed(sql);

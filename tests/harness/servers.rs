@@ -1,4 +1,4 @@
-//! A database server of another release, beside those of the test environment.
+//! A database server of another release, in addition to those of the test environment.
 
 use std::fs;
 use std::io::{self, Write as _};

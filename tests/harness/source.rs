@@ -61,7 +61,7 @@ impl SourceFixture {
         Self::of(env, prefix, ("mysql", database), login).await
     }
 
-    /// A bucket and a tracking table for a database of a server beside the test environment's own.
+    /// A bucket and a tracking table for a database of a server other than the test environment's own.
     pub(crate) async fn beside(
         env: &'static TestEnv,
         prefix: &str,
@@ -172,7 +172,7 @@ impl SourceFixture {
         Ok(command)
     }
 
-    /// Runs a local run to its end, whatever that is.
+    /// Runs a local run to its end, successful or not.
     ///
     /// # Errors
     /// If it does not end.

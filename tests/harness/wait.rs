@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use anyhow::{Result, bail};
 
-/// How often a condition is looked at.
+/// Delay between two checks of a condition.
 const POLL: Duration = Duration::from_millis(100);
 
 /// An error that ends a wait at once: what is waited for cannot come any more.

@@ -18,7 +18,7 @@ use worker_core::planning::plan::OutputLayout;
 use self::kinds::{Kind, kinds};
 use crate::wire::{Dice, copy, packets};
 
-/// Values of each type, beside those at the borders.
+/// Values of each type, in addition to those at the borders.
 const VALUES: usize = 150;
 
 /// What decodes these values: the decoder with all of them, or why not.

@@ -99,7 +99,7 @@ const REASONS: [(&str, Remedy); 65] = [
     ("ExtractNotStarted", Elsewhere("the cluster")),
 ];
 
-/// Reasons of the cluster's own, beside the above and those of single conditions.
+/// Reasons that only the cluster has, in addition to the above and those of single conditions.
 const OF_THE_CLUSTER: [&str; 7] = [
     "RecordMissing",
     "RecordMismatch",

@@ -40,7 +40,7 @@ pub(crate) fn text(value: &[u8]) -> Vec<u8> {
     }
 }
 
-/// Numbers that look random and come again with the same seed.
+/// Pseudo-random numbers, the same for the same seed.
 #[derive(Debug)]
 pub(crate) struct Dice(pub(crate) u64);
 

@@ -285,7 +285,7 @@ fn legacy_job_9_a_row_tied_with_the_watermark_is_read() -> Result<()> {
         let mut job = source.job("public.t", "PE");
         job["spec"]["extract"]["watermark"] =
             json!({ "column": "at", "type": "timestamp", "stampedBy": "database" });
-        // two rows of one second, one of which commits when a run has looked
+        // two rows of one second, one of which commits after a run has read
         let mut session = Session::open(env, db)?;
         session.say("begin; insert into t values (2);").await?;
         let tied = "insert into t select 1, xact_start::timestamptz(0) from pg_stat_activity \

@@ -86,7 +86,7 @@ fn spelled(form: Form, arguments: &[(String, String)]) -> (Vec<String>, Vec<(Str
     }
 }
 
-/// Calls the legacy job's way, to the end, whatever that is.
+/// Runs a call of the legacy job to its end, successful or not.
 async fn try_call(
     source: &SourceFixture,
     form: Form,

@@ -126,7 +126,7 @@ fn fifty_alternating_runs_of_both_jobs_lose_and_repeat_no_row() -> Result<()> {
             taken.with_context(|| format!("turn {number}, {turn:?} of rows to {last}"))?;
         }
         in_the_lake(&source, &expected).await?;
-        // and the product's own checker agrees, whatever folders and columns the runs have
+        // and `tidemark verify` agrees, with any directories and columns of the runs
         let verify = source.command("verify", &source.job(TABLE, "FE"))?;
         let output = env.output(verify, "", Duration::from_mins(1)).await?;
         ensure!(output.code == Some(0), "{} {}", output.stdout, output.stderr);
@@ -160,7 +160,7 @@ async fn take(
     Ok(())
 }
 
-/// The legacy job, whose writes void what a run of ours owes.
+/// The legacy job, whose writes void the pending window of a run.
 async fn old(source: &SourceFixture, turn: Turn, expected: &mut Expected) -> Result<()> {
     let job = LegacyJob { source, table: TABLE, column: "id", column_type: "IntegerType" };
     let given = Call { low: Some("0"), high: Some("-1"), ..Call::default() };

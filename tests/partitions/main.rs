@@ -1,4 +1,4 @@
-//! How tables are cut into partitions on real servers: whatever the key, every row is in one partition.
+//! How tables are divided into partitions on real servers: for any key, every row is in one partition.
 
 mod divided;
 mod mysql;

@@ -1,4 +1,4 @@
-//! What people are told about the partitions: by `tidemark plan`, in the plan, the manifest and the outcome.
+//! What users read about the partitions: from `tidemark plan`, in the plan, the manifest and the outcome.
 
 use anyhow::{Context, Result, ensure};
 use harness::{SourceFixture, TestEnv};

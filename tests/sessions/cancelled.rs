@@ -31,7 +31,7 @@ impl Slow {
         Self::above(engine, 0, 1).await
     }
 
-    /// Rows up to `id` come at once all the same.
+    /// Rows up to `id` still arrive at once.
     async fn above(engine: &str, id: u32, partitions: u32) -> Result<Self> {
         let env = TestEnv::shared()?;
         let source = if engine == "mysql" {
@@ -112,7 +112,7 @@ impl Slow {
     }
 }
 
-/// Where planning and reading begin. The statement of planning that follows `after-guard` looks for a row.
+/// Where planning and reading begin. The statement of planning that follows `after-guard` checks for a row.
 const PHASES: [&str; 2] = ["after-guard", "partition-start"];
 
 /// The server ended the statement because it was asked to, and not because its client was gone.

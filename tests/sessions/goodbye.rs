@@ -88,7 +88,7 @@ fn runs_that_end_well_leave_no_line_in_the_log_of_postgres() -> Result<()> {
         let found = lines(env, "postgres", &source.database, &BROKEN)?;
         ensure!(found.is_empty(), "{} lines: {found:#?}", found.len());
 
-        // the log has what this looks for
+        // the log contains the line that this test searches for
         let mut dropped = Session::open(env, &source.database)?;
         dropped.say("begin;").await?;
         drop(dropped);
@@ -115,7 +115,7 @@ fn runs_that_end_well_leave_no_aborted_connection_in_the_log_of_mariadb() -> Res
         let found = lines(env, "mariadb", &source.database, &aborted)?;
         ensure!(found.is_empty(), "{} lines: {found:#?}", found.len());
 
-        // the log has what this looks for
+        // the log contains the line that this test searches for
         let kill = env.mariadb(&source.database, "kill connection_id()").await;
         ensure!(kill.is_err(), "a session killed itself and lives");
         let (database, part) = (&source.database, "mariadb");
@@ -243,7 +243,7 @@ async fn every_failure(source: &SourceFixture) -> Result<()> {
         }
         fails(source, "run", (name, &job, reason)).await?;
     }
-    // the store refuses amid the rows: of several partitions, from one snapshot and not
+    // the store refuses in the middle of the rows: of several partitions, from one snapshot and not
     let s3 = Proxy::start(Speaks::S3).await?;
     s3.on("UploadPart", Calls::Every, Fault::Answer(403, "AccessDenied"));
     for consistency in ["snapshot", "perPartition"] {

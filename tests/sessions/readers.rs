@@ -10,7 +10,7 @@ use crate::{RUN, in_env};
 
 /// Memory of the process.
 const LIMIT: u64 = 128 << 20;
-/// Between two looks at what it holds.
+/// Delay between two reads of its sessions.
 const LOOK: Duration = Duration::from_millis(50);
 
 /// Its end, and the most memory that it held until then.

@@ -53,7 +53,7 @@ impl Growing {
         self.source.run_item("public.t").await?.context("no run item")
     }
 
-    /// A tool by hand, to its end.
+    /// Runs a command of an operator to its end.
     async fn tool(&self, words: &str) -> Result<harness::Output> {
         self.source.start(self.by_hand(words)?, None)?.ended(RUN).await
     }

@@ -1,6 +1,6 @@
 //! The crash sweep: `tidemark run` dies right before and right after each write of the protocol, or its reply is lost;
 //! then it is run again, and `tidemark verify` finds nothing. Here the writes of runs that succeed, in [`ends`] those
-//! that end a run otherwise or are made by hand; parts and records are in `e2e/crashes.rs`, the operator's in
+//! that end a run in another way or are operator actions; parts and records are in `e2e/crashes.rs`, the operator's in
 //! `e2e/api.rs`. With `TIDEMARK_SWEEP=whole` (`make sweep`) it goes through more kinds of runs.
 
 mod ends;
@@ -38,7 +38,7 @@ enum Strike {
     Before,
     /// The process is killed right after it.
     After,
-    /// It holds, but the process is told that it got no answer.
+    /// It succeeds, but the process receives no reply.
     Lost,
 }
 
@@ -156,7 +156,7 @@ impl Growing {
 
     async fn goes_on(&mut self, point: &str) -> Result<()> {
         self.grow().await?;
-        // the first takes the window that is pending, the second what came after it
+        // the first takes the pending window, the second the rows after it
         self.runs(point).await?;
         self.runs(point).await?;
         self.source.verify(&self.job).await.with_context(|| point.to_owned())?;
@@ -167,7 +167,7 @@ impl Growing {
         );
         let rows = read.await?;
         let (all, distinct) = (rows[0]["n"].as_u64(), rows[0]["d"].as_u64());
-        // where removal is postponed, the files of one earlier run may be there too
+        // if removal is postponed, the files of one earlier run may be there too
         let most = if self.retains() { 2 * self.rows } else { self.rows };
         ensure!(distinct == Some(self.rows) && all <= Some(most), "{point}: {}", rows[0]);
         Ok(writeln!(std::io::stderr(), "{point}: {} rows, each once", self.rows)?)

@@ -1,6 +1,6 @@
 //! Prints `docs/texts.md`: every text that a user can read, collected from the source, the CRD and the programs.
 //!
-//! The programs are those beside this one, as `cargo build` left them.
+//! The programs are those next to this one, as `cargo build` left them.
 
 mod help;
 mod notes;

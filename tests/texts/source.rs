@@ -1,4 +1,4 @@
-//! Collects texts from the source: what stands beside a reason, log lines, and other sentences.
+//! Collects texts from the source: what belongs to a reason, log lines, and other sentences.
 
 mod expressions;
 
@@ -18,7 +18,7 @@ const PACKAGES: [&str; 5] = ["crds", "operator/core", "operator", "worker/core",
 /// Where `Reason` is declared.
 const REASONS: &str = "crds/src/condition.rs";
 
-/// What stands beside a reason.
+/// The texts of a reason.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Report {
     pub(crate) reason: String,
@@ -121,7 +121,7 @@ struct Collector<'a> {
 }
 
 impl Collector<'_> {
-    /// Notes the texts beside a reason, if there is one among these expressions.
+    /// Records the texts of a reason, if there is one among these expressions.
     fn report<'e>(&mut self, expressions: impl Iterator<Item = &'e Expr> + Clone) {
         let Some(reason) = expressions.clone().find_map(reason_of) else { return };
         let texts: Vec<Vec<String>> = expressions

@@ -1,4 +1,4 @@
-//! What is told about how much of the values is kept, and what is refused by it.
+//! How the fidelity of columns is reported, and what it refuses.
 
 use std::time::Duration;
 

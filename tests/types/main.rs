@@ -1,5 +1,5 @@
 //! Every type of Postgres, value by value, read back by two readers that know nothing of us, and compared with what
-//! Postgres itself prints; values that do not fit; odd names, wide tables, long rows; what is told about all that.
+//! Postgres itself prints; values that do not fit; odd names, wide tables, long rows; what is reported about them.
 
 mod families;
 mod fidelity;

@@ -1,4 +1,4 @@
-//! Expressions of views. MySQL sends most whole numbers of them with eight bytes, whatever its catalog says.
+//! Expressions of views. MySQL sends most whole numbers of them with eight bytes, even if its catalog says otherwise.
 
 use anyhow::{Context, Result, ensure};
 use harness::{Mysql, Server, SourceFixture, SupportedRelease, TestEnv};

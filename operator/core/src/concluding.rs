@@ -34,7 +34,7 @@ pub(crate) fn conclude(
     let due = !open
         && (pending_cleanup.is_some_and(|pending_cleanup| pending_cleanup.pointer) || overdue);
     let report = success_report(result);
-    // a removal that is postponed does not hold Complete back; it is seen to when it is due
+    // a postponed removal does not delay Complete; it is done when it is due
     let done = ExtractJobStatus {
         removal_due: removal.map(Time),
         ..complete(observed, result, attempt.number)

@@ -1,5 +1,5 @@
 //! In: the API server, the tracking table and the clock, read elsewhere.
-//! Out: [`Observed`], one snapshot of the simulation around one `ExtractJob`.
+//! Out: [`Observed`], one snapshot of the cluster state of one `ExtractJob`.
 //! Bound: the Jobs and pods of one uid. Fails: never; what could not be read says so itself.
 
 use crds::tracking::{ITEM_VERSION, OutcomeItem, RunItem, WatermarkItem};

@@ -1,4 +1,4 @@
-//! In: removals that are postponed. Out: when the one of an object is due, and when a Job that waits for
+//! In: postponed removals. Out: when the one of an object is due, and when a Job that waits for
 //! one is to be started. Bound: none. Fails: never.
 //!
 //! An object that is there makes a recovery Job when its removal is due. One that is deleted before

@@ -90,7 +90,7 @@ pub fn cleaning(
 }
 
 /// The numbers of a published run. The outcome is left as it was, unless it says that this very
-/// request was given up: it would be believed, and what is left to do after `published` never be done.
+/// request was given up: it would be believed, and what is left to do after PUBLISH never be done.
 pub fn published(observed: &Observed, result: &OutcomeResult, attempt: u32) -> ExtractJobStatus {
     let base = observed.status();
     let number = |count: u64| Some(i64::try_from(count).unwrap_or(i64::MAX));

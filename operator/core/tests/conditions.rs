@@ -104,7 +104,7 @@ pub(crate) fn check(status: &ExtractJobStatus) {
     }
 }
 
-/// Every status that these simulations and random histories reach is checked when it is decided (`Simulation::decide`); this
+/// Every status that the simulations and random histories reach is checked when it is decided (`Simulation::decide`); this
 /// test shows that they reach every phase, and each condition in both statuses.
 #[test]
 fn every_phase_and_both_statuses_of_each_condition_are_reached_and_fit() {

@@ -133,7 +133,7 @@ impl Simulation {
         self.now += Duration::from_secs(seconds);
     }
 
-    /// What costs little of the simulation around this copy of the object.
+    /// The cheap part of the observation for this copy of the object.
     fn observe<'a>(&self, copy: &ExtractJob, settings: &'a Settings) -> Observed<'a> {
         Observed {
             job: copy.clone(),

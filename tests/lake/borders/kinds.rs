@@ -300,7 +300,7 @@ fn border_json() -> Vec<Vec<u8>> {
     all
 }
 
-/// Not UTF-8: latin1, a surrogate, an overlong letter, one above the last, one cut short.
+/// Not UTF-8: latin1, a surrogate, an overlong character, one above the last, a truncated one.
 fn border_texts() -> Vec<Vec<u8>> {
     let odd: [&[u8]; 8] = [
         b"",

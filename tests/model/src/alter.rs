@@ -38,9 +38,9 @@ pub enum Lie {
     CompletesAgain,
     /// The guard is read after the snapshot, and not before.
     GuardLate,
-    /// A look reads the run item first, and not after the outcome item and `source.json`.
+    /// An observation reads the run item first, and not after the outcome item and `source.json`.
     RunReadFirst,
-    /// A look reads the watermark item before the run item.
+    /// An observation reads the watermark item before the run item.
     MarkReadFirst,
     /// The session is not asked before DECIDE.
     NeverAssures,

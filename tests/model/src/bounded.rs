@@ -3,7 +3,7 @@
 //!
 //! Level by level: where it stops, every state within so many steps has been seen and kept its
 //! promises. Memory holds the states of two levels and a number for each other state, which is a
-//! fraction of what an explorer takes that can also tell the steps to each state.
+//! fraction of what an explorer takes that also stores the steps to each state.
 
 use std::collections::HashSet;
 use std::fs;
@@ -12,7 +12,7 @@ use std::mem::take;
 
 use stateright::{Expectation, Model};
 
-/// How many states are looked at between two looks at the process's memory.
+/// Number of states between two checks of the process's memory.
 const LOOK: usize = 4096;
 
 /// What an exploration may take.
@@ -54,7 +54,7 @@ pub struct Reached {
     pub memory_mib: usize,
 }
 
-/// Memory of this process in MiB; 0 where the system does not tell.
+/// Memory of this process in MiB; 0 if the system does not show it.
 pub fn memory_mib() -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));

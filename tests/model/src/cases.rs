@@ -61,8 +61,8 @@ fn comes_back() -> Config {
         .budget(Budget { ticks: 1, ..NONE })
 }
 
-/// Runs that are undone, removals that are postponed, dead runs that are swept, watermarks that are
-/// moved by hand.
+/// Runs that are undone, postponed removals, abandoned runs that are removed, watermarks that are
+/// moved manually.
 fn later() -> Vec<Config> {
     let crash = Budget { crashes: 1, ..NONE };
     let decided = [Seed::Until(0, Step::Decide)];
@@ -265,8 +265,8 @@ pub fn beyond() -> Vec<Config> {
     ]
 }
 
-/// Cases in which a promise is known to break, and which one: what a deletion of the run item by hand, in
-/// the moment between `published` and the pointer, may do.
+/// Cases in which a promise is known to break, and which one: what a manual deletion of the run item, in
+/// the moment between PUBLISH and the pointer, may do.
 pub fn known() -> Vec<(Config, &'static str)> {
     let slots = vec![start("a", 1), start("a", 2).request(1), start("a", 3).request(2).mode(FE)];
     let config = Config::new("R deleted between Y and the pointer", slots)
@@ -276,7 +276,7 @@ pub fn known() -> Vec<(Config, &'static str)> {
     vec![(config, crate::rules::states_text::WHOLE)]
 }
 
-/// Cases in which the last process must always be able to publish, whatever happened before.
+/// Cases in which the last process must always be able to publish, after any history.
 pub fn ending() -> Vec<Config> {
     let crash = Budget { crashes: 1, ..NONE };
     vec![

@@ -250,7 +250,7 @@ pub struct Config {
     pub budget: Budget,
     /// Whether writes of one act are tried in every order.
     pub any_order: bool,
-    /// Whether a look at the tracking items may be torn by a write between the run item and the others.
+    /// Whether an observation of the tracking items may be torn by a write between the run item and the others.
     pub torn: bool,
     /// Whether the run item may be deleted while its run is under way.
     pub rash: bool,

@@ -1,4 +1,4 @@
-//! In: numbers of what a process was told. Out: the [`Event`] that the product's `step` takes.
+//! In: numbers of what a process received. Out: the [`Event`] that the product's `step` takes.
 //! Bound: one event. Fails: never.
 
 use crds::tracking::{OutcomeItem, RunItem, WatermarkItem};
@@ -13,7 +13,7 @@ use crate::config::Sweeping;
 use crate::database;
 use crate::shop::{Next, Shop, TICK, identity, run_id};
 
-/// What a process was told, in numbers.
+/// What a process received, in numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub(crate) enum Input {
     Begin,
@@ -67,7 +67,7 @@ pub(crate) fn etag(body: u32) -> String {
 }
 
 impl Shop {
-    /// What a process comes to that is at `process`, was asked `ask` and is told `input`.
+    /// The next state of a process that is at `process`, was asked `ask` and receives `input`.
     pub(crate) fn next(&self, process: u32, ask: u32, input: Input) -> Next {
         self.nexts.of((process, ask, input), |(process, ask, input)| {
             let before = (*self.processes.get(*process)).clone();

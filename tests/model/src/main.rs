@@ -35,7 +35,7 @@ struct Report {
 
 impl Report {
     fn say(line: &str) {
-        // nobody reads on: nothing to tell
+        // nobody reads on: nothing to print
         let _ = writeln!(stdout(), "{line}");
     }
 
@@ -222,7 +222,7 @@ impl Report {
     }
 }
 
-/// The bound that the flags give, and the words beside them.
+/// The bound that the flags set, and the other words.
 fn bounded() -> Option<(Bound, Vec<String>)> {
     let (mut bound, mut words) = (BOUND, Vec::new());
     let mut given = args().skip(1);

@@ -42,7 +42,7 @@ pub struct Mistake {
 }
 
 impl Mistake {
-    /// Looks for a broken promise.
+    /// Searches for a broken promise.
     pub fn look(&self) -> Found {
         let model = Protocol::new(self.config.clone(), self.alter);
         if self.caught_by != NO_DEAD_END {

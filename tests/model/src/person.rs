@@ -1,4 +1,4 @@
-//! In: a state. Out: the state after somebody has done something by hand, or by the legacy job.
+//! In: a state. Out: the state after an operator action or a write of the legacy job.
 //! Bound: one read or one write. Fails: never; what the product refuses changes nothing.
 
 use crds::tracking::{RunState, WatermarkItem};

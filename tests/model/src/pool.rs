@@ -25,7 +25,7 @@ impl<T: Debug + PartialEq> Pool<T> {
         Self { inner: RwLock::new(Inner { ids: HashMap::new(), values: Vec::new() }) }
     }
 
-    /// The number of a value. Values are told apart by their derived `Debug`, which shows every
+    /// The number of a value. Values are distinguished by their derived `Debug`, which shows every
     /// field.
     pub(crate) fn put(&self, value: T) -> u32 {
         let text = format!("{value:?}");

@@ -22,7 +22,7 @@ pub enum How {
     Echo,
     /// It fails, and has changed nothing.
     Fails,
-    /// It fails, and has held all the same.
+    /// The write reports a failure, but has succeeded.
     FailsLate,
 }
 
@@ -34,7 +34,7 @@ pub(crate) fn can_go_on(state: &State, ask: &Ask) -> bool {
     }
 }
 
-/// What a look reads one after the other.
+/// What an observation reads one after the other.
 impl Part {
     const RUN: u8 = 0;
     const MARK: u8 = 1;
@@ -50,7 +50,7 @@ impl Shop {
         self.tell(state, at, Input::Begin);
     }
 
-    /// A process is told something, and asks for the next thing.
+    /// A process receives something, and requests the next thing.
     pub(crate) fn tell(&self, state: &mut State, at: usize, input: Input) {
         let proc = &state.procs[at];
         let next = self.next(proc.process, proc.ask, input);
@@ -121,7 +121,7 @@ impl Shop {
         }
     }
 
-    /// One look: at once, or item by item in the order that the worker reads them.
+    /// One observation: at once, or item by item in the order that the worker reads them.
     fn read(&self, state: &mut State, at: usize) {
         let slot = self.slot(at);
         let order = match self.alter.lie {
@@ -158,7 +158,7 @@ impl Shop {
             Part::RUN => [state.item(self.run_key), NONE],
             Part::MARK => [state.item(self.watermark_key), NONE],
             Part::OUTCOME => [state.item(self.outcome_keys[at]), NONE],
-            // recovery does not look into the bucket
+            // recovery does not read the bucket
             _ if !matches!(slot.part, Part::Coordinate(_)) => [NONE, NONE],
             _ => {
                 let keys = &self.prefixes[usize::from(slot.prefix)];

@@ -44,7 +44,7 @@ pub enum Action {
     LoseMark,
     /// A rule of the bucket aborts an upload of the decided run.
     Lapse,
-    /// A person looks at the watermark.
+    /// A person reads the watermark.
     ReadsRevision,
     /// The command that is to move it reads the items.
     ReadsItems,

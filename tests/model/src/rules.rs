@@ -69,7 +69,7 @@ rules! {
     Contiguous = "I5 a published window begins where the stored watermark stands",
     /// I6.
     Monotonic = "I6 the stored watermark falls only by reingest or given bounds",
-    /// The watermark after `published`.
+    /// The watermark after PUBLISH.
     MaxSeen = "the stored watermark becomes the greatest one seen, and stays where no row was seen",
     /// I7.
     Once = "I7 a run and a request are published once, and no request after a later one",

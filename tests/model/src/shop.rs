@@ -25,10 +25,10 @@ pub(crate) const KEY: &str = "shop.orders";
 pub(crate) const LEASE: i64 = 600;
 /// Seconds of one tick of the clock: more than a lease.
 pub(crate) const TICK: i64 = 1000;
-/// Runs that one exploration may tell apart.
+/// Runs that one exploration may distinguish.
 pub(crate) const RUNS: u8 = 64;
 
-/// What a process comes to after it was told something.
+/// The next state of a process after it received something.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Next {
     pub(crate) process: u32,

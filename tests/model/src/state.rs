@@ -9,12 +9,12 @@ use crate::rules::Rules;
 /// Sorted pairs of numbers.
 pub(crate) type Pairs = Vec<(u32, u32)>;
 
-/// The number that stands beside `key`.
+/// The number of `key`.
 pub(crate) fn get(pairs: &Pairs, key: u32) -> u32 {
     pairs.binary_search_by_key(&key, |pair| pair.0).map_or(NONE, |at| pairs[at].1)
 }
 
-/// Puts `value` beside `key`; `NONE` removes it.
+/// Sets the number of `key` to `value`; `NONE` removes it.
 pub(crate) fn set(pairs: &mut Pairs, key: u32, value: u32) {
     match pairs.binary_search_by_key(&key, |pair| pair.0) {
         Ok(at) if value == NONE => {

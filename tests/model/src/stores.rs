@@ -35,7 +35,7 @@ fn holds(expect: &Expect, there: Option<&Item>) -> bool {
 }
 
 impl Shop {
-    /// Carries out one write of a process of slot `at`.
+    /// Applies one write of the process of slot `at`.
     pub(crate) fn apply(&self, state: &mut State, at: usize, op: &Op) -> u8 {
         match op {
             Op::Track(transaction, keys) => self.track(state, at, (transaction, keys)),
@@ -55,7 +55,7 @@ impl Shop {
             Op::Pointer { key, body, etag: read } => {
                 let there = state.object(*key);
                 let found = (there != NONE).then(|| etag(there));
-                // `*` is what a planted mistake asks for: whatever is there
+                // `*` is what a planted mistake asks for: any value
                 if found != *read && read.as_deref() != Some(ANY) {
                     return REFUSED;
                 }

@@ -60,7 +60,7 @@ impl Shop {
     }
 
     pub(crate) fn runs(&self, state: &State, prefix: u8) -> Input {
-        // runs that are not there yet, for one that looks which are there when it needs them
+        // runs that are not there yet, for a process that lists them when it needs them
         let all = self.alter.lie == Lie::ListsLast;
         Input::Runs((1..RUNS).filter(|run| all || self.is_planned(state, prefix, *run)).collect())
     }

@@ -98,7 +98,7 @@ fn known_livelocks_are_still_there() {
     }
 }
 
-/// What a deletion of the run item by hand may do in mid-run is known, and not cured.
+/// What a manual deletion of the run item may do during a run is known, and not fixed.
 #[test]
 fn known_violations_are_still_there() {
     for (config, promise) in cases::known() {

@@ -66,7 +66,7 @@ async fn tried(server: &Server, state: &State) -> Result<()> {
 async fn without_tls(server: &Server) -> Result<()> {
     let mut account = Account::new(server).await?;
     account.job["spec"]["source"]["tls"] = json!({ "mode": "insecurePlaintext" });
-    // else the server asks for the password before it looks at the transport
+    // otherwise the server asks for the password before it checks the transport
     server.log_in(&account.source.database, "secret").await?;
     account.sql("set global require_secure_transport = 1").await?;
     let ends = stops("CredentialsRejected", &["error 3159", "source.tls.mode: verifyFull"]);

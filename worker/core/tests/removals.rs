@@ -1,4 +1,4 @@
-//! Removals that are postponed while the source moves to another URI.
+//! Postponed removals while the source moves to another URI.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a test says what is wrong by failing")]
 
 #[allow(dead_code, reason = "each test file uses a part of it")]

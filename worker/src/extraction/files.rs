@@ -22,7 +22,7 @@ pub use self::open::{EncodeError, FileEnd, Files, OpenFile, Piece};
 pub enum FileWriter {
     /// One file after the other: what all have in common, and the one being written.
     Plain(Box<(Files, Option<OpenFile>)>),
-    /// Folders.
+    /// Hive partition directories.
     HiveDirectories(Box<HiveDirectoryWriter>),
 }
 

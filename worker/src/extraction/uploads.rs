@@ -22,7 +22,7 @@ const REQUESTS_AT_ONCE: usize = 16;
 /// All uploads that this process has begun for one partition.
 ///
 /// *Memory*: as many parts as may be in flight. Dropped without [`Uploads::abort`], it leaves
-/// open uploads behind, which recovery and the sweeper remove.
+/// open uploads behind, which recovery and the cleanup of abandoned runs remove.
 #[derive(Debug)]
 pub struct Uploads {
     s3: Client,
@@ -118,13 +118,13 @@ impl Uploads {
 
     /// Removes everything this process has sent.
     ///
-    /// What cannot be removed is logged and left to recovery and the sweeper: the failure that led
+    /// What cannot be removed is logged and left to recovery and the cleanup of abandoned runs: the failure that led
     /// here is the one to be reported.
     pub async fn abort(&mut self) {
         // a part that arrives after its upload was aborted would stay
         self.sending.shutdown().await;
         for file in self.files.drain(..) {
-            // one whose beginning was not answered is for recovery and the sweeper
+            // recovery and the cleanup of abandoned runs remove an upload whose creation was not answered
             let Some(multipart) = file.multipart.get() else { continue };
             if let Err(failure) = multipart.abort(&self.s3).await {
                 tracing::warn!(reason = %failure.report.reason, "cannot abort the upload; recovery or the cleanup of abandoned runs aborts it");

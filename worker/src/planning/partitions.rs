@@ -48,7 +48,7 @@ pub(super) struct Divider<'a> {
     pub(super) may_hash: bool,
 }
 
-/// Partitions and the way that was taken.
+/// Partitions and the strategy that was chosen.
 pub(super) type Divided = (Vec<PlannedPartition>, Partitioning);
 
 impl Divider<'_> {

@@ -53,7 +53,7 @@ pub(super) fn published() -> Vec<Case> {
     ]
 }
 
-/// Parts that the manifest leads to wrongly: nothing is left where the refused run looked, or under the uri.
+/// Parts that the manifest leads to wrongly: nothing is left where the refused run read, or under the uri.
 pub(super) fn reached() -> Vec<Case> {
     let source = |fields: serde_json::Value| json!({ "source": fields });
     vec![

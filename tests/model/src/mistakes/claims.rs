@@ -30,7 +30,7 @@ pub(super) fn claim_ignores_outcome(process: Process, event: Event) -> (Process,
     with(observed, Step::Claim, |_, claim| run_only(claim))
 }
 
-/// Whatever differs from the request that was honoured last asks for a run.
+/// Any difference from the request that was honoured last starts a run.
 pub(crate) fn claim_takes_older_requests(process: Process, event: Event) -> (Process, Act) {
     let observed = claim_sees(process, event, |process, observed| {
         let asked = &process.role.task().owner.requested_at;
@@ -195,7 +195,7 @@ pub(super) fn high_from_clock(process: Process, event: Event) -> (Process, Act) 
     product(process, event)
 }
 
-/// A full extract takes the window that is pending for an incremental run.
+/// A full extract takes the pending window of an incremental run.
 pub(super) fn pending_window_mode_forgotten(process: Process, event: Event) -> (Process, Act) {
     let event = match (&process.phase, event) {
         (Phase::Planning(claimed), Event::Planned(mut plan, now)) if plan.mode == Mode::FE => {
@@ -238,7 +238,7 @@ pub(super) fn attempts_per_request(process: Process, event: Event) -> (Process, 
     with(observed, Step::Claim, |_, claim| run_only(claim))
 }
 
-/// A request that failed is refused, whatever was corrected since.
+/// A request that failed is refused, even if it was corrected since.
 pub(super) fn failed_for_ever(process: Process, event: Event) -> (Process, Act) {
     let (process, event) = claim_sees(process, event, |_, observed| {
         if let Some(result) = observed.outcome.as_mut().and_then(|outcome| outcome.result.as_mut())

@@ -1,4 +1,4 @@
-//! In: nothing. Out: the lists of mistakes that the rules were first checked against, each beside
+//! In: nothing. Out: the lists of mistakes that the rules were first checked against, each with
 //! the planted mistake that stands for it here. Bound: one row each. Fails: never; a test asks for
 //! every row's mistake, so that none goes missing.
 

@@ -74,7 +74,7 @@ pub(super) fn commit_without_condition(process: Process, event: Event) -> (Proce
     (process, act)
 }
 
-/// The watermark is written over whatever is there.
+/// The watermark is overwritten, with any value in place.
 pub(super) fn mark_unchecked(process: Process, event: Event) -> (Process, Act) {
     let looks = matches!(process.phase, Phase::Reading(Why::Publish(..)));
     let (process, event) = sees(looks, process, event, |_, observed| {
@@ -201,7 +201,7 @@ pub(super) fn removal_of_all_others(process: Process, event: Event) -> (Process,
     (process, act)
 }
 
-/// A DECIDE that was refused is taken for one that held, whatever state the run is in.
+/// A DECIDE that was refused is taken for a successful one, in any state of the run.
 pub(super) fn fenced_taken_for_decided(process: Process, event: Event) -> (Process, Act) {
     let looks = matches!(process.phase, Phase::Reading(Why::Decided(..)));
     let (process, event) = sees(looks, process, event, |process, observed| {
@@ -294,7 +294,7 @@ pub(super) fn pending_window_kept_after_full(process: Process, event: Event) -> 
     })
 }
 
-/// A process that is told to stop says that it is done.
+/// A process that is asked to stop reports success.
 pub(crate) fn exits_well(process: Process, event: Event) -> (Process, Act) {
     let (process, act) = product(process, event);
     match act {

@@ -62,7 +62,7 @@ pub(super) fn recover_without_attempt(process: Process, event: Event) -> (Proces
     product(process, event)
 }
 
-/// Recovery has read the run item, and then lists the uploads of whatever run.
+/// Recovery has read the run item, and then lists the uploads of any run.
 pub(super) fn recover_reads_then_lists(process: Process, event: Event) -> (Process, Act) {
     let (process, act) = product(process, event);
     match (&process.role, act) {

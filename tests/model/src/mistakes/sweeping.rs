@@ -1,4 +1,4 @@
-//! Mistakes in the sweeper, in FORCE, in what is postponed, and in `watermark set`.
+//! Mistakes in the cleanup of abandoned runs, in FORCE, in postponed removals, and in `watermark set`.
 
 use crds::tracking::{RunItem, RunState, WatermarkItem};
 use crds::{Reason, Report};
@@ -89,7 +89,7 @@ pub(super) fn force_cleans_first(process: Process, event: Event) -> (Process, Ac
     }
 }
 
-/// Completed files go first, the open uploads after them, and nobody looks again.
+/// Completed files are removed first, the open uploads after them, and nothing is listed again.
 pub(super) fn force_deletes_first(process: Process, event: Event) -> (Process, Act) {
     let (process, act) = product(process, event);
     match &process.phase {
@@ -109,7 +109,7 @@ pub(super) fn force_deletes_first(process: Process, event: Event) -> (Process, A
     }
 }
 
-/// A committer whose PUBLISH is refused, for whatever reason, takes the run for published.
+/// A committer whose PUBLISH is refused for any reason takes the run for published.
 pub(super) fn fenced_taken_for_published(process: Process, event: Event) -> (Process, Act) {
     let looks = matches!(process.phase, Phase::Reading(Why::Publish(..)));
     let (process, event) = sees(looks, process, event, |process, observed| {
@@ -124,7 +124,7 @@ pub(super) fn fenced_taken_for_published(process: Process, event: Event) -> (Pro
     product(process, event)
 }
 
-/// CLAIM does not hand on a removal that is postponed.
+/// CLAIM does not pass on a postponed removal.
 pub(super) fn postponed_is_forgotten(process: Process, event: Event) -> (Process, Act) {
     with((process, event), Step::Claim, |process, claim| {
         if let Some(run) = put_run(claim) {
@@ -136,7 +136,7 @@ pub(super) fn postponed_is_forgotten(process: Process, event: Event) -> (Process
     })
 }
 
-/// What is postponed is done at once.
+/// A postponed removal is done at once.
 pub(super) fn postponed_is_done_at_once(process: Process, event: Event) -> (Process, Act) {
     let late = matches!(process.phase, Phase::Publishing(..));
     let process = Process { now: process.now + if late { TICK } else { 0 }, ..process };
@@ -173,7 +173,7 @@ pub(super) fn postponed_stays_behind(process: Process, event: Event) -> (Process
     })
 }
 
-/// What is postponed is looked for under the head's URI only.
+/// A postponed removal is searched for under the head's URI only.
 pub(super) fn sweep_keeps_at_head_only(process: Process, event: Event) -> (Process, Act) {
     let (process, act) = product(process, event);
     match act {
@@ -195,7 +195,7 @@ pub(super) fn pending_not_replaced(process: Process, event: Event) -> (Process, 
 
 type Moved = Result<Transaction, Failure>;
 
-/// Whatever revision the person looked at.
+/// Any revision that the person read.
 pub(super) fn set_ignores_rev(
     run: Option<&RunItem>,
     watermark_item: Option<&WatermarkItem>,

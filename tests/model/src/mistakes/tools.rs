@@ -77,7 +77,7 @@ pub(super) fn put_run(transaction: &mut Transaction) -> Option<&mut RunItem> {
     })
 }
 
-/// Changes what a process sees when it looks to claim.
+/// Changes what a process reads before a claim.
 pub(super) fn claim_sees(
     process: Process,
     event: Event,
@@ -97,7 +97,7 @@ pub(super) fn recover_sees(
     sees(looks, process, event, change)
 }
 
-/// Changes what a process sees, if `looks`.
+/// Changes what a process reads, if `looks`.
 pub(super) fn sees(
     looks: bool,
     process: Process,

@@ -36,7 +36,7 @@ fn is_past(old: &ExtractJob, outcome: &StatusOutcome) -> bool {
 }
 
 impl Operator {
-    /// Carries out the first `most` effects of a decision about an object that was seen as `copy`,
+    /// Applies the first `most` effects of a decision about an object that was seen as `copy`,
     /// and the status if it comes to that.
     pub(super) fn apply(
         &self,
@@ -119,7 +119,7 @@ impl Operator {
             };
             let honest = match outcome.result {
                 TrackedOutcome::Complete => cluster.published.iter().any(|owner| of(&owner)),
-                // who decided before it was published may say so once; and what is repeated beside
+                // who decided before it was published may say so once; and what is repeated for
                 // a newer request suppresses nothing
                 TrackedOutcome::Failed => {
                     self.may_be_late()
@@ -166,7 +166,7 @@ impl Operator {
                     spec.active_deadline_seconds = Some(1);
                 }
             }),
-            // Jobs that may go are kept: what is decided beside them is decided without them too
+            // Jobs that may go are kept: the decision is the same with and without them
             Effect::SetTtl { job, seconds } => self.patch(cluster, job, |job| {
                 if let Some(spec) = &mut job.spec {
                     spec.ttl_seconds_after_finished = Some(*seconds);

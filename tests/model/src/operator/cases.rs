@@ -66,8 +66,8 @@ pub fn push() -> Vec<Scene> {
     ]
 }
 
-/// Scenes in which some states have no way to rest, and that is known: after a death between `published` and
-/// the pointer, and the deletion of that attempt's Jobs by hand, the completed recovery Job of an
+/// Scenes in which some states have no way to rest, and that is known: after a death between PUBLISH and
+/// the pointer, and the manual deletion of that attempt's Jobs, the completed recovery Job of an
 /// earlier attempt is taken for the one that did what was left to do.
 pub fn known() -> Vec<Scene> {
     vec![one("operator: a Job is lost, crash", 4, Luck { lost_jobs: 1, crashes: 1, ..NONE })]

@@ -41,7 +41,7 @@ pub(crate) struct Object {
     pub(crate) before: u32,
 }
 
-/// A decision of another operator that is yet to be carried out.
+/// A decision of another operator that is not applied yet.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) struct Thought {
     pub(crate) object: usize,
@@ -79,7 +79,7 @@ pub(crate) enum Promise {
     Status,
     /// There is an end to attempts.
     Endless,
-    /// Nothing is left open of an object that is let go.
+    /// Nothing is left open of an object whose finalizer is removed.
     LetGo,
     /// No attempt has two coordinator Jobs.
     MadeTwice,
@@ -100,9 +100,9 @@ impl Cluster {
     }
 
     /// Known, and not cured: an operator found neither an open run of a deleted object nor a Job at
-    /// work, so it lets the object go without recovery, as it must where nothing can be recovered any
-    /// more. A coordinator whose Job somebody deleted may claim right after that look, and so before
-    /// the finalizer falls or after it. It may publish its request once; without recovery nothing
+    /// work, so it removes the finalizer without recovery, as it must where nothing can be recovered any
+    /// more. A coordinator whose Job somebody deleted may claim right after that read, and so before
+    /// or after the removal of the finalizer. It may publish its request once; without recovery nothing
     /// fences it, and its open uploads are the bucket's lifecycle rule's.
     pub(crate) fn forgive_let_go(&mut self) {
         self.broken &= !(1 << Promise::LetGo as u8);

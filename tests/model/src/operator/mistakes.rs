@@ -43,11 +43,11 @@ pub struct Mistake {
     pub scene: Scene,
 }
 
-/// The promise that only a look at the whole graph can break.
+/// The promise that only a check of the whole graph can show as broken.
 const NO_DEAD_END: &str = "there is always a way to rest";
 
 impl Mistake {
-    /// Looks for a broken promise.
+    /// Searches for a broken promise.
     pub fn look(&self) -> Found {
         let model = Operator::new(self.scene.clone(), self.decide, self.alter);
         if self.caught_by != NO_DEAD_END {
@@ -370,7 +370,7 @@ fn refused_for_good(process: Process, event: Event) -> (Process, Act) {
     }
 }
 
-/// The outcome in status stays, whatever was published since.
+/// The outcome in status stays, even if a run was published since.
 fn failed_for_good(observed: &Observed) -> Step {
     let old = observed.status().outcome.filter(|old| old.result == TrackedOutcome::Failed);
     changed(decide(observed), |decision| {

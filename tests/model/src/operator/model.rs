@@ -27,7 +27,7 @@ const SLOTS: usize = 2 + RECOVERIES;
 /// What may happen next.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Action {
-    /// The operator decides about an object, from an old copy or not, and carries out so many of
+    /// The operator decides about an object, from an old copy or not, and applies so many of
     /// the effects.
     Decides(usize, bool, usize),
     /// Another operator decides, and does not act yet.

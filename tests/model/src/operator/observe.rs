@@ -1,5 +1,5 @@
 //! In: a cluster. Out: what the product's `decide` says about one object, asked once for each view.
-//! Bound: four looks. Fails: never.
+//! Bound: four reads. Fails: never.
 
 use crds::ExtractJob;
 use crds::condition::Exit;

@@ -75,7 +75,7 @@ impl Operator {
         (all.crashes, all.faults, all.lost_jobs) != (left.crashes, left.faults, left.lost_jobs)
     }
 
-    /// Whether decisions may be carried out late.
+    /// Whether decisions may be applied late.
     pub(super) const fn may_be_late(&self) -> bool {
         self.scene.luck.thoughts > 0
     }

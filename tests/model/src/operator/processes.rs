@@ -66,7 +66,7 @@ impl Operator {
     pub(super) fn published(&self, cluster: &mut Cluster) {
         let shop = self.protocol.shop();
         let Some(run) = shop.run_item(cluster.base.item(shop.run_key)) else { return };
-        // the request, whatever generation asks for it
+        // the request of any generation
         let owner = self.owners.put(Owner { generation: 0, ..run.owner });
         if cluster.published.contains(&owner) {
             cluster.broke(Promise::Twice);

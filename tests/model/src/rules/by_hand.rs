@@ -22,7 +22,7 @@ pub(crate) fn undone(shop: &Shop, state: &mut State, run: &RunItem) {
     }
 }
 
-/// A person has moved the watermark, who had looked at revision `revision`.
+/// A person who had read revision `revision` has moved the watermark.
 pub(crate) fn moved(shop: &Shop, before: &State, after: &mut State, revision: u64) {
     let run = shop.run_item(before.item(shop.run_key));
     let fits = run.is_none_or(|run| {

@@ -66,7 +66,7 @@ pub(crate) fn shown(shop: &Shop, state: &mut State, run: u8) {
     let decided = held.is_some_and(|held| {
         number(held.run) == run && matches!(held.state, RunState::Committing | RunState::Reverting)
     });
-    // without R nobody can tell
+    // without the run item this is unknown
     if !decided && !state.past.missing {
         state.broken.broke(Rule::Hidden);
     }
@@ -92,7 +92,7 @@ pub(crate) fn removed(shop: &Shop, state: &mut State, run: u8) {
         && state.past.published.contains(&run)
         && !pointed;
     let kept = roots.into_iter().any(|root| super::states::chain(shop, state, root).contains(&run));
-    // without R, only what the pointer's run replaces may go
+    // without the run item, only what the pointer's run replaces may go
     if present || kept || blind {
         state.broken.broke(Rule::Removal);
     }

@@ -12,7 +12,7 @@ use crate::protocol::Protocol;
 use crate::shop::{Shop, number};
 use crate::state::{State, get};
 
-/// Promises that a state keeps or breaks, whatever led to it.
+/// Promises that a state keeps or breaks, independent of its history.
 pub(crate) mod text {
     pub(crate) const WHOLE: &str = "I1 the chains of head and pointer are whole";
     pub(crate) const COMPLETABLE: &str = "a decided run can be completed";

@@ -163,7 +163,7 @@ fn claimed(shop: &Shop, before: &State, change: &Change, after: &mut State) {
             after.broken.broke(Rule::Takeover);
         }
         after.past.overtaken |= old.state.is_live();
-        // a removal that was postponed is handed on; whether it is due, the next one sees
+        // a postponed removal is passed on; the next process checks whether it is due
         let pointer =
             old.pending_cleanup.as_ref().is_some_and(|pending_cleanup| pending_cleanup.pointer);
         if pointer || old.pending_cleanup != change.new.pending_cleanup {
@@ -200,7 +200,7 @@ fn claimed(shop: &Shop, before: &State, change: &Change, after: &mut State) {
     lost(shop, before, change, after);
 }
 
-/// The run item beside no watermark item, or a marked prefix without the run item: not a first run.
+/// The run item without a watermark item, or a marked prefix without the run item: not a first run.
 fn lost(shop: &Shop, before: &State, change: &Change, after: &mut State) {
     let keys = shop.prefixes.get(usize::from(change.slot.prefix)).expect("a prefix");
     let marked = before.object(keys.identity) != NONE;
@@ -358,7 +358,7 @@ fn cleared(shop: &Shop, change: &Change, after: &mut State) {
     }
 }
 
-/// A removal that is postponed stays in `pending_cleanup`; else only the chain of its pointer lies under a prefix,
+/// A postponed removal stays in `pending_cleanup`; else only the chain of its pointer lies under a prefix,
 /// wherever the head is.
 fn has_more_than_its_chain(shop: &Shop, state: &State, prefix: u8) -> bool {
     let Some(keys) = shop.prefixes.get(usize::from(prefix)) else { return false };

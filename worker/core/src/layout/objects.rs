@@ -138,7 +138,7 @@ pub struct Part<'a> {
     pub values: &'a str,
 }
 
-/// When a run was claimed, as the legacy job wrote it into folder names, but with 24 hours.
+/// When a run was claimed, as the legacy job wrote it into directory names, but with 24 hours.
 fn time_text(run: RunId) -> String {
     let at = Timestamp::from_millisecond(run.claimed_millis()).unwrap_or_default();
     at.strftime("%Y-%m-%d_%H-%M-%S").to_string()
@@ -165,7 +165,7 @@ mod tests {
         u32::try_from(hour * 3600 + 309).expect("a time of day")
     }
 
-    /// Defect 8 of the legacy job: 01:00 and 13:00 gave the same folder.
+    /// Defect 8 of the legacy job: 01:00 and 13:00 gave the same directory.
     #[test]
     fn legacy_job_8_the_time_directory_distinguishes_morning_from_afternoon() {
         let prefix = Prefix::parse("s3://lake/orders").expect("good uri");

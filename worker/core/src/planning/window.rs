@@ -146,7 +146,7 @@ pub struct Observed {
     pub null_rows: bool,
 }
 
-/// Chooses the window of a PE or reingest run, or takes the one that is pending.
+/// Chooses the window of a PE or reingest run, or takes the pending one.
 ///
 /// # Errors
 /// `WatermarkRegressed` where the whole table lies below the stored watermark; what

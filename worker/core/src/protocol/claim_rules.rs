@@ -196,7 +196,7 @@ fn write(task: &Task, observed: &ObservedItems, fresh: RunId, lease_seconds: i64
         plan_hash: None,
         partitions: None,
         pending_window: pending_window.clone(),
-        // a removal that is postponed outlives the runs in between
+        // a postponed removal outlives the runs in between
         pending_cleanup: old.and_then(|run| run.pending_cleanup.clone()),
         retain_seconds: task.spec.output.retain_replaced_seconds,
         set: old.and_then(|run| run.set.clone()),

@@ -1,4 +1,4 @@
-//! After `published`: moves the pointer, and removes what the run replaced.
+//! After PUBLISH: moves the pointer, and removes what the run replaced.
 
 use crds::tracking::{Removal, RunItem};
 use crds::{Reason, RunId};

@@ -121,7 +121,7 @@ pub enum Step {
     Decide,
     /// Published.
     Publish,
-    /// Nothing left to do after `published`.
+    /// Nothing left to do after PUBLISH.
     Cleanup,
     /// Give the run up.
     Fail,

@@ -92,7 +92,7 @@ impl Process {
         self.go(Phase::Completing(Box::new(decided)), Act::Write(vec![effect]))
     }
 
-    /// After `published`: pointer and removal, for a run of any ExtractJob.
+    /// After PUBLISH: pointer and removal, for a run of any ExtractJob.
     pub(super) fn cleanup(
         self,
         run: RunItem,
@@ -137,7 +137,7 @@ impl Process {
         }
     }
 
-    /// A refused CLEANUP means that the next claimant or another self has done it.
+    /// A refused CLEANUP means that the next claimant or another process has done it.
     pub(super) fn finish(self, then: Then) -> (Self, Act) {
         match then {
             // all that the manifest names is completed: an upload that is still open belongs to a pod

@@ -78,7 +78,7 @@ impl Process {
     }
 }
 
-/// A decided run on its way to `published`.
+/// A decided run that is not published yet.
 #[derive(Debug, Clone, PartialEq)]
 pub struct DecidedRun {
     /// The run item as last read or written.

@@ -1,4 +1,4 @@
-//! In: what is left to do after `published`. Out: the next piece of it, and what is left after that.
+//! In: what is left to do after PUBLISH. Out: the next piece of it, and what is left after that.
 //! Bound: [`REMOVALS_MAX`] removals. Fails: never.
 //!
 //! A removal belongs to the URI and the object store where its files are. A run at another URI leaves it alone, a run that
@@ -94,7 +94,7 @@ pub fn published(
     PendingCleanup { pointer: true, removals }
 }
 
-/// Whether something is to be done after the last `published` now: the pointer, or a removal that is due.
+/// Whether something is to be done after the last PUBLISH now: the pointer, or a removal that is due.
 pub(super) fn has_pending_cleanup(run: &RunItem, now: i64) -> bool {
     // whether anything is due does not depend on the store
     due(run, now, &ObjectStore::default()).is_some()

@@ -128,7 +128,7 @@ impl Stores {
         Ok(Event::CleanupRead(Box::new(Cleanup { pointer, replaced, more })))
     }
 
-    /// The runs of a chain, and what its removal that is postponed replaces.
+    /// The runs of a chain, and what its postponed removal replaces.
     fn chain(&self, root: &str, run: Option<RunId>, pending: Option<RunId>) -> Vec<RunId> {
         let Some(run) = run.or_else(|| self.pointer_at(root).map(|pointer| pointer.run)) else {
             return Vec::new();

@@ -34,7 +34,7 @@ pub struct HiveDirectoryWriter {
     held: Vec<RecordBatch>,
     held_rows: usize,
     held_bytes: usize,
-    /// For each folder, where its rows lie in `held`. Given back after each sort: a partition has many
+    /// For each directory, where its rows are in `held`. Given back after each sort: a partition has many
     /// directories, most of which never come again.
     places: Vec<Vec<Place>>,
     /// Folder and file, the one that was written to last at the end.

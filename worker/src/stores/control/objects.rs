@@ -148,8 +148,8 @@ impl Control {
         match sent {
             Ok(_) => Ok(Reply::Done),
             Err(error) if code(&error) == "NoSuchUpload" => self.completed_before(file).await,
-            // it contains other parts than those that were checked before the decision: no try of
-            // any process can complete it
+            // it contains other parts than those that were checked before the decision, so no
+            // process can complete it
             Err(error) if PARTS_WRONG.contains(&code(&error)) => Ok(Reply::Gone),
             Err(error) => Err(storage_failure("complete a file", &error)),
         }

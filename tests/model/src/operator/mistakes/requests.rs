@@ -8,7 +8,7 @@ use operator_core::{Observed, Step, decide};
 use super::{changed, set_env};
 use crate::operator::apply::env;
 
-/// Whatever differs from the request that was honoured last asks for a run.
+/// Any difference from the request that was honoured last starts a run.
 pub(super) fn older_requests_count(observed: &Observed) -> Step {
     let mut observed = observed.clone();
     let known = known_request(&observed);

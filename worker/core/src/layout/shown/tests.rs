@@ -1,4 +1,4 @@
-//! What a person sees of narrow and wide tables, few and many partitions.
+//! What a user sees of narrow and wide tables, few and many partitions.
 
 use crds::tracking::{Mode, Window};
 
