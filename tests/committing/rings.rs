@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::{Bench, TABLE, in_env, printed, refused};
 
-/// The sweeper has no patience, so that it acts.
+/// The cleanup of abandoned runs starts without a delay.
 const SWEEPS: &[(&str, &str)] = &[("TIDEMARK_GRACE_SECONDS", "0")];
 
 /// Publishes incremental runs, oldest first.
@@ -58,7 +58,7 @@ async fn ends(name: &str, from: usize, to: usize) -> Result<()> {
     printed(&bench.run(SWEEPS).await?)?;
     ensure!(bench.seen().await? == (files.0 + 10, files.1 + 10), "{:?}", bench.seen().await?);
 
-    // a new chain ends it; the sweeper of the run after that takes what the ring cut off
+    // a new chain ends it; the next cleanup of abandoned runs removes what the ring cut off
     bench.job["spec"]["extract"]["reingest"] = json!(true);
     printed(&bench.run(SWEEPS).await?)?;
     let verified = bench.command("verify", SWEEPS).await?;

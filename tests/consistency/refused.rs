@@ -1,4 +1,4 @@
-//! Where one instant cannot be had, or not be proved, nothing is read.
+//! If a consistent snapshot is not available or cannot be proved, nothing is read.
 
 use anyhow::{Context, Result, ensure};
 use harness::Mysql;

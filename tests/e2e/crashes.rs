@@ -29,7 +29,7 @@ fn worker_killed_while_reading_repeats_only_its_partition() -> Result<()> {
             "requests": { "cpu": "10m", "memory": "64Mi" },
             "limits": { "cpu": "300m", "memory": "256Mi" } } });
         release.apply(&job).await?;
-        // the first part is under way, so the stream is; the record ends a partition
+        // the first part is being sent, so the stream is open; the record ends a partition
         let dead = wait_until("an upload of range 1", STEP, async || {
             open(&release, "/part-00001-").await?.pop().context("none yet")
         })
@@ -141,7 +141,7 @@ fn killed_operator(role: &str, at: (u32, u32), attempts: u64) -> Result<()> {
 
         ends_in(&release, FEW, attempts, if role == "coordinator" { 1 } else { attempts }).await?;
         ensure!(jobs(&release, "extract").await? == 1, "extract Jobs");
-        ensure!(jobs(&release, "recover").await? == usize::from(recoveries), "recover Jobs");
+        ensure!(jobs(&release, "recover").await? == usize::from(recoveries), "recovery Jobs");
         ensure!(open(&release, "").await?.is_empty(), "open uploads");
         was_killed_once(&release).await
     })

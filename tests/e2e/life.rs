@@ -69,7 +69,7 @@ fn an_object_without_its_secrets_loses_its_finalizer_in_time_with_a_warning() ->
         delete(&release, "events").await?;
         let since = Instant::now();
         // Recovery cannot run: until the bound its Jobs are tried.
-        wait_until("a recover Job", STEP, async || {
+        wait_until("a recovery Job", STEP, async || {
             let jobs = jobs(&release, "events", "recover").await?;
             ensure!(!jobs.is_empty());
             Ok(())

@@ -385,7 +385,7 @@ async fn ends_clean(release: &Release, runs: u64) -> Result<()> {
     ensure!(read == [json!({ "n": 1000, "ids": 1000, "total": 500_500 })], "{read:?}");
     let item = source.watermark_item(NAME).await?.context("old item")?;
     ensure!(item["extract_successful"] == "Y", "{item}");
-    // a loser's own end may still be under way
+    // the losing process may still be ending
     wait_until("the end of all uploads", STEP, async || {
         ensure!(source.open_uploads().await? == 0, "open uploads");
         Ok(())

@@ -29,7 +29,7 @@ use worker_core::sql::rows::read_statement;
 /// How long rows may take to come once nothing holds them back.
 const ROWS_DEADLINE: Duration = Duration::from_secs(30);
 
-/// Who logs in for the product.
+/// The database user of the extract.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Who {
     /// Has `pg_read_all_stats`.

@@ -1,4 +1,4 @@
-# Names, places and small helpers of the test environment. Sourced by every script beside it, never run.
+# Names, paths and small helpers of the test environment. Sourced by every script of this directory, never run.
 
 ENV_DIR=$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)
 REPO=$(cd "$ENV_DIR/../.." && pwd)

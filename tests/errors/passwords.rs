@@ -51,7 +51,7 @@ fn passwords() -> Vec<(String, String)> {
     all
 }
 
-/// Whether Tidemark logs in; a refusal is one of the password and never shows it.
+/// Whether Tidemark can connect; a refusal is about the password and never shows it.
 pub(crate) async fn logs_in(source: &SourceFixture, command: Command, given: &str) -> Result<bool> {
     let output = source.env.output(command, "", CLIENT).await?;
     if output.code == Some(0) {
@@ -63,7 +63,7 @@ pub(crate) async fn logs_in(source: &SourceFixture, command: Command, given: &st
     Ok(false)
 }
 
-/// Whether a client logs in.
+/// Whether a client can connect.
 pub(crate) async fn client(env: &TestEnv, command: Command) -> Result<(bool, String)> {
     let output = env.output(command, "", CLIENT).await?;
     Ok((output.code == Some(0), output.stderr))

@@ -186,7 +186,7 @@ fn t53_a_pool_that_is_used_up_after_the_plan_is_named_too() -> Result<()> {
 fn t53_a_pooler_that_ends_idle_transactions_loses_the_snapshot_and_no_row() -> Result<()> {
     in_env(async {
         let bench = Bench::new("t53-idle", "FE", 100, 1).await?;
-        // a table that takes longer than a transaction may be idle, while its holder waits
+        // a table that takes longer than a transaction may be idle, while the snapshot session waits
         let view = "create view slow as select t.* from t, pg_sleep(6) where id is not null";
         bench.env.psql(&bench.source.database, view).await?;
         let more = ["idle_transaction_timeout = 1", "client_idle_timeout = 1"];

@@ -76,7 +76,7 @@ async fn ends(process: &mut Process, code: i32) -> Result<()> {
 fn t19_worker_killed_at_any_point_is_retried_with_the_same_rows() -> Result<()> {
     in_env(async {
         let mut run = Run::new("t19", 5000, 5).await?;
-        // nothing read; rows read and a part under way; all parts there; the record on its way; the record there
+        // nothing read; rows read and a part in flight; all parts written; the record in flight; the record written
         let mut process = run.extract(0, Some("partition-start"))?;
         process.paused().await?;
         process.die().await?;

@@ -236,7 +236,7 @@ fn t39_only_abandoned_uploads_of_own_dead_runs_are_aborted() -> Result<()> {
         let dead = bench.item().await?["run"].as_str().context("run")?.to_owned();
         let stranger = "01890000-0000-7000-8000-000000000001";
         let ours = |n: u32| format!("{TABLE}/extract_run={dead}/part-{n:05}-abandoned-000.parquet");
-        // no plan says whose that run is; the other is no file of ours at all; the last is another prefix
+        // no plan says whose that run is; the other is not a file of Tidemark; the last is another prefix
         let others = [
             format!("{TABLE}/extract_run={stranger}/part-00000-x-000.parquet"),
             format!("{TABLE}/by-hand/big.bin"),

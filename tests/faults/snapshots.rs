@@ -54,7 +54,7 @@ fn t49_a_table_that_is_changed_after_the_plan_is_read_as_it_was_or_not_at_all() 
             ensure!(output.code == Some(0), "{change}: {}", output.stderr);
             bench.whole().await.with_context(|| change.to_owned())?;
 
-            // once its holder is gone, the change goes through, and no partition is read any more
+            // after the snapshot session ended, the change succeeds, and no partition is read any more
             let (task, coordinator, run) = planned(&bench, &format!("t49-{number}"), 1).await?;
             coordinator.die().await?;
             bench.env.psql(&bench.source.database, change).await?;
@@ -155,7 +155,7 @@ fn t53_idle_time_outs_of_the_server_do_not_end_the_snapshot_session() -> Result<
             let sql = format!("alter database {database} set {setting}");
             bench.env.psql(database, &sql).await?;
         }
-        // a table that takes longer than the statements may, and a holder that is idle meanwhile
+        // a table that takes longer than the statements may, and a snapshot session that is idle meanwhile
         let view = "create view slow as select t.* from t, pg_sleep(1) where id is not null";
         bench.env.psql(database, view).await?;
         let mut job = bench.job.clone();

@@ -1,4 +1,4 @@
-//! S3 while a run is under way: T30 to T33, T36, T40.
+//! S3 during a run: T30 to T33, T36, T40.
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -122,7 +122,7 @@ fn t45_every_read_that_decides_is_a_consistent_one() -> Result<()> {
         let mut bench = Bench::new("t45", "PE", 100, 1).await?;
         bench.publishes().await?;
         bench.grow(10).await?;
-        // takeover, carrying on, recovery and the tools read too
+        // takeover, continuation, recovery and the tools read too
         bench.paused("after-pin").await?.die().await?;
         bench.publishes().await?;
         bench.grow(10).await?;

@@ -17,7 +17,7 @@ use crate::rds::mysql::Client;
 pub enum Asks {
     /// In its greeting already.
     Greeting,
-    /// In answer to the log-in.
+    /// In reply to the authentication.
     Answer,
     /// In answer to all log-ins but the first, which goes on to the real server.
     Later,

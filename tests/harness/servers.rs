@@ -83,7 +83,7 @@ impl Server {
         }
     }
 
-    /// Logs in to a MySQL as the server's own client would, over TCP without TLS.
+    /// Connects to a MySQL server as its own client would, over TCP without TLS.
     ///
     /// # Errors
     /// With the server's words.

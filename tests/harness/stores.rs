@@ -230,7 +230,7 @@ impl TestEnv {
     /// One item of a tracking table as plain JSON, read consistently; `None` if it is absent.
     ///
     /// # Errors
-    /// If the table is absent, or an attribute has a type that no item of ours has.
+    /// If the table is absent, or an attribute has a type that Tidemark does not write.
     pub async fn item(&self, table: &str, source: &str) -> Result<Option<Value>> {
         let key = AttributeValue::S(source.to_owned());
         let request = self.dynamodb().get_item().table_name(table).key("source", key);

@@ -103,9 +103,9 @@ struct Expected {
     last: i64,
     /// `lwm_value`.
     low: i64,
-    /// The end of a window that a killed run of ours pinned.
+    /// The end of a window that a killed run of Tidemark pinned.
     pending_window: Option<i64>,
-    /// Rows by run of ours, since a run of ours replaced all.
+    /// Rows for each run of Tidemark since one replaced all.
     ours: BTreeMap<String, Vec<i64>>,
 }
 
@@ -240,7 +240,7 @@ async fn killed(source: &SourceFixture, number: usize, expected: &mut Expected) 
     Ok(())
 }
 
-/// A run of ours, each time called in another way.
+/// A run of Tidemark, each time called in another way.
 fn command(source: &SourceFixture, turn: Turn, number: usize) -> Result<tokio::process::Command> {
     let kind = if turn == OursFull { "FE" } else { "PE" };
     let form = match number % 4 {
@@ -261,7 +261,7 @@ fn command(source: &SourceFixture, turn: Turn, number: usize) -> Result<tokio::p
     source.call(&words, &variables)
 }
 
-/// Each run of ours has left the rows of its window, each once.
+/// Each run of Tidemark has left the rows of its window, each once.
 async fn in_the_lake(source: &SourceFixture, expected: &Expected) -> Result<()> {
     let mut found: BTreeMap<String, Vec<i64>> = BTreeMap::new();
     if !source.env.keys(&source.bucket, TABLE).await?.iter().any(|key| key.ends_with(".parquet")) {

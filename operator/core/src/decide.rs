@@ -36,7 +36,7 @@ pub fn decide(observed: &Observed) -> Step {
     Step::Act(Box::new(decision))
 }
 
-/// What to say when a Job of another owner has the name of one of ours.
+/// The report if a Job of another owner has the name of one of the operator's Jobs.
 pub fn foreign_job(observed: &Observed, name: &str) -> Decision {
     let report = Report::new(
         Reason::ForeignJob,

@@ -18,7 +18,7 @@ use crate::status::Health;
 use crate::valid::{may_read, valid};
 use crate::workload::Maker;
 
-/// Recovers what is open, then lets the object go.
+/// Recovers what is open, then removes the finalizer.
 pub(crate) fn deleting(observed: &Observed, open: Option<&Attempt>) -> Result<Decision, Blocked> {
     let report = Report::new(Reason::Deleting, "the object is being deleted", "");
     if !observed.has_finalizer() {
@@ -79,7 +79,7 @@ fn what_is_open<'a>(
     if let Err(report) =
         may_read(&observed.job, &task_text.task.tracking, &observed.settings.tracking)
     {
-        // a forged Job has no run of ours behind it; one of earlier settings is recovered unseen
+        // a forged Job has no run of the object; a run of earlier settings is recovered without a read
         return Ok((report.reason == Reason::TrackingChanged).then_some((attempt, task_text)));
     }
     if let Tracking::Unreadable(_) = observed.tracking {
@@ -119,7 +119,7 @@ fn open_later<'a>(
     }))
 }
 
-/// Whether there may be something of ours to end: a run that is open, or one that was failed by its
+/// Whether the object may have something to end: a run that is open, or one that was failed by its
 /// own coordinator. That one swept once, but a pod that was killed without a word, or woke up late,
 /// may have left an upload after it; recovery lists again. Complete runs have nothing to abort.
 fn has_left_something(observed: &Observed, read: &TrackingRead) -> bool {
@@ -140,7 +140,7 @@ fn quiet(observed: &Observed) -> Decision {
     decision
 }
 
-/// Lets the object go. Files that it replaced and that are to be removed later are left to a Job of
+/// Removes the finalizer. Files that it replaced and that are to be removed later are left to a Job of
 /// their own: nobody waits for days, and nothing is removed before its time.
 fn leave(observed: &Observed, open: Option<&Attempt>) -> Result<Decision, Blocked> {
     let mut decision = let_go(observed);

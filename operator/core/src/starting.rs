@@ -118,7 +118,7 @@ pub(crate) fn next(
     Ok(Flow::of(start(observed, valid, &task_text)))
 }
 
-/// A run of ours is open and none of its Jobs is left: it is recovered by the task it must have had.
+/// A run of the object is open and none of its Jobs is left: it is recovered by the task it must have had.
 fn orphan(
     observed: &Observed,
     valid: &ValidExtractJob,

@@ -30,7 +30,7 @@ pub(crate) fn fails(simulation: &mut Simulation, exit: Exit, reason: Reason) {
     simulation.step();
     simulation.job_controller();
     simulation.step();
-    assert!(simulation.recoveries(), "a recover Job is at work");
+    assert!(simulation.recoveries(), "a recovery Job is at work");
     simulation.rest();
 }
 

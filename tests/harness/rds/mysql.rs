@@ -1,4 +1,4 @@
-//! The log-in of MariaDB, with the password as it is.
+//! Authentication of MariaDB, with the password in clear text.
 
 use std::path::Path;
 

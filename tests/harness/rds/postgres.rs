@@ -1,4 +1,4 @@
-//! The log-in of Postgres, with the password as it is.
+//! Authentication of Postgres, with the password in clear text.
 
 use std::path::Path;
 

@@ -44,13 +44,13 @@ pub enum Lie {
     MarkReadFirst,
     /// The session is not asked before DECIDE.
     NeverAssures,
-    /// The sweeper keeps the chain of the head only.
+    /// The cleanup of abandoned runs keeps the chain of the head only.
     KeepsByHead,
-    /// The sweeper keeps the chain of the pointer only.
+    /// The cleanup of abandoned runs keeps the chain of the pointer only.
     KeepsByPointer,
-    /// The sweeper does not keep what is still to be removed.
+    /// The cleanup of abandoned runs does not keep what is still to be removed.
     KeepsNoReplaced,
-    /// The sweeper lists runs after it has read what is alive.
+    /// The cleanup of abandoned runs lists runs after it has read which runs are in use.
     ListsLast,
 }
 

@@ -184,7 +184,7 @@ pub struct Budget {
     /// The legacy job writes the watermark item: its watermark is moved up, by `put_item`.
     pub legacy: u8,
     /// Somebody deletes the run item; at any time where the configuration is `rash`, else while nothing of
-    /// its run is under way.
+    /// its run is in flight.
     pub lost_runs: u8,
     /// Somebody deletes the watermark item.
     pub lost_marks: u8,
@@ -224,7 +224,7 @@ pub enum Guarding {
     Nothing,
 }
 
-/// When dead runs are old enough to be swept.
+/// When abandoned runs are old enough to be removed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sweeping {
     /// No run of the case is ever older than the grace.
@@ -252,9 +252,9 @@ pub struct Config {
     pub any_order: bool,
     /// Whether an observation of the tracking items may be torn by a write between the run item and the others.
     pub torn: bool,
-    /// Whether the run item may be deleted while its run is under way.
+    /// Whether the run item may be deleted while its run is in flight.
     pub rash: bool,
-    /// When dead runs are swept.
+    /// When abandoned runs are removed.
     pub sweeping: Sweeping,
     /// What happened before.
     pub seeds: Vec<Seed>,
@@ -325,7 +325,7 @@ impl Config {
         Self { rash: true, ..self }
     }
 
-    /// The same, where dead runs are swept at once.
+    /// The same, where abandoned runs are removed at once.
     #[must_use]
     pub fn sweeps(self) -> Self {
         Self { sweeping: Sweeping::AtOnce, ..self }

@@ -64,7 +64,7 @@ rules! {
     /// I3.
     Pointer = "I3 the pointer names a published run and moves up only, along one chain",
     /// I4.
-    WindowStable = "I4 an pending window is taken as it is",
+    WindowStable = "I4 a pending window is taken as it is",
     /// I5.
     Contiguous = "I5 a published window begins where the stored watermark stands",
     /// I6.
@@ -100,7 +100,7 @@ rules! {
     /// False alarms.
     FalseAlarm = "TrackingLost is said only where an item was deleted",
     /// Copies.
-    Copy = "a lost L is made from its copy, never from the minimum",
+    Copy = "a lost watermark item is made from its copy, never from the minimum",
     /// Exit codes.
     Exit = "exit 0 only where the outcome answers, recovery's only where nothing of it is open",
     /// Leftovers.

@@ -77,7 +77,7 @@ pub(crate) struct Pod {
     pub(crate) run: u8,
     pub(crate) index: u8,
     pub(crate) token: u8,
-    /// The plan as it read it, which may be swept since.
+    /// The plan as it read it, which may have been removed since.
     pub(crate) plan: u32,
     pub(crate) stage: Stage,
 }

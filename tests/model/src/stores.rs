@@ -141,7 +141,7 @@ impl Shop {
                     let complete = |(_, upload): &(u32, u32)| Op::Complete { upload: *upload };
                     singles.extend(facts.files.iter().map(complete));
                 }
-                // swept in the middle: the rest cannot be completed
+                // removed in the middle: the rest cannot be completed
                 _ => {
                     let begun = state.procs[at].replies.len().max(1);
                     singles.resize(begun.max(singles.len()), Op::Unknown);

@@ -1,4 +1,4 @@
-//! In: a state. Out: what lies under a prefix, as the sweeper, the undo and a run that replaces find
+//! In: a state. Out: what lies under a prefix, as the cleanup of abandoned runs, the undo and a run that replaces find
 //! it. Bound: the runs of one exploration. Fails: a manifest that is gone is `None`.
 
 use worker_core::layout::objects::Prefix;

@@ -44,7 +44,7 @@ pub struct Extract<'a> {
     pub reader: &'a mut Reader,
     /// The server's name for it.
     pub backend: &'a Backend,
-    /// How it logged in.
+    /// How the session connected.
     pub login: &'a Login,
     /// Where the files go.
     pub s3: &'a Client,

@@ -21,7 +21,7 @@ impl Context {
     }
 
     /// The runs that `run` replaces, and whose files it has yet to remove. A committer that woke up
-    /// late finds its manifest swept: then another has removed them, and the run item does not ask for it
+    /// late finds no manifest: then another process has removed them, and the run item does not ask for it
     /// any more.
     pub(super) async fn replaced(
         &self,
@@ -53,7 +53,7 @@ impl Context {
                 found.map(|(pointer, _)| pointer.run)
             }
         };
-        // nothing of ours is there (any more)
+        // no object of Tidemark is there (any more)
         let Some(end) = end else { return Ok(Vec::new()) };
         // of a ring, what was walked is replaced: a new chain is what ends it
         let mut runs = BTreeSet::from_iter(self.walk(uri, end).await?.0.runs);

@@ -23,15 +23,15 @@ const ATTEMPTS_MAX: u32 = 4;
 pub struct Credentials {
     /// User.
     pub username: String,
-    /// Password; empty where each connection mints one.
+    /// Password; empty if each connection signs a token.
     pub password: Secret,
-    /// Mints passwords.
+    /// Signs the tokens that serve as passwords.
     pub token_signer: Option<TokenSigner>,
     /// Host, where the credentials name one.
     pub host: Option<String>,
 }
 
-/// The log-in of a manifest: its credentials from their one place, the host of the manifest or
+/// The connection of a manifest: its credentials from their one place, the host of the manifest or
 /// else theirs.
 ///
 /// # Errors
@@ -58,7 +58,7 @@ pub async fn login(source: &Source, folder: &Path, ca: Option<PathBuf>) -> Resul
     log_in(source, found, Tls::Mode(mode), ca)
 }
 
-/// The log-in with these credentials.
+/// The connection with these credentials.
 ///
 /// # Errors
 /// `CredentialsMissing` where no host is named.

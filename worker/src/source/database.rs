@@ -23,7 +23,7 @@ pub(crate) enum Database {
 }
 
 impl Database {
-    /// Logs in.
+    /// Connects.
     pub(crate) async fn connect(login: &Login, name: &str) -> Result<Self, Failure> {
         Ok(match login.engine {
             Engine::Postgres => Self::Postgres(postgres::sessions::connect(login, name).await?),

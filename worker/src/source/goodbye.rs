@@ -19,7 +19,7 @@ use crate::source::timeouts::{GOODBYE_TIMEOUT, IDLE_TIMEOUT};
 
 /// How long a process that has come to its end waits for those that are being said.
 const ALL_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long a log-in may go on that nobody waits for any more.
+/// How long connecting may take after nobody waits for it any more.
 const LOG_IN_TIMEOUT: Duration = CONNECT_TIMEOUT.saturating_add(GOODBYE_TIMEOUT);
 /// Goodbyes that are being said, and what has to be waited for before they can be.
 static IN_FLIGHT: LazyLock<watch::Sender<usize>> = LazyLock::new(|| watch::Sender::new(0));
@@ -115,7 +115,7 @@ impl<C: Driven> Opened<C> {
     }
 }
 
-/// Logs in, in a task: a log-in that nobody waits for any more comes to its end too, and to its goodbye.
+/// Connects in a task: a connection that nobody waits for any more is still completed and closed properly.
 pub(crate) async fn open<C: Driven>(
     log_in: impl Future<Output = Result<C, sqlx::Error>> + Send + 'static,
 ) -> Result<Opened<C>, sqlx::Error> {

@@ -29,7 +29,7 @@ pub struct Login {
     pub username: String,
     /// Password; empty where the server asks for none.
     pub password: Secret,
-    /// Mints the password of each connection, where it is a token of RDS.
+    /// Signs the password of each connection if it is a token of RDS.
     pub token_signer: Option<TokenSigner>,
     /// How the connection is protected.
     pub tls: Tls,
@@ -61,7 +61,7 @@ impl Login {
     }
 
     /// Whether the password may be shown to a server that asks for it as it is: a token that is good for
-    /// one log-in, to a server whose certificate is verified. Never another password.
+    /// one connection, to a server whose certificate is verified. Never another password.
     pub(crate) const fn shows_password(&self) -> bool {
         self.token_signer.is_some()
             && matches!(self.tls, Tls::Mode(TlsMode::VerifyFull | TlsMode::VerifyCa))

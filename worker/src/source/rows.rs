@@ -22,7 +22,7 @@ pub enum Reader {
 }
 
 impl Reader {
-    /// Logs in, and takes the plan's snapshot over where it has one that can be joined.
+    /// Connects, and imports the plan's snapshot if it has one that can be imported.
     ///
     /// # Errors
     /// A database reason; `SnapshotLost`.

@@ -1,4 +1,4 @@
-//! Passwords of RDS: tokens that AWS' own identity signs, good for one log-in within 15 minutes. Each
+//! Passwords of RDS: tokens that the AWS identity signs, valid for 15 minutes. Each
 //! connection gets one of its own.
 
 use std::fmt;

@@ -1,4 +1,4 @@
-//! In: the key of `output.kmsKeyId`. Out: every object of ours is asked to be encrypted with it, and
+//! In: the key of `output.kmsKeyId`. Out: every object of Tidemark is requested to be encrypted with it, and
 //! every answer checked. Bound: one request. Fails: [`NotEncrypted`].
 
 use std::fmt;

@@ -94,19 +94,22 @@ fn looking() -> Vec<Mistake> {
     let two = || case(vec![start("a", 1), start("b", 1)]);
     vec![
         lie(
-            ("R is read before O and source.json", "new"),
+            ("the run item is read before the outcome item and source.json", "new"),
             Rule::Exit.text(),
             Alter::lie(Lie::RunReadFirst),
             recovered().torn(),
         ),
         lie(
-            ("R is read before O and source.json: another's first run", "new"),
+            (
+                "the run item is read before the outcome item and source.json: another's first run",
+                "new",
+            ),
             Rule::FalseAlarm.text(),
             Alter::lie(Lie::RunReadFirst),
             two().torn(),
         ),
         lie(
-            ("R is read before O: uploads of a run just claimed", "new"),
+            ("the run item is read before the outcome item: uploads of a run just claimed", "new"),
             Rule::Abort.text(),
             Alter::lie(Lie::RunReadFirst),
             case(vec![start("b", 1), start("a", 1), recover("a", 1)])
@@ -115,7 +118,7 @@ fn looking() -> Vec<Mistake> {
                 .torn(),
         ),
         lie(
-            ("L is read before R", "new"),
+            ("the watermark item is read before the run item", "new"),
             Rule::FalseAlarm.text(),
             Alter::lie(Lie::MarkReadFirst),
             two().torn(),

@@ -206,7 +206,7 @@ pub(super) fn set_ignores_rev(
     set(run, watermark_item, &WatermarkRequest { revision, ..request.clone() }, now)
 }
 
-/// Whether or not a run is under way.
+/// Whether or not a run is in flight.
 pub(super) fn set_while_live(
     run: Option<&RunItem>,
     watermark_item: Option<&WatermarkItem>,

@@ -87,7 +87,7 @@ pub fn large() -> Vec<Scene> {
         two("operator: two objects, crash", 3, died),
         two("operator: two objects, a lease", 4, Luck { ticks: 1, ..NONE }),
         // one attempt more for each misfortune, and one that meets the other object; with a crash
-        // beside them it does not close in time
+        // in addition, the exploration does not end in time
         two("operator: two objects, duplicate, cut", 5, Luck { twins: 1, cuts: 1, ..NONE }),
         two("operator: two objects, crash, cut", 5, Luck { cuts: 1, ..died }),
         two("operator: two objects, request, stale", 5, Luck { requests: 1, stale: 1, ..died }),

@@ -182,7 +182,7 @@ fn of_outcomes() -> Vec<Mistake> {
             )
         },
         mistake(
-            "an outcome in O is not asked for",
+            "an outcome in the outcome item is not asked for",
             "new",
             cases::GIVEN_UP,
             outcome_not_read,

@@ -243,7 +243,7 @@ impl Operator {
         }
     }
 
-    /// Whether every object has its outcome or is gone, and nothing is under way.
+    /// Whether every object has its outcome or is gone, and nothing is in flight.
     pub fn is_at_rest(&self, cluster: &Cluster) -> bool {
         let shop = self.protocol.shop();
         let run = shop.run_item(cluster.base.item(shop.run_key));

@@ -22,7 +22,7 @@ pub type Settings = BTreeMap<String, String>;
 enum Use {
     /// The user's own value holds while the condition is read.
     Adopt,
-    /// The value that every session of ours has; another one changes how values are printed too.
+    /// The value that every session of Tidemark has; another one changes how values are printed too.
     Equal(&'static str),
     /// The user's own value holds if it begins so: what follows says how values are read, not how they are
     /// printed.

@@ -72,7 +72,7 @@ pub(super) fn assured(
             None => process.put_manifest(active, &tally, Before::default()),
         };
     }
-    // the head may lie under another uri by now, and an earlier chain of ours still under this one
+    // the head may lie under another uri by now, and an earlier chain of this source still under this one
     let (uri, head) = (active.run.uri.clone(), active.run.head.as_ref());
     let run = head.filter(|head| head.uri == uri).map(|head| head.run);
     // what that chain replaced may still lie there, its removal postponed

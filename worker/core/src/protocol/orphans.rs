@@ -1,4 +1,4 @@
-//! The sweeper: what dead runs left is removed once it is older than the grace.
+//! The cleanup of abandoned runs: removes what they left once it is older than the grace.
 //!
 //! Runs are listed first, the run item and the pointer read after that: a run that is listed and not kept
 //! by what is read later can never come to life again. Runs keep their plan to the last, since it

@@ -213,7 +213,7 @@ pub enum Why {
     Orphans(Vec<RunId>, After),
     /// To undo a decided run.
     Force(u32),
-    /// To recovery; whether uploads were swept already.
+    /// To recovery; whether uploads were aborted already.
     Recover {
         /// They were.
         swept: bool,

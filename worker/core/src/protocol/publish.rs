@@ -22,7 +22,7 @@ pub(super) fn decide(
     process.track(phase, change.transaction)
 }
 
-/// DECIDE was refused: by our own write, by a moved watermark, or by another holder.
+/// DECIDE was refused: by our own write, by a moved watermark, or by another coordinator.
 pub(super) fn decided(
     process: Process,
     active: CoordinatedRun,

@@ -70,7 +70,7 @@ fn fail(process: Process, run: &RunItem, observed: &ObservedItems, tries: u32) -
     process.track(phase, change.transaction)
 }
 
-/// The run item is another's: the run of ours that it followed may have left uploads.
+/// The run item is another's: the run of this object before it may have left uploads.
 fn of_another(
     process: Process,
     observed: &ObservedItems,

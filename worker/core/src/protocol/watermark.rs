@@ -46,7 +46,7 @@ pub fn set(
     if run.is_some_and(|run| run.schema > ITEM_VERSION) {
         return Err(newer_release());
     }
-    // a live run whose holder is gone may be passed over: its DECIDE asks for the old watermark
+    // an open run whose coordinator is gone does not count: its DECIDE compares the old watermark
     let alive = |run: &&RunItem| {
         run.state.is_open() && !(run.state.is_live() && run.deadline < now && run.mode == Mode::PE)
     };

@@ -78,7 +78,7 @@ pub(crate) async fn made_at(
     Ok(found.flatten())
 }
 
-/// Logs in so often, and begins all snapshots anew until they are one. Each session then holds the table
+/// Connects so often, and begins all snapshots again until they are equal. Each session then holds the table
 /// by the query of `first`, so that no other takes its place until the last partition is read. Where this is
 /// dropped, what the sessions wait for is cancelled, and they end.
 ///

@@ -155,7 +155,7 @@ mod tests {
                 }
             }
         }
-        // the server knows the password from an earlier log-in
+        // the server knows the password from an earlier connection
         let input = ExchangeInput { password: b"canary", nonce: &nonce, secured: false };
         let mut exchange = Exchange::asked(&AuthPlugin::CachingSha2Password, false).expect("a way");
         exchange.run(input, &nonce).expect("a digest");

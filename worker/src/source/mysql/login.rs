@@ -1,4 +1,4 @@
-//! Our own connection as it begins: greeting, TLS, log-in, pins.
+//! The start of a connection: greeting, TLS, authentication, pinned settings.
 
 use std::net::{TcpStream, ToSocketAddrs as _};
 
@@ -35,10 +35,10 @@ const SWITCH: u8 = 0xFE;
 const CHARSET: u8 = 45;
 /// Where a client's answer to the greeting has the number of its collation.
 const COLLATION_AT: usize = 8;
-/// Steps of a log-in: two switches, and a key to be asked for.
+/// Steps of an authentication: two switches, and a key to be asked for.
 const STEPS_MAX: usize = 8;
 
-/// Connects, logs in and pins the session; its name too. The login's password is the one to use, minted
+/// Connects and pins the session; its name too. The login's password is the one to use, minted
 /// or not. Blocks.
 ///
 /// # Errors
@@ -53,7 +53,7 @@ pub(super) fn open(login: &Login) -> Result<(Session, Backend), Failure> {
     Ok((session, backend))
 }
 
-/// Connects and logs in, with everything as the server gives it, and the collation that is asked for by
+/// Connects, with all settings as the server has them, and the collation that is asked for by
 /// its number. Blocks.
 ///
 /// # Errors

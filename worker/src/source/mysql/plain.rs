@@ -22,7 +22,7 @@ const USUAL_COLLATION: &str = "SET NAMES utf8mb4";
 const ALL_ROWS: &str = "SET SESSION sql_select_limit = 18446744073709551615";
 const COLLATION: &str = "collation_connection";
 
-/// These settings of a session that logs in and changes nothing.
+/// These settings of a session that connects and changes nothing.
 ///
 /// # Errors
 /// A database reason.

@@ -92,7 +92,7 @@ fn leave(session: Session) -> Option<JoinHandle<()>> {
 }
 
 impl Connection {
-    /// Logs in.
+    /// Connects.
     ///
     /// # Errors
     /// A database reason.
@@ -100,7 +100,7 @@ impl Connection {
         Self::open_under(login, None).await
     }
 
-    /// Logs in, and runs the statement that sets what a condition is read under.
+    /// Connects, and runs the statement that sets what a condition is read under.
     ///
     /// # Errors
     /// A database reason.

@@ -75,7 +75,7 @@ pub(super) struct Wire {
     pub(super) doing: &'static str,
 }
 
-/// A connection that is logged in. Dropped, it says goodbye, which may block for [`DRAIN_TIMEOUT`].
+/// An authenticated connection. When it is dropped, it closes its session, which may block for [`DRAIN_TIMEOUT`].
 #[derive(Debug)]
 pub(super) struct Session(Wire);
 
@@ -193,7 +193,7 @@ impl Wire {
 }
 
 impl Session {
-    /// To be called with a connection as soon as it is logged in.
+    /// To be called with a connection as soon as it is authenticated.
     pub(super) const fn new(wire: Wire) -> Self {
         Self(wire)
     }

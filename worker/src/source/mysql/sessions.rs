@@ -21,7 +21,7 @@ use crate::source::table::SourceTable;
 use crate::source::timeouts::CONNECT_TIMEOUT;
 use crate::source::tls::check_authorities;
 
-/// Logs in and pins the session.
+/// Connects and pins the session.
 ///
 /// # Errors
 /// As [`database_failure`].

@@ -1,8 +1,8 @@
 //! In: a login whose password the driver does not take as libpq does, or a session that must begin with none of
 //! the driver's own settings. Out: a socket of this process on which the
 //! driver finds the server without TLS and without a question for a password: both are answered here. Bound:
-//! messages of a log-in of [`MESSAGE_BYTES_MAX`]. Fails: `DatabaseUnreachable`, `TlsFailed`; what the server says
-//! about the log-in goes on to the driver.
+//! authentication messages of [`MESSAGE_BYTES_MAX`]. Fails: `DatabaseUnreachable`, `TlsFailed`; what the server says
+//! about the authentication goes on to the driver.
 
 use std::io;
 use std::path::PathBuf;
@@ -29,9 +29,9 @@ use crate::source::tls;
 
 /// Asks for TLS.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xD2, 0x16, 0x2F];
-/// Longest message of a log-in.
+/// Longest message of an authentication.
 const MESSAGE_BYTES_MAX: usize = 1 << 16;
-/// Messages of a log-in: SCRAM has three, and notices may come between.
+/// Messages of an authentication: SCRAM has three, and notices may come between.
 const MESSAGES_MAX: usize = 32;
 
 /// The setting that the driver sets itself when a session begins.

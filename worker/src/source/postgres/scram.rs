@@ -26,7 +26,7 @@ pub(super) fn driver_takes(username: &str, password: &str) -> bool {
     user && stringprep::saslprep(password).is_ok_and(|text| text == prepared(password))
 }
 
-/// One log-in.
+/// One authentication.
 #[derive(Debug)]
 pub(super) struct Exchange<'a> {
     password: Cow<'a, str>,

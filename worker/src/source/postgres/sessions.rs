@@ -27,7 +27,7 @@ const PIN: &str = "set the session's settings";
 /// another partition has given its connection back.
 const TURN_TIMEOUT: Duration = Duration::from_mins(2);
 
-/// Logs in. `application_name` is `tidemark/<run>/<index>` or `tidemark/<run>/coordinator`: the
+/// Connects. `application_name` is `tidemark/<run>/<index>` or `tidemark/<run>/coordinator`: the
 /// guard leaves sessions of such names out.
 ///
 /// # Errors
@@ -40,7 +40,7 @@ pub(crate) async fn connect(
     within_time(log_in(login, application_name, Begins::Ours)).await
 }
 
-/// Logs in as any other client does, so that the session has the settings of server, database and role.
+/// Connects as any other client does, so that the session has the settings of server, database and role.
 /// Nothing is pinned in it.
 ///
 /// # Errors

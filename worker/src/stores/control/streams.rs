@@ -282,7 +282,7 @@ impl WholeObject<'_> {
         }
     }
 
-    /// Removes what was sent. What cannot be removed is left to the sweeper.
+    /// Removes what was sent. What cannot be removed is left to the cleanup of abandoned runs.
     pub async fn abort(&mut self) {
         let Some(upload) = self.upload.take() else { return };
         if let Err(failure) = self.control.abort(&self.key, &upload).await {

@@ -1,5 +1,5 @@
-//! The planted mistakes of what came after the first protocol: the sweeper, FORCE, removals that are
-//! postponed, `watermark set` and `rewind`.
+//! The planted mistakes of what came after the first protocol: the cleanup of abandoned runs, FORCE,
+//! postponed removals, `watermark set` and `rewind`.
 
 use crds::tracking::Mode::FE;
 use worker_core::protocol::Step;
@@ -41,7 +41,7 @@ pub(super) fn sweeping() -> Vec<Mistake> {
                 .seeds(&[Seed::Ends(0)]),
         ),
         mistake(
-            ("sweep without R", "8.7"),
+            ("sweep without a run item", "8.7"),
             removal,
             w::sweep_without_run,
             case(vec![start("a", 1), start("a", 2).request(1), recover("a", 1)])
@@ -186,7 +186,7 @@ pub(super) fn moving() -> Vec<Mistake> {
         one("watermark set keeps the window of a failed run", stable, w::set_keeps_window, {
             owes().seeds(&failed)
         }),
-        one("watermark set keeps an pending window", stable, w::set_keeps_pending_window, {
+        one("watermark set keeps a pending window", stable, w::set_keeps_pending_window, {
             // the window is pending from two runs: the run that took it failed before it pinned
             let mut config = owes();
             config.slots.extend([recover("a", 3).request(1), start("a", 4).request(1)]);

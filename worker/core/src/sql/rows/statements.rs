@@ -276,7 +276,7 @@ pub const LAG_CLOCK: &str = "SELECT least(c.at AT TIME ZONE $1, \
 /// Whether the server knows a zone by name (`$1`).
 pub const ZONE_KNOWN: &str = "SELECT EXISTS (SELECT 1 FROM pg_catalog.pg_timezone_names WHERE pg_catalog.lower(name) = pg_catalog.lower($1))";
 
-/// The zone that a session of ours would have without our own start-up setting, as far as SQL
+/// The zone that a session of Tidemark would have without its own start-up setting, as far as SQL
 /// tells: what is set for role and database, else the zone of the server's log.
 pub const SERVER_ZONE: &str = "SELECT coalesce((SELECT pg_catalog.substr(s.entry, pg_catalog.length('TimeZone=') + 1) \
         FROM pg_catalog.pg_db_role_setting r, pg_catalog.unnest(r.setconfig) AS s (entry) \

@@ -17,7 +17,7 @@ const GRAMMAR: [&str; 5] = ["coalesce", "greatest", "least", "nullif", "interval
 /// A part of a statement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Token {
-    /// A keyword, in capital letters as all of ours are.
+    /// A keyword, in capital letters as everywhere in Tidemark.
     Keyword(String),
     /// A name that is not quoted.
     Name(String),
