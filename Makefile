@@ -28,7 +28,7 @@ fmt: ## formats the code
 	cargo fmt --all
 
 .PHONY: lint
-lint: ## format, clippy with warnings denied, purity of the decision packages, direction of imports
+lint: ## format, clippy with warnings denied, purity of the core packages, direction of imports
 	@$(STEP) "format" cargo fmt --all --check
 	@$(STEP) "format of fuzz" cargo fmt --manifest-path fuzz/Cargo.toml --check
 	@$(STEP) "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings

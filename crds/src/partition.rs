@@ -1,4 +1,4 @@
-//! How a table is cut into ranges, as a user writes it: `spec.extract.partition`.
+//! How a table is divided into partitions, as a user writes it: `spec.extract.partition`.
 #![expect(unreachable_pub, reason = "the derive of KubeSchema copies each struct into a function")]
 
 use kube::KubeSchema;

@@ -87,7 +87,7 @@ fn a_table_replaced_during_a_consistent_snapshot_is_detected() -> Result<()> {
         let mut run = accounts.source.start(accounts.command()?, Some("ready"))?;
         run.paused().await?;
         let swap = "set lock_wait_timeout = 1; rename table accounts to gone, copied to accounts";
-        let refused = accounts.sql(swap).await.err().context("it was swapped amid the run")?;
+        let refused = accounts.sql(swap).await.err().context("it was swapped during the run")?;
         ensure!(format!("{refused:#}").contains("Lock wait timeout"), "{refused:#}");
         run.go_on()?;
         let output = run.ended(RUN).await?;

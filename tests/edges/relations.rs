@@ -1,4 +1,4 @@
-//! What is claimed of each kind of relation: snapshot, guard, and ranges of blocks.
+//! What is reported for each kind of relation: snapshot, guard, and partitions by blocks.
 
 use anyhow::{Context, Result, ensure};
 use crds::Reason;

@@ -75,7 +75,7 @@ await 60 "the S3 server to take a write" s3_is_ready && step "S3 ready"
 [ "${TIDEMARK_ENV_PARTS:-}" = stores ] || await_cluster
 touch "$STATE/ready"
 
-# Stays, reaps whatever is orphaned in here, and says which part ended.
+# Stays, reaps all orphaned processes in here, and says which part ended.
 while true; do
   ended=0 code=0
   wait -n -p ended || code=$?

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# The decision packages stay pure: no runtime, client or driver is in their trees.
+# The core packages stay pure: their dependency trees contain no runtime, client or driver.
 set -euo pipefail
 banned='tokio|hyper|kube-client|kube-runtime|sqlx|sqlx-core|aws-sdk-.*|aws-config|reqwest'
 for package in worker-core operator-core; do

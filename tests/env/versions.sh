@@ -6,7 +6,7 @@
 set -euo pipefail
 . "$(dirname "$0")/env.sh"
 ALL=(postgres-14 postgres-15 postgres-16 postgres-17 postgres-18 mysql-8.0 mysql-9.7 mariadb-10.11 mariadb-11.8)
-SUITES=(types ranges edges selections faults consistency)
+SUITES=(types partitions edges selections faults consistency)
 # Of the fault tests, those of databases.
 FAULTS=(database:: logins:: silent_mysql:: snapshots:: tokens:: poolers::)
 PAGE=$REPO/docs/versions.md

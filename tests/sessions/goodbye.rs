@@ -177,12 +177,12 @@ fn failing(engine: &str) -> Vec<Failing> {
             "NullWatermarkRows",
         ),
         (
-            "an error amid the rows",
+            "an error in the middle of the rows",
             |job| job["spec"]["extract"]["table"] = json!("breaks"),
             "QueryFailed",
         ),
         (
-            "an error amid the rows of one snapshot",
+            "an error in the middle of the rows of one snapshot",
             |job| {
                 job["spec"]["extract"]["table"] = json!("breaks");
                 job["spec"]["extract"]["consistency"] = json!("perPartition");

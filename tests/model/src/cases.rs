@@ -128,7 +128,7 @@ fn alone() -> Vec<Config> {
         Config::new("late rows", vec![start("a", 1), start("a", 2).request(1)])
             .rows(late())
             .budget(Budget { epochs: 1, crashes: 1, ..NONE }),
-        after_one(Config::new("two pods of a range", retry())).budget(Budget {
+        after_one(Config::new("two pods of a partition", retry())).budget(Budget {
             twins: 1,
             crashes: 1,
             ..NONE
@@ -195,7 +195,7 @@ fn replacing() -> Vec<Config> {
         .rows(grows)
         .seeds(&[Seed::Until(0, Step::Pin), Seed::Dies(0), Seed::Epoch, Seed::Until(1, Step::Pin)])
         .budget(Budget { crashes: 1, ..NONE }),
-        Config::new("two carriers, writes in every order", two_full())
+        Config::new("two committers, writes in every order", two_full())
             .partitions(2)
             .rows(rows(&[5, 6]))
             .seeds(&[Seed::Ends(0), Seed::Until(1, Step::Decide)])
@@ -222,7 +222,7 @@ pub fn large() -> Vec<Config> {
         })
         .sweeps()
         .seeds(&[Seed::Ends(0)]),
-        Config::new("undo, two ranges, a fault", undone())
+        Config::new("undo, two partitions, a fault", undone())
             .partitions(2)
             .rows(rows(&[5, 6]))
             .seeds(&[Seed::Until(0, Step::Decide)])

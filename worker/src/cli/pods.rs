@@ -154,6 +154,6 @@ async fn forced(
     let manifest = pod.manifest.as_deref().unwrap_or(Path::new(""));
     let task = read_task(manifest, pod.tracking_table.as_ref())?;
     let stores = local_stores(&task, durations).await?;
-    let by = pod.by.clone().unwrap_or_else(|| "somebody".to_owned());
+    let by = pod.by.clone().unwrap_or_else(|| "a person".to_owned());
     Ok((Role::Force { task: Box::new(task), run, by }, stores))
 }

@@ -12,7 +12,7 @@ pub(crate) const TWICE: &str = "at most one published run for a request";
 pub(crate) const STATUS: &str =
     "I9 status says Complete of a published request, and Failed of no other";
 pub(crate) const ENDLESS: &str = "there is an end to attempts";
-pub(crate) const LET_GO: &str = "nothing of an object that is let go is open";
+pub(crate) const LET_GO: &str = "nothing of an object whose finalizer is removed is open";
 pub(crate) const MADE_TWICE: &str = "no attempt has two coordinator Jobs";
 pub(crate) const UNTRIED: &str = "a request that was never tried is not given up";
 

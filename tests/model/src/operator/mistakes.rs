@@ -165,7 +165,7 @@ fn of_outcomes() -> Vec<Mistake> {
             )
         },
         mistake(
-            "the object is let go without recovery",
+            "the finalizer is removed without recovery",
             "new",
             cases::LET_GO,
             let_go_at_once,

@@ -65,7 +65,7 @@ arguments! {
     LowerBound = "lower_bound",
     /// With `lower_bound`: the stride.
     UpperBound = "upper_bound",
-    /// How many ranges.
+    /// Number of partitions.
     NumPartitions = "num_partitions",
     /// Rows a fetch.
     Fetchsize = "fetchsize",

@@ -140,7 +140,7 @@ mod tests {
             tells: true,
             filters: None,
         };
-        let why = why_not_together(&user.check().expect_err("a right is missing"));
+        let why = why_not_together(&user.check().expect_err("a privilege is missing"));
         assert!(why.contains("GRANT BINLOG MONITOR"), "{why}");
         // alone it leaves one partition
         assert!(!why.contains(OTHERWISE), "{why}");

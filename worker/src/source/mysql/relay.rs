@@ -1,7 +1,7 @@
 //! A way to the server on which the driver meets no greeting that asks for the password as it is.
 //!
-//! The driver answers a greeting that names `mysql_clear_password` with the password, whatever
-//! `enable_cleartext_plugin` says, and under TLS or not; the greeting itself comes before TLS, so that
+//! The driver answers a greeting that names `mysql_clear_password` with the password, with any
+//! value of `enable_cleartext_plugin`, with and without TLS; the greeting itself comes before TLS, so that
 //! anybody on the way may have written it. A server that asks later is refused by the driver.
 
 use std::path::PathBuf;

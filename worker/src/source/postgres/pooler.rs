@@ -20,8 +20,8 @@ use crate::source::errors::database_failure;
 use crate::source::login::Login;
 use crate::source::postgres::sessions::{ask, connect, no_turn};
 
-/// How often both sessions are asked: by then a pooler that mixes them has done so, whatever else
-/// goes through it.
+/// How often both sessions are asked: by then a pooler that mixes sessions has done so, with any
+/// other traffic.
 const LOOKS: usize = 5;
 /// How long a pooler may take to find a connection for a session.
 const TURN_TIMEOUT: Duration = Duration::from_secs(10);

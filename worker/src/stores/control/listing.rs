@@ -22,7 +22,7 @@ impl Control {
         Ok((keys, largest))
     }
 
-    /// How many ranges of a run have a record, and how large the largest of them is.
+    /// How many partitions of a run have a record, and how large the largest of them is.
     ///
     /// # Errors
     /// As [`storage_failure`].

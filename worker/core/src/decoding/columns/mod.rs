@@ -1,4 +1,4 @@
-//! In: wire bytes of a range, in chunks cut anywhere. Out: columns (Arrow builders). Bound: what
+//! In: wire bytes of a partition, in chunks cut anywhere. Out: columns (Arrow builders). Bound: what
 //! the batch budget lets pile up, plus one row that is not whole yet. Fails: [`DecodeError`].
 //!
 //! The mapping tables are data: Postgres' in [`postgres`], MySQL's in [`mysql`]. What has no row of
