@@ -83,7 +83,7 @@ pub(crate) struct Flags {
     /// Endpoint of --tracking-table if the server is not AWS.
     #[arg(long, env = "TRACKING_ENDPOINT", value_name = "URL", help_heading = TRACKING)]
     pub(crate) tracking_endpoint: Option<String>,
-    /// Other tables that ExtractJobs may name, separated by commas. A `*` at the end matches any ending.
+    /// Other tables that ExtractJobs may name, separated by commas. A `*` at the end matches any suffix.
     #[arg(long, env = "TRACKING_ALLOWED_TABLES", value_delimiter = ',', value_name = "TABLES",
         help_heading = TRACKING)]
     pub(crate) tracking_allowed_tables: Vec<String>,
@@ -99,7 +99,7 @@ pub(crate) struct Flags {
     #[arg(long, env = "TRACKING_TIMEOUT", value_name = "SECONDS", default_value = "5", value_parser = seconds,
         help_heading = TRACKING)]
     pub(crate) tracking_timeout: Duration,
-    /// Name of the Lease by which replicas choose the one that works. Without it, this replica works at once.
+    /// Name of the Lease that elects the leader of the replicas. Without it, this replica always leads.
     #[arg(long, env = "LEASE_NAME", value_name = "NAME", help_heading = REPLICAS)]
     pub(crate) lease_name: Option<String>,
     /// Name of this replica in the Lease.
@@ -143,10 +143,10 @@ pub(crate) struct TimingFlags {
     /// Number of seconds that the coordinator may take to find all records after the last partition ended.
     #[arg(long, env = "RECORD_WAIT", value_name = "SECONDS", default_value = "600", value_parser = seconds, hide_short_help = true)]
     pub(crate) record_wait: Duration,
-    /// Number of seconds between two reads of the tracking table meanwhile.
+    /// Number of seconds between two reads of the tracking table during --record-wait.
     #[arg(long, env = "RECORD_POLL", value_name = "SECONDS", default_value = "60", value_parser = seconds, hide_short_help = true)]
     pub(crate) record_poll: Duration,
-    /// Number of recovery Jobs that are tried in a row.
+    /// Number of consecutive recovery Jobs before the operator waits for --recover-rest.
     #[arg(
         long,
         env = "RECOVER_TRIES",
@@ -170,8 +170,8 @@ pub(crate) struct TimingFlags {
     /// Number of seconds after which every object is reconciled again, even without an event.
     #[arg(long, env = "RESYNC", value_name = "SECONDS", default_value = "3600", value_parser = seconds, hide_short_help = true)]
     pub(crate) resync: Duration,
-    /// Interval at which the watermark items are read for status.watermark and status.tracking.
-    #[arg(long, env = "TRACKING_RESYNC", default_value = "600", value_parser = seconds)]
+    /// Number of seconds between two reads of the watermark items, which the status shows.
+    #[arg(long, env = "TRACKING_RESYNC", value_name = "SECONDS", default_value = "600", value_parser = seconds, hide_short_help = true)]
     pub(crate) tracking_resync: Duration,
 }
 
