@@ -127,7 +127,7 @@ fn failed(job: &ExtractJob, error: &Error, context: &Context) -> Duration {
     spread(pause, uid, failures)
 }
 
-/// Forgets the failures of an object whose reconcile ended well.
+/// Forgets the failures of an object whose reconcile succeeded.
 pub(crate) fn success(context: &Context, uid: &str) {
     context.count_failures(&format!("reconcile/{uid}"), false);
 }

@@ -30,7 +30,7 @@ impl FileWriter {
     /// A writer without a file: the first batch opens one.
     ///
     /// # Errors
-    /// [`EncodeError::PrepareSchema`], [`EncodeError::Folder`].
+    /// [`EncodeError::PrepareSchema`], [`EncodeError::SortRows`].
     pub fn new(
         columns: &[Column],
         schema: SchemaRef,
