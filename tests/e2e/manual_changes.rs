@@ -68,7 +68,7 @@ fn an_object_recreated_under_its_name_adopts_nothing_of_the_old_one() -> Result<
         // its attempts begin anew, so its pods stand at the gate as well; some of the old ones may still
         // do so, because they ignore the request to stop
         let own = format!("batch.kubernetes.io/job-name={}", extract_name(&coordinator));
-        for pod in at(&release, &own, 2).await? {
+        for pod in pods_at(&release, &own, 2, GATE, STEP).await? {
             release_pause(&pod, GATE)?;
         }
         let object = release.condition(NAME, "Complete", STEP).await?;
@@ -94,7 +94,7 @@ fn a_run_that_ended_while_the_operator_was_away_is_complete_without_its_jobs() -
         rows(&release, 1, 1000).await?;
         let job = release.source.job(NAME, "FE");
         release.apply(&job).await?;
-        let pods = at(&release, &labels("coordinator"), 1).await?;
+        let pods = pods_at(&release, &labels("coordinator"), 1, GATE, STEP).await?;
         scale(&release, 0).await?;
         for pod in pods {
             release_pause(&pod, GATE)?;
@@ -360,19 +360,11 @@ async fn scale(release: &Release, replicas: u8) -> Result<()> {
 
 /// Waits until `count` extract pods stand at the gate, and returns them by index.
 async fn at_gate(release: &Release, count: usize) -> Result<Vec<Value>> {
-    at(release, &labels("extract"), count).await
-}
-
-async fn at(release: &Release, labels: &str, count: usize) -> Result<Vec<Value>> {
-    pods_at(release, labels, count, GATE, STEP).await
+    pods_at(release, &labels("extract"), count, GATE, STEP).await
 }
 
 async fn extract_pods(release: &Release) -> Result<Vec<Value>> {
-    pods(release, &labels("extract")).await
-}
-
-async fn pods(release: &Release, labels: &str) -> Result<Vec<Value>> {
-    let list = release.get(&["pods", "-l", labels]).await?;
+    let list = release.get(&["pods", "-l", &labels("extract")]).await?;
     Ok(items(&list)?.clone())
 }
 

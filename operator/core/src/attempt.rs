@@ -2,6 +2,7 @@
 //! Bound: the Jobs of one object. Fails: never; a Job that is not the object's own is left out.
 
 use crds::Task;
+use crds::status::Partitions;
 use crds::task::{TASK_ENV, TASK_VERSION};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobCondition};
@@ -219,4 +220,40 @@ pub fn is_stopped(job: &Job) -> bool {
 /// Whether somebody deletes it.
 pub fn is_deleted(job: &Job) -> bool {
     job.metadata.deletion_timestamp.is_some()
+}
+
+/// Progress as the Job controller counts it.
+pub(crate) fn partitions(extract: &Job) -> Partitions {
+    let count = |number: Option<i32>| u32::try_from(number.unwrap_or_default()).unwrap_or_default();
+    let total = count(extract.spec.as_ref().and_then(|spec| spec.completions));
+    let status = extract.status.as_ref();
+    Partitions {
+        total,
+        succeeded: count(status.and_then(|status| status.succeeded)),
+        failed: indexes(status.and_then(|status| status.failed_indexes.as_deref())),
+        ..Partitions::default()
+    }
+}
+
+/// How many indexes a text like `1,3-5,7` names.
+fn indexes(text: Option<&str>) -> u32 {
+    let parts = text.unwrap_or_default().split(',').filter(|part| !part.is_empty());
+    parts.fold(0, |sum, part| {
+        let (from, to) = part.split_once('-').unwrap_or((part, part));
+        match (from.parse::<u32>(), to.parse::<u32>()) {
+            (Ok(from), Ok(to)) => sum + to.saturating_sub(from) + 1,
+            _ => sum,
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn indexes_are_counted_from_their_text() {
+        let counts = [None, Some(""), Some("3"), Some("0,2-4,9"), Some("x-")].map(indexes);
+        assert_eq!(counts, [0, 0, 1, 5, 0]);
+    }
 }

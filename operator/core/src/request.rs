@@ -1,11 +1,14 @@
 //! In: the annotation `requested-at`, the latest attempt, the tracking items. Out: the value that the next
 //! attempt honours. Bound: none. Fails: `InvalidRequest`, for a value that is no time or too far ahead.
 
-use crds::Report;
-use crds::requested::{check, latest};
-use crds::tracking::Owner;
+use std::fmt::Write as _;
 
-use crate::attempt::Attempt;
+use crds::requested::{check, is_later, latest};
+use crds::tracking::Owner;
+use crds::{ConditionType, Reason, Report};
+
+use crate::attempt::{Attempt, TaskText};
+use crate::decision::{Decision, Validity};
 use crate::observed::{Observed, TrackingRead};
 use crate::valid::{ValidExtractJob, requested_at};
 
@@ -41,4 +44,36 @@ pub(crate) fn honouring(observed: &Observed, owner: &Owner, read: &TrackingRead)
         run.and_then(|run| run.owner.requested_at.as_deref()),
     ];
     Owner { requested_at: latest(known).map(ToOwned::to_owned), ..owner.clone() }
+}
+
+/// A run goes on as it was begun; what the object asks for since then follows it, and is said so.
+pub(crate) fn mention_what_waits(
+    valid: Validity,
+    task_text: &TaskText,
+    mut decision: Decision,
+) -> Decision {
+    let waits = match valid {
+        Ok(valid) => what_waits(&valid.owner, &task_text.task.owner),
+        Err(report) if report.reason == Reason::InvalidRequest => Some(report.message.clone()),
+        Err(_) => None,
+    };
+    let Some(waits) = waits else { return decision };
+    let kinds = [ConditionType::Running, ConditionType::Reconciling].map(ConditionType::name);
+    for condition in &mut decision.status.conditions {
+        if condition.status == "True" && kinds.contains(&condition.type_.as_str()) {
+            let _ = write!(condition.message, "; {waits}");
+        }
+    }
+    decision
+}
+
+fn what_waits(now: &Owner, then: &Owner) -> Option<String> {
+    let asked = now.requested_at.as_deref();
+    let asked = asked.filter(|_| is_later(asked, then.requested_at.as_deref()));
+    let run = match asked {
+        Some(time) => format!("a run for requested-at {time}"),
+        None if now.request != then.request => format!("a run of generation {}", now.generation),
+        None => return None,
+    };
+    Some(format!("{run} follows when this one has ended"))
 }

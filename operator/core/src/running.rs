@@ -1,19 +1,17 @@
 //! In: an attempt that is in flight. Out: its extract Job when it is time, its progress, its end.
 //! Bound: one extract Job for each run. Fails: by an [`Ending`].
 
-use std::fmt::Write as _;
 use std::time::Duration;
 
-use crds::requested::is_later;
 use crds::status::Partitions;
-use crds::tracking::{Owner, RunItem, RunState, TrackedOutcome};
-use crds::{ConditionType, ExtractJobStatus, Phase, Reason, Report};
+use crds::tracking::{RunItem, RunState, TrackedOutcome};
+use crds::{ExtractJobStatus, Phase, Reason, Report};
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::Pod;
 
 use crate::attempt::{
-    Attempt, TaskText, completed_at, is_complete, is_deleted, is_finished, name, uid,
+    Attempt, TaskText, completed_at, is_complete, is_deleted, is_finished, name, partitions, uid,
 };
 use crate::concluding;
 use crate::decision::{
@@ -27,6 +25,7 @@ use crate::labels::REVISION;
 use crate::observed::Observed;
 use crate::pods::{has_started, pods_of, ready_since, trouble};
 use crate::reports::{planning_report, reading_report};
+use crate::request::mention_what_waits;
 use crate::status::Health;
 use crate::valid::may_read;
 use crate::workload::Maker;
@@ -77,34 +76,6 @@ pub(crate) fn drive<'a>(
         Watched::Alive(decision) => Ok(Flow::of(mention_what_waits(valid, &task_text, *decision))),
         Watched::Ended(ending) => Ok(Flow::end(attempt, &task_text, ending)),
     }
-}
-
-/// A run goes on as it was begun; what the object asks for since then follows it, and is said so.
-fn mention_what_waits(valid: Validity, task_text: &TaskText, mut decision: Decision) -> Decision {
-    let waits = match valid {
-        Ok(valid) => what_waits(&valid.owner, &task_text.task.owner),
-        Err(report) if report.reason == Reason::InvalidRequest => Some(report.message.clone()),
-        Err(_) => None,
-    };
-    let Some(waits) = waits else { return decision };
-    let kinds = [ConditionType::Running, ConditionType::Reconciling].map(ConditionType::name);
-    for condition in &mut decision.status.conditions {
-        if condition.status == "True" && kinds.contains(&condition.type_.as_str()) {
-            let _ = write!(condition.message, "; {waits}");
-        }
-    }
-    decision
-}
-
-fn what_waits(now: &Owner, then: &Owner) -> Option<String> {
-    let asked = now.requested_at.as_deref();
-    let asked = asked.filter(|_| is_later(asked, then.requested_at.as_deref()));
-    let run = match asked {
-        Some(time) => format!("a run for requested-at {time}"),
-        None if now.request != then.request => format!("a run of generation {}", now.generation),
-        None => return None,
-    };
-    Some(format!("{run} follows when this one has ended"))
 }
 
 /// The coordinator Job of an attempt whose process never ran within its time. A pod that is not
@@ -370,31 +341,6 @@ fn committing(
     Ok(Watched::alive(decision.after(observed.settings.timing.record_poll)))
 }
 
-/// Progress as the Job controller counts it.
-fn partitions(extract: &Job) -> Partitions {
-    let count = |number: Option<i32>| u32::try_from(number.unwrap_or_default()).unwrap_or_default();
-    let total = count(extract.spec.as_ref().and_then(|spec| spec.completions));
-    let status = extract.status.as_ref();
-    Partitions {
-        total,
-        succeeded: count(status.and_then(|status| status.succeeded)),
-        failed: indexes(status.and_then(|status| status.failed_indexes.as_deref())),
-        ..Partitions::default()
-    }
-}
-
-/// How many indexes a text like `1,3-5,7` names.
-fn indexes(text: Option<&str>) -> u32 {
-    let parts = text.unwrap_or_default().split(',').filter(|part| !part.is_empty());
-    parts.fold(0, |sum, part| {
-        let (from, to) = part.split_once('-').unwrap_or((part, part));
-        match (from.parse::<u32>(), to.parse::<u32>()) {
-            (Ok(from), Ok(to)) => sum + to.saturating_sub(from) + 1,
-            _ => sum,
-        }
-    })
-}
-
 /// Why the Job's pods do not start, once they have had their time.
 fn not_started(observed: &Observed, job: &Job) -> Result<Option<Report>, Blocked> {
     let pods: Vec<&Pod> = pods_of(&observed.pods, job).collect();
@@ -412,15 +358,4 @@ fn not_started(observed: &Observed, job: &Job) -> Result<Option<Report>, Blocked
         )));
     };
     Ok(trouble(&pods, warnings))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn indexes_are_counted_from_their_text() {
-        let counts = [None, Some(""), Some("3"), Some("0,2-4,9"), Some("x-")].map(indexes);
-        assert_eq!(counts, [0, 0, 1, 5, 0]);
-    }
 }

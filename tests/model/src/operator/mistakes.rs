@@ -1,6 +1,7 @@
 //! Planted mistakes of the operator: they change what the product's `decide` is shown, or what it
 //! decides.
 
+mod deletion;
 mod requests;
 
 use std::time::Duration;
@@ -18,6 +19,7 @@ use operator_core::{Decision, Effect, Observed, Step, decide};
 use worker_core::errors::failure::Failure;
 use worker_core::protocol::{Act, Ending, Event, Process};
 
+use self::deletion::{let_go_at_once, recovers_what_has_jobs};
 use self::requests::older_requests_count;
 use super::apply::env;
 use super::cases::{self, one};
@@ -376,27 +378,6 @@ fn failed_for_good(observed: &Observed) -> Step {
     changed(decide(observed), |decision| {
         if decision.status.outcome.is_none() {
             decision.status.outcome.clone_from(&old);
-        }
-    })
-}
-
-/// A completed recovery Job of the last attempt that has Jobs is the end of it.
-fn recovers_what_has_jobs(observed: &Observed) -> Step {
-    let all = attempts(&observed.jobs, observed.uid());
-    let recovered = all
-        .last()
-        .is_some_and(|last| last.recoveries.last().is_some_and(|(_, job)| is_complete(job)));
-    if observed.job.metadata.deletion_timestamp.is_some() && recovered {
-        return let_go_at_once(observed);
-    }
-    decide(observed)
-}
-
-fn let_go_at_once(observed: &Observed) -> Step {
-    let deleted = observed.job.metadata.deletion_timestamp.is_some();
-    changed(decide(observed), |decision| {
-        if deleted && observed.has_finalizer() {
-            decision.effects = vec![Effect::DropFinalizer];
         }
     })
 }

@@ -155,3 +155,15 @@ pub fn object_name(text: &str) -> String {
 pub(super) fn invalid(message: impl Into<String>, remedy: impl Into<String>) -> Failure {
     Failure::permanent(Reason::InvalidSpec, message, remedy)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn object_names_are_valid_in_kubernetes() {
+        assert_eq!(object_name("public.Order_Items"), "public-order-items");
+        assert_eq!(object_name("\"Ä\""), "extract");
+        assert_eq!(object_name(&"x.".repeat(60)).len(), 63);
+    }
+}

@@ -397,10 +397,3 @@ fn a_yaml_of_a_source_is_one_call_for_each_table() {
     assert!(source_file(&json!({"extract": {}})).is_err());
     assert!(source_file(&json!({"extract": {"source_type": "api", "tables": {"a": {}}}})).is_err());
 }
-
-#[test]
-fn object_names_are_valid_in_kubernetes() {
-    assert_eq!(object_name("public.Order_Items"), "public-order-items");
-    assert_eq!(object_name("\"Ä\""), "extract");
-    assert_eq!(object_name(&"x.".repeat(60)).len(), 63);
-}
