@@ -86,6 +86,21 @@ fn misspelt_field_is_refused_with_the_nearest_name() {
 }
 
 #[test]
+fn name_without_a_unit_is_refused_with_each_name_that_has_one() {
+    for (file, names) in [
+        (
+            "lag-without-unit",
+            r#""spec.extract.watermark.lagSeconds" or "spec.extract.watermark.lagUnits"?"#,
+        ),
+        ("wait-without-unit", r#""spec.extract.watermark.waitSeconds"?"#),
+    ] {
+        let text = fs::read_to_string(format!("examples/refused/{file}.yaml")).unwrap();
+        let said = refusal(&text);
+        assert!(said.contains(&format!("did you mean {names}")), "{said}");
+    }
+}
+
+#[test]
 fn input_other_than_one_extract_job_is_refused() {
     let one = with("\nspec:", "\nspec:");
     for (text, said) in [

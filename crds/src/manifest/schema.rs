@@ -29,6 +29,8 @@ const METADATA: &[&str] = &[
 const OBJECT: &[&str] = &["apiVersion", "kind", "metadata"];
 /// How alike two names must be, from 0 to 1, for one to be a misspelling of the other.
 const ALIKE: f64 = 0.8;
+/// Units with which names of numbers end.
+const UNITS: [&str; 3] = ["Seconds", "Units", "Bytes"];
 
 /// The fields that the schema does not have, each with the name that may be meant.
 pub(super) fn unknown_fields(schema: &Value, object: &Value) -> Vec<Violation> {
@@ -36,10 +38,9 @@ pub(super) fn unknown_fields(schema: &Value, object: &Value) -> Vec<Violation> {
     walk_unknown(schema, schema, object, "", &mut found);
     let metadata = object["metadata"].as_object().into_iter().flat_map(|fields| fields.keys());
     for name in metadata.filter(|name| !METADATA.contains(&name.as_str())) {
-        let nearest = nearest(name, METADATA.iter().copied());
         found.push(unknown(
             &format!("metadata.{name}"),
-            nearest.map(|near| format!("metadata.{near}")),
+            nearest(name, METADATA.iter().copied()).map(|near| format!("metadata.{near}")),
         ));
     }
     found
@@ -69,8 +70,11 @@ fn walk_unknown(
                         let beside = known.into_iter().flat_map(|known| known.keys());
                         let top: &[&str] = if path.is_empty() { OBJECT } else { &[] };
                         let names = beside.map(String::as_str).chain(top.iter().copied());
-                        let near = nearest(name, names).map(|near| join(path, near));
-                        found.push(unknown(&inner, near.or_else(|| elsewhere(root, name))));
+                        let near: Vec<_> =
+                            nearest(name, names).map(|near| join(path, near)).collect();
+                        let elsewhere = || elsewhere(root, name).into_iter().collect();
+                        let meant = if near.is_empty() { elsewhere() } else { near };
+                        found.push(unknown(&inner, meant.into_iter()));
                     }
                 }
             }
@@ -84,8 +88,12 @@ fn walk_unknown(
     }
 }
 
-fn unknown(path: &str, meant: Option<String>) -> Violation {
-    let meant = meant.map(|meant| format!(", did you mean \"{meant}\"?")).unwrap_or_default();
+fn unknown(path: &str, meant: impl Iterator<Item = String>) -> Violation {
+    let meant: Vec<_> = meant.map(|meant| format!("\"{meant}\"")).collect();
+    let meant = match meant[..] {
+        [] => String::new(),
+        _ => format!(", did you mean {}?", meant.join(" or ")),
+    };
     let message = format!("unknown field \"{path}\"{meant}");
     Violation { path: String::new(), message }
 }
@@ -94,15 +102,21 @@ fn join(path: &str, name: &str) -> String {
     if path.is_empty() { name.to_owned() } else { format!("{path}.{name}") }
 }
 
-/// The most similar of some names, if any is similar.
-fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> Option<&'a str> {
+/// Those of some names that are the wanted one with a unit, such as `lagSeconds` for `lag`; otherwise the most
+/// similar one, if any is similar.
+fn nearest<'a>(name: &str, names: impl Iterator<Item = &'a str>) -> impl Iterator<Item = &'a str> {
     let wanted = name.to_lowercase();
-    let alike = |candidate: &str| strsim::jaro_winkler(&wanted, &candidate.to_lowercase());
-    names
-        .map(|candidate| (alike(candidate), candidate))
-        .filter(|(alike, _)| *alike > ALIKE)
-        .max_by(|one, other| one.0.total_cmp(&other.0))
-        .map(|(_, candidate)| candidate)
+    let names: Vec<&str> = names.collect();
+    let with_unit =
+        |candidate: &&str| candidate.strip_prefix(name).is_some_and(|unit| UNITS.contains(&unit));
+    let mut found: Vec<_> = names.iter().copied().filter(with_unit).collect();
+    if found.is_empty() {
+        let alike = |candidate: &str| strsim::jaro_winkler(&wanted, &candidate.to_lowercase());
+        let all = names.into_iter().map(|candidate| (alike(candidate), candidate));
+        let near = all.filter(|(alike, _)| *alike > ALIKE);
+        found.extend(near.max_by(|one, other| one.0.total_cmp(&other.0)).map(|(_, near)| near));
+    }
+    found.into_iter()
 }
 
 /// The path of a field of this name in another part of the spec, the shortest if there are several.
