@@ -83,9 +83,10 @@ impl State<'_> {
     fn why_not(&self, kind: ConditionType) -> Explanation {
         let (phase, because) = (self.phase, self.because());
         match kind {
-            ConditionType::Planned => {
-                (self.report.reason.name(), format!("no window is planned: {because}"))
-            }
+            ConditionType::Planned => (
+                self.report.reason.name(),
+                format!("no attempt in flight has planned a window: {because}"),
+            ),
             ConditionType::Running if phase == Phase::Complete => (
                 ConditionReason::RequestComplete.name(),
                 format!("no rows are being read: {because}"),

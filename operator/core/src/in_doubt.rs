@@ -63,7 +63,9 @@ pub(crate) fn report(observed: &Observed, attempt: &Attempt, ending: &Ending) ->
         ),
     };
     let hint = if hint.is_empty() { format!("Read the log of Job {recover}.") } else { hint };
-    let remedy =
-        format!("{hint} Then set a new annotation tidemark.dev/requested-at on the object.");
+    let remedy = format!(
+        "{}. Then set a new annotation tidemark.dev/requested-at on the object.",
+        hint.trim_end_matches('.')
+    );
     Report::new(reason, message, remedy)
 }

@@ -74,7 +74,7 @@ fn fits(kind: ConditionType, holds: bool, reason: &str) -> bool {
 /// What makes a message of a False condition say why it is False.
 fn why_false(kind: ConditionType) -> &'static [&'static str] {
     match kind {
-        ConditionType::Planned => &["no window is planned: "],
+        ConditionType::Planned => &["no attempt in flight has planned a window: "],
         ConditionType::Running => &["no rows are being read: "],
         ConditionType::Committed => &["no run is published: "],
         ConditionType::Complete => &["the request is not complete: "],
@@ -99,7 +99,9 @@ pub(crate) fn check(status: &ExtractJobStatus) {
         assert!(fits(kind, holds, reason), "{phase:?}: {kind}={holds}, reason={reason}: {message}");
         let starts = |words: &&str| message.starts_with(*words);
         assert!(holds || why_false(kind).iter().any(starts), "{kind}={holds}: {message}");
-        let is_sentence = message.contains(' ') && !message.ends_with(['.', ':', ';', ' ']);
+        let (what, remedy) = message.split_once("; remedy: ").unwrap_or((message, ""));
+        let is_sentence = what.contains(' ') && !what.ends_with(['.', ':', ';', ' ']);
+        assert!(remedy.is_empty() || remedy.ends_with('.'), "{kind}={holds}: {message}");
         assert!(is_sentence && !message.contains(['\n', '{', '}']), "{kind}={holds}: {message}");
     }
 }
@@ -172,7 +174,7 @@ fn ended() -> [fn(&mut Simulation); 8] {
         |simulation| simulation.account = ServiceAccountState::Unlabelled,
         |simulation| simulation.settings.tracking.table = None,
         |simulation| {
-            let report = Report::new(Reason::TrackingUnreachable, "no answer in time", "wait");
+            let report = Report::new(Reason::TrackingUnreachable, "no answer in time", "Wait.");
             simulation.unreadable = Some(report);
         },
         |simulation| {
@@ -196,7 +198,7 @@ fn ended() -> [fn(&mut Simulation); 8] {
 fn fails(simulation: &mut Simulation) {
     simulation.step();
     let job = simulation.last(0).expect("coordinator");
-    let why = Report::new(Reason::TableNotFound, "table orders does not exist", "create it");
+    let why = Report::new(Reason::TableNotFound, "table orders does not exist", "Create it.");
     simulation.fails(&job, Exit::Permanent, Some(&why));
     simulation.step();
 }

@@ -26,7 +26,7 @@ pub(crate) fn started() -> Simulation {
 /// The attempt fails, its Jobs are stopped and its run is recovered.
 pub(crate) fn fails(simulation: &mut Simulation, exit: Exit, reason: Reason) {
     let job = simulation.last(0).expect("coordinator");
-    simulation.fails(&job, exit, Some(&Report::new(reason, "so it went", "do this")));
+    simulation.fails(&job, exit, Some(&Report::new(reason, "so it went", "Do this.")));
     simulation.step();
     simulation.job_controller();
     simulation.step();
@@ -151,7 +151,7 @@ fn busy_source_is_waited_for() {
 #[test]
 fn nothing_starts_without_tracking_account_or_permission() {
     let mut simulation = Simulation::new();
-    simulation.unreadable = Some(Report::new(Reason::TrackingUnreachable, "no answer", "look"));
+    simulation.unreadable = Some(Report::new(Reason::TrackingUnreachable, "no answer", "Look."));
     assert!(simulation.rest().effects.is_empty());
     assert_eq!(
         simulation.condition("Reconciling"),

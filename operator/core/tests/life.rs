@@ -325,7 +325,7 @@ fn recovery_that_failed_reports_its_own_error() {
         simulation.pass(120);
         simulation.step();
         let recover = simulation.last(2).expect("recover");
-        let why = Report::new(Reason::StorageDenied, "listing is refused", "grant s3:ListBucket");
+        let why = Report::new(Reason::StorageDenied, "listing is refused", "Grant s3:ListBucket.");
         simulation.fails(&recover, Exit::Permanent, Some(&why));
     }
     simulation.pass(120);
@@ -333,7 +333,9 @@ fn recovery_that_failed_reports_its_own_error() {
     let status = simulation.status();
     let stalled = status.conditions.iter().find(|one| one.type_ == "Stalled").expect("Stalled");
     assert_eq!(stalled.reason, "RecoveryFailed");
-    for part in ["StorageDenied: listing is refused", "it broke", "remedy: grant s3:ListBucket"] {
+    for part in
+        ["StorageDenied: listing is refused", "it broke", "remedy: Grant s3:ListBucket. Then"]
+    {
         assert!(stalled.message.contains(part), "{}", stalled.message);
     }
 }
@@ -343,7 +345,7 @@ fn objects_that_fail_together_retry_at_different_times() {
     let pause = |uid: &str| {
         let mut simulation = Simulation::new();
         simulation.job.metadata.uid = Some(uid.to_owned());
-        simulation.unreadable = Some(Report::new(Reason::TrackingUnreachable, "no answer", "look"));
+        simulation.unreadable = Some(Report::new(Reason::TrackingUnreachable, "no answer", "Look."));
         simulation.step().requeue
     };
     let pauses: Vec<_> = (0..8).map(|number| pause(&format!("uid-{number}"))).collect();

@@ -116,7 +116,7 @@ fn statuses_of_a_published_and_a_refused_request() {
     let mut simulation = Simulation::new();
     simulation.step();
     let coordinator = simulation.last(0).expect("coordinator");
-    let why = Report::new(Reason::TableNotFound, "there is no table orders", "name another table");
+    let why = Report::new(Reason::TableNotFound, "there is no table orders", "Name another table.");
     simulation.fails(&coordinator, Exit::Permanent, Some(&why));
     simulation.step();
     simulation.recoveries();

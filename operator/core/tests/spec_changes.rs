@@ -275,7 +275,7 @@ fn recover_job_done_before_a_removal_is_due_does_not_count_for_it() {
 
 #[test]
 fn stuck_commit_is_reported_with_its_remedy_and_not_retried_in_a_loop() {
-    let stuck = || Report::new(Reason::CommitStuck, "an upload is gone", "look at lifecycle rules");
+    let stuck = || Report::new(Reason::CommitStuck, "an upload is gone", "Look at lifecycle rules.");
     let mut simulation = started();
     simulation.plans(1);
     simulation.step();
@@ -289,7 +289,7 @@ fn stuck_commit_is_reported_with_its_remedy_and_not_retried_in_a_loop() {
     assert_eq!(created(&simulation.rest()), 0);
     assert_eq!(phase(&simulation), Phase::Failed);
     assert_eq!(simulation.condition("Stalled"), ("True".to_owned(), "CommitStuck".to_owned()));
-    assert!(message(&simulation, "Stalled").contains("remedy: look at lifecycle rules"));
+    assert!(message(&simulation, "Stalled").contains("remedy: Look at lifecycle rules."));
     assert!(simulation.job.metadata.finalizers.is_some(), "the run is not ended");
     simulation.pass(1700);
     assert_eq!(created(&simulation.rest()), 0);

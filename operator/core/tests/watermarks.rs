@@ -133,7 +133,7 @@ fn unreadable_tracking_table_leaves_status_unchanged() {
     let before = simulation.status();
     simulation.watermark_changed = true;
     simulation.unreadable =
-        Some(crds::Report::new(crds::Reason::TrackingUnreachable, "no answer", "look"));
+        Some(crds::Report::new(crds::Reason::TrackingUnreachable, "no answer", "Look."));
     simulation.step();
     assert_eq!(simulation.status(), before);
 }
