@@ -207,7 +207,7 @@ fn manifest_is_checked_as_the_api_server_checks_it() -> Result<()> {
             ensure!(output.status.code() == Some(10), "{arguments:?}: {}", stderr(&output));
             let fields = &last_line(&output)?["fields"];
             ensure!(fields["reason"] == "InvalidSpec", "{fields}");
-            ensure!(fields["said"].as_str().is_some_and(|text| text.contains(said)), "{fields}");
+            ensure!(fields["report"].as_str().is_some_and(|text| text.contains(said)), "{fields}");
             ensure!(fields["remedy"].as_str().is_some_and(|text| text.contains("kubectl explain")));
         }
         let text = tidemark(&["plan", "-f", name, "--log-format", "text"], &[])?;

@@ -111,7 +111,7 @@ fn removal_in_another_store_is_done_there_and_waits_while_that_store_refuses() -
         // an hour later
         let key = AttributeValue::S(format!("{}#tidemark", source.key("public.t")));
         let update = env.dynamodb().update_item().table_name(&source.table).key("source", key);
-        update.update_expression("remove todo.removals[0].retry").send().await?;
+        update.update_expression("remove pendingCleanup.removals[0].retry").send().await?;
         first.heal();
         source.run(&job).await?;
         ensure!(removals(&source).await? == Value::Null, "it is done");

@@ -76,7 +76,7 @@ fn ctid_partitions_need_a_consistent_snapshot() -> Result<()> {
         accounts.job["spec"]["extract"]["partition"] = json!({ "strategy": "ctid", "count": 3 });
         let output = accounts.source.try_run(&accounts.job).await?;
         ensure!(output.code == Some(10), "exit {:?}: {}", output.code, output.stderr);
-        ensure!(output.stderr.contains("strategy ctid is not possible"), "{}", output.stderr);
+        ensure!(output.stderr.contains("ctid needs consistency snapshot"), "{}", output.stderr);
         accounts.job["spec"]["extract"]["partition"]["strategy"] = json!("auto");
         accounts.source.run(&accounts.job).await?;
         let manifest = accounts.manifest().await?;

@@ -121,7 +121,7 @@ async fn rewind(release: &Release, job: &Value, to: &str) -> Result<()> {
     let source = &release.source;
     let said = source.env.succeed(source.command("watermark get", job)?, "").await?;
     let said: Value = serde_json::from_str(said.trim()).context("parse what it printed")?;
-    let words = format!("watermark rewind --value {to} --by ann --revision {}", said["rev"]);
+    let words = format!("watermark rewind --value {to} --by ann --revision {}", said["revision"]);
     source.env.succeed(source.command(&words, job)?, "").await.map(|_| ())
 }
 

@@ -233,7 +233,7 @@ fn a_slow_planning_statement_on_mariadb_is_named() -> Result<()> {
         ensure!(output.code == Some(75), "{output:?}");
         let last = output.stderr.lines().last().context("no last word")?;
         let said: Value = serde_json::from_str(last).with_context(|| last.to_owned())?;
-        let message = said["fields"]["said"].as_str().unwrap_or_default();
+        let message = said["fields"]["report"].as_str().unwrap_or_default();
         ensure!(said["fields"]["reason"] == "DatabaseFailed", "{said}");
         ensure!(message.contains("check for rows: the statement took longer"), "{said}");
         ensure!(said["fields"]["remedy"].to_string().contains("activeDeadlineSeconds"), "{said}");

@@ -79,7 +79,7 @@ Examples:
   tidemark convert --sources-file shop.yml --uri s3://lake --tracking-table tracking
 
   # Convert one call
-  tidemark convert -- --db_engine postgres --db_table public.orders ...";
+  tidemark convert -- --db_engine postgres --extract_table public.orders ...";
 
 /// The commands, with examples and exit codes.
 pub(super) fn command() -> clap::Command {

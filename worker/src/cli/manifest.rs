@@ -79,6 +79,7 @@ fn refused(path: &Path, error: &ManifestError) -> CommandError {
     let message = format!("manifest {}: {error}", path.display());
     let hint = match error {
         ManifestError::NotYaml { .. } => "Correct the YAML there.",
+        ManifestError::Documents(0) => "Write the manifest of one ExtractJob into it.",
         ManifestError::Documents(_) => "Put each ExtractJob in a file of its own.",
         ManifestError::WrongKind(_) => "Name the file of an ExtractJob manifest after -f.",
         ManifestError::Refused(_) => {

@@ -36,14 +36,14 @@ pub fn ended(name: &str, result: Result<String, CommandError>, format: LogFormat
 
 fn log(exit: Exit, report: &Report) {
     // `message` is the log line's own key
-    let (reason, said, remedy) = (report.reason, &report.message, &report.remedy);
+    let (reason, report, remedy) = (report.reason, &report.message, &report.remedy);
     match exit {
-        Exit::Done => tracing::info!(%reason, said, "the command succeeded"),
+        Exit::Done => tracing::info!(%reason, report, "the command succeeded"),
         Exit::Permanent | Exit::PartitionPermanent => {
-            tracing::error!(%reason, said, remedy, exit = exit.code(), "the command failed");
+            tracing::error!(%reason, report, remedy, exit = exit.code(), "the command failed");
         }
         Exit::Fenced | Exit::Transient | Exit::Stopped => {
-            tracing::warn!(%reason, said, remedy, exit = exit.code(), "the command failed");
+            tracing::warn!(%reason, report, remedy, exit = exit.code(), "the command failed");
         }
     }
 }

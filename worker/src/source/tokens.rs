@@ -30,7 +30,7 @@ pub struct TokenSigner {
 
 impl fmt::Debug for TokenSigner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Minter").field("region", &self.region).finish_non_exhaustive()
+        f.debug_struct("TokenSigner").field("region", &self.region).finish_non_exhaustive()
     }
 }
 
