@@ -224,9 +224,9 @@ fn manifest_is_checked_as_the_api_server_checks_it() -> Result<()> {
 fn operator_refuses_wrong_flags_with_exit_2_and_the_usage() -> Result<()> {
     for (arguments, word) in [
         (&[][..], "--worker-image <IMAGE>"),
-        (&["--worker-image", "w", "--resnc", "5"], "--resync"),
-        (&["--worker-image", "w", "--resync", "soon"], "number of seconds"),
-        (&["--worker-image", "w", "--resync=-1"], "number of seconds"),
+        (&["--worker-image", "w", "--resnc", "5"], "--resync-seconds"),
+        (&["--worker-image", "w", "--resync-seconds", "soon"], "number of seconds"),
+        (&["--worker-image", "w", "--resync-seconds=-1"], "number of seconds"),
         (&["--worker-image", "w", "--worker-resources", "1Gi"], "use JSON such as"),
         (&["--worker-image", "w", "--log-format", "xml"], "auto, text, json"),
         (&["--worker-image", "w", "--worker-env", "PROXY"], "NAME=VALUE"),

@@ -135,7 +135,10 @@ mod tests {
     #[test]
     fn durations_are_shown_by_long_help_only() {
         let (short, long) = pages();
-        assert!(!short.contains("--busy-retry") && long.contains("--busy-retry"), "{short}");
+        assert!(
+            !short.contains("--busy-retry-seconds") && long.contains("--busy-retry-seconds"),
+            "{short}"
+        );
         assert!(short.contains("Exit codes:") && short.contains("--worker-image"), "{short}");
     }
 
@@ -154,13 +157,16 @@ mod tests {
             with_usage(&command().try_get_matches_from(all).expect_err("a usage error"))
         };
         assert_eq!(
-            said(&["--resync=-1"]),
-            "error: invalid value '-1' for '--resync <SECONDS>': use a number of seconds, such as 5 or 0.5\n\
-             hint: Correct the value of the flag or of the environment variable RESYNC.\n\n\
+            said(&["--resync-seconds=-1"]),
+            "error: invalid value '-1' for '--resync-seconds <SECONDS>': use a number of seconds, such as 5 or 0.5\n\
+             hint: Correct the value of the flag or of the environment variable RESYNC_SECONDS.\n\n\
              Usage: tidemark-operator [OPTIONS] --worker-image <IMAGE>\n\n\
              For more information, try 'tidemark-operator --help'.\n"
         );
         let tip = said(&["--resnc", "5"]);
-        assert!(tip.contains("\nhint: a similar argument exists: '--resync'\n\nUsage: "), "{tip}");
+        assert!(
+            tip.contains("\nhint: a similar argument exists: '--resync-seconds'\n\nUsage: "),
+            "{tip}"
+        );
     }
 }

@@ -96,7 +96,7 @@ pub(crate) struct Flags {
         default_value_t = false, action = clap::ArgAction::Set, num_args = 0..=1, default_missing_value = "true")]
     pub(crate) tracking_namespace_keys: bool,
     /// Number of seconds after which a read of the tracking table times out.
-    #[arg(long, env = "TRACKING_TIMEOUT", value_name = "SECONDS", default_value = "5", value_parser = seconds,
+    #[arg(long = "tracking-timeout-seconds", env = "TRACKING_TIMEOUT_SECONDS", value_name = "SECONDS", default_value = "5", value_parser = seconds,
         help_heading = TRACKING)]
     pub(crate) tracking_timeout: Duration,
     /// Name of the Lease that elects the leader of the replicas. Without it, this replica always leads.
@@ -107,7 +107,7 @@ pub(crate) struct Flags {
         help_heading = REPLICAS)]
     pub(crate) lease_identity: String,
     /// Number of seconds without a renewal after which another replica takes the Lease.
-    #[arg(long, env = "LEASE_DURATION", value_name = "SECONDS", default_value = "15", value_parser = seconds,
+    #[arg(long = "lease-duration-seconds", env = "LEASE_DURATION_SECONDS", value_name = "SECONDS", default_value = "15", value_parser = seconds,
         help_heading = REPLICAS)]
     pub(crate) lease_duration: Duration,
     /// A pause point for tests.
@@ -123,30 +123,30 @@ pub(crate) struct Flags {
 #[command(next_help_heading = "Advanced: timing and retries (seconds, fractions allowed)")]
 pub(crate) struct TimingFlags {
     /// Number of seconds until a source that another run has claimed is read again.
-    #[arg(long, env = "BUSY_RETRY", value_name = "SECONDS", default_value = "30", value_parser = seconds, hide_short_help = true)]
+    #[arg(long = "busy-retry-seconds", env = "BUSY_RETRY_SECONDS", value_name = "SECONDS", default_value = "30", value_parser = seconds, hide_short_help = true)]
     pub(crate) busy_retry: Duration,
     /// Number of seconds before the second attempt of a run. The delay doubles with each further attempt.
-    #[arg(long, env = "RETRY_FIRST", value_name = "SECONDS", default_value = "10", value_parser = seconds, hide_short_help = true)]
+    #[arg(long = "retry-first-seconds", env = "RETRY_FIRST_SECONDS", value_name = "SECONDS", default_value = "10", value_parser = seconds, hide_short_help = true)]
     pub(crate) retry_first: Duration,
     /// Maximum number of seconds between two attempts.
-    #[arg(long, env = "RETRY_MOST", value_name = "SECONDS", default_value = "300", value_parser = seconds, hide_short_help = true)]
+    #[arg(long = "retry-most-seconds", env = "RETRY_MOST_SECONDS", value_name = "SECONDS", default_value = "300", value_parser = seconds, hide_short_help = true)]
     pub(crate) retry_most: Duration,
     /// Number of seconds that a pod may take to start before a condition shows it.
-    #[arg(long, env = "POD_START_WAIT", value_name = "SECONDS", default_value = "30", value_parser = seconds, hide_short_help = true)]
+    #[arg(long = "pod-start-wait-seconds", env = "POD_START_WAIT_SECONDS", value_name = "SECONDS", default_value = "30", value_parser = seconds, hide_short_help = true)]
     pub(crate) pod_start_wait: Duration,
     /// Number of seconds to wait for stopped pods before the recovery Job is created.
-    #[arg(long, env = "POD_STOP_WAIT", value_name = "SECONDS", default_value = "60", value_parser = seconds, hide_short_help = true)]
+    #[arg(long = "pod-stop-wait-seconds", env = "POD_STOP_WAIT_SECONDS", value_name = "SECONDS", default_value = "60", value_parser = seconds, hide_short_help = true)]
     pub(crate) pod_stop_wait: Duration,
     /// Number of seconds that a ready coordinator waits for its first extract pod.
-    #[arg(long, env = "EXTRACT_START_WAIT", value_name = "SECONDS", default_value = "900", value_parser = seconds, hide_short_help = true)]
+    #[arg(long = "extract-start-wait-seconds", env = "EXTRACT_START_WAIT_SECONDS", value_name = "SECONDS", default_value = "900", value_parser = seconds, hide_short_help = true)]
     pub(crate) extract_start_wait: Duration,
     /// Number of seconds that the coordinator may take to find all records after the last partition ended.
-    #[arg(long, env = "RECORD_WAIT", value_name = "SECONDS", default_value = "600", value_parser = seconds, hide_short_help = true)]
+    #[arg(long = "record-wait-seconds", env = "RECORD_WAIT_SECONDS", value_name = "SECONDS", default_value = "600", value_parser = seconds, hide_short_help = true)]
     pub(crate) record_wait: Duration,
-    /// Number of seconds between two reads of the tracking table during --record-wait.
-    #[arg(long, env = "RECORD_POLL", value_name = "SECONDS", default_value = "60", value_parser = seconds, hide_short_help = true)]
+    /// Number of seconds between two reads of the tracking table during --record-wait-seconds.
+    #[arg(long = "record-poll-seconds", env = "RECORD_POLL_SECONDS", value_name = "SECONDS", default_value = "60", value_parser = seconds, hide_short_help = true)]
     pub(crate) record_poll: Duration,
-    /// Number of consecutive recovery Jobs before the operator waits for --recover-rest.
+    /// Number of consecutive recovery Jobs before the operator waits for --recover-rest-seconds.
     #[arg(
         long,
         env = "RECOVER_TRIES",
@@ -156,22 +156,22 @@ pub(crate) struct TimingFlags {
     )]
     pub(crate) recover_tries: u32,
     /// Number of seconds after which a recovery Job is stopped.
-    #[arg(long, env = "RECOVER_DEADLINE", value_name = "SECONDS", default_value = "110", value_parser = seconds, hide_short_help = true)]
+    #[arg(long = "recover-deadline-seconds", env = "RECOVER_DEADLINE_SECONDS", value_name = "SECONDS", default_value = "110", value_parser = seconds, hide_short_help = true)]
     pub(crate) recover_deadline: Duration,
     /// Number of seconds before the second recovery Job. The delay doubles with each further one.
-    #[arg(long, env = "RECOVER_RETRY", value_name = "SECONDS", default_value = "2", value_parser = seconds, hide_short_help = true)]
+    #[arg(long = "recover-retry-seconds", env = "RECOVER_RETRY_SECONDS", value_name = "SECONDS", default_value = "2", value_parser = seconds, hide_short_help = true)]
     pub(crate) recover_retry: Duration,
     /// Number of seconds between recovery Jobs after --recover-tries have failed.
-    #[arg(long, env = "RECOVER_REST", value_name = "SECONDS", default_value = "1800", value_parser = seconds, hide_short_help = true)]
+    #[arg(long = "recover-rest-seconds", env = "RECOVER_REST_SECONDS", value_name = "SECONDS", default_value = "1800", value_parser = seconds, hide_short_help = true)]
     pub(crate) recover_rest: Duration,
     /// Number of seconds after which the finalizer of a deleted object is removed, even if its run is still in doubt.
-    #[arg(long, env = "DELETION_BOUND", value_name = "SECONDS", default_value = "600", value_parser = seconds, hide_short_help = true)]
+    #[arg(long = "deletion-bound-seconds", env = "DELETION_BOUND_SECONDS", value_name = "SECONDS", default_value = "600", value_parser = seconds, hide_short_help = true)]
     pub(crate) deletion_bound: Duration,
     /// Number of seconds after which every object is reconciled again, even without an event.
-    #[arg(long, env = "RESYNC", value_name = "SECONDS", default_value = "3600", value_parser = seconds, hide_short_help = true)]
+    #[arg(long = "resync-seconds", env = "RESYNC_SECONDS", value_name = "SECONDS", default_value = "3600", value_parser = seconds, hide_short_help = true)]
     pub(crate) resync: Duration,
     /// Number of seconds between two reads of the watermark items, which the status shows.
-    #[arg(long, env = "TRACKING_RESYNC", value_name = "SECONDS", default_value = "600", value_parser = seconds, hide_short_help = true)]
+    #[arg(long = "tracking-resync-seconds", env = "TRACKING_RESYNC_SECONDS", value_name = "SECONDS", default_value = "600", value_parser = seconds, hide_short_help = true)]
     pub(crate) tracking_resync: Duration,
 }
 
@@ -276,7 +276,7 @@ mod tests {
             "tidemark-operator",
             "--worker-image=image",
             "--watch-namespaces=a, b,",
-            "--busy-retry=0.5",
+            "--busy-retry-seconds=0.5",
             "--allow-insecure-plaintext",
         ]);
         assert_eq!(flags.namespaces(), ["a", "b"]);

@@ -153,7 +153,7 @@ fn a_status_with_conflicting_writes_is_written_in_the_end_and_keeps_foreign_fiel
 fn a_run_completes_without_any_event_of_its_jobs() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
-        let away = Away::new(env, "noevents", &["--resync=5"]).await?;
+        let away = Away::new(env, "noevents", &["--resync-seconds=5"]).await?;
         let gate = Gate::shut();
         for kind in ["jobs", "pods"] {
             away.proxy.on(&format!("WATCH {kind}"), Calls::Every, Fault::Hold(gate.clone()));

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 /// How long a step of a run may take on a busy machine.
 const STEP: Duration = Duration::from_secs(90);
-/// The releases' `--deletion-bound`.
+/// The releases' `--deletion-bound-seconds`.
 const DELETION_BOUND: Duration = Duration::from_mins(1);
 
 #[test]
@@ -95,7 +95,7 @@ fn an_object_without_its_secrets_loses_its_finalizer_in_time_with_a_warning() ->
 fn two_objects_on_one_source_take_turns_and_each_runs_once() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
-        let release = Release::new(env, "turns", &["--resync=1"]).await?;
+        let release = Release::new(env, "turns", &["--resync-seconds=1"]).await?;
         table(&release, "events").await?;
         lock(&release, "events").await?;
         let first = release.source.job("events", "FE");
@@ -143,7 +143,7 @@ fn an_upgrade_keeps_a_run_and_no_release_runs_a_completed_object_again() -> Resu
 }
 
 async fn releases(env: &'static TestEnv) -> Result<()> {
-    let release = Release::new(env, "releases", &["--resync=1"]).await?;
+    let release = Release::new(env, "releases", &["--resync-seconds=1"]).await?;
     env.tag_images("dev2").await?;
     for name in ["kept", "lost"] {
         table(&release, name).await?;
@@ -167,7 +167,7 @@ async fn releases(env: &'static TestEnv) -> Result<()> {
 
 /// `kept` goes on as it was, `lost` is recovered as it was and then tried by the new release.
 async fn upgraded_in_flight(release: &Release) -> Result<()> {
-    release.install_images("upgrade", "dev2", &["--resync=1"]).await?;
+    release.install_images("upgrade", "dev2", &["--resync-seconds=1"]).await?;
     let deployment = release.get(&["deployment", "tidemark"]).await?;
     let container = &deployment["spec"]["template"]["spec"]["containers"][0];
     ensure!(container["image"] == "localhost/tidemark-operator:dev2", "{container}");
@@ -226,7 +226,7 @@ async fn installed_again(release: &Release) -> Result<()> {
     ensure!(left.is_empty(), "{left}");
     let after = trace(release).await?;
     ensure!(before == after, "before {before}\nafter {after}");
-    release.install_images("install", "dev2", &["--resync=1"]).await?;
+    release.install_images("install", "dev2", &["--resync-seconds=1"]).await?;
     looked_at(release).await?;
     let after = trace(release).await?;
     ensure!(before == after, "before {before}\nafter {after}");
@@ -265,7 +265,7 @@ async fn trace(release: &Release) -> Result<Value> {
 }
 
 /// Waits until the operator has reconciled every object of the release again, more than once: with
-/// `--resync=1` each is reconciled every second.
+/// `--resync-seconds=1` each is reconciled every second.
 async fn looked_at(release: &Release) -> Result<()> {
     let before = release.reconciles().await?;
     wait_until("looks at the objects", STEP, async || {

@@ -257,7 +257,7 @@ fn a_pod_whose_index_was_changed_by_hand_skips_no_partition() -> Result<()> {
 fn a_succeeded_pod_without_its_record_fails_the_run_and_leaves_its_window_pending() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
-        let release = Release::new(env, "lying", &[AT_GATE, "--record-wait=5"]).await?;
+        let release = Release::new(env, "lying", &[AT_GATE, "--record-wait-seconds=5"]).await?;
         release.apply(&window_of(&release, 1000).await?).await?;
         let pods = at_gate(&release, 2).await?;
         let run = release.source.run_item(NAME).await?.context("run item")?;

@@ -84,7 +84,7 @@ fn an_edit_during_a_run_is_reported_and_run_afterwards() -> Result<()> {
 fn a_coordinator_that_never_started_is_deleted_once_the_manifest_is_corrected() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
-        let release = Release::new(env, "mended", &["--pod-start-wait=2"]).await?;
+        let release = Release::new(env, "mended", &["--pod-start-wait-seconds=2"]).await?;
         rows(&release, 1, 1000).await?;
         let mut job = release.source.job(NAME, "FE");
         job["spec"]["source"]["credentials"]["secretRef"]["name"] = json!("misspelt");
@@ -110,7 +110,7 @@ fn a_coordinator_that_never_started_is_deleted_once_the_manifest_is_corrected() 
 fn an_extract_job_refused_by_a_quota_yields_and_is_retried() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
-        let release = Release::new(env, "refused", &["--extract-start-wait=5"]).await?;
+        let release = Release::new(env, "refused", &["--extract-start-wait-seconds=5"]).await?;
         rows(&release, 1, 1000).await?;
         release.kubectl(&["create", "quota", "jobs", "--hard=count/jobs.batch=1"]).await?;
         wait_until("the quota", STEP, async || {
@@ -164,7 +164,7 @@ fn cleanup_after_publication_is_done_although_the_object_is_deleted() -> Result<
 fn finished_jobs_expire_and_complete_objects_stay_complete() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
-        let release = Release::new(env, "ttl", &["--resync=1"]).await?;
+        let release = Release::new(env, "ttl", &["--resync-seconds=1"]).await?;
         rows(&release, 1, 1000).await?;
         let mut job = release.source.job(NAME, "FE");
         job["spec"]["worker"] = json!({ "ttlSecondsAfterFinished": 1 });
@@ -221,7 +221,7 @@ fn a_run_beyond_its_deadline_is_stopped_and_reported() -> Result<()> {
 fn second_operator_takes_over_when_the_leader_dies() -> Result<()> {
     let env = TestEnv::shared()?;
     env.run(async {
-        let args = ["--lease-duration=3", "--resync=1"];
+        let args = ["--lease-duration-seconds=3", "--resync-seconds=1"];
         let release = Release::with(env, "leader", &args, json!({ "replicas": 2 })).await?;
         rows(&release, 1, 1000).await?;
         lock(&release).await?;
@@ -257,7 +257,7 @@ fn a_namespace_that_is_deleted_does_not_wait_for_its_objects() -> Result<()> {
     env.run(async {
         let other = env.namespace("doomed").await?;
         let values = json!({ "extractNamespaces": [other] });
-        let release = Release::with(env, "doom", &["--pod-start-wait=2"], values).await?;
+        let release = Release::with(env, "doom", &["--pod-start-wait-seconds=2"], values).await?;
         // the Role of the namespace may go before its objects do: as with `clusterWide`, this one stays
         let account = format!("--serviceaccount={}:tidemark-operator", release.namespace);
         let role = format!("{other}-objects");

@@ -111,16 +111,16 @@ impl Release {
     /// With helm's words.
     pub async fn install_images(&self, verb: &str, tag: &str, args: &[&str]) -> Result<()> {
         let short = [
-            "--busy-retry=1",
-            "--retry-first=1",
-            "--retry-most=5",
-            "--pod-start-wait=10",
-            "--pod-stop-wait=15",
-            "--record-wait=30",
-            "--record-poll=2",
-            "--recover-retry=1",
-            "--recover-deadline=30",
-            "--deletion-bound=60",
+            "--busy-retry-seconds=1",
+            "--retry-first-seconds=1",
+            "--retry-most-seconds=5",
+            "--pod-start-wait-seconds=10",
+            "--pod-stop-wait-seconds=15",
+            "--record-wait-seconds=30",
+            "--record-poll-seconds=2",
+            "--recover-retry-seconds=1",
+            "--recover-deadline-seconds=30",
+            "--deletion-bound-seconds=60",
         ];
         // a flag is given once: a test's own takes the place of the short one
         let flag = |arg: &str| arg.split('=').next().unwrap_or_default().to_owned();

@@ -345,7 +345,8 @@ fn objects_that_fail_together_retry_at_different_times() {
     let pause = |uid: &str| {
         let mut simulation = Simulation::new();
         simulation.job.metadata.uid = Some(uid.to_owned());
-        simulation.unreadable = Some(Report::new(Reason::TrackingUnreachable, "no answer", "Look."));
+        simulation.unreadable =
+            Some(Report::new(Reason::TrackingUnreachable, "no answer", "Look."));
         simulation.step().requeue
     };
     let pauses: Vec<_> = (0..8).map(|number| pause(&format!("uid-{number}"))).collect();

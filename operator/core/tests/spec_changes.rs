@@ -275,7 +275,8 @@ fn recover_job_done_before_a_removal_is_due_does_not_count_for_it() {
 
 #[test]
 fn stuck_commit_is_reported_with_its_remedy_and_not_retried_in_a_loop() {
-    let stuck = || Report::new(Reason::CommitStuck, "an upload is gone", "Look at lifecycle rules.");
+    let stuck =
+        || Report::new(Reason::CommitStuck, "an upload is gone", "Look at lifecycle rules.");
     let mut simulation = started();
     simulation.plans(1);
     simulation.step();
