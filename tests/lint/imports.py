@@ -3,8 +3,9 @@
 
 Usage: imports.py [PACKAGE_SOURCES ...]    (default: every package of LAYERS)
 
-A file may import files of its own folder and of the folders below it in LAYERS, never of one above or beside it. No
-files import each other in a circle. Test modules inside a file do not count.
+A file may import files of its own folder and of the folders below it in LAYERS, never of one above or beside it. The
+same applies to the files of a folder that has layers of its own. No files import each other in a circle. Test modules
+inside a file, comments and strings do not count.
 """
 
 import collections
@@ -12,18 +13,68 @@ import pathlib
 import re
 import sys
 
-# Folders of each package, from the top down. Folders of one line do not import each other. A file at the top of a
-# package counts as a folder of its name; "*" stands for all others, which may import each other.
+# Layers of each package (""), and of the folders in it whose files have an order too, from the top down. Folders and
+# files of one line do not import each other. A file counts as a folder of its name, and the file of the folder itself
+# as "mod". "*" stands for all others, which may import each other.
 LAYERS = {
-    "worker/core/src": [["lib"], ["migration"], ["protocol"], ["layout"], ["encoding"], ["sql"], ["planning"], ["decoding"], ["settings"], ["errors"]],
-    "operator/core/src": [["lib"], ["decide"], ["deleting", "running", "recovering", "starting"], ["*"]],
-    "operator/src": [["main"], ["run"], ["*"]],
-    "crds/src": [["lib"], ["*"]],
-    "worker/src": [["main"], ["lib"], ["cli"], ["publishing"], ["planning", "extraction"], ["source", "stores"], ["base"]],
+    "worker/core/src": {
+        "": [["lib"], ["migration"], ["protocol"], ["layout"], ["encoding"], ["sql"], ["planning"], ["decoding"], ["settings"], ["errors"]],
+        "protocol": [
+            ["mod"],
+            # the steps of a run
+            ["claim", "plan", "extract", "publish", "fail", "cleanup", "sweep", "orphans", "recover", "revert"],
+            ["enter"],
+            ["*"],
+        ],
+    },
+    "operator/core/src": {
+        "": [
+            ["lib"],
+            ["decide"],
+            ["deleting", "running", "recovering", "starting"],
+            ["concluding"],
+            ["postponed", "recover_jobs"],
+            ["in_doubt", "mirror", "reports", "request", "retry"],
+            ["decision"],
+            ["*"],
+        ],
+    },
+    "operator/src": {
+        "": [
+            ["main"],
+            ["run"],
+            ["postponed", "health", "help", "leader"],
+            ["watches"],
+            ["reconcile", "watermarks"],
+            ["effects", "observed"],
+            ["report"],
+            ["context"],
+            ["*"],
+        ],
+    },
+    "crds/src": {"": [["lib"], ["*"]]},
+    "worker/src": {
+        "": [["main"], ["lib"], ["cli"], ["publishing"], ["planning", "extraction"], ["source", "stores"], ["base"]],
+        "source": [
+            ["mod"],
+            ["rows", "ending", "watch", "queries"],
+            ["filtering"],
+            ["database", "doubts"],
+            ["postgres", "mysql"],
+            ["credentials", "tls", "second", "condition"],
+            ["login", "backend", "goodbye", "own_socket", "chunks", "table"],
+            ["errors", "tokens", "timeouts"],
+            ["certificates", "secret"],
+        ],
+    },
 }
 
-TEST_MODULE = re.compile(r"#\[cfg\(test\)\]\s*(?:pub(?:\([a-z:]+\))? )?mod \w+ \{.*\Z", re.S)
-COMMENT = re.compile(r"//[^\n]*|\bpub\(in [^)]*\)")
+TEST_MODULE = re.compile(r"#\[cfg\(test\)\]\s*(?:pub(?:\([a-z:]+\))? )?mod \w+ \{")
+# Comments, strings (raw or not) and characters: they may contain braces and names.
+LITERAL = re.compile(
+    r"""//[^\n]*|/\*.*?\*/|\bb?r(#*)".*?"\1|"(?:\\.|[^"\\])*"|'(?:\\(?:u\{[^}]*\}|x..|.)|[^\\'])'""", re.S
+)
+VISIBILITY = re.compile(r"\bpub\(in [^)]*\)")
 USE = re.compile(r"\buse\s+([^;]+);")
 PATH = re.compile(r"\b(?:crate|super|self)(?:::\w+)+")
 
@@ -56,9 +107,21 @@ def expand(tree):
     return paths
 
 
+def code(text):
+    """The text without comments, literals and test modules."""
+    text = LITERAL.sub(" ", text)
+    while match := TEST_MODULE.search(text):
+        end, depth = match.end(), 1
+        while depth and end < len(text):
+            depth += {"{": 1, "}": -1}.get(text[end], 0)
+            end += 1
+        text = text[: match.start()] + text[end:]
+    return VISIBILITY.sub("", text)
+
+
 def imports(text, module, modules):
     """Modules of the package that a file names."""
-    text = COMMENT.sub("", TEST_MODULE.sub("", text))
+    text = code(text)
     paths = [path for tree in USE.findall(text) for path in expand(tree)]
     paths += PATH.findall(USE.sub("", text))
     for path in paths:
@@ -110,21 +173,31 @@ def circles(edges):
     return found
 
 
+def check_layers(folder, layers, files, edges):
+    """Messages about the imports between the files of a folder that break its layers."""
+    rank = {name: place for place, line in enumerate(layers) for name in line}
+    # the files of the folder, each with the name that it has in the layers
+    names = {module: (module[len(folder) :] or ("mod",))[0] for module in files if module[: len(folder)] == folder}
+    for name in sorted(set(rank) - set(names.values()) - {"*"}):
+        yield f"{'::'.join((*folder, name))} is in the layers, but there is no such file"
+    place = {module: rank.get(name, rank.get("*")) for module, name in names.items()}
+    for module, name in sorted(names.items()):
+        if place[module] is None:
+            yield f"{files[module]}: {'::'.join((*folder, name))} has no place in the layers"
+            continue
+        for other in sorted(edges[module] & set(names)):
+            apart = name != names[other] and {name, names[other]} & set(rank)
+            if apart and place[other] is not None and place[other] <= place[module]:
+                yield f"{files[module]}: imports {'::'.join(other)}, which is not below {'::'.join((*folder, name))}"
+
+
 def check(sources, layers):
     """Messages about every import that breaks a rule."""
     files = {module_of(file, sources): file for file in sorted(sources.rglob("*.rs")) if not is_test(file)}
-    rank = {folder: place for place, line in enumerate(layers) for folder in line}
     edges = {module: set(imports(file.read_text(), module, files)) for module, file in files.items()}
     edges = collections.defaultdict(set, edges)
-    place = {module: rank.get(module[0], rank.get("*")) for module in files}
-    for module, others in sorted(edges.items()):
-        if place[module] is None:
-            yield f"{files[module]}: the folder {module[0]} has no place in the layers"
-            continue
-        for other in sorted(others):
-            apart = module[0] != other[0] and {module[0], other[0]} & set(rank)
-            if apart and place.get(other) is not None and place[other] <= place[module]:
-                yield f"{files[module]}: imports {'::'.join(other)}, which is not below {module[0]}"
+    for folder, lines in layers.items():
+        yield from check_layers(tuple(filter(None, folder.split("/"))), lines, files, edges)
     for group in circles(edges):
         yield f"{sources}: a circle of imports: {', '.join('::'.join(module) for module in group)}"
 
@@ -132,7 +205,7 @@ def check(sources, layers):
 def main():
     root = pathlib.Path(__file__).resolve().parents[2]
     wanted = sys.argv[1:] or list(LAYERS)
-    problems = [problem for name in wanted for problem in check(root / name, LAYERS.get(name, []))]
+    problems = [problem for name in wanted for problem in check(root / name, LAYERS.get(name, {}))]
     for problem in problems:
         print(f"error: {problem}", file=sys.stderr)
     sys.exit(bool(problems))
