@@ -94,6 +94,8 @@ fn every_field_and_every_enum_value_is_described() {
     fields("", schema, &mut |path, field| {
         let description = field["description"].as_str().unwrap_or_default();
         assert!(!description.is_empty(), "{path} has no description");
+        let broken = description.replace("\n\n", "").contains('\n');
+        assert!(!broken, "{path}: a line break inside a paragraph, which kubectl explain keeps");
         described += 1;
         for value in field["enum"].as_array().into_iter().flatten().filter_map(Value::as_str) {
             values += 1;

@@ -27,7 +27,27 @@ fn schema_of(mut crd: Value) -> Value {
     let schema = &mut crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"];
     describe_all::<ExtractJobSpec>(&mut schema["spec"]);
     describe_all::<ExtractJobStatus>(&mut schema["status"]);
+    join_lines(&mut crd);
     crd
+}
+
+/// Makes one line of each paragraph of a description: `kubectl explain` breaks long lines and keeps short ones.
+fn join_lines(value: &mut Value) {
+    match value {
+        Value::Object(fields) => {
+            for (name, inner) in fields {
+                match inner {
+                    Value::String(text) if name == "description" => {
+                        let paragraphs = text.split("\n\n").map(|part| part.replace('\n', " "));
+                        *text = paragraphs.collect::<Vec<_>>().join("\n\n");
+                    }
+                    _ => join_lines(inner),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(join_lines),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
 }
 
 /// Gives each field of a CRD's schema its own description. The schema of kube has that of the field's type in its
