@@ -1,56 +1,146 @@
 //! A manifest is refused from a file for the reason for which the API server refuses it.
 #![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
+mod examples;
+
 use std::fs;
-use std::path::{Path, PathBuf};
 
-use crds::manifest::{ManifestError, read};
+use crds::ExtractJob;
+use crds::manifest::{ManifestError, Violation, read};
+use kube::CustomResourceExt as _;
+use regex::Regex;
+use serde_json::{Value, json};
 
-fn yaml_files(folder: &str) -> Vec<PathBuf> {
-    let folder = Path::new(".").join("examples").join(folder);
-    let mut paths: Vec<PathBuf> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|ending| ending == "yaml"))
-        .collect();
-    paths.sort();
-    paths
-}
+use examples::manifests;
+
+/// What separates the documents of a file.
+const SEPARATOR: &str = "\n---\n";
 
 #[test]
 fn every_example_is_accepted() {
-    let paths = yaml_files(".");
-    assert!(paths.len() >= 15, "{paths:?}");
-    for path in paths {
+    for path in manifests(".") {
         read(&fs::read_to_string(&path).unwrap())
             .map_err(|error| format!("{}: {error}", path.display()))
             .unwrap();
     }
 }
 
+/// A manifest of `examples/refused`.
+struct Refused {
+    file: String,
+    /// The part of the message that its first line names.
+    why: String,
+    text: String,
+    /// What is refused of the only document, as far as the first line names it.
+    expected: Vec<Violation>,
+}
+
+impl Refused {
+    /// Whether the API server refuses the change from the first document to the second one.
+    fn is_change(&self) -> bool {
+        self.text.contains(SEPARATOR)
+    }
+}
+
+fn refused() -> Vec<Refused> {
+    let example = |path: std::path::PathBuf| {
+        let text = fs::read_to_string(&path).unwrap();
+        let why = text.lines().next().unwrap().strip_prefix("# refused: ").unwrap().to_owned();
+        let mut expected = match read(&text) {
+            Err(ManifestError::Refused(violations)) => violations,
+            Ok(_) | Err(_) => Vec::new(),
+        };
+        expected.retain(|found| found.to_string().contains(&why));
+        Refused { file: path.display().to_string(), why, text, expected }
+    };
+    manifests("refused").into_iter().map(example).collect()
+}
+
+/// A CEL rule or a pattern of the schema.
+struct Rule {
+    /// Matches the path of each value that it checks.
+    place: String,
+    message: String,
+    /// Whether it compares an object with the one before a change.
+    of_change: bool,
+}
+
+impl Rule {
+    fn is_expected_by(&self, example: &Refused) -> bool {
+        if self.of_change || example.is_change() {
+            return self.of_change && example.is_change() && self.message.contains(&example.why);
+        }
+        let place = Regex::new(&format!("^{}$", self.place)).unwrap();
+        example
+            .expected
+            .iter()
+            .any(|found| found.message == self.message && place.is_match(&found.path))
+    }
+}
+
+/// The rules and patterns of the generated schema.
+fn rules() -> Vec<Rule> {
+    let crd = json!(ExtractJob::crd());
+    let mut found = Vec::new();
+    collect("", &crd["spec"]["versions"][0]["schema"]["openAPIV3Schema"], &mut found);
+    found
+}
+
+fn collect(place: &str, schema: &Value, found: &mut Vec<Rule>) {
+    if !schema.is_object() {
+        return;
+    }
+    for rule in schema["x-kubernetes-validations"].as_array().into_iter().flatten() {
+        found.push(Rule {
+            place: place.to_owned(),
+            message: rule["message"].as_str().unwrap().to_owned(),
+            of_change: rule["rule"].as_str().unwrap().contains("oldSelf"),
+        });
+    }
+    if let Some(pattern) = schema["pattern"].as_str() {
+        let message = format!("Invalid value: should match '{pattern}'");
+        found.push(Rule { place: place.to_owned(), message, of_change: false });
+    }
+    for (name, field) in schema["properties"].as_object().into_iter().flatten() {
+        let dot = if place.is_empty() { "" } else { r"\." };
+        collect(&format!("{place}{dot}{name}"), field, found);
+    }
+    collect(&format!(r"{place}\..+"), &schema["additionalProperties"], found);
+    collect(&format!(r"{place}\[[0-9]+\]"), &schema["items"], found);
+}
+
 #[test]
 fn every_refused_example_is_refused_with_the_message_of_its_rule() {
-    let (mut refused, mut wrong) = (0, Vec::new());
-    for path in yaml_files("refused") {
-        let text = fs::read_to_string(&path).unwrap();
-        let why = text.lines().next().unwrap().strip_prefix("# refused: ").unwrap();
-        // the API server refuses the change from the first document to the second one
-        let changes = text.lines().any(|line| line == "---");
-        let found = read(&text);
-        let as_expected = match &found {
-            Err(ManifestError::Documents(2)) => changes,
-            Err(ManifestError::Refused(_)) => {
-                !changes && found.as_ref().unwrap_err().to_string().contains(why)
-            }
-            Ok(_) | Err(_) => false,
+    let rules = rules();
+    let mut wrong = Vec::new();
+    for example in refused() {
+        let as_expected = if example.is_change() {
+            // each document is valid: only the change is refused
+            example.text.split(SEPARATOR).count() == 2
+                && example.text.split(SEPARATOR).all(|document| read(document).is_ok())
+                && rules.iter().any(|rule| rule.is_expected_by(&example))
+        } else {
+            !example.expected.is_empty()
         };
-        refused += usize::from(!changes);
         if !as_expected {
-            wrong.push(format!("{}: {why}: {found:?}", path.display()));
+            let Refused { file, why, text, .. } = example;
+            wrong.push(format!("{file}: {why}: {:?}", read(&text)));
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
-    assert!(refused >= 75, "{refused}");
+}
+
+#[test]
+fn every_rule_and_pattern_of_the_schema_has_a_refused_example() {
+    let examples = refused();
+    let rules = rules();
+    assert!(rules.iter().any(|rule| rule.of_change), "no rule about a change was found");
+    let without: Vec<String> = rules
+        .iter()
+        .filter(|rule| !examples.iter().any(|example| rule.is_expected_by(example)))
+        .map(|rule| format!("{}: {}", rule.place, rule.message))
+        .collect();
+    assert!(without.is_empty(), "no manifest in examples/refused for:\n{}", without.join("\n"));
 }
 
 /// A manifest with one line in the place of another.

@@ -1,28 +1,18 @@
 //! Every example parses, prints and parses again to the same value, and nothing in it is lost.
 #![expect(clippy::unwrap_used, reason = "a test says what is wrong by failing")]
 
+mod examples;
+
 use std::fs;
-use std::path::{Path, PathBuf};
 
 use crds::ExtractJob;
 use serde_json::{Value, json};
 
-fn yaml_files(folder: &str) -> Vec<PathBuf> {
-    let folder = Path::new(".").join("examples").join(folder);
-    let mut paths: Vec<PathBuf> = fs::read_dir(folder)
-        .unwrap()
-        .map(|entry| entry.unwrap().path())
-        .filter(|path| path.extension().is_some_and(|ending| ending == "yaml"))
-        .collect();
-    paths.sort();
-    paths
-}
+use examples::manifests;
 
 #[test]
 fn examples_survive_a_round_trip() {
-    let paths = yaml_files(".");
-    assert!(paths.len() >= 5, "{paths:?}");
-    for path in paths {
+    for path in manifests(".") {
         let text = fs::read_to_string(&path).unwrap();
         let job: ExtractJob =
             serde_saphyr::from_str(&text).map_err(|error| format!("{path:?}: {error}")).unwrap();
@@ -55,9 +45,7 @@ fn with_texts(mut spec: Value) -> Value {
 
 #[test]
 fn refused_examples_name_their_error_in_the_first_line() {
-    let paths = yaml_files("refused");
-    assert!(paths.len() >= 50, "{} files", paths.len());
-    for path in paths {
+    for path in manifests("refused") {
         let text = fs::read_to_string(&path).unwrap();
         let message = text.lines().next().and_then(|line| line.strip_prefix("# refused: "));
         assert!(message.is_some_and(|message| !message.is_empty()), "{path:?}");

@@ -12,14 +12,19 @@ fn examples() -> PathBuf {
     tests_dir().join("../crds/examples")
 }
 
+/// Every manifest of a folder. No other file lies there, so a test that uses these uses the whole folder.
 fn manifests(folder: &Path) -> Result<Vec<PathBuf>> {
     let mut found = Vec::new();
     for entry in fs::read_dir(folder).with_context(|| folder.display().to_string())? {
         let path = entry?.path();
-        if path.extension().is_some_and(|extension| extension == "yaml") {
-            found.push(path);
+        if path.is_dir() || path.ends_with("README.md") {
+            continue;
         }
+        let is_manifest = path.extension().is_some_and(|extension| extension == "yaml");
+        ensure!(is_manifest, "not a manifest: {}", path.display());
+        found.push(path);
     }
+    ensure!(!found.is_empty(), "{} has no manifest", folder.display());
     found.sort();
     Ok(found)
 }
@@ -63,7 +68,6 @@ fn apply_refuses_invalid_manifests_with_a_message() -> Result<()> {
         Release::crds(env).await?;
         let namespace = env.namespace("refused").await?;
         let paths = manifests(&examples().join("refused"))?;
-        ensure!(paths.len() >= 64, "only {} manifests", paths.len());
         let mut wrong = Vec::new();
         for path in paths {
             if let Err(error) = refusal(env, &namespace, &path).await {
@@ -82,7 +86,6 @@ fn apply_accepts_every_example() -> Result<()> {
         Release::crds(env).await?;
         let namespace = env.namespace("examples").await?;
         let paths = manifests(&examples())?;
-        ensure!(paths.len() >= 7, "only {} manifests", paths.len());
         for path in paths {
             let file = path.display().to_string();
             let dry = ["-n", &namespace, "apply", "--dry-run=server", "-f", &file];
