@@ -337,7 +337,7 @@ pub struct OutcomeResult {
     /// Where the next incremental run starts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub watermark: Option<String>,
-    /// The table that was read, with its schema; absent in older items.
+    /// The table that was read, with its schema; absent if the request failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table: Option<String>,
     /// Rows published.
@@ -352,16 +352,16 @@ pub struct OutcomeResult {
     /// Partitions.
     #[serde(default)]
     pub partitions: u32,
-    /// Whether they were from one consistent snapshot; absent in older items.
+    /// Whether they were from one consistent snapshot; absent if the request failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub consistency: Option<Consistency>,
     /// How long the table was locked, in milliseconds; absent if it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table_lock_milliseconds: Option<u64>,
-    /// How much of their values' meaning the columns kept.
+    /// How much of their values' meaning the columns kept; absent if the request failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fidelity: Option<FidelityCounts>,
-    /// How the table was cut into partitions, where the manifest asks for it.
+    /// How the table was cut into partitions; absent if the window was empty or the request failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partitioning: Option<TrackedPartitioning>,
 }

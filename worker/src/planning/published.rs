@@ -16,7 +16,8 @@ use crate::stores::control::Control;
 pub struct Published {
     /// The columns of the run that `current.json` names; `None` where the uri has none.
     pub columns: Option<Vec<Column>>,
-    /// The table, under whichever uri it was published; absent in manifests of older releases.
+    /// The table, under whichever uri it was published; absent if nothing was published, or if an earlier uri
+    /// cannot be read.
     pub table: Option<TableIdentity>,
 }
 
@@ -33,15 +34,14 @@ impl Published {
         let here = Control::new(client.clone(), uri)?.current().await?;
         let table = match head.filter(|head| head.uri != uri) {
             Some(moved) => table_of(client, moved).await?,
-            None => here.as_ref().and_then(identity),
+            None => here.as_ref().map(identity),
         };
         Ok(Self { columns: here.map(|head| head.columns), table })
     }
 }
 
-fn identity(head: &ManifestHead) -> Option<TableIdentity> {
-    let table = head.table.clone()?;
-    Some(TableIdentity { database: head.database.clone(), table })
+fn identity(head: &ManifestHead) -> TableIdentity {
+    TableIdentity { database: head.database.clone(), table: head.table.clone() }
 }
 
 /// The table of a run under another uri. That place may be gone, or closed to this run: then nothing is
@@ -52,7 +52,7 @@ async fn table_of(
 ) -> Result<Option<TableIdentity>, Failure> {
     let control = Control::new(client.clone(), &head.uri)?;
     match control.head_of(head.run).await {
-        Ok(found) => Ok(found.as_ref().and_then(identity)),
+        Ok(found) => Ok(found.as_ref().map(identity)),
         Err(failure)
             if failure.exit == Exit::Permanent && failure.report.reason != Reason::NewerRelease =>
         {

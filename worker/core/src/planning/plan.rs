@@ -27,14 +27,15 @@ pub struct Plan {
     pub run: RunId,
     /// Key of the source in the tracking table.
     pub source: String,
-    /// The kind of database: which SQL it takes and how its rows come. Older plans are of Postgres.
+    /// The kind of database: which SQL it takes and how its rows come. Absent for Postgres.
     #[serde(default = "postgres", skip_serializing_if = "is_postgres")]
     pub engine: Engine,
     /// What kind of run.
     pub mode: Mode,
     /// The table.
     pub table: TableName,
-    /// Of Postgres: the database that the table is in, by the server's own name. Absent in older plans.
+    /// Of Postgres: the database that the table is in, by the server's own name. Absent on MySQL, where the
+    /// schema is the database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
     /// Its columns, in the order they are written.
@@ -54,7 +55,7 @@ pub struct Plan {
     pub window: Window,
     /// The column that `partitions` cut, if any.
     pub partition_column: Option<String>,
-    /// How and why; absent where the manifest asks for nothing, and in older plans.
+    /// How and why; absent if the window is empty, because nothing is divided then.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partitioning: Option<Partitioning>,
     /// The partitions: disjoint, and together the whole window. None: there is nothing to read.

@@ -135,7 +135,7 @@ impl Value {
     }
 }
 
-/// A whole number, also as `12.0`, which older items hold.
+/// A whole number, also as `12.0`: the watermark item is shared with the legacy job and with people.
 fn parse_int(text: &str) -> Option<i64> {
     let whole = match text.split_once('.') {
         Some((whole, zeros)) if !zeros.is_empty() && zeros.bytes().all(|byte| byte == b'0') => {

@@ -22,7 +22,8 @@ pub struct Column {
     pub nullable: bool,
     /// How it is written.
     pub target: Target,
-    /// What that keeps of its values; absent in what older releases wrote.
+    /// What that keeps of its values. The planner always sets it; if it is absent, the target decides
+    /// ([`Column::fidelity`]).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fidelity: Option<Fidelity>,
     /// Why that is not all, or not in the same type.

@@ -28,10 +28,9 @@ pub struct Manifest<Files = Vec<ManifestFile>, Earlier = Listing> {
     pub source: String,
     /// What kind of run.
     pub mode: Mode,
-    /// The table, by the names that the catalog has; absent in older manifests.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub table: Option<TableName>,
-    /// Of Postgres: the database that the table is in; absent in older manifests.
+    /// The table, by the names that the catalog has.
+    pub table: TableName,
+    /// Of Postgres: the database that the table is in. Absent on MySQL, where the schema is the database.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub database: Option<String>,
     /// The run whose files come before these (PE); none: these are all.
@@ -58,9 +57,8 @@ pub struct Manifest<Files = Vec<ManifestFile>, Earlier = Listing> {
     /// How long the table was locked, in milliseconds; absent if it was not.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub table_lock_milliseconds: Option<u64>,
-    /// Whether all partitions are from one consistent snapshot; absent in older manifests.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub consistency: Option<Consistency>,
+    /// Whether all partitions are from one consistent snapshot.
+    pub consistency: Consistency,
     /// Rows of all files.
     pub rows: u64,
     /// Bytes of all files.
@@ -71,7 +69,7 @@ pub struct Manifest<Files = Vec<ManifestFile>, Earlier = Listing> {
     /// (`output.partitionBy`) needed the memory.
     #[serde(default, skip_serializing_if = "crate::layout::records::is_zero")]
     pub closed_early: u64,
-    /// How the table was cut into them, and how even they turned out.
+    /// How the table was cut into them, and how even they turned out; absent if the window was empty.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partitioning: Option<TrackedPartitioning>,
     /// Greatest watermark seen.
@@ -240,7 +238,7 @@ pub fn head(
         commit: run.commit,
         source: plan.source.clone(),
         mode: plan.mode,
-        table: Some(plan.table.clone()),
+        table: plan.table.clone(),
         database: plan.database.clone(),
         parent: run.head.as_ref().map(|head| head.run).filter(|_| !plan.mode.replaces()),
         replaces,
@@ -252,7 +250,7 @@ pub fn head(
         plan_hash: plan_hash.to_owned(),
         snapshot: plan.snapshot.clone(),
         table_lock_milliseconds: plan.table_lock_milliseconds,
-        consistency: Some(consistency::reached(plan)),
+        consistency: consistency::reached(plan),
         rows: tally.rows.iter().sum(),
         bytes: tally.bytes,
         partitions: u32::try_from(plan.partitions.len()).unwrap_or(u32::MAX),

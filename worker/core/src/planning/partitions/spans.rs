@@ -27,7 +27,7 @@ pub struct PlannedPartition {
     /// Whether rows whose key is NULL are in it: true for exactly one span of a plan, unless
     /// [`Part::Nulls`] has them.
     pub nulls: bool,
-    /// What it is instead of a span of keys. Older plans have spans alone.
+    /// What it is instead of a span of keys; absent for a span.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub part: Option<Part>,
 }

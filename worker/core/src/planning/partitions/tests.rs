@@ -113,13 +113,13 @@ fn the_count_follows_rows_and_bytes() {
 
 #[test]
 fn partitions_are_read_back_from_their_json() {
-    let old = r#"{"from":"1","to":null,"nulls":false}"#;
-    let partition: PlannedPartition = serde_json::from_str(old).expect("an older range");
+    let span = r#"{"from":"1","to":null,"nulls":false}"#;
+    let partition: PlannedPartition = serde_json::from_str(span).expect("a span");
     assert_eq!(
         partition,
         PlannedPartition { from: Some("1".to_owned()), to: None, nulls: false, part: None }
     );
-    assert_eq!(serde_json::to_string(&partition).expect("text"), old);
+    assert_eq!(serde_json::to_string(&partition).expect("text"), span);
     for partition in [hash_classes(3), block_spans(10, 3)].concat() {
         let text = serde_json::to_string(&partition).expect("text");
         assert_eq!(serde_json::from_str::<PlannedPartition>(&text).expect("own text"), partition);

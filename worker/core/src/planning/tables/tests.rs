@@ -111,7 +111,7 @@ fn table_of_the_same_name_in_another_database_is_refused_unless_reingested() {
     for (published, found, same) in [
         (old, new, false),
         (old, old, true),
-        // an older manifest, and MySQL
+        // MySQL has no database beside the schema
         (None, new, true),
         (old, None, true),
         (None, None, true),

@@ -61,7 +61,7 @@ fn span(plan: &Plan, column: &Column, partition: &PlannedPartition) -> Result<St
     Ok(if partition.nulls { format!("({keys} OR {is_null})") } else { format!("({keys})") })
 }
 
-/// The column that spans go by. Older plans have its name alone.
+/// The column that spans go by: that of `partitioning`, otherwise the one that `partition_column` names.
 fn key_column(plan: &Plan) -> Result<&Column, Failure> {
     if let Some(column) = plan.partitioning.as_ref().and_then(|how| how.columns.first()) {
         return Ok(column);
