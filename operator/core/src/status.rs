@@ -1,9 +1,7 @@
 //! In: what was decided and the last status. Out: the new [`ExtractJobStatus`].
 //! Bound: eight conditions. Fails: never.
 
-use crds::extract_job::Consistency;
 use crds::requested::is_later;
-use crds::source::Engine;
 use crds::status::{LastSuccess, Partitions, StatusOutcome, StatusWindow};
 use crds::tracking::{Guard, OutcomeResult, Owner, TrackedOutcome};
 use crds::{ConditionType, ExtractJobStatus, Phase, Reason, Report};
@@ -126,7 +124,7 @@ pub fn published(observed: &Observed, result: &OutcomeResult, attempt: u32) -> E
         bytes: number(result.bytes),
         files: number(result.files),
         table_lock_milliseconds: table_lock(result),
-        consistency: Some(consistency(observed.job.spec.source.engine, result).name().to_owned()),
+        consistency: result.consistency.map(|reached| reached.name().to_owned()),
         fidelity: result.fidelity,
         last_success: success.or(base.last_success.clone()),
         start_time: base.start_time.clone().or(Some(Time(observed.now))),
@@ -151,14 +149,6 @@ fn partitions(result: &OutcomeResult) -> Partitions {
 /// For how long the run locked the table, in milliseconds.
 fn table_lock(result: &OutcomeResult) -> Option<i64> {
     result.table_lock_milliseconds.map(|time| i64::try_from(time).unwrap_or(i64::MAX))
-}
-
-/// What the run had; older items do not say, and then only partitions of MySQL had no common snapshot.
-fn consistency(engine: Engine, result: &OutcomeResult) -> Consistency {
-    result.consistency.unwrap_or(match engine {
-        Engine::Mysql if result.partitions > 1 => Consistency::PerPartition,
-        Engine::Mysql | Engine::Postgres => Consistency::Snapshot,
-    })
 }
 
 /// The generation that an outcome speaks of: the object's, unless the object asks for more by now, so
@@ -286,20 +276,6 @@ mod tests {
             ..bare
         };
         assert_eq!(partitions(&result), told);
-    }
-
-    #[test]
-    fn status_reports_a_consistent_snapshot_only_for_one() {
-        let two = published();
-        assert_eq!(consistency(Engine::Mysql, &two), Consistency::PerPartition);
-        assert_eq!(consistency(Engine::Postgres, &two), Consistency::Snapshot);
-        let one = OutcomeResult { partitions: 1, ..published() };
-        assert_eq!(consistency(Engine::Mysql, &one), Consistency::Snapshot);
-        for said in [Consistency::Snapshot, Consistency::PerPartition] {
-            let result = OutcomeResult { consistency: Some(said), ..published() };
-            assert_eq!(consistency(Engine::Mysql, &result), said);
-            assert_eq!(consistency(Engine::Postgres, &result), said);
-        }
     }
 
     #[test]

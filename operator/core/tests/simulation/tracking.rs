@@ -1,5 +1,6 @@
 //! The tracking table of the simulation: what coordinators and recovery write.
 
+use crds::consistency::Consistency;
 use crds::fidelity::FidelityCounts;
 
 use super::*;
@@ -157,7 +158,7 @@ pub(super) fn result(
         bytes: 1000,
         files: 2,
         partitions: 1,
-        consistency: None,
+        consistency: Some(Consistency::Snapshot),
         table_lock_milliseconds: None,
         fidelity: Some(FidelityCounts { exact: 5, widened: 1, string: 2, lossy: 0 }),
         partitioning: None,
