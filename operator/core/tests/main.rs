@@ -12,3 +12,4 @@ mod conditions;
 mod requests;
 mod watermarks;
 mod spec_changes;
+mod stored_forms;
