@@ -114,7 +114,7 @@ fn t57_verify_of_mysql_ends_a_slow_count() -> Result<()> {
                     create view t as select id, v from below where sleep(0.2) = 0";
         source.env.mariadb(&source.database, slow).await?;
         // a planning statement may take half of it
-        job["spec"]["activeDeadlineSeconds"] = json!(2);
+        job["spec"]["activeDeadlineSeconds"] = json!(10);
         let mut command = source.command("verify --recount", &job)?;
         short(&mut command);
         let output = source.start(command, None)?.ended(Duration::from_secs(15)).await?;

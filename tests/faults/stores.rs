@@ -126,7 +126,7 @@ fn t32_an_error_in_the_body_of_a_200_is_a_failure() -> Result<()> {
         bench.grow(10).await?;
         bench.s3.heal();
         bench.s3.on("CompleteMultipartUpload", Calls::Every, Fault::Answer(200, "InternalError"));
-        bench.job["spec"]["activeDeadlineSeconds"] = json!(3);
+        bench.job["spec"]["activeDeadlineSeconds"] = json!(10);
         let output = bench.run().await?;
         ensure!(output.code == Some(75), "exit {:?}: {}", output.code, output.stderr);
         ensure!(bench.item().await?["state"] == "committing", "{}", bench.item().await?);

@@ -216,7 +216,7 @@ fn the_statement_of_a_killed_run_ends_on_postgres_within_ten_seconds() -> Result
 fn a_planning_statement_of_a_killed_run_ends_on_mariadb_by_its_limit() -> Result<()> {
     in_env(async {
         let mut slow = Slow::new("mysql").await?;
-        slow.job["spec"]["activeDeadlineSeconds"] = json!(8);
+        slow.job["spec"]["activeDeadlineSeconds"] = json!(10);
         let run = slow.stands("after-guard").await?;
         run.die().await?;
         no_sessions(&slow.source, KILLED).await
@@ -227,7 +227,7 @@ fn a_planning_statement_of_a_killed_run_ends_on_mariadb_by_its_limit() -> Result
 fn a_slow_planning_statement_on_mariadb_is_named() -> Result<()> {
     in_env(async {
         let mut slow = Slow::new("mysql").await?;
-        slow.job["spec"]["activeDeadlineSeconds"] = json!(8);
+        slow.job["spec"]["activeDeadlineSeconds"] = json!(10);
         let mut run = slow.stands("after-guard").await?;
         let output = run.ended(SOON).await?;
         ensure!(output.code == Some(75), "{output:?}");
