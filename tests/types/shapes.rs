@@ -77,7 +77,7 @@ fn columns_that_differ_by_case_alone_arrive_as_two_with_a_warning() -> Result<()
         job["spec"]["extract"]["partition"] = json!({ "column": "A", "count": 1 });
         let output = env.output(source.command("plan", &job)?, "", Duration::from_mins(1)).await?;
         ensure!(output.code == Some(0), "{}", output.stderr);
-        let warning = "warning    columns whose names differ only in case";
+        let warning = "warning    many readers treat these columns as one because their names differ only in case";
         let told = output.stdout.lines().any(|line| line.starts_with(warning) && line.ends_with(": A, a, Ä, ä"));
         ensure!(told, "{}", output.stdout);
         source.run(&job).await?;

@@ -19,7 +19,7 @@ pub enum Fault {
     #[error("year out of range")]
     Year,
     /// The end of a day, which is no time of day.
-    #[error("24:00:00, which is not a time of day")]
+    #[error("the end of the day, which Parquet does not have as a time")]
     EndOfDay,
     /// A zero or incomplete date of MySQL.
     #[error("zero or incomplete date")]
