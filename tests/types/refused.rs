@@ -18,7 +18,7 @@ fn a_value_that_does_not_fit_is_refused_by_column_type_and_row() -> Result<()> {
             ("timestamp without time zone", "'infinity'", "NonFiniteValue", "NaN or infinity"),
             ("timestamp with time zone", "'-infinity'", "NonFiniteValue", "NaN or infinity"),
             ("numeric(12,2)", "'NaN'", "NonFiniteValue", "NaN or infinity"),
-            ("time without time zone", "'24:00:00'", "DecodeFailed", "end of the day"),
+            ("time without time zone", "'24:00:00'", "DecodeFailed", "the end of the day"),
             ("timestamp without time zone", "'294276-12-31'", "DecodeFailed", "year out of range"),
         ]
         .into_iter()
