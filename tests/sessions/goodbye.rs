@@ -283,10 +283,10 @@ async fn say(source: &SourceFixture, sql: &str) -> Result<()> {
     said.map(drop)
 }
 
-/// Rows 1 to 300, and 40 MB of what cannot be compressed.
-fn tables(rows: &str, many: &str, fails_at: &str) -> String {
+/// Rows 1 to 300 with a column for a time without a zone, and 40 MB of what cannot be compressed.
+fn tables(rows: &str, many: &str, (time, fails_at): (&str, &str)) -> String {
     format!(
-        "create table t (id int primary key, v text, n int, at timestamp null); \
+        "create table t (id int primary key, v text, n int, at {time} null); \
          insert into t (id, v) select seq, repeat('x', 1000) from {rows}; \
          create table big (id int primary key, v text); \
          insert into big select seq, concat(md5(concat(seq, 'a')), md5(concat(seq, 'b')), \
@@ -304,7 +304,7 @@ fn runs_that_fail_leave_no_dropped_session_in_the_log_of_postgres() -> Result<()
         let sql = tables(
             "generate_series(1, 300) seq",
             "generate_series(1, 200000) seq",
-            "1 / (id - 250)",
+            ("timestamp", "1 / (id - 250)"),
         );
         let endless = "; create table endless (id int primary key, x date); \
             insert into endless select seq, case when seq = 250 then date 'infinity' else date '2024-01-01' end \
@@ -321,7 +321,7 @@ fn runs_that_fail_leave_no_aborted_connection_in_the_log_of_mariadb() -> Result<
         env.mariadb("mysql", "set global log_warnings = 4").await?;
         let source = SourceFixture::mariadb(env, "sorry").await?;
         let two_rows = "if(id = 250, (select other.id from t other where other.id < t.id), 1)";
-        let sql = tables("seq_1_to_300", "seq_1_to_200000", two_rows);
+        let sql = tables("seq_1_to_300", "seq_1_to_200000", ("datetime", two_rows));
         env.mariadb(&source.database, &sql).await?;
         every_failure(&source).await
     })

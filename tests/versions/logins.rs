@@ -74,7 +74,7 @@ const ELSEWHERE: &[(&str, &str, bool, &str, &str)] = &[
         "`ed25519`, `parsec`, `gssapi`, `pam` and others",
         "any",
         false,
-        "the login code, without a server",
+        "unit tests without a server",
         "worker/src/source/mysql/authentication.rs: fn a_token_of_any_length_is_shown_whole_where_it_may_be",
     ),
 ];

@@ -131,7 +131,7 @@ async fn counted(server: &Server, source: &SourceFixture, schema: &str) -> Resul
     server.sql(&source.database, "insert into numbers values (4)").await?;
     let output = source.env.output(source.command("verify --recount", &job)?, "", COUNT).await?;
     ensure!(output.code == Some(10), "{} {}", output.stdout, output.stderr);
-    ensure!(output.stdout.contains("1 rows more"), "{}", output.stdout);
+    ensure!(output.stdout.contains("1 more rows"), "{}", output.stdout);
     Ok(())
 }
 

@@ -19,8 +19,8 @@ const TO_TABLES: &[(&str, Ends)] = &[
         "alter table t drop column v",
         stops("ColumnNotFound", &["error 1054", "Then start another run"]),
     ),
-    ("drop table t", stops("QueryFailed", &["error 1146", "restore the table"])),
-    ("rename table t to elsewhere", stops("QueryFailed", &["error 1146", "restore the table"])),
+    ("drop table t", stops("QueryFailed", &["error 1146", "Restore the table"])),
+    ("rename table t to elsewhere", stops("QueryFailed", &["error 1146", "Restore the table"])),
     ("revoke select on DB.t from USER@'%'", stops("DatabaseDenied", &["GRANT SELECT"])),
 ];
 
