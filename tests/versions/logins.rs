@@ -68,7 +68,7 @@ const ELSEWHERE: &[(&str, &str, bool, &str, &str)] = &[
         "any other",
         false,
         "a server that asks for the password",
-        "tests/faults/logins.rs: fn t60_a_password_is_never_shown_to_a_server_of_mysql_that_asks_for_it_as_it_is",
+        "tests/faults/logins.rs: fn t60_a_password_is_never_sent_in_clear_text_to_a_server_of_mysql",
     ),
     (
         "`ed25519`, `parsec`, `gssapi`, `pam` and others",
