@@ -28,7 +28,7 @@ use Remedy::{Elsewhere, Manifest};
 const AT_ONCE: usize = 6;
 
 /// Every reason that docs/failures.md has.
-const REASONS: [(&str, Remedy); 65] = [
+const REASONS: [(&str, Remedy); 66] = [
     ("Succeeded", Elsewhere("nothing is to be done")),
     ("Planning", Elsewhere("nothing is to be done")),
     ("Extracting", Elsewhere("nothing is to be done")),
@@ -38,6 +38,10 @@ const REASONS: [(&str, Remedy); 65] = [
     ("Suspended", Elsewhere("a field of the cluster alone: the tests of life have it")),
     ("Deleting", Elsewhere("nothing is to be done")),
     ("InvalidSpec", Manifest),
+    (
+        "InvalidRequest",
+        Elsewhere("an annotation: the tests of the watermark in the cluster have it"),
+    ),
     ("ServiceAccountNotAllowed", Elsewhere("the ServiceAccount")),
     ("NewerRelease", Elsewhere("another release")),
     ("TrackingNotAllowed", Manifest),
