@@ -10,6 +10,8 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, MySqlConnection};
 
 /// How long a step may take on a busy machine.
 const STEP: Duration = Duration::from_secs(30);
+/// How long transactions of other tests may lower a window.
+const OTHERS: Duration = Duration::from_secs(90);
 
 async fn session(source: &SourceFixture) -> Result<MySqlConnection> {
     let options = MySqlConnectOptions::new()
@@ -60,7 +62,7 @@ async fn past(source: &SourceFixture, id: u32) -> Result<()> {
 /// Runs until so many rows are taken: what other tests write may hold a window back for a while.
 async fn takes(source: &SourceFixture, job: &Value, rows: u64) -> Result<()> {
     let mut taken = 0;
-    wait_until("the rows", STEP, async || {
+    wait_until("the rows", OTHERS, async || {
         let said = source.run(job).await?;
         ensure!(said["window"]["guard"] == "lag", "{said}");
         taken += said["rows"].as_u64().context("rows")?;

@@ -43,7 +43,7 @@ async fn sessions(source: &SourceFixture) -> Result<String> {
         return env.mariadb("mysql", &sql).await;
     }
     let sql = format!(
-        "select application_name, state, left(query, 60) from pg_stat_activity \
+        "select application_name, state, left(query, 60), coalesce(wait_event, '') from pg_stat_activity \
          where datname = '{database}' and application_name like 'tidemark/%'"
     );
     env.psql("postgres", &sql).await
