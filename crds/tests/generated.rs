@@ -47,7 +47,7 @@ fn the_schema_is_structural() {
         };
         assert!(
             !(schema.contains_key("properties") && schema.contains_key("additionalProperties")),
-            "{path}: properties beside additionalProperties"
+            "{path}: both properties and additionalProperties"
         );
         assert!(!schema.contains_key("$ref"), "{path}: a reference");
         let width = schema.get("format").and_then(Value::as_str).unwrap_or_default();

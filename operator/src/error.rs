@@ -1,4 +1,4 @@
-//! What fails at the edge, and of which category it is.
+//! Errors of the API server and the tracking table, and their categories.
 
 /// A reconcile that did not reach its end; it is tried again.
 #[derive(Debug, thiserror::Error)]

@@ -49,9 +49,9 @@ pub(crate) fn telling<K>(
 where
     K: Send + 'static,
 {
-    let told = AtomicBool::new(false);
+    let listed = AtomicBool::new(false);
     events.inspect(move |event| {
-        if matches!(event, Ok(Event::InitDone)) && !told.swap(true, Ordering::AcqRel) {
+        if matches!(event, Ok(Event::InitDone)) && !listed.swap(true, Ordering::AcqRel) {
             readiness.listed();
         }
     })

@@ -62,7 +62,7 @@ async fn lead(context: &Arc<Context>, flags: &Flags, stopped: Receiver<bool>) {
         context.readiness.stand_by();
         tokio::select! {
             () = candidate.lead() => {}
-            () = told(stopped.clone()) => return,
+            () = stop_requested(stopped.clone()) => return,
         }
         tracing::info!("this replica leads");
         context.metrics.leads.set(1);
@@ -83,7 +83,7 @@ async fn work(context: &Arc<Context>, flags: &Flags, stopped: Receiver<bool>) {
         if namespaces.is_empty() { vec![None] } else { namespaces.into_iter().map(Some).collect() };
     context.readiness.begin(scopes.len() * WATCHES);
     let controllers = scopes.iter().flat_map(|scope| {
-        let stop = || told(stopped.clone());
+        let stop = || stop_requested(stopped.clone());
         [
             watch(context, scope.as_deref(), flags.concurrency, stop()),
             postponed::watch(context, scope.as_deref(), stop()),
@@ -112,6 +112,6 @@ async fn came(signal: &mut Signal) {
 }
 
 /// Completes when a stop is requested.
-async fn told(mut stopped: Receiver<bool>) {
+async fn stop_requested(mut stopped: Receiver<bool>) {
     let _ = stopped.wait_for(|stopped| *stopped).await;
 }

@@ -66,7 +66,7 @@ impl Reader {
 }
 
 /// Does the work while the readers read.
-async fn beside(readers: &[Reader], work: impl Future<Output = Result<()>>) -> Result<()> {
+async fn while_read(readers: &[Reader], work: impl Future<Output = Result<()>>) -> Result<()> {
     let over = AtomicBool::new(false);
     let work = async {
         let done = work.await;
@@ -93,7 +93,7 @@ fn t34_a_reader_never_sees_half_of_a_run_whose_committer_died() -> Result<()> {
             "after-put-pointer",
         ];
         for point in points {
-            beside(&readers, async {
+            while_read(&readers, async {
                 bench.grow(100).await?;
                 bench.paused(point).await?.die().await?;
                 bench.publishes().await?;
@@ -126,7 +126,7 @@ fn t35_readers_of_a_replaced_extract_read_it_to_the_end() -> Result<()> {
         let readers: Vec<Reader> = (0..5)
             .map(|_| Reader::new(TestEnv::s3_at(&slow.url(), Access::Admin), &bench))
             .collect();
-        beside(&readers, async {
+        while_read(&readers, async {
             for _ in 0..4 {
                 bench.grow(100).await?;
                 bench.publishes().await?;

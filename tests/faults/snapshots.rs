@@ -45,7 +45,7 @@ fn t49_a_table_that_is_changed_after_the_plan_is_read_as_it_was_or_not_at_all() 
             let (task, mut coordinator, run) = planned(&bench, "t49", 1).await?;
             let patient = format!("set lock_timeout = '300ms'; begin; {change}; commit");
             let kept = bench.env.psql(&bench.source.database, &patient).await;
-            ensure!(kept.is_err(), "{change} went through beside the run");
+            ensure!(kept.is_err(), "{change} succeeded during the run");
             for index in 0..2 {
                 let output = extract(&bench, &task, &run, index)?.ended(RUN).await?;
                 ensure!(output.code == Some(0), "{change}: {}", output.stderr);

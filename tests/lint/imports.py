@@ -3,7 +3,7 @@
 
 Usage: imports.py [PACKAGE_SOURCES ...]    (default: every package of LAYERS)
 
-A file may import files of its own folder and of the folders below it in LAYERS, never of one above or beside it. The
+A file may import files of its own folder and of the folders below it in LAYERS, never of one above it or of the same level. The
 same applies to the files of a folder that has layers of its own. No files import each other in a circle. Test modules
 inside a file, comments and strings do not count.
 """
@@ -80,7 +80,7 @@ PATH = re.compile(r"\b(?:crate|super|self)(?:::\w+)+")
 
 
 def is_test(file):
-    """Files of test modules, and programs beside the library."""
+    """Files of test modules, and other programs of the package."""
     return file.name == "tests.rs" or bool({"tests", "bin"} & set(file.parts[-3:-1]))
 
 

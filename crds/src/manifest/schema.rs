@@ -67,9 +67,9 @@ fn walk_unknown(
                     None if others.is_object() => walk_unknown(root, others, value, &inner, found),
                     None if others == true || free || known.is_none() => {}
                     None => {
-                        let beside = known.into_iter().flat_map(|known| known.keys());
+                        let others = known.into_iter().flat_map(|known| known.keys());
                         let top: &[&str] = if path.is_empty() { OBJECT } else { &[] };
-                        let names = beside.map(String::as_str).chain(top.iter().copied());
+                        let names = others.map(String::as_str).chain(top.iter().copied());
                         let near: Vec<_> =
                             nearest(name, names).map(|near| join(path, near)).collect();
                         let elsewhere = || elsewhere(root, name).into_iter().collect();

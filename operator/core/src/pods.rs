@@ -127,8 +127,8 @@ fn waiting_trouble(pod: &Pod) -> Option<Report> {
             }
             _ => return None,
         };
-        let told = waiting.message.as_deref().unwrap_or_default();
-        let message = format!("pod {name} does not start: {reason}: {told}");
+        let details = waiting.message.as_deref().unwrap_or_default();
+        let message = format!("pod {name} does not start: {reason}: {details}");
         Some(Report::new(Reason::PodNotStarted, shorten(&message), remedy))
     })
 }
@@ -138,31 +138,31 @@ fn unschedulable(pod: &Pod) -> Option<Report> {
     let conditions = pod.status.as_ref()?.conditions.as_ref()?;
     let found =
         conditions.iter().find(|one| one.type_ == "PodScheduled" && one.status == "False")?;
-    let told = found.message.as_deref().unwrap_or_default();
+    let details = found.message.as_deref().unwrap_or_default();
     Some(Report::new(
         Reason::PodNotStarted,
-        shorten(&format!("pod {name} cannot be scheduled: {told}")),
+        shorten(&format!("pod {name} cannot be scheduled: {details}")),
         "Add nodes, lower spec.worker.resources or spec.worker.parallelism, or change spec.worker.nodeSelector.",
     ))
 }
 
 fn warning_trouble(warning: &ClusterWarning) -> Option<Report> {
-    let told = warning.message.as_str();
-    let lower = told.to_lowercase();
+    let details = warning.message.as_str();
+    let lower = details.to_lowercase();
     match warning.reason.as_str() {
         "FailedMount" if lower.contains("secret") => Some(Report::new(
             Reason::CredentialsMissing,
-            shorten(&format!("a pod waits for a Secret: {told}")),
+            shorten(&format!("a pod waits for a Secret: {details}")),
             "Create the Secret in this namespace with the keys that the manifest needs. The pod then starts by itself.",
         )),
         "FailedMount" | "FailedAttachVolume" => Some(Report::new(
             Reason::PodNotStarted,
-            shorten(&format!("a pod waits for a volume: {told}")),
+            shorten(&format!("a pod waits for a volume: {details}")),
             "Create the Secret, ConfigMap or volume that the message names. The pod then starts by itself.",
         )),
         "FailedCreate" => Some(Report::new(
             Reason::PodNotStarted,
-            shorten(&format!("no pod can be created: {told}")),
+            shorten(&format!("no pod can be created: {details}")),
             "Raise the quota of the namespace, or fix what the message names.",
         )),
         _ => None,

@@ -159,8 +159,8 @@ fn watch(observed: &Observed, attempt: &Attempt, task_text: &TaskText) -> Result
         return extracting(observed, attempt, task_text, extract);
     }
     let Some(ready) = pods_of(&observed.pods, coordinator).find_map(ready_since) else {
-        let told = not_started(observed, coordinator)?;
-        return Ok(Watched::alive(planning(observed, attempt, told)));
+        let problem = not_started(observed, coordinator)?;
+        return Ok(Watched::alive(planning(observed, attempt, problem)));
     };
     let status = observed.status();
     let known = status.partitions.clone().filter(|_| status.attempt == Some(attempt.number));
@@ -272,12 +272,12 @@ fn extracting(
     let any_started = partitions.succeeded > 0 || pods.iter().any(|pod| has_started(pod));
     let patience = observed.settings.timing.extract_start_wait;
     if !any_started && ready.is_some_and(|since| left(observed, since, patience).is_none()) {
-        let told = not_started(observed, extract)?
+        let problem = not_started(observed, extract)?
             .map(|report| format!(": {}", report.message))
             .unwrap_or_default();
         let report = Report::new(
             Reason::ExtractNotStarted,
-            format!("no extract pod started while the coordinator waited{told}"),
+            format!("no extract pod started while the coordinator waited{problem}"),
             "Raise the quota, add nodes, or lower spec.worker.parallelism.",
         );
         return Ok(Watched::Ended(Ending::new(observed, EndingKind::Yielded, report)));

@@ -319,7 +319,7 @@ pub(crate) fn present_report(status: &ExtractJobStatus) -> Report {
     })
 }
 
-/// What is said of an outcome of which only the result is known.
+/// Report of an outcome if only its result is known.
 fn outcome_report(result: TrackedOutcome) -> Report {
     match result {
         TrackedOutcome::Complete => Report::new(Reason::Succeeded, "the request is complete", ""),

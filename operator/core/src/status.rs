@@ -268,14 +268,14 @@ mod tests {
             actual_skew: "1.02".to_owned(),
         });
         let text = |text: &str| Some(text.to_owned());
-        let told = Partitions {
+        let expected = Partitions {
             strategy: text("ctid"),
             reason: text("the table has no primary key"),
             predicted_skew: text("1.00"),
             actual_skew: text("1.02"),
             ..bare
         };
-        assert_eq!(partitions(&result), told);
+        assert_eq!(partitions(&result), expected);
     }
 
     #[test]

@@ -153,7 +153,7 @@ fn endpoint_report(endpoint: &str) -> Report {
 
 /// Whether the operator may read the table that a task names: anyone who may create Jobs in the
 /// namespace can forge a Job. A run in flight is read in the table of its task, even if the settings
-/// changed since. An endpoint that is no longer allowed must be the one that the operator wrote to
+/// changed since. An endpoint that was removed from the allow-list must be the one that the operator wrote to
 /// status when the attempt began. A table must still be allowed.
 ///
 /// # Errors
@@ -178,7 +178,9 @@ pub fn may_read(
         return Err(match recorded_at(|status| &status.tracking_table) {
             Some(recorded_at) if recorded_at == table => Report::new(
                 Reason::TrackingChanged,
-                format!("the current run uses tracking table {table}, which is no longer allowed"),
+                format!(
+                    "tracking table {table} of the current run was removed from the allow-list"
+                ),
                 "Restore the operator's default tracking table, or allow this table (--tracking-allowed-tables) until the run has ended.",
             ),
             Some(_) | None => table_report(table),

@@ -49,9 +49,9 @@ fn deletion_before_a_removal_is_due_is_immediate_and_leaves_a_postponed_job() {
     simulation.delete_object();
     let decision = simulation.step();
     assert!(simulation.gone, "nobody waits for the removal");
-    let told =
+    let reported =
         decision.events.iter().any(|event| event.message.contains("removes the replaced files"));
-    assert!(told, "{:?}", decision.events);
+    assert!(reported, "{:?}", decision.events);
     let left = left_behind(&simulation);
     assert_eq!(left.len(), 1, "{:?}", simulation.made);
     let job = &left[0];

@@ -191,7 +191,7 @@ impl Simulation {
     }
 
     /// Decides, where the API server refuses the Job that is to be made.
-    pub(crate) fn step_refused(&mut self, told: &str) -> Decision {
+    pub(crate) fn step_refused(&mut self, message: &str) -> Decision {
         let copy = self.job.clone();
         let decision = self.decide(&copy);
         let job = decision.effects.iter().find_map(|effect| match effect {
@@ -200,7 +200,7 @@ impl Simulation {
         });
         let settings = self.settings.clone();
         let name = job.expect("a Job to refuse");
-        let instead = refused_job(&self.observe(&copy, &settings), &name, told);
+        let instead = refused_job(&self.observe(&copy, &settings), &name, message);
         conditions::check(&instead.status);
         self.apply(&copy, &instead, usize::MAX);
         instead

@@ -9,7 +9,7 @@ use generated::{
 };
 use worker_core::layout::manifests::{ManifestFile, ManifestHead, each_file, head};
 use worker_core::layout::records::Tallying;
-use worker_core::layout::verify::{Beside, FileFacts, Findings, Verifier};
+use worker_core::layout::verify::{FileFacts, Findings, Supplement, Verifier};
 
 /// What is wrong with a run.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -70,7 +70,7 @@ fn verified(head: &ManifestHead, wrong: Wrong) -> Findings {
     if wrong == Wrong::Unowned {
         verifier.listed("orders/part-of-nobody.parquet");
     }
-    verifier.finish(&Beside::default())
+    verifier.finish(&Supplement::default())
 }
 
 #[test]
@@ -109,7 +109,7 @@ fn file_of_two_manifests_belongs_to_both() {
         verifier.begin(head.run, Some(head), Some("h"));
         verifier.file(&file, facts(&file, 0, Wrong::Nothing).as_ref());
     }
-    let findings = verifier.finish(&Beside::default());
+    let findings = verifier.finish(&Supplement::default());
     let doubled = |what: &str| what.ends_with("is listed in two manifests");
     assert_eq!(findings.kept.iter().filter(|finding| doubled(&finding.what)).count(), 1);
 }

@@ -68,9 +68,9 @@ pub async fn plan(wanted: &settings::Plan, durations: Durations) -> Result<Strin
     let points = Pause::default().points();
     // the requests before this line end with the process
     let stop = listen(&task)?;
-    let told = (&published, &points as crate::base::pause::PausePoints<'_>);
+    let inputs = (&published, &points as crate::base::pause::PausePoints<'_>);
     let snapshot_session =
-        crate::planning::planner::open_until(&login, &task.spec, &order, told, stop.stopped());
+        crate::planning::planner::open_until(&login, &task.spec, &order, inputs, stop.stopped());
     let snapshot_session = Box::pin(snapshot_session).await?;
     let (asked, budget) = (readers_asked(&task.spec), memory(&wanted.memory));
     let readers = parallelism(&snapshot_session.plan, asked, budget);

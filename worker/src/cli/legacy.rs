@@ -18,7 +18,7 @@ use crate::source::login::Login;
 use crate::source::secret::Secret;
 
 /// Arguments and environment, in the form that the core reads.
-fn told() -> (Vec<String>, BTreeMap<String, String>) {
+fn given() -> (Vec<String>, BTreeMap<String, String>) {
     let text = |text: std::ffi::OsString| text.to_string_lossy().into_owned();
     let arguments = std::env::args_os().skip(1).map(text).collect();
     let variables = std::env::vars_os().map(|(name, value)| (text(name), text(value))).collect();
@@ -30,7 +30,7 @@ fn told() -> (Vec<String>, BTreeMap<String, String>) {
 /// # Errors
 /// `InvalidSpec`.
 pub fn call() -> Result<Option<LegacyJob>, Failure> {
-    let (arguments, variables) = told();
+    let (arguments, variables) = given();
     migration::call(&arguments, &variables)
 }
 
@@ -39,7 +39,7 @@ pub fn call() -> Result<Option<LegacyJob>, Failure> {
 /// # Errors
 /// `InvalidSpec`.
 pub fn environment() -> Result<LegacyJob, Failure> {
-    migration::environment(&told().1)
+    migration::environment(&given().1)
 }
 
 /// Runs the call. Other settings come from `TIDEMARK_..` variables, endpoints and identity from those of the AWS SDK.
@@ -56,7 +56,7 @@ async fn run_call(
     for warning in &moved.warnings {
         tracing::warn!(warning, "warning about the call of the legacy job");
     }
-    name_endpoints(&mut moved, &told().1);
+    name_endpoints(&mut moved, &given().1);
     let name = object_name(&moved.spec.extract.table);
     let task = task_of(ExtractJob::new(&name, moved.spec.clone()), None)?;
     let durations = Durations::try_from(settings.durations)?;

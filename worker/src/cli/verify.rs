@@ -14,7 +14,7 @@ use parquet::file::metadata::ParquetMetaDataReader;
 use serde_json::json;
 use worker_core::errors::failure::Failure;
 use worker_core::layout::manifests::{ManifestFile, Pointer};
-use worker_core::layout::verify::{Beside, FileFacts, Recount, Verifier};
+use worker_core::layout::verify::{FileFacts, Recount, Supplement, Verifier};
 use worker_core::planning::plan::{self, Plan};
 use worker_core::sql::rows::mysql_statements::planning_seconds;
 
@@ -58,17 +58,17 @@ pub async fn verify(wanted: &Verify, durations: Durations) -> Result<String, Com
         watermark_item.as_ref().and_then(|watermark_item| watermark_item.lwm_value.clone());
     let state = run.as_ref().map(|run| run.state);
     let store = ObjectStore::of(&task.spec.output);
-    let (verifier, mut beside) = look(&control, &store, run, watermark_item).await?;
+    let (verifier, mut supplement) = look(&control, &store, run, watermark_item).await?;
     // uploads of a run that was killed a moment ago are not a contradiction yet
     let before = jiff::Timestamp::now().as_second() - durations.grace_seconds;
-    beside.uploading.retain(|run| run.began().is_none_or(|began| began < before));
+    supplement.uploading.retain(|run| run.began().is_none_or(|began| began < before));
     let chain: Vec<(RunId, u64, Option<String>)> = verifier.published().collect();
     if let Some(login) = login {
-        beside.recounts = recounts(&control, &login, &task, &chain).await?;
+        supplement.recounts = recounts(&control, &login, &task, &chain).await?;
     }
     let (runs, rows) = (chain.len(), chain.iter().map(|(_, rows, _)| rows).sum::<u64>());
     let files = verifier.keys();
-    let findings = verifier.finish(&beside);
+    let findings = verifier.finish(&supplement);
     let mut said = json!({
         "source": task.tracking.key, "runs": runs, "rows": rows, "files": files,
         "watermark": watermark, "state": state, "findings": findings.kept,
@@ -77,7 +77,7 @@ pub async fn verify(wanted: &Verify, durations: Durations) -> Result<String, Com
         said["moreFindings"] = json!(findings.more);
     }
     if recount {
-        said["recounts"] = json!(beside.recounts);
+        said["recounts"] = json!(supplement.recounts);
     }
     print(&said.to_string())?;
     if findings.count() == 0 {
@@ -97,7 +97,7 @@ async fn look(
     store: &ObjectStore,
     run: Option<RunItem>,
     watermark_item: Option<WatermarkItem>,
-) -> Result<(Verifier, Beside), Failure> {
+) -> Result<(Verifier, Supplement), Failure> {
     let pointer: Option<(Pointer, String)> = control.read(&control.prefix.pointer()).await?;
     let pointer = pointer.map(|(pointer, _)| pointer);
     let uri = control.prefix.uri();
@@ -125,7 +125,7 @@ async fn look(
     };
     control.each_key(&control.prefix.root(), data).await?;
     let uploading = control.uploading().await?;
-    Ok((verifier, Beside { ring, uploading, recounts: Vec::new() }))
+    Ok((verifier, Supplement { ring, uploading, recounts: Vec::new() }))
 }
 
 /// Checks the manifest, the plan, the records and the files of a run. Returns its parent.

@@ -130,7 +130,7 @@ async fn open_on(
     let wanted = TableRef::parse(database.engine(), &extract.table)?;
     let source_table = database.look_up(&wanted, extract).await?;
     if let Some(filter) = &extract.filter {
-        settings = worker_core::planning::filtering::beside(
+        settings = worker_core::planning::filtering::readable(
             settings,
             (&source_table.columns, &source_table.within),
             filter,

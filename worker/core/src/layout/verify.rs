@@ -87,7 +87,7 @@ pub struct Verifier {
 
 /// What is read in addition to the runs.
 #[derive(Debug, Clone, Default)]
-pub struct Beside {
+pub struct Supplement {
     /// The run of the chain that its last run names as parent: the parents form a ring.
     pub ring: Option<RunId>,
     /// Runs that have open uploads.
@@ -234,16 +234,16 @@ impl Verifier {
     }
 
     /// All that is wrong; empty when nothing is.
-    pub fn finish(mut self, beside: &Beside) -> Findings {
+    pub fn finish(mut self, supplement: &Supplement) -> Findings {
         self.end();
         let mut findings = Findings::default();
-        self.tracking(&beside.uploading, &mut findings);
-        self.pointer(beside.ring, &mut findings);
+        self.tracking(&supplement.uploading, &mut findings);
+        self.pointer(supplement.ring, &mut findings);
         findings.append(std::mem::take(&mut self.complete));
         self.contiguous(&mut findings);
         findings.append(std::mem::take(&mut self.doubled));
         findings.append(std::mem::take(&mut self.unowned));
-        self.source(&beside.recounts, &mut findings);
+        self.source(&supplement.recounts, &mut findings);
         findings
     }
 

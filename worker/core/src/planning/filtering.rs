@@ -30,7 +30,7 @@ enum Use {
 }
 
 /// Settings of Postgres that say what a condition means. Those that are adopted print no column of a table
-/// otherwise, but for those of [`beside`].
+/// otherwise, but for those of [`readable`].
 /// Source: chapters "Client Connection Defaults" and "Version and Platform Compatibility" of its manual.
 const POSTGRES: &[(&str, Use)] = &[
     ("search_path", Use::Adopt),
@@ -161,7 +161,7 @@ pub fn holds(column: &Column, types: &[u32], within: &TypesWithin) -> bool {
 ///
 /// # Errors
 /// `InvalidSpec`, with the column.
-pub fn beside(
+pub fn readable(
     mut adopted: Settings,
     (columns, within): (&[Column], &TypesWithin),
     filter: &str,

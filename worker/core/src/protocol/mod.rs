@@ -1,8 +1,8 @@
 //! The protocol of a run, and of recovery: `step(state, event) -> (state, act)`.
 //!
 //! Coordinator, recovery and `tidemark run` all drive this one function. An [`Act`] is what the process does
-//! next, an [`Effect`] one write of it, and an [`Event`] what came of it. Every prefix of the writes is safe
-//! to die after. A run of which nothing goes wrong takes this path:
+//! next, an [`Effect`] one write of it, and an [`Event`] what came of it. A process may be
+//! killed after any of its writes. A run without failures takes this path:
 //!
 //! | state ([`Phase`]) | event | effect | next state | stage |
 //! |---|---|---|---|---|

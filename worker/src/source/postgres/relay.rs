@@ -253,12 +253,12 @@ mod tests {
             let length = u32::try_from(pairs.len() + 9).expect("short").to_be_bytes();
             [&length, &[0, 3, 0, 0][..], pairs, &[0]].concat()
         };
-        let told = message(b"user\0ada\0DateStyle\0ISO, MDY\0TimeZone\0UTC\0");
-        assert_eq!(without_own(&told), Some(message(b"user\0ada\0TimeZone\0UTC\0")));
+        let startup = message(b"user\0ada\0DateStyle\0ISO, MDY\0TimeZone\0UTC\0");
+        assert_eq!(without_own(&startup), Some(message(b"user\0ada\0TimeZone\0UTC\0")));
         let none = message(b"user\0DateStyle\0");
         assert_eq!(without_own(&none), Some(none.clone()), "a value of that name stays");
-        for cut in [0, 7, 9, told.len() - 2] {
-            assert_eq!(without_own(&told[..cut]), None, "{cut}");
+        for cut in [0, 7, 9, startup.len() - 2] {
+            assert_eq!(without_own(&startup[..cut]), None, "{cut}");
         }
     }
 }

@@ -96,17 +96,17 @@ mod tests {
                         (MemoryBudget::new(Some(limit * MIB)), Width { columns, hive_directories });
                     let asked = Asked { readers: 32, by_manifest: true };
                     let Parallelism { readers, reason } = budget.parallelism(asked, 32, table);
-                    let told =
+                    let context =
                         format!("{limit} MiB, {columns} columns, {hive_directories}: {readers}");
-                    assert!((1..=32).contains(&readers), "{told}");
+                    assert!((1..=32).contains(&readers), "{context}");
                     if readers == 1 {
                         continue;
                     }
                     let share = budget.shared(readers).split_of(table);
                     let planned = budget.planned_bytes();
-                    assert!(share.held_bytes(columns) * readers as u64 <= planned, "{told}");
-                    assert!(share.zstd_level.is_some(), "{told}");
-                    assert_eq!(readers < 32, reason.contains("memory"), "{told}: {reason}");
+                    assert!(share.held_bytes(columns) * readers as u64 <= planned, "{context}");
+                    assert!(share.zstd_level.is_some(), "{context}");
+                    assert_eq!(readers < 32, reason.contains("memory"), "{context}: {reason}");
                 }
             }
         }

@@ -93,9 +93,9 @@ impl BinaryLog {
 /// # Errors
 /// `SnapshotUnavailable` if a session does not show its position.
 pub fn one_point(points: &[Option<String>]) -> Result<Option<&str>, Failure> {
-    let told: Option<Vec<&str>> = points.iter().map(Option::as_deref).collect();
-    let told = told.filter(|told| !told.is_empty()).ok_or_else(silent)?;
-    Ok(told.iter().all(|point| *point == told[0]).then(|| told[0]))
+    let known: Option<Vec<&str>> = points.iter().map(Option::as_deref).collect();
+    let known = known.filter(|known| !known.is_empty()).ok_or_else(silent)?;
+    Ok(known.iter().all(|point| *point == known[0]).then(|| known[0]))
 }
 
 /// The server does not show where a snapshot started.

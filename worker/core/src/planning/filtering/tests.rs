@@ -142,7 +142,7 @@ fn money_is_read_as_the_user_does_unless_a_column_prints_it() {
     let own = |locale: &str, column: &Column, filter: &str| {
         let within = [(20_001, oids::MONEY), (20_002, 2205)];
         let columns = (std::slice::from_ref(column), within.as_slice());
-        beside(settings(&[(MONEY, locale)]), columns, filter)
+        readable(settings(&[(MONEY, locale)]), columns, filter)
     };
     let (number, money) = (column(oids::INT4, Target::Int32), column(oids::MONEY, Target::AsText));
     let composite = column(20_000, Target::AsText);

@@ -233,7 +233,7 @@ const WAITS: Group = Group {
 };
 
 const CONNECTION: Group = Group {
-    why: "affects the connection, or what the server sends besides the result",
+    why: "affects the connection, or what the server sends in addition to the result",
     names: &[
         "interactive_timeout",
         "max_user_connections",
