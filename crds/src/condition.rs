@@ -130,7 +130,7 @@ words! {
         CommitStuck,
         /// The manifest of a published or decided run is missing.
         ManifestMissing,
-        /// The run to undo is not decided, or does not claim the source.
+        /// The run to undo is not decided, or has not claimed the source.
         NotStuck,
         /// Standard output cannot be written.
         OutputFailed,

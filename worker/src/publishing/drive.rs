@@ -210,7 +210,7 @@ impl Context {
     }
 
     async fn effect(&self, effect: Effect) -> Result<Reply, Failure> {
-        tracing::info!(effect = effect_name(&effect), "apply an effect");
+        tracing::info!(effect = effect_name(&effect), "protocol step");
         match effect {
             Effect::Track(transaction) => self.table().write(&transaction).await,
             Effect::PutOnce { uri, key, body } => {

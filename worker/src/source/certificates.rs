@@ -57,8 +57,8 @@ fn refused(bad: &Bad) -> Words {
     let (why, remedy) = match bad {
         Bad::UnknownIssuer => (
             "is not signed by a trusted certificate authority",
-            "Name the right certificate authority in source.tls.caRef, and configure the server to send its \
-             intermediate certificates.",
+            "Name the right certificate authority in source.tls.caRef (without a cluster: --ca-file), and configure the \
+             server to send its intermediate certificates.",
         ),
         Bad::NotValidForName => (
             "is for another host name",

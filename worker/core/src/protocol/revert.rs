@@ -2,7 +2,7 @@
 //! reads the run continues the undo: it aborts all uploads, deletes the completed files, and then fails the run.
 
 use crds::tracking::{RunItem, RunState};
-use crds::{Reason, Report};
+use crds::{Reason, Report, RunId};
 
 use super::acts::{Act, Ending};
 use super::effects::Effect;
@@ -18,7 +18,7 @@ pub(super) fn force(process: Process, observed: &ObservedItems, tries: u32) -> (
     };
     let Some(run) = observed.run.clone().filter(|run| run.run == named && tries <= TRIES_MAX)
     else {
-        return process.end(Ending::Failed(not_stuck("does not claim the source")));
+        return process.end(Ending::Failed(not_stuck(named, "has not claimed the source")));
     };
     match run.state {
         RunState::Committing => {
@@ -28,17 +28,18 @@ pub(super) fn force(process: Process, observed: &ObservedItems, tries: u32) -> (
         RunState::Reverting => process.revert(&run, Then::Finish),
         // undone before, or by another meanwhile
         RunState::Failed => process.end(Ending::Recovered),
-        RunState::Published => process.end(Ending::Failed(not_stuck("is already published"))),
-        RunState::Claimed | RunState::Running | RunState::Aborted => {
-            process.end(Ending::Failed(not_stuck("is not decided, so it needs no --force")))
+        RunState::Published => {
+            process.end(Ending::Failed(not_stuck(named, "is already published")))
         }
+        RunState::Claimed | RunState::Running | RunState::Aborted => process
+            .end(Ending::Failed(not_stuck(named, "is not decided, so it does not need --force"))),
     }
 }
 
-fn not_stuck(what: &str) -> Failure {
+fn not_stuck(run: RunId, what: &str) -> Failure {
     Failure::permanent(
         Reason::NotStuck,
-        format!("run {what}"),
+        format!("run {run} {what}"),
         "Check the run with `tidemark watermark get`.",
     )
 }
