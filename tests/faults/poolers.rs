@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use futures::future::join_all;
-use harness::{Output, Pooler, TestEnv, wait_until};
+use harness::{Output, Pooler, Session, TestEnv, wait_until};
 use serde_json::{Value, json};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgSslMode};
 use sqlx::{ConnectOptions, Row};
@@ -37,6 +37,34 @@ async fn neighbour(bench: &Bench, pooler: &Pooler) -> Result<PgConnection> {
         .ssl_mode(PgSslMode::VerifyFull)
         .ssl_root_cert(bench.env.ca());
     options.connect().await.context("connect to the pooler")
+}
+
+/// Has all of these run a statement at the same time, and gives them back.
+async fn at_once(bench: &Bench, others: Vec<PgConnection>) -> Result<Vec<PgConnection>> {
+    let (env, database) = (bench.env, &bench.source.database);
+    let mut lock = Session::open(env, database)?;
+    lock.say("do $$ begin perform pg_advisory_lock(53); end $$;").await?;
+    let (count, waits) = (others.len().to_string(), "pg_advisory_xact_lock_shared(53)");
+    let running = join_all(others.into_iter().map(async |mut other| {
+        let ran = sqlx::raw_sql("do $$ begin perform pg_advisory_xact_lock_shared(53); end $$");
+        ran.execute(&mut other).await.map(|_| other)
+    }));
+    let released = async {
+        let sql = format!(
+            "select count(*) from pg_stat_activity where datname = current_database() \
+             and wait_event = 'advisory' and query like '%{waits}%'"
+        );
+        wait_until("all of them", RUN, async || {
+            let found = env.psql(database, &sql).await?;
+            ensure!(found.trim() == count, "{} of {count} wait", found.trim());
+            Ok(())
+        })
+        .await?;
+        lock.say("do $$ begin perform pg_advisory_unlock(53); end $$;").await
+    };
+    let (others, released) = tokio::join!(running, released);
+    released?;
+    others.into_iter().collect::<Result<_, _>>().context("run a statement through the pooler")
 }
 
 /// Nothing was published, and nothing is on its way.
@@ -77,13 +105,10 @@ fn t53_a_pool_of_transactions_or_statements_is_refused_before_a_row_is_read() ->
         ] {
             let about = format!("{mode} {size} {more}");
             let pooler = Pooler::start(bench.env, mode, size, &[more]).await?;
-            // the pool has connections to choose from
             let others = join_all((0..size.div_ceil(2)).map(|_| neighbour(&bench, &pooler))).await;
             let others: Vec<_> = others.into_iter().collect::<Result<_>>()?;
-            join_all(others.into_iter().map(async |mut other| {
-                sqlx::raw_sql("select pg_sleep(0.1)").execute(&mut other).await.map(|_| other)
-            }))
-            .await;
+            // each of them gets a connection of the pool, which stays open
+            let _others = at_once(&bench, others).await.with_context(|| about.clone())?;
             for sub_command in ["plan", "run"] {
                 let output = ended(&bench, &pooler, sub_command).await?;
                 refused(&output, 10, "PoolerUnsupported").with_context(|| about.clone())?;
@@ -107,9 +132,11 @@ fn t53_a_transaction_pool_is_refused_under_load_too() -> Result<()> {
             for _ in 0..12 {
                 let mut other = neighbour(&bench, &pooler).await?;
                 busy.spawn(async move {
-                    while sqlx::raw_sql("select pg_sleep(0.002)").execute(&mut other).await.is_ok()
-                    {
-                    }
+                    while sqlx::raw_sql("select count(*) from generate_series(1, 10000)")
+                        .execute(&mut other)
+                        .await
+                        .is_ok()
+                    {}
                 });
             }
             for _ in 0..10 {
