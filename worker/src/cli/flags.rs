@@ -80,71 +80,34 @@ pub struct LogFlags {
     pub log_format: LogFormat,
 }
 
-/// Durations of the protocol.
+/// Durations of the protocol, which [`super::help::command`] hides in the short help.
 #[derive(Debug, Clone, Copy, Args)]
 #[command(next_help_heading = "Advanced: timing and retries")]
 pub struct DurationFlags {
     /// Number of seconds that a claim on the source lasts unless it is renewed. Must be more than twice
     /// --renew-seconds.
-    #[arg(
-        long,
-        global = true,
-        hide_short_help = true,
-        value_name = "SECONDS",
-        env = "TIDEMARK_LEASE_SECONDS",
-        default_value_t = 600
-    )]
+    #[arg(long, value_name = "SECONDS", env = "TIDEMARK_LEASE_SECONDS", default_value_t = 600)]
     pub lease_seconds: i64,
     /// Number of seconds between two renewals of the claim.
-    #[arg(
-        long,
-        global = true,
-        hide_short_help = true,
-        value_name = "SECONDS",
-        env = "TIDEMARK_RENEW_SECONDS",
-        default_value_t = 180
-    )]
+    #[arg(long, value_name = "SECONDS", env = "TIDEMARK_RENEW_SECONDS", default_value_t = 180)]
     pub renew_seconds: u64,
     /// Number of seconds between two queries that keep the snapshot session alive.
-    #[arg(
-        long,
-        global = true,
-        hide_short_help = true,
-        value_name = "SECONDS",
-        env = "TIDEMARK_HEARTBEAT_SECONDS",
-        default_value_t = 15
-    )]
+    #[arg(long, value_name = "SECONDS", env = "TIDEMARK_HEARTBEAT_SECONDS", default_value_t = 15)]
     pub heartbeat_seconds: u64,
     /// Number of seconds after which the uploads and files of a run that ended without publishing are removed.
-    #[arg(long, global = true, hide_short_help = true, value_name = "SECONDS",
+    #[arg(long, value_name = "SECONDS",
         env = "TIDEMARK_GRACE_SECONDS", default_value_t = GRACE_SECONDS)]
     pub grace_seconds: i64,
     /// Number of milliseconds between two checks for finished partitions.
-    #[arg(
-        long,
-        global = true,
-        hide_short_help = true,
-        value_name = "MILLISECONDS",
-        env = "TIDEMARK_POLL_MS",
-        default_value_t = 1000
-    )]
+    #[arg(long, value_name = "MILLISECONDS", env = "TIDEMARK_POLL_MS", default_value_t = 1000)]
     pub poll_ms: u64,
     /// Number of seconds after which a request to S3 or DynamoDB times out and is sent again.
-    #[arg(
-        long,
-        global = true,
-        hide_short_help = true,
-        value_name = "SECONDS",
-        env = "TIDEMARK_ATTEMPT_SECONDS",
-        default_value_t = 120
-    )]
+    #[arg(long, value_name = "SECONDS", env = "TIDEMARK_ATTEMPT_SECONDS", default_value_t = 120)]
     pub attempt_seconds: u64,
     /// Number of seconds after which a request to DynamoDB times out and is sent again. Limited to --attempt-seconds
     /// and to half of --lease-seconds.
     #[arg(
         long,
-        global = true,
-        hide_short_help = true,
         value_name = "SECONDS",
         env = "TIDEMARK_TRACKING_ATTEMPT_SECONDS",
         default_value_t = 5
@@ -153,8 +116,6 @@ pub struct DurationFlags {
     /// Send this checksum with the bytes of an object.
     #[arg(
         long,
-        global = true,
-        hide_short_help = true,
         value_name = "ALGORITHM",
         env = "TIDEMARK_CHECKSUM",
         value_enum,
@@ -163,25 +124,11 @@ pub struct DurationFlags {
     )]
     pub checksum: Checksum,
     /// Maximum number of milliseconds before the first retry of a failed request. The delay doubles with each retry.
-    #[arg(
-        long,
-        global = true,
-        hide_short_help = true,
-        value_name = "MILLISECONDS",
-        env = "TIDEMARK_RETRY_MS",
-        default_value_t = 1000
-    )]
+    #[arg(long, value_name = "MILLISECONDS", env = "TIDEMARK_RETRY_MS", default_value_t = 1000)]
     pub retry_ms: u64,
     /// Number of seconds without data from the database after which Tidemark checks, over another connection, whether
     /// the server still executes the statement.
-    #[arg(
-        long,
-        global = true,
-        hide_short_help = true,
-        value_name = "SECONDS",
-        env = "TIDEMARK_SILENCE_SECONDS",
-        default_value_t = 60
-    )]
+    #[arg(long, value_name = "SECONDS", env = "TIDEMARK_SILENCE_SECONDS", default_value_t = 60)]
     pub silence_seconds: u64,
 }
 

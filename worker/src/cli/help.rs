@@ -71,7 +71,8 @@ A decided run is stuck if one of its uploads was aborted by another program. Its
 
 Examples:
   # Undo the run of status.runId
-  tidemark recover -f orders.yaml --force 01931a2b-0f3c-7cc1-9a52-0d8a8f1f2c3d";
+  tidemark recover -f orders.yaml --by ann \\
+    --force 01931a2b-0f3c-7cc1-9a52-0d8a8f1f2c3d";
 
 const CONVERT: &str = "\
 Examples:
@@ -100,9 +101,15 @@ pub(super) fn command() -> clap::Command {
     })
 }
 
-/// Hides the values of environment variables: help names them only.
+/// Hides the values of environment variables, since help names them only. Advanced flags belong to every command, and the
+/// short help does not show them.
 fn quiet(command: clap::Command) -> clap::Command {
-    command.mut_args(|arg| arg.hide_env_values(true)).mut_subcommands(quiet)
+    let quiet_arg = |arg: clap::Arg| {
+        let advanced = arg.get_help_heading().is_some_and(|title| title.starts_with("Advanced"));
+        let arg = arg.hide_env_values(true);
+        if advanced { arg.global(true).hide_short_help(true) } else { arg }
+    };
+    command.mut_args(quiet_arg).mut_subcommands(quiet)
 }
 
 /// The command that these words name, such as `watermark get`. Words that are no command are left out.
@@ -162,6 +169,28 @@ mod tests {
                 assert!(!long.contains(&format!("  {hidden}")), "{name}: {hidden}: {long}");
             }
         }
+    }
+
+    #[test]
+    fn examples_are_valid_commands() {
+        let mut examples = 0;
+        for (name, _, long) in all_pages() {
+            let text = long.replace("\\\n", " ");
+            let lines =
+                text.lines().filter_map(|line| line.split_once("tidemark ").map(|it| (it, line)));
+            for ((before, words), line) in lines.filter(|(_, line)| line.starts_with("  ")) {
+                let starts = before.trim().is_empty() || before.ends_with("| ");
+                if !starts || line.contains("Usage:") {
+                    continue;
+                }
+                let words = words.split_whitespace().filter(|word| *word != "...");
+                let words = std::iter::once("tidemark").chain(words);
+                let parsed = command().try_get_matches_from(words);
+                assert!(parsed.is_ok(), "{name}: {line}: {:?}", parsed.err());
+                examples += 1;
+            }
+        }
+        assert!(examples >= 12, "{examples}");
     }
 
     #[test]
