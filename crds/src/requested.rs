@@ -54,7 +54,7 @@ fn has_form(text: &str) -> bool {
 }
 
 /// Whether `asked` asks for a run that `honoured` has not started: it is a later instant. A value that is
-/// no time asks for nothing, and every time is later than none.
+/// not a time asks for nothing, and every time is later than none.
 pub fn is_later(asked: Option<&str>, honoured: Option<&str>) -> bool {
     asked.and_then(instant) > honoured.and_then(instant)
 }
@@ -147,7 +147,7 @@ mod tests {
         let nearly = "2026-01-01T12:00:00.000000001Z";
         assert!(is_later(Some(nearly), Some(late)));
         assert!(is_later(Some(late), None) && !is_later(None, Some(late)) && !is_later(None, None));
-        assert!(!is_later(Some("again"), None), "a text that is no time asks for nothing");
+        assert!(!is_later(Some("again"), None), "a text that is not a time starts no run");
         assert!(is_later(Some(late), Some("again")));
     }
 

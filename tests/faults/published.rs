@@ -308,7 +308,7 @@ fn t41_a_pointer_set_back_by_a_person_is_repaired_upwards_only() -> Result<()> {
         ensure!(bench.control("current.json").await?["commit"] == 101, "not above it");
         bench.whole().await?;
 
-        // one that is no pointer stops the run, and says what to do
+        // one that is not a pointer stops the run, and says what to do
         put(b"oops".to_vec()).await?;
         let output = bench.run().await?;
         crate::refused(&output, 10, "StorageFailed")?;

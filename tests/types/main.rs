@@ -56,7 +56,7 @@ impl Column {
             Show::Ewkb => {
                 return format!("public.st_asewkb({name}::public.geometry)::text");
             }
-            // before 15 the server prints a byte above 127 as it is, which is no text
+            // before 15 the server prints a byte above 127 as it is, which is not a text
             Show::Plain if self.0 == "\"char\"" => format!(
                 "case when current_setting('server_version_num')::int < 150000 and {name}::int < 0 \
                  then encode(set_byte('\\x00', 0, {name}::int & 255), 'escape') else format('%s', {name}) end"

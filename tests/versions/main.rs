@@ -151,7 +151,7 @@ async fn unhurried(server: &Server, source: &SourceFixture) -> Result<()> {
     Ok(())
 }
 
-/// A table that there is not; and a column that is no watermark.
+/// A table that does not exist, and a column that cannot be a watermark.
 async fn refused(server: &Server, source: &SourceFixture, schema: &str) -> Result<()> {
     let missing = server.job(source, &format!("{schema}missing"), "FE");
     let mut mistyped = server.job(source, &format!("{schema}orders"), "PE");

@@ -6,7 +6,7 @@ use k8s_openapi::api::batch::v1::Job;
 
 use crate::ending::Ending;
 
-/// One change to the cluster. Status and events are no effects: they follow the effects.
+/// One change to the cluster. Status and events follow the effects.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Effect {
     /// Put our finalizer on the object, if it is still as observed.

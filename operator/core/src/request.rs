@@ -1,5 +1,5 @@
 //! In: the annotation `requested-at`, the latest attempt, the tracking items. Out: the value that the next
-//! attempt honours. Bound: none. Fails: `InvalidRequest`, for a value that is no time or too far ahead.
+//! attempt honours. Bound: none. Fails: `InvalidRequest`, for a value that is not a time or too far ahead.
 
 use std::fmt::Write as _;
 

@@ -65,7 +65,7 @@ impl Proc {
         lost: false,
     };
 
-    /// A process that is no more: nothing of its view is kept.
+    /// A process that has ended: nothing of its view remains.
     pub(crate) fn gone(life: Life) -> Self {
         Self { life, ..Self::IDLE }
     }

@@ -25,7 +25,7 @@ pub fn ended(name: &str, result: Result<String, CommandError>, format: LogFormat
     } else {
         log(exit, &report);
     }
-    // outside Kubernetes there is no such file, and nobody reads it
+    // the file exists only in Kubernetes, which reads it
     if std::path::Path::new(TERMINATION_FILE).exists()
         && let Ok(text) = serde_json::to_string(&report)
     {

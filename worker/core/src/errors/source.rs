@@ -8,7 +8,7 @@
 const STATEMENTS: [&str; 2] = ["SQL statement", "PERFORM"];
 
 /// Statements of PL/pgSQL that compute an expression, perhaps without a context of its own. The server parses a
-/// built text as a command, which is no expression.
+/// built text as a command, which is not an expression.
 const EXPRESSIONS: [&str; 7] = [
     "RETURN",
     "RETURN NEXT",

@@ -71,7 +71,7 @@ impl PartitionRecord {
     /// Reads the body of a record.
     ///
     /// # Errors
-    /// For what is no record.
+    /// For what is not a record.
     pub fn read(body: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(body)
     }

@@ -57,7 +57,7 @@ pub struct ReadRelation {
     /// Whether a subscription of logical replication writes it, or a partitioned table above it.
     pub subscribed: bool,
     /// Of a view: whether each of its rows is one row of one relation, with no other query in between
-    /// and no rule. True of what is no view.
+    /// and no rule. True of what is not a view.
     pub passes_rows: bool,
     /// Of a view: whether it takes some rows in an order that nothing fixes.
     pub unordered: bool,

@@ -15,7 +15,7 @@ const ASKED: &str = "extract.types sets it to string";
 /// The columns, with what `extract.types` asks of them.
 ///
 /// # Errors
-/// `ColumnNotFound` for a name that is no column, or one that is left out; `InvalidSpec` for the watermark
+/// `ColumnNotFound` for a name that is not a column, or one that is left out; `InvalidSpec` for the watermark
 /// column and for the partition column that the manifest names.
 pub fn apply(
     engine: Engine,

@@ -24,7 +24,7 @@ pub enum Value {
     Date(i32),
 }
 
-/// A text that is no value of the type.
+/// A text that is not a value of the type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum BadValue {
     /// NaN or an infinity.

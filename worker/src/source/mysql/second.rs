@@ -42,7 +42,7 @@ impl second::Second for Second {
         let Backend::Mysql { number, .. } = backend else { return };
         let asked = sqlx::raw_sql(made(statements::kill_query(*number)));
         if let Err(error) = asked.execute(&mut *self.0).await {
-            // there is no such session any more
+            // the session does not exist any more
             tracing::debug!(%error, "cancel a statement");
         }
     }

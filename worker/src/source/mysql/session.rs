@@ -152,7 +152,7 @@ impl Wire {
         self.send(&payload)
     }
 
-    /// The first packet of an answer, which is no error.
+    /// The first packet of an answer, which is not an error.
     pub(super) fn answer(&mut self) -> Result<Vec<u8>, Failure> {
         let answer = self.receive()?;
         failed(self.doing, &answer)?;

@@ -18,7 +18,7 @@ pub enum Fault {
     /// A year that the target cannot hold, or the watermark's text cannot name.
     #[error("year out of range")]
     Year,
-    /// The end of a day, which is no time of day.
+    /// The end of a day, which is not a time of day.
     #[error("the end of the day, which Parquet does not have as a time")]
     EndOfDay,
     /// A zero or incomplete date of MySQL.

@@ -32,7 +32,7 @@ pub struct PlannedPartition {
     pub part: Option<Part>,
 }
 
-/// A partition that is no span of keys.
+/// A partition that is not a span of keys.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Part {

@@ -175,7 +175,7 @@ pub fn estimate_span_statement(
 }
 
 /// Asks for up to `points` keys of the window, evenly far from each other in rows, and for the first
-/// and the last: each as text (NULL where it is no bound), its place among its equals (the first is
+/// and the last: each as text (NULL where it is not a bound), its place among its equals (the first is
 /// 1), rows with a key, all rows, and whether it is greater than the one before.
 ///
 /// # Errors

@@ -32,7 +32,7 @@ impl Token {
 }
 
 /// The columns whose own check is `json_valid(<the column>)` and nothing else, by `definition`: the text of
-/// `SHOW CREATE TABLE`. None of a view, or of a text that is no definition.
+/// `SHOW CREATE TABLE`. None of a view, or of a text that is not a definition.
 pub fn json_columns(definition: &str) -> Vec<String> {
     let tokens = tokens(definition).unwrap_or_default();
     let Some(start) = tokens.iter().position(|token| *token == Token::Sign('(')) else {

@@ -222,7 +222,7 @@ fn unqualified_operators(statement: &str) -> Vec<String> {
             Operator(sign) if sign == "*" => before != Some(&Open) || after != Some(&Close),
             Operator(_) => before != Some(&Dot) && before != Some(&Name("pg_catalog".to_owned())),
             Keyword(word) if word == "CASE" => !is_keyword(after, &["WHEN"]),
-            // with NULL it is a test of NULL, which is no operator
+            // with NULL it is a test of NULL, which is not an operator
             Keyword(word) if word == "DISTINCT" => !is_keyword(tokens.get(at + 2), &["NULL"]),
             Keyword(word) => {
                 ["IN", "ANY", "SOME", "ALL", "LIKE", "ILIKE", "SIMILAR", "BETWEEN", "USING"]
