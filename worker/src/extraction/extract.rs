@@ -4,9 +4,8 @@ use std::sync::Arc;
 
 use crds::condition::Exit;
 use crds::{ExtractJobSpec, Reason, RunId};
-use futures::stream::{self, StreamExt};
 use tokio::sync::watch as signal;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use uuid::Uuid;
 use worker_core::encoding::batches::{Asked, MemoryBudget, Parallelism, Width};
 use worker_core::errors::failure::Failure;
@@ -198,11 +197,7 @@ impl Extraction {
                 self.over = true;
                 Ok(Some((self.run, Some(kept_records))))
             }
-            Err(_) => Err(Failure::transient(
-                Reason::Internal,
-                "the reader task of a partition panicked",
-                "",
-            )),
+            Err(_) => Err(panicked()),
         }
     }
 
@@ -247,7 +242,7 @@ impl Extraction {
     }
 }
 
-/// Reads all partitions. At the first failure the others are stopped and awaited: FAIL lists
+/// Reads all partitions, each in a task of its own. At the first failure the others are stopped and awaited: FAIL lists
 /// the open uploads, and none may be begun after that.
 async fn all(
     reader: PartitionReader,
@@ -255,19 +250,22 @@ async fn all(
     parallel: usize,
     stop: Arc<signal::Sender<bool>>,
 ) -> Result<KeptRecords, Failure> {
-    let (reader, stop) = (&reader, &*stop);
-    let mut reading = stream::iter(0..count)
-        .map(|index| async move {
-            if *stop.borrow() {
-                Err(Failure::stopped())
-            } else {
-                Box::pin(reader.read(index)).await
-            }
-        })
-        .buffer_unordered(parallel);
     let (mut kept_records, mut first) = (KeptRecords::default(), None);
-    while let Some(read) = reading.next().await {
-        match read {
+    let (mut waiting, mut reading) = (0..count, JoinSet::new());
+    loop {
+        while reading.len() < parallel.max(1)
+            && let Some(index) = waiting.next()
+        {
+            let (reader, stop) = (reader.clone(), Arc::clone(&stop));
+            reading.spawn(async move {
+                if *stop.borrow() {
+                    return Err(Failure::stopped());
+                }
+                Box::pin(reader.read(index)).await
+            });
+        }
+        let Some(read) = reading.join_next().await else { break };
+        match read.unwrap_or_else(|_| Err(panicked())) {
             Ok(record) => kept_records.add(record),
             Err(failure) => {
                 // what stopped the others says more than that they were stopped
@@ -282,4 +280,8 @@ async fn all(
         aligned.close().await;
     }
     first.map_or_else(|| Ok(kept_records.sorted()), Err)
+}
+
+fn panicked() -> Failure {
+    Failure::transient(Reason::Internal, "the reader task of a partition panicked", "")
 }
