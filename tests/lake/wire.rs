@@ -1,15 +1,24 @@
 //! Rows as the servers send them, and values at the borders of their types.
 
-/// A stream of COPY BINARY with one column.
+/// A stream of COPY BINARY with one column: the header goes with the first row, and each row in a message of its own.
 pub(crate) fn copy(values: &[Vec<u8>]) -> Vec<u8> {
-    let mut bytes = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
+    let mut content = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
+    let mut bytes = Vec::new();
     for value in values {
-        bytes.extend(1_i16.to_be_bytes());
-        bytes.extend(u32::try_from(value.len()).unwrap_or_default().to_be_bytes());
-        bytes.extend(value);
+        content.extend(1_i16.to_be_bytes());
+        content.extend(u32::try_from(value.len()).unwrap_or_default().to_be_bytes());
+        content.extend(value);
+        message(&mut bytes, &std::mem::take(&mut content));
     }
-    bytes.extend((-1_i16).to_be_bytes());
+    content.extend((-1_i16).to_be_bytes());
+    message(&mut bytes, &content);
     bytes
+}
+
+fn message(bytes: &mut Vec<u8>, content: &[u8]) {
+    bytes.push(b'd');
+    bytes.extend(u32::try_from(content.len() + 4).unwrap_or_default().to_be_bytes());
+    bytes.extend(content);
 }
 
 /// The packets of a result with one column.

@@ -124,7 +124,7 @@ impl SettingTest {
             let receiving = async {
                 let mut all = Vec::new();
                 while let Some(chunk) = received.recv().await {
-                    all.extend_from_slice(&chunk.bytes);
+                    all.extend_from_slice(chunk.bytes());
                 }
                 all
             };

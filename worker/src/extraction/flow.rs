@@ -1,7 +1,6 @@
 //! Extracts one partition: all stages, connected by bounded queues.
 //!
-//! Rows are read on tokio (MySQL: on a thread of their own), decoded and encoded on one thread, and sent as parts
-//! on tokio again. A stage that fails drops its ends of the queues; the other stages then stop without a failure
+//! One thread reads the rows, another one decodes and encodes them, and tokio sends them as parts. A stage that fails drops its ends of the queues; the other stages then stop without a failure
 //! of their own.
 
 use std::sync::Arc;
@@ -219,8 +218,8 @@ fn encode(
     let mut files =
         FileWriter::new(&plan.columns, Arc::clone(decoder.schema()), split, &plan.layout, pieces)?;
     while let Some(chunk) = chunks.blocking_recv() {
-        decoder.feed(&chunk.bytes)?;
-        counters.received(chunk.bytes.len());
+        decoder.feed(chunk.bytes())?;
+        counters.received(chunk.bytes().len());
         drop(chunk);
         if split.cuts_batch(decoder.batch_rows(), decoder.bytes_held()) {
             counters.read(decoder.batch_rows());

@@ -1,20 +1,66 @@
 //! Rows as the database sends them, on their way to the decoder.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Rows travel in chunks of this size, so that threads wake seldom.
 pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
+/// A read that brings less than this has emptied the socket.
+pub(crate) const DRY_BYTES: usize = 48 * 1024;
+/// How long a socket that was empty is left to fill: at each arrival of a few KiB the kernel would wake the thread, which
+/// takes more time than the bytes themselves.
+pub(crate) const PAUSE: Duration = Duration::from_micros(250);
 /// Chunks waiting at most; bytes are what really limits them.
 const CHUNKS_MAX: usize = 64;
+
+/// Buffers that no chunk uses at present. Those of [`CHUNK_BYTES`] are used again, without being cleared.
+type Pool = Arc<Mutex<Vec<Vec<u8>>>>;
+
+/// A buffer that is filled with wire bytes.
+#[derive(Debug)]
+pub(crate) struct Filling {
+    /// All of the buffer.
+    pub(crate) bytes: Vec<u8>,
+    /// Bytes at its start that are filled.
+    pub(crate) filled: usize,
+}
+
+impl Filling {
+    /// Bytes that are there already.
+    pub(crate) fn of(bytes: Vec<u8>) -> Self {
+        Self { filled: bytes.len(), bytes }
+    }
+
+    /// What is not filled yet.
+    pub(crate) fn room(&mut self) -> &mut [u8] {
+        &mut self.bytes[self.filled..]
+    }
+}
 
 /// Wire bytes on their way to the decoder. They count against the queue until dropped.
 #[derive(Debug)]
 pub struct Chunk {
-    /// The bytes.
-    pub bytes: Vec<u8>,
+    filling: Filling,
+    pool: Pool,
     _room: OwnedSemaphorePermit,
+}
+
+impl Chunk {
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.filling.bytes[..self.filling.filled]
+    }
+}
+
+impl Drop for Chunk {
+    fn drop(&mut self) {
+        let bytes = std::mem::take(&mut self.filling.bytes);
+        if bytes.len() == CHUNK_BYTES {
+            self.pool.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+        }
+    }
 }
 
 /// The near end of a queue of chunks that is bounded in bytes.
@@ -23,6 +69,7 @@ pub struct ChunkSender {
     chunks: mpsc::Sender<Chunk>,
     room: Arc<Semaphore>,
     bytes_max: u32,
+    pool: Pool,
 }
 
 /// How reading ended without a failure of its own.
@@ -39,7 +86,7 @@ pub fn queue(bytes_max: usize) -> (ChunkSender, mpsc::Receiver<Chunk>) {
     let (chunks, receiver) = mpsc::channel(CHUNKS_MAX);
     let bytes_max = u32::try_from(bytes_max).unwrap_or(u32::MAX).clamp(1, 1 << 28);
     let room = Arc::new(Semaphore::new(bytes_max as usize));
-    (ChunkSender { chunks, room, bytes_max }, receiver)
+    (ChunkSender { chunks, room, bytes_max, pool: Pool::default() }, receiver)
 }
 
 impl ChunkSender {
@@ -49,12 +96,23 @@ impl ChunkSender {
         async move { chunks.closed().await }
     }
 
-    pub(crate) async fn send(&self, bytes: Vec<u8>) -> Read {
-        let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX).min(self.bytes_max);
+    /// A buffer with at least so much room.
+    pub(crate) fn buffer(&self, bytes: usize) -> Filling {
+        let used = || self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let bytes = match bytes {
+            0..=CHUNK_BYTES => used().unwrap_or_else(|| vec![0; CHUNK_BYTES]),
+            bytes => vec![0; bytes],
+        };
+        Filling { bytes, filled: 0 }
+    }
+
+    pub(crate) async fn send(&self, filling: Filling) -> Read {
+        let size = u32::try_from(filling.filled).unwrap_or(u32::MAX).min(self.bytes_max);
         let Ok(room) = Arc::clone(&self.room).acquire_many_owned(size).await else {
             return Read::Unwanted;
         };
-        match self.chunks.send(Chunk { bytes, _room: room }).await {
+        let chunk = Chunk { filling, pool: Arc::clone(&self.pool), _room: room };
+        match self.chunks.send(chunk).await {
             Ok(()) => Read::Whole,
             Err(_) => Read::Unwanted,
         }

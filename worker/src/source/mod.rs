@@ -10,6 +10,7 @@ pub mod secret;
 pub mod tokens;
 pub mod login;
 pub(crate) mod tls;
+pub(crate) mod stream;
 mod own_socket;
 pub mod credentials;
 pub mod backend;

@@ -29,17 +29,16 @@ impl Reader {
     pub async fn open(login: &Login, plan: &Plan, name: &str) -> Result<Self, Failure> {
         match plan.engine {
             Engine::Postgres => {
-                let mut connection = postgres::sessions::connect(login, name).await?;
+                let mut connection = postgres::rows::Connection::open(login, name).await?;
+                let session = connection.session()?;
                 match &plan.snapshot {
-                    Some(snapshot) => {
-                        postgres::sessions::import(&mut connection, snapshot).await?;
-                    }
-                    None => postgres::rows::begin(&mut connection, plan).await?,
+                    Some(snapshot) => postgres::sessions::import(session, snapshot).await?,
+                    None => postgres::rows::begin(session, plan).await?,
                 }
                 if !plan.layout.partition_by.is_empty() {
-                    postgres::sessions::keep_order(&mut connection).await?;
+                    postgres::sessions::keep_order(session).await?;
                 }
-                Ok(Self::Postgres(postgres::rows::Connection::new(connection)))
+                Ok(Self::Postgres(connection))
             }
             // no session of MySQL can join a snapshot later
             Engine::Mysql if plan.snapshot.is_some() => Err(mysql::aligned::none_left()),

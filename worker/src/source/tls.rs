@@ -1,5 +1,6 @@
 //! TLS of connections without a driver: the same provider and the same modes as the driver's sessions.
 
+use std::io::{self, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
 
@@ -21,8 +22,42 @@ use crate::source::certificates::{authority_failure, tls_failure};
 use crate::source::errors::unreachable;
 use crate::source::login::Login;
 
+/// What is read from the network at once under TLS, whose own reads are of 4 KiB.
+const READ_BYTES: usize = 64 * 1024;
+
+/// A socket whose reads are large, however small those of the layer above are.
+#[derive(Debug)]
+pub(crate) struct Buffered(BufReader<TcpStream>);
+
+impl Buffered {
+    pub(crate) fn new(socket: TcpStream) -> Self {
+        Self(BufReader::with_capacity(READ_BYTES, socket))
+    }
+
+    /// The socket itself.
+    pub(crate) fn socket(&self) -> &TcpStream {
+        self.0.get_ref()
+    }
+}
+
+impl Read for Buffered {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Write for Buffered {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.get_mut().write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.get_mut().flush()
+    }
+}
+
 /// A connection under TLS.
-pub(crate) type Secured = StreamOwned<ClientConnection, TcpStream>;
+pub(crate) type Secured = StreamOwned<ClientConnection, Buffered>;
 
 /// What is not checked.
 #[derive(Debug)]
@@ -42,7 +77,7 @@ pub(crate) fn secure(socket: TcpStream, login: &Login) -> Result<Secured, Failur
     let name = name(login)?;
     let connection = ClientConnection::new(Arc::new(config), name)
         .map_err(|error| tls_failure(Some(&error), ""))?;
-    let mut stream = StreamOwned::new(connection, socket);
+    let mut stream = StreamOwned::new(connection, Buffered::new(socket));
     while stream.conn.is_handshaking() {
         stream.conn.complete_io(&mut stream.sock).map_err(|error| {
             match error.get_ref().and_then(|source| source.downcast_ref::<Error>()) {

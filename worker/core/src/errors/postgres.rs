@@ -41,6 +41,43 @@ pub struct Answer<'a> {
     pub object: [Option<&'a str>; 5],
 }
 
+/// The fields of an error message, by their kinds.
+#[derive(Debug, Default)]
+pub struct Fields<'a>(Vec<(u8, &'a str)>);
+
+impl<'a> Fields<'a> {
+    /// Reads the body of an ErrorResponse: fields of a kind and a text that a zero ends, and a zero after the last (Error
+    /// and Notice Message Fields). Of a text in another character set nothing is taken.
+    pub fn of_message(body: &'a [u8]) -> Self {
+        let fields = body.split(|byte| *byte == 0).map_while(|field| field.split_first());
+        let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
+        Self(fields.map(|(kind, field)| (*kind, text(field))).collect())
+    }
+
+    fn of(&self, kind: u8) -> Option<&'a str> {
+        self.0.iter().find(|(found, _)| *found == kind).map(|(_, text)| *text)
+    }
+
+    /// What they report.
+    pub fn answer(&self) -> Answer<'a> {
+        let position = match (self.of(b'P'), self.of(b'p')) {
+            (Some(_), _) => Position::Ours,
+            (None, Some(_)) => Position::Function,
+            (None, None) => Position::None,
+        };
+        Answer {
+            code: self.of(b'C').unwrap_or_default(),
+            message: self.of(b'M').unwrap_or_default(),
+            context: self.of(b'W'),
+            position,
+            inner: self.of(b'q').filter(|_| position == Position::Function),
+            file: self.of(b'F'),
+            routine: self.of(b'R'),
+            object: [b's', b't', b'c', b'n', b'd'].map(|kind| self.of(kind)),
+        }
+    }
+}
+
 /// A code of no row.
 pub const UNKNOWN: Meaning = transient(
     Reason::DatabaseFailed,

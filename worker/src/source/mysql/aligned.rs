@@ -2,7 +2,6 @@
 //! the binary log, or a lock of the table. Bound: that many sessions, tries until a deadline. Fails:
 //! `SnapshotUnavailable`, and as a session.
 
-use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -17,7 +16,7 @@ use worker_core::sql::rows::mysql_statements as statements;
 
 use super::beginning::{Beginning, Start};
 use super::binary_log;
-use super::rows::{Connection, cut};
+use super::rows::Connection;
 use super::second::Second;
 use super::session::broke_off;
 use super::table_lock;
@@ -26,6 +25,7 @@ use crate::source::errors::database_failure;
 use crate::source::goodbye;
 use crate::source::login::Login;
 use crate::source::second::{self, Second as _};
+use crate::source::stream::Socket;
 use crate::source::timeouts::CANCEL_TIMEOUT;
 
 /// Between two tries to cancel what sessions wait for.
@@ -98,7 +98,7 @@ pub(crate) async fn align(
     let backends = sessions.iter().map(Connection::backend).collect();
     let sockets = sessions
         .iter_mut()
-        .filter_map(|session| session.session().ok()?.socket().try_clone().ok())
+        .filter_map(|session| session.session().ok()?.stream.socket().ok())
         .collect();
     let given_up = Arc::new(AtomicBool::new(false));
     let ends = Arc::clone(&given_up);
@@ -119,7 +119,7 @@ pub(crate) async fn align(
 struct Aligning {
     login: Login,
     backends: Vec<Backend>,
-    sockets: Vec<TcpStream>,
+    sockets: Vec<Socket>,
     given_up: Arc<AtomicBool>,
     thread: Option<JoinHandle<Begun>>,
 }
@@ -151,7 +151,7 @@ impl Drop for Aligning {
 async fn give_up(
     login: Login,
     backends: Vec<Backend>,
-    sockets: Vec<TcpStream>,
+    sockets: Vec<Socket>,
     mut thread: JoinHandle<Begun>,
 ) {
     let cancelling = async {
@@ -169,7 +169,7 @@ async fn give_up(
     };
     if tokio::time::timeout(CANCEL_TIMEOUT, cancelling).await.is_err() {
         for socket in &sockets {
-            cut(Some(socket));
+            socket.shutdown();
         }
     }
 }

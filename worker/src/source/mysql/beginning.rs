@@ -29,9 +29,7 @@ pub(crate) struct Start {
 /// Limits how long each session waits for the server; `None`: no limit.
 pub(super) fn timed(sessions: &[&mut Session], timeout: Option<Duration>) -> Result<(), Failure> {
     sessions.iter().try_for_each(|session| {
-        session
-            .socket()
-            .set_read_timeout(timeout)
-            .map_err(|error| broken("begin a transaction", &error))
+        let limited = session.stream.set_read_timeout(timeout);
+        limited.map_err(|error| broken("begin a transaction", &error))
     })
 }

@@ -76,23 +76,37 @@ impl Frames {
         }
     }
 
+    /// A packet begins of which `first` has been seen.
+    fn begin(&mut self, length: usize, first: Option<u8>) {
+        self.packet = match first.filter(|_| !self.goes_on) {
+            Some(END) if length < END_BYTES_MAX => Packet::End,
+            Some(ERROR) => Packet::Error,
+            _ => Packet::Row,
+        };
+        self.left = length - usize::from(first.is_some());
+        self.goes_on = length == PAYLOAD_BYTES_MAX;
+        self.error.clear();
+        self.error.extend(first);
+    }
+
     /// Takes the head of the next packet; false where it is not whole yet.
     fn next(&mut self, bytes: &[u8], at: &mut usize) -> bool {
+        // nearly all heads are whole
+        if self.head.is_empty()
+            && let Some(&[low, middle, high, _, first]) = bytes[*at..].first_chunk()
+        {
+            let length = length([low, middle, high]);
+            if length > 0 {
+                self.begin(length, Some(first));
+                *at += HEAD_BYTES;
+                return true;
+            }
+        }
         loop {
             if let [low, middle, high, _, rest @ ..] = self.head.as_slice() {
-                let length =
-                    usize::from(*low) | usize::from(*middle) << 8 | usize::from(*high) << 16;
-                if length == 0 || !rest.is_empty() {
-                    let first = rest.first().copied().filter(|_| !self.goes_on);
-                    self.packet = match first {
-                        Some(END) if length < END_BYTES_MAX => Packet::End,
-                        Some(ERROR) => Packet::Error,
-                        _ => Packet::Row,
-                    };
-                    self.left = length - rest.len();
-                    self.goes_on = length == PAYLOAD_BYTES_MAX;
-                    self.error.clear();
-                    self.error.extend_from_slice(rest);
+                let (length, first) = (length([*low, *middle, *high]), rest.first().copied());
+                if length == 0 || first.is_some() {
+                    self.begin(length, first);
                     self.head.clear();
                     return true;
                 }
@@ -102,6 +116,10 @@ impl Frames {
             *at += 1;
         }
     }
+}
+
+fn length([low, middle, high]: [u8; 3]) -> usize {
+    usize::from(low) | usize::from(middle) << 8 | usize::from(high) << 16
 }
 
 #[cfg(test)]

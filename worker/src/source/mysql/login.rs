@@ -15,15 +15,14 @@ use worker_core::sql::rows::{mysql_statements as statements, quote};
 
 use super::authentication::{Exchange, ExchangeInput};
 use super::keepalive::keep_alive;
-use super::session::{
-    CONNECT, ERROR, OK, QUERY, Session, Stream, Wire, broken, failed, not_understood,
-};
+use super::session::{CONNECT, ERROR, OK, QUERY, Session, Wire, broken, failed, not_understood};
 use super::sessions::{PIN, SELECT_DATABASE, clock_is_fixed};
 use super::texts::texts;
 use crate::source::backend::Backend;
 use crate::source::certificates::tls_failure;
 use crate::source::errors::unreachable;
 use crate::source::login::Login;
+use crate::source::stream::Stream;
 use crate::source::timeouts::CONNECT_TIMEOUT;
 use crate::source::tls::secure;
 
@@ -49,7 +48,7 @@ pub(super) fn open(login: &Login) -> Result<(Session, Backend), Failure> {
     // the connection may have been led to another database (init_connect)
     session.query(SELECT_DATABASE, &format!("USE {}", quote(Engine::Mysql, &login.database)))?;
     let backend = session.backend()?;
-    session.socket().set_read_timeout(None).map_err(|error| broken(CONNECT, &error))?;
+    session.stream.set_read_timeout(None).map_err(|error| broken(CONNECT, &error))?;
     Ok((session, backend))
 }
 
@@ -120,7 +119,7 @@ impl Wire {
                 let stream = Stream::Secured(Box::new(secure(socket, login)?));
                 Ok(Self { stream, ..self })
             }
-            Stream::Secured(_) => Ok(self),
+            Stream::Secured(_) | Stream::Local(_) => Ok(self),
         }
     }
 

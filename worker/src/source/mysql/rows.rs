@@ -2,7 +2,6 @@
 //! unchanged, and only the packets' headers are parsed.
 
 use std::io::Read as _;
-use std::net::{Shutdown, TcpStream};
 
 use mysql_common::constants::ColumnFlags;
 use tokio::runtime::Handle;
@@ -19,13 +18,14 @@ use super::session::broke_off;
 use super::session::{Session, broken};
 use super::texts::{altered, count_of, descriptions};
 use crate::source::backend::{Backend, Progress};
-use crate::source::chunks::{CHUNK_BYTES, ChunkSender, Read};
+use crate::source::chunks::{CHUNK_BYTES, ChunkSender, DRY_BYTES, Filling, PAUSE, Read};
 use crate::source::condition::ACTION;
 use crate::source::errors::closed;
 use crate::source::errors::{Answer, mysql_failure};
 use crate::source::goodbye;
 use crate::source::login::Login;
 use crate::source::second::{self, Second as _};
+use crate::source::stream::Socket;
 use crate::source::timeouts::DRAIN_TIMEOUT;
 use crate::source::timeouts::{GOODBYE_TIMEOUT, IDLE_TIMEOUT};
 
@@ -62,15 +62,7 @@ enum State {
 #[derive(Debug)]
 struct Reading {
     thread: JoinHandle<(Session, Result<Read, Failure>)>,
-    socket: Option<TcpStream>,
-}
-
-/// Ends a blocking read from outside, where the server does not end it.
-pub(super) fn cut(socket: Option<&TcpStream>) {
-    if let Some(socket) = socket {
-        // it may be closed already
-        let _ = socket.shutdown(Shutdown::Both);
-    }
+    socket: Option<Socket>,
 }
 
 impl Drop for Connection {
@@ -79,7 +71,7 @@ impl Drop for Connection {
             State::Idle(session) | State::Broken(session) => {
                 leave(session);
             }
-            State::Reading(reading) => cut(reading.socket.as_ref()),
+            State::Reading(reading) => reading.socket.iter().for_each(Socket::shutdown),
             State::Gone => {}
         }
     }
@@ -165,7 +157,7 @@ impl Connection {
                 if let Some(leaving) = leaving
                     && !self.left(login, leaving).await
                 {
-                    cut(socket.as_ref());
+                    socket.iter().for_each(Socket::shutdown);
                 }
             }
             State::Gone => {}
@@ -199,7 +191,7 @@ impl Connection {
         let State::Idle(mut session) = std::mem::replace(&mut self.state, State::Gone) else {
             return Err(broke_off());
         };
-        let socket = session.socket().try_clone().ok();
+        let socket = session.stream.socket().ok();
         let query = Query {
             statement: statement.to_owned(),
             columns: plan.columns.clone(),
@@ -248,7 +240,7 @@ fn whole(
     progress.gets();
     let (id, forms) = asked?;
     if let Some(forms) = forms
-        && runtime.block_on(chunks.send(announcement(&forms))) == Read::Unwanted
+        && runtime.block_on(chunks.send(Filling::of(announcement(&forms)))) == Read::Unwanted
     {
         return Ok(Read::Unwanted);
     }
@@ -304,12 +296,11 @@ fn forward(
 ) -> Result<Read, Failure> {
     let mut frames = Frames::new();
     loop {
-        let mut chunk = vec![0; CHUNK_BYTES];
-        let mut filled = 0;
+        let mut chunk = chunks.buffer(CHUNK_BYTES);
         let mut ended = false;
-        while filled < CHUNK_BYTES && !ended {
+        while !chunk.room().is_empty() && !ended {
             progress.asks();
-            let count = session.stream.read(&mut chunk[filled..]);
+            let count = session.stream.read(chunk.room());
             progress.gets();
             let count = count.map_err(|error| broken(READ, &error))?;
             if count == 0 {
@@ -317,10 +308,15 @@ fn forward(
                     "read the rows: the database closed the connection before the last row",
                 ));
             }
-            match frames.see(&chunk[filled..filled + count]) {
-                Seen::More => filled += count,
+            match frames.see(&chunk.room()[..count]) {
+                Seen::More => {
+                    chunk.filled += count;
+                    if count < DRY_BYTES.min(chunk.room().len()) {
+                        std::thread::sleep(PAUSE);
+                    }
+                }
                 Seen::End(at) => {
-                    filled += at;
+                    chunk.filled += at;
                     ended = true;
                 }
                 Seen::Error(packet) => {
@@ -328,7 +324,6 @@ fn forward(
                 }
             }
         }
-        chunk.truncate(filled);
         let sent = runtime.block_on(chunks.send(chunk));
         if ended || sent == Read::Unwanted {
             return Ok(sent);

@@ -1,7 +1,6 @@
 //! Our own connection as it speaks: packets, and commands whose answer is short.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::ops::{Deref, DerefMut};
 use std::time::Instant;
 
@@ -12,9 +11,9 @@ use worker_core::sql::rows::mysql_statements as statements;
 use crate::source::certificates::tls_failure;
 use crate::source::errors::lost;
 use crate::source::errors::{Answer, mysql_failure};
+use crate::source::stream::Stream;
 use crate::source::timeouts::DRAIN_TIMEOUT;
 use crate::source::timeouts::GOODBYE_TIMEOUT;
-use crate::source::tls::Secured;
 
 /// First byte of an answer that all is well.
 pub(super) const OK: u8 = 0;
@@ -30,40 +29,6 @@ pub(super) use worker_core::errors::mysql::CONNECT;
 const END: &str = "end the session";
 /// Longest answer that is read whole: a column's description has a few hundred bytes.
 const ANSWER_BYTES_MAX: usize = 1 << 20;
-
-/// The bytes' way.
-#[derive(Debug)]
-pub(super) enum Stream {
-    /// Without TLS.
-    Plain(TcpStream),
-    /// Under TLS.
-    Secured(Box<Secured>),
-}
-
-impl Read for Stream {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(socket) => socket.read(buffer),
-            Self::Secured(stream) => stream.read(buffer),
-        }
-    }
-}
-
-impl Write for Stream {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Plain(socket) => socket.write(bytes),
-            Self::Secured(stream) => stream.write(bytes),
-        }
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Plain(socket) => socket.flush(),
-            Self::Secured(stream) => stream.flush(),
-        }
-    }
-}
 
 /// A connection, as its packets go.
 #[derive(Debug)]
@@ -109,14 +74,6 @@ pub(super) fn failed(action: &str, answer: &[u8]) -> Result<(), Failure> {
 }
 
 impl Wire {
-    /// The socket below.
-    pub(super) fn socket(&self) -> &TcpStream {
-        match &self.stream {
-            Stream::Plain(socket) => socket,
-            Stream::Secured(stream) => &stream.sock,
-        }
-    }
-
     /// A statement whose answer is OK.
     pub(super) fn query(&mut self, doing: &'static str, statement: &str) -> Result<(), Failure> {
         let answer = self.command(doing, QUERY, statement.as_bytes())?;
@@ -200,7 +157,7 @@ impl Session {
 
     /// Ends the transaction, if there is one, and says goodbye.
     pub(super) fn quit(mut self) {
-        if self.socket().set_read_timeout(Some(GOODBYE_TIMEOUT)).is_ok() {
+        if self.stream.set_read_timeout(Some(GOODBYE_TIMEOUT)).is_ok() {
             // the goodbye ends the transaction too
             let _ = self.query("end a transaction", statements::COMMIT);
         }
@@ -211,7 +168,7 @@ impl Session {
     fn leave(&mut self) -> Result<(), Failure> {
         let failed = |error| broken(END, &error);
         let end = Instant::now() + DRAIN_TIMEOUT;
-        self.socket().set_write_timeout(Some(GOODBYE_TIMEOUT)).map_err(failed)?;
+        self.stream.set_write_timeout(Some(GOODBYE_TIMEOUT)).map_err(failed)?;
         self.ask(END, QUIT, &[])?;
         let mut rest = vec![0; 64 * 1024];
         loop {
@@ -219,7 +176,7 @@ impl Session {
             if left.is_zero() {
                 return Ok(());
             }
-            self.socket().set_read_timeout(Some(left)).map_err(failed)?;
+            self.stream.set_read_timeout(Some(left)).map_err(failed)?;
             if self.stream.read(&mut rest).map_err(failed)? == 0 {
                 return Ok(());
             }

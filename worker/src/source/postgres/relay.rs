@@ -1,38 +1,34 @@
-//! In: a login whose password the driver does not take as libpq does, or a session that must begin with none of
-//! the driver's own settings. Out: a socket of this process on which the
-//! driver finds the server without TLS and without a question for a password: both are answered here. Bound:
-//! authentication messages of [`MESSAGE_BYTES_MAX`]. Fails: `DatabaseUnreachable`, `TlsFailed`; what the server says
-//! about the authentication goes on to the driver.
+//! In: a login. Out: a socket of this process on which the driver finds the server without TLS and without a question
+//! for a password, both of which are answered here. Between two statements, a thread borrows the connection to the
+//! server to read rows. Bound: messages of an authentication have at most 64 KiB. Fails:
+//! `DatabaseUnreachable`, `TlsFailed`, `InvalidSpec`; what the server says about the authentication goes on to the driver.
 
 use std::io;
 use std::path::PathBuf;
-use std::sync::Arc;
 
-use crds::source::TlsMode;
-use md5::{Digest as _, Md5};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::{TcpStream, UnixListener, UnixStream};
-use tokio_rustls::TlsConnector;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::{UnixListener, UnixStream};
+use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 use worker_core::errors::failure::Failure;
-use worker_core::migration::Tls;
 
+use super::authentication::{Answer, answer, bounded, nonce, senseless};
 use super::scram::Exchange;
-use crate::source::certificates::tls_failure;
+use super::server::Server;
 use crate::source::errors::database_failure;
 use crate::source::goodbye;
 use crate::source::login::Login;
 use crate::source::own_socket::ours;
 use crate::source::secret::Secret;
+use crate::source::stream::{Socket, Stream};
 use crate::source::timeouts::CONNECT_TIMEOUT;
-use crate::source::tls;
 
-/// Asks for TLS.
-const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xD2, 0x16, 0x2F];
-/// Longest message of an authentication.
-const MESSAGE_BYTES_MAX: usize = 1 << 16;
 /// Messages of an authentication: SCRAM has three, and notices may come between.
 const MESSAGES_MAX: usize = 32;
+/// Bytes that are passed on at once.
+const PASSED_BYTES: usize = 16 * 1024;
+/// Kind and length of a message.
+const HEAD_BYTES: usize = 5;
 
 /// The setting that the driver sets itself when a session begins.
 const DRIVERS_OWN: &[u8] = b"DateStyle";
@@ -46,9 +42,44 @@ pub(super) enum Begins {
     Plain,
 }
 
-/// The way to the server, under TLS or not.
-trait ServerStream: AsyncRead + AsyncWrite + Unpin + Send {}
-impl<T: AsyncRead + AsyncWrite + Unpin + Send> ServerStream for T {}
+/// Access to the connection to the server between two statements of the driver.
+#[derive(Debug)]
+pub(super) struct ServerAccess {
+    requests: mpsc::Sender<oneshot::Sender<BorrowedServer>>,
+    socket: Option<Socket>,
+}
+
+/// The connection to the server, without the driver. It goes back to the driver between two statements.
+#[derive(Debug)]
+pub(super) struct BorrowedServer {
+    /// The connection; its reads block.
+    pub(super) stream: Stream,
+    back: oneshot::Sender<Stream>,
+}
+
+impl BorrowedServer {
+    /// Returns it to the driver.
+    pub(super) fn return_to_driver(self) {
+        // a session that is over needs it no more
+        let _ = self.back.send(self.stream);
+    }
+}
+
+impl ServerAccess {
+    /// Borrows the connection. The driver must have read all answers. `None` if the session is over.
+    pub(super) async fn borrow(&self) -> Option<BorrowedServer> {
+        let (reply, borrowed) = oneshot::channel();
+        self.requests.send(reply).await.ok()?;
+        borrowed.await.ok()
+    }
+
+    /// Shuts the connection down, also while a thread reads from it.
+    pub(super) fn shut_down(&self) {
+        if let Some(socket) = &self.socket {
+            socket.shutdown();
+        }
+    }
+}
 
 /// Connects, and names the folder of the socket (in no file system) on which the driver goes on from there, once.
 ///
@@ -58,33 +89,23 @@ pub(super) async fn to(
     login: &Login,
     password: &Secret,
     begins: Begins,
-) -> Result<PathBuf, Failure> {
+) -> Result<(PathBuf, ServerAccess), Failure> {
     let failed = |error| database_failure("connect", &sqlx::Error::Io(error));
-    let far = server(login).await?;
+    let server = Server::connect(login).await?;
+    let socket = server.stream().socket().ok();
     let folder = format!("\0tidemark-{}", Uuid::new_v4().simple());
     let listener =
         UnixListener::bind(format!("{folder}/.s.PGSQL.{}", login.port)).map_err(failed)?;
     let (username, password) = (login.username.clone(), password.clone());
+    let (requests, requested) = mpsc::channel(1);
     // what was said goes on to the server before the process ends
     goodbye::spawn(async move {
         if let Ok(near) = tokio::time::timeout(CONNECT_TIMEOUT, ours(listener)).await {
             // the driver sees a connection that ends
-            let _ = relay(near, far, (&username, &password), begins).await;
+            let _ = relay(near, server, (&username, &password, begins), requested).await;
         }
     });
-    Ok(PathBuf::from(folder))
-}
-
-/// The server: over the network, or on a socket of this machine, where no TLS is asked for.
-async fn server(login: &Login) -> Result<Box<dyn ServerStream>, Failure> {
-    let failed = |error| database_failure("connect", &sqlx::Error::Io(error));
-    if login.host.starts_with('/') {
-        let socket = format!("{}/.s.PGSQL.{}", login.host, login.port);
-        return Ok(Box::new(UnixStream::connect(socket).await.map_err(failed)?));
-    }
-    let far = TcpStream::connect((login.host.as_str(), login.port)).await.map_err(failed)?;
-    far.set_nodelay(true).map_err(failed)?;
-    secured(far, login).await
+    Ok((PathBuf::from(folder), ServerAccess { requests, socket }))
 }
 
 /// A start-up message (length, version, pairs of texts, a zero) without the driver's own setting.
@@ -104,27 +125,11 @@ fn without_own(startup: &[u8]) -> Option<Vec<u8>> {
     Some(plain)
 }
 
-async fn secured(mut far: TcpStream, login: &Login) -> Result<Box<dyn ServerStream>, Failure> {
-    let failed = |error| database_failure("connect", &sqlx::Error::Io(error));
-    if login.tls == Tls::Mode(TlsMode::InsecurePlaintext) {
-        return Ok(Box::new(far));
-    }
-    far.write_all(&SSL_REQUEST).await.map_err(failed)?;
-    match far.read_u8().await.map_err(failed)? {
-        b'S' => {}
-        _ if login.tls == Tls::Prefer => return Ok(Box::new(far)),
-        _ => return Err(tls_failure(None, "server does not support TLS")),
-    }
-    let name = tls::name(login)?;
-    let connector = TlsConnector::from(Arc::new(tls::config(login)?));
-    Ok(Box::new(connector.connect(name, far).await.map_err(failed)?))
-}
-
 async fn relay(
     mut near: UnixStream,
-    mut far: Box<dyn ServerStream>,
-    (username, password): (&str, &Secret),
-    begins: Begins,
+    mut server: Server,
+    (username, password, begins): (&str, &Secret, Begins),
+    requests: mpsc::Receiver<oneshot::Sender<BorrowedServer>>,
 ) -> io::Result<()> {
     let length = near.read_u32().await?;
     let mut startup = length.to_be_bytes().to_vec();
@@ -133,114 +138,110 @@ async fn relay(
     if begins == Begins::Plain {
         startup = without_own(&startup).ok_or_else(senseless)?;
     }
-    far.write_all(&startup).await?;
+    server.write_all(&startup).await?;
     let mut exchange = Exchange::new(password.reveal(), nonce());
     for _ in 0..MESSAGES_MAX {
-        let kind = far.read_u8().await?;
-        let length = far.read_u32().await?;
-        let mut body = vec![0; bounded(length)? - 4];
-        far.read_exact(&mut body).await?;
-        let answer = match (kind, body.split_first_chunk::<4>()) {
+        let mut message = vec![0; HEAD_BYTES];
+        server.read_exact(&mut message).await?;
+        let kind = message[0];
+        let length = u32::from_be_bytes([message[1], message[2], message[3], message[4]]);
+        message.resize(bounded(length)? + 1, 0);
+        server.read_exact(&mut message[HEAD_BYTES..]).await?;
+        let answer = match (kind, message[HEAD_BYTES..].split_first_chunk::<4>()) {
             (b'R', Some((question, rest))) => {
                 answer(u32::from_be_bytes(*question), rest, username, password, &mut exchange)?
             }
             _ => Answer::Pass,
         };
         if let Answer::Reply(reply) = &answer {
-            far.write_all(reply).await?;
-            far.flush().await?;
+            server.write_all(reply).await?;
         }
         if matches!(answer, Answer::Pass | Answer::Over) {
-            near.write_u8(kind).await?;
-            near.write_u32(length).await?;
-            near.write_all(&body).await?;
+            near.write_all(&message).await?;
         }
         if kind == b'E' || matches!(answer, Answer::Over) {
             break;
         }
     }
-    tokio::io::copy_bidirectional(&mut near, &mut far).await.map(|_| ())
+    pass_on(near, server, requests).await
 }
 
-fn nonce() -> String {
-    format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
+/// What happens next between driver and server.
+enum Event {
+    /// The driver sent this many bytes.
+    Driver(usize),
+    /// The server sent this many bytes.
+    Server(usize),
+    /// A thread borrows the connection.
+    Borrow(oneshot::Sender<BorrowedServer>),
 }
 
-/// Length of a message with its own four bytes.
-fn bounded(length: u32) -> io::Result<usize> {
-    let length = usize::try_from(length).unwrap_or(usize::MAX);
-    let fits = (4..=MESSAGE_BYTES_MAX).contains(&length);
-    fits.then_some(length).ok_or_else(senseless)
-}
-
-fn senseless() -> io::Error {
-    io::Error::from(io::ErrorKind::InvalidData)
-}
-
-/// What becomes of a message of the server.
-#[derive(Debug)]
-enum Answer {
-    /// It is answered here.
-    Reply(Vec<u8>),
-    /// It needs no answer, and the driver no word of it.
-    Nothing,
-    /// The driver gets it.
-    Pass,
-    /// The driver gets it, and all that follows.
-    Over,
-}
-
-/// What a question about the password is answered with.
-fn answer(
-    question: u32,
-    rest: &[u8],
-    username: &str,
-    password: &Secret,
-    exchange: &mut Exchange<'_>,
-) -> io::Result<Answer> {
-    let text = || std::str::from_utf8(rest).map_err(|_| senseless());
-    Ok(match question {
-        3 => Answer::Reply(message(&[password.reveal().as_bytes(), &[0]])),
-        5 => {
-            let inner = md5(&[password.reveal().as_bytes(), username.as_bytes()]);
-            let outer = md5(&[inner.as_bytes(), rest]);
-            Answer::Reply(message(&[b"md5", outer.as_bytes(), &[0]]))
+/// Passes bytes on in both directions until one side closes. Between two messages the connection can be borrowed.
+async fn pass_on(
+    mut near: UnixStream,
+    mut server: Server,
+    mut requests: mpsc::Receiver<oneshot::Sender<BorrowedServer>>,
+) -> io::Result<()> {
+    let (mut said, mut answered) = (vec![0; PASSED_BYTES], vec![0; PASSED_BYTES]);
+    let mut messages = Messages::default();
+    loop {
+        let event = tokio::select! {
+            count = near.read(&mut said) => Event::Driver(count?),
+            count = server.read(&mut answered) => Event::Server(count?),
+            Some(reply) = requests.recv(), if messages.is_between() => Event::Borrow(reply),
+        };
+        match event {
+            Event::Driver(0) => return server.close().await,
+            Event::Driver(count) => server.write_all(&said[..count]).await?,
+            Event::Server(0) => return Ok(()),
+            Event::Server(count) => {
+                messages.see(&answered[..count]);
+                near.write_all(&answered[..count]).await?;
+            }
+            Event::Borrow(reply) => {
+                let (back, given_back) = oneshot::channel();
+                let borrowed = BorrowedServer { stream: server.into_blocking()?, back };
+                if reply.send(borrowed).is_err() {
+                    return Ok(());
+                }
+                let Ok(stream) = given_back.await else { return Ok(()) };
+                server = Server::new(stream)?;
+            }
         }
-        10 if rest.split(|byte| *byte == 0).any(|name| name == b"SCRAM-SHA-256") => {
-            let first = exchange.first();
-            let length = u32::try_from(first.len()).unwrap_or(u32::MAX).to_be_bytes();
-            Answer::Reply(message(&[b"SCRAM-SHA-256\0", &length, first.as_bytes()]))
-        }
-        11 => {
-            let reply = exchange.answer(text()?).ok_or_else(senseless)?;
-            Answer::Reply(message(&[reply.as_bytes()]))
-        }
-        12 if exchange.is_proved(text()?) => Answer::Nothing,
-        12 => return Err(senseless()),
-        // zero, or a question that the driver does not answer either
-        _ => Answer::Over,
-    })
-}
-
-/// A message of the kind `p`.
-fn message(parts: &[&[u8]]) -> Vec<u8> {
-    let length: usize = parts.iter().map(|part| part.len()).sum();
-    let mut message = vec![b'p'];
-    message.extend(u32::try_from(length + 4).unwrap_or(u32::MAX).to_be_bytes());
-    message.extend(parts.iter().copied().flatten());
-    message
-}
-
-fn md5(parts: &[&[u8]]) -> String {
-    use std::fmt::Write as _;
-    let mut digest = Md5::new();
-    for part in parts {
-        digest.update(part);
     }
-    digest.finalize().iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
+}
+
+/// Finds the ends of the server's messages, which are passed on in pieces.
+#[derive(Debug, Default)]
+struct Messages {
+    /// The head that is not whole yet.
+    head: Vec<u8>,
+    /// Bytes of the message that are still to come.
+    left: usize,
+}
+
+impl Messages {
+    fn see(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            let passed = self.left.min(bytes.len());
+            self.left -= passed;
+            bytes = &bytes[passed..];
+            let Some((byte, rest)) = bytes.split_first() else { return };
+            if self.left == 0 {
+                self.head.push(*byte);
+                bytes = rest;
+                if let [_, a, b, c, d] = self.head[..] {
+                    let length = usize::try_from(u32::from_be_bytes([a, b, c, d]));
+                    self.left = length.unwrap_or(usize::MAX).saturating_sub(4);
+                    self.head.clear();
+                }
+            }
+        }
+    }
+
+    fn is_between(&self) -> bool {
+        self.left == 0 && self.head.is_empty()
+    }
 }
 
 #[cfg(test)]
@@ -259,6 +260,28 @@ mod tests {
         assert_eq!(without_own(&none), Some(none.clone()), "a value of that name stays");
         for cut in [0, 7, 9, startup.len() - 2] {
             assert_eq!(without_own(&startup[..cut]), None, "{cut}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_each_message_is_known_however_they_are_cut() {
+        let messages: [&[u8]; 3] = [b"Z\0\0\0\x05I", b"N\0\0\0\x04", b"T\0\0\0\x07abc"];
+        let whole = messages.concat();
+        let ends: Vec<usize> = messages
+            .iter()
+            .scan(0, |end, message| {
+                *end += message.len();
+                Some(*end)
+            })
+            .collect();
+        for cut in 1..whole.len() {
+            let mut seen = Messages::default();
+            let mut at = 0;
+            for piece in whole.chunks(cut) {
+                seen.see(piece);
+                at += piece.len();
+                assert_eq!(seen.is_between(), ends.contains(&at), "{cut} {at}");
+            }
         }
     }
 }

@@ -1,8 +1,12 @@
-//! COPY BINARY of one partition, through the driver.
+//! COPY BINARY of one partition: the statement by a thread of its own, everything before and after it by the driver.
+
+use std::io::ErrorKind;
+use std::sync::Arc;
 
 use crds::Reason;
-use futures::TryStreamExt as _;
+use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use worker_core::decoding::columns::Column;
 use worker_core::errors::failure::{Failure, REPORT};
@@ -11,15 +15,19 @@ use worker_core::planning::plan::Plan;
 use worker_core::planning::tables::TableRef;
 use worker_core::sql::rows::{quote_table, statements};
 
+use super::copy::{CopyError, copy};
+use super::relay::ServerAccess;
 use super::second::Second;
 use crate::source::backend::{Backend, Progress};
-use crate::source::chunks::{CHUNK_BYTES, ChunkSender, Read};
+use crate::source::chunks::{ChunkSender, Read};
 use crate::source::condition::{enter_here, leave_here};
-use crate::source::errors::database_failure;
+use crate::source::errors::{database_failure, lost};
 use crate::source::goodbye::{self, Opened};
 use crate::source::login::Login;
 use crate::source::postgres::catalog::look_up;
-use crate::source::postgres::sessions::{begin as begin_now, commit, copy_failure, take_snapshot};
+use crate::source::postgres::sessions::{
+    begin as begin_now, commit, connect_within_reach, take_snapshot,
+};
 use crate::source::second::{self, Second as _};
 use crate::source::timeouts::DRAIN_TIMEOUT;
 use crate::source::timeouts::{GOODBYE_TIMEOUT, IDLE_TIMEOUT};
@@ -28,13 +36,14 @@ use crate::source::timeouts::{GOODBYE_TIMEOUT, IDLE_TIMEOUT};
 #[derive(Debug)]
 pub struct Connection {
     state: State,
+    access: Arc<ServerAccess>,
 }
 
 #[derive(Debug)]
 enum State {
     /// Between two statements.
     Idle(Opened<PgConnection>),
-    /// A task reads. It hears out what is not wanted any more: the driver cannot leave a COPY.
+    /// A task reads. It reads rows that are not wanted any more to the end: a COPY cannot be left.
     Reading(JoinHandle<(Opened<PgConnection>, Result<Read, Failure>)>),
     /// It is over.
     Gone,
@@ -44,6 +53,7 @@ impl Drop for Connection {
     fn drop(&mut self) {
         if let State::Reading(task) = &self.state {
             task.abort();
+            self.access.shut_down();
         }
     }
 }
@@ -56,9 +66,13 @@ struct Asked {
 }
 
 impl Connection {
-    /// To be called once the session stands in the transaction that it is to read in.
-    pub(crate) const fn new(connection: Opened<PgConnection>) -> Self {
-        Self { state: State::Idle(connection) }
+    /// Connects. The session is to begin the transaction that it reads in.
+    ///
+    /// # Errors
+    /// A database reason.
+    pub(crate) async fn open(login: &Login, application_name: &str) -> Result<Self, Failure> {
+        let (connection, access) = connect_within_reach(login, application_name).await?;
+        Ok(Self { state: State::Idle(connection), access: Arc::new(access) })
     }
 
     /// The session, between two partitions.
@@ -97,8 +111,9 @@ impl Connection {
             statement: statement.to_owned(),
         };
         let (progress, unwanted) = (progress.clone(), chunks.unwanted());
+        let access = Arc::clone(&self.access);
         let task = goodbye::spawn(async move {
-            let read = copy(&mut connection, &asked, chunks, &progress).await;
+            let read = read(&mut connection, &access, &asked, chunks, &progress).await;
             (connection, read)
         });
         // where this is dropped, the task is there still
@@ -134,7 +149,10 @@ impl Connection {
         match ended {
             Ok(Ok((connection, _))) => self.state = State::Idle(connection),
             Ok(Err(_)) => {}
-            Err(_) => task.abort(),
+            Err(_) => {
+                task.abort();
+                self.access.shut_down();
+            }
         }
     }
 }
@@ -143,38 +161,25 @@ fn broke_off() -> Failure {
     Failure::permanent(Reason::Internal, "the reader task panicked", REPORT)
 }
 
-async fn copy(
+async fn read(
     connection: &mut PgConnection,
+    access: &ServerAccess,
     asked: &Asked,
     chunks: ChunkSender,
     progress: &Progress,
 ) -> Result<Read, Failure> {
     progress.asks();
     let entered = enter_here(connection, &asked.settings).await;
+    // the driver may have left an answer unread
+    let is_ready = connection.ping().await;
     progress.gets();
     entered?;
-    progress.asks();
-    let stream = connection.copy_out_raw(&asked.statement).await;
-    progress.gets();
-    let mut stream = stream.map_err(|error| database_failure("read the rows", &error))?;
-    let mut filling = Vec::with_capacity(CHUNK_BYTES);
-    loop {
-        progress.asks();
-        let next = stream.try_next().await;
-        progress.gets();
-        let next = next.map_err(|error| copy_failure(&error))?;
-        let Some(bytes) = next else { break };
-        if !filling.is_empty() && filling.len() + bytes.len() > CHUNK_BYTES {
-            let full = std::mem::replace(&mut filling, Vec::with_capacity(CHUNK_BYTES));
-            if chunks.send(full).await == Read::Unwanted {
-                // until it ends, or is cancelled
-                while let Ok(Some(_)) = stream.try_next().await {}
-                return Ok(Read::Unwanted);
-            }
-        }
-        filling.extend_from_slice(&bytes);
+    is_ready.map_err(|error| database_failure("read the rows", &error))?;
+    // the encoder waits for more until all of the partition is known to be read
+    let (read, _chunks) = rows(access, &asked.statement, chunks, progress).await?;
+    if read == Read::Unwanted {
+        return Ok(read);
     }
-    drop(stream);
     progress.asks();
     let left = leave_here(connection, &asked.settings).await;
     let attached = attached(connection, &asked.table).await;
@@ -189,7 +194,35 @@ async fn copy(
     }
     // everything is read: what follows, uploads too, needs no snapshot
     let _ = tokio::time::timeout(GOODBYE_TIMEOUT, commit(connection)).await;
-    Ok(chunks.send(filling).await)
+    Ok(read)
+}
+
+/// Runs the COPY statement on a thread of its own.
+async fn rows(
+    access: &ServerAccess,
+    statement: &str,
+    chunks: ChunkSender,
+    progress: &Progress,
+) -> Result<(Read, ChunkSender), Failure> {
+    let over = || lost("read the rows", ErrorKind::BrokenPipe);
+    let mut server = access.borrow().await.ok_or_else(over)?;
+    let (statement, progress, runtime) =
+        (statement.to_owned(), progress.clone(), Handle::current());
+    let thread = goodbye::spawn_blocking(move || {
+        let read = copy(&mut server.stream, &statement, (&chunks, &runtime), &progress);
+        match read {
+            Ok(read) => {
+                server.return_to_driver();
+                Ok((read, chunks))
+            }
+            Err(CopyError::Refused(failure)) => {
+                server.return_to_driver();
+                Err(failure)
+            }
+            Err(CopyError::Broken(failure)) => Err(failure),
+        }
+    });
+    thread.await.map_err(|_| broke_off())?
 }
 
 /// Begins a transaction of a partition's own. The table was not locked since the plan, so its columns

@@ -16,8 +16,9 @@ use worker_core::sql::rows::{self, statements};
 use crate::source::errors::{database_failure, made, unreachable};
 use crate::source::goodbye::{self, Opened};
 use crate::source::login::Login;
-use crate::source::postgres::relay::{self, Begins};
+use crate::source::postgres::relay::{self, Begins, ServerAccess};
 use crate::source::postgres::scram;
+use crate::source::secret::Secret;
 use crate::source::timeouts::CONNECT_TIMEOUT;
 use crate::source::tls::check_authorities;
 
@@ -52,9 +53,7 @@ pub(crate) async fn connect_plain(
     within_time(log_in(login, application_name, Begins::Plain)).await
 }
 
-async fn within_time(
-    connected: impl Future<Output = Result<Opened<PgConnection>, Failure>>,
-) -> Result<Opened<PgConnection>, Failure> {
+async fn within_time<T>(connected: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     let connected = Box::pin(connected);
     tokio::time::timeout(CONNECT_TIMEOUT, connected)
         .await
@@ -67,11 +66,41 @@ async fn log_in(
     begins: Begins,
 ) -> Result<Opened<PgConnection>, Failure> {
     let password = login.password().await?;
-    let mut options = options(login, application_name).password(password.reveal());
     if begins == Begins::Plain || !scram::driver_takes(&login.username, password.reveal()) {
-        let folder = relay::to(login, &password, begins).await?;
-        options = options.socket(folder).ssl_mode(PgSslMode::Disable);
+        return Ok(through_relay(login, &password, application_name, begins).await?.0);
     }
+    open(options(login, application_name).password(password.reveal())).await
+}
+
+/// Connects, with the connection to the server within reach.
+///
+/// # Errors
+/// As [`database_failure`].
+pub(super) async fn connect_within_reach(
+    login: &Login,
+    application_name: &str,
+) -> Result<(Opened<PgConnection>, ServerAccess), Failure> {
+    check_authorities(login)?;
+    within_time(async {
+        let password = login.password().await?;
+        through_relay(login, &password, application_name, Begins::Ours).await
+    })
+    .await
+}
+
+async fn through_relay(
+    login: &Login,
+    password: &Secret,
+    application_name: &str,
+    begins: Begins,
+) -> Result<(Opened<PgConnection>, ServerAccess), Failure> {
+    let (folder, access) = relay::to(login, password, begins).await?;
+    let options = options(login, application_name).password(password.reveal());
+    let opened = open(options.socket(folder).ssl_mode(PgSslMode::Disable)).await?;
+    Ok((opened, access))
+}
+
+async fn open(options: PgConnectOptions) -> Result<Opened<PgConnection>, Failure> {
     let connected = goodbye::open(async move { options.connect().await }).await;
     connected.map_err(|error| database_failure("connect", &error))
 }
@@ -275,24 +304,6 @@ fn code(error: &sqlx::Error) -> Option<String> {
         .as_database_error()
         .and_then(sqlx::error::DatabaseError::code)
         .map(std::borrow::Cow::into_owned)
-}
-
-/// What an error in the middle of COPY means. The driver waits for another message after the server's last one, and
-/// loses the reason with the connection: only the server's log has it.
-pub(crate) fn copy_failure(error: &sqlx::Error) -> Failure {
-    match error {
-        sqlx::Error::Io(source) if source.kind() == std::io::ErrorKind::UnexpectedEof => {
-            Failure::transient(
-                Reason::DatabaseUnreachable,
-                "read the rows: the connection to the database ended before the last row (unexpected end of \
-                 file)",
-                "Check the server's log for the reason: an administrator, a shutdown or a time limit such \
-                 as transaction_timeout may have ended the session. If the log names none, check what drops \
-                 connections between the pods and the database (a firewall, a proxy).",
-            )
-        }
-        _ => database_failure("read the rows", error),
-    }
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crds::RunId;
 use crds::output::OutputColumns;
 
 use super::added::Added;
+use super::block::{BadValue, Block, Fields};
 use super::builder::{ColumnBuilder, row_bytes};
 use super::extremes::Extremes;
 use super::faults::{DecodeError, Fault};
@@ -22,8 +23,8 @@ const BATCH_BYTES_MAX: usize = i32::MAX as usize;
 pub(super) struct BatchBuilder {
     pub(super) columns: Vec<Column>,
     pub(super) schema: SchemaRef,
-    pub(super) builders: Vec<ColumnBuilder>,
-    pub(super) watermark: Option<(usize, Extremes)>,
+    builders: Vec<ColumnBuilder>,
+    watermark: Option<(usize, Extremes)>,
     added: Added,
     /// Bytes of a row without its text.
     row_bytes: usize,
@@ -69,23 +70,53 @@ impl BatchBuilder {
         self.added = added;
     }
 
-    /// Asked before a row is appended: a batch never has columns of different length.
+    /// Decodes a block of whole rows, column by column.
     ///
     /// # Errors
-    /// [`DecodeError::HoldRow`].
-    pub(super) fn has_room(&self, text_bytes: usize) -> Result<(), DecodeError> {
-        if self.batch_bytes + self.row_bytes + text_bytes > BATCH_BYTES_MAX {
+    /// [`DecodeError::HoldRow`], [`DecodeError::DecodeValue`] for the first row with a value that cannot be decoded.
+    pub(super) fn append(
+        &mut self,
+        bytes: &[u8],
+        block: &Block,
+        append: impl Fn(usize, &mut ColumnBuilder, Fields<'_>) -> Result<(), BadValue>,
+    ) -> Result<(), DecodeError> {
+        let rows = block.rows.len();
+        if rows == 0 {
+            return Ok(());
+        }
+        let held = self.batch_bytes + self.row_bytes * rows + block.text_bytes;
+        if held > BATCH_BYTES_MAX {
             return Err(DecodeError::HoldRow { row: self.rows + 1 });
         }
+        let (columns, first) = (self.columns.len(), self.batch_rows);
+        let mut bad: Option<(usize, BadValue)> = None;
+        for (index, builder) in self.builders.iter_mut().enumerate() {
+            // of two rows with a bad value, the first one is reported
+            let good = bad.map_or(rows, |(_, (row, _))| row);
+            let fields = block.column(bytes, (index, columns), good);
+            let appended =
+                append(index, builder, fields).and_then(|()| match &mut self.watermark {
+                    Some((watermark, extremes)) if *watermark == index => {
+                        extremes.take(builder, first)
+                    }
+                    _ => Ok(()),
+                });
+            if let Err(found) = appended {
+                bad = Some((index, found));
+            }
+        }
+        if let Some((index, (row, fault))) = bad {
+            let error = self.value_error(index, row, fault);
+            self.rows += row as u64;
+            return Err(error);
+        }
+        for (start, end) in &block.rows {
+            self.added.see(&bytes[*start..*end]);
+        }
+        self.batch_bytes = held;
+        self.batch_rows += rows;
+        self.rows += rows as u64;
         Ok(())
-    }
-
-    /// A row is in the builders; `wire` is what came for it.
-    pub(super) fn end_row(&mut self, wire: &[u8], text_bytes: usize) {
-        self.added.see(wire);
-        self.batch_bytes += self.row_bytes + text_bytes;
-        self.batch_rows += 1;
-        self.rows += 1;
     }
 
     /// The rows held, as a batch; the next one begins empty.
@@ -94,9 +125,10 @@ impl BatchBuilder {
         let mut arrays = Vec::with_capacity(self.schema.fields().len());
         for (builder, column) in self.builders.iter_mut().zip(&self.columns) {
             let text_bytes = builder.text_bytes();
-            arrays.push(builder.finish());
             // batches are cut by the same budget, so the next one needs about as much
-            *builder = ColumnBuilder::new(column, rows, text_bytes);
+            let next = ColumnBuilder::new(column, rows, text_bytes);
+            let array = std::mem::replace(builder, next).finish(column.target);
+            arrays.push(array.map_err(|_| DecodeError::HoldRow { row: self.rows })?);
         }
         arrays.extend(self.added.arrays(rows));
         self.batch_rows = 0;
@@ -117,10 +149,11 @@ impl BatchBuilder {
     }
 
     #[cold]
-    pub(super) fn value_error(&self, index: usize, fault: Fault) -> DecodeError {
+    pub(super) fn value_error(&self, index: usize, row: usize, fault: Fault) -> DecodeError {
         let Column { name, type_name, .. } = &self.columns[index];
         let (column, type_name) = (name.clone(), type_name.clone());
-        DecodeError::DecodeValue { column, type_name, row: self.rows + 1, fault }
+        let row = self.rows + 1 + row as u64;
+        DecodeError::DecodeValue { column, type_name, row, fault }
     }
 
     #[cold]

@@ -1,173 +1,245 @@
-//! One Arrow builder per column, fed with wire bytes.
+//! One column of the batch being built, in the form in which Arrow keeps it.
 
 use std::sync::Arc;
 
-use arrow_array::ArrayRef;
-use arrow_array::builder::{
-    BinaryBuilder, BooleanBuilder, Date32Builder, Decimal128Builder, FixedSizeBinaryBuilder,
-    Float32Builder, Float64Builder, Int16Builder, Int32Builder, Int64Builder, StringBuilder,
-    Time64MicrosecondBuilder, TimestampMicrosecondBuilder,
+use arrow_array::{
+    Array, ArrayRef, BinaryArray, BooleanArray, Date32Array, Decimal128Array, FixedSizeBinaryArray,
+    Float32Array, Float64Array, Int16Array, Int32Array, Int64Array, StringArray,
+    Time64MicrosecondArray, TimestampMicrosecondArray,
 };
+use arrow_buffer::{BooleanBufferBuilder, Buffer, NullBuffer, NullBufferBuilder};
+use arrow_schema::ArrowError;
 
+use super::block::{BadValue, Fields};
 use super::faults::Fault;
-use super::json::is_portable;
-use super::{decimal, temporal};
+use super::text::TextBuilder;
 use crate::decoding::columns::column::Column;
 use crate::decoding::columns::postgres::{is_oid, oids};
 use crate::decoding::columns::target::Target;
 
-/// A builder and how wire bytes go into it.
+/// Bytes of a UUID.
+const UUID_BYTES: i32 = 16;
+
+/// Values of one column. A NULL has a place among them.
 #[derive(Debug)]
-pub(super) enum ColumnBuilder {
-    Boolean(BooleanBuilder),
-    Int16(Int16Builder),
-    Int32(Int32Builder),
-    Int64(Int64Builder),
+pub(super) struct ColumnBuilder {
+    pub(super) values: Values,
+    pub(super) nulls: NullBufferBuilder,
+}
+
+/// Values by their Arrow type.
+#[derive(Debug)]
+pub(super) enum Values {
+    Boolean(BooleanBufferBuilder),
+    Int16(Vec<i16>),
+    Int32(Vec<i32>),
+    Int64(Vec<i64>),
     /// `oid`, `xid`, `cid`: four bytes without a sign.
-    Oid(Int64Builder),
-    Float32(Float32Builder),
-    Float64(Float64Builder),
+    Oid(Vec<i64>),
+    Float32(Vec<f32>),
+    Float64(Vec<f64>),
     Decimal {
-        builder: Decimal128Builder,
+        values: Vec<i128>,
         precision: u8,
         scale: i8,
     },
     /// `versioned`: `jsonb`, whose text has one byte before it. `json`: each text is checked to be JSON.
     Text {
-        builder: StringBuilder,
+        values: TextBuilder,
         versioned: bool,
         json: bool,
     },
-    Binary(BinaryBuilder),
-    Date(Date32Builder),
-    Time(Time64MicrosecondBuilder),
-    Timestamp(TimestampMicrosecondBuilder),
-    Uuid(FixedSizeBinaryBuilder),
+    Binary(TextBuilder),
+    Date(Vec<i32>),
+    Time(Vec<i64>),
+    Timestamp(Vec<i64>),
+    Uuid(Vec<u8>),
 }
-
-/// The one version of `jsonb`'s wire form.
-const JSONB_VERSION: u8 = 1;
 
 impl ColumnBuilder {
     /// An empty builder with room for `rows` rows, and `text_bytes` of text.
     pub(super) fn new(column: &Column, rows: usize, text_bytes: usize) -> Self {
-        match column.target {
-            Target::Boolean => Self::Boolean(BooleanBuilder::with_capacity(rows)),
-            Target::Int16 => Self::Int16(Int16Builder::with_capacity(rows)),
-            Target::Int32 => Self::Int32(Int32Builder::with_capacity(rows)),
-            Target::Int64 if is_oid(column) => Self::Oid(Int64Builder::with_capacity(rows)),
-            Target::Int64 => Self::Int64(Int64Builder::with_capacity(rows)),
-            Target::Float32 => Self::Float32(Float32Builder::with_capacity(rows)),
-            Target::Float64 => Self::Float64(Float64Builder::with_capacity(rows)),
-            Target::Decimal { precision, scale } => Self::Decimal {
-                builder: Decimal128Builder::with_capacity(rows)
-                    .with_data_type(column.target.data_type()),
-                precision,
-                scale,
-            },
-            Target::Text | Target::AsText | Target::Json => Self::Text {
-                builder: StringBuilder::with_capacity(rows, text_bytes),
+        let values = match column.target {
+            Target::Boolean => Values::Boolean(BooleanBufferBuilder::new(rows)),
+            Target::Int16 => Values::Int16(Vec::with_capacity(rows)),
+            Target::Int32 => Values::Int32(Vec::with_capacity(rows)),
+            Target::Int64 if is_oid(column) => Values::Oid(Vec::with_capacity(rows)),
+            Target::Int64 => Values::Int64(Vec::with_capacity(rows)),
+            Target::Float32 => Values::Float32(Vec::with_capacity(rows)),
+            Target::Float64 => Values::Float64(Vec::with_capacity(rows)),
+            Target::Decimal { precision, scale } => {
+                Values::Decimal { values: Vec::with_capacity(rows), precision, scale }
+            }
+            Target::Text | Target::AsText | Target::Json => Values::Text {
+                values: TextBuilder::with_capacity(rows, text_bytes),
                 versioned: column.target != Target::AsText && column.type_oid == oids::JSONB,
                 json: column.target == Target::Json,
             },
-            Target::Binary => Self::Binary(BinaryBuilder::with_capacity(rows, text_bytes)),
-            Target::Date => Self::Date(Date32Builder::with_capacity(rows)),
-            Target::Time => Self::Time(Time64MicrosecondBuilder::with_capacity(rows)),
-            Target::Timestamp | Target::TimestampTz => Self::Timestamp(
-                TimestampMicrosecondBuilder::with_capacity(rows)
-                    .with_data_type(column.target.data_type()),
-            ),
-            Target::Uuid => Self::Uuid(FixedSizeBinaryBuilder::with_capacity(rows, 16)),
-        }
-    }
-
-    /// Appends one value in its wire form.
-    pub(super) fn append(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        match self {
-            Self::Boolean(builder) => builder.append_value(fixed::<1>(bytes)?[0] != 0),
-            Self::Int16(builder) => builder.append_value(i16::from_be_bytes(fixed(bytes)?)),
-            Self::Int32(builder) => builder.append_value(i32::from_be_bytes(fixed(bytes)?)),
-            Self::Int64(builder) => builder.append_value(i64::from_be_bytes(fixed(bytes)?)),
-            Self::Oid(builder) => {
-                builder.append_value(i64::from(u32::from_be_bytes(fixed(bytes)?)));
-            }
-            Self::Float32(builder) => builder.append_value(f32::from_be_bytes(fixed(bytes)?)),
-            Self::Float64(builder) => builder.append_value(f64::from_be_bytes(fixed(bytes)?)),
-            Self::Decimal { builder, precision, scale } => {
-                builder.append_value(decimal::decode(bytes, *precision, *scale)?);
-            }
-            Self::Text { builder, versioned, json } => {
-                let bytes = if *versioned { unversioned(bytes)? } else { bytes };
-                builder.append_value(text(bytes, *json)?);
-            }
-            Self::Binary(builder) => builder.append_value(bytes),
-            Self::Date(builder) => builder.append_value(temporal::days(bytes)?),
-            Self::Time(builder) => builder.append_value(temporal::of_day(bytes)?),
-            Self::Timestamp(builder) => builder.append_value(temporal::micros(bytes)?),
-            Self::Uuid(builder) => {
-                builder.append_value(fixed::<16>(bytes)?).map_err(|_| Fault::Length)?;
-            }
-        }
-        Ok(())
-    }
-
-    /// Appends NULL.
-    pub(super) fn append_null(&mut self) {
-        match self {
-            Self::Boolean(builder) => builder.append_null(),
-            Self::Int16(builder) => builder.append_null(),
-            Self::Int32(builder) => builder.append_null(),
-            Self::Int64(builder) | Self::Oid(builder) => builder.append_null(),
-            Self::Float32(builder) => builder.append_null(),
-            Self::Float64(builder) => builder.append_null(),
-            Self::Decimal { builder, .. } => builder.append_null(),
-            Self::Text { builder, .. } => builder.append_null(),
-            Self::Binary(builder) => builder.append_null(),
-            Self::Date(builder) => builder.append_null(),
-            Self::Time(builder) => builder.append_null(),
-            Self::Timestamp(builder) => builder.append_null(),
-            Self::Uuid(builder) => builder.append_null(),
-        }
+            Target::Binary => Values::Binary(TextBuilder::with_capacity(rows, text_bytes)),
+            Target::Date => Values::Date(Vec::with_capacity(rows)),
+            Target::Time => Values::Time(Vec::with_capacity(rows)),
+            Target::Timestamp | Target::TimestampTz => Values::Timestamp(Vec::with_capacity(rows)),
+            Target::Uuid => Values::Uuid(Vec::with_capacity(rows * 16)),
+        };
+        Self { values, nulls: NullBufferBuilder::new(rows) }
     }
 
     /// Bytes of text or binary values held.
     pub(super) fn text_bytes(&self) -> usize {
-        match self {
-            Self::Text { builder, .. } => builder.values_slice().len(),
-            Self::Binary(builder) => builder.values_slice().len(),
-            Self::Boolean(_)
-            | Self::Int16(_)
-            | Self::Int32(_)
-            | Self::Int64(_)
-            | Self::Oid(_)
-            | Self::Float32(_)
-            | Self::Float64(_)
-            | Self::Decimal { .. }
-            | Self::Date(_)
-            | Self::Time(_)
-            | Self::Timestamp(_)
-            | Self::Uuid(_) => 0,
+        match &self.values {
+            Values::Text { values, .. } | Values::Binary(values) => values.len(),
+            Values::Boolean(_)
+            | Values::Int16(_)
+            | Values::Int32(_)
+            | Values::Int64(_)
+            | Values::Oid(_)
+            | Values::Float32(_)
+            | Values::Float64(_)
+            | Values::Decimal { .. }
+            | Values::Date(_)
+            | Values::Time(_)
+            | Values::Timestamp(_)
+            | Values::Uuid(_) => 0,
         }
     }
 
-    /// The column as an array; the builder is empty afterwards.
-    pub(super) fn finish(&mut self) -> ArrayRef {
-        match self {
-            Self::Boolean(builder) => Arc::new(builder.finish()),
-            Self::Int16(builder) => Arc::new(builder.finish()),
-            Self::Int32(builder) => Arc::new(builder.finish()),
-            Self::Int64(builder) | Self::Oid(builder) => Arc::new(builder.finish()),
-            Self::Float32(builder) => Arc::new(builder.finish()),
-            Self::Float64(builder) => Arc::new(builder.finish()),
-            Self::Decimal { builder, .. } => Arc::new(builder.finish()),
-            Self::Text { builder, .. } => Arc::new(builder.finish()),
-            Self::Binary(builder) => Arc::new(builder.finish()),
-            Self::Date(builder) => Arc::new(builder.finish()),
-            Self::Time(builder) => Arc::new(builder.finish()),
-            Self::Timestamp(builder) => Arc::new(builder.finish()),
-            Self::Uuid(builder) => Arc::new(builder.finish()),
+    /// The column as an array.
+    ///
+    /// # Errors
+    /// If Arrow refuses the values.
+    pub(super) fn finish(mut self, target: Target) -> Result<ArrayRef, ArrowError> {
+        let nulls: Option<NullBuffer> = self.nulls.finish();
+        Ok(match self.values {
+            Values::Boolean(mut values) => shared(BooleanArray::new(values.finish(), nulls)),
+            Values::Int16(values) => shared(Int16Array::try_new(values.into(), nulls)?),
+            Values::Int32(values) => shared(Int32Array::try_new(values.into(), nulls)?),
+            Values::Int64(values) | Values::Oid(values) => {
+                shared(Int64Array::try_new(values.into(), nulls)?)
+            }
+            Values::Float32(values) => shared(Float32Array::try_new(values.into(), nulls)?),
+            Values::Float64(values) => shared(Float64Array::try_new(values.into(), nulls)?),
+            Values::Decimal { values, .. } => {
+                let values = Decimal128Array::try_new(values.into(), nulls)?;
+                shared(values.with_data_type(target.data_type()))
+            }
+            Values::Text { values, .. } => {
+                let (offsets, bytes) = values.finish();
+                shared(StringArray::try_new(offsets, bytes, nulls)?)
+            }
+            Values::Binary(values) => {
+                let (offsets, bytes) = values.finish();
+                shared(BinaryArray::try_new(offsets, bytes, nulls)?)
+            }
+            Values::Date(values) => shared(Date32Array::try_new(values.into(), nulls)?),
+            Values::Time(values) => shared(Time64MicrosecondArray::try_new(values.into(), nulls)?),
+            Values::Timestamp(values) => {
+                let values = TimestampMicrosecondArray::try_new(values.into(), nulls)?;
+                shared(values.with_data_type(target.data_type()))
+            }
+            Values::Uuid(values) => {
+                let bytes = Buffer::from_vec(values);
+                shared(FixedSizeBinaryArray::try_new(UUID_BYTES, bytes, nulls)?)
+            }
+        })
+    }
+}
+
+fn shared(array: impl Array + 'static) -> ArrayRef {
+    Arc::new(array)
+}
+
+/// Appends the values of a column of one block; what stands for a NULL is the type's default.
+///
+/// # Errors
+/// The first value that `decode` refuses.
+pub(super) fn append<T: Default>(
+    values: &mut Vec<T>,
+    nulls: &mut NullBufferBuilder,
+    fields: Fields<'_>,
+    decode: impl Fn(&[u8]) -> Result<T, Fault>,
+) -> Result<(), BadValue> {
+    append_or_null(values, nulls, fields, |bytes| decode(bytes).map(Some))
+}
+
+/// The same, for values that NULL may stand for.
+///
+/// # Errors
+/// The first value that `decode` refuses.
+pub(super) fn append_or_null<T: Default>(
+    values: &mut Vec<T>,
+    nulls: &mut NullBufferBuilder,
+    fields: Fields<'_>,
+    decode: impl Fn(&[u8]) -> Result<Option<T>, Fault>,
+) -> Result<(), BadValue> {
+    values.reserve(fields.rows);
+    let mut valid = 0;
+    for (row, bytes) in fields.values().enumerate() {
+        let value = match bytes {
+            Some(bytes) => decode(bytes).map_err(|fault| (row, fault))?,
+            None => None,
+        };
+        if let Some(value) = value {
+            values.push(value);
+            valid += 1;
+        } else {
+            values.push(T::default());
+            nulls.append_n_non_nulls(valid);
+            nulls.append_null();
+            valid = 0;
         }
     }
+    nulls.append_n_non_nulls(valid);
+    Ok(())
+}
+
+/// Appends truth values.
+///
+/// # Errors
+/// The first value that `decode` refuses.
+pub(super) fn append_booleans(
+    values: &mut BooleanBufferBuilder,
+    nulls: &mut NullBufferBuilder,
+    fields: Fields<'_>,
+    decode: impl Fn(&[u8]) -> Result<bool, Fault>,
+) -> Result<(), BadValue> {
+    for (row, bytes) in fields.values().enumerate() {
+        match bytes {
+            Some(bytes) => {
+                values.append(decode(bytes).map_err(|fault| (row, fault))?);
+                nulls.append_non_null();
+            }
+            None => {
+                values.append(false);
+                nulls.append_null();
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Appends UUIDs.
+///
+/// # Errors
+/// The first value that `decode` refuses.
+pub(super) fn append_uuids(
+    values: &mut Vec<u8>,
+    nulls: &mut NullBufferBuilder,
+    fields: Fields<'_>,
+    decode: impl Fn(&[u8]) -> Result<[u8; 16], Fault>,
+) -> Result<(), BadValue> {
+    for (row, bytes) in fields.values().enumerate() {
+        match bytes {
+            Some(bytes) => {
+                values.extend_from_slice(&decode(bytes).map_err(|fault| (row, fault))?);
+                nulls.append_non_null();
+            }
+            None => {
+                values.extend_from_slice(&[0; 16]);
+                nulls.append_null();
+            }
+        }
+    }
+    Ok(())
 }
 
 /// Bytes that one row of this target takes, NULL or not, without text.
@@ -192,23 +264,7 @@ pub(super) const fn row_bytes(target: Target) -> usize {
     }
 }
 
-fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Fault> {
+/// Bytes of a value of fixed width.
+pub(super) fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Fault> {
     bytes.try_into().map_err(|_| Fault::Length)
-}
-
-fn unversioned(bytes: &[u8]) -> Result<&[u8], Fault> {
-    match bytes.split_first() {
-        Some((&JSONB_VERSION, text)) => Ok(text),
-        Some(_) => Err(Fault::Malformed),
-        None => Err(Fault::Length),
-    }
-}
-
-/// A text; `json`: one that every reader takes for JSON.
-pub(super) fn text(bytes: &[u8], json: bool) -> Result<&str, Fault> {
-    let text = std::str::from_utf8(bytes).map_err(|_| Fault::Utf8)?;
-    if json && !is_portable(bytes) {
-        return Err(Fault::Json);
-    }
-    Ok(text)
 }

@@ -1,9 +1,19 @@
-//! COPY BINARY: a signature, flags, a header extension; then per row an `i16` count of fields, and
-//! per field an `i32` length (-1: NULL) and that many bytes; at the end a count of -1.
+//! COPY BINARY as the server sends it: messages of the kind `d`, each with its length before it. All of their contents
+//! together are a signature, flags, a header extension; then per row an `i16` count of fields, and per field an `i32`
+//! length (-1: NULL) and that many bytes; at the end a count of -1.
+//!
+//! A message holds whole rows: servers send "always one per row" (Message Flow, COPY Operations).
 
-use super::batch::BatchBuilder;
+mod values;
+
+use super::block::{Block, Field, RowError};
 use super::faults::DecodeError;
+pub(super) use values::append_column;
 
+/// First byte of a message of rows.
+const COPY_DATA: u8 = b'd';
+/// Kind and length of a message.
+const HEAD_BYTES: usize = 5;
 /// First bytes of every stream.
 const SIGNATURE: &[u8; 11] = b"PGCOPY\n\xff\r\n\0";
 /// Flags above this one change the format (bit 16: oids before the fields).
@@ -22,151 +32,147 @@ enum State {
     Ended,
 }
 
-/// How one step over the buffer went.
-enum Step {
-    /// Took this many bytes.
-    Took(usize),
-    /// What is there is not whole yet.
-    Incomplete,
-}
-
 /// One COPY stream.
 #[derive(Debug)]
 pub(super) struct CopyStream {
     state: State,
-    /// Start and end of each field of the current row; reused.
-    fields: Vec<Option<(usize, usize)>>,
+    columns: usize,
 }
 
 impl CopyStream {
-    pub(super) fn new() -> Self {
-        Self { state: State::Header, fields: Vec::new() }
+    pub(super) const fn new(columns: usize) -> Self {
+        Self { state: State::Header, columns }
     }
 
     pub(super) fn has_ended(&self) -> bool {
         self.state == State::Ended
     }
 
-    /// Takes all that is whole; says how many bytes that was.
-    pub(super) fn walk(
+    /// Bytes that are missing before more is known of the message that `bytes` begins with; 0 if it is whole.
+    pub(super) fn missing(bytes: &[u8]) -> usize {
+        match message_end(bytes) {
+            Some(Ok(end)) => end.saturating_sub(bytes.len()),
+            Some(Err(())) => 0,
+            None => HEAD_BYTES - bytes.len(),
+        }
+    }
+
+    /// Finds the fields of whole messages, until the block is full; says how many bytes these are. The fields that were
+    /// found before an error are good.
+    pub(super) fn index(
         &mut self,
         bytes: &[u8],
-        batch: &mut BatchBuilder,
-    ) -> Result<usize, DecodeError> {
+        block: &mut Block,
+        rows_before: u64,
+    ) -> Result<usize, RowError> {
         let mut taken = 0;
-        while taken < bytes.len() {
-            let step = match self.state {
-                State::Header => self.header(&bytes[taken..])?,
-                State::Rows => self.row(&bytes[taken..], batch)?,
-                State::Ended => return Err(DecodeError::StopAtTrailer { row: batch.rows }),
-            };
-            match step {
-                Step::Took(count) => taken += count,
-                Step::Incomplete => break,
+        while taken < bytes.len() && !block.is_full() {
+            let rows = rows_before + block.rows.len() as u64;
+            if self.state == State::Ended {
+                return Err(DecodeError::StopAtTrailer { row: rows }.into());
             }
+            let end = match message_end(&bytes[taken..]) {
+                Some(Ok(end)) => taken + end,
+                Some(Err(())) => return Err(DecodeError::ReadPacket { row: rows + 1 }.into()),
+                None => break,
+            };
+            if end > bytes.len() {
+                break;
+            }
+            self.message(bytes, (taken + HEAD_BYTES, end), block, rows_before)?;
+            taken = end;
         }
         Ok(taken)
     }
 
-    fn header(&mut self, bytes: &[u8]) -> Result<Step, DecodeError> {
-        let known = bytes.len().min(SIGNATURE.len());
-        if bytes[..known] != SIGNATURE[..known] {
-            return Err(DecodeError::ReadHeader);
-        }
-        let Some(flags) = word(bytes, SIGNATURE.len()) else {
-            return Ok(Step::Incomplete);
-        };
-        if flags.cast_unsigned() & CRITICAL_FLAGS != 0 {
-            return Err(DecodeError::ReadHeader);
-        }
-        let Some(extension) = word(bytes, SIGNATURE.len() + 4) else {
-            return Ok(Step::Incomplete);
-        };
-        let extension = usize::try_from(extension).map_err(|_| DecodeError::ReadHeader)?;
-        if extension > EXTENSION_BYTES_MAX {
-            return Err(DecodeError::ReadHeader);
-        }
-        let end = SIGNATURE.len() + 8 + extension;
-        if bytes.len() < end {
-            return Ok(Step::Incomplete);
-        }
-        self.state = State::Rows;
-        Ok(Step::Took(end))
-    }
-
-    /// Takes one row whole, or nothing of it: a batch never has columns of different length.
-    fn row(&mut self, bytes: &[u8], batch: &mut BatchBuilder) -> Result<Step, DecodeError> {
-        let Some(count) = bytes.first_chunk().map(|count| i16::from_be_bytes(*count)) else {
-            return Ok(Step::Incomplete);
-        };
-        if count == -1 {
-            self.state = State::Ended;
-            return Ok(Step::Took(2));
-        }
-        if usize::try_from(count) != Ok(batch.columns.len()) {
-            let (row, expected) = (batch.rows + 1, batch.columns.len());
-            return Err(DecodeError::CountFields { row, expected, found: count });
-        }
-        let Some(end) = self.measure(bytes, batch)? else {
-            return Ok(Step::Incomplete);
-        };
-        let text_bytes = end - 2 - 4 * batch.columns.len();
-        batch.has_room(text_bytes)?;
-        self.append(bytes, batch)?;
-        batch.end_row(&bytes[2..end], text_bytes);
-        Ok(Step::Took(end))
-    }
-
-    /// Finds the fields of the row that `bytes` begins with, and its end, if that is there.
-    fn measure(
+    fn message(
         &mut self,
         bytes: &[u8],
-        batch: &BatchBuilder,
-    ) -> Result<Option<usize>, DecodeError> {
-        self.fields.clear();
-        let mut at = 2;
-        for index in 0..batch.columns.len() {
-            let Some(length) = word(bytes, at) else {
-                return Ok(None);
-            };
-            at += 4;
-            match usize::try_from(length) {
-                Ok(length) if bytes.len() - at < length => return Ok(None),
-                Ok(length) => {
-                    self.fields.push(Some((at, at + length)));
-                    at += length;
-                }
-                Err(_) if length == -1 => self.fields.push(None),
-                Err(_) => return Err(batch.measure_error(index)),
-            }
+        (mut start, end): (usize, usize),
+        block: &mut Block,
+        rows_before: u64,
+    ) -> Result<(), RowError> {
+        if self.state == State::Header && start < end {
+            start += header(&bytes[start..end])?;
+            self.state = State::Rows;
         }
-        Ok(Some(at))
+        while start < end {
+            let row = rows_before + block.rows.len() as u64;
+            if self.state == State::Ended {
+                return Err(DecodeError::StopAtTrailer { row }.into());
+            }
+            start = self.row(&bytes[..end], start, block, row + 1)?;
+        }
+        Ok(())
     }
 
-    fn append(&self, bytes: &[u8], batch: &mut BatchBuilder) -> Result<(), DecodeError> {
-        for (index, (builder, field)) in batch.builders.iter_mut().zip(&self.fields).enumerate() {
-            let appended = match field {
-                Some((start, end)) => builder.append(&bytes[*start..*end]),
-                None => {
-                    builder.append_null();
-                    Ok(())
-                }
-            };
-            if let Err(fault) = appended {
-                return Err(batch.value_error(index, fault));
-            }
+    /// Finds the fields of the row at `start`, and its end.
+    fn row(
+        &mut self,
+        bytes: &[u8],
+        start: usize,
+        block: &mut Block,
+        row: u64,
+    ) -> Result<usize, RowError> {
+        let cut = || RowError::Stream(DecodeError::ReadPacket { row });
+        let count = bytes[start..].first_chunk().ok_or_else(cut)?;
+        let count = i16::from_be_bytes(*count);
+        if count == -1 {
+            self.state = State::Ended;
+            return Ok(start + 2);
         }
-        let Some((index, extremes)) = &mut batch.watermark else {
-            return Ok(());
-        };
-        let index = *index;
-        let Some((start, end)) = self.fields[index] else {
-            return Ok(());
-        };
-        extremes.see(&bytes[start..end]).map_err(|fault| batch.value_error(index, fault))
+        if usize::try_from(count) != Ok(self.columns) {
+            let expected = self.columns;
+            return Err(DecodeError::CountFields { row, expected, found: count }.into());
+        }
+        let mut at = start + 2;
+        for index in 0..self.columns {
+            let word = bytes.get(at..).and_then(|rest| rest.first_chunk()).ok_or_else(cut)?;
+            at += 4;
+            let length = i32::from_be_bytes(*word);
+            block.fields.push(match usize::try_from(length) {
+                Ok(length) if bytes.len() - at < length => return Err(cut()),
+                Ok(length) => Field::new(at, length).ok_or(RowError::Length(index))?,
+                Err(_) if length == -1 => Field::NULL,
+                Err(_) => return Err(RowError::Length(index)),
+            });
+            at += usize::try_from(length).unwrap_or(0);
+        }
+        block.rows.push((start + 2, at));
+        block.text_bytes += at - start - 2 - 4 * self.columns;
+        Ok(at)
     }
 }
 
-fn word(bytes: &[u8], at: usize) -> Option<i32> {
-    bytes.get(at..)?.first_chunk().map(|word| i32::from_be_bytes(*word))
+/// Where the message ends that `bytes` begins with; an error where it is none of rows. `None`: its head is not whole.
+fn message_end(bytes: &[u8]) -> Option<Result<usize, ()>> {
+    let head: &[u8; HEAD_BYTES] = match bytes.first() {
+        Some(&COPY_DATA) => bytes.first_chunk()?,
+        Some(_) => return Some(Err(())),
+        None => return None,
+    };
+    // the length counts itself, but not the kind
+    let length = u32::from_be_bytes([head[1], head[2], head[3], head[4]]);
+    let length = usize::try_from(length).ok().filter(|length| *length >= 4);
+    Some(length.map(|length| length + 1).ok_or(()))
+}
+
+/// Length of the header, which comes whole.
+fn header(bytes: &[u8]) -> Result<usize, DecodeError> {
+    let word = |at: usize| {
+        let word = bytes.get(at..)?.first_chunk()?;
+        Some(u32::from_be_bytes(*word))
+    };
+    let flags = word(SIGNATURE.len()).ok_or(DecodeError::ReadHeader)?;
+    let extension = word(SIGNATURE.len() + 4).ok_or(DecodeError::ReadHeader)?;
+    let extension = usize::try_from(extension).map_err(|_| DecodeError::ReadHeader)?;
+    let end = SIGNATURE.len() + 8 + extension;
+    if !bytes.starts_with(SIGNATURE)
+        || flags & CRITICAL_FLAGS != 0
+        || extension > EXTENSION_BYTES_MAX
+        || end > bytes.len()
+    {
+        return Err(DecodeError::ReadHeader);
+    }
+    Ok(end)
 }

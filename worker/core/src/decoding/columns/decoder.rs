@@ -7,9 +7,10 @@ use crds::output::OutputColumns;
 use crds::source::Engine;
 
 use super::batch::BatchBuilder;
-use super::copy::CopyStream;
+use super::block::{Block, RowError};
+use super::copy::{self, CopyStream};
 use super::faults::DecodeError;
-use super::mysql::PacketStream;
+use super::mysql::{self, PacketStream, join};
 use crate::decoding::columns::column::Column;
 
 /// A buffer grown above this by one huge row is given back.
@@ -24,12 +25,43 @@ enum Wire {
     Packets(PacketStream),
 }
 
+impl Wire {
+    fn missing(&self, bytes: &[u8]) -> usize {
+        match self {
+            Self::Copy(_) => CopyStream::missing(bytes),
+            Self::Packets(_) => PacketStream::missing(bytes),
+        }
+    }
+
+    fn index(&mut self, bytes: &[u8], block: &mut Block, rows: u64) -> Result<usize, RowError> {
+        match self {
+            Self::Copy(stream) => stream.index(bytes, block, rows),
+            Self::Packets(stream) => stream.index(bytes, block, rows),
+        }
+    }
+
+    /// Of a row in several packets, which only MySQL sends.
+    fn index_joined(
+        &mut self,
+        row: &[u8],
+        block: &mut Block,
+        rows: u64,
+    ) -> Result<usize, RowError> {
+        match self {
+            Self::Copy(_) => Ok(0),
+            Self::Packets(stream) => stream.index_joined(row, block, rows).map(|()| row.len()),
+        }
+    }
+}
+
 /// Turns the chunks of one stream of rows into record batches.
 ///
 /// *Memory*: the batch being built, and the bytes of a row that is not whole yet.
 #[derive(Debug)]
 pub struct Decoder {
     wire: Wire,
+    /// The rows whose fields are found; reused.
+    block: Block,
     batch: BatchBuilder,
     /// A row that is not whole yet.
     carry: Vec<u8>,
@@ -54,11 +86,11 @@ impl Decoder {
         watermark: Option<&str>,
     ) -> Result<Self, DecodeError> {
         let wire = match engine {
-            Engine::Postgres => Wire::Copy(CopyStream::new()),
+            Engine::Postgres => Wire::Copy(CopyStream::new(columns.len())),
             Engine::Mysql => Wire::Packets(PacketStream::new(columns)),
         };
         let batch = BatchBuilder::new(columns, watermark)?;
-        Ok(Self { wire, batch, carry: Vec::new() })
+        Ok(Self { wire, block: Block::default(), batch, carry: Vec::new() })
     }
 
     /// The same, with columns added to each row of `run`.
@@ -88,33 +120,84 @@ impl Decoder {
         self.batch.batch_bytes + self.carry.len()
     }
 
-    /// Takes the next bytes of the stream, cut anywhere.
+    /// Takes the next bytes of the stream, cut anywhere. A row that came in two pieces is joined; all others are decoded
+    /// where they lie.
     ///
     /// # Errors
     /// Any [`DecodeError`]; the decoder is of no use afterwards.
     pub fn feed(&mut self, chunk: &[u8]) -> Result<(), DecodeError> {
-        if self.carry.is_empty() {
-            let taken = self.walk(chunk)?;
-            self.carry.extend_from_slice(&chunk[taken..]);
-            return Ok(());
+        let mut rest = chunk;
+        if !self.carry.is_empty() {
+            loop {
+                let missing = self.wire.missing(&self.carry);
+                if missing == 0 {
+                    break;
+                }
+                let (head, tail) = rest.split_at(missing.min(rest.len()));
+                self.carry.extend_from_slice(head);
+                rest = tail;
+                if head.len() < missing {
+                    return Ok(());
+                }
+            }
+            let mut carry = std::mem::take(&mut self.carry);
+            self.walk(&carry)?;
+            if carry.capacity() <= CARRY_BYTES_KEPT {
+                carry.clear();
+                self.carry = carry;
+            }
         }
-        // a row came in two pieces: join them, and go on from there
-        let mut joined = std::mem::take(&mut self.carry);
-        joined.extend_from_slice(chunk);
-        let taken = self.walk(&joined)?;
-        if taken == joined.len() && joined.capacity() > CARRY_BYTES_KEPT {
-            return Ok(());
-        }
-        joined.drain(..taken);
-        self.carry = joined;
+        let taken = self.walk(rest)?;
+        self.carry.extend_from_slice(&rest[taken..]);
         Ok(())
     }
 
+    /// Decodes all rows that are whole; says how many bytes they are.
     fn walk(&mut self, bytes: &[u8]) -> Result<usize, DecodeError> {
-        match &mut self.wire {
-            Wire::Copy(stream) => stream.walk(bytes, &mut self.batch),
-            Wire::Packets(stream) => stream.walk(bytes, &mut self.batch),
+        let mut taken = 0;
+        while taken < bytes.len() {
+            let rest = &bytes[taken..];
+            let count = self.decode(rest, |wire, block, rows| wire.index(rest, block, rows))?;
+            taken += match (count, &self.wire) {
+                (0, Wire::Copy(_)) => break,
+                (0, Wire::Packets(_)) => match self.joined(rest)? {
+                    0 => break,
+                    count => count,
+                },
+                (count, _) => count,
+            };
         }
+        Ok(taken)
+    }
+
+    /// Decodes a row that came in several packets.
+    fn joined(&mut self, bytes: &[u8]) -> Result<usize, DecodeError> {
+        let mut payload = Vec::new();
+        let Some(count) = join(bytes, &mut payload) else { return Ok(0) };
+        self.decode(&payload, |wire, block, rows| wire.index_joined(&payload, block, rows))?;
+        Ok(count)
+    }
+
+    /// Finds the fields of some rows and decodes them.
+    fn decode(
+        &mut self,
+        bytes: &[u8],
+        index: impl FnOnce(&mut Wire, &mut Block, u64) -> Result<usize, RowError>,
+    ) -> Result<usize, DecodeError> {
+        self.block.clear();
+        let found = index(&mut self.wire, &mut self.block, self.batch.rows);
+        let columns = self.batch.columns.len();
+        self.block.drop_unfinished(columns);
+        let wire = &self.wire;
+        self.batch.append(bytes, &self.block, |index, builder, fields| match wire {
+            Wire::Copy(_) => copy::append_column(builder, fields),
+            Wire::Packets(stream) => mysql::append_column(builder, stream.forms()[index], fields),
+        })?;
+        // the rows before a broken one may have an error of their own, which comes first
+        found.map_err(|broken| match broken {
+            RowError::Stream(error) => error,
+            RowError::Length(index) => self.batch.measure_error(index),
+        })
     }
 
     /// The rows held, as a batch; the next one begins empty.
@@ -142,6 +225,10 @@ impl Decoder {
             Wire::Copy(stream) => stream.has_ended(),
             Wire::Packets(stream) => stream.has_ended(),
         };
-        if ended { Ok(()) } else { Err(DecodeError::ReachEnd { row: self.batch.rows }) }
+        if ended && self.carry.is_empty() {
+            Ok(())
+        } else {
+            Err(DecodeError::ReachEnd { row: self.batch.rows })
+        }
     }
 }

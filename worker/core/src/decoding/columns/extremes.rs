@@ -1,29 +1,14 @@
 //! Least and greatest watermark, kept while the rows go by.
 
+use arrow_buffer::NullBufferBuilder;
+
+use super::block::BadValue;
+use super::builder::{ColumnBuilder, Values};
 use super::faults::Fault;
 use super::{decimal, temporal};
 use crate::decoding::columns::column::{Column, is_decimal_text};
 use crate::decoding::columns::postgres::is_oid;
 use crate::decoding::columns::target::Target;
-
-/// A decoded value, as far as an order is kept of it.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Scalar<'a> {
-    /// A whole number.
-    Whole(i64),
-    /// A floating point number.
-    Float(f64),
-    /// A decimal, in units of its last digit.
-    Decimal(i128),
-    /// Days since 1970.
-    Days(i32),
-    /// Microseconds since 1970.
-    Micros(i64),
-    /// A decimal in plain text.
-    Text(&'a [u8]),
-    /// Nothing that a watermark could be.
-    Other,
-}
 
 /// Running minimum and maximum of one column. NULLs are not among them.
 #[derive(Debug)]
@@ -35,7 +20,6 @@ pub(super) struct Extremes {
 #[derive(Debug)]
 enum Kind {
     Whole {
-        width: usize,
         seen: Option<(i64, i64)>,
     },
     Float {
@@ -43,7 +27,6 @@ enum Kind {
         seen: Option<(f64, f64)>,
     },
     Decimal {
-        precision: u8,
         scale: i8,
         seen: Option<(i128, i128)>,
     },
@@ -63,13 +46,11 @@ impl Extremes {
     /// For a column whose type has an order that the tracking table knows; else none.
     pub(super) fn of(column: &Column) -> Option<Self> {
         let kind = match column.target {
-            Target::Int16 => Kind::Whole { width: 2, seen: None },
-            Target::Int32 => Kind::Whole { width: 4, seen: None },
             Target::Int64 if is_oid(column) => return None,
-            Target::Int64 => Kind::Whole { width: 8, seen: None },
+            Target::Int16 | Target::Int32 | Target::Int64 => Kind::Whole { seen: None },
             Target::Float32 => Kind::Float { width: 4, seen: None },
             Target::Float64 => Kind::Float { width: 8, seen: None },
-            Target::Decimal { precision, scale } => Kind::Decimal { precision, scale, seen: None },
+            Target::Decimal { scale, .. } => Kind::Decimal { scale, seen: None },
             Target::Date => Kind::Date { seen: None },
             Target::Timestamp | Target::TimestampTz => Kind::Timestamp { seen: None },
             Target::AsText if is_decimal_text(column) => Kind::Text { seen: None },
@@ -84,33 +65,53 @@ impl Extremes {
         Some(Self { kind })
     }
 
-    /// Takes a value that is decoded already.
-    pub(super) fn take(&mut self, value: Scalar<'_>) -> Result<(), Fault> {
-        match (&mut self.kind, value) {
-            (Kind::Whole { seen, .. }, Scalar::Whole(value))
-            | (Kind::Timestamp { seen }, Scalar::Micros(value)) => widen(seen, value),
-            (Kind::Float { seen, .. }, Scalar::Float(value)) if value.is_finite() => {
-                widen(seen, value);
-            }
-            (Kind::Decimal { seen, .. }, Scalar::Decimal(value)) => widen(seen, value),
-            (Kind::Date { seen }, Scalar::Days(value)) => widen(seen, value),
-            (Kind::Text { seen }, Scalar::Text(bytes)) => widen_text(seen, bytes)?,
-            _ => return Err(Fault::Malformed),
+    /// Takes the values of a column from row `first` of the batch on.
+    ///
+    /// # Errors
+    /// The first value that has no order; its row counts from `first`.
+    pub(super) fn take(&mut self, column: &ColumnBuilder, first: usize) -> Result<(), BadValue> {
+        fn valid<'a, T: Copy>(
+            nulls: &'a NullBufferBuilder,
+            values: &'a [T],
+            first: usize,
+        ) -> impl Iterator<Item = (usize, T)> + 'a {
+            let values = values.iter().copied().enumerate().skip(first);
+            values.filter(|(row, _)| nulls.is_valid(*row))
         }
-        Ok(())
-    }
-
-    /// Takes the wire form of one value.
-    pub(super) fn see(&mut self, bytes: &[u8]) -> Result<(), Fault> {
-        match &mut self.kind {
-            Kind::Whole { width, seen } => widen(seen, whole(bytes, *width)?),
-            Kind::Float { width, seen } => widen(seen, finite(bytes, *width)?),
-            Kind::Decimal { precision, scale, seen } => {
-                widen(seen, decimal::decode(bytes, *precision, *scale)?);
+        let ColumnBuilder { values, nulls } = column;
+        match (&mut self.kind, values) {
+            (Kind::Whole { seen }, Values::Int16(values)) => {
+                valid(nulls, values, first).for_each(|(_, value)| widen(seen, value.into()));
             }
-            Kind::Date { seen } => widen(seen, temporal::days(bytes)?),
-            Kind::Timestamp { seen } => widen(seen, temporal::micros(bytes)?),
-            Kind::Text { seen } => widen_text(seen, bytes)?,
+            (Kind::Whole { seen }, Values::Int32(values)) => {
+                valid(nulls, values, first).for_each(|(_, value)| widen(seen, value.into()));
+            }
+            (Kind::Whole { seen }, Values::Int64(values))
+            | (Kind::Timestamp { seen }, Values::Timestamp(values)) => {
+                valid(nulls, values, first).for_each(|(_, value)| widen(seen, value));
+            }
+            (Kind::Float { seen, .. }, Values::Float32(values)) => {
+                for (row, value) in valid(nulls, values, first) {
+                    widen(seen, finite(value.into()).map_err(|fault| (row - first, fault))?);
+                }
+            }
+            (Kind::Float { seen, .. }, Values::Float64(values)) => {
+                for (row, value) in valid(nulls, values, first) {
+                    widen(seen, finite(value).map_err(|fault| (row - first, fault))?);
+                }
+            }
+            (Kind::Decimal { seen, .. }, Values::Decimal { values, .. }) => {
+                valid(nulls, values, first).for_each(|(_, value)| widen(seen, value));
+            }
+            (Kind::Date { seen }, Values::Date(values)) => {
+                valid(nulls, values, first).for_each(|(_, value)| widen(seen, value));
+            }
+            (Kind::Text { seen }, Values::Text { values, .. }) => {
+                for row in (first..values.rows()).filter(|row| nulls.is_valid(*row)) {
+                    widen_text(seen, values.value(row)).map_err(|fault| (row - first, fault))?;
+                }
+            }
+            _ => return Err((0, Fault::Malformed)),
         }
         Ok(())
     }
@@ -124,11 +125,11 @@ impl Extremes {
             seen.map(|(min, max)| Ok((text(min)?, text(max)?))).transpose()
         }
         match &self.kind {
-            Kind::Whole { seen, .. } => both(seen.as_ref(), |value| Ok(value.to_string())),
+            Kind::Whole { seen } => both(seen.as_ref(), |value| Ok(value.to_string())),
             Kind::Float { width, seen } => {
                 both(seen.as_ref(), |value| Ok(float_text(*value, *width)))
             }
-            Kind::Decimal { scale, seen, .. } => {
+            Kind::Decimal { scale, seen } => {
                 both(seen.as_ref(), |value| Ok(decimal::text(*value, *scale)))
             }
             Kind::Date { seen } => both(seen.as_ref(), |value| temporal::days_text(*value)),
@@ -173,21 +174,7 @@ fn widen_text(seen: &mut Option<(Vec<u8>, Vec<u8>)>, bytes: &[u8]) -> Result<(),
     Ok(())
 }
 
-fn whole(bytes: &[u8], width: usize) -> Result<i64, Fault> {
-    match (width, bytes) {
-        (2, &[a, b]) => Ok(i64::from(i16::from_be_bytes([a, b]))),
-        (4, &[a, b, c, d]) => Ok(i64::from(i32::from_be_bytes([a, b, c, d]))),
-        (8, bytes) => Ok(i64::from_be_bytes(bytes.try_into().map_err(|_| Fault::Length)?)),
-        _ => Err(Fault::Length),
-    }
-}
-
-fn finite(bytes: &[u8], width: usize) -> Result<f64, Fault> {
-    let value = match (width, bytes) {
-        (4, &[a, b, c, d]) => f64::from(f32::from_be_bytes([a, b, c, d])),
-        (8, bytes) => f64::from_be_bytes(bytes.try_into().map_err(|_| Fault::Length)?),
-        _ => return Err(Fault::Length),
-    };
+fn finite(value: f64) -> Result<f64, Fault> {
     if value.is_finite() { Ok(value) } else { Err(Fault::NotFinite) }
 }
 

@@ -6,6 +6,7 @@
 
 mod added;
 mod batch;
+mod block;
 mod builder;
 mod column;
 mod copy;
@@ -23,6 +24,7 @@ mod target;
 mod temporal;
 #[cfg(test)]
 mod tests;
+mod text;
 
 pub use added::is_row_hash;
 pub use column::Column;

@@ -12,5 +12,6 @@ mod values;
 pub use checks::json_columns;
 pub use form::Form;
 pub use mapping::{MAPPINGS, Mapping, SourceType, column_for, mapping_for};
-pub(super) use packets::PacketStream;
 pub use packets::announcement;
+pub(super) use packets::{PacketStream, join};
+pub(super) use values::append_column;

@@ -10,8 +10,8 @@ use arrow_array::types::{
 };
 use arrow_array::{Array, RecordBatch};
 
+use super::samples::copy::{HEADER_BYTES, message, micros_wire, numeric, numeric_wire};
 pub(super) use super::samples::copy::{column, stream};
-use super::samples::copy::{micros_wire, numeric, numeric_wire};
 use super::*;
 
 fn decode(columns: &[Column], bytes: &[u8]) -> Result<RecordBatch, DecodeError> {
@@ -183,14 +183,87 @@ fn a_stream_that_is_not_whole_is_an_error() {
         assert!(decode(&columns, &whole[..end]).is_err(), "{end} bytes of {}", whole.len());
     }
     assert!(decode(&columns, &whole).is_ok());
-    let longer = [whole.as_slice(), &[0]].concat();
-    assert_eq!(decode(&columns, &longer), Err(DecodeError::StopAtTrailer { row: 1 }));
+    let trailer = Err(DecodeError::StopAtTrailer { row: 1 });
+    for after in [message(&[]), message(&(-1_i16).to_be_bytes()), b"d".to_vec()] {
+        let longer = [whole.clone(), after].concat();
+        assert_eq!(decode(&columns, &longer), trailer);
+    }
+    let same_message = message(&[&stream_content(&[])[..], &[0]].concat());
+    assert_eq!(decode(&columns, &same_message), Err(DecodeError::StopAtTrailer { row: 0 }));
     let two = stream(&[vec![None, None]]);
     let error = DecodeError::CountFields { row: 1, expected: 1, found: 2 };
     assert_eq!(decode(&columns, &two), Err(error));
     let mut with_oids = whole;
-    with_oids[12] = 1;
+    // the second byte of the flags
+    with_oids[HEADER_BYTES - 7] = 1;
     assert_eq!(decode(&columns, &with_oids), Err(DecodeError::ReadHeader));
+}
+
+/// What the messages of a stream hold together.
+fn stream_content(rows: &[Vec<Option<Vec<u8>>>]) -> Vec<u8> {
+    let (mut content, stream) = (Vec::new(), stream(rows));
+    let mut rest = stream.as_slice();
+    while let [b'd', a, b, c, d, ..] = rest {
+        let end = 1 + u32::from_be_bytes([*a, *b, *c, *d]) as usize;
+        content.extend_from_slice(&rest[5..end]);
+        rest = &rest[end..];
+    }
+    content
+}
+
+#[test]
+fn a_message_may_have_many_rows_and_no_row_has_two_messages() {
+    let columns = [column("x", oids::INT4, -1)];
+    let rows: Vec<_> = (0..600_i32).map(|i| vec![Some(i.to_be_bytes().to_vec())]).collect();
+    let content = stream_content(&rows);
+    let whole = decode(&columns, &stream(&rows)).expect("good rows");
+    assert_eq!(decode(&columns, &message(&content)), Ok(whole));
+    for end in 20..content.len() - 2 {
+        let cut = [message(&content[..end]), message(&content[end..])].concat();
+        // ten bytes a row, after a header of 19
+        let expected = ((end - 19) % 10 != 0)
+            .then_some(DecodeError::ReadPacket { row: 1 + (end as u64 - 19) / 10 });
+        assert_eq!(decode(&columns, &cut).err(), expected, "{end}");
+    }
+}
+
+#[test]
+fn of_several_bad_values_the_one_of_the_first_row_is_reported() {
+    let columns =
+        [column("a", oids::INT4, -1), column("b", oids::TEXT, -1), column("c", oids::INT4, -1)];
+    let good = || vec![Some(vec![0; 4]), Some(b"x".to_vec()), Some(vec![0; 4])];
+    for (bad_a, bad_b, bad_c) in [(3, 2, 5), (5, 3, 2), (4, 4, 4), (700, 300, 301), (2, 9, 9)] {
+        let mut rows: Vec<_> = (0..1000).map(|_| good()).collect();
+        rows[bad_a - 1][0] = Some(vec![0; 3]);
+        rows[bad_b - 1][1] = Some(vec![0xFF]);
+        rows[bad_c - 1][2] = Some(vec![0; 5]);
+        let first = [(bad_a, "a"), (bad_b, "b"), (bad_c, "c")].into_iter().min().expect("three");
+        match decode(&columns, &stream(&rows)) {
+            Err(DecodeError::DecodeValue { column, row, .. }) => {
+                assert_eq!((row, column.as_str()), (first.0 as u64, first.1));
+            }
+            other => unreachable!("{other:?}"),
+        }
+    }
+}
+
+#[test]
+fn texts_that_are_valid_only_together_are_refused() {
+    let columns = [column("x", oids::TEXT, -1)];
+    let text = |bytes: &[u8]| vec![Some(bytes.to_vec())];
+    let euro = "€".as_bytes();
+    for cut in 1..euro.len() {
+        let rows = [text(b"a"), text(&euro[..cut]), text(&euro[cut..]), text(b"b")];
+        let error = decode(&columns, &stream(&rows)).expect_err("no text");
+        assert!(
+            matches!(error, DecodeError::DecodeValue { row: 2, fault: Fault::Utf8, .. }),
+            "{error:?}"
+        );
+    }
+    let rows = [text(euro), vec![None], text(b""), text(&[b'a'; 100]), text(euro)];
+    let batch = decode(&columns, &stream(&rows)).expect("good texts");
+    let found: Vec<_> = batch.column(0).as_string::<i32>().iter().collect();
+    assert_eq!(found, [Some("€"), None, Some(""), Some("a".repeat(100).as_str()), Some("€")]);
 }
 
 #[test]
@@ -282,12 +355,14 @@ fn nulls_are_no_watermarks() {
 fn bytes_held_count_rows_not_yet_flushed() {
     let mut decoder = Decoder::new(&[column("x", oids::TEXT, -1)], None).expect("no watermark");
     let bytes = stream(&[vec![Some(vec![b'a'; 1000])], vec![Some(vec![b'b'; 500])]]);
-    decoder.feed(&bytes[..1300]).expect("good rows");
+    // a message is its head, the count of fields, a length and the text
+    let first = HEADER_BYTES + 2 + 4 + 1000;
+    decoder.feed(&bytes[..first + 280]).expect("good rows");
     assert_eq!(decoder.batch_rows(), 1);
-    // text and offset of one row, and the 275 bytes of the other that have come
-    assert_eq!(decoder.bytes_held(), 1004 + 1300 - 19 - 1006);
+    // text and offset of one row, and the bytes of the other that have come
+    assert_eq!(decoder.bytes_held(), 1004 + 280);
     decoder.take_batch().expect("a batch");
-    assert_eq!(decoder.bytes_held(), 275);
+    assert_eq!(decoder.bytes_held(), 280);
 }
 
 /// A mapping table as the documentation shows it.

@@ -4,8 +4,7 @@
 //! of its NULLs, whose first two bits say nothing, then its other values. The last packet begins
 //! with 0xFE and is short. Before the first row our own reader may announce in which forms the values come.
 
-use super::values::append;
-use crate::decoding::columns::batch::BatchBuilder;
+use crate::decoding::columns::block::{Block, Field, RowError};
 use crate::decoding::columns::column::Column;
 use crate::decoding::columns::faults::DecodeError;
 use crate::decoding::columns::mysql::form::Form;
@@ -36,105 +35,132 @@ pub fn announcement(forms: &[Form]) -> Vec<u8> {
 pub(in crate::decoding::columns) struct PacketStream {
     forms: Vec<Form>,
     ended: bool,
-    /// The payload of a row that came in several packets.
-    joined: Vec<u8>,
+}
+
+/// Where the payload of a packet lies that came whole.
+struct Payload {
+    start: usize,
+    end: usize,
 }
 
 impl PacketStream {
     pub(in crate::decoding::columns) fn new(columns: &[Column]) -> Self {
         let forms = columns.iter().map(|column| Form::of(column.type_oid)).collect();
-        Self { forms, ended: false, joined: Vec::new() }
+        Self { forms, ended: false }
     }
 
     pub(in crate::decoding::columns) fn has_ended(&self) -> bool {
         self.ended
     }
 
-    /// Takes all that is whole; says how many bytes that was.
-    pub(in crate::decoding::columns) fn walk(
+    /// The form in which the values of each column come.
+    pub(in crate::decoding::columns) fn forms(&self) -> &[Form] {
+        &self.forms
+    }
+
+    /// Bytes that are missing before more is known of the row that `bytes` begins with; 0 if it is whole.
+    pub(in crate::decoding::columns) fn missing(bytes: &[u8]) -> usize {
+        let mut whole = 0;
+        while let Some(length) = payload_length(bytes.get(whole..).unwrap_or_default()) {
+            whole += HEADER_BYTES + length;
+            if length < PAYLOAD_BYTES_MAX || whole > bytes.len() {
+                return whole.saturating_sub(bytes.len());
+            }
+        }
+        whole + HEADER_BYTES - bytes.len()
+    }
+
+    /// Finds the fields of whole rows, until the block is full; says how many bytes these are. It stops before a row that
+    /// came in several packets, which is to be joined.
+    pub(in crate::decoding::columns) fn index(
         &mut self,
         bytes: &[u8],
-        batch: &mut BatchBuilder,
-    ) -> Result<usize, DecodeError> {
+        block: &mut Block,
+        rows_before: u64,
+    ) -> Result<usize, RowError> {
         let mut taken = 0;
-        while taken < bytes.len() {
+        while taken < bytes.len() && !block.is_full() {
+            let rows = rows_before + block.rows.len() as u64;
             if self.ended {
-                return Err(DecodeError::StopAtTrailer { row: batch.rows });
+                return Err(DecodeError::StopAtTrailer { row: rows }.into());
             }
-            let rest = &bytes[taken..];
-            let Some(length) = payload_length(rest) else { break };
-            let end = HEADER_BYTES + length;
-            let Some(payload) = rest.get(HEADER_BYTES..end) else { break };
-            if length < PAYLOAD_BYTES_MAX {
-                self.packet(payload, batch)?;
-                taken += end;
-                continue;
+            let Some(length) = payload_length(&bytes[taken..]) else { break };
+            let end = taken + HEADER_BYTES + length;
+            if length >= PAYLOAD_BYTES_MAX || end > bytes.len() {
+                break;
             }
-            let mut joined = std::mem::take(&mut self.joined);
-            joined.clear();
-            let Some(end) = join(rest, &mut joined) else { break };
-            self.packet(&joined, batch)?;
-            taken += end;
+            self.packet(bytes, Payload { start: taken + HEADER_BYTES, end }, block, rows)?;
+            taken = end;
         }
         Ok(taken)
     }
 
-    fn packet(&mut self, payload: &[u8], batch: &mut BatchBuilder) -> Result<(), DecodeError> {
-        match payload.first() {
-            Some(&ROW) => self.row(payload, batch),
-            Some(&FORMS) if batch.rows == 0 && payload.len() == self.forms.len() + 1 => {
+    /// Finds the fields of a row whose packets were joined.
+    pub(in crate::decoding::columns) fn index_joined(
+        &mut self,
+        joined: &[u8],
+        block: &mut Block,
+        rows_before: u64,
+    ) -> Result<(), RowError> {
+        self.packet(joined, Payload { start: 0, end: joined.len() }, block, rows_before)
+    }
+
+    fn packet(
+        &mut self,
+        bytes: &[u8],
+        payload: Payload,
+        block: &mut Block,
+        rows: u64,
+    ) -> Result<(), RowError> {
+        let content = &bytes[payload.start..payload.end];
+        match content.first() {
+            Some(&ROW) => self.row(bytes, payload, block, rows + 1),
+            Some(&FORMS) if rows == 0 && content.len() == self.forms.len() + 1 => {
                 let form = |number: &u8| Form::ALL.get(usize::from(*number)).copied();
-                let forms: Option<Vec<_>> = payload[1..].iter().map(form).collect();
+                let forms: Option<Vec<_>> = content[1..].iter().map(form).collect();
                 self.forms = forms.ok_or(DecodeError::ReadPacket { row: 1 })?;
                 Ok(())
             }
-            Some(&END) if payload.len() < END_BYTES_MAX => {
+            Some(&END) if content.len() < END_BYTES_MAX => {
                 self.ended = true;
                 Ok(())
             }
-            _ => Err(DecodeError::ReadPacket { row: batch.rows + 1 }),
+            _ => Err(DecodeError::ReadPacket { row: rows + 1 }.into()),
         }
     }
 
-    fn row(&self, payload: &[u8], batch: &mut BatchBuilder) -> Result<(), DecodeError> {
-        let malformed = DecodeError::ReadPacket { row: batch.rows + 1 };
-        let mut at = 1 + (self.forms.len() + 2).div_ceil(8);
-        let Some(nulls) = payload.get(1..at) else { return Err(malformed) };
-        batch.has_room(payload.len())?;
-        let watermark = batch.watermark.as_ref().map(|(index, _)| *index);
-        let mut text_bytes = 0;
+    fn row(
+        &self,
+        bytes: &[u8],
+        Payload { start, end }: Payload,
+        block: &mut Block,
+        row: u64,
+    ) -> Result<(), RowError> {
+        let bytes = &bytes[..end];
+        let mut at = start + 1 + (self.forms.len() + 2).div_ceil(8);
+        let Some(nulls) = bytes.get(start + 1..at) else {
+            return Err(DecodeError::ReadPacket { row }.into());
+        };
         for (index, form) in self.forms.iter().enumerate() {
             let bit = index + 2;
             if nulls[bit / 8] & (1 << (bit % 8)) != 0 {
-                batch.builders[index].append_null();
+                block.fields.push(Field::NULL);
                 continue;
             }
-            let Some((start, end)) = measure(*form, payload, at) else {
-                return Err(batch.measure_error(index));
-            };
-            let Some(value) = payload.get(start..end) else {
-                return Err(batch.measure_error(index));
-            };
-            at = end;
+            let (first, last) = measure(*form, bytes, at).ok_or(RowError::Length(index))?;
+            if last > end {
+                return Err(RowError::Length(index));
+            }
+            block.fields.push(Field::new(first, last - first).ok_or(RowError::Length(index))?);
             if form.is_text() {
-                text_bytes += value.len();
+                block.text_bytes += last - first;
             }
-            let appended = append(&mut batch.builders[index], *form, value);
-            let scalar = match appended {
-                Ok(scalar) => scalar,
-                Err(fault) => return Err(batch.value_error(index, fault)),
-            };
-            if watermark == Some(index)
-                && let (Some(scalar), Some((_, extremes))) = (scalar, &mut batch.watermark)
-                && let Err(fault) = extremes.take(scalar)
-            {
-                return Err(batch.value_error(index, fault));
-            }
+            at = last;
         }
-        if at != payload.len() {
-            return Err(malformed);
+        if at != end {
+            return Err(DecodeError::ReadPacket { row }.into());
         }
-        batch.end_row(&payload[1..], text_bytes);
+        block.rows.push((start + 1, end));
         Ok(())
     }
 }
@@ -147,7 +173,7 @@ fn payload_length(bytes: &[u8]) -> Option<usize> {
 /// Joins the payloads of packets that belong together; says where the last of them ends, or
 /// nothing where that has not come yet. Nothing is copied before: a row of 100 MB comes in hundreds
 /// of chunks, each of which asks.
-fn join(bytes: &[u8], joined: &mut Vec<u8>) -> Option<usize> {
+pub(in crate::decoding::columns) fn join(bytes: &[u8], joined: &mut Vec<u8>) -> Option<usize> {
     let mut whole = 0;
     loop {
         let length = payload_length(bytes.get(whole..)?)?;

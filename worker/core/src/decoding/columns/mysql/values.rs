@@ -1,98 +1,123 @@
-//! One value, from its wire form into a builder.
+//! The values of one column, from MySQL's binary form into a builder.
 
-use crate::decoding::columns::builder::{ColumnBuilder, text as checked};
+use arrow_buffer::NullBufferBuilder;
+
+use crate::decoding::columns::block::{BadValue, Fields};
+use crate::decoding::columns::builder::{
+    ColumnBuilder, Values, append, append_booleans, append_or_null, append_uuids, fixed,
+};
 use crate::decoding::columns::decimal;
-use crate::decoding::columns::extremes::Scalar;
 use crate::decoding::columns::faults::Fault;
 use crate::decoding::columns::mysql::form::Form;
 
 const MICROS_PER_SECOND: i64 = 1_000_000;
 const SECONDS_PER_DAY: i64 = 86_400;
 
-/// Appends a value. `None`: it was a zero date, and NULL stands for it.
-pub(super) fn append<'a>(
-    builder: &mut ColumnBuilder,
+/// Appends the values of a column of one block.
+///
+/// # Errors
+/// The first value that cannot be decoded.
+pub(in crate::decoding::columns) fn append_column(
+    column: &mut ColumnBuilder,
     form: Form,
-    bytes: &'a [u8],
-) -> Result<Option<Scalar<'a>>, Fault> {
-    let scalar = match form {
-        Form::I8 => whole(builder, i64::from(i8::from_le_bytes(fixed(bytes)?)))?,
-        Form::U8 => whole(builder, i64::from(u8::from_le_bytes(fixed(bytes)?)))?,
-        Form::I16 => whole(builder, i64::from(i16::from_le_bytes(fixed(bytes)?)))?,
-        Form::U16 => whole(builder, i64::from(u16::from_le_bytes(fixed(bytes)?)))?,
-        Form::I32 => whole(builder, i64::from(i32::from_le_bytes(fixed(bytes)?)))?,
-        Form::U32 => whole(builder, i64::from(u32::from_le_bytes(fixed(bytes)?)))?,
-        Form::I64 => whole(builder, i64::from_le_bytes(fixed(bytes)?))?,
-        Form::U64 => unsigned(builder, u64::from_le_bytes(fixed(bytes)?))?,
-        Form::Bit => unsigned(builder, bits(bytes)?)?,
-        Form::F32 => {
-            let value = f32::from_le_bytes(fixed(bytes)?);
-            let ColumnBuilder::Float32(builder) = builder else { return Err(Fault::Malformed) };
-            builder.append_value(value);
-            Scalar::Float(f64::from(value))
+    fields: Fields<'_>,
+) -> Result<(), BadValue> {
+    let ColumnBuilder { values, nulls } = column;
+    match form {
+        Form::I8 => {
+            whole(values, nulls, fields, |bytes| Ok(i8::from_le_bytes(fixed(bytes)?).into()))
         }
-        Form::F64 => {
-            let value = f64::from_le_bytes(fixed(bytes)?);
-            let ColumnBuilder::Float64(builder) = builder else { return Err(Fault::Malformed) };
-            builder.append_value(value);
-            Scalar::Float(value)
+        Form::U8 => {
+            whole(values, nulls, fields, |bytes| Ok(u8::from_le_bytes(fixed(bytes)?).into()))
         }
+        Form::I16 => {
+            whole(values, nulls, fields, |bytes| Ok(i16::from_le_bytes(fixed(bytes)?).into()))
+        }
+        Form::U16 => {
+            whole(values, nulls, fields, |bytes| Ok(u16::from_le_bytes(fixed(bytes)?).into()))
+        }
+        Form::I32 => {
+            whole(values, nulls, fields, |bytes| Ok(i32::from_le_bytes(fixed(bytes)?).into()))
+        }
+        Form::U32 => {
+            whole(values, nulls, fields, |bytes| Ok(u32::from_le_bytes(fixed(bytes)?).into()))
+        }
+        Form::I64 => whole(values, nulls, fields, |bytes| Ok(i64::from_le_bytes(fixed(bytes)?))),
+        Form::U64 => unsigned(values, nulls, fields, |bytes| Ok(u64::from_le_bytes(fixed(bytes)?))),
+        Form::Bit => unsigned(values, nulls, fields, bits),
+        Form::F32 => match values {
+            Values::Float32(values) => {
+                append(values, nulls, fields, |bytes| Ok(f32::from_le_bytes(fixed(bytes)?)))
+            }
+            _ => Err(other_type()),
+        },
+        Form::F64 => match values {
+            Values::Float64(values) => {
+                append(values, nulls, fields, |bytes| Ok(f64::from_le_bytes(fixed(bytes)?)))
+            }
+            _ => Err(other_type()),
+        },
         Form::Decimal
         | Form::Bytes
         | Form::Geometry
         | Form::FloatText
         | Form::BitText
         | Form::HexText
-        | Form::GeometryText => text(builder, bytes)?,
-        Form::Date | Form::DateOrNull | Form::DateTime | Form::DateTimeOrNull => {
-            return match time(builder, bytes) {
-                Ok(scalar) => Ok(Some(scalar)),
-                Err(Fault::ZeroDate) if matches!(form, Form::DateOrNull | Form::DateTimeOrNull) => {
-                    builder.append_null();
-                    Ok(None)
-                }
+        | Form::GeometryText => text(values, nulls, fields),
+        Form::Date | Form::DateTime => time(values, nulls, fields, |moment| moment.map(Some)),
+        Form::DateOrNull | Form::DateTimeOrNull => {
+            time(values, nulls, fields, |moment| match moment {
+                Ok(moment) => Ok(Some(moment)),
+                Err(Fault::ZeroDate) => Ok(None),
                 Err(fault) => Err(fault),
-            };
+            })
         }
-    };
-    Ok(Some(scalar))
-}
-
-fn fixed<const N: usize>(bytes: &[u8]) -> Result<[u8; N], Fault> {
-    bytes.try_into().map_err(|_| Fault::Length)
-}
-
-fn whole<'a>(builder: &mut ColumnBuilder, value: i64) -> Result<Scalar<'a>, Fault> {
-    match builder {
-        ColumnBuilder::Int16(builder) => {
-            builder.append_value(i16::try_from(value).map_err(|_| Fault::Precision)?);
-        }
-        ColumnBuilder::Int32(builder) => {
-            builder.append_value(i32::try_from(value).map_err(|_| Fault::Precision)?);
-        }
-        ColumnBuilder::Int64(builder) => builder.append_value(value),
-        // bigint unsigned, which comes as less
-        ColumnBuilder::Decimal { builder, .. } => {
-            u64::try_from(value).map_err(|_| Fault::Precision)?;
-            builder.append_value(i128::from(value));
-            return Ok(Scalar::Decimal(i128::from(value)));
-        }
-        _ => return Err(Fault::Malformed),
     }
-    Ok(Scalar::Whole(value))
 }
 
-fn unsigned<'a>(builder: &mut ColumnBuilder, value: u64) -> Result<Scalar<'a>, Fault> {
-    match builder {
-        ColumnBuilder::Boolean(builder) => {
-            builder.append_value(value != 0);
-            Ok(Scalar::Other)
+/// The plan has a target that values of this form cannot have.
+const fn other_type() -> BadValue {
+    (0, Fault::Malformed)
+}
+
+fn whole(
+    values: &mut Values,
+    nulls: &mut NullBufferBuilder,
+    fields: Fields<'_>,
+    read: impl Fn(&[u8]) -> Result<i64, Fault>,
+) -> Result<(), BadValue> {
+    match values {
+        Values::Int16(values) => append(values, nulls, fields, |bytes| {
+            i16::try_from(read(bytes)?).map_err(|_| Fault::Precision)
+        }),
+        Values::Int32(values) => append(values, nulls, fields, |bytes| {
+            i32::try_from(read(bytes)?).map_err(|_| Fault::Precision)
+        }),
+        Values::Int64(values) => append(values, nulls, fields, read),
+        // bigint unsigned, which comes as less
+        Values::Decimal { values, .. } => append(values, nulls, fields, |bytes| {
+            u64::try_from(read(bytes)?).map(i128::from).map_err(|_| Fault::Precision)
+        }),
+        _ => Err(other_type()),
+    }
+}
+
+fn unsigned(
+    values: &mut Values,
+    nulls: &mut NullBufferBuilder,
+    fields: Fields<'_>,
+    read: impl Fn(&[u8]) -> Result<u64, Fault>,
+) -> Result<(), BadValue> {
+    match values {
+        Values::Boolean(values) => {
+            append_booleans(values, nulls, fields, |bytes| Ok(read(bytes)? != 0))
         }
-        ColumnBuilder::Decimal { builder, .. } => {
-            builder.append_value(i128::from(value));
-            Ok(Scalar::Decimal(i128::from(value)))
+        Values::Decimal { values, .. } => {
+            append(values, nulls, fields, |bytes| read(bytes).map(i128::from))
         }
-        _ => whole(builder, i64::try_from(value).map_err(|_| Fault::Precision)?),
+        _ => whole(values, nulls, fields, |bytes| {
+            i64::try_from(read(bytes)?).map_err(|_| Fault::Precision)
+        }),
     }
 }
 
@@ -104,26 +129,24 @@ fn bits(bytes: &[u8]) -> Result<u64, Fault> {
     Ok(bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte)))
 }
 
-fn text<'a>(builder: &mut ColumnBuilder, bytes: &'a [u8]) -> Result<Scalar<'a>, Fault> {
-    match builder {
-        ColumnBuilder::Text { builder, json, .. } => {
-            builder.append_value(checked(bytes, *json)?);
-            Ok(Scalar::Text(bytes))
+fn text(
+    values: &mut Values,
+    nulls: &mut NullBufferBuilder,
+    fields: Fields<'_>,
+) -> Result<(), BadValue> {
+    match values {
+        Values::Text { values, json, .. } => {
+            let first = values.rows();
+            values.append(nulls, fields, |start, end| Ok((start, end)))?;
+            values.check(nulls, first, *json)
         }
-        ColumnBuilder::Binary(builder) => {
-            builder.append_value(bytes);
-            Ok(Scalar::Other)
+        Values::Binary(values) => values.append(nulls, fields, |start, end| Ok((start, end))),
+        Values::Decimal { values, precision, scale } => {
+            let (precision, scale) = (*precision, *scale);
+            append(values, nulls, fields, |bytes| decimal::decode_text(bytes, precision, scale))
         }
-        ColumnBuilder::Decimal { builder, precision, scale } => {
-            let value = decimal::decode_text(bytes, *precision, *scale)?;
-            builder.append_value(value);
-            Ok(Scalar::Decimal(value))
-        }
-        ColumnBuilder::Uuid(builder) => {
-            builder.append_value(uuid(bytes)?).map_err(|_| Fault::Length)?;
-            Ok(Scalar::Other)
-        }
-        _ => Err(Fault::Malformed),
+        Values::Uuid(values) => append_uuids(values, nulls, fields, uuid),
+        _ => Err(other_type()),
     }
 }
 
@@ -143,8 +166,35 @@ fn uuid(text: &[u8]) -> Result<[u8; 16], Fault> {
     if digit().is_ok() { Err(Fault::Length) } else { Ok(bytes) }
 }
 
+/// A date and what there is of a time of day.
+struct Moment {
+    days: i32,
+    seconds: u32,
+    micros: u32,
+}
+
+fn time(
+    values: &mut Values,
+    nulls: &mut NullBufferBuilder,
+    fields: Fields<'_>,
+    or_null: impl Fn(Result<Moment, Fault>) -> Result<Option<Moment>, Fault>,
+) -> Result<(), BadValue> {
+    match values {
+        Values::Date(values) => append_or_null(values, nulls, fields, |bytes| {
+            Ok(or_null(moment(bytes))?.map(|moment| moment.days))
+        }),
+        Values::Timestamp(values) => append_or_null(values, nulls, fields, |bytes| {
+            Ok(or_null(moment(bytes))?.map(|moment| {
+                let seconds = i64::from(moment.days) * SECONDS_PER_DAY + i64::from(moment.seconds);
+                seconds * MICROS_PER_SECOND + i64::from(moment.micros)
+            }))
+        }),
+        _ => Err(other_type()),
+    }
+}
+
 /// Year, month, day; hour, minute, second; microseconds. What is zero at the end is left out.
-fn time<'a>(builder: &mut ColumnBuilder, bytes: &[u8]) -> Result<Scalar<'a>, Fault> {
+fn moment(bytes: &[u8]) -> Result<Moment, Fault> {
     let days = match bytes {
         [] => return Err(Fault::ZeroDate),
         [low, high, month, day, ..] => days(u16::from_le_bytes([*low, *high]), *month, *day)?,
@@ -159,19 +209,7 @@ fn time<'a>(builder: &mut ColumnBuilder, bytes: &[u8]) -> Result<Scalar<'a>, Fau
     if i64::from(micros) >= MICROS_PER_SECOND {
         return Err(Fault::Malformed);
     }
-    match builder {
-        ColumnBuilder::Date(builder) => {
-            builder.append_value(days);
-            Ok(Scalar::Days(days))
-        }
-        ColumnBuilder::Timestamp(builder) => {
-            let seconds = i64::from(days) * SECONDS_PER_DAY + i64::from(seconds);
-            let value = seconds * MICROS_PER_SECOND + i64::from(micros);
-            builder.append_value(value);
-            Ok(Scalar::Micros(value))
-        }
-        _ => Err(Fault::Malformed),
-    }
+    Ok(Moment { days, seconds, micros })
 }
 
 fn clock(bytes: &[u8]) -> Result<u32, Fault> {

@@ -3,23 +3,36 @@
 use crate::decoding::columns::column::Column;
 use crate::decoding::columns::postgres::{SourceType, column_for};
 
-/// A stream of COPY BINARY: rows of fields, `None` being NULL.
+/// Bytes of a stream before its first row: the head of the first message, signature, flags, length of the extension.
+pub const HEADER_BYTES: usize = 5 + 19;
+
+/// A stream of COPY BINARY: rows of fields, `None` being NULL. As servers send it: the header goes with the first row,
+/// and each row in a message of its own.
 pub fn stream(rows: &[Vec<Option<Vec<u8>>>]) -> Vec<u8> {
-    let mut bytes = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
+    let mut content = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
+    let mut bytes = Vec::new();
     for row in rows {
-        bytes.extend(i16::try_from(row.len()).expect("few fields").to_be_bytes());
+        content.extend(i16::try_from(row.len()).expect("few fields").to_be_bytes());
         for field in row {
             match field {
-                None => bytes.extend((-1_i32).to_be_bytes()),
+                None => content.extend((-1_i32).to_be_bytes()),
                 Some(value) => {
-                    bytes.extend(i32::try_from(value.len()).expect("short").to_be_bytes());
-                    bytes.extend(value);
+                    content.extend(i32::try_from(value.len()).expect("short").to_be_bytes());
+                    content.extend(value);
                 }
             }
         }
+        bytes.extend(message(&std::mem::take(&mut content)));
     }
-    bytes.extend((-1_i16).to_be_bytes());
+    content.extend((-1_i16).to_be_bytes());
+    bytes.extend(message(&content));
     bytes
+}
+
+/// A message of rows.
+pub fn message(content: &[u8]) -> Vec<u8> {
+    let length = u32::try_from(content.len() + 4).expect("short").to_be_bytes();
+    [b"d", length.as_slice(), content].concat()
 }
 
 /// A column of a type of the server's own.

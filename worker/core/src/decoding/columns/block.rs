@@ -1,0 +1,118 @@
+//! In: whole rows in their wire form. Out: where each field of a block of rows lies. Bound: [`BLOCK_ROWS`]. Fails:
+//! nothing.
+//!
+//! The fields of a block are found in one pass over its bytes. Then each column is decoded in one loop, so that the
+//! type of a column is looked up once for each block and not for each value.
+
+use super::faults::{DecodeError, Fault};
+
+/// Rows of a block: few enough that their bytes and the positions of their fields stay in the CPU's cache.
+pub(super) const BLOCK_ROWS: usize = 256;
+/// Length of a NULL.
+const NULL: u32 = u32::MAX;
+
+/// Where a field lies in the bytes of its block.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Field {
+    start: u32,
+    length: u32,
+}
+
+impl Field {
+    /// A field without a value.
+    pub(super) const NULL: Self = Self { start: 0, length: NULL };
+
+    /// A value at `start`; `None` if a block cannot address it.
+    pub(super) fn new(start: usize, length: usize) -> Option<Self> {
+        let length = u32::try_from(length).ok().filter(|length| *length < NULL)?;
+        u32::try_from(start).ok().map(|start| Self { start, length })
+    }
+
+    /// Start and end of the value; `None` for NULL.
+    pub(super) fn range(self) -> Option<(usize, usize)> {
+        if self.length == NULL {
+            return None;
+        }
+        let start = self.start as usize;
+        Some((start, start + self.length as usize))
+    }
+}
+
+/// A value that cannot be decoded: its row in the block, and why.
+pub(super) type BadValue = (usize, Fault);
+
+/// Why the fields of a row cannot be found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum RowError {
+    /// The stream is broken.
+    Stream(DecodeError),
+    /// The field of the column with this index has no length that can be.
+    Length(usize),
+}
+
+impl From<DecodeError> for RowError {
+    fn from(error: DecodeError) -> Self {
+        Self::Stream(error)
+    }
+}
+
+/// Rows whose fields are found and whose values are not decoded yet.
+#[derive(Debug, Default)]
+pub(super) struct Block {
+    /// Row by row.
+    pub(super) fields: Vec<Field>,
+    /// Of each row: where it starts and ends.
+    pub(super) rows: Vec<(usize, usize)>,
+    /// Bytes of all values that a column keeps in a buffer of its own.
+    pub(super) text_bytes: usize,
+}
+
+impl Block {
+    pub(super) fn clear(&mut self) {
+        self.fields.clear();
+        self.rows.clear();
+        self.text_bytes = 0;
+    }
+
+    pub(super) const fn is_full(&self) -> bool {
+        self.rows.len() >= BLOCK_ROWS
+    }
+
+    /// Removes the fields of a row that turned out not to be whole.
+    pub(super) fn drop_unfinished(&mut self, columns: usize) {
+        self.fields.truncate(self.rows.len() * columns);
+    }
+
+    /// The fields of one column, of the first `rows` rows.
+    pub(super) fn column<'a>(
+        &'a self,
+        bytes: &'a [u8],
+        (index, columns): (usize, usize),
+        rows: usize,
+    ) -> Fields<'a> {
+        Fields { bytes, all: &self.fields[..rows * columns], index, columns, rows }
+    }
+}
+
+/// The fields of one column in a block.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Fields<'a> {
+    pub(super) bytes: &'a [u8],
+    all: &'a [Field],
+    index: usize,
+    columns: usize,
+    pub(super) rows: usize,
+}
+
+impl<'a> Fields<'a> {
+    /// Where each value lies, in the order of the rows.
+    pub(super) fn ranges(self) -> impl Iterator<Item = Option<(usize, usize)>> + 'a {
+        self.all.chunks_exact(self.columns).map(move |row| row[self.index].range())
+    }
+
+    /// Each value in its wire form; `None` for NULL.
+    pub(super) fn values(self) -> impl Iterator<Item = Option<&'a [u8]>> + 'a {
+        let bytes = self.bytes;
+        self.ranges().map(move |range| range.map(|(start, end)| &bytes[start..end]))
+    }
+}

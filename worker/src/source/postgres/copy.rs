@@ -1,0 +1,339 @@
+//! In: a connection between two statements, and a COPY statement. Out: the messages of its rows, unchanged, in chunks that
+//! end between two messages. Bound: one chunk, or one row if that is longer. Fails: with the server's own error, or a
+//! connection that ended.
+//!
+//! A thread of its own reads, and blocks: for each row a driver would wake a task, take two locks and copy.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+
+use crds::Reason;
+use tokio::runtime::Handle;
+use worker_core::errors::failure::Failure;
+use worker_core::errors::postgres::{self, Fields};
+
+use crate::source::backend::Progress;
+use crate::source::certificates::tls_failure;
+use crate::source::chunks::{CHUNK_BYTES, ChunkSender, DRY_BYTES, Filling, PAUSE, Read};
+use crate::source::errors::{database_failure, lost};
+use crate::source::stream::Stream;
+
+/// What is done.
+const READ: &str = "read the rows";
+/// Kind and length of a message.
+const HEAD_BYTES: usize = 5;
+/// A chunk is passed on once it has less room than this: smaller reads cost more than what they bring.
+const ROOM_BYTES: usize = 32 * 1024;
+/// Longest message that is none of rows.
+const MESSAGE_BYTES_MAX: usize = 1 << 20;
+/// Longest message of a row: the server's own limit is 1 GiB.
+const ROW_BYTES_MAX: usize = (1 << 30) + 1024;
+/// How a statement ended that was not read to its end.
+#[derive(Debug)]
+pub(super) enum CopyError {
+    /// The server reported an error, and waits for the next statement.
+    Refused(Failure),
+    /// The connection is over, or in the middle of an answer.
+    Broken(Failure),
+}
+
+/// What was read of the answer.
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// Rows come, or what goes before them.
+    Rows,
+    /// They have all come.
+    Done,
+    /// The server waits for the next statement.
+    Ready,
+}
+
+/// The answer to a COPY statement.
+struct Copy<'a> {
+    stream: &'a mut Stream,
+    chunks: &'a ChunkSender,
+    runtime: &'a Handle,
+    progress: &'a Progress,
+    filling: Filling,
+    /// End of the last message of rows that is whole.
+    whole: usize,
+    state: State,
+    /// Nobody takes the rows: they are read and dropped until the statement ends.
+    unwanted: bool,
+    error: Option<Failure>,
+}
+
+/// Runs a COPY statement and sends its rows. Blocks.
+///
+/// # Errors
+/// [`CopyError`].
+pub(super) fn copy(
+    stream: &mut Stream,
+    statement: &str,
+    (chunks, runtime): (&ChunkSender, &Handle),
+    progress: &Progress,
+) -> Result<Read, CopyError> {
+    let mut query = vec![b'Q'];
+    let length = u32::try_from(statement.len() + 5).unwrap_or(u32::MAX);
+    query.extend(length.to_be_bytes());
+    query.extend_from_slice(statement.as_bytes());
+    query.push(0);
+    let sent = stream.write_all(&query).and_then(|()| stream.flush());
+    sent.map_err(|error| CopyError::Broken(broken(&error)))?;
+    let filling = chunks.buffer(CHUNK_BYTES);
+    let mut copy = Copy {
+        stream,
+        chunks,
+        runtime,
+        progress,
+        filling,
+        whole: 0,
+        state: State::Rows,
+        unwanted: false,
+        error: None,
+    };
+    copy.run()?;
+    match copy.error {
+        Some(failure) => Err(CopyError::Refused(failure)),
+        None if copy.unwanted => Ok(Read::Unwanted),
+        None => Ok(Read::Whole),
+    }
+}
+
+impl Copy<'_> {
+    fn run(&mut self) -> Result<(), CopyError> {
+        while self.state != State::Ready {
+            let needed = self.walk()?;
+            if self.state == State::Ready {
+                break;
+            }
+            if self.filling.room().len() < ROOM_BYTES.max(needed) {
+                self.pass_on(needed);
+            }
+            self.receive()?;
+        }
+        Ok(())
+    }
+
+    /// Reads some bytes.
+    fn receive(&mut self) -> Result<(), CopyError> {
+        self.progress.asks();
+        let count = self.stream.read(self.filling.room());
+        self.progress.gets();
+        match count {
+            Ok(0) => Err(self.ended()),
+            Ok(count) => {
+                self.filling.filled += count;
+                if count < DRY_BYTES && self.state == State::Rows {
+                    std::thread::sleep(PAUSE);
+                }
+                Ok(())
+            }
+            Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Err(self.ended()),
+            Err(error) => {
+                Err(CopyError::Broken(self.error.take().unwrap_or_else(|| broken(&error))))
+            }
+        }
+    }
+
+    /// The server has closed the connection. What it said before is the reason.
+    fn ended(&mut self) -> CopyError {
+        CopyError::Broken(self.error.take().unwrap_or_else(|| {
+            Failure::transient(
+                Reason::DatabaseUnreachable,
+                "read the rows: the connection to the database ended before the last row (unexpected end of \
+                 file)",
+                "Check the server's log for the reason: an administrator, a shutdown or a time limit such \
+                 as transaction_timeout may have ended the session. If the log names none, check what drops \
+                 connections between the pods and the database (a firewall, a proxy).",
+            )
+        }))
+    }
+
+    /// Goes over the messages that are whole; says how many bytes are missing of the next one, if that is known.
+    fn walk(&mut self) -> Result<usize, CopyError> {
+        loop {
+            let rest = &self.filling.bytes[self.whole..self.filling.filled];
+            let Some(&[kind, a, b, c, d]) = rest.first_chunk::<HEAD_BYTES>() else {
+                return Ok(HEAD_BYTES);
+            };
+            let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
+            let longest = if kind == b'd' { ROW_BYTES_MAX } else { MESSAGE_BYTES_MAX };
+            if !(4..longest).contains(&length) {
+                return Err(CopyError::Broken(not_understood()));
+            }
+            let end = self.whole + 1 + length;
+            if end > self.filling.filled {
+                return Ok(end - self.filling.filled);
+            }
+            if kind == b'd' && self.state == State::Rows {
+                self.whole = end;
+            } else {
+                self.message(kind, end)?;
+            }
+            if self.state == State::Ready {
+                return Ok(0);
+            }
+        }
+    }
+
+    /// Takes a message that is none of rows out of the chunk.
+    fn message(&mut self, kind: u8, end: usize) -> Result<(), CopyError> {
+        let body = &self.filling.bytes[self.whole + HEAD_BYTES..end];
+        match (kind, &self.state) {
+            // the start of the rows, a notice, a setting, a notification; the statement's end
+            (b'H' | b'N' | b'S' | b'A', _) | (b'C', State::Done) => {}
+            (b'c', State::Rows) => self.state = State::Done,
+            (b'E', _) => {
+                self.error = Some(postgres::failure(READ, &Fields::of_message(body).answer()));
+                self.state = State::Done;
+            }
+            (b'Z', State::Done) => self.state = State::Ready,
+            _ => return Err(CopyError::Broken(not_understood())),
+        }
+        self.filling.bytes.copy_within(end..self.filling.filled, self.whole);
+        self.filling.filled -= end - self.whole;
+        if self.state != State::Rows {
+            self.pass_on(0);
+        }
+        Ok(())
+    }
+
+    /// Sends the messages that are whole, and goes on with the rest in another buffer with room for `needed` bytes more.
+    fn pass_on(&mut self, needed: usize) {
+        let rest = self.filling.filled - self.whole;
+        let mut next = self.chunks.buffer((rest + needed).max(CHUNK_BYTES));
+        next.bytes[..rest].copy_from_slice(&self.filling.bytes[self.whole..self.filling.filled]);
+        next.filled = rest;
+        let mut full = std::mem::replace(&mut self.filling, next);
+        full.filled = self.whole;
+        self.whole = 0;
+        if full.filled > 0 && !self.unwanted {
+            self.unwanted = self.runtime.block_on(self.chunks.send(full)) == Read::Unwanted;
+        }
+    }
+}
+
+fn broken(error: &io::Error) -> Failure {
+    match error.get_ref().and_then(|source| source.downcast_ref::<rustls::Error>()) {
+        Some(error) => tls_failure(Some(error), ""),
+        None => lost(READ, error.kind()),
+    }
+}
+
+fn not_understood() -> Failure {
+    database_failure(READ, &sqlx::Error::Protocol(String::new()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::net::UnixStream;
+
+    use super::*;
+    use crate::source::chunks;
+
+    fn message(kind: u8, body: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(body.len() + 4).expect("short").to_be_bytes();
+        [&[kind], length.as_slice(), body].concat()
+    }
+
+    fn error(code: &str) -> Vec<u8> {
+        message(b'E', format!("SERROR\0C{code}\0Mno\0\0").as_bytes())
+    }
+
+    fn ready() -> Vec<u8> {
+        message(b'Z', b"T")
+    }
+
+    /// What becomes of an answer that comes in pieces of `size` bytes and after which the server closes: the outcome, and
+    /// the chunks that were passed on.
+    fn answered(answer: &[u8], size: usize) -> (Result<Read, CopyError>, Vec<Vec<u8>>) {
+        let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+        let (near, mut far) = UnixStream::pair().expect("a pair");
+        let (sender, mut receiver) = chunks::queue(1 << 30);
+        let answer = answer.to_vec();
+        let serving = std::thread::spawn(move || {
+            let mut query = [0; 13];
+            far.read_exact(&mut query).expect("the statement");
+            assert_eq!(query, *b"Q\0\0\0\x0CCOPY 42\0"[..].first_chunk().expect("13 bytes"));
+            answer.chunks(size).all(|piece| far.write_all(piece).is_ok());
+        });
+        let mut stream = Stream::Local(near);
+        let read = copy(&mut stream, "COPY 42", (&sender, runtime.handle()), &Progress::default());
+        drop((sender, stream));
+        serving.join().expect("served");
+        let mut passed = Vec::new();
+        while let Some(chunk) = receiver.blocking_recv() {
+            passed.push(chunk.bytes().to_vec());
+        }
+        (read, passed)
+    }
+
+    /// Rows of these lengths.
+    fn rows(lengths: &[usize]) -> Vec<u8> {
+        lengths.iter().flat_map(|length| message(b'd', &vec![7; *length])).collect()
+    }
+
+    #[test]
+    fn the_messages_of_rows_arrive_whole_and_unchanged_and_no_others() {
+        let lengths = [0, 1, 100, CHUNK_BYTES, 5, 3 * CHUNK_BYTES, 0, 200_000, 100_000, 9];
+        let (start, end) = (message(b'H', &[1, 0, 0]), message(b'C', b"COPY 10\0"));
+        let between =
+            [message(b'N', b"SNOTICE\0\0"), message(b'S', b"a\0b\0"), message(b'A', &[0; 6])];
+        let (first, last) = lengths.split_at(5);
+        let answer =
+            [start, rows(first), between.concat(), rows(last), message(b'c', b""), end, ready()]
+                .concat();
+        for size in [17, 4096, 100_000, answer.len()] {
+            let (read, passed) = answered(&answer, size);
+            assert_eq!(read.expect("rows"), Read::Whole, "{size}");
+            assert_eq!(passed.concat(), rows(&lengths), "{size}");
+            for chunk in passed {
+                assert!(chunk.len() <= 3 * CHUNK_BYTES + HEAD_BYTES, "{}", chunk.len());
+                let mut at = 0;
+                while at < chunk.len() {
+                    let length: [u8; 4] = chunk[at + 1..at + 5].try_into().expect("four bytes");
+                    at += 1 + u32::from_be_bytes(length) as usize;
+                }
+                assert_eq!(at, chunk.len(), "a chunk ends in a row");
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_server_is_reported_wherever_it_comes() {
+        let before = [message(b'H', &[1, 0, 0]), rows(&[3, 3])].concat();
+        for start in [Vec::new(), message(b'H', &[1, 0, 0]), before] {
+            // the server waits for the next statement
+            let (read, _) = answered(&[start.clone(), error("57014"), ready()].concat(), 64);
+            let Err(CopyError::Refused(failure)) = read else { unreachable!("{read:?}") };
+            assert!(failure.report.message.contains("57014"), "{failure}");
+            // or closes, as an administrator has it do
+            let (read, _) = answered(&[start, error("57P01")].concat(), 64);
+            let Err(CopyError::Broken(failure)) = read else { unreachable!("{read:?}") };
+            assert!(failure.report.message.contains("57P01"), "{failure}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_ends_early_or_is_none_is_broken() {
+        let whole = [
+            message(b'H', &[1, 0, 0]),
+            rows(&[3, 30]),
+            message(b'c', b""),
+            message(b'C', b"COPY 2\0"),
+            ready(),
+        ]
+        .concat();
+        for end in 0..whole.len() {
+            let (read, _) = answered(&whole[..end], whole.len());
+            assert!(matches!(read, Err(CopyError::Broken(_))), "{end}: {read:?}");
+        }
+        for other in
+            [message(b'D', b"x"), message(b'G', &[0, 0, 0]), vec![b'd', 0, 0, 0, 3], ready()]
+        {
+            let (read, _) = answered(&other, 64);
+            assert!(matches!(read, Err(CopyError::Broken(_))), "{other:?}: {read:?}");
+        }
+    }
+}
