@@ -6,6 +6,7 @@ mod rings;
 mod locks;
 mod many_files;
 mod cut_bodies;
+mod deletes;
 
 use std::time::Duration;
 

@@ -1,11 +1,13 @@
 //! Pods that do not start, partitions that leave no record: what the operator makes of silence.
 
-use crds::Phase;
+use crds::condition::Exit;
+use crds::{Phase, Reason, Report};
 use operator_core::Effect;
 use operator_core::observed::ClusterWarning;
 use serde_json::json;
 
 use crate::flow::{phase, started};
+use crate::simulation::Simulation;
 
 #[test]
 fn missing_record_is_found_after_the_second_renewal() {
@@ -86,4 +88,56 @@ fn pods_that_do_not_start_are_reported_with_the_cause() {
     simulation.pod(&job, waiting);
     simulation.step();
     assert_eq!(simulation.condition("Planned").1, "PodNotStarted");
+}
+
+/// The largest status of an object whose attempts have so many partitions: every other one fails first, and all
+/// succeed then.
+fn largest_status(partitions: u32) -> usize {
+    let mut simulation = started();
+    let mut largest = 0;
+    let mut measure = |simulation: &Simulation| {
+        let status = serde_json::to_string(&simulation.status()).expect("status");
+        largest = largest.max(status.len());
+    };
+    simulation.plans(partitions);
+    simulation.step();
+    let extract = simulation.last(1).expect("extract");
+    let failed: Vec<String> = (0..partitions).step_by(2).map(|index| index.to_string()).collect();
+    let name = extract.metadata.name.clone().expect("name");
+    let status = simulation.named(&name).expect("job").status.get_or_insert_default();
+    status.failed_indexes = Some(failed.join(","));
+    simulation.step();
+    measure(&simulation);
+    assert_eq!(simulation.status().partitions.expect("partitions").failed, partitions.div_ceil(2));
+    let (message, remedy) = ("a long message ".repeat(60), "Do a lot. ".repeat(50));
+    let report = Report::new(Reason::DatabaseFailed, message.trim(), remedy.trim());
+    simulation.fails(&extract, Exit::PartitionPermanent, Some(&report));
+    simulation.step();
+    measure(&simulation);
+    simulation.job_controller();
+    simulation.step();
+    assert!(simulation.recoveries(), "a recovery Job is at work");
+    simulation.rest();
+    measure(&simulation);
+    simulation.pass(60);
+    simulation.step();
+    simulation.plans(partitions);
+    simulation.step();
+    measure(&simulation);
+    let extract = simulation.last(1).expect("extract");
+    simulation.finish(&extract, "Complete", "CompletionsReached");
+    simulation.step();
+    simulation.publishes();
+    simulation.rest();
+    measure(&simulation);
+    assert_eq!(phase(&simulation), Phase::Complete);
+    largest
+}
+
+#[test]
+fn status_does_not_grow_with_the_number_of_partitions() {
+    let (few, many) = (largest_status(2), largest_status(10_000));
+    // numbers have more digits
+    assert!(many < few + 100, "{few} bytes, and then {many}");
+    assert!(many < 32 << 10, "{many} bytes");
 }

@@ -39,7 +39,7 @@ impl Checks {
                 let named = parts.headers.contains_key("x-amz-checksum-algorithm");
                 if named { Judged::Taken(None) } else { Judged::Refused(400, "InvalidRequest") }
             }
-            "PutObject" | "UploadPart" => self.bytes(operation, parts, body),
+            "PutObject" | "UploadPart" | "DeleteObjects" => self.bytes(operation, parts, body),
             "CompleteMultipartUpload" => self.complete(parts, body),
             _ => Judged::Taken(None),
         }

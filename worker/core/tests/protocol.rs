@@ -250,3 +250,28 @@ fn stored_request_never_goes_back() {
     assert_eq!(result.outcome, TrackedOutcome::Failed);
     assert_eq!(result.owner.requested_at.as_deref(), Some(noon));
 }
+
+/// The largest item that a run which fails after PIN and one that publishes have stored.
+fn largest_item(partitions: u32) -> usize {
+    let largest = |kind| {
+        let mut stores = Stores::new();
+        stores.partitions = partitions;
+        assert!(stores.drive(coordinate(1, kind), 4).is_none(), "it dies after PIN");
+        let failed = stores.drive(recover(1, kind, order(false, false)), 1);
+        assert!(failed.is_none(), "it dies after FAIL");
+        let ending = stores.drive(coordinate(2, kind), usize::MAX);
+        assert!(matches!(ending, Some(Ending::Published(_))), "{ending:?}");
+        assert_eq!(stores.outcome("a").unwrap().result.unwrap().partitions, partitions);
+        stores.check();
+        stores.largest_item_bytes
+    };
+    largest(ExtractType::PE).max(largest(ExtractType::FE))
+}
+
+#[test]
+fn tracking_items_do_not_grow_with_the_number_of_partitions() {
+    let (few, many) = (largest_item(2), largest_item(10_000));
+    // numbers have more digits
+    assert!(many < few + 100, "{few} bytes, and then {many}");
+    assert!(many < 400_000, "{many} bytes");
+}

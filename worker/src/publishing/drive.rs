@@ -16,6 +16,7 @@ use worker_core::protocol::{
     Act, Cleanup, Effect, Ending, Event, ObservedItems, Process, Reply, step,
 };
 
+use super::batches::{Batch, batches};
 use super::context::{AT_ONCE, Context, WRITES_AT_ONCE, now};
 use crate::stores::control::{Control, Only};
 
@@ -39,7 +40,7 @@ pub async fn drive(mut process: Process, context: &mut Context) -> Ending {
             }
             act => {
                 let patient = process.holds();
-                Box::pin(context.patiently(patient, act)).await.unwrap_or_else(Event::Failed)
+                Box::pin(context.patiently(patient, &act)).await.unwrap_or_else(Event::Failed)
             }
         };
     }
@@ -66,12 +67,12 @@ fn act_name(act: &Act) -> &'static str {
 }
 
 impl Context {
-    pub(super) async fn perform(&mut self, act: Act) -> Result<Event, Failure> {
+    pub(super) async fn perform(&mut self, act: &Act) -> Result<Event, Failure> {
         match act {
             Act::Read => self.look().await,
             Act::Write(effects) => self.write(effects).await,
-            Act::Plan(order) => self.plan(&order).await,
-            Act::Extract(active) => match self.extract(&active).await {
+            Act::Plan(order) => self.plan(order).await,
+            Act::Extract(active) => match self.extract(active).await {
                 Ok(event) => Ok(event),
                 Err(failure) => {
                     // FAIL lists the open uploads: no new one may begin after that
@@ -80,33 +81,33 @@ impl Context {
                 }
             },
             Act::Assure { uri, run, records, hash } => {
-                self.assure((&uri, run), records, &hash).await
+                self.assure((uri, *run), *records, hash).await
             }
             Act::ReadChain { uri, run, pending } => {
-                let runs = self.chain(&uri, run, pending).await?;
+                let runs = self.chain(uri, *run, *pending).await?;
                 Ok(Event::Chain(runs))
             }
-            Act::ReadAll { uri, run } => Ok(Event::All(Box::new(self.all(&uri, run).await?))),
+            Act::ReadAll { uri, run } => Ok(Event::All(Box::new(self.all(uri, *run).await?))),
             Act::ListRuns { uri, before } => {
-                Ok(Event::Runs(self.control(&uri)?.runs_before(before).await?))
+                Ok(Event::Runs(self.control(uri)?.runs_before(*before).await?))
             }
-            Act::ReadKept { uri, head, pending } => self.kept(&uri, head, pending).await,
-            Act::ReadOrphans { uri, runs } => self.orphans(&uri, &runs).await,
+            Act::ReadKept { uri, head, pending } => self.kept(uri, *head, *pending).await,
+            Act::ReadOrphans { uri, runs } => self.orphans(uri, runs).await,
             Act::ListFiles { uri, run, after } => {
-                let control = self.control(&uri)?;
-                let (keys, more) = control.data_files(run, after.as_deref(), AT_ONCE).await?;
+                let control = self.control(uri)?;
+                let (keys, more) = control.data_files(*run, after.as_deref(), AT_ONCE).await?;
                 Ok(Event::Files(keys, more))
             }
             Act::ReadManifest { uri, run } => {
-                let manifest = self.manifest(&uri, run).await?;
+                let manifest = self.manifest(uri, *run).await?;
                 Ok(Event::Fetched(Box::new(manifest)))
             }
             Act::ReadCleanup { uri, store, run, removal, after } => {
-                let control = self.control_at(&uri, store.as_ref()).await?;
-                self.cleanup(&control, run, removal, after).await
+                let control = self.control_at(uri, store.as_ref()).await?;
+                self.cleanup(&control, *run, *removal, after.as_ref()).await
             }
             Act::ListUploads { uri, run } => {
-                let (uploads, more) = self.control(&uri)?.uploads(run, AT_ONCE).await?;
+                let (uploads, more) = self.control(uri)?.uploads(*run, AT_ONCE).await?;
                 Ok(Event::Uploads(uploads, more))
             }
             // `drive` never passes it here
@@ -180,15 +181,15 @@ impl Context {
         })
     }
 
-    async fn write(&self, effects: Vec<Effect>) -> Result<Event, Failure> {
-        let named = effects.first().map(|effect| effect_name(effect));
+    async fn write(&self, effects: &[Effect]) -> Result<Event, Failure> {
+        let named = effects.first().map(effect_name);
         if let Some(name) = named {
             self.pause.at(&format!("before-{name}")).await;
         }
-        let replies: Vec<Reply> = stream::iter(effects)
-            .map(|effect| self.effect(effect))
+        let replies: Vec<Reply> = stream::iter(batches(effects))
+            .map(|batch| self.batch(batch))
             .buffered(WRITES_AT_ONCE)
-            .try_collect()
+            .try_concat()
             .await?;
         let kept = replies.iter().filter(|reply| matches!(reply, Reply::Locked(_))).count();
         if kept > 0 {
@@ -209,25 +210,35 @@ impl Context {
         Ok(Event::Replied(replies))
     }
 
-    async fn effect(&self, effect: Effect) -> Result<Reply, Failure> {
-        tracing::info!(effect = effect_name(&effect), "protocol step");
+    async fn batch(&self, batch: Batch<'_>) -> Result<Vec<Reply>, Failure> {
+        match batch {
+            Batch::One(effect) => {
+                tracing::info!(effect = effect_name(effect), "protocol step");
+                self.effect(effect).await.map(|reply| vec![reply])
+            }
+            Batch::Deletes { uri, store, keys } => {
+                tracing::info!(effect = "delete", files = keys.len(), "protocol step");
+                self.control_at(uri, store).await?.delete_all(&keys).await
+            }
+        }
+    }
+
+    async fn effect(&self, effect: &Effect) -> Result<Reply, Failure> {
         match effect {
-            Effect::Track(transaction) => self.table().write(&transaction).await,
+            Effect::Track(transaction) => self.table().write(transaction).await,
             Effect::PutOnce { uri, key, body } => {
-                self.control(&uri)?.put(&key, &body, &Only::IfAbsent).await
+                self.control(uri)?.put(key, body, &Only::IfAbsent).await
             }
-            Effect::PutManifest(new) => self.put_manifest(&new).await,
+            Effect::PutManifest(new) => self.put_manifest(new).await,
             Effect::PutPointer { uri, key, body, etag } => {
-                let only = etag.map_or(Only::IfAbsent, Only::IfAt);
-                self.control(&uri)?.put(&key, &body, &only).await
+                let only = etag.clone().map_or(Only::IfAbsent, Only::IfAt);
+                self.control(uri)?.put(key, body, &only).await
             }
-            Effect::CompleteAll { uri, run } => self.complete_all(&uri, run).await,
-            Effect::Complete { uri, file } => self.control(&uri)?.complete(&file).await,
-            Effect::Abort { uri, key, upload_id } => {
-                self.control(&uri)?.abort(&key, &upload_id).await
-            }
+            Effect::CompleteAll { uri, run } => self.complete_all(uri, *run).await,
+            Effect::Complete { uri, file } => self.control(uri)?.complete(file).await,
+            Effect::Abort { uri, key, upload_id } => self.control(uri)?.abort(key, upload_id).await,
             Effect::Delete { uri, store, key } => {
-                self.control_at(&uri, store.as_ref()).await?.delete(&key).await
+                self.control_at(uri, store.as_ref()).await?.delete(key).await
             }
         }
     }
@@ -237,14 +248,14 @@ impl Context {
         control: &Control,
         run: RunId,
         removal: bool,
-        after: Option<(RunId, String)>,
+        after: Option<&(RunId, String)>,
     ) -> Result<Event, Failure> {
         let pointer = control.read(&control.prefix.pointer()).await?;
         let (mut replaced, mut more) = (Vec::new(), false);
         let mut runs = if removal { self.replaced(control, run).await? } else { Vec::new() };
         runs.sort_unstable();
         for run in runs {
-            let key = match &after {
+            let key = match after {
                 Some((done, _)) if run < *done => continue,
                 Some((last, key)) if run == *last => Some(key.as_str()),
                 Some(_) | None => None,

@@ -2,6 +2,7 @@
 
 pub mod durations;
 pub mod context;
+mod batches;
 mod coordinate;
 mod chains;
 mod patience;

@@ -51,10 +51,10 @@ impl Backoff {
 impl Context {
     /// Performs an act. With `patient`, an outage of a store is waited out: until SIGTERM, or until
     /// the process's own deadline.
-    pub(super) async fn patiently(&mut self, patient: bool, act: Act) -> Result<Event, Failure> {
+    pub(super) async fn patiently(&mut self, patient: bool, act: &Act) -> Result<Event, Failure> {
         let mut backoff = Backoff::new(self.durations.requests.pause);
         loop {
-            let failure = match self.perform_unless_stopped(act.clone()).await {
+            let failure = match self.perform_unless_stopped(act).await {
                 Err(failure) if patient && may_pass(&failure) => failure,
                 ended => return ended,
             };
@@ -70,7 +70,7 @@ impl Context {
 
     /// Performs an act, but not for long once the process was asked to stop. What was sent and not
     /// answered may have been done: the next reader finds out.
-    async fn perform_unless_stopped(&mut self, act: Act) -> Result<Event, Failure> {
+    async fn perform_unless_stopped(&mut self, act: &Act) -> Result<Event, Failure> {
         let stop = self.stop.clone();
         let stopping = self.durations.requests.attempt.min(STOPPING);
         let overdue = async {

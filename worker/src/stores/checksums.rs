@@ -8,6 +8,7 @@ use aws_sdk_s3::config::interceptors::BeforeSerializationInterceptorContextMut;
 use aws_sdk_s3::config::{ConfigBag, Intercept, RuntimeComponents};
 use aws_sdk_s3::error::BoxError;
 use aws_sdk_s3::operation::create_multipart_upload::CreateMultipartUploadInput;
+use aws_sdk_s3::operation::delete_objects::DeleteObjectsInput;
 use aws_sdk_s3::operation::put_object::PutObjectInput;
 use aws_sdk_s3::operation::upload_part::{UploadPartInput, UploadPartOutput};
 use aws_sdk_s3::types::{ChecksumAlgorithm, ChecksumType, CompletedPart};
@@ -69,6 +70,9 @@ impl Intercept for Checksums {
         } else if let Some(upload) = input.downcast_mut::<CreateMultipartUploadInput>() {
             upload.checksum_algorithm = self.0.algorithm();
             upload.checksum_type = self.0.of_upload();
+        } else if let Some(deletes) = input.downcast_mut::<DeleteObjectsInput>() {
+            // S3 requires a checksum of the list: without one named here, the SDK sends its default
+            deletes.checksum_algorithm = self.0.algorithm();
         }
         Ok(())
     }

@@ -1,6 +1,7 @@
 //! The control objects under `<uri>/_tidemark/`, and the uploads and files they speak of.
 
 mod bodies;
+mod deletes;
 mod files;
 mod listing;
 mod locks;
@@ -8,6 +9,7 @@ mod objects;
 mod streams;
 mod uploads;
 
+pub use deletes::BATCH;
 pub use files::Head;
 pub use objects::{Control, Only};
 pub use streams::{Listed, WholeObject, at_once};

@@ -57,6 +57,11 @@ impl Process {
         self.role.task()
     }
 
+    /// Takes the phase out, for the step to the next one: a phase may own a plan of thousands of partitions.
+    pub(super) fn leave(&mut self) -> Phase {
+        std::mem::replace(&mut self.phase, Phase::Ended)
+    }
+
     pub(super) fn go(self, phase: Phase, act: Act) -> (Self, Act) {
         (Self { phase, ..self }, act)
     }

@@ -175,8 +175,8 @@ pub fn step(process: Process, event: Event) -> (Process, Act) {
     }
 }
 
-fn answered(process: Process, event: Event) -> (Process, Act) {
-    let phase = process.phase.clone();
+fn answered(mut process: Process, event: Event) -> (Process, Act) {
+    let phase = process.leave();
     match (phase, event) {
         (Phase::Start, Event::Begin) => match process.role {
             Role::Coordinate { .. } => process.read(Why::Claim(0)),
@@ -228,8 +228,8 @@ fn answered(process: Process, event: Event) -> (Process, Act) {
     }
 }
 
-fn after_read(process: Process, observed: &ObservedItems, fresh: RunId) -> (Process, Act) {
-    let phase = process.phase.clone();
+fn after_read(mut process: Process, observed: &ObservedItems, fresh: RunId) -> (Process, Act) {
+    let phase = process.leave();
     let Phase::Reading(why) = phase else { return defect(process, &phase, "Observed") };
     if let Some(failure) = observed::newer(observed) {
         return process.end(Ending::Failed(failure));
@@ -253,8 +253,8 @@ fn after_read(process: Process, observed: &ObservedItems, fresh: RunId) -> (Proc
     }
 }
 
-fn replied(process: Process, replies: &[Reply]) -> (Process, Act) {
-    let phase = process.phase.clone();
+fn replied(mut process: Process, replies: &[Reply]) -> (Process, Act) {
+    let phase = process.leave();
     let done = replies.iter().all(|reply| *reply == Reply::Done);
     match phase {
         Phase::Claiming(claimed, _) if done => process.plan(*claimed),
@@ -363,7 +363,10 @@ fn failed(process: Process, failure: Failure) -> (Process, Act) {
         | Phase::Finding(_, after)
         | Phase::Sweeping(_, _, after)
         | Phase::Forgetting(_, after)
-        | Phase::Reading(Why::Orphans(_, after)) => return orphans::end(process.clone(), *after),
+        | Phase::Reading(Why::Orphans(_, after)) => {
+            let after = *after;
+            return orphans::end(process, after);
+        }
         Phase::Start
         | Phase::Reading(_)
         | Phase::Claiming(..)

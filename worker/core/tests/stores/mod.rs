@@ -24,6 +24,10 @@ pub(crate) struct Stores {
     pub(crate) objects: BTreeMap<String, Vec<u8>>,
     pub(crate) uploads: BTreeSet<(String, String)>,
     pub(crate) files: BTreeSet<String>,
+    /// Partitions of every plan.
+    pub(crate) partitions: u32,
+    /// The largest item so far, as JSON.
+    pub(crate) largest_item_bytes: usize,
     /// Greatest watermark in the table.
     pub(crate) rows_up_to: i64,
     pub(crate) now: i64,
@@ -68,6 +72,16 @@ pub(crate) fn order(last: bool, aborted: bool) -> RecoverOrder {
     RecoverOrder { last, aborted, report: Report::new(Reason::PodLost, "a pod was lost", "") }
 }
 
+/// Of an item as JSON; DynamoDB counts fewer, since it counts no quotes and colons.
+fn bytes(item: &Item) -> usize {
+    let text = match item {
+        Item::Watermark(item) => serde_json::to_string(item),
+        Item::Run(item) => serde_json::to_string(item),
+        Item::Outcome(item) => serde_json::to_string(item),
+    };
+    text.unwrap().len()
+}
+
 impl Stores {
     pub(crate) fn new() -> Self {
         Self {
@@ -75,6 +89,8 @@ impl Stores {
             objects: BTreeMap::new(),
             uploads: BTreeSet::new(),
             files: BTreeSet::new(),
+            partitions: 2,
+            largest_item_bytes: 0,
             rows_up_to: 20,
             now: 1_700_000_000,
             began: 1_700_000_000,
@@ -171,6 +187,7 @@ impl Stores {
                         if let Item::Run(run) = &item {
                             self.heads.extend(run.head.as_ref().map(|head| head.run));
                         }
+                        self.largest_item_bytes = self.largest_item_bytes.max(bytes(&item));
                         self.items.insert(write.key, item);
                     }
                 }

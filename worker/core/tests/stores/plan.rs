@@ -21,10 +21,11 @@ impl Stores {
             empty: false,
             guard: None,
         };
-        let partition = |from: Option<&str>, to: Option<&str>| PlannedPartition {
-            from: from.map(Into::into),
-            to: to.map(Into::into),
-            nulls: from.is_none(),
+        let bound = |index: u32| (10 * index).to_string();
+        let partition = |index: u32| PlannedPartition {
+            from: (index > 0).then(|| bound(index)),
+            to: (index + 1 < self.partitions).then(|| bound(index + 1)),
+            nulls: index == 0,
             part: None,
         };
         Plan {
@@ -44,7 +45,7 @@ impl Stores {
             filter: None,
             partition_column: Some("id".to_owned()),
             partitioning: None,
-            partitions: vec![partition(None, Some("10")), partition(Some("10"), None)],
+            partitions: (0..self.partitions).map(partition).collect(),
             snapshot: Some("s".to_owned()),
             database: None,
             table_lock_milliseconds: None,
@@ -59,7 +60,7 @@ impl Stores {
     }
     pub(super) fn extract(&mut self, active: &CoordinatedRun) -> Vec<PartitionRecord> {
         let run = active.plan.run;
-        let records: Vec<PartitionRecord> = (0..2)
+        let records: Vec<PartitionRecord> = (0..self.partitions)
             .map(|index| PartitionRecord {
                 version: 1,
                 run,

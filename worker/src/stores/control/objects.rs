@@ -1,5 +1,6 @@
 //! Control objects: read, write, and the completion of uploads.
 
+use std::io::Read;
 use std::time::Duration;
 
 use aws_sdk_s3::Client;
@@ -9,6 +10,7 @@ use aws_sdk_s3::types::CompletedMultipartUpload;
 use crds::Reason;
 use serde::de::DeserializeOwned;
 use worker_core::errors::failure::Failure;
+use worker_core::layout::body::version_of;
 use worker_core::layout::manifests::{ManifestFile, ManifestHead, Pointer, TOKEN_METADATA};
 use worker_core::layout::objects::Prefix;
 use worker_core::planning::plan::CONTROL_VERSION;
@@ -200,17 +202,15 @@ impl Control {
 
 pub(super) fn parse<T: DeserializeOwned>(key: &str, body: &[u8]) -> Result<T, Failure> {
     let name = key.rsplit('/').next().unwrap_or_default();
-    // all else is passed over: an object may be many times larger in memory than it is on S3
-    let version = serde_json::from_slice(body).ok().and_then(|read: Versioned| read.version);
-    if version.is_some_and(|version| version > u64::from(CONTROL_VERSION)) {
+    if is_newer(&mut &body[..]) {
         return Err(newer_release(name));
     }
     serde_json::from_slice(body).map_err(|_| not_understood(name))
 }
 
-#[derive(serde::Deserialize)]
-struct Versioned {
-    version: Option<u64>,
+/// Whether a newer release wrote the object.
+pub(super) fn is_newer(body: &mut dyn Read) -> bool {
+    version_of(body).is_some_and(|version| version > u64::from(CONTROL_VERSION))
 }
 
 pub(super) fn newer_release(name: &str) -> Failure {

@@ -18,7 +18,7 @@ use worker_core::planning::plan::CONTROL_VERSION;
 use worker_core::protocol::Reply;
 
 use super::bodies::Body;
-use super::objects::{Control, Only, broke_off, code, newer_release, not_understood};
+use super::objects::{Control, Only, broke_off, code, is_newer, newer_release, not_understood};
 use crate::stores::checksums;
 use crate::stores::errors::storage_failure;
 
@@ -127,10 +127,19 @@ impl Control {
             Ok(Ok(head)) if head.version > CONTROL_VERSION => Err(newer_release("manifest.json")),
             Ok(Ok(head)) => Ok(Some(head)),
             Ok(Err(error)) if error.is_io() => Err(broke_off()),
-            // one of a later release may not fit; then its version says so
-            Ok(Err(_)) => self.read(&key).await.map(|found| found.map(|(head, _)| head)),
+            Ok(Err(_)) => Err(self.unfit(&key).await?),
             Err(_) => Err(broke_off()),
         }
+    }
+
+    /// Why a manifest does not fit: one of a later release may have another form, and its version says so.
+    async fn unfit(&self, key: &str) -> Result<Failure, Failure> {
+        // removed meanwhile
+        let Some((body, _)) = self.open(key).await? else { return Ok(broke_off()) };
+        let mut chunks = Chunks::of(body);
+        let newer = tokio::task::spawn_blocking(move || is_newer(&mut chunks)).await;
+        let newer = newer.map_err(|_| broke_off())?;
+        Ok(if newer { newer_release("manifest.json") } else { not_understood("manifest.json") })
     }
 
     /// Files of a run by its manifest, one by one; `None` where there is none.
