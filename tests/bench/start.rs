@@ -244,8 +244,9 @@ async fn processes(source: &SourceFixture, runs: usize) -> Result<Steps> {
     Ok(steps)
 }
 
-/// The start of one local run: seconds until it connects to the database, and until it sends its first query.
-async fn process(source: &SourceFixture, name: &str) -> Result<[(&'static str, f64); 3]> {
+/// The start of one local run: seconds until it connects to the database, and until it sends its first query. The CPU
+/// time until then hardly depends on what else the machine does.
+async fn process(source: &SourceFixture, name: &str) -> Result<[(&'static str, f64); 4]> {
     let listener = TcpListener::bind((TestEnv::IP, 0)).await?;
     let mut job = source.job("public.small", "FE");
     job["spec"]["source"]["port"] = json!(listener.local_addr()?.port());
@@ -270,20 +271,22 @@ async fn process(source: &SourceFixture, name: &str) -> Result<[(&'static str, f
         .kill_on_drop(true);
     let start = Instant::now();
     let mut child = command.spawn().context("start tidemark")?;
-    let serving = tokio::spawn(serve(listener));
-    let (connected, queried) = serving.await??;
+    let pid = child.id().context("a process")?;
+    let (connected, queried, cpu) = tokio::spawn(serve(listener, pid)).await??;
     let status = tokio::time::timeout(RUN, child.wait()).await??;
     ensure!(status.success(), "tidemark run: {status}");
     let since = |at: Instant| at.duration_since(start).as_secs_f64();
     Ok([
         ("process connects to the database", since(connected)),
         ("process sends its first query", since(queried)),
+        ("CPU time until the first query", cpu),
         ("process has ended", start.elapsed().as_secs_f64()),
     ])
 }
 
-/// Passes connections on to Postgres; when the first one came, and when its first query did.
-async fn serve(listener: TcpListener) -> Result<(Instant, Instant)> {
+/// Passes connections on to Postgres; when the first one came, when its first query did, and the CPU seconds of the
+/// process until then.
+async fn serve(listener: TcpListener, pid: u32) -> Result<(Instant, Instant, f64)> {
     let (first, _) = listener.accept().await?;
     let connected = Instant::now();
     let (said, queried) = tokio::sync::oneshot::channel();
@@ -293,7 +296,19 @@ async fn serve(listener: TcpListener) -> Result<(Instant, Instant)> {
             tokio::spawn(pass(next, None));
         }
     });
-    Ok((connected, queried.await.context("the session ended without a query")?))
+    let queried = queried.await.context("the session ended without a query")?;
+    Ok((connected, queried, cpu_seconds(pid)?))
+}
+
+/// CPU seconds of all threads of a process that still run.
+fn cpu_seconds(pid: u32) -> Result<f64> {
+    let mut sum = Duration::ZERO;
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
+        let text = std::fs::read_to_string(thread?.path().join("schedstat")).unwrap_or_default();
+        let nanoseconds = text.split(' ').next().and_then(|time| time.parse().ok());
+        sum += Duration::from_nanos(nanoseconds.unwrap_or_default());
+    }
+    Ok(sum.as_secs_f64())
 }
 
 /// Encrypted records of a client before its first query: the end of the TLS handshake, the startup message, and two
