@@ -247,3 +247,15 @@ fn images_are_imported() -> Result<()> {
         env.load_images().await.context("load them again")
     })
 }
+
+/// The Dockerfile takes the binaries as cargo builds them, and adds nothing that strips them.
+#[test]
+fn release_binaries_of_the_images_have_no_symbols() -> Result<()> {
+    let read = |name: &str| std::fs::read_to_string(harness::tests_dir().join("..").join(name));
+    let (dockerfile, manifest) = (read("Dockerfile")?, read("Cargo.toml")?);
+    ensure!(dockerfile.contains("cargo build --release --locked"), "{dockerfile}");
+    let profile = manifest.split("[profile.release]").nth(1).context("[profile.release]")?;
+    let profile = profile.split("\n[").next().unwrap_or_default();
+    ensure!(profile.lines().any(|line| line == "strip = \"symbols\""), "{profile}");
+    Ok(())
+}

@@ -181,7 +181,7 @@ pub struct Extract {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub schema_policy: Option<SchemaPolicy>,
     /// How the table is divided into partitions. If it is not set, Tidemark chooses a strategy other than `hash`. It
-    /// then divides only a table of more than 1 million rows or 256 MiB whose partitions can be read from one
+    /// then divides only a table of more than 5 million rows or 1 GiB whose partitions can be read from one
     /// consistent snapshot. Defaults to one partition for all other tables.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub partition: Option<Partition>,

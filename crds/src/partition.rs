@@ -59,7 +59,7 @@ pub struct Partition {
         "partition.upperBound must be a whole number, a date or a timestamp"
     ))]
     pub upper_bound: Option<String>,
-    /// Number of partitions. Defaults to one for each million rows or 256 MiB of the estimated size, at most 64.
+    /// Number of partitions. Defaults to one for each 5 million rows or 1 GiB of the estimated size, at most 64.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 1, max = 1000))]
     pub count: Option<u32>,

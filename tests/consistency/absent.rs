@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::{Accounts, ROWS, RUN, SUM, TRANSFER, in_env, moved_amid};
 
 /// Rows that the server is made to believe to be in a table: three partitions.
-const BELIEVED: &str = "2500000";
+const BELIEVED: &str = "12500000";
 
 /// A large table by the statistics of the server, and a job that asks for no partitions.
 async fn large(engine: &str, consistency: Option<&str>) -> Result<Accounts> {

@@ -290,7 +290,7 @@ fn mysql_table_without_partition_is_several_partitions_with_the_lock_and_one_wit
         locked
             .sql(
                 "alter table accounts stats_persistent = 1, stats_auto_recalc = 0; analyze table accounts; \
-                 update mysql.innodb_table_stats set n_rows = 2500000 \
+                 update mysql.innodb_table_stats set n_rows = 12500000 \
                  where database_name = database() and table_name = 'accounts'; flush tables",
             )
             .await?;

@@ -10,6 +10,7 @@ use nix::unistd::Pid;
 use serde_json::Value;
 
 use crate::env::script;
+use crate::source::binaries;
 use crate::{TestEnv, unique};
 
 /// How long an import of the images may take, their build included.
@@ -86,15 +87,14 @@ impl TestEnv {
         Ok(name)
     }
 
-    /// Builds the product's images from the binaries next to this test program, if they changed, and imports them:
+    /// Builds the product's images from the binaries of this workspace, if they changed, and imports them:
     /// `localhost/tidemark-operator:dev` and `localhost/tidemark:dev`, with `imagePullPolicy: Never`.
     /// The binaries are taken as `cargo build` left them.
     ///
     /// # Errors
     /// If a binary is missing or the build fails.
     pub async fn load_images(&self) -> Result<()> {
-        let program = std::env::current_exe().context("find this program")?;
-        let folder = program.parent().and_then(|deps| deps.parent()).context("find its folder")?;
+        let folder = binaries()?;
         let mut command = tokio::process::Command::new(script("images.sh"));
         command.arg(&self.state).arg(folder);
         let output = self.output(command, "", IMAGES_DEADLINE).await?;

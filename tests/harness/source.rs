@@ -28,14 +28,23 @@ pub struct SourceFixture {
     folder: PathBuf,
 }
 
-/// The folder of the workspace's binaries.
+/// The folder of the product's binaries: `TIDEMARK_BINARIES`, or where this program is. Tests are one folder deeper.
+pub(crate) fn binaries() -> Result<PathBuf> {
+    if let Some(folder) = std::env::var_os("TIDEMARK_BINARIES") {
+        return Ok(folder.into());
+    }
+    let program = std::env::current_exe()?;
+    let folder = program.parent().context("target folder")?;
+    let folder = if folder.ends_with("deps") { folder.parent() } else { Some(folder) };
+    folder.map(PathBuf::from).context("target folder")
+}
+
+/// A binary of the workspace.
 ///
 /// # Errors
-/// If the test does not stand in a target folder.
+/// If it is not built.
 pub fn binary(name: &str) -> Result<PathBuf> {
-    let test = std::env::current_exe()?;
-    let folder = test.parent().and_then(std::path::Path::parent).context("target folder")?;
-    let path = folder.join(name);
+    let path = binaries()?.join(name);
     ensure!(path.exists(), "{} is not built: run make build", path.display());
     Ok(path)
 }

@@ -34,10 +34,10 @@ fn table_that_has_grown_since_mysql_cached_its_statistics_is_planned_by_its_size
             );
             let rows = server.sql(name, &made).await?;
             ensure!(rows == "0", "{rows}");
-            // as if it had 5 million rows by now
+            // as if it had 25 million rows by now
             let grown = format!(
                 "insert into t select seq, 'v' from seq_1_to_5000; \
-                 update mysql.innodb_table_stats set n_rows = 5000000, clustered_index_size = 20000 \
+                 update mysql.innodb_table_stats set n_rows = 25000000, clustered_index_size = 20000 \
                    where database_name = '{name}' and table_name = 't'; flush tables t; {cached}"
             );
             let rows = server.sql(name, &grown).await?;
@@ -46,7 +46,7 @@ fn table_that_has_grown_since_mysql_cached_its_statistics_is_planned_by_its_size
             job["spec"]["extract"]["partition"] = json!({ "strategy": "auto" });
             let plan = planned(&source, &job).await?;
             let partitions = plan["partitions"].as_array().map_or(0, Vec::len);
-            ensure!(partitions > 1, "{release:?}: {partitions} ranges of 5 million rows: {plan}");
+            ensure!(partitions > 1, "{release:?}: {partitions} partitions of 25 million rows: {plan}");
         }
         Ok(())
     })

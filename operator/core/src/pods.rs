@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::Job;
 use k8s_openapi::api::core::v1::{ContainerStatus, Pod};
 
+use crate::labels::CONTAINER;
 use crate::observed::ClusterWarning;
 
 /// The pods of a Job.
@@ -54,6 +55,14 @@ pub fn has_started(pod: &Pod) -> bool {
 
 fn containers(pod: &Pod) -> impl Iterator<Item = &ContainerStatus> {
     pod.status.iter().flat_map(|status| status.container_statuses.iter().flatten())
+}
+
+/// Whether the worker of the pod ended with exit code 0.
+pub fn has_succeeded(pod: &Pod) -> bool {
+    containers(pod).filter(|container| container.name == CONTAINER).any(|container| {
+        let ended = container.state.as_ref().and_then(|state| state.terminated.as_ref());
+        ended.is_some_and(|ended| ended.exit_code == 0)
+    })
 }
 
 /// How a pod's process ended.

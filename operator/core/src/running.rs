@@ -23,7 +23,7 @@ use crate::effects::Effect;
 use crate::ending::{Ending, EndingKind, recorded, shown};
 use crate::labels::REVISION;
 use crate::observed::Observed;
-use crate::pods::{has_started, pods_of, ready_since, trouble};
+use crate::pods::{has_started, has_succeeded, pods_of, ready_since, trouble};
 use crate::reports::{planning_report, reading_report};
 use crate::request::mention_what_waits;
 use crate::status::Health;
@@ -59,6 +59,9 @@ pub(crate) fn drive<'a>(
     }
     if attempt.coordinator.is_some_and(is_complete) {
         return completed(observed, attempt, &task_text);
+    }
+    if let Some(decision) = published_early(observed, attempt, &task_text)? {
+        return Ok(Flow::of(decision));
     }
     if let Some(ending) = shown(observed, attempt) {
         return Ok(Flow::end(attempt, &task_text, ending));
@@ -120,15 +123,8 @@ fn completed<'a>(
     attempt: &Attempt<'a>,
     task_text: &TaskText,
 ) -> Result<Flow<'a>, Blocked> {
-    let task = &task_text.task;
-    let read = tracking(observed, &task_text.task.tracking)?;
-    let result = read.outcome.as_ref().and_then(|outcome| outcome.result.as_ref());
-    let answered = result.filter(|result| {
-        result.outcome == TrackedOutcome::Complete
-            && answer(&task.spec, &task.owner, &status_outcome(result)) == Answer::Answered
-    });
-    if let Some(result) = answered {
-        return Ok(Flow::of(concluding::conclude(observed, attempt, task_text, (read, result))));
+    if let Some(decision) = published(observed, attempt, task_text)? {
+        return Ok(Flow::of(decision));
     }
     let report = Report::new(
         Reason::Internal,
@@ -137,6 +133,41 @@ fn completed<'a>(
     );
     let ending = Ending::new(observed, EndingKind::Failed, report);
     Ok(Flow::end(attempt, task_text, ending))
+}
+
+/// The request is published, and nothing is left to do: the outcome is in the tracking table as soon as the process of
+/// the coordinator has ended, and the Job controller takes about two seconds longer to complete the Job. If a recovery
+/// Job is still needed, it waits for that.
+fn published_early(
+    observed: &Observed,
+    attempt: &Attempt,
+    task_text: &TaskText,
+) -> Result<Option<Decision>, Blocked> {
+    let mut pods = attempt.coordinator.into_iter().flat_map(|job| pods_of(&observed.pods, job));
+    if !pods.any(has_succeeded) {
+        return Ok(None);
+    }
+    let decision = published(observed, attempt, task_text)?;
+    let done = |decision: &Decision| {
+        decision.effects.is_empty() && decision.status.phase == Some(Phase::Complete)
+    };
+    Ok(decision.filter(done))
+}
+
+/// The decision about a request whose outcome in the tracking table is Complete.
+fn published(
+    observed: &Observed,
+    attempt: &Attempt,
+    task_text: &TaskText,
+) -> Result<Option<Decision>, Blocked> {
+    let task = &task_text.task;
+    let read = tracking(observed, &task.tracking)?;
+    let result = read.outcome.as_ref().and_then(|outcome| outcome.result.as_ref());
+    let answered = result.filter(|result| {
+        result.outcome == TrackedOutcome::Complete
+            && answer(&task.spec, &task.owner, &status_outcome(result)) == Answer::Answered
+    });
+    Ok(answered.map(|result| concluding::conclude(observed, attempt, task_text, (read, result))))
 }
 
 enum Watched {

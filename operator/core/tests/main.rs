@@ -1,6 +1,7 @@
 //! Decisions in a simulation that applies them.
 
 mod simulation;
+mod early;
 mod flow;
 mod pods;
 mod life;

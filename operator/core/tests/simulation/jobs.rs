@@ -109,6 +109,18 @@ impl Simulation {
         self.finish(job, "Failed", "BackoffLimitExceeded");
     }
 
+    /// The process of the Job's pod ends with exit code 0.
+    pub(crate) fn exits_well(&mut self, job: &Job) {
+        let succeeded = json!({
+            "phase": "Succeeded",
+            "containerStatuses": [{
+                "name": "tidemark", "image": "", "imageID": "", "ready": false, "restartCount": 0,
+                "state": { "terminated": { "exitCode": 0, "startedAt": Time(self.now) } },
+            }],
+        });
+        self.pod(job, succeeded);
+    }
+
     /// Stopped Jobs come to their end.
     pub(crate) fn job_controller(&mut self) {
         let stopped = |job: &&Job| {

@@ -15,18 +15,23 @@ impl Simulation {
         self.ready_pod(&job);
     }
 
-    /// The coordinator publishes and ends.
+    /// The coordinator publishes and ends, and its Job is complete.
     pub(crate) fn publishes(&mut self) {
         let Some(job) = self.last(0) else { return };
-        let task = task(&job);
+        self.publishes_and_exits(&job);
+        self.finish(&job, "Complete", "CompletionsReached");
+    }
+
+    /// The coordinator publishes and ends. The Job controller has not counted its pod yet.
+    pub(crate) fn publishes_and_exits(&mut self, job: &Job) {
+        let task = task(job);
         let n = self.tracking.run.as_ref().and_then(|run| run.partitions);
         let item = watermark_item("2026-01-01 00:00:00");
         let run = run_item(&task, RunState::Published, n);
         self.tracking.run = Some(RunItem { watermark_item: Some(item.clone()), ..run });
         self.tracking.watermark_item = Some(item);
         self.outcome(&task, Some(result(&task, TrackedOutcome::Complete, None)));
-        self.pod(&job, json!({ "phase": "Succeeded" }));
-        self.finish(&job, "Complete", "CompletionsReached");
+        self.exits_well(job);
     }
 
     /// The newest recovery Job does its work, if one is at work.

@@ -9,10 +9,11 @@ use crate::planning::watermark::{Decimal, Value};
 pub const PARTITIONS_MAX: u32 = 1000;
 /// Most partitions when nobody gave a count.
 pub const PARTITIONS_MAX_ESTIMATED: u32 = 64;
-/// Rows of one partition when nobody gave a count.
-const ROWS_PER_PARTITION: i64 = 1_000_000;
+/// Rows of one partition when nobody gave a count: reading them takes several times as long as the start of its pod
+/// (`docs/partitioning.md` has the measurements).
+const ROWS_PER_PARTITION: i64 = 5_000_000;
 /// Bytes of the table per partition when nobody gave a count.
-const BYTES_PER_PARTITION: i64 = 256 << 20;
+const BYTES_PER_PARTITION: i64 = 1 << 30;
 
 /// The part of a window that one pod reads: a span of keys, unless `part` says otherwise. Bounds
 /// are canonical text of the partition column's type; `from` is included, `to` is not. All bounds
