@@ -99,6 +99,18 @@ test-many-files: install build ## publishes a run of 200,000 files against the S
 	@trap '$(TEST_ENV)/down.sh test' EXIT; \
 	  TIDEMARK_MANY_FILES=$(or $(FILES),200000) cargo test --locked --workspace --test committing -- --nocapture many_files
 
+.PHONY: bench
+bench: install ## compares Tidemark with other programs, and writes docs/performance (CASES=a,b PAIRS=n SCALE=n NOISY=1; KEEP=1 keeps the tables)
+	@$(STEP) "release build" cargo build --release --locked --workspace --bins
+	@[ -n "$(KEEP)" ] || trap '$(TEST_ENV)/down.sh bench' EXIT; \
+	  CARGO_MANIFEST_DIR=$(CURDIR)/tests TIDEMARK_ENV_PARTS=stores TIDEMARK_DATABASE_MIB=4096 \
+	  $(CARGO_TARGET_DIR)/release/bench $(if $(CASES),--cases $(CASES)) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(SCALE),--scale $(SCALE)) $(if $(NOISY),--noisy)
+
+.PHONY: bench-smoke
+bench-smoke: install build ## checks the program of `make bench` with small tables; also part of `make test`
+	@trap '$(TEST_ENV)/down.sh test' EXIT; \
+	  cargo test --locked --workspace --test bench_smoke
+
 .PHONY: fuzz
 fuzz: ## fuzzes the decoder of each engine (FUZZ_SECONDS=n each, 60)
 	@fuzz/run.sh $(or $(FUZZ_SECONDS),60)

@@ -70,7 +70,7 @@ mysql_initialize() {
 mysql_options() {
   MYSQLD+=(--user=root --datadir="$2/data" --init-file="$2/init.sql" --bind-address=127.0.0.1,$IP --port="$3"
     --socket="$2/socket" --skip-name-resolve --ssl-ca="$PKI/ca.crt" --ssl-cert="$PKI/mariadb.crt" --ssl-key="$PKI/mariadb.key"
-    --log-bin="$2/data/binlog" --server-id=1 --innodb-flush-log-at-trx-commit=0 --innodb-buffer-pool-size=64M
+    --log-bin="$2/data/binlog" --server-id=1 --innodb-flush-log-at-trx-commit=0 --innodb-buffer-pool-size=${DATABASE_MIB:-64}M
     --max-connections=300 --character-set-server=utf8mb4)
   case $1 in
   # the tables of numbers of some tests are recursive queries there; the plugin for passwords without TLS went with 9.0

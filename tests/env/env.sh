@@ -19,11 +19,14 @@ installed_postgres() { find /usr/lib/postgresql -mindepth 2 -maxdepth 2 -name bi
 postgres_release() { echo "${TIDEMARK_POSTGRES:-$(installed_postgres)}"; }
 MYSQL=${TIDEMARK_MYSQL:-mariadb-10.11}
 
+# Memory in MiB in which each database server keeps pages. Without it the servers are small; `make bench` sets it.
+DATABASE_MIB=${TIDEMARK_DATABASE_MIB:-}
+
 # The control group of a test environment: test environments of one name under two state roots are two test environments.
 env_cgroup() { printf 'tm-%s-%s\n' "$1" "$(printf %s "$STATE_ROOT" | cksum | cut -d' ' -f1)"; }
 
 # What a running test environment was booted from.
-env_hash() { { find "$ENV_DIR" -type f | LC_ALL=C sort | xargs cat; echo "${TIDEMARK_ENV_PARTS:-} $(postgres_release) $MYSQL"; } | sha256sum | cut -c1-16; }
+env_hash() { { find "$ENV_DIR" -type f | LC_ALL=C sort | xargs cat; echo "${TIDEMARK_ENV_PARTS:-} $(postgres_release) $MYSQL $DATABASE_MIB"; } | sha256sum | cut -c1-16; }
 
 say() { printf '[%4ds] %s\n' "$(($(date +%s) - ${TIDEMARK_T0:-$(date +%s)}))" "$*" >&2; }
 die() { printf 'error: %s\n' "$*" >&2; exit 1; }

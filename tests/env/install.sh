@@ -13,7 +13,7 @@ install_packages() { # RECIPE...
   local missing=() p
   for p in "${PACKAGES[@]}"; do is_installed "$p" || missing+=("$p"); done
   command -v java >/dev/null || missing+=(openjdk-17-jre-headless)
-  for p in dynamodb postgres mysql; do
+  for p in dynamodb postgres mysql spark; do
     command -v mvn >/dev/null || [[ " $* " != *" $p "* ]] || [ -e "$(cached $p)/.done" ] || { missing+=(maven); break; }
   done
   python3 -c 'import venv, ensurepip' 2>/dev/null || missing+=(python3 python3-venv)

@@ -26,6 +26,9 @@ max_connections = 300
 max_prepared_transactions = 10
 log_line_prefix = '%m [%p] %q%d %a '
 C
+  # What a benchmark measures must not depend on what the server does in the background.
+  [ -z "$DATABASE_MIB" ] || printf '%s\n' "shared_buffers = ${DATABASE_MIB}MB" 'jit = off' 'autovacuum = off' \
+    'max_wal_size = 16GB' 'checkpoint_timeout = 1h' >>"$data/postgresql.conf"
   # Over TCP only with TLS: a product that leaves it out must fail here.
   printf '%s\n' 'local all all trust' 'local replication all trust' 'hostssl all all 127.0.0.1/32 scram-sha-256' 'hostssl all all 198.18.0.0/15 scram-sha-256' >"$data/pg_hba.conf"
   start postgres setpriv --reuid=postgres --regid=postgres --init-groups --reset-env "$bin/postgres" -D "$data"
