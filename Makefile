@@ -95,8 +95,9 @@ borders: install build ## 20,000 values at and beyond the borders of each type, 
 	  TIDEMARK_BORDERS=$(or $(VALUES),20000) cargo test --locked --workspace --test lake -- borders
 
 .PHONY: test-many-files
-test-many-files: install build ## publishes a run of 200,000 files against the S3 server, within 256 MiB (FILES=n)
+test-many-files: install build ## publishes a run of 200,000 files against the S3 server, within 128 MiB (FILES=n PARTITIONS=n DELAY_MS=n)
 	@trap '$(TEST_ENV)/down.sh test' EXIT; \
+	  $(if $(PARTITIONS),TIDEMARK_MANY_FILES_PARTITIONS=$(PARTITIONS)) $(if $(DELAY_MS),TIDEMARK_MANY_FILES_DELAY_MS=$(DELAY_MS)) \
 	  TIDEMARK_MANY_FILES=$(or $(FILES),200000) cargo test --locked --workspace --test committing -- --nocapture many_files
 
 .PHONY: bench

@@ -5,15 +5,14 @@
 //! answers about these files are played too. With `TIDEMARK_MANY_FILES` there are so many files, and each
 //! is a real upload in the S3 server.
 
+mod measured;
+
 use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
-use aws_sdk_s3::primitives::ByteStream;
 use bytes::Bytes;
-use futures::stream::{self, StreamExt, TryStreamExt};
-use harness::{Access, Process, Proxy, Speaks, Twin};
+use harness::{Process, Proxy, Speaks, Twin};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -24,9 +23,7 @@ const PARTITIONS: u64 = 1_000;
 /// How much more memory so many more files may take.
 const GROWTH_BYTES: u64 = 24 << 20;
 /// What the process may hold at all.
-const LIMIT_BYTES: u64 = 256 << 20;
-/// The whole run, where each file is a real upload.
-const LONG: Duration = Duration::from_mins(100);
+const LIMIT_BYTES: u64 = 128 << 20;
 
 /// What the plan says, as the coordinator wrote it.
 #[derive(Debug, Clone)]
@@ -125,15 +122,11 @@ fn twin(files: u64) -> Twin {
 
 /// A coordinator that has published and is about to say so; the memory that it took, and files and rows
 /// of its outcome.
-async fn ended(
-    mut coordinator: Process,
-    bench: &Bench,
-    deadline: Duration,
-) -> Result<(u64, Value)> {
-    coordinator.paused_within(deadline).await?;
+async fn ended(mut coordinator: Process, bench: &Bench) -> Result<(u64, Value)> {
+    coordinator.paused_within(crate::RUN).await?;
     let peak = coordinator.peak_bytes()?;
     coordinator.go_on()?;
-    let output = coordinator.ended(deadline).await?;
+    let output = coordinator.ended(crate::RUN).await?;
     ensure!(output.code == Some(0), "exit {:?}: {}", output.code, output.stderr);
     let outcome = bench.source.env.item(&bench.source.table, &outcome_key(bench)).await?;
     Ok((peak, outcome.context("no outcome")?["result"].clone()))
@@ -143,9 +136,9 @@ fn outcome_key(bench: &Bench) -> String {
     format!("{}#tidemark#many", bench.source.key(TABLE))
 }
 
-async fn bench() -> Result<Bench> {
-    let mut bench = Bench::new("many", "FE", PARTITIONS).await?;
-    bench.job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": PARTITIONS });
+async fn bench(partitions: u64) -> Result<Bench> {
+    let mut bench = Bench::new("many", "FE", partitions).await?;
+    bench.job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": partitions });
     Ok(bench)
 }
 
@@ -156,11 +149,11 @@ fn coordinate(bench: &Bench) -> Result<Process> {
 
 /// The memory for so many files in each partition.
 async fn peak(files: u64) -> Result<u64> {
-    let mut bench = bench().await?;
+    let mut bench = bench(PARTITIONS).await?;
     let s3 = Proxy::start(Speaks::S3).await?;
     s3.answer(twin(files));
     bench.job["spec"]["output"]["endpoint"] = json!(s3.url());
-    let (peak, result) = ended(coordinate(&bench)?, &bench, crate::RUN).await?;
+    let (peak, result) = ended(coordinate(&bench)?, &bench).await?;
     ensure!(result["files"] == PARTITIONS * files, "{result}");
     let run = result["run"].as_str().context("run")?;
     let manifest = bench.control(&format!("{run}/manifest.json")).await?;
@@ -185,66 +178,6 @@ fn memory_does_not_grow_with_the_number_of_files() -> Result<()> {
         )?;
         ensure!(many < few + GROWTH_BYTES, "{} MiB, and then {} MiB", few >> 20, many >> 20);
         ensure!(many < LIMIT_BYTES, "{} MiB", many >> 20);
-        Ok(())
-    })
-}
-
-/// Plays the pods: real uploads, and records that name them.
-async fn upload(bench: &Bench, planned: &Planned, files: u64) -> Result<()> {
-    let s3 = &bench.source.env.s3(Access::Admin);
-    let bucket = &bench.source.bucket;
-    let one = |index: u64, number: u64| async move {
-        let key = planned.key(index, number);
-        let begun = s3.create_multipart_upload().bucket(bucket).key(&key);
-        let begun = begun.metadata("tidemark-token", format!("{index:032x}")).send().await?;
-        let id = begun.upload_id().context("an upload without an id")?.to_owned();
-        let part = s3.upload_part().bucket(bucket).key(&key).upload_id(&id).part_number(1);
-        let part = part.body(ByteStream::from_static(b"PAR1")).send().await?;
-        let etag = part.e_tag().context("a part without an ETag")?.to_owned();
-        Ok::<_, anyhow::Error>((id, etag))
-    };
-    for index in 0..planned.partitions {
-        let uploads: Vec<(String, String)> = stream::iter(0..files)
-            .map(|number| one(index, number))
-            .buffered(32)
-            .try_collect()
-            .await?;
-        let key = format!("{TABLE}/_tidemark/{}/partitions/{index}.json", planned.run);
-        let body = planned.record(index, &uploads).to_string().into_bytes();
-        s3.put_object().bucket(bucket).key(key).body(ByteStream::from(body)).send().await?;
-        if index % 100 == 99 {
-            writeln!(std::io::stdout(), "{} files are uploaded", (index + 1) * files)?;
-        }
-    }
-    Ok(())
-}
-
-/// On demand: `make test-many-files`.
-#[test]
-fn many_files_of_the_store_are_published_within_the_limit() -> Result<()> {
-    let Some(wanted) = std::env::var_os("TIDEMARK_MANY_FILES") else { return Ok(()) };
-    let wanted: u64 = wanted.to_string_lossy().parse().context("TIDEMARK_MANY_FILES")?;
-    harness::TestEnv::shared()?.run_within(LONG, async {
-        let bench = bench().await?;
-        let coordinator = coordinate(&bench)?;
-        let planned = harness::wait_until("the plan", crate::RUN, async || {
-            let item = bench.source.run_item(TABLE).await?.context("no run item")?;
-            ensure!(item["state"] == "running", "{item}");
-            let run = item["run"].as_str().context("run")?;
-            let key = format!("{TABLE}/_tidemark/{run}/plan.json");
-            let body = bench.source.env.object(&bench.source.bucket, &key).await?;
-            Planned::read(&body).context("a plan")
-        })
-        .await?;
-        let files = wanted.div_ceil(planned.partitions);
-        upload(&bench, &planned, files).await?;
-        let (peak, result) = ended(coordinator, &bench, LONG).await?;
-        writeln!(std::io::stdout(), "{} MiB for {} files", peak >> 20, result["files"])?;
-        ensure!(result["files"] == planned.partitions * files, "{result}");
-        ensure!(peak < LIMIT_BYTES, "{} MiB", peak >> 20);
-        let keys =
-            bench.source.env.keys(&bench.source.bucket, &format!("{TABLE}/extract_run=")).await?;
-        ensure!(keys.len() as u64 == planned.partitions * files, "{} files are there", keys.len());
         Ok(())
     })
 }

@@ -97,6 +97,22 @@ impl Process {
         Ok(kib << 10)
     }
 
+    /// The CPU seconds that it has used so far, those of the kernel for it included.
+    ///
+    /// # Errors
+    /// If it has ended.
+    pub fn cpu_seconds(&self) -> Result<f64> {
+        let pid = self.child.id().context("it has ended")?;
+        let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
+        // the name of the program comes second, in parentheses, and may contain spaces
+        let (_, fields) = stat.rsplit_once(')').context("stat")?;
+        let ticks = |field: usize| -> Result<f64> {
+            Ok(fields.split_whitespace().nth(field).context("a field of stat")?.parse()?)
+        };
+        // proc(5): utime and stime, in ticks of 10 ms on Linux
+        Ok((ticks(11)? + ticks(12)?) / 100.0)
+    }
+
     /// Kills it, as `kill -9` does, and waits until it is gone.
     ///
     /// # Errors

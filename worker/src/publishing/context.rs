@@ -25,6 +25,9 @@ use crate::stores::tracking::TrackingTable;
 
 /// Writes of one act that are in flight at a time.
 pub(super) const WRITES_AT_ONCE: usize = 16;
+/// Uploads that are checked or completed at a time. A commit waits for the store's replies most of its time: with
+/// 30 ms each, 20,000 files take 20 s at 64 at a time, and 80 s at 16.
+pub(super) const UPLOADS_AT_ONCE: usize = 64;
 /// Files and uploads of one act, about: the next ones are listed once these are done with.
 pub(super) const AT_ONCE: usize = 5_000;
 

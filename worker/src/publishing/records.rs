@@ -11,7 +11,7 @@ use worker_core::layout::records::{PartitionRecord, RecordsHash, Tally, Tallying
 use worker_core::protocol::{CoordinatedRun, Event, NewManifest, Reply};
 
 use super::context::Reading;
-use super::context::{Context, WRITES_AT_ONCE, now};
+use super::context::{Context, UPLOADS_AT_ONCE, now};
 use crate::extraction::kept_records::KeptRecords;
 use crate::stores::control::{Control, WholeObject, not_as_recorded};
 
@@ -92,7 +92,7 @@ impl Context {
         files
             .try_flatten()
             .map_ok(|file| async move { control.assure(&file).await })
-            .try_buffer_unordered(WRITES_AT_ONCE)
+            .try_buffer_unordered(UPLOADS_AT_ONCE)
             .try_for_each(|()| async { Ok(()) })
             .await?;
         if hashed.finish() != hash {
@@ -154,7 +154,7 @@ impl Context {
         };
         files
             .map_ok(|file| async move { control.complete(&file).await })
-            .try_buffer_unordered(WRITES_AT_ONCE)
+            .try_buffer_unordered(UPLOADS_AT_ONCE)
             .try_fold(Reply::Done, |all, one| async move {
                 Ok(if one == Reply::Done { all } else { one })
             })

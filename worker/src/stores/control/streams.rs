@@ -27,7 +27,7 @@ const CHUNKS: usize = 4;
 /// Files that were read and are not taken yet.
 const FILES: usize = 64;
 /// Records that are read at a time, however small they are.
-const READS_AT_ONCE: usize = 16;
+const READS_AT_ONCE: usize = 64;
 /// Bytes of the records that are read at a time.
 const READ_BYTES: u64 = 8 << 20;
 /// Bytes of a part of a manifest; a shorter manifest is one PUT.
