@@ -52,9 +52,10 @@ impl Control {
             Ok(reply) => reply,
             Err(error) => {
                 let failure = storage_failure("delete files", &error);
-                // a store answers an operation that it does not know with 501
-                let unsupported = code(&error) == "NotImplemented"
-                    || error.raw_response().is_some_and(|reply| reply.status().as_u16() == 501);
+                // a store answers an operation that it does not know with 501, or with an error as its result
+                let status = error.raw_response().map(|reply| reply.status().as_u16());
+                let unsupported =
+                    code(&error) == "NotImplemented" || matches!(status, Some(200 | 501));
                 if failure.report.reason == Reason::StorageUnreachable && !unsupported {
                     return Err(failure);
                 }
