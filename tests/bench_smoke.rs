@@ -8,7 +8,7 @@ use harness::{TestEnv, binary, unique};
 use serde_json::Value;
 
 /// How long the program may take, the installation of its peers included.
-const DEADLINE: Duration = Duration::from_mins(8);
+const DEADLINE: Duration = Duration::from_mins(15);
 
 /// Cases that cover each table, both engines, and the peers that are quickly installed.
 const CASES: [&str; 9] = [

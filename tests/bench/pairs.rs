@@ -17,6 +17,9 @@ use crate::tables::{Engine, Table};
 /// How often a pair is repeated because other processes used the machine.
 const REPEATS_MAX: u32 = 5;
 
+/// Differences between a table and the output of a client that are shown.
+const DIFFERENCES_SHOWN: usize = 8;
+
 /// How many pairs, and which of them count.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Rounds {
@@ -159,7 +162,9 @@ async fn side(
     output.remove(bench).await?;
     let files = files.with_context(|| label.clone())?;
     let differences = source.differences(&files);
-    ensure!(differences.is_empty(), "{label}: rows differ: {}", differences.join("; "));
+    let (count, shown) = (differences.len(), differences.len().min(DIFFERENCES_SHOWN));
+    let text = differences[..shown].join("; ");
+    ensure!(count == 0, "{label}: rows differ, {count} differences: {text}");
     Ok(Ran { measured, files })
 }
 

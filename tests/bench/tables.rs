@@ -133,12 +133,13 @@ const LINEITEM: &[Column] = &[
     column("l_comment", Kind::Text, "varchar(44) not null", "varchar(44) not null"),
 ];
 
+// No decimal of more than 18 digits: DuckDB 1.5.5 needs 90 microseconds to read one from the text that MariaDB sends,
+// so that nothing else would be compared.
 const WIDE: &[Column] = &[
     column("id", Kind::Integer, "bigint not null", "bigint not null"),
     column("whole", Kind::Integer, "integer", "int"),
     column("small", Kind::Integer, "smallint", "smallint"),
     column("amount", Kind::Decimal(4), "numeric(18,4)", "decimal(18,4)"),
-    column("large_amount", Kind::Decimal(10), "numeric(38,10)", "decimal(38,10)"),
     column("ident", Kind::Uuid, "uuid", "char(36)"),
     column("moment", Kind::Instant, "timestamptz", "timestamp(6) null"),
     column("local_time", Kind::Timestamp, "timestamp", "datetime(6)"),
@@ -304,7 +305,6 @@ fn wide(at: u64, engine: Engine) -> String {
         (one % 2_000_000_000).to_string(),
         format!("{}{}", sign(two), two % 32_000),
         format!("{}{}.{:04}", sign(one), one % 10_000_000_000, two % 10_000),
-        format!("{}{}{:08}.{:010}", sign(two), one, two % 100_000_000, bits(5) % 10_000_000_000),
         uuid,
         timestamp(at),
         timestamp(at ^ 0x5555),
@@ -319,7 +319,7 @@ fn wide(at: u64, engine: Engine) -> String {
     ];
     let mut line = at.to_string();
     for (index, field) in fields.iter().enumerate() {
-        if engine == Engine::MariaDb && index == 9 {
+        if engine == Engine::MariaDb && index == 8 {
             continue;
         }
         line.push('\t');

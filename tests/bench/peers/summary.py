@@ -1,7 +1,7 @@
 """Counts, sums, distinct values and checksums of each column of a table, independent of the order of its rows.
 
 Usage: summary.py < REQUEST, with {"files", "format": "parquet" or "lines", "columns": [[name, kind]...], "distinct", "s3"}
-Each value becomes one canonical text by the kind of its column, so that two types that hold the same value agree.
+Each value becomes a canonical one by the kind of its column, so that two types that hold the same value agree.
 A column whose type cannot hold the value exactly has the reason in "not_compared".
 """
 
@@ -14,36 +14,33 @@ NULL = "~null~"
 
 
 def canonical(kind, name, found):
-    """SQL for the canonical text of a column, or the reason why its type has none."""
+    """SQL for the canonical value of a column, or the reason why its type has none."""
     column = '"' + name + '"'
     if kind.startswith("decimal"):
         if found in ("DOUBLE", "FLOAT"):
             return None, f"{found} instead of a decimal"
-        return f"cast(cast({column} as decimal(38,{kind[7:]})) as varchar)", None
-    if kind == "float":
-        return f"cast(cast({column} as double) as varchar)", None
-    if kind == "integer":
-        return f"cast(cast({column} as bigint) as varchar)", None
-    if kind == "boolean":
-        return f"cast(cast({column} as boolean) as varchar)", None
+        scale = kind[7:]
+        wanted = f"decimal({38 if int(scale) > 4 else 18},{scale})"
+        exact = f"cast({column} as {wanted})"
+        if found in ("VARCHAR", wanted) or found.endswith(f",{scale})"):
+            return exact, None
+        # a type with more digits after the point: none of them may be in use
+        return f"case when {exact} = {column} then {exact} when {column} is not null then error('{name}: too many digits') end", None
+    if kind in ("integer", "float", "boolean", "date"):
+        wanted = {"integer": "bigint", "float": "double"}.get(kind, kind)
+        return f"cast({column} as {wanted})", None
     if kind == "padded":
         return f"rtrim(cast({column} as varchar), ' ')", None
     if kind == "uuid":
-        return f"lower(cast({column} as varchar))", None
-    if kind == "date":
-        return f"cast(cast({column} as date) as varchar)", None
+        return f"cast({column} as uuid)", None
     if kind in ("instant", "timestamp"):
-        if found == "VARCHAR":
-            # the source sends microseconds since 1970
-            return column, None
-        return f"cast(epoch_us({column}) as varchar)", None
+        # the source sends microseconds since 1970
+        return (f"cast({column} as bigint)" if found == "VARCHAR" else f"epoch_us({column})"), None
     if kind == "bytes":
         return (column if found == "VARCHAR" else f"hex({column})"), None
     if kind == "json":
         return f"cast(json({column}) as varchar)", None
-    if kind == "list":
-        if found == "VARCHAR":
-            return column, None
+    if kind == "list" and found != "VARCHAR":
         items = f"list_transform({column}, lambda item: coalesce(cast(item as varchar), 'NULL'))"
         return f"case when {column} is not null then '{{' || array_to_string({items}, ',') || '}}' end", None
     return f"cast({column} as varchar)", None
@@ -81,10 +78,10 @@ def main():
             answered.append((name, "values"))
             continue
         inner.append(f"{text} as v{index}")
-        wanted = {"values": f"count(v{index})", "checksum": f"sum(hash(v{index})::hugeint)::varchar"}
+        wanted = {"values": f"count(v{index})", "checksum": f"sum((hash(v{index}) >> 1)::bigint)::varchar"}
         # a sum of 38 digits overflows, and one of doubles depends on the order of the rows
         if kind in ("integer", "decimal2", "decimal4"):
-            wanted["sum"] = f"sum(cast(v{index} as decimal(38,{kind[7:] or 0})))::varchar"
+            wanted["sum"] = f"sum(v{index})::varchar"
         if request["distinct"]:
             wanted["distinct"] = f"count(distinct hash(v{index}))"
         compared.append(f"v{index}")
@@ -92,7 +89,7 @@ def main():
             selected.append(sql)
             answered.append((name, what))
     # one checksum over whole rows: it differs where values of two rows were exchanged
-    selected.append(f"sum(hash({', '.join(compared)})::hugeint)::varchar")
+    selected.append(f"sum((hash({', '.join(compared)}) >> 1)::bigint)::varchar")
     row = database.execute(f"select {', '.join(selected)} from (select {', '.join(inner)} from {source})").fetchone()
     for (name, what), value in zip(answered, row[1:-1]):
         columns[name][what] = value
