@@ -178,6 +178,13 @@ fn an_operator_that_is_shown_the_past_starts_no_second_run() -> Result<()> {
         let past = env.kubectl(&["get", "--raw", &path]).await?;
         let mut operator = away.operator().await?;
         away.ends_once(&mut operator).await?;
+        // Complete comes before the Jobs end; then the operator writes once more
+        wait_until("the end of all Jobs", STEP, async || {
+            let object = release.get(&["extractjob", NAME]).await?;
+            ensure!(object["metadata"]["finalizers"] == Value::Null, "{}", object["metadata"]);
+            Ok(())
+        })
+        .await?;
         operator.die().await?;
         let jobs = format!("tidemark.dev/extract-job={NAME}");
         release.kubectl(&["delete", "job", "-l", &jobs]).await?;
