@@ -108,7 +108,7 @@ bench: install ## compares Tidemark with other programs, and writes docs/perform
 	  $(CARGO_TARGET_DIR)/release/bench $(if $(CASES),--cases $(CASES)) $(if $(PAIRS),--pairs $(PAIRS)) $(if $(SCALE),--scale $(SCALE)) $(if $(NOISY),--noisy)
 
 .PHONY: bench-smoke
-bench-smoke: install build ## checks the program of `make bench` with small tables; also part of `make test`
+bench-smoke: install build ## runs the benchmark program with small tables; also part of `make test`
 	@trap '$(TEST_ENV)/down.sh test' EXIT; \
 	  cargo test --locked --workspace --test bench_smoke
 

@@ -1,4 +1,4 @@
-//! The benchmark program with small tables: it works, and all programs copy the same rows. It judges no time.
+//! Runs the benchmark program with small tables: it completes, and all programs copy the same rows. It checks no times.
 
 use std::fs;
 use std::time::Duration;
@@ -7,10 +7,10 @@ use anyhow::{Context, Result, ensure};
 use harness::{TestEnv, binary, unique};
 use serde_json::Value;
 
-/// How long the program may take, the installation of its peers included.
+/// Maximum time of the program, including the installation of the other programs.
 const DEADLINE: Duration = Duration::from_mins(15);
 
-/// Cases that cover each table, both engines, and the peers that are quickly installed.
+/// Cases that cover each table, both engines, and the programs that are quick to install.
 const CASES: [&str; 9] = [
     "postgres",
     "postgres-one",
@@ -43,8 +43,8 @@ fn benchmark_of_small_tables_has_equal_rows_and_a_report() -> Result<()> {
             .context("the program did not end")?
             .context("run the program")
     })?;
-    let words = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "{}: {words}", output.status);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{}: {stderr}", output.status);
     for case in CASES {
         let text = fs::read_to_string(folder.join(format!("results/{case}.json")))?;
         let result: Value = serde_json::from_str(&text)?;

@@ -248,7 +248,7 @@ fn images_are_imported() -> Result<()> {
     })
 }
 
-/// The Dockerfile takes the binaries as cargo builds them, and adds nothing that strips them.
+/// The Dockerfile copies the binaries that cargo builds. Only the release profile strips them.
 #[test]
 fn release_binaries_of_the_images_have_no_symbols() -> Result<()> {
     let read = |name: &str| std::fs::read_to_string(harness::tests_dir().join("..").join(name));

@@ -1,6 +1,6 @@
-//! In: nothing. Out: what is compared with what, and the goals. Bound: this list. Fails: nothing.
+//! In: nothing. Out: the comparisons and the goals. Bound: this list. Fails: nothing.
 
-use crate::clients::{Client, Tidemark, To};
+use crate::clients::{Client, Destination, Tidemark};
 use crate::tables::{Engine, Table};
 
 /// One of the two programs that a case compares.
@@ -12,20 +12,20 @@ pub(crate) struct Side {
     pub(crate) table: Table,
 }
 
-/// What a goal is about.
+/// The number that a goal limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Metric {
-    /// Wall of the first program divided by that of the second.
+    /// Wall time of the first program divided by that of the second.
     Wall,
-    /// CPU of the clients, likewise.
+    /// CPU of the first client divided by that of the second.
     ClientCpu,
-    /// Memory of the clients, likewise.
+    /// Peak memory of the first client divided by that of the second.
     Peak,
-    /// Memory of the first program, in MiB.
+    /// Peak memory of the first program, in MiB.
     PeakMib,
-    /// Wall of the second program divided by that of the first.
+    /// Wall time of the second program divided by that of the first.
     TimesFaster,
-    /// The median of numbers that a case of its own measures, by their name.
+    /// The median of the numbers of this name, from a case that measures no pairs.
     Number(&'static str),
 }
 
@@ -36,16 +36,16 @@ pub(crate) struct Goal {
     pub(crate) number: u8,
     /// The case that measures it.
     pub(crate) case: &'static str,
-    /// What it is about, in words.
+    /// Its text in the report.
     pub(crate) text: &'static str,
-    /// What it is about.
+    /// The number that it limits.
     pub(crate) metric: Metric,
-    /// The value at the goal.
+    /// The limit: a minimum for [`Metric::TimesFaster`], a maximum for all others.
     pub(crate) limit: f64,
 }
 
 impl Goal {
-    /// Whether a value reaches it.
+    /// Whether a value reaches the goal.
     pub(crate) fn is_reached(&self, value: f64) -> bool {
         match self.metric {
             Metric::TimesFaster => value >= self.limit,
@@ -57,9 +57,9 @@ impl Goal {
 /// A comparison of two programs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Case {
-    /// Its name for `CASES` and of its files.
+    /// Its name in `CASES` and in file names.
     pub(crate) name: &'static str,
-    /// What it compares, in words.
+    /// Its title in the report.
     pub(crate) title: &'static str,
     /// The server that both read.
     pub(crate) engine: Engine,
@@ -67,11 +67,11 @@ pub(crate) struct Case {
     pub(crate) a: Side,
     /// The program that it is compared with.
     pub(crate) b: Side,
-    /// Pairs that are enough, if it takes long.
+    /// Maximum number of pairs, for cases that take long.
     pub(crate) pairs_max: u32,
 }
 
-/// The case that measures what an extract costs other users of the database.
+/// The case that measures how much an extract slows down other users of the database.
 pub(crate) const HARM: &str = "harm";
 
 const fn tidemark(partitions: u32) -> Client {
@@ -99,7 +99,7 @@ const fn case(
     }
 }
 
-const DUCKDB: Client = Client::DuckDb(2, To::S3);
+const DUCKDB: Client = Client::DuckDb(2, Destination::S3);
 const POSTGRES: (Engine, Table) = (Engine::Postgres, Table::Lineitem);
 
 /// All comparisons of two programs.
@@ -109,20 +109,20 @@ pub(crate) const CASES: &[Case] = &[
         ("postgres-one", "Postgres, lineitem, one connection"),
         POSTGRES,
         tidemark(1),
-        Client::DuckDb(1, To::File),
+        Client::DuckDb(1, Destination::File),
     ),
     case(
         ("postgres-file", "Postgres, lineitem, DuckDB to a local file"),
         POSTGRES,
         tidemark(2),
-        Client::DuckDb(2, To::File),
+        Client::DuckDb(2, Destination::File),
     ),
     case(("mariadb", "MariaDB, lineitem"), (Engine::MariaDb, Table::Lineitem), tidemark(2), DUCKDB),
     case(
         ("mariadb-file", "MariaDB, lineitem, DuckDB to a local file"),
         (Engine::MariaDb, Table::Lineitem),
         tidemark(2),
-        Client::DuckDb(2, To::File),
+        Client::DuckDb(2, Destination::File),
     ),
     case(("postgres-wide", "Postgres, wide"), (Engine::Postgres, Table::Wide), tidemark(2), DUCKDB),
     case(("mariadb-wide", "MariaDB, wide"), (Engine::MariaDb, Table::Wide), tidemark(2), DUCKDB),
@@ -182,8 +182,8 @@ const fn goal(
     Goal { number, case, text, metric, limit }
 }
 
-/// The goals, in the order of the report. Those of cases that this program does not have are measured by others,
-/// who leave a file of the same form.
+/// The goals, in the order of the report. Other programs measure the cases that this one does not have, and write a
+/// result file of the same format.
 pub(crate) const GOALS: &[Goal] = &[
     goal(1, "postgres", "Postgres lineitem, 2 connections: wall / DuckDB", Metric::Wall, 0.78),
     goal(
@@ -258,7 +258,7 @@ pub(crate) const GOALS: &[Goal] = &[
     goal(
         13,
         HARM,
-        "snapshot held after the last record, in seconds",
+        "snapshot open after the last partition record, in seconds",
         Metric::Number("snapshot_held_seconds"),
         1.0,
     ),

@@ -1,5 +1,5 @@
-//! In: which program copies which table. Out: its command, and where its files are. Bound: one bucket or
-//! folder for each run. Fails: if the bucket or the folder cannot be made.
+//! In: a program and a table. Out: the command that copies the table, and the location of its files. Bound: one bucket
+//! or folder for each run. Fails: if the bucket or the folder cannot be created.
 
 use std::fs;
 use std::path::PathBuf;
@@ -23,17 +23,17 @@ pub(crate) struct Bench {
     pub(crate) postgres: SourceFixture,
     /// The database of MariaDB.
     pub(crate) mariadb: SourceFixture,
-    /// The binary that is measured.
+    /// The `tidemark` binary to measure.
     pub(crate) tidemark: PathBuf,
-    /// The venv of the peers.
+    /// The venv of the other programs.
     pub(crate) venv: PathBuf,
     /// The venv of Spark, if it could be installed.
     pub(crate) spark: Option<PathBuf>,
-    /// The folder of the programs in Python.
+    /// The folder of the Python scripts.
     pub(crate) scripts: PathBuf,
     /// A folder for output and requests.
     pub(crate) work: PathBuf,
-    /// Measures.
+    /// Measures time, CPU and memory.
     pub(crate) meter: Meter,
 }
 
@@ -46,7 +46,7 @@ impl Bench {
         }
     }
 
-    /// A program in Python of the peers' folder.
+    /// The command of a Python script.
     pub(crate) fn python(&self, venv: &std::path::Path, script: &str) -> Vec<String> {
         vec![
             venv.join("bin/python").display().to_string(),
@@ -64,19 +64,19 @@ impl Bench {
 
 /// Where a client writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum To {
+pub(crate) enum Destination {
     /// The S3 server.
     S3,
-    /// A file of this machine.
+    /// A local file.
     File,
 }
 
 /// How Tidemark runs.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Tidemark {
-    /// Partitions, all of which are read at the same time.
+    /// Number of partitions. All of them are read at the same time.
     pub(crate) partitions: u32,
-    /// Memory limit.
+    /// Memory limit, such as `128Mi`; `None`: the default.
     pub(crate) memory: Option<&'static str>,
     /// Whether the connection to the database is encrypted.
     pub(crate) tls: bool,
@@ -88,7 +88,7 @@ pub(crate) enum Client {
     /// `tidemark run`.
     Tidemark(Tidemark),
     /// `COPY` of DuckDB.
-    DuckDb(u32, To),
+    DuckDb(u32, Destination),
     /// ConnectorX, and pyarrow for the file.
     ConnectorX(u32),
     /// Rivet.
@@ -109,7 +109,7 @@ impl Client {
             }
             Self::DuckDb(threads, to) => {
                 let s = if threads == 1 { "" } else { "s" };
-                let to = if to == To::S3 { "S3" } else { "a local file" };
+                let to = if to == Destination::S3 { "S3" } else { "a local file" };
                 format!("DuckDB, {threads} thread{s}, to {to}")
             }
             Self::ConnectorX(count) => {
@@ -120,8 +120,8 @@ impl Client {
         }
     }
 
-    /// Why it cannot run here, if so.
-    pub(crate) fn is_missing(self, bench: &Bench) -> Option<&'static str> {
+    /// The reason why it cannot run here; `None` if it can.
+    pub(crate) fn missing_reason(self, bench: &Bench) -> Option<&'static str> {
         match self {
             Self::Rivet(_) if !bench.venv.join("bin/rivet").exists() => {
                 Some("Rivet could not be installed")
@@ -145,11 +145,11 @@ impl Files {
     /// A new bucket or folder.
     ///
     /// # Errors
-    /// If it cannot be made.
-    async fn new(bench: &Bench, to: To) -> Result<Self> {
+    /// If it cannot be created.
+    async fn new(bench: &Bench, to: Destination) -> Result<Self> {
         Ok(match to {
-            To::S3 => Self::Bucket(bench.env.bucket("bench").await?),
-            To::File => {
+            Destination::S3 => Self::Bucket(bench.env.bucket("bench").await?),
+            Destination::File => {
                 let folder = bench.work.join(unique("files"));
                 fs::create_dir_all(&folder)?;
                 Self::Folder(folder)
@@ -172,10 +172,10 @@ impl Files {
         }
     }
 
-    /// Removes them, so that later runs find the same space.
+    /// Removes the files, so that each run starts with the same free space.
     ///
     /// # Errors
-    /// With the words of the S3 server.
+    /// The error of the S3 server.
     pub(crate) async fn remove(&self, bench: &Bench) -> Result<()> {
         match self {
             Self::Folder(folder) => fs::remove_dir_all(folder)?,
@@ -191,10 +191,10 @@ impl Files {
     }
 }
 
-/// The command of a client and where it writes.
+/// The command of a client and the location of its files.
 ///
 /// # Errors
-/// If the place cannot be made.
+/// If the location cannot be created.
 pub(crate) async fn prepare(
     bench: &Bench,
     client: Client,
@@ -202,27 +202,27 @@ pub(crate) async fn prepare(
     table: Table,
 ) -> Result<(ClientCommand, Files)> {
     let to = match client {
-        Client::Tidemark(_) => To::S3,
+        Client::Tidemark(_) => Destination::S3,
         Client::DuckDb(_, to) => to,
-        _ => To::File,
+        _ => Destination::File,
     };
     let files = Files::new(bench, to).await?;
     let command = match client {
         Client::Tidemark(how) => tidemark(bench, how, (engine, table), &files)?,
         Client::DuckDb(threads, _) => {
-            let mut words = bench.python(&bench.venv, "duckdb_copy.py");
+            let mut argv = bench.python(&bench.venv, "duckdb_copy.py");
             let to = files.place("rows.parquet");
-            words.extend(
+            argv.extend(
                 [engine.name(), table.name(), &threads.to_string(), &to].map(str::to_owned),
             );
             let mut input = Bench::s3();
             let source = bench.source(engine);
             input["source"] = json!(duckdb_source(engine, source));
             input["database"] = json!(source.database);
-            ClientCommand { words, input: input.to_string(), ..ClientCommand::default() }
+            ClientCommand { argv, input: input.to_string(), ..ClientCommand::default() }
         }
         Client::ConnectorX(count) => {
-            let mut words = bench.python(&bench.venv, "connectorx_copy.py");
+            let mut argv = bench.python(&bench.venv, "connectorx_copy.py");
             let url = match engine {
                 Engine::Postgres => postgres_url(&bench.postgres),
                 Engine::MariaDb => format!(
@@ -233,10 +233,10 @@ pub(crate) async fn prepare(
                 ),
             };
             let to = files.place("rows.parquet");
-            words.extend(
+            argv.extend(
                 [&url, table.name(), table.key(), &count.to_string(), &to].map(str::to_owned),
             );
-            ClientCommand { words, ..ClientCommand::default() }
+            ClientCommand { argv, ..ClientCommand::default() }
         }
         Client::Rivet(count) => rivet(bench, count, table, &files)?,
         Client::Spark(count) => spark(bench, count, table, &files)?,
@@ -277,7 +277,7 @@ pub(crate) fn manifest(
     if !how.tls {
         spec["source"]["tls"] = json!({ "mode": "insecurePlaintext" });
     }
-    // a bucket and a key for each run: none removes the files of another one
+    // each run has its own bucket and key, so that it does not remove the files of another one
     spec["output"]["uri"] = json!(format!("s3://{bucket}/{}", table.name()));
     spec["tracking"]["key"] = json!(format!("{}.{name}.{bucket}", source.database));
     let count = how.partitions;
@@ -312,9 +312,9 @@ fn tidemark(
         ("AWS_REGION", TestEnv::REGION.to_owned()),
     ];
     variables.extend(how.memory.map(|limit| ("TIDEMARK_MEMORY", limit.to_owned())));
-    let words = [&bench.tidemark, &PathBuf::from("run"), &PathBuf::from("-f"), &file];
+    let argv = [&bench.tidemark, &PathBuf::from("run"), &PathBuf::from("-f"), &file];
     Ok(ClientCommand {
-        words: words.map(|word| word.display().to_string()).to_vec(),
+        argv: argv.map(|word| word.display().to_string()).to_vec(),
         variables: variables.into_iter().map(|(name, value)| (name.to_owned(), value)).collect(),
         input: String::new(),
     })
@@ -333,15 +333,15 @@ fn rivet(bench: &Bench, count: u32, table: Table, files: &Files) -> Result<Clien
         }],
     });
     fs::write(&file, config.to_string())?;
-    let words = [bench.venv.join("bin/rivet"), "run".into(), "--config".into(), file];
-    let words = words.map(|word: PathBuf| word.display().to_string()).to_vec();
-    Ok(ClientCommand { words, ..ClientCommand::default() })
+    let argv = [bench.venv.join("bin/rivet"), "run".into(), "--config".into(), file];
+    let argv = argv.map(|word: PathBuf| word.display().to_string()).to_vec();
+    Ok(ClientCommand { argv, ..ClientCommand::default() })
 }
 
 fn spark(bench: &Bench, count: u32, table: Table, files: &Files) -> Result<ClientCommand> {
     let venv = bench.spark.as_ref().context("Spark is not installed")?;
     let jars = fs::read_dir(venv.join("jars"))?.filter_map(|entry| Some(entry.ok()?.path()));
-    let jar = jars.into_iter().next().context("the JDBC driver")?.display().to_string();
+    let jar = jars.into_iter().next().context("find the JDBC driver")?.display().to_string();
     let url = format!(
         "jdbc:postgresql://{}:{}/{}?user={USER}&password={PASSWORD}&sslmode=disable",
         TestEnv::IP,
@@ -349,11 +349,11 @@ fn spark(bench: &Bench, count: u32, table: Table, files: &Files) -> Result<Clien
         bench.postgres.database
     );
     let highest = format!("{:.0}", bench.size.tpch * 6_000_000.0);
-    let mut words = bench.python(venv, "spark_copy.py");
+    let mut argv = bench.python(venv, "spark_copy.py");
     let (count, to) = (count.to_string(), files.place("rows"));
-    words.extend(
+    argv.extend(
         [&jar, &url, table.name(), table.key(), "1", &highest, &count, &to].map(str::to_owned),
     );
     let variables = vec![("SPARK_LOCAL_IP".to_owned(), "127.0.0.1".to_owned())];
-    Ok(ClientCommand { words, variables, input: String::new() })
+    Ok(ClientCommand { argv, variables, input: String::new() })
 }

@@ -1,5 +1,5 @@
-//! In: a table, and the files that a client made of it. Out: how they differ. Bound: what DuckDB needs to read
-//! them once. Fails: if the files cannot be read.
+//! In: a table, and the files that a client wrote from it. Out: their differences. Bound: the memory of DuckDB for one
+//! read. Fails: if the files cannot be read.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -15,7 +15,7 @@ use crate::tables::{Engine, Table};
 /// How long reading the files once may take.
 const DEADLINE: Duration = Duration::from_mins(15);
 
-/// What a table holds, whatever the order of its rows.
+/// Counts and checksums of a table. They do not depend on the order of its rows.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Summary {
     /// Its rows.
@@ -35,7 +35,7 @@ pub(crate) struct Summary {
     pub(crate) files: u64,
 }
 
-/// What a column holds.
+/// Counts and checksums of a column.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ColumnSummary {
     /// Its type as DuckDB reads it.
@@ -49,48 +49,48 @@ pub(crate) struct ColumnSummary {
     pub(crate) checksum: Option<String>,
     /// Sum of its values, for integers and decimals.
     pub(crate) sum: Option<String>,
-    /// Different values.
+    /// Number of distinct values.
     pub(crate) distinct: Option<u64>,
 }
 
 impl Summary {
-    /// How files differ from the table that they were made of: nothing if they hold the same rows.
+    /// The differences between this table and the files written from it; empty if both have the same rows.
     pub(crate) fn differences(&self, files: &Self) -> Vec<String> {
         let mut found = Vec::new();
         if self.rows != files.rows {
             found.push(format!("{} rows instead of {}", files.rows, self.rows));
         }
         let checksums = (&self.row_checksum, &files.row_checksum);
-        if let (Some(source), Some(there)) = checksums
-            && source != there
+        if let (Some(source), Some(output)) = checksums
+            && source != output
         {
             found.push("the checksum over whole rows differs".to_owned());
         }
         for (name, column) in &self.columns {
-            let Some(there) = files.columns.get(name) else {
+            let Some(output) = files.columns.get(name) else {
                 found.push(format!("column {name} is missing"));
                 continue;
             };
-            if column.values != there.values {
-                let (these, those) = (there.values.unwrap_or(0), column.values.unwrap_or(0));
-                found.push(format!("column {name}: {these} values instead of {those}"));
+            if column.values != output.values {
+                let (actual, expected) = (output.values.unwrap_or(0), column.values.unwrap_or(0));
+                found.push(format!("column {name}: {actual} values instead of {expected}"));
             }
-            if there.not_compared.is_some() {
+            if output.not_compared.is_some() {
                 continue;
             }
-            if column.checksum != there.checksum {
+            if column.checksum != output.checksum {
                 found.push(format!("column {name}: the checksum differs"));
             }
-            if column.sum != there.sum {
+            if column.sum != output.sum {
                 found.push(format!(
                     "column {name}: sum {:?} instead of {:?}",
-                    there.sum, column.sum
+                    output.sum, column.sum
                 ));
             }
-            if there.distinct.is_some() && column.distinct != there.distinct {
-                let (these, those) = (there.distinct, column.distinct);
+            if output.distinct.is_some() && column.distinct != output.distinct {
+                let (actual, expected) = (output.distinct, column.distinct);
                 found.push(format!(
-                    "column {name}: {these:?} different values instead of {those:?}"
+                    "column {name}: {actual:?} distinct values instead of {expected:?}"
                 ));
             }
         }
@@ -106,7 +106,7 @@ impl Summary {
     }
 }
 
-/// What the database holds, by its own client.
+/// Summarizes a table of the database, as the database's own client prints it.
 ///
 /// # Errors
 /// If the client or DuckDB fails.
@@ -119,7 +119,7 @@ pub(crate) async fn of_source(bench: &Bench, engine: Engine, table: Table) -> Re
     summary
 }
 
-/// What the files of a client hold. Counting different values takes most of the time.
+/// Summarizes the files of a client. `distinct`: also counts distinct values, which takes most of the time.
 ///
 /// # Errors
 /// If DuckDB cannot read them.
@@ -143,9 +143,9 @@ async fn summarize(
     let columns: Vec<_> = columns.iter().map(|column| (column.name, column.kind.name())).collect();
     let s3 = files.starts_with("s3://").then(Bench::s3);
     let request = json!({ "files": files, "format": format, "columns": columns, "distinct": distinct, "s3": s3 });
-    let words = bench.python(&bench.venv, "summary.py");
-    let mut command = bench.env.command(&words[0]);
-    command.args(&words[1..]);
+    let argv = bench.python(&bench.venv, "summary.py");
+    let mut command = bench.env.command(&argv[0]);
+    command.args(&argv[1..]);
     let output = bench.env.output(command, &request.to_string(), DEADLINE).await?;
     ensure!(output.code == Some(0), "summary of {files}: {}", output.stderr);
     serde_json::from_str(&output.stdout).context("parse a summary")
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn another_value_is_a_difference_of_the_column_and_of_the_rows() {
+    fn changed_value_is_a_difference_of_the_column_and_of_the_rows() {
         let found = summary(3, "a").differences(&summary(3, "b"));
         assert_eq!(
             found,
@@ -189,12 +189,12 @@ mod tests {
     }
 
     #[test]
-    fn a_missing_row_is_a_difference_even_if_the_column_was_not_compared() {
-        let mut there = summary(2, "a");
-        if let Some(column) = there.columns.get_mut("id") {
+    fn missing_row_is_a_difference_even_if_the_column_was_not_compared() {
+        let mut output = summary(2, "a");
+        if let Some(column) = output.columns.get_mut("id") {
             column.not_compared = Some("DOUBLE instead of a decimal".to_owned());
         }
-        let found = summary(3, "a").differences(&there);
+        let found = summary(3, "a").differences(&output);
         assert_eq!(found, ["2 rows instead of 3", "column id: 2 values instead of 3"]);
     }
 }

@@ -1,5 +1,5 @@
-//! In: the programs of a benchmark. Out: their versions, and the machine. Bound: one call each. Fails: if
-//! Tidemark or a server does not say.
+//! In: the programs of a benchmark. Out: their versions, and the machine. Bound: one call each. Fails: if Tidemark or a
+//! server does not report its version.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -7,11 +7,11 @@ use std::fs;
 use crate::clients::Bench;
 use anyhow::Result;
 
-/// Versions, the machine, and the time.
+/// Reads the versions of all programs, properties of the machine, and the time.
 ///
 /// # Errors
-/// If Tidemark or a server does not say.
-pub(crate) async fn found(bench: &Bench) -> Result<BTreeMap<String, String>> {
+/// If Tidemark or a server does not report its version.
+pub(crate) async fn read(bench: &Bench) -> Result<BTreeMap<String, String>> {
     let mut found = BTreeMap::new();
     let mut add = |name: &str, value: String| {
         found.insert(name.to_owned(), value.trim().to_owned());

@@ -1,5 +1,5 @@
-//! In: a loaded table. Out: what an extract costs other users of the database. Bound: a fixed load of pgbench.
-//! Fails: with the words of a client.
+//! In: a loaded table. Out: the latency of other users of the database during an extract. Bound: a fixed load of
+//! pgbench. Fails: with the error of a client.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,14 +16,14 @@ use crate::load::postgres_url;
 use crate::measure::ClientCommand;
 use crate::pairs::{Rounds, Sources, source_of};
 use crate::results::CaseResult;
-use crate::say;
+use crate::show_progress;
 use crate::tables::{Engine, Table};
 
-/// Transactions per second that pgbench sends: far below what the server can do, as an application would.
+/// Transactions per second that pgbench sends. The server can process many more, as with a typical application.
 const TRANSACTIONS_PER_SECOND: u32 = 200;
 /// How long a step may take.
 const DEADLINE: Duration = Duration::from_mins(10);
-/// Times at which the snapshot of a run is looked for, and partition records.
+/// Interval at which the snapshot of a run and its partition records are checked.
 const SAMPLE_SECONDS: f64 = 0.02;
 
 const EXTRACT: Client = Client::Tidemark(Tidemark { partitions: 2, memory: None, tls: false });
@@ -31,15 +31,15 @@ const EXTRACT: Client = Client::Tidemark(Tidemark { partitions: 2, memory: None,
 /// Runs the case. A failure is part of the result.
 pub(crate) async fn run(bench: &Bench, rounds: Rounds, sources: &mut Sources) -> CaseResult {
     let mut result = CaseResult {
-        title: "Postgres, lineitem: what an extract costs other users".to_owned(),
-        labels: vec![EXTRACT.label(), "two psql COPY, binary, to nowhere".to_owned()],
+        title: "Postgres, lineitem: latency of other users during an extract".to_owned(),
+        labels: vec![EXTRACT.label(), "two psql COPY, binary, output discarded".to_owned()],
         noisy: rounds.noisy,
         ..CaseResult::default()
     };
     result.notes = vec![
         format!("pgbench sends {TRANSACTIONS_PER_SECOND} transactions per second (TPC-B, scale 10, 2 clients) throughout."),
-        "p99 is over the transactions that ended while the table was read; latency counts from the time at which a transaction was due.".to_owned(),
-        "The snapshot is that of a local run. It is held from the last partition record until no session of the run has a snapshot.".to_owned(),
+        "p99 covers the transactions that ended while the table was read. The latency starts at the scheduled time of a transaction.".to_owned(),
+        "snapshot_held_seconds is from a local run: from its last partition record until no session of the run has a snapshot.".to_owned(),
     ];
     if let Err(error) = measure(bench, rounds, sources, &mut result).await {
         result.failure = Some(format!("{error:#}"));
@@ -58,40 +58,40 @@ async fn measure(
     initialize.args(["-i", "-q", "-s", "10"]);
     let output = bench.env.output(initialize, "", DEADLINE).await?;
     ensure!(output.code == Some(0), "pgbench -i: {}", output.stderr);
-    // how long the two take without load, which says how long pgbench has to run
-    let alone = extract(bench).await?;
-    let seconds = (alone * 4.0).ceil() + 4.0;
+    // pgbench must run longer than an extract, so its duration follows an extract without load
+    let alone_seconds = extract(bench).await?;
+    let seconds = (alone_seconds * 4.0).ceil() + 4.0;
     let mut add = |name: &str, value: f64| {
         result.numbers.entry(name.to_owned()).or_default().push(value);
     };
     for _ in 0..rounds.pairs {
         let ours = latency(bench, seconds, true).await?;
         let copy = latency(bench, seconds, false).await?;
-        say(&format!("harm: p99 {:.2} / {:.2} ms", ours.p99_ms, copy.p99_ms));
+        show_progress(&format!("harm: p99 {:.2} / {:.2} ms", ours.p99_ms, copy.p99_ms));
         add("p99_ms", ours.p99_ms);
         add("p99_ms_of_copy", copy.p99_ms);
         add("p99_ratio", ours.p99_ms / copy.p99_ms);
-        add("wall_seconds", ours.wall);
-        add("wall_seconds_of_copy", copy.wall);
-        add("snapshot_held_seconds", held(bench).await?);
+        add("wall_seconds", ours.wall_seconds);
+        add("wall_seconds_of_copy", copy.wall_seconds);
+        add("snapshot_held_seconds", snapshot_seconds(bench).await?);
     }
     Ok(())
 }
 
 fn pgbench(bench: &Bench) -> Result<Command> {
-    let releases = fs::read_dir("/usr/lib/postgresql").context("the programs of Postgres")?;
+    let releases = fs::read_dir("/usr/lib/postgresql").context("list the programs of Postgres")?;
     let mut found: Vec<PathBuf> =
         releases.filter_map(|entry| Some(entry.ok()?.path().join("bin/pgbench"))).collect();
     found.retain(|path| path.exists());
     found.sort();
-    let mut command = bench.env.command(found.last().context("pgbench")?);
+    let mut command = bench.env.command(found.last().context("find pgbench")?);
     command.args(["-d", &postgres_url(&bench.postgres)]);
     Ok(command)
 }
 
 struct Latency {
     p99_ms: f64,
-    wall: f64,
+    wall_seconds: f64,
 }
 
 fn now() -> Result<f64> {
@@ -120,8 +120,8 @@ async fn latency(bench: &Bench, seconds: f64, ours: bool) -> Result<Latency> {
     }
     let drain = tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
     let begin = now()?;
-    let wall = if ours { extract(bench).await? } else { copy(bench).await? };
-    let end = begin + wall;
+    let wall_seconds = if ours { extract(bench).await? } else { copy(bench).await? };
+    let end = begin + wall_seconds;
     ensure!(child.try_wait()?.is_none(), "pgbench ended before the table was read");
     wait(child).await?;
     drain.await?;
@@ -135,7 +135,7 @@ async fn latency(bench: &Bench, seconds: f64, ours: bool) -> Result<Latency> {
     }
     times.sort_by(f64::total_cmp);
     ensure!(!times.is_empty(), "no transaction ended while the table was read");
-    Ok(Latency { p99_ms: times[times.len() * 99 / 100] / 1000.0, wall })
+    Ok(Latency { p99_ms: times[times.len() * 99 / 100] / 1000.0, wall_seconds })
 }
 
 async fn wait(mut child: Child) -> Result<()> {
@@ -144,7 +144,8 @@ async fn wait(mut child: Child) -> Result<()> {
     Ok(())
 }
 
-/// Microseconds of the transactions that ended in a time: fields 3, 5 and 6 of a line of the log.
+/// Latencies in microseconds of the transactions that ended between `begin` and `end` (seconds since 1970). A line of the
+/// log has the latency in field 3 and the end in fields 5 and 6.
 fn transactions(file: &Path, begin: f64, end: f64) -> Result<Vec<f64>> {
     let text = fs::read_to_string(file)?;
     let of_line = |line: &str| {
@@ -172,13 +173,13 @@ async fn copy(bench: &Bench) -> Result<f64> {
         )
     };
     let script = format!("{} & {}; wait $!", one("<"), one(">="));
-    let words = ["sh", "-c", &script].map(str::to_owned).to_vec();
-    let command = ClientCommand { words, ..ClientCommand::default() };
+    let argv = ["sh", "-c", &script].map(str::to_owned).to_vec();
+    let command = ClientCommand { argv, ..ClientCommand::default() };
     Ok(bench.meter.run(bench.env, &command).await?.wall_seconds)
 }
 
-/// Seconds from the last partition record until no session of the run holds a snapshot.
-async fn held(bench: &Bench) -> Result<f64> {
+/// Seconds from the last partition record until no session of the run has a snapshot.
+async fn snapshot_seconds(bench: &Bench) -> Result<f64> {
     let (command, files) = prepare(bench, EXTRACT, Engine::Postgres, Table::Lineitem).await?;
     let Files::Bucket(bucket) = &files else { anyhow::bail!("Tidemark writes to S3 only") };
     let mut watch = bench.env.command("psql");
@@ -195,7 +196,7 @@ async fn held(bench: &Bench) -> Result<f64> {
     );
     tokio::io::AsyncWriteExt::write_all(&mut input, query.as_bytes()).await?;
     let mut lines = BufReader::new(watch.stdout.take().context("standard output")?).lines();
-    let last_held = tokio::spawn(async move {
+    let last_observed = tokio::spawn(async move {
         let mut last = None;
         while let Ok(Some(line)) = lines.next_line().await {
             last = line.trim().parse::<f64>().ok().or(last);
@@ -219,8 +220,8 @@ async fn held(bench: &Bench) -> Result<f64> {
     // the records stay until the run ends
     let (_, recorded) = tokio::try_join!(run, records)?;
     watch.kill().await?;
-    let last = last_held.await?;
+    let last = last_observed.await?;
     files.remove(bench).await?;
-    let last = last.context("no session of the run held a snapshot")?;
+    let last = last.context("no session of the run had a snapshot")?;
     Ok((last - recorded).max(0.0))
 }

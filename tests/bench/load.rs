@@ -1,5 +1,5 @@
-//! In: tables and a database server. Out: the tables with their rows, and a description of the rows by the
-//! server itself. Bound: a buffer of rows. Fails: with the words of the server's client.
+//! In: tables and a database server. Out: the loaded tables, and their rows as the server prints them. Bound: a buffer
+//! of rows. Fails: with the error of the server's client.
 
 use std::process::Stdio;
 use std::time::Duration;
@@ -11,7 +11,7 @@ use tokio::process::Command;
 
 use crate::tables::{Column, Engine, Kind, Size, Table};
 
-/// A user that may connect without TLS, which no other user of the test environment may.
+/// The only user of the test environment that may connect without TLS.
 pub(crate) const USER: &str = "bench";
 /// Its password.
 pub(crate) const PASSWORD: &str = "secret";
@@ -22,11 +22,11 @@ const CHUNK_BYTES: usize = 1 << 20;
 /// The line of `pg_hba.conf` that lets the user in without TLS.
 const PLAIN: &str = "hostnossl all bench 198.18.0.0/15 scram-sha-256";
 
-/// Makes the user in both servers.
+/// Creates the user in both servers.
 ///
 /// # Errors
-/// With the words of the client.
-pub(crate) async fn make_user(env: &TestEnv) -> Result<()> {
+/// The error of the client.
+pub(crate) async fn create_user(env: &TestEnv) -> Result<()> {
     let file = env.state.join("postgres/pg_hba.conf");
     let rules = std::fs::read_to_string(&file)?;
     if !rules.contains(PLAIN) {
@@ -44,10 +44,10 @@ pub(crate) async fn make_user(env: &TestEnv) -> Result<()> {
     Ok(())
 }
 
-/// Makes and fills a table, unless an earlier run of the program left it.
+/// Creates and loads a table, unless it exists from an earlier run.
 ///
 /// # Errors
-/// With the words of the client.
+/// The error of the client.
 pub(crate) async fn load(
     source: &SourceFixture,
     engine: Engine,
@@ -72,7 +72,7 @@ pub(crate) async fn load(
                 table.create(engine)
             );
             let mut command = psql(source);
-            // each statement by itself: vacuum refuses to run with others
+            // one option for each statement: vacuum cannot run together with others
             for statement in script.split("; ") {
                 command.args(["-c", statement]);
             }
@@ -152,7 +152,7 @@ async fn feed(mut command: Command, rows: impl Iterator<Item = String>) -> Resul
         chunk.push(b'\n');
         if chunk.len() >= CHUNK_BYTES {
             if input.write_all(&chunk).await.is_err() {
-                // the client has ended: its own words say why
+                // the client has ended and prints the reason
                 break;
             }
             chunk.clear();
@@ -161,17 +161,17 @@ async fn feed(mut command: Command, rows: impl Iterator<Item = String>) -> Resul
     let _ = input.write_all(&chunk).await;
     drop(input);
     let output = tokio::time::timeout(LOAD_DEADLINE, child.wait_with_output()).await??;
-    let words = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "load: {} {words}", output.status);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "load: {} {stderr}", output.status);
     Ok(())
 }
 
-/// Copies `lineitem` ten times, each with order keys above those of the last.
+/// Copies `lineitem` ten times. Each copy has greater order keys than the previous one.
 async fn copy_ten_times(source: &SourceFixture) -> Result<()> {
     let columns = Table::Lineitem.columns(Engine::Postgres);
     let others: Vec<_> = columns[1..].iter().map(|column| column.name).collect();
     let create = Table::Lineitem10.create(Engine::Postgres);
-    // without the index, which no reader of this table uses, it is loaded in a third of the time
+    // no reader of this table uses the index; without it the load takes a third of the time
     let create = create.split(", primary key").next().unwrap_or_default();
     let statements = [
         "begin".to_owned(),
@@ -193,11 +193,11 @@ async fn copy_ten_times(source: &SourceFixture) -> Result<()> {
     Ok(())
 }
 
-/// Writes the rows of a table as the server's own client prints them to a file, in the texts that `summary.py`
-/// compares, and returns the columns.
+/// Writes the rows of a table to a file with the server's own client. The values have the text form that `summary.py`
+/// compares.
 ///
 /// # Errors
-/// With the words of the client.
+/// The error of the client.
 pub(crate) async fn dump(
     source: &SourceFixture,
     engine: Engine,
@@ -222,12 +222,12 @@ pub(crate) async fn dump(
     command.stdin(Stdio::null()).stdout(std::fs::File::create(file)?).stderr(Stdio::piped());
     let child = command.spawn().context("start the client")?;
     let output = tokio::time::timeout(LOAD_DEADLINE, child.wait_with_output()).await??;
-    let words = String::from_utf8_lossy(&output.stderr);
-    ensure!(output.status.success(), "dump {}: {} {words}", table.name(), output.status);
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "dump {}: {} {stderr}", table.name(), output.status);
     Ok(())
 }
 
-/// SQL for a value in the text that `summary.py` compares.
+/// SQL for a value in the text form that `summary.py` compares.
 fn canonical(engine: Engine, column: &Column) -> String {
     let name = column.name;
     let text = match (engine, column.kind) {

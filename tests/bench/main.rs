@@ -1,6 +1,6 @@
-//! In: which cases, how many pairs. Out: results, a report and plots in a folder. Bound: the list of cases.
+//! In: cases and a number of pairs. Out: results, a report and plots in a folder. Bound: the list of cases.
 //! Fails: if a case fails, after all others have run.
-#![expect(clippy::print_stderr, reason = "the program says how far it is")]
+#![expect(clippy::print_stderr, reason = "the program prints its progress")]
 
 mod cases;
 mod clients;
@@ -33,55 +33,55 @@ use crate::tables::Size;
 /// How long all cases together may take.
 const DEADLINE: Duration = Duration::from_hours(8);
 
-/// Compares Tidemark with other programs that copy a table, and writes docs/performance.
+/// Compare Tidemark with other programs that copy a table, and write docs/performance
 #[derive(Debug, Parser)]
 struct Arguments {
-    /// Cases to run, by their names. Defaults to all.
+    /// Names of the cases to run, separated by commas. Defaults to all cases
     #[arg(long, value_delimiter = ',')]
     cases: Vec<String>,
-    /// Pairs of each case.
+    /// Number of pairs to measure for each case
     #[arg(long, default_value_t = 7)]
     pairs: u32,
-    /// The binary to measure. Defaults to the one beside this program.
+    /// Path of the tidemark binary to measure. Defaults to the one in the folder of this program
     #[arg(long)]
     tidemark: Option<PathBuf>,
-    /// Folder of report, plots and results. Defaults to docs/performance.
+    /// Folder for report, plots and results. Defaults to docs/performance
     #[arg(long)]
     output: Option<PathBuf>,
-    /// Count pairs although other processes used the machine. The report says so.
+    /// Count pairs even if other processes used the machine. The report marks them as noisy
     #[arg(long)]
     noisy: bool,
-    /// Scale factor of TPC-H, by which the number of rows of each table is multiplied.
+    /// Scale factor of TPC-H. Multiplies the number of rows of each table
     #[arg(long, default_value_t = 1.0)]
     scale: f64,
-    /// Check the program with a few thousand rows, in the test environment that tests share.
+    /// Run with a few thousand rows, in the test environment that tests share
     #[arg(long)]
     smoke: bool,
-    /// Write report and plots again from the results of earlier runs.
+    /// Write report and plots from the results of earlier runs, without a measurement
     #[arg(long)]
     report_only: bool,
 }
 
 fn main() -> ExitCode {
-    let words: Vec<String> = std::env::args().skip(1).collect();
+    let argv: Vec<String> = std::env::args().skip(1).collect();
     if let Some(("measured", [report, command @ ..])) =
-        words.split_first().map(|(first, rest)| (first.as_str(), rest))
+        argv.split_first().map(|(first, rest)| (first.as_str(), rest))
     {
         let ran = measure::run_measured(Path::new(report), command);
-        let code = ran.inspect_err(|error| say(&format!("{error:#}"))).unwrap_or(1);
+        let code = ran.inspect_err(|error| show_progress(&format!("{error:#}"))).unwrap_or(1);
         return ExitCode::from(u8::try_from(code).unwrap_or(1));
     }
     match run(&Arguments::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            say(&format!("error: {error:#}"));
+            show_progress(&format!("error: {error:#}"));
             ExitCode::FAILURE
         }
     }
 }
 
-/// Says how far the program is.
-pub(crate) fn say(text: &str) {
+/// Prints progress to standard error.
+pub(crate) fn show_progress(text: &str) {
     eprintln!("bench: {text}");
 }
 
@@ -91,11 +91,11 @@ fn run(arguments: &Arguments) -> Result<()> {
     let results = folder.join("results");
     if !arguments.report_only {
         let names = names_of(&arguments.cases)?;
-        // outside the network of the test environment, which reaches no registry
+        // before the test environment starts: its network has no access to package registries
         let venv = installed("bench")?;
         let spark = names.contains(&"spark").then(|| installed("spark"));
-        let spark =
-            spark.and_then(|venv| venv.inspect_err(|error| say(&format!("{error:#}"))).ok());
+        let spark = spark
+            .and_then(|venv| venv.inspect_err(|error| show_progress(&format!("{error:#}"))).ok());
         let peers = Peers { venv, spark };
         let env: &'static TestEnv = if arguments.smoke {
             TestEnv::shared()?
@@ -105,20 +105,20 @@ fn run(arguments: &Arguments) -> Result<()> {
         env.run_within(DEADLINE, Box::pin(run_cases(arguments, env, (&names, peers), &results)))?;
     }
     let failures = report::write(&folder, &results)?;
-    ensure!(failures.is_empty(), "without result: {}", failures.join(", "));
+    ensure!(failures.is_empty(), "cases without a result: {}", failures.join(", "));
     Ok(())
 }
 
 fn names_of(chosen: &[String]) -> Result<Vec<&'static str>> {
     let all: Vec<_> = CASES.iter().map(|case| case.name).chain([HARM]).collect();
     if let Some(unknown) = chosen.iter().find(|name| !all.contains(&name.as_str())) {
-        bail!("there is no case {unknown}: {}", all.join(", "));
+        bail!("unknown case \"{unknown}\"; cases: {}", all.join(", "));
     }
     let is_chosen = |name: &&str| chosen.is_empty() || chosen.iter().any(|other| other == name);
     Ok(all.into_iter().filter(is_chosen).collect())
 }
 
-/// Where the peers are.
+/// Where the other programs are installed.
 struct Peers {
     venv: PathBuf,
     spark: Option<PathBuf>,
@@ -132,7 +132,7 @@ async fn run_cases(
 ) -> Result<()> {
     let bench = prepare(arguments, env, peers).await?;
     let rounds = Rounds { pairs: arguments.pairs, noisy: arguments.noisy, warm: !arguments.smoke };
-    let context = context::found(&bench).await?;
+    let context = context::read(&bench).await?;
     let mut sources = Sources::new();
     for name in names {
         let mut result = match CASES.iter().find(|case| case.name == *name) {
@@ -140,7 +140,7 @@ async fn run_cases(
             None => harm::run(&bench, rounds, &mut sources).await,
         };
         if let Some(failure) = &result.failure {
-            say(&format!("{name}: {failure}"));
+            show_progress(&format!("{name}: {failure}"));
         }
         result.context.clone_from(&context);
         result.write(results, name)?;
@@ -154,14 +154,14 @@ async fn prepare(
     env: &'static TestEnv,
     Peers { venv, spark }: Peers,
 ) -> Result<Bench> {
-    let beside = || Ok::<_, anyhow::Error>(std::env::current_exe()?.with_file_name("tidemark"));
-    let tidemark = arguments.tidemark.clone().map_or_else(beside, Ok)?;
+    let default = || Ok::<_, anyhow::Error>(std::env::current_exe()?.with_file_name("tidemark"));
+    let tidemark = arguments.tidemark.clone().map_or_else(default, Ok)?;
     ensure!(tidemark.exists(), "{} is not built", tidemark.display());
-    load::make_user(env).await?;
+    load::create_user(env).await?;
     let mut postgres = SourceFixture::new(env, "bench").await?;
     let mut mariadb = SourceFixture::mariadb(env, "bench").await?;
     if !arguments.smoke {
-        // databases that later runs of this program find again, with their tables
+        // later runs of this program reuse these databases and their tables
         let name = format!("bench_{}", arguments.scale).replace('.', "_");
         let exists = format!("select count(*) from pg_database where datname = '{name}'");
         if env.psql("postgres", &exists).await? == "0" {
@@ -188,7 +188,7 @@ async fn prepare(
     })
 }
 
-/// Installs the peers of a recipe of the test environment, and returns where they are.
+/// Installs the programs of a recipe of the test environment, and returns their folder.
 fn installed(recipe: &str) -> Result<PathBuf> {
     let scripts = tests_dir().join("env");
     let status = Command::new(scripts.join("install.sh")).arg(recipe).status()?;
@@ -196,6 +196,6 @@ fn installed(recipe: &str) -> Result<PathBuf> {
     let shell = format!(". '{}/env.sh' && cached {recipe}", scripts.display());
     let output = Command::new("bash").args(["-c", &shell]).stderr(Stdio::inherit()).output()?;
     let path = PathBuf::from(String::from_utf8(output.stdout)?.trim());
-    ensure!(path.exists(), "{} of {recipe}", path.display());
+    ensure!(path.exists(), "{} does not exist after the installation of {recipe}", path.display());
     path.canonicalize().with_context(|| path.display().to_string())
 }

@@ -1,5 +1,5 @@
-//! In: a command. Out: what it cost: time, CPU of client and servers, memory. Bound: the samples before and
-//! after it. Fails: if the command fails or runs longer than its deadline.
+//! In: a command. Out: its wall time, its memory, and the CPU time of client and servers. Bound: one sample before and
+//! one after it. Fails: if the command fails or runs longer than its deadline.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -18,17 +18,17 @@ use serde::{Deserialize, Serialize};
 const TICK_MILLIS: u64 = 10;
 /// How long one run of a client may take.
 const RUN_DEADLINE: Duration = Duration::from_mins(15);
-/// Share of the machine's CPU that no counted process used, above which a run is refused.
+/// Largest share of the machine's CPU that other processes may use. A run above it is refused.
 pub(crate) const UNACCOUNTED_MAX: f64 = 0.03;
 
-/// What one run of a client cost.
+/// Resources that one run of a client used.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Measured {
     /// From start to exit of the client.
     pub(crate) wall_seconds: f64,
-    /// User and system time of the client and all that it started.
+    /// User and system time of the client and of all processes that it started.
     pub(crate) client_cpu_seconds: f64,
-    /// The largest process of the client.
+    /// Peak memory of the client's largest process.
     pub(crate) peak_bytes: u64,
     /// CPU of the database server.
     pub(crate) database_cpu_seconds: f64,
@@ -36,13 +36,13 @@ pub(crate) struct Measured {
     pub(crate) s3_cpu_seconds: f64,
     /// CPU of DynamoDB Local.
     pub(crate) tracking_cpu_seconds: f64,
-    /// CPU that no process of the benchmark used, as a share of cores times wall.
+    /// CPU time of processes outside the benchmark, as a share of cores times wall time.
     pub(crate) unaccounted: f64,
-    /// CPU that was idle, as a share of cores times wall.
+    /// Idle CPU time, as a share of cores times wall time.
     pub(crate) idle: f64,
 }
 
-/// What the measuring process knows of its client.
+/// The report of the measuring process about its client.
 #[derive(Debug, Serialize, Deserialize)]
 struct Client {
     wall_seconds: f64,
@@ -50,15 +50,15 @@ struct Client {
     peak_bytes: u64,
 }
 
-/// Runs a command, waits for all that it started, and writes what they cost: a process of its own, so that the
-/// kernel's account of its children is that of the command.
+/// Runs a command, waits for it and its descendants, and writes their resource usage to `report`. Runs in its own
+/// process, because `getrusage` counts all children of a process. Returns the exit code of the command.
 ///
 /// # Errors
-/// If it cannot be started. If it fails, this process ends with the same code.
+/// If the command cannot be started.
 pub(crate) fn run_measured(report: &Path, command: &[String]) -> Result<i32> {
     nix::sys::prctl::set_child_subreaper(true)?;
     let begin = Instant::now();
-    let (program, arguments) = command.split_first().context("a command")?;
+    let (program, arguments) = command.split_first().context("no command given")?;
     let mut child = Command::new("setpriv");
     child.args(["--pdeathsig", "KILL", "--", program]).args(arguments);
     let child = child.spawn().context("start the client")?;
@@ -109,7 +109,7 @@ impl Meter {
     /// Finds the servers.
     ///
     /// # Errors
-    /// If one of them does not run.
+    /// If one of them is not running.
     pub(crate) fn new(env: &TestEnv, folder: PathBuf) -> Result<Self> {
         let mut servers = BTreeMap::new();
         let namespace = fs::read_link(format!("/proc/{}/ns/pid", env.pid))?;
@@ -119,7 +119,7 @@ impl Meter {
                 let of_env = fs::read_link(format!("/proc/{pid}/ns/pid"));
                 of_env.is_ok_and(|found| found == namespace) && inner_pid(*pid) == inner.trim()
             });
-            servers.insert(part, found.with_context(|| format!("{part} does not run"))?);
+            servers.insert(part, found.with_context(|| format!("{part} is not running"))?);
         }
         Ok(Self { servers, folder })
     }
@@ -135,9 +135,9 @@ impl Meter {
             let children = parents.get(pid).into_iter().flatten().map(|child| child.own);
             servers.insert(*part, root.own + root.reaped + children.sum::<u64>());
         }
-        let own = stat_of(std::process::id()).context("this process")?.own;
+        let own = stat_of(std::process::id()).context("read the statistics of this process")?.own;
         let text = fs::read_to_string("/proc/stat")?;
-        let line = text.lines().next().context("a line of /proc/stat")?;
+        let line = text.lines().next().context("/proc/stat is empty")?;
         let fields: Vec<u64> =
             line.split_whitespace().skip(1).filter_map(|field| field.parse().ok()).collect();
         ensure!(fields.len() >= 8, "/proc/stat: {line}");
@@ -149,29 +149,29 @@ impl Meter {
     /// Runs a client in the network of the test environment.
     ///
     /// # Errors
-    /// With the words of the client if it fails.
+    /// If the client fails, with its output.
     pub(crate) async fn run(&self, env: &TestEnv, client: &ClientCommand) -> Result<Measured> {
         let report = self.folder.join("measured.json");
         let _ = fs::remove_file(&report);
         let mut command = env.command(std::env::current_exe()?);
-        command.arg("measured").arg(&report).args(&client.words);
+        command.arg("measured").arg(&report).args(&client.argv);
         command.envs(client.variables.iter().map(|(name, value)| (name, value)));
         command.stdout(Stdio::piped());
         let before = self.ticks()?;
         let begin = Instant::now();
         let output = env.output(command, &client.input, RUN_DEADLINE).await?;
-        let elapsed = begin.elapsed().as_secs_f64();
+        let elapsed_seconds = begin.elapsed().as_secs_f64();
         let after = self.ticks()?;
         ensure!(
             output.code == Some(0),
             "{} failed with code {:?}: {} {}",
-            client.words.first().map_or("the client", String::as_str),
+            client.argv.first().map_or("the client", String::as_str),
             output.code,
             tail(&output.stderr),
             tail(&output.stdout)
         );
         let found: Client = serde_json::from_slice(&fs::read(&report)?)?;
-        Ok(measured(&before, &after, &found, elapsed))
+        Ok(measured(&before, &after, &found, elapsed_seconds))
     }
 }
 
@@ -179,21 +179,21 @@ impl Meter {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct ClientCommand {
     /// Program and arguments.
-    pub(crate) words: Vec<String>,
+    pub(crate) argv: Vec<String>,
     /// Environment variables.
     pub(crate) variables: Vec<(String, String)>,
     /// Standard input.
     pub(crate) input: String,
 }
 
-fn measured(before: &Ticks, after: &Ticks, client: &Client, elapsed: f64) -> Measured {
+fn measured(before: &Ticks, after: &Ticks, client: &Client, elapsed_seconds: f64) -> Measured {
     let seconds = |ticks: u64| Duration::from_millis(ticks * TICK_MILLIS).as_secs_f64();
     let server = |part: &str| {
         let of = |ticks: &Ticks| ticks.servers.get(part).copied().unwrap_or_default();
         seconds(of(after).saturating_sub(of(before)))
     };
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-    let machine = f64::from(u32::try_from(cores).unwrap_or(1)) * elapsed;
+    let machine_seconds = f64::from(u32::try_from(cores).unwrap_or(1)) * elapsed_seconds;
     let busy = seconds(after.busy.saturating_sub(before.busy));
     let counted = client.cpu_seconds
         + ["postgres", "mariadb", "s3", "dynamodb"].map(server).iter().sum::<f64>()
@@ -205,8 +205,8 @@ fn measured(before: &Ticks, after: &Ticks, client: &Client, elapsed: f64) -> Mea
         database_cpu_seconds: server("postgres") + server("mariadb"),
         s3_cpu_seconds: server("s3"),
         tracking_cpu_seconds: server("dynamodb"),
-        unaccounted: (busy - counted) / machine,
-        idle: seconds(after.idle.saturating_sub(before.idle)) / machine,
+        unaccounted: (busy - counted) / machine_seconds,
+        idle: seconds(after.idle.saturating_sub(before.idle)) / machine_seconds,
     }
 }
 
@@ -225,7 +225,7 @@ struct Stat {
 
 fn stat_of(pid: u32) -> Option<Stat> {
     let text = fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-    // the name of the program, in parentheses, may have blanks
+    // the name of the program, in parentheses, may contain spaces
     let fields: Vec<&str> = text.rsplit_once(") ")?.1.split(' ').collect();
     let number = |index: usize| fields.get(index)?.parse::<u64>().ok();
     Some(Stat {
@@ -240,7 +240,7 @@ fn processes() -> Result<Vec<u32>> {
     Ok(entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).collect())
 }
 
-/// The id of a process in its own namespace.
+/// The id of a process in its own PID namespace.
 fn inner_pid(pid: u32) -> String {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("NSpid:"));

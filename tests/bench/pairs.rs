@@ -1,5 +1,5 @@
-//! In: a case. Out: its pairs, each output compared with the table. Bound: the number of pairs, and of tries of
-//! each. Fails: with the words of a client, or if rows differ.
+//! In: a case. Out: its pairs, each output compared with the table. Bound: the number of pairs, and of attempts for
+//! each. Fails: with the error of a client, or if rows differ.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use crate::compare::{self, Summary};
 use crate::load;
 use crate::measure::{Measured, UNACCOUNTED_MAX};
 use crate::results::{CaseResult, mib};
-use crate::say;
+use crate::show_progress;
 use crate::tables::{Engine, Table};
 
-/// How often a pair is repeated because other processes used the machine.
+/// Maximum number of repeats of a pair because other processes used the machine.
 const REPEATS_MAX: u32 = 5;
 
-/// Differences between a table and the output of a client that are shown.
+/// Maximum number of differences between a table and an output that are shown.
 const DIFFERENCES_SHOWN: usize = 8;
 
 /// How many pairs, and which of them count.
@@ -25,19 +25,19 @@ const DIFFERENCES_SHOWN: usize = 8;
 pub(crate) struct Rounds {
     /// Pairs.
     pub(crate) pairs: u32,
-    /// Whether a pair counts although other processes used the machine.
+    /// Whether a pair counts even if other processes used the machine.
     pub(crate) noisy: bool,
-    /// Whether a pair that does not count comes first, so that caches are warm.
+    /// Whether to run a pair before the measurement, which fills caches and does not count.
     pub(crate) warm: bool,
 }
 
-/// The tables as the databases hold them, read once.
+/// Summaries of the tables in the databases, each read once.
 pub(crate) type Sources = BTreeMap<(&'static str, &'static str), Summary>;
 
-/// Loads a table, and reads what it holds.
+/// Loads a table and summarizes its rows.
 ///
 /// # Errors
-/// With the words of the server's client.
+/// The error of the server's client.
 pub(crate) async fn source_of(
     bench: &Bench,
     sources: &mut Sources,
@@ -51,11 +51,11 @@ pub(crate) async fn source_of(
     if table == Table::Lineitem10 {
         load::load(bench.source(engine), engine, Table::Lineitem, bench.size).await?;
     }
-    say(&format!("{} {}: loading", engine.name(), table.name()));
+    show_progress(&format!("{} {}: loading", engine.name(), table.name()));
     load::load(bench.source(engine), engine, table, bench.size).await?;
     let summary = compare::of_source(bench, engine, table).await?;
     ensure!(summary.rows > 0, "{} has no rows", table.name());
-    say(&format!("{} {}: {} rows", engine.name(), table.name(), summary.rows));
+    show_progress(&format!("{} {}: {} rows", engine.name(), table.name(), summary.rows));
     sources.insert(key, summary.clone());
     Ok(summary)
 }
@@ -74,7 +74,7 @@ pub(crate) async fn run_case(
         noisy: rounds.noisy,
         ..CaseResult::default()
     };
-    let missing = [case.a, case.b].into_iter().find_map(|side| side.client.is_missing(bench));
+    let missing = [case.a, case.b].into_iter().find_map(|side| side.client.missing_reason(bench));
     if let Some(reason) = missing {
         result.failure = Some(reason.to_owned());
         return result;
@@ -98,7 +98,7 @@ async fn run_pairs(
     let (mut warm, mut tries) = (rounds.warm, 0);
     let wanted = rounds.pairs.min(case.pairs_max) as usize;
     while result.pairs.len() < wanted {
-        // different values are counted once: the checksums of later pairs are those of the first
+        // distinct values are counted in the first pair only; the checksums of later pairs must be equal to its checksums
         let distinct = result.outputs.is_empty();
         let one = side(bench, case.engine, case.a, &a, distinct).await?;
         let two = side(bench, case.engine, case.b, &b, distinct).await?;
@@ -121,13 +121,13 @@ async fn run_pairs(
             (result.refused, tries) = (result.refused + 1, tries + 1);
             ensure!(
                 tries <= REPEATS_MAX,
-                "other processes used {:.0} % of the machine in {tries} tries of a pair",
+                "other processes used {:.0} % of the machine in {tries} attempts of a pair",
                 unaccounted * 100.0
             );
             continue;
         }
         tries = 0;
-        say(&format!(
+        show_progress(&format!(
             "{}: wall {:.2} / {:.2} s, CPU {:.2} / {:.2} s, peak {:.0} / {:.0} MiB, unaccounted {:.1} %",
             case.name,
             one.wall_seconds,

@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 pub(crate) struct Row {
     /// Its label.
     pub(crate) label: String,
-    /// A dot for each.
+    /// The ratios, one dot for each.
     pub(crate) ratios: Vec<f64>,
     /// The median.
     pub(crate) median: f64,
@@ -20,7 +20,7 @@ const PLOT_WIDTH: f64 = 460.0;
 const ROW_HEIGHT: f64 = 26.0;
 const TOP: f64 = 54.0;
 
-/// A dot plot of ratios: left of the line at 1, the first program needs less.
+/// A dot plot of ratios. Left of the line at 1, the first program uses less than the second.
 pub(crate) fn svg(title: &str, rows: &[Row]) -> String {
     let greatest =
         rows.iter().flat_map(|row| &row.ratios).fold(1.2_f64, |most, ratio| most.max(*ratio));

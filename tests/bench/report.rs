@@ -15,7 +15,7 @@ use crate::results::{CaseResult, Spread, mib};
 
 type Results = BTreeMap<String, CaseResult>;
 
-/// Writes report and plots, and returns the cases that have no result.
+/// Writes report and plots, and returns the names of the cases without a result.
 ///
 /// # Errors
 /// If a file cannot be written or read.
@@ -46,22 +46,24 @@ fn row(name: &str, metric: Metric, results: &Results) -> Option<Row> {
 
 const HEAD: &str = "# Performance
 
-`make bench` writes this page. It copies the same tables with Tidemark and with other programs and compares the two of
-each pair, which run one directly after the other (A B A B). All servers run on the same machine and share its cores.
+`make bench` writes this page. It copies the same tables with Tidemark and with other programs. The two programs of a
+pair run directly after each other (A B A B). All servers run on the same machine and share its cores.
 
-- **Only ratios compare.** Numbers of seconds and MiB are of the machine below and are marked as absolute.
-- Before a time counts, the output of each run is compared with the table: rows, values, sums, different values
-  and a checksum of each column, and a checksum over whole rows. The checksums do not depend on the order of rows.
+- **Compare ratios only.** Seconds and MiB depend on the machine described below. They are marked as absolute.
+- A time counts only if the output has the same rows as the table. The program compares the number of rows and a
+  checksum over whole rows. For each column it compares the number of values, the number of distinct values, the sum
+  and a checksum. The checksums do not depend on the order of rows.
 - A pair is refused if processes outside the benchmark used more than 3 % of the machine's CPU.
-- Ratios are medians of the ratios of the pairs, with the least and the greatest.
+- A ratio is the median of the ratios of all pairs, with the minimum and the maximum.
 - All programs write Parquet with zstd, level 3. Connections to the databases have no TLS, except in the case `tls`.
-  DuckDB reads MariaDB without compression of the connection, which is faster here.
-- Client CPU is user and system time of the client and all that it starts. Memory is that of its largest process.
+  DuckDB reads MariaDB over a connection without compression.
+- Client CPU is user and system time of the client and of all processes that it starts. Memory is the peak of its
+  largest process.
 
 ```sh
 make bench                                   # all cases, 7 pairs each
 make bench CASES=postgres,mariadb PAIRS=11   # some of them
-make bench-smoke                             # checks the program with small tables, measures nothing
+make bench-smoke                             # runs the program with small tables and checks no times
 ```
 ";
 
@@ -69,14 +71,14 @@ fn text(results: &Results) -> String {
     let mut text = HEAD.to_owned();
     if results.values().any(|result| result.noisy) {
         text.push_str(
-            "\n**Some of these results are from a machine that other processes used. They are marked as noisy. Do not quote them.**\n",
+            "\n**Other processes used the machine during some of these measurements. They are marked as noisy. Do not quote them.**\n",
         );
     }
     text.push_str("\n## Goals\n\n| # | goal | limit | measured | pairs | reached |\n|---|---|---|---|---|---|\n");
     for goal in GOALS {
         text.push_str(&goal_line(goal, results));
     }
-    text.push_str("\n## Ratios\n\nTidemark / the other program. Less is better.\n\n");
+    text.push_str("\n## Ratios\n\nTidemark / the other program. Lower is better.\n\n");
     text.push_str(
         "| case | wall | client CPU | peak memory | CPU of the database | CPU of the S3 server |\n",
     );
@@ -129,7 +131,7 @@ fn goal_line(goal: &Goal, results: &Results) -> String {
     )
 }
 
-/// A median with least and greatest.
+/// A median with minimum and maximum.
 fn shown(spread: Spread) -> String {
     let digits = if spread.max >= 10.0 { 1 } else { 2 };
     format!("{:.digits$} ({:.digits$}-{:.digits$})", spread.median, spread.min, spread.max)
@@ -165,7 +167,7 @@ fn section(text: &mut String, name: &str, result: &CaseResult) {
         runs(text, result);
     }
     if !result.numbers.is_empty() {
-        text.push_str("| number (absolute, unless it is a ratio) | median (least-greatest) | n |\n|---|---|---|\n");
+        text.push_str("| number (absolute, unless it is a ratio) | median (minimum-maximum) | n |\n|---|---|---|\n");
         for (number, values) in &result.numbers {
             if let Some(spread) = Spread::of(values) {
                 let _ = writeln!(text, "| `{number}` | {} | {} |", shown(spread), values.len());
@@ -177,7 +179,9 @@ fn section(text: &mut String, name: &str, result: &CaseResult) {
         let _ = writeln!(text, "- {note}");
     }
     if result.other_compression {
-        text.push_str("- The files of the two programs are compressed differently, so the two did not do the same work.\n");
+        text.push_str(
+            "- The programs used different compression, so they did not do the same work.\n",
+        );
     }
     if result.refused > 0 {
         let _ = writeln!(text, "- {} pairs were refused and repeated.", result.refused);

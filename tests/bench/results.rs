@@ -1,5 +1,5 @@
-//! In: what was measured. Out: a result that a file keeps, its ratios. Bound: one file for each case. Fails:
-//! if the file cannot be written or read.
+//! In: measurements. Out: a result file, and its ratios. Bound: one file for each case. Fails: if the file cannot be
+//! written or read.
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,31 +11,31 @@ use serde::{Deserialize, Serialize};
 use crate::cases::Metric;
 use crate::measure::Measured;
 
-/// What a case measured. A program that measures something else leaves a file of this form with `numbers`.
+/// The result of a case. A program that measures no pairs writes a file of the same format with `numbers`.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub(crate) struct CaseResult {
-    /// What it compares, in words.
+    /// The title of the case.
     pub(crate) title: String,
     /// The two programs.
     pub(crate) labels: Vec<String>,
-    /// Each pair in the order in which it ran.
+    /// The pairs in the order in which they ran.
     pub(crate) pairs: Vec<(Measured, Measured)>,
     /// Pairs that were refused, because other processes used the machine.
     pub(crate) refused: u32,
-    /// Whether pairs count although other processes used the machine.
+    /// Whether pairs count even if other processes used the machine.
     pub(crate) noisy: bool,
     /// Rows of each output.
     pub(crate) rows: Vec<u64>,
-    /// Bytes, number and compression of the files of each program, by the last output.
+    /// Size, number and compression of the files of each program, from its first output.
     pub(crate) outputs: Vec<String>,
-    /// Whether the files of the two programs have another compression, so that the two did not do the same work.
+    /// Whether the two programs used different compression, and so did not do the same work.
     pub(crate) other_compression: bool,
-    /// What was not compared, and why.
+    /// Columns that were not compared, with the reason.
     pub(crate) not_compared: Vec<String>,
-    /// Other numbers, by their name.
+    /// Other measurements by name. The name includes the unit.
     pub(crate) numbers: BTreeMap<String, Vec<f64>>,
-    /// What a reader must know.
+    /// Notes that the report prints.
     pub(crate) notes: Vec<String>,
     /// Why there is no result.
     pub(crate) failure: Option<String>,
@@ -43,19 +43,19 @@ pub(crate) struct CaseResult {
     pub(crate) context: BTreeMap<String, String>,
 }
 
-/// Median, least and greatest of some numbers.
+/// Median, minimum and maximum of some numbers.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) struct Spread {
     /// The median.
     pub(crate) median: f64,
-    /// The least.
+    /// The minimum.
     pub(crate) min: f64,
-    /// The greatest.
+    /// The maximum.
     pub(crate) max: f64,
 }
 
 impl Spread {
-    /// Of numbers, if there are any.
+    /// The spread of some numbers; `None` if there are none.
     pub(crate) fn of(numbers: &[f64]) -> Option<Self> {
         let mut sorted = numbers.to_vec();
         sorted.sort_by(f64::total_cmp);
@@ -84,7 +84,7 @@ impl CaseResult {
         }
     }
 
-    /// Writes it.
+    /// Writes the result to `<name>.json` in a folder.
     ///
     /// # Errors
     /// If the file cannot be written.

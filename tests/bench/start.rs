@@ -1,8 +1,9 @@
 //! Measures how long a small extract takes, and prints the results as Markdown.
 //!
-//! `bench_start [RUNS]` (20): `kubectl apply` of an ExtractJob of 1,000 rows until it is Complete, in the test
-//! environment, with one partition and with four, and the start of a `tidemark` process until its first query is sent.
-//! `TIDEMARK_BINARIES=FOLDER` measures the binaries of another folder. Compare times only of one machine and one hour.
+//! `bench_start [RUNS]` runs in the test environment and measures 20 runs by default. It measures the time from
+//! `kubectl apply` of an ExtractJob of 1,000 rows until it is Complete, with one partition and with four. It also
+//! measures the time from the start of a `tidemark` process until it sends its first query. `TIDEMARK_BINARIES=FOLDER`
+//! measures the binaries of another folder. Compare only times of the same machine and the same hour.
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
@@ -21,22 +22,22 @@ use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
-/// Runs that are measured, if no number is given.
+/// Default number of measured runs.
 const RUNS: usize = 20;
-/// Runs before them, which fill caches.
+/// Number of runs before them, which fill caches and do not count.
 const WARM_UP: usize = 2;
-/// How long all of it may take.
+/// Maximum time of the whole program.
 const DEADLINE: Duration = Duration::from_mins(30);
 /// How long one extract may take.
-const RUN: Duration = Duration::from_mins(2);
-/// What the 1,000 rows are.
+const RUN_DEADLINE: Duration = Duration::from_mins(2);
+/// SQL that creates the table of 1,000 rows.
 const ROWS: &str = "create table small (id bigint primary key, name text, at timestamptz);
     insert into small select i, 'row ' || i, timestamptz '2024-01-01' + i * interval '1 second'
     from generate_series(1, 1000) i; analyze small";
 
 /// Seconds after the start of each run, by step.
 type Steps = BTreeMap<String, Vec<f64>>;
-/// What the API server has reported.
+/// Objects that the API server has sent, with the time of arrival.
 type Events = Arc<Mutex<Vec<(Timestamp, Value)>>>;
 
 fn main() -> ExitCode {
@@ -45,7 +46,7 @@ fn main() -> ExitCode {
         Ok(text) if std::io::stdout().write_all(text.as_bytes()).is_ok() => ExitCode::SUCCESS,
         Ok(_) => ExitCode::FAILURE,
         Err(error) => {
-            // nothing can be said where even this fails
+            // if standard error cannot be written, the error cannot be reported
             drop(writeln!(std::io::stderr(), "error: {error:#}"));
             ExitCode::FAILURE
         }
@@ -92,7 +93,7 @@ fn sorted(times: &[f64]) -> Vec<f64> {
     times
 }
 
-/// Of times in ascending order.
+/// The median of times in ascending order.
 fn median(times: &[f64]) -> f64 {
     let upper = times.get(times.len() / 2).copied().unwrap_or_default();
     let lower = times.get(times.len().saturating_sub(1) / 2).copied().unwrap_or_default();
@@ -149,7 +150,7 @@ async fn watch(api: &PlainApi, path: &str, events: Events) -> Result<()> {
     Ok(())
 }
 
-/// One extract from `kubectl apply` to the end of its coordinator Job: when each step was seen.
+/// Runs one extract from `kubectl apply` to the end of its coordinator Job. Returns the seconds until each step.
 async fn extract(
     release: &Release,
     name: &str,
@@ -163,10 +164,10 @@ async fn extract(
     job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": partitions });
     let start = Timestamp::now();
     release.apply(&job).await?;
-    release.condition(name, "Complete", RUN).await?;
-    let times = wait_until("the Job to be complete", RUN, async || {
-        let seen = events.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let of_run = seen.iter().filter(|(_, object)| belongs(object, name));
+    release.condition(name, "Complete", RUN_DEADLINE).await?;
+    let times = wait_until("the Job to be complete", RUN_DEADLINE, async || {
+        let observed = events.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let of_run = observed.iter().filter(|(_, object)| belongs(object, name));
         let mut times = BTreeMap::new();
         for (at, object) in of_run {
             for step in steps_of(object) {
@@ -188,14 +189,14 @@ async fn extract(
     Ok(times)
 }
 
-/// Whether the object is the ExtractJob of this name, or made for it.
+/// Whether the object is the ExtractJob of this name or was created for it.
 fn belongs(object: &Value, name: &str) -> bool {
     let metadata = &object["metadata"];
     let label = &metadata["labels"]["tidemark.dev/extract-job"];
     label == name || (object["kind"] == "ExtractJob" && metadata["name"] == name)
 }
 
-/// The steps that an object shows to be done.
+/// The steps that are done according to an object.
 fn steps_of(object: &Value) -> Vec<String> {
     let status = &object["status"];
     let container = &status["containerStatuses"][0]["state"];
@@ -244,8 +245,8 @@ async fn processes(source: &SourceFixture, runs: usize) -> Result<Steps> {
     Ok(steps)
 }
 
-/// The start of one local run: seconds until it connects to the database, and until it sends its first query. The CPU
-/// time until then hardly depends on what else the machine does.
+/// Starts one local run. Returns the seconds until it connects to the database, until it sends its first query and until
+/// it ends, and the CPU seconds until the first query.
 async fn process(source: &SourceFixture, name: &str) -> Result<[(&'static str, f64); 4]> {
     let listener = TcpListener::bind((TestEnv::IP, 0)).await?;
     let mut job = source.job("public.small", "FE");
@@ -271,36 +272,36 @@ async fn process(source: &SourceFixture, name: &str) -> Result<[(&'static str, f
         .kill_on_drop(true);
     let start = Instant::now();
     let mut child = command.spawn().context("start tidemark")?;
-    let pid = child.id().context("a process")?;
-    let (connected, queried, cpu) = tokio::spawn(serve(listener, pid)).await??;
-    let status = tokio::time::timeout(RUN, child.wait()).await??;
+    let pid = child.id().context("tidemark has already ended")?;
+    let (connected, queried, cpu_used_seconds) = tokio::spawn(serve(listener, pid)).await??;
+    let status = tokio::time::timeout(RUN_DEADLINE, child.wait()).await??;
     ensure!(status.success(), "tidemark run: {status}");
     let since = |at: Instant| at.duration_since(start).as_secs_f64();
     Ok([
         ("process connects to the database", since(connected)),
         ("process sends its first query", since(queried)),
-        ("CPU time until the first query", cpu),
+        ("CPU time until the first query", cpu_used_seconds),
         ("process has ended", start.elapsed().as_secs_f64()),
     ])
 }
 
-/// Passes connections on to Postgres; when the first one came, when its first query did, and the CPU seconds of the
-/// process until then.
+/// Forwards connections to Postgres. Returns the time of the first connection, the time of its first query, and the CPU
+/// seconds that the process used until then.
 async fn serve(listener: TcpListener, pid: u32) -> Result<(Instant, Instant, f64)> {
     let (first, _) = listener.accept().await?;
     let connected = Instant::now();
-    let (said, queried) = tokio::sync::oneshot::channel();
-    tokio::spawn(pass(first, Some(said)));
+    let (sender, queried) = tokio::sync::oneshot::channel();
+    tokio::spawn(forward(first, Some(sender)));
     tokio::spawn(async move {
         while let Ok((next, _)) = listener.accept().await {
-            tokio::spawn(pass(next, None));
+            tokio::spawn(forward(next, None));
         }
     });
     let queried = queried.await.context("the session ended without a query")?;
     Ok((connected, queried, cpu_seconds(pid)?))
 }
 
-/// CPU seconds of all threads of a process that still run.
+/// CPU seconds of all running threads of a process.
 fn cpu_seconds(pid: u32) -> Result<f64> {
     let mut sum = Duration::ZERO;
     for thread in std::fs::read_dir(format!("/proc/{pid}/task"))? {
@@ -311,11 +312,11 @@ fn cpu_seconds(pid: u32) -> Result<f64> {
     Ok(sum.as_secs_f64())
 }
 
-/// Encrypted records of a client before its first query: the end of the TLS handshake, the startup message, and two
-/// messages of SCRAM.
-const BEFORE_QUERY: usize = 4;
+/// Number of encrypted records that a client sends before its first query: the end of the TLS handshake, the startup
+/// message, and two messages of SCRAM.
+const RECORDS_BEFORE_QUERY: usize = 4;
 
-async fn pass(
+async fn forward(
     client: TcpStream,
     first_query: Option<tokio::sync::oneshot::Sender<Instant>>,
 ) -> Result<()> {
@@ -335,10 +336,10 @@ async fn pass(
         let mut body = vec![0; usize::from(u16::from_be_bytes([header[3], header[4]]))];
         from_client.read_exact(&mut body).await?;
         records += usize::from(header[0] == 23);
-        if records > BEFORE_QUERY
-            && let Some(said) = first_query.take()
+        if records > RECORDS_BEFORE_QUERY
+            && let Some(sender) = first_query.take()
         {
-            let _ = said.send(Instant::now());
+            let _ = sender.send(Instant::now());
         }
         to_server.write_all(&[&header[..], &body].concat()).await?;
     }

@@ -25,7 +25,7 @@ impl Engine {
     }
 }
 
-/// What the values of a column mean, and so how two spellings of one value are made equal.
+/// The kind of a column's values. It determines the canonical form in which two outputs are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Kind {
     /// A whole number.
@@ -34,7 +34,7 @@ pub(crate) enum Kind {
     Decimal(u8),
     /// Text.
     Text,
-    /// Text of a fixed length. Clients disagree about blanks at its end, so they are not compared.
+    /// Text of a fixed length. Clients treat trailing spaces differently, so these are not compared.
     Padded,
     /// A UUID.
     Uuid,
@@ -50,7 +50,7 @@ pub(crate) enum Kind {
     Float,
     /// Bytes.
     Bytes,
-    /// A JSON document. Blanks between its parts are not compared.
+    /// A JSON document. White space between its parts is not compared.
     Json,
     /// An array of whole numbers.
     List,
@@ -86,7 +86,7 @@ pub(crate) struct Column {
     pub(crate) kind: Kind,
     /// Its type in Postgres.
     pub(crate) postgres: &'static str,
-    /// Its type in MariaDB; empty where the table has no such column there.
+    /// Its type in MariaDB; empty if the table has no such column there.
     pub(crate) mariadb: &'static str,
 }
 
@@ -133,8 +133,8 @@ const LINEITEM: &[Column] = &[
     column("l_comment", Kind::Text, "varchar(44) not null", "varchar(44) not null"),
 ];
 
-// No decimal of more than 18 digits: DuckDB 1.5.5 needs 90 microseconds to read one from the text that MariaDB sends,
-// so that nothing else would be compared.
+// No decimal has more than 18 digits. DuckDB 1.5.5 needs 90 microseconds to parse a longer one from the text that MariaDB
+// sends, and the case would measure little else.
 const WIDE: &[Column] = &[
     column("id", Kind::Integer, "bigint not null", "bigint not null"),
     column("whole", Kind::Integer, "integer", "int"),
@@ -207,7 +207,7 @@ impl Table {
         all.iter().filter(there).copied().collect()
     }
 
-    /// The statement that makes it.
+    /// The statement that creates it.
     pub(crate) fn create(self, engine: Engine) -> String {
         let columns = self.columns(engine).into_iter().map(|column| {
             let of_engine =
@@ -231,10 +231,10 @@ pub(crate) struct Size {
 }
 
 impl Size {
-    /// By the scale factor of TPC-H. The report is about 1: 1,000,000 rows of `wide`.
+    /// The sizes for a scale factor of TPC-H. The report uses 1, with 1,000,000 rows of `wide`.
     pub(crate) fn of_scale(scale: f64) -> Self {
         let rows = |at_one: f64| {
-            // a float becomes a whole number without a cast only as a duration
+            // a Duration converts a float to an integer without a cast
             let rows = Duration::from_secs_f64((at_one * scale).max(1.0)).as_secs();
             rows.max(2)
         };
@@ -244,8 +244,8 @@ impl Size {
     /// A few thousand rows, to check the program.
     pub(crate) const SMOKE: Self = Self { tpch: 0.001, wide_rows: 3_000, large_rows: 3 };
 
-    /// Calls `take` with each row of a table, as a line that `COPY` of Postgres and `LOAD DATA` of MariaDB both
-    /// read: columns parted by tabs, `\N` for NULL.
+    /// The rows of a table, one line each, in a format that `COPY` of Postgres and `LOAD DATA` of MariaDB both read:
+    /// columns separated by tabs, `\N` for NULL.
     pub(crate) fn rows(
         self,
         table: Table,
@@ -253,7 +253,7 @@ impl Size {
     ) -> Box<dyn Iterator<Item = String> + Send> {
         let half = self.wide_rows;
         match table {
-            // made from lineitem by the server
+            // the server copies it from lineitem
             Table::Lineitem10 => Box::new(std::iter::empty()),
             Table::Lineitem => {
                 Box::new(LineItemGenerator::new(self.tpch, 1, 1).iter().map(|row| {
@@ -271,7 +271,7 @@ impl Size {
     }
 }
 
-/// A well mixed number for a row and a column.
+/// A pseudorandom number for a row and a column.
 const fn mixed(at: u64, salt: u64) -> u64 {
     // the finalizer of SplitMix64
     let mut bits = at.wrapping_add(salt.wrapping_mul(0x9e37_79b9_7f4a_7c15));

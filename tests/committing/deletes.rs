@@ -1,4 +1,4 @@
-//! Removal of replaced files in batches (`DeleteObjects`), and stores that delete only some of a batch, or none.
+//! Removes replaced files in batches (`DeleteObjects`), also if the store deletes only a part of a batch or nothing.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -12,7 +12,7 @@ use crate::{Bench, TABLE, in_env, printed, refused};
 /// Files of each run.
 const FILES: usize = 8;
 
-/// A published run of [`FILES`] files, and a proxy before the store of the next one.
+/// Publishes a run of [`FILES`] files, and starts a proxy between the next run and its store.
 async fn published(name: &str) -> Result<(Bench, Proxy)> {
     let mut bench = Bench::new(name, "FE", 100).await?;
     bench.job["spec"]["extract"]["partition"] = json!({ "column": "id", "count": FILES });
@@ -34,8 +34,8 @@ async fn removals(bench: &Bench) -> Result<Value> {
     Ok(run["pendingCleanup"]["removals"].clone())
 }
 
-/// The files of the second run alone are there, and its rows, each once.
-async fn replaced(bench: &Bench) -> Result<()> {
+/// Checks that only the files of the second run exist, that each row is in them once, and that no removal is pending.
+async fn check_replaced(bench: &Bench) -> Result<()> {
     ensure!(files(bench).await? == FILES, "{} files", files(bench).await?);
     ensure!(bench.seen().await? == (110, 110), "{:?}", bench.seen().await?);
     ensure!(removals(bench).await? == Value::Null, "{}", removals(bench).await?);
@@ -52,13 +52,13 @@ fn replaced_files_are_deleted_by_one_request_with_a_checksum() -> Result<()> {
             let batches = s3.asked("DeleteObjects");
             ensure!(batches.len() == 1 && batches[0].status == Some(200), "{batches:?}");
             ensure!(s3.asked("DeleteObject").is_empty(), "{:?}", s3.asked("DeleteObject"));
-            replaced(&bench).await?;
+            check_replaced(&bench).await?;
         }
-        // the SDK sends a checksum of its own choice
+        // the SDK sends its default checksum
         let (bench, s3) = published("default").await?;
         printed(&bench.run(&[("TIDEMARK_CHECKSUM", "off")]).await?)?;
         ensure!(s3.asked("DeleteObjects").len() == 1, "{:?}", s3.asked("DeleteObjects"));
-        replaced(&bench).await
+        check_replaced(&bench).await
     })
 }
 
@@ -75,7 +75,7 @@ fn file_that_a_batch_does_not_report_as_deleted_is_deleted_by_its_own_request() 
         let (bench, s3) = published("partly").await?;
         let named: Arc<Mutex<Vec<String>>> = Arc::default();
         let seen = Arc::clone(&named);
-        // deletes nothing: reports an error for the first file, says nothing of the second, reports both for the third
+        // deletes nothing: reports an error for the first file, omits the second, reports both results for the third
         s3.answer(Arc::new(move |operation, _, body| {
             if operation != "DeleteObjects" {
                 return None;
@@ -101,7 +101,7 @@ fn file_that_a_batch_does_not_report_as_deleted_is_deleted_by_its_own_request() 
         ensure!(named.len() == FILES, "{named:?}");
         let single = s3.asked("DeleteObject");
         let of = |key: &String| {
-            // the path of a request is encoded, but for the name of the file
+            // the path of a request is percent-encoded except for the file name
             let name = key.rsplit('/').next().unwrap_or_default();
             single.iter().filter(|one| one.target.contains(name)).count()
         };
@@ -125,7 +125,7 @@ fn store_that_refuses_batches_gets_a_request_for_each_file() -> Result<()> {
             s3.on("DeleteObjects", Calls::Every, Fault::Answer(status, code));
             printed(&bench.run(&[]).await?)?;
             ensure!(s3.asked("DeleteObject").len() == FILES, "{code}: {:?}", s3.asked("*"));
-            replaced(&bench).await.with_context(|| code)?;
+            check_replaced(&bench).await.with_context(|| code)?;
         }
         Ok(())
     })
@@ -145,7 +145,7 @@ fn batch_that_the_store_throttles_or_whose_reply_is_lost_is_sent_again() -> Resu
             printed(&bench.run(&[]).await?)?;
             ensure!(s3.asked("DeleteObjects").len() > 1, "{fault:?}");
             ensure!(s3.asked("DeleteObject").is_empty(), "{fault:?}");
-            replaced(&bench).await.with_context(|| format!("{fault:?}"))?;
+            check_replaced(&bench).await.with_context(|| format!("{fault:?}"))?;
         }
         Ok(())
     })
@@ -155,7 +155,7 @@ fn batch_that_the_store_throttles_or_whose_reply_is_lost_is_sent_again() -> Resu
 fn batch_without_the_permission_fails_the_run_and_names_the_missing_right() -> Result<()> {
     in_env(async {
         let (bench, s3) = published("denied").await?;
-        // as S3: status 200, and an error for each file
+        // like S3: status 200, with an error for each file
         s3.answer(Arc::new(|operation, _, body| {
             let error = |key: &String| {
                 format!(
@@ -170,7 +170,7 @@ fn batch_without_the_permission_fails_the_run_and_names_the_missing_right() -> R
         let output = bench.run(&[]).await?;
         refused(&output, 10, "StorageDenied")?;
         ensure!(output.stderr.contains("s3:DeleteObject"), "{}", output.stderr);
-        ensure!(removals(&bench).await?[0]["run"].is_string(), "it is forgotten");
+        ensure!(removals(&bench).await?[0]["run"].is_string(), "the pending removal is lost");
         Ok(())
     })
 }

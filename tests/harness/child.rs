@@ -97,7 +97,7 @@ impl Process {
         Ok(kib << 10)
     }
 
-    /// The CPU seconds that it has used so far, those of the kernel for it included.
+    /// CPU seconds that the process has used so far, user and system time.
     ///
     /// # Errors
     /// If it has ended.
@@ -105,7 +105,7 @@ impl Process {
         let pid = self.child.id().context("it has ended")?;
         let stat = fs::read_to_string(format!("/proc/{pid}/stat"))?;
         // the name of the program comes second, in parentheses, and may contain spaces
-        let (_, fields) = stat.rsplit_once(')').context("stat")?;
+        let (_, fields) = stat.rsplit_once(')').context("stat has no program name")?;
         let ticks = |field: usize| -> Result<f64> {
             Ok(fields.split_whitespace().nth(field).context("a field of stat")?.parse()?)
         };

@@ -28,7 +28,7 @@ pub struct SourceFixture {
     folder: PathBuf,
 }
 
-/// The folder of the product's binaries: `TIDEMARK_BINARIES`, or where this program is. Tests are one folder deeper.
+/// The folder of the product's binaries: `TIDEMARK_BINARIES`, or the target folder. Test programs are in its `deps`.
 pub(crate) fn binaries() -> Result<PathBuf> {
     if let Some(folder) = std::env::var_os("TIDEMARK_BINARIES") {
         return Ok(folder.into());

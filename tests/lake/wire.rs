@@ -1,6 +1,7 @@
 //! Rows as the servers send them, and values at the borders of their types.
 
-/// A stream of COPY BINARY with one column: the header goes with the first row, and each row in a message of its own.
+/// A stream of COPY BINARY with one column. The header is in the message of the first row. Each row has its
+/// own message.
 pub(crate) fn copy(values: &[Vec<u8>]) -> Vec<u8> {
     let mut content = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
     let mut bytes = Vec::new();

@@ -39,7 +39,7 @@ fn strategy_chosen_by_auto_is_in_plan_manifest_and_outcome() -> Result<()> {
             .read_parquet(&source.bucket, "public.t", "select count(*) c, count(distinct n) d from t")
             .await?;
         ensure!(read == [json!({ "c": 20000, "d": 20000 })], "{read:?}");
-        // without a count there are as many as the table's size makes, here by the rows that the server believes to be in it
+        // without a count, the estimated size of the table sets the number of partitions; here the estimate of its rows
         env.psql(
             &source.database,
             "create table s (n int primary key); insert into s select case when g <= 240000 then g \

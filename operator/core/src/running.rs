@@ -135,9 +135,9 @@ fn completed<'a>(
     Ok(Flow::end(attempt, task_text, ending))
 }
 
-/// The request is published, and nothing is left to do: the outcome is in the tracking table as soon as the process of
-/// the coordinator has ended, and the Job controller takes about two seconds longer to complete the Job. If a recovery
-/// Job is still needed, it waits for that.
+/// Completes a published request before its coordinator Job is complete. The outcome is in the tracking table when the
+/// coordinator process ends; the Job controller completes the Job about two seconds later. Returns `None` if another
+/// effect is still needed, such as a recovery Job.
 fn published_early(
     observed: &Observed,
     attempt: &Attempt,

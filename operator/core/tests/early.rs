@@ -1,4 +1,4 @@
-//! The coordinator pod has ended with exit code 0, and its Job is not complete yet.
+//! What the operator decides while the coordinator pod has ended with exit code 0 and its Job is not complete yet.
 
 use crds::Phase;
 use crds::tracking::PendingCleanup;
@@ -7,7 +7,7 @@ use operator_core::Effect;
 use crate::flow::{created, phase, started};
 
 #[test]
-fn published_run_is_complete_before_its_job_is() {
+fn published_run_is_complete_before_its_coordinator_job() {
     let mut simulation = started();
     simulation.plans(1);
     simulation.step();
@@ -26,12 +26,12 @@ fn published_run_is_complete_before_its_job_is() {
 }
 
 #[test]
-fn exit_code_zero_without_an_outcome_waits_for_the_job() {
+fn exit_code_zero_without_outcome_waits_for_the_coordinator_job() {
     let mut simulation = started();
     simulation.plans(1);
     simulation.step();
     let job = simulation.last(0).expect("coordinator");
-    simulation.exits_well(&job);
+    simulation.exits_with_code_zero(&job);
     assert!(simulation.step().effects.is_empty());
     assert_eq!(simulation.condition("Complete").0, "False");
     simulation.finish(&job, "Complete", "CompletionsReached");
@@ -40,7 +40,7 @@ fn exit_code_zero_without_an_outcome_waits_for_the_job() {
 }
 
 #[test]
-fn pending_cleanup_waits_for_the_job_of_the_coordinator() {
+fn pending_cleanup_waits_for_the_coordinator_job() {
     let mut simulation = started();
     simulation.plans(1);
     simulation.step();

@@ -90,9 +90,9 @@ fn pods_that_do_not_start_are_reported_with_the_cause() {
     assert_eq!(simulation.condition("Planned").1, "PodNotStarted");
 }
 
-/// The largest status of an object whose attempts have so many partitions: every other one fails first, and all
-/// succeed then.
-fn largest_status(partitions: u32) -> usize {
+/// The bytes of the largest status of an object with this many partitions. In the first attempt every second partition
+/// fails; in the second attempt all succeed.
+fn largest_status_bytes(partitions: u32) -> usize {
     let mut simulation = started();
     let mut largest = 0;
     let mut measure = |simulation: &Simulation| {
@@ -116,7 +116,7 @@ fn largest_status(partitions: u32) -> usize {
     measure(&simulation);
     simulation.job_controller();
     simulation.step();
-    assert!(simulation.recoveries(), "a recovery Job is at work");
+    assert!(simulation.recoveries(), "no recovery Job is running");
     simulation.rest();
     measure(&simulation);
     simulation.pass(60);
@@ -136,8 +136,8 @@ fn largest_status(partitions: u32) -> usize {
 
 #[test]
 fn status_does_not_grow_with_the_number_of_partitions() {
-    let (few, many) = (largest_status(2), largest_status(10_000));
-    // numbers have more digits
-    assert!(many < few + 100, "{few} bytes, and then {many}");
+    let (few, many) = (largest_status_bytes(2), largest_status_bytes(10_000));
+    // only the counts in it have more digits
+    assert!(many < few + 100, "{few} bytes with 2 partitions, {many} with 10,000");
     assert!(many < 32 << 10, "{many} bytes");
 }

@@ -1,4 +1,4 @@
-"""DuckDB with the extensions that the venv's packages hold. It loads those only: it has no way to download others."""
+"""Connects to DuckDB and loads extensions from the packages of the venv. DuckDB must not download others."""
 
 import importlib
 import os
@@ -7,7 +7,7 @@ import duckdb
 
 
 def connect(s3=None, extensions=(), threads=None):
-    """A database in memory; `s3` has endpoint, key, secret and region."""
+    """Opens a database in memory; `s3` has endpoint, key, secret and region."""
     config = {"autoinstall_known_extensions": False, "autoload_known_extensions": False}
     if threads:
         config["threads"] = threads

@@ -1,8 +1,8 @@
 """Counts, sums, distinct values and checksums of each column of a table, independent of the order of its rows.
 
 Usage: summary.py < REQUEST, with {"files", "format": "parquet" or "lines", "columns": [[name, kind]...], "distinct", "s3"}
-Each value becomes a canonical one by the kind of its column, so that two types that hold the same value agree.
-A column whose type cannot hold the value exactly has the reason in "not_compared".
+Each value is converted to a canonical form for the kind of its column, so that the types of the outputs may differ.
+If the type of a column cannot store the values exactly, "not_compared" has the reason.
 """
 
 import json
@@ -14,7 +14,7 @@ NULL = "~null~"
 
 
 def canonical(kind, name, found):
-    """SQL for the canonical value of a column, or the reason why its type has none."""
+    """Returns the SQL for the canonical value of a column, or the reason why its type has none."""
     column = '"' + name + '"'
     if kind.startswith("decimal"):
         if found in ("DOUBLE", "FLOAT"):
@@ -24,7 +24,7 @@ def canonical(kind, name, found):
         exact = f"cast({column} as {wanted})"
         if found in ("VARCHAR", wanted) or found.endswith(f",{scale})"):
             return exact, None
-        # a type with more digits after the point: none of them may be in use
+        # a type with a larger scale: the additional digits must be zero
         return f"case when {exact} = {column} then {exact} when {column} is not null then error('{name}: too many digits') end", None
     if kind in ("integer", "float", "boolean", "date"):
         wanted = {"integer": "bigint", "float": "double"}.get(kind, kind)
@@ -88,7 +88,7 @@ def main():
         for what, sql in wanted.items():
             selected.append(sql)
             answered.append((name, what))
-    # one checksum over whole rows: it differs where values of two rows were exchanged
+    # a checksum over whole rows also detects values that moved to another row
     selected.append(f"sum((hash({', '.join(compared)}) >> 1)::bigint)::varchar")
     row = database.execute(f"select {', '.join(selected)} from (select {', '.join(inner)} from {source})").fetchone()
     for (name, what), value in zip(answered, row[1:-1]):

@@ -1,9 +1,8 @@
-//! What a commit costs, on demand (`make test-many-files`): each file is a real upload in the S3 server.
+//! Measures a commit, on demand (`make test-many-files`). Each file is a real upload in the S3 server.
 //!
-//! `TIDEMARK_MANY_FILES` is the number of files, in 1,000 partitions or `TIDEMARK_MANY_FILES_PARTITIONS`.
-//! `TIDEMARK_MANY_FILES_DELAY_MS` puts a proxy
-//! before the S3 server, which delays each request by that time, as the network to a remote store does, and counts
-//! the requests of each kind.
+//! `TIDEMARK_MANY_FILES` is the number of files. `TIDEMARK_MANY_FILES_PARTITIONS` is the number of partitions (1,000).
+//! `TIDEMARK_MANY_FILES_DELAY_MS` starts a proxy in front of the S3 server. It delays each request by that time, as the
+//! network to a remote store does, and counts the requests of each kind.
 
 use std::collections::BTreeMap;
 use std::io::Write as _;
@@ -18,16 +17,16 @@ use serde_json::json;
 use super::{LIMIT_BYTES, PARTITIONS, Planned, bench, coordinate, outcome_key};
 use crate::{Bench, RUN, TABLE};
 
-/// The whole run.
-const LONG: Duration = Duration::from_mins(100);
+/// Maximum time of the whole run.
+const LONG_DEADLINE: Duration = Duration::from_mins(100);
 
-/// A number in the environment.
+/// The number in an environment variable; `None` if it is not set.
 fn number(name: &str) -> Result<Option<u64>> {
     let Some(text) = std::env::var_os(name) else { return Ok(None) };
     Ok(Some(text.to_string_lossy().parse().with_context(|| name.to_owned())?))
 }
 
-/// Plays the pods: real uploads, and records that name them. Returns the time before the last record.
+/// Acts as the pods: uploads all files, and writes the partition records. Returns the time before the last record.
 async fn upload(bench: &Bench, planned: &Planned, files: u64) -> Result<Instant> {
     let s3 = &bench.source.env.s3(Access::Admin);
     let bucket = &bench.source.bucket;
@@ -59,7 +58,7 @@ async fn upload(bench: &Bench, planned: &Planned, files: u64) -> Result<Instant>
     Ok(last)
 }
 
-/// A proxy that delays each request, if the environment asks for it.
+/// Starts a proxy that delays each request, if `TIDEMARK_MANY_FILES_DELAY_MS` is set.
 async fn remote(bench: &mut Bench) -> Result<Option<Proxy>> {
     let Some(delay) = number("TIDEMARK_MANY_FILES_DELAY_MS")? else { return Ok(None) };
     let s3 = Proxy::start(Speaks::S3).await?;
@@ -70,7 +69,7 @@ async fn remote(bench: &mut Bench) -> Result<Option<Proxy>> {
     Ok(Some(s3))
 }
 
-/// How many requests of each kind came since then.
+/// The number of requests of each kind since an instant.
 fn requests(s3: &Proxy, since: Instant) -> BTreeMap<String, u32> {
     let mut kinds = BTreeMap::new();
     for asked in s3.asked("*").into_iter().filter(|asked| asked.at >= since) {
@@ -79,13 +78,14 @@ fn requests(s3: &Proxy, since: Instant) -> BTreeMap<String, u32> {
     kinds
 }
 
-/// Prints what the commit cost, once the pointer has moved.
+/// Waits until the coordinator has moved the pointer, and prints time, CPU and memory of the commit. Returns its peak
+/// memory in bytes.
 async fn measure(
     coordinator: &mut Process,
     s3: Option<&Proxy>,
     (last, cpu): (Instant, f64),
 ) -> Result<u64> {
-    coordinator.paused_within(LONG).await?;
+    coordinator.paused_within(LONG_DEADLINE).await?;
     let (seconds, peak) = (last.elapsed().as_secs_f64(), coordinator.peak_bytes()?);
     let cpu = coordinator.cpu_seconds()? - cpu;
     writeln!(
@@ -102,7 +102,7 @@ async fn measure(
 #[test]
 fn many_files_of_the_store_are_published_within_the_limit() -> Result<()> {
     let Some(wanted) = number("TIDEMARK_MANY_FILES")? else { return Ok(()) };
-    harness::TestEnv::shared()?.run_within(LONG, async {
+    harness::TestEnv::shared()?.run_within(LONG_DEADLINE, async {
         let partitions = number("TIDEMARK_MANY_FILES_PARTITIONS")?.unwrap_or(PARTITIONS);
         let mut bench = bench(partitions).await?;
         let s3 = remote(&mut bench).await?;
@@ -113,7 +113,7 @@ fn many_files_of_the_store_are_published_within_the_limit() -> Result<()> {
             let run = item["run"].as_str().context("run")?;
             let key = format!("{TABLE}/_tidemark/{run}/plan.json");
             let body = bench.source.env.object(&bench.source.bucket, &key).await?;
-            Planned::read(&body).context("a plan")
+            Planned::read(&body).context("parse the plan")
         })
         .await?;
         let files = wanted.div_ceil(planned.partitions);
@@ -128,7 +128,7 @@ fn many_files_of_the_store_are_published_within_the_limit() -> Result<()> {
         )?;
         let peak = measure(&mut coordinator, s3.as_ref(), (last, cpu)).await?;
         coordinator.go_on()?;
-        let output = coordinator.ended(LONG).await?;
+        let output = coordinator.ended(LONG_DEADLINE).await?;
         ensure!(output.code == Some(0), "exit {:?}: {}", output.code, output.stderr);
         let outcome = bench.source.env.item(&bench.source.table, &outcome_key(&bench)).await?;
         let outcome = outcome.context("no outcome")?;

@@ -251,14 +251,14 @@ fn stored_request_never_goes_back() {
     assert_eq!(result.owner.requested_at.as_deref(), Some(noon));
 }
 
-/// The largest item that a run which fails after PIN and one that publishes have stored.
-fn largest_item(partitions: u32) -> usize {
+/// Bytes of the largest tracking item that a run stores that fails after PIN, or the published run after it.
+fn largest_item_bytes(partitions: u32) -> usize {
     let largest = |kind| {
         let mut stores = Stores::new();
         stores.partitions = partitions;
-        assert!(stores.drive(coordinate(1, kind), 4).is_none(), "it dies after PIN");
+        assert!(stores.drive(coordinate(1, kind), 4).is_none(), "it did not end after PIN");
         let failed = stores.drive(recover(1, kind, order(false, false)), 1);
-        assert!(failed.is_none(), "it dies after FAIL");
+        assert!(failed.is_none(), "it did not end after FAIL");
         let ending = stores.drive(coordinate(2, kind), usize::MAX);
         assert!(matches!(ending, Some(Ending::Published(_))), "{ending:?}");
         assert_eq!(stores.outcome("a").unwrap().result.unwrap().partitions, partitions);
@@ -270,8 +270,8 @@ fn largest_item(partitions: u32) -> usize {
 
 #[test]
 fn tracking_items_do_not_grow_with_the_number_of_partitions() {
-    let (few, many) = (largest_item(2), largest_item(10_000));
-    // numbers have more digits
-    assert!(many < few + 100, "{few} bytes, and then {many}");
+    let (few, many) = (largest_item_bytes(2), largest_item_bytes(10_000));
+    // only the counts in it have more digits
+    assert!(many < few + 100, "{few} bytes with 2 partitions, {many} with 10,000");
     assert!(many < 400_000, "{many} bytes");
 }

@@ -242,8 +242,8 @@ impl Extraction {
     }
 }
 
-/// Reads all partitions, each in a task of its own. At the first failure the others are stopped and awaited: FAIL lists
-/// the open uploads, and none may be begun after that.
+/// Reads all partitions, each in its own task. At the first failure it stops the others and waits for them, because FAIL
+/// lists the open uploads and no upload may start after that.
 async fn all(
     reader: PartitionReader,
     count: u32,

@@ -1,7 +1,7 @@
 //! Extracts one partition: all stages, connected by bounded queues.
 //!
-//! One thread reads the rows, another one decodes and encodes them, and tokio sends them as parts. A stage that fails drops its ends of the queues; the other stages then stop without a failure
-//! of their own.
+//! One thread reads the rows. Another thread decodes and encodes them. Tokio sends them as parts. A stage that fails
+//! drops its ends of the queues. The other stages then stop without a failure of their own.
 
 use std::sync::Arc;
 

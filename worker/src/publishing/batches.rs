@@ -1,27 +1,28 @@
-//! In: the effects of one act. Out: what is sent at a time. Bound: [`BATCH`] files in a batch. Fails: never.
+//! In: the effects of one act. Out: batches, one request each. Bound: [`KEYS_PER_REQUEST_MAX`] files in a batch. Fails:
+//! never.
 
 use crds::tracking::ObjectStore;
 use worker_core::protocol::Effect;
 
-use crate::stores::control::BATCH;
+use crate::stores::control::KEYS_PER_REQUEST_MAX;
 
-/// What is sent at a time.
+/// Effects that are sent together.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Batch<'a> {
     /// One effect.
     One(&'a Effect),
     /// Deletes of files of one store.
     Deletes {
-        /// Where.
+        /// URI of the output.
         uri: &'a str,
-        /// In which store; absent: in the process's own.
+        /// The store; `None`: the store of this process.
         store: Option<&'a ObjectStore>,
         /// Keys in the bucket.
         keys: Vec<&'a str>,
     },
 }
 
-/// The effects in their order; deletes that follow each other are joined.
+/// Groups the effects, in their order. Consecutive deletes in the same store are joined.
 pub(super) fn batches(effects: &[Effect]) -> Vec<Batch<'_>> {
     let mut batches: Vec<Batch<'_>> = Vec::new();
     for effect in effects {
@@ -31,7 +32,9 @@ pub(super) fn batches(effects: &[Effect]) -> Vec<Batch<'_>> {
         };
         match batches.last_mut() {
             Some(Batch::Deletes { uri: before, store: of, keys })
-                if *before == uri.as_str() && *of == store.as_ref() && keys.len() < BATCH =>
+                if *before == uri.as_str()
+                    && *of == store.as_ref()
+                    && keys.len() < KEYS_PER_REQUEST_MAX =>
             {
                 keys.push(key);
             }
@@ -75,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn deletes_of_another_place_are_another_batch_and_other_effects_are_sent_alone() {
+    fn deletes_in_different_stores_are_separate_batches_and_other_effects_are_sent_alone() {
         let abort = Effect::Abort {
             uri: "s3://b/t".to_owned(),
             key: "k".to_owned(),

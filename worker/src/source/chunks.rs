@@ -7,33 +7,33 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Rows travel in chunks of this size, so that threads wake seldom.
 pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
-/// A read that brings less than this has emptied the socket.
-pub(crate) const DRY_BYTES: usize = 48 * 1024;
-/// How long a socket that was empty is left to fill: at each arrival of a few KiB the kernel would wake the thread, which
-/// takes more time than the bytes themselves.
-pub(crate) const PAUSE: Duration = Duration::from_micros(250);
+/// A read of fewer bytes has probably emptied the socket.
+pub(crate) const EMPTIED_BYTES: usize = 48 * 1024;
+/// Time for which a reader lets an empty socket fill. Without it, the kernel wakes the thread for every few KiB that
+/// arrive.
+pub(crate) const REFILL_WAIT: Duration = Duration::from_micros(250);
 /// Chunks waiting at most; bytes are what really limits them.
 const CHUNKS_MAX: usize = 64;
 
-/// Buffers that no chunk uses at present. Those of [`CHUNK_BYTES`] are used again, without being cleared.
+/// Buffers of [`CHUNK_BYTES`] that no chunk uses. They are reused without being cleared.
 type Pool = Arc<Mutex<Vec<Vec<u8>>>>;
 
-/// A buffer that is filled with wire bytes.
+/// A buffer for wire bytes.
 #[derive(Debug)]
-pub(crate) struct Filling {
+pub(crate) struct ChunkBuffer {
     /// All of the buffer.
     pub(crate) bytes: Vec<u8>,
     /// Bytes at its start that are filled.
     pub(crate) filled: usize,
 }
 
-impl Filling {
-    /// Bytes that are there already.
+impl ChunkBuffer {
+    /// A buffer that is full of these bytes.
     pub(crate) fn of(bytes: Vec<u8>) -> Self {
         Self { filled: bytes.len(), bytes }
     }
 
-    /// What is not filled yet.
+    /// The unfilled rest of the buffer.
     pub(crate) fn room(&mut self) -> &mut [u8] {
         &mut self.bytes[self.filled..]
     }
@@ -42,7 +42,7 @@ impl Filling {
 /// Wire bytes on their way to the decoder. They count against the queue until dropped.
 #[derive(Debug)]
 pub struct Chunk {
-    filling: Filling,
+    filling: ChunkBuffer,
     pool: Pool,
     _room: OwnedSemaphorePermit,
 }
@@ -96,17 +96,17 @@ impl ChunkSender {
         async move { chunks.closed().await }
     }
 
-    /// A buffer with at least so much room.
-    pub(crate) fn buffer(&self, bytes: usize) -> Filling {
+    /// A buffer of at least this many bytes.
+    pub(crate) fn buffer(&self, bytes: usize) -> ChunkBuffer {
         let used = || self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let bytes = match bytes {
             0..=CHUNK_BYTES => used().unwrap_or_else(|| vec![0; CHUNK_BYTES]),
             bytes => vec![0; bytes],
         };
-        Filling { bytes, filled: 0 }
+        ChunkBuffer { bytes, filled: 0 }
     }
 
-    pub(crate) async fn send(&self, filling: Filling) -> Read {
+    pub(crate) async fn send(&self, filling: ChunkBuffer) -> Read {
         let size = u32::try_from(filling.filled).unwrap_or(u32::MAX).min(self.bytes_max);
         let Ok(room) = Arc::clone(&self.room).acquire_many_owned(size).await else {
             return Read::Unwanted;

@@ -1,4 +1,4 @@
-//! Connections as bytes, without a driver: over the network with or without TLS, or on a socket of this machine.
+//! Byte streams to a server without a driver: over the network, with or without TLS, or over a Unix domain socket.
 
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
@@ -14,7 +14,7 @@ pub(crate) enum Stream {
     Plain(TcpStream),
     /// Under TLS.
     Secured(Box<Secured>),
-    /// On a socket of this machine.
+    /// Over a Unix domain socket.
     Local(UnixStream),
 }
 
@@ -37,7 +37,7 @@ impl Stream {
         }
     }
 
-    /// Whether reads and writes return at once.
+    /// Sets whether reads and writes return without waiting.
     pub(crate) fn set_nonblocking(&self, nonblocking: bool) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.set_nonblocking(nonblocking),
@@ -46,7 +46,7 @@ impl Stream {
         }
     }
 
-    /// Tells the server that nothing more is written.
+    /// Ends the writing side of the connection.
     pub(crate) fn end_writing(&mut self) -> io::Result<()> {
         match self {
             Self::Plain(socket) => socket.shutdown(Shutdown::Write),
@@ -59,7 +59,7 @@ impl Stream {
         }
     }
 
-    /// Another handle of the socket.
+    /// A second handle of the socket.
     pub(crate) fn socket(&self) -> io::Result<Socket> {
         Ok(match self {
             Self::Plain(socket) => Socket::Network(socket.try_clone()?),
@@ -74,12 +74,12 @@ impl Stream {
 pub(crate) enum Socket {
     /// Over the network.
     Network(TcpStream),
-    /// On a socket of this machine.
+    /// Over a Unix domain socket.
     Local(UnixStream),
 }
 
 impl Socket {
-    /// Shuts the connection down, also while a thread waits for it. It may have ended already.
+    /// Shuts the connection down, also while a thread blocks on it. Does nothing if it has already ended.
     pub(crate) fn shutdown(&self) {
         let _ = match self {
             Self::Network(socket) => socket.shutdown(Shutdown::Both),

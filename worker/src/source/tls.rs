@@ -22,10 +22,10 @@ use crate::source::certificates::{authority_failure, tls_failure};
 use crate::source::errors::unreachable;
 use crate::source::login::Login;
 
-/// What is read from the network at once under TLS, whose own reads are of 4 KiB.
+/// Maximum number of bytes of one read from the network with TLS. The reads of rustls itself have 4 KiB.
 const READ_BYTES: usize = 64 * 1024;
 
-/// A socket whose reads are large, however small those of the layer above are.
+/// A socket with a read buffer, so that small reads of rustls do not become small reads of the socket.
 #[derive(Debug)]
 pub(crate) struct Buffered(BufReader<TcpStream>);
 
@@ -34,7 +34,7 @@ impl Buffered {
         Self(BufReader::with_capacity(READ_BYTES, socket))
     }
 
-    /// The socket itself.
+    /// The socket below the buffer.
     pub(crate) fn socket(&self) -> &TcpStream {
         self.0.get_ref()
     }

@@ -71,7 +71,7 @@ impl Intercept for Checksums {
             upload.checksum_algorithm = self.0.algorithm();
             upload.checksum_type = self.0.of_upload();
         } else if let Some(deletes) = input.downcast_mut::<DeleteObjectsInput>() {
-            // S3 requires a checksum of the list: without one named here, the SDK sends its default
+            // S3 requires a checksum of the list. With `None` the SDK sends its default checksum
             deletes.checksum_algorithm = self.0.algorithm();
         }
         Ok(())

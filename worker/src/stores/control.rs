@@ -9,7 +9,7 @@ mod objects;
 mod streams;
 mod uploads;
 
-pub use deletes::BATCH;
+pub use deletes::KEYS_PER_REQUEST_MAX;
 pub use files::Head;
 pub use objects::{Control, Only};
 pub use streams::{Listed, WholeObject, at_once};

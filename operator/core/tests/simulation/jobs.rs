@@ -110,7 +110,7 @@ impl Simulation {
     }
 
     /// The process of the Job's pod ends with exit code 0.
-    pub(crate) fn exits_well(&mut self, job: &Job) {
+    pub(crate) fn exits_with_code_zero(&mut self, job: &Job) {
         let succeeded = json!({
             "phase": "Succeeded",
             "containerStatuses": [{

@@ -31,7 +31,7 @@ impl Simulation {
         self.tracking.run = Some(RunItem { watermark_item: Some(item.clone()), ..run });
         self.tracking.watermark_item = Some(item);
         self.outcome(&task, Some(result(&task, TrackedOutcome::Complete, None)));
-        self.exits_well(job);
+        self.exits_with_code_zero(job);
     }
 
     /// The newest recovery Job does its work, if one is at work.

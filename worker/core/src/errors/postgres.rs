@@ -46,8 +46,8 @@ pub struct Answer<'a> {
 pub struct Fields<'a>(Vec<(u8, &'a str)>);
 
 impl<'a> Fields<'a> {
-    /// Reads the body of an ErrorResponse: fields of a kind and a text that a zero ends, and a zero after the last (Error
-    /// and Notice Message Fields). Of a text in another character set nothing is taken.
+    /// Reads the body of an ErrorResponse (Error and Notice Message Fields). Each field is a kind and a text that ends with
+    /// a zero byte; another zero byte ends the list. A text that is not UTF-8 is read as empty.
     pub fn of_message(body: &'a [u8]) -> Self {
         let fields = body.split(|byte| *byte == 0).map_while(|field| field.split_first());
         let text = |bytes| std::str::from_utf8(bytes).unwrap_or_default();
@@ -58,7 +58,7 @@ impl<'a> Fields<'a> {
         self.0.iter().find(|(found, _)| *found == kind).map(|(_, text)| *text)
     }
 
-    /// What they report.
+    /// The error that the fields report.
     pub fn answer(&self) -> Answer<'a> {
         let position = match (self.of(b'P'), self.of(b'p')) {
             (Some(_), _) => Position::Ours,

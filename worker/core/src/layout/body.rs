@@ -11,11 +11,11 @@ pub fn to_body<T: Serialize>(value: &T) -> Vec<u8> {
     serde_json::to_vec_pretty(value).unwrap_or_default()
 }
 
-/// The `version` of a control object, absent if it has none. What comes after it is not read: Tidemark writes the
-/// version first, and a plan or manifest may have many megabytes.
+/// The `version` of a control object; `None` if it has none. Reads nothing after the version, because a plan or manifest
+/// may have many megabytes. Tidemark writes the version first.
 pub fn version_of(reader: &mut dyn Read) -> Option<u64> {
     let mut found = None;
-    // the rest that is not read is an error of the deserializer, and of no interest here
+    // the deserializer reports the unread rest as an error, which is ignored
     let _ = serde_json::Deserializer::from_reader(reader).deserialize_map(Version(&mut found));
     found
 }
@@ -46,7 +46,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn version_is_found_wherever_it_stands_and_only_at_the_top() {
+    fn version_is_found_at_any_position_of_the_top_level_only() {
         let of = |text: &str| version_of(&mut text.as_bytes());
         assert_eq!(of(r#"{"version": 2, "files": []}"#), Some(2));
         assert_eq!(of(r#"{"files": [{"version": 9}], "version": 3}"#), Some(3));
@@ -57,7 +57,7 @@ mod tests {
 
     #[test]
     fn nothing_after_the_version_is_read() {
-        /// Fails once the text is over.
+        /// Fails after the last byte of the text.
         struct Broken<'a>(&'a [u8]);
         impl Read for Broken<'_> {
             fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
@@ -68,7 +68,7 @@ mod tests {
             }
         }
         assert_eq!(version_of(&mut Broken(br#"{ "version": 7, "run": "#)), Some(7));
-        // what another release adds before it is passed over
+        // fields before the version are skipped
         assert_eq!(version_of(&mut Broken(br#"{ "a": [1, {}], "version": 7, "#)), Some(7));
         assert_eq!(version_of(&mut Broken(br#"{ "a": [1, "#)), None);
     }

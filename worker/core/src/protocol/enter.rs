@@ -57,8 +57,8 @@ impl Process {
         self.role.task()
     }
 
-    /// Takes the phase out, for the step to the next one: a phase may own a plan of thousands of partitions.
-    pub(super) fn leave(&mut self) -> Phase {
+    /// Moves the phase out of the process. A clone would copy its plan, which may have thousands of partitions.
+    pub(super) fn take_phase(&mut self) -> Phase {
         std::mem::replace(&mut self.phase, Phase::Ended)
     }
 

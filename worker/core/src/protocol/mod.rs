@@ -176,7 +176,7 @@ pub fn step(process: Process, event: Event) -> (Process, Act) {
 }
 
 fn answered(mut process: Process, event: Event) -> (Process, Act) {
-    let phase = process.leave();
+    let phase = process.take_phase();
     match (phase, event) {
         (Phase::Start, Event::Begin) => match process.role {
             Role::Coordinate { .. } => process.read(Why::Claim(0)),
@@ -229,7 +229,7 @@ fn answered(mut process: Process, event: Event) -> (Process, Act) {
 }
 
 fn after_read(mut process: Process, observed: &ObservedItems, fresh: RunId) -> (Process, Act) {
-    let phase = process.leave();
+    let phase = process.take_phase();
     let Phase::Reading(why) = phase else { return defect(process, &phase, "Observed") };
     if let Some(failure) = observed::newer(observed) {
         return process.end(Ending::Failed(failure));
@@ -254,7 +254,7 @@ fn after_read(mut process: Process, observed: &ObservedItems, fresh: RunId) -> (
 }
 
 fn replied(mut process: Process, replies: &[Reply]) -> (Process, Act) {
-    let phase = process.leave();
+    let phase = process.take_phase();
     let done = replies.iter().all(|reply| *reply == Reply::Done);
     match phase {
         Phase::Claiming(claimed, _) if done => process.plan(*claimed),

@@ -24,9 +24,9 @@ pub(crate) struct Stores {
     pub(crate) objects: BTreeMap<String, Vec<u8>>,
     pub(crate) uploads: BTreeSet<(String, String)>,
     pub(crate) files: BTreeSet<String>,
-    /// Partitions of every plan.
+    /// Number of partitions of each plan.
     pub(crate) partitions: u32,
-    /// The largest item so far, as JSON.
+    /// Bytes of the largest item so far, as JSON.
     pub(crate) largest_item_bytes: usize,
     /// Greatest watermark in the table.
     pub(crate) rows_up_to: i64,
@@ -72,7 +72,7 @@ pub(crate) fn order(last: bool, aborted: bool) -> RecoverOrder {
     RecoverOrder { last, aborted, report: Report::new(Reason::PodLost, "a pod was lost", "") }
 }
 
-/// Of an item as JSON; DynamoDB counts fewer, since it counts no quotes and colons.
+/// Size of an item as JSON. DynamoDB counts fewer bytes, because it does not count quotes and colons.
 fn bytes(item: &Item) -> usize {
     let text = match item {
         Item::Watermark(item) => serde_json::to_string(item),

@@ -76,7 +76,7 @@ impl Frames {
         }
     }
 
-    /// A packet begins of which `first` has been seen.
+    /// Starts a packet. `first` is its first byte, if it was read already.
     fn begin(&mut self, length: usize, first: Option<u8>) {
         self.packet = match first.filter(|_| !self.goes_on) {
             Some(END) if length < END_BYTES_MAX => Packet::End,
@@ -91,7 +91,7 @@ impl Frames {
 
     /// Takes the head of the next packet; false where it is not whole yet.
     fn next(&mut self, bytes: &[u8], at: &mut usize) -> bool {
-        // nearly all heads are whole
+        // fast path: the head is complete
         if self.head.is_empty()
             && let Some(&[low, middle, high, _, first]) = bytes[*at..].first_chunk()
         {

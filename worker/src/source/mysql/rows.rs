@@ -18,7 +18,9 @@ use super::session::broke_off;
 use super::session::{Session, broken};
 use super::texts::{altered, count_of, descriptions};
 use crate::source::backend::{Backend, Progress};
-use crate::source::chunks::{CHUNK_BYTES, ChunkSender, DRY_BYTES, Filling, PAUSE, Read};
+use crate::source::chunks::{
+    CHUNK_BYTES, ChunkBuffer, ChunkSender, EMPTIED_BYTES, REFILL_WAIT, Read,
+};
 use crate::source::condition::ACTION;
 use crate::source::errors::closed;
 use crate::source::errors::{Answer, mysql_failure};
@@ -240,7 +242,7 @@ fn whole(
     progress.gets();
     let (id, forms) = asked?;
     if let Some(forms) = forms
-        && runtime.block_on(chunks.send(Filling::of(announcement(&forms)))) == Read::Unwanted
+        && runtime.block_on(chunks.send(ChunkBuffer::of(announcement(&forms)))) == Read::Unwanted
     {
         return Ok(Read::Unwanted);
     }
@@ -311,8 +313,8 @@ fn forward(
             match frames.see(&chunk.room()[..count]) {
                 Seen::More => {
                     chunk.filled += count;
-                    if count < DRY_BYTES.min(chunk.room().len()) {
-                        std::thread::sleep(PAUSE);
+                    if count < EMPTIED_BYTES.min(chunk.room().len()) {
+                        std::thread::sleep(REFILL_WAIT);
                     }
                 }
                 Seen::End(at) => {

@@ -1,4 +1,4 @@
-//! Passwords as the server asks for them: answered by us where the driver does not take them as libpq does.
+//! Answers the server's requests for a password, if the driver does not treat the password as libpq does.
 
 use std::io;
 
@@ -11,36 +11,36 @@ use crate::source::secret::Secret;
 /// Longest message of an authentication.
 const MESSAGE_BYTES_MAX: usize = 1 << 16;
 
-/// A text that no other exchange has.
+/// A random text that is unique to an exchange.
 pub(super) fn nonce() -> String {
     format!("{}{}", Uuid::new_v4().simple(), Uuid::new_v4().simple())
 }
 
-/// Length of a message with its own four bytes.
+/// The length of a message, including the four bytes of the length.
 pub(super) fn bounded(length: u32) -> io::Result<usize> {
     let length = usize::try_from(length).unwrap_or(usize::MAX);
     let fits = (4..=MESSAGE_BYTES_MAX).contains(&length);
-    fits.then_some(length).ok_or_else(senseless)
+    fits.then_some(length).ok_or_else(unexpected_message)
 }
 
-pub(super) fn senseless() -> io::Error {
+pub(super) fn unexpected_message() -> io::Error {
     io::Error::from(io::ErrorKind::InvalidData)
 }
 
-/// What becomes of a message of the server.
+/// What to do with a message of the server.
 #[derive(Debug)]
 pub(super) enum Answer {
-    /// It is answered here.
+    /// Tidemark answers it.
     Reply(Vec<u8>),
-    /// It needs no answer, and the driver no word of it.
+    /// It needs no answer and is not sent to the driver.
     Nothing,
-    /// The driver gets it.
+    /// It is sent to the driver.
     Pass,
-    /// The driver gets it, and all that follows.
+    /// It and all later messages are sent to the driver.
     Over,
 }
 
-/// What a question about the password is answered with.
+/// The answer to an authentication request of the server.
 pub(super) fn answer(
     question: u32,
     rest: &[u8],
@@ -48,7 +48,7 @@ pub(super) fn answer(
     password: &Secret,
     exchange: &mut Exchange<'_>,
 ) -> io::Result<Answer> {
-    let text = || std::str::from_utf8(rest).map_err(|_| senseless());
+    let text = || std::str::from_utf8(rest).map_err(|_| unexpected_message());
     Ok(match question {
         3 => Answer::Reply(message(&[password.reveal().as_bytes(), &[0]])),
         5 => {
@@ -62,12 +62,12 @@ pub(super) fn answer(
             Answer::Reply(message(&[b"SCRAM-SHA-256\0", &length, first.as_bytes()]))
         }
         11 => {
-            let reply = exchange.answer(text()?).ok_or_else(senseless)?;
+            let reply = exchange.answer(text()?).ok_or_else(unexpected_message)?;
             Answer::Reply(message(&[reply.as_bytes()]))
         }
         12 if exchange.is_proved(text()?) => Answer::Nothing,
-        12 => return Err(senseless()),
-        // zero, or a question that the driver does not answer either
+        12 => return Err(unexpected_message()),
+        // zero (success), or a method that the driver does not support either
         _ => Answer::Over,
     })
 }

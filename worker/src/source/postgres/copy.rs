@@ -1,8 +1,8 @@
 //! In: a connection between two statements, and a COPY statement. Out: the messages of its rows, unchanged, in chunks that
-//! end between two messages. Bound: one chunk, or one row if that is longer. Fails: with the server's own error, or a
-//! connection that ended.
+//! end between two messages. Bound: one chunk, or one row if that is longer. Fails: with the server's own error, or if the
+//! connection ends.
 //!
-//! A thread of its own reads, and blocks: for each row a driver would wake a task, take two locks and copy.
+//! Its own thread reads and blocks. The driver would wake a task, take two locks and copy for each row.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 
@@ -13,35 +13,37 @@ use worker_core::errors::postgres::{self, Fields};
 
 use crate::source::backend::Progress;
 use crate::source::certificates::tls_failure;
-use crate::source::chunks::{CHUNK_BYTES, ChunkSender, DRY_BYTES, Filling, PAUSE, Read};
+use crate::source::chunks::{
+    CHUNK_BYTES, ChunkBuffer, ChunkSender, EMPTIED_BYTES, REFILL_WAIT, Read,
+};
 use crate::source::errors::{database_failure, lost};
 use crate::source::stream::Stream;
 
-/// What is done.
+/// The action that errors name.
 const READ: &str = "read the rows";
 /// Kind and length of a message.
 const HEAD_BYTES: usize = 5;
-/// A chunk is passed on once it has less room than this: smaller reads cost more than what they bring.
+/// A chunk with less room than this is sent on, so that reads of the socket are not small.
 const ROOM_BYTES: usize = 32 * 1024;
-/// Longest message that is none of rows.
+/// Longest message of any kind other than rows.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Longest message of a row: the server's own limit is 1 GiB.
 const ROW_BYTES_MAX: usize = (1 << 30) + 1024;
-/// How a statement ended that was not read to its end.
+/// Why a statement was not read to its end.
 #[derive(Debug)]
 pub(super) enum CopyError {
     /// The server reported an error, and waits for the next statement.
     Refused(Failure),
-    /// The connection is over, or in the middle of an answer.
+    /// The connection has ended, or its state is unknown.
     Broken(Failure),
 }
 
-/// What was read of the answer.
+/// Progress of the answer.
 #[derive(Debug, PartialEq, Eq)]
 enum State {
-    /// Rows come, or what goes before them.
+    /// Waiting for rows or for the end of the rows.
     Rows,
-    /// They have all come.
+    /// All rows were received, or the statement failed.
     Done,
     /// The server waits for the next statement.
     Ready,
@@ -53,11 +55,11 @@ struct Copy<'a> {
     chunks: &'a ChunkSender,
     runtime: &'a Handle,
     progress: &'a Progress,
-    filling: Filling,
-    /// End of the last message of rows that is whole.
+    filling: ChunkBuffer,
+    /// End of the last complete message of rows.
     whole: usize,
     state: State,
-    /// Nobody takes the rows: they are read and dropped until the statement ends.
+    /// Whether the receiver is gone. The rows are then read and dropped until the statement ends.
     unwanted: bool,
     error: Option<Failure>,
 }
@@ -123,8 +125,8 @@ impl Copy<'_> {
             Ok(0) => Err(self.ended()),
             Ok(count) => {
                 self.filling.filled += count;
-                if count < DRY_BYTES && self.state == State::Rows {
-                    std::thread::sleep(PAUSE);
+                if count < EMPTIED_BYTES && self.state == State::Rows {
+                    std::thread::sleep(REFILL_WAIT);
                 }
                 Ok(())
             }
@@ -136,7 +138,7 @@ impl Copy<'_> {
         }
     }
 
-    /// The server has closed the connection. What it said before is the reason.
+    /// The server has closed the connection. An error that it sent before is the reason.
     fn ended(&mut self) -> CopyError {
         CopyError::Broken(self.error.take().unwrap_or_else(|| {
             Failure::transient(
@@ -150,7 +152,7 @@ impl Copy<'_> {
         }))
     }
 
-    /// Goes over the messages that are whole; says how many bytes are missing of the next one, if that is known.
+    /// Processes all complete messages. Returns how many bytes of the next message, or of its head, are missing.
     fn walk(&mut self) -> Result<usize, CopyError> {
         loop {
             let rest = &self.filling.bytes[self.whole..self.filling.filled];
@@ -177,7 +179,7 @@ impl Copy<'_> {
         }
     }
 
-    /// Takes a message that is none of rows out of the chunk.
+    /// Handles a message other than rows, and removes it from the chunk.
     fn message(&mut self, kind: u8, end: usize) -> Result<(), CopyError> {
         let body = &self.filling.bytes[self.whole + HEAD_BYTES..end];
         match (kind, &self.state) {
@@ -199,7 +201,7 @@ impl Copy<'_> {
         Ok(())
     }
 
-    /// Sends the messages that are whole, and goes on with the rest in another buffer with room for `needed` bytes more.
+    /// Sends the complete messages. Copies the rest to another buffer with room for `needed` more bytes.
     fn pass_on(&mut self, needed: usize) {
         let rest = self.filling.filled - self.whole;
         let mut next = self.chunks.buffer((rest + needed).max(CHUNK_BYTES));
@@ -245,8 +247,8 @@ mod tests {
         message(b'Z', b"T")
     }
 
-    /// What becomes of an answer that comes in pieces of `size` bytes and after which the server closes: the outcome, and
-    /// the chunks that were passed on.
+    /// Reads an answer that arrives in pieces of `size` bytes, after which the server closes. Returns the outcome and the
+    /// chunks that were sent on.
     fn answered(answer: &[u8], size: usize) -> (Result<Read, CopyError>, Vec<Vec<u8>>) {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let (near, mut far) = UnixStream::pair().expect("a pair");
@@ -275,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn the_messages_of_rows_arrive_whole_and_unchanged_and_no_others() {
+    fn only_messages_of_rows_are_sent_on_complete_and_unchanged() {
         let lengths = [0, 1, 100, CHUNK_BYTES, 5, 3 * CHUNK_BYTES, 0, 200_000, 100_000, 9];
         let (start, end) = (message(b'H', &[1, 0, 0]), message(b'C', b"COPY 10\0"));
         let between =
@@ -301,14 +303,14 @@ mod tests {
     }
 
     #[test]
-    fn an_error_of_the_server_is_reported_wherever_it_comes() {
+    fn server_error_is_reported_at_each_position_of_the_answer() {
         let before = [message(b'H', &[1, 0, 0]), rows(&[3, 3])].concat();
         for start in [Vec::new(), message(b'H', &[1, 0, 0]), before] {
             // the server waits for the next statement
             let (read, _) = answered(&[start.clone(), error("57014"), ready()].concat(), 64);
             let Err(CopyError::Refused(failure)) = read else { unreachable!("{read:?}") };
             assert!(failure.report.message.contains("57014"), "{failure}");
-            // or closes, as an administrator has it do
+            // or it closes, as after pg_terminate_backend
             let (read, _) = answered(&[start, error("57P01")].concat(), 64);
             let Err(CopyError::Broken(failure)) = read else { unreachable!("{read:?}") };
             assert!(failure.report.message.contains("57P01"), "{failure}");
@@ -316,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn an_answer_that_ends_early_or_is_none_is_broken() {
+    fn answer_that_ends_early_or_has_an_unexpected_message_is_broken() {
         let whole = [
             message(b'H', &[1, 0, 0]),
             rows(&[3, 30]),

@@ -1,7 +1,7 @@
-//! In: a login. Out: a socket of this process on which the driver finds the server without TLS and without a question
-//! for a password, both of which are answered here. Between two statements, a thread borrows the connection to the
-//! server to read rows. Bound: messages of an authentication have at most 64 KiB. Fails:
-//! `DatabaseUnreachable`, `TlsFailed`, `InvalidSpec`; what the server says about the authentication goes on to the driver.
+//! In: a login. Out: a socket of this process. The driver connects to it without TLS and without a password; the relay
+//! handles TLS and the password. Between two statements, a thread borrows the connection to the server to read rows.
+//! Bound: messages of an authentication have at most 64 KiB. Fails: `DatabaseUnreachable`, `TlsFailed`, `InvalidSpec`; the
+//! driver gets the server's own errors about the authentication.
 
 use std::io;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 use worker_core::errors::failure::Failure;
 
-use super::authentication::{Answer, answer, bounded, nonce, senseless};
+use super::authentication::{Answer, answer, bounded, nonce, unexpected_message};
 use super::scram::Exchange;
 use super::server::Server;
 use crate::source::errors::database_failure;
@@ -25,7 +25,7 @@ use crate::source::timeouts::CONNECT_TIMEOUT;
 
 /// Messages of an authentication: SCRAM has three, and notices may come between.
 const MESSAGES_MAX: usize = 32;
-/// Bytes that are passed on at once.
+/// Maximum number of bytes that are forwarded at once.
 const PASSED_BYTES: usize = 16 * 1024;
 /// Kind and length of a message.
 const HEAD_BYTES: usize = 5;
@@ -58,9 +58,9 @@ pub(super) struct BorrowedServer {
 }
 
 impl BorrowedServer {
-    /// Returns it to the driver.
+    /// Returns the connection to the driver.
     pub(super) fn return_to_driver(self) {
-        // a session that is over needs it no more
+        // the session of the driver may have ended already
         let _ = self.back.send(self.stream);
     }
 }
@@ -136,7 +136,7 @@ async fn relay(
     startup.resize(bounded(length)?, 0);
     near.read_exact(&mut startup[4..]).await?;
     if begins == Begins::Plain {
-        startup = without_own(&startup).ok_or_else(senseless)?;
+        startup = without_own(&startup).ok_or_else(unexpected_message)?;
     }
     server.write_all(&startup).await?;
     let mut exchange = Exchange::new(password.reveal(), nonce());
@@ -163,10 +163,10 @@ async fn relay(
             break;
         }
     }
-    pass_on(near, server, requests).await
+    forward(near, server, requests).await
 }
 
-/// What happens next between driver and server.
+/// The next event of the relay.
 enum Event {
     /// The driver sent this many bytes.
     Driver(usize),
@@ -176,27 +176,27 @@ enum Event {
     Borrow(oneshot::Sender<BorrowedServer>),
 }
 
-/// Passes bytes on in both directions until one side closes. Between two messages the connection can be borrowed.
-async fn pass_on(
+/// Forwards bytes in both directions until one side closes. Between two messages the connection can be borrowed.
+async fn forward(
     mut near: UnixStream,
     mut server: Server,
     mut requests: mpsc::Receiver<oneshot::Sender<BorrowedServer>>,
 ) -> io::Result<()> {
-    let (mut said, mut answered) = (vec![0; PASSED_BYTES], vec![0; PASSED_BYTES]);
+    let (mut from_driver, mut from_server) = (vec![0; PASSED_BYTES], vec![0; PASSED_BYTES]);
     let mut messages = Messages::default();
     loop {
         let event = tokio::select! {
-            count = near.read(&mut said) => Event::Driver(count?),
-            count = server.read(&mut answered) => Event::Server(count?),
+            count = near.read(&mut from_driver) => Event::Driver(count?),
+            count = server.read(&mut from_server) => Event::Server(count?),
             Some(reply) = requests.recv(), if messages.is_between() => Event::Borrow(reply),
         };
         match event {
             Event::Driver(0) => return server.close().await,
-            Event::Driver(count) => server.write_all(&said[..count]).await?,
+            Event::Driver(count) => server.write_all(&from_driver[..count]).await?,
             Event::Server(0) => return Ok(()),
             Event::Server(count) => {
-                messages.see(&answered[..count]);
-                near.write_all(&answered[..count]).await?;
+                messages.observe(&from_server[..count]);
+                near.write_all(&from_server[..count]).await?;
             }
             Event::Borrow(reply) => {
                 let (back, given_back) = oneshot::channel();
@@ -211,17 +211,17 @@ async fn pass_on(
     }
 }
 
-/// Finds the ends of the server's messages, which are passed on in pieces.
+/// Finds the ends of the server's messages, which are forwarded in pieces.
 #[derive(Debug, Default)]
 struct Messages {
-    /// The head that is not whole yet.
+    /// The incomplete head of a message.
     head: Vec<u8>,
-    /// Bytes of the message that are still to come.
+    /// Bytes of the current message that were not received yet.
     left: usize,
 }
 
 impl Messages {
-    fn see(&mut self, mut bytes: &[u8]) {
+    fn observe(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() {
             let passed = self.left.min(bytes.len());
             self.left -= passed;
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn the_end_of_each_message_is_known_however_they_are_cut() {
+    fn end_of_each_message_is_found_for_any_size_of_the_pieces() {
         let messages: [&[u8]; 3] = [b"Z\0\0\0\x05I", b"N\0\0\0\x04", b"T\0\0\0\x07abc"];
         let whole = messages.concat();
         let ends: Vec<usize> = messages
@@ -278,7 +278,7 @@ mod tests {
             let mut seen = Messages::default();
             let mut at = 0;
             for piece in whole.chunks(cut) {
-                seen.see(piece);
+                seen.observe(piece);
                 at += piece.len();
                 assert_eq!(seen.is_between(), ends.contains(&at), "{cut} {at}");
             }

@@ -1,4 +1,4 @@
-//! COPY BINARY of one partition: the statement by a thread of its own, everything before and after it by the driver.
+//! COPY BINARY of one partition. Its own thread runs the COPY; the driver runs all statements before and after it.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -26,7 +26,7 @@ use crate::source::goodbye::{self, Opened};
 use crate::source::login::Login;
 use crate::source::postgres::catalog::look_up;
 use crate::source::postgres::sessions::{
-    begin as begin_now, commit, connect_within_reach, take_snapshot,
+    begin as begin_now, commit, connect_with_access, take_snapshot,
 };
 use crate::source::second::{self, Second as _};
 use crate::source::timeouts::DRAIN_TIMEOUT;
@@ -43,7 +43,7 @@ pub struct Connection {
 enum State {
     /// Between two statements.
     Idle(Opened<PgConnection>),
-    /// A task reads. It reads rows that are not wanted any more to the end: a COPY cannot be left.
+    /// A task reads. It also reads unwanted rows to the end, because a COPY cannot be ended in the middle.
     Reading(JoinHandle<(Opened<PgConnection>, Result<Read, Failure>)>),
     /// It is over.
     Gone,
@@ -66,12 +66,12 @@ struct Asked {
 }
 
 impl Connection {
-    /// Connects. The session is to begin the transaction that it reads in.
+    /// Connects. The caller must begin the transaction in which the rows are read.
     ///
     /// # Errors
     /// A database reason.
     pub(crate) async fn open(login: &Login, application_name: &str) -> Result<Self, Failure> {
-        let (connection, access) = connect_within_reach(login, application_name).await?;
+        let (connection, access) = connect_with_access(login, application_name).await?;
         Ok(Self { state: State::Idle(connection), access: Arc::new(access) })
     }
 
@@ -175,7 +175,7 @@ async fn read(
     progress.gets();
     entered?;
     is_ready.map_err(|error| database_failure("read the rows", &error))?;
-    // the encoder waits for more until all of the partition is known to be read
+    // keeps the queue open: the encoder must not finish before the partition is known to be complete
     let (read, _chunks) = rows(access, &asked.statement, chunks, progress).await?;
     if read == Read::Unwanted {
         return Ok(read);

@@ -1,5 +1,5 @@
-//! In: a login. Out: a connection to the server, under TLS where the login says so, that is read and written without
-//! blocking or lent to a thread. Bound: [`CONNECT_TIMEOUT`] for each step of the handshake. Fails:
+//! In: a login. Out: a connection to the server, with TLS if the login requires it. It is read and written without
+//! blocking, or lent to a thread. Bound: [`CONNECT_TIMEOUT`] for each step of the handshake. Fails:
 //! `DatabaseUnreachable`, `TlsFailed`, `InvalidSpec`.
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
@@ -18,7 +18,7 @@ use crate::source::stream::{Socket, Stream};
 use crate::source::timeouts::CONNECT_TIMEOUT;
 use crate::source::tls::secure;
 
-/// Asks for TLS.
+/// The SSLRequest message, which requests TLS.
 const SSL_REQUEST: [u8; 8] = [0, 0, 0, 8, 0x04, 0xD2, 0x16, 0x2F];
 
 /// A connection to the server.
@@ -28,7 +28,7 @@ pub(super) struct Server {
     readiness: Readiness,
 }
 
-/// The same socket once more, by which the runtime knows when it can be read and written.
+/// A second handle of the socket. The runtime uses it to wait until the socket can be read or written.
 #[derive(Debug)]
 enum Readiness {
     Network(TcpStream),
@@ -43,7 +43,7 @@ impl Readiness {
         })
     }
 
-    /// Waits until the socket may be ready, and tries; the answer is `WouldBlock` if it was not.
+    /// Waits until the socket may be ready, and runs `attempt` once. Returns `WouldBlock` if the socket was not ready.
     async fn attempt<T>(
         &self,
         interest: Interest,
@@ -67,7 +67,7 @@ fn failed(error: io::Error) -> Failure {
 }
 
 impl Server {
-    /// Connects over the network, or on a socket of this machine, where no TLS is asked for.
+    /// Connects over the network, or over a Unix domain socket without TLS.
     ///
     /// # Errors
     /// `DatabaseUnreachable`, `TlsFailed`, `InvalidSpec`.
@@ -92,22 +92,22 @@ impl Server {
         Ok(Self { stream, readiness })
     }
 
-    /// Gives the connection to a thread, which may block on it.
+    /// Converts the connection to one on which a thread may block.
     pub(super) fn into_blocking(self) -> io::Result<Stream> {
         drop(self.readiness);
         self.stream.set_nonblocking(false)?;
         Ok(self.stream)
     }
 
-    /// The connection as it is.
+    /// The connection.
     pub(super) const fn stream(&self) -> &Stream {
         &self.stream
     }
 
-    /// Reads some bytes; none at the end. Nothing is lost if it is dropped.
+    /// Reads some bytes; returns 0 at the end. No bytes are lost if the future is dropped.
     pub(super) async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let Self { stream, readiness } = self;
-        // bytes may wait above the socket: it is asked only when there are none
+        // TLS may have buffered bytes: wait for the socket only if it has none
         let mut done = stream.read(buffer);
         while is_not_ready(&done) {
             done = readiness.attempt(Interest::READABLE, || stream.read(buffer)).await;
@@ -147,8 +147,8 @@ impl Server {
         done
     }
 
-    /// Tells the server that nothing more is written, and reads until it has closed: what it still sends would
-    /// otherwise turn the end into a reset.
+    /// Ends the writing side, and reads until the server has closed. Otherwise bytes that the server still sends would
+    /// reset the connection.
     pub(super) async fn close(mut self) -> io::Result<()> {
         self.stream.end_writing()?;
         let mut rest = vec![0; 4096];
@@ -162,7 +162,7 @@ fn is_not_ready<T>(done: &io::Result<T>) -> bool {
     matches!(kind, Some(ErrorKind::WouldBlock | ErrorKind::Interrupted))
 }
 
-/// Performs the TLS handshake, where the login asks for it. Blocks.
+/// Performs the TLS handshake, if the login requires it. Blocks.
 fn secured(socket: std::net::TcpStream, login: &Login) -> Result<Stream, Failure> {
     socket.set_nonblocking(false).map_err(failed)?;
     if login.tls == Tls::Mode(TlsMode::InsecurePlaintext) {

@@ -72,11 +72,11 @@ async fn log_in(
     open(options(login, application_name).password(password.reveal())).await
 }
 
-/// Connects, with the connection to the server within reach.
+/// Connects through the relay. Returns the session, and access to its connection to the server.
 ///
 /// # Errors
 /// As [`database_failure`].
-pub(super) async fn connect_within_reach(
+pub(super) async fn connect_with_access(
     login: &Login,
     application_name: &str,
 ) -> Result<(Opened<PgConnection>, ServerAccess), Failure> {

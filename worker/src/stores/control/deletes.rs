@@ -1,9 +1,9 @@
-//! In: keys of files. Out: a reply for each. Bound: [`BATCH`] keys in a request, [`SINGLE_AT_ONCE`] requests for one
-//! key at a time. Fails: as [`Control::delete`].
+//! In: keys of files. Out: a reply for each. Bound: [`KEYS_PER_REQUEST_MAX`] keys in a request; [`SINGLE_AT_ONCE`] requests
+//! for one key in flight. Fails: as [`Control::delete`].
 //!
 //! The reply of `DeleteObjects` has status 200 even if the store deleted only some of the keys. A key that the reply
-//! does not report as deleted gets a request of its own, whose error shows the reason (a lock, a missing permission).
-//! So do all keys if the store does not support `DeleteObjects`, or requires another checksum for its body.
+//! does not report as deleted gets its own request, whose error shows the reason (a lock, a missing permission). If the
+//! store does not support `DeleteObjects`, or requires another checksum for its body, each key gets its own request.
 
 use std::collections::BTreeSet;
 
@@ -17,13 +17,13 @@ use super::objects::{Control, code};
 use crate::stores::errors::storage_failure;
 
 /// Maximum number of keys of one `DeleteObjects` request.
-pub const BATCH: usize = 1_000;
+pub const KEYS_PER_REQUEST_MAX: usize = 1_000;
 /// Requests for one key of a batch that are in flight at a time.
 const SINGLE_AT_ONCE: usize = 4;
 
 impl Control {
-    /// Deletes up to [`BATCH`] files, with a reply for each, in their order. Each reply is that of
-    /// [`Control::delete`].
+    /// Deletes up to [`KEYS_PER_REQUEST_MAX`] files. Returns a reply of [`Control::delete`] for each key, in the order of
+    /// the keys.
     ///
     /// # Errors
     /// As [`Control::delete`].
@@ -39,9 +39,9 @@ impl Control {
             .await
     }
 
-    /// The keys that the store reports as deleted.
+    /// Deletes files with one request. Returns the keys that the store reports as deleted.
     async fn batch(&self, keys: &[&str]) -> Result<BTreeSet<String>, Failure> {
-        // a key is the only field of an identifier, and so of the list, that must be set
+        // `build` fails only if a required field is missing, and all of them are set
         let named =
             keys.iter().filter_map(|key| ObjectIdentifier::builder().key(*key).build().ok());
         let Ok(named) = Delete::builder().set_objects(Some(named.collect())).build() else {

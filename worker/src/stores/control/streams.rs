@@ -127,14 +127,14 @@ impl Control {
             Ok(Ok(head)) if head.version > CONTROL_VERSION => Err(newer_release("manifest.json")),
             Ok(Ok(head)) => Ok(Some(head)),
             Ok(Err(error)) if error.is_io() => Err(broke_off()),
-            Ok(Err(_)) => Err(self.unfit(&key).await?),
+            Ok(Err(_)) => Err(self.why_not_parsed(&key).await?),
             Err(_) => Err(broke_off()),
         }
     }
 
-    /// Why a manifest does not fit: one of a later release may have another form, and its version says so.
-    async fn unfit(&self, key: &str) -> Result<Failure, Failure> {
-        // removed meanwhile
+    /// The reason why a manifest cannot be parsed: a newer release may have written it in another format.
+    async fn why_not_parsed(&self, key: &str) -> Result<Failure, Failure> {
+        // the manifest was removed in the meantime
         let Some((body, _)) = self.open(key).await? else { return Ok(broke_off()) };
         let mut chunks = Chunks::of(body);
         let newer = tokio::task::spawn_blocking(move || is_newer(&mut chunks)).await;

@@ -1,17 +1,17 @@
-//! In: whole rows in their wire form. Out: where each field of a block of rows lies. Bound: [`BLOCK_ROWS`]. Fails:
-//! nothing.
+//! In: complete rows in their wire form. Out: the positions of all fields of a block of rows. Bound: [`BLOCK_ROWS`].
+//! Fails: nothing.
 //!
 //! The fields of a block are found in one pass over its bytes. Then each column is decoded in one loop, so that the
 //! type of a column is looked up once for each block and not for each value.
 
 use super::faults::{DecodeError, Fault};
 
-/// Rows of a block: few enough that their bytes and the positions of their fields stay in the CPU's cache.
+/// Maximum number of rows of a block. Blocks are small so that the bytes of narrow rows stay in the CPU's cache.
 pub(super) const BLOCK_ROWS: usize = 256;
 /// Length of a NULL.
 const NULL: u32 = u32::MAX;
 
-/// Where a field lies in the bytes of its block.
+/// The position of a field in the bytes of its block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Field {
     start: u32,
@@ -46,7 +46,7 @@ pub(super) type BadValue = (usize, Fault);
 pub(super) enum RowError {
     /// The stream is broken.
     Stream(DecodeError),
-    /// The field of the column with this index has no length that can be.
+    /// The field of the column with this index has an invalid length.
     Length(usize),
 }
 
@@ -59,11 +59,11 @@ impl From<DecodeError> for RowError {
 /// Rows whose fields are found and whose values are not decoded yet.
 #[derive(Debug, Default)]
 pub(super) struct Block {
-    /// Row by row.
+    /// All fields, row by row.
     pub(super) fields: Vec<Field>,
-    /// Of each row: where it starts and ends.
+    /// Start and end of each row.
     pub(super) rows: Vec<(usize, usize)>,
-    /// Bytes of all values that a column keeps in a buffer of its own.
+    /// Upper bound of the bytes of all values of variable length.
     pub(super) text_bytes: usize,
 }
 
@@ -78,7 +78,7 @@ impl Block {
         self.rows.len() >= BLOCK_ROWS
     }
 
-    /// Removes the fields of a row that turned out not to be whole.
+    /// Removes the fields of an incomplete row.
     pub(super) fn drop_unfinished(&mut self, columns: usize) {
         self.fields.truncate(self.rows.len() * columns);
     }
@@ -105,7 +105,7 @@ pub(super) struct Fields<'a> {
 }
 
 impl<'a> Fields<'a> {
-    /// Where each value lies, in the order of the rows.
+    /// Start and end of each value, in the order of the rows; `None` for NULL.
     pub(super) fn ranges(self) -> impl Iterator<Item = Option<(usize, usize)>> + 'a {
         self.all.chunks_exact(self.columns).map(move |row| row[self.index].range())
     }

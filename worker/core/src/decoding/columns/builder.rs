@@ -20,7 +20,7 @@ use crate::decoding::columns::target::Target;
 /// Bytes of a UUID.
 const UUID_BYTES: i32 = 16;
 
-/// Values of one column. A NULL has a place among them.
+/// Values of one column. A NULL has an entry in `values` too.
 #[derive(Debug)]
 pub(super) struct ColumnBuilder {
     pub(super) values: Values,
@@ -148,7 +148,7 @@ fn shared(array: impl Array + 'static) -> ArrayRef {
     Arc::new(array)
 }
 
-/// Appends the values of a column of one block; what stands for a NULL is the type's default.
+/// Appends the values of a column of one block. The entry of a NULL is the default of the type.
 ///
 /// # Errors
 /// The first value that `decode` refuses.
@@ -161,7 +161,7 @@ pub(super) fn append<T: Default>(
     append_or_null(values, nulls, fields, |bytes| decode(bytes).map(Some))
 }
 
-/// The same, for values that NULL may stand for.
+/// Like [`append`], and appends NULL for a value that `decode` maps to `None`.
 ///
 /// # Errors
 /// The first value that `decode` refuses.
@@ -192,7 +192,7 @@ pub(super) fn append_or_null<T: Default>(
     Ok(())
 }
 
-/// Appends truth values.
+/// Appends booleans.
 ///
 /// # Errors
 /// The first value that `decode` refuses.

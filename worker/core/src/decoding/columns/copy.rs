@@ -1,8 +1,8 @@
-//! COPY BINARY as the server sends it: messages of the kind `d`, each with its length before it. All of their contents
-//! together are a signature, flags, a header extension; then per row an `i16` count of fields, and per field an `i32`
-//! length (-1: NULL) and that many bytes; at the end a count of -1.
+//! COPY BINARY as the server sends it: messages of kind `d` with their length. Their concatenated contents start with a
+//! signature, flags and a header extension. Each row is an `i16` count of fields, and for each field an `i32` length (-1:
+//! NULL) and that many bytes. The trailer is a count of -1.
 //!
-//! A message holds whole rows: servers send "always one per row" (Message Flow, COPY Operations).
+//! A row never spans two messages: servers send "always one per row" (Message Flow, COPY Operations).
 
 mod values;
 
@@ -48,7 +48,7 @@ impl CopyStream {
         self.state == State::Ended
     }
 
-    /// Bytes that are missing before more is known of the message that `bytes` begins with; 0 if it is whole.
+    /// Number of bytes missing from the first message in `bytes`, or from its head; 0 if the message is complete.
     pub(super) fn missing(bytes: &[u8]) -> usize {
         match message_end(bytes) {
             Some(Ok(end)) => end.saturating_sub(bytes.len()),
@@ -57,8 +57,8 @@ impl CopyStream {
         }
     }
 
-    /// Finds the fields of whole messages, until the block is full; says how many bytes these are. The fields that were
-    /// found before an error are good.
+    /// Finds the fields of complete messages until the block is full. Returns the number of bytes of these messages. Fields
+    /// found before an error are valid.
     pub(super) fn index(
         &mut self,
         bytes: &[u8],
@@ -144,7 +144,7 @@ impl CopyStream {
     }
 }
 
-/// Where the message ends that `bytes` begins with; an error where it is none of rows. `None`: its head is not whole.
+/// The end of the first message in `bytes`. `None`: its head is incomplete. Error: it is not a valid message of rows.
 fn message_end(bytes: &[u8]) -> Option<Result<usize, ()>> {
     let head: &[u8; HEAD_BYTES] = match bytes.first() {
         Some(&COPY_DATA) => bytes.first_chunk()?,
@@ -157,7 +157,7 @@ fn message_end(bytes: &[u8]) -> Option<Result<usize, ()>> {
     Some(length.map(|length| length + 1).ok_or(()))
 }
 
-/// Length of the header, which comes whole.
+/// Length of the header. The first message contains all of it.
 fn header(bytes: &[u8]) -> Result<usize, DecodeError> {
     let word = |at: usize| {
         let word = bytes.get(at..)?.first_chunk()?;

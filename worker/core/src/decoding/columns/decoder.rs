@@ -40,7 +40,7 @@ impl Wire {
         }
     }
 
-    /// Of a row in several packets, which only MySQL sends.
+    /// Finds the fields of a row in several packets. Only MySQL sends such rows.
     fn index_joined(
         &mut self,
         row: &[u8],
@@ -60,7 +60,7 @@ impl Wire {
 #[derive(Debug)]
 pub struct Decoder {
     wire: Wire,
-    /// The rows whose fields are found; reused.
+    /// The rows that are being decoded; reused for each block.
     block: Block,
     batch: BatchBuilder,
     /// A row that is not whole yet.
@@ -120,8 +120,8 @@ impl Decoder {
         self.batch.batch_bytes + self.carry.len()
     }
 
-    /// Takes the next bytes of the stream, cut anywhere. A row that came in two pieces is joined; all others are decoded
-    /// where they lie.
+    /// Takes the next bytes of the stream, cut at any position. A row that is split over two chunks is joined first; all
+    /// other rows are decoded without a copy.
     ///
     /// # Errors
     /// Any [`DecodeError`]; the decoder is of no use afterwards.
@@ -152,7 +152,7 @@ impl Decoder {
         Ok(())
     }
 
-    /// Decodes all rows that are whole; says how many bytes they are.
+    /// Decodes all complete rows. Returns the number of their bytes.
     fn walk(&mut self, bytes: &[u8]) -> Result<usize, DecodeError> {
         let mut taken = 0;
         while taken < bytes.len() {
@@ -170,7 +170,7 @@ impl Decoder {
         Ok(taken)
     }
 
-    /// Decodes a row that came in several packets.
+    /// Decodes a row in several packets. Returns the number of its bytes, 0 if it is incomplete.
     fn joined(&mut self, bytes: &[u8]) -> Result<usize, DecodeError> {
         let mut payload = Vec::new();
         let Some(count) = join(bytes, &mut payload) else { return Ok(0) };
@@ -193,7 +193,7 @@ impl Decoder {
             Wire::Copy(_) => copy::append_column(builder, fields),
             Wire::Packets(stream) => mysql::append_column(builder, stream.forms()[index], fields),
         })?;
-        // the rows before a broken one may have an error of their own, which comes first
+        // an error in an earlier row is reported before the broken row
         found.map_err(|broken| match broken {
             RowError::Stream(error) => error,
             RowError::Length(index) => self.batch.measure_error(index),

@@ -65,10 +65,10 @@ impl Extremes {
         Some(Self { kind })
     }
 
-    /// Takes the values of a column from row `first` of the batch on.
+    /// Includes the values of a column, starting at row `first` of the batch.
     ///
     /// # Errors
-    /// The first value that has no order; its row counts from `first`.
+    /// The first value without an order. Its row number is relative to `first`.
     pub(super) fn take(&mut self, column: &ColumnBuilder, first: usize) -> Result<(), BadValue> {
         fn valid<'a, T: Copy>(
             nulls: &'a NullBufferBuilder,

@@ -199,7 +199,7 @@ fn a_stream_that_is_not_whole_is_an_error() {
     assert_eq!(decode(&columns, &with_oids), Err(DecodeError::ReadHeader));
 }
 
-/// What the messages of a stream hold together.
+/// The concatenated contents of the messages of a stream.
 fn stream_content(rows: &[Vec<Option<Vec<u8>>>]) -> Vec<u8> {
     let (mut content, stream) = (Vec::new(), stream(rows));
     let mut rest = stream.as_slice();
@@ -212,7 +212,7 @@ fn stream_content(rows: &[Vec<Option<Vec<u8>>>]) -> Vec<u8> {
 }
 
 #[test]
-fn a_message_may_have_many_rows_and_no_row_has_two_messages() {
+fn message_with_many_rows_is_decoded_and_row_in_two_messages_is_an_error() {
     let columns = [column("x", oids::INT4, -1)];
     let rows: Vec<_> = (0..600_i32).map(|i| vec![Some(i.to_be_bytes().to_vec())]).collect();
     let content = stream_content(&rows);
@@ -220,7 +220,7 @@ fn a_message_may_have_many_rows_and_no_row_has_two_messages() {
     assert_eq!(decode(&columns, &message(&content)), Ok(whole));
     for end in 20..content.len() - 2 {
         let cut = [message(&content[..end]), message(&content[end..])].concat();
-        // ten bytes a row, after a header of 19
+        // each row has 10 bytes, after a header of 19 bytes
         let expected = ((end - 19) % 10 != 0)
             .then_some(DecodeError::ReadPacket { row: 1 + (end as u64 - 19) / 10 });
         assert_eq!(decode(&columns, &cut).err(), expected, "{end}");
@@ -228,7 +228,7 @@ fn a_message_may_have_many_rows_and_no_row_has_two_messages() {
 }
 
 #[test]
-fn of_several_bad_values_the_one_of_the_first_row_is_reported() {
+fn several_bad_values_report_the_one_in_the_first_row() {
     let columns =
         [column("a", oids::INT4, -1), column("b", oids::TEXT, -1), column("c", oids::INT4, -1)];
     let good = || vec![Some(vec![0; 4]), Some(b"x".to_vec()), Some(vec![0; 4])];
@@ -248,7 +248,7 @@ fn of_several_bad_values_the_one_of_the_first_row_is_reported() {
 }
 
 #[test]
-fn texts_that_are_valid_only_together_are_refused() {
+fn texts_that_are_valid_utf8_only_when_joined_are_refused() {
     let columns = [column("x", oids::TEXT, -1)];
     let text = |bytes: &[u8]| vec![Some(bytes.to_vec())];
     let euro = "€".as_bytes();
@@ -355,11 +355,11 @@ fn nulls_are_no_watermarks() {
 fn bytes_held_count_rows_not_yet_flushed() {
     let mut decoder = Decoder::new(&[column("x", oids::TEXT, -1)], None).expect("no watermark");
     let bytes = stream(&[vec![Some(vec![b'a'; 1000])], vec![Some(vec![b'b'; 500])]]);
-    // a message is its head, the count of fields, a length and the text
+    // bytes of the first message: head, header, count of fields, length and text
     let first = HEADER_BYTES + 2 + 4 + 1000;
     decoder.feed(&bytes[..first + 280]).expect("good rows");
     assert_eq!(decoder.batch_rows(), 1);
-    // text and offset of one row, and the bytes of the other that have come
+    // text and offset of the first row, and the received bytes of the second
     assert_eq!(decoder.bytes_held(), 1004 + 280);
     decoder.take_batch().expect("a batch");
     assert_eq!(decoder.bytes_held(), 280);

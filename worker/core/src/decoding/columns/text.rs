@@ -1,4 +1,4 @@
-//! Texts and binary values of one column: all bytes in one buffer, and where each value ends.
+//! Text or binary values of one column: one buffer with all bytes, and the end of each value.
 
 use arrow_buffer::{Buffer, NullBufferBuilder, OffsetBuffer, ScalarBuffer};
 
@@ -6,17 +6,17 @@ use super::block::{BadValue, Fields};
 use super::faults::Fault;
 use super::json::is_portable;
 
-/// A value of at most this length is copied as so many bytes, which is one instruction or two; the surplus is
-/// overwritten by the next value.
+/// Number of bytes that are copied for each value of at most this length. A fixed length compiles to a few instructions.
+/// The next value overwrites the surplus.
 const COPIED_BYTES: usize = 32;
 
-/// Values one after the other.
+/// Values in one buffer.
 #[derive(Debug)]
 pub(super) struct TextBuilder {
-    /// Longer than what is used by at least [`COPIED_BYTES`], once there is a value.
+    /// The buffer. After the first value it is at least [`COPIED_BYTES`] longer than `used`.
     bytes: Vec<u8>,
     used: usize,
-    /// Where each value ends, the first being before all values.
+    /// End of each value, after a first entry of 0.
     ends: Vec<i32>,
 }
 
@@ -32,7 +32,7 @@ impl TextBuilder {
         self.used
     }
 
-    /// Values so far, with NULLs.
+    /// Number of values so far, including NULLs.
     pub(super) const fn rows(&self) -> usize {
         self.ends.len() - 1
     }
@@ -57,12 +57,12 @@ impl TextBuilder {
         self.used = used;
     }
 
-    /// The batch is cut below 2 GiB, so no end is larger.
+    /// Records the end of a value. A batch is smaller than 2 GiB, so the end fits.
     fn end_value(&mut self) {
         self.ends.push(i32::try_from(self.used).unwrap_or(i32::MAX));
     }
 
-    /// Appends the values of a column of one block. `place` says where a value lies that is not the whole field.
+    /// Appends the values of a column of one block. `place` maps the position of a field to the position of its value.
     ///
     /// # Errors
     /// The first value that `place` refuses.
@@ -90,10 +90,10 @@ impl TextBuilder {
         Ok(())
     }
 
-    /// Checks the values from row `first` of the batch on: UTF-8, and with `json`: JSON that every reader accepts.
+    /// Checks that the values, starting at row `first`, are UTF-8 and, with `json`, portable JSON.
     ///
     /// # Errors
-    /// The first value that is neither; its row counts from `first`.
+    /// The first value that is not. Its row number is relative to `first`.
     pub(super) fn check(
         &self,
         nulls: &NullBufferBuilder,
@@ -123,7 +123,7 @@ impl TextBuilder {
         if bytes[start..].is_ascii() {
             return true;
         }
-        // values that are valid one after the other may still be cut inside of a character
+        // all values together may be valid although a value ends inside a character
         let starts_character = |end: &i32| {
             let next = usize::try_from(*end).ok().and_then(|end| bytes.get(end));
             next.is_none_or(|byte| byte & 0xC0 != 0x80)

@@ -9,10 +9,10 @@ use crate::planning::watermark::{Decimal, Value};
 pub const PARTITIONS_MAX: u32 = 1000;
 /// Most partitions when nobody gave a count.
 pub const PARTITIONS_MAX_ESTIMATED: u32 = 64;
-/// Rows of one partition when nobody gave a count: reading them takes several times as long as the start of its pod
+/// Rows of one partition if the manifest sets no count. The read takes several times as long as the start of the pod
 /// (`docs/partitioning.md` has the measurements).
 const ROWS_PER_PARTITION: i64 = 5_000_000;
-/// Bytes of the table per partition when nobody gave a count.
+/// Bytes of one partition if the manifest sets no count.
 const BYTES_PER_PARTITION: i64 = 1 << 30;
 
 /// The part of a window that one pod reads: a span of keys, unless `part` says otherwise. Bounds

@@ -37,7 +37,7 @@ pub(in crate::decoding::columns) struct PacketStream {
     ended: bool,
 }
 
-/// Where the payload of a packet lies that came whole.
+/// Start and end of the payload of a complete packet.
 struct Payload {
     start: usize,
     end: usize,
@@ -53,12 +53,12 @@ impl PacketStream {
         self.ended
     }
 
-    /// The form in which the values of each column come.
+    /// The wire form of each column's values.
     pub(in crate::decoding::columns) fn forms(&self) -> &[Form] {
         &self.forms
     }
 
-    /// Bytes that are missing before more is known of the row that `bytes` begins with; 0 if it is whole.
+    /// Number of bytes missing from the first row in `bytes`, or from its next head; 0 if the row is complete.
     pub(in crate::decoding::columns) fn missing(bytes: &[u8]) -> usize {
         let mut whole = 0;
         while let Some(length) = payload_length(bytes.get(whole..).unwrap_or_default()) {
@@ -70,8 +70,8 @@ impl PacketStream {
         whole + HEADER_BYTES - bytes.len()
     }
 
-    /// Finds the fields of whole rows, until the block is full; says how many bytes these are. It stops before a row that
-    /// came in several packets, which is to be joined.
+    /// Finds the fields of complete rows until the block is full. Returns the number of bytes of these rows. Stops before a
+    /// row in several packets, which the caller joins.
     pub(in crate::decoding::columns) fn index(
         &mut self,
         bytes: &[u8],

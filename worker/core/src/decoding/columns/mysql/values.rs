@@ -49,13 +49,13 @@ pub(in crate::decoding::columns) fn append_column(
             Values::Float32(values) => {
                 append(values, nulls, fields, |bytes| Ok(f32::from_le_bytes(fixed(bytes)?)))
             }
-            _ => Err(other_type()),
+            _ => Err(target_mismatch()),
         },
         Form::F64 => match values {
             Values::Float64(values) => {
                 append(values, nulls, fields, |bytes| Ok(f64::from_le_bytes(fixed(bytes)?)))
             }
-            _ => Err(other_type()),
+            _ => Err(target_mismatch()),
         },
         Form::Decimal
         | Form::Bytes
@@ -75,8 +75,8 @@ pub(in crate::decoding::columns) fn append_column(
     }
 }
 
-/// The plan has a target that values of this form cannot have.
-const fn other_type() -> BadValue {
+/// The target of the plan does not fit the wire form of the values.
+const fn target_mismatch() -> BadValue {
     (0, Fault::Malformed)
 }
 
@@ -98,7 +98,7 @@ fn whole(
         Values::Decimal { values, .. } => append(values, nulls, fields, |bytes| {
             u64::try_from(read(bytes)?).map(i128::from).map_err(|_| Fault::Precision)
         }),
-        _ => Err(other_type()),
+        _ => Err(target_mismatch()),
     }
 }
 
@@ -146,7 +146,7 @@ fn text(
             append(values, nulls, fields, |bytes| decimal::decode_text(bytes, precision, scale))
         }
         Values::Uuid(values) => append_uuids(values, nulls, fields, uuid),
-        _ => Err(other_type()),
+        _ => Err(target_mismatch()),
     }
 }
 
@@ -166,7 +166,7 @@ fn uuid(text: &[u8]) -> Result<[u8; 16], Fault> {
     if digit().is_ok() { Err(Fault::Length) } else { Ok(bytes) }
 }
 
-/// A date and what there is of a time of day.
+/// A date and a time of day. Parts that were not sent are zero.
 struct Moment {
     days: i32,
     seconds: u32,
@@ -189,7 +189,7 @@ fn time(
                 seconds * MICROS_PER_SECOND + i64::from(moment.micros)
             }))
         }),
-        _ => Err(other_type()),
+        _ => Err(target_mismatch()),
     }
 }
 

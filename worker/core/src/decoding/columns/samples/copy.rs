@@ -6,8 +6,8 @@ use crate::decoding::columns::postgres::{SourceType, column_for};
 /// Bytes of a stream before its first row: the head of the first message, signature, flags, length of the extension.
 pub const HEADER_BYTES: usize = 5 + 19;
 
-/// A stream of COPY BINARY: rows of fields, `None` being NULL. As servers send it: the header goes with the first row,
-/// and each row in a message of its own.
+/// A stream of COPY BINARY: rows of fields, `None` for NULL. Servers send the header with the first row, and each row in
+/// its own message.
 pub fn stream(rows: &[Vec<Option<Vec<u8>>>]) -> Vec<u8> {
     let mut content = b"PGCOPY\n\xff\r\n\0\0\0\0\0\0\0\0\0".to_vec();
     let mut bytes = Vec::new();
