@@ -1,19 +1,16 @@
 //! Rows as the database sends them, on their way to the decoder.
 
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 
 /// Rows travel in chunks of this size, so that threads wake seldom.
 pub(crate) const CHUNK_BYTES: usize = 256 * 1024;
-/// A read of fewer bytes has probably emptied the socket.
-pub(crate) const EMPTIED_BYTES: usize = 48 * 1024;
-/// Time for which a reader lets an empty socket fill. Without it, the kernel wakes the thread for every few KiB that
-/// arrive.
-pub(crate) const REFILL_WAIT: Duration = Duration::from_micros(250);
 /// Chunks waiting at most; bytes are what really limits them.
 const CHUNKS_MAX: usize = 64;
+
+/// Maximum number of buffers that wait for their next use.
+const POOL_MAX: usize = 8;
 
 /// Buffers of [`CHUNK_BYTES`] that no chunk uses. They are reused without being cleared.
 type Pool = Arc<Mutex<Vec<Vec<u8>>>>;
@@ -57,8 +54,9 @@ impl Chunk {
 impl Drop for Chunk {
     fn drop(&mut self) {
         let bytes = std::mem::take(&mut self.filling.bytes);
-        if bytes.len() == CHUNK_BYTES {
-            self.pool.lock().unwrap_or_else(PoisonError::into_inner).push(bytes);
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        if bytes.len() == CHUNK_BYTES && pool.len() < POOL_MAX {
+            pool.push(bytes);
         }
     }
 }
@@ -96,6 +94,11 @@ impl ChunkSender {
         async move { chunks.closed().await }
     }
 
+    /// Whether the receiver is gone.
+    pub(crate) fn is_unwanted(&self) -> bool {
+        self.chunks.is_closed()
+    }
+
     /// A buffer of at least this many bytes.
     pub(crate) fn buffer(&self, bytes: usize) -> ChunkBuffer {
         let used = || self.pool.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -107,7 +110,7 @@ impl ChunkSender {
     }
 
     pub(crate) async fn send(&self, filling: ChunkBuffer) -> Read {
-        let size = u32::try_from(filling.filled).unwrap_or(u32::MAX).min(self.bytes_max);
+        let size = u32::try_from(filling.bytes.len()).unwrap_or(u32::MAX).min(self.bytes_max);
         let Ok(room) = Arc::clone(&self.room).acquire_many_owned(size).await else {
             return Read::Unwanted;
         };

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use crate::source::tls::Secured;
+use crate::source::tls::{Secured, read_refilled};
 
 /// A connection to a server.
 #[derive(Debug)]
@@ -43,6 +43,22 @@ impl Stream {
             Self::Plain(socket) => socket.set_nonblocking(nonblocking),
             Self::Secured(stream) => stream.sock.socket().set_nonblocking(nonblocking),
             Self::Local(socket) => socket.set_nonblocking(nonblocking),
+        }
+    }
+
+    /// Reads from a stream of rows. If the last read emptied the socket, it is left to fill first.
+    pub(crate) fn read_rows(&mut self, buffer: &mut [u8], emptied: &mut bool) -> io::Result<usize> {
+        let room = buffer.len();
+        match self {
+            Self::Plain(socket) => read_refilled(emptied, room, || socket.read(buffer)),
+            Self::Local(socket) => read_refilled(emptied, room, || socket.read(buffer)),
+            // a read returns one TLS record at most: only the socket below it knows whether it is empty
+            Self::Secured(stream) => {
+                stream.sock.reads_rows = true;
+                let count = stream.read(buffer);
+                stream.sock.reads_rows = false;
+                count
+            }
         }
     }
 

@@ -1,8 +1,9 @@
 //! TLS of connections without a driver: the same provider and the same modes as the driver's sessions.
 
-use std::io::{self, BufReader, Read, Write};
+use std::io::{self, BufRead as _, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::sync::Arc;
+use std::time::Duration;
 
 use crds::Reason;
 use crds::source::TlsMode;
@@ -25,34 +26,64 @@ use crate::source::login::Login;
 /// Maximum number of bytes of one read from the network with TLS. The reads of rustls itself have 4 KiB.
 const READ_BYTES: usize = 64 * 1024;
 
+/// A read of fewer bytes has probably emptied the socket.
+const EMPTIED_BYTES: usize = 48 * 1024;
+/// Time for which a reader of rows lets an empty socket fill. Without it, the kernel wakes the thread for every few KiB
+/// that arrive.
+const REFILL_WAIT: Duration = Duration::from_micros(250);
+
+/// Reads from a socket, or from the layer above it. If the last read emptied the socket, it is left to fill first.
+pub(crate) fn read_refilled(
+    emptied: &mut bool,
+    room: usize,
+    read: impl FnOnce() -> io::Result<usize>,
+) -> io::Result<usize> {
+    if *emptied {
+        std::thread::sleep(REFILL_WAIT);
+    }
+    let count = read()?;
+    *emptied = count < EMPTIED_BYTES.min(room);
+    Ok(count)
+}
+
 /// A socket with a read buffer, so that small reads of rustls do not become small reads of the socket.
 #[derive(Debug)]
-pub(crate) struct Buffered(BufReader<TcpStream>);
+pub(crate) struct Buffered {
+    reader: BufReader<TcpStream>,
+    /// Whether a thread reads rows: then an empty socket is left to fill.
+    pub(crate) reads_rows: bool,
+    emptied: bool,
+}
 
 impl Buffered {
     pub(crate) fn new(socket: TcpStream) -> Self {
-        Self(BufReader::with_capacity(READ_BYTES, socket))
+        let reader = BufReader::with_capacity(READ_BYTES, socket);
+        Self { reader, reads_rows: false, emptied: false }
     }
 
     /// The socket below the buffer.
     pub(crate) fn socket(&self) -> &TcpStream {
-        self.0.get_ref()
+        self.reader.get_ref()
     }
 }
 
 impl Read for Buffered {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
+        let Self { reader, reads_rows, emptied } = self;
+        if *reads_rows && reader.buffer().is_empty() {
+            read_refilled(emptied, READ_BYTES, || reader.fill_buf().map(<[u8]>::len))?;
+        }
+        reader.read(buffer)
     }
 }
 
 impl Write for Buffered {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.get_mut().write(bytes)
+        self.reader.get_mut().write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        self.0.get_mut().flush()
+        self.reader.get_mut().flush()
     }
 }
 

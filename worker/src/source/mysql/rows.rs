@@ -1,8 +1,6 @@
 //! A partition as binary rows, read by a blocking thread of its own: the bytes are passed on
 //! unchanged, and only the packets' headers are parsed.
 
-use std::io::Read as _;
-
 use mysql_common::constants::ColumnFlags;
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
@@ -18,9 +16,7 @@ use super::session::broke_off;
 use super::session::{Session, broken};
 use super::texts::{altered, count_of, descriptions};
 use crate::source::backend::{Backend, Progress};
-use crate::source::chunks::{
-    CHUNK_BYTES, ChunkBuffer, ChunkSender, EMPTIED_BYTES, REFILL_WAIT, Read,
-};
+use crate::source::chunks::{CHUNK_BYTES, ChunkBuffer, ChunkSender, Read};
 use crate::source::condition::ACTION;
 use crate::source::errors::closed;
 use crate::source::errors::{Answer, mysql_failure};
@@ -296,13 +292,13 @@ fn forward(
     runtime: &Handle,
     progress: &Progress,
 ) -> Result<Read, Failure> {
-    let mut frames = Frames::new();
+    let (mut frames, mut emptied) = (Frames::new(), false);
     loop {
         let mut chunk = chunks.buffer(CHUNK_BYTES);
         let mut ended = false;
         while !chunk.room().is_empty() && !ended {
             progress.asks();
-            let count = session.stream.read(chunk.room());
+            let count = session.stream.read_rows(chunk.room(), &mut emptied);
             progress.gets();
             let count = count.map_err(|error| broken(READ, &error))?;
             if count == 0 {
@@ -311,12 +307,7 @@ fn forward(
                 ));
             }
             match frames.see(&chunk.room()[..count]) {
-                Seen::More => {
-                    chunk.filled += count;
-                    if count < EMPTIED_BYTES.min(chunk.room().len()) {
-                        std::thread::sleep(REFILL_WAIT);
-                    }
-                }
+                Seen::More => chunk.filled += count,
                 Seen::End(at) => {
                     chunk.filled += at;
                     ended = true;

@@ -4,7 +4,7 @@
 //!
 //! Its own thread reads and blocks. The driver would wake a task, take two locks and copy for each row.
 
-use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::io::{self, ErrorKind, Write as _};
 
 use crds::Reason;
 use tokio::runtime::Handle;
@@ -13,9 +13,7 @@ use worker_core::errors::postgres::{self, Fields};
 
 use crate::source::backend::Progress;
 use crate::source::certificates::tls_failure;
-use crate::source::chunks::{
-    CHUNK_BYTES, ChunkBuffer, ChunkSender, EMPTIED_BYTES, REFILL_WAIT, Read,
-};
+use crate::source::chunks::{CHUNK_BYTES, ChunkBuffer, ChunkSender, Read};
 use crate::source::errors::{database_failure, lost};
 use crate::source::stream::Stream;
 
@@ -29,11 +27,21 @@ const ROOM_BYTES: usize = 32 * 1024;
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
 /// Longest message of a row: the server's own limit is 1 GiB.
 const ROW_BYTES_MAX: usize = (1 << 30) + 1024;
+
+/// A statement that was read to its end.
+#[derive(Debug)]
+pub(super) struct Copied {
+    /// Whether the rows were taken.
+    pub(super) read: Read,
+    /// Bytes that the server sent after the end of the statement. They are for the driver.
+    pub(super) rest: Vec<u8>,
+}
+
 /// Why a statement was not read to its end.
 #[derive(Debug)]
 pub(super) enum CopyError {
     /// The server reported an error, and waits for the next statement.
-    Refused(Failure),
+    Refused(Failure, Vec<u8>),
     /// The connection has ended, or its state is unknown.
     Broken(Failure),
 }
@@ -61,6 +69,8 @@ struct Copy<'a> {
     state: State,
     /// Whether the receiver is gone. The rows are then read and dropped until the statement ends.
     unwanted: bool,
+    /// Whether the last read emptied the socket.
+    emptied: bool,
     error: Option<Failure>,
 }
 
@@ -73,13 +83,18 @@ pub(super) fn copy(
     statement: &str,
     (chunks, runtime): (&ChunkSender, &Handle),
     progress: &Progress,
-) -> Result<Read, CopyError> {
+) -> Result<Copied, CopyError> {
     let mut query = vec![b'Q'];
     let length = u32::try_from(statement.len() + 5).unwrap_or(u32::MAX);
     query.extend(length.to_be_bytes());
     query.extend_from_slice(statement.as_bytes());
     query.push(0);
+    if chunks.is_unwanted() {
+        return Ok(Copied { read: Read::Unwanted, rest: Vec::new() });
+    }
+    progress.asks();
     let sent = stream.write_all(&query).and_then(|()| stream.flush());
+    progress.gets();
     sent.map_err(|error| CopyError::Broken(broken(&error)))?;
     let filling = chunks.buffer(CHUNK_BYTES);
     let mut copy = Copy {
@@ -91,13 +106,15 @@ pub(super) fn copy(
         whole: 0,
         state: State::Rows,
         unwanted: false,
+        emptied: false,
         error: None,
     };
     copy.run()?;
+    let rest = copy.filling.bytes[..copy.filling.filled].to_vec();
     match copy.error {
-        Some(failure) => Err(CopyError::Refused(failure)),
-        None if copy.unwanted => Ok(Read::Unwanted),
-        None => Ok(Read::Whole),
+        Some(failure) => Err(CopyError::Refused(failure, rest)),
+        None if copy.unwanted => Ok(Copied { read: Read::Unwanted, rest }),
+        None => Ok(Copied { read: Read::Whole, rest }),
     }
 }
 
@@ -108,7 +125,9 @@ impl Copy<'_> {
             if self.state == State::Ready {
                 break;
             }
-            if self.filling.room().len() < ROOM_BYTES.max(needed) {
+            let room = self.filling.room().len();
+            // without complete messages, another buffer is needed only for a message that does not fit
+            if room < needed || (self.whole > 0 && room < ROOM_BYTES) {
                 self.pass_on(needed);
             }
             self.receive()?;
@@ -119,15 +138,12 @@ impl Copy<'_> {
     /// Reads some bytes.
     fn receive(&mut self) -> Result<(), CopyError> {
         self.progress.asks();
-        let count = self.stream.read(self.filling.room());
+        let count = self.stream.read_rows(self.filling.room(), &mut self.emptied);
         self.progress.gets();
         match count {
             Ok(0) => Err(self.ended()),
             Ok(count) => {
                 self.filling.filled += count;
-                if count < EMPTIED_BYTES && self.state == State::Rows {
-                    std::thread::sleep(REFILL_WAIT);
-                }
                 Ok(())
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => Ok(()),
@@ -152,6 +168,11 @@ impl Copy<'_> {
         }))
     }
 
+    fn not_understood(&mut self) -> CopyError {
+        let invalid = || database_failure(READ, &sqlx::Error::Protocol(String::new()));
+        CopyError::Broken(self.error.take().unwrap_or_else(invalid))
+    }
+
     /// Processes all complete messages. Returns how many bytes of the next message, or of its head, are missing.
     fn walk(&mut self) -> Result<usize, CopyError> {
         loop {
@@ -160,9 +181,11 @@ impl Copy<'_> {
                 return Ok(HEAD_BYTES);
             };
             let length = usize::try_from(u32::from_be_bytes([a, b, c, d])).unwrap_or(usize::MAX);
-            let longest = if kind == b'd' { ROW_BYTES_MAX } else { MESSAGE_BYTES_MAX };
+            // the text of an error may contain a value
+            let may_be_long = matches!(kind, b'd' | b'E' | b'N');
+            let longest = if may_be_long { ROW_BYTES_MAX } else { MESSAGE_BYTES_MAX };
             if !(4..longest).contains(&length) {
-                return Err(CopyError::Broken(not_understood()));
+                return Err(self.not_understood());
             }
             let end = self.whole + 1 + length;
             if end > self.filling.filled {
@@ -191,7 +214,7 @@ impl Copy<'_> {
                 self.state = State::Done;
             }
             (b'Z', State::Done) => self.state = State::Ready,
-            _ => return Err(CopyError::Broken(not_understood())),
+            _ => return Err(self.not_understood()),
         }
         self.filling.bytes.copy_within(end..self.filling.filled, self.whole);
         self.filling.filled -= end - self.whole;
@@ -223,12 +246,9 @@ fn broken(error: &io::Error) -> Failure {
     }
 }
 
-fn not_understood() -> Failure {
-    database_failure(READ, &sqlx::Error::Protocol(String::new()))
-}
-
 #[cfg(test)]
 mod tests {
+    use std::io::Read as _;
     use std::os::unix::net::UnixStream;
 
     use super::*;
@@ -249,7 +269,7 @@ mod tests {
 
     /// Reads an answer that arrives in pieces of `size` bytes, after which the server closes. Returns the outcome and the
     /// chunks that were sent on.
-    fn answered(answer: &[u8], size: usize) -> (Result<Read, CopyError>, Vec<Vec<u8>>) {
+    fn answered(answer: &[u8], size: usize) -> (Result<Copied, CopyError>, Vec<Vec<u8>>) {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
         let (near, mut far) = UnixStream::pair().expect("a pair");
         let (sender, mut receiver) = chunks::queue(1 << 30);
@@ -288,7 +308,8 @@ mod tests {
                 .concat();
         for size in [17, 4096, 100_000, answer.len()] {
             let (read, passed) = answered(&answer, size);
-            assert_eq!(read.expect("rows"), Read::Whole, "{size}");
+            let copied = read.expect("rows");
+            assert_eq!((copied.read, copied.rest), (Read::Whole, Vec::new()), "{size}");
             assert_eq!(passed.concat(), rows(&lengths), "{size}");
             for chunk in passed {
                 assert!(chunk.len() <= 3 * CHUNK_BYTES + HEAD_BYTES, "{}", chunk.len());
@@ -308,7 +329,7 @@ mod tests {
         for start in [Vec::new(), message(b'H', &[1, 0, 0]), before] {
             // the server waits for the next statement
             let (read, _) = answered(&[start.clone(), error("57014"), ready()].concat(), 64);
-            let Err(CopyError::Refused(failure)) = read else { unreachable!("{read:?}") };
+            let Err(CopyError::Refused(failure, _)) = read else { unreachable!("{read:?}") };
             assert!(failure.report.message.contains("57014"), "{failure}");
             // or it closes, as after pg_terminate_backend
             let (read, _) = answered(&[start, error("57P01")].concat(), 64);
@@ -337,5 +358,26 @@ mod tests {
             let (read, _) = answered(&other, 64);
             assert!(matches!(read, Err(CopyError::Broken(_))), "{other:?}: {read:?}");
         }
+    }
+
+    #[test]
+    fn bytes_after_the_end_of_the_statement_are_for_the_driver() {
+        let end = [message(b'c', b""), message(b'C', b"COPY 1\0"), ready()].concat();
+        let fatal = error("57P01");
+        let answer = [message(b'H', &[1, 0, 0]), rows(&[3]), end, fatal.clone()].concat();
+        let (read, passed) = answered(&answer, answer.len());
+        let copied = read.expect("rows");
+        assert_eq!((copied.read, copied.rest), (Read::Whole, fatal));
+        assert_eq!(passed.concat(), rows(&[3]));
+    }
+
+    #[test]
+    fn error_with_a_long_message_is_reported() {
+        let text = vec![b'x'; 2 * MESSAGE_BYTES_MAX];
+        let body = [b"SERROR\0C22P02\0M", text.as_slice(), b"\0\0"].concat();
+        let (read, _) = answered(&[message(b'E', &body), ready()].concat(), 1 << 20);
+        let Err(CopyError::Refused(failure, _)) = read else { unreachable!("{read:?}") };
+        assert!(failure.report.message.contains("22P02"), "{failure}");
+        assert!(failure.report.message.len() < 1000, "{}", failure.report.message.len());
     }
 }

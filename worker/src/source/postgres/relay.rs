@@ -8,6 +8,7 @@ use std::path::PathBuf;
 
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
+use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
 use uuid::Uuid;
 use worker_core::errors::failure::Failure;
@@ -21,7 +22,7 @@ use crate::source::login::Login;
 use crate::source::own_socket::ours;
 use crate::source::secret::Secret;
 use crate::source::stream::{Socket, Stream};
-use crate::source::timeouts::CONNECT_TIMEOUT;
+use crate::source::timeouts::{CONNECT_TIMEOUT, DRAIN_TIMEOUT};
 
 /// Messages of an authentication: SCRAM has three, and notices may come between.
 const MESSAGES_MAX: usize = 32;
@@ -46,7 +47,7 @@ pub(super) enum Begins {
 #[derive(Debug)]
 pub(super) struct ServerAccess {
     requests: mpsc::Sender<oneshot::Sender<BorrowedServer>>,
-    socket: Option<Socket>,
+    socket: Socket,
 }
 
 /// The connection to the server, without the driver. It goes back to the driver between two statements.
@@ -54,14 +55,14 @@ pub(super) struct ServerAccess {
 pub(super) struct BorrowedServer {
     /// The connection; its reads block.
     pub(super) stream: Stream,
-    back: oneshot::Sender<Stream>,
+    back: oneshot::Sender<(Stream, Vec<u8>)>,
 }
 
 impl BorrowedServer {
-    /// Returns the connection to the driver.
-    pub(super) fn return_to_driver(self) {
+    /// Returns the connection to the driver, with bytes of the server that were read and not used.
+    pub(super) fn return_to_driver(self, rest: Vec<u8>) {
         // the session of the driver may have ended already
-        let _ = self.back.send(self.stream);
+        let _ = self.back.send((self.stream, rest));
     }
 }
 
@@ -75,9 +76,7 @@ impl ServerAccess {
 
     /// Shuts the connection down, also while a thread reads from it.
     pub(super) fn shut_down(&self) {
-        if let Some(socket) = &self.socket {
-            socket.shutdown();
-        }
+        self.socket.shutdown();
     }
 }
 
@@ -92,7 +91,7 @@ pub(super) async fn to(
 ) -> Result<(PathBuf, ServerAccess), Failure> {
     let failed = |error| database_failure("connect", &sqlx::Error::Io(error));
     let server = Server::connect(login).await?;
-    let socket = server.stream().socket().ok();
+    let socket = server.stream().socket().map_err(failed)?;
     let folder = format!("\0tidemark-{}", Uuid::new_v4().simple());
     let listener =
         UnixListener::bind(format!("{folder}/.s.PGSQL.{}", login.port)).map_err(failed)?;
@@ -100,10 +99,8 @@ pub(super) async fn to(
     let (requests, requested) = mpsc::channel(1);
     // what was said goes on to the server before the process ends
     goodbye::spawn(async move {
-        if let Ok(near) = tokio::time::timeout(CONNECT_TIMEOUT, ours(listener)).await {
-            // the driver sees a connection that ends
-            let _ = relay(near, server, (&username, &password, begins), requested).await;
-        }
+        // the driver sees a connection that ends
+        let _ = relay(listener, server, (username, password, begins), requested).await;
     });
     Ok((PathBuf::from(folder), ServerAccess { requests, socket }))
 }
@@ -125,12 +122,30 @@ fn without_own(startup: &[u8]) -> Option<Vec<u8>> {
     Some(plain)
 }
 
+/// Waits for the driver, and serves it until one side closes.
 async fn relay(
+    listener: UnixListener,
+    server: Server,
+    (username, password, begins): (String, Secret, Begins),
+    requests: mpsc::Receiver<oneshot::Sender<BorrowedServer>>,
+) -> io::Result<()> {
+    let near = tokio::time::timeout(CONNECT_TIMEOUT, ours(listener)).await?;
+    // SCRAM computes thousands of rounds: not on a worker of the runtime
+    let runtime = Handle::current();
+    let logging_in = goodbye::spawn_blocking(move || {
+        let login = log_in(near, server, (&username, &password, begins));
+        runtime.block_on(async { tokio::time::timeout(CONNECT_TIMEOUT, login).await })
+    });
+    let (near, server) = logging_in.await???;
+    forward(near, server, requests).await
+}
+
+/// Forwards the messages of the authentication, and answers requests for the password.
+async fn log_in(
     mut near: UnixStream,
     mut server: Server,
     (username, password, begins): (&str, &Secret, Begins),
-    requests: mpsc::Receiver<oneshot::Sender<BorrowedServer>>,
-) -> io::Result<()> {
+) -> io::Result<(UnixStream, Server)> {
     let length = near.read_u32().await?;
     let mut startup = length.to_be_bytes().to_vec();
     startup.resize(bounded(length)?, 0);
@@ -163,7 +178,7 @@ async fn relay(
             break;
         }
     }
-    forward(near, server, requests).await
+    Ok((near, server))
 }
 
 /// The next event of the relay.
@@ -186,17 +201,20 @@ async fn forward(
     let mut messages = Messages::default();
     loop {
         let event = tokio::select! {
-            count = near.read(&mut from_driver) => Event::Driver(count?),
+            // a driver that is gone may have left bytes unread, which is an error here
+            count = near.read(&mut from_driver) => Event::Driver(count.unwrap_or(0)),
             count = server.read(&mut from_server) => Event::Server(count?),
             Some(reply) = requests.recv(), if messages.is_between() => Event::Borrow(reply),
         };
         match event {
-            Event::Driver(0) => return server.close().await,
+            Event::Driver(0) => return close(server).await,
             Event::Driver(count) => server.write_all(&from_driver[..count]).await?,
             Event::Server(0) => return Ok(()),
             Event::Server(count) => {
                 messages.observe(&from_server[..count]);
-                near.write_all(&from_server[..count]).await?;
+                if near.write_all(&from_server[..count]).await.is_err() {
+                    return close(server).await;
+                }
             }
             Event::Borrow(reply) => {
                 let (back, given_back) = oneshot::channel();
@@ -204,11 +222,20 @@ async fn forward(
                 if reply.send(borrowed).is_err() {
                     return Ok(());
                 }
-                let Ok(stream) = given_back.await else { return Ok(()) };
+                let Ok((stream, rest)) = given_back.await else { return Ok(()) };
                 server = Server::new(stream)?;
+                messages.observe(&rest);
+                if near.write_all(&rest).await.is_err() {
+                    return close(server).await;
+                }
             }
         }
     }
+}
+
+/// Closes the connection. A server that does not close its end in time is left alone.
+async fn close(server: Server) -> io::Result<()> {
+    tokio::time::timeout(DRAIN_TIMEOUT, server.close()).await.unwrap_or(Ok(()))
 }
 
 /// Finds the ends of the server's messages, which are forwarded in pieces.

@@ -15,7 +15,7 @@ use worker_core::planning::plan::Plan;
 use worker_core::planning::tables::TableRef;
 use worker_core::sql::rows::{quote_table, statements};
 
-use super::copy::{CopyError, copy};
+use super::copy::{Copied, CopyError, copy};
 use super::relay::ServerAccess;
 use super::second::Second;
 use crate::source::backend::{Backend, Progress};
@@ -205,18 +205,21 @@ async fn rows(
     progress: &Progress,
 ) -> Result<(Read, ChunkSender), Failure> {
     let over = || lost("read the rows", ErrorKind::BrokenPipe);
-    let mut server = access.borrow().await.ok_or_else(over)?;
+    progress.asks();
+    let server = access.borrow().await;
+    progress.gets();
+    let mut server = server.ok_or_else(over)?;
     let (statement, progress, runtime) =
         (statement.to_owned(), progress.clone(), Handle::current());
     let thread = goodbye::spawn_blocking(move || {
         let read = copy(&mut server.stream, &statement, (&chunks, &runtime), &progress);
         match read {
-            Ok(read) => {
-                server.return_to_driver();
+            Ok(Copied { read, rest }) => {
+                server.return_to_driver(rest);
                 Ok((read, chunks))
             }
-            Err(CopyError::Refused(failure)) => {
-                server.return_to_driver();
+            Err(CopyError::Refused(failure, rest)) => {
+                server.return_to_driver(rest);
                 Err(failure)
             }
             Err(CopyError::Broken(failure)) => Err(failure),

@@ -94,14 +94,13 @@ impl BatchBuilder {
             // of two rows with a bad value, the first one is reported
             let good = bad.map_or(rows, |(_, (row, _))| row);
             let fields = block.column(bytes, (index, columns), good);
-            let appended =
-                append(index, builder, fields).and_then(|()| match &mut self.watermark {
-                    Some((watermark, extremes)) if *watermark == index => {
-                        extremes.take(builder, first)
-                    }
-                    _ => Ok(()),
-                });
-            if let Err(found) = appended {
+            let appended = append(index, builder, fields);
+            // the values before a bad one are there, and one of them may have no order
+            let compared = match &mut self.watermark {
+                Some((watermark, extremes)) if *watermark == index => extremes.take(builder, first),
+                _ => Ok(()),
+            };
+            if let Err(found) = compared.and(appended) {
                 bad = Some((index, found));
             }
         }

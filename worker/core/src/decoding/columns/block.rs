@@ -8,6 +8,8 @@ use super::faults::{DecodeError, Fault};
 
 /// Maximum number of rows of a block. Blocks are small so that the bytes of narrow rows stay in the CPU's cache.
 pub(super) const BLOCK_ROWS: usize = 256;
+/// Number of fields from which on a block takes no further row: a table may have thousands of columns.
+const BLOCK_FIELDS: usize = 1 << 15;
 /// Length of a NULL.
 const NULL: u32 = u32::MAX;
 
@@ -75,7 +77,7 @@ impl Block {
     }
 
     pub(super) const fn is_full(&self) -> bool {
-        self.rows.len() >= BLOCK_ROWS
+        self.rows.len() >= BLOCK_ROWS || self.fields.len() >= BLOCK_FIELDS
     }
 
     /// Removes the fields of an incomplete row.

@@ -174,9 +174,12 @@ pub(super) fn append_or_null<T: Default>(
     values.reserve(fields.rows);
     let mut valid = 0;
     for (row, bytes) in fields.values().enumerate() {
-        let value = match bytes {
-            Some(bytes) => decode(bytes).map_err(|fault| (row, fault))?,
-            None => None,
+        let value = match bytes.map(&decode).transpose() {
+            Ok(value) => value.flatten(),
+            Err(fault) => {
+                nulls.append_n_non_nulls(valid);
+                return Err((row, fault));
+            }
         };
         if let Some(value) = value {
             values.push(value);

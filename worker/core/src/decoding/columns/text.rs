@@ -76,7 +76,13 @@ impl TextBuilder {
         self.ends.reserve(fields.rows);
         for (row, range) in fields.ranges().enumerate() {
             if let Some((start, end)) = range {
-                let (start, end) = place(start, end).map_err(|fault| (row, fault))?;
+                let (start, end) = match place(start, end) {
+                    Ok(place) => place,
+                    Err(fault) => {
+                        nulls.append_n_non_nulls(valid);
+                        return Err((row, fault));
+                    }
+                };
                 self.push(fields.bytes, start, end);
                 valid += 1;
             } else {

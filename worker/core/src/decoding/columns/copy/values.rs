@@ -47,13 +47,14 @@ pub(in crate::decoding::columns) fn append_column(
         }
         Values::Text { values, versioned, json } => {
             let first = values.rows();
-            if *versioned {
+            let appended = if *versioned {
                 let bytes = fields.bytes;
-                values.append(nulls, fields, |start, end| unversioned(bytes, start, end))?;
+                values.append(nulls, fields, |start, end| unversioned(bytes, start, end))
             } else {
-                values.append(nulls, fields, |start, end| Ok((start, end)))?;
-            }
-            values.check(nulls, first, *json)
+                values.append(nulls, fields, |start, end| Ok((start, end)))
+            };
+            // a value before a bad one may be bad too
+            values.check(nulls, first, *json).and(appended)
         }
         Values::Binary(values) => values.append(nulls, fields, |start, end| Ok((start, end))),
         Values::Date(values) => append(values, nulls, fields, temporal::days),
