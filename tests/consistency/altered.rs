@@ -40,6 +40,36 @@ fn a_table_refilled_while_a_partition_waits_is_not_read_as_empty() -> Result<()>
     })
 }
 
+/// The catalog of a snapshot that is older than the change still has the old type, and these changes rewrite no table.
+#[test]
+fn column_type_changed_while_a_partition_waits_for_the_table_is_detected() -> Result<()> {
+    in_env(async {
+        for change in [
+            "drop column balance; alter table accounts add column balance float8 not null default 0",
+            "drop column balance; alter table accounts add column balance date default current_date",
+        ] {
+            let accounts = Accounts::new("postgres", Some("perPartition"), 1).await?;
+            let mut run = accounts.source.start(accounts.command()?, Some("ready"))?;
+            run.paused().await?;
+            let mut session = Session::open(accounts.env, &accounts.source.database)?;
+            session.say(&format!("begin; alter table accounts {change};")).await?;
+            run.go_on()?;
+            wait_until("the partition to wait", STEP, async || {
+                let waits = "select count(*) from pg_locks where not granted and \
+                    relation = 'accounts'::regclass";
+                ensure!(accounts.sql(waits).await? == "1", "not yet");
+                Ok(())
+            })
+            .await?;
+            session.say("commit;").await?;
+            let output = run.ended(RUN).await?;
+            ensure!(output.code == Some(75), "{change}: {:?} {}", output.code, output.stderr);
+            ensure!(output.stderr.contains("altered after planning"), "{}", output.stderr);
+        }
+        Ok(())
+    })
+}
+
 #[test]
 fn column_type_changed_after_the_plan_is_detected() -> Result<()> {
     in_env(async {

@@ -4,16 +4,18 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 
 use crds::Reason;
-use sqlx::Connection as _;
+use crds::source::Engine;
 use sqlx::postgres::PgConnection;
+use sqlx::postgres::types::Oid;
+use sqlx::{Column as _, Connection as _, Executor as _, SqlSafeStr as _, Statement as _};
 use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
-use worker_core::decoding::columns::Column;
+use worker_core::decoding::columns::{Column, Target};
 use worker_core::errors::failure::{Failure, REPORT};
 use worker_core::planning::filtering::Settings;
 use worker_core::planning::plan::Plan;
 use worker_core::planning::tables::TableRef;
-use worker_core::sql::rows::{quote_table, statements};
+use worker_core::sql::rows::{hold_statement, quote_table, statements};
 
 use super::copy::{Copied, CopyError, copy};
 use super::relay::ServerAccess;
@@ -21,7 +23,7 @@ use super::second::Second;
 use crate::source::backend::{Backend, Progress};
 use crate::source::chunks::{ChunkSender, Read};
 use crate::source::condition::{enter_here, leave_here};
-use crate::source::errors::{database_failure, lost};
+use crate::source::errors::{database_failure, lost, made};
 use crate::source::goodbye::{self, Opened};
 use crate::source::login::Login;
 use crate::source::postgres::catalog::look_up;
@@ -242,7 +244,8 @@ pub(crate) async fn begin(connection: &mut PgConnection, plan: &Plan) -> Result<
         (name.clone(), *type_oid, *type_modifier, type_name.clone())
     };
     let found: Vec<_> = found.columns.iter().map(bytes).collect();
-    if plan.columns.iter().all(|column| found.contains(&bytes(column))) {
+    let as_planned = plan.columns.iter().all(|column| found.contains(&bytes(column)));
+    if as_planned && described_as_planned(connection, plan).await? {
         return Ok(());
     }
     Err(Failure::transient(
@@ -250,6 +253,20 @@ pub(crate) async fn begin(connection: &mut PgConnection, plan: &Plan) -> Result<
         "the table was altered after planning",
         "Wait for the next attempt, which plans with the new columns.",
     ))
+}
+
+/// Whether the columns have the types of the plan. The catalog is read under the snapshot of the transaction, which may
+/// be older than a change of the table that the lock waited for. The statement that took the lock is described as of
+/// the lock.
+async fn described_as_planned(connection: &mut PgConnection, plan: &Plan) -> Result<bool, Failure> {
+    let hold = hold_statement(Engine::Postgres, &plan.columns, &plan.table, true);
+    let described = connection.prepare(made(hold).into_sql_str()).await;
+    let described = described.map_err(|error| database_failure("open the table", &error))?;
+    let mut columns = plan.columns.iter().zip(described.columns());
+    // the text of any type is text
+    Ok(columns.all(|(column, found)| {
+        column.target == Target::AsText || found.type_info().oid() == Some(Oid(column.type_oid))
+    }))
 }
 
 /// Whether the statement has read a table that became a child after its snapshot. What else it has
