@@ -283,6 +283,14 @@ fn a_tracking_endpoint_that_is_not_allowed_is_reported() -> Result<()> {
 
 /// Keeps pods from being made, but for one more; returns once that is in force.
 async fn hold_pods(release: &Release) -> Result<()> {
+    // Complete comes before the pods of the run end, and a pod that ends makes room for another one
+    wait_until("the pods of the last run to end", FAILURE_DEADLINE, async || {
+        let jobs = release.get(&["jobs"]).await?;
+        let ended = items(&jobs).all(|job| job["status"]["completionTime"] != Value::Null);
+        ensure!(ended, "{jobs}");
+        Ok(())
+    })
+    .await?;
     let pods = release.get(&["pods"]).await?;
     let alive = items(&pods).filter(|pod| pod["status"]["phase"] == "Running").count();
     let (used, hard) = (json!(alive.to_string()), format!("--hard=pods={}", alive + 1));
