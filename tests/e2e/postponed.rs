@@ -28,11 +28,16 @@ fn replaced_files_are_removed_in_time_though_their_object_is_deleted() -> Result
         let prefix = format!("{NAME}/extract_run=");
         let keys = env.keys(&release.source.bucket, &prefix).await?;
         ensure!(keys.len() == 2, "before {due}: {keys:?}");
-        let left = release.get(&["jobs"]).await?;
-        let waits = &left["items"][0];
-        ensure!(left["items"].as_array().is_some_and(|all| all.len() == 1), "{left}");
-        ensure!(waits["spec"]["suspend"] == true, "{left}");
-        ensure!(waits["metadata"]["annotations"]["tidemark.dev/start-at"] == due, "{waits}");
+        // the Jobs of the runs are being deleted
+        wait_until("the Job that is left", STEP, async || {
+            let left = release.get(&["jobs"]).await?;
+            let waits = &left["items"][0];
+            ensure!(left["items"].as_array().is_some_and(|all| all.len() == 1), "{left}");
+            ensure!(waits["spec"]["suspend"] == true, "{left}");
+            ensure!(waits["metadata"]["annotations"]["tidemark.dev/start-at"] == due, "{waits}");
+            Ok(())
+        })
+        .await?;
         wait_until("the removal", STEP, async || {
             let keys = env.keys(&release.source.bucket, &prefix).await?;
             ensure!(keys.len() == 1, "{keys:?}");
