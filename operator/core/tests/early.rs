@@ -2,16 +2,24 @@
 
 use crds::Phase;
 use crds::tracking::PendingCleanup;
+use k8s_openapi::api::batch::v1::Job;
 use operator_core::Effect;
 
 use crate::flow::{created, phase, started};
+use crate::simulation::Simulation;
 
-#[test]
-fn published_run_is_complete_before_its_coordinator_job() {
+/// A run of one partition, which its coordinator reads.
+fn coordinating() -> (Simulation, Job) {
     let mut simulation = started();
     simulation.plans(1);
     simulation.step();
     let job = simulation.last(0).expect("coordinator");
+    (simulation, job)
+}
+
+#[test]
+fn published_run_is_complete_before_its_coordinator_job() {
+    let (mut simulation, job) = coordinating();
     simulation.publishes_and_exits(&job);
     assert!(simulation.step().effects.is_empty());
     assert_eq!(phase(&simulation), Phase::Complete);
@@ -27,10 +35,7 @@ fn published_run_is_complete_before_its_coordinator_job() {
 
 #[test]
 fn exit_code_zero_without_outcome_waits_for_the_coordinator_job() {
-    let mut simulation = started();
-    simulation.plans(1);
-    simulation.step();
-    let job = simulation.last(0).expect("coordinator");
+    let (mut simulation, job) = coordinating();
     simulation.exits_with_code_zero(&job);
     assert!(simulation.step().effects.is_empty());
     assert_eq!(simulation.condition("Complete").0, "False");
@@ -41,10 +46,7 @@ fn exit_code_zero_without_outcome_waits_for_the_coordinator_job() {
 
 #[test]
 fn pending_cleanup_waits_for_the_coordinator_job() {
-    let mut simulation = started();
-    simulation.plans(1);
-    simulation.step();
-    let job = simulation.last(0).expect("coordinator");
+    let (mut simulation, job) = coordinating();
     simulation.publishes_and_exits(&job);
     let run = simulation.tracking.run.as_mut().expect("run");
     run.pending_cleanup = Some(PendingCleanup { pointer: true, removals: Vec::new() });

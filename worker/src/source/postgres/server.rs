@@ -4,14 +4,15 @@
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 
+use crds::Reason;
 use crds::source::TlsMode;
 use tokio::io::Interest;
 use tokio::net::{TcpStream, UnixStream};
-use worker_core::errors::failure::Failure;
+use worker_core::errors::failure::{Failure, REPORT};
 use worker_core::migration::Tls;
 
 use crate::source::certificates::tls_failure;
-use crate::source::errors::{database_failure, unreachable};
+use crate::source::errors::database_failure;
 use crate::source::goodbye;
 use crate::source::login::Login;
 use crate::source::stream::{Socket, Stream};
@@ -81,7 +82,7 @@ impl Server {
         socket.set_nodelay(true).map_err(failed)?;
         let (socket, login) = (socket.into_std().map_err(failed)?, login.clone());
         let secured = goodbye::spawn_blocking(move || secured(socket, &login)).await;
-        let stream = secured.map_err(|_| unreachable("the TLS handshake was interrupted"))??;
+        let stream = secured.map_err(|_| panicked())??;
         Self::new(stream).map_err(failed)
     }
 
@@ -155,6 +156,10 @@ impl Server {
         while self.read(&mut rest).await? > 0 {}
         Ok(())
     }
+}
+
+fn panicked() -> Failure {
+    Failure::permanent(Reason::Internal, "the task of the TLS handshake panicked", REPORT)
 }
 
 fn is_not_ready<T>(done: &io::Result<T>) -> bool {
